@@ -1,0 +1,80 @@
+# Needs Python 3.11 or later, make, and a package registry. Everything lands in .venv.
+
+PYTHON ?= python3
+PORT   ?= 8000
+NODES  ?= 2
+ROUNDS ?= 5
+BENCH  ?=
+TESTS  ?=
+
+BIN  := .venv/bin
+PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
+USER_STAMP := .venv/installed-examples
+DEV_STAMP  := .venv/installed-dev
+
+.PHONY: help chat test check format coverage bench soak clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make chat      run the chat example           PORT=$(PORT) NODES=$(NODES)'
+	@echo 'make test      run the suite                  TESTS=path::or::-k'
+	@echo 'make check     ruff, mypy, import floors'
+	@echo 'make format    let ruff rewrite what it can'
+	@echo 'make coverage  run the suite, show the branches nothing ran'
+	@echo 'make bench     compare with the peers         BENCH="local process" ROUNDS=$(ROUNDS)'
+	@echo 'make soak      run the suite over and over    ROUNDS=$(ROUNDS)'
+	@echo 'make clean     remove everything made here'
+
+# `exec`: no shell in between, so that Ctrl-C reaches the program and make waits for its clean end.
+chat: export CHAT_PORT := $(PORT)
+chat: $(USER_STAMP)
+	@exec $(BIN)/actors run examples.chat:topology --nodes web=$(NODES)
+
+test: $(DEV_STAMP)
+	@exec $(BIN)/python -m pytest $(TESTS)
+
+check: $(DEV_STAMP)
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(DEV_STAMP)
+	$(BIN)/ruff check --quiet --fix
+	$(BIN)/ruff format --quiet
+
+coverage: $(DEV_STAMP)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+bench: $(DEV_STAMP)
+	@benchmarks/peers/setup.sh
+	@exec $(BIN)/python -m benchmarks --rounds $(ROUNDS) $(BENCH)
+
+# The first failure ends it: a suite that passes most of the time does not pass.
+soak: $(DEV_STAMP)
+	@for round in $$(seq $(ROUNDS)); do \
+		echo "round $$round of $(ROUNDS)"; \
+		$(BIN)/python -m pytest -q -x $(TESTS) || exit 1; \
+	done
+
+clean:
+	rm -rf .venv .peers .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find actors benchmarks examples supervisors tests transport -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An editable install follows the sources by itself; only a changed pyproject.toml needs a new one.
+$(USER_STAMP): pyproject.toml | $(BIN)/python
+	@echo 'installing into .venv'
+	@$(PIP) install --editable '.[examples]'
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml | $(BIN)/python
+	@echo 'installing into .venv, with what tests and checks need'
+	@$(PIP) install --editable '.[dev]'
+	@touch $@ $(USER_STAMP)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"{sys.executable} is Python {sys.version.split()[0]}, and 3.11 or later is needed: make PYTHON=python3.x ...")'
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }

@@ -1,0 +1,261 @@
+"""A cell: the place of one actor on its node. Address, mailbox and watchers outlive its restarts.
+
+Rule 1: the cell is what a ref reaches; the actor object is reachable only from its incarnation.
+Rule 2: one state, moved by the table below; whoever supervises the cell decides on restarts.
+Rule 3: the end is final and told once: resources and name are free before anybody hears of it.
+"""
+
+from __future__ import annotations
+
+import enum
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from supervisors import Exit
+from transport import LEAVES, Unsendable, snapshot_args
+
+from ._actor import handlers_by_name
+from ._envelope import Envelope, Handler, Kind
+from ._errors import ActorStopped, NotSendable
+from ._incarnation import Ended, Incarnation
+from ._mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ._envelope import Target
+    from ._ref import Home, Ref
+
+__all__ = ["Cell", "CellHome", "CellState", "as_not_sendable"]
+
+_STOP: Final = Handler("(stop)", lambda: None, Kind.STOP)
+
+
+class CellState(enum.Enum):
+    """Where the cell is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    DOWN = "down"
+    ENDED = "ended"
+
+
+_MOVES: Final = {
+    CellState.DOWN: {CellState.STARTING, CellState.ENDED},
+    CellState.STARTING: {CellState.READY, CellState.DOWN, CellState.ENDED},
+    CellState.READY: {CellState.STOPPING, CellState.DOWN, CellState.ENDED},
+    CellState.STOPPING: {CellState.DOWN, CellState.ENDED},
+    CellState.ENDED: set[CellState](),
+}
+
+
+class CellHome(Protocol):
+    """The node a cell lives on, as the cell sees it; it is also the `Home` of refs."""
+
+    name: str
+    system: Any
+
+    @property
+    def as_home(self) -> Home: ...
+    def forget(self, cell: Cell, end: Exit) -> None: ...
+    def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
+    async def spawn_child(self, parent: Incarnation, cls: type, args: Any, kwargs: Any, **options: Any) -> Ref[Any]: ...
+    async def stop_children(self, parent: Incarnation) -> None: ...
+
+
+class Cell:
+    """One actor's place: takes messages whether or not an incarnation is running."""
+
+    __slots__ = (
+        "cls",
+        "draining",
+        "end",
+        "handlers",
+        "home",
+        "mailbox",
+        "number",
+        "ref",
+        "run",
+        "state",
+        "stop_asked",
+        "waits",
+        "watchers",
+    )
+
+    def __init__(self, home: CellHome, ref: Ref[Any], cls: type, *, mailbox: int) -> None:
+        self.home = home
+        self.ref = ref
+        self.cls = cls
+        self.handlers = handlers_by_name(cls)
+        self.mailbox = Mailbox(mailbox, home.as_home.loop.waiter)
+        self.state = CellState.DOWN
+        self.number = 0
+        self.run: Incarnation | None = None
+        self.end: Exit | None = None
+        self.draining = False
+        self.stop_asked = False
+        self.waits: list[Target] = []
+        self.watchers: dict[object, Callable[[Exit], None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Cell {self.ref.name} {self.state.value}>"
+
+    def move(self, state: CellState) -> None:
+        """Move to *state*; a move the table does not have is a bug here."""
+        assert state in _MOVES[self.state], f"{self}: {self.state} -> {state}"
+        self.state = state
+
+    # -- messages ------------------------------------------------------------------------
+
+    def offer(self, envelope: Envelope) -> bool:
+        """Take a snapshot of *envelope* if there is room; see `Target`."""
+        mailbox = self.mailbox
+        if self.draining:
+            raise self.refusal(envelope)
+        if len(mailbox.queue) >= mailbox.limit or mailbox.line.waiting:
+            return False
+        if envelope.kwargs or not LEAVES.issuperset(map(type, envelope.args)):
+            self._snapshot(envelope)
+        mailbox.put(envelope)
+        return True
+
+    async def admit(self, envelope: Envelope) -> None:
+        """Take a snapshot now, and the message as soon as there is room."""
+        if self.draining:
+            raise self.refusal(envelope)
+        self._snapshot(envelope)
+        await self.mailbox.line.stand(envelope)
+
+    def push(self, envelope: Envelope) -> None:
+        """Take *envelope* past the bound."""
+        if self.state is CellState.ENDED:
+            raise self.refusal(envelope)
+        if envelope.kwargs or not LEAVES.issuperset(map(type, envelope.args)):
+            self._snapshot(envelope)
+        self.mailbox.put(envelope)
+
+    def post(self, envelope: Envelope) -> None:
+        """Take what the node itself sends: decoded from a link, or control in message order."""
+        if self.state is CellState.ENDED:
+            self._turn_away(envelope)
+        else:
+            self.mailbox.put(envelope)
+
+    def withdraw(self, envelope: Envelope) -> None:
+        """Drop a queued message, or break off its handler."""
+        if not self.mailbox.remove(envelope) and self.run is not None:
+            self.run.cancel(envelope)
+
+    def refusal(self, envelope: Envelope) -> ActorStopped:
+        """Return the error for a message that comes too late."""
+        why = f"it has ended: {self.end}" if self.end is not None else "it is draining: no new messages"
+        return ActorStopped(self.ref, why, envelope.message)
+
+    @staticmethod
+    def _snapshot(envelope: Envelope) -> None:
+        with as_not_sendable():
+            envelope.args, envelope.kwargs = snapshot_args(envelope.args, envelope.kwargs)
+
+    # -- life ----------------------------------------------------------------------------
+
+    async def start(self, args: tuple[Any, ...], kwargs: dict[str, Any], ended: Ended) -> None:
+        """Run the next incarnation and return when it is ready.
+
+        Raises:
+            StartFailed: the class, its constructor or `on_start` failed; nothing is left running.
+        """
+        self.move(CellState.STARTING)
+        self.number += 1
+        self.stop_asked = False
+        loop = self.home.as_home.loop
+        ready = loop.waiter()
+        run = self.run = Incarnation(self, self.number, ready, ended)
+        loop.start(run.live, args, kwargs, name=f"actor {self.ref.name}", fresh=True)
+        try:
+            await ready
+        except BaseException:
+            run.kill()
+            if self.run is run:
+                self.run = None
+                if self.state is not CellState.ENDED:
+                    self.move(CellState.DOWN)
+            raise
+
+    def run_ended(self, run: Incarnation) -> None:
+        """Take note that the current incarnation is over; the supervisor decides what follows."""
+        if self.run is not run:
+            return
+        self.run = None
+        if self.state is not CellState.ENDED:
+            self.move(CellState.DOWN)
+
+    def ask_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None:
+        """Stop by *end* behind what is queued, for good: somebody asked, or the actor itself."""
+        if self.state is CellState.ENDED:
+            return
+        self.draining = self.draining or drain
+        self.mailbox.put(Envelope(_STOP, (end, True), {}))
+        if grace is not None:
+            self.home.as_home.loop.call_later(grace, self._grace_over)
+
+    def _grace_over(self) -> None:
+        if self.state is not CellState.ENDED:
+            self.stop_asked = True
+            self.kill()
+
+    def stop_run(self) -> None:
+        """Stop behind what is queued: its supervisor asked."""
+        if self.run is not None:
+            self.mailbox.put(Envelope(_STOP, (Exit.SHUTDOWN, False), {}))
+
+    def kill(self) -> None:
+        """End the current incarnation now."""
+        if self.run is not None:
+            self.run.kill()
+
+    def release(self, end: Exit) -> None:
+        """End for good: fail what waits, free the name, then tell the watchers."""
+        if self.state is CellState.ENDED:
+            return
+        if self.run is not None:
+            self.run.kill()
+            self.run = None
+        self.state = CellState.ENDED
+        self.end = end
+        self.draining = True
+        self.home.forget(self, end)
+        for envelope in self.mailbox.clear():
+            self._turn_away(envelope)
+        self.mailbox.line.fail(self.refusal)
+        watchers = list(self.watchers.values())
+        self.watchers.clear()
+        for notice in watchers:
+            notice(end)
+
+    def _turn_away(self, envelope: Envelope) -> None:
+        if envelope.origin is not None:
+            envelope.origin.took()
+        if envelope.handler.kind is Kind.RESUME:
+            envelope.args[0].crash(self.refusal(envelope))
+        elif not envelope.fail(self.refusal(envelope)) and envelope.handler.kind in _MESSAGES:
+            self.home.dead_letter(self.ref, envelope, f"{self.ref.name} has ended: {self.end}")
+
+    def watch(self, key: object, notice: Callable[[Exit], None]) -> None:
+        """Tell *notice* of the final end, once; at once if it has come."""
+        if self.end is not None:
+            notice(self.end)
+        else:
+            self.watchers[key] = notice
+
+
+_MESSAGES: Final = {Kind.CALL, Kind.CONCURRENT, Kind.STREAM}
+
+
+@contextmanager
+def as_not_sendable() -> Iterator[None]:
+    """Word what the floor below refuses to carry, with the path it found it at."""
+    try:
+        yield
+    except Unsendable as error:
+        raise NotSendable(error.path, str(error).removeprefix(f"{error.path}: ")) from error

@@ -1,0 +1,123 @@
+"""An envelope: one message on its way to one actor.
+
+Slots only, made once per message: anything that only some messages need lives in `Handler` (made
+once per class) or in the reply object.
+"""
+
+from __future__ import annotations
+
+import enum
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._loop import Waiter
+
+__all__ = ["TURN", "Envelope", "Handler", "Kind", "Origin", "Target", "Turn"]
+
+
+class Kind(enum.Enum):
+    """What an envelope asks of the actor's loop."""
+
+    CALL = "call"
+    CONCURRENT = "concurrent"
+    STREAM = "stream"
+    RESUME = "resume"
+    NOTICE = "notice"
+    STOP = "stop"
+
+
+class Handler:
+    """One message of an actor class: its name, its function and how it runs."""
+
+    __slots__ = ("fn", "kind", "name", "plain")
+
+    def __init__(self, name: str, fn: Callable[..., Any], kind: Kind) -> None:
+        self.name = name
+        self.fn = fn
+        self.kind = kind
+        # The one question the loop asks of every message.
+        self.plain = kind is Kind.CALL
+
+    def __repr__(self) -> str:
+        return f"Handler({self.name}, {self.kind.value})"
+
+
+class Origin(Protocol):
+    """The sending node's account with one actor: told when a message leaves the mailbox."""
+
+    def took(self) -> None: ...
+
+
+class Envelope:
+    """A message, its reply if one is awaited, and its deadline (seconds on the node's clock)."""
+
+    __slots__ = ("args", "deadline", "handler", "kwargs", "origin", "reply", "request")
+
+    def __init__(
+        self,
+        handler: Handler,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        reply: Waiter | None = None,
+        deadline: float | None = None,
+        origin: Origin | None = None,
+    ) -> None:
+        self.handler = handler
+        self.args = args
+        self.kwargs = kwargs
+        self.reply = reply
+        self.deadline = deadline
+        self.origin = origin
+        # The number a link gave it when it was sent to another node.
+        self.request = 0
+
+    @property
+    def message(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+        """What an error gives back: (method name, args, kwargs)."""
+        return (self.handler.name, self.args, self.kwargs)
+
+    def fail(self, error: BaseException) -> bool:
+        """Give *error* to whoever awaits the reply; return whether anybody did."""
+        reply = self.reply
+        if reply is None:
+            return False
+        if not reply.done():
+            reply.set_exception(error)
+        return True
+
+
+class Target(Protocol):
+    """Where a ref delivers: a cell of this node, or an actor at the other end of a link."""
+
+    @property
+    def waits(self) -> list[Target]:
+        """On whom this one is waiting right now."""
+
+    def offer(self, envelope: Envelope) -> bool:
+        """Deliver a snapshot of *envelope* now if there is room; return whether there was."""
+
+    async def admit(self, envelope: Envelope) -> None:
+        """Deliver a snapshot of *envelope*, waiting in line for room."""
+
+    def push(self, envelope: Envelope) -> None:
+        """Deliver past the bound: self-sends and control."""
+
+    def withdraw(self, envelope: Envelope) -> None:
+        """Take back a message nobody waits for any more, or cancel its handler."""
+
+
+class Turn:
+    """What is being handled right now: who sends, on whom they wait, until when."""
+
+    __slots__ = ("deadline", "exclusive", "target")
+
+    def __init__(self, target: Target, *, exclusive: bool) -> None:
+        self.target = target
+        self.exclusive = exclusive
+        self.deadline: float | None = None
+
+
+TURN: Final[ContextVar[Turn | None]] = ContextVar("actors_turn", default=None)

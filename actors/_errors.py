@@ -1,0 +1,167 @@
+"""Every error users meet, in one tree.
+
+Rule 1: an error says who must act and gives back what it holds, as attributes.
+Rule 2: an unsent message comes back as `.message`.
+
+    ActorsError
+    ├── SendError                  the message is yours again
+    │   ├── MailboxFull            receiver behind: wait, shed, slow down
+    │   ├── ActorStopped           receiver has ended for good
+    │   ├── NodeDown               receiver's node is not there
+    │   ├── MessageTooBig          over the frame limit
+    │   ├── CallCycle              the wait would never end
+    │   └── DeadlineExceeded       no reply in time (also a TimeoutError)
+    ├── ActorCrashed               the receiver crashed while handling it
+    ├── NotAMessage                that method is not a message (also a TypeError)
+    ├── NotSendable                that value cannot travel (also a TypeError)
+    ├── StartFailed                an actor never became ready
+    ├── BootFailed                 a node never became ready
+    ├── NameTaken                  somebody has that name
+    ├── InvalidSpec                a description that cannot be started (also a ValueError)
+    ├── SystemStopped              the system is stopping or gone
+    └── NoSystem                   there is no system here
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+__all__ = [
+    "ActorCrashed",
+    "ActorStopped",
+    "ActorsError",
+    "BootFailed",
+    "CallCycle",
+    "DeadlineExceeded",
+    "InvalidSpec",
+    "MailboxFull",
+    "MessageTooBig",
+    "NameTaken",
+    "NoSystem",
+    "NodeDown",
+    "NotAMessage",
+    "NotSendable",
+    "SendError",
+    "StartFailed",
+    "SystemStopped",
+]
+
+_LOST: Final = "the message it was handling is lost"
+
+
+class ActorsError(Exception):
+    """The root of every error this package raises."""
+
+
+class SendError(ActorsError):
+    """The message did not reach its handler; `message` is (method name, args, kwargs)."""
+
+    def __init__(self, ref: object, why: str, message: tuple[Any, ...] | None = None) -> None:
+        super().__init__(ref, why, message)
+        self.ref = ref
+        self.why = why
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.ref}: {self.why}"
+
+
+class MailboxFull(SendError):
+    """The receiver is alive but behind: wait (`tell`), shed, or slow down."""
+
+
+class ActorStopped(SendError):
+    """The receiver has ended and will not come back."""
+
+
+class NodeDown(SendError):
+    """The receiver's node is not ready; `restarting` says whether it is expected back."""
+
+    def __init__(
+        self,
+        ref: object,
+        why: str,
+        message: tuple[Any, ...] | None = None,
+        *,
+        node: str = "",
+        restarting: bool = False,
+    ) -> None:
+        super().__init__(ref, why, message)
+        self.node = node
+        self.restarting = restarting
+
+    def to(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown:
+        """Return the same news for another message."""
+        return NodeDown(ref, self.why, message, node=self.node, restarting=self.restarting)
+
+
+class MessageTooBig(SendError):
+    """The message is larger than a frame may be; nothing was sent."""
+
+
+class CallCycle(SendError):
+    """Waiting for this reply would wait for oneself."""
+
+
+class DeadlineExceeded(SendError, TimeoutError):
+    """The reply did not come before the deadline; a handler still running was cancelled."""
+
+
+class ActorCrashed(ActorsError):
+    """The receiver crashed while handling the message; `cause` is its error as text."""
+
+    def __init__(self, ref: object, cause: str = "") -> None:
+        super().__init__(ref, cause)
+        self.ref = ref
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"{self.ref} crashed ({self.cause}): {_LOST}" if self.cause else f"{self.ref} crashed: {_LOST}"
+
+
+class NotAMessage(ActorsError, TypeError):
+    """Only public async methods of the actor's class are messages."""
+
+
+class NotSendable(ActorsError, TypeError):
+    """A value that cannot travel; `path` says where it sits in the message."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}" if self.path else self.why
+
+
+class StartFailed(ActorsError):
+    """An actor never became ready: its class, its constructor or `on_start` failed."""
+
+
+class BootFailed(ActorsError):
+    """A node never became ready; the text holds the child's own traceback."""
+
+
+class NameTaken(ActorsError):
+    """Another living actor has that name; `ref` is its address."""
+
+    def __init__(self, name: str, ref: object = None) -> None:
+        super().__init__(name, ref)
+        self.name = name
+        self.ref = ref
+
+    def __str__(self) -> str:
+        return f"the name {self.name!r} is taken by {self.ref}: choose another, or spawn with if_exists='return'"
+
+
+class InvalidSpec(ActorsError, ValueError):
+    """A description that cannot be started, refused where it was written."""
+
+
+class SystemStopped(ActorsError):
+    """The system is stopping or has stopped; nothing new can be started in it."""
+
+
+class NoSystem(ActorsError):
+    """There is no running system in this task."""

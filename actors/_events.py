@@ -1,0 +1,144 @@
+"""The event stream: what happened in a system, one record each, for whoever subscribes.
+
+Rule 1: reporting never waits: a slow subscriber loses the oldest records and is told how many.
+Rule 2: records are plain data, so that they mean the same wherever they came from.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections import deque
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from supervisors import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ._loop import Loop, Waiter
+
+__all__ = ["Event", "EventBus", "EventStream", "event_of"]
+
+_BOUND: Final = 4096
+_WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        kind: what, in snake case: ``child_ended``, ``node_ready``, ``dead_letter`` ...
+        facts: the rest, as plain data.
+        at: seconds on the loop's clock.
+    """
+
+    kind: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    at: float = 0.0
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    return str(value)
+
+
+def error_facts(error: BaseException) -> dict[str, Any]:
+    """Return an error as text, with its traceback."""
+    text = "".join(traceback.format_exception(error)).rstrip()
+    return {"error": f"{type(error).__name__}: {error}", "traceback": text}
+
+
+def event_of(record: Any, at: float) -> Event:
+    """Word a record of a lower floor: its class is the kind, its fields are the facts."""
+    facts: dict[str, Any] = {}
+    for item in fields(record):
+        value = getattr(record, item.name)
+        facts[item.name] = _plain(value)
+        error = value.error if isinstance(value, Exit) else value
+        if isinstance(error, BaseException) and "traceback" not in facts:
+            facts |= {"traceback": error_facts(error)["traceback"]}
+    return Event(_WORD.sub("_", type(record).__name__).lower(), facts, at)
+
+
+class EventStream:
+    """One subscriber's records, in order: ``async for event in system.events()``."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self._records: deque[Event] = deque()
+        self._waiter: Waiter | None = None
+        self._lost = 0
+        bus.subscribe(self._take)
+
+    def _take(self, event: Event) -> None:
+        if len(self._records) >= _BOUND:
+            self._records.popleft()
+            self._lost += 1
+        self._records.append(event)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._records:
+            if self._bus.closed:
+                raise StopAsyncIteration
+            self._waiter = self._bus.loop.waiter()
+            await self._waiter
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            return Event("events_lost", {"count": lost})
+        return self._records.popleft()
+
+    def wake(self) -> None:
+        """The bus is closed."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        self._bus.unsubscribe(self._take)
+
+
+class EventBus:
+    """Hands each record to every subscriber, in order, at once."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.closed = False
+        self._subscribers: list[Callable[[Event], None]] = []
+        self._streams: list[EventStream] = []
+
+    def subscribe(self, take: Callable[[Event], None]) -> None:
+        """Call *take* with every record from now on."""
+        self._subscribers.append(take)
+
+    def unsubscribe(self, take: Callable[[Event], None]) -> None:
+        """Stop that."""
+        if take in self._subscribers:
+            self._subscribers.remove(take)
+
+    def stream(self) -> EventStream:
+        """Return a new subscriber to iterate over."""
+        stream = EventStream(self)
+        self._streams.append(stream)
+        return stream
+
+    def report(self, event: Event) -> None:
+        """Tell everybody."""
+        for take in list(self._subscribers):
+            take(event)
+
+    def close(self) -> None:
+        """End every stream after what it has."""
+        self.closed = True
+        for stream in self._streams:
+            stream.wake()

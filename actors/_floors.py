@@ -1,0 +1,34 @@
+"""The first thing imported: are `transport` and `supervisors` really ours?
+
+Their names are common: a user's own `transport.py` beside a script would silently take the place
+of ours.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+__all__ = ["FLOORS", "check_floors"]
+
+FLOORS: Final = ("supervisors", "transport")
+
+
+def check_floors(home: Path) -> None:
+    """Refuse a floor that would be imported from anywhere but *home*.
+
+    Raises:
+        ImportError: naming the file that shadows ours.
+    """
+    for name in FLOORS:
+        spec = find_spec(name)
+        origin = None if spec is None else spec.origin
+        if origin is None or Path(origin).resolve().parent.parent != home:
+            found = origin or (spec and list(spec.submodule_search_locations or [])) or "nothing"
+            raise ImportError(
+                f"actors needs its own package {name!r} in {home}, but {found} comes first on sys.path: rename yours"
+            )
+
+
+check_floors(Path(__file__).resolve().parent.parent)

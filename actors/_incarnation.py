@@ -1,0 +1,387 @@
+"""One run of one actor, from its constructor to its end; a restart makes another.
+
+Rule 1: one message at a time, in the order of the mailbox, in one task.
+Rule 2: an exception goes to whoever awaits the reply; with nobody to tell it is a crash.
+Rule 3: per message no task, scope, event, lock, closure or log call, and one clock reading.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from supervisors import Exit, ExitKind
+from transport import LEAVES, snapshot, snapshot_args
+
+from ._context import Context
+from ._envelope import TURN, Envelope, Handler, Kind, Turn
+from ._errors import ActorCrashed, ActorStopped, DeadlineExceeded, StartFailed
+from ._log import get_logger
+from ._stream import Outlet
+from ._tasks import ActorTasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._actor import Actor
+    from ._cell import Cell
+    from ._log import Logger
+    from ._loop import Task, Waiter
+    from ._ref import Ref
+
+__all__ = ["MESSAGES_PER_TURN", "SECONDS_PER_TURN", "Ended", "Incarnation"]
+
+Ended: TypeAlias = "Callable[[Exit, bool], None]"
+"""Told once how an incarnation ended, and whether it had asked to: then it is not restarted."""
+
+MESSAGES_PER_TURN: Final = 64
+SECONDS_PER_TURN: Final = 0.010
+
+_EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, Kind.NOTICE)
+
+
+class Incarnation:
+    """Owns the actor object, its tasks, timers, watches and streams; all end with it."""
+
+    def __init__(self, cell: Cell, number: int, ready: Waiter, ended: Ended) -> None:
+        home = cell.home
+        self.cell = cell
+        self.ref: Ref[Any] = cell.ref
+        self.number = number
+        self.exit: Exit | None = None
+        self.voluntary = False
+        self.children: Any = None
+        self.loop = home.as_home.loop
+        self.turn = Turn(cell, exclusive=True)
+        self.tasks = ActorTasks(self.loop, cell.ref.name, self.crash)
+        self._ready = ready
+        self._ended = ended
+        self._interrupt = self.loop.interrupt()
+        self._actor: Actor | None = None
+        self._log: Logger | None = None
+        self._current: Envelope | None = None
+        self._since = 0.0
+        self._beside: dict[Envelope, Task] = {}
+        self._outlets: dict[Envelope, Outlet] = {}
+        self._watches: dict[Ref[Any], Callable[[], None]] = {}
+
+    # -- what the context offers ---------------------------------------------------------
+
+    @property
+    def node(self) -> str:
+        """The name of the node this runs on."""
+        return self.cell.home.name
+
+    @property
+    def system(self) -> Any:
+        """The System of this node."""
+        return self.cell.home.system
+
+    @property
+    def log(self) -> Logger:
+        """A logger bound with node, actor and incarnation."""
+        if self._log is None:
+            self._log = get_logger(node=self.node, actor=self.ref.name, incarnation=self.number)
+        return self._log
+
+    @property
+    def handling(self) -> tuple[str, float] | None:
+        """Which message is being handled, and for how many seconds."""
+        current = self._current
+        return None if current is None else (current.handler.name, perf_counter() - self._since)
+
+    def watch(self, ref: Ref[Any]) -> None:
+        """Deliver the final end of *ref* to `on_exit`, once."""
+        if ref in self._watches:
+            return
+
+        def notice(end: Exit) -> None:
+            if self._watches.get(ref) is not None and self.exit is None:
+                self.cell.post(Envelope(_EXIT_NOTICE, (self, ref, end), {}))
+
+        self._watches[ref] = lambda: None
+        cancel = self.cell.home.as_home.watch(ref, notice)
+        if ref in self._watches:
+            self._watches[ref] = cancel
+
+    def unwatch(self, ref: Ref[Any]) -> None:
+        """Forget *ref*; a queued notice is dropped when its turn comes."""
+        cancel = self._watches.pop(ref, None)
+        if cancel is not None:
+            cancel()
+
+    def request_stop(self) -> None:
+        """End behind what is queued, for good."""
+        self.cell.ask_stop(Exit.NORMAL, None, drain=False)
+
+    async def spawn(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any) -> Ref[Any]:
+        """Start a child on this node; it ends before this incarnation does."""
+        return await self.cell.home.spawn_child(self, cls, args, kwargs, **options)
+
+    # -- ends ----------------------------------------------------------------------------
+
+    def crash(self, error: BaseException) -> None:
+        """End by *error*: nobody else is there to be told."""
+        if self.exit is None:
+            self.exit = Exit.CRASHED(error)
+            self._interrupt.ask()
+
+    def kill(self) -> None:
+        """End now; what is being awaited is cancelled, `on_stop` does not run."""
+        if self.exit is None or self.exit.kind is not ExitKind.KILLED:
+            self.exit = Exit.KILLED
+        self._interrupt.ask()
+
+    def cancel(self, envelope: Envelope) -> None:
+        """Break off the handler of *envelope*, if it is running."""
+        if envelope is self._current:
+            self._interrupt.ask()
+        elif envelope in self._beside:
+            self._beside[envelope].cancel()
+        elif envelope in self._outlets:
+            self._outlets[envelope].close()
+
+    # -- the run -------------------------------------------------------------------------
+
+    async def live(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Start, handle messages until the end, let go of everything, report."""
+        TURN.set(self.turn)
+        self.cell.home.system.enter()
+        cell = self.cell
+
+        async def start() -> None:
+            await self._start(args, kwargs)
+
+        await self._guarded(start)
+        started = self.exit is None
+        if started:
+            cell.move(type(cell.state).READY)
+            self._ready.set_result(None)
+        while self.exit is None:
+            await self._guarded(self._turns)
+        if started and cell.run is self:
+            cell.move(type(cell.state).STOPPING)
+        await self._close(started=started)
+        cell.run_ended(self)
+        assert self.exit is not None
+        if started:
+            self._ended(self.exit, self.voluntary or cell.stop_asked)
+        elif not self._ready.done():
+            self._ready.set_exception(self._start_failure())
+
+    async def _guarded(self, step: Callable[[], Any]) -> None:
+        """Run one step that can be broken off; what it raises is a crash."""
+        try:
+            await self._interrupt.run(step)
+        except Exception as error:  # noqa: BLE001 - the supervisor is told
+            self._crashed(error)
+        except self.loop.stray_cancellation as error:
+            self._crashed(error)
+        current, self._current = self._current, None
+        if current is not None:
+            self._abandon(current)
+
+    def _crashed(self, error: BaseException) -> None:
+        if self.exit is None:
+            self.exit = Exit.CRASHED(error)
+
+    def _abandon(self, current: Envelope) -> None:
+        """The message being handled is lost; whoever awaits it is told why."""
+        if current.handler.kind is Kind.RESUME:
+            current.args[0].crash(ActorCrashed(self.ref, str(self.exit or "")))
+        else:
+            current.fail(ActorCrashed(self.ref, str(self.exit or "cancelled")))
+
+    def _start_failure(self) -> BaseException:
+        assert self.exit is not None
+        error = self.exit.error
+        why = f"{self.ref.name} ({self.cell.cls.__name__}) failed to start"
+        failed = StartFailed(f"{why}: {type(error).__name__}: {error}" if error is not None else f"{why}: killed")
+        failed.__cause__ = error
+        return failed
+
+    async def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        cls = self.cell.cls
+        # A snapshot at every start: one incarnation's changes never reach the next.
+        args, kwargs = snapshot_args(args, kwargs)
+        actor = cls.__new__(cls)
+        actor.context = Context(self)
+        actor.__init__(*args, **kwargs)  # type: ignore[misc] # the context has to be there first
+        self._actor = actor
+        await actor.on_start()
+
+    async def _turns(self) -> None:
+        mailbox = self.cell.mailbox
+        queue = mailbox.queue
+        actor = self._actor
+        turn = self.turn
+        assert actor is not None
+        while self.exit is None:
+            if not queue:
+                await mailbox.wait()
+            left = MESSAGES_PER_TURN
+            began = now = perf_counter()
+            while queue and left and now - began < SECONDS_PER_TURN:
+                left -= 1
+                envelope = mailbox.take() if mailbox.line.waiting else queue.popleft()
+                if envelope.origin is not None:
+                    envelope.origin.took()
+                handler = envelope.handler
+                reply = envelope.reply
+                if not handler.plain or envelope.deadline is not None:
+                    await self._special(actor, envelope)
+                else:
+                    self._current = envelope
+                    self._since = now
+                    turn.deadline = None
+                    try:
+                        result = await handler.fn(actor, *envelope.args, **envelope.kwargs)
+                    except Exception as error:
+                        self._current = None
+                        if reply is None:
+                            raise
+                        if not reply.done():
+                            reply.set_exception(error)
+                    else:
+                        self._current = None
+                        if reply is not None and not reply.done():
+                            _answer(reply, result)
+                if self.exit is not None or self._interrupt.asked:
+                    return
+                now = perf_counter()
+            if queue:
+                await self.loop.pause()
+
+    async def _special(self, actor: Actor, envelope: Envelope) -> None:
+        """Handle whatever is not a plain call without a deadline."""
+        if envelope.deadline is not None and self.loop.now() >= envelope.deadline:
+            name = envelope.handler.name
+            if not envelope.fail(DeadlineExceeded(self.ref, f"{name} expired in the queue", envelope.message)):
+                self.cell.home.dead_letter(self.ref, envelope, "its deadline passed in the queue")
+            return
+        await _SPECIAL[envelope.handler.kind](self, actor, envelope)
+
+    async def _call(self, actor: Actor, envelope: Envelope) -> None:
+        self._current = envelope
+        self._since = perf_counter()
+        self.turn.deadline = envelope.deadline
+        try:
+            await self._run_handler(actor, envelope)
+        finally:
+            self.turn.deadline = None
+        self._current = None
+
+    async def _run_handler(self, actor: Actor, envelope: Envelope) -> None:
+        reply = envelope.reply
+        try:
+            result = await envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
+        except Exception as error:
+            if not envelope.fail(error):
+                raise
+        else:
+            if reply is not None and not reply.done():
+                _answer(reply, result)
+
+    async def _concurrent(self, actor: Actor, envelope: Envelope) -> None:
+        async def beside() -> None:
+            turn = Turn(self.cell, exclusive=False)
+            turn.deadline = envelope.deadline
+            TURN.set(turn)
+            try:
+                await self._run_handler(actor, envelope)
+            finally:
+                self._beside.pop(envelope, None)
+                if envelope.reply is not None and not envelope.reply.done():
+                    self._abandon(envelope)
+
+        self._beside[envelope] = self.tasks.start_soon(beside, name=envelope.handler.name)
+
+    async def _stream(self, actor: Actor, envelope: Envelope) -> None:
+        sink: Any = envelope.reply
+        if sink.done():
+            return
+        generator = envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
+        self._outlets[envelope] = Outlet(generator, sink, self.cell.post)
+
+    async def _resume(self, _actor: Actor, envelope: Envelope) -> None:
+        outlet: Outlet = envelope.args[0]
+        key = next((known for known, own in self._outlets.items() if own is outlet), None)
+        if key is None:
+            outlet.crash(ActorCrashed(self.ref, "it restarted"))
+            return
+        self._current = envelope
+        self._since = perf_counter()
+        if not await outlet.resume():
+            del self._outlets[key]
+        self._current = None
+
+    async def _notice(self, actor: Actor, envelope: Envelope) -> None:
+        if envelope.reply is not None:
+            envelope.reply.set_result(None)
+            return
+        incarnation, ref, end = envelope.args
+        # A notice to an earlier incarnation, or of a ref no longer watched, is not delivered.
+        if incarnation is self and self._watches.pop(ref, None) is not None:
+            await actor.on_exit(ref, end)
+
+    async def _stop(self, _actor: Actor, envelope: Envelope) -> None:
+        self.exit, self.voluntary = envelope.args
+
+    # -- letting go ----------------------------------------------------------------------
+
+    async def _close(self, *, started: bool) -> None:
+        """Run `on_stop`, then end all that this incarnation owns."""
+        assert self.exit is not None
+        actor, end = self._actor, self.exit
+        for cancel in self._watches.values():
+            cancel()
+        self._watches.clear()
+        if started and actor is not None and end.kind is not ExitKind.KILLED:
+
+            async def hook() -> None:
+                await actor.on_stop(end)
+
+            await self._in_end(hook)
+        await self._in_end(self.tasks.aclose)
+        await self._in_end(self._close_streams)
+        await self.cell.home.stop_children(self)
+
+    async def _in_end(self, step: Callable[[], Any]) -> None:
+        """Run one step of the end; an error in it is an error of the actor, told with its exit."""
+        try:
+            await self._interrupt.run(step)
+        except Exception as error:  # noqa: BLE001 - becomes the exit, or is logged beside it
+            assert self.exit is not None
+            if self.exit.abnormal:
+                self.log.error("error while ending", exc_info=error)
+            else:
+                self.exit = Exit.CRASHED(error)
+
+    async def _close_streams(self) -> None:
+        assert self.exit is not None
+        gone = ActorCrashed if self.exit.abnormal else ActorStopped
+        for outlet in list(self._outlets.values()):
+            outlet.crash(gone(self.ref, str(self.exit)))
+            outlet.closing = True
+            await outlet.resume()
+        self._outlets.clear()
+
+
+def _answer(reply: Waiter, result: Any) -> None:
+    if type(result) not in LEAVES:
+        try:
+            result = snapshot(result, "reply")
+        except Exception as error:  # noqa: BLE001 - the asker is told that the reply cannot travel
+            reply.set_exception(error)
+            return
+    reply.set_result(result)
+
+
+_SPECIAL: Final[dict[Kind, Callable[[Incarnation, Actor, Envelope], Any]]] = {
+    Kind.CALL: Incarnation._call,  # noqa: SLF001 - the table of this class
+    Kind.CONCURRENT: Incarnation._concurrent,  # noqa: SLF001 - as above
+    Kind.STREAM: Incarnation._stream,  # noqa: SLF001 - as above
+    Kind.RESUME: Incarnation._resume,  # noqa: SLF001 - as above
+    Kind.NOTICE: Incarnation._notice,  # noqa: SLF001 - as above
+    Kind.STOP: Incarnation._stop,  # noqa: SLF001 - as above
+}

@@ -1,0 +1,110 @@
+"""Log lines: the only door to structlog, and the only file that words what lower floors report.
+
+Rule 1: importing this configures nothing; a user's own structlog configuration is respected.
+Rule 2: one event is one whole line, written by one call; JSON when the output is not a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Logger", "get_logger", "write_lines_to"]
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+
+class Logger(Protocol):
+    """The methods of a structlog logger that this project uses."""
+
+    def debug(self, event: str, **facts: Any) -> Any: ...
+    def info(self, event: str, **facts: Any) -> Any: ...
+    def warning(self, event: str, **facts: Any) -> Any: ...
+    def error(self, event: str, **facts: Any) -> Any: ...
+    def bind(self, **facts: Any) -> Logger: ...
+
+
+class _Lines:
+    """Where lines go: standard error, or a node's log pipe."""
+
+    def __init__(self) -> None:
+        self.write: Callable[[str], None] = self._to_stderr
+        self.dropped = 0
+
+    def _to_stderr(self, line: str) -> None:
+        try:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            self.dropped += 1
+
+    def msg(self, line: str) -> None:
+        self.write(line)
+
+    debug = info = warning = error = critical = msg
+
+
+_LINES: Final = _Lines()
+_RENDERED: Final[dict[bool, Any]] = {}
+
+
+def write_lines_to(fd: int) -> None:
+    """Send this process's lines to the non-blocking pipe *fd*: a full pipe drops and counts."""
+
+    def write(line: str) -> None:
+        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        if _LINES.dropped:
+            data = b'{"event": "log lines dropped", "count": %d}\n' % _LINES.dropped + data
+        try:
+            os.write(fd, data)
+        except (BlockingIOError, BrokenPipeError):
+            _LINES.dropped += 1
+        else:
+            _LINES.dropped = 0
+
+    _LINES.write = write
+
+
+def _level() -> int:
+    return _LEVELS.get(os.environ.get("ACTORS_LOG", "info").lower(), _LEVELS["info"])
+
+
+def _as_terminal() -> bool:
+    override = os.environ.get("ACTORS_LOG_FORMAT", "")
+    return override == "console" if override else sys.stderr.isatty()
+
+
+def get_logger(**facts: Any) -> Logger:
+    """Return a structlog logger bound with *facts*.
+
+    It writes to standard error as `ACTORS_LOG` (debug, info, warning, error) and
+    `ACTORS_LOG_FORMAT` (json, console) say, unless the user has configured structlog.
+    """
+    import structlog  # noqa: PLC0415 - structlog's door: paid for by the first line, not by the import
+
+    if structlog.is_configured():
+        return structlog.get_logger("actors", **facts)  # type: ignore[no-any-return] # structlog returns Any
+    terminal = _as_terminal()
+    if terminal not in _RENDERED:
+        processors = structlog.processors
+        renderer = (
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            if terminal
+            else processors.JSONRenderer(serializer=_dumps)
+        )
+        chain = [processors.add_log_level, processors.TimeStamper(fmt="iso", utc=True)]
+        if not terminal:
+            chain.append(processors.format_exc_info)
+        _RENDERED[terminal] = (structlog.make_filtering_bound_logger(_level()), [*chain, renderer])
+    wrapper, chain = _RENDERED[terminal]
+    bound = structlog.wrap_logger(_LINES, processors=chain, wrapper_class=wrapper, cache_logger_on_first_use=False)
+    return bound.bind(**facts)  # type: ignore[no-any-return] # structlog returns Any
+
+
+def _dumps(facts: Any, **_options: Any) -> str:
+    return json.dumps(facts, default=str, ensure_ascii=False)

@@ -1,0 +1,155 @@
+"""`python -m actors._node_main FD`: what a process node runs. Not for people: it needs its parent."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from anyio import create_task_group
+
+from transport import Local
+
+from ._errors import ActorsError
+from ._loop import open_loop, run_on
+from ._system import System
+from .nodes import BOOT_FAILED, ChildNode, boot_config, class_path, pack_arguments
+from .routing import import_handler, serve
+
+if TYPE_CHECKING:
+    from ._events import EventStream
+    from .nodes import Link, LocalNode, Node, NodeFamily
+    from .routing import Listener, Server
+
+__all__ = ["main"]
+
+
+def main(lifeline: int) -> None:
+    """Boot from what the parent writes on the lifeline, and run until told to end."""
+    config = boot_config(lifeline)
+    run_on(_serve, config, uvloop=config["uvloop"])
+
+
+async def _serve(config: dict[str, Any]) -> None:
+    async with open_loop() as loop, create_task_group() as tasks:
+        node = ChildNode(config, loop, tasks)
+        try:
+            access = NodeAccess(node)
+            node.attach(config["link"])
+        except Exception:  # noqa: BLE001 - told to the parent, which words it
+            node.parent.note("boot_failed", traceback.format_exc())
+            node.parent.close()
+            os._exit(BOOT_FAILED)
+        node.parent.note("ready")
+        await access.done
+        tasks.cancel_scope.cancel()
+
+
+class NodeAccess:
+    """How the System of a node reaches the core: by asking its parent; and this node's servers."""
+
+    def __init__(self, node: ChildNode) -> None:
+        self._node = node
+        self._parent = node.parent
+        self._family: NodeFamily | None = None
+        self._servers: dict[str, Server] = {}
+        self.local: LocalNode = node.local
+        self.done = node.runtime.loop.waiter()
+        node.runtime.system = System.on_node(self)
+        node.runtime.calls.update(serve=self._call_serve, drain=self._call_drain)
+        node.runtime.notes.update(connection=self._note_connection, shutdown=self._note_shutdown)
+
+    # -- what the System of this node offers ----------------------------------------------------
+
+    async def spawn(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+        """Have the parent start an actor; one that holds local values is this node's own."""
+        if any(type(value) is Local for value in (*args, *kwargs.values())):
+            return await self._spawn_here(cls, args, kwargs, options)
+        arguments = pack_arguments(self._node.runtime, args, kwargs)
+        return await self._parent.call("spawn", class_path(cls), arguments, options)
+
+    async def _spawn_here(
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+    ) -> Any:
+        if options["on"] != self.local.name:
+            wanted = f"on={options['on']!r}" if options["on"] else "no on="
+            raise ActorsError(f"local values do not leave {self.local.name}, got {wanted}: use on=current().node")
+        if self._family is None:
+            self._family = await self._node.new_family(f"{self.local.name}/own")
+        own = {key: options[key] for key in ("name", "restart", "backoff", "mailbox")}
+        return await self._family.spawn(cls, args, kwargs, **own)
+
+    async def lookup(self, name: str) -> Any:
+        """Ask the parent who has a name."""
+        return await self._parent.call("lookup", name)
+
+    async def tree(self) -> dict[str, Any]:
+        """Ask the parent for the tree."""
+        tree: dict[str, Any] = await self._parent.call("tree")
+        return tree
+
+    def nodes(self) -> list[Node]:
+        """Refuse: handles on nodes live where the nodes were made."""
+        raise ActorsError("system.nodes is for the process that made the system; a node has current().node")
+
+    def events(self) -> EventStream:
+        """Refuse: the event stream ends where the system was made."""
+        raise ActorsError("system.events() is for the process that made the system")
+
+    async def stop(self) -> None:
+        """Ask for the end of the whole system."""
+        await self._parent.call("stop")
+
+    # -- what the parent asks ---------------------------------------------------------------------
+
+    async def _call_serve(self, link: Link, spec: Listener) -> None:
+        def tell(what: str) -> Any:
+            return lambda connection: link.note(what, spec.name, connection)
+
+        server = serve(
+            spec,
+            self._node.runtime.loop,
+            acknowledge=tell("acknowledged"),
+            refused=tell("refused"),
+            closed=tell("closed"),
+            report=self._node.runtime.report,
+            system=self._node.runtime.system,
+            resolve=import_handler,
+        )
+        await server.start()
+        self._servers[spec.name] = server
+
+    async def _call_drain(self, _link: Link, listener: str, seconds: float) -> None:
+        server = self._servers.get(listener)
+        if server is not None:
+            await server.drain(seconds)
+
+    def _note_connection(self, link: Link, listener: str, connection: int, fd: int) -> None:
+        server = self._servers.get(listener)
+        sock = socket.socket(fileno=fd)
+        if server is None:
+            sock.close()
+            link.note("refused", listener, connection)
+        else:
+            server.take(connection, sock)
+
+    def _note_shutdown(self, _link: Link, seconds: float) -> None:
+        self._node.runtime.loop.start(self._end, seconds, name="shutdown")
+
+    async def _end(self, seconds: float) -> None:
+        """Drain, end what is this node's own, then let the loop end."""
+        try:
+            for server in self._servers.values():
+                await server.drain(seconds)
+                await server.stop()
+            if self._family is not None:
+                await self._family.aclose()
+        finally:
+            if not self.done.done():
+                self.done.set_result(None)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,427 @@
+"""A Ref: the small, hashable, sendable address of an actor.
+
+Rule 1: a ref holds an address, never the actor; it survives restarts and never reaches a
+same-named successor, because its number is never used again.
+Rule 2: the method is checked here, at the sender, where the mistake is made.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+
+from transport import register_immutable
+
+from ._actor import handlers_of, refusal
+from ._envelope import TURN, Envelope, Handler, Kind
+from ._errors import CallCycle, DeadlineExceeded, MailboxFull, NotAMessage
+from ._stream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from supervisors import Exit
+
+    from ._envelope import Target, Turn
+    from ._loop import Loop
+
+__all__ = ["Home", "Ref", "Within"]
+
+A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Home(Protocol):
+    """The node a ref object lives in, as the ref sees it."""
+
+    loop: Loop
+
+    def resolve(self, ref: Ref[Any]) -> Target:
+        """Find where messages for *ref* go."""
+
+    def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:
+        """Call *notice* once, at the final end of *ref*; return what cancels that."""
+
+    def stop(self, ref: Ref[Any], grace: float | None, *, drain: bool) -> None:
+        """Ask *ref* to stop behind what it has queued."""
+
+    def kill(self, ref: Ref[Any]) -> None:
+        """End *ref* now; its restart policy decides what follows."""
+
+    def class_of(self, path: str) -> type | None:
+        """Return the class an address names, if this process has it."""
+
+
+class Ref(Generic[A]):
+    """The address of one actor.
+
+    Send it a method of its class and the arguments::
+
+        await ref.tell(Counter.add, 5)          # waits only for room in the mailbox
+        total = await ref.ask(Counter.add, 1)   # waits for the reply
+
+    Attributes:
+        uid: the actor's number in its system, never used again.
+        name: its name; unnamed actors get one from their class and number.
+        node: the name of the node it runs on.
+        mailbox: how many messages may wait for it.
+    """
+
+    __slots__ = ("_cls", "_handlers", "_home", "_target", "cls_path", "mailbox", "name", "node", "uid")
+
+    def __init__(
+        self,
+        home: Home,
+        uid: int,
+        node: str,
+        name: str,
+        cls_path: str,
+        mailbox: int,
+        cls: type | None = None,
+    ) -> None:
+        self._home = home
+        self._cls = cls
+        self._target: Target | None = None
+        self._handlers: dict[Any, Handler] | None = None
+        self.uid = uid
+        self.node = node
+        self.name = name
+        self.cls_path = cls_path
+        self.mailbox = mailbox
+
+    def __repr__(self) -> str:
+        return f"<Ref {self.name} {self.cls_path.rpartition(':')[2]} on {self.node}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and other.uid == self.uid and other.node == self.node
+
+    def __hash__(self) -> int:
+        return hash(self.uid)
+
+    async def tell(
+        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Send a message and wait only until it has a place in the mailbox.
+
+        Raises:
+            NotAMessage: *method* is not a message of the actor's class.
+            NotSendable: an argument cannot travel; nothing was sent.
+            ActorStopped: the actor has ended for good.
+            NodeDown: its node is not ready.
+        """
+        envelope = Envelope(self._handler(method), args, kwargs)
+        target = self._target or self._resolve()
+        if not target.offer(envelope):
+            turn = TURN.get()
+            if turn is not None and turn.target is target:
+                target.push(envelope)
+            else:
+                await target.admit(envelope)
+
+    def tell_nowait(
+        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Send a message now or raise.
+
+        Raises:
+            MailboxFull: there is no room; the message is `error.message`.
+            NotAMessage, NotSendable, ActorStopped, NodeDown: as `tell`.
+        """
+        envelope = Envelope(self._handler(method), args, kwargs)
+        target = self._target or self._resolve()
+        if not target.offer(envelope):
+            turn = TURN.get()
+            if turn is None or turn.target is not target:
+                raise MailboxFull(self, "its mailbox is full", envelope.message)
+            target.push(envelope)
+
+    async def ask(
+        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Send a message and return the handler's result.
+
+        Cancelling the wait takes the message back, or cancels its handler.
+
+        Raises:
+            Exception: whatever the handler raised.
+            ActorCrashed: the actor crashed while handling it.
+            CallCycle: the actor is, in the end, waiting for the caller.
+            NotAMessage, NotSendable, ActorStopped, NodeDown: as `tell`.
+        """
+        reply = self._home.loop.waiter()
+        envelope = Envelope(self._handler(method), args, kwargs, reply)
+        target = self._target or self._resolve()
+        turn = TURN.get()
+        if turn is not None:
+            return await _ask_in_turn(self, target, envelope, turn)  # type: ignore[no-any-return] # typed by P, R
+        if not target.offer(envelope):
+            await target.admit(envelope)
+        try:
+            return await reply  # type: ignore[no-any-return] # the wire is untyped, the signature is not
+        except BaseException:
+            _withdraw(target, envelope)
+            raise
+
+    @asynccontextmanager
+    async def stream(
+        self, method: Callable[Concatenate[A, P], AsyncIterator[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncIterator[AsyncIterator[R]]:
+        """Open a stream: ``async with ref.stream(Counter.upto) as items: async for i in items``.
+
+        Leaving the block ends the generator. Raises as `ask`, where the items are read.
+        """
+        async with _open(self, method, args, kwargs, self._home.loop.now, None) as items:
+            yield items
+
+    def within(self, seconds: float) -> Within[A]:
+        """Return this address with a deadline: its `ask`, `tell` and `stream` end in *seconds*.
+
+        The deadline travels with the message, is inherited by asks made while handling it, and
+        an expired message is not run.
+
+        Raises:
+            ValueError: *seconds* is not more than 0.
+        """
+        if not seconds > 0:
+            raise ValueError(f"within(seconds) must be more than 0, got {seconds!r}")
+        return Within(self, seconds)
+
+    async def wait(self) -> Exit:
+        """Wait until the actor has ended for good and return how; a restart is not an end."""
+        waiter = self._home.loop.waiter()
+
+        def notice(end: Exit) -> None:
+            if not waiter.done():
+                waiter.set_result(end)
+
+        cancel = self._home.watch(self, notice)
+        try:
+            return await waiter  # type: ignore[no-any-return] # a waiter is untyped
+        finally:
+            cancel()
+
+    async def wait_ready(self) -> None:
+        """Wait until the actor is running and has handled what was queued before this call.
+
+        Raises:
+            ActorStopped, NodeDown: it will not be, or not soon.
+        """
+        envelope = Envelope(_READY, (), {}, self._home.loop.waiter())
+        target = self._target or self._resolve()
+        target.push(envelope)
+        assert envelope.reply is not None
+        await envelope.reply
+
+    async def stop(self, *, grace: float | None = None, drain: bool = False) -> None:
+        """Ask the actor to end behind what it has queued; it is not restarted.
+
+        Args:
+            grace: seconds until it is killed instead; None lets it take its time.
+            drain: refuse new messages from now on.
+        """
+        if grace is not None and not grace >= 0:
+            raise ValueError(f"grace must be 0 or more seconds, got {grace!r}")
+        self._home.stop(self, grace, drain=drain)
+
+    def kill(self) -> None:
+        """End this incarnation now, ahead of its queue; the restart policy decides what follows."""
+        self._home.kill(self)
+
+    def _handler(self, method: object) -> Handler:
+        handlers = self._handlers
+        if handlers is not None:
+            handler = handlers.get(method)
+            if handler is not None:
+                return handler
+        return self._find_handler(method)
+
+    def _find_handler(self, method: object) -> Handler:
+        cls = self._class()
+        self._handlers = {fn: handler for fn, handler in handlers_of(cls).items() if handler.kind is not Kind.STREAM}
+        try:
+            return self._handlers[method]
+        except (KeyError, TypeError):
+            raise refusal(cls, method) from None  # the lookup is how we know, not what went wrong
+
+    def _class(self) -> type:
+        if self._cls is None:
+            self._cls = self._home.class_of(self.cls_path)
+            if self._cls is None:
+                raise NotAMessage(f"{self}: its class {self.cls_path} is not imported here")
+        return self._cls
+
+    def _stream_handler(self, method: object) -> Handler:
+        cls = self._class()
+        handler = handlers_of(cls).get(method)
+        if handler is None:
+            raise refusal(cls, method)
+        if handler.kind is not Kind.STREAM:
+            raise NotAMessage(f"{cls.__name__}.{handler.name} is not an async generator: use ask or tell")
+        return handler
+
+    def _resolve(self) -> Target:
+        self._target = target = self._home.resolve(self)
+        return target
+
+
+# A ref means the same on every node: a snapshot is the ref itself.
+register_immutable(Ref)
+
+_READY = Handler("(wait_ready)", lambda: None, Kind.NOTICE)
+
+
+class Within(Generic[A]):
+    """A ref with a deadline; see `Ref.within`."""
+
+    __slots__ = ("_ref", "_seconds")
+
+    def __init__(self, ref: Ref[A], seconds: float) -> None:
+        self._ref = ref
+        self._seconds = seconds
+
+    async def ask(
+        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """As `Ref.ask`; raises `DeadlineExceeded` (a TimeoutError) when the time is up."""
+        ref = self._ref
+        loop = ref._home.loop  # noqa: SLF001 - the same noun with a deadline
+        envelope = Envelope(ref._handler(method), args, kwargs, loop.waiter())  # noqa: SLF001 - as above
+        envelope.deadline = loop.now() + self._seconds
+        target = ref._target or ref._resolve()  # noqa: SLF001 - as above
+        return await _ask_in_turn(ref, target, envelope, TURN.get())  # type: ignore[no-any-return] # typed by P, R
+
+    async def tell(
+        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """As `Ref.tell`; the wait for room ends, and the message expires, when the time is up."""
+        ref = self._ref
+        loop = ref._home.loop  # noqa: SLF001 - the same noun with a deadline
+        envelope = Envelope(ref._handler(method), args, kwargs)  # noqa: SLF001 - as above
+        envelope.deadline = loop.now() + self._seconds
+        target = ref._target or ref._resolve()  # noqa: SLF001 - as above
+        if not target.offer(envelope):
+            await _admit_until(ref, target, envelope, self._seconds)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: Callable[Concatenate[A, P], AsyncIterator[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncIterator[AsyncIterator[R]]:
+        """As `Ref.stream`; the whole stream ends when the time is up."""
+        loop = self._ref._home.loop  # noqa: SLF001 - the same noun with a deadline
+        async with _open(self._ref, method, args, kwargs, loop.now, self._seconds) as items:
+            yield items
+
+
+def _withdraw(target: Target, envelope: Envelope) -> None:
+    """Take the message back if its reply was still awaited: the wait was cancelled."""
+    reply = envelope.reply
+    assert reply is not None
+    if reply.cancelled() or not reply.done():
+        target.withdraw(envelope)
+
+
+def _cycle(start: Target, me: Target) -> bool:
+    """Return whether *start* is waiting, through however many others, for *me*."""
+    seen: list[Target] = []
+    left = [start]
+    while left:
+        target = left.pop()
+        if target is me:
+            return True
+        if target not in seen:
+            seen.append(target)
+            left.extend(target.waits)
+    return False
+
+
+async def _ask_in_turn(ref: Ref[Any], target: Target, envelope: Envelope, turn: Turn | None) -> Any:
+    """Ask while handling a message, or with a deadline: the slow path with the edges kept."""
+    me = turn.target if turn is not None and turn.exclusive else None
+    if me is not None and (target is me or target.waits) and _cycle(target, me):
+        raise CallCycle(ref, "asking would wait for the asking actor itself", envelope.message)
+    if turn is not None and turn.deadline is not None:
+        mine = envelope.deadline
+        envelope.deadline = turn.deadline if mine is None else min(mine, turn.deadline)
+    if me is not None:
+        me.waits.append(target)
+    try:
+        if envelope.deadline is None:
+            return await _exchange(target, envelope)
+        return await _exchange_until(ref, target, envelope)
+    finally:
+        if me is not None:
+            me.waits.remove(target)
+
+
+async def _exchange(target: Target, envelope: Envelope) -> Any:
+    if not target.offer(envelope):
+        await target.admit(envelope)
+    reply = envelope.reply
+    assert reply is not None
+    try:
+        return await reply
+    except BaseException:
+        _withdraw(target, envelope)
+        raise
+
+
+async def _exchange_until(ref: Ref[Any], target: Target, envelope: Envelope) -> Any:
+    loop = ref._home.loop  # noqa: SLF001 - a function of this file's own noun
+    assert envelope.deadline is not None
+    seconds = envelope.deadline - loop.now()
+    if seconds <= 0:
+        raise DeadlineExceeded(ref, "the deadline had passed before the message was sent", envelope.message)
+    reply = envelope.reply
+
+    def expire() -> None:
+        if reply is not None and not reply.done():
+            why = f"no reply to {envelope.handler.name} in {seconds:.3g} s"
+            target.withdraw(envelope)
+            reply.set_exception(DeadlineExceeded(ref, why, envelope.message))
+
+    if not target.offer(envelope):
+        await _admit_until(ref, target, envelope, seconds)
+    timer = loop.call_later(envelope.deadline - loop.now(), expire)
+    try:
+        assert reply is not None
+        return await reply
+    except BaseException:
+        _withdraw(target, envelope)
+        raise
+    finally:
+        timer.cancel()
+
+
+async def _admit_until(ref: Ref[Any], target: Target, envelope: Envelope, seconds: float) -> None:
+    """Wait in line for room, but not past the deadline."""
+    from anyio import move_on_after  # noqa: PLC0415 - anyio at the edges: only a full mailbox pays for it
+
+    with move_on_after(seconds):
+        await target.admit(envelope)
+        return
+    raise DeadlineExceeded(ref, f"no room in its mailbox in {seconds:.3g} s", envelope.message)
+
+
+@asynccontextmanager
+async def _open(
+    ref: Ref[Any], method: object, args: Any, kwargs: Any, now: Callable[[], float], seconds: float | None
+) -> AsyncIterator[AsyncIterator[Any]]:
+    handler = ref._stream_handler(method)  # noqa: SLF001 - a function of this file's own noun
+    loop = ref._home.loop  # noqa: SLF001 - as above
+    stream: Stream[Any] = Stream(loop.waiter)
+    envelope = Envelope(handler, args, kwargs, stream)  # type: ignore[arg-type] # a stream takes the reply's place
+    target = ref._target or ref._resolve()  # noqa: SLF001 - as above
+    timer = None
+    if seconds is not None:
+        envelope.deadline = now() + seconds
+        late = DeadlineExceeded(ref, f"the stream did not end in {seconds:.3g} s")
+        timer = loop.call_later(seconds, lambda: stream.done() or stream.set_exception(late))
+    if not target.offer(envelope):
+        await target.admit(envelope)
+    try:
+        yield stream
+    finally:
+        if timer is not None:
+            timer.cancel()
+        target.withdraw(envelope)

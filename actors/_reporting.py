@@ -1,0 +1,87 @@
+"""From events to log lines: the default subscriber, and the only place that words them.
+
+Rule: what happens at any rate (dead letters) is told once, then counted: no flood, no silence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ._log import get_logger
+
+if TYPE_CHECKING:
+    from ._events import Event
+    from ._log import Logger
+
+__all__ = ["LogSubscriber"]
+
+_EVERY: Final = 10.0
+"""Seconds between two lines about the same kind of dead letter."""
+
+_LEVELS: Final = {
+    "child_ended": "info",
+    "child_start_failed": "error",
+    "child_misbehaved": "error",
+    "restart_scheduled": "warning",
+    "restarts_given_up": "error",
+    "budget_exceeded": "error",
+    "shutdown_overrun": "warning",
+    "node_ready": "info",
+    "node_ended": "info",
+    "node_died": "error",
+    "dead_letter": "warning",
+    "link_failed": "warning",
+    "listening": "info",
+    "accept_paused": "warning",
+    "accept_resumed": "info",
+    "node_suspect": "warning",
+    "node_trusted": "info",
+    "redispatched": "warning",
+    "dropped": "error",
+    "hand_over_failed": "warning",
+    "policy_failed": "error",
+    "handler_failed": "error",
+    "request_timed_out": "info",
+    "control_socket": "info",
+    "cpu_budget": "warning",
+    "system_ready": "info",
+    "system_stopped": "info",
+    "events_lost": "warning",
+    "control_refused": "warning",
+}
+
+
+class LogSubscriber:
+    """Writes one line for each event that an operator wants to see."""
+
+    def __init__(self, clock: Any) -> None:
+        self._log: Logger = get_logger()
+        self._clock = clock
+        self._letters: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        facts = {key: value for key, value in event.facts.items() if value not in (None, "")}
+        level = _LEVELS.get(event.kind, "debug")
+        if event.kind == "child_ended":
+            level = "debug" if facts.get("expected") or facts.get("asked") else "error"
+        elif event.kind == "dead_letter":
+            counted = self._count(facts)
+            if counted is None:
+                return
+            facts |= counted
+        name = event.kind.replace("_", " ")
+        if "traceback" in facts and level == "debug":
+            del facts["traceback"]
+        getattr(self._log, level)(name, **facts)
+
+    def _count(self, facts: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what to add to the line, or None for no line."""
+        key = (str(facts.get("actor")), str(facts.get("message")))
+        now = self._clock()
+        last, unsaid = self._letters.get(key, (float("-inf"), 0))
+        if now - last < _EVERY:
+            self._letters[key] = (last, unsaid + 1)
+            return None
+        self._letters[key] = (now, 0)
+        return {"unsaid": unsaid} if unsaid else {}

@@ -1,0 +1,161 @@
+"""Streams: an async generator of an actor, read by somebody else, a window at a time.
+
+Rule 1: the generator holds nothing while it is suspended at `yield`; each resume is one turn.
+Rule 2: at most `WINDOW` items are under way; taking one asks for one more.
+Rule 3: an ended stream says why: nothing, the generator's own error, or what ended its actor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from transport import snapshot
+
+from ._envelope import Envelope, Handler, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from ._loop import Waiter
+
+__all__ = ["WINDOW", "Outlet", "Sink", "Stream"]
+
+R = TypeVar("R")
+WINDOW: Final = 16
+_RESUME: Final = Handler("(resume)", lambda: None, Kind.RESUME)
+
+
+class Sink(Protocol):
+    """Where a generator's items go: a stream of this node, or a link."""
+
+    outlet: Outlet | None
+
+    def done(self) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def item(self, value: Any) -> None: ...
+    def set_result(self, value: Any, /) -> None: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
+
+
+class Stream(Generic[R]):
+    """The reader's end: items in order, then the end or the error."""
+
+    def __init__(self, make_waiter: Callable[[], Waiter]) -> None:
+        self.outlet: Outlet | None = None
+        # A link sets this to tell the other node that an item was taken.
+        self.pulled: Callable[[], None] | None = None
+        self._make_waiter = make_waiter
+        self._items: deque[R] = deque()
+        self._waiter: Waiter | None = None
+        self._error: BaseException | None = None
+        self._ended = False
+
+    def done(self) -> bool:
+        """Whether nothing more will come."""
+        return self._ended
+
+    def cancelled(self) -> bool:
+        """Whether the reader went away; a stream is closed instead."""
+        return False
+
+    def item(self, value: R) -> None:
+        """Take the next item from the generator."""
+        self._items.append(value)
+        self._wake()
+
+    def set_result(self, _value: object = None, /) -> None:
+        """End the stream."""
+        self._ended = True
+        self._wake()
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """End the stream by *error*, after what has already come."""
+        self._error = error
+        self.set_result()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def __aiter__(self) -> AsyncIterator[R]:
+        return self
+
+    async def __anext__(self) -> R:
+        while not self._items:
+            if self._ended:
+                error, self._error = self._error, None
+                if error is not None:
+                    raise error
+                raise StopAsyncIteration
+            self._waiter = self._make_waiter()
+            await self._waiter
+        value = self._items.popleft()
+        if self.outlet is not None:
+            self.outlet.pull(1)
+        elif self.pulled is not None and not self._ended:
+            self.pulled()
+        return value
+
+
+class Outlet:
+    """The generator's end, in the actor's own turns."""
+
+    __slots__ = ("_busy", "_credit", "_generator", "_push", "closing", "sink")
+
+    def __init__(self, generator: Any, sink: Sink, push: Callable[[Envelope], None]) -> None:
+        self._generator = generator
+        self._push = push
+        self._credit = WINDOW
+        self._busy = False
+        self.sink = sink
+        self.closing = False
+        sink.outlet = self
+        self._next_turn()
+
+    def pull(self, items: int) -> None:
+        """Let the generator make *items* more."""
+        self._credit += items
+        self._next_turn()
+
+    def close(self) -> None:
+        """End the generator in a turn of its own; nobody reads any more."""
+        self.closing = True
+        self._next_turn()
+
+    def _next_turn(self) -> None:
+        if not self._busy and (self._credit > 0 or self.closing):
+            self._busy = True
+            self._push(Envelope(_RESUME, (self,), {}))
+
+    async def resume(self) -> bool:
+        """Make one item, or close; return whether the generator goes on."""
+        self._busy = False
+        if self.closing or self.sink.done():
+            await self._generator.aclose()
+            return False
+        try:
+            value = snapshot(await anext(self._generator), "item")
+        except StopAsyncIteration:
+            self._end(None)
+            return False
+        except Exception as error:  # noqa: BLE001 - it goes to the reader, who awaits it
+            self._end(error)
+            return False
+        self._credit -= 1
+        self.sink.item(value)
+        self._next_turn()
+        return True
+
+    def _end(self, error: BaseException | None) -> None:
+        if self.sink.done():
+            return
+        if error is None:
+            self.sink.set_result(None)
+        else:
+            self.sink.set_exception(error)
+
+    def crash(self, error: BaseException) -> None:
+        """The actor is gone: the reader is told."""
+        self._end(error)

@@ -1,0 +1,275 @@
+"""The System: what runs. The same face in the process that made it and on its nodes."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+import anyio
+
+from supervisors import Exit
+
+from ._core import Core
+from ._errors import ActorsError, NoSystem, SystemStopped
+from ._events import EventStream
+from ._loop import open_loop
+from ._platform import check_platform
+from ._topology import Topology
+from .nodes import check_actor_options, class_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from supervisors import Backoff, Restart
+
+    from ._actor import Actor
+    from ._ref import Ref
+    from .nodes import LocalNode, Node
+
+__all__ = ["System", "SystemAccess", "current"]
+
+A = TypeVar("A", bound="Actor")
+
+_CURRENT: Final[ContextVar[System | None]] = ContextVar("actors_system", default=None)
+_HERE: Final = threading.local()
+
+
+def current() -> System:
+    """Return the System of this node, from any task in it.
+
+    Raises:
+        NoSystem: this code runs in no system.
+    """
+    system = _CURRENT.get() or getattr(_HERE, "system", None)
+    if system is None:
+        raise NoSystem("no system runs here: use `async with actors.System()`, or call this from an actor or a node")
+    return system
+
+
+class SystemAccess(Protocol):
+    """How a System reaches its core: directly, or from a node over its link."""
+
+    local: LocalNode | None
+
+    async def spawn(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any: ...
+    async def lookup(self, name: str) -> Any: ...
+    async def tree(self) -> dict[str, Any]: ...
+    def nodes(self) -> list[Node]: ...
+    def events(self) -> EventStream: ...
+    async def stop(self) -> None: ...
+
+
+class System:
+    """Everything that runs under one tree: nodes, actors, listeners.
+
+    Make one around the code that uses it::
+
+        async with actors.System() as system:
+            counter = await system.spawn(Counter, 10)
+
+    On leaving the block everything is stopped, in reverse order of its start, within deadlines.
+    On a node, and inside actors, the system is there already: `current()`.
+
+    Args:
+        topology: nodes, children and listeners to start with.
+
+    Raises:
+        ActorsError: the topology could not be started; nothing of it is left.
+    """
+
+    def __init__(self, topology: Topology | None = None, *, local: bool = True) -> None:
+        if topology is not None and not isinstance(topology, Topology):
+            raise ActorsError(f"System takes a Topology, got {topology!r}")
+        self._topology = topology or Topology()
+        self._with_local = local
+        self._access: SystemAccess | None = None
+        self._core: Core | None = None
+        self._stack = AsyncExitStack()
+        self._failure: BaseException | None = None
+        self._token: Any = None
+
+    @classmethod
+    def on_node(cls, access: SystemAccess) -> System:
+        """Make the face of a system for one of its nodes."""
+        system = cls()
+        system._access = access
+        _HERE.system = system
+        return system
+
+    def enter(self) -> None:
+        """Make this the `current()` system of the calling task."""
+        _CURRENT.set(self)
+
+    async def __aenter__(self) -> System:
+        if self._access is not None:
+            raise ActorsError("this System is already running, or has run: make a new one")
+        check_platform()
+        loop = await self._stack.enter_async_context(open_loop())
+        self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        core = self._core = Core(self._topology, loop, self._tasks, local=self._with_local)
+        core.runtime.system = self
+        self._access = _DirectAccess(core)
+        self._token = _CURRENT.set(self)
+        try:
+            await core.start(self._root_ended)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        assert self._core is not None
+        await self._close(self._core)
+        # A cancellation has to pass through the scopes it came by; other errors go on as they are.
+        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+        passed = (kind, error, trace) if cancelled else (None, None, None)
+        swallowed = await self._stack.__aexit__(*passed)
+        if self._failure is not None and (error is None or cancelled):
+            raise SystemStopped(f"the system ended by itself: {self._failure}") from self._failure
+        return bool(swallowed and cancelled)
+
+    async def _close(self, core: Core) -> None:
+        _CURRENT.set(None)
+        with anyio.CancelScope(shield=True):
+            await core.stop()
+        self._tasks.cancel_scope.cancel()
+
+    def _root_ended(self, end: Exit) -> None:
+        """The tree has ended: by `stop`, or because its budget was exceeded."""
+        if end.abnormal and self._core is not None and not self._core.stopping:
+            self._failure = end.error or ActorsError(str(end))
+            self._tasks.cancel_scope.cancel()
+
+    def _running(self) -> SystemAccess:
+        if self._access is None:
+            raise SystemStopped("this System is not running: use `async with actors.System() as system`")
+        return self._access
+
+    @property
+    def node(self) -> LocalNode:
+        """The node this code runs on.
+
+        Raises:
+            ActorsError: this process runs no actors itself.
+        """
+        local = self._running().local
+        if local is None:
+            raise ActorsError("this process runs no actors itself: it only holds the system together")
+        return local
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes of the system; only in the process that made it.
+
+        Raises:
+            ActorsError: asked on a node.
+        """
+        return self._running().nodes()
+
+    async def spawn(
+        self,
+        cls: Callable[..., A],
+        /,
+        *args: Any,
+        name: str | None = None,
+        on: str | Node | None = None,
+        restart: Restart | None = None,
+        backoff: Backoff | None = None,
+        mailbox: int = 1024,
+        shutdown: float = 5.0,
+        if_exists: str = "raise",
+        **kwargs: Any,
+    ) -> Ref[A]:
+        """Start an actor and return its address when it is ready.
+
+        It is restarted when it crashes, also when its whole node does. Arguments marked
+        ``local(...)`` tie it to this node: it ends with it.
+
+        Args:
+            cls: a subclass of `Actor`.
+            *args: constructor arguments; snapshots are taken, now and at each restart.
+            name: a system-wide name for `lookup`.
+            on: a node, its name ("rooms/0"), or a group ("rooms"): then named actors keep their
+                slot, others take turns. None is this process's own node, or the group `main`
+                of a system that keeps its parent free of user code.
+            restart: TRANSIENT unless given: not after a normal end.
+            backoff: waits between restarts in a row.
+            mailbox: how many messages may wait.
+            shutdown: seconds it may take to stop before it is killed.
+            if_exists: "return" gives the living actor of that name instead, in one step.
+            **kwargs: constructor arguments.
+
+        Raises:
+            StartFailed: it never became ready; the cause is its own error.
+            NameTaken: somebody has that name.
+            NotSendable: an argument cannot travel.
+            NodeDown: its node is not ready.
+            InvalidSpec: a value that can never work.
+        """
+        check_actor_options(cls, name, mailbox)
+        options = {
+            "name": name,
+            "on": getattr(on, "name", on),
+            "restart": restart,
+            "backoff": backoff,
+            "mailbox": mailbox,
+            "shutdown": shutdown,
+            "if_exists": if_exists,
+        }
+        ref: Ref[A] = await self._running().spawn(cls, args, kwargs, options)  # type: ignore[arg-type] # checked above
+        return ref
+
+    async def lookup(self, name: str) -> Ref[Any] | None:
+        """Return the address of the living actor of that name, or None."""
+        ref: Ref[Any] | None = await self._running().lookup(name)
+        return ref
+
+    async def tree(self) -> dict[str, Any]:
+        """Return the supervision tree as plain data, in start order."""
+        return await self._running().tree()
+
+    def events(self) -> EventStream:
+        """Return what happens from now on: ``async for event in system.events()``.
+
+        Raises:
+            ActorsError: asked on a node.
+        """
+        return self._running().events()
+
+    async def stop(self) -> None:
+        """Stop the whole system; the `async with` block that holds it is cancelled."""
+        await self._running().stop()
+
+
+class _DirectAccess:
+    """The core is in this process."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.local = core.local
+
+    async def spawn(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+        return await self._core.spawn(class_path(cls), cls, (args, kwargs), **options)
+
+    async def lookup(self, name: str) -> Any:
+        return await self._core.registry.find(name)
+
+    async def tree(self) -> dict[str, Any]:
+        return self._core.tree.describe()
+
+    def nodes(self) -> list[Node]:
+        own: Sequence[Node] = [] if self._core.local is None else [self._core.local]
+        return [*own, *self._core.nodes.values()]
+
+    def events(self) -> EventStream:
+        return self._core.bus.stream()
+
+    async def stop(self) -> None:
+        self._core.tasks.cancel_scope.cancel()
+
+

@@ -1,0 +1,210 @@
+"""A system as data: nodes, supervised children, listeners. Checked where it is written, started elsewhere."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from supervisors import AutoShutdown, Backoff, Budget, Restart, Strategy
+
+from ._errors import InvalidSpec
+from .nodes import NodesSpec, check_actor_options
+from .routing import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ActorSpec", "DynamicSpec", "SupervisorSpec", "Topology", "TreeSpec", "child", "dynamic", "supervisor"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorSpec:
+    """An actor in a tree; see `child`."""
+
+    cls: type
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    name: str
+    on: str | None
+    restart: Restart
+    backoff: Backoff | None
+    shutdown: float
+    significant: bool
+    mailbox: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorSpec:
+    """A subtree with a strategy; see `supervisor`."""
+
+    name: str
+    children: tuple[TreeSpec, ...]
+    strategy: Strategy
+    budget: Budget
+    auto_shutdown: AutoShutdown
+    restart: Restart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicSpec:
+    """A subtree whose children are added at run time; see `dynamic`."""
+
+    name: str
+    budget: Budget
+    max_children: int | None
+    restart: Restart
+
+
+TreeSpec: TypeAlias = ActorSpec | SupervisorSpec | DynamicSpec
+
+
+def child(
+    cls: Callable[..., Any],
+    /,
+    *args: Any,
+    name: str | None = None,
+    on: str | None = None,
+    restart: Restart = Restart.PERMANENT,
+    backoff: Backoff | None = None,
+    shutdown: float = 5.0,
+    significant: bool = False,
+    mailbox: int = 1024,
+    **kwargs: Any,
+) -> ActorSpec:
+    """Describe an actor in a tree.
+
+    Args:
+        cls: the actor class.
+        *args: constructor arguments, copied at every start.
+        name: its system-wide name; the class's name in lower case unless given.
+        on: the group ("rooms") or node ("rooms/0") it runs on; None is the system's default.
+        restart: which ends bring it back.
+        backoff: a restart policy of its own; None puts it under its supervisor's budget.
+        shutdown: seconds between being asked to stop and being killed.
+        significant: whether its end counts for the supervisor's auto-shutdown.
+        mailbox: how many messages may wait for it.
+        **kwargs: constructor arguments.
+
+    Raises:
+        InvalidSpec: a value that can never work.
+    """
+    check_actor_options(cls, name, mailbox)
+    if not isinstance(restart, Restart):
+        raise InvalidSpec(f"child({_name_of(cls)}): restart must be a Restart, got {restart!r}{_suggest(restart)}")
+    if not shutdown >= 0:
+        raise InvalidSpec(f"child({_name_of(cls)}): shutdown must be 0 or more seconds, got {shutdown!r}")
+    return ActorSpec(
+        cls=cls,  # type: ignore[arg-type] # checked above
+        args=args,
+        kwargs=kwargs,
+        name=name or _name_of(cls).lower(),
+        on=on,
+        restart=restart,
+        backoff=backoff,
+        shutdown=shutdown,
+        significant=significant,
+        mailbox=mailbox,
+    )
+
+
+def _name_of(cls: Callable[..., Any]) -> str:
+    return str(getattr(cls, "__name__", cls))
+
+
+def _suggest(value: object) -> str:
+    close = difflib.get_close_matches(str(value).upper(), [item.name for item in Restart], n=1)
+    return f"; did you mean Restart.{close[0]}?" if close else ""
+
+
+def supervisor(
+    name: str,
+    children: Sequence[TreeSpec],
+    *,
+    strategy: Strategy = Strategy.ONE_FOR_ONE,
+    budget: Budget | None = None,
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+    restart: Restart = Restart.PERMANENT,
+) -> SupervisorSpec:
+    """Describe a subtree: children started in order, restarted by *strategy* within *budget*, stopped in reverse.
+
+    Raises:
+        InvalidSpec: a value that can never work.
+    """
+    _check_tree(f"supervisor({name!r})", children)
+    return SupervisorSpec(
+        name=name,
+        children=tuple(children),
+        strategy=strategy,
+        budget=budget or Budget(),
+        auto_shutdown=auto_shutdown,
+        restart=restart,
+    )
+
+
+def dynamic(
+    name: str,
+    *,
+    budget: Budget | None = None,
+    max_children: int | None = None,
+    restart: Restart = Restart.PERMANENT,
+) -> DynamicSpec:
+    """Describe a subtree whose children are added while it runs, and know nothing of each other."""
+    return DynamicSpec(name=name, budget=budget or Budget(), max_children=max_children, restart=restart)
+
+
+def _check_tree(where: str, children: Sequence[Any]) -> None:
+    seen: set[str] = set()
+    for item in children:
+        if not isinstance(item, ActorSpec | SupervisorSpec | DynamicSpec):
+            raise InvalidSpec(f"{where}: children are made by child(), supervisor() or dynamic(), got {item!r}")
+        if item.name in seen:
+            raise InvalidSpec(f"{where}: two children are called {item.name!r}; names are unique")
+        seen.add(item.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """What `actors run pkg:topology` starts.
+
+    Attributes:
+        nodes: groups of nodes, made by `nodes`.
+        children: the tree, made by `child`, `supervisor` and `dynamic`.
+        listeners: addresses and who serves them, made by `listen`.
+        budget: restarts of the top-level children, together.
+    """
+
+    nodes: Sequence[NodesSpec] = ()
+    children: Sequence[TreeSpec] = ()
+    listeners: Sequence[Listener] = ()
+    budget: Budget = field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        for group in self.nodes:
+            if not isinstance(group, NodesSpec):
+                raise InvalidSpec(f"Topology: nodes are made by nodes(...), got {group!r}")
+        names = [group.name for group in self.nodes]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidSpec(f"Topology: two groups of nodes are called {name!r}; names are unique")
+        _check_tree("Topology", self.children)
+        for listener in self.listeners:
+            if not isinstance(listener, Listener):
+                raise InvalidSpec(f"Topology: listeners are made by listen(...), got {listener!r}")
+            if listener.nodes not in names:
+                raise InvalidSpec(
+                    f"Topology: listener {listener.name} is served by nodes {listener.nodes!r}, "
+                    f"but the groups are {', '.join(map(repr, names)) or 'none'}"
+                )
+        self._check_placements(self.children, names)
+
+    def _check_placements(self, tree: Sequence[TreeSpec], groups: list[str]) -> None:
+        for item in tree:
+            if isinstance(item, SupervisorSpec):
+                self._check_placements(item.children, groups)
+            elif isinstance(item, ActorSpec) and item.on is not None and item.on.partition("/")[0] not in groups:
+                raise InvalidSpec(
+                    f"Topology: child {item.name!r} runs on {item.on!r}, "
+                    f"but the groups are {', '.join(map(repr, groups)) or 'none'}"
+                )

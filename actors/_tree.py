@@ -1,0 +1,210 @@
+"""The supervision tree of a running system: nodes first, then the children, then the listeners.
+
+    system ─┬─ nodes       each with a backoff of its own
+            ├─ spawned     what `System.spawn` starts, each with its backoff
+            ├─ (children)  the topology's own, under the top-level budget
+            └─ listeners
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from supervisors import Backoff, ChildInfo, ChildSpec, DynamicSupervisor, Exit, Restart, Supervisor
+
+from ._topology import ActorSpec, DynamicSpec, SupervisorSpec
+from .nodes import ActorRun, NodeRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from anyio.abc import TaskGroup
+
+    from ._listening import Listening
+    from ._topology import Topology, TreeSpec
+    from .nodes import Life, ProcessNode
+
+__all__ = ["Tree", "TreeHome"]
+
+_OVERALL: Final = 30.0
+"""Seconds that the orderly end of a whole system may take."""
+
+
+class TreeHome(Protocol):
+    """The system, as its tree sees it."""
+
+    topology: Topology
+    tasks: TaskGroup
+    nodes: dict[str, ProcessNode]
+    listeners: list[Listening]
+
+    def report(self, record: Any) -> None: ...
+    def node_given_up(self, node: ProcessNode) -> None: ...
+    def life_of(self, spec: ActorSpec) -> Life: ...
+
+
+class _Slot:
+    """A static child over its lives: each life has its own books, made when it begins."""
+
+    def __init__(self, home: TreeHome, spec: ActorSpec) -> None:
+        self.home = home
+        self.spec = spec
+        self.life: Life | None = None
+
+    def new_run(self) -> ActorRun:
+        if self.life is None:
+            self.life = self.home.life_of(self.spec)
+        return self.life.new_run()
+
+    def gone(self, end: Exit) -> None:
+        life, self.life = self.life, None
+        if life is not None:
+            life.gone(end)
+
+
+class Tree:
+    """Builds the supervisors of one system and runs them."""
+
+    def __init__(self, home: TreeHome) -> None:
+        self._home = home
+        self._started = False
+        self.supervisors: dict[str, Supervisor | DynamicSupervisor] = {}
+
+    async def start(self, ended: Callable[[Exit], None]) -> None:
+        """Start everything; raises what could not be started, with the rest stopped again."""
+        home = self._home
+        self.root = Supervisor(
+            "system",
+            [
+                self._holding("nodes", partial(self._new_nodes, list(home.nodes.values()))),
+                self._holding("spawned", self._new_spawned),
+                *[self._spec(item) for item in home.topology.children],
+                *[self._listener(listening) for listening in home.listeners],
+            ],
+            tasks=home.tasks,
+            budget=home.topology.budget,
+            report=home.report,
+            shutdown_deadline=_OVERALL,
+        )
+        await self.root.start(ended)
+        self._started = True
+
+    async def stop(self) -> None:
+        """Stop everything in reverse."""
+        if self._started:
+            self.root.stop()
+            await self.root.wait()
+
+    def _holding(self, name: str, start: Callable[[], Any]) -> ChildSpec:
+        """A supervisor of ours: it has no budget of its own to exceed, so it ends only with the system."""
+        return ChildSpec(name=name, start=start, kind="supervisor", shutdown=math.inf)
+
+    def _new_nodes(self, nodes: list[ProcessNode]) -> Supervisor:
+        home = self._home
+        specs = [self._node(node) for node in nodes]
+        self.nodes = Supervisor("nodes", specs, tasks=home.tasks, report=home.report)
+        self.supervisors["nodes"] = self.nodes
+        return self.nodes
+
+    def _new_spawned(self) -> DynamicSupervisor:
+        home = self._home
+        self.spawned = DynamicSupervisor("spawned", tasks=home.tasks, report=home.report)
+        self.supervisors["spawned"] = self.spawned
+        return self.spawned
+
+    def _node(self, node: ProcessNode) -> ChildSpec:
+        return ChildSpec(
+            name=node.name,
+            start=node.new_run,
+            backoff=node.spec.backoff,
+            shutdown=2 * node.spec.shutdown,
+            gone=lambda _end: self._home.node_given_up(node),
+        )
+
+    def _listener(self, listening: Listening) -> ChildSpec:
+        return ChildSpec(name=f"listener {listening.spec.name}", start=listening.new_run, shutdown=10.0)
+
+    def _spec(self, item: TreeSpec) -> ChildSpec:
+        if isinstance(item, ActorSpec):
+            return self._actor(item)
+        start = partial(self._new_dynamic, item) if isinstance(item, DynamicSpec) else partial(self._new_static, item)
+        return ChildSpec(name=item.name, start=start, kind="supervisor", restart=item.restart)
+
+    def _new_static(self, item: SupervisorSpec) -> Supervisor:
+        home = self._home
+        made = self.supervisors[item.name] = Supervisor(
+            item.name,
+            [self._spec(inner) for inner in item.children],
+            tasks=home.tasks,
+            strategy=item.strategy,
+            budget=item.budget,
+            auto_shutdown=item.auto_shutdown,
+            report=home.report,
+        )
+        return made
+
+    def _new_dynamic(self, item: DynamicSpec) -> DynamicSupervisor:
+        home = self._home
+        made = self.supervisors[item.name] = DynamicSupervisor(
+            item.name, tasks=home.tasks, budget=item.budget, max_children=item.max_children, report=home.report
+        )
+        return made
+
+    def _actor(self, item: ActorSpec) -> ChildSpec:
+        slot = _Slot(self._home, item)
+        return ChildSpec(
+            name=item.name,
+            start=slot.new_run,
+            restart=item.restart,
+            backoff=item.backoff,
+            shutdown=item.shutdown,
+            significant=item.significant,
+            gone=slot.gone,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return the tree as plain data, in start order."""
+        children = [_child_facts(info) for info in reversed(self.root.children())]
+        return {"name": self.root.name, "kind": "supervisor", "state": "RUNNING", "children": children}
+
+    async def add_actor(self, life: Life, restart: Restart, backoff: Backoff, shutdown: float) -> None:
+        """Start an actor under the system's own dynamic supervisor."""
+        name = life.ref.name
+        spawned = self.spawned
+        life.stop_child = lambda: spawned.stop_child(name)
+        spec = ChildSpec(
+            name=name,
+            start=life.new_run,
+            restart=restart,
+            backoff=backoff,
+            shutdown=shutdown,
+            gone=life.gone,
+            host=life.place,
+        )
+        await spawned.start_child(spec)
+
+    async def add_nodes(self, nodes: Sequence[ProcessNode]) -> None:
+        """Start more nodes."""
+        for node in nodes:
+            await self.nodes.start_child(self._node(node))
+
+
+def _child_facts(info: ChildInfo) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "name": info.name,
+        "kind": info.kind,
+        "state": info.state.value,
+        "restart": info.restart.value,
+        "restarts": info.restarts,
+        "last_exit": None if info.last_exit is None else str(info.last_exit),
+    }
+    run = info.child
+    if isinstance(run, ActorRun):
+        facts |= {"kind": "actor", "node": run.ref.node, "class": run.ref.cls_path, "uid": run.ref.uid}
+    elif isinstance(run, NodeRun):
+        facts |= {"kind": "node", "pid": run.node.pid, "node_state": run.node.state.value}
+    elif isinstance(run, Supervisor | DynamicSupervisor):
+        facts["children"] = [_child_facts(inner) for inner in reversed(run.children())]
+    return facts

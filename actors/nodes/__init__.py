@@ -1,0 +1,45 @@
+"""Nodes: where actors run. One interface, a local and a process implementation."""
+
+from ._arguments import pack_arguments, unpack_arguments
+from ._child import BOOT_FAILED, ChildNode, boot_config
+from ._family import NodeFamily, check_actor_options
+from ._launcher import Launcher
+from ._life import ActorRun, Life
+from ._link import Link
+from ._local import LocalNode
+from ._main_module import EndOfImport, describe_main, importing_main, main_problem
+from ._node import Node, NodeState, Place
+from ._peer import Peer
+from ._process import NodeDied, NodeRun, ProcessNode
+from ._runtime import Runtime, class_path
+from ._spec import NodesSpec, nodes
+
+__all__ = [
+    "BOOT_FAILED",
+    "ActorRun",
+    "ChildNode",
+    "EndOfImport",
+    "Launcher",
+    "Life",
+    "Link",
+    "LocalNode",
+    "Node",
+    "NodeDied",
+    "NodeFamily",
+    "NodeRun",
+    "NodeState",
+    "NodesSpec",
+    "Peer",
+    "Place",
+    "ProcessNode",
+    "Runtime",
+    "boot_config",
+    "check_actor_options",
+    "class_path",
+    "describe_main",
+    "importing_main",
+    "main_problem",
+    "nodes",
+    "pack_arguments",
+    "unpack_arguments",
+]

@@ -1,0 +1,207 @@
+"""Accounts between a sending node and one receiving actor: credit, replies, streams.
+
+Rule 1: a node may have as many messages under way to an actor as its mailbox holds; each one
+the actor takes gives one back. So one full mailbox never blocks the link.
+Rule 2: credit is returned once per turn of the loop, in one message for each actor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from transport import ChannelBroken, ChannelClosed, Lane, TooBig, Unsendable, snapshot_args
+
+from .._cell import as_not_sendable
+from .._envelope import Envelope, Kind
+from .._errors import MessageTooBig, NodeDown, NotSendable, SendError
+from .._mailbox import Line
+from . import _wire as wire
+
+if TYPE_CHECKING:
+    from .._envelope import Target
+    from .._ref import Ref
+    from .._stream import Outlet
+    from ._link import Link
+    from ._peer import Peer
+
+__all__ = ["Account", "Debt", "RemoteReply", "RemoteSink"]
+
+
+class Account:
+    """The sending side: where a ref of another node's actor delivers (a `Target`)."""
+
+    __slots__ = ("credit", "line", "peer", "ref")
+
+    waits: list[Target] = []  # noqa: RUF012 - on whom a remote actor waits is not known here
+
+    def __init__(self, peer: Peer, ref: Ref[Any]) -> None:
+        self.peer = peer
+        self.ref = ref
+        self.credit = ref.mailbox
+        self.line = Line(peer.runtime.loop.waiter)
+
+    def offer(self, envelope: Envelope) -> bool:
+        """Send *envelope* now if there is credit; see `Target`."""
+        link = self.peer.link or self.peer.connect(self.ref, envelope)
+        if self.credit <= 0 or self.line.waiting or link.congested:
+            return False
+        self._send(link, envelope)
+        return True
+
+    async def admit(self, envelope: Envelope) -> None:
+        """Take a snapshot now and send it when there is credit."""
+        with as_not_sendable():
+            envelope.args, envelope.kwargs = snapshot_args(envelope.args, envelope.kwargs)
+        await self.line.stand(envelope)
+
+    def push(self, envelope: Envelope) -> None:
+        """Send past the bound."""
+        link = self.peer.link or self.peer.connect(self.ref, envelope)
+        if envelope.handler.kind is Kind.NOTICE:
+            number = envelope.request = link.number()
+            link.pending[number] = envelope
+            link.send([wire.READY, self.ref.uid, number])
+        else:
+            self._send(link, envelope)
+
+    def withdraw(self, envelope: Envelope) -> None:
+        """Tell the other node that nobody waits for the reply any more."""
+        link = self.peer.link
+        if link is not None and link.pending.pop(envelope.request, None) is not None:
+            link.send([wire.CANCEL, envelope.request], Lane.CONTROL)
+
+    def _send(self, link: Link, envelope: Envelope) -> None:
+        try:
+            with as_not_sendable():
+                link.send_envelope(self.ref.uid, envelope, stream=envelope.handler.kind is Kind.STREAM)
+        except TooBig as error:
+            raise MessageTooBig(self.ref, str(error), envelope.message) from error
+        except (ChannelBroken, ChannelClosed) as error:
+            raise self.peer.down_error(self.ref, envelope.message) from error
+        self.credit -= 1
+        if envelope.handler.kind is Kind.STREAM:
+            stream: Any = envelope.reply
+            number = envelope.request
+            stream.pulled = lambda: link.send([wire.PULL, number, 1], Lane.CONTROL)
+
+    def returned(self, messages: int) -> None:
+        """The actor took *messages* out of its mailbox."""
+        self.credit += messages
+        self.refill()
+
+    def refill(self) -> None:
+        """Send what waits in line as far as credit and link allow."""
+        link = self.peer.link
+        while link is not None and self.credit > 0 and self.line.waiting:
+            if link.congested:
+                return
+            envelope = self.line.admit()
+            if envelope is None:
+                return
+            try:
+                self._send(link, envelope)
+            except (NotSendable, SendError) as error:
+                if not envelope.fail(error):
+                    self.peer.runtime.dead_letter(self.ref, envelope, str(error))
+
+    def reset(self, why: NodeDown) -> None:
+        """The node is gone, and with it every mailbox it had."""
+        self.credit = self.ref.mailbox
+        self.line.fail(lambda envelope: why.to(self.ref, envelope.message))
+
+
+class Debt:
+    """The receiving side: counts what an actor took, for one sending node (an `Origin`)."""
+
+    __slots__ = ("_link", "_owed", "_owing", "uid")
+
+    def __init__(self, link: Link, uid: int, owing: list[Debt]) -> None:
+        self._link = link
+        self._owing = owing
+        self._owed = 0
+        self.uid = uid
+
+    def took(self) -> None:
+        """One message left the mailbox."""
+        if not self._owed:
+            if not self._owing:
+                self._link.owner.loop.call_soon(_pay, self._owing)
+            self._owing.append(self)
+        self._owed += 1
+
+    def pay(self) -> None:
+        """Return the credit."""
+        owed, self._owed = self._owed, 0
+        if self._link.closed is None:
+            self._link.send([wire.CREDIT, self.uid, owed], Lane.CONTROL)
+
+
+def _pay(owing: list[Debt]) -> None:
+    debts = owing.copy()
+    owing.clear()
+    for debt in debts:
+        debt.pay()
+
+
+class RemoteReply:
+    """The reply to an asker at the other end of a link (a `Waiter` nobody awaits here)."""
+
+    __slots__ = ("_done", "_link", "_request")
+
+    def __init__(self, link: Link, request: int) -> None:
+        self._link = link
+        self._request = request
+        self._done = False
+
+    def __await__(self) -> Any:
+        raise TypeError("a remote reply is awaited at the other end")
+
+    def done(self) -> bool:
+        """Whether it was answered, or nobody waits any more."""
+        return self._done
+
+    def cancelled(self) -> bool:
+        """Whether the asker went away: then it is simply done."""
+        return False
+
+    def cancel(self) -> None:
+        """The asker went away."""
+        self._done = True
+
+    def _settle(self) -> bool:
+        self._done = True
+        self._link.sinks.pop(self._request, None)
+        return self._link.serving.pop(self._request, None) is not None and self._link.closed is None
+
+    def set_result(self, value: Any, /) -> None:
+        """Send the result."""
+        if self._settle():
+            self._link.reply(self._request, value)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Send the error."""
+        if self._settle():
+            self._link.fail(self._request, error)
+
+
+class RemoteSink(RemoteReply):
+    """The items of a generator, on their way to a reader at the other end (a `Sink`)."""
+
+    __slots__ = ("outlet",)
+
+    def __init__(self, link: Link, request: int) -> None:
+        super().__init__(link, request)
+        self.outlet: Outlet | None = None
+
+    def item(self, value: Any) -> None:
+        """Send the next item."""
+        try:
+            item = self._link.encoder.encode_value(value, "item")
+            self._link.send([wire.ITEM, self._request, item])
+        except (Unsendable, TooBig) as error:
+            self.set_exception(error)
+
+    def set_result(self, _value: Any = None, /) -> None:
+        """End the stream."""
+        if self._settle():
+            self._link.send([wire.END, self._request])

@@ -1,0 +1,233 @@
+"""A process node, seen from inside: boot, serve its parent's wishes, end.
+
+Rule 1: it dies with its parent: PDEATHSIG where the kernel has it, and a thread on the lifeline
+that works while the loop is stuck.
+Rule 2: it says READY itself, after everything it needs is imported; what fails before is told
+with its traceback.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from supervisors import Exit
+
+from .._log import get_logger, write_lines_to
+from ._arguments import unpack_arguments
+from ._family import NodeFamily
+from ._link import Link
+from ._local import LocalNode
+from ._main_module import install_main
+from ._runtime import Runtime
+from ._stats import runtime_stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.abc import TaskGroup
+
+    from .._loop import Loop
+    from .._ref import Ref
+    from ._peer import Peer
+
+__all__ = ["BOOT_FAILED", "ChildNode", "boot_config"]
+
+_PR_SET_PDEATHSIG: Final = 1
+_NEWS: Final = 0.09
+"""Seconds within which the parent tells of a sibling's end; it sees a process end at once."""
+BOOT_FAILED: Final = 70
+"""The exit code of a node that never got ready (sysexits' EX_SOFTWARE)."""
+
+
+def boot_config(lifeline_fd: int) -> dict[str, Any]:
+    """Take the process into the parent's hands: read the config, tie the lives, be as the parent is."""
+    lifeline = socket.socket(fileno=lifeline_fd)
+    config = _read_config(lifeline)
+    _die_with_parent(lifeline, config["parent_pid"])
+    _inherit(config)
+    return config
+
+
+def _read_config(lifeline: socket.socket) -> dict[str, Any]:
+    with lifeline.makefile("rb") as stream:
+        size = int.from_bytes(stream.read(4), "little")
+        config: dict[str, Any] = json.loads(stream.read(size) or b"{}")
+    if not config:
+        raise SystemExit("the parent of this node ended before it had booted")
+    return config
+
+
+def _die_with_parent(lifeline: socket.socket, parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(BOOT_FAILED)  # it ended before the line above
+
+    def watch() -> None:
+        with suppress(OSError):
+            lifeline.recv(1)
+        # A wedged loop would never see this: the process group goes from here.
+        os.killpg(0, signal.SIGKILL)
+
+    # Daemon, because it waits for an event that on a clean end never comes.
+    threading.Thread(target=watch, name="actors lifeline", daemon=True).start()
+
+
+def _inherit(config: dict[str, Any]) -> None:
+    """Be as the parent is: path, environment, signals, log."""
+    sys.path[:] = config["path"]
+    own = os.environ.pop("ACTORS_PYTHONPATH", "")
+    if own:
+        os.environ["PYTHONPATH"] = own
+    else:
+        os.environ.pop("PYTHONPATH", None)
+    write_lines_to(config["log"])
+    if config["nice"]:
+        os.nice(config["nice"])
+    install_main(config["main"])
+    # Terminals send SIGINT to whole groups, operators to names: the parent decides when a node ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class ChildNode:
+    """What the parent can ask of this node, and what this node asks of the parent (its `Authority`)."""
+
+    def __init__(self, config: dict[str, Any], loop: Loop, tasks: TaskGroup) -> None:
+        self.tasks = tasks
+        self.config = config
+        self.runtime = Runtime(config["name"], config["number"], loop)
+        self.runtime.authority = self
+        self.runtime.new_family = self.new_family
+        self.runtime.link_ended = self._link_ended
+        self.local = LocalNode(self.runtime)
+        self.parent = Link(self.runtime, config["parent"])
+        self.peer_of_parent = self.runtime.peer(config["parent"])
+        self.peer_of_parent.link = self.parent
+        self.log = get_logger(node=config["name"])
+        self.runtime.calls.update(start=self._start, stats=self._stats)
+        self.runtime.notes.update(
+            stop_actor=lambda _, uid: self.local.stop_actor(uid),
+            kill_actor=lambda _, uid: self.local.kill_actor(uid),
+            release_actor=self._release,
+            expect=self._expect,
+            node_up=lambda _, name: self.runtime.peer(name).up(),
+            node_down=self._node_down,
+            peer=self._peer,
+        )
+        for name in config["down"]:
+            self.runtime.peer(name).down("not started yet", restarting=True)
+
+    def attach(self, fd: int) -> None:
+        """Take the link the parent left open for us."""
+        self.parent.attach(socket.socket(fileno=fd))
+
+    # -- what the parent asks --------------------------------------------------------------
+
+    async def _start(self, _link: Link, uid: int, name: str, path: str, mailbox: int, arguments: list[bytes]) -> None:
+        cell = self._cell(uid, name, path, mailbox)
+
+        def ended(end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
+            self.parent.note("actor_ended", uid, end, voluntary)
+
+        # Unpacked at every start: one incarnation's changes never reach the next.
+        await cell.start(*unpack_arguments(self.runtime, arguments), ended)
+
+    def _cell(self, uid: int, name: str, path: str, mailbox: int) -> Any:
+        cell = self.runtime.cells.get(uid)
+        if cell is None:
+            module, _, qualname = path.partition(":")
+            cls = self.runtime.resolve_class(module, qualname)
+            cell = self.runtime.new_cell(uid, name, cls, mailbox)
+        return cell
+
+    def _expect(self, _link: Link, uid: int, name: str, path: str, mailbox: int) -> None:
+        """Make room for an actor that is about to be started again: its messages queue from now on."""
+        try:
+            self._cell(uid, name, path, mailbox)
+        except Exception as error:  # noqa: BLE001 - the start that follows fails the same way, and is told
+            self.log.warning("cannot make room", actor=name, error=str(error))
+
+    def _release(self, _link: Link, uid: int, end: Exit) -> None:
+        self.local.release_actor(uid, end)
+
+    async def new_family(self, name: str) -> NodeFamily:
+        """Make a supervisor for actors that are this node's own."""
+        return await NodeFamily(self.runtime, self.local, name, self.tasks).open()
+
+    async def _stats(self, _link: Link) -> dict[str, Any]:
+        return runtime_stats(self.runtime)
+
+    def _node_down(self, _link: Link, name: str, why: str, restarting: bool) -> None:  # noqa: FBT001 - a wire field
+        self.runtime.peer(name).down(why, restarting=restarting)
+
+    def _link_ended(self, link: Link) -> None:
+        """The parent says in a moment why; if it does not, the link alone is gone."""
+        if link is not self.parent:
+            self.runtime.loop.call_later(_NEWS, self._lost, link)
+
+    def _lost(self, link: Link) -> None:
+        peer = self.runtime.peer(link.peer)
+        if peer.link is link:
+            peer.link = None
+            peer.why = link.closed or ""
+            peer.drop(link)
+
+    def _peer(self, _link: Link, name: str, fd: int) -> None:
+        peer = self.runtime.peer(name)
+        link = peer.link
+        if link is None or link.attached:
+            link = peer.link = Link(self.runtime, name)
+        link.attach(socket.socket(fileno=fd))
+
+    # -- what this node asks -----------------------------------------------------------------
+
+    def connect(self, peer: Peer) -> Link:
+        """Ask for a link to a sibling; it takes messages at once and sends when it is there."""
+        self.parent.note("connect", peer.name)
+        return Link(self.runtime, peer.name)
+
+    def watch_life(self, ref: Ref[Any], notice: Callable[[Exit], None], why: str) -> Callable[[], None]:
+        """Watch an actor whose node is gone: what the parent restarts, only the parent knows the end of."""
+        if ref.uid >> 32:
+            notice(Exit.NODE_DOWN(why))
+            return lambda: None
+        watched = [notice]
+
+        async def wait() -> None:
+            end = await self.parent.call("wait_life", ref.uid)
+            if watched:
+                watched.pop()(end)
+
+        task = self.runtime.loop.start(wait, name=f"watch {ref.name}", fresh=True)
+
+        def cancel() -> None:
+            watched.clear()
+            task.cancel()
+
+        return cancel
+
+    def event(self, kind: str, facts: dict[str, Any]) -> None:
+        """Report something; the parent words it."""
+        self.parent.note("event", kind, facts)
+
+    def unclaim(self, ref: Ref[Any]) -> None:
+        """Give a name back."""
+        self.parent.note("unclaim", ref.name, ref.uid)
+
+    async def claim(self, ref: Ref[Any]) -> None:
+        """Take a name for an actor of this node.
+
+        Raises:
+            NameTaken: another living actor has it.
+        """
+        await self.parent.call("claim", ref)
+
+

@@ -1,0 +1,99 @@
+"""Actors that are supervised on their own node: the children of an actor, and what a node keeps for itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from supervisors import Backoff, ChildSpec, DynamicSupervisor, Exit, Restart
+from supervisors import StartFailed as NotStarted
+from transport import snapshot_args
+
+from .._actor import Actor
+from .._cell import as_not_sendable
+from .._errors import InvalidSpec
+from ._life import Life
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from .._ref import Ref
+    from ._local import LocalNode
+    from ._runtime import Runtime
+
+__all__ = ["NodeFamily", "check_actor_options"]
+
+
+def check_actor_options(cls: object, name: object, mailbox: object) -> None:
+    """Refuse what can never be an actor, where it was asked for.
+
+    Raises:
+        InvalidSpec: naming the bad value.
+    """
+    if not isinstance(cls, type) or not issubclass(cls, Actor) or cls is Actor:
+        raise InvalidSpec(f"spawn takes a subclass of actors.Actor, got {cls!r}")
+    if name is not None and (not isinstance(name, str) or not name):
+        raise InvalidSpec(f"{cls.__name__}: name must be a non-empty text, got {name!r}")
+    if isinstance(mailbox, bool) or not isinstance(mailbox, int) or mailbox < 1:
+        raise InvalidSpec(f"{cls.__name__}: mailbox must be a whole number of 1 or more, got {mailbox!r}")
+
+
+class NodeFamily:
+    """A dynamic supervisor of actors on this node; they end with their node, or before."""
+
+    def __init__(self, runtime: Runtime, local: LocalNode, name: str, tasks: TaskGroup) -> None:
+        self.loop = runtime.loop
+        self._runtime = runtime
+        self._local = local
+        self._supervisor = DynamicSupervisor(name, tasks=tasks, report=runtime.report)
+
+    async def open(self) -> NodeFamily:
+        """Start, with nobody in it."""
+        await self._supervisor.start()
+        return self
+
+    async def spawn(
+        self,
+        cls: type,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        name: str | None = None,
+        restart: Restart | None = None,
+        backoff: Backoff | None = None,
+        mailbox: int = 1024,
+    ) -> Ref[Any]:
+        """Start an actor here and return its ref when it is ready."""
+        check_actor_options(cls, name, mailbox)
+        runtime = self._runtime
+        with as_not_sendable():
+            args, kwargs = snapshot_args(args, kwargs)
+        uid = runtime.new_uid()
+        key = name or f"{cls.__name__}-{uid & 0xFFFFFFFF}@{runtime.name}"
+        cell = runtime.new_cell(uid, key, cls, mailbox)
+        try:
+            if name is not None:
+                await runtime.authority.claim(cell.ref)
+            life = Life(self, self._local, cell.ref, cls, args, kwargs)
+            spec = ChildSpec(
+                name=key,
+                start=life.new_run,
+                restart=restart or Restart.TRANSIENT,
+                backoff=backoff or Backoff(),
+                gone=life.gone,
+            )
+            life.stop_child = lambda: self._supervisor.stop_child(key)
+            await self._supervisor.start_child(spec)
+        except BaseException as error:
+            cell.release(Exit.KILLED)
+            if isinstance(error, NotStarted) and error.__cause__ is not None:
+                raise error.__cause__ from error.__cause__.__cause__
+            raise
+        return cell.ref
+
+    def life_ended(self, life: Life, end: Exit) -> None:
+        """The cell frees its own name; there are no books here."""
+
+    async def aclose(self) -> None:
+        """End everybody, together."""
+        self._supervisor.stop()
+        await self._supervisor.wait()

@@ -1,0 +1,150 @@
+"""The life of one actor, as its supervisor sees it: one number and one ref over all its restarts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from supervisors import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from .._loop import Loop, Waiter
+    from .._ref import Ref
+    from ._node import Place
+
+__all__ = ["ActorRun", "Life", "LifeOwner"]
+
+
+class LifeOwner(Protocol):
+    """Whoever keeps the books of lives."""
+
+    loop: Loop
+
+    def life_ended(self, life: Life, end: Exit) -> None: ...
+
+
+class Life:
+    """What it takes to run an actor again; ends once."""
+
+    def __init__(
+        self,
+        owner: LifeOwner,
+        place: Place,
+        ref: Ref[Any],
+        cls: type | None,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        arguments: list[bytes] | None = None,
+    ) -> None:
+        self.owner = owner
+        self.place = place
+        self.ref = ref
+        self._cls = cls
+        self.arguments = arguments or []
+        self.args = args
+        self.kwargs = kwargs or {}
+        self.end: Exit | None = None
+        self.stop_child: Callable[[], Coroutine[Any, Any, object]] | None = None
+        self._watchers: dict[object, Callable[[Exit], None]] = {}
+
+    @property
+    def cls(self) -> type:
+        """The actor class, where this process needs it: it runs the actor itself."""
+        assert self._cls is not None
+        return self._cls
+
+    def new_run(self) -> ActorRun:
+        """Make the next run, for the supervisor."""
+        return ActorRun(self)
+
+    def gone(self, end: Exit) -> None:
+        """It will not be run again: the name is freed first, then everybody is told."""
+        if self.end is not None:
+            return
+        self.end = end
+        self.owner.life_ended(self, end)
+        self.place.release_actor(self.ref.uid, end)
+        watchers = list(self._watchers.values())
+        self._watchers.clear()
+        for notice in watchers:
+            notice(end)
+
+    def watch(self, notice: Callable[[Exit], None]) -> Callable[[], None]:
+        """Tell *notice* of the end, once."""
+        if self.end is not None:
+            notice(self.end)
+            return lambda: None
+        key = object()
+        self._watchers[key] = notice
+        return lambda: (self._watchers.pop(key, None), None)[1]
+
+
+class ActorRun:
+    """One run of an actor, as a `supervisors.Child`."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._ended: Callable[[Exit], None] | None = None
+        self._end: Exit | None = None
+        self._held: Exit | None = None
+        self._asked = False
+        self._waiters: list[Waiter] = []
+
+    @property
+    def ref(self) -> Ref[Any]:
+        """The actor's address."""
+        return self._life.ref
+
+    async def start(self, ended: Callable[[Exit], None]) -> None:
+        """Start the next incarnation and return when it is ready.
+
+        Raises:
+            StartFailed: it did not get ready.
+        """
+        self._ended = ended
+        await self._life.place.start_actor(self._life, self._run_ended)
+
+    def _run_ended(self, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
+        if voluntary and not self._asked and self._life.stop_child is not None:
+            # It had asked to end: its supervisor is told to stop it, so that it is not restarted.
+            self._held = end
+            self._life.owner.loop.start(self._life.stop_child, name=f"stop {self._life.ref.name}")
+        else:
+            self._finish(end)
+
+    def _finish(self, end: Exit) -> None:
+        if self._end is not None:
+            return
+        self._end = end
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._ended is not None:
+            self._ended(end)
+
+    async def wait(self) -> Exit:
+        """Wait for the end of this run."""
+        if self._end is None:
+            waiter = self._life.owner.loop.waiter()
+            self._waiters.append(waiter)
+            await waiter
+        assert self._end is not None
+        return self._end
+
+    def stop(self) -> None:
+        """Ask the actor to end behind what it has queued."""
+        self._asked = True
+        if self._held is not None:
+            self._finish(self._held)
+        else:
+            self._life.place.stop_actor(self._life.ref.uid)
+
+    def kill(self) -> None:
+        """End the incarnation now."""
+        self._asked = True
+        if self._held is not None:
+            self._finish(self._held)
+        else:
+            self._life.place.kill_actor(self._life.ref.uid)

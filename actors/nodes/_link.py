@@ -1,0 +1,255 @@
+"""A link: everything two nodes say to each other, over one channel.
+
+Rule 1: what is awaited over a link ends with the link: reply, error, or `NodeDown`.
+Rule 2: messages go in the order they were sent; control goes first.
+Rule 3: a message of the wrong shape ends the link with one clear error, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from transport import (
+    Channel,
+    ChannelBroken,
+    ChannelClosed,
+    Decoder,
+    Encoder,
+    Extra,
+    Lane,
+    TransportError,
+    Undecoded,
+)
+
+from .._errors import ActorsError
+from .._ref import Ref
+from . import _wire as wire
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Coroutine
+
+    from .._envelope import Envelope
+    from .._loop import Loop, Task, Waiter
+    from ._account import RemoteSink
+
+__all__ = ["Link", "LinkOwner"]
+
+
+class LinkOwner(Protocol):
+    """The runtime a link belongs to: it supplies the outside of both codecs and takes what arrives."""
+
+    loop: Loop
+    calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]]
+    notes: dict[str, Callable[..., None]]
+
+    def ref_fields(self, ref: Ref[Any]) -> list[Any]: ...
+    def make_ref(self, fields: list[Any]) -> Ref[Any]: ...
+    def resolve_class(self, module: str, qualname: str) -> type: ...
+    def wire_module(self, module: str) -> str: ...
+    def take(self, link: Link, messages: list[Any]) -> None: ...
+    def link_room(self, link: Link) -> None: ...
+    def link_closed(self, link: Link, error: TransportError | None) -> None: ...
+
+
+class Link:
+    """One end. Before `attach` it already takes messages, and keeps them for the channel."""
+
+    def __init__(self, owner: LinkOwner, peer: str) -> None:
+        self.peer = peer
+        self.owner = owner
+        self.closed: str | None = None
+        self.pending: dict[int, Envelope] = {}
+        self.calls: dict[int, Waiter] = {}
+        self.serving: dict[int, Callable[[], None]] = {}
+        self._tasks: dict[int, Task] = {}
+        self._numbers = 0
+        ref: Extra[Any] = Extra(Ref, owner.ref_fields, owner.make_ref)
+        self.encoder = Encoder(extras=[ref], rename=owner.wire_module)
+        self._decoder = Decoder(extras=[ref], resolve=owner.resolve_class)
+        self.sinks: dict[int, RemoteSink] = {}
+        self._channel: Channel | None = None
+
+    def attach(self, sock: socket.socket) -> None:
+        """Give the link its socket; what was kept is sent."""
+        self._channel = Channel(
+            sock,
+            self.owner.loop,
+            encoder=self.encoder,
+            decoder=self._decoder,
+            receive=self._receive,
+            receive_fds=self._receive_fds,
+            closed=self._closed,
+            on_room=self._room,
+        )
+        self._channel.flush()
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a socket under it."""
+        return self._channel is not None
+
+    @property
+    def congested(self) -> bool:
+        """Whether so many bytes wait for the other node that senders have to wait too."""
+        channel = self._channel
+        return channel.congested if channel is not None else self.encoder.pending > _UNATTACHED
+
+    def _room(self) -> None:
+        self.owner.link_room(self)
+
+    # -- sending -------------------------------------------------------------------------
+
+    def send(self, message: list[Any], lane: Lane = Lane.DATA) -> None:
+        """Queue one message whose user values are already encoded; an ended link drops it.
+
+        Raises:
+            TooBig: over the frame limit; nothing was queued.
+        """
+        if self._channel is None:
+            self.encoder.pack(message, lane)
+            return
+        try:
+            self._channel.send(message, lane)
+        except (ChannelBroken, ChannelClosed):
+            return  # whoever awaits something over this link is told by its end
+
+    def send_envelope(self, uid: int, envelope: Envelope, *, stream: bool) -> None:
+        """Queue an actor's message; its reply, if one is awaited, is matched by number.
+
+        Raises:
+            Unsendable, TooBig, ChannelBroken, ChannelClosed: nothing was queued.
+        """
+        args, kwargs = self.encoder.encode_args(envelope.args, envelope.kwargs)
+        deadline = envelope.deadline
+        ttl = None if deadline is None else max(0.0, deadline - self.owner.loop.now())
+        name = envelope.handler.name
+        send = self._channel.send if self._channel is not None else self.encoder.pack
+        if envelope.reply is None:
+            send([wire.TELL, uid, name, args, kwargs, ttl])
+        else:
+            number = self.number()
+            send([wire.STREAM if stream else wire.ASK, uid, number, name, args, kwargs, ttl])
+            envelope.request = number
+            self.pending[number] = envelope
+
+    def number(self) -> int:
+        """Return the next request number of this end."""
+        self._numbers += 1
+        return self._numbers
+
+    def reply(self, request: int, value: Any) -> None:
+        """Answer an ask; a value that cannot travel is the asker's error."""
+        try:
+            self.send([wire.REPLY, request, self.encoder.encode_value(value, "reply")])
+        except TransportError as error:
+            self.fail(request, error)
+
+    def fail(self, request: int, error: BaseException) -> None:
+        """Answer an ask by *error*."""
+        self.send([wire.ERROR, request, self.encoder.encode_error(error)])
+
+    def note(self, op: str, *args: Any, fds: tuple[int, ...] = ()) -> None:
+        """Tell the other runtime something; descriptors in *fds* are closed here once written."""
+        if self.closed is not None:
+            _close_all(fds)
+            if fds:
+                raise ChannelClosed(f"{self.peer}: {self.closed}")
+            return
+        message = [wire.NOTE, op, [self.encoder.encode_value(arg, op) for arg in args]]
+        if not fds:
+            self.send(message, Lane.CONTROL)
+        elif self._channel is not None:
+            self._channel.send_fds(message, fds)
+
+    async def call(self, op: str, *args: Any) -> Any:
+        """Run *op* in the other runtime and return its result, or raise its error."""
+        if self.closed is not None:
+            raise ActorsError(f"{self.peer}: {self.closed}")
+        number = self.number()
+        values = [self.encoder.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)]
+        self.send([wire.CALL, number, op, values], Lane.CONTROL)
+        waiter = self.calls[number] = self.owner.loop.waiter()
+        try:
+            return await waiter
+        except BaseException:
+            if waiter.cancelled() and self.closed is None:
+                self.send([wire.CANCEL, number], Lane.CONTROL)
+            raise
+        finally:
+            self.calls.pop(number, None)
+
+    # -- receiving -----------------------------------------------------------------------
+
+    def _receive(self, messages: list[Any], _lane: Lane) -> None:
+        self.owner.take(self, messages)
+
+    def _receive_fds(self, message: list[Any], fds: list[int]) -> None:
+        _, op, args = message
+        self.owner.notes[op](self, *args, *fds)
+
+    def serve_call(self, message: list[Any]) -> None:
+        """Run a call of the other runtime in a task and answer it."""
+        _, number, op, args = message
+        if type(args) is Undecoded:
+            self.send([wire.FAILED, number, self.encoder.encode_error(args.error)], Lane.CONTROL)
+            return
+        self._tasks[number] = self.owner.loop.start(self._serve, number, op, args, name=f"{self.peer}: {op}")
+
+    async def _serve(self, number: int, op: str, args: list[Any]) -> None:
+        try:
+            value = self.encoder.encode_value(await self.owner.calls[op](self, *args), "result")
+            answer = [wire.ANSWER, number, value]
+        except Exception as error:  # noqa: BLE001 - the caller at the other end is told
+            answer = [wire.FAILED, number, self.encoder.encode_error(error)]
+        finally:
+            self._tasks.pop(number, None)
+        if self.closed is None:
+            self.send(answer, Lane.CONTROL)
+
+    def cancel_served(self, number: int) -> None:
+        """Break off what the other end does not wait for any more."""
+        if number in self.serving:
+            self.serving.pop(number)()
+        elif number in self._tasks:
+            self._tasks.pop(number).cancel()
+
+    def answered(self, message: list[Any], *, failed: bool) -> None:
+        """Give a call's answer to whoever awaits it."""
+        waiter = self.calls.get(message[1])
+        if waiter is not None and not waiter.done():
+            (waiter.set_exception if failed else waiter.set_result)(message[2])
+
+    # -- the end -------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close this end; what is awaited over it fails."""
+        if self._channel is not None:
+            self._channel.close()
+        else:
+            self._closed(None)
+
+    def _closed(self, error: TransportError | None) -> None:
+        if self.closed is not None:
+            return
+        self.closed = str(error) if error is not None else "the link has ended"
+        for task in list(self._tasks.values()):
+            task.cancel()
+        withdraw = list(self.serving.values())
+        self.serving.clear()
+        for cancel in withdraw:
+            cancel()
+        self.owner.link_closed(self, error)
+
+    def stats(self) -> Any:
+        """Return the channel's counters."""
+        return None if self._channel is None else self._channel.stats()
+
+
+_UNATTACHED: Final = 1024 * 1024
+
+
+def _close_all(fds: tuple[int, ...]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,63 @@
+"""The local node: actors in the loop that made the system."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ._node import Node, NodeState
+from ._stats import runtime_stats
+
+if TYPE_CHECKING:
+    from supervisors import Exit
+
+    from .._incarnation import Ended
+    from ._node import ActorStart
+    from ._runtime import Runtime
+
+__all__ = ["LocalNode", "start_cell"]
+
+
+async def start_cell(runtime: Runtime, actor: ActorStart, ended: Ended) -> None:
+    """Run the next incarnation of an actor in *runtime*, in its cell of old if it has one."""
+    ref = actor.ref
+    cell = runtime.cells.get(ref.uid) or runtime.new_cell(ref.uid, ref.name, actor.cls, ref.mailbox)
+    await cell.start(actor.args, actor.kwargs, ended)
+
+
+class LocalNode(Node):
+    """Always ready; it lives as long as its system."""
+
+    kind = "local"
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime.name, runtime.name, 0)
+        self.runtime = runtime
+        self.pid = os.getpid()
+        self.state = NodeState.READY
+
+    async def start_actor(self, actor: ActorStart, ended: Ended) -> None:
+        """Start an actor, or its next incarnation, and return when it is ready."""
+        await start_cell(self.runtime, actor, ended)
+
+    def stop_actor(self, uid: int) -> None:
+        """Ask an actor to end behind what it has queued."""
+        cell = self.runtime.cells.get(uid)
+        if cell is not None:
+            cell.stop_run()
+
+    def kill_actor(self, uid: int) -> None:
+        """End an actor's incarnation now."""
+        cell = self.runtime.cells.get(uid)
+        if cell is not None:
+            cell.kill()
+
+    def release_actor(self, uid: int, end: Exit) -> None:
+        """End an actor for good."""
+        cell = self.runtime.cells.get(uid)
+        if cell is not None:
+            cell.release(end)
+
+    async def stats(self) -> dict[str, Any]:
+        """Return the node's figures; see `runtime_stats`."""
+        return runtime_stats(self.runtime)

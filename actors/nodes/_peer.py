@@ -1,0 +1,139 @@
+"""A peer: another node as this one knows it, over however many runs of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from transport import Lane
+
+from .._errors import NodeDown
+from . import _wire as wire
+from ._account import Account
+from ._link import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisors import Exit
+
+    from .._envelope import Envelope
+    from .._loop import Loop
+    from .._ref import Ref
+
+__all__ = ["Peer", "PeerHome"]
+
+
+class PeerHome(Protocol):
+    """The runtime, as its peers see it."""
+
+    loop: Loop
+
+    def connect(self, peer: Peer) -> Link: ...
+    def watch_gone(self, ref: Ref[Any], notice: Callable[[Exit], None], why: str) -> Callable[[], None]: ...
+    def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
+
+
+class Peer:
+    """Refuses at once while its node is not ready; keeps accounts and watches across links."""
+
+    def __init__(self, runtime: PeerHome, name: str) -> None:
+        self.runtime = runtime
+        self.name = name
+        self.link: Link | None = None
+        self.ready = True
+        self.restarting = False
+        self.why = ""
+        self._accounts: dict[int, Account] = {}
+        self._watches: dict[int, tuple[Ref[Any], Callable[[Exit], None]]] = {}
+
+    def account(self, ref: Ref[Any]) -> Account:
+        """Return the account with one of its actors."""
+        account = self._accounts.get(ref.uid)
+        if account is None:
+            account = self._accounts[ref.uid] = Account(self, ref)
+        return account
+
+    def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown:
+        """Return what a message to this node gets now."""
+        follows = "it is being restarted" if self.restarting else "it is not coming back"
+        why = f"node {self.name} is down ({self.why or 'not started'}); {follows}"
+        return NodeDown(ref, why, message, node=self.name, restarting=self.restarting)
+
+    def connect(self, ref: Ref[Any], envelope: Envelope | None) -> Link:
+        """Return the link, made on first use.
+
+        Raises:
+            NodeDown: the node is not ready.
+        """
+        if not self.ready:
+            raise self.down_error(ref, None if envelope is None else envelope.message)
+        if self.link is None:
+            self.link = self.runtime.connect(self)
+        return self.link
+
+    def up(self, link: Link | None = None) -> None:
+        """The node is ready; whoever has a link to it already hands it over."""
+        self.ready = True
+        self.link = link
+        self.why = ""
+
+    def down(self, why: str, *, restarting: bool) -> None:
+        """The node is gone: what was awaited from it fails, and says what happens next."""
+        self.ready = False
+        self.restarting = restarting
+        self.why = why
+        link, self.link = self.link, None
+        if link is not None:
+            self.drop(link)
+            link.close()
+
+    def drop(self, link: Link) -> None:
+        """End everything that hung on *link*."""
+        pending = list(link.pending.values())
+        link.pending.clear()
+        error = self.down_error(self.name, None)
+        for envelope in pending:
+            envelope.fail(error.to(self.name, envelope.message))
+        for waiter in list(link.calls.values()):
+            if not waiter.done():
+                waiter.set_exception(error)
+        for account in list(self._accounts.values()):
+            account.reset(error)
+        watches = list(self._watches.items())
+        self._watches.clear()
+        for _, (ref, notice) in watches:
+            self.runtime.watch_gone(ref, notice, self.why)
+
+    def refill(self) -> None:
+        """There is room on the link again."""
+        for account in list(self._accounts.values()):
+            if account.line.waiting:
+                account.refill()
+
+    def credited(self, uid: int, messages: int) -> None:
+        """An actor took messages out of its mailbox."""
+        account = self._accounts.get(uid)
+        if account is not None:
+            account.returned(messages)
+
+    def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:
+        """Hear of the final end of one of its actors."""
+        if not self.ready:
+            return self.runtime.watch_gone(ref, notice, self.why)
+        link = self.connect(ref, None)
+        number = link.number()
+        self._watches[number] = (ref, notice)
+        link.send([wire.WATCH, number, ref.uid])
+
+        def cancel() -> None:
+            if self._watches.pop(number, None) is not None and link.closed is None:
+                link.send([wire.UNWATCH, number], Lane.CONTROL)
+
+        return cancel
+
+    def gone(self, number: int, end: Exit) -> None:
+        """The other node says that a watched actor has ended."""
+        watch = self._watches.pop(number, None)
+        if watch is not None:
+            self._accounts.pop(watch[0].uid, None)
+            watch[1](end)

@@ -1,0 +1,438 @@
+"""The runtime of one node: its cells, its peers, and what arrives from them.
+
+Rule 1: one per node, in one thread; nothing here takes a lock.
+Rule 2: it knows nothing of processes: whoever made it gives it links and an authority to ask.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from supervisors import Exit
+from transport import ChannelBroken, Undecodable, Undecoded
+
+from .._cell import Cell
+from .._envelope import Envelope, Handler, Kind
+from .._events import event_of
+from .._errors import ActorStopped, NotAMessage, NotSendable
+from .._ref import Ref
+from . import _wire as wire
+from ._account import Debt, RemoteReply, RemoteSink
+from ._link import Link
+from ._peer import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from transport import TransportError
+
+    from .._envelope import Target
+    from .._incarnation import Incarnation
+    from .._loop import Loop
+    from .._ref import Home
+
+__all__ = ["MAIN_ALIAS", "Authority", "Family", "Runtime", "class_path"]
+
+MAIN_ALIAS: Final = "__actors_main__"
+"""The name under which a process node imports the file that is `__main__` in its parent."""
+_REMEMBERED: Final = 4096
+
+
+def class_path(cls: type) -> str:
+    """Return "module:qualname", the name of *cls* on every node."""
+    module = "__main__" if cls.__module__ == MAIN_ALIAS else cls.__module__
+    return f"{module}:{cls.__qualname__}"
+
+
+class Authority(Protocol):
+    """What a runtime asks of the system it is part of."""
+
+    def connect(self, peer: Peer) -> Link: ...
+    def watch_life(self, ref: Ref[Any], notice: Callable[[Exit], None], why: str) -> Callable[[], None]: ...
+    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
+    def unclaim(self, ref: Ref[Any]) -> None: ...
+    async def claim(self, ref: Ref[Any]) -> None: ...
+
+
+class Family(Protocol):
+    """Actors of one node that are supervised on it: the children of an actor, or of the node."""
+
+    async def spawn(self, cls: type, args: Any, kwargs: Any, **options: Any) -> Ref[Any]: ...
+    async def aclose(self) -> None: ...
+
+
+class _Ended:
+    """The target of refs to actors this node does not have any more."""
+
+    def __init__(self, ref: Ref[Any], end: Exit | None) -> None:
+        self.waits: list[Target] = []
+        self._ref = ref
+        self._end = end
+
+    def _refuse(self, envelope: Envelope) -> ActorStopped:
+        return ActorStopped(self._ref, f"it has ended: {self._end or 'long ago'}", envelope.message)
+
+    def offer(self, envelope: Envelope) -> bool:
+        raise self._refuse(envelope)
+
+    async def admit(self, envelope: Envelope) -> None:
+        raise self._refuse(envelope)
+
+    def push(self, envelope: Envelope) -> None:
+        raise self._refuse(envelope)
+
+    def withdraw(self, envelope: Envelope) -> None:
+        """There is nothing to take back."""
+
+
+class Runtime:
+    """One node's cells and peers; the `Home` of its refs and the `CellHome` of its cells."""
+
+    def __init__(self, name: str, number: int, loop: Loop, *, may_import: bool = True) -> None:
+        self.name = name
+        self._may_import = may_import
+        self.number = number
+        self.loop = loop
+        self.system: Any = None
+        self.authority: Authority
+        self.new_family: Callable[[str], Coroutine[Any, Any, Family]]
+        self.cells: dict[int, Cell] = {}
+        self.peers: dict[str, Peer] = {}
+        self.calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {}
+        self.notes: dict[str, Callable[..., None]] = {}
+        self.ended: OrderedDict[int, Exit] = OrderedDict()
+        self.link_ended: Callable[[Link], None] = _ignore
+        self._uids = number << 32
+        self._debts: dict[Link, tuple[dict[int, Debt], list[Debt]]] = {}
+        self._take: dict[int, Callable[[Link, list[Any]], None]] = {
+            wire.ASK: self._take_ask,
+            wire.STREAM: self._take_stream,
+            wire.REPLY: self._take_reply,
+            wire.ERROR: self._take_error,
+            wire.ITEM: self._take_item,
+            wire.END: self._take_end,
+            wire.PULL: self._take_pull,
+            wire.CANCEL: lambda link, message: link.cancel_served(message[1]),
+            wire.CREDIT: lambda link, message: self.peer(link.peer).credited(message[1], message[2]),
+            wire.WATCH: self._take_watch,
+            wire.UNWATCH: lambda link, message: link.cancel_served(message[1]),
+            wire.GONE: lambda link, message: self.peer(link.peer).gone(message[1], message[2]),
+            wire.READY: self._take_ready,
+            wire.STOP: self._take_stop,
+            wire.KILL: self._take_kill,
+            wire.CALL: lambda link, message: link.serve_call(message),
+            wire.ANSWER: lambda link, message: link.answered(message, failed=False),
+            wire.FAILED: lambda link, message: link.answered(message, failed=True),
+            wire.NOTE: self._take_note,
+        }
+
+    # -- cells and refs ------------------------------------------------------------------
+
+    @property
+    def as_home(self) -> Home:
+        """This runtime as refs see it."""
+        return self
+
+    def new_uid(self) -> int:
+        """Return a number no other actor of the system ever had."""
+        self._uids += 1
+        return self._uids
+
+    def new_cell(self, uid: int, name: str, cls: type, mailbox: int) -> Cell:
+        """Make room for an actor; it takes messages from now on."""
+        ref: Ref[Any] = Ref(self, uid, self.name, name, class_path(cls), mailbox, cls)
+        cell = self.cells[uid] = Cell(self, ref, cls, mailbox=mailbox)
+        return cell
+
+    def forget(self, cell: Cell, end: Exit) -> None:
+        """Drop a cell that has ended, before anybody hears of it."""
+        self.cells.pop(cell.ref.uid, None)
+        self.ended[cell.ref.uid] = end
+        while len(self.ended) > _REMEMBERED:
+            self.ended.popitem(last=False)
+        if cell.ref.uid >> 32 == self.number:
+            self.authority.unclaim(cell.ref)
+
+    def peer(self, name: str) -> Peer:
+        """Return another node as this one knows it."""
+        peer = self.peers.get(name)
+        if peer is None:
+            peer = self.peers[name] = Peer(self, name)
+        return peer
+
+    def resolve(self, ref: Ref[Any]) -> Target:
+        """Find where messages for *ref* go."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            return cell
+        if ref.node == self.name:
+            return _Ended(ref, self.ended.get(ref.uid))
+        return self.peer(ref.node).account(ref)
+
+    def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:
+        """Call *notice* once, at the final end of *ref*."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            key = object()
+            cell.watch(key, notice)
+            return lambda: (cell.watchers.pop(key, None), None)[1]
+        if ref.uid in self.ended:
+            notice(self.ended[ref.uid])
+            return _nothing
+        if ref.node == self.name:
+            return self.watch_gone(ref, notice, "it ended long ago")
+        return self.peer(ref.node).watch(ref, notice)
+
+    def watch_gone(self, ref: Ref[Any], notice: Callable[[Exit], None], why: str) -> Callable[[], None]:
+        """Watch an actor whose node is not there: the system knows whether it comes back."""
+        return self.authority.watch_life(ref, notice, why)
+
+    def stop(self, ref: Ref[Any], grace: float | None, *, drain: bool) -> None:
+        """Ask *ref* to stop behind what it has queued."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            cell.ask_stop(Exit.SHUTDOWN, grace, drain=drain)
+        elif ref.node != self.name:
+            peer = self.peer(ref.node)
+            peer.connect(ref, None).send([wire.STOP, ref.uid, grace, drain])
+
+    def kill(self, ref: Ref[Any]) -> None:
+        """End *ref* now."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            cell.kill()
+        elif ref.node != self.name:
+            peer = self.peer(ref.node)
+            peer.connect(ref, None).send([wire.KILL, ref.uid])
+
+    async def spawn_child(self, parent: Incarnation, cls: type, args: Any, kwargs: Any, **options: Any) -> Ref[Any]:
+        """Start a child of an actor on this node."""
+        if parent.children is None:
+            parent.children = await self.new_family(f"{self.name}/{parent.ref.name}")
+        return await parent.children.spawn(cls, args, kwargs, **options)
+
+    async def stop_children(self, parent: Incarnation) -> None:
+        """End the children of an actor."""
+        if parent.children is not None:
+            await parent.children.aclose()
+
+    def report(self, record: Any) -> None:
+        """Pass on what a supervisor of this node reports."""
+        event = event_of(record, self.loop.now())
+        self.authority.event(event.kind, {**event.facts, "node": self.name})
+
+    def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None:
+        """Report a message that nobody will handle."""
+        facts = {"actor": ref.name, "message": envelope.handler.name, "reason": why, "node": self.name}
+        self.authority.event("dead_letter", facts)
+
+    # -- what links need -----------------------------------------------------------------
+
+    def class_of(self, path: str) -> type | None:
+        """Return the class an address names, if this process has it."""
+        module, _, qualname = path.partition(":")
+        found: Any = sys.modules.get(module)
+        for part in qualname.split("."):
+            found = getattr(found, part, None)
+        return found if isinstance(found, type) else None
+
+    def resolve_class(self, module: str, qualname: str) -> type:
+        """Return the class a peer introduces; it may have to be imported, both being one system."""
+        # A parent that keeps itself free of user code knows only what is already here.
+        found: Any = import_module(module) if self._may_import else sys.modules[module]
+        for part in qualname.split("."):
+            found = getattr(found, part)
+        if not isinstance(found, type):
+            raise Undecodable(f"{module}:{qualname} is not a class")
+        return found
+
+    def wire_module(self, module: str) -> str:
+        """Return the name of *module* on every node."""
+        return "__main__" if module == MAIN_ALIAS else module
+
+    def ref_fields(self, ref: Ref[Any]) -> list[Any]:
+        """Return a ref as plain fields."""
+        return [ref.uid, ref.node, ref.name, ref.cls_path, ref.mailbox]
+
+    def make_ref(self, fields: list[Any]) -> Ref[Any]:
+        """Return the ref of these fields, this node's own where it has the actor."""
+        cell = self.cells.get(fields[0])
+        return cell.ref if cell is not None else Ref(self, *fields)
+
+    def connect(self, peer: Peer) -> Link:
+        """Arrange a link to *peer*, on first use."""
+        return self.authority.connect(peer)
+
+    def link_room(self, link: Link) -> None:
+        """Senders that waited for a congested link may go on."""
+        self.peer(link.peer).refill()
+
+    def link_closed(self, link: Link, error: TransportError | None) -> None:
+        """A link is at its end: a hint that its node is too; who knows says so in a moment."""
+        self._debts.pop(link, None)
+        if error is not None and not isinstance(error, ChannelBroken):
+            self.authority.event("link_failed", {"peer": link.peer, "node": self.name, "error": str(error)})
+        self.link_ended(link)
+
+    # -- what arrives --------------------------------------------------------------------
+
+    def take(self, link: Link, messages: list[Any]) -> None:
+        """Handle a batch from a peer."""
+        for message in messages:
+            if message[0] == wire.TELL:
+                self._take_tell(link, message)
+            else:
+                self._take[message[0]](link, message)
+
+    def _debt(self, link: Link, uid: int) -> Debt:
+        debts = self._debts.get(link)
+        if debts is None:
+            debts = self._debts[link] = ({}, [])
+        debt = debts[0].get(uid)
+        if debt is None:
+            debt = debts[0][uid] = Debt(link, uid, debts[1])
+        return debt
+
+    def _take_tell(self, link: Link, message: list[Any]) -> None:
+        _, uid, name, args, kwargs, ttl = message
+        cell = self.cells.get(uid)
+        handler = cell.handlers.get(name) if cell is not None else None
+        if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
+            self._misfit(link, message, uid, name, args, kwargs)
+            return
+        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS)
+        if ttl is not None:
+            envelope.deadline = self.loop.now() + ttl
+        envelope.origin = self._debt(link, uid)
+        cell.post(envelope)
+
+    def _misfit(self, link: Link, message: list[Any], uid: int, name: str, args: Any, kwargs: Any) -> None:
+        """A tell that cannot be handled: account for it, and say so."""
+        debt = self._debt(link, uid)
+        debt.took()
+        ref = self.cells[uid].ref if uid in self.cells else Ref(self, uid, self.name, f"#{uid}", "", 1)
+        envelope = Envelope(Handler(name, _nothing, Kind.CALL), (), {})
+        self.dead_letter(ref, envelope, str(self._unfit(uid, name, args, kwargs)))
+
+    def _unfit(self, uid: int, name: str, args: Any, kwargs: Any) -> Exception:
+        cell = self.cells.get(uid)
+        if cell is None:
+            end = self.ended.get(uid)
+            return ActorStopped(f"actor {uid} on {self.name}", f"it has ended: {end or 'long ago'}")
+        for part in (args, kwargs):
+            if type(part) is Undecoded:
+                return NotSendable("", f"{cell.ref.name} could not read the message: {part.error}")
+        return NotAMessage(f"{name} is not a message of {cell.cls.__name__} on {self.name}")
+
+    def _take_note(self, link: Link, message: list[Any]) -> None:
+        _, op, args = message
+        if type(args) is Undecoded:
+            raise args.error
+        self.notes[op](link, *args)
+
+    def _take_ask(self, link: Link, message: list[Any]) -> None:
+        self._take_call(link, message, RemoteReply(link, message[2]))
+
+    def _take_stream(self, link: Link, message: list[Any]) -> None:
+        sink = link.sinks[message[2]] = RemoteSink(link, message[2])
+        self._take_call(link, message, sink)
+
+    def _take_call(self, link: Link, message: list[Any], reply: RemoteReply) -> None:
+        _, uid, number, name, args, kwargs, ttl = message
+        cell = self.cells.get(uid)
+        handler = cell.handlers.get(name) if cell is not None else None
+        debt = self._debt(link, uid)
+        if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
+            debt.took()
+            link.fail(number, self._unfit(uid, name, args, kwargs))
+            return
+        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
+        if ttl is not None:
+            envelope.deadline = self.loop.now() + ttl
+        envelope.origin = debt
+
+        def withdraw() -> None:
+            reply.cancel()
+            cell.withdraw(envelope)
+
+        link.serving[number] = withdraw
+        cell.post(envelope)
+
+    def _take_reply(self, link: Link, message: list[Any]) -> None:
+        envelope = link.pending.pop(message[1], None)
+        if envelope is None or envelope.reply is None or envelope.reply.done():
+            return
+        if type(message[2]) is Undecoded:
+            envelope.reply.set_exception(NotSendable("reply", str(message[2].error)))
+        else:
+            envelope.reply.set_result(message[2])
+
+    def _take_error(self, link: Link, message: list[Any]) -> None:
+        envelope = link.pending.pop(message[1], None)
+        if envelope is not None:
+            error = message[2]
+            envelope.fail(error if isinstance(error, BaseException) else NotSendable("error", str(error)))
+
+    def _take_item(self, link: Link, message: list[Any]) -> None:
+        envelope = link.pending.get(message[1])
+        if envelope is not None:
+            stream: Any = envelope.reply
+            stream.item(message[2])
+
+    def _take_end(self, link: Link, message: list[Any]) -> None:
+        envelope = link.pending.pop(message[1], None)
+        if envelope is not None and envelope.reply is not None:
+            envelope.reply.set_result(None)
+
+    def _take_pull(self, link: Link, message: list[Any]) -> None:
+        sink = link.sinks.get(message[1])
+        if sink is not None and sink.outlet is not None:
+            sink.outlet.pull(message[2])
+
+    def _take_watch(self, link: Link, message: list[Any]) -> None:
+        _, number, uid = message
+
+        def notice(end: Exit) -> None:
+            link.serving.pop(number, None)
+            if link.closed is None:
+                link.send([wire.GONE, number, link.encoder.encode_value(end, "exit")])
+
+        ref = Ref[Any](self, uid, self.name, "", "", 1)
+        cancelled = self.watch(ref, notice)
+        if uid in self.cells:
+            link.serving[number] = cancelled
+
+    def _take_ready(self, link: Link, message: list[Any]) -> None:
+        _, uid, number = message
+        cell = self.cells.get(uid)
+        if cell is None:
+            link.fail(number, self._unfit(uid, "", None, None))
+            return
+        reply = RemoteReply(link, number)
+        link.serving[number] = reply.cancel
+        cell.post(Envelope(_READY, (), {}, reply))
+
+    def _take_stop(self, _link: Link, message: list[Any]) -> None:
+        cell = self.cells.get(message[1])
+        if cell is not None:
+            cell.ask_stop(Exit.SHUTDOWN, message[2], drain=message[3])
+
+    def _take_kill(self, _link: Link, message: list[Any]) -> None:
+        cell = self.cells.get(message[1])
+        if cell is not None:
+            cell.kill()
+
+
+_NO_KEYWORDS: Final[dict[str, Any]] = {}
+_READY: Final = Handler("(wait_ready)", lambda: None, Kind.NOTICE)
+
+
+def _ignore(_link: Link) -> None:
+    """Nobody above wants to know."""
+
+
+def _nothing() -> None:
+    """Nothing to take back."""

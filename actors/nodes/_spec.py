@@ -1,0 +1,104 @@
+"""A group of nodes as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from supervisors import Backoff
+
+from .._errors import InvalidSpec
+
+__all__ = ["NodesSpec", "nodes"]
+
+_KINDS: Final = ("process",)
+_BACKENDS: Final = ("asyncio",)
+MOST: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodesSpec:
+    """`count` nodes that are alike; see `nodes`."""
+
+    name: str
+    count: int = 1
+    kind: str = "process"
+    backend: str = "asyncio"
+    uvloop: bool = True
+    env: Mapping[str, str] = field(default_factory=dict)
+    nice: int = 0
+    backoff: Backoff = field(default_factory=Backoff)
+    boot_timeout: float = 30.0
+    shutdown: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
+            raise InvalidSpec(f"a group of nodes is named with letters, digits, - and _; got {self.name!r}")
+        if isinstance(self.count, bool) or not isinstance(self.count, int) or not 0 < self.count <= MOST:
+            raise InvalidSpec(f"nodes({self.name!r}): count must be 1 to {MOST}, got {self.count!r}")
+        _one_of(self.name, "kind", self.kind, _KINDS)
+        _one_of(self.name, "backend", self.backend, _BACKENDS)
+        for name in ("boot_timeout", "shutdown"):
+            seconds = getattr(self, name)
+            if not isinstance(seconds, int | float) or not seconds > 0:
+                raise InvalidSpec(f"nodes({self.name!r}): {name} must be more than 0 seconds, got {seconds!r}")
+        for key, value in self.env.items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise InvalidSpec(f"nodes({self.name!r}): env must map text to text, got {key!r}: {value!r}")
+        object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
+
+    def named(self, slot: int) -> str:
+        """Return the name of the node in *slot*."""
+        return f"{self.name}/{slot}"
+
+
+def _one_of(group: str, field_name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        choices = " or ".join(repr(item) for item in known)
+        raise InvalidSpec(f"nodes({group!r}): {field_name} must be {choices}, got {value!r}")
+
+
+def nodes(
+    name: str,
+    *,
+    count: int = 1,
+    kind: str = "process",
+    backend: str = "asyncio",
+    uvloop: bool = True,
+    env: Mapping[str, str] | None = None,
+    nice: int = 0,
+    backoff: Backoff | None = None,
+    boot_timeout: float = 30.0,
+    shutdown: float = 5.0,
+) -> NodesSpec:
+    """Describe a group of nodes; its nodes are called ``name/0``, ``name/1`` and so on.
+
+    Args:
+        name: the group; actors and listeners are placed by it.
+        count: how many nodes.
+        kind: "process": each node is an operating system process.
+        backend: "asyncio".
+        uvloop: run it on uvloop where that is installed.
+        env: environment variables beside the parent's own.
+        nice: added to the process's niceness.
+        backoff: waits between restarts of a node that keeps dying.
+        boot_timeout: seconds a node has to get ready.
+        shutdown: seconds a node has to end before it is killed.
+
+    Raises:
+        InvalidSpec: a value that can never work, or an unknown one.
+    """
+    return NodesSpec(
+        name=name,
+        count=count,
+        kind=kind,
+        backend=backend,
+        uvloop=uvloop,
+        env=env or {},
+        nice=nice,
+        backoff=backoff or Backoff(),
+        boot_timeout=boot_timeout,
+        shutdown=shutdown,
+    )

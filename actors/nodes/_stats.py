@@ -1,0 +1,54 @@
+"""Figures of one node, read when somebody asks and free when nobody does."""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .._cell import Cell
+    from ._runtime import Runtime
+
+__all__ = ["runtime_stats"]
+
+
+def _actor_stats(cell: Cell) -> dict[str, Any]:
+    handling = cell.run.handling if cell.run is not None else None
+    return {
+        "name": cell.ref.name,
+        "uid": cell.ref.uid,
+        "class": cell.ref.cls_path,
+        "state": cell.state.value,
+        "mailbox": len(cell.mailbox),
+        "incarnation": cell.number,
+        "handling": None if handling is None else handling[0],
+        "handling_seconds": None if handling is None else round(handling[1], 6),
+    }
+
+
+def _rss() -> int:
+    """Return the resident memory of this process in bytes."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def runtime_stats(runtime: Runtime) -> dict[str, Any]:
+    """Return the node's figures: its actors, its links, its memory (bytes) and CPU time (seconds)."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    links = {}
+    for peer in runtime.peers.values():
+        stats = peer.link.stats() if peer.link is not None else None
+        if stats is not None:
+            links[peer.name] = {name: getattr(stats, name) for name in stats.__slots__}
+    return {
+        "node": runtime.name,
+        "pid": os.getpid(),
+        "rss": _rss(),
+        "cpu": round(usage.ru_utime + usage.ru_stime, 3),
+        "actors": [_actor_stats(cell) for cell in runtime.cells.values()],
+        "links": links,
+    }

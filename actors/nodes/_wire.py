@@ -1,0 +1,44 @@
+"""The numbers of the messages that links carry; each message is a list that begins with one.
+
+What belongs to the traffic between actors goes in the DATA lane, in the order it was sent. What
+steers (credit, cancellation, kill, calls between the nodes' runtimes) goes in the CONTROL lane,
+which is always written first.
+
+    TELL    uid method args kwargs ttl            STREAM  uid request method args kwargs ttl
+    ASK     uid request method args kwargs ttl    ITEM    request value
+    REPLY   request value                         END     request
+    ERROR   request error                         PULL    request items          (control)
+    CREDIT  uid messages              (control)   CANCEL  request                (control)
+    WATCH   request uid                           GONE    request exit
+    UNWATCH request                   (control)   READY   uid request
+    STOP    uid grace drain                       KILL    uid                    (control)
+    CALL    request op args           (control)   ANSWER  request value          (control)
+    FAILED  request error             (control)   NOTE    op args                (control)
+
+ttl is in seconds from now, because nodes do not share a clock reading; None is no deadline.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+TELL: Final = 1
+ASK: Final = 2
+STREAM: Final = 3
+REPLY: Final = 4
+ERROR: Final = 5
+ITEM: Final = 6
+END: Final = 7
+PULL: Final = 8
+CANCEL: Final = 9
+CREDIT: Final = 10
+WATCH: Final = 11
+GONE: Final = 12
+UNWATCH: Final = 13
+STOP: Final = 14
+KILL: Final = 15
+READY: Final = 16
+CALL: Final = 17
+ANSWER: Final = 18
+FAILED: Final = 19
+NOTE: Final = 20

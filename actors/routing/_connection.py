@@ -1,0 +1,79 @@
+"""A connection between being accepted and being acknowledged, and a node as the router keeps it.
+
+Rule 1: records; what happens to them is decided in `_dispatch`.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from dataclasses import dataclass, field
+
+from ._keys import Address
+from ._policy import Snapshot
+from ._protocols import Place
+
+__all__ = ["Connection", "Member"]
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One accepted connection; the router's copy is closed when a node has acknowledged."""
+
+    sock: socket.socket
+    client: Address
+    key: bytes | None = None
+    sent: float = 0.0
+    """When it was handed over, in the loop's seconds."""
+    tries: int = 0
+    """How many nodes died without acknowledging it."""
+
+    def close(self) -> None:
+        """Close the router's copy."""
+        self.sock.close()
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One node and the connections that are or will be its."""
+
+    place: Place
+    ready: bool = True
+    """Cleared for good when it begins to leave."""
+    late: bool = False
+    """It owes an acknowledgement; balancing goes round it."""
+    suspect: bool = False
+    """It owes one for so long that nothing goes to it."""
+    resting: bool = False
+    """It refused or could not be reached a moment ago."""
+    pumping: bool = False
+    last: int = 0
+    total: int = 0
+    queue: deque[Connection] = field(default_factory=deque)
+    """Meant for it, not sent: its credit is used up."""
+    unacked: dict[int, Connection] = field(default_factory=dict)
+    open: set[int] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.place.name
+
+    def snapshot(self, limit: int | None, *, keyed: bool) -> Snapshot:
+        """Return what a policy sees; only a keyed connection waits for a late node."""
+        return Snapshot(
+            self.place.name,
+            self.place.slot,
+            len(self.open),
+            len(self.queue) + len(self.unacked),
+            self.ready and not self.resting,
+            self.suspect or (self.late and not keyed),
+            limit,
+            self.last,
+        )
+
+    def oldest(self) -> float | None:
+        """Return when the oldest un-acknowledged connection was handed over."""
+        for connection in self.unacked.values():
+            return connection.sent
+        return None

@@ -1,0 +1,311 @@
+"""Who gets which connection, and what becomes of it until it is acknowledged.
+
+Rule 1: a connection has one owner at any time: the pending line, one node's queue, or one node's
+un-acknowledged set. Only `_give` moves it to a node and only `_take_back` away from one.
+Rule 2: what was handed to a node is handed to another only when that node is dead or has refused
+it: un-acknowledged is not unread.
+Rule 3: a node that owes acknowledgements costs at most its credit. What is only meant for it goes
+elsewhere as soon as it is late; keyed connections, as soon as it is suspect.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Final
+
+from ._connection import Connection, Member
+from ._events import (
+    Dropped,
+    HandOverFailed,
+    NodeSuspect,
+    NodeTrusted,
+    PolicyFailed,
+    Redispatched,
+)
+from ._policy import LeastConnections, Policy, Snapshot
+from ._protocols import Loop, Place, Report, Timer
+
+__all__ = ["Dispatch"]
+
+_MOST_TRIES: Final = 3
+
+
+class Dispatch:
+    """The nodes of one listener and the connections on their way to them.
+
+    Args:
+        loop: the event loop.
+        policy: who gets a connection.
+        listener: the listener's name.
+        report: takes facts.
+        changed: called when there may be more or less room.
+        max_connections: per node.
+        credit: hand-overs a node may owe an acknowledgement for.
+        patience: seconds after which a node is late.
+        ack_deadline: seconds after which it is suspect.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        policy: Policy,
+        *,
+        listener: str,
+        report: Report,
+        changed: Callable[[], None],
+        max_connections: int | None,
+        credit: int,
+        patience: float,
+        ack_deadline: float,
+    ) -> None:
+        self._loop = loop
+        self._policy = policy
+        self._listener = listener
+        self._report = report
+        self._changed = changed
+        self._limit = max_connections
+        self._credit = credit
+        self._patience = patience
+        self._ack_deadline = ack_deadline
+        self._members: dict[str, Member] = {}
+        self._pending: deque[Connection] = deque()
+        self._ids = count(1)
+        self._turn = 0
+        self._queued = 0
+        self.staffed = False
+        """Whether any node takes connections at all."""
+        self._timer: Timer | None = None
+        self._flushing = False
+        self._policy_failed = False
+
+    @property
+    def members(self) -> list[Member]:
+        """The nodes, in order of slots."""
+        return sorted(self._members.values(), key=lambda member: member.place.slot)
+
+    @property
+    def pending(self) -> int:
+        """Connections that no node is meant for yet."""
+        return len(self._pending)
+
+    @property
+    def waiting(self) -> int:
+        """Connections that have not been handed over."""
+        return len(self._pending) + self._queued
+
+    def joined(self, place: Place) -> None:
+        """Give connections to *place* from now on.
+
+        One of the same name is gone; one of the same slot but another name drains.
+        """
+        for member in list(self._members.values()):
+            if member.name == place.name:
+                self.left(member.name, dead=True)
+            elif member.place.slot == place.slot:
+                self.left(member.name, dead=False)
+        self._members[place.name] = Member(place)
+        self._members = {member.name: member for member in self.members}
+        self.staffed = True
+        self._settle()
+
+    def left(self, name: str, *, dead: bool) -> None:
+        """Give *name* no more; if it is dead, what it did not acknowledge goes to others."""
+        member = self._members.get(name)
+        if member is None:
+            return
+        member.ready = False
+        self.staffed = any(other.ready for other in self._members.values())
+        lost = list(member.unacked.values()) if dead else []
+        self._take_back(member, everything=True)
+        if dead:
+            member.unacked.clear()
+            del self._members[name]
+            self._again(lost, name)
+        self._settle()
+
+    def add(self, connection: Connection) -> None:
+        """Give *connection* to a node, or let it wait its turn."""
+        self._pending.append(connection)
+        self._flush()
+
+    def acknowledged(self, name: str, number: int) -> None:
+        """Close our copy: the node has it."""
+        member = self._members.get(name)
+        connection = member.unacked.pop(number, None) if member else None
+        if member is None or connection is None:
+            return
+        connection.close()
+        member.open.add(number)
+        self._trust(member)
+        self._pump(member)
+        self._settle()
+
+    def refused(self, name: str, number: int) -> None:
+        """Hand to another what the node has closed unread."""
+        member = self._members.get(name)
+        connection = member.unacked.pop(number, None) if member else None
+        if member is None or connection is None:
+            return
+        self._rest(member, connection)
+        self._trust(member)
+        self._settle()
+
+    def closed(self, name: str, number: int) -> None:
+        """Count one less: the node has served it."""
+        member = self._members.get(name)
+        if member is None:
+            return
+        if number in member.unacked:
+            self.acknowledged(name, number)
+        if number in member.open:
+            member.open.remove(number)
+            self._settle()
+
+    def close(self) -> None:
+        """Close our copy of everything that no node has acknowledged."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for member in self._members.values():
+            self._pending.extend(member.queue)
+            self._pending.extend(member.unacked.values())
+        self._members.clear()
+        self._queued = 0
+        self.staffed = False
+        while self._pending:
+            self._pending.popleft().close()
+
+    def _settle(self) -> None:
+        self._flush()
+        self._changed()
+
+    def _flush(self) -> None:
+        """Give away what is pending, in order, as far as nodes can be found."""
+        if self._flushing:  # a place in this process acknowledges while it is being given to
+            return
+        self._flushing = True
+        try:
+            while self._pending:
+                member = self._choose(self._pending[0].key)
+                if member is None:
+                    return
+                self._give(member, self._pending.popleft())
+        finally:
+            self._flushing = False
+
+    def _choose(self, key: bytes | None) -> Member | None:
+        keyed = key is not None
+        nodes = [m.snapshot(self._limit, keyed=keyed) for m in self._members.values()]
+        try:
+            chosen = _checked(self._policy.choose(nodes, key), nodes)
+        except Exception as error:  # noqa: BLE001 - a user's policy must not stop the router
+            if not self._policy_failed:
+                self._policy_failed = True
+                self._report(PolicyFailed(self._listener, error))
+            chosen = LeastConnections().choose(nodes, None)
+        return None if chosen is None else self._members[chosen.name]
+
+    def _give(self, member: Member, connection: Connection) -> None:
+        self._turn += 1
+        member.last = self._turn
+        member.queue.append(connection)
+        self._queued += 1
+        self._pump(member)
+
+    def _pump(self, member: Member) -> None:
+        """Hand over what is queued, as far as the node's credit goes."""
+        if member.pumping:
+            return
+        member.pumping = True
+        try:
+            while member.queue and member.ready and len(member.unacked) < self._credit:
+                self._queued -= 1
+                self._hand_over(member, member.queue.popleft())
+        finally:
+            member.pumping = False
+
+    def _hand_over(self, member: Member, connection: Connection) -> None:
+        number = next(self._ids)
+        connection.sent = self._loop.now()
+        member.unacked[number] = connection
+        member.total += 1
+        self._start_clock()
+        try:
+            member.place.hand_over(
+                number, connection.sock.fileno(), self._listener, connection.client
+            )
+        except Exception as error:  # noqa: BLE001 - whatever ails one node, others serve
+            self._report(HandOverFailed(self._listener, member.name, error))
+            member.total -= 1
+            if member.unacked.pop(number, None) is not None:
+                self._rest(member, connection)
+
+    def _take_back(self, member: Member, *, everything: bool) -> None:
+        """Let others have what was only meant for *member*; keyed ones if *everything*."""
+        back = [c for c in member.queue if everything or c.key is None]
+        stay = [c for c in member.queue if not everything and c.key is not None]
+        member.queue = deque(stay)
+        self._queued -= len(back)
+        self._pending.extendleft(reversed(back))
+
+    def _again(self, lost: list[Connection], name: str) -> None:
+        """Put first in line what a dead node did not acknowledge."""
+        kept = []
+        for connection in lost:
+            connection.tries += 1
+            if connection.tries < _MOST_TRIES:
+                kept.append(connection)
+            else:
+                connection.close()
+                self._report(Dropped(self._listener, connection.tries))
+        self._pending.extendleft(reversed(kept))
+        if kept:
+            self._report(Redispatched(self._listener, name, len(kept)))
+
+    def _rest(self, member: Member, connection: Connection) -> None:
+        """Leave *member* alone until the next tick; others may have *connection*."""
+        member.resting = True
+        self._pending.appendleft(connection)
+        self._take_back(member, everything=True)
+        self._start_clock()
+
+    def _trust(self, member: Member) -> None:
+        member.late = False
+        if member.suspect:
+            member.suspect = False
+            self._report(NodeTrusted(self._listener, member.name))
+
+    def _start_clock(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._patience / 2, self._tick)
+
+    def _tick(self) -> None:
+        """Look who is late; the clock stops when nobody owes anything."""
+        self._timer = None
+        now = self._loop.now()
+        for member in self._members.values():
+            member.resting = False
+            oldest = member.oldest()
+            if oldest is not None:
+                self._start_clock()
+                self._judge(member, now - oldest)
+        self._settle()
+
+    def _judge(self, member: Member, age: float) -> None:
+        if age >= self._patience:
+            member.late = True
+            self._take_back(member, everything=False)
+        if age >= self._ack_deadline and not member.suspect:
+            member.suspect = True
+            self._report(NodeSuspect(self._listener, member.name, len(member.unacked), age))
+        if member.suspect:
+            self._take_back(member, everything=True)
+
+
+def _checked(chosen: Snapshot | None, nodes: list[Snapshot]) -> Snapshot | None:
+    """Return what a policy chose, if it may be chosen."""
+    if chosen is None or (chosen in nodes and chosen.eligible):
+        return chosen
+    raise ValueError(f"the policy chose {chosen!r}, which may not get a connection now")

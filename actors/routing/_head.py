@@ -1,0 +1,89 @@
+"""The head of an HTTP/1.x request, as far as it has arrived.
+
+Rule 1: sans-I/O: bytes in, values out. Nothing is consumed, nothing is kept.
+Rule 2: what is not a clean HTTP/1.x head gives no value; it is for the node to refuse it.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Final, Literal, TypeAlias
+
+__all__ = ["HEAD_LIMIT", "NEED_MORE", "More", "NeedMore", "header_values", "request_target"]
+
+HEAD_LIMIT: Final = 16 * 1024
+"""The most bytes of a head that are looked at."""
+
+
+class More(Enum):
+    """The answer "not decidable yet"."""
+
+    NEED_MORE = "need more bytes"
+
+
+NEED_MORE: Final = More.NEED_MORE
+NeedMore: TypeAlias = Literal[More.NEED_MORE]
+
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_BEGIN: Final = re.compile(rb"(?:\r\n|\n)*\r?\Z|(?:\r\n|\n)*" + _TOKEN + rb"{1,32}(?: |\Z)")
+_REQUEST: Final = re.compile(_TOKEN + rb"{1,32} ([^\x00-\x20\x7f]+) HTTP/1\.[01]\r?")
+_HEADER: Final = re.compile(rb"(" + _TOKEN + rb"+):[ \t]*([^\x00\r\n]*?)[ \t]*\r?")
+
+
+def request_target(data: bytes, *, complete: bool) -> bytes | NeedMore | None:
+    """Return the target of the request line.
+
+    Args:
+        data: the first bytes of the connection.
+        complete: no more will be looked at.
+
+    Returns:
+        The target as it was sent; None if this is no HTTP/1.x; NEED_MORE if that is open.
+    """
+    if not _BEGIN.match(data):
+        return None
+    line, newline, _ = data.lstrip(b"\r\n").partition(b"\n")
+    if not newline:
+        return None if complete else NEED_MORE
+    found = _REQUEST.fullmatch(line)
+    return found[1] if found else None
+
+
+def header_values(data: bytes, name: bytes, *, complete: bool) -> list[bytes] | NeedMore:
+    """Return the values of the headers called *name*, in order.
+
+    Args:
+        data: the first bytes of the connection.
+        name: the header's name in lower case.
+        complete: no more will be looked at; whole lines of an unfinished head count then.
+
+    Returns:
+        The values, none if the head is malformed or folded; NEED_MORE until the head has ended.
+    """
+    target = request_target(data, complete=complete)
+    if target is NEED_MORE:
+        return NEED_MORE
+    if target is None:
+        return []
+    lines, ended = _lines(data.lstrip(b"\r\n"))
+    if not ended and not complete:
+        return NEED_MORE
+    values = []
+    for line in lines:
+        header = _HEADER.fullmatch(line)
+        if header is None:
+            return []
+        if header[1].lower() == name:
+            values.append(header[2])
+    return values
+
+
+def _lines(data: bytes) -> tuple[list[bytes], bool]:
+    """Split off the whole header lines; say whether the empty line after them is there."""
+    whole: list[bytes] = []
+    for line in data.split(b"\n")[1:-1]:
+        if line in (b"", b"\r"):
+            return whole, True
+        whole.append(line)
+    return whole, False

@@ -1,0 +1,43 @@
+"""Highest-random-weight hashing of keys over stable slot names.
+
+Rule 1: pure. The weight of a slot for a key depends on these two alone, so when a slot goes or
+comes only the keys it wins move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Final, TypeVar
+
+__all__ = ["owner", "rank", "weight"]
+
+S = TypeVar("S", int, str)
+
+_LONGEST_NAME: Final = 64  # blake2b takes no longer key
+
+
+def weight(key: bytes, slot: int | str) -> bytes:
+    """Return the weight of *slot* for *key* as 8 bytes to compare; the highest wins.
+
+    Args:
+        key: the sticky key.
+        slot: the stable name of the slot, at most 64 bytes; it outlives whoever sits in it.
+
+    Raises:
+        ValueError: the name of the slot is too long.
+    """
+    name = str(slot).encode()
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"a slot name has at most {_LONGEST_NAME} bytes, got {slot!r}")
+    return blake2b(key, digest_size=8, key=name).digest()
+
+
+def rank(key: bytes, slots: Iterable[S]) -> list[S]:
+    """Order *slots* by preference for *key*, the owner first."""
+    return sorted(slots, key=lambda slot: (weight(key, slot), str(slot)), reverse=True)
+
+
+def owner(key: bytes, slots: Iterable[S]) -> S | None:
+    """Return the first of `rank` without sorting; None if there are no slots."""
+    return max(slots, key=lambda slot: (weight(key, slot), str(slot)), default=None)

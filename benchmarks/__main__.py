@@ -1,0 +1,67 @@
+"""`python -m benchmarks [name ...]`: run, print the ratios, say which targets were missed.
+
+Exit codes: 0 all targets reached, 1 some missed, 2 something could not be run.
+"""
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from benchmarks._catalogue import CATALOGUE
+from benchmarks._harness import Benchmark, BenchmarkError, Row, compare, table
+
+MISSED: Final = 1
+BROKEN: Final = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks named, or all of them, and return an exit code."""
+    options = _options(arguments)
+    print(_machine())
+    try:
+        # Every peer is looked for before the first round, not after minutes of the first benchmark.
+        chosen = [CATALOGUE[name]() for name in options.names or CATALOGUE]
+        measured = [row for benchmark in chosen for row in _show(benchmark, options.rounds)]
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return BROKEN
+    missed = sum(row.verdict == "miss" for row in measured)
+    print(f"\n{len(measured)} ratios, {missed} below target" if missed else "\nall targets reached")
+    return MISSED if missed else 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(CATALOGUE))
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default 5)")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in CATALOGUE]:
+        parser.error(f"no benchmark {unknown[0]!r}: there are {', '.join(CATALOGUE)}")
+    if options.rounds < 1:
+        parser.error(f"--rounds must be 1 or more, got {options.rounds}")
+    return options
+
+
+def _show(benchmark: Benchmark, rounds: int) -> list[Row]:
+    def progress(line: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
+
+    measured = compare(benchmark, rounds=rounds, progress=progress)
+    progress("")
+    print(f"\n{benchmark.name}: medians of {rounds} rounds (lowest..highest), ratio ours / peer")
+    print(table(benchmark, measured), flush=True)
+    return measured
+
+
+def _machine() -> str:
+    load = os.getloadavg()[0]
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{python}, {os.cpu_count()} CPUs, load {load:.1f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Our side of each benchmark: programs that print the same figures as their peer."""

@@ -1,0 +1,1 @@
+"""A chat over several processes: rooms that survive crashes, and one port for all of it."""

@@ -1,0 +1,117 @@
+"""One attempt to give a child a run. Decides nothing about what follows."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import anyio
+
+from supervisors._child import Ignored
+from supervisors._info import ChildState
+from supervisors._run import Run
+from supervisors._shutdown import insist
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from supervisors._row import Row
+    from supervisors._run import Observer
+
+
+class Attempt(Enum):
+    """What became of an attempt."""
+
+    READY = "READY"
+    IGNORED = "IGNORED"
+    FAILED = "FAILED"
+    """The error is in the row."""
+    INTERRUPTED = "INTERRUPTED"
+    """By `Run.interrupt`."""
+
+
+async def attempt(row: Row, observer: Observer) -> Attempt:
+    """Start a new run of *row* in a task of its supervisor, where `Run.interrupt` cancels it.
+
+    Afterwards the row has a run if, and only if, that is READY.
+    """
+    return await _attempt(row, observer, _start_in_scope)
+
+
+async def attempt_here(row: Row, observer: Observer) -> Attempt:
+    """Do the same in the task of a caller, without a scope of its own, which would be the dearest thing about it.
+
+    What interrupts it here is that its run is declared void and its child is killed, which makes the start raise.
+    """
+    return await _attempt(row, observer, _start_here)
+
+
+async def _attempt(row: Row, observer: Observer, start: Callable[[Row, Run], Awaitable[Attempt]]) -> Attempt:
+    row.state = ChildState.STARTING
+    row.due = None
+    row.unlisten()
+    row.error = None
+    outcome = Attempt.FAILED
+    try:
+        row.run = run = Run(row.spec.name, row.spec.start(), observer)
+        outcome = await start(row, run)
+    except Ignored:
+        outcome = Attempt.IGNORED
+    except Exception as error:  # noqa: BLE001  whatever a factory or a start raises, the child did not start
+        row.error = error
+    finally:
+        if outcome is not Attempt.READY:
+            _forget_run(row)
+    if outcome is Attempt.READY:
+        row.state = ChildState.RUNNING
+        if row.backoff is not None:
+            row.backoff.started(anyio.current_time())
+    return outcome
+
+
+async def _start_in_scope(row: Row, run: Run) -> Attempt:
+    try:
+        with anyio.CancelScope() as scope:
+            run.starting = scope
+            await run.child.start(run.ended)
+            return Attempt.READY
+    except Exception:
+        raise
+    except BaseException as error:
+        insist(run)
+        if not _stray(error):
+            raise
+        row.error = error
+        return Attempt.FAILED
+    finally:
+        run.starting = None
+    insist(run)
+    return Attempt.INTERRUPTED
+
+
+async def _start_here(_: Row, run: Run) -> Attempt:
+    try:
+        await run.child.start(run.ended)
+    except Exception:
+        if run.void:
+            return Attempt.INTERRUPTED
+        raise
+    except BaseException:
+        insist(run)
+        raise
+    if not run.void:
+        return Attempt.READY
+    insist(run)
+    return Attempt.INTERRUPTED
+
+
+def _forget_run(row: Row) -> None:
+    if row.run is not None:
+        row.run.void = True
+        row.run = None
+
+
+def _stray(error: BaseException) -> bool:
+    """Return whether *error* is a cancellation that nobody asked for; no scope around this task is cancelled then."""
+    return isinstance(error, anyio.get_cancelled_exc_class()) and anyio.current_effective_deadline() > -math.inf

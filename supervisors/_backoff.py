@@ -1,0 +1,100 @@
+"""How long one child waits before each restart. Reads no clock and rolls no die: both are handed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from supervisors._check import check_count, check_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LEAST_HEALTH: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """The restart policy of one child: at once, then ever more slowly.
+
+    The first restart is immediate. The n-th further one in a row waits
+    ``min(cap, first * factor**(n - 1)) * (1 + jitter * random())`` seconds.
+
+    Attributes:
+        first: Seconds before the second restart in a row.
+        factor: What each further wait is multiplied by, 1 or more.
+        cap: The longest wait in seconds, before jitter.
+        jitter: The largest share of a wait that is added to it by chance.
+        reset_after: Seconds of health that forget the row. None means twice the last wait, and at least 5.
+        give_up_after: Restarts in a row after which the child is given up. None means never.
+
+    Raises:
+        InvalidSpec: A value that can never work.
+    """
+
+    first: float = 0.1
+    factor: float = 2
+    cap: float = 30
+    jitter: float = 0.1
+    reset_after: float | None = None
+    give_up_after: int | None = None
+
+    def __post_init__(self) -> None:
+        check_number("first", self.first)
+        check_number("factor", self.factor, least=1, unit="")
+        check_number("cap", self.cap)
+        check_number("jitter", self.jitter, unit="")
+        if self.reset_after is not None:
+            check_number("reset_after", self.reset_after)
+        if self.give_up_after is not None:
+            check_count("give_up_after", self.give_up_after)
+
+    def delay(self, n: int, random: Callable[[], float]) -> float:
+        """Return the seconds to wait before the *n*-th further restart in a row; 0 is the first restart of the row.
+
+        Args:
+            n: How many restarts of this row came before.
+            random: Gives a number in [0, 1).
+        """
+        if n == 0:
+            return 0.0
+        try:
+            plain = min(self.cap, self.first * float(self.factor) ** (n - 1))
+        except OverflowError:
+            plain = self.cap if self.first else 0.0
+        return plain * (1 + self.jitter * random())
+
+
+class BackoffRow:
+    """The restarts in a row of one child, until it has been healthy for long enough."""
+
+    __slots__ = ("_last_delay", "_started", "backoff", "restarts")
+
+    def __init__(self, backoff: Backoff) -> None:
+        self.backoff = backoff
+        self.restarts = 0
+        """Restarts in this row so far."""
+        self._last_delay = 0.0
+        self._started: float | None = None
+
+    def started(self, now: float) -> None:
+        """Note that the child became ready at *now*, in seconds."""
+        self._started = now
+
+    def next(self, now: float, random: Callable[[], float]) -> float | None:
+        """Note that the child is down at *now*; return the seconds until its next restart, or None to give up."""
+        if self._healthy(now):
+            self.restarts = 0
+        self._started = None
+        limit = self.backoff.give_up_after
+        if limit is not None and self.restarts >= limit:
+            return None
+        self._last_delay = self.backoff.delay(self.restarts, random)
+        self.restarts += 1
+        return self._last_delay
+
+    def _healthy(self, now: float) -> bool:
+        enough = self.backoff.reset_after
+        if enough is None:
+            enough = max(_LEAST_HEALTH, 2 * self._last_delay)
+        return self._started is not None and now - self._started >= enough

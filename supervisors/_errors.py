@@ -1,0 +1,131 @@
+"""Every error of this package, in one tree.
+
+Each class writes its own message, says who must act, and keeps its facts as attributes.
+
+::
+
+    SupervisorError
+    ├── InvalidSpec             the caller: a value that can never work
+    ├── SupervisorStopped       the caller: it is not running, so nothing was done
+    ├── NotSupported            the caller: not with this sort of supervisor
+    ├── NotFound                the caller: no child of this name
+    ├── MaxChildren             the caller: wait, or stop another child first
+    ├── AlreadyStarted          the caller: use the `.running` one
+    ├── AlreadyPresent          the caller: restart_child() or delete_child() it
+    ├── ChildRunning            the caller: stop_child() it first
+    ├── ChildRestarting         the caller: wait for it, or stop_child() it first
+    ├── StartFailed             the child: it never became ready, see `__cause__`
+    ├── ChildGaveUp             whoever depends on the child: it will not come back by itself
+    └── RestartBudgetExceeded   the parent: everything under this supervisor has been stopped
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from supervisors._child import Child
+
+
+class SupervisorError(Exception):
+    """Anything a supervisor refuses or gives up on."""
+
+
+class InvalidSpec(SupervisorError, ValueError):
+    """A value in a spec, policy or supervisor that can never work; the message shows it."""
+
+
+class SupervisorStopped(SupervisorError):
+    """The supervisor is not running: not started yet, stopping, or ended."""
+
+    def __init__(self, supervisor: str) -> None:
+        super().__init__(f"supervisor {supervisor!r} is not running")
+        self.supervisor = supervisor
+
+
+class NotSupported(SupervisorError):
+    """This sort of supervisor cannot do that."""
+
+    def __init__(self, supervisor: str, what: str, *, instead: str) -> None:
+        super().__init__(f"dynamic supervisor {supervisor!r} cannot {what}: {instead}")
+        self.supervisor = supervisor
+
+
+class _ChildError(SupervisorError):
+    """What all errors about one child know."""
+
+    def __init__(self, supervisor: str, child: str, text: str) -> None:
+        super().__init__(text)
+        self.supervisor = supervisor
+        self.child = child
+
+
+class NotFound(_ChildError):
+    """No child has this name."""
+
+    def __init__(self, supervisor: str, child: str) -> None:
+        super().__init__(supervisor, child, f"supervisor {supervisor!r} has no child {child!r}")
+
+
+class MaxChildren(_ChildError):
+    """The supervisor has as many children as it may; those waiting for a restart count."""
+
+    def __init__(self, supervisor: str, child: str, *, limit: int) -> None:
+        super().__init__(supervisor, child, f"supervisor {supervisor!r} has no room for {child!r}: it may have {limit}")
+        self.limit = limit
+
+
+class AlreadyStarted(_ChildError):
+    """A child of this name is running; it is `running`."""
+
+    def __init__(self, supervisor: str, child: str, *, running: Child | None) -> None:
+        super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} is already started")
+        self.running = running
+
+
+class AlreadyPresent(_ChildError):
+    """A child of this name is kept, and not running at the moment."""
+
+    def __init__(self, supervisor: str, child: str) -> None:
+        super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} is already present, but not running")
+
+
+class ChildRunning(_ChildError):
+    """That needs a child which is not running."""
+
+    def __init__(self, supervisor: str, child: str) -> None:
+        super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} is running")
+
+
+class ChildRestarting(_ChildError):
+    """That needs a child which is not about to be restarted."""
+
+    def __init__(self, supervisor: str, child: str) -> None:
+        super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} is restarting")
+
+
+class StartFailed(_ChildError):
+    """A child never became ready; what it raised is the `__cause__`."""
+
+    def __init__(self, supervisor: str, child: str, why: object) -> None:
+        shown = f"{type(why).__name__}: {why}" if isinstance(why, BaseException) else str(why)
+        super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} did not start: {shown}")
+
+
+class ChildGaveUp(_ChildError):
+    """A child was restarted as often in a row as its backoff allows; its last error is the `__cause__`."""
+
+    def __init__(self, supervisor: str, child: str, *, restarts: int) -> None:
+        text = f"child {child!r} of {supervisor!r} is given up after {restarts} restarts in a row"
+        super().__init__(supervisor, child, text)
+        self.restarts = restarts
+
+
+class RestartBudgetExceeded(_ChildError):
+    """A child needed one restart more than the budget has; the first error of the row is the `__cause__`."""
+
+    def __init__(self, supervisor: str, child: str, *, restarts: int, within: float) -> None:
+        text = f"supervisor {supervisor!r} gave up: {child!r} needs more than {restarts} restarts within {within:g} s"
+        super().__init__(supervisor, child, text)
+        self.restarts = restarts
+        self.within = within

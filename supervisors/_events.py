@@ -1,0 +1,118 @@
+"""What happened, as frozen records for the floor above to word. A reporter is called from the loop and must not wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from supervisors._exit import Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened under the supervisor of this name or path."""
+
+    supervisor: str
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorStarted(Event):
+    """All children were started, or wait for their hosts."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorEnded(Event):
+    """A supervisor that had started has ended; none of its children is left."""
+
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEvent(Event):
+    """Something happened to this child."""
+
+    child: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStarted(ChildEvent):
+    """A child became ready; `restarts` is how often it has been brought back."""
+
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded(ChildEvent):
+    """A run ended.
+
+    `asked` says whether the supervisor had asked for it, `expected` whether it ended the way a child of its sort should.
+    """
+
+    exit: Exit
+    asked: bool
+    expected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStartFailed(ChildEvent):
+    """A child did not become ready."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class ChildIgnored(ChildEvent):
+    """A child said that there is nothing to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildMisbehaved(ChildEvent):
+    """A verb of the child (stop, kill or wait) raised, which none of them may."""
+
+    verb: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class RestartScheduled(ChildEvent):
+    """A child is brought back in `delay` seconds; it is the `attempt`-th since its supervisor started it first."""
+
+    delay: float
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingForHost(ChildEvent):
+    """A child is brought back when its host is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartsGivenUp(ChildEvent):
+    """A child is not brought back although its restart type says so: its backoff or its host gave up."""
+
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetExceeded(ChildEvent):
+    """A child needs a restart that is not made any more, so its supervisor ends.
+
+    `first` and `last` are the first and the last end of the row that used up the budget.
+    """
+
+    restarts: int
+    within: float
+    first: Exit
+    last: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownOverrun(ChildEvent):
+    """A child had not ended when its grace, in seconds, or its supervisor's deadline ran out, and is killed."""
+
+    grace: float
+
+
+Reporter: TypeAlias = Callable[[Event], None]

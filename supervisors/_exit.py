@@ -1,0 +1,80 @@
+"""How a run ended.
+
+Six kinds, and no seventh: everything above switches over them. Nothing here knows who ended or what is done about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Final, final
+
+
+class ExitKind(Enum):
+    """The sealed vocabulary of ends."""
+
+    NORMAL = "NORMAL"
+    """It was finished."""
+    SHUTDOWN = "SHUTDOWN"
+    """It was asked to stop, and did."""
+    CRASHED = "CRASHED"
+    """It failed by an error of its own."""
+    KILLED = "KILLED"
+    """It was ended by force."""
+    NODE_DOWN = "NODE_DOWN"
+    """What it stood on went away under it."""
+    ABANDONED = "ABANDONED"
+    """It was killed and did not end; nobody waits for it any more."""
+
+
+_AS_EXPECTED: Final = frozenset({ExitKind.NORMAL, ExitKind.SHUTDOWN})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The end of one run, compared by value.
+
+    Attributes:
+        kind: Which of the six ends it was.
+        error: What a crashed run failed with.
+        cause: What happened to the node of a run that lost it.
+    """
+
+    NORMAL: ClassVar[Exit]
+    SHUTDOWN: ClassVar[Exit]
+    KILLED: ClassVar[Exit]
+    ABANDONED: ClassVar[Exit]
+
+    kind: ExitKind
+    error: BaseException | None = None
+    cause: str = ""
+
+    # The constructors are upper case so that all six ends read alike: Exit.NORMAL, Exit.CRASHED(error).
+    @classmethod
+    def CRASHED(cls, error: BaseException) -> Exit:  # noqa: N802
+        """Return the end of a run that failed with *error*."""
+        return cls(ExitKind.CRASHED, error=error)
+
+    @classmethod
+    def NODE_DOWN(cls, cause: str) -> Exit:  # noqa: N802
+        """Return the end of a run whose node went away by *cause*, such as "rooms/0: killed by SIGKILL"."""
+        return cls(ExitKind.NODE_DOWN, cause=cause)
+
+    @property
+    def abnormal(self) -> bool:
+        """Whether this is neither NORMAL nor SHUTDOWN."""
+        return self.kind not in _AS_EXPECTED
+
+    def __str__(self) -> str:
+        if self.error is not None:
+            text = str(self.error)
+            name = type(self.error).__name__
+            return f"{self.kind.value}({name}: {text})" if text else f"{self.kind.value}({name})"
+        return f"{self.kind.value}({self.cause})" if self.cause else self.kind.value
+
+
+Exit.NORMAL = Exit(ExitKind.NORMAL)
+Exit.SHUTDOWN = Exit(ExitKind.SHUTDOWN)
+Exit.KILLED = Exit(ExitKind.KILLED)
+Exit.ABANDONED = Exit(ExitKind.ABANDONED)

@@ -1,0 +1,86 @@
+"""Ask, wait, then insist: how a run is ended. The only file that stops or kills a child.
+
+Nothing hangs: a run that does not end after it was killed is waited for only so long.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from supervisors._run import Run
+
+
+class Patience:
+    """How long a supervisor still waits for anything; it can be cut, never grown."""
+
+    __slots__ = ("_deadline", "_scopes")
+
+    def __init__(self) -> None:
+        self._deadline = math.inf
+        self._scopes: set[anyio.CancelScope] = set()
+
+    def cut(self, deadline: float) -> None:
+        """Wait for nothing beyond *deadline*, in seconds of the loop's clock; what waits already is cut short too."""
+        self._deadline = min(self._deadline, deadline)
+        for scope in tuple(self._scopes):
+            scope.deadline = min(scope.deadline, deadline)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is waited for any more."""
+        return self._deadline < math.inf and self._deadline <= anyio.current_time()
+
+    async def ends(self, run: Run, deadline: float) -> bool:
+        """Wait for the end of *run* until *deadline*; return whether it has come."""
+        scope = anyio.CancelScope(deadline=min(deadline, self._deadline))
+        self._scopes.add(scope)
+        try:
+            return await run.ends(scope)
+        finally:
+            self._scopes.discard(scope)
+
+
+def request(run: Run) -> None:
+    """Ask a run to end."""
+    _call(run, "stop", run.child.stop)
+
+
+def insist(run: Run) -> None:
+    """Kill a run."""
+    _call(run, "kill", run.child.kill)
+
+
+async def ask(run: Run, grace: float, patience: Patience) -> bool:
+    """Ask *run* to end and give it *grace* seconds; return whether it has ended."""
+    if run.exit is None and grace > 0 and not patience.over:
+        request(run)
+        if run.exit is None:
+            await patience.ends(run, anyio.current_time() + grace)
+    return run.exit is not None
+
+
+async def kill(runs: Sequence[Run], within: float, patience: Patience | None = None) -> None:
+    """Kill all *runs* at once and wait *within* seconds for all of them together.
+
+    Those that have not ended then are abandoned, unless *patience* was cut before.
+    """
+    patience = patience or Patience()
+    for run in runs:
+        insist(run)
+    deadline = anyio.current_time() + within
+    for run in runs:
+        if run.exit is None and not await patience.ends(run, deadline) and not patience.over:
+            run.abandon()
+
+
+def _call(run: Run, name: str, verb: Callable[[], None]) -> None:
+    try:
+        verb()
+    except Exception as error:  # noqa: BLE001  one child's broken verb must not keep the others from being stopped
+        run.misbehaved(name, error)

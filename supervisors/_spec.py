@@ -1,0 +1,114 @@
+"""A child as data: what starts it, whether it comes back, how long it may take to stop.
+
+A spec is checked when it is made and never again. It holds no state of any run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from supervisors._backoff import Backoff
+from supervisors._check import check_callable, check_member, check_name, check_number, check_type
+from supervisors._errors import InvalidSpec
+from supervisors._exit import ExitKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisors._child import Child, Host
+    from supervisors._exit import Exit
+
+Kind: TypeAlias = Literal["worker", "supervisor"]
+
+_KINDS: Final = ("worker", "supervisor")
+_SHUTDOWN: Final[dict[Kind, float]] = {"worker": 5.0, "supervisor": math.inf}
+
+
+class Restart(Enum):
+    """Which ends bring a child back."""
+
+    PERMANENT = "PERMANENT"
+    """All of them."""
+    TRANSIENT = "TRANSIENT"
+    """Only abnormal ones."""
+    TEMPORARY = "TEMPORARY"
+    """None; the spec goes with the child."""
+
+
+_ABNORMAL: Final = frozenset(ExitKind) - {ExitKind.NORMAL, ExitKind.SHUTDOWN}
+_BROUGHT_BACK_AFTER: Final = {
+    Restart.PERMANENT: frozenset(ExitKind),
+    Restart.TRANSIENT: _ABNORMAL,
+    Restart.TEMPORARY: frozenset[ExitKind](),
+}
+
+
+def should_restart(restart: Restart, exit_: Exit) -> bool:
+    """Return whether a child of this *restart* type comes back after *exit_*."""
+    return exit_.kind in _BROUGHT_BACK_AFTER[restart]
+
+
+def expected(restart: Restart, exit_: Exit) -> bool:
+    """Return whether a child of this *restart* type may end by itself by *exit_* without anybody wondering."""
+    return restart is not Restart.PERMANENT and not exit_.abnormal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSpec:
+    """One child of a supervisor.
+
+    Attributes:
+        name: Unique under its supervisor.
+        start: Makes the object of one run; called again for each restart.
+        restart: Which ends bring it back.
+        backoff: Its own restart policy; None puts it under the supervisor's budget.
+        shutdown: Seconds it has between being asked to stop and being killed. 0 kills at once, `math.inf` waits for
+            ever, None (the default) is 5 for workers and `math.inf` for supervisors; see `grace`.
+        significant: Whether its end counts for the supervisor's auto-shutdown.
+        kind: Whether it supervises others itself.
+        host: What it stands on. While the host is not ready the child waits, and that costs neither budget nor backoff.
+        gone: Called exactly once per life, when the child has ended, or failed to start, and is not brought back. A
+            later `restart_child` begins a new life.
+
+    Raises:
+        InvalidSpec: A value that can never work.
+    """
+
+    name: str
+    start: Callable[[], Child]
+    restart: Restart = Restart.PERMANENT
+    backoff: Backoff | None = None
+    shutdown: float | None = None
+    significant: bool = False
+    kind: Kind = "worker"
+    host: Host | None = None
+    gone: Callable[[Exit], None] | None = None
+
+    def __post_init__(self) -> None:
+        check_name("name", self.name)
+        check_callable("start", self.start)
+        check_member("restart", self.restart, Restart)
+        check_type("significant", self.significant, bool)
+        if self.kind not in _KINDS:
+            raise InvalidSpec(f"kind must be 'worker' or 'supervisor', got {self.kind!r}")
+        if self.shutdown is not None:
+            check_number("shutdown", self.shutdown, infinite=True)
+        self._check_optional()
+        if self.significant and self.restart is Restart.PERMANENT:
+            raise InvalidSpec(f"significant child {self.name!r} must be TRANSIENT or TEMPORARY, got PERMANENT")
+
+    def _check_optional(self) -> None:
+        if self.backoff is not None:
+            check_type("backoff", self.backoff, Backoff)
+        if self.host is not None and not callable(getattr(self.host, "notify", None)):
+            raise InvalidSpec(f"host must be a Host, got {self.host!r}")
+        if self.gone is not None:
+            check_callable("gone", self.gone)
+
+    @property
+    def grace(self) -> float:
+        """Seconds between being asked to stop and being killed, with the default filled in."""
+        return _SHUTDOWN[self.kind] if self.shutdown is None else self.shutdown

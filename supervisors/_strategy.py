@@ -1,0 +1,59 @@
+"""Who is restarted together with whom, and in which order: pure functions over names in start order."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from supervisors._info import ChildState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Strategy(Enum):
+    """Which siblings fall with a child that is restarted.
+
+    Siblings that were stopped on purpose, or that have finished, stay as they are.
+    """
+
+    ONE_FOR_ONE = "ONE_FOR_ONE"
+    """None."""
+    ONE_FOR_ALL = "ONE_FOR_ALL"
+    """All of them."""
+    REST_FOR_ONE = "REST_FOR_ONE"
+    """Those that were added after it."""
+
+
+def affected_by(strategy: Strategy, order: Sequence[str], name: str) -> tuple[str, ...]:
+    """Return who is restarted when *name* is, itself included, in start order.
+
+    Args:
+        strategy: The supervisor's strategy.
+        order: All its children, in start order.
+        name: The child that is restarted.
+    """
+    match strategy:
+        case Strategy.ONE_FOR_ONE:
+            return (name,)
+        case Strategy.ONE_FOR_ALL:
+            return tuple(order)
+        case Strategy.REST_FOR_ONE:
+            return tuple(order[order.index(name) :])
+
+
+def next_to_start(strategy: Strategy, pending: Iterable[tuple[str, ChildState]]) -> str | None:
+    """Return which child is to be started now.
+
+    One that cannot start yet holds up those after it, unless the strategy says that they do not depend on each other.
+
+    Args:
+        strategy: The supervisor's strategy.
+        pending: The children without a run that are to have one, in start order.
+    """
+    for name, state in pending:
+        if state is ChildState.RESTARTING:
+            return name
+        if strategy is not Strategy.ONE_FOR_ONE:
+            return None
+    return None

@@ -1,0 +1,258 @@
+"""The static supervisor: a fixed order of children that stand or fall together as its strategy says."""
+
+from __future__ import annotations
+
+from functools import partial
+from random import random as _random
+from typing import TYPE_CHECKING, TypeVar
+
+from supervisors._auto import AutoShutdown
+from supervisors._budget import Budget
+from supervisors._charge import Charge
+from supervisors._check import check_member, check_type
+from supervisors._errors import AlreadyPresent, AlreadyStarted, InvalidSpec, SupervisorStopped
+from supervisors._inbox import Call
+from supervisors._owner import Owner
+from supervisors._row import count
+from supervisors._rows import Rows
+from supervisors._siblings import Siblings
+from supervisors._spec import ChildSpec
+from supervisors._strategy import Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from anyio.abc import TaskGroup
+
+    from supervisors._child import Child
+    from supervisors._events import Reporter
+    from supervisors._exit import Exit
+    from supervisors._info import ChildInfo, Count
+    from supervisors._row import Row
+
+T = TypeVar("T")
+
+
+class Supervisor:
+    """Starts children in order, restarts them by its strategy, and stops them in reverse. Semantics are OTP's.
+
+    It is a `Child` itself, so it nests: it ends by SHUTDOWN when it was asked to or by auto-shutdown, by
+    ``CRASHED(RestartBudgetExceeded)`` when a child needs more restarts than its budget has, and by KILLED when it was
+    killed. One object is one run.
+
+    It owns one task, in *tasks*, whatever its number of children. When that group is cancelled the children are killed.
+    All calls belong to the loop's thread. A child must not wait for a call to its own supervisor while it starts.
+
+    Args:
+        name: Its name or path, for reports and errors.
+        children: Specs in start order; names are unique.
+        tasks: The task group of the host, which must outlive the supervisor.
+        strategy: Who is restarted together with whom.
+        budget: How many restarts its children have together, those with a backoff of their own left out.
+        auto_shutdown: Which significant children end it by ending.
+        report: Told what happens, from the loop. One that raises ends the supervisor as CRASHED.
+        random: Gives a number in [0, 1), for the jitter of backoffs.
+        shutdown_deadline: Seconds an orderly end may take all in all; then what is left is killed. None is no limit.
+        abandon_after: Seconds a killed child is waited for before it is ABANDONED; twice that for supervisors.
+
+    Raises:
+        InvalidSpec: A value that can never work; nothing has been started.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        children: Iterable[ChildSpec] = (),
+        *,
+        tasks: TaskGroup,
+        strategy: Strategy = Strategy.ONE_FOR_ONE,
+        budget: Budget = Budget(),  # noqa: B008  frozen
+        auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+        report: Reporter | None = None,
+        random: Callable[[], float] = _random,
+        shutdown_deadline: float | None = None,
+        abandon_after: float = 5.0,
+    ) -> None:
+        check_member("strategy", strategy, Strategy)
+        check_member("auto_shutdown", auto_shutdown, AutoShutdown)
+        self._owner = Owner(
+            name, tasks, report=report, shutdown_deadline=shutdown_deadline, abandon_after=abandon_after
+        )
+        self._auto = auto_shutdown
+        self._rows = Rows(self._owner, keeps=True)
+        charge = Charge(self._owner, budget, random)
+        self._siblings = Siblings(self._owner, self._rows, charge, strategy=strategy, auto=auto_shutdown)
+        for spec in children:
+            self._check(spec)
+            if spec.name in self._rows.by_name:
+                raise InvalidSpec(f"names of children must be unique, got {spec.name!r} twice")
+            self._rows.add(spec)
+
+    @property
+    def name(self) -> str:
+        """Its name or path."""
+        return self._owner.name
+
+    # The four verbs of a child.
+
+    async def start(self, ended: Callable[[Exit], None] | None = None) -> None:
+        """Start all children in order and return when the last is ready, or waits for its host.
+
+        Args:
+            ended: Told, from the loop, how the supervisor ended; never if this raises.
+
+        Raises:
+            StartFailed: A child did not start; those before it have been stopped again, in reverse.
+            SupervisorStopped: It was stopped meanwhile.
+        """
+        await self._owner.start(self._siblings, ended or _nobody)
+
+    async def wait(self) -> Exit:
+        """Wait for the end and return it; no child is left then."""
+        return await self._owner.wait()
+
+    def stop(self) -> None:
+        """Have an orderly end: children are stopped in reverse, one at a time."""
+        self._owner.stop()
+
+    def kill(self) -> None:
+        """End at once: all children are killed together."""
+        self._owner.kill()
+
+    # Children.
+
+    async def start_child(self, spec: ChildSpec) -> Child | None:
+        """Add a child after all others and start it; return its run, or None if it said there is nothing to run.
+
+        Cancelling this cancels the start, and leaves no child behind.
+
+        Raises:
+            InvalidSpec: The spec can never work here.
+            AlreadyStarted: A child of this name is running.
+            AlreadyPresent: A child of this name is kept, or waits for its restart.
+            StartFailed: It did not start; its spec is forgotten again.
+            SupervisorStopped: The supervisor is not running.
+        """
+        self._check(spec)
+        return await self._call(partial(self._add, spec), partial(self._remove, spec.name))
+
+    async def stop_child(self, name: str) -> None:
+        """Stop a child, or end its waiting for a restart. Its spec is kept, unless it is TEMPORARY.
+
+        A child that is starting is interrupted. Stopping a child that is stopped already changes nothing.
+
+        Raises:
+            NotFound: There is no such child.
+            SupervisorStopped: The supervisor is not running.
+        """
+        self._check_running()
+        self._siblings.interrupt_start(self._rows.get(name))
+        await self._call(partial(self._stop, name))
+
+    async def restart_child(self, name: str) -> Child | None:
+        """Start a child that is stopped; return its run, or None if it said there is nothing to run.
+
+        Costs nothing of the budget. Cancelling this cancels the start.
+
+        Raises:
+            NotFound: There is no such child.
+            ChildRunning: It is running.
+            ChildRestarting: It waits for its restart.
+            StartFailed: It did not start; its spec is kept.
+            SupervisorStopped: The supervisor is not running.
+        """
+        return await self._call(partial(self._restart, name), partial(self._stop, name))
+
+    def delete_child(self, name: str) -> None:
+        """Forget a child that is stopped.
+
+        Raises:
+            NotFound: There is no such child.
+            ChildRunning: It is running.
+            ChildRestarting: It waits for its restart.
+            SupervisorStopped: The supervisor is not running.
+        """
+        self._check_running()
+        self._rows.get_stopped(name)
+        del self._rows.by_name[name]
+
+    def children(self) -> list[ChildInfo]:
+        """Return all children, the newest first; also while the supervisor starts or stops.
+
+        Raises:
+            SupervisorStopped: It has not been started, or has ended.
+        """
+        return [row.info() for row in reversed(self._visible())]
+
+    def count(self) -> Count:
+        """Return how many children there are.
+
+        Raises:
+            SupervisorStopped: It has not been started, or has ended.
+        """
+        return count(self._visible())
+
+    def get_spec(self, name: str) -> ChildSpec:
+        """Return the spec of a child.
+
+        Raises:
+            NotFound: There is no such child.
+            SupervisorStopped: The supervisor has not been started, or has ended.
+        """
+        self._visible()
+        return self._rows.get(name).spec
+
+    # In the owner's task.
+
+    async def _add(self, spec: ChildSpec) -> Child | None:
+        present = self._rows.by_name.get(spec.name)
+        if present is not None and present.run is not None:
+            raise AlreadyStarted(self.name, spec.name, running=present.run.child)
+        if present is not None:
+            raise AlreadyPresent(self.name, spec.name)
+        row = self._rows.add(spec)
+        try:
+            run = await self._siblings.start(row)
+        except BaseException:
+            self._rows.by_name.pop(spec.name, None)
+            raise
+        return None if run is None else run.child
+
+    async def _remove(self, name: str) -> None:
+        await self._stop(name)
+        self._rows.by_name.pop(name, None)
+
+    async def _stop(self, name: str) -> None:
+        row = self._rows.by_name.get(name)
+        if row is not None:
+            await self._siblings.stop(row)
+
+    async def _restart(self, name: str) -> Child | None:
+        run = await self._siblings.start(self._rows.get_stopped(name))
+        return None if run is None else run.child
+
+    # Checks.
+
+    async def _call(
+        self, work: Callable[[], Awaitable[T]], undo: Callable[[], Awaitable[None]] | None = None
+    ) -> T:
+        self._check_running()
+        return await self._siblings.call(Call(work, undo))
+
+    def _check(self, spec: ChildSpec) -> None:
+        check_type("child", spec, ChildSpec)
+        if spec.significant and self._auto is AutoShutdown.NEVER:
+            raise InvalidSpec(f"significant child {spec.name!r} needs an auto_shutdown, got AutoShutdown.NEVER")
+
+    def _check_running(self) -> None:
+        if not self._owner.running:
+            raise SupervisorStopped(self.name)
+
+    def _visible(self) -> list[Row]:
+        if not self._owner.visible:
+            raise SupervisorStopped(self.name)
+        return list(self._rows.by_name.values())
+
+
+def _nobody(_: Exit) -> None:
+    """Take no note of the end."""

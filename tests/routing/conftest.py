@@ -1,0 +1,102 @@
+"""Fixtures of the routing tests: everything opened is closed, and descriptors are counted."""
+
+import gc
+import socket
+from collections.abc import Iterator
+
+import anyio
+import pytest
+
+from actors.routing import Listener, Policy, Router, listen
+from tests.routing.rig import FakePlace, VirtualLoop, connect, fds, run
+
+
+class Rig:
+    """A router on a virtual loop with nodes in this process."""
+
+    def __init__(self) -> None:
+        self.loop = VirtualLoop()
+        self.facts: list[object] = []
+        self.routers: list[Router] = []
+        self.places: list[FakePlace] = []
+        self.clients: list[socket.socket] = []
+
+    def router(
+        self,
+        policy: Policy | None = None,
+        *,
+        spec: Listener | None = None,
+        max_pending: int = 1024,
+        max_connections: int | None = None,
+        max_peeking: int = 1024,
+        credit: int = 1,
+    ) -> Router:
+        spec = spec or listen(
+            "app:handle",
+            "127.0.0.1:0",
+            policy=policy,
+            max_pending=max_pending,
+            max_connections=max_connections,
+            max_peeking=max_peeking,
+        )
+        router = Router(spec, self.loop, self.facts.append, credit=credit)
+        router.open()
+        self.routers.append(router)
+        return router
+
+    def join(
+        self, router: Router, count: int = 1, *, prompt: bool = True, brief: bool = False
+    ) -> list[FakePlace]:
+        first = len(self.places)
+        made = [
+            FakePlace(router, f"web-{slot}", slot, prompt=prompt, brief=brief)
+            for slot in range(first, first + count)
+        ]
+        self.places += made
+        for place in made:
+            router.joined(place)
+        return made
+
+    def connect(self, router: Router, count: int = 1) -> list[socket.socket]:
+        made = [connect(router) for _ in range(count)]
+        self.clients += made
+        return made
+
+    def told(self, kind: type) -> list[object]:
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+        for place in self.places:
+            place.close()
+        for router in self.routers:
+            router.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    yield rig
+    rig.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _uvloop_has_what_it_keeps() -> None:
+    """Let libuv open what it keeps until the process ends: a signal pipe, a spare descriptor."""
+
+    async def connect_once(_: object) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            await (await anyio.connect_tcp("127.0.0.1", listening.getsockname()[1])).aclose()
+
+    run("uvloop", connect_once)
+
+
+@pytest.fixture(autouse=True)
+def _descriptors_are_flat(_uvloop_has_what_it_keeps: None) -> Iterator[None]:
+    before = fds()
+    yield
+    if fds() > before:
+        gc.collect()  # a failed connection attempt may leave a cycle that holds its socket
+    assert fds() <= before, "descriptors leaked"

@@ -1,0 +1,726 @@
+"""Starting and stopping a whole supervisor: section A of the cases, and stopping at every bad moment."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import anyio
+import pytest
+
+from supervisors import (
+    AutoShutdown,
+    Backoff,
+    Budget,
+    ChildEnded,
+    ChildMisbehaved,
+    ChildSpec,
+    ChildState,
+    Count,
+    DynamicSupervisor,
+    Exit,
+    ExitKind,
+    InvalidSpec,
+    NotFound,
+    Restart,
+    ShutdownOverrun,
+    StartFailed,
+    Strategy,
+    Supervisor,
+    SupervisorEnded,
+    SupervisorStarted,
+    SupervisorStopped,
+)
+from supervisors.testing import (
+    FakeHost,
+    Gate,
+    Script,
+    exit_with,
+    fail_after_first,
+    failing,
+    gated,
+    hanging,
+    ignore_once,
+    slow_stop,
+    stuck,
+    undead,
+    well,
+)
+from tests.supervisors.world import World, settle
+
+
+async def test_c01_an_empty_supervisor_starts_and_stops(world: World) -> None:
+    ends: list[Exit] = []
+    sup = Supervisor("sup", tasks=world.tasks, report=world.kit.log)
+    await sup.start(ends.append)
+
+    assert sup.children() == []
+
+    sup.stop()
+
+    assert await sup.wait() == Exit.SHUTDOWN
+    assert ends == [Exit.SHUTDOWN]
+    assert world.kit.log.events == [
+        SupervisorStarted("sup"),
+        SupervisorEnded("sup", Exit.SHUTDOWN),
+    ]
+    with pytest.raises(SupervisorStopped, match="supervisor 'sup' is not running"):
+        sup.children()
+
+
+async def test_c03_a_child_that_ignores_its_start_is_kept_without_a_run(world: World) -> None:
+    sup = await world.supervisor()
+
+    assert await sup.start_child(world.kit.spec("child1", ignore_once())) is None
+    assert await sup.start_child(world.kit.spec("child2")) is world.kit.run("child2")
+
+    assert [(c.name, c.child) for c in sup.children()] == [
+        ("child2", world.kit.run("child2")),
+        ("child1", None),
+    ]
+    assert sup.count() == Count(specs=2, active=1, supervisors=0, workers=2)
+    assert await sup.restart_child("child1") is world.kit.run("child1")
+
+
+async def test_c03_a_temporary_child_that_ignores_its_start_is_dropped(world: World) -> None:
+    sup = await world.supervisor()
+    spec = world.kit.spec("child1", ignore_once(), restart=Restart.TEMPORARY)
+
+    assert await sup.start_child(spec) is None
+
+    assert sup.children() == []
+    assert world.kit.gone["child1"] == [Exit.NORMAL]
+
+
+@pytest.mark.parametrize("restart", list(Restart))
+async def test_c03_a_dynamic_supervisor_forgets_who_ignores_its_start(
+    world: World, restart: Restart
+) -> None:
+    dyn = await world.dynamic()
+
+    assert await dyn.start_child(world.kit.spec("child1", ignore_once(), restart=restart)) is None
+    await dyn.start_child(world.kit.spec("child2"))
+
+    assert dyn.count() == Count(specs=1, active=1, supervisors=0, workers=1)
+    dyn.stop()
+    assert await dyn.wait() == Exit.SHUTDOWN
+
+
+async def test_c04_a_failing_first_start_stops_what_was_started_in_reverse(world: World) -> None:
+    kit = world.kit
+    boom = ValueError("boom")
+    ends: list[Exit] = []
+    specs = [kit.spec("a"), kit.spec("b"), kit.spec("c", failing(boom)), kit.spec("d")]
+    sup = Supervisor("sup", specs, tasks=world.tasks, report=kit.log)
+
+    with pytest.raises(StartFailed, match="'c' of 'sup' did not start: ValueError: boom") as info:
+        await sup.start(ends.append)
+
+    assert info.value.__cause__ is boom
+    assert kit.told("ended") == ["ended b", "ended a"]
+    assert kit.runs("d") == []
+    assert ends == []
+    assert kit.gone == {"c": [Exit.CRASHED(boom)], "b": [Exit.SHUTDOWN], "a": [Exit.SHUTDOWN]}
+
+
+def _broken_factory() -> Any:
+    raise ValueError("factory")
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("script", [failing(ValueError("reason")), None])
+async def test_c05_a_failing_start_function_leaves_nothing(
+    world: World, dynamic: bool, script: Script | None
+) -> None:
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    spec = world.kit.spec("child", script) if script else ChildSpec(name="child", start=_broken_factory)
+
+    with pytest.raises(StartFailed, match=r"did not start: ValueError: (reason|factory)") as info:
+        await sup.start_child(spec)
+
+    assert isinstance(info.value.__cause__, ValueError)
+    assert sup.children() == []
+    assert await sup.start_child(world.kit.spec("child")) is world.kit.run("child")
+
+
+async def test_c05_a_cancellation_nobody_asked_for_is_a_failed_start(
+    world: World, anyio_backend_name: str
+) -> None:
+    if anyio_backend_name == "trio":
+        return  # its Cancelled cannot be made up
+
+    async def start(_: object) -> None:
+        raise anyio.get_cancelled_exc_class()
+
+    sup = await world.supervisor()
+
+    with pytest.raises(StartFailed, match="CancelledError"):
+        await sup.start_child(world.kit.spec("child", Script(start=start)))
+    assert sup.children() == []
+
+
+async def test_c06_a_failing_restart_child_keeps_the_spec_and_costs_nothing(world: World) -> None:
+    boom = ValueError("again")
+    sup = await world.supervisor(
+        world.kit.spec("child1", fail_after_first(boom)), budget=Budget(0, 5)
+    )
+    await sup.stop_child("child1")
+
+    with pytest.raises(StartFailed) as info:
+        await sup.restart_child("child1")
+
+    assert info.value.__cause__ is boom
+    assert [(c.name, c.child, c.state) for c in sup.children()] == [
+        ("child1", None, ChildState.STOPPED)
+    ]
+    assert sup.count() == Count(specs=1, active=0, supervisors=0, workers=1)
+    assert world.kit.gone["child1"] == [Exit.SHUTDOWN, Exit.CRASHED(boom)]
+
+
+async def test_c07_defaults_are_otp_s(world: World) -> None:
+    kit = world.kit
+    sup = await world.supervisor(
+        ChildSpec(name="plain", start=kit.spec("plain").start),
+        ChildSpec(name="brutal", start=kit.spec("brutal").start, shutdown=0),
+        ChildSpec(name="tree", start=kit.spec("tree").start, kind="supervisor"),
+    )
+
+    plain, brutal, tree = (sup.get_spec(name) for name in ("plain", "brutal", "tree"))
+
+    assert (plain.restart, plain.kind, plain.grace) == (Restart.PERMANENT, "worker", 5.0)
+    assert not plain.significant
+    assert brutal.grace == 0
+    assert tree.grace == math.inf
+    with pytest.raises(NotFound, match="supervisor 'sup' has no child 'other'"):
+        sup.get_spec("other")
+
+
+async def test_c08_a_bad_supervisor_starts_nothing(world: World) -> None:
+    kit = world.kit
+    bad: list[tuple[str, dict[str, Any]]] = [
+        ("strategy must be a Strategy .* got 'none_for_one'", {"strategy": "none_for_one"}),
+        ("auto_shutdown must be .* got 'sometimes'", {"auto_shutdown": "sometimes"}),
+        ("budget must be a Budget, got 3", {"budget": 3}),
+        ("shutdown_deadline must be 0 or more seconds, got -1", {"shutdown_deadline": -1}),
+        ("abandon_after must be finite, got inf", {"abandon_after": math.inf}),
+        ("report must be callable", {"report": 1}),
+        ("random must be callable", {"random": 1}),
+        ("tasks must be an anyio TaskGroup", {"tasks": 1}),
+        ("unique, got 'a' twice", {"children": [kit.spec("a"), kit.spec("a")]}),
+        ("child must be a ChildSpec, got 'a'", {"children": ["a"]}),
+        (
+            "significant child 'a' needs an auto_shutdown",
+            {"children": [kit.spec("a", significant=True, restart=Restart.TEMPORARY)]},
+        ),
+    ]
+
+    for message, fields in bad:
+        with pytest.raises(InvalidSpec, match=message):
+            Supervisor("sup", **{"tasks": world.tasks, "children": [kit.spec("x")], **fields})
+    with pytest.raises(InvalidSpec, match="name must be a string that is not empty, got ''"):
+        Supervisor("", tasks=world.tasks)
+    with pytest.raises(InvalidSpec, match="max_children must be a whole number"):
+        DynamicSupervisor("dyn", tasks=world.tasks, max_children=-1)
+
+    assert kit.story == []
+
+
+async def test_c08_a_bad_child_is_refused_by_a_running_supervisor(world: World) -> None:
+    sup = await world.supervisor()
+    dyn = await world.dynamic()
+    significant = world.kit.spec("a", significant=True, restart=Restart.TEMPORARY)
+    nonsense: Any = "a"
+
+    for running in (sup, dyn):
+        with pytest.raises(InvalidSpec, match="significant child 'a' needs"):
+            await running.start_child(significant)
+        with pytest.raises(InvalidSpec, match="child must be a ChildSpec, got 'a'"):
+            await running.start_child(nonsense)
+
+    assert world.kit.story == []
+
+
+async def test_c09_infinite_grace_ends_by_shutdown(world: World) -> None:
+    kit = world.kit
+    sup = await world.supervisor(
+        kit.spec("child1", slow_stop(10_000), kind="supervisor"),
+        kit.spec("child2", slow_stop(10_000), shutdown=math.inf),
+    )
+
+    sup.stop()
+    await sup.wait()
+
+    assert [kit.run(name).exit for name in ("child1", "child2")] == [Exit.SHUTDOWN] * 2
+    assert kit.told("kill") == []
+
+
+async def test_c10_a_stuck_child_is_killed_when_its_grace_is_over(world: World) -> None:
+    kit = world.kit
+    sup = await world.supervisor(
+        kit.spec("child1", shutdown=1), kit.spec("child2", stuck(), shutdown=1)
+    )
+    began = anyio.current_time()
+
+    sup.stop()
+
+    assert await sup.wait() == Exit.SHUTDOWN
+    assert anyio.current_time() - began == pytest.approx(1)
+    assert kit.run("child1").exit == Exit.SHUTDOWN
+    assert kit.run("child2").exit == Exit.KILLED
+    assert kit.log.of(ShutdownOverrun) == [ShutdownOverrun("sup", "child2", 1)]
+
+
+async def test_c10_dynamic_children_share_one_deadline(world: World) -> None:
+    kit = world.kit
+    dyn = await world.dynamic()
+    await dyn.start_child(kit.spec("well"))
+    for number in range(10):
+        await dyn.start_child(kit.spec(f"stuck{number}", stuck(), shutdown=1 + number / 10))
+    began = anyio.current_time()
+
+    dyn.stop()
+
+    assert await dyn.wait() == Exit.SHUTDOWN
+    assert anyio.current_time() - began == pytest.approx(5)
+    assert kit.run("well").exit == Exit.SHUTDOWN
+    assert {kit.run(f"stuck{n}").exit for n in range(10)} == {Exit.KILLED}
+    assert len(kit.log.of(ShutdownOverrun)) == 10
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_c11_grace_zero_kills_without_asking(world: World, dynamic: bool) -> None:
+    kit = world.kit
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    await sup.start_child(kit.spec("child1", shutdown=1))
+    await sup.start_child(kit.spec("child2", shutdown=0))
+
+    sup.stop()
+    await sup.wait()
+
+    assert kit.run("child1").exit == Exit.SHUTDOWN
+    assert kit.run("child2").exit == Exit.KILLED
+    assert "stop child2" not in kit.story
+    assert all(event.expected for event in kit.log.of(ChildEnded))
+    assert kit.log.of(ShutdownOverrun) == []
+
+
+@pytest.mark.parametrize(
+    "restart,unexpected",
+    [
+        (Restart.PERMANENT, {"normal", "other"}),
+        (Restart.TRANSIENT, {"other"}),
+        (Restart.TEMPORARY, {"other"}),
+    ],
+)
+async def test_c13_odd_ends_at_shutdown_are_reported(
+    world: World, restart: Restart, unexpected: set[str]
+) -> None:
+    kit = world.kit
+    ends = {
+        "normal": Exit.NORMAL,
+        "shutdown": Exit.SHUTDOWN,
+        "other": Exit.CRASHED(ValueError("other")),
+    }
+    dyn = await world.dynamic()
+    for name, exit_ in ends.items():
+        await dyn.start_child(kit.spec(name, exit_with(exit_), restart=restart))
+
+    dyn.stop()
+
+    assert await dyn.wait() == Exit.SHUTDOWN
+    assert {event.child: event.exit for event in kit.log.of(ChildEnded)} == ends
+    assert {event.child for event in kit.log.of(ChildEnded) if not event.expected} == unexpected
+    assert all(event.asked for event in kit.log.of(ChildEnded))
+
+
+async def test_c31_a_naughty_child_is_killed_and_the_supervisor_answers(world: World) -> None:
+    sup = await world.supervisor(world.kit.spec("child", stuck(), shutdown=1))
+
+    with anyio.fail_after(1.5):
+        await sup.stop_child("child")
+
+    (info,) = sup.children()
+    assert (info.state, info.last_exit) == (ChildState.STOPPED, Exit.KILLED)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_child_that_survives_its_kill_is_abandoned(world: World, dynamic: bool) -> None:
+    kit = world.kit
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    await sup.start_child(kit.spec("child", undead(), shutdown=1))
+    began = anyio.current_time()
+
+    await sup.stop_child("child")
+
+    assert anyio.current_time() - began == pytest.approx(6)
+    assert kit.gone["child"] == [Exit.ABANDONED]
+    if not dynamic:
+        assert [info.state for info in sup.children()] == [ChildState.ABANDONED]
+
+
+async def test_c37_children_start_in_order_and_stop_in_reverse(world: World) -> None:
+    kit = world.kit
+    names = ["7", "3", "10", "2", "5"]
+    sup = await world.supervisor(
+        *(kit.spec(name, slow_stop(1)) for name in names), strategy=Strategy.REST_FOR_ONE
+    )
+    assert kit.told("started") == [f"started {name}" for name in names]
+    kit.story.clear()
+
+    kit.run("10").crash()
+    await anyio.sleep(10)
+
+    assert kit.told("ended", "started") == [
+        *["ended 10", "ended 5", "ended 2"],
+        *["started 10", "started 2", "started 5"],
+    ]
+    kit.story.clear()
+    sup.stop()
+    await sup.wait()
+    assert kit.told("stop", "ended") == [
+        line for name in reversed(names) for line in (f"stop {name}", f"ended {name}")
+    ]
+
+
+# Stopping at every bad moment.
+
+
+@pytest.mark.parametrize("verb,end", [("stop", Exit.SHUTDOWN), ("kill", Exit.KILLED)])
+async def test_a_stop_during_a_hanging_first_start_works_at_once(
+    world: World, verb: str, end: Exit
+) -> None:
+    kit = world.kit
+    sup = Supervisor("sup", [kit.spec("a"), kit.spec("b", hanging())], tasks=world.tasks)
+
+    async def stop_soon() -> None:
+        await settle()
+        getattr(sup, verb)()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop_soon)
+        with anyio.fail_after(1), pytest.raises(SupervisorStopped):
+            await sup.start()
+
+    assert await sup.wait() == end
+    assert kit.alive() == []
+    assert "kill b" in kit.story
+    assert kit.gone["b"] == [Exit.SHUTDOWN]
+    assert len(kit.gone["a"]) == 1
+
+
+async def test_cancelling_the_start_of_a_supervisor_leaves_nothing(world: World) -> None:
+    kit = world.kit
+    ends: list[Exit] = []
+    sup = Supervisor("sup", [kit.spec("a"), kit.spec("b", hanging())], tasks=world.tasks)
+
+    with anyio.move_on_after(1):
+        await sup.start(ends.append)
+
+    assert kit.alive() == []
+    assert ends == []
+    assert sup.wait is not None
+    with anyio.fail_after(0.1):
+        await sup.wait()
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("verb", ["stop", "kill"])
+async def test_a_stop_during_a_hanging_restart_works_at_once(
+    world: World, dynamic: bool, verb: str
+) -> None:
+    kit = world.kit
+    gate = Gate()
+    gate.open()
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    await sup.start_child(kit.spec("a", gated(gate)))
+    gate.close()
+    kit.run("a").crash()
+    await gate.waiting.wait()
+    assert [info.state for info in sup.children()] == [ChildState.STARTING]
+
+    getattr(sup, verb)()
+
+    with anyio.fail_after(0.1):
+        await sup.wait()
+    assert kit.gone["a"] == [Exit.SHUTDOWN]
+    assert kit.alive() == []
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_stop_while_start_child_hangs_works_at_once(world: World, dynamic: bool) -> None:
+    kit = world.kit
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    gate = Gate()
+
+    class Killable:
+        """Its start ends when it is killed, as the protocol says."""
+
+        async def start(self, ended: object) -> None:
+            await gate(kit.run("x"))
+
+        def kill(self) -> None:
+            gate.open(RuntimeError("killed"))
+
+        def stop(self) -> None: ...
+
+        async def wait(self) -> Exit:
+            return Exit.KILLED
+
+    await sup.start_child(kit.spec("x"))
+    spec = ChildSpec(name="a", start=Killable, gone=kit.spec("a").gone)  # type: ignore[arg-type]
+
+    async def stop_soon() -> None:
+        await gate.waiting.wait()
+        sup.stop()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop_soon)
+        with anyio.fail_after(1), pytest.raises(SupervisorStopped):
+            await sup.start_child(spec)
+
+    assert await sup.wait() == Exit.SHUTDOWN
+    assert kit.gone["a"] == [Exit.SHUTDOWN]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_stop_during_a_backoff_works_at_once(world: World, dynamic: bool) -> None:
+    kit = world.kit
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    spec = kit.spec("a", fail_after_first(ValueError()), backoff=Backoff(first=30))
+    await sup.start_child(spec)
+    kit.run("a").crash()
+    await anyio.sleep(1)
+    (info,) = sup.children()
+    assert info.state is ChildState.BACKING_OFF
+    assert info.due == pytest.approx(anyio.current_time() + 29)
+
+    sup.stop()
+
+    with anyio.fail_after(0.1):
+        assert await sup.wait() == Exit.SHUTDOWN
+    assert kit.gone["a"] == [Exit.SHUTDOWN]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_stop_during_an_endless_restart_loop_works_at_once(
+    world: World, dynamic: bool
+) -> None:
+    kit = world.kit
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    await sup.start_child(kit.spec("a", fail_after_first(ValueError()), backoff=Backoff(first=0)))
+    kit.run("a").crash()
+    for _ in range(50):
+        await anyio.lowlevel.checkpoint()
+    assert len(kit.runs("a")) > 10
+
+    sup.stop()
+
+    with anyio.fail_after(0.1):
+        assert await sup.wait() == Exit.SHUTDOWN
+    assert kit.gone["a"] == [Exit.SHUTDOWN]
+
+
+async def test_a_supervisor_stopped_before_its_start_never_starts(world: World) -> None:
+    sup = Supervisor("sup", [world.kit.spec("a")], tasks=world.tasks, shutdown_deadline=1)
+    sup.stop()
+
+    with pytest.raises(SupervisorStopped):
+        await sup.start()
+    assert world.kit.story == []
+    assert await sup.wait() == Exit.SHUTDOWN
+
+
+async def test_the_overall_deadline_kills_what_is_left(world: World) -> None:
+    kit = world.kit
+    sup = await world.supervisor(
+        *(kit.spec(name, stuck(), shutdown=10) for name in "abc"), shutdown_deadline=12
+    )
+    began = anyio.current_time()
+
+    sup.stop()
+
+    assert await sup.wait() == Exit.SHUTDOWN
+    assert anyio.current_time() - began == pytest.approx(12)
+    assert [event.child for event in kit.log.of(ShutdownOverrun)] == ["c", "b", "a"]
+    assert kit.gone == {name: [Exit.KILLED] for name in "abc"}
+
+
+async def test_a_kill_does_not_wait_for_an_endless_grace(world: World) -> None:
+    kit = world.kit
+    sup = await world.supervisor(*(kit.spec(name, stuck(), shutdown=math.inf) for name in "abc"))
+    sup.stop()
+    await anyio.sleep(1)
+
+    sup.kill()
+
+    with anyio.fail_after(0.1):
+        assert await sup.wait() == Exit.KILLED
+    assert kit.told("kill") == ["kill c", "kill b", "kill a"]
+    assert kit.log.of(ShutdownOverrun) == []
+
+
+async def test_killing_undead_children_takes_one_bounded_time_for_all(world: World) -> None:
+    kit = world.kit
+    sup = await world.supervisor(*(kit.spec(name, undead()) for name in "abc"))
+    began = anyio.current_time()
+
+    sup.kill()
+    await sup.wait()
+
+    assert anyio.current_time() - began == pytest.approx(5)
+    assert kit.gone == {name: [Exit.ABANDONED] for name in "abc"}
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_cancelled_host_kills_the_children(world: World, dynamic: bool) -> None:
+    kit = world.kit
+    ends: list[Exit] = []
+    async with anyio.create_task_group() as tasks:
+        sup = (DynamicSupervisor if dynamic else Supervisor)("sup", tasks=tasks)
+        await sup.start(ends.append)
+        await sup.start_child(kit.spec("a", stuck()))
+        await sup.start_child(kit.spec("b", stuck()))
+        tasks.cancel_scope.cancel()
+
+    assert ends == [Exit.KILLED]
+    assert kit.alive() == []
+    assert kit.gone == {"a": [Exit.KILLED], "b": [Exit.KILLED]}
+
+
+async def test_c63_a_failing_reporter_is_the_end_of_the_supervisor(world: World) -> None:
+    kit = world.kit
+    bug = ValueError("bug")
+
+    def report(event: object) -> None:
+        if isinstance(event, ChildEnded):
+            raise bug
+
+    sup = await world.supervisor(kit.spec("a"), kit.spec("b"), report=report)
+
+    kit.run("a").crash()
+
+    assert await sup.wait() == Exit.CRASHED(bug)
+    assert kit.alive() == []
+
+
+async def test_a_failing_gone_is_the_end_of_the_supervisor_and_not_of_its_siblings(
+    world: World,
+) -> None:
+    kit = world.kit
+    bug = ValueError("bug")
+
+    def gone(_: Exit) -> None:
+        raise bug
+
+    sup = await world.supervisor(kit.spec("a"), kit.spec("b", gone=gone), kit.spec("c"))
+
+    await sup.stop_child("b")
+
+    assert await sup.wait() == Exit.CRASHED(bug)
+    assert kit.gone == {"c": [Exit.SHUTDOWN], "a": [Exit.SHUTDOWN]}
+
+
+async def test_broken_verbs_are_reported_and_stop_nobody_else_from_being_stopped(
+    world: World,
+) -> None:
+    class Broken:
+        async def start(self, ended: object) -> None: ...
+
+        async def wait(self) -> Exit:
+            raise ValueError("wait")
+
+        def stop(self) -> None:
+            raise ValueError("stop")
+
+        def kill(self) -> None:
+            raise ValueError("kill")
+
+    kit = world.kit
+    sup = await world.supervisor(kit.spec("a"), ChildSpec(name="b", start=Broken), kit.spec("c"))
+
+    sup.stop()
+
+    assert await sup.wait() == Exit.SHUTDOWN
+    assert [event.verb for event in kit.log.of(ChildMisbehaved)] == ["stop", "wait", "kill", "wait"]
+    assert kit.alive() == []
+    ended = {event.child: event.exit.kind for event in kit.log.of(ChildEnded)}
+    assert ended["b"] is ExitKind.ABANDONED
+
+
+async def test_a_supervisor_nests(world: World) -> None:
+    kit = world.kit
+    inner: list[Supervisor] = []
+
+    def make() -> Supervisor:
+        inner.append(
+            Supervisor("root/in", [kit.spec("leaf")], tasks=world.tasks, budget=Budget(0, 1))
+        )
+        return inner[-1]
+
+    root = await world.supervisor(ChildSpec(name="in", start=make, kind="supervisor"))
+
+    kit.run("leaf").crash()
+    await settle()
+
+    assert len(inner) == 2
+    (info,) = root.children()
+    assert info.last_exit is not None
+    assert "RestartBudgetExceeded" in str(info.last_exit)
+    root.stop()
+    assert await root.wait() == Exit.SHUTDOWN
+    assert inner[1].wait is not None
+    assert kit.alive() == []
+
+
+@pytest.mark.parametrize("verb", ["stop", "kill", "cancel"])
+async def test_c64_a_chain_of_2048_supervisors_stops_without_recursion(
+    world: World, verb: str
+) -> None:
+    kit = world.kit
+
+    async with anyio.create_task_group() as tasks:
+
+        def nest(depth: int) -> ChildSpec:
+            if depth == 0:
+                return kit.spec("leaf")
+            return ChildSpec(
+                name=f"s{depth}",
+                start=lambda: Supervisor(f"s{depth}", [nest(depth - 1)], tasks=tasks),
+                kind="supervisor",
+            )
+
+        root = Supervisor("root", [nest(2048)], tasks=tasks)
+        await root.start()
+        if verb == "cancel":
+            tasks.cancel_scope.cancel()
+        else:
+            getattr(root, verb)()
+
+    assert await root.wait() == (Exit.SHUTDOWN if verb == "stop" else Exit.KILLED)
+    assert kit.alive() == []
+
+
+async def test_calls_to_a_stopping_supervisor_are_refused_at_once(world: World) -> None:
+    kit = world.kit
+    sup = await world.supervisor(kit.spec("a", slow_stop(3)))
+    sup.stop()
+    await settle()
+
+    for call in (
+        lambda: sup.start_child(kit.spec("b")),
+        lambda: sup.stop_child("a"),
+        lambda: sup.restart_child("a"),
+    ):
+        with anyio.fail_after(0.1), pytest.raises(SupervisorStopped):
+            await call()  # type: ignore[no-untyped-call]
+    with pytest.raises(SupervisorStopped):
+        sup.delete_child("a")
+    assert [info.state for info in sup.children()] == [ChildState.STOPPING]
+
+
+async def test_a_supervisor_runs_once(world: World) -> None:
+    sup = await world.supervisor()
+
+    with pytest.raises(Exception, match="already started"):
+        await sup.start()

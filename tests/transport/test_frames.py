@@ -1,0 +1,97 @@
+"""Frames come out as they went in, however the stream is cut; anything else is a FrameError."""
+
+import random
+import tracemalloc
+
+import pytest
+from hypothesis import given, strategies as st
+
+from transport import MAX_FDS, FrameDecoder, FrameError, Lane, encode_header
+
+BODIES = [b"", b"x", b"hello" * 10, b"\xac" * 9]
+STREAM = b"".join(encode_header(Lane(n % 2), n, len(body)) + body for n, body in enumerate(BODIES))
+WHOLE = [(Lane(n % 2), n, body) for n, body in enumerate(BODIES)]
+
+
+def read(decoder: FrameDecoder, *chunks: bytes) -> list[tuple[Lane, int, bytes]]:
+    return [
+        (frame.lane, frame.fd_count, bytes(frame.body))
+        for chunk in chunks
+        for frame in decoder.feed(chunk)
+    ]
+
+
+def test_a_stream_cut_at_any_byte_gives_the_same_frames() -> None:
+    for cut in range(len(STREAM) + 1):
+        assert read(FrameDecoder(), STREAM[:cut], STREAM[cut:]) == WHOLE
+
+
+def test_a_stream_of_single_bytes_gives_the_same_frames() -> None:
+    assert read(FrameDecoder(), *(bytes([byte]) for byte in STREAM)) == WHOLE
+
+
+@given(st.lists(st.binary(max_size=50), max_size=8), st.randoms(use_true_random=False))
+def test_any_bodies_in_any_chunks_come_out_whole(
+    bodies: list[bytes], chance: random.Random
+) -> None:
+    stream = b"".join(encode_header(Lane.DATA, 0, len(body)) + body for body in bodies)
+    chunks = []
+    while stream:
+        size = chance.randint(1, 30)
+        chunks.append(stream[:size])
+        stream = stream[size:]
+    decoder = FrameDecoder()
+    assert [body for _, _, body in read(decoder, *chunks)] == bodies
+    assert decoder.pending == 0
+
+
+def test_a_truncated_frame_stays_pending() -> None:
+    decoder = FrameDecoder()
+    assert read(decoder, encode_header(Lane.DATA, 0, 10) + b"12345") == []
+    assert decoder.pending == 13
+
+
+GOOD = encode_header(Lane.DATA, 0, 4)
+
+
+@pytest.mark.parametrize(
+    "header, message",
+    [
+        (b"\xad" + GOOD[1:], "expected magic 0xac and version 1, got 0xad and 0x11"),
+        (GOOD[:1] + b"\x21" + GOOD[2:], "got 0xac and 0x21"),
+        (GOOD[:1] + b"\x12" + GOOD[2:], "got 0xac and 0x12"),
+        (GOOD[:2] + b"\x11\x00" + GOOD[4:], "at most 16 descriptors, its header claims 17"),
+        (encode_header(Lane.DATA, 0, 1001), "at most 1000 bytes, its header claims 1001"),
+    ],
+)
+def test_a_header_that_is_not_ours_is_refused_at_once(header: bytes, message: str) -> None:
+    decoder = FrameDecoder(1000)
+    with pytest.raises(FrameError, match=message):
+        read(decoder, header)
+    with pytest.raises(FrameError, match="broke the protocol earlier"):
+        read(decoder, GOOD)
+
+
+def test_frames_before_a_bad_one_still_come_out() -> None:
+    decoder = FrameDecoder()
+    frames = decoder.feed(STREAM + b"\0" * 8)
+    for lane, fd_count, body in WHOLE:
+        frame = next(frames)
+        assert (frame.lane, frame.fd_count, bytes(frame.body)) == (lane, fd_count, body)
+    with pytest.raises(FrameError):
+        next(frames)
+
+
+def test_what_a_header_claims_is_not_allocated() -> None:
+    decoder = FrameDecoder()
+    tracemalloc.start()
+    try:
+        read(decoder, encode_header(Lane.DATA, 0, 60 * 1024 * 1024) + b"x")
+        assert tracemalloc.get_traced_memory()[1] < 10_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_takes_no_more_descriptors_than_a_frame_may_carry() -> None:
+    with pytest.raises(FrameError, match="0 to 16 descriptors, got 17"):
+        encode_header(Lane.CONTROL, MAX_FDS + 1, 0)

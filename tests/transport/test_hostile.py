@@ -1,0 +1,169 @@
+"""Whatever bytes arrive, they give messages or one error: no crash, import or big allocation."""
+
+import contextlib
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.transport.kinds import SAMPLES, Odd
+from transport import (
+    Decoder,
+    Encoder,
+    FrameDecoder,
+    FrameError,
+    Lane,
+    TransportError,
+    Undecodable,
+    Undecoded,
+    encode_header,
+)
+from transport.testing import mutations
+
+
+def conversation() -> bytes:
+    """A stream that holds every kind of value, introductions included."""
+    encoder = Encoder()
+    for name, value in SAMPLES.items():
+        encoder.pack([1, name, encoder.encode_value(value)])
+    encoder.pack([2, encoder.encode_error(Odd(1, hint="x"))])
+    stream = b""
+    for lane in Lane:
+        for body in encoder.take(lane):
+            stream += encode_header(lane, 0, len(body)) + body
+    return stream
+
+
+def read(stream: bytes) -> Iterator[Any]:
+    frames, decoder = FrameDecoder(), Decoder()
+    for frame in frames.feed(stream):
+        yield from decoder.feed(frame.body)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_ten_thousand_damaged_streams_give_messages_or_one_error(seed: int) -> None:
+    stream = conversation()
+    assert len(list(read(stream))) == len(SAMPLES) + 1
+    modules = set(sys.modules)
+    outcomes = {"whole": 0, "undecoded": 0, "ended": 0}
+    for damaged in mutations(stream, seed, 1000):
+        try:
+            for message in read(damaged):
+                assert type(message) is list
+                assert type(message[0]) is int
+                bad = [part for part in message if type(part) is Undecoded]
+                assert all(isinstance(part.error, Undecodable) for part in bad)
+                outcomes["undecoded" if bad else "whole"] += 1
+        except TransportError as error:
+            assert isinstance(error, FrameError)  # noqa: PT017
+            outcomes["ended"] += 1
+    assert min(outcomes.values()) > 50
+    assert set(sys.modules) == modules
+
+
+def test_damaged_streams_allocate_no_more_than_they_are_long() -> None:
+    stream = conversation()
+    tracemalloc.start()
+    try:
+        for damaged in mutations(stream, 99, 200):
+            tracemalloc.reset_peak()
+            start = tracemalloc.get_traced_memory()[0]
+            with contextlib.suppress(FrameError):
+                list(read(damaged))
+            assert tracemalloc.get_traced_memory()[1] - start < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def ext(tag: int, data: bytes) -> bytes:
+    return b"\xc9" + len(data).to_bytes(4, "big") + bytes([tag]) + data
+
+
+def test_extensions_nested_without_end_are_refused_not_followed() -> None:
+    data = b"\x90"
+    for _ in range(5000):
+        data = ext(1, data)
+    (message,) = Decoder().feed(b"\x92\x01" + data)
+    assert "nested deeper than 200 levels" in str(message[1].error)
+
+
+def test_lists_nested_without_end_are_a_frame_error() -> None:
+    with pytest.raises(FrameError):
+        Decoder().feed(b"\x91" * 5000 + b"\x01")
+
+
+def test_claims_of_length_are_not_believed() -> None:
+    tracemalloc.start()
+    try:
+        for claim in (b"\xdd\x03\xff\xff\xff", b"\xdf\x01\xff\xff\xff", b"\xc6\x03\xff\xff\xff"):
+            with pytest.raises(FrameError):
+                Decoder().feed(b"\x92\x01" + claim)
+            nested = Decoder().feed(b"\x92\x01" + ext(1, claim))
+            assert isinstance(nested[0][1], Undecoded)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_frame_over_64_kib_holds_one_message() -> None:
+    with pytest.raises(FrameError, match="not messages: ExtraData"):
+        Decoder().feed(b"\x91\x01" * 70_000)
+    (message,) = Decoder().feed(b"\x92\x01\xc6\0\1\0\0" + bytes(65_536))
+    assert message == [1, bytes(65_536)]
+
+
+@pytest.mark.parametrize(
+    "introduction",
+    [
+        [0],
+        [0, 1, 2, "m", "C", b"", []],
+        [0, 0, 2, "m", "C", b"", [1]],
+        [0, 0, "2", "m", "C", b"", []],
+        [0, -1, 2, "m", "C", b"", []],
+    ],
+)
+def test_an_introduction_out_of_order_or_shape_ends_the_link(introduction: list[Any]) -> None:
+    encoder = Encoder()
+    encoder.pack(introduction)
+    (body,) = encoder.take(Lane.DATA)
+    with pytest.raises(FrameError, match="introduc"):
+        Decoder().feed(body)
+
+
+@pytest.mark.parametrize(
+    "tag, data",
+    [
+        (1, b"\x01"),
+        (2, b"\x91\x90"),
+        (6, b"\x91\xa1x"),
+        (7, b"\x90"),
+        (8, b"\xce\x7f\xff\xff\xff"),
+        (11, b"\xabEurope/Oslo" + b"\x01"),
+        (11, b"\xae../etc/passwd\0"),
+        (11, b"\xa8No/Where"),
+        (12, b"\xc4\x01x"),
+        (13, b"\xa3abc"),
+        (14, b"\x92\x01\x01"),
+        (15, b"\x93\x01\x01\x00"),
+        (16, b"\x92\x91\x01\x90"),
+        (16, b"\x92\x91\x90\x91\x01"),
+        (18, b""),
+        (18, b"\x93\xa1Z\x91\x01\xc4\x01x"),
+        (18, b"\x93\xa1B\x91\x7f\xc4\x01x"),
+        (19, b"\x93\x00\xa1x\xc0"),
+        (20, b"\x93\x00\xc0\xc0"),
+        (22, b"\xc0"),
+        (23, b"\x92\x00\x00"),
+        (24, b"\xc0"),
+        (99, b""),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_undecoded_and_the_next_is_fine(
+    tag: int, data: bytes
+) -> None:
+    bad, good = Decoder().feed(b"\x92\x01" + ext(tag, data) + b"\x92\x02\x05")
+    assert isinstance(bad[1], Undecoded)
+    assert str(bad[1].error)
+    assert good == [2, 5]

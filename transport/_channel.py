@@ -1,0 +1,396 @@
+"""One end of a socket between two places: messages in, batches out; it never waits, blocks or logs.
+
+The loop is handed in as five functions. Whatever ends the channel is reported once, after all that
+was received has been delivered.
+"""
+
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from transport._decoder import Decoder
+from transport._encoder import Encoder
+from transport._errors import ChannelBroken, ChannelClosed, FrameError, TransportError
+from transport._frames import FRAME_LIMIT, MAX_FDS, Frame, FrameDecoder, Lane
+from transport._loop import Loop
+from transport._outbox import Outbox, close_all
+from transport._socket import prepare, receive, write
+
+__all__ = ["Channel", "Limits", "Stats"]
+
+_CHUNK: Final = 256 * 1024
+_LOST: Final = "descriptors were lost on the way: more than a frame may carry, or no room here"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes in bytes.
+
+    Attributes:
+        frame: largest frame body.
+        high_water: unsent bytes from which the channel is congested.
+        low_water: unsent bytes below which `on_room` is called.
+        per_turn: read at most about this much before other callbacks of the loop run.
+    """
+
+    frame: int = FRAME_LIMIT
+    high_water: int = 1024 * 1024
+    low_water: int = 256 * 1024
+    per_turn: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low_water <= self.high_water:
+            msg = f"low_water must be in 1..high_water, got {self.low_water} and {self.high_water}"
+            raise ValueError(msg)
+        if not (0 < self.frame <= FRAME_LIMIT and self.per_turn > 0):
+            got = f"{self.frame} and {self.per_turn}"
+            msg = f"frame must be in 1..{FRAME_LIMIT} and per_turn above 0, got {got}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What went through one channel so far, and what waits."""
+
+    messages_sent: int
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    frames_sent: int
+    frames_received: int
+    fds_sent: int
+    fds_received: int
+    queued_bytes: int
+
+
+def _ignore(*_args: object) -> None:
+    """The callback of who did not ask for one."""
+
+
+class Channel:
+    """Sends and receives messages over one connected socket, which it owns from here on.
+
+    Args:
+        sock: one end of an AF_UNIX stream socketpair.
+        loop: the event loop, as five functions; every method is called on it.
+        encoder: packs what is sent; its introductions go before the messages that need them.
+        decoder: unpacks what arrives.
+        receive: called once per frame with its messages and lane. If it raises, the channel ends
+            and that is the cause.
+        receive_fds: called with a message and its descriptors, which it then owns.
+        closed: called exactly once at the end, with None if we closed and the error otherwise.
+        on_room: called once each time a channel that was seen `congested` falls below low water;
+            not if it ends before that.
+        limits: sizes.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: Loop,
+        *,
+        encoder: Encoder,
+        decoder: Decoder,
+        receive: Callable[[list[Any], Lane], object],
+        receive_fds: Callable[[Any, list[int]], object] | None = None,
+        closed: Callable[[TransportError | None], object] = _ignore,
+        on_room: Callable[[], object] = _ignore,
+        limits: Limits | None = None,
+    ) -> None:
+        self._sock = sock
+        self._loop = loop
+        self.encoder = encoder
+        self._batches = encoder.batches
+        self._decoder = decoder
+        self._receive = receive
+        self._receive_fds = receive_fds
+        self._on_closed = closed
+        self.on_room = on_room
+        self._limits = limits or Limits()
+        self._frames = FrameDecoder(self._limits.frame)
+        self._outbox = Outbox()
+        self._fds: deque[int] = deque()
+        self._lost_fds = False
+        self._chunk = memoryview(bytearray(_CHUNK))
+        self._closed = False
+        self._ended = False
+        self._broken: TransportError | None = None
+        self._flush_due = False
+        self._waiting = False
+        self._was_congested = False
+        self._received = 0
+        self._fd_messages = 0
+        self._bytes = [0, 0]
+        self._frame_counts = [0, 0]
+        self._fd_counts = [0, 0]
+        prepare(sock)
+        self._fd = sock.fileno()
+        loop.watch_readable(self._fd, self._on_readable)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the channel has ended."""
+        return self._closed
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that were sent here and not yet written to the socket."""
+        return self._outbox.size + self._batches.pending
+
+    @property
+    def congested(self) -> bool:
+        """Whether senders should wait for `on_room`."""
+        congested = self._outbox.size + self._batches.pending >= self._limits.high_water
+        if congested:
+            self._was_congested = True
+        return congested
+
+    def stats(self) -> Stats:
+        """Counters since the channel began."""
+        sent = self._batches.packed + self._fd_messages
+        return Stats(
+            messages_sent=sent,
+            messages_received=self._received,
+            bytes_sent=self._bytes[0],
+            bytes_received=self._bytes[1],
+            frames_sent=self._frame_counts[0],
+            frames_received=self._frame_counts[1],
+            fds_sent=self._fd_counts[0],
+            fds_received=self._fd_counts[1],
+            queued_bytes=self.queued_bytes,
+        )
+
+    def send(self, message: list[Any], lane: Lane = Lane.DATA) -> int:
+        """Queue one message, written at the end of this loop turn or when 64 KiB have gathered.
+
+        Args:
+            message: a number from 1 and plain fields; user values as `encoder` returned them.
+            lane: the queue; CONTROL overtakes DATA.
+
+        Returns:
+            its size in bytes.
+
+        Raises:
+            ChannelClosed: we closed the channel.
+            ChannelBroken: the peer is gone.
+            TooBig: over the frame limit; nothing was queued.
+            Unsendable: a field is not plain; nothing was queued.
+        """
+        if self._ended:
+            self._refuse()
+        batches = self._batches
+        size = batches.pack(message, lane)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._on_turn)
+        elif batches.sealed_size:
+            self.flush()
+        return size
+
+    def send_fds(self, message: list[Any], fds: Sequence[int], lane: Lane = Lane.CONTROL) -> None:
+        """Queue one message with descriptors, behind what its lane holds already.
+
+        Args:
+            message: as in `send`.
+            fds: 1 to 16 descriptors, the channel's from here on: closed when written, dropped or
+                refused.
+            lane: the queue.
+
+        Raises:
+            FrameError: no descriptors, or too many.
+            ChannelClosed: as in `send`, like every other error there.
+        """
+        owned = tuple(fds)
+        try:
+            self._check_fds(owned)
+            self._collect()
+            body = self._batches.check(self._batches.pack_one(message))
+        except BaseException:
+            close_all(owned)
+            raise
+        self._outbox.add(lane, body, owned)
+        self._fd_messages += 1
+        self._fd_counts[0] += len(owned)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._on_turn)
+
+    def _check_fds(self, fds: Sequence[int]) -> None:
+        if not 0 < len(fds) <= MAX_FDS:
+            msg = f"a message carries 1 to {MAX_FDS} descriptors, got {len(fds)}"
+            raise FrameError(msg)
+        if self._ended:
+            self._refuse()
+
+    def flush(self) -> None:
+        """Write what the socket takes now; the rest follows when it takes more."""
+        if self._ended:
+            return
+        self._collect()
+        if not self._waiting:
+            self._write()
+
+    def close(self) -> None:
+        """Write what the socket takes without waiting, then end; calling it again does nothing."""
+        if self._closed:
+            return
+        self.flush()
+        self._end(None)
+
+    def _refuse(self) -> None:
+        if self._closed and self._broken is None:
+            msg = "this channel was closed here"
+            raise ChannelClosed(msg)
+        msg = f"the peer of this channel is gone: {self._broken}"
+        raise ChannelBroken(msg) from self._broken
+
+    def _on_turn(self) -> None:
+        self._flush_due = False
+        self.flush()
+
+    def _collect(self) -> None:
+        """Move what was packed into frames, introductions and other control first."""
+        for lane in Lane:
+            for body in self._batches.take(lane):
+                self._outbox.add(lane, body)
+
+    def _write(self) -> None:
+        outbox = self._outbox
+        while outbox.size:
+            try:
+                count = write(self._sock, *outbox.gather())
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                self._lose_writer(error)
+                return
+            self._bytes[0] += count
+            self._frame_counts[0] += outbox.written(count)
+        self._watch_writable(wanted=outbox.size > 0)
+        if self._was_congested and outbox.size < self._limits.low_water:
+            self._was_congested = False
+            self._loop.call_soon(self.on_room)
+
+    def _watch_writable(self, *, wanted: bool) -> None:
+        if wanted == self._waiting:
+            return
+        self._waiting = wanted
+        if wanted:
+            self._loop.watch_writable(self._fd, self._on_writable)
+        else:
+            self._loop.unwatch_writable(self._fd)
+
+    def _on_writable(self) -> None:
+        if not self._ended:
+            self._collect()
+            self._write()
+
+    def _lose_writer(self, error: OSError) -> None:
+        """The peer takes nothing any more; what it sent is still read, in a turn of its own."""
+        self._broken = ChannelBroken(f"the peer does not read any more: {error}")
+        self._broken.__cause__ = error
+        self._ended = True
+        self._watch_writable(wanted=False)
+        self._outbox.clear()
+        self._loop.call_soon(self._read_to_end)
+
+    def _read_to_end(self) -> None:
+        if not self._closed and not self._read():
+            self._end(self._broken)
+        elif not self._closed:
+            self._loop.call_soon(self._read_to_end)
+
+    def _on_readable(self) -> None:
+        self._read()
+
+    def _read(self) -> bool:
+        """Read and deliver up to one turn's worth; returns whether there may be more."""
+        budget = self._limits.per_turn
+        while budget > 0 and not self._closed:
+            try:
+                count, fds, lost = receive(self._sock, self._chunk)
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError as error:
+                self._end_from(ChannelBroken(f"the peer is gone: {error}"), error)
+                return False
+            if fds:
+                self._fds.extend(fds)
+                self._fd_counts[1] += len(fds)
+            self._lost_fds = self._lost_fds or lost
+            if count == 0:
+                self._end(self._why_ended())
+                return False
+            budget -= count
+            self._bytes[1] += count
+            self._deliver(self._chunk[:count])
+            if count < _CHUNK and not self._broken:
+                return True
+        return not self._closed
+
+    def _why_ended(self) -> TransportError:
+        if self._frames.pending:
+            return ChannelBroken(
+                f"the peer closed inside a frame, {self._frames.pending} bytes into it"
+            )
+        return self._broken or ChannelBroken("the peer closed the channel")
+
+    def _deliver(self, data: memoryview) -> None:
+        try:
+            for frame in self._frames.feed(data):
+                self._deliver_one(frame)
+                if self._closed:
+                    return
+            self._check_leftovers()
+        except FrameError as error:
+            self._end(error)
+        except Exception as error:  # noqa: BLE001 - a receiver that cannot take a message ends the link, with its error as cause
+            self._end_from(
+                FrameError(f"the receiver failed on a message: {type(error).__name__}: {error}"),
+                error,
+            )
+
+    def _check_leftovers(self) -> None:
+        if self._lost_fds:
+            raise FrameError(_LOST)
+        if self._fds and not self._frames.pending:
+            msg = f"{len(self._fds)} descriptors came that no frame claims"
+            raise FrameError(msg)
+
+    def _deliver_one(self, frame: Frame) -> None:
+        messages = self._decoder.feed(frame.body)
+        self._frame_counts[1] += 1
+        self._received += len(messages)
+        if not frame.fd_count:
+            if messages:
+                self._receive(messages, frame.lane)
+            return
+        if frame.fd_count > len(self._fds):
+            msg = f"a frame claims {frame.fd_count} descriptors, {len(self._fds)} came"
+            raise FrameError(_LOST if self._lost_fds else msg)
+        if len(messages) != 1 or self._receive_fds is None:
+            msg = (
+                "a frame with descriptors holds exactly one message, and somebody here must want it"
+            )
+            raise FrameError(msg)
+        self._receive_fds(messages[0], [self._fds.popleft() for _ in range(frame.fd_count)])
+
+    def _end_from(self, error: TransportError, cause: BaseException) -> None:
+        error.__cause__ = cause
+        self._end(error)
+
+    def _end(self, error: TransportError | None) -> None:
+        """The one place where a channel ends."""
+        if self._closed:
+            return
+        self._closed = self._ended = True
+        self._broken = error
+        self._loop.unwatch_readable(self._fd)
+        self._watch_writable(wanted=False)
+        self._outbox.clear()
+        close_all(self._fds)
+        self._fds.clear()
+        self._sock.close()
+        self._on_closed(error)

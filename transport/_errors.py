@@ -1,0 +1,117 @@
+"""What can go wrong with bytes between places: error classes only, each says who must act.
+
+TransportError
+ +-- Unsendable       the sender: this value does not travel (its path is named)
+ +-- TooBig           the sender: this message is over the frame limit
+ +-- Undecodable      the receiver: the bytes are sound, the value could not be rebuilt
+ |    +-- VersionSkew     both: the two sides define this class differently
+ +-- FrameError       the peer: the bytes are not ours; the link ends
+ +-- ChannelClosed    we closed the channel
+ +-- ChannelBroken    they closed it, or died
+"""
+
+from typing import Final
+
+__all__ = [
+    "ChannelBroken",
+    "ChannelClosed",
+    "FrameError",
+    "TooBig",
+    "TransportError",
+    "Undecodable",
+    "Unsendable",
+    "VersionSkew",
+    "shown",
+]
+
+_SHOWN: Final = 120
+
+
+def shown(value: object) -> str:
+    """The value's repr, cut to 120 characters; never raises."""
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - a user's __repr__ may raise anything
+        return f"<{type(value).__qualname__} whose repr failed: {type(error).__qualname__}>"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+class TransportError(Exception):
+    """Root of everything this package raises."""
+
+
+class Unsendable(TransportError):
+    """A value that does not travel, found before anything was sent.
+
+    Attributes:
+        path: where it sits, such as ``args[0].items[3].callback``.
+        value: the value itself.
+        why: the reason, in words.
+    """
+
+    def __init__(self, path: str, value: object, why: str) -> None:
+        super().__init__(path, value, why)
+        self.path = path
+        self.value = value
+        self.why = why
+
+    def inside(self, container: str) -> "Unsendable":
+        """Itself, its path now starting at `container`: called by each level on the way out."""
+        self.path = container + self.path
+        self.args = (self.path, self.value, self.why)
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.path}: cannot send {shown(self.value)}: {self.why}"
+
+
+class TooBig(TransportError):
+    """One message is bigger than a frame may be; nothing was sent.
+
+    Attributes:
+        size: bytes the message would take.
+        limit: bytes allowed.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(size, limit)
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"the message takes {self.size} bytes, a frame may hold {self.limit}"
+
+
+class Undecodable(TransportError):
+    """A payload that could not be rebuilt; the link and other messages are unharmed."""
+
+
+class VersionSkew(Undecodable):
+    """The two sides define a class differently.
+
+    Attributes:
+        cls: ``module.qualname`` of the class.
+        field: the first field (or enum member) that differs.
+        why: the difference, in words.
+    """
+
+    def __init__(self, cls: str, field: str, why: str = "differs between the two sides") -> None:
+        super().__init__(cls, field, why)
+        self.cls = cls
+        self.field = field
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.cls}.{self.field} {self.why}: both sides must run the same code"
+
+
+class FrameError(TransportError):
+    """The bytes of the peer break the protocol; the link ends."""
+
+
+class ChannelClosed(TransportError):
+    """We closed the channel; nothing more can be sent through it."""
+
+
+class ChannelBroken(TransportError):
+    """The peer closed the channel or died; what it sent before was delivered."""

@@ -1,0 +1,25 @@
+"""What a channel asks of an event loop: five functions, so that any loop can be handed in."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+__all__ = ["Loop"]
+
+
+class Loop(Protocol):
+    """Five functions of an event loop; watches are persistent and level-triggered."""
+
+    def call_soon(self, fn: Callable[..., object], *args: Any) -> object:
+        """Run `fn` in the next turn."""
+
+    def watch_readable(self, fd: int, fn: Callable[[], object]) -> object:
+        """Run `fn` whenever `fd` can be read."""
+
+    def unwatch_readable(self, fd: int) -> object:
+        """Stop that."""
+
+    def watch_writable(self, fd: int, fn: Callable[[], object]) -> object:
+        """Run `fn` whenever `fd` can be written."""
+
+    def unwatch_writable(self, fd: int) -> object:
+        """Stop that."""

@@ -1,0 +1,66 @@
+"""Why a value does not travel, in words, and what to do about it; nothing here decides it."""
+
+from typing import Final
+
+__all__ = ["PRIMITIVE", "why_not"]
+
+PRIMITIVE: Final = (
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    bytearray,
+    list,
+    tuple,
+    dict,
+    set,
+    frozenset,
+    memoryview,
+    type,
+)
+_WHY: Final[dict[str, str]] = {
+    "function": "functions do not travel",
+    "builtin_function_or_method": "functions do not travel",
+    "method": "methods do not travel",
+    "partial": "functions do not travel",
+    "generator": "running code does not travel",
+    "coroutine": "running code does not travel; did you forget to await it?",
+    "async_generator": "running code does not travel",
+    "Task": "running code does not travel",
+    "Future": "running code does not travel",
+    "frame": "running code does not travel",
+    "module": "modules do not travel",
+    "type": "classes do not travel",
+    "lock": "locks belong to one process",
+    "RLock": "locks belong to one process",
+    "Lock": "locks belong to one process",
+    "Condition": "locks belong to one process",
+    "Event": "locks belong to one process",
+    "Semaphore": "locks belong to one process",
+    "Thread": "threads belong to one process",
+    "socket": "sockets are passed as descriptors, never copied",
+    "SSLSocket": "sockets with TLS state do not travel",
+    "TextIOWrapper": "open files do not travel",
+    "BufferedReader": "open files do not travel",
+    "BufferedWriter": "open files do not travel",
+    "FileIO": "open files do not travel",
+    "Local": "local values do not leave their process",
+}
+
+
+def why_not(value: object) -> str:
+    """Why this value does not travel, in words and with what to do about it."""
+    cls = type(value)
+    if isinstance(value, type):
+        return _WHY["type"]
+    known = _WHY.get(cls.__name__)
+    if known is not None:
+        return known
+    for base in (*PRIMITIVE, Exception):
+        if isinstance(value, base) and cls is not base:
+            hint = f"send {base.__name__}(value), or register({cls.__qualname__}, ...)"
+            what = f"{cls.__qualname__} is a subclass of {base.__name__} and would arrive as one"
+            return f"{what}; {hint}"
+    name = cls.__qualname__
+    return f"{name} is not a known type; make it a dataclass, or register({name}, ...)"
