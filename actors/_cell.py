@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from ._envelope import Target
     from ._ref import Home, Ref
 
-__all__ = ["Cell", "CellHome", "CellState", "as_not_sendable"]
+__all__ = ["Cell", "CellHome", "CellState", "as_not_sendable", "not_sendable"]
 
+_plain: Final = LEAVES.issuperset
 _STOP: Final = Handler("(stop)", lambda: None, Kind.STOP)
 
 
@@ -108,6 +109,32 @@ class Cell:
 
     # -- messages ------------------------------------------------------------------------
 
+    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Take a snapshot of a plain tell if there is room; see `Target`."""
+        if not handler.plain:
+            return self.offer(Envelope(handler, args, kwargs))
+        mailbox = self.mailbox
+        queue = mailbox.queue
+        if self.draining:
+            raise self.refusal(Envelope(handler, args, kwargs))
+        if len(queue) >= mailbox.limit or mailbox.line.waiting:
+            return False
+        for value in args:
+            if type(value) not in LEAVES:
+                args, kwargs = _snapshot(args, kwargs)
+                break
+        else:
+            if kwargs:
+                args, kwargs = _snapshot(args, kwargs)
+        queue.append((handler, args, kwargs))
+        # `Mailbox.put` in place: this is where the time of a tell goes.
+        waker = mailbox.waker
+        if waker is not None:
+            mailbox.waker = None
+            if not waker.done():
+                waker.set_result(None)
+        return True
+
     def offer(self, envelope: Envelope) -> bool:
         """Take a snapshot of *envelope* if there is room; see `Target`."""
         mailbox = self.mailbox
@@ -115,8 +142,8 @@ class Cell:
             raise self.refusal(envelope)
         if len(mailbox.queue) >= mailbox.limit or mailbox.line.waiting:
             return False
-        if envelope.kwargs or not LEAVES.issuperset(map(type, envelope.args)):
-            self._snapshot(envelope)
+        if envelope.kwargs or not _plain(map(type, envelope.args)):
+            envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
         mailbox.put(envelope)
         return True
 
@@ -124,15 +151,15 @@ class Cell:
         """Take a snapshot now, and the message as soon as there is room."""
         if self.draining:
             raise self.refusal(envelope)
-        self._snapshot(envelope)
+        envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
         await self.mailbox.line.stand(envelope)
 
     def push(self, envelope: Envelope) -> None:
         """Take *envelope* past the bound."""
         if self.state is CellState.ENDED:
             raise self.refusal(envelope)
-        if envelope.kwargs or not LEAVES.issuperset(map(type, envelope.args)):
-            self._snapshot(envelope)
+        if envelope.kwargs or not _plain(map(type, envelope.args)):
+            envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
         self.mailbox.put(envelope)
 
     def post(self, envelope: Envelope) -> None:
@@ -151,11 +178,6 @@ class Cell:
         """Return the error for a message that comes too late."""
         why = f"it has ended: {self.end}" if self.end is not None else "it is draining: no new messages"
         return ActorStopped(self.ref, why, envelope.message)
-
-    @staticmethod
-    def _snapshot(envelope: Envelope) -> None:
-        with as_not_sendable():
-            envelope.args, envelope.kwargs = snapshot_args(envelope.args, envelope.kwargs)
 
     # -- life ----------------------------------------------------------------------------
 
@@ -252,10 +274,22 @@ class Cell:
 _MESSAGES: Final = {Kind.CALL, Kind.CONCURRENT, Kind.STREAM}
 
 
+def _snapshot(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    try:
+        return snapshot_args(args, kwargs)
+    except Unsendable as error:
+        raise not_sendable(error) from error
+
+
+def not_sendable(error: Unsendable) -> NotSendable:
+    """Word what the floor below refuses to carry, with the path it found it at."""
+    return NotSendable(error.path, str(error).removeprefix(f"{error.path}: "))
+
+
 @contextmanager
 def as_not_sendable() -> Iterator[None]:
-    """Word what the floor below refuses to carry, with the path it found it at."""
+    """Do so for a whole block."""
     try:
         yield
     except Unsendable as error:
-        raise NotSendable(error.path, str(error).removeprefix(f"{error.path}: ")) from error
+        raise not_sendable(error) from error

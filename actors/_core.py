@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from supervisors import Backoff, Exit, Restart
 from supervisors import StartFailed as NotStarted
-from transport import pair, snapshot_args
+from transport import pair
 
-from ._cell import as_not_sendable
 from ._cpus import cpu_budget
 from ._errors import InvalidSpec, NodeDown, SystemStopped
 from ._events import Event, EventBus, event_of
@@ -35,6 +34,7 @@ from .nodes import (
     check_actor_options,
     class_path,
     describe_main,
+    keep_arguments,
     main_problem,
     nodes,
     pack_arguments,
@@ -64,10 +64,13 @@ class Core:
 
     node_module = "actors._node_main"
 
-    def __init__(self, topology: Topology, loop: Loop, tasks: TaskGroup, *, local: bool) -> None:
+    def __init__(
+        self, topology: Topology, loop: Loop, tasks: TaskGroup, *, end: Callable[[], None], local: bool
+    ) -> None:
         name = "local" if local else "system"
         self.topology = topology
         self.tasks = tasks
+        self.end = end
         self.loop = loop
         self.runtime = Runtime(name, 0, loop, may_import=local)
         self.runtime.authority = self
@@ -139,6 +142,8 @@ class Core:
             self.event("cpu_budget", warning)
         for spec in self.topology.nodes:
             self.add_group(spec)
+        if self.local is None and self.topology.has_unplaced and not self.group(MAIN_GROUP):
+            self.add_group(nodes(MAIN_GROUP))
         self.listeners = [Listening(self, spec) for spec in self.topology.listeners]
         try:
             await self.tree.start(ended)
@@ -200,7 +205,6 @@ class Core:
         self.runtime.peer(node.name).up(node.link)
         self._tell_nodes(node, "node_up", node.name)
         self.event("node_ready", {"node": node.name, "pid": node.pid, "restarts": node.restarts})
-        node.restarts += 1
         self.loop.call_soon(self._seat, node)
 
     def _seat(self, node: ProcessNode) -> None:
@@ -210,6 +214,7 @@ class Core:
     def node_ended(self, node: ProcessNode, link: Link | None, why: str, *, restarting: bool) -> None:
         """A node's process is gone: tell everybody who counted on it, once."""
         restarting = restarting and not self.stopping
+        node.restarts += restarting
         self.event("node_ended" if not restarting else "node_died", {"node": node.name, "why": why})
         peer = self.runtime.peer(node.name)
         peer.down(why, restarting=restarting)
@@ -395,8 +400,7 @@ class Core:
     ) -> Life:
         if isinstance(arguments, list):
             arguments = unpack_arguments(self.runtime, arguments)
-        with as_not_sendable():
-            args, kwargs = snapshot_args(*arguments)
+        args, kwargs = keep_arguments(*arguments)
         cls = cls or self.runtime.resolve_class(*path.split(":"))
         cell = self.runtime.new_cell(uid, name, cls, mailbox)
         return Life(self, place, cell.ref, cls, args, kwargs)
@@ -439,7 +443,7 @@ class Core:
         return self.tree.describe()
 
     async def _call_stop(self, _link: Link) -> None:
-        self.tasks.cancel_scope.cancel()
+        self.end()
 
     def _note_connect(self, link: Link, name: str) -> None:
         """Hand both ends of a new socket pair out; a pair of runs gets one only."""

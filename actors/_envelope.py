@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import enum
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._loop import Waiter
 
-__all__ = ["TURN", "Envelope", "Handler", "Kind", "Origin", "Target", "Turn"]
+__all__ = ["TURN", "Envelope", "Handler", "Kind", "Origin", "Target", "Tell", "Turn"]
 
 
 class Kind(enum.Enum):
@@ -43,6 +43,10 @@ class Handler:
 
     def __repr__(self) -> str:
         return f"Handler({self.name}, {self.kind.value})"
+
+
+Tell: TypeAlias = tuple[Handler, tuple[Any, ...], dict[str, Any]]
+"""A message with no reply, deadline or origin: the commonest, so it costs only a tuple."""
 
 
 class Origin(Protocol):
@@ -74,6 +78,11 @@ class Envelope:
         # The number a link gave it when it was sent to another node.
         self.request = 0
 
+    @classmethod
+    def of(cls, item: Envelope | Tell) -> Envelope:
+        """Return what a mailbox holds as an envelope."""
+        return item if isinstance(item, Envelope) else cls(*item)
+
     @property
     def message(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         """What an error gives back: (method name, args, kwargs)."""
@@ -95,6 +104,9 @@ class Target(Protocol):
     @property
     def waits(self) -> list[Target]:
         """On whom this one is waiting right now."""
+
+    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Deliver a plain tell, without an envelope of its own; as `offer`."""
 
     def offer(self, envelope: Envelope) -> bool:
         """Deliver a snapshot of *envelope* now if there is room; return whether there was."""

@@ -2,7 +2,7 @@
 
 Rule 1: one message at a time, in the order of the mailbox, in one task.
 Rule 2: an exception goes to whoever awaits the reply; with nobody to tell it is a crash.
-Rule 3: per message no task, scope, event, lock, closure or log call, and one clock reading.
+Rule 3: per message no task, scope, event, lock, closure or log call; a clock reading for four.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ._actor import Actor
     from ._cell import Cell
+    from ._envelope import Tell
     from ._log import Logger
     from ._loop import Task, Waiter
     from ._ref import Ref
@@ -35,6 +36,7 @@ Ended: TypeAlias = "Callable[[Exit, bool], None]"
 """Told once how an incarnation ended, and whether it had asked to: then it is not restarted."""
 
 MESSAGES_PER_TURN: Final = 64
+MESSAGES_PER_CLOCK: Final = 4
 SECONDS_PER_TURN: Final = 0.010
 
 _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, Kind.NOTICE)
@@ -59,7 +61,8 @@ class Incarnation:
         self._interrupt = self.loop.interrupt()
         self._actor: Actor | None = None
         self._log: Logger | None = None
-        self._current: Envelope | None = None
+        self._current: Envelope | Tell | None = None
+        self._halt = False
         self._since = 0.0
         self._beside: dict[Envelope, Task] = {}
         self._outlets: dict[Envelope, Outlet] = {}
@@ -88,7 +91,7 @@ class Incarnation:
     def handling(self) -> tuple[str, float] | None:
         """Which message is being handled, and for how many seconds."""
         current = self._current
-        return None if current is None else (current.handler.name, perf_counter() - self._since)
+        return None if current is None else (Envelope.of(current).handler.name, perf_counter() - self._since)
 
     def watch(self, ref: Ref[Any]) -> None:
         """Deliver the final end of *ref* to `on_exit`, once."""
@@ -124,22 +127,27 @@ class Incarnation:
         """End by *error*: nobody else is there to be told."""
         if self.exit is None:
             self.exit = Exit.CRASHED(error)
-            self._interrupt.ask()
+            self._break_off()
 
     def kill(self) -> None:
         """End now; what is being awaited is cancelled, `on_stop` does not run."""
         if self.exit is None or self.exit.kind is not ExitKind.KILLED:
             self.exit = Exit.KILLED
-        self._interrupt.ask()
+        self._break_off()
 
     def cancel(self, envelope: Envelope) -> None:
         """Break off the handler of *envelope*, if it is running."""
         if envelope is self._current:
-            self._interrupt.ask()
+            self._break_off()
         elif envelope in self._beside:
             self._beside[envelope].cancel()
         elif envelope in self._outlets:
             self._outlets[envelope].close()
+
+    def _break_off(self) -> None:
+        """End what is being awaited; the loop looks at why before it takes another message."""
+        self._halt = True
+        self._interrupt.ask()
 
     # -- the run -------------------------------------------------------------------------
 
@@ -178,8 +186,9 @@ class Incarnation:
         except self.loop.stray_cancellation as error:
             self._crashed(error)
         current, self._current = self._current, None
+        self._halt = self.exit is not None
         if current is not None:
-            self._abandon(current)
+            self._abandon(Envelope.of(current))
 
     def _crashed(self, error: BaseException) -> None:
         if self.exit is None:
@@ -213,47 +222,42 @@ class Incarnation:
     async def _turns(self) -> None:
         mailbox = self.cell.mailbox
         queue = mailbox.queue
+        waiting = mailbox.line.waiting
         actor = self._actor
-        turn = self.turn
         assert actor is not None
-        while self.exit is None:
+        while not self._halt:
             if not queue:
-                await mailbox.wait()
+                mailbox.waker = waker = self.loop.waiter()
+                await waker
             left = MESSAGES_PER_TURN
-            began = now = perf_counter()
-            while queue and left and now - began < SECONDS_PER_TURN:
+            self._since = began = perf_counter()
+            while queue and left:
                 left -= 1
-                envelope = mailbox.take() if mailbox.line.waiting else queue.popleft()
-                if envelope.origin is not None:
-                    envelope.origin.took()
-                handler = envelope.handler
-                reply = envelope.reply
-                if not handler.plain or envelope.deadline is not None:
-                    await self._special(actor, envelope)
+                item = mailbox.take() if waiting else queue.popleft()
+                self._current = item
+                if type(item) is tuple:
+                    handler, args, kwargs = item
+                    await (handler.fn(actor, *args, **kwargs) if kwargs else handler.fn(actor, *args))
+                elif item.handler.plain and item.deadline is None and item.origin is None:
+                    await self._answer_call(actor, item)
                 else:
-                    self._current = envelope
-                    self._since = now
-                    turn.deadline = None
-                    try:
-                        result = await handler.fn(actor, *envelope.args, **envelope.kwargs)
-                    except Exception as error:
-                        self._current = None
-                        if reply is None:
-                            raise
-                        if not reply.done():
-                            reply.set_exception(error)
-                    else:
-                        self._current = None
-                        if reply is not None and not reply.done():
-                            _answer(reply, result)
-                if self.exit is not None or self._interrupt.asked:
+                    self._current = None
+                    await self._special(actor, item)
+                self._current = None
+                if self._halt:
                     return
-                now = perf_counter()
+                if not left % MESSAGES_PER_CLOCK:
+                    # A clock reading costs as much as a small handler does.
+                    self._since = now = perf_counter()
+                    if now - began > SECONDS_PER_TURN:
+                        break
             if queue:
                 await self.loop.pause()
 
     async def _special(self, actor: Actor, envelope: Envelope) -> None:
-        """Handle whatever is not a plain call without a deadline."""
+        """Handle whatever is not simple: a deadline, an account to keep, another kind than a call."""
+        if envelope.origin is not None:
+            envelope.origin.took()
         if envelope.deadline is not None and self.loop.now() >= envelope.deadline:
             name = envelope.handler.name
             if not envelope.fail(DeadlineExceeded(self.ref, f"{name} expired in the queue", envelope.message)):
@@ -266,12 +270,12 @@ class Incarnation:
         self._since = perf_counter()
         self.turn.deadline = envelope.deadline
         try:
-            await self._run_handler(actor, envelope)
+            await self._answer_call(actor, envelope)
         finally:
             self.turn.deadline = None
         self._current = None
 
-    async def _run_handler(self, actor: Actor, envelope: Envelope) -> None:
+    async def _answer_call(self, actor: Actor, envelope: Envelope) -> None:
         reply = envelope.reply
         try:
             result = await envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
@@ -288,7 +292,7 @@ class Incarnation:
             turn.deadline = envelope.deadline
             TURN.set(turn)
             try:
-                await self._run_handler(actor, envelope)
+                await self._answer_call(actor, envelope)
             finally:
                 self._beside.pop(envelope, None)
                 if envelope.reply is not None and not envelope.reply.done():
@@ -326,6 +330,7 @@ class Incarnation:
 
     async def _stop(self, _actor: Actor, envelope: Envelope) -> None:
         self.exit, self.voluntary = envelope.args
+        self._halt = True
 
     # -- letting go ----------------------------------------------------------------------
 

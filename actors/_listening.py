@@ -11,7 +11,7 @@ from anyio import create_task_group
 from supervisors import Exit
 from transport import TransportError
 
-from ._errors import ActorsError
+from ._errors import ActorsError, BootFailed, NodeDown
 from .routing import LeastConnections, Listener, Router
 
 if TYPE_CHECKING:
@@ -83,7 +83,11 @@ class Listening:
     async def prepare(self, node: ProcessNode) -> None:
         """Have the server on *node*; part of its boot when it is restarted."""
         # The policy stays here: a user's own need not travel.
-        await node.link.call("serve", replace(self.spec, policy=LeastConnections()))
+        try:
+            await node.link.call("serve", replace(self.spec, policy=LeastConnections()))
+        except NodeDown as error:
+            why = f"node {node.name} ended while it imported {self.spec.path!r}"
+            raise BootFailed(f"{why}: {node.last_end or error.why}") from error
 
     def node_ready(self, node: ProcessNode) -> None:
         """A node of the group is ready and has the server."""

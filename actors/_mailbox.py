@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ._envelope import Envelope
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._envelope import Envelope
+    from ._envelope import Tell
     from ._loop import Waiter
 
 __all__ = ["Line", "Mailbox"]
@@ -58,14 +60,13 @@ class Line:
 class Mailbox:
     """What an actor has still to handle; at most *limit* messages, control aside."""
 
-    __slots__ = ("_waker", "limit", "line", "make_waiter", "queue")
+    __slots__ = ("limit", "line", "queue", "waker")
 
     def __init__(self, limit: int, make_waiter: Callable[[], Waiter]) -> None:
         self.limit = limit
-        self.make_waiter = make_waiter
-        self.queue: deque[Envelope] = deque()
+        self.queue: deque[Envelope | Tell] = deque()
         self.line = Line(make_waiter)
-        self._waker: Waiter | None = None
+        self.waker: Waiter | None = None
 
     def __len__(self) -> int:
         return len(self.queue)
@@ -75,16 +76,16 @@ class Mailbox:
         """Whether the next sender has to wait."""
         return len(self.queue) >= self.limit or bool(self.line.waiting)
 
-    def put(self, envelope: Envelope) -> None:
+    def put(self, envelope: Envelope | Tell) -> None:
         """Add *envelope* whatever the bound says, and wake the actor."""
         self.queue.append(envelope)
-        waker = self._waker
+        waker = self.waker
         if waker is not None:
-            self._waker = None
+            self.waker = None
             if not waker.done():
                 waker.set_result(None)
 
-    def take(self) -> Envelope:
+    def take(self) -> Envelope | Tell:
         """Remove the first message, and let the next sender's in."""
         envelope = self.queue.popleft()
         if self.line.waiting:
@@ -107,17 +108,8 @@ class Mailbox:
                 return
             self.put(envelope)
 
-    async def wait(self) -> None:
-        """Wait until there is something to handle."""
-        if not self.queue:
-            self._waker = waker = self.make_waiter()
-            try:
-                await waker
-            finally:
-                self._waker = None
-
     def clear(self) -> list[Envelope]:
         """Empty the mailbox; return what was in it."""
-        left = list(self.queue)
+        left = [Envelope.of(item) for item in self.queue]
         self.queue.clear()
         return left

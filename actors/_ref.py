@@ -8,7 +8,7 @@ Rule 2: the method is checked here, at the sender, where the mistake is made.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar
 
 from transport import register_immutable
 
@@ -30,6 +30,9 @@ __all__ = ["Home", "Ref", "Within"]
 A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+_NOT_LOOKED_UP: Final[dict[Any, Handler]] = {}
 
 
 class Home(Protocol):
@@ -68,7 +71,7 @@ class Ref(Generic[A]):
         mailbox: how many messages may wait for it.
     """
 
-    __slots__ = ("_cls", "_handlers", "_home", "_target", "cls_path", "mailbox", "name", "node", "uid")
+    __slots__ = ("_cls", "_handlers", "_home", "_make_waiter", "_target", "cls_path", "mailbox", "name", "node", "uid")
 
     def __init__(
         self,
@@ -83,7 +86,8 @@ class Ref(Generic[A]):
         self._home = home
         self._cls = cls
         self._target: Target | None = None
-        self._handlers: dict[Any, Handler] | None = None
+        self._handlers: dict[Any, Handler] = _NOT_LOOKED_UP
+        self._make_waiter = home.loop.waiter
         self.uid = uid
         self.node = node
         self.name = name
@@ -110,9 +114,13 @@ class Ref(Generic[A]):
             ActorStopped: the actor has ended for good.
             NodeDown: its node is not ready.
         """
-        envelope = Envelope(self._handler(method), args, kwargs)
+        try:
+            handler = self._handlers[method]
+        except (KeyError, TypeError):
+            handler = self._find_handler(method)
         target = self._target or self._resolve()
-        if not target.offer(envelope):
+        if not target.send(handler, args, kwargs):
+            envelope = Envelope(handler, args, kwargs)
             turn = TURN.get()
             if turn is not None and turn.target is target:
                 target.push(envelope)
@@ -128,9 +136,10 @@ class Ref(Generic[A]):
             MailboxFull: there is no room; the message is `error.message`.
             NotAMessage, NotSendable, ActorStopped, NodeDown: as `tell`.
         """
-        envelope = Envelope(self._handler(method), args, kwargs)
+        handler = self._handler(method)
         target = self._target or self._resolve()
-        if not target.offer(envelope):
+        if not target.send(handler, args, kwargs):
+            envelope = Envelope(handler, args, kwargs)
             turn = TURN.get()
             if turn is None or turn.target is not target:
                 raise MailboxFull(self, "its mailbox is full", envelope.message)
@@ -149,8 +158,12 @@ class Ref(Generic[A]):
             CallCycle: the actor is, in the end, waiting for the caller.
             NotAMessage, NotSendable, ActorStopped, NodeDown: as `tell`.
         """
-        reply = self._home.loop.waiter()
-        envelope = Envelope(self._handler(method), args, kwargs, reply)
+        try:
+            handler = self._handlers[method]
+        except (KeyError, TypeError):
+            handler = self._find_handler(method)
+        reply = self._make_waiter()
+        envelope = Envelope(handler, args, kwargs, reply)
         target = self._target or self._resolve()
         turn = TURN.get()
         if turn is not None:
@@ -229,12 +242,10 @@ class Ref(Generic[A]):
         self._home.kill(self)
 
     def _handler(self, method: object) -> Handler:
-        handlers = self._handlers
-        if handlers is not None:
-            handler = handlers.get(method)
-            if handler is not None:
-                return handler
-        return self._find_handler(method)
+        try:
+            return self._handlers[method]
+        except (KeyError, TypeError):
+            return self._find_handler(method)
 
     def _find_handler(self, method: object) -> Handler:
         cls = self._class()

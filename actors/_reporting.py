@@ -58,11 +58,14 @@ class LogSubscriber:
         self._log: Logger = get_logger()
         self._clock = clock
         self._letters: dict[tuple[str, str], tuple[float, int]] = {}
+        self._started = False
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
         facts = {key: value for key, value in event.facts.items() if value not in (None, "")}
         level = _LEVELS.get(event.kind, "debug")
+        if event.kind == "system_ready":
+            self._started = True
         if event.kind == "child_ended":
             level = "debug" if facts.get("expected") or facts.get("asked") else "error"
         elif event.kind == "dead_letter":
@@ -70,6 +73,11 @@ class LogSubscriber:
             if counted is None:
                 return
             facts |= counted
+        elif event.kind == "child_start_failed" and not self._started:
+            level = "debug"  # whoever starts the system is told by the error it raises
+        elif event.kind == "listening" and facts.pop("beyond_loopback", False):
+            level = "warning"
+            facts["warning"] = "other machines can reach this address, and it has no TLS"
         name = event.kind.replace("_", " ")
         if "traceback" in facts and level == "debug":
             del facts["traceback"]

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from anyio.abc import TaskGroup, TaskStatus
+
     from supervisors import Backoff, Restart
 
     from ._actor import Actor
+    from ._loop import Loop
     from ._ref import Ref
     from .nodes import LocalNode, Node
 
-__all__ = ["System", "SystemAccess", "current"]
+__all__ = ["System", "SystemAccess", "core_of", "current"]
 
 A = TypeVar("A", bound="Actor")
 
@@ -47,6 +50,18 @@ def current() -> System:
     if system is None:
         raise NoSystem("no system runs here: use `async with actors.System()`, or call this from an actor or a node")
     return system
+
+
+def core_of(system: System) -> Core:
+    """Return what runs *system* in this process; for the floors above, which show and control it.
+
+    Raises:
+        SystemStopped: it does not run here.
+    """
+    core = system._core  # noqa: SLF001 - its own file
+    if core is None:
+        raise SystemStopped("this System does not run in this process, or not yet")
+    return core
 
 
 class SystemAccess(Protocol):
@@ -107,9 +122,11 @@ class System:
         if self._access is not None:
             raise ActorsError("this System is already running, or has run: make a new one")
         check_platform()
-        loop = await self._stack.enter_async_context(open_loop())
-        self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
-        core = self._core = Core(self._topology, loop, self._tasks, local=self._with_local)
+        self._block = await self._stack.enter_async_context(anyio.create_task_group())
+        with anyio.CancelScope(shield=True):
+            loop, tasks = await self._block.start(self._hold)
+        end = self._block.cancel_scope.cancel
+        core = self._core = Core(self._topology, loop, tasks, end=end, local=self._with_local)
         core.runtime.system = self
         self._access = _DirectAccess(core)
         self._token = _CURRENT.set(self)
@@ -137,13 +154,21 @@ class System:
         _CURRENT.set(None)
         with anyio.CancelScope(shield=True):
             await core.stop()
-        self._tasks.cancel_scope.cancel()
+        core.tasks.cancel_scope.cancel()
+        self._block.cancel_scope.cancel()
+
+    async def _hold(self, *, task_status: TaskStatus[tuple[Loop, TaskGroup]]) -> None:
+        """Hold all that runs, out of reach of what cancels the block: it is stopped in order instead."""
+        with anyio.CancelScope(shield=True):
+            async with open_loop() as loop, anyio.create_task_group() as tasks:
+                task_status.started((loop, tasks))
+                await anyio.sleep_forever()
 
     def _root_ended(self, end: Exit) -> None:
         """The tree has ended: by `stop`, or because its budget was exceeded."""
         if end.abnormal and self._core is not None and not self._core.stopping:
             self._failure = end.error or ActorsError(str(end))
-            self._tasks.cancel_scope.cancel()
+            self._block.cancel_scope.cancel()
 
     def _running(self) -> SystemAccess:
         if self._access is None:
@@ -270,6 +295,6 @@ class _DirectAccess:
         return self._core.bus.stream()
 
     async def stop(self) -> None:
-        self._core.tasks.cancel_scope.cancel()
+        self._core.end()
 
 

@@ -154,6 +154,13 @@ def dynamic(
     return DynamicSpec(name=name, budget=budget or Budget(), max_children=max_children, restart=restart)
 
 
+def _any_unplaced(children: Sequence[TreeSpec]) -> bool:
+    return any(
+        _any_unplaced(item.children) if isinstance(item, SupervisorSpec) else isinstance(item, ActorSpec) and item.on is None
+        for item in children
+    )
+
+
 def _check_tree(where: str, children: Sequence[Any]) -> None:
     seen: set[str] = set()
     for item in children:
@@ -198,6 +205,11 @@ class Topology:
                     f"but the groups are {', '.join(map(repr, names)) or 'none'}"
                 )
         self._check_placements(self.children, names)
+
+    @property
+    def has_unplaced(self) -> bool:
+        """Whether a child says nothing about where it runs."""
+        return _any_unplaced(self.children)
 
     def _check_placements(self, tree: Sequence[TreeSpec], groups: list[str]) -> None:
         for item in tree:

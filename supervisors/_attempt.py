@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import anyio
 
 from supervisors._child import Ignored
 from supervisors._info import ChildState
-from supervisors._run import Run
+from supervisors._row import Row
+from supervisors._run import Observer, Run
 from supervisors._shutdown import insist
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from supervisors._row import Row
-    from supervisors._run import Observer
+Start: TypeAlias = "Callable[[Row, Run], Awaitable[Attempt]]"
 
 
 class Attempt(Enum):
@@ -31,23 +29,11 @@ class Attempt(Enum):
     """By `Run.interrupt`."""
 
 
-async def attempt(row: Row, observer: Observer) -> Attempt:
-    """Start a new run of *row* in a task of its supervisor, where `Run.interrupt` cancels it.
+async def attempt(row: Row, observer: Observer, start: Start) -> Attempt:
+    """Start a new run of *row*, in one of the two ways below.
 
-    Afterwards the row has a run if, and only if, that is READY.
+    Afterwards the row has a run if, and only if, the outcome is READY.
     """
-    return await _attempt(row, observer, _start_in_scope)
-
-
-async def attempt_here(row: Row, observer: Observer) -> Attempt:
-    """Do the same in the task of a caller, without a scope of its own, which would be the dearest thing about it.
-
-    What interrupts it here is that its run is declared void and its child is killed, which makes the start raise.
-    """
-    return await _attempt(row, observer, _start_here)
-
-
-async def _attempt(row: Row, observer: Observer, start: Callable[[Row, Run], Awaitable[Attempt]]) -> Attempt:
     row.state = ChildState.STARTING
     row.due = None
     row.unlisten()
@@ -58,7 +44,7 @@ async def _attempt(row: Row, observer: Observer, start: Callable[[Row, Run], Awa
         outcome = await start(row, run)
     except Ignored:
         outcome = Attempt.IGNORED
-    except Exception as error:  # noqa: BLE001  whatever a factory or a start raises, the child did not start
+    except Exception as error:  # noqa: BLE001 - whatever a factory or a start raises, the child did not start
         row.error = error
     finally:
         if outcome is not Attempt.READY:
@@ -70,7 +56,8 @@ async def _attempt(row: Row, observer: Observer, start: Callable[[Row, Run], Awa
     return outcome
 
 
-async def _start_in_scope(row: Row, run: Run) -> Attempt:
+async def in_scope(row: Row, run: Run) -> Attempt:
+    """Start in a task of the supervisor, where `Run.interrupt` cancels it."""
     try:
         with anyio.CancelScope() as scope:
             run.starting = scope
@@ -90,7 +77,12 @@ async def _start_in_scope(row: Row, run: Run) -> Attempt:
     return Attempt.INTERRUPTED
 
 
-async def _start_here(_: Row, run: Run) -> Attempt:
+async def in_place(_: Row, run: Run) -> Attempt:
+    """Start in the task of a caller, without a scope: that would be the dearest thing about it.
+
+    What interrupts it here is that its run is declared void and its child is killed, which makes
+    the start raise.
+    """
     try:
         await run.child.start(run.ended)
     except Exception:
@@ -113,5 +105,8 @@ def _forget_run(row: Row) -> None:
 
 
 def _stray(error: BaseException) -> bool:
-    """Return whether *error* is a cancellation that nobody asked for; no scope around this task is cancelled then."""
-    return isinstance(error, anyio.get_cancelled_exc_class()) and anyio.current_effective_deadline() > -math.inf
+    """Return whether *error* is a cancellation that no scope around this task asked for."""
+    return (
+        isinstance(error, anyio.get_cancelled_exc_class())
+        and anyio.current_effective_deadline() > -math.inf
+    )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class AutoShutdown(Enum):
-    """Which significant children have to end by themselves, for good, for the supervisor to end too.
+    """Which significant children end the supervisor by ending, by themselves and for good.
 
     Children that are stopped by a call, or with a sibling, do not count.
     """

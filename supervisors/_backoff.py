@@ -1,14 +1,15 @@
-"""How long one child waits before each restart. Reads no clock and rolls no die: both are handed in."""
+"""How long one child waits before each restart.
+
+Reads no clock and rolls no die: both are handed in.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from supervisors._check import check_count, check_number
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _LEAST_HEALTH: Final = 5.0
 
@@ -25,7 +26,8 @@ class Backoff:
         factor: What each further wait is multiplied by, 1 or more.
         cap: The longest wait in seconds, before jitter.
         jitter: The largest share of a wait that is added to it by chance.
-        reset_after: Seconds of health that forget the row. None means twice the last wait, and at least 5.
+        reset_after: Seconds of health that forget the row. None means twice the last wait, and at
+            least 5.
         give_up_after: Restarts in a row after which the child is given up. None means never.
 
     Raises:
@@ -50,10 +52,10 @@ class Backoff:
             check_count("give_up_after", self.give_up_after)
 
     def delay(self, n: int, random: Callable[[], float]) -> float:
-        """Return the seconds to wait before the *n*-th further restart in a row; 0 is the first restart of the row.
+        """Return the seconds to wait before the *n*-th further restart in a row.
 
         Args:
-            n: How many restarts of this row came before.
+            n: How many restarts of this row came before; 0 for the first.
             random: Gives a number in [0, 1).
         """
         if n == 0:
@@ -82,7 +84,7 @@ class BackoffRow:
         self._started = now
 
     def next(self, now: float, random: Callable[[], float]) -> float | None:
-        """Note that the child is down at *now*; return the seconds until its next restart, or None to give up."""
+        """Note that the child is down at *now*; return the seconds it waits, None to give up."""
         if self._healthy(now):
             self.restarts = 0
         self._started = None

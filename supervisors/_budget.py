@@ -1,20 +1,20 @@
-"""How many restarts a supervisor may make within how long. Reads no clock: the time is handed in."""
+"""How many restarts a supervisor may make within how long.
+
+Reads no clock: the time is handed in.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from supervisors._check import check_count, check_positive
-
-if TYPE_CHECKING:
-    from supervisors._exit import Exit
+from supervisors._exit import Exit
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """At most *restarts* attempts within any *within* seconds, shared by all children of a supervisor.
+    """At most *restarts* attempts in any *within* seconds, for all children of a supervisor.
 
     Attributes:
         restarts: Attempts allowed; 0 means that nothing is ever restarted.

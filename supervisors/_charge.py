@@ -1,12 +1,12 @@
 """What one more restart costs: seconds of waiting, a share of the budget, or the end.
 
-A child pays by its own backoff if it has one, else from the budget of its supervisor, never both, and nothing at all for
-the loss of its host.
+A child pays by its own backoff if it has one, else from the budget of its supervisor, never both,
+and nothing at all for the loss of its host.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from anyio import current_time
 
@@ -15,12 +15,8 @@ from supervisors._check import check_callable, check_type
 from supervisors._errors import ChildGaveUp, RestartBudgetExceeded
 from supervisors._events import BudgetExceeded, RestartScheduled, RestartsGivenUp
 from supervisors._exit import Exit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from supervisors._owner import Owner
-    from supervisors._row import Row
+from supervisors._owner import Owner
+from supervisors._row import Row
 
 
 class Charge:
@@ -45,7 +41,7 @@ class Charge:
         self._random = random
 
     def restart(self, row: Row, exit_: Exit, *, excused: bool) -> float | Exit:
-        """Charge one restart; return the seconds until it is made, or by what the life ends instead.
+        """Charge one restart; return the seconds until it is made, or how the life ends instead.
 
         Args:
             row: The child that needs it.
@@ -55,7 +51,9 @@ class Charge:
         price = self._price(row, exit_, excused=excused)
         if isinstance(price, float):
             row.attempts += 1
-            self._owner.report(RestartScheduled(self._owner.name, row.spec.name, price, row.attempts))
+            self._owner.report(
+                RestartScheduled(self._owner.name, row.spec.name, price, row.attempts)
+            )
         return price
 
     def _price(self, row: Row, exit_: Exit, *, excused: bool) -> float | Exit:
@@ -80,7 +78,9 @@ class Charge:
     def _exceed(self, row: Row, exit_: Exit) -> None:
         owner, name, budget = self._owner, row.spec.name, self._log.budget
         first = self._log.first or exit_
-        error = RestartBudgetExceeded(owner.name, name, restarts=budget.restarts, within=budget.within)
+        error = RestartBudgetExceeded(
+            owner.name, name, restarts=budget.restarts, within=budget.within
+        )
         error.__cause__ = first.error
         owner.report(BudgetExceeded(owner.name, name, budget.restarts, budget.within, first, exit_))
         owner.fail(error)

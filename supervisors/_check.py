@@ -6,15 +6,15 @@ Every check shows the value it refuses.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import Any
 
 from supervisors._errors import InvalidSpec
 
-if TYPE_CHECKING:
-    from enum import Enum
 
-
-def check_number(what: str, value: Any, *, least: float = 0.0, infinite: bool = False, unit: str = " seconds") -> None:
+def check_number(
+    what: str, value: Any, *, least: float = 0.0, infinite: bool = False, unit: str = " seconds"
+) -> None:
     """Refuse a *value* which is not a number from *least* up, in *unit*.
 
     Raises:

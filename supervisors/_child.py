@@ -5,12 +5,10 @@ Only Protocols live here. Nothing in this package asks a child for more than thi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from supervisors._exit import Exit
+from supervisors._exit import Exit
 
 
 class Ignored(Exception):
@@ -23,9 +21,9 @@ class Child(Protocol):
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Start, and return when ready.
 
-        A start that raises or is cancelled leaves nothing behind and never calls *ended*. After a start that returned,
-        *ended* is called exactly once, from the loop, when the run ends, however it ends; a run that dies at once may
-        call it before its start has returned.
+        A start that raises or is cancelled leaves nothing behind and never calls *ended*. After a
+        start that returned, *ended* is called exactly once, from the loop, when the run ends,
+        however it ends; a run that dies at once may call it before its start has returned.
 
         Args:
             ended: Told how the run ended.
@@ -54,7 +52,7 @@ class Host(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether a child can be started on it now. False before the ends of its children are told."""
+        """Whether a child can be started on it now; False before its children are told to end."""
         ...
 
     @property
@@ -63,5 +61,5 @@ class Host(Protocol):
         ...
 
     def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have *callback* called, from the loop, at every change of `ready` or `lost`; return what ends that."""
+        """Have *callback* called, from the loop, at every change; return what ends that."""
         ...

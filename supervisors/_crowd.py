@@ -1,31 +1,27 @@
 """The children of a dynamic supervisor, who have nothing to do with each other.
 
-A child costs no task: its start and stop run in the caller's, its end is a callback. Only a child that is brought back
-has a task, while that goes on.
+A child costs no task: its start and stop run in the caller's, its end is a callback. Only a child
+that is brought back has a task, while that goes on.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import anyio
 from anyio.lowlevel import checkpoint
 
-from supervisors._attempt import Attempt, attempt, attempt_here
+from supervisors._attempt import Attempt, attempt, in_place, in_scope
+from supervisors._charge import Charge
 from supervisors._errors import StartFailed, SupervisorStopped
 from supervisors._events import RestartsGivenUp, WaitingForHost
 from supervisors._exit import Exit
 from supervisors._inbox import Inbox
 from supervisors._info import ChildState
+from supervisors._owner import Owner
+from supervisors._row import Row
+from supervisors._rows import Rows
+from supervisors._run import Run
 from supervisors._shutdown import insist, request
 from supervisors._spec import should_restart
-
-if TYPE_CHECKING:
-    from supervisors._charge import Charge
-    from supervisors._owner import Owner
-    from supervisors._row import Row
-    from supervisors._rows import Rows
-    from supervisors._run import Run
 
 
 class Crowd:
@@ -47,9 +43,14 @@ class Crowd:
     # What is called from outside the task.
 
     def heard(self, run: Run) -> None:
-        """Take note that *run* has ended; whoever starts or stops it at the moment takes care of the rest."""
+        """Take note that *run* has ended; whoever starts or stops it now takes care of the rest."""
         row = self._rows.by_name.get(run.name)
-        if row is not None and row.run is run and run.exit is not None and row.state is ChildState.RUNNING:
+        if (
+            row is not None
+            and row.run is run
+            and run.exit is not None
+            and row.state is ChildState.RUNNING
+        ):
             self._fell(row, run.exit)
 
     def misbehaved(self, run: Run, verb: str, error: Exception) -> None:
@@ -106,7 +107,7 @@ class Crowd:
         """
         row.begin_life()
         try:
-            outcome = await attempt_here(row, self)
+            outcome = await attempt(row, self, in_place)
         except BaseException:
             self._rows.settle(row, Exit.KILLED)
             raise
@@ -215,7 +216,7 @@ class Crowd:
             if not await self._find_host(row):
                 return
             row.restarts += 1
-            outcome = await attempt(row, self)
+            outcome = await attempt(row, self, in_scope)
             if outcome is Attempt.READY:
                 self._ready(row)
             elif outcome is Attempt.IGNORED:
@@ -233,6 +234,7 @@ class Crowd:
         row.state = ChildState.BACKING_OFF
         row.due = anyio.current_time() + seconds
         await anyio.sleep(seconds)
+        row.due = None
 
     async def _find_host(self, row: Row) -> bool:
         """Wait until *row* can be started; return whether that will ever be."""

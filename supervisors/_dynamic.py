@@ -1,13 +1,17 @@
-"""The dynamic supervisor: any number of children, added and stopped at run time, that know nothing of each other."""
+"""The dynamic supervisor: any number of children that come and go at run time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import random as _random
-from typing import TYPE_CHECKING
+from typing import NoReturn
+
+from anyio.abc import TaskGroup
 
 from supervisors._budget import Budget
 from supervisors._charge import Charge
 from supervisors._check import check_count, check_type
+from supervisors._child import Child
 from supervisors._crowd import Crowd
 from supervisors._errors import (
     AlreadyPresent,
@@ -17,38 +21,35 @@ from supervisors._errors import (
     NotSupported,
     SupervisorStopped,
 )
+from supervisors._events import Reporter
+from supervisors._exit import Exit
+from supervisors._info import ChildInfo, Count
 from supervisors._owner import Owner
 from supervisors._row import count
 from supervisors._rows import Rows
 from supervisors._spec import ChildSpec
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import NoReturn
-
-    from anyio.abc import TaskGroup
-
-    from supervisors._child import Child
-    from supervisors._events import Reporter
-    from supervisors._exit import Exit
-    from supervisors._info import ChildInfo, Count
-
 
 class DynamicSupervisor:
-    """Starts children when it is told to, restarts each by itself, and forgets each that has ended for good.
+    """Starts children when told to, restarts each by itself, forgets each that ended for good.
 
-    It is a `Child` itself, and ends as `Supervisor` does. It owns one task in *tasks*, plus one for each child that is
-    being brought back; a child that runs has none. Starting happens in the caller's task.
+    It is a `Child` itself, and ends as `Supervisor` does. It owns one task in *tasks*, plus one for
+    each child that is being brought back; a child that runs has none. Starting happens in the
+    caller's task.
 
     Args:
         name: Its name or path, for reports and errors.
         tasks: The task group of the host, which must outlive the supervisor.
-        budget: How many restarts its children have together, those with a backoff of their own left out.
-        max_children: How many it may have, those that wait for a restart included; None is no limit.
+        budget: How many restarts its children have together, those with a backoff of their own left
+            out.
+        max_children: How many it may have, those that wait for a restart included; None is no
+            limit.
         report: Told what happens, from the loop. One that raises ends the supervisor as CRASHED.
         random: Gives a number in [0, 1), for the jitter of backoffs.
-        shutdown_deadline: Seconds an orderly end may take all in all; None is no limit beyond the children's own.
-        abandon_after: Seconds a killed child is waited for before it is ABANDONED; twice that for supervisors.
+        shutdown_deadline: Seconds an orderly end may take all in all; None is no limit beyond the
+            children's own.
+        abandon_after: Seconds a killed child is waited for before it is ABANDONED; twice that for
+            supervisors.
 
     Raises:
         InvalidSpec: A value that can never work.
@@ -59,7 +60,7 @@ class DynamicSupervisor:
         name: str,
         *,
         tasks: TaskGroup,
-        budget: Budget = Budget(),  # noqa: B008  frozen
+        budget: Budget = Budget(),  # noqa: B008 - frozen
         max_children: int | None = None,
         report: Reporter | None = None,
         random: Callable[[], float] = _random,
@@ -69,7 +70,11 @@ class DynamicSupervisor:
         if max_children is not None:
             check_count("max_children", max_children)
         self._owner = Owner(
-            name, tasks, report=report, shutdown_deadline=shutdown_deadline, abandon_after=abandon_after
+            name,
+            tasks,
+            report=report,
+            shutdown_deadline=shutdown_deadline,
+            abandon_after=abandon_after,
         )
         self._max_children = max_children
         self._rows = Rows(self._owner, keeps=False)
@@ -98,7 +103,7 @@ class DynamicSupervisor:
         return await self._owner.wait()
 
     def stop(self) -> None:
-        """Have an orderly end: all children are asked together, and have the longest grace of any of them."""
+        """Have an orderly end: children are asked together, and have the longest grace of any."""
         self._owner.stop()
 
     def kill(self) -> None:
@@ -108,8 +113,9 @@ class DynamicSupervisor:
     # Children.
 
     async def start_child(self, spec: ChildSpec) -> Child | None:
-        """Add a child and start it; return its run, or None if it said there is nothing to run, and is forgotten.
+        """Add a child and start it; return its run, or None if it said there is nothing to run.
 
+        A child without a run is forgotten.
         Cancelling this cancels the start, and leaves no child behind.
 
         Raises:
@@ -122,7 +128,9 @@ class DynamicSupervisor:
         """
         check_type("child", spec, ChildSpec)
         if spec.significant:
-            raise InvalidSpec(f"significant child {spec.name!r} needs a static supervisor with an auto_shutdown")
+            raise InvalidSpec(
+                f"significant child {spec.name!r} needs a static supervisor with an auto_shutdown"
+            )
         self._check_running()
         self._check_room(spec.name)
         run = await self._crowd.start(self._rows.add(spec))
@@ -146,7 +154,9 @@ class DynamicSupervisor:
         Raises:
             NotSupported: Always.
         """
-        raise NotSupported(self.name, f"restart {name!r}", instead="it forgets children that end; start a new one")
+        raise NotSupported(
+            self.name, f"restart {name!r}", instead="it forgets children that end; start a new one"
+        )
 
     def delete_child(self, name: str) -> NoReturn:
         """Refuse: there is no child that is stopped.

@@ -21,10 +21,7 @@ Each class writes its own message, says who must act, and keeps its facts as att
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from supervisors._child import Child
+from supervisors._child import Child
 
 
 class SupervisorError(Exception):
@@ -71,7 +68,11 @@ class MaxChildren(_ChildError):
     """The supervisor has as many children as it may; those waiting for a restart count."""
 
     def __init__(self, supervisor: str, child: str, *, limit: int) -> None:
-        super().__init__(supervisor, child, f"supervisor {supervisor!r} has no room for {child!r}: it may have {limit}")
+        super().__init__(
+            supervisor,
+            child,
+            f"supervisor {supervisor!r} has no room for {child!r}: it may have {limit}",
+        )
         self.limit = limit
 
 
@@ -87,7 +88,11 @@ class AlreadyPresent(_ChildError):
     """A child of this name is kept, and not running at the moment."""
 
     def __init__(self, supervisor: str, child: str) -> None:
-        super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} is already present, but not running")
+        super().__init__(
+            supervisor,
+            child,
+            f"child {child!r} of {supervisor!r} is already present, but not running",
+        )
 
 
 class ChildRunning(_ChildError):
@@ -109,11 +114,13 @@ class StartFailed(_ChildError):
 
     def __init__(self, supervisor: str, child: str, why: object) -> None:
         shown = f"{type(why).__name__}: {why}" if isinstance(why, BaseException) else str(why)
-        super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} did not start: {shown}")
+        super().__init__(
+            supervisor, child, f"child {child!r} of {supervisor!r} did not start: {shown}"
+        )
 
 
 class ChildGaveUp(_ChildError):
-    """A child was restarted as often in a row as its backoff allows; its last error is the `__cause__`."""
+    """A child was restarted as often in a row as it may; its last error is the `__cause__`."""
 
     def __init__(self, supervisor: str, child: str, *, restarts: int) -> None:
         text = f"child {child!r} of {supervisor!r} is given up after {restarts} restarts in a row"
@@ -122,10 +129,13 @@ class ChildGaveUp(_ChildError):
 
 
 class RestartBudgetExceeded(_ChildError):
-    """A child needed one restart more than the budget has; the first error of the row is the `__cause__`."""
+    """The budget has no more restarts; the first error of the row is the `__cause__`."""
 
     def __init__(self, supervisor: str, child: str, *, restarts: int, within: float) -> None:
-        text = f"supervisor {supervisor!r} gave up: {child!r} needs more than {restarts} restarts within {within:g} s"
+        text = (
+            f"supervisor {supervisor!r} gave up: "
+            f"{child!r} needs more than {restarts} restarts within {within:g} s"
+        )
         super().__init__(supervisor, child, text)
         self.restarts = restarts
         self.within = within

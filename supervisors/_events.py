@@ -1,13 +1,15 @@
-"""What happened, as frozen records for the floor above to word. A reporter is called from the loop and must not wait."""
+"""What happened, as frozen records for the floor above to word.
+
+A reporter is called from the loop and must not wait.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from supervisors._exit import Exit
+from supervisors._exit import Exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class ChildStarted(ChildEvent):
 class ChildEnded(ChildEvent):
     """A run ended.
 
-    `asked` says whether the supervisor had asked for it, `expected` whether it ended the way a child of its sort should.
+    `asked` says whether the supervisor had asked for it, `expected` whether it ended the way a
+    child of its sort should.
     """
 
     exit: Exit
@@ -77,7 +80,7 @@ class ChildMisbehaved(ChildEvent):
 
 @dataclass(frozen=True, slots=True)
 class RestartScheduled(ChildEvent):
-    """A child is brought back in `delay` seconds; it is the `attempt`-th since its supervisor started it first."""
+    """A child is brought back in `delay` seconds; it is the `attempt`-th time."""
 
     delay: float
     attempt: int
@@ -90,7 +93,7 @@ class WaitingForHost(ChildEvent):
 
 @dataclass(frozen=True, slots=True)
 class RestartsGivenUp(ChildEvent):
-    """A child is not brought back although its restart type says so: its backoff or its host gave up."""
+    """A child is not brought back as its type says: its backoff or its host gave up."""
 
     exit: Exit
 
@@ -110,7 +113,7 @@ class BudgetExceeded(ChildEvent):
 
 @dataclass(frozen=True, slots=True)
 class ShutdownOverrun(ChildEvent):
-    """A child had not ended when its grace, in seconds, or its supervisor's deadline ran out, and is killed."""
+    """A child is killed: its grace, in seconds, or its supervisor's deadline ran out."""
 
     grace: float
 

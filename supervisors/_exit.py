@@ -1,6 +1,7 @@
 """How a run ended.
 
-Six kinds, and no seventh: everything above switches over them. Nothing here knows who ended or what is done about it.
+Six kinds, and no seventh: everything above switches over them. Nothing here knows who ended or what
+is done about it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Exit:
     Attributes:
         kind: Which of the six ends it was.
         error: What a crashed run failed with.
-        cause: What happened to the node of a run that lost it.
+        cause: What happened to the node of a run that lost it: "rooms/0: killed by SIGKILL".
     """
 
     NORMAL: ClassVar[Exit]
@@ -50,7 +51,7 @@ class Exit:
     error: BaseException | None = None
     cause: str = ""
 
-    # The constructors are upper case so that all six ends read alike: Exit.NORMAL, Exit.CRASHED(error).
+    # The constructors are upper case so that all six ends read alike, with an error or without.
     @classmethod
     def CRASHED(cls, error: BaseException) -> Exit:  # noqa: N802
         """Return the end of a run that failed with *error*."""
@@ -58,7 +59,7 @@ class Exit:
 
     @classmethod
     def NODE_DOWN(cls, cause: str) -> Exit:  # noqa: N802
-        """Return the end of a run whose node went away by *cause*, such as "rooms/0: killed by SIGKILL"."""
+        """Return the end of a run whose node went away by *cause*."""
         return cls(ExitKind.NODE_DOWN, cause=cause)
 
     @property

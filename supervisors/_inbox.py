@@ -1,15 +1,13 @@
-"""What a supervisor's task has to do next: ends of runs and calls, in the order in which they came."""
+"""What a supervisor's task has to do next, in the order in which it came."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 import anyio
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
@@ -40,7 +38,7 @@ class Inbox(Generic[T]):
         return self._items.popleft() if self._items else None
 
     async def wait(self, until: float = math.inf) -> None:
-        """Wait for a wake since the last wait, but not beyond *until*, in seconds of the loop's clock."""
+        """Wait for a wake since the last wait, but not beyond *until* on the loop's clock."""
         if not self._woken:
             self._event = anyio.Event()
             with anyio.CancelScope(deadline=until):
@@ -52,27 +50,32 @@ class Inbox(Generic[T]):
 class Call(Generic[T]):
     """One request to the task, and its answer."""
 
-    __slots__ = ("_answered", "_error", "_result", "_undo", "_withdrawn", "_work")
+    __slots__ = ("_answered", "_error", "_result", "_undo", "_work", "withdrawn")
 
-    def __init__(self, work: Callable[[], Awaitable[T]], undo: Callable[[], Awaitable[object]] | None = None) -> None:
+    def __init__(
+        self, work: Callable[[], Awaitable[T]], undo: Callable[[], Awaitable[object]] | None = None
+    ) -> None:
         self._work = work
         self._undo = undo
         self._answered = anyio.Event()
-        self._withdrawn = False
+        self.withdrawn = False
+        """Whether the caller has gone."""
         self._result: T
         self._error: Exception | None = None
 
     async def perform(self) -> None:
         """Do the work, in the task; undo it if the caller has gone meanwhile."""
-        if self._withdrawn:
+        if self.withdrawn:
             return
         try:
             self._result = await self._work()
-        except Exception as error:  # noqa: BLE001  it is raised again in the caller
+        except Exception as error:  # noqa: BLE001 - it is raised again in the caller
             self._error = error
-        finally:
-            self._answered.set()
-        if self._withdrawn:
+        self._answered.set()
+        await self._undo_if_withdrawn()
+
+    async def _undo_if_withdrawn(self) -> None:
+        if self.withdrawn:
             await self.undo()
 
     async def undo(self) -> None:
@@ -86,8 +89,8 @@ class Call(Generic[T]):
         self._answered.set()
 
     def withdraw(self) -> bool:
-        """Note that the caller has gone; return whether the work has been done and is to be undone."""
-        self._withdrawn = True
+        """Note that the caller has gone; return whether the work is to be undone."""
+        self.withdrawn = True
         return self._answered.is_set() and self._error is None
 
     async def settled(self) -> None:

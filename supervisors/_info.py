@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from supervisors._child import Child
-    from supervisors._exit import Exit
-    from supervisors._spec import Kind, Restart
+from supervisors._child import Child
+from supervisors._exit import Exit
+from supervisors._spec import Kind, Restart
 
 
 class ChildState(Enum):

@@ -1,4 +1,4 @@
-"""The one task of a supervisor, from its start to its one end: what static and dynamic supervisors have in common.
+"""The one task of a supervisor, from its start to its one end, whether static or dynamic.
 
 It makes a supervisor a `Child` itself. It knows nothing of children: its work does.
 """
@@ -6,23 +6,18 @@ It makes a supervisor a `Child` itself. It knows nothing of children: its work d
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import anyio
+from anyio.abc import TaskGroup
 from anyio.lowlevel import current_token
 
 from supervisors._check import check_callable, check_name, check_number
 from supervisors._errors import AlreadyStarted, InvalidSpec, SupervisorStopped
-from supervisors._events import SupervisorEnded, SupervisorStarted
+from supervisors._events import Event, Reporter, SupervisorEnded, SupervisorStarted
 from supervisors._exit import Exit, ExitKind
 from supervisors._shutdown import Patience
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from anyio.abc import TaskGroup
-
-    from supervisors._events import Event, Reporter
 
 
 class Work(Protocol):
@@ -49,7 +44,8 @@ class Owner:
 
     Args:
         name: The supervisor's name or path, for its reports.
-        tasks: The task group the owner's task runs in. When it is cancelled the children are killed.
+        tasks: The task group the owner's task runs in. When it is cancelled the children are
+            killed.
         report: Told what happens; None for nobody. One that raises ends the supervisor as CRASHED.
         shutdown_deadline: Seconds an orderly end may take all in all; None is without limit.
         abandon_after: Seconds to wait for runs that were killed.
@@ -86,7 +82,7 @@ class Owner:
         self._shutdown_deadline = shutdown_deadline
         self._reporter = report
         self._tasks = tasks
-        # The clock is looked up in a task, because stop() may be called from a bare callback of the loop.
+        # Looked up in a task, because stop() may be called from a bare callback of the loop.
         self._now: Callable[[], float] = anyio.current_time
         self._work: Work | None = None
         self._tell: Callable[[Exit], None] | None = None
@@ -141,7 +137,7 @@ class Owner:
         self.rule(Exit.CRASHED(error))
 
     def rule(self, exit_: Exit) -> None:
-        """Decide that the supervisor ends by *exit_*. The first decision counts, but SHUTDOWN may turn to worse."""
+        """Decide that the supervisor ends by *exit_*, unless something worse is decided already."""
         if self.exit is not None:
             return
         if self.verdict is None and self._shutdown_deadline is not None and self._work is not None:
@@ -157,7 +153,7 @@ class Owner:
             return
         try:
             self._reporter(event)
-        except Exception as error:  # noqa: BLE001  it becomes the supervisor's own end
+        except Exception as error:  # noqa: BLE001 - it becomes the supervisor's own end
             self.fail(error)
 
     def abandon_after(self, *, supervisor: bool) -> float:
@@ -182,7 +178,7 @@ class Owner:
         exit_ = Exit.KILLED
         try:
             exit_ = await self._obey(self._work)
-        except Exception as error:  # noqa: BLE001  a fault in here is the parent's to judge, as any child's is
+        except Exception as error:  # noqa: BLE001 - a fault in here is the parent's to judge, as any child's is
             exit_ = Exit.CRASHED(error)
         finally:
             self.verdict = self.verdict or exit_
@@ -193,7 +189,7 @@ class Owner:
     async def _obey(self, work: Work) -> Exit:
         try:
             await work.open()
-        except Exception as error:  # noqa: BLE001  it is raised again by start()
+        except Exception as error:  # noqa: BLE001 - it is raised again by start()
             self._failure = error
             if self.verdict is None:
                 self.fail(error)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
 
 from supervisors._backoff import BackoffRow
 from supervisors._exit import Exit, ExitKind
 from supervisors._info import ChildInfo, ChildState, Count
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from supervisors._run import Run
-    from supervisors._spec import ChildSpec
+from supervisors._run import Run
+from supervisors._spec import ChildSpec
 
 
 class Row:
@@ -60,10 +56,13 @@ class Row:
         """Have no run any more, and pay the `gone`; nothing happens if there is no life to end."""
         if not self._living:
             return
-        self.state = ChildState.ABANDONED if exit_.kind is ExitKind.ABANDONED else ChildState.STOPPED
+        self.state = (
+            ChildState.ABANDONED if exit_.kind is ExitKind.ABANDONED else ChildState.STOPPED
+        )
         self.run = None
         self.due = None
-        self.unlisten()
+        if self._unsubscribe is not None:
+            self.unlisten()
         self._living = False
         if self.spec.gone is not None:
             self.spec.gone(exit_)
@@ -118,4 +117,6 @@ def count(rows: Collection[Row]) -> Count:
     """Return how many children these are."""
     supervisors = sum(row.spec.kind == "supervisor" for row in rows)
     active = sum(row.state in _ACTIVE for row in rows)
-    return Count(specs=len(rows), active=active, supervisors=supervisors, workers=len(rows) - supervisors)
+    return Count(
+        specs=len(rows), active=active, supervisors=supervisors, workers=len(rows) - supervisors
+    )

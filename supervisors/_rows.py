@@ -1,11 +1,12 @@
 """All children of one supervisor, and the steps that are the same for a static and a dynamic one.
 
-Each step leaves its row in a state that is true, reports what happened, and pays what is owed. None decides what is next.
+Each step leaves its row in a state that is true, reports what happened, and pays what is owed. None
+decides what is next.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import anyio
 
@@ -20,16 +21,11 @@ from supervisors._events import (
 )
 from supervisors._exit import Exit, ExitKind
 from supervisors._info import ChildState
+from supervisors._owner import Owner
 from supervisors._row import Row
+from supervisors._run import Run
 from supervisors._shutdown import ask, insist, kill
-from supervisors._spec import Restart, expected
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from supervisors._owner import Owner
-    from supervisors._run import Run
-    from supervisors._spec import ChildSpec
+from supervisors._spec import ChildSpec, Restart, expected
 
 _RUNNING = frozenset({ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPING})
 _STOPPED = frozenset({ChildState.STOPPED, ChildState.ABANDONED})
@@ -109,13 +105,16 @@ class Rows:
             self._owner.report(ChildEnded(self._owner.name, row.spec.name, exit_, asked, fine))
 
     async def stop(self, row: Row) -> Exit | None:
-        """End the run of *row* and return how it ended; None if the owner lost its patience before."""
+        """End the run of *row*; return how it ended, None if the owner lost its patience before."""
         run = row.run
         if run is None:
             return row.last_exit
         asked = run.exit is None
         row.state = ChildState.STOPPING
-        if not await ask(run, row.spec.grace, self._owner.patience) and not self._owner.patience.over:
+        if (
+            not await ask(run, row.spec.grace, self._owner.patience)
+            and not self._owner.patience.over
+        ):
             self.overrun(row)
             await kill([run], self._abandon_after(row), self._owner.patience)
         if run.exit is not None and row.run is run:
@@ -128,16 +127,21 @@ class Rows:
             self._owner.report(ShutdownOverrun(self._owner.name, row.spec.name, row.spec.grace))
 
     def settle(self, row: Row, exit_: Exit) -> None:
-        """End a life: no restart follows. The name of a child that is not kept is free before anyone is told."""
+        """End a life: no restart follows.
+
+        The name of a child that is not kept is free before anyone is told.
+        """
         name = row.spec.name
-        if (not self._keeps or row.spec.restart is Restart.TEMPORARY) and self.by_name.get(name) is row:
+        if (not self._keeps or row.spec.restart is Restart.TEMPORARY) and self.by_name.get(
+            name
+        ) is row:
             del self.by_name[name]
         leaving = self._leaving.pop(row, None) if self._leaving else None
         if leaving is not None:
             leaving.set()
         try:
             row.end_life(exit_)
-        except Exception as error:  # noqa: BLE001  a broken `gone` is not the child's fault, and must not stop the others
+        except Exception as error:  # noqa: BLE001 - a broken `gone` is not the child's fault, and must not stop the others
             self._owner.fail(error)
 
     async def left(self, row: Row) -> None:
@@ -151,7 +155,9 @@ class Rows:
         starting = [row for row in rows if row.state is ChildState.STARTING and row.run is not None]
         for row in starting:
             self.interrupt_start(row)
-        left = [row for row in rows if row.run is not None and not row.run.void and row.run.exit is None]
+        left = [
+            row for row in rows if row.run is not None and not row.run.void and row.run.exit is None
+        ]
         for row in left:
             if self._owner.verdict is not None and self._owner.verdict.kind is not ExitKind.KILLED:
                 self.overrun(row)
@@ -200,7 +206,7 @@ class Rows:
 
 
 def _fine(spec: ChildSpec, exit_: Exit) -> bool:
-    """Return whether *exit_* is how a child of this *spec* should end when it is asked to, as in OTP."""
+    """Return whether a child of this *spec* that is asked to end should do it by *exit_*."""
     if spec.grace == 0:
         return exit_.kind is ExitKind.KILLED
     return exit_.kind is ExitKind.SHUTDOWN or expected(spec.restart, exit_)

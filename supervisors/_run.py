@@ -1,18 +1,17 @@
 """One run of a child, as its supervisor sees it: what it is, how it ended, who waits for that.
 
-The first word about the end counts, whether `ended` was called or `wait` returned. Nothing here starts, stops or kills.
+The first word about the end counts, whether `ended` was called or `wait` returned. Nothing here
+starts, stops or kills.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import anyio
 
+from supervisors._child import Child
 from supervisors._exit import Exit
-
-if TYPE_CHECKING:
-    from supervisors._child import Child
 
 
 class Observer(Protocol):
@@ -74,7 +73,7 @@ class Run:
         self._waiting.append(scope)
         try:
             return await self.child.wait()
-        except Exception as error:  # noqa: BLE001  a child whose wait() fails is reported, and then killed
+        except Exception as error:  # noqa: BLE001 - a child whose wait() fails is reported, and then killed
             self.misbehaved("wait", error)
             return None
         finally:

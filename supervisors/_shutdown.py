@@ -6,14 +6,11 @@ Nothing hangs: a run that does not end after it was killed is waited for only so
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import anyio
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from supervisors._run import Run
+from supervisors._run import Run
 
 
 class Patience:
@@ -26,7 +23,7 @@ class Patience:
         self._scopes: set[anyio.CancelScope] = set()
 
     def cut(self, deadline: float) -> None:
-        """Wait for nothing beyond *deadline*, in seconds of the loop's clock; what waits already is cut short too."""
+        """Wait for nothing beyond *deadline* on the loop's clock, from now on."""
         self._deadline = min(self._deadline, deadline)
         for scope in tuple(self._scopes):
             scope.deadline = min(scope.deadline, deadline)
@@ -82,5 +79,5 @@ async def kill(runs: Sequence[Run], within: float, patience: Patience | None = N
 def _call(run: Run, name: str, verb: Callable[[], None]) -> None:
     try:
         verb()
-    except Exception as error:  # noqa: BLE001  one child's broken verb must not keep the others from being stopped
+    except Exception as error:  # noqa: BLE001 - one child's broken verb must not keep the others from being stopped
         run.misbehaved(name, error)

@@ -1,34 +1,32 @@
-"""The children of a static supervisor, who are started in order and stand or fall as its strategy says.
+"""The children of a static supervisor, who stand or fall as its strategy says.
 
-All of it runs in the supervisor's one task, one step at a time; only `heard`, `misbehaved`, `interrupt` and `withdraw`
-are called from outside. Who falls with whom, who is next and what it costs is decided elsewhere, by pure functions.
+All of it runs in the supervisor's one task, one step at a time; only `heard`, `misbehaved`,
+`interrupt` and `withdraw` are called from outside. Who falls with whom, who is next and what it
+costs is decided elsewhere, by pure functions.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from anyio import CancelScope, current_time
 from anyio.lowlevel import checkpoint
 
-from supervisors._attempt import Attempt, attempt
-from supervisors._auto import shuts_down
+from supervisors._attempt import Attempt, attempt, in_scope
+from supervisors._auto import AutoShutdown, shuts_down
+from supervisors._charge import Charge
 from supervisors._errors import StartFailed, SupervisorStopped
 from supervisors._events import RestartsGivenUp, WaitingForHost
 from supervisors._exit import Exit
 from supervisors._inbox import Call, Inbox
 from supervisors._info import ChildState
+from supervisors._owner import Owner
+from supervisors._row import Row
+from supervisors._rows import Rows
 from supervisors._run import Run
 from supervisors._spec import Restart, should_restart
 from supervisors._strategy import Strategy, affected_by, next_to_start
-
-if TYPE_CHECKING:
-    from supervisors._auto import AutoShutdown
-    from supervisors._charge import Charge
-    from supervisors._owner import Owner
-    from supervisors._row import Row
-    from supervisors._rows import Rows
 
 AnyCall: TypeAlias = "Call[Any]"
 
@@ -44,7 +42,9 @@ class Siblings:
         auto: When the end of a child is the end of the supervisor.
     """
 
-    def __init__(self, owner: Owner, rows: Rows, charge: Charge, *, strategy: Strategy, auto: AutoShutdown) -> None:
+    def __init__(
+        self, owner: Owner, rows: Rows, charge: Charge, *, strategy: Strategy, auto: AutoShutdown
+    ) -> None:
         self._owner = owner
         self._rows = rows
         self._charge = charge
@@ -179,6 +179,9 @@ class Siblings:
         self._serving = call
         try:
             await call.perform()
+        except BaseException:
+            call.refuse(SupervisorStopped(self._owner.name))
+            raise
         finally:
             self._serving = None
 
@@ -187,7 +190,7 @@ class Siblings:
         self._pending.pop(row.spec.name, None)
         self._starting = row
         try:
-            outcome = await attempt(row, self)
+            outcome = await attempt(row, self, in_scope)
         finally:
             self._starting = None
         if outcome is Attempt.READY:
@@ -207,7 +210,7 @@ class Siblings:
                 self._end(row, run.exit)
 
     async def _fall(self, row: Row, exit_: Exit, *, excused: bool) -> None:
-        """A child is down and to be restarted: take down who falls with it, unless that restart is too much."""
+        """A child is down and to be restarted: take down who falls with it, if it can be paid."""
         price = self._charge.restart(row, exit_, excused=excused)
         if isinstance(price, Exit):
             self._end(row, price)
@@ -285,14 +288,16 @@ class Siblings:
         now = current_time()
         for row in self._pending.values():
             if _ripe(row, now):
-                row.state = ChildState.RESTARTING
+                row.state, row.due = ChildState.RESTARTING, None
         in_order = sorted(self._pending.values(), key=lambda row: row.position)
         name = next_to_start(self._strategy, ((row.spec.name, row.state) for row in in_order))
         return None if name is None else self._pending[name]
 
     def _due(self) -> float:
         """Return when somebody is to be started whom nothing else will tell us of."""
-        return min((row.due for row in self._pending.values() if row.due is not None), default=math.inf)
+        return min(
+            (row.due for row in self._pending.values() if row.due is not None), default=math.inf
+        )
 
     def _refuse_calls(self) -> None:
         while (item := self._inbox.take()) is not None:

@@ -6,20 +6,16 @@ A spec is checked when it is made and never again. It holds no state of any run.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from supervisors._backoff import Backoff
 from supervisors._check import check_callable, check_member, check_name, check_number, check_type
+from supervisors._child import Child, Host
 from supervisors._errors import InvalidSpec
-from supervisors._exit import ExitKind
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from supervisors._child import Child, Host
-    from supervisors._exit import Exit
+from supervisors._exit import Exit, ExitKind
 
 Kind: TypeAlias = Literal["worker", "supervisor"]
 
@@ -52,7 +48,7 @@ def should_restart(restart: Restart, exit_: Exit) -> bool:
 
 
 def expected(restart: Restart, exit_: Exit) -> bool:
-    """Return whether a child of this *restart* type may end by itself by *exit_* without anybody wondering."""
+    """Return whether nobody wonders when a child of this type ends by itself by *exit_*."""
     return restart is not Restart.PERMANENT and not exit_.abnormal
 
 
@@ -65,13 +61,15 @@ class ChildSpec:
         start: Makes the object of one run; called again for each restart.
         restart: Which ends bring it back.
         backoff: Its own restart policy; None puts it under the supervisor's budget.
-        shutdown: Seconds it has between being asked to stop and being killed. 0 kills at once, `math.inf` waits for
-            ever, None (the default) is 5 for workers and `math.inf` for supervisors; see `grace`.
+        shutdown: Seconds it has between being asked to stop and being killed. 0 kills at once,
+            `math.inf` waits for ever, None (the default) is 5 for workers and `math.inf` for
+            supervisors; see `grace`.
         significant: Whether its end counts for the supervisor's auto-shutdown.
         kind: Whether it supervises others itself.
-        host: What it stands on. While the host is not ready the child waits, and that costs neither budget nor backoff.
-        gone: Called exactly once per life, when the child has ended, or failed to start, and is not brought back. A
-            later `restart_child` begins a new life.
+        host: What it stands on. While the host is not ready the child waits, and that costs neither
+            budget nor backoff.
+        gone: Called exactly once per life, when the child has ended, or failed to start, and is not
+            brought back. A later `restart_child` begins a new life.
 
     Raises:
         InvalidSpec: A value that can never work.
@@ -98,7 +96,9 @@ class ChildSpec:
             check_number("shutdown", self.shutdown, infinite=True)
         self._check_optional()
         if self.significant and self.restart is Restart.PERMANENT:
-            raise InvalidSpec(f"significant child {self.name!r} must be TRANSIENT or TEMPORARY, got PERMANENT")
+            raise InvalidSpec(
+                f"significant child {self.name!r} must be TRANSIENT or TEMPORARY, got PERMANENT"
+            )
 
     def _check_optional(self) -> None:
         if self.backoff is not None:

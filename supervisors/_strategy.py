@@ -1,14 +1,11 @@
-"""Who is restarted together with whom, and in which order: pure functions over names in start order."""
+"""Who is restarted together with whom, and in which order: pure functions over names."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from supervisors._info import ChildState
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 
 class Strategy(Enum):
@@ -45,7 +42,8 @@ def affected_by(strategy: Strategy, order: Sequence[str], name: str) -> tuple[st
 def next_to_start(strategy: Strategy, pending: Iterable[tuple[str, ChildState]]) -> str | None:
     """Return which child is to be started now.
 
-    One that cannot start yet holds up those after it, unless the strategy says that they do not depend on each other.
+    One that cannot start yet holds up those after it, unless the strategy says that they do not
+    depend on each other.
 
     Args:
         strategy: The supervisor's strategy.

@@ -1,59 +1,59 @@
-"""The static supervisor: a fixed order of children that stand or fall together as its strategy says."""
+"""The static supervisor: children in an order, who stand or fall as its strategy says."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from random import random as _random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
+
+from anyio.abc import TaskGroup
 
 from supervisors._auto import AutoShutdown
 from supervisors._budget import Budget
 from supervisors._charge import Charge
 from supervisors._check import check_member, check_type
+from supervisors._child import Child
 from supervisors._errors import AlreadyPresent, AlreadyStarted, InvalidSpec, SupervisorStopped
+from supervisors._events import Reporter
+from supervisors._exit import Exit
 from supervisors._inbox import Call
+from supervisors._info import ChildInfo, Count
 from supervisors._owner import Owner
-from supervisors._row import count
+from supervisors._row import Row, count
 from supervisors._rows import Rows
 from supervisors._siblings import Siblings
 from supervisors._spec import ChildSpec
 from supervisors._strategy import Strategy
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
-    from anyio.abc import TaskGroup
-
-    from supervisors._child import Child
-    from supervisors._events import Reporter
-    from supervisors._exit import Exit
-    from supervisors._info import ChildInfo, Count
-    from supervisors._row import Row
-
 T = TypeVar("T")
 
 
 class Supervisor:
-    """Starts children in order, restarts them by its strategy, and stops them in reverse. Semantics are OTP's.
+    """Starts children in order, restarts them by its strategy, and stops them in reverse, as OTP.
 
-    It is a `Child` itself, so it nests: it ends by SHUTDOWN when it was asked to or by auto-shutdown, by
-    ``CRASHED(RestartBudgetExceeded)`` when a child needs more restarts than its budget has, and by KILLED when it was
-    killed. One object is one run.
+    It is a `Child` itself, so it nests: it ends by SHUTDOWN when it was asked to or by
+    auto-shutdown, by ``CRASHED(RestartBudgetExceeded)`` when a child needs more restarts than its
+    budget has, and by KILLED when it was killed. One object is one run.
 
-    It owns one task, in *tasks*, whatever its number of children. When that group is cancelled the children are killed.
-    All calls belong to the loop's thread. A child must not wait for a call to its own supervisor while it starts.
+    It owns one task, in *tasks*, whatever its number of children. When that group is cancelled the
+    children are killed. All calls belong to the loop's thread. A child must not wait for a call to
+    its own supervisor while it starts.
 
     Args:
         name: Its name or path, for reports and errors.
         children: Specs in start order; names are unique.
         tasks: The task group of the host, which must outlive the supervisor.
         strategy: Who is restarted together with whom.
-        budget: How many restarts its children have together, those with a backoff of their own left out.
+        budget: How many restarts its children have together, those with a backoff of their own left
+            out.
         auto_shutdown: Which significant children end it by ending.
         report: Told what happens, from the loop. One that raises ends the supervisor as CRASHED.
         random: Gives a number in [0, 1), for the jitter of backoffs.
-        shutdown_deadline: Seconds an orderly end may take all in all; then what is left is killed. None is no limit.
-        abandon_after: Seconds a killed child is waited for before it is ABANDONED; twice that for supervisors.
+        shutdown_deadline: Seconds an orderly end may take all in all; then what is left is killed.
+            None is no limit.
+        abandon_after: Seconds a killed child is waited for before it is ABANDONED; twice that for
+            supervisors.
 
     Raises:
         InvalidSpec: A value that can never work; nothing has been started.
@@ -66,7 +66,7 @@ class Supervisor:
         *,
         tasks: TaskGroup,
         strategy: Strategy = Strategy.ONE_FOR_ONE,
-        budget: Budget = Budget(),  # noqa: B008  frozen
+        budget: Budget = Budget(),  # noqa: B008 - frozen
         auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
         report: Reporter | None = None,
         random: Callable[[], float] = _random,
@@ -76,12 +76,18 @@ class Supervisor:
         check_member("strategy", strategy, Strategy)
         check_member("auto_shutdown", auto_shutdown, AutoShutdown)
         self._owner = Owner(
-            name, tasks, report=report, shutdown_deadline=shutdown_deadline, abandon_after=abandon_after
+            name,
+            tasks,
+            report=report,
+            shutdown_deadline=shutdown_deadline,
+            abandon_after=abandon_after,
         )
         self._auto = auto_shutdown
         self._rows = Rows(self._owner, keeps=True)
         charge = Charge(self._owner, budget, random)
-        self._siblings = Siblings(self._owner, self._rows, charge, strategy=strategy, auto=auto_shutdown)
+        self._siblings = Siblings(
+            self._owner, self._rows, charge, strategy=strategy, auto=auto_shutdown
+        )
         for spec in children:
             self._check(spec)
             if spec.name in self._rows.by_name:
@@ -122,8 +128,9 @@ class Supervisor:
     # Children.
 
     async def start_child(self, spec: ChildSpec) -> Child | None:
-        """Add a child after all others and start it; return its run, or None if it said there is nothing to run.
+        """Add a child after all others, start it, and return its run.
 
+        Returns None if the child said that there is nothing to run.
         Cancelling this cancels the start, and leaves no child behind.
 
         Raises:
@@ -139,7 +146,8 @@ class Supervisor:
     async def stop_child(self, name: str) -> None:
         """Stop a child, or end its waiting for a restart. Its spec is kept, unless it is TEMPORARY.
 
-        A child that is starting is interrupted. Stopping a child that is stopped already changes nothing.
+        A child that is starting is interrupted. Stopping a child that is stopped already changes
+        nothing.
 
         Raises:
             NotFound: There is no such child.
@@ -150,8 +158,9 @@ class Supervisor:
         await self._call(partial(self._stop, name))
 
     async def restart_child(self, name: str) -> Child | None:
-        """Start a child that is stopped; return its run, or None if it said there is nothing to run.
+        """Start a child that is stopped, and return its run.
 
+        Returns None if the child said that there is nothing to run.
         Costs nothing of the budget. Cancelling this cancels the start.
 
         Raises:
@@ -237,12 +246,15 @@ class Supervisor:
         self, work: Callable[[], Awaitable[T]], undo: Callable[[], Awaitable[None]] | None = None
     ) -> T:
         self._check_running()
-        return await self._siblings.call(Call(work, undo))
+        answer: T = await self._siblings.call(Call(work, undo))
+        return answer
 
     def _check(self, spec: ChildSpec) -> None:
         check_type("child", spec, ChildSpec)
         if spec.significant and self._auto is AutoShutdown.NEVER:
-            raise InvalidSpec(f"significant child {spec.name!r} needs an auto_shutdown, got AutoShutdown.NEVER")
+            raise InvalidSpec(
+                f"significant child {spec.name!r} needs an auto_shutdown, got AutoShutdown.NEVER"
+            )
 
     def _check_running(self) -> None:
         if not self._owner.running:

@@ -1,31 +1,27 @@
-"""Children for tests of whatever supervises: they do what their script says, and write down what happened to them.
+"""Children for tests of whatever supervises: they follow a script and write down what happened.
 
 ::
 
     kit = Kit(tasks)
-    supervisor = Supervisor("s", [kit.spec("a"), kit.spec("b", exit_with(Exit.NORMAL))], tasks=tasks, report=kit.log)
-    await supervisor.start()
+    supervisor = Supervisor("s", [kit.spec("a"), kit.spec("b", exit_with(Exit.NORMAL))],
+    tasks=tasks, report=kit.log) await supervisor.start()
     kit.run("a").crash()
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 
 from supervisors._child import Ignored
+from supervisors._events import Event
 from supervisors._exit import Exit
 from supervisors._spec import ChildSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from anyio.abc import TaskGroup
-
-    from supervisors._events import Event
 
 E = TypeVar("E", bound="Event")
 
@@ -37,6 +33,7 @@ class EventLog:
         self.events: list[Event] = []
 
     def __call__(self, event: Event) -> None:
+        """Keep *event*."""
         self.events.append(event)
 
     def of(self, kind: type[E]) -> list[E]:
@@ -88,13 +85,14 @@ class ScriptedChild:
         self._kit = kit
         self._tell: Callable[[Exit], None] | None = None
         self._over = anyio.Event()
+        self._starting: anyio.CancelScope | None = None
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Do what the script says."""
         self._kit.note("starting", self.name)
         self._tell = ended
         try:
-            await self.script.start(self)
+            await self._begin()
         except BaseException:
             self._tell = None
             raise
@@ -120,8 +118,12 @@ class ScriptedChild:
     def kill(self) -> None:
         """End, or ignore it: as the script says."""
         self._kit.note("kill", self.name)
-        if self.script.on_kill is not None:
+        if self.script.on_kill is None:
+            return
+        if self.started or self._starting is None:
             self.end(self.script.on_kill)
+        else:
+            self._starting.cancel()
 
     def end(self, exit_: Exit = Exit.NORMAL) -> None:
         """End by itself."""
@@ -135,6 +137,12 @@ class ScriptedChild:
     def crash(self, error: BaseException | None = None) -> None:
         """End by an error."""
         self.end(Exit.CRASHED(error or RuntimeError("died")))
+
+    async def _begin(self) -> None:
+        with anyio.CancelScope() as self._starting:
+            await self.script.start(self)
+        if self._starting.cancelled_caught:
+            raise RuntimeError("killed while it started")
 
     async def _end_later(self, exit_: Exit) -> None:
         await anyio.sleep(self.script.stop_takes)
@@ -160,6 +168,7 @@ class Gate:
         self.waiting, self._answer, self._error = anyio.Event(), anyio.Event(), None
 
     async def __call__(self, _: ScriptedChild) -> None:
+        """Wait here, as the start of a child."""
         self.waiting.set()
         await self._answer.wait()
         if self._error is not None:
@@ -206,7 +215,7 @@ def hanging() -> Script:
 
 
 def failing(error: Exception, *, runs: Callable[[int], bool] = lambda _: True) -> Script:
-    """Raise *error* in the start of those *runs* that are named by number, from 1; by default in all."""
+    """Raise *error* in the start of those *runs*, numbered from 1; by default in all."""
 
     async def start(child: ScriptedChild) -> None:
         if runs(child.number):
@@ -283,7 +292,12 @@ class Kit:
 
     def alive(self) -> list[str]:
         """Return the names of all runs that have started and not ended."""
-        return [run.name for runs in self._runs.values() for run in runs if run.started and run.exit is None]
+        return [
+            run.name
+            for runs in self._runs.values()
+            for run in runs
+            if run.started and run.exit is None
+        ]
 
     def note(self, verb: str, name: str) -> None:
         """Write down what happened."""

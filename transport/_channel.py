@@ -65,6 +65,9 @@ class Stats:
     queued_bytes: int
 
 
+_LANES: Final = tuple(Lane)
+
+
 def _ignore(*_args: object) -> None:
     """The callback of who did not ask for one."""
 
@@ -81,8 +84,8 @@ class Channel:
             and that is the cause.
         receive_fds: called with a message and its descriptors, which it then owns.
         closed: called exactly once at the end, with None if we closed and the error otherwise.
-        on_room: called once each time a channel that was seen `congested` falls below low water;
-            not if it ends before that.
+        on_room: called once each time a `congested` channel falls below low water; not if it
+            ends before that.
         limits: sizes.
     """
 
@@ -119,7 +122,8 @@ class Channel:
         self._broken: TransportError | None = None
         self._flush_due = False
         self._waiting = False
-        self._was_congested = False
+        self.congested = False
+        """Whether senders should wait for `on_room`; a plain attribute, read once per message."""
         self._received = 0
         self._fd_messages = 0
         self._bytes = [0, 0]
@@ -138,14 +142,6 @@ class Channel:
     def queued_bytes(self) -> int:
         """Bytes that were sent here and not yet written to the socket."""
         return self._outbox.size + self._batches.pending
-
-    @property
-    def congested(self) -> bool:
-        """Whether senders should wait for `on_room`."""
-        congested = self._outbox.size + self._batches.pending >= self._limits.high_water
-        if congested:
-            self._was_congested = True
-        return congested
 
     def stats(self) -> Stats:
         """Counters since the channel began."""
@@ -252,9 +248,11 @@ class Channel:
 
     def _collect(self) -> None:
         """Move what was packed into frames, introductions and other control first."""
-        for lane in Lane:
+        for lane in _LANES:
             for body in self._batches.take(lane):
                 self._outbox.add(lane, body)
+        if self._outbox.size >= self._limits.high_water:
+            self.congested = True
 
     def _write(self) -> None:
         outbox = self._outbox
@@ -269,8 +267,8 @@ class Channel:
             self._bytes[0] += count
             self._frame_counts[0] += outbox.written(count)
         self._watch_writable(wanted=outbox.size > 0)
-        if self._was_congested and outbox.size < self._limits.low_water:
-            self._was_congested = False
+        if self.congested and outbox.size < self._limits.low_water:
+            self.congested = False
             self._loop.call_soon(self.on_room)
 
     def _watch_writable(self, *, wanted: bool) -> None:

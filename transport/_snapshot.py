@@ -55,10 +55,23 @@ def snapshot_args(
     Raises:
         Unsendable: naming the path of what does not travel.
     """
-    if not _plain(map(type, args)):
-        args = tuple([snapshot(value, f"args[{index}]") for index, value in enumerate(args)])
-    if kwargs:
-        kwargs = {name: snapshot(value, name) for name, value in kwargs.items()}
+    root = ""
+    try:
+        for index, value in enumerate(args):
+            if type(value) not in LEAVES:
+                root = f"args[{index}]"
+                copied = (_COPIERS.get(type(value)) or _find(type(value), value))(value, 1)
+                args = (*args[:index], copied, *args[index + 1 :])
+        if kwargs:
+            kwargs = kwargs.copy()
+            for root, value in kwargs.items():
+                if type(value) not in LEAVES:
+                    kwargs[root] = _copy(value, 0)
+    except Unsendable as error:
+        error.inside(root)
+        raise
+    except RecursionError as error:
+        raise Unsendable(root, args, TOO_DEEP) from error
     return args, kwargs
 
 
@@ -99,12 +112,14 @@ def _same(value: Any, _depth: int) -> Any:
 
 
 def _items(values: Iterable[Any], depth: int) -> list[Any]:
-    out: list[Any] = []
+    out = list(values)
+    index = 0
     try:
-        for value in values:
-            out.append(_copy(value, depth))  # noqa: PERF401 - the length is the index of what failed
+        for index, value in enumerate(out):  # noqa: B007 - names what failed
+            if type(value) not in LEAVES:
+                out[index] = _copy(value, depth)
     except Unsendable as error:
-        error.inside(f"[{len(out)}]")
+        error.inside(f"[{index}]")
         raise
     return out
 
@@ -152,16 +167,17 @@ def _dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
     if _plain(map(type, value)):
         if _plain(map(type, value.values())):
             return value.copy()
-        keys: Iterable[Any] = value
+        out = value.copy()
     else:
-        keys = _members(value, depth)
-    out: dict[Any, Any] = {}
-    for key, item in zip(keys, value.values(), strict=True):
-        try:
-            out[key] = _copy(item, depth)
-        except Unsendable as error:
-            error.inside(f"[{shown(key)}]")
-            raise
+        out = dict(zip(_members(value, depth), value.values(), strict=True))
+    key = None
+    try:
+        for key, item in out.items():
+            if type(item) not in LEAVES:
+                out[key] = _copy(item, depth)
+    except Unsendable as error:
+        error.inside(f"[{shown(key)}]")
+        raise
     return out
 
 
@@ -189,34 +205,50 @@ def _local(value: Local[Any], _depth: int) -> Any:
 
 
 def _attributes(names: Iterable[str], values: Iterable[Any], depth: int) -> list[Any]:
-    out = []
-    for name, value in zip(names, values, strict=True):
+    out = list(values)
+    if _plain(map(type, out)):
+        return out
+    for index, (name, value) in enumerate(zip(names, values, strict=True)):
         try:
-            out.append(_copy(value, depth))
+            out[index] = _copy(value, depth)
         except Unsendable as error:
             error.inside(f".{name}")
             raise
     return out
 
 
+def _all_state(shape: Shape) -> Callable[[Any], Iterable[Any]] | None:
+    """What reads all that an instance holds, where that takes one step."""
+    if shape.others:
+        return None
+    if not shape.slotted:
+        return lambda value: value.__dict__.values()
+    if shape.cls.__dictoffset__:
+        return None
+    return shape.read
+
+
 def _instance(shape: Shape) -> _Copier:
     """The copier of a class with fields; the closure is made once per class."""
+    state = shape.state
+    by_reference = shape.immutable
+    same_if_plain = _all_state(shape) if by_reference else None
 
     def copy(value: Any, depth: int) -> Any:
-        values, extra = shape.state(value)
+        if same_if_plain is not None:
+            try:
+                if _plain(map(type, same_if_plain(value))):
+                    return value
+            except AttributeError:
+                pass  # a field is unset: the slow way finds out which
+        values, extra = state(value)
+        if by_reference and extra is None and values is not None and _plain(map(type, values)):
+            return value
         copies = None if values is None else _attributes(shape.fields, values, depth)
-        more = (
-            None
-            if extra is None
-            else dict(zip(extra, _attributes(extra, extra.values(), depth), strict=True))
-        )
-        if (
-            shape.immutable
-            and values is not None
-            and copies is not None
-            and _identical(copies, values)
-            and more is None
-        ):
+        more = None
+        if extra is not None:
+            more = dict(zip(extra, _attributes(extra, extra.values(), depth), strict=True))
+        elif by_reference and copies is not None and _identical(copies, values or ()):
             return value
         return shape.rebuild(copies, more)
 

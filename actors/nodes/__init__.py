@@ -1,6 +1,6 @@
 """Nodes: where actors run. One interface, a local and a process implementation."""
 
-from ._arguments import pack_arguments, unpack_arguments
+from ._arguments import keep_arguments, pack_arguments, unpack_arguments
 from ._child import BOOT_FAILED, ChildNode, boot_config
 from ._family import NodeFamily, check_actor_options
 from ._launcher import Launcher
@@ -38,6 +38,7 @@ __all__ = [
     "class_path",
     "describe_main",
     "importing_main",
+    "keep_arguments",
     "main_problem",
     "nodes",
     "pack_arguments",

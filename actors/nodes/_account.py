@@ -2,23 +2,24 @@
 
 Rule 1: a node may have as many messages under way to an actor as its mailbox holds; each one
 the actor takes gives one back. So one full mailbox never blocks the link.
-Rule 2: credit is returned once per turn of the loop, in one message for each actor.
+Rule 2: a reply gives the credit of its ask back; other credit is returned once per turn of the
+loop, in one message for each actor.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from transport import ChannelBroken, ChannelClosed, Lane, TooBig, Unsendable, snapshot_args
+from transport import LEAVES, Lane, TooBig, TransportError, Unsendable, snapshot_args
 
-from .._cell import as_not_sendable
+from .._cell import as_not_sendable, not_sendable
 from .._envelope import Envelope, Kind
-from .._errors import MessageTooBig, NodeDown, NotSendable, SendError
+from .._errors import ActorsError, MessageTooBig, NodeDown, NotSendable, SendError
 from .._mailbox import Line
 from . import _wire as wire
 
 if TYPE_CHECKING:
-    from .._envelope import Target
+    from .._envelope import Handler, Target
     from .._ref import Ref
     from .._stream import Outlet
     from ._link import Link
@@ -40,6 +41,21 @@ class Account:
         self.credit = ref.mailbox
         self.line = Line(peer.runtime.loop.waiter)
 
+    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Send a plain tell now if there is credit; see `Target`."""
+        link = self.peer.link
+        if link is None or kwargs or self.credit <= 0 or self.line.waiting or link.congested:
+            return self.offer(Envelope(handler, args, kwargs))
+        for value in args:
+            if type(value) not in LEAVES:
+                return self.offer(Envelope(handler, args, kwargs))
+        try:
+            link.post([wire.TELL, self.ref.uid, handler.name, args, None, None])
+        except TransportError as error:
+            raise self._error(error, Envelope(handler, args, kwargs)) from error
+        self.credit -= 1
+        return True
+
     def offer(self, envelope: Envelope) -> bool:
         """Send *envelope* now if there is credit; see `Target`."""
         link = self.peer.link or self.peer.connect(self.ref, envelope)
@@ -59,7 +75,8 @@ class Account:
         link = self.peer.link or self.peer.connect(self.ref, envelope)
         if envelope.handler.kind is Kind.NOTICE:
             number = envelope.request = link.number()
-            link.pending[number] = envelope
+            link.pending[number] = (envelope, self)
+            self.credit -= 1
             link.send([wire.READY, self.ref.uid, number])
         else:
             self._send(link, envelope)
@@ -69,20 +86,34 @@ class Account:
         link = self.peer.link
         if link is not None and link.pending.pop(envelope.request, None) is not None:
             link.send([wire.CANCEL, envelope.request], Lane.CONTROL)
+            self.answered(envelope)
+
+    def answered(self, envelope: Envelope) -> None:
+        """An ask is over, and its place in the mailbox free."""
+        if envelope.handler.kind is not Kind.STREAM:
+            self.credit += 1
+            if self.line.waiting:
+                self.refill()
 
     def _send(self, link: Link, envelope: Envelope) -> None:
+        stream = envelope.handler.kind is Kind.STREAM
         try:
-            with as_not_sendable():
-                link.send_envelope(self.ref.uid, envelope, stream=envelope.handler.kind is Kind.STREAM)
-        except TooBig as error:
-            raise MessageTooBig(self.ref, str(error), envelope.message) from error
-        except (ChannelBroken, ChannelClosed) as error:
-            raise self.peer.down_error(self.ref, envelope.message) from error
+            link.send_envelope(self, envelope, stream=stream)
+        except TransportError as error:
+            raise self._error(error, envelope) from error
         self.credit -= 1
-        if envelope.handler.kind is Kind.STREAM:
-            stream: Any = envelope.reply
+        if stream:
+            reply: Any = envelope.reply
             number = envelope.request
-            stream.pulled = lambda: link.send([wire.PULL, number, 1], Lane.CONTROL)
+            reply.pulled = lambda: link.send([wire.PULL, number, 1], Lane.CONTROL)
+
+    def _error(self, error: TransportError, envelope: Envelope) -> ActorsError:
+        """Word what the floor below could not send."""
+        if isinstance(error, Unsendable):
+            return not_sendable(error)
+        if isinstance(error, TooBig):
+            return MessageTooBig(self.ref, str(error), envelope.message)
+        return self.peer.down_error(self.ref, envelope.message)
 
     def returned(self, messages: int) -> None:
         """The actor took *messages* out of its mailbox."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from transport import Decoder, Encoder, Extra, Lane, Undecoded
+from transport import Decoder, Encoder, Extra, Lane, Local, Undecoded, snapshot
 
 from .._cell import as_not_sendable
 from .._errors import NotSendable
@@ -16,9 +16,26 @@ from .._ref import Ref
 if TYPE_CHECKING:
     from ._runtime import Runtime
 
-__all__ = ["pack_arguments", "unpack_arguments"]
+__all__ = ["keep_arguments", "pack_arguments", "unpack_arguments"]
 
 _ARGUMENTS: Final = 1
+
+
+def keep_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments as they are now, to start an actor with on this node, again and again.
+
+    What is marked ``local(...)`` keeps its mark: each start's own snapshot takes it off.
+
+    Raises:
+        NotSendable: naming the path of what does not travel.
+    """
+    with as_not_sendable():
+        kept = tuple([_kept(value, f"args[{index}]") for index, value in enumerate(args)])
+        return kept, {name: _kept(value, name) for name, value in kwargs.items()}
+
+
+def _kept(value: Any, where: str) -> Any:
+    return value if type(value) is Local else snapshot(value, where)
 
 
 def pack_arguments(runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[bytes]:

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from supervisors import Backoff, ChildSpec, DynamicSupervisor, Exit, Restart
 from supervisors import StartFailed as NotStarted
-from transport import snapshot_args
 
 from .._actor import Actor
-from .._cell import as_not_sendable
 from .._errors import InvalidSpec
+from ._arguments import keep_arguments
 from ._life import Life
 
 if TYPE_CHECKING:
@@ -65,8 +64,7 @@ class NodeFamily:
         """Start an actor here and return its ref when it is ready."""
         check_actor_options(cls, name, mailbox)
         runtime = self._runtime
-        with as_not_sendable():
-            args, kwargs = snapshot_args(args, kwargs)
+        args, kwargs = keep_arguments(args, kwargs)
         uid = runtime.new_uid()
         key = name or f"{cls.__name__}-{uid & 0xFFFFFFFF}@{runtime.name}"
         cell = runtime.new_cell(uid, key, cls, mailbox)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .._envelope import Envelope
     from .._loop import Loop, Task, Waiter
-    from ._account import RemoteSink
+    from ._account import Account, RemoteSink
 
 __all__ = ["Link", "LinkOwner"]
 
@@ -60,7 +60,7 @@ class Link:
         self.peer = peer
         self.owner = owner
         self.closed: str | None = None
-        self.pending: dict[int, Envelope] = {}
+        self.pending: dict[int, tuple[Envelope, Account]] = {}
         self.calls: dict[int, Waiter] = {}
         self.serving: dict[int, Callable[[], None]] = {}
         self._tasks: dict[int, Task] = {}
@@ -70,6 +70,8 @@ class Link:
         self._decoder = Decoder(extras=[ref], resolve=owner.resolve_class)
         self.sinks: dict[int, RemoteSink] = {}
         self._channel: Channel | None = None
+        # How a message gets on its way: into the encoder until there is a channel.
+        self.post: Callable[[list[Any]], int] = self.encoder.pack
 
     def attach(self, sock: socket.socket) -> None:
         """Give the link its socket; what was kept is sent."""
@@ -83,6 +85,7 @@ class Link:
             closed=self._closed,
             on_room=self._room,
         )
+        self.post = self._channel.send
         self._channel.flush()
 
     @property
@@ -115,7 +118,7 @@ class Link:
         except (ChannelBroken, ChannelClosed):
             return  # whoever awaits something over this link is told by its end
 
-    def send_envelope(self, uid: int, envelope: Envelope, *, stream: bool) -> None:
+    def send_envelope(self, account: Account, envelope: Envelope, *, stream: bool) -> None:
         """Queue an actor's message; its reply, if one is awaited, is matched by number.
 
         Raises:
@@ -125,14 +128,14 @@ class Link:
         deadline = envelope.deadline
         ttl = None if deadline is None else max(0.0, deadline - self.owner.loop.now())
         name = envelope.handler.name
-        send = self._channel.send if self._channel is not None else self.encoder.pack
+        uid = account.ref.uid
         if envelope.reply is None:
-            send([wire.TELL, uid, name, args, kwargs, ttl])
+            self.post([wire.TELL, uid, name, args, kwargs, ttl])
         else:
             number = self.number()
-            send([wire.STREAM if stream else wire.ASK, uid, number, name, args, kwargs, ttl])
+            self.post([wire.STREAM if stream else wire.ASK, uid, number, name, args, kwargs, ttl])
             envelope.request = number
-            self.pending[number] = envelope
+            self.pending[number] = (envelope, account)
 
     def number(self) -> int:
         """Return the next request number of this end."""

@@ -92,7 +92,7 @@ class Peer:
         pending = list(link.pending.values())
         link.pending.clear()
         error = self.down_error(self.name, None)
-        for envelope in pending:
+        for envelope, _ in pending:
             envelope.fail(error.to(self.name, envelope.message))
         for waiter in list(link.calls.values()):
             if not waiter.done():

@@ -74,6 +74,8 @@ class ProcessNode(Node):
         self.run: NodeRun | None = None
         self.number = 0
         self.ended: dict[int, Ended] = {}
+        self.last_end = ""
+        """How the last run ended, with the last lines it wrote."""
 
     @property
     def link(self) -> Link:
@@ -168,6 +170,7 @@ class NodeRun:
                 await self._ready
                 await self._home.prepare(node)
         except BaseException as error:
+            self._ready = None  # nobody waits for it any more
             self.kill()
             if isinstance(error, TimeoutError):
                 why = f"node {node.name} was not ready after {node.spec.boot_timeout:g} s"
@@ -331,6 +334,7 @@ class NodeRun:
             self._lifeline.close()
         for reader in self._readers:
             reader.close()
+        node.last_end = why + self._tail()
         if node.run is self:
             node.run = None
         node.changed()

@@ -75,6 +75,9 @@ class _Ended:
     def _refuse(self, envelope: Envelope) -> ActorStopped:
         return ActorStopped(self._ref, f"it has ended: {self._end or 'long ago'}", envelope.message)
 
+    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        raise self._refuse(Envelope(handler, args, kwargs))
+
     def offer(self, envelope: Envelope) -> bool:
         raise self._refuse(envelope)
 
@@ -344,15 +347,15 @@ class Runtime:
         _, uid, number, name, args, kwargs, ttl = message
         cell = self.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
-        debt = self._debt(link, uid)
         if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
-            debt.took()
             link.fail(number, self._unfit(uid, name, args, kwargs))
             return
         envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
         if ttl is not None:
             envelope.deadline = self.loop.now() + ttl
-        envelope.origin = debt
+        if handler.kind is Kind.STREAM:
+            # An ask's reply returns its credit; a stream may go on for long.
+            envelope.origin = self._debt(link, uid)
 
         def withdraw() -> None:
             reply.cancel()
@@ -361,8 +364,17 @@ class Runtime:
         link.serving[number] = withdraw
         cell.post(envelope)
 
+    def _answered(self, link: Link, request: int) -> Envelope | None:
+        """Return what was asked under this number, if somebody still waits for it."""
+        entry = link.pending.pop(request, None)
+        if entry is None:
+            return None
+        envelope, account = entry
+        account.answered(envelope)
+        return envelope
+
     def _take_reply(self, link: Link, message: list[Any]) -> None:
-        envelope = link.pending.pop(message[1], None)
+        envelope = self._answered(link, message[1])
         if envelope is None or envelope.reply is None or envelope.reply.done():
             return
         if type(message[2]) is Undecoded:
@@ -371,19 +383,19 @@ class Runtime:
             envelope.reply.set_result(message[2])
 
     def _take_error(self, link: Link, message: list[Any]) -> None:
-        envelope = link.pending.pop(message[1], None)
+        envelope = self._answered(link, message[1])
         if envelope is not None:
             error = message[2]
             envelope.fail(error if isinstance(error, BaseException) else NotSendable("error", str(error)))
 
     def _take_item(self, link: Link, message: list[Any]) -> None:
-        envelope = link.pending.get(message[1])
-        if envelope is not None:
-            stream: Any = envelope.reply
+        entry = link.pending.get(message[1])
+        if entry is not None:
+            stream: Any = entry[0].reply
             stream.item(message[2])
 
     def _take_end(self, link: Link, message: list[Any]) -> None:
-        envelope = link.pending.pop(message[1], None)
+        envelope = self._answered(link, message[1])
         if envelope is not None and envelope.reply is not None:
             envelope.reply.set_result(None)
 

@@ -167,6 +167,9 @@ class Router:
     def left(self, place: Place, *, dead: bool) -> None:
         """Give *place* no more connections.
 
+        Hear out the link of a dead node first: an acknowledgement still in there says that the
+        node had begun to read.
+
         Args:
             place: the node.
             dead: its process is gone: what it did not acknowledge goes to others and it is

@@ -65,7 +65,7 @@ def import_handler(path: str) -> Any:
     module_name, _, attribute = path.partition(":")
     try:
         found: Any = import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself must not end the node
         raise HandlerNotFound(path, f"{type(error).__name__}: {error}") from error
     for part in attribute.split("."):
         try:

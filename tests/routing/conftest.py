@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from actors.routing import Listener, Policy, Router, listen
+from tests.routing.apps import happened
 from tests.routing.rig import FakePlace, VirtualLoop, connect, fds, run
 
 
@@ -100,3 +101,8 @@ def _descriptors_are_flat(_uvloop_has_what_it_keeps: None) -> Iterator[None]:
     if fds() > before:
         gc.collect()  # a failed connection attempt may leave a cycle that holds its socket
     assert fds() <= before, "descriptors leaked"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_has_happened() -> None:
+    happened.clear()

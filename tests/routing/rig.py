@@ -153,6 +153,16 @@ def connect(router: Router) -> socket.socket:
     return socket.create_connection(("127.0.0.1", router.port), timeout=_PATIENCE)
 
 
+def accepted(loop: VirtualLoop, router: Router, count: int) -> None:
+    """Wait until the router has accepted so many."""
+    loop.until(lambda: router.snapshot().accepted >= count, f"{count} accepted")
+
+
+def totals(router: Router) -> list[int]:
+    """Return how many connections each node got, in order of slots."""
+    return [place.total for place in router.snapshot().places]
+
+
 def reset(sock: socket.socket) -> None:
     """Close so that the other side sees a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,8 +1,7 @@
-"""Starting and stopping a whole supervisor: section A of the cases, and stopping at every bad moment."""
+"""Starting and stopping: section A of the cases, and stopping at every bad moment."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
@@ -10,17 +9,13 @@ import anyio
 import pytest
 
 from supervisors import (
-    AutoShutdown,
-    Backoff,
     Budget,
     ChildEnded,
-    ChildMisbehaved,
     ChildSpec,
     ChildState,
     Count,
     DynamicSupervisor,
     Exit,
-    ExitKind,
     InvalidSpec,
     NotFound,
     Restart,
@@ -33,21 +28,16 @@ from supervisors import (
     SupervisorStopped,
 )
 from supervisors.testing import (
-    FakeHost,
-    Gate,
     Script,
     exit_with,
     fail_after_first,
     failing,
-    gated,
-    hanging,
     ignore_once,
     slow_stop,
     stuck,
     undead,
-    well,
 )
-from tests.supervisors.world import World, settle
+from tests.supervisors.world import World
 
 
 async def test_c01_an_empty_supervisor_starts_and_stops(world: World) -> None:
@@ -134,7 +124,11 @@ async def test_c05_a_failing_start_function_leaves_nothing(
     world: World, dynamic: bool, script: Script | None
 ) -> None:
     sup = await (world.dynamic() if dynamic else world.supervisor())
-    spec = world.kit.spec("child", script) if script else ChildSpec(name="child", start=_broken_factory)
+    spec = (
+        world.kit.spec("child", script)
+        if script
+        else ChildSpec(name="child", start=_broken_factory)
+    )
 
     with pytest.raises(StartFailed, match=r"did not start: ValueError: (reason|factory)") as info:
         await sup.start_child(spec)
@@ -381,346 +375,3 @@ async def test_c37_children_start_in_order_and_stop_in_reverse(world: World) -> 
     assert kit.told("stop", "ended") == [
         line for name in reversed(names) for line in (f"stop {name}", f"ended {name}")
     ]
-
-
-# Stopping at every bad moment.
-
-
-@pytest.mark.parametrize("verb,end", [("stop", Exit.SHUTDOWN), ("kill", Exit.KILLED)])
-async def test_a_stop_during_a_hanging_first_start_works_at_once(
-    world: World, verb: str, end: Exit
-) -> None:
-    kit = world.kit
-    sup = Supervisor("sup", [kit.spec("a"), kit.spec("b", hanging())], tasks=world.tasks)
-
-    async def stop_soon() -> None:
-        await settle()
-        getattr(sup, verb)()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(stop_soon)
-        with anyio.fail_after(1), pytest.raises(SupervisorStopped):
-            await sup.start()
-
-    assert await sup.wait() == end
-    assert kit.alive() == []
-    assert "kill b" in kit.story
-    assert kit.gone["b"] == [Exit.SHUTDOWN]
-    assert len(kit.gone["a"]) == 1
-
-
-async def test_cancelling_the_start_of_a_supervisor_leaves_nothing(world: World) -> None:
-    kit = world.kit
-    ends: list[Exit] = []
-    sup = Supervisor("sup", [kit.spec("a"), kit.spec("b", hanging())], tasks=world.tasks)
-
-    with anyio.move_on_after(1):
-        await sup.start(ends.append)
-
-    assert kit.alive() == []
-    assert ends == []
-    assert sup.wait is not None
-    with anyio.fail_after(0.1):
-        await sup.wait()
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-@pytest.mark.parametrize("verb", ["stop", "kill"])
-async def test_a_stop_during_a_hanging_restart_works_at_once(
-    world: World, dynamic: bool, verb: str
-) -> None:
-    kit = world.kit
-    gate = Gate()
-    gate.open()
-    sup = await (world.dynamic() if dynamic else world.supervisor())
-    await sup.start_child(kit.spec("a", gated(gate)))
-    gate.close()
-    kit.run("a").crash()
-    await gate.waiting.wait()
-    assert [info.state for info in sup.children()] == [ChildState.STARTING]
-
-    getattr(sup, verb)()
-
-    with anyio.fail_after(0.1):
-        await sup.wait()
-    assert kit.gone["a"] == [Exit.SHUTDOWN]
-    assert kit.alive() == []
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-async def test_a_stop_while_start_child_hangs_works_at_once(world: World, dynamic: bool) -> None:
-    kit = world.kit
-    sup = await (world.dynamic() if dynamic else world.supervisor())
-    gate = Gate()
-
-    class Killable:
-        """Its start ends when it is killed, as the protocol says."""
-
-        async def start(self, ended: object) -> None:
-            await gate(kit.run("x"))
-
-        def kill(self) -> None:
-            gate.open(RuntimeError("killed"))
-
-        def stop(self) -> None: ...
-
-        async def wait(self) -> Exit:
-            return Exit.KILLED
-
-    await sup.start_child(kit.spec("x"))
-    spec = ChildSpec(name="a", start=Killable, gone=kit.spec("a").gone)  # type: ignore[arg-type]
-
-    async def stop_soon() -> None:
-        await gate.waiting.wait()
-        sup.stop()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(stop_soon)
-        with anyio.fail_after(1), pytest.raises(SupervisorStopped):
-            await sup.start_child(spec)
-
-    assert await sup.wait() == Exit.SHUTDOWN
-    assert kit.gone["a"] == [Exit.SHUTDOWN]
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-async def test_a_stop_during_a_backoff_works_at_once(world: World, dynamic: bool) -> None:
-    kit = world.kit
-    sup = await (world.dynamic() if dynamic else world.supervisor())
-    spec = kit.spec("a", fail_after_first(ValueError()), backoff=Backoff(first=30))
-    await sup.start_child(spec)
-    kit.run("a").crash()
-    await anyio.sleep(1)
-    (info,) = sup.children()
-    assert info.state is ChildState.BACKING_OFF
-    assert info.due == pytest.approx(anyio.current_time() + 29)
-
-    sup.stop()
-
-    with anyio.fail_after(0.1):
-        assert await sup.wait() == Exit.SHUTDOWN
-    assert kit.gone["a"] == [Exit.SHUTDOWN]
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-async def test_a_stop_during_an_endless_restart_loop_works_at_once(
-    world: World, dynamic: bool
-) -> None:
-    kit = world.kit
-    sup = await (world.dynamic() if dynamic else world.supervisor())
-    await sup.start_child(kit.spec("a", fail_after_first(ValueError()), backoff=Backoff(first=0)))
-    kit.run("a").crash()
-    for _ in range(50):
-        await anyio.lowlevel.checkpoint()
-    assert len(kit.runs("a")) > 10
-
-    sup.stop()
-
-    with anyio.fail_after(0.1):
-        assert await sup.wait() == Exit.SHUTDOWN
-    assert kit.gone["a"] == [Exit.SHUTDOWN]
-
-
-async def test_a_supervisor_stopped_before_its_start_never_starts(world: World) -> None:
-    sup = Supervisor("sup", [world.kit.spec("a")], tasks=world.tasks, shutdown_deadline=1)
-    sup.stop()
-
-    with pytest.raises(SupervisorStopped):
-        await sup.start()
-    assert world.kit.story == []
-    assert await sup.wait() == Exit.SHUTDOWN
-
-
-async def test_the_overall_deadline_kills_what_is_left(world: World) -> None:
-    kit = world.kit
-    sup = await world.supervisor(
-        *(kit.spec(name, stuck(), shutdown=10) for name in "abc"), shutdown_deadline=12
-    )
-    began = anyio.current_time()
-
-    sup.stop()
-
-    assert await sup.wait() == Exit.SHUTDOWN
-    assert anyio.current_time() - began == pytest.approx(12)
-    assert [event.child for event in kit.log.of(ShutdownOverrun)] == ["c", "b", "a"]
-    assert kit.gone == {name: [Exit.KILLED] for name in "abc"}
-
-
-async def test_a_kill_does_not_wait_for_an_endless_grace(world: World) -> None:
-    kit = world.kit
-    sup = await world.supervisor(*(kit.spec(name, stuck(), shutdown=math.inf) for name in "abc"))
-    sup.stop()
-    await anyio.sleep(1)
-
-    sup.kill()
-
-    with anyio.fail_after(0.1):
-        assert await sup.wait() == Exit.KILLED
-    assert kit.told("kill") == ["kill c", "kill b", "kill a"]
-    assert kit.log.of(ShutdownOverrun) == []
-
-
-async def test_killing_undead_children_takes_one_bounded_time_for_all(world: World) -> None:
-    kit = world.kit
-    sup = await world.supervisor(*(kit.spec(name, undead()) for name in "abc"))
-    began = anyio.current_time()
-
-    sup.kill()
-    await sup.wait()
-
-    assert anyio.current_time() - began == pytest.approx(5)
-    assert kit.gone == {name: [Exit.ABANDONED] for name in "abc"}
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-async def test_a_cancelled_host_kills_the_children(world: World, dynamic: bool) -> None:
-    kit = world.kit
-    ends: list[Exit] = []
-    async with anyio.create_task_group() as tasks:
-        sup = (DynamicSupervisor if dynamic else Supervisor)("sup", tasks=tasks)
-        await sup.start(ends.append)
-        await sup.start_child(kit.spec("a", stuck()))
-        await sup.start_child(kit.spec("b", stuck()))
-        tasks.cancel_scope.cancel()
-
-    assert ends == [Exit.KILLED]
-    assert kit.alive() == []
-    assert kit.gone == {"a": [Exit.KILLED], "b": [Exit.KILLED]}
-
-
-async def test_c63_a_failing_reporter_is_the_end_of_the_supervisor(world: World) -> None:
-    kit = world.kit
-    bug = ValueError("bug")
-
-    def report(event: object) -> None:
-        if isinstance(event, ChildEnded):
-            raise bug
-
-    sup = await world.supervisor(kit.spec("a"), kit.spec("b"), report=report)
-
-    kit.run("a").crash()
-
-    assert await sup.wait() == Exit.CRASHED(bug)
-    assert kit.alive() == []
-
-
-async def test_a_failing_gone_is_the_end_of_the_supervisor_and_not_of_its_siblings(
-    world: World,
-) -> None:
-    kit = world.kit
-    bug = ValueError("bug")
-
-    def gone(_: Exit) -> None:
-        raise bug
-
-    sup = await world.supervisor(kit.spec("a"), kit.spec("b", gone=gone), kit.spec("c"))
-
-    await sup.stop_child("b")
-
-    assert await sup.wait() == Exit.CRASHED(bug)
-    assert kit.gone == {"c": [Exit.SHUTDOWN], "a": [Exit.SHUTDOWN]}
-
-
-async def test_broken_verbs_are_reported_and_stop_nobody_else_from_being_stopped(
-    world: World,
-) -> None:
-    class Broken:
-        async def start(self, ended: object) -> None: ...
-
-        async def wait(self) -> Exit:
-            raise ValueError("wait")
-
-        def stop(self) -> None:
-            raise ValueError("stop")
-
-        def kill(self) -> None:
-            raise ValueError("kill")
-
-    kit = world.kit
-    sup = await world.supervisor(kit.spec("a"), ChildSpec(name="b", start=Broken), kit.spec("c"))
-
-    sup.stop()
-
-    assert await sup.wait() == Exit.SHUTDOWN
-    assert [event.verb for event in kit.log.of(ChildMisbehaved)] == ["stop", "wait", "kill", "wait"]
-    assert kit.alive() == []
-    ended = {event.child: event.exit.kind for event in kit.log.of(ChildEnded)}
-    assert ended["b"] is ExitKind.ABANDONED
-
-
-async def test_a_supervisor_nests(world: World) -> None:
-    kit = world.kit
-    inner: list[Supervisor] = []
-
-    def make() -> Supervisor:
-        inner.append(
-            Supervisor("root/in", [kit.spec("leaf")], tasks=world.tasks, budget=Budget(0, 1))
-        )
-        return inner[-1]
-
-    root = await world.supervisor(ChildSpec(name="in", start=make, kind="supervisor"))
-
-    kit.run("leaf").crash()
-    await settle()
-
-    assert len(inner) == 2
-    (info,) = root.children()
-    assert info.last_exit is not None
-    assert "RestartBudgetExceeded" in str(info.last_exit)
-    root.stop()
-    assert await root.wait() == Exit.SHUTDOWN
-    assert inner[1].wait is not None
-    assert kit.alive() == []
-
-
-@pytest.mark.parametrize("verb", ["stop", "kill", "cancel"])
-async def test_c64_a_chain_of_2048_supervisors_stops_without_recursion(
-    world: World, verb: str
-) -> None:
-    kit = world.kit
-
-    async with anyio.create_task_group() as tasks:
-
-        def nest(depth: int) -> ChildSpec:
-            if depth == 0:
-                return kit.spec("leaf")
-            return ChildSpec(
-                name=f"s{depth}",
-                start=lambda: Supervisor(f"s{depth}", [nest(depth - 1)], tasks=tasks),
-                kind="supervisor",
-            )
-
-        root = Supervisor("root", [nest(2048)], tasks=tasks)
-        await root.start()
-        if verb == "cancel":
-            tasks.cancel_scope.cancel()
-        else:
-            getattr(root, verb)()
-
-    assert await root.wait() == (Exit.SHUTDOWN if verb == "stop" else Exit.KILLED)
-    assert kit.alive() == []
-
-
-async def test_calls_to_a_stopping_supervisor_are_refused_at_once(world: World) -> None:
-    kit = world.kit
-    sup = await world.supervisor(kit.spec("a", slow_stop(3)))
-    sup.stop()
-    await settle()
-
-    for call in (
-        lambda: sup.start_child(kit.spec("b")),
-        lambda: sup.stop_child("a"),
-        lambda: sup.restart_child("a"),
-    ):
-        with anyio.fail_after(0.1), pytest.raises(SupervisorStopped):
-            await call()  # type: ignore[no-untyped-call]
-    with pytest.raises(SupervisorStopped):
-        sup.delete_child("a")
-    assert [info.state for info in sup.children()] == [ChildState.STOPPING]
-
-
-async def test_a_supervisor_runs_once(world: World) -> None:
-    sup = await world.supervisor()
-
-    with pytest.raises(Exception, match="already started"):
-        await sup.start()

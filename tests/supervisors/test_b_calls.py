@@ -34,7 +34,9 @@ from supervisors.testing import (
 from tests.supervisors.world import World, settle
 
 
-async def test_c14_static_lifecycle_has_otp_s_results_and_errors(world: World) -> None:
+async def test_c14_static_lifecycle_has_otp_s_results_and_errors(  # noqa: PLR0915 - one story
+    world: World,
+) -> None:
     kit = world.kit
     spec = kit.spec("child1")
     sup = await world.supervisor(spec)
@@ -311,9 +313,10 @@ async def test_stop_child_interrupts_a_hanging_restart(world: World, dynamic: bo
         assert [info.state for info in sup.children()] == [ChildState.STOPPED]
 
 
-async def test_stop_child_interrupts_a_hanging_start_child(world: World) -> None:
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_stop_child_interrupts_a_hanging_start_child(world: World, dynamic: bool) -> None:
     kit = world.kit
-    sup = await world.supervisor()
+    sup = await (world.dynamic() if dynamic else world.supervisor())
 
     async def stop_soon() -> None:
         await settle()

@@ -9,28 +9,22 @@ from supervisors import (
     Backoff,
     Budget,
     BudgetExceeded,
-    ChildGaveUp,
-    ChildStarted,
     ChildStartFailed,
     ChildState,
     Count,
     Exit,
     ExitKind,
+    Ignored,
     Restart,
     RestartBudgetExceeded,
     RestartScheduled,
-    RestartsGivenUp,
-    StartFailed,
     Strategy,
     Supervisor,
-    WaitingForHost,
 )
 from supervisors.testing import (
-    FakeHost,
     Gate,
     Script,
     ScriptedChild,
-    dies_at_once,
     fail_after_first,
     failing,
     slow_stop,
@@ -56,9 +50,7 @@ async def test_c25_the_matrix_of_restart_types_and_ends(
     kit.run("child1").end(exit_)
     await settle()
 
-    comes_back = restart is Restart.PERMANENT or (
-        restart is Restart.TRANSIENT and exit_.abnormal
-    )
+    comes_back = restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and exit_.abnormal)
     if comes_back:
         assert len(kit.runs("child1")) == 2
         assert sup.count() == Count(1, 1, 0, 1)
@@ -230,8 +222,6 @@ async def test_c18_calls_are_served_between_failing_attempts(world: World) -> No
 
 @pytest.mark.parametrize("dynamic", [False, True])
 async def test_c22_a_restart_that_says_ignore_ends_the_life(world: World, dynamic: bool) -> None:
-    from supervisors import Ignored
-
     kit = world.kit
     sup = await (world.dynamic() if dynamic else world.supervisor())
     await sup.start_child(kit.spec("a", failing(Ignored(), runs=lambda number: number == 3)))
@@ -249,9 +239,7 @@ async def test_c22_a_restart_that_says_ignore_ends_the_life(world: World, dynami
 
 
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
-async def test_c26_a_temporary_bystander_is_gone_for_good(
-    world: World, strategy: Strategy
-) -> None:
+async def test_c26_a_temporary_bystander_is_gone_for_good(world: World, strategy: Strategy) -> None:
     kit = world.kit
     sup = await world.supervisor(
         kit.spec("child1"), kit.spec("child2", restart=Restart.TEMPORARY), strategy=strategy
@@ -383,305 +371,3 @@ async def test_an_exceeded_budget_stops_the_children_in_reverse(world: World) ->
     await sup.wait()
 
     assert kit.told("ended") == ["ended b", "ended c", "ended a"]
-
-
-# Backoff.
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-async def test_a_child_with_a_backoff_restarts_at_once_and_then_ever_later(
-    world: World, dynamic: bool
-) -> None:
-    kit = world.kit
-    budget = Budget(0, 1)
-    sup = await (world.dynamic(budget=budget) if dynamic else world.supervisor(budget=budget))
-    await sup.start_child(kit.spec("a", dies_at_once(ValueError()), backoff=Backoff()))
-    began = anyio.current_time()
-
-    await anyio.sleep(1)
-
-    delays = [event.delay for event in kit.log.of(RestartScheduled)]
-    assert delays == [0, 0.1, 0.2, 0.4, 0.8]
-    assert [event.attempt for event in kit.log.of(RestartScheduled)] == [1, 2, 3, 4, 5]
-    assert anyio.current_time() - began == pytest.approx(1)
-    assert len(kit.runs("a")) == 5
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-async def test_health_forgets_the_row(world: World, dynamic: bool) -> None:
-    kit = world.kit
-    sup = await (world.dynamic() if dynamic else world.supervisor())
-    await sup.start_child(kit.spec("a", backoff=Backoff(first=1)))
-
-    for pause in (0, 2, 5, 4.9, 0):
-        kit.run("a").crash()
-        await anyio.sleep(pause + 0.1)
-
-    assert [event.delay for event in kit.log.of(RestartScheduled)] == [0, 1, 2, 0, 1]
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-async def test_a_child_is_given_up_after_so_many_restarts_in_a_row(
-    world: World, dynamic: bool
-) -> None:
-    kit = world.kit
-    bad = ValueError("bad")
-    sup = await (world.dynamic() if dynamic else world.supervisor())
-    await sup.start_child(kit.spec("a", dies_at_once(bad), backoff=Backoff(give_up_after=3)))
-    await sup.start_child(kit.spec("b"))
-
-    await anyio.sleep(10)
-
-    assert len(kit.runs("a")) == 1 + 3
-    (end,) = kit.gone["a"]
-    assert isinstance(end.error, ChildGaveUp)
-    assert end.error.__cause__ is bad
-    assert "given up after 3 restarts in a row" in str(end)
-    assert [event.exit for event in kit.log.of(RestartsGivenUp)] == [end]
-    assert sup.count() == (Count(1, 1, 0, 1) if dynamic else Count(2, 1, 0, 2))
-
-
-async def test_those_who_depend_on_a_child_that_backs_off_wait_for_it(world: World) -> None:
-    kit = world.kit
-    twice = failing(ValueError(), runs=lambda number: number == 2)
-    sup = await world.supervisor(
-        kit.spec("a"),
-        kit.spec("b", twice, backoff=Backoff(first=10)),
-        kit.spec("c"),
-        strategy=Strategy.REST_FOR_ONE,
-    )
-
-    kit.run("b").crash()
-    await anyio.sleep(1)
-
-    assert _states(sup) == {
-        "a": ChildState.RUNNING,
-        "b": ChildState.BACKING_OFF,
-        "c": ChildState.RESTARTING,
-    }
-    await anyio.sleep(10)
-    assert _states(sup) == dict.fromkeys("abc", ChildState.RUNNING)
-    assert [len(kit.runs(name)) for name in "abc"] == [1, 3, 2]
-
-
-async def test_stopping_the_child_that_others_wait_for_lets_them_start(world: World) -> None:
-    kit = world.kit
-    sup = await world.supervisor(
-        kit.spec("b", fail_after_first(ValueError()), backoff=Backoff(first=10)),
-        kit.spec("c"),
-        strategy=Strategy.ONE_FOR_ALL,
-    )
-    kit.run("b").crash()
-    await anyio.sleep(1)
-
-    await sup.stop_child("b")
-    await settle()
-
-    assert _states(sup) == {"b": ChildState.STOPPED, "c": ChildState.RUNNING}
-
-
-# Hosts.
-
-DOWN = Exit.NODE_DOWN("node/0: killed by SIGKILL")
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-async def test_a_child_that_loses_its_host_waits_for_it_and_costs_nothing(
-    world: World, dynamic: bool
-) -> None:
-    kit = world.kit
-    host = FakeHost()
-    budget = Budget(0, 5)
-    sup = await (world.dynamic(budget=budget) if dynamic else world.supervisor(budget=budget))
-    await sup.start_child(kit.spec("a", host=host))
-
-    for _ in range(3):
-        host.change(ready=False)
-        kit.run("a").end(DOWN)
-        await anyio.sleep(100)
-        (info,) = sup.children()
-        assert (info.state, info.last_exit) == (ChildState.WAITING_NODE, DOWN)
-        assert host.watchers == 1
-        host.change(ready=True)
-        await settle()
-
-    assert len(kit.runs("a")) == 4
-    assert len(kit.log.of(WaitingForHost)) == 3
-    assert sup.count().active == 1
-    assert host.watchers == 0
-    assert kit.gone == {}
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-async def test_a_child_whose_host_is_given_up_is_gone_for_good(
-    world: World, dynamic: bool
-) -> None:
-    kit = world.kit
-    host = FakeHost()
-    sup = await (world.dynamic() if dynamic else world.supervisor())
-    await sup.start_child(kit.spec("a", host=host))
-    host.change(ready=False)
-    kit.run("a").end(DOWN)
-    await settle()
-
-    host.change(lost=True)
-    await settle()
-
-    assert kit.gone["a"] == [DOWN]
-    assert host.watchers == 0
-    assert [event.exit for event in kit.log.of(RestartsGivenUp)] == [DOWN]
-    assert sup.count() == (Count(0, 0, 0, 0) if dynamic else Count(1, 0, 0, 1))
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-async def test_stopping_a_child_that_waits_for_its_host_works_at_once(
-    world: World, dynamic: bool
-) -> None:
-    kit = world.kit
-    host = FakeHost()
-    sup = await (world.dynamic() if dynamic else world.supervisor())
-    await sup.start_child(kit.spec("a", host=host))
-    host.change(ready=False)
-    kit.run("a").end(DOWN)
-    await settle()
-
-    with anyio.fail_after(0.1):
-        await sup.stop_child("a")
-    host.change(ready=True)
-    await settle()
-
-    assert kit.gone["a"] == [Exit.SHUTDOWN]
-    assert host.watchers == 0
-    assert len(kit.runs("a")) == 1
-
-
-@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
-async def test_the_loss_of_a_host_is_one_event_for_those_who_fall_together(
-    world: World, strategy: Strategy
-) -> None:
-    kit = world.kit
-    host, elsewhere = FakeHost(), FakeHost()
-    sup = await world.supervisor(
-        kit.spec("a", host=host),
-        kit.spec("b", host=elsewhere),
-        kit.spec("c", host=host),
-        kit.spec("d"),
-        strategy=strategy,
-        budget=Budget(0, 5),
-    )
-
-    host.change(ready=False)
-    for name in "ca":
-        kit.run(name).end(DOWN)
-    await anyio.sleep(1)
-    assert _states(sup) == {
-        "a": ChildState.WAITING_NODE,
-        "b": ChildState.RESTARTING,
-        "c": ChildState.RESTARTING,
-        "d": ChildState.RESTARTING,
-    }
-    host.change(ready=True)
-    await settle()
-
-    assert [len(kit.runs(name)) for name in "abcd"] == [2, 2, 2, 2]
-    assert kit.told("started")[4:] == [f"started {name}" for name in "abcd"]
-
-
-async def test_one_for_one_children_elsewhere_do_not_notice_a_lost_host(world: World) -> None:
-    kit = world.kit
-    host = FakeHost()
-    sup = await world.supervisor(kit.spec("a", host=host), kit.spec("b"), kit.spec("c", host=host))
-
-    host.change(ready=False)
-    for name in "ac":
-        kit.run(name).end(DOWN)
-    await settle()
-    assert _states(sup) == {
-        "a": ChildState.WAITING_NODE,
-        "b": ChildState.RUNNING,
-        "c": ChildState.WAITING_NODE,
-    }
-    host.change(ready=True)
-    await settle()
-
-    assert [len(kit.runs(name)) for name in "abc"] == [2, 1, 2]
-
-
-async def test_a_crashed_child_whose_host_is_away_at_its_restart_waits_too(world: World) -> None:
-    kit = world.kit
-    host = FakeHost()
-    sup = await world.supervisor(kit.spec("a", host=host, backoff=Backoff(first=5)))
-    kit.run("a").crash()
-    await settle()
-    kit.run("a").crash()
-    await anyio.sleep(1)
-
-    host.change(ready=False)
-    await anyio.sleep(10)
-    assert _states(sup) == {"a": ChildState.WAITING_NODE}
-    host.change(ready=True)
-    await settle()
-
-    assert _states(sup) == {"a": ChildState.RUNNING}
-
-
-async def test_a_lost_node_without_a_host_to_wait_for_is_charged_like_any_end(
-    world: World,
-) -> None:
-    kit = world.kit
-    sup = await world.supervisor(kit.spec("a"), budget=Budget(1, 5))
-
-    kit.run("a").end(DOWN)
-    await settle()
-    assert len(kit.runs("a")) == 2
-    kit.run("a").end(DOWN)
-
-    assert (await sup.wait()).kind is ExitKind.CRASHED
-
-
-async def test_a_supervisor_starts_although_a_host_is_not_ready_yet(world: World) -> None:
-    kit = world.kit
-    host = FakeHost(ready=False)
-    specs = [kit.spec("a"), kit.spec("b", host=host), kit.spec("c")]
-
-    one = await world.supervisor(*specs)
-    assert _states(one) == {
-        "a": ChildState.RUNNING,
-        "b": ChildState.WAITING_NODE if host.watchers else ChildState.RESTARTING,
-        "c": ChildState.RUNNING,
-    }
-    rest = await world.supervisor(*specs, strategy=Strategy.REST_FOR_ONE)
-    await settle()
-    assert _states(rest) == {
-        "a": ChildState.RUNNING,
-        "b": ChildState.WAITING_NODE,
-        "c": ChildState.RESTARTING,
-    }
-    host.change(ready=True)
-    await settle()
-
-    assert set(_states(one).values()) | set(_states(rest).values()) == {ChildState.RUNNING}
-
-
-async def test_a_supervisor_does_not_start_on_a_host_that_was_given_up(world: World) -> None:
-    kit = world.kit
-    host = FakeHost(ready=False)
-    host.lost = True
-    sup = Supervisor("sup", [kit.spec("a"), kit.spec("b", host=host)], tasks=world.tasks)
-
-    with pytest.raises(StartFailed, match="NODE_DOWN"):
-        await sup.start()
-
-    assert kit.alive() == []
-    assert [end.kind for end in kit.gone["b"]] == [ExitKind.NODE_DOWN]
-
-
-async def test_restarts_are_counted_and_told(world: World) -> None:
-    kit = world.kit
-    sup = await world.supervisor(kit.spec("a"))
-    kit.run("a").crash()
-    await settle()
-
-    assert [event.restarts for event in kit.log.of(ChildStarted)] == [0, 1]
-    assert [info.restarts for info in sup.children()] == [1]
-

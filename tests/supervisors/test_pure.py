@@ -160,9 +160,7 @@ def test_affected_by(order: list[str], data: st.DataObject) -> None:
     assert affected_by(Strategy.REST_FOR_ONE, order, name) == tuple(order[position:])
 
 
-WAITING = st.sampled_from(
-    [ChildState.RESTARTING, ChildState.BACKING_OFF, ChildState.WAITING_NODE]
-)
+WAITING = st.sampled_from([ChildState.RESTARTING, ChildState.BACKING_OFF, ChildState.WAITING_NODE])
 
 
 @given(st.sampled_from(Strategy), st.lists(WAITING))
@@ -212,14 +210,12 @@ def test_the_first_error_that_still_counts_is_kept() -> None:
     log = RestartLog(Budget(3, 5))
     early, late = Exit.CRASHED(ValueError("early")), Exit.CRASHED(ValueError("late"))
 
-    assert log.first is None
-    log.record(0.0, early)
-    log.record(4.0, Exit.KILLED)
-    assert log.first == early
-    log.record(6.0, late)
-    assert log.first == late
-    log.record(20.0, Exit.KILLED)
-    assert log.first == Exit.KILLED
+    firsts = [log.first]
+    for now, exit_ in ((0.0, early), (4.0, Exit.KILLED), (6.0, late), (20.0, Exit.KILLED)):
+        log.record(now, exit_)
+        firsts.append(log.first)
+
+    assert firsts == [None, early, early, late, Exit.KILLED]
 
 
 # Backoff.
@@ -248,7 +244,7 @@ def test_the_delay_table(backoff: Backoff, delays: list[float]) -> None:
     st.floats(0, 100),
     st.floats(0, 2),
 )
-def test_a_delay_is_within_its_bounds(
+def test_a_delay_is_within_its_bounds(  # noqa: PLR0917 - hypothesis hands them in by position
     n: int, chance: float, first: float, factor: float, cap: float, jitter: float
 ) -> None:
     delay = Backoff(first=first, factor=factor, cap=cap, jitter=jitter).delay(n, lambda: chance)

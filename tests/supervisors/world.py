@@ -29,7 +29,12 @@ class World:
         """Return a started supervisor called "sup"."""
         settings = {"tasks": self.tasks, "report": self.kit.log, "random": lambda: 0.0, **fields}
         made = Supervisor(
-            "sup", children, strategy=strategy, budget=budget, auto_shutdown=auto_shutdown, **settings
+            "sup",
+            children,
+            strategy=strategy,
+            budget=budget,
+            auto_shutdown=auto_shutdown,
+            **settings,
         )
         await made.start()
         return made

@@ -1,13 +1,17 @@
 """Fixtures of the transport tests: a registered class and a census of open descriptors."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Iterator
 
 import pytest
 import uvloop
 
+from tests.transport.ends import End, Two
 from tests.transport.kinds import Registered, open_fds
-from transport import register
+from transport import Limits, pair, register
+from transport.testing import ManualLoop
 
 register(Registered, lambda thing: thing.value, Registered)
 
@@ -24,3 +28,35 @@ def nothing_leaks(uvloop_is_warm: None) -> Iterator[None]:
     before = open_fds()
     yield
     assert open_fds() == before
+
+
+@pytest.fixture
+def loop() -> ManualLoop:
+    return ManualLoop()
+
+
+@pytest.fixture
+def two(loop: ManualLoop) -> Iterator[Two]:
+    ends: list[End] = []
+
+    def make(limits: Limits | None = None) -> tuple[End, End]:
+        a, b = pair()
+        ends[:] = End(loop, a, limits), End(loop, b, limits)
+        return ends[0], ends[1]
+
+    yield make
+    for end in ends:
+        end.channel.close()
+        for _, fds in end.fds:
+            for fd in fds:
+                os.close(fd)
+    assert loop.watched == (frozenset(), frozenset())
+
+
+@pytest.fixture
+def raw(loop: ManualLoop) -> Iterator[tuple[socket.socket, End]]:
+    ours, theirs = pair()
+    end = End(loop, theirs)
+    with ours:
+        yield ours, end
+        end.channel.close()

@@ -1,0 +1,8 @@
+"""`python -m actors`: the same as the `actors` command."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""The `actors` command: starts systems in the foreground, and looks after running ones.
+
+Rule 1: the only package that reads a command line or prints for people.
+Rule 2: a user's mistake is one message on standard error and an exit code, never a traceback of
+ours. What the codes mean is in `_failure`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from ._client import connect
+from ._failure import FAILED, CommandFailed
+from ._parser import COMMANDS, parse
+from ._print import as_json, as_status, as_tree, lines_for
+from ._run import override_counts, run_topology
+from ._serve import serving
+from ._target import import_from_here, load_topology
+
+__all__ = ["main"]
+
+_INTERRUPTED: Final = 130
+_STOPPING: Final = 60.0
+"""Seconds that a system may take to stop; its own deadlines are shorter."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line *argv*, `sys.argv` unless given, and return the exit code."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        chosen = parse(arguments, _version())
+        _COMMANDS[chosen.command](chosen)
+        sys.stdout.flush()
+    except CommandFailed as error:
+        name = f"actors {arguments[0]}" if arguments and arguments[0] in COMMANDS else "actors"
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return error.code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has had enough; the interpreter must not flush into it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return 0
+
+
+def _version() -> str:
+    try:
+        return version("actors-framework")
+    except PackageNotFoundError:
+        return "from a checkout"
+
+
+def _run(chosen: Any) -> None:
+    import_from_here()
+    run_topology(override_counts(load_topology(chosen.target), chosen.nodes))
+
+
+def _serve(chosen: Any) -> None:
+    import_from_here()
+    run_topology(
+        serving(
+            chosen.app,
+            bind=chosen.bind,
+            count=chosen.nodes,
+            sticky=chosen.sticky,
+            policy=chosen.policy,
+        )
+    )
+
+
+def _ps(chosen: Any) -> None:
+    with connect(chosen.pid) as system:
+        facts = system.ask("ps")
+    print(as_json(facts) if chosen.json else as_status(facts))
+
+
+def _tree(chosen: Any) -> None:
+    with connect(chosen.pid) as system:
+        root = system.ask("tree")
+    print(as_json(root) if chosen.json else as_tree(root, lines_for(sys.stdout.encoding)))
+
+
+def _stop(chosen: Any) -> None:
+    with connect(chosen.pid) as system:
+        system.stop(_STOPPING)
+        stopped = {"pid": system.pid, "stopped": True}
+    print(as_json(stopped) if chosen.json else f"system {stopped['pid']} has stopped")
+
+
+_COMMANDS: Final[dict[str, Callable[[Any], None]]] = {
+    "run": _run,
+    "serve": _serve,
+    "ps": _ps,
+    "tree": _tree,
+    "stop": _stop,
+}

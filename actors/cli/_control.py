@@ -1,0 +1,208 @@
+"""The control socket of a running system: one JSON line in, one JSON line out.
+
+Rule 1: who connects is checked before a byte is read; what is read is bounded in size and time.
+Rule 2: whatever comes, the system goes on: a bad request costs one reply and one event.
+Rule 3: few at a time; the others wait in the kernel's queue.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from anyio.abc import SocketAttribute, SocketStream, TaskGroup
+
+from actors._core import Core
+from actors._system import System, core_of
+
+from ._failure import did_you_mean
+from ._folder import remove_stale, socket_path
+from ._status import status
+
+__all__ = ["control_socket"]
+
+_LONGEST: Final = 64 * 1024
+"""Bytes of a request."""
+_CONNECTIONS: Final = 16
+_PAUSE: Final = 1.0
+"""Seconds without accepting when the process is out of descriptors."""
+
+
+class Refused(Exception):
+    """This request is not served; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """What a request may ask for; `afterwards` happens when the reply is out."""
+
+    answer: Callable[[Core], Awaitable[Any]]
+    afterwards: Callable[[Core], object] | None = None
+
+
+async def _tree(core: Core) -> dict[str, Any]:
+    return core.tree.describe()
+
+
+async def _pid(_core: Core) -> dict[str, Any]:
+    return {"pid": os.getpid()}
+
+
+OPS: Final[dict[str, Op]] = {
+    "ps": Op(status),
+    "tree": Op(_tree),
+    "stop": Op(_pid, afterwards=lambda core: core.end()),
+}
+
+
+@asynccontextmanager
+async def control_socket(
+    system: System, folder: Path, *, patience: float = 5.0
+) -> AsyncIterator[Path]:
+    """Serve requests about *system* on a socket in *folder* while the block runs.
+
+    Args:
+        system: a running system of this process.
+        folder: as `make_folder` made it.
+        patience: seconds a request may take to arrive, and a reply to be taken.
+    """
+    remove_stale(folder)
+    path = socket_path(folder, os.getpid())
+    core = core_of(system)
+    listener = await anyio.create_unix_listener(path, mode=0o600)
+    try:
+        async with listener, anyio.create_task_group() as tasks:
+            control = _Control(core, patience)
+            tasks.start_soon(control.accept, listener, tasks)
+            core.event("control_socket", {"path": str(path)})
+            yield path
+            tasks.cancel_scope.cancel()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class _Control:
+    """Serves the connections of one control socket."""
+
+    def __init__(self, core: Core, patience: float) -> None:
+        self._core = core
+        self._patience = patience
+        self._room = anyio.Semaphore(_CONNECTIONS)
+
+    async def accept(self, listener: Any, tasks: TaskGroup) -> None:
+        """Take connections, as many at a time as there is room for."""
+        while True:
+            await self._room.acquire()
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                self._room.release()
+                self._refused(f"cannot accept: {error}", {})
+                await anyio.sleep(_PAUSE)
+            else:
+                tasks.start_soon(self._serve, stream)
+
+    async def _serve(self, stream: SocketStream) -> None:
+        peer: dict[str, Any] = {}
+        afterwards = None
+        try:
+            async with stream:
+                try:
+                    peer = _peer(stream)
+                    op = await self._request(stream)
+                    reply = {"ok": True, "result": await op.answer(self._core)}
+                    afterwards = op.afterwards
+                except Refused as refusal:
+                    self._refused(str(refusal), peer)
+                    reply = {"ok": False, "error": str(refusal)}
+                await self._reply(stream, reply)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, OSError):
+            pass  # whoever asked has gone
+        except Exception as error:  # noqa: BLE001 - a question must never end the system
+            self._refused(f"{type(error).__name__}: {error}", peer)
+        finally:
+            self._room.release()
+        if afterwards is not None:
+            afterwards(self._core)
+
+    def _refused(self, why: str, peer: dict[str, Any]) -> None:
+        self._core.event("control_refused", {"why": why, **peer})
+
+    async def _request(self, stream: SocketStream) -> Op:
+        try:
+            with anyio.fail_after(self._patience):
+                line = await _line(stream)
+        except TimeoutError as error:
+            raise Refused(f"the request did not arrive within {self._patience:g} s") from error
+        return _op(line)
+
+    async def _reply(self, stream: SocketStream, reply: dict[str, Any]) -> None:
+        data = json.dumps(reply, ensure_ascii=False, default=str).encode() + b"\n"
+        with anyio.move_on_after(self._patience):
+            await stream.send(data)
+
+
+def _peer(stream: SocketStream) -> dict[str, Any]:
+    """Return who is at the other end.
+
+    Raises:
+        Refused: another user than the one this system belongs to.
+    """
+    raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's, not Django's
+    given = raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _ = struct.unpack("3i", given)
+    if uid != os.geteuid():
+        raise Refused(f"uid {uid} may not control a system of uid {os.geteuid()}")
+    return {"peer_pid": pid}
+
+
+async def _line(stream: SocketStream) -> bytes:
+    """Read up to the first newline.
+
+    Raises:
+        EndOfStream: nothing was said at all.
+        Refused: it is too long, or ends before the newline.
+    """
+    got = bytearray()
+    while b"\n" not in got:
+        if len(got) > _LONGEST:
+            raise Refused(f"a request has at most {_LONGEST} bytes, this one has more")
+        try:
+            got += await stream.receive(_LONGEST)
+        except anyio.EndOfStream:
+            if not got:
+                raise
+            raise Refused(f"the request ended without a newline, after {len(got)} bytes") from None
+    line, _, _ = bytes(got).partition(b"\n")
+    if len(line) > _LONGEST:
+        raise Refused(f"a request has at most {_LONGEST} bytes, this one has {len(line)}")
+    return line
+
+
+def _op(line: bytes) -> Op:
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"a request is one line of JSON, got {_shown(line)}") from error
+    name = request.get("op") if isinstance(request, dict) else None
+    if not isinstance(name, str):
+        raise Refused(f'a request is like {{"op": "ps"}}, got {_shown(line)}')
+    if name not in OPS:
+        raise Refused(f"there is no op {_shown(name.encode())}{did_you_mean(name, OPS)}")
+    unknown = request.keys() - {"op"}
+    if unknown:
+        raise Refused(f"op {name!r} takes nothing else, got {_shown(line)}")
+    return OPS[name]
+
+
+def _shown(data: bytes) -> str:
+    text = data[:60].decode("utf-8", "backslashreplace")
+    return repr(text + ("..." if len(data) > len(text) else ""))

@@ -1,0 +1,122 @@
+"""The words of the command line, and nothing else: what each command does is in its own file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+from ._failure import WRONG, CommandFailed, did_you_mean
+
+__all__ = ["COMMANDS", "parse"]
+
+_DESCRIPTION: Final = "Run systems of supervised actors over processes, and look after them."
+_CODES: Final = """\
+exit codes:
+  0    done; ended by SIGTERM or `actors stop`
+  1    it failed: the message says what
+  2    the command was wrong
+  3    no such system is running
+  130  ended by Ctrl-C
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports mistakes as every other part of the command does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandFailed(f"{message} (see `{self.prog} --help`)", WRONG)
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target", metavar="TARGET", help="pkg.mod:attr, a Topology or what makes one"
+    )
+    parser.add_argument(
+        "--nodes",
+        metavar="GROUP=COUNT",
+        action="append",
+        default=[],
+        help="how many nodes a group has, instead of what the topology says; repeatable",
+    )
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("app", metavar="APP", help="pkg.mod:app, an ASGI application")
+    parser.add_argument(
+        "--bind",
+        metavar="ADDRESS",
+        default="127.0.0.1:8000",
+        help="HOST:PORT or unix:/path; %(default)s unless given",
+    )
+    parser.add_argument(
+        "--nodes",
+        metavar="COUNT",
+        default="max",
+        help="how many processes, or max: as many as there are usable CPUs, the default",
+    )
+    shares = parser.add_mutually_exclusive_group()
+    shares.add_argument(
+        "--sticky",
+        metavar="KEY",
+        help="one key, one node: cookie:NAME, query:NAME or ip; chain with | for the first found",
+    )
+    shares.add_argument(
+        "--policy",
+        metavar="POLICY",
+        help="least-connections (the default), round-robin or sticky=KEY",
+    )
+
+
+def _asking(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pid", metavar="PID", type=int, help="which system, where several of yours run"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+COMMANDS: Final[dict[str, tuple[str, Any]]] = {
+    "run": ("run a topology in the foreground", _run),
+    "serve": ("serve an ASGI application over several processes", _serve),
+    "ps": ("show nodes and listeners of the running system", _asking),
+    "tree": ("show its supervision tree", _asking),
+    "stop": ("stop it cleanly, and wait until it is gone", _asking),
+}
+
+
+def parse(arguments: Sequence[str], version: str) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        CommandFailed: it cannot be understood.
+        SystemExit: help or the version was asked for, and is printed.
+    """
+    first = next(iter(arguments), "")
+    if first and not first.startswith("-") and first not in COMMANDS:
+        raise CommandFailed(
+            f"there is no command {first!r}; the commands are {', '.join(COMMANDS)}"
+            + did_you_mean(first, COMMANDS),
+            WRONG,
+        )
+    parser = _Parser(
+        prog="actors",
+        description=_DESCRIPTION,
+        epilog=_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"actors-framework {version}")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    for name, (summary, add) in COMMANDS.items():
+        add(
+            commands.add_parser(
+                name, help=summary, description=f"{summary}.".capitalize(), allow_abbrev=False
+            )
+        )
+    known, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        command = f"actors {known.command}"
+        raise CommandFailed(
+            f"`{command}` does not take {' '.join(unknown)!r} (see `{command} --help`)", WRONG
+        )
+    return known

@@ -1,0 +1,80 @@
+"""`actors run`: a topology in the foreground, until a signal or `actors stop` ends it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import anyio
+
+from actors._errors import ActorsError, InvalidSpec
+from actors._loop import run_on
+from actors._run import with_signals
+from actors._system import System
+from actors._topology import Topology
+from transport import RemoteTraceback
+
+from ._control import control_socket
+from ._failure import WRONG, CommandFailed, did_you_mean
+from ._folder import control_folder, make_folder
+from ._target import is_ours
+
+__all__ = ["override_counts", "run_topology"]
+
+_FRAME: Final = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
+
+
+def override_counts(topology: Topology, wanted: Sequence[str]) -> Topology:
+    """Return *topology* with the counts of ``group=N`` instead of its own.
+
+    Raises:
+        CommandFailed: no such group, or no such number of nodes.
+    """
+    groups = {group.name: group for group in topology.nodes}
+    for text in wanted:
+        name, equals, count = text.partition("=")
+        if not equals or not name:
+            raise CommandFailed(f"--nodes must be GROUP=COUNT such as web=4, got {text!r}", WRONG)
+        if name not in groups:
+            known = ", ".join(map(repr, groups)) or "none"
+            hint = did_you_mean(name, groups)
+            raise CommandFailed(
+                f"--nodes {text}: there is no group {name!r}; the groups are {known}{hint}", WRONG
+            )
+        if not (count.isascii() and count.isdigit()):
+            raise CommandFailed(f"--nodes {text}: COUNT must be a number, got {count!r}", WRONG)
+        try:
+            groups[name] = replace(groups[name], count=int(count))
+        except InvalidSpec as error:
+            raise CommandFailed(f"--nodes {text}: {error}", WRONG) from error
+    return replace(topology, nodes=list(groups.values()))
+
+
+def run_topology(topology: Topology) -> None:
+    """Run *topology* until it is told to end.
+
+    Raises:
+        SystemExit: ended by a signal; its code says which.
+        CommandFailed: it could not be started, or ended by itself.
+    """
+    make_folder(control_folder())
+    try:
+        run_on(with_signals, _serve, (topology,))
+    except ActorsError as error:
+        raise CommandFailed(f"{error}{_where(error)}") from error
+
+
+async def _serve(topology: Topology) -> None:
+    async with System(topology, local=False) as system, control_socket(system, control_folder()):
+        await anyio.sleep_forever()
+
+
+def _where(error: BaseException) -> str:
+    """Return the last place in the user's code that *error* passed on its node, if it did."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, RemoteTraceback):
+        cause = cause.__cause__
+    frames: list[Any] = [found for found in _FRAME.findall(str(cause)) if not is_ours(found[0])]
+    return "\n  at {}:{} in {}".format(*frames[-1]) if frames else ""

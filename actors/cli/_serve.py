@@ -1,0 +1,53 @@
+"""`actors serve`: an ASGI application over several nodes, as a topology of one listener."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Final
+
+from actors._cpus import usable_cpus
+from actors._errors import InvalidSpec
+from actors._topology import Topology
+from actors.nodes import nodes
+from actors.routing import Policy, Sticky, asgi, key_from, listen, policy_from
+
+from ._failure import WRONG, CommandFailed
+
+__all__ = ["serving"]
+
+_GROUP: Final = "web"
+_NEEDED: Final = ("uvicorn", "httptools", "websockets")
+
+
+def serving(app: str, *, bind: str, count: str, sticky: str | None, policy: str | None) -> Topology:
+    """Describe what serves *app*.
+
+    Raises:
+        CommandFailed: something of this cannot be, or what it needs is not installed.
+    """
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise CommandFailed(
+            f"actors serve needs {', '.join(missing)}: pip install actors-framework[web]"
+        )
+    try:
+        return Topology(
+            nodes=[nodes(_GROUP, count=_count(count))],
+            listeners=[listen(asgi(app), bind, nodes=_GROUP, policy=_policy(sticky, policy))],
+        )
+    except InvalidSpec as error:
+        raise CommandFailed(str(error), WRONG) from error
+
+
+def _count(text: str) -> int:
+    if text == "max":
+        return usable_cpus()
+    if not (text.isascii() and text.isdigit()):
+        raise CommandFailed(f"--nodes must be a number from 1 up, or max, got {text!r}", WRONG)
+    return int(text)
+
+
+def _policy(sticky: str | None, policy: str | None) -> Policy | None:
+    if sticky is not None:
+        return Sticky(key_from(sticky))
+    return None if policy is None else policy_from(policy)

@@ -1,0 +1,79 @@
+"""What `actors ps` shows, as plain data: the nodes and listeners of a running system.
+
+Rule 1: a node that does not answer is shown as such; it never holds up the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+import anyio
+
+from actors._core import Core
+from actors._errors import ActorsError
+from actors._listening import Listening
+from actors.nodes import ProcessNode
+from transport import TransportError
+
+__all__ = ["status"]
+
+_PATIENCE: Final = 1.0
+"""Seconds that a node has to answer."""
+
+
+async def status(core: Core) -> dict[str, Any]:
+    """Return the facts about every node and listener of *core*."""
+    nodes = {name: _node(node) for name, node in core.nodes.items()}
+    async with anyio.create_task_group() as tasks:
+        for name, node in core.nodes.items():
+            if node.ready:
+                tasks.start_soon(_ask, node, nodes[name])
+    return {
+        "pid": os.getpid(),
+        "nodes": list(nodes.values()),
+        "listeners": [_listener(listening) for listening in core.listeners],
+    }
+
+
+def _node(node: ProcessNode) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "kind": node.kind,
+        "state": node.state.value,
+        "pid": node.pid,
+        "restarts": node.restarts,
+        "answering": False,
+        "rss": None,
+        "actors": None,
+    }
+
+
+async def _ask(node: ProcessNode, facts: dict[str, Any]) -> None:
+    """Add to *facts* what only the node knows."""
+    with anyio.move_on_after(_PATIENCE):
+        try:
+            stats = await node.stats()
+        except (ActorsError, TransportError):
+            return  # it has just ended
+        facts |= {"answering": True, "rss": stats["rss"], "actors": len(stats["actors"])}
+
+
+def _listener(listening: Listening) -> dict[str, Any]:
+    spec, router = listening.spec, listening.router
+    facts: dict[str, Any] = {
+        "name": spec.name,
+        "address": spec.address,
+        "policy": str(spec.policy),
+        "nodes": spec.nodes,
+        "accepting": False,
+        "open": {},
+    }
+    if router is not None:
+        now = router.snapshot()
+        facts |= {
+            "address": str(now.address),
+            "accepting": now.accepting,
+            "open": {place.name: place.open for place in now.places},
+        }
+    return facts

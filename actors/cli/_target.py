@@ -1,0 +1,190 @@
+"""From `pkg.mod:attr` to a Topology, with an error that says what was wrong with it.
+
+Rule 1: what the user wrote wrongly is named; what the user's code raised is shown, without our
+own frames around it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pkgutil
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from actors._topology import Topology
+
+from ._failure import WRONG, CommandFailed, did_you_mean
+
+__all__ = ["import_from_here", "is_ours", "load_topology", "user_traceback"]
+
+_OURS: Final = tuple(
+    f"{Path(__file__).parents[2] / name}{os.sep}" for name in ("actors", "supervisors", "transport")
+)
+
+_LONGEST: Final = 80
+
+
+def import_from_here() -> None:
+    """Put the current folder first on the import path, as `python -m` does."""
+    here = str(Path.cwd())
+    if sys.path[:1] not in ([""], [here]):
+        sys.path.insert(0, here)
+
+
+def load_topology(target: str) -> Topology:
+    """Import *target* and return the topology it is, or makes.
+
+    Raises:
+        CommandFailed: it is none; the message says what it is instead.
+    """
+    module_name, _, attribute = _parts(target)
+    found: Any = _import(module_name)
+    for depth, name in enumerate(attribute.split("."), 1):
+        if not hasattr(found, name):
+            where = ":".join(
+                filter(None, [module_name, ".".join(attribute.split(".")[: depth - 1])])
+            )
+            raise CommandFailed(
+                f"{where} has no attribute {name!r}" + _suggest_attribute(found, where, name), WRONG
+            )
+        found = getattr(found, name)
+    return _topology(target, found)
+
+
+def _parts(target: str) -> tuple[str, str, str]:
+    module, colon, attribute = target.partition(":")
+    names = [*module.split("."), *attribute.split(".")]
+    if colon and all(name.isidentifier() for name in names):
+        return module, colon, attribute
+    hint = ""
+    if target.removesuffix(".py").replace("/", ".").replace(".", "").isidentifier():
+        likely = target.removesuffix(".py").removeprefix("./").replace("/", ".")
+        hint = f"; for instance {likely + ':topology'!r}"
+    raise CommandFailed(f"TARGET must be 'pkg.mod:attr', got {target!r}{hint}", WRONG)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if name != missing and not name.startswith(f"{missing}."):
+            raise CommandFailed(f"{name} cannot be imported:\n{user_traceback(error)}") from error
+        raise CommandFailed(
+            f"there is no module {missing!r} in {Path.cwd()} or among the installed ones"
+            + _suggest_module(missing),
+            WRONG,
+        ) from error
+    except SystemExit as error:
+        raise CommandFailed(
+            f"importing {name} ended the program (SystemExit: {error.code}): what it runs belongs "
+            "under `if __name__ == '__main__'`"
+        ) from error
+    except Exception as error:
+        raise CommandFailed(f"{name} cannot be imported:\n{user_traceback(error)}") from error
+
+
+def _suggest_module(missing: str) -> str:
+    parent, _, last = missing.rpartition(".")
+    paths = getattr(sys.modules.get(parent), "__path__", None) if parent else [str(Path.cwd())]
+    names = [found.name for found in pkgutil.iter_modules(paths or [])]
+    return did_you_mean(last, names, f"{parent}." if parent else "")
+
+
+def _suggest_attribute(owner: object, where: str, name: str) -> str:
+    there = vars(owner) if hasattr(owner, "__dict__") else {}
+    colon = ":" if isinstance(owner, ModuleType) else "."
+    close = did_you_mean(name, [key for key in there if not key.startswith("_")], where + colon)
+    topologies = [
+        where + colon + key for key, value in there.items() if isinstance(value, Topology)
+    ]
+    if close or not topologies:
+        return close
+    return f"; the topologies there: {', '.join(topologies)}"
+
+
+def _topology(target: str, found: Any) -> Topology:
+    if isinstance(found, Topology):
+        return found
+    if not callable(found) or isinstance(found, type):
+        raise CommandFailed(
+            f"{target} must be a Topology or a function that makes one, got {_described(found)}",
+            WRONG,
+        )
+    if inspect.iscoroutinefunction(found):
+        raise CommandFailed(
+            f"{target} is async: a function that makes a Topology runs before any loop; "
+            "write it with `def`",
+            WRONG,
+        )
+    made = _made(target, found)
+    if not isinstance(made, Topology):
+        raise CommandFailed(f"{target}() must return a Topology, got {_described(made)}", WRONG)
+    return made
+
+
+def _made(target: str, factory: Any) -> object:
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise CommandFailed(
+            f"{target} is called without arguments, but takes {inspect.signature(factory)}", WRONG
+        ) from error
+    except ValueError:
+        pass  # it has no signature to look at: the call tells
+    try:
+        return factory()
+    except Exception as error:
+        frames = _user_frames(error)
+        where = f"\n  at {frames[-1]}" if frames else ""
+        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        because = f"\n  because of {_short(cause)}" if cause is not None else ""
+        raise CommandFailed(f"{target}() raised {_short(error)}{where}{because}") from error
+
+
+def _described(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__qualname__}"
+    if isinstance(value, ModuleType):
+        return f"the module {value.__name__}"
+    text = repr(value)
+    shown = text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+    return f"{shown} ({type(value).__name__})"
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def is_ours(filename: str) -> bool:
+    """Return whether *filename* is of this framework, or of the import machinery."""
+    return filename.startswith((*_OURS, "<")) or filename == importlib.__file__
+
+
+def _user_frames(error: BaseException) -> list[str]:
+    """Return where *error* passed through code that is not ours, as "file:line in name"."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [
+        f"{frame.filename}:{frame.lineno} in {frame.name}"
+        for frame in frames
+        if not is_ours(frame.filename)
+    ]
+
+
+def user_traceback(error: BaseException) -> str:
+    """Return the traceback of *error* and of its causes, without frames of ours."""
+    whole = traceback.TracebackException.from_exception(error)
+    pending: list[traceback.TracebackException | None] = [whole]
+    while pending:
+        part = pending.pop()
+        if part is None:
+            continue
+        kept = [frame for frame in part.stack if not is_ours(frame.filename)]
+        part.stack = traceback.StackSummary.from_list(kept)
+        pending += [part.__cause__, part.__context__]
+    return "".join(whole.format()).rstrip()

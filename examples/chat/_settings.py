@@ -1,0 +1,27 @@
+"""What the environment says: `CHAT_PORT` and `CHAT_DB`. The same on every node."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+__all__ = ["database", "port"]
+
+_HIGHEST_PORT: Final = 65535
+
+
+def port() -> int:
+    """Return the port to listen on; 0 lets the system choose.
+
+    Raises:
+        ValueError: `CHAT_PORT` is no port.
+    """
+    value = os.environ.get("CHAT_PORT", "8000")
+    if not (value.isascii() and value.isdecimal() and int(value) <= _HIGHEST_PORT):
+        raise ValueError(f"CHAT_PORT must be a number from 0 to {_HIGHEST_PORT}, got {value!r}")
+    return int(value)
+
+
+def database() -> str:
+    """Return the path of the SQLite file, absolute: nodes and shells need not agree on a folder."""
+    value = os.environ.get("CHAT_DB") or Path(__file__).with_name("chat.sqlite3")
+    return str(Path(value).absolute())

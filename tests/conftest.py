@@ -1,0 +1,37 @@
+"""Every async test runs on every loop, unless its folder says otherwise; none leaves anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.leaks import nothing_left
+
+LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "asyncio": ("asyncio", {}),
+    "uvloop": ("asyncio", {"use_uvloop": True}),
+    "trio": ("trio", {}),
+}
+
+
+@pytest.fixture(params=LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """The loops of the promise: asyncio's own, uvloop and trio, for the process a test runs in."""
+    return LOOPS[request.param]
+
+
+@pytest.fixture(scope="session")
+def warm_loops() -> None:
+    """Let uvloop open the pipe that it keeps for the life of the process."""
+    uvloop.run(asyncio.sleep(0))
+
+
+@pytest.fixture
+def no_leaks(warm_loops: None) -> Iterator[None]:
+    """Children, descriptors, threads and shared memory are afterwards as they were before."""
+    with nothing_left():
+        yield

@@ -1,0 +1,42 @@
+"""One system per loop and file, with one node of each kind; every test runs on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import System, Topology, nodes
+from actors.testing import Probe, running_system
+from tests.conftest import LOOPS
+from tests.contracts.place import Place
+from tests.leaks import nothing_left
+
+NODES = {"local": "local", "process": "box/0"}
+
+
+@pytest.fixture(scope="module", params=LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return LOOPS[request.param]
+
+
+@pytest.fixture(scope="module")
+def _nothing_left(warm_loops: None) -> Iterator[None]:
+    with nothing_left():
+        yield
+
+
+@pytest.fixture(scope="module")
+async def system(_nothing_left: None, anyio_backend: object) -> AsyncIterator[System]:
+    async with running_system(Topology(nodes=[nodes("box")])) as system:
+        yield system
+
+
+@pytest.fixture(params=NODES)
+async def place(request: pytest.FixtureRequest, system: System) -> AsyncIterator[Place]:
+    place = Place(system, NODES[request.param], await Probe.start(system))
+    yield place
+    with anyio.fail_after(10):
+        await place.close()

@@ -1,0 +1,117 @@
+"""Streams are the same on every kind of node."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from actors.errors import ActorCrashed, ActorStopped, DeadlineExceeded, NotAMessage
+from tests.contracts.kit import Counting, Gate, Worker
+from tests.contracts.place import Place
+
+
+async def test_a_stream_gives_every_item_in_order_and_ends(place: Place) -> None:
+    counting = await place.spawn(Counting)
+    with anyio.fail_after(5):
+        async with counting.stream(Counting.upto, 100) as items:
+            assert [item async for item in items] == list(range(100))
+        async with counting.stream(Counting.upto, n=0) as items:
+            assert [item async for item in items] == []
+
+
+async def test_an_unread_stream_runs_only_a_window_ahead(place: Place) -> None:
+    counting = await place.spawn(Counting)
+    with anyio.fail_after(5):
+        async with counting.stream(Counting.upto, 1000) as items:
+            assert await anext(items) == 0
+            made = await counting.ask(Counting.how_many)
+            assert 1 <= made <= 17
+            assert [await anext(items) for _ in range(50)] == list(range(1, 51))
+
+
+async def test_leaving_a_stream_early_ends_its_generator(place: Place) -> None:
+    counting = await place.spawn(Counting, place.probe.ref)
+    with anyio.fail_after(5):
+        async with counting.stream(Counting.upto, 1000) as items:
+            assert await anext(items) == 0
+            assert place.probe.heard == []
+        await place.probe.expect("generator closed")
+        assert await counting.ask(Counting.how_many) <= 17
+
+
+async def test_an_error_in_the_generator_comes_after_its_items_and_the_actor_lives(
+    place: Place,
+) -> None:
+    counting = await place.spawn(Counting)
+    got = []
+    with anyio.fail_after(5):
+        with pytest.raises(LookupError, match="no more of these"):
+            async with counting.stream(Counting.failing, 3) as items:
+                async for item in items:
+                    got.append(item)  # noqa: PERF401 - what came before the error
+        assert got == [0, 1, 2]
+        assert await counting.ask(Counting.how_many) == 0
+
+
+async def test_two_streams_of_an_actor_and_its_messages_take_turns(place: Place) -> None:
+    counting = await place.spawn(Counting)
+    with anyio.fail_after(5):
+        async with (
+            counting.stream(Counting.upto, 1000) as one,
+            counting.stream(Counting.upto, 1000) as two,
+        ):
+            for expected in range(40):
+                assert await anext(one) == expected
+                assert await anext(two) == expected
+                assert await counting.ask(Counting.how_many) > 0
+
+
+async def test_a_crash_ends_the_streams_of_the_incarnation(place: Place) -> None:
+    counting = await place.spawn(Counting)
+    with anyio.fail_after(5):
+        async with counting.stream(Counting.upto, 1000) as items:
+            assert await anext(items) == 0
+            await counting.tell(Counting.crash)
+            with pytest.raises(ActorCrashed, match="boom"):
+                while True:
+                    await anext(items)
+        async with counting.stream(Counting.upto, 2) as items:
+            assert [item async for item in items] == [0, 1]
+
+
+async def test_a_stop_ends_the_streams_of_the_actor(place: Place) -> None:
+    counting = await place.spawn(Counting)
+    with anyio.fail_after(5):
+        async with counting.stream(Counting.upto, 1000) as items:
+            assert await anext(items) == 0
+            await counting.stop()
+            with pytest.raises(ActorStopped, match="SHUTDOWN"):
+                while True:
+                    await anext(items)
+        with pytest.raises(ActorStopped):
+            async with counting.stream(Counting.upto, 2) as items:
+                await anext(items)
+
+
+async def test_a_stream_within_a_time_ends_by_it(place: Place) -> None:
+    gate = await place.gate()
+    counting = await place.spawn(Counting)
+    with anyio.fail_after(5):
+        with pytest.raises(DeadlineExceeded, match=r"the stream did not end in 0\.2 s"):
+            async with counting.within(0.2).stream(Counting.waiting, gate) as items:
+                assert await anext(items) == "first"
+                await anext(items)
+        await gate.ask(Gate.open)
+        assert await counting.ask(Counting.how_many) == 0
+
+
+async def test_a_stream_is_not_asked_and_a_call_is_not_streamed(place: Place) -> None:
+    counting = await place.spawn(Counting)
+    with pytest.raises(NotAMessage, match=r"Counting\.upto is an async generator: open it with"):
+        await counting.ask(Counting.upto, 3)  # type: ignore[arg-type] # that is the test
+    with pytest.raises(NotAMessage, match=r"Counting\.how_many is not an async generator: use ask"):
+        async with counting.stream(Counting.how_many):  # type: ignore[arg-type] # that is the test
+            pass
+    with pytest.raises(NotAMessage, match=r"Worker\.add is not a method of Counting"):
+        async with counting.stream(Worker.add, 1):  # type: ignore[arg-type] # that is the test
+            pass

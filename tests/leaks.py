@@ -1,0 +1,61 @@
+"""What a test may not leave behind: children, descriptors, threads, shared memory."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+_SHARED = Path("/dev/shm")
+_BROWSERS = ".org.chromium"  # of other suites on this machine; ours have no names at all
+
+_TRIO_CACHE = "Trio thread"  # anyio's runner waits in one; trio keeps it for ten idle seconds
+
+
+def _children() -> set[str]:
+    found = psutil.Process().children(recursive=True)
+    return {f"process {child.pid}" for child in found}
+
+
+def _descriptors() -> set[str]:
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found.add(f"fd {number} -> {os.readlink(f'/proc/self/fd/{number}')}")
+        except FileNotFoundError:
+            continue  # the descriptor that was listing the folder
+    return found
+
+
+def _threads() -> set[str]:
+    return {
+        f"thread {thread.name} {thread.ident}"
+        for thread in threading.enumerate()
+        if not thread.name.startswith(_TRIO_CACHE)
+    }
+
+
+def _shared_memory() -> set[str]:
+    names = os.listdir(_SHARED) if _SHARED.is_dir() else []
+    return {f"/dev/shm/{name}" for name in names if not name.startswith(_BROWSERS)}
+
+
+def census() -> set[str]:
+    """Everything of this process that could outlive a test, in words."""
+    return _children() | _descriptors() | _threads() | _shared_memory()
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """Fail if there is more afterwards than there was before."""
+    before = census()
+    yield
+    if census() - before:
+        gc.collect()  # an error's traceback may hold what it passed
+    left = census() - before
+    assert not left, f"left behind: {sorted(left)}"

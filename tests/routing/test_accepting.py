@@ -1,0 +1,130 @@
+"""The listening socket: what it gives, what it survives, and how it ends."""
+
+import errno
+import resource
+import socket
+from pathlib import Path
+
+import pytest
+
+from actors.routing import (
+    AcceptPaused,
+    AcceptResumed,
+    ListenFailed,
+    Router,
+    listen,
+)
+from tests.routing.conftest import Rig
+from tests.routing.rig import FakePlace, accepted, reset
+
+
+def test_accepted_sockets_do_not_delay_and_do_not_block(rig: Rig) -> None:
+    router = rig.router()
+    (place,) = rig.join(router)
+    rig.connect(router)
+    accepted(rig.loop, router, 1)
+    sock = place.socks[place.got[0]]
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with pytest.raises(BlockingIOError):
+        sock.recv(1)
+
+
+def test_a_port_in_use_is_one_clear_error_and_can_be_tried_again(rig: Rig) -> None:
+    router = rig.router()
+    (place,) = rig.join(router)
+    taken = Router(listen("app:handle", f"127.0.0.1:{router.port}"), rig.loop)
+    with pytest.raises(ListenFailed) as caught:
+        taken.open()
+    assert caught.value.errno == errno.EADDRINUSE
+    assert str(caught.value) == (
+        f"cannot listen on 127.0.0.1:{router.port}: Address already in use (EADDRINUSE)"
+    )
+    rig.connect(router)
+    accepted(rig.loop, router, 1)
+    assert len(place.got) == 1
+    router.close()
+    taken.open()
+    taken.close()
+
+
+def test_running_out_of_descriptors_pauses_accepting_and_is_told_once(rig: Rig) -> None:
+    router = rig.router()
+    (place,) = rig.join(router)
+    rig.connect(router, 3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        rig.loop.poll()
+        for _ in range(5):
+            rig.loop.settle()
+            rig.loop.advance(0.5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert rig.told(AcceptPaused) == [AcceptPaused("127.0.0.1:0", errno.EMFILE, 0.5)]
+    assert place.got == []
+    rig.loop.advance(0.5)
+    accepted(rig.loop, router, 3)
+    assert len(place.got) == 3
+    assert rig.told(AcceptResumed) == [AcceptResumed("127.0.0.1:0")]
+
+
+def test_a_client_that_aborts_in_the_backlog_disturbs_nobody(rig: Rig) -> None:
+    router = rig.router()
+    early = rig.connect(router)[0]
+    reset(early)
+    rig.connect(router)
+    (place,) = rig.join(router)
+    accepted(rig.loop, router, 2)
+    assert rig.told(AcceptPaused) == []
+    assert len(place.got) == 2
+
+
+def test_closing_the_router_closes_what_no_node_has(rig: Rig) -> None:
+    router = rig.router()
+    (place,) = rig.join(router, prompt=False)
+    first, second = rig.connect(router, 2)
+    accepted(rig.loop, router, 2)
+    router.close()
+    assert second.recv(1) == b""
+    place.socks[place.got[0]].sendall(b"still mine")
+    assert first.recv(10) == b"still mine"
+    assert (rig.loop.watched, rig.loop.timers) == (0, 0)
+
+
+def test_a_socket_that_was_given_is_used_and_its_path_is_left(rig: Rig, tmp_path: Path) -> None:
+    given = socket.socket(socket.AF_UNIX)
+    given.bind(f"{tmp_path}/s")
+    given.listen()
+    router = Router(listen("app:handle", f"unix:{tmp_path}/s"), rig.loop, given=given)
+    router.open()
+    place = FakePlace(router, "web-0", 0)
+    router.joined(place)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{tmp_path}/s")
+        accepted(rig.loop, router, 1)
+    router.close()
+    place.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_after_it_stops_listening_what_was_accepted_is_still_handed_over(rig: Rig) -> None:
+    router = rig.router()
+    (place,) = rig.join(router, prompt=False)
+    rig.connect(router, 3)
+    accepted(rig.loop, router, 3)
+    port = router.port
+    router.stop_listening()
+    place.prompt = True
+    router.acknowledged(place.name, place.got[0])
+    assert len(place.got) == 3
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_the_clock_stands_still_when_nobody_owes_anything(rig: Rig) -> None:
+    router = rig.router()
+    rig.join(router, 2)
+    rig.connect(router, 2)
+    accepted(rig.loop, router, 2)
+    rig.loop.advance(1)
+    assert rig.loop.timers == 0

@@ -1,0 +1,203 @@
+"""Whatever happens to nodes, each connection has one owner: a model test of the dispatch."""
+
+import socket
+from typing import cast
+
+import pytest
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from actors.routing import Address, Dropped, LeastConnections, Policy, Sticky, ip
+from actors.routing._connection import Connection
+from actors.routing._dispatch import Dispatch
+from tests.routing.rig import VirtualLoop
+
+LIMIT = 6
+CREDIT = 2
+
+
+class FakeSocket:
+    """Knows whether it is open."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.open = True
+
+    def fileno(self) -> int:
+        return self.number
+
+    def close(self) -> None:
+        assert self.open
+        self.open = False
+
+
+class ModelPlace:
+    """A node that remembers what it was handed; `fd` says which connection it is."""
+
+    def __init__(self, model: "Model", name: str, slot: int) -> None:
+        self.model = model
+        self.name = name
+        self.slot = slot
+        self.draining = False
+        self.reachable = True
+        self.unacked: dict[int, int] = {}
+        self.open: dict[int, int] = {}
+
+    def hand_over(self, connection: int, fd: int, listener: str, client: Address) -> None:
+        assert (listener, client) == ("listener", None)
+        assert not self.draining, "a draining node got a connection"
+        if not self.reachable:
+            raise BrokenPipeError
+        assert self.model.holder_of(fd) is None, "two nodes have one connection"
+        assert self.model.sockets[fd].open, "a closed connection was handed over"
+        assert connection not in self.model.numbers, "a number was used twice"
+        self.model.numbers.add(connection)
+        self.unacked[connection] = fd
+        assert len(self.unacked) <= CREDIT, "more than its credit"
+        assert len(self.unacked) + len(self.open) <= LIMIT, "more than max_connections"
+
+
+class Model(RuleBasedStateMachine):
+    """Nodes come, go, hang and refuse at random; nothing is lost, nothing is doubled."""
+
+    policy: Policy = LeastConnections()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = VirtualLoop()
+        self.facts: list[object] = []
+        self.places: list[ModelPlace] = []
+        self.sockets: dict[int, FakeSocket] = {}
+        self.numbers: set[int] = set()
+        self.served = 0
+        self.lost = 0
+        self.names = 0
+        self.dispatch = Dispatch(
+            self.loop,
+            self.policy,
+            listener="listener",
+            report=self.facts.append,
+            changed=lambda: None,
+            max_connections=LIMIT,
+            credit=CREDIT,
+            patience=0.1,
+            ack_deadline=2.0,
+        )
+
+    def holder_of(self, fd: int) -> ModelPlace | None:
+        for place in self.places:
+            if fd in place.unacked.values() or fd in place.open.values():
+                return place
+        return None
+
+    def teardown(self) -> None:
+        self.dispatch.close()
+        acknowledged = self.served + self.lost + sum(len(place.open) for place in self.places)
+        dropped = sum(1 for fact in self.facts if isinstance(fact, Dropped))
+        never = len(self.sockets) - acknowledged - dropped
+        assert never >= 0
+        assert not any(sock.open for sock in self.sockets.values()), "our copy was left open"
+        assert self.loop.timers == 0
+        self.loop.close()
+
+    @rule(keyed=st.booleans())
+    def connect(self, *, keyed: bool) -> None:
+        sock = self.sockets[len(self.sockets)] = FakeSocket(len(self.sockets))
+        key = b"%d" % (sock.number % 5) if keyed else None
+        self.dispatch.add(Connection(cast("socket.socket", sock), None, key))
+
+    @precondition(lambda self: len(self.places) < 4)
+    @rule(slot=st.integers(0, 3))
+    def join(self, slot: int) -> None:
+        for old in self.places:
+            old.draining |= old.slot == slot
+        self.names += 1
+        place = ModelPlace(self, f"node-{self.names}", slot)
+        self.places.append(place)
+        self.dispatch.joined(place)
+
+    @precondition(lambda self: self.places)
+    @rule(data=st.data())
+    def die(self, data: st.DataObject) -> None:
+        place = data.draw(st.sampled_from(self.places))
+        self.places.remove(place)
+        self.lost += len(place.open)
+        self.dispatch.left(place.name, dead=True)
+
+    @precondition(lambda self: self.places)
+    @rule(data=st.data())
+    def drain(self, data: st.DataObject) -> None:
+        place = data.draw(st.sampled_from(self.places))
+        place.draining = True
+        self.dispatch.left(place.name, dead=False)
+
+    @precondition(lambda self: self.places)
+    @rule(data=st.data())
+    def break_or_mend_the_link(self, data: st.DataObject) -> None:
+        place = data.draw(st.sampled_from(self.places))
+        place.reachable = not place.reachable
+
+    @precondition(lambda self: any(place.unacked for place in self.places))
+    @rule(data=st.data(), accept=st.booleans())
+    def answer(self, data: st.DataObject, *, accept: bool) -> None:
+        place = data.draw(st.sampled_from([place for place in self.places if place.unacked]))
+        number = data.draw(st.sampled_from(sorted(place.unacked)))
+        fd = place.unacked.pop(number)
+        if accept:
+            place.open[number] = fd
+            self.dispatch.acknowledged(place.name, number)
+            assert not self.sockets[fd].open, "our copy stays open after the acknowledgement"
+        else:
+            self.dispatch.refused(place.name, number)
+
+    @precondition(lambda self: any(place.open for place in self.places))
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        place = data.draw(st.sampled_from([place for place in self.places if place.open]))
+        number = data.draw(st.sampled_from(sorted(place.open)))
+        del place.open[number]
+        self.served += 1
+        self.dispatch.closed(place.name, number)
+
+    @rule(seconds=st.sampled_from([0.01, 0.06, 0.2, 3.0]))
+    def wait(self, seconds: float) -> None:
+        self.loop.advance(seconds)
+
+    @invariant()
+    def every_connection_is_counted_once(self) -> None:
+        members = self.dispatch.members
+        unacked = sum(len(member.unacked) for member in members)
+        assert unacked == sum(len(place.unacked) for place in self.places)
+        assert [len(m.open) for m in members if m.ready] == [
+            len(place.open)
+            for place in sorted(self.places, key=lambda place: place.slot)
+            if not place.draining
+        ]
+        queued = sum(len(member.queue) for member in members)
+        assert self.dispatch.waiting == self.dispatch.pending + queued
+        ours = sum(1 for sock in self.sockets.values() if sock.open)
+        assert ours == self.dispatch.waiting + unacked
+
+    @invariant()
+    def nothing_waits_for_a_node_that_could_take_it(self) -> None:
+        if self.dispatch.pending:
+            nodes = [member.snapshot(LIMIT, keyed=False) for member in self.dispatch.members]
+            assert not any(node.eligible for node in nodes)
+
+    @invariant()
+    def only_a_node_without_credit_has_a_queue(self) -> None:
+        for member in self.dispatch.members:
+            assert not member.queue or len(member.unacked) == CREDIT
+
+
+class StickyModel(Model):
+    """The same with keys."""
+
+    policy = Sticky(ip())
+
+
+@pytest.mark.parametrize("model", [Model, StickyModel])
+def test_nothing_is_lost_or_doubled_whatever_nodes_do(model: type[Model]) -> None:
+    case = model.TestCase
+    case.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+    case("runTest").runTest()

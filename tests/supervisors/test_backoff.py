@@ -1,0 +1,123 @@
+"""Children that restart by their own backoff."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from supervisors import (
+    Backoff,
+    Budget,
+    ChildGaveUp,
+    ChildState,
+    Count,
+    Exit,
+    RestartScheduled,
+    RestartsGivenUp,
+    Strategy,
+    Supervisor,
+)
+from supervisors.testing import (
+    dies_at_once,
+    fail_after_first,
+    failing,
+)
+from tests.supervisors.world import World, settle
+
+ENDS = [Exit.NORMAL, Exit.SHUTDOWN, Exit.KILLED, Exit.CRASHED(ValueError("bad"))]
+
+
+def _states(sup: Supervisor) -> dict[str, ChildState]:
+    return {info.name: info.state for info in reversed(sup.children())}
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_child_with_a_backoff_restarts_at_once_and_then_ever_later(
+    world: World, dynamic: bool
+) -> None:
+    kit = world.kit
+    budget = Budget(0, 1)
+    sup = await (world.dynamic(budget=budget) if dynamic else world.supervisor(budget=budget))
+    await sup.start_child(kit.spec("a", dies_at_once(ValueError()), backoff=Backoff()))
+    began = anyio.current_time()
+
+    await anyio.sleep(1)
+
+    delays = [event.delay for event in kit.log.of(RestartScheduled)]
+    assert delays == [0, 0.1, 0.2, 0.4, 0.8]
+    assert [event.attempt for event in kit.log.of(RestartScheduled)] == [1, 2, 3, 4, 5]
+    assert anyio.current_time() - began == pytest.approx(1)
+    assert len(kit.runs("a")) == 5
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_health_forgets_the_row(world: World, dynamic: bool) -> None:
+    kit = world.kit
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    await sup.start_child(kit.spec("a", backoff=Backoff(first=1)))
+
+    for pause in (0, 2, 8, 4, 0):
+        kit.run("a").crash()
+        await anyio.sleep(pause + 0.1)
+
+    assert [event.delay for event in kit.log.of(RestartScheduled)] == [0, 1, 2, 0, 1]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_child_is_given_up_after_so_many_restarts_in_a_row(
+    world: World, dynamic: bool
+) -> None:
+    kit = world.kit
+    bad = ValueError("bad")
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    await sup.start_child(kit.spec("a", dies_at_once(bad), backoff=Backoff(give_up_after=3)))
+    await sup.start_child(kit.spec("b"))
+
+    await anyio.sleep(10)
+
+    assert len(kit.runs("a")) == 1 + 3
+    (end,) = kit.gone["a"]
+    assert isinstance(end.error, ChildGaveUp)
+    assert end.error.__cause__ is bad
+    assert "given up after 3 restarts in a row" in str(end)
+    assert [event.exit for event in kit.log.of(RestartsGivenUp)] == [end]
+    assert sup.count() == (Count(1, 1, 0, 1) if dynamic else Count(2, 1, 0, 2))
+
+
+async def test_those_who_depend_on_a_child_that_backs_off_wait_for_it(world: World) -> None:
+    kit = world.kit
+    twice = failing(ValueError(), runs=lambda number: number == 2)
+    sup = await world.supervisor(
+        kit.spec("a"),
+        kit.spec("b", twice, backoff=Backoff(first=10)),
+        kit.spec("c"),
+        strategy=Strategy.REST_FOR_ONE,
+    )
+
+    kit.run("b").crash()
+    await anyio.sleep(1)
+
+    assert _states(sup) == {
+        "a": ChildState.RUNNING,
+        "b": ChildState.BACKING_OFF,
+        "c": ChildState.RESTARTING,
+    }
+    await anyio.sleep(10)
+    assert _states(sup) == dict.fromkeys("abc", ChildState.RUNNING)
+    assert [len(kit.runs(name)) for name in "abc"] == [1, 3, 2]
+
+
+async def test_stopping_the_child_that_others_wait_for_lets_them_start(world: World) -> None:
+    kit = world.kit
+    sup = await world.supervisor(
+        kit.spec("b", fail_after_first(ValueError()), backoff=Backoff(first=10)),
+        kit.spec("c"),
+        strategy=Strategy.ONE_FOR_ALL,
+    )
+    kit.run("b").crash()
+    await anyio.sleep(1)
+
+    await sup.stop_child("b")
+    await settle()
+
+    assert _states(sup) == {"b": ChildState.STOPPED, "c": ChildState.RUNNING}

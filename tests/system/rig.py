@@ -1,0 +1,281 @@
+"""Whole systems as processes of their own, and chat clients that come again when they are cut off.
+
+Rule: nobody sleeps here. Everything is waited for: a line of the log, a message, the end.
+"""
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+from urllib.parse import urlencode
+
+import anyio
+import anyio.to_thread
+import psutil
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 20.0
+
+Fact: TypeAlias = dict[str, Any]
+
+
+def free_port() -> int:
+    """Return a port that nobody has right now."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+class Served:
+    """A system started from the command line; its log is read line by line."""
+
+    def __init__(self, *arguments: str, folder: Path, env: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.folder = folder
+        self.facts: list[Fact] = []
+        self.lines: list[str] = []
+        self.ended = False
+        self._heard = threading.Condition()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "actors", *arguments],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "ACTORS_LOG_FORMAT": "json",
+                "CHAT_PORT": str(self.port),
+                "CHAT_DB": str(folder / "chat.sqlite3"),
+                "TMPDIR": str(folder),
+                "XDG_RUNTIME_DIR": str(folder),
+                **env,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        try:
+            self.wait_for("system ready")
+        except BaseException:
+            self.close()
+            raise
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it, cleanly if it can, and forget nothing that it started."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._reader.join(PATIENCE)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._heard:
+                self.lines.append(line)
+                if line.startswith("{"):
+                    self.facts.append(json.loads(line))
+                self._heard.notify_all()
+        with self._heard:
+            self.ended = True
+            self._heard.notify_all()
+
+    def wait_for(self, event: str, *, seconds: float = PATIENCE, **facts: object) -> Fact:
+        """Wait until the log has a line of that event with these facts, and return it."""
+
+        def find() -> Fact | None:
+            wanted = {"event": event} | facts
+            return next((fact for fact in self.facts if wanted.items() <= fact.items()), None)
+
+        with self._heard:
+            self._heard.wait_for(lambda: find() is not None or self.ended, seconds)
+            found = find()
+        assert found is not None, f"no {event!r} with {facts} in:\n{''.join(self.lines)}"
+        return found
+
+    async def hears(self, event: str, **facts: object) -> Fact:
+        """Wait as `wait_for` does, and let the loop run."""
+        return await anyio.to_thread.run_sync(lambda: self.wait_for(event, **facts))
+
+    def pid(self, node: str) -> int:
+        """Return the process of *node*, as it was said last."""
+        started = [fact for fact in self.facts if fact.get("event") == "node ready"]
+        pid: int = [fact["pid"] for fact in started if fact["node"] == node][-1]
+        return pid
+
+    def signal(self, node: str, number: signal.Signals) -> None:
+        """Send a signal to the process of *node*."""
+        os.kill(self.pid(node), number)
+
+    def rss(self, node: str | None = None) -> int:
+        """Return the resident memory of *node*, or of the parent, in bytes."""
+        pid = self.process.pid if node is None else self.pid(node)
+        return int(psutil.Process(pid).memory_info().rss)
+
+    def url(self, scheme: str, path: str, **query: object) -> str:
+        """Return an address of this system."""
+        return f"{scheme}://127.0.0.1:{self.port}{path}?{urlencode(query)}"
+
+
+class Client:
+    """A member as the page is one: it knows one number, `seq`, and comes again when it is cut off.
+
+    Args:
+        served: whose chat.
+        room: which room.
+        name: who it is; also the beginning of its messages' ids.
+        seat: a room whose web node it wants, instead of its own room's.
+    """
+
+    def __init__(self, served: Served, room: str, name: str, *, seat: str | None = None) -> None:
+        self.served = served
+        self.room = room
+        self.name = name
+        self.seat = seat
+        self.seq: int | None = None
+        self.said: list[Fact] = []
+        self.errors: list[Fact] = []
+        self.people: list[str] = []
+        self.nodes: list[str] = []
+        self.codes: list[int] = []
+        self.wrong: list[str] = []
+        self.pending: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+        self._socket: ClientConnection | None = None
+        self._news = anyio.Event()
+
+    async def stay(self) -> None:
+        """Be there until cancelled."""
+        for tries in itertools.count():
+            try:
+                socket = await connect(self._url(), open_timeout=PATIENCE, compression=None)
+                try:
+                    await self._hear(socket)
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await socket.close()
+            except ConnectionClosed as closed:
+                self.codes.append(closed.rcvd.code if closed.rcvd is not None else 1006)
+            except (OSError, InvalidHandshake, InvalidMessage, TimeoutError, EOFError):
+                assert tries < 10_000, f"{self.name} cannot get in"
+            self._socket = None
+            await anyio.sleep(0.25)  # as the page does; no test waits for this
+
+    def _url(self) -> str:
+        # The router goes by the first `room`, Starlette's query by the last.
+        seat = "" if self.seat is None else f"room={self.seat}&"
+        after = {} if self.seq is None else {"after": self.seq}
+        query = seat + urlencode({"room": self.room, "name": self.name, **after})
+        return f"ws://127.0.0.1:{self.served.port}/ws?{query}"
+
+    async def _hear(self, socket: ClientConnection) -> None:
+        first = True
+        async for data in socket:
+            message = json.loads(data)
+            if first != (message["type"] == "welcome"):
+                self.wrong.append(f"{message['type']} where it does not belong")
+            first = False
+            await getattr(self, f"_take_{message['type']}")(message, socket)
+            self._news.set()
+            self._news = anyio.Event()
+        self.codes.append(socket.close_code or 0)
+
+    async def _take_welcome(self, message: Fact, socket: ClientConnection) -> None:
+        self._socket = socket
+        self.nodes.append(message["node"])
+        self.people = message["people"]
+        if message["seq"] == 0 and self.seq is None:
+            self.seq = 0
+        for id_, text in list(self.pending.items()):
+            await self._send(socket, id_, text)
+
+    async def _take_said(self, message: Fact, _socket: ClientConnection) -> None:
+        answers = self.pending.pop(message["id"], None) is not None
+        if self.seq is None or message["seq"] == self.seq + 1:
+            self.seq = message["seq"]
+            self.said.append(message)
+        elif not (answers and message["seq"] <= self.seq):
+            self.wrong.append(f"{message['seq']} after {self.seq}")
+
+    async def _take_people(self, message: Fact, _socket: ClientConnection) -> None:
+        self.people = message["people"]
+
+    async def _take_error(self, message: Fact, _socket: ClientConnection) -> None:
+        self.errors.append(message)
+
+    async def say(self, text: str) -> str:
+        """Say something; it is said again after a reconnect until it comes back. Return its id."""
+        id_ = f"{self.name}-{next(self._numbers)}"
+        self.pending[id_] = text
+        if self._socket is not None:
+            await self._send(self._socket, id_, text)
+        return id_
+
+    async def _send(self, socket: ClientConnection, id_: str, text: str) -> None:
+        try:
+            await socket.send(json.dumps({"type": "say", "id": id_, "text": text}))
+        except ConnectionClosed:
+            return  # it is pending: the next connection sends it
+
+    async def until(self, true: Callable[["Client"], bool], *, seconds: float = PATIENCE) -> None:
+        """Wait until *true* of this client."""
+        with anyio.move_on_after(seconds):
+            while not true(self):
+                await self._news.wait()
+        if not true(self):
+            last = self.said[-1]["seq"] if self.said else None
+            raise AssertionError(
+                f"{self.name} in {self.room}: waited for {true} in vain; last {last}, "
+                f"pending {list(self.pending)[:3]}, nodes {self.nodes}, codes {self.codes}, "
+                f"wrong {self.wrong[:3]}, errors {self.errors[:3]}"
+            )
+
+    async def here(self) -> Self:
+        """Wait until it was welcomed."""
+        await self.until(lambda client: bool(client.nodes))
+        return self
+
+    @property
+    def heard(self) -> list[tuple[int, str, str, str]]:
+        """Everything heard, in order."""
+        return [(said["seq"], said["id"], said["name"], said["text"]) for said in self.said]
+
+
+def check_one_history(clients: list[Client]) -> None:
+    """Assert that all of *clients*, of one room, heard the same, each once, without a gap."""
+    assert [client.wrong for client in clients] == [[] for _ in clients]
+    for client in clients:
+        assert client.heard == clients[0].heard
+        assert [seq for seq, *_ in client.heard] == list(range(1, len(client.heard) + 1))
+    twice = [id_ for id_, times in Counter(id_ for _, id_, *_ in clients[0].heard).items() if times > 1]
+    assert twice == []

@@ -1,0 +1,133 @@
+"""Descriptors arrive with their message, once, in order; whatever goes wrong, none is leaked."""
+
+import os
+import resource
+import socket
+from typing import Any
+
+import pytest
+
+from tests.transport.ends import End, Two, frame
+from tests.transport.kinds import open_fds
+from transport import (
+    FrameError,
+    Lane,
+    Unsendable,
+)
+from transport.testing import ManualLoop
+
+
+def test_descriptors_arrive_with_their_message_and_in_order(loop: ManualLoop, two: Two) -> None:
+    a, b = two()
+    before = open_fds()
+    pipes = [os.pipe() for _ in range(5)]
+    a.tell("first", lane=Lane.CONTROL)
+    for n, ends in enumerate(pipes):
+        a.channel.send_fds([2, n], ends)
+        a.tell("between", lane=Lane.CONTROL)
+    loop.settle()
+    assert [message for message, _ in b.fds] == [[2, n] for n in range(5)]
+    assert [len(fds) for _, fds in b.fds] == [2] * 5
+    assert len(b.got) == 6
+    assert open_fds() == before + 10
+    for n, (_, (reader, writer)) in enumerate(b.fds):
+        os.write(writer, b"%d" % n)
+        assert os.read(reader, 9) == b"%d" % n
+        assert not os.get_inheritable(reader)
+
+
+def test_descriptors_sent_on_the_data_lane_keep_their_place(loop: ManualLoop, two: Two) -> None:
+    a, b = two()
+    order: list[Any] = []
+    b.channel._receive = lambda messages, _: order.extend(message[1][0] for message in messages)
+
+    def take(message: list[Any], fds: list[int]) -> None:
+        order.append(message[1])
+        os.close(fds[0])
+
+    b.channel._receive_fds = take
+    a.tell(1)
+    a.channel.send_fds([1, 2], [os.dup(0)], Lane.DATA)
+    a.tell(3)
+    a.channel.send_fds([1, 4], [os.dup(0)], Lane.DATA)
+    loop.settle()
+    assert order == [1, 2, 3, 4]
+
+
+def test_descriptors_of_a_message_that_cannot_be_sent_are_closed(two: Two) -> None:
+    a, _ = two()
+    before = open_fds()
+    with pytest.raises(Unsendable):
+        a.channel.send_fds([1, object()], [os.dup(0)])
+    with pytest.raises(FrameError, match="1 to 16 descriptors, got 17"):
+        a.channel.send_fds([1], [os.dup(0) for _ in range(17)])
+    assert open_fds() == before
+
+
+def test_descriptors_nobody_took_are_closed_at_the_end(loop: ManualLoop, two: Two) -> None:
+    a, b = two()
+    loop.unwatch_readable(b.channel._fd)
+    a.tell(b"x" * (8 << 20), lane=Lane.CONTROL)
+    before = open_fds()
+    a.channel.send_fds([1], [os.dup(0)])
+    loop.settle()
+    assert open_fds() == before + 1
+    a.channel.close()
+    b.channel.close()
+    assert open_fds() == before - 2
+
+
+def test_descriptors_merged_with_earlier_bytes_find_their_frame(
+    loop: ManualLoop, raw: tuple[socket.socket, End]
+) -> None:
+    ours, end = raw
+    ours.send(frame(b"\x92\x01\x01") + frame(b"\x92\x02\x02", 1)[:5])
+    loop.settle()
+    socket.send_fds(ours, [frame(b"\x92\x02\x02", 1)[5:]], [0])
+    loop.settle()
+    assert end.got == [[1, 1]]
+    assert [message for message, _ in end.fds] == [[2, 2]]
+    os.close(end.fds[0][1][0])
+
+
+@pytest.mark.parametrize(
+    "data, fds, message",
+    [
+        (frame(b"\x91\x01", 2), 1, "claims 2 descriptors, 1 came"),
+        (frame(b"\x91\x01", 1), 0, "claims 1 descriptors, 0 came"),
+        (frame(b"\x91\x01"), 1, "1 descriptors came that no frame claims"),
+        (frame(b"\x91\x01\x91\x01", 1), 1, "exactly one message"),
+        (frame(b"\x91\x01"), 40, "descriptors were lost on the way"),
+        (b"hello world", 0, "expected magic 0xac"),
+        (frame(b"\xc1"), 0, "bytes that are not messages"),
+    ],
+)
+def test_a_peer_that_breaks_the_protocol_ends_the_link_and_leaks_nothing(
+    loop: ManualLoop, raw: tuple[socket.socket, End], data: bytes, fds: int, message: str
+) -> None:
+    ours, end = raw
+    ours.send(frame(b"\x92\x01\x05"))
+    socket.send_fds(ours, [data], [0] * fds)
+    loop.settle()
+    (error,) = end.ends
+    assert isinstance(error, FrameError)
+    assert message in str(error)
+    assert [1, 5] in end.got
+
+
+def test_descriptors_the_kernel_dropped_for_want_of_room_end_the_link(
+    loop: ManualLoop, two: Two
+) -> None:
+    a, b = two()
+    pipes = [os.pipe() for _ in range(2)]
+    for ends in pipes:
+        a.channel.send_fds([1], [*ends])
+    a.channel.flush()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(highest, *sum(pipes, ())) + 1, hard))
+    try:
+        loop.settle()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "descriptors were lost on the way" in str(b.ends[0])
