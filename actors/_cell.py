@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from supervisors import Exit
 from transport import LEAVES, Unsendable, snapshot_args
 
-from ._actor import handlers_by_name
+from ._handlers import handlers_by_name
 from ._envelope import Envelope, Handler, Kind
 from ._errors import ActorStopped, NotSendable
-from ._incarnation import Ended, Incarnation
+from ._incarnation import Ended, Incarnation, IncarnationHome
 from ._mailbox import Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._envelope import Target
-    from ._ref import Home, Ref
+    from ._ref import Ref
 
 __all__ = ["Cell", "CellHome", "CellState", "as_not_sendable", "not_sendable"]
 
@@ -51,18 +51,10 @@ _MOVES: Final = {
 }
 
 
-class CellHome(Protocol):
-    """The node a cell lives on, as the cell sees it; it is also the `Home` of refs."""
+class CellHome(IncarnationHome, Protocol):
+    """The node a cell lives on, as the cell sees it."""
 
-    name: str
-    system: Any
-
-    @property
-    def as_home(self) -> Home: ...
     def forget(self, cell: Cell, end: Exit) -> None: ...
-    def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
-    async def spawn_child(self, parent: Incarnation, cls: type, args: Any, kwargs: Any, **options: Any) -> Ref[Any]: ...
-    async def stop_children(self, parent: Incarnation) -> None: ...
 
 
 class Cell:
@@ -203,6 +195,20 @@ class Cell:
                 if self.state is not CellState.ENDED:
                     self.move(CellState.DOWN)
             raise
+
+    def as_target(self) -> Target:
+        """This cell as senders see it."""
+        return self
+
+    def run_ready(self, run: Incarnation) -> None:
+        """The current incarnation takes messages."""
+        if self.run is run:
+            self.move(CellState.READY)
+
+    def run_ending(self, run: Incarnation) -> None:
+        """The current incarnation takes no more, and lets go of what it has."""
+        if self.run is run:
+            self.move(CellState.STOPPING)
 
     def run_ended(self, run: Incarnation) -> None:
         """Take note that the current incarnation is over; the supervisor decides what follows."""

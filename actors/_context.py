@@ -22,11 +22,14 @@ A = TypeVar("A", bound="Actor")
 class Surroundings(Protocol):
     """What the incarnation offers its actor through the context."""
 
-    ref: Ref[Any]
-    number: int
-    tasks: ActorTasks
-    log: Logger
-
+    @property
+    def ref(self) -> Ref[Any]: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def tasks(self) -> ActorTasks: ...
+    @property
+    def log(self) -> Logger: ...
     @property
     def node(self) -> str: ...
     @property

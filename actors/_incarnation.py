@@ -8,7 +8,7 @@ Rule 3: per message no task, scope, event, lock, closure or log call; a clock re
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from supervisors import Exit, ExitKind
 from transport import LEAVES, snapshot, snapshot_args
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._actor import Actor
-    from ._cell import Cell
-    from ._envelope import Tell
+    from ._envelope import Target, Tell
     from ._log import Logger
     from ._loop import Task, Waiter
-    from ._ref import Ref
+    from ._mailbox import Mailbox
+    from ._ref import Home, Ref
 
-__all__ = ["MESSAGES_PER_TURN", "SECONDS_PER_TURN", "Ended", "Incarnation"]
+__all__ = ["MESSAGES_PER_TURN", "SECONDS_PER_TURN", "Body", "Ended", "Incarnation", "IncarnationHome"]
 
 Ended: TypeAlias = "Callable[[Exit, bool], None]"
 """Told once how an incarnation ended, and whether it had asked to: then it is not restarted."""
@@ -42,10 +42,43 @@ SECONDS_PER_TURN: Final = 0.010
 _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, Kind.NOTICE)
 
 
+class IncarnationHome(Protocol):
+    """The node, as an incarnation sees it."""
+
+    name: str
+    system: Any
+
+    @property
+    def as_home(self) -> Home: ...
+    def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
+    async def spawn_child(
+        self, parent: Incarnation, cls: type, args: Any, kwargs: Any, **options: Any
+    ) -> Ref[Any]: ...
+    async def stop_children(self, parent: Incarnation) -> None: ...
+
+
+class Body(Protocol):
+    """The cell, as its incarnation sees it: what outlives this run."""
+
+    ref: Ref[Any]
+    cls: type
+    mailbox: Mailbox
+    stop_asked: bool
+
+    @property
+    def home(self) -> IncarnationHome: ...
+    def as_target(self) -> Target: ...
+    def post(self, envelope: Envelope) -> None: ...
+    def ask_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None: ...
+    def run_ready(self, run: Incarnation) -> None: ...
+    def run_ending(self, run: Incarnation) -> None: ...
+    def run_ended(self, run: Incarnation) -> None: ...
+
+
 class Incarnation:
     """Owns the actor object, its tasks, timers, watches and streams; all end with it."""
 
-    def __init__(self, cell: Cell, number: int, ready: Waiter, ended: Ended) -> None:
+    def __init__(self, cell: Body, number: int, ready: Waiter, ended: Ended) -> None:
         home = cell.home
         self.cell = cell
         self.ref: Ref[Any] = cell.ref
@@ -54,7 +87,7 @@ class Incarnation:
         self.voluntary = False
         self.children: Any = None
         self.loop = home.as_home.loop
-        self.turn = Turn(cell, exclusive=True)
+        self.turn = Turn(cell.as_target(), exclusive=True)
         self.tasks = ActorTasks(self.loop, cell.ref.name, self.crash)
         self._ready = ready
         self._ended = ended
@@ -163,12 +196,12 @@ class Incarnation:
         await self._guarded(start)
         started = self.exit is None
         if started:
-            cell.move(type(cell.state).READY)
+            cell.run_ready(self)
             self._ready.set_result(None)
         while self.exit is None:
             await self._guarded(self._turns)
-        if started and cell.run is self:
-            cell.move(type(cell.state).STOPPING)
+        if started:
+            cell.run_ending(self)
         await self._close(started=started)
         cell.run_ended(self)
         assert self.exit is not None
@@ -213,7 +246,7 @@ class Incarnation:
         cls = self.cell.cls
         # A snapshot at every start: one incarnation's changes never reach the next.
         args, kwargs = snapshot_args(args, kwargs)
-        actor = cls.__new__(cls)
+        actor: Actor = cls.__new__(cls)
         actor.context = Context(self)
         actor.__init__(*args, **kwargs)  # type: ignore[misc] # the context has to be there first
         self._actor = actor
@@ -288,7 +321,7 @@ class Incarnation:
 
     async def _concurrent(self, actor: Actor, envelope: Envelope) -> None:
         async def beside() -> None:
-            turn = Turn(self.cell, exclusive=False)
+            turn = Turn(self.cell.as_target(), exclusive=False)
             turn.deadline = envelope.deadline
             TURN.set(turn)
             try:

@@ -13,7 +13,7 @@ from anyio import create_task_group
 from transport import Local
 
 from ._errors import ActorsError
-from ._loop import open_loop, run_on
+from ._backends import open_loop, run_on
 from ._system import System
 from .nodes import BOOT_FAILED, ChildNode, boot_config, class_path, pack_arguments
 from .routing import import_handler, serve

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, P
 
 from transport import register_immutable
 
-from ._actor import handlers_of, refusal
+from ._handlers import handlers_of, refusal
 from ._envelope import TURN, Envelope, Handler, Kind
 from ._errors import CallCycle, DeadlineExceeded, MailboxFull, NotAMessage
 from ._stream import Stream

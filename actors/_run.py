@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
-from ._loop import run_on
+from ._backends import run_on
 from ._platform import check_platform
 from .nodes import EndOfImport, importing_main
 

@@ -14,7 +14,7 @@ from supervisors import Exit
 from ._core import Core
 from ._errors import ActorsError, NoSystem, SystemStopped
 from ._events import EventStream
-from ._loop import open_loop
+from ._backends import open_loop
 from ._platform import check_platform
 from ._topology import Topology
 from .nodes import check_actor_options, class_path

@@ -101,7 +101,7 @@ class TrioLoop:
 
     backend = "trio"
     # trio's Cancelled belongs to a scope further out and has to reach it.
-    stray_cancellation = ()
+    stray_cancellation: type[BaseException] | tuple[()] = ()
 
     def __init__(self, nursery: trio.Nursery | None) -> None:
         self._nursery = nursery
@@ -129,7 +129,7 @@ class TrioLoop:
         self._host().start_soon(wait, name="timer")
         return scope
 
-    def _watch(self, watched: dict[int, trio.CancelScope], fd: int, fn: Callable[[], None], ready: Any) -> None:
+    def _watch(self, watched: dict[int, trio.CancelScope], fd: int, fn: Callable[[], object], ready: Any) -> None:
         if fd in watched:
             watched.pop(fd).cancel()
         scope = watched[fd] = trio.CancelScope()
@@ -150,13 +150,13 @@ class TrioLoop:
         if scope is not None:
             scope.cancel()
 
-    def watch_readable(self, fd: int, fn: Callable[[], None]) -> None:
+    def watch_readable(self, fd: int, fn: Callable[[], object]) -> None:
         self._watch(self._readers, fd, fn, trio.lowlevel.wait_readable)
 
     def unwatch_readable(self, fd: int) -> None:
         self._unwatch(self._readers, fd)
 
-    def watch_writable(self, fd: int, fn: Callable[[], None]) -> None:
+    def watch_writable(self, fd: int, fn: Callable[[], object]) -> None:
         self._watch(self._writers, fd, fn, trio.lowlevel.wait_writable)
 
     def unwatch_writable(self, fd: int) -> None:

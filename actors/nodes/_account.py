@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from transport import LEAVES, Lane, TooBig, TransportError, Unsendable, snapshot_args
 
-from .._cell import as_not_sendable, not_sendable
-from .._envelope import Envelope, Kind
-from .._errors import ActorsError, MessageTooBig, NodeDown, NotSendable, SendError
-from .._mailbox import Line
+from actors._cell import as_not_sendable, not_sendable
+from actors._envelope import Envelope, Kind
+from actors._errors import ActorsError, MessageTooBig, NodeDown, NotSendable, SendError
+from actors._mailbox import Line
 from . import _wire as wire
 
 if TYPE_CHECKING:
-    from .._envelope import Handler, Target
-    from .._ref import Ref
-    from .._stream import Outlet
+    from actors._envelope import Handler, Target
+    from actors._ref import Ref
+    from actors._stream import Outlet
     from ._link import Link
     from ._peer import Peer
 

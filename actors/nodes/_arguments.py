@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from transport import Decoder, Encoder, Extra, Lane, Local, Undecoded, snapshot
 
-from .._cell import as_not_sendable
-from .._errors import NotSendable
-from .._ref import Ref
+from actors._cell import as_not_sendable
+from actors._errors import NotSendable
+from actors._ref import Ref
 
 if TYPE_CHECKING:
     from ._runtime import Runtime

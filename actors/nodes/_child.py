@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from supervisors import Exit
 
-from .._log import get_logger, write_lines_to
+from actors._log import get_logger, write_lines_to
 from ._arguments import unpack_arguments
 from ._family import NodeFamily
 from ._link import Link
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from .._loop import Loop
-    from .._ref import Ref
+    from actors._loop import Loop
+    from actors._ref import Ref
     from ._peer import Peer
 
 __all__ = ["BOOT_FAILED", "ChildNode", "boot_config"]

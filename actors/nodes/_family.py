@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from supervisors import Backoff, ChildSpec, DynamicSupervisor, Exit, Restart
 from supervisors import StartFailed as NotStarted
 
-from .._actor import Actor
-from .._errors import InvalidSpec
+from actors._actor import Actor
+from actors._errors import InvalidSpec
 from ._arguments import keep_arguments
 from ._life import Life
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-    from .._ref import Ref
+    from actors._ref import Ref
     from ._local import LocalNode
     from ._runtime import Runtime
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._loop import Loop, Waiter
+    from actors._loop import Loop, Waiter
 
 __all__ = ["Launch", "Launcher"]
 

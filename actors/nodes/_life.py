@@ -9,8 +9,8 @@ from supervisors import Exit
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from .._loop import Loop, Waiter
-    from .._ref import Ref
+    from actors._loop import Loop, Waiter
+    from actors._ref import Ref
     from ._node import Place
 
 __all__ = ["ActorRun", "Life", "LifeOwner"]

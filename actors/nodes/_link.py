@@ -22,16 +22,16 @@ from transport import (
     Undecoded,
 )
 
-from .._errors import ActorsError
-from .._ref import Ref
+from actors._errors import ActorsError
+from actors._ref import Ref
 from . import _wire as wire
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
 
-    from .._envelope import Envelope
-    from .._loop import Loop, Task, Waiter
+    from actors._envelope import Envelope
+    from actors._loop import Loop, Task, Waiter
     from ._account import Account, RemoteSink
 
 __all__ = ["Link", "LinkOwner"]

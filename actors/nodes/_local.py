@@ -11,7 +11,7 @@ from ._stats import runtime_stats
 if TYPE_CHECKING:
     from supervisors import Exit
 
-    from .._incarnation import Ended
+    from actors._incarnation import Ended
     from ._node import ActorStart
     from ._runtime import Runtime
 

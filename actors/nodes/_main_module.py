@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from .._errors import InvalidSpec
+from actors._errors import InvalidSpec
 from ._runtime import MAIN_ALIAS
 
 __all__ = ["EndOfImport", "describe_main", "importing_main", "install_main", "main_problem"]

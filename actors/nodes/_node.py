@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from supervisors import Exit
 
-    from .._incarnation import Ended
-    from .._ref import Ref
+    from actors._incarnation import Ended
+    from actors._ref import Ref
 
 __all__ = ["ActorStart", "Node", "NodeState", "Place"]
 

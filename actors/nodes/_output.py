@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._loop import Loop
+    from actors._loop import Loop
 
 __all__ = ["LinesReader"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from transport import Lane
 
-from .._errors import NodeDown
+from actors._errors import NodeDown
 from . import _wire as wire
 from ._account import Account
 from ._link import Link
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from supervisors import Exit
 
-    from .._envelope import Envelope
-    from .._loop import Loop
-    from .._ref import Ref
+    from actors._envelope import Envelope
+    from actors._loop import Loop
+    from actors._ref import Ref
 
 __all__ = ["Peer", "PeerHome"]
 

@@ -21,7 +21,7 @@ from anyio import fail_after
 from supervisors import Exit
 from transport import pair
 
-from .._errors import ActorsError, BootFailed
+from actors._errors import ActorsError, BootFailed
 from ._launcher import Launch
 from ._link import Link
 from ._node import Node, NodeState
@@ -30,8 +30,8 @@ from ._output import LinesReader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._incarnation import Ended
-    from .._loop import Waiter
+    from actors._incarnation import Ended
+    from actors._loop import Waiter
     from ._launcher import Launcher
     from ._node import ActorStart
     from ._runtime import Runtime

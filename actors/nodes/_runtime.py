@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from supervisors import Exit
 from transport import ChannelBroken, Undecodable, Undecoded
 
-from .._cell import Cell
-from .._envelope import Envelope, Handler, Kind
-from .._events import event_of
-from .._errors import ActorStopped, NotAMessage, NotSendable
-from .._ref import Ref
+from actors._cell import Cell
+from actors._envelope import Envelope, Handler, Kind
+from actors._events import event_of
+from actors._errors import ActorStopped, NotAMessage, NotSendable
+from actors._ref import Ref
 from . import _wire as wire
 from ._account import Debt, RemoteReply, RemoteSink
 from ._link import Link
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from transport import TransportError
 
-    from .._envelope import Target
-    from .._incarnation import Incarnation
-    from .._loop import Loop
-    from .._ref import Home
+    from actors._envelope import Target
+    from actors._incarnation import Incarnation
+    from actors._loop import Loop
+    from actors._ref import Home
 
 __all__ = ["MAIN_ALIAS", "Authority", "Family", "Runtime", "class_path"]
 

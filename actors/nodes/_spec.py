@@ -9,7 +9,7 @@ from typing import Final
 
 from supervisors import Backoff
 
-from .._errors import InvalidSpec
+from actors._errors import InvalidSpec
 
 __all__ = ["NodesSpec", "nodes"]
 

@@ -7,7 +7,7 @@ import resource
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .._cell import Cell
+    from actors._cell import Cell
     from ._runtime import Runtime
 
 __all__ = ["runtime_stats"]

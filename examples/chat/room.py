@@ -110,7 +110,7 @@ class Room(actors.Actor):
                     self._recent.clear()  # what is between is in the file alone
                 self._recent.append(said)
                 self._last = said.seq
-            else:
+            elif said.seq <= seat.cursor:
                 seat.aside.append(said)
         self._tell_news()
 

@@ -16,7 +16,8 @@ from typing import Any, Self
 
 import anyio
 
-from actors._loop import Loop as LoopShim, open_loop, run_on
+from actors._backends import open_loop, run_on
+from actors._loop import Loop as LoopShim
 from actors.routing import Address, Listener, Router, Server, serve
 
 _PATIENCE = 10.0

@@ -170,6 +170,7 @@ class Client:
         self.codes: list[int] = []
         self.wrong: list[str] = []
         self.pending: dict[str, str] = {}
+        self.again: list[str] = []
         self._numbers = itertools.count(1)
         self._socket: ClientConnection | None = None
         self._news = anyio.Event()
@@ -217,14 +218,17 @@ class Client:
         if message["seq"] == 0 and self.seq is None:
             self.seq = 0
         for id_, text in list(self.pending.items()):
+            self.again.append(id_)
             await self._send(socket, id_, text)
 
     async def _take_said(self, message: Fact, _socket: ClientConnection) -> None:
-        answers = self.pending.pop(message["id"], None) is not None
+        self.pending.pop(message["id"], None)
         if self.seq is None or message["seq"] == self.seq + 1:
             self.seq = message["seq"]
             self.said.append(message)
-        elif not (answers and message["seq"] <= self.seq):
+        elif message in self.said and message["id"] in self.again:
+            self.again.remove(message["id"])  # each time it is said again, it is answered again
+        else:
             self.wrong.append(f"{message['seq']} after {self.seq}")
 
     async def _take_people(self, message: Fact, _socket: ClientConnection) -> None:
