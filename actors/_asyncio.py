@@ -64,7 +64,12 @@ class AsyncioLoop:
         self.unwatch_writable = loop.remove_writer
 
     def start(
-        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, name: str, fresh: bool = False
+        self,
+        fn: Callable[..., Coroutine[Any, Any, Any]],
+        /,
+        *args: Any,
+        name: str,
+        fresh: bool = False,
     ) -> Task:
         """Run ``fn(*args)`` as a task; *fresh* gives it an empty context."""
         context = contextvars.Context() if fresh else None

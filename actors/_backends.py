@@ -43,7 +43,11 @@ async def open_loop() -> AsyncIterator[Loop]:
 
 
 def run_on(
-    fn: Callable[..., Coroutine[Any, Any, T]], /, *args: Any, backend: str = "asyncio", uvloop: bool = True
+    fn: Callable[..., Coroutine[Any, Any, T]],
+    /,
+    *args: Any,
+    backend: str = "asyncio",
+    uvloop: bool = True,
 ) -> T:
     """Run ``fn(*args)`` to its end on a new loop and return its result.
 
@@ -60,7 +64,9 @@ def run_on(
         try:
             import trio  # noqa: PLC0415 - trio's door: imported only where trio runs
         except ImportError as error:
-            raise ActorsError("backend='trio' needs trio: pip install actors-framework[trio]") from error
+            raise ActorsError(
+                "backend='trio' needs trio: pip install actors-framework[trio]"
+            ) from error
         return trio.run(fn, *args)
     if backend != "asyncio":
         raise ActorsError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from supervisors import Exit
 from transport import LEAVES, Unsendable, snapshot_args
 
-from ._handlers import handlers_by_name
 from ._envelope import Envelope, Handler, Kind
 from ._errors import ActorStopped, NotSendable
+from ._handlers import handlers_by_name
 from ._incarnation import Ended, Incarnation, IncarnationHome
 from ._mailbox import Mailbox
 
@@ -156,7 +156,8 @@ class Cell:
 
     def post(self, envelope: Envelope) -> None:
         """Take what the node itself sends: decoded from a link, or control in message order."""
-        if self.state is CellState.ENDED:
+        ended = self.state is CellState.ENDED
+        if self.draining and (ended or envelope.handler.kind in _MESSAGES):
             self._turn_away(envelope)
         else:
             self.mailbox.put(envelope)
@@ -168,7 +169,11 @@ class Cell:
 
     def refusal(self, envelope: Envelope) -> ActorStopped:
         """Return the error for a message that comes too late."""
-        why = f"it has ended: {self.end}" if self.end is not None else "it is draining: no new messages"
+        why = (
+            f"it has ended: {self.end}"
+            if self.end is not None
+            else "it is draining: no new messages"
+        )
         return ActorStopped(self.ref, why, envelope.message)
 
     # -- life ----------------------------------------------------------------------------
@@ -267,7 +272,7 @@ class Cell:
         if envelope.handler.kind is Kind.RESUME:
             envelope.args[0].crash(self.refusal(envelope))
         elif not envelope.fail(self.refusal(envelope)) and envelope.handler.kind in _MESSAGES:
-            self.home.dead_letter(self.ref, envelope, f"{self.ref.name} has ended: {self.end}")
+            self.home.dead_letter(self.ref, envelope, self.refusal(envelope).why)
 
     def watch(self, key: object, notice: Callable[[Exit], None]) -> None:
         """Tell *notice* of the final end, once; at once if it has come."""
@@ -280,7 +285,9 @@ class Cell:
 _MESSAGES: Final = {Kind.CALL, Kind.CONCURRENT, Kind.STREAM}
 
 
-def _snapshot(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _snapshot(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     try:
         return snapshot_args(args, kwargs)
     except Unsendable as error:

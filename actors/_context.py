@@ -37,7 +37,9 @@ class Surroundings(Protocol):
     def watch(self, ref: Ref[Any]) -> None: ...
     def unwatch(self, ref: Ref[Any]) -> None: ...
     def request_stop(self) -> None: ...
-    async def spawn(self, cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any) -> Ref[Any]: ...
+    async def spawn(
+        self, cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any
+    ) -> Ref[Any]: ...
 
 
 class Context:
@@ -133,5 +135,3 @@ class Context:
     def stop(self) -> None:
         """End this actor behind what it has queued; it is not restarted."""
         self._inner.request_stop()
-
-

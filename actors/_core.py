@@ -10,8 +10,7 @@ import itertools
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from supervisors import Backoff, Exit, Restart
-from supervisors import StartFailed as NotStarted
+from supervisors import Backoff, Exit, Restart, StartFailed as NotStarted
 from transport import pair
 
 from ._cpus import cpu_budget
@@ -65,7 +64,13 @@ class Core:
     node_module = "actors._node_main"
 
     def __init__(
-        self, topology: Topology, loop: Loop, tasks: TaskGroup, *, end: Callable[[], None], local: bool
+        self,
+        topology: Topology,
+        loop: Loop,
+        tasks: TaskGroup,
+        *,
+        end: Callable[[], None],
+        local: bool,
     ) -> None:
         name = "local" if local else "system"
         self.topology = topology
@@ -96,15 +101,17 @@ class Core:
         calls.update(spawn=self._call_spawn, lookup=self._call_lookup, claim=self._call_claim)
         calls.update(wait_life=self._call_wait_life, tree=self._call_tree, stop=self._call_stop)
         notes.update(
-            ready=lambda link: self._on(link, lambda node: node.run and node.run.child_is_ready()),
-            boot_failed=lambda link, text: self._on(link, lambda node: node.run and node.run.child_failed(text)),
+            ready=lambda link: self._on(link, ProcessNode.child_is_ready),
+            boot_failed=lambda link, text: self._on(link, lambda node: node.child_failed(text)),
             actor_ended=lambda link, uid, end, voluntary: self._on(
                 link, lambda node: node.actor_ended(uid, end, voluntary=voluntary)
             ),
             event=lambda _, kind, facts: self.event(kind, facts),
             unclaim=lambda _, name, uid: self.registry.release(name, uid),
             connect=self._note_connect,
-            acknowledged=lambda link, listener, number: self._routed(link, "acknowledged", listener, number),
+            acknowledged=lambda link, listener, number: self._routed(
+                link, "acknowledged", listener, number
+            ),
             refused=lambda link, listener, number: self._routed(link, "refused", listener, number),
             closed=lambda link, listener, number: self._routed(link, "closed", listener, number),
         )
@@ -211,7 +218,9 @@ class Core:
         for listening in self.listeners:
             listening.node_ready(node)
 
-    def node_ended(self, node: ProcessNode, link: Link | None, why: str, *, restarting: bool) -> None:
+    def node_ended(
+        self, node: ProcessNode, link: Link | None, why: str, *, restarting: bool
+    ) -> None:
         """A node's process is gone: tell everybody who counted on it, once."""
         restarting = restarting and not self.stopping
         node.restarts += restarting
@@ -261,7 +270,9 @@ class Core:
         """Refuse: every node of this system has a link already, and there are no others."""
         raise NodeDown(peer.name, f"there is no node {peer.name!r}", node=peer.name)
 
-    def watch_life(self, ref: Ref[Any], notice: Callable[[Exit], None], why: str) -> Callable[[], None]:
+    def watch_life(
+        self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
+    ) -> Callable[[], None]:
         """Watch an actor whose node is gone."""
         life = self.lives.get(ref.uid)
         if life is None:
@@ -302,7 +313,9 @@ class Core:
             members = self.group(on)
             if not members:
                 known = sorted({*self.nodes, *(item.group for item in self.nodes.values())})
-                raise InvalidSpec(f"on={on!r} is no node or group; there are {', '.join(known) or 'none'}")
+                raise InvalidSpec(
+                    f"on={on!r} is no node or group; there are {', '.join(known) or 'none'}"
+                )
             node = self._one_of(members, name)
         if not node.ready:
             raise self.runtime.peer(node.name).down_error(name or node.name, None)
@@ -347,10 +360,12 @@ class Core:
             place = self.place_for(on, name)
             life = self.new_life(place, path, cls, arguments, name, mailbox)
             ref = life.ref
-            await self.tree.add_actor(life, restart or Restart.TRANSIENT, backoff or Backoff(), shutdown)
+            await self.tree.add_actor(
+                life, restart or Restart.TRANSIENT, backoff or Backoff(), shutdown
+            )
         except BaseException as error:
-            if ref is not None and (life := self.lives.get(ref.uid)) is not None:
-                life.gone(Exit.KILLED)
+            if ref is not None and ref.uid in self.lives:
+                self.lives[ref.uid].gone(Exit.KILLED)
             ref = None
             if isinstance(error, NotStarted):
                 raise first_cause(error) from error
@@ -410,7 +425,9 @@ class Core:
         place = self.place_for(spec.on, spec.name)
         self.registry.claim(spec.name)
         path = class_path(spec.cls)
-        life = self.new_life(place, path, spec.cls, (spec.args, dict(spec.kwargs)), spec.name, spec.mailbox)
+        life = self.new_life(
+            place, path, spec.cls, (spec.args, dict(spec.kwargs)), spec.name, spec.mailbox
+        )
         self.registry.settle(spec.name, life.ref)
         return life
 
@@ -422,7 +439,9 @@ class Core:
 
     # -- what nodes ask ------------------------------------------------------------------------
 
-    async def _call_spawn(self, _link: Link, path: str, arguments: list[bytes], options: dict[str, Any]) -> Ref[Any]:
+    async def _call_spawn(
+        self, _link: Link, path: str, arguments: list[bytes], options: dict[str, Any]
+    ) -> Ref[Any]:
         return await self.spawn(path, None, arguments, **options)
 
     async def _call_lookup(self, _link: Link, name: str) -> Ref[Any] | None:
@@ -471,7 +490,9 @@ def check_travels(path: str, cls: type | None) -> None:
         InvalidSpec: it is defined in a function, or in a main that is no file.
     """
     if "<locals>" in path:
-        raise InvalidSpec(f"{path} is defined inside a function: a process node cannot import it; move it to a module")
+        raise InvalidSpec(
+            f"{path} is defined inside a function: a process node cannot import it; move it to a module"
+        )
     if path.startswith("__main__:") and (problem := main_problem()):
         raise InvalidSpec(f"{path.rpartition(':')[2]} cannot run on a process node: {problem}")
     check_actor_options(cls, None, 1)
@@ -482,4 +503,3 @@ def first_cause(error: BaseException) -> BaseException:
     while isinstance(error, NotStarted) and error.__cause__ is not None:
         error = error.__cause__
     return error
-

@@ -26,7 +26,9 @@ def _quota() -> float:
 
 def usable_cpus() -> int:
     """Return the CPUs this process may use, by affinity and by control group, at least 1."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    affinity = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     quota = _quota()
     return max(1, affinity if quota == float("inf") else min(affinity, ceil(quota)))
 
@@ -38,4 +40,9 @@ def cpu_budget(groups: Sequence[NodesSpec]) -> dict[str, Any] | None:
     if wanted <= usable:
         return None
     shares = ", ".join(f"{group.name}={group.count}" for group in groups)
-    return {"nodes": wanted, "cpus": usable, "groups": shares, "advice": "more busy processes than CPUs only switch"}
+    return {
+        "nodes": wanted,
+        "cpus": usable,
+        "groups": shares,
+        "advice": "more busy processes than CPUs only switch",
+    }

@@ -116,7 +116,11 @@ class ActorCrashed(ActorsError):
         self.cause = cause
 
     def __str__(self) -> str:
-        return f"{self.ref} crashed ({self.cause}): {_LOST}" if self.cause else f"{self.ref} crashed: {_LOST}"
+        return (
+            f"{self.ref} crashed ({self.cause}): {_LOST}"
+            if self.cause
+            else f"{self.ref} crashed: {_LOST}"
+        )
 
 
 class NotAMessage(ActorsError, TypeError):

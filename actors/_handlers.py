@@ -41,8 +41,13 @@ def handlers_by_name(cls: type) -> dict[str, Handler]:
     """Return the messages of *cls* by name."""
     table = _BY_NAME.get(cls)
     if table is None:
-        found = {name: _handler(name, inspect.getattr_static(cls, name)) for name, _ in _own_functions(cls)}
-        table = _BY_NAME[cls] = {name: handler for name, handler in found.items() if handler is not None}
+        found = {
+            name: _handler(name, inspect.getattr_static(cls, name))
+            for name, _ in _own_functions(cls)
+        }
+        table = _BY_NAME[cls] = {
+            name: handler for name, handler in found.items() if handler is not None
+        }
     return table
 
 
@@ -51,8 +56,12 @@ def handlers_of(cls: type) -> dict[Any, Handler]:
     table = _BY_FUNCTION.get(cls)
     if table is None:
         named = handlers_by_name(cls)
-        functions = [(fn, named.get(name)) for name, fn in _own_functions(cls) if inspect.isfunction(fn)]
-        table = _BY_FUNCTION[cls] = {fn: handler for fn, handler in functions if handler is not None}
+        functions = [
+            (fn, named.get(name)) for name, fn in _own_functions(cls) if inspect.isfunction(fn)
+        ]
+        table = _BY_FUNCTION[cls] = {
+            fn: handler for fn, handler in functions if handler is not None
+        }
     return table
 
 

@@ -7,6 +7,7 @@ Rule 3: per message no task, scope, event, lock, closure or log call; a clock re
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
     from ._mailbox import Mailbox
     from ._ref import Home, Ref
 
-__all__ = ["MESSAGES_PER_TURN", "SECONDS_PER_TURN", "Body", "Ended", "Incarnation", "IncarnationHome"]
+__all__ = [
+    "MESSAGES_PER_TURN",
+    "SECONDS_PER_TURN",
+    "Body",
+    "Ended",
+    "Incarnation",
+    "IncarnationHome",
+]
 
 Ended: TypeAlias = "Callable[[Exit, bool], None]"
 """Told once how an incarnation ended, and whether it had asked to: then it is not restarted."""
@@ -54,7 +62,7 @@ class IncarnationHome(Protocol):
     async def spawn_child(
         self, parent: Incarnation, cls: type, args: Any, kwargs: Any, **options: Any
     ) -> Ref[Any]: ...
-    async def stop_children(self, parent: Incarnation) -> None: ...
+    async def stop_children(self, parent: Incarnation, *, kill: bool) -> None: ...
 
 
 class Body(Protocol):
@@ -124,7 +132,11 @@ class Incarnation:
     def handling(self) -> tuple[str, float] | None:
         """Which message is being handled, and for how many seconds."""
         current = self._current
-        return None if current is None else (Envelope.of(current).handler.name, perf_counter() - self._since)
+        return (
+            None
+            if current is None
+            else (Envelope.of(current).handler.name, perf_counter() - self._since)
+        )
 
     def watch(self, ref: Ref[Any]) -> None:
         """Deliver the final end of *ref* to `on_exit`, once."""
@@ -150,7 +162,9 @@ class Incarnation:
         """End behind what is queued, for good."""
         self.cell.ask_stop(Exit.NORMAL, None, drain=False)
 
-    async def spawn(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any) -> Ref[Any]:
+    async def spawn(
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any
+    ) -> Ref[Any]:
         """Start a child on this node; it ends before this incarnation does."""
         return await self.cell.home.spawn_child(self, cls, args, kwargs, **options)
 
@@ -238,7 +252,9 @@ class Incarnation:
         assert self.exit is not None
         error = self.exit.error
         why = f"{self.ref.name} ({self.cell.cls.__name__}) failed to start"
-        failed = StartFailed(f"{why}: {type(error).__name__}: {error}" if error is not None else f"{why}: killed")
+        failed = StartFailed(
+            f"{why}: {type(error).__name__}: {error}" if error is not None else f"{why}: killed"
+        )
         failed.__cause__ = error
         return failed
 
@@ -246,7 +262,7 @@ class Incarnation:
         cls = self.cell.cls
         # A snapshot at every start: one incarnation's changes never reach the next.
         args, kwargs = snapshot_args(args, kwargs)
-        actor: Actor = cls.__new__(cls)
+        actor: Actor = object.__new__(cls)
         actor.context = Context(self)
         actor.__init__(*args, **kwargs)  # type: ignore[misc] # the context has to be there first
         self._actor = actor
@@ -268,9 +284,11 @@ class Incarnation:
                 left -= 1
                 item = mailbox.take() if waiting else queue.popleft()
                 self._current = item
-                if type(item) is tuple:
+                if isinstance(item, tuple):
                     handler, args, kwargs = item
-                    await (handler.fn(actor, *args, **kwargs) if kwargs else handler.fn(actor, *args))
+                    await (
+                        handler.fn(actor, *args, **kwargs) if kwargs else handler.fn(actor, *args)
+                    )
                 elif item.handler.plain and item.deadline is None and item.origin is None:
                     await self._answer_call(actor, item)
                 else:
@@ -278,7 +296,7 @@ class Incarnation:
                     await self._special(actor, item)
                 self._current = None
                 if self._halt:
-                    return
+                    return  # type: ignore[unreachable] # the await above may have set it
                 if not left % MESSAGES_PER_CLOCK:
                     # A clock reading costs as much as a small handler does.
                     self._since = now = perf_counter()
@@ -293,7 +311,9 @@ class Incarnation:
             envelope.origin.took()
         if envelope.deadline is not None and self.loop.now() >= envelope.deadline:
             name = envelope.handler.name
-            if not envelope.fail(DeadlineExceeded(self.ref, f"{name} expired in the queue", envelope.message)):
+            if not envelope.fail(
+                DeadlineExceeded(self.ref, f"{name} expired in the queue", envelope.message)
+            ):
                 self.cell.home.dead_letter(self.ref, envelope, "its deadline passed in the queue")
             return
         await _SPECIAL[envelope.handler.kind](self, actor, envelope)
@@ -382,13 +402,23 @@ class Incarnation:
             await self._in_end(hook)
         await self._in_end(self.tasks.aclose)
         await self._in_end(self._close_streams)
-        await self.cell.home.stop_children(self)
+        await self._close_children()
+
+    async def _close_children(self) -> None:
+        """End the children: politely, unless this is a kill or becomes one meanwhile."""
+        assert self.exit is not None
+        kill = self.exit.kind is ExitKind.KILLED
+        while True:
+            await self._in_end(partial(self.cell.home.stop_children, self, kill=kill))
+            if not self._interrupt.asked:
+                return
+            kill = True
 
     async def _in_end(self, step: Callable[[], Any]) -> None:
         """Run one step of the end; an error in it is an error of the actor, told with its exit."""
         try:
             await self._interrupt.run(step)
-        except Exception as error:  # noqa: BLE001 - becomes the exit, or is logged beside it
+        except Exception as error:
             assert self.exit is not None
             if self.exit.abnormal:
                 self.log.error("error while ending", exc_info=error)

@@ -102,7 +102,9 @@ def get_logger(**facts: Any) -> Logger:
             chain.append(processors.format_exc_info)
         _RENDERED[terminal] = (structlog.make_filtering_bound_logger(_level()), [*chain, renderer])
     wrapper, chain = _RENDERED[terminal]
-    bound = structlog.wrap_logger(_LINES, processors=chain, wrapper_class=wrapper, cache_logger_on_first_use=False)
+    bound = structlog.wrap_logger(
+        _LINES, processors=chain, wrapper_class=wrapper, cache_logger_on_first_use=False
+    )
     return bound.bind(**facts)  # type: ignore[no-any-return] # structlog returns Any
 
 

@@ -52,6 +52,7 @@ class Loop(Protocol):
     """What the message path needs of an event loop; one per node."""
 
     backend: str
+
     @property
     def stray_cancellation(self) -> type[BaseException] | tuple[()]:
         """What a cancellation that nobody asked for looks like, where it can be told apart."""
@@ -66,7 +67,12 @@ class Loop(Protocol):
     def watch_writable(self, fd: int, fn: Callable[[], object], /) -> object: ...
     def unwatch_writable(self, fd: int, /) -> object: ...
     def start(
-        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, name: str, fresh: bool = False
+        self,
+        fn: Callable[..., Coroutine[Any, Any, Any]],
+        /,
+        *args: Any,
+        name: str,
+        fresh: bool = False,
     ) -> Task: ...
     def interrupt(self) -> Interrupt: ...
     async def pause(self) -> None: ...

@@ -12,8 +12,8 @@ from anyio import create_task_group
 
 from transport import Local
 
-from ._errors import ActorsError
 from ._backends import open_loop, run_on
+from ._errors import ActorsError
 from ._system import System
 from .nodes import BOOT_FAILED, ChildNode, boot_config, class_path, pack_arguments
 from .routing import import_handler, serve
@@ -63,7 +63,9 @@ class NodeAccess:
 
     # -- what the System of this node offers ----------------------------------------------------
 
-    async def spawn(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+    async def spawn(
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+    ) -> Any:
         """Have the parent start an actor; one that holds local values is this node's own."""
         if any(type(value) is Local for value in (*args, *kwargs.values())):
             return await self._spawn_here(cls, args, kwargs, options)
@@ -75,7 +77,9 @@ class NodeAccess:
     ) -> Any:
         if options["on"] != self.local.name:
             wanted = f"on={options['on']!r}" if options["on"] else "no on="
-            raise ActorsError(f"local values do not leave {self.local.name}, got {wanted}: use on=current().node")
+            raise ActorsError(
+                f"local values do not leave {self.local.name}, got {wanted}: use on=current().node"
+            )
         if self._family is None:
             self._family = await self._node.new_family(f"{self.local.name}/own")
         own = {key: options[key] for key in ("name", "restart", "backoff", "mailbox")}
@@ -92,7 +96,9 @@ class NodeAccess:
 
     def nodes(self) -> list[Node]:
         """Refuse: handles on nodes live where the nodes were made."""
-        raise ActorsError("system.nodes is for the process that made the system; a node has current().node")
+        raise ActorsError(
+            "system.nodes is for the process that made the system; a node has current().node"
+        )
 
     def events(self) -> EventStream:
         """Refuse: the event stream ends where the system was made."""

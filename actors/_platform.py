@@ -19,4 +19,6 @@ def check_platform() -> None:
         ActorsError: naming the platform.
     """
     if sys.platform not in _SUPPORTED:
-        raise ActorsError(f"actors runs on Linux (and macOS where a primitive exists), not on {sys.platform!r}")
+        raise ActorsError(
+            f"actors runs on Linux (and macOS where a primitive exists), not on {sys.platform!r}"
+        )

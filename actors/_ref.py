@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, P
 
 from transport import register_immutable
 
-from ._handlers import handlers_of, refusal
 from ._envelope import TURN, Envelope, Handler, Kind
 from ._errors import CallCycle, DeadlineExceeded, MailboxFull, NotAMessage
+from ._handlers import handlers_of, refusal
 from ._stream import Stream
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Ref(Generic[A]):
 
     Send it a method of its class and the arguments::
 
-        await ref.tell(Counter.add, 5)          # waits only for room in the mailbox
-        total = await ref.ask(Counter.add, 1)   # waits for the reply
+        await ref.tell(Counter.add, 5)  # waits only for room in the mailbox
+        total = await ref.ask(Counter.add, 1)  # waits for the reply
 
     Attributes:
         uid: the actor's number in its system, never used again.
@@ -71,7 +71,18 @@ class Ref(Generic[A]):
         mailbox: how many messages may wait for it.
     """
 
-    __slots__ = ("_cls", "_handlers", "_home", "_make_waiter", "_target", "cls_path", "mailbox", "name", "node", "uid")
+    __slots__ = (
+        "_cls",
+        "_handlers",
+        "_home",
+        "_make_waiter",
+        "_target",
+        "cls_path",
+        "mailbox",
+        "name",
+        "node",
+        "uid",
+    )
 
     def __init__(
         self,
@@ -104,7 +115,11 @@ class Ref(Generic[A]):
         return hash(self.uid)
 
     async def tell(
-        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> None:
         """Send a message and wait only until it has a place in the mailbox.
 
@@ -128,7 +143,11 @@ class Ref(Generic[A]):
                 await target.admit(envelope)
 
     def tell_nowait(
-        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> None:
         """Send a message now or raise.
 
@@ -146,7 +165,11 @@ class Ref(Generic[A]):
             target.push(envelope)
 
     async def ask(
-        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> R:
         """Send a message and return the handler's result.
 
@@ -178,7 +201,11 @@ class Ref(Generic[A]):
 
     @asynccontextmanager
     async def stream(
-        self, method: Callable[Concatenate[A, P], AsyncIterator[R]], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        method: Callable[Concatenate[A, P], AsyncIterator[R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> AsyncIterator[AsyncIterator[R]]:
         """Open a stream: ``async with ref.stream(Counter.upto) as items: async for i in items``.
 
@@ -249,7 +276,11 @@ class Ref(Generic[A]):
 
     def _find_handler(self, method: object) -> Handler:
         cls = self._class()
-        self._handlers = {fn: handler for fn, handler in handlers_of(cls).items() if handler.kind is not Kind.STREAM}
+        self._handlers = {
+            fn: handler
+            for fn, handler in handlers_of(cls).items()
+            if handler.kind is not Kind.STREAM
+        }
         try:
             return self._handlers[method]
         except (KeyError, TypeError):
@@ -268,7 +299,9 @@ class Ref(Generic[A]):
         if handler is None:
             raise refusal(cls, method)
         if handler.kind is not Kind.STREAM:
-            raise NotAMessage(f"{cls.__name__}.{handler.name} is not an async generator: use ask or tell")
+            raise NotAMessage(
+                f"{cls.__name__}.{handler.name} is not an async generator: use ask or tell"
+            )
         return handler
 
     def _resolve(self) -> Target:
@@ -292,7 +325,11 @@ class Within(Generic[A]):
         self._seconds = seconds
 
     async def ask(
-        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> R:
         """As `Ref.ask`; raises `DeadlineExceeded` (a TimeoutError) when the time is up."""
         ref = self._ref
@@ -303,7 +340,11 @@ class Within(Generic[A]):
         return await _ask_in_turn(ref, target, envelope, TURN.get())  # type: ignore[no-any-return] # typed by P, R
 
     async def tell(
-        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> None:
         """As `Ref.tell`; the wait for room ends, and the message expires, when the time is up."""
         ref = self._ref
@@ -316,7 +357,11 @@ class Within(Generic[A]):
 
     @asynccontextmanager
     async def stream(
-        self, method: Callable[Concatenate[A, P], AsyncIterator[R]], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        method: Callable[Concatenate[A, P], AsyncIterator[R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> AsyncIterator[AsyncIterator[R]]:
         """As `Ref.stream`; the whole stream ends when the time is up."""
         loop = self._ref._home.loop  # noqa: SLF001 - the same noun with a deadline
@@ -382,7 +427,9 @@ async def _exchange_until(ref: Ref[Any], target: Target, envelope: Envelope) -> 
     assert envelope.deadline is not None
     seconds = envelope.deadline - loop.now()
     if seconds <= 0:
-        raise DeadlineExceeded(ref, "the deadline had passed before the message was sent", envelope.message)
+        raise DeadlineExceeded(
+            ref, "the deadline had passed before the message was sent", envelope.message
+        )
     reply = envelope.reply
 
     def expire() -> None:
@@ -416,7 +463,12 @@ async def _admit_until(ref: Ref[Any], target: Target, envelope: Envelope, second
 
 @asynccontextmanager
 async def _open(
-    ref: Ref[Any], method: object, args: Any, kwargs: Any, now: Callable[[], float], seconds: float | None
+    ref: Ref[Any],
+    method: object,
+    args: Any,
+    kwargs: Any,
+    now: Callable[[], float],
+    seconds: float | None,
 ) -> AsyncIterator[AsyncIterator[Any]]:
     handler = ref._stream_handler(method)  # noqa: SLF001 - a function of this file's own noun
     loop = ref._home.loop  # noqa: SLF001 - as above
@@ -427,7 +479,7 @@ async def _open(
     if seconds is not None:
         envelope.deadline = now() + seconds
         late = DeadlineExceeded(ref, f"the stream did not end in {seconds:.3g} s")
-        timer = loop.call_later(seconds, lambda: stream.done() or stream.set_exception(late))
+        timer = loop.call_later(seconds, stream.set_exception, late)
     if not target.offer(envelope):
         await target.admit(envelope)
     try:

@@ -21,7 +21,11 @@ _EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGINT: 130}
 
 
 def run(
-    main: Callable[..., Coroutine[Any, Any, T]], /, *args: Any, backend: str = "asyncio", uvloop: bool = True
+    main: Callable[..., Coroutine[Any, Any, T]],
+    /,
+    *args: Any,
+    backend: str = "asyncio",
+    uvloop: bool = True,
 ) -> T:
     """Run ``main(*args)`` to its end and return its result; this belongs under ``if __name__ == "__main__"``.
 
@@ -42,10 +46,13 @@ def run(
         # A node imports this file for its classes: what follows is for the parent alone.
         raise EndOfImport
     check_platform()
-    return run_on(with_signals, main, args, backend=backend, uvloop=uvloop)
+    result: T = run_on(with_signals, main, args, backend=backend, uvloop=uvloop)
+    return result
 
 
-async def with_signals(main: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...] = ()) -> T:
+async def with_signals(
+    main: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...] = ()
+) -> T:
     """Run ``main(*args)``, ended cleanly by the first signal and at once by the second."""
     caught: list[signal.Signals] = []
     results: list[T] = []

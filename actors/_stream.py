@@ -71,6 +71,8 @@ class Stream(Generic[R]):
 
     def set_exception(self, error: BaseException, /) -> None:
         """End the stream by *error*, after what has already come."""
+        if self._ended:
+            return
         self._error = error
         self.set_result()
 

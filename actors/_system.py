@@ -11,10 +11,10 @@ import anyio
 
 from supervisors import Exit
 
+from ._backends import open_loop
 from ._core import Core
 from ._errors import ActorsError, NoSystem, SystemStopped
 from ._events import EventStream
-from ._backends import open_loop
 from ._platform import check_platform
 from ._topology import Topology
 from .nodes import check_actor_options, class_path
@@ -48,7 +48,9 @@ def current() -> System:
     """
     system = _CURRENT.get() or getattr(_HERE, "system", None)
     if system is None:
-        raise NoSystem("no system runs here: use `async with actors.System()`, or call this from an actor or a node")
+        raise NoSystem(
+            "no system runs here: use `async with actors.System()`, or call this from an actor or a node"
+        )
     return system
 
 
@@ -67,9 +69,11 @@ def core_of(system: System) -> Core:
 class SystemAccess(Protocol):
     """How a System reaches its core: directly, or from a node over its link."""
 
-    local: LocalNode | None
-
-    async def spawn(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any: ...
+    @property
+    def local(self) -> LocalNode | None: ...
+    async def spawn(
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+    ) -> Any: ...
     async def lookup(self, name: str) -> Any: ...
     async def tree(self) -> dict[str, Any]: ...
     def nodes(self) -> list[Node]: ...
@@ -138,7 +142,10 @@ class System:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> bool:
         assert self._core is not None
         await self._close(self._core)
@@ -172,7 +179,9 @@ class System:
 
     def _running(self) -> SystemAccess:
         if self._access is None:
-            raise SystemStopped("this System is not running: use `async with actors.System() as system`")
+            raise SystemStopped(
+                "this System is not running: use `async with actors.System() as system`"
+            )
         return self._access
 
     @property
@@ -184,7 +193,9 @@ class System:
         """
         local = self._running().local
         if local is None:
-            raise ActorsError("this process runs no actors itself: it only holds the system together")
+            raise ActorsError(
+                "this process runs no actors itself: it only holds the system together"
+            )
         return local
 
     @property
@@ -278,7 +289,9 @@ class _DirectAccess:
         self._core = core
         self.local = core.local
 
-    async def spawn(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+    async def spawn(
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+    ) -> Any:
         return await self._core.spawn(class_path(cls), cls, (args, kwargs), **options)
 
     async def lookup(self, name: str) -> Any:
@@ -296,5 +309,3 @@ class _DirectAccess:
 
     async def stop(self) -> None:
         self._core.end()
-
-

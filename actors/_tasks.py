@@ -26,7 +26,9 @@ class ActorTasks:
     def __len__(self) -> int:
         return len(self._running)
 
-    def start_soon(self, fn: Callable[..., Coroutine[Any, Any, object]], /, *args: Any, name: str = "") -> Task:
+    def start_soon(
+        self, fn: Callable[..., Coroutine[Any, Any, object]], /, *args: Any, name: str = ""
+    ) -> Task:
         """Run ``fn(*args)`` beside the actor's messages.
 
         Returns:
@@ -39,10 +41,14 @@ class ActorTasks:
             raise RuntimeError(f"{self._name} has ended: it starts no more tasks")
         key = object()
         label = name or getattr(fn, "__qualname__", repr(fn))
-        task = self._running[key] = self._loop.start(self._run, key, fn, args, name=f"{self._name}: {label}")
+        task = self._running[key] = self._loop.start(
+            self._run, key, fn, args, name=f"{self._name}: {label}"
+        )
         return task
 
-    async def _run(self, key: object, fn: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...]) -> None:
+    async def _run(
+        self, key: object, fn: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...]
+    ) -> None:
         try:
             await fn(*args)
         except Exception as error:  # noqa: BLE001 - the owner is told: it crashes the actor

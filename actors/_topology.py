@@ -16,7 +16,16 @@ from .routing import Listener
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ActorSpec", "DynamicSpec", "SupervisorSpec", "Topology", "TreeSpec", "child", "dynamic", "supervisor"]
+__all__ = [
+    "ActorSpec",
+    "DynamicSpec",
+    "SupervisorSpec",
+    "Topology",
+    "TreeSpec",
+    "child",
+    "dynamic",
+    "supervisor",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +101,13 @@ def child(
     """
     check_actor_options(cls, name, mailbox)
     if not isinstance(restart, Restart):
-        raise InvalidSpec(f"child({_name_of(cls)}): restart must be a Restart, got {restart!r}{_suggest(restart)}")
+        raise InvalidSpec(
+            f"child({_name_of(cls)}): restart must be a Restart, got {restart!r}{_suggest(restart)}"
+        )
     if not shutdown >= 0:
-        raise InvalidSpec(f"child({_name_of(cls)}): shutdown must be 0 or more seconds, got {shutdown!r}")
+        raise InvalidSpec(
+            f"child({_name_of(cls)}): shutdown must be 0 or more seconds, got {shutdown!r}"
+        )
     return ActorSpec(
         cls=cls,  # type: ignore[arg-type] # checked above
         args=args,
@@ -151,12 +164,16 @@ def dynamic(
     restart: Restart = Restart.PERMANENT,
 ) -> DynamicSpec:
     """Describe a subtree whose children are added while it runs, and know nothing of each other."""
-    return DynamicSpec(name=name, budget=budget or Budget(), max_children=max_children, restart=restart)
+    return DynamicSpec(
+        name=name, budget=budget or Budget(), max_children=max_children, restart=restart
+    )
 
 
 def _any_unplaced(children: Sequence[TreeSpec]) -> bool:
     return any(
-        _any_unplaced(item.children) if isinstance(item, SupervisorSpec) else isinstance(item, ActorSpec) and item.on is None
+        _any_unplaced(item.children)
+        if isinstance(item, SupervisorSpec)
+        else isinstance(item, ActorSpec) and item.on is None
         for item in children
     )
 
@@ -165,7 +182,9 @@ def _check_tree(where: str, children: Sequence[Any]) -> None:
     seen: set[str] = set()
     for item in children:
         if not isinstance(item, ActorSpec | SupervisorSpec | DynamicSpec):
-            raise InvalidSpec(f"{where}: children are made by child(), supervisor() or dynamic(), got {item!r}")
+            raise InvalidSpec(
+                f"{where}: children are made by child(), supervisor() or dynamic(), got {item!r}"
+            )
         if item.name in seen:
             raise InvalidSpec(f"{where}: two children are called {item.name!r}; names are unique")
         seen.add(item.name)
@@ -194,7 +213,9 @@ class Topology:
         names = [group.name for group in self.nodes]
         for name in names:
             if names.count(name) > 1:
-                raise InvalidSpec(f"Topology: two groups of nodes are called {name!r}; names are unique")
+                raise InvalidSpec(
+                    f"Topology: two groups of nodes are called {name!r}; names are unique"
+                )
         _check_tree("Topology", self.children)
         for listener in self.listeners:
             if not isinstance(listener, Listener):
@@ -215,7 +236,11 @@ class Topology:
         for item in tree:
             if isinstance(item, SupervisorSpec):
                 self._check_placements(item.children, groups)
-            elif isinstance(item, ActorSpec) and item.on is not None and item.on.partition("/")[0] not in groups:
+            elif (
+                isinstance(item, ActorSpec)
+                and item.on is not None
+                and item.on.partition("/")[0] not in groups
+            ):
                 raise InvalidSpec(
                     f"Topology: child {item.name!r} runs on {item.on!r}, "
                     f"but the groups are {', '.join(map(repr, groups)) or 'none'}"

@@ -1,9 +1,9 @@
 """The supervision tree of a running system: nodes first, then the children, then the listeners.
 
-    system ─┬─ nodes       each with a backoff of its own
-            ├─ spawned     what `System.spawn` starts, each with its backoff
-            ├─ (children)  the topology's own, under the top-level budget
-            └─ listeners
+system ─┬─ nodes       each with a backoff of its own
+├─ spawned     what `System.spawn` starts, each with its backoff
+├─ (children)  the topology's own, under the top-level budget
+└─ listeners
 """
 
 from __future__ import annotations
@@ -124,12 +124,18 @@ class Tree:
         )
 
     def _listener(self, listening: Listening) -> ChildSpec:
-        return ChildSpec(name=f"listener {listening.spec.name}", start=listening.new_run, shutdown=10.0)
+        return ChildSpec(
+            name=f"listener {listening.spec.name}", start=listening.new_run, shutdown=10.0
+        )
 
     def _spec(self, item: TreeSpec) -> ChildSpec:
         if isinstance(item, ActorSpec):
             return self._actor(item)
-        start = partial(self._new_dynamic, item) if isinstance(item, DynamicSpec) else partial(self._new_static, item)
+        start = (
+            partial(self._new_dynamic, item)
+            if isinstance(item, DynamicSpec)
+            else partial(self._new_static, item)
+        )
         return ChildSpec(name=item.name, start=start, kind="supervisor", restart=item.restart)
 
     def _new_static(self, item: SupervisorSpec) -> Supervisor:
@@ -148,7 +154,11 @@ class Tree:
     def _new_dynamic(self, item: DynamicSpec) -> DynamicSupervisor:
         home = self._home
         made = self.supervisors[item.name] = DynamicSupervisor(
-            item.name, tasks=home.tasks, budget=item.budget, max_children=item.max_children, report=home.report
+            item.name,
+            tasks=home.tasks,
+            budget=item.budget,
+            max_children=item.max_children,
+            report=home.report,
         )
         return made
 
@@ -167,9 +177,16 @@ class Tree:
     def describe(self) -> dict[str, Any]:
         """Return the tree as plain data, in start order."""
         children = [_child_facts(info) for info in reversed(self.root.children())]
-        return {"name": self.root.name, "kind": "supervisor", "state": "RUNNING", "children": children}
+        return {
+            "name": self.root.name,
+            "kind": "supervisor",
+            "state": "RUNNING",
+            "children": children,
+        }
 
-    async def add_actor(self, life: Life, restart: Restart, backoff: Backoff, shutdown: float) -> None:
+    async def add_actor(
+        self, life: Life, restart: Restart, backoff: Backoff, shutdown: float
+    ) -> None:
         """Start an actor under the system's own dynamic supervisor."""
         name = life.ref.name
         spawned = self.spawned
@@ -202,7 +219,12 @@ def _child_facts(info: ChildInfo) -> dict[str, Any]:
     }
     run = info.child
     if isinstance(run, ActorRun):
-        facts |= {"kind": "actor", "node": run.ref.node, "class": run.ref.cls_path, "uid": run.ref.uid}
+        facts |= {
+            "kind": "actor",
+            "node": run.ref.node,
+            "class": run.ref.cls_path,
+            "uid": run.ref.uid,
+        }
     elif isinstance(run, NodeRun):
         facts |= {"kind": "node", "pid": run.node.pid, "node_state": run.node.state.value}
     elif isinstance(run, Supervisor | DynamicSupervisor):

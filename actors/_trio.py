@@ -129,7 +129,9 @@ class TrioLoop:
         self._host().start_soon(wait, name="timer")
         return scope
 
-    def _watch(self, watched: dict[int, trio.CancelScope], fd: int, fn: Callable[[], object], ready: Any) -> None:
+    def _watch(
+        self, watched: dict[int, trio.CancelScope], fd: int, fn: Callable[[], object], ready: Any
+    ) -> None:
         if fd in watched:
             watched.pop(fd).cancel()
         scope = watched[fd] = trio.CancelScope()
@@ -163,7 +165,12 @@ class TrioLoop:
         self._unwatch(self._writers, fd)
 
     def start(
-        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, name: str, fresh: bool = False
+        self,
+        fn: Callable[..., Coroutine[Any, Any, Any]],
+        /,
+        *args: Any,
+        name: str,
+        fresh: bool = False,
     ) -> Task:
         scope = trio.CancelScope()
 

@@ -115,7 +115,7 @@ def _items(values: Iterable[Any], depth: int) -> list[Any]:
     out = list(values)
     index = 0
     try:
-        for index, value in enumerate(out):  # noqa: B007 - names what failed
+        for index, value in enumerate(out):
             if type(value) not in LEAVES:
                 out[index] = _copy(value, depth)
     except Unsendable as error:

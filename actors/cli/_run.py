@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import anyio
 
-from actors._errors import ActorsError, InvalidSpec
 from actors._backends import run_on
+from actors._errors import ActorsError, InvalidSpec
 from actors._run import with_signals
 from actors._system import System
 from actors._topology import Topology

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from transport import LEAVES, Lane, TooBig, TransportError, Unsendable, snapshot_args
-
 from actors._cell import as_not_sendable, not_sendable
 from actors._envelope import Envelope, Kind
 from actors._errors import ActorsError, MessageTooBig, NodeDown, NotSendable, SendError
 from actors._mailbox import Line
+from transport import LEAVES, Lane, TooBig, TransportError, Unsendable, snapshot_args
+
 from . import _wire as wire
 
 if TYPE_CHECKING:
     from actors._envelope import Handler, Target
     from actors._ref import Ref
     from actors._stream import Outlet
+
     from ._link import Link
     from ._peer import Peer
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from transport import Decoder, Encoder, Extra, Lane, Local, Undecoded, snapshot
-
 from actors._cell import as_not_sendable
 from actors._errors import NotSendable
 from actors._ref import Ref
+from transport import Decoder, Encoder, Extra, Lane, Local, Undecoded, snapshot
 
 if TYPE_CHECKING:
     from ._runtime import Runtime
@@ -21,7 +20,9 @@ __all__ = ["keep_arguments", "pack_arguments", "unpack_arguments"]
 _ARGUMENTS: Final = 1
 
 
-def keep_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def keep_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments as they are now, to start an actor with on this node, again and again.
 
     What is marked ``local(...)`` keeps its mark: each start's own snapshot takes it off.
@@ -52,7 +53,9 @@ def pack_arguments(runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, An
     return [*encoder.take(Lane.CONTROL), *encoder.take(Lane.DATA)]
 
 
-def unpack_arguments(runtime: Runtime, frames: list[bytes]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def unpack_arguments(
+    runtime: Runtime, frames: list[bytes]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return new arguments from what `pack_arguments` made.
 
     Raises:
@@ -64,5 +67,7 @@ def unpack_arguments(runtime: Runtime, frames: list[bytes]) -> tuple[tuple[Any, 
     _, args, kwargs = messages[-1]
     for part in (args, kwargs):
         if type(part) is Undecoded:
-            raise NotSendable("", f"{runtime.name} could not read a constructor argument: {part.error}")
+            raise NotSendable(
+                "", f"{runtime.name} could not read a constructor argument: {part.error}"
+            )
     return tuple(args), kwargs or {}

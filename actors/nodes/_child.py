@@ -18,9 +18,9 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from actors._log import get_logger, write_lines_to
 from supervisors import Exit
 
-from actors._log import get_logger, write_lines_to
 from ._arguments import unpack_arguments
 from ._family import NodeFamily
 from ._link import Link
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from actors._loop import Loop
     from actors._ref import Ref
+
     from ._peer import Peer
 
 __all__ = ["BOOT_FAILED", "ChildNode", "boot_config"]
@@ -131,7 +132,9 @@ class ChildNode:
 
     # -- what the parent asks --------------------------------------------------------------
 
-    async def _start(self, _link: Link, uid: int, name: str, path: str, mailbox: int, arguments: list[bytes]) -> None:
+    async def _start(
+        self, _link: Link, uid: int, name: str, path: str, mailbox: int, arguments: list[bytes]
+    ) -> None:
         cell = self._cell(uid, name, path, mailbox)
 
         def ended(end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
@@ -194,7 +197,9 @@ class ChildNode:
         self.parent.note("connect", peer.name)
         return Link(self.runtime, peer.name)
 
-    def watch_life(self, ref: Ref[Any], notice: Callable[[Exit], None], why: str) -> Callable[[], None]:
+    def watch_life(
+        self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
+    ) -> Callable[[], None]:
         """Watch an actor whose node is gone: what the parent restarts, only the parent knows the end of."""
         if ref.uid >> 32:
             notice(Exit.NODE_DOWN(why))
@@ -229,5 +234,3 @@ class ChildNode:
             NameTaken: another living actor has it.
         """
         await self.parent.call("claim", ref)
-
-

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from supervisors import Backoff, ChildSpec, DynamicSupervisor, Exit, Restart
-from supervisors import StartFailed as NotStarted
-
 from actors._actor import Actor
 from actors._errors import InvalidSpec
+from supervisors import (
+    Backoff,
+    ChildSpec,
+    DynamicSupervisor,
+    Exit,
+    Restart,
+    StartFailed as NotStarted,
+)
+
 from ._arguments import keep_arguments
 from ._life import Life
 
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from actors._ref import Ref
+
     from ._local import LocalNode
     from ._runtime import Runtime
 
@@ -33,7 +40,9 @@ def check_actor_options(cls: object, name: object, mailbox: object) -> None:
     if name is not None and (not isinstance(name, str) or not name):
         raise InvalidSpec(f"{cls.__name__}: name must be a non-empty text, got {name!r}")
     if isinstance(mailbox, bool) or not isinstance(mailbox, int) or mailbox < 1:
-        raise InvalidSpec(f"{cls.__name__}: mailbox must be a whole number of 1 or more, got {mailbox!r}")
+        raise InvalidSpec(
+            f"{cls.__name__}: mailbox must be a whole number of 1 or more, got {mailbox!r}"
+        )
 
 
 class NodeFamily:
@@ -55,11 +64,13 @@ class NodeFamily:
         cls: type,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        /,
         *,
         name: str | None = None,
         restart: Restart | None = None,
         backoff: Backoff | None = None,
         mailbox: int = 1024,
+        **_options: Any,
     ) -> Ref[Any]:
         """Start an actor here and return its ref when it is ready."""
         check_actor_options(cls, name, mailbox)
@@ -91,7 +102,7 @@ class NodeFamily:
     def life_ended(self, life: Life, end: Exit) -> None:
         """The cell frees its own name; there are no books here."""
 
-    async def aclose(self) -> None:
-        """End everybody, together."""
-        self._supervisor.stop()
+    async def aclose(self, *, kill: bool = False) -> None:
+        """End everybody, together: politely, or at once, also if the polite way has begun."""
+        (self._supervisor.kill if kill else self._supervisor.stop)()
         await self._supervisor.wait()

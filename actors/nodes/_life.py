@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from actors._loop import Loop, Waiter
     from actors._ref import Ref
+
     from ._node import Place
 
 __all__ = ["ActorRun", "Life", "LifeOwner"]

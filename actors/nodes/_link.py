@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from actors._errors import ActorsError
+from actors._ref import Ref
 from transport import (
     Channel,
     ChannelBroken,
@@ -22,8 +24,6 @@ from transport import (
     Undecoded,
 )
 
-from actors._errors import ActorsError
-from actors._ref import Ref
 from . import _wire as wire
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from actors._envelope import Envelope
     from actors._loop import Loop, Task, Waiter
+
     from ._account import Account, RemoteSink
 
 __all__ = ["Link", "LinkOwner"]
@@ -171,7 +172,9 @@ class Link:
         if self.closed is not None:
             raise ActorsError(f"{self.peer}: {self.closed}")
         number = self.number()
-        values = [self.encoder.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)]
+        values = [
+            self.encoder.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)
+        ]
         self.send([wire.CALL, number, op, values], Lane.CONTROL)
         waiter = self.calls[number] = self.owner.loop.waiter()
         try:
@@ -198,7 +201,9 @@ class Link:
         if type(args) is Undecoded:
             self.send([wire.FAILED, number, self.encoder.encode_error(args.error)], Lane.CONTROL)
             return
-        self._tasks[number] = self.owner.loop.start(self._serve, number, op, args, name=f"{self.peer}: {op}")
+        self._tasks[number] = self.owner.loop.start(
+            self._serve, number, op, args, name=f"{self.peer}: {op}"
+        )
 
     async def _serve(self, number: int, op: str, args: list[Any]) -> None:
         try:

@@ -9,9 +9,9 @@ from ._node import Node, NodeState
 from ._stats import runtime_stats
 
 if TYPE_CHECKING:
+    from actors._incarnation import Ended
     from supervisors import Exit
 
-    from actors._incarnation import Ended
     from ._node import ActorStart
     from ._runtime import Runtime
 

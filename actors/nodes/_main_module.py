@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from actors._errors import InvalidSpec
+
 from ._runtime import MAIN_ALIAS
 
 __all__ = ["EndOfImport", "describe_main", "importing_main", "install_main", "main_problem"]
@@ -78,7 +79,9 @@ def _load_main() -> ModuleType:
     if "module" in description:
         spec = find_spec(description["module"])
         module.__spec__ = spec
-        module.__package__ = description["module"].rpartition(".")[0] if spec is None else spec.parent
+        module.__package__ = (
+            description["module"].rpartition(".")[0] if spec is None else spec.parent
+        )
     sys.modules[MAIN_ALIAS] = module
     _STATE["importing"] = True
     try:

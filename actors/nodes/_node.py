@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisors import Exit
-
     from actors._incarnation import Ended
     from actors._ref import Ref
+    from supervisors import Exit
 
 __all__ = ["ActorStart", "Node", "NodeState", "Place"]
 
@@ -29,11 +28,16 @@ class NodeState(enum.Enum):
 class ActorStart(Protocol):
     """What a node needs to know to start an actor."""
 
-    ref: Ref[Any]
-    cls: type
-    arguments: list[bytes]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    @property
+    def ref(self) -> Ref[Any]: ...
+    @property
+    def cls(self) -> type: ...
+    @property
+    def arguments(self) -> list[bytes]: ...
+    @property
+    def args(self) -> tuple[Any, ...]: ...
+    @property
+    def kwargs(self) -> dict[str, Any]: ...
 
 
 class Place(Protocol):
@@ -96,5 +100,3 @@ class Node:
         """Tell everybody who asked."""
         for callback in list(self._callbacks.values()):
             callback()
-
-

@@ -25,7 +25,9 @@ _LONGEST: Final = 1024 * 1024
 class LinesReader:
     """Reads one pipe and hands on its lines; remembers the last few."""
 
-    def __init__(self, loop: Loop, fd: int, line: Callable[[str], None], *, remember: int = 20) -> None:
+    def __init__(
+        self, loop: Loop, fd: int, line: Callable[[str], None], *, remember: int = 20
+    ) -> None:
         os.set_blocking(fd, False)
         self.last: deque[str] = deque(maxlen=remember)
         self._loop = loop

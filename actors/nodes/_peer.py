@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actors._errors import NodeDown
 from transport import Lane
 
-from actors._errors import NodeDown
 from . import _wire as wire
 from ._account import Account
 from ._link import Link
@@ -14,11 +14,10 @@ from ._link import Link
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisors import Exit
-
     from actors._envelope import Envelope
     from actors._loop import Loop
     from actors._ref import Ref
+    from supervisors import Exit
 
 __all__ = ["Peer", "PeerHome"]
 
@@ -29,7 +28,9 @@ class PeerHome(Protocol):
     loop: Loop
 
     def connect(self, peer: Peer) -> Link: ...
-    def watch_gone(self, ref: Ref[Any], notice: Callable[[Exit], None], why: str) -> Callable[[], None]: ...
+    def watch_gone(
+        self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
+    ) -> Callable[[], None]: ...
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
 
 

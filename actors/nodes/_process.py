@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from anyio import fail_after
 
+from actors._errors import ActorsError, BootFailed
 from supervisors import Exit
 from transport import pair
 
-from actors._errors import ActorsError, BootFailed
 from ._launcher import Launch
 from ._link import Link
 from ._node import Node, NodeState
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from actors._incarnation import Ended
     from actors._loop import Waiter
+
     from ._launcher import Launcher
     from ._node import ActorStart
     from ._runtime import Runtime
@@ -58,7 +59,9 @@ class ProcessNodeHome(Protocol):
     def new_node_number(self) -> int: ...
     async def prepare(self, node: ProcessNode) -> None: ...
     def node_ready(self, node: ProcessNode) -> None: ...
-    def node_ended(self, node: ProcessNode, link: Link | None, why: str, *, restarting: bool) -> None: ...
+    def node_ended(
+        self, node: ProcessNode, link: Link | None, why: str, *, restarting: bool
+    ) -> None: ...
     def write_line(self, node: ProcessNode, line: str) -> None: ...
 
 
@@ -92,12 +95,24 @@ class ProcessNode(Node):
         """Make the next run of this node, for its supervisor."""
         return NodeRun(self)
 
+    def child_is_ready(self) -> None:
+        """The child says that it is ready."""
+        if self.run is not None:
+            self.run.child_is_ready()
+
+    def child_failed(self, traceback: str) -> None:
+        """The child says why it will not be ready."""
+        if self.run is not None:
+            self.run.child_failed(traceback)
+
     async def start_actor(self, actor: ActorStart, ended: Ended) -> None:
         """Start an actor, or its next incarnation, and return when it is ready."""
         ref = actor.ref
         self.ended[ref.uid] = ended
         try:
-            await self.link.call("start", ref.uid, ref.name, ref.cls_path, ref.mailbox, actor.arguments)
+            await self.link.call(
+                "start", ref.uid, ref.name, ref.cls_path, ref.mailbox, actor.arguments
+            )
         except BaseException:
             self.ended.pop(ref.uid, None)
             raise
@@ -193,7 +208,13 @@ class NodeRun:
         passed = (theirs.fileno(), far_lifeline.fileno(), log_out)
         try:
             self._process = await self._home.launcher.start(
-                Launch(module=self._home.node_module, lifeline=far_lifeline.fileno(), fds=passed, output=output_out, env=self._environment())
+                Launch(
+                    module=self._home.node_module,
+                    lifeline=far_lifeline.fileno(),
+                    fds=passed,
+                    output=output_out,
+                    env=self._environment(),
+                )
             )
         except BaseException:
             for end in (ours, lifeline):
@@ -233,7 +254,10 @@ class NodeRun:
     def _environment(self) -> dict[str, str]:
         # The child gets our sys.path to find this package by; it puts its own PYTHONPATH back at once.
         paths = [path or os.getcwd() for path in sys.path]
-        own = {"PYTHONPATH": os.pathsep.join(paths), "ACTORS_PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+        own = {
+            "PYTHONPATH": os.pathsep.join(paths),
+            "ACTORS_PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        }
         if "ACTORS_LOG_FORMAT" not in os.environ:
             own["ACTORS_LOG_FORMAT"] = "console" if sys.stderr.isatty() else "json"
         return {**self.node.spec.env, **own}

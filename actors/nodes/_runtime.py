@@ -11,14 +11,14 @@ from collections import OrderedDict
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from actors._cell import Cell
+from actors._envelope import Envelope, Handler, Kind
+from actors._errors import ActorStopped, NotAMessage, NotSendable
+from actors._events import event_of
+from actors._ref import Ref
 from supervisors import Exit
 from transport import ChannelBroken, Undecodable, Undecoded
 
-from actors._cell import Cell
-from actors._envelope import Envelope, Handler, Kind
-from actors._events import event_of
-from actors._errors import ActorStopped, NotAMessage, NotSendable
-from actors._ref import Ref
 from . import _wire as wire
 from ._account import Debt, RemoteReply, RemoteSink
 from ._link import Link
@@ -27,12 +27,11 @@ from ._peer import Peer
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from transport import TransportError
-
     from actors._envelope import Target
     from actors._incarnation import Incarnation
     from actors._loop import Loop
     from actors._ref import Home
+    from transport import TransportError
 
 __all__ = ["MAIN_ALIAS", "Authority", "Family", "Runtime", "class_path"]
 
@@ -51,7 +50,9 @@ class Authority(Protocol):
     """What a runtime asks of the system it is part of."""
 
     def connect(self, peer: Peer) -> Link: ...
-    def watch_life(self, ref: Ref[Any], notice: Callable[[Exit], None], why: str) -> Callable[[], None]: ...
+    def watch_life(
+        self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
+    ) -> Callable[[], None]: ...
     def event(self, kind: str, facts: dict[str, Any]) -> None: ...
     def unclaim(self, ref: Ref[Any]) -> None: ...
     async def claim(self, ref: Ref[Any]) -> None: ...
@@ -60,8 +61,8 @@ class Authority(Protocol):
 class Family(Protocol):
     """Actors of one node that are supervised on it: the children of an actor, or of the node."""
 
-    async def spawn(self, cls: type, args: Any, kwargs: Any, **options: Any) -> Ref[Any]: ...
-    async def aclose(self) -> None: ...
+    async def spawn(self, cls: type, args: Any, kwargs: Any, /, **options: Any) -> Ref[Any]: ...
+    async def aclose(self, *, kill: bool = False) -> None: ...
 
 
 class _Ended:
@@ -119,7 +120,9 @@ class Runtime:
             wire.END: self._take_end,
             wire.PULL: self._take_pull,
             wire.CANCEL: lambda link, message: link.cancel_served(message[1]),
-            wire.CREDIT: lambda link, message: self.peer(link.peer).credited(message[1], message[2]),
+            wire.CREDIT: lambda link, message: self.peer(link.peer).credited(
+                message[1], message[2]
+            ),
             wire.WATCH: self._take_watch,
             wire.UNWATCH: lambda link, message: link.cancel_served(message[1]),
             wire.GONE: lambda link, message: self.peer(link.peer).gone(message[1], message[2]),
@@ -189,7 +192,9 @@ class Runtime:
             return self.watch_gone(ref, notice, "it ended long ago")
         return self.peer(ref.node).watch(ref, notice)
 
-    def watch_gone(self, ref: Ref[Any], notice: Callable[[Exit], None], why: str) -> Callable[[], None]:
+    def watch_gone(
+        self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
+    ) -> Callable[[], None]:
         """Watch an actor whose node is not there: the system knows whether it comes back."""
         return self.authority.watch_life(ref, notice, why)
 
@@ -211,16 +216,19 @@ class Runtime:
             peer = self.peer(ref.node)
             peer.connect(ref, None).send([wire.KILL, ref.uid])
 
-    async def spawn_child(self, parent: Incarnation, cls: type, args: Any, kwargs: Any, **options: Any) -> Ref[Any]:
+    async def spawn_child(
+        self, parent: Incarnation, cls: type, args: Any, kwargs: Any, **options: Any
+    ) -> Ref[Any]:
         """Start a child of an actor on this node."""
         if parent.children is None:
             parent.children = await self.new_family(f"{self.name}/{parent.ref.name}")
-        return await parent.children.spawn(cls, args, kwargs, **options)
+        ref: Ref[Any] = await parent.children.spawn(cls, args, kwargs, **options)
+        return ref
 
-    async def stop_children(self, parent: Incarnation) -> None:
-        """End the children of an actor."""
+    async def stop_children(self, parent: Incarnation, *, kill: bool) -> None:
+        """End the children of an actor, politely or at once."""
         if parent.children is not None:
-            await parent.children.aclose()
+            await parent.children.aclose(kill=kill)
 
     def report(self, record: Any) -> None:
         """Pass on what a supervisor of this node reports."""
@@ -229,7 +237,12 @@ class Runtime:
 
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None:
         """Report a message that nobody will handle."""
-        facts = {"actor": ref.name, "message": envelope.handler.name, "reason": why, "node": self.name}
+        facts = {
+            "actor": ref.name,
+            "message": envelope.handler.name,
+            "reason": why,
+            "node": self.name,
+        }
         self.authority.event("dead_letter", facts)
 
     # -- what links need -----------------------------------------------------------------
@@ -277,7 +290,9 @@ class Runtime:
         """A link is at its end: a hint that its node is too; who knows says so in a moment."""
         self._debts.pop(link, None)
         if error is not None and not isinstance(error, ChannelBroken):
-            self.authority.event("link_failed", {"peer": link.peer, "node": self.name, "error": str(error)})
+            self.authority.event(
+                "link_failed", {"peer": link.peer, "node": self.name, "error": str(error)}
+            )
         self.link_ended(link)
 
     # -- what arrives --------------------------------------------------------------------
@@ -312,11 +327,17 @@ class Runtime:
         envelope.origin = self._debt(link, uid)
         cell.post(envelope)
 
-    def _misfit(self, link: Link, message: list[Any], uid: int, name: str, args: Any, kwargs: Any) -> None:
+    def _misfit(
+        self, link: Link, message: list[Any], uid: int, name: str, args: Any, kwargs: Any
+    ) -> None:
         """A tell that cannot be handled: account for it, and say so."""
         debt = self._debt(link, uid)
         debt.took()
-        ref = self.cells[uid].ref if uid in self.cells else Ref(self, uid, self.name, f"#{uid}", "", 1)
+        ref = (
+            self.cells[uid].ref
+            if uid in self.cells
+            else Ref(self, uid, self.name, f"#{uid}", "", 1)
+        )
         envelope = Envelope(Handler(name, _nothing, Kind.CALL), (), {})
         self.dead_letter(ref, envelope, str(self._unfit(uid, name, args, kwargs)))
 
@@ -386,7 +407,9 @@ class Runtime:
         envelope = self._answered(link, message[1])
         if envelope is not None:
             error = message[2]
-            envelope.fail(error if isinstance(error, BaseException) else NotSendable("error", str(error)))
+            envelope.fail(
+                error if isinstance(error, BaseException) else NotSendable("error", str(error))
+            )
 
     def _take_item(self, link: Link, message: list[Any]) -> None:
         entry = link.pending.get(message[1])

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from supervisors import Backoff
-
 from actors._errors import InvalidSpec
+from supervisors import Backoff
 
 __all__ = ["NodesSpec", "nodes"]
 
@@ -35,18 +34,26 @@ class NodesSpec:
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
-            raise InvalidSpec(f"a group of nodes is named with letters, digits, - and _; got {self.name!r}")
-        if isinstance(self.count, bool) or not isinstance(self.count, int) or not 0 < self.count <= MOST:
-            raise InvalidSpec(f"nodes({self.name!r}): count must be 1 to {MOST}, got {self.count!r}")
+            raise InvalidSpec(
+                f"a group of nodes is named with letters, digits, - and _; got {self.name!r}"
+            )
+        if type(self.count) is not int or not 0 < self.count <= MOST:
+            raise InvalidSpec(
+                f"nodes({self.name!r}): count must be 1 to {MOST}, got {self.count!r}"
+            )
         _one_of(self.name, "kind", self.kind, _KINDS)
         _one_of(self.name, "backend", self.backend, _BACKENDS)
         for name in ("boot_timeout", "shutdown"):
-            seconds = getattr(self, name)
+            seconds: object = getattr(self, name)
             if not isinstance(seconds, int | float) or not seconds > 0:
-                raise InvalidSpec(f"nodes({self.name!r}): {name} must be more than 0 seconds, got {seconds!r}")
+                raise InvalidSpec(
+                    f"nodes({self.name!r}): {name} must be more than 0 seconds, got {seconds!r}"
+                )
         for key, value in self.env.items():
-            if not isinstance(key, str) or not isinstance(value, str):
-                raise InvalidSpec(f"nodes({self.name!r}): env must map text to text, got {key!r}: {value!r}")
+            if type(key) is not str or type(value) is not str:
+                raise InvalidSpec(
+                    f"nodes({self.name!r}): env must map text to text, got {key!r}: {value!r}"
+                )
         object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
 
     def named(self, slot: int) -> str:

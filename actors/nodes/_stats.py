@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from actors._cell import Cell
+
     from ._runtime import Runtime
 
 __all__ = ["runtime_stats"]

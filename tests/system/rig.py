@@ -179,7 +179,7 @@ class Client:
         """Be there until cancelled."""
         for tries in itertools.count():
             try:
-                socket = await connect(self._url(), open_timeout=PATIENCE, compression=None)
+                socket = await connect(self._url(), open_timeout=PATIENCE, max_queue=None)
                 try:
                     await self._hear(socket)
                 finally:
