@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from supervisors import Exit
 from transport import LEAVES, Unsendable, snapshot_args
 
+from ._body import Ended, IncarnationHome, Run
 from ._envelope import Envelope, Handler, Kind
 from ._errors import ActorStopped, NotSendable
 from ._handlers import handlers_by_name
-from ._incarnation import Ended, Incarnation, IncarnationHome
+from ._incarnation import Incarnation
 from ._mailbox import Mailbox
 
 if TYPE_CHECKING:
@@ -205,17 +206,17 @@ class Cell:
         """This cell as senders see it."""
         return self
 
-    def run_ready(self, run: Incarnation) -> None:
+    def run_ready(self, run: Run) -> None:
         """The current incarnation takes messages."""
         if self.run is run:
             self.move(CellState.READY)
 
-    def run_ending(self, run: Incarnation) -> None:
+    def run_ending(self, run: Run) -> None:
         """The current incarnation takes no more, and lets go of what it has."""
         if self.run is run:
             self.move(CellState.STOPPING)
 
-    def run_ended(self, run: Incarnation) -> None:
+    def run_ended(self, run: Run) -> None:
         """Take note that the current incarnation is over; the supervisor decides what follows."""
         if self.run is not run:
             return

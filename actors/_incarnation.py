@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from supervisors import Exit, ExitKind
 from transport import LEAVES, snapshot, snapshot_args
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._actor import Actor
-    from ._envelope import Target, Tell
+    from ._body import Body, Ended
+    from ._envelope import Tell
     from ._log import Logger
     from ._loop import Task, Waiter
-    from ._mailbox import Mailbox
-    from ._ref import Home, Ref
+    from ._ref import Ref
 
 __all__ = [
     "MESSAGES_PER_TURN",
@@ -40,47 +40,12 @@ __all__ = [
     "IncarnationHome",
 ]
 
-Ended: TypeAlias = "Callable[[Exit, bool], None]"
-"""Told once how an incarnation ended, and whether it had asked to: then it is not restarted."""
 
 MESSAGES_PER_TURN: Final = 64
 MESSAGES_PER_CLOCK: Final = 4
 SECONDS_PER_TURN: Final = 0.010
 
 _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, Kind.NOTICE)
-
-
-class IncarnationHome(Protocol):
-    """The node, as an incarnation sees it."""
-
-    name: str
-    system: Any
-
-    @property
-    def as_home(self) -> Home: ...
-    def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
-    async def spawn_child(
-        self, parent: Incarnation, cls: type, args: Any, kwargs: Any, **options: Any
-    ) -> Ref[Any]: ...
-    async def stop_children(self, parent: Incarnation, *, kill: bool) -> None: ...
-
-
-class Body(Protocol):
-    """The cell, as its incarnation sees it: what outlives this run."""
-
-    ref: Ref[Any]
-    cls: type
-    mailbox: Mailbox
-    stop_asked: bool
-
-    @property
-    def home(self) -> IncarnationHome: ...
-    def as_target(self) -> Target: ...
-    def post(self, envelope: Envelope) -> None: ...
-    def ask_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None: ...
-    def run_ready(self, run: Incarnation) -> None: ...
-    def run_ending(self, run: Incarnation) -> None: ...
-    def run_ended(self, run: Incarnation) -> None: ...
 
 
 class Incarnation:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, P
 from transport import register_immutable
 
 from ._envelope import TURN, Envelope, Handler, Kind
-from ._errors import CallCycle, DeadlineExceeded, MailboxFull, NotAMessage
+from ._errors import DeadlineExceeded, MailboxFull, NotAMessage
+from ._exchange import admit_until, ask_in_turn, give_up
 from ._handlers import handlers_of, refusal
 from ._stream import Stream
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from supervisors import Exit
 
-    from ._envelope import Target, Turn
+    from ._envelope import Target
     from ._loop import Loop
 
 __all__ = ["Home", "Ref", "Within"]
@@ -190,13 +191,13 @@ class Ref(Generic[A]):
         target = self._target or self._resolve()
         turn = TURN.get()
         if turn is not None:
-            return await _ask_in_turn(self, target, envelope, turn)  # type: ignore[no-any-return] # typed by P, R
+            return await ask_in_turn(self, self._home.loop, target, envelope, turn)  # type: ignore[no-any-return] # typed by P, R
         if not target.offer(envelope):
             await target.admit(envelope)
         try:
             return await reply  # type: ignore[no-any-return] # the wire is untyped, the signature is not
         except BaseException:
-            _withdraw(target, envelope)
+            give_up(target, envelope)
             raise
 
     @asynccontextmanager
@@ -337,7 +338,7 @@ class Within(Generic[A]):
         envelope = Envelope(ref._handler(method), args, kwargs, loop.waiter())  # noqa: SLF001 - as above
         envelope.deadline = loop.now() + self._seconds
         target = ref._target or ref._resolve()  # noqa: SLF001 - as above
-        return await _ask_in_turn(ref, target, envelope, TURN.get())  # type: ignore[no-any-return] # typed by P, R
+        return await ask_in_turn(ref, loop, target, envelope, TURN.get())  # type: ignore[no-any-return] # typed by P, R
 
     async def tell(
         self,
@@ -353,7 +354,7 @@ class Within(Generic[A]):
         envelope.deadline = loop.now() + self._seconds
         target = ref._target or ref._resolve()  # noqa: SLF001 - as above
         if not target.offer(envelope):
-            await _admit_until(ref, target, envelope, self._seconds)
+            await admit_until(ref, target, envelope, self._seconds)
 
     @asynccontextmanager
     async def stream(
@@ -367,98 +368,6 @@ class Within(Generic[A]):
         loop = self._ref._home.loop  # noqa: SLF001 - the same noun with a deadline
         async with _open(self._ref, method, args, kwargs, loop.now, self._seconds) as items:
             yield items
-
-
-def _withdraw(target: Target, envelope: Envelope) -> None:
-    """Take the message back if its reply was still awaited: the wait was cancelled."""
-    reply = envelope.reply
-    assert reply is not None
-    if reply.cancelled() or not reply.done():
-        target.withdraw(envelope)
-
-
-def _cycle(start: Target, me: Target) -> bool:
-    """Return whether *start* is waiting, through however many others, for *me*."""
-    seen: list[Target] = []
-    left = [start]
-    while left:
-        target = left.pop()
-        if target is me:
-            return True
-        if target not in seen:
-            seen.append(target)
-            left.extend(target.waits)
-    return False
-
-
-async def _ask_in_turn(ref: Ref[Any], target: Target, envelope: Envelope, turn: Turn | None) -> Any:
-    """Ask while handling a message, or with a deadline: the slow path with the edges kept."""
-    me = turn.target if turn is not None and turn.exclusive else None
-    if me is not None and (target is me or target.waits) and _cycle(target, me):
-        raise CallCycle(ref, "asking would wait for the asking actor itself", envelope.message)
-    if turn is not None and turn.deadline is not None:
-        mine = envelope.deadline
-        envelope.deadline = turn.deadline if mine is None else min(mine, turn.deadline)
-    if me is not None:
-        me.waits.append(target)
-    try:
-        if envelope.deadline is None:
-            return await _exchange(target, envelope)
-        return await _exchange_until(ref, target, envelope)
-    finally:
-        if me is not None:
-            me.waits.remove(target)
-
-
-async def _exchange(target: Target, envelope: Envelope) -> Any:
-    if not target.offer(envelope):
-        await target.admit(envelope)
-    reply = envelope.reply
-    assert reply is not None
-    try:
-        return await reply
-    except BaseException:
-        _withdraw(target, envelope)
-        raise
-
-
-async def _exchange_until(ref: Ref[Any], target: Target, envelope: Envelope) -> Any:
-    loop = ref._home.loop  # noqa: SLF001 - a function of this file's own noun
-    assert envelope.deadline is not None
-    seconds = envelope.deadline - loop.now()
-    if seconds <= 0:
-        raise DeadlineExceeded(
-            ref, "the deadline had passed before the message was sent", envelope.message
-        )
-    reply = envelope.reply
-
-    def expire() -> None:
-        if reply is not None and not reply.done():
-            why = f"no reply to {envelope.handler.name} in {seconds:.3g} s"
-            target.withdraw(envelope)
-            reply.set_exception(DeadlineExceeded(ref, why, envelope.message))
-
-    if not target.offer(envelope):
-        await _admit_until(ref, target, envelope, seconds)
-    timer = loop.call_later(envelope.deadline - loop.now(), expire)
-    try:
-        assert reply is not None
-        return await reply
-    except BaseException:
-        _withdraw(target, envelope)
-        raise
-    finally:
-        timer.cancel()
-
-
-async def _admit_until(ref: Ref[Any], target: Target, envelope: Envelope, seconds: float) -> None:
-    """Wait in line for room, but not past the deadline."""
-    from anyio import move_on_after  # noqa: PLC0415 - anyio at the edges: only a full mailbox pays for it
-
-    with move_on_after(seconds):
-        await target.admit(envelope)
-        return
-    raise DeadlineExceeded(ref, f"no room in its mailbox in {seconds:.3g} s", envelope.message)
 
 
 @asynccontextmanager

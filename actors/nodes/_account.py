@@ -8,7 +8,7 @@ loop, in one message for each actor.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._cell import as_not_sendable, not_sendable
 from actors._envelope import Envelope, Kind
@@ -20,13 +20,32 @@ from . import _wire as wire
 
 if TYPE_CHECKING:
     from actors._envelope import Handler, Target
+    from actors._loop import Loop
     from actors._ref import Ref
     from actors._stream import Outlet
 
     from ._link import Link
-    from ._peer import Peer
 
 __all__ = ["Account", "Debt", "RemoteReply", "RemoteSink"]
+
+
+class AccountHome(Protocol):
+    """The runtime, as its accounts see it."""
+
+    loop: Loop
+
+    def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
+
+
+class AccountPeer(Protocol):
+    """The other node, as its accounts see it."""
+
+    link: Link | None
+
+    @property
+    def runtime(self) -> AccountHome: ...
+    def connect(self, ref: Ref[Any], envelope: Envelope | None) -> Link: ...
+    def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown: ...
 
 
 class Account:
@@ -36,7 +55,7 @@ class Account:
 
     waits: list[Target] = []  # noqa: RUF012 - on whom a remote actor waits is not known here
 
-    def __init__(self, peer: Peer, ref: Ref[Any]) -> None:
+    def __init__(self, peer: AccountPeer, ref: Ref[Any]) -> None:
         self.peer = peer
         self.ref = ref
         self.credit = ref.mailbox

@@ -32,10 +32,18 @@ if TYPE_CHECKING:
 
     from actors._envelope import Envelope
     from actors._loop import Loop, Task, Waiter
+    from actors._stream import Sink
 
-    from ._account import Account, RemoteSink
 
 __all__ = ["Link", "LinkOwner"]
+
+
+class Asked(Protocol):
+    """The account an ask was booked on."""
+
+    ref: Ref[Any]
+
+    def answered(self, envelope: Envelope) -> None: ...
 
 
 class LinkOwner(Protocol):
@@ -49,7 +57,7 @@ class LinkOwner(Protocol):
     def make_ref(self, fields: list[Any]) -> Ref[Any]: ...
     def resolve_class(self, module: str, qualname: str) -> type: ...
     def wire_module(self, module: str) -> str: ...
-    def take(self, link: Link, messages: list[Any]) -> None: ...
+    def new_intake(self, link: Link) -> Callable[[list[Any]], None]: ...
     def link_room(self, link: Link) -> None: ...
     def link_closed(self, link: Link, error: TransportError | None) -> None: ...
 
@@ -61,7 +69,7 @@ class Link:
         self.peer = peer
         self.owner = owner
         self.closed: str | None = None
-        self.pending: dict[int, tuple[Envelope, Account]] = {}
+        self.pending: dict[int, tuple[Envelope, Asked]] = {}
         self.calls: dict[int, Waiter] = {}
         self.serving: dict[int, Callable[[], None]] = {}
         self._tasks: dict[int, Task] = {}
@@ -69,7 +77,8 @@ class Link:
         ref: Extra[Any] = Extra(Ref, owner.ref_fields, owner.make_ref)
         self.encoder = Encoder(extras=[ref], rename=owner.wire_module)
         self._decoder = Decoder(extras=[ref], resolve=owner.resolve_class)
-        self.sinks: dict[int, RemoteSink] = {}
+        self.sinks: dict[int, Sink] = {}
+        self._take = owner.new_intake(self)
         self._channel: Channel | None = None
         # How a message gets on its way: into the encoder until there is a channel.
         self.post: Callable[[list[Any]], int] = self.encoder.pack
@@ -119,7 +128,7 @@ class Link:
         except (ChannelBroken, ChannelClosed):
             return  # whoever awaits something over this link is told by its end
 
-    def send_envelope(self, account: Account, envelope: Envelope, *, stream: bool) -> None:
+    def send_envelope(self, account: Asked, envelope: Envelope, *, stream: bool) -> None:
         """Queue an actor's message; its reply, if one is awaited, is matched by number.
 
         Raises:
@@ -189,7 +198,7 @@ class Link:
     # -- receiving -----------------------------------------------------------------------
 
     def _receive(self, messages: list[Any], _lane: Lane) -> None:
-        self.owner.take(self, messages)
+        self._take(messages)
 
     def _receive_fds(self, message: list[Any], fds: list[int]) -> None:
         _, op, args = message

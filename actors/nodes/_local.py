@@ -9,7 +9,7 @@ from ._node import Node, NodeState
 from ._stats import runtime_stats
 
 if TYPE_CHECKING:
-    from actors._incarnation import Ended
+    from actors._body import Ended
     from supervisors import Exit
 
     from ._node import ActorStart

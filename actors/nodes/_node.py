@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._incarnation import Ended
+    from actors._body import Ended
     from actors._ref import Ref
     from supervisors import Exit
 

@@ -93,8 +93,8 @@ class Peer:
         pending = list(link.pending.values())
         link.pending.clear()
         error = self.down_error(self.name, None)
-        for envelope, _ in pending:
-            envelope.fail(error.to(self.name, envelope.message))
+        for envelope, account in pending:
+            envelope.fail(error.to(account.ref, envelope.message))
         for waiter in list(link.calls.values()):
             if not waiter.done():
                 waiter.set_exception(error)

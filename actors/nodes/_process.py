@@ -30,7 +30,7 @@ from ._output import LinesReader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._incarnation import Ended
+    from actors._body import Ended
     from actors._loop import Waiter
 
     from ._launcher import Launcher

@@ -12,23 +12,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._cell import Cell
-from actors._envelope import Envelope, Handler, Kind
-from actors._errors import ActorStopped, NotAMessage, NotSendable
+from actors._envelope import Envelope
+from actors._errors import ActorStopped
 from actors._events import event_of
 from actors._ref import Ref
 from supervisors import Exit
-from transport import ChannelBroken, Undecodable, Undecoded
+from transport import ChannelBroken, Undecodable
 
 from . import _wire as wire
-from ._account import Debt, RemoteReply, RemoteSink
+from ._intake import Intake
 from ._link import Link
 from ._peer import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from actors._envelope import Target
-    from actors._incarnation import Incarnation
+    from actors._body import Run
+    from actors._envelope import Handler, Target
     from actors._loop import Loop
     from actors._ref import Home
     from transport import TransportError
@@ -110,30 +110,6 @@ class Runtime:
         self.ended: OrderedDict[int, Exit] = OrderedDict()
         self.link_ended: Callable[[Link], None] = _ignore
         self._uids = number << 32
-        self._debts: dict[Link, tuple[dict[int, Debt], list[Debt]]] = {}
-        self._take: dict[int, Callable[[Link, list[Any]], None]] = {
-            wire.ASK: self._take_ask,
-            wire.STREAM: self._take_stream,
-            wire.REPLY: self._take_reply,
-            wire.ERROR: self._take_error,
-            wire.ITEM: self._take_item,
-            wire.END: self._take_end,
-            wire.PULL: self._take_pull,
-            wire.CANCEL: lambda link, message: link.cancel_served(message[1]),
-            wire.CREDIT: lambda link, message: self.peer(link.peer).credited(
-                message[1], message[2]
-            ),
-            wire.WATCH: self._take_watch,
-            wire.UNWATCH: lambda link, message: link.cancel_served(message[1]),
-            wire.GONE: lambda link, message: self.peer(link.peer).gone(message[1], message[2]),
-            wire.READY: self._take_ready,
-            wire.STOP: self._take_stop,
-            wire.KILL: self._take_kill,
-            wire.CALL: lambda link, message: link.serve_call(message),
-            wire.ANSWER: lambda link, message: link.answered(message, failed=False),
-            wire.FAILED: lambda link, message: link.answered(message, failed=True),
-            wire.NOTE: self._take_note,
-        }
 
     # -- cells and refs ------------------------------------------------------------------
 
@@ -217,7 +193,7 @@ class Runtime:
             peer.connect(ref, None).send([wire.KILL, ref.uid])
 
     async def spawn_child(
-        self, parent: Incarnation, cls: type, args: Any, kwargs: Any, **options: Any
+        self, parent: Run, cls: type, args: Any, kwargs: Any, **options: Any
     ) -> Ref[Any]:
         """Start a child of an actor on this node."""
         if parent.children is None:
@@ -225,7 +201,7 @@ class Runtime:
         ref: Ref[Any] = await parent.children.spawn(cls, args, kwargs, **options)
         return ref
 
-    async def stop_children(self, parent: Incarnation, *, kill: bool) -> None:
+    async def stop_children(self, parent: Run, *, kill: bool) -> None:
         """End the children of an actor, politely or at once."""
         if parent.children is not None:
             await parent.children.aclose(kill=kill)
@@ -282,187 +258,21 @@ class Runtime:
         """Arrange a link to *peer*, on first use."""
         return self.authority.connect(peer)
 
+    def new_intake(self, link: Link) -> Callable[[list[Any]], None]:
+        """Return what takes the messages of a new link."""
+        return Intake(self, link).take
+
     def link_room(self, link: Link) -> None:
         """Senders that waited for a congested link may go on."""
         self.peer(link.peer).refill()
 
     def link_closed(self, link: Link, error: TransportError | None) -> None:
         """A link is at its end: a hint that its node is too; who knows says so in a moment."""
-        self._debts.pop(link, None)
         if error is not None and not isinstance(error, ChannelBroken):
             self.authority.event(
                 "link_failed", {"peer": link.peer, "node": self.name, "error": str(error)}
             )
         self.link_ended(link)
-
-    # -- what arrives --------------------------------------------------------------------
-
-    def take(self, link: Link, messages: list[Any]) -> None:
-        """Handle a batch from a peer."""
-        for message in messages:
-            if message[0] == wire.TELL:
-                self._take_tell(link, message)
-            else:
-                self._take[message[0]](link, message)
-
-    def _debt(self, link: Link, uid: int) -> Debt:
-        debts = self._debts.get(link)
-        if debts is None:
-            debts = self._debts[link] = ({}, [])
-        debt = debts[0].get(uid)
-        if debt is None:
-            debt = debts[0][uid] = Debt(link, uid, debts[1])
-        return debt
-
-    def _take_tell(self, link: Link, message: list[Any]) -> None:
-        _, uid, name, args, kwargs, ttl = message
-        cell = self.cells.get(uid)
-        handler = cell.handlers.get(name) if cell is not None else None
-        if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
-            self._misfit(link, message, uid, name, args, kwargs)
-            return
-        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS)
-        if ttl is not None:
-            envelope.deadline = self.loop.now() + ttl
-        envelope.origin = self._debt(link, uid)
-        cell.post(envelope)
-
-    def _misfit(
-        self, link: Link, message: list[Any], uid: int, name: str, args: Any, kwargs: Any
-    ) -> None:
-        """A tell that cannot be handled: account for it, and say so."""
-        debt = self._debt(link, uid)
-        debt.took()
-        ref = (
-            self.cells[uid].ref
-            if uid in self.cells
-            else Ref(self, uid, self.name, f"#{uid}", "", 1)
-        )
-        envelope = Envelope(Handler(name, _nothing, Kind.CALL), (), {})
-        self.dead_letter(ref, envelope, str(self._unfit(uid, name, args, kwargs)))
-
-    def _unfit(self, uid: int, name: str, args: Any, kwargs: Any) -> Exception:
-        cell = self.cells.get(uid)
-        if cell is None:
-            end = self.ended.get(uid)
-            return ActorStopped(f"actor {uid} on {self.name}", f"it has ended: {end or 'long ago'}")
-        for part in (args, kwargs):
-            if type(part) is Undecoded:
-                return NotSendable("", f"{cell.ref.name} could not read the message: {part.error}")
-        return NotAMessage(f"{name} is not a message of {cell.cls.__name__} on {self.name}")
-
-    def _take_note(self, link: Link, message: list[Any]) -> None:
-        _, op, args = message
-        if type(args) is Undecoded:
-            raise args.error
-        self.notes[op](link, *args)
-
-    def _take_ask(self, link: Link, message: list[Any]) -> None:
-        self._take_call(link, message, RemoteReply(link, message[2]))
-
-    def _take_stream(self, link: Link, message: list[Any]) -> None:
-        sink = link.sinks[message[2]] = RemoteSink(link, message[2])
-        self._take_call(link, message, sink)
-
-    def _take_call(self, link: Link, message: list[Any], reply: RemoteReply) -> None:
-        _, uid, number, name, args, kwargs, ttl = message
-        cell = self.cells.get(uid)
-        handler = cell.handlers.get(name) if cell is not None else None
-        if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
-            link.fail(number, self._unfit(uid, name, args, kwargs))
-            return
-        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
-        if ttl is not None:
-            envelope.deadline = self.loop.now() + ttl
-        if handler.kind is Kind.STREAM:
-            # An ask's reply returns its credit; a stream may go on for long.
-            envelope.origin = self._debt(link, uid)
-
-        def withdraw() -> None:
-            reply.cancel()
-            cell.withdraw(envelope)
-
-        link.serving[number] = withdraw
-        cell.post(envelope)
-
-    def _answered(self, link: Link, request: int) -> Envelope | None:
-        """Return what was asked under this number, if somebody still waits for it."""
-        entry = link.pending.pop(request, None)
-        if entry is None:
-            return None
-        envelope, account = entry
-        account.answered(envelope)
-        return envelope
-
-    def _take_reply(self, link: Link, message: list[Any]) -> None:
-        envelope = self._answered(link, message[1])
-        if envelope is None or envelope.reply is None or envelope.reply.done():
-            return
-        if type(message[2]) is Undecoded:
-            envelope.reply.set_exception(NotSendable("reply", str(message[2].error)))
-        else:
-            envelope.reply.set_result(message[2])
-
-    def _take_error(self, link: Link, message: list[Any]) -> None:
-        envelope = self._answered(link, message[1])
-        if envelope is not None:
-            error = message[2]
-            envelope.fail(
-                error if isinstance(error, BaseException) else NotSendable("error", str(error))
-            )
-
-    def _take_item(self, link: Link, message: list[Any]) -> None:
-        entry = link.pending.get(message[1])
-        if entry is not None:
-            stream: Any = entry[0].reply
-            stream.item(message[2])
-
-    def _take_end(self, link: Link, message: list[Any]) -> None:
-        envelope = self._answered(link, message[1])
-        if envelope is not None and envelope.reply is not None:
-            envelope.reply.set_result(None)
-
-    def _take_pull(self, link: Link, message: list[Any]) -> None:
-        sink = link.sinks.get(message[1])
-        if sink is not None and sink.outlet is not None:
-            sink.outlet.pull(message[2])
-
-    def _take_watch(self, link: Link, message: list[Any]) -> None:
-        _, number, uid = message
-
-        def notice(end: Exit) -> None:
-            link.serving.pop(number, None)
-            if link.closed is None:
-                link.send([wire.GONE, number, link.encoder.encode_value(end, "exit")])
-
-        ref = Ref[Any](self, uid, self.name, "", "", 1)
-        cancelled = self.watch(ref, notice)
-        if uid in self.cells:
-            link.serving[number] = cancelled
-
-    def _take_ready(self, link: Link, message: list[Any]) -> None:
-        _, uid, number = message
-        cell = self.cells.get(uid)
-        if cell is None:
-            link.fail(number, self._unfit(uid, "", None, None))
-            return
-        reply = RemoteReply(link, number)
-        link.serving[number] = reply.cancel
-        cell.post(Envelope(_READY, (), {}, reply))
-
-    def _take_stop(self, _link: Link, message: list[Any]) -> None:
-        cell = self.cells.get(message[1])
-        if cell is not None:
-            cell.ask_stop(Exit.SHUTDOWN, message[2], drain=message[3])
-
-    def _take_kill(self, _link: Link, message: list[Any]) -> None:
-        cell = self.cells.get(message[1])
-        if cell is not None:
-            cell.kill()
-
-
-_NO_KEYWORDS: Final[dict[str, Any]] = {}
-_READY: Final = Handler("(wait_ready)", lambda: None, Kind.NOTICE)
 
 
 def _ignore(_link: Link) -> None:

@@ -1,0 +1,110 @@
+"""An exchange: a message and the wait for its reply, with the edges and deadlines that belong to it.
+
+Rule 1: whoever waits while handling a message leaves an edge; a cycle of edges is refused.
+Rule 2: whoever stops waiting takes the message back, or has its handler cancelled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from anyio import move_on_after
+
+from ._errors import CallCycle, DeadlineExceeded
+
+if TYPE_CHECKING:
+    from ._envelope import Envelope, Target, Turn
+    from ._loop import Loop
+
+__all__ = ["admit_until", "ask_in_turn", "give_up"]
+
+
+def give_up(target: Target, envelope: Envelope) -> None:
+    """Take the message back if its reply was still awaited: the wait was cancelled."""
+    reply = envelope.reply
+    assert reply is not None
+    if reply.cancelled() or not reply.done():
+        target.withdraw(envelope)
+
+
+def _cycle(start: Target, me: Target) -> bool:
+    """Return whether *start* is waiting, through however many others, for *me*."""
+    seen: list[Target] = []
+    left = [start]
+    while left:
+        target = left.pop()
+        if target is me:
+            return True
+        if target not in seen:
+            seen.append(target)
+            left.extend(target.waits)
+    return False
+
+
+async def ask_in_turn(
+    ref: object, loop: Loop, target: Target, envelope: Envelope, turn: Turn | None
+) -> Any:
+    """Ask while handling a message, or with a deadline: the slow path with the edges kept."""
+    me = turn.target if turn is not None and turn.exclusive else None
+    if me is not None and (target is me or target.waits) and _cycle(target, me):
+        raise CallCycle(ref, "asking would wait for the asking actor itself", envelope.message)
+    if turn is not None and turn.deadline is not None:
+        mine = envelope.deadline
+        envelope.deadline = turn.deadline if mine is None else min(mine, turn.deadline)
+    if me is not None:
+        me.waits.append(target)
+    try:
+        if envelope.deadline is None:
+            return await _exchange(target, envelope)
+        return await _exchange_until(ref, loop, target, envelope)
+    finally:
+        if me is not None:
+            me.waits.remove(target)
+
+
+async def _exchange(target: Target, envelope: Envelope) -> Any:
+    if not target.offer(envelope):
+        await target.admit(envelope)
+    reply = envelope.reply
+    assert reply is not None
+    try:
+        return await reply
+    except BaseException:
+        give_up(target, envelope)
+        raise
+
+
+async def _exchange_until(ref: object, loop: Loop, target: Target, envelope: Envelope) -> Any:
+    assert envelope.deadline is not None
+    seconds = envelope.deadline - loop.now()
+    if seconds <= 0:
+        raise DeadlineExceeded(
+            ref, "the deadline had passed before the message was sent", envelope.message
+        )
+    reply = envelope.reply
+
+    def expire() -> None:
+        if reply is not None and not reply.done():
+            why = f"no reply to {envelope.handler.name} in {seconds:.3g} s"
+            target.withdraw(envelope)
+            reply.set_exception(DeadlineExceeded(ref, why, envelope.message))
+
+    if not target.offer(envelope):
+        await admit_until(ref, target, envelope, seconds)
+    timer = loop.call_later(envelope.deadline - loop.now(), expire)
+    try:
+        assert reply is not None
+        return await reply
+    except BaseException:
+        give_up(target, envelope)
+        raise
+    finally:
+        timer.cancel()
+
+
+async def admit_until(ref: object, target: Target, envelope: Envelope, seconds: float) -> None:
+    """Wait in line for room, but not past the deadline."""
+    with move_on_after(seconds):
+        await target.admit(envelope)
+        return
+    raise DeadlineExceeded(ref, f"no room in its mailbox in {seconds:.3g} s", envelope.message)

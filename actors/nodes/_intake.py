@@ -1,0 +1,245 @@
+"""What arrives over one link: actors' messages to their cells, replies to whoever waits for them.
+
+Rule: a message of the wrong shape raises here, and that ends the link.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from actors._envelope import Envelope, Handler, Kind
+from actors._errors import ActorStopped, NotAMessage, NotSendable
+from actors._ref import Home, Ref
+from supervisors import Exit
+from transport import Undecoded
+
+from . import _wire as wire
+from ._account import Debt, RemoteReply, RemoteSink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actors._cell import Cell
+
+    from ._link import Link
+    from ._peer import Peer
+
+__all__ = ["Intake", "IntakeHome"]
+
+_NO_KEYWORDS: Final[dict[str, Any]] = {}
+_READY: Final = Handler("(wait_ready)", lambda: None, Kind.NOTICE)
+
+
+class IntakeHome(Home, Protocol):
+    """The runtime, as what arrives sees it."""
+
+    name: str
+    cells: dict[int, Cell]
+    notes: dict[str, Callable[..., None]]
+
+    @property
+    def ended(self) -> Mapping[int, Exit]: ...
+    def peer(self, name: str) -> Peer: ...
+    def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
+
+
+class Intake:
+    """The receiving end of one link."""
+
+    def __init__(self, node: IntakeHome, link: Link) -> None:
+        self._node = node
+        self._link = link
+        self._debts: dict[int, Debt] = {}
+        self._owing: list[Debt] = []
+        self._table: dict[int, Callable[[list[Any]], None]] = {
+            wire.ASK: self._take_ask,
+            wire.STREAM: self._take_stream,
+            wire.REPLY: self._take_reply,
+            wire.ERROR: self._take_error,
+            wire.ITEM: self._take_item,
+            wire.END: self._take_end,
+            wire.PULL: self._take_pull,
+            wire.CANCEL: lambda message: link.cancel_served(message[1]),
+            wire.CREDIT: lambda message: node.peer(link.peer).credited(message[1], message[2]),
+            wire.WATCH: self._take_watch,
+            wire.UNWATCH: lambda message: link.cancel_served(message[1]),
+            wire.GONE: lambda message: node.peer(link.peer).gone(message[1], message[2]),
+            wire.READY: self._take_ready,
+            wire.STOP: self._take_stop,
+            wire.KILL: self._take_kill,
+            wire.CALL: link.serve_call,
+            wire.ANSWER: lambda message: link.answered(message, failed=False),
+            wire.FAILED: lambda message: link.answered(message, failed=True),
+            wire.NOTE: self._take_note,
+        }
+
+    def take(self, messages: list[Any]) -> None:
+        """Handle a batch, in its order."""
+        table = self._table
+        for message in messages:
+            if message[0] == wire.TELL:
+                self._take_tell(message)
+            else:
+                table[message[0]](message)
+
+    def _debt(self, uid: int) -> Debt:
+        debt = self._debts.get(uid)
+        if debt is None:
+            debt = self._debts[uid] = Debt(self._link, uid, self._owing)
+        return debt
+
+    def _take_tell(self, message: list[Any]) -> None:
+        _, uid, name, args, kwargs, ttl = message
+        cell = self._node.cells.get(uid)
+        handler = cell.handlers.get(name) if cell is not None else None
+        if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
+            self._misfit(uid, name, args, kwargs)
+            return
+        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS)
+        if ttl is not None:
+            envelope.deadline = self._node.loop.now() + ttl
+        envelope.origin = self._debt(uid)
+        cell.post(envelope)
+
+    def _misfit(self, uid: int, name: str, args: Any, kwargs: Any) -> None:
+        """A tell that cannot be handled: account for it, and say so."""
+        debt = self._debt(uid)
+        debt.took()
+        ref = (
+            self._node.cells[uid].ref
+            if uid in self._node.cells
+            else Ref(self._node, uid, self._node.name, f"#{uid}", "", 1)
+        )
+        envelope = Envelope(Handler(name, _nothing, Kind.CALL), (), {})
+        self._node.dead_letter(ref, envelope, str(self._unfit(uid, name, args, kwargs)))
+
+    def _unfit(self, uid: int, name: str, args: Any, kwargs: Any) -> Exception:
+        cell = self._node.cells.get(uid)
+        if cell is None:
+            end = self._node.ended.get(uid)
+            return ActorStopped(
+                f"actor {uid} on {self._node.name}", f"it has ended: {end or 'long ago'}"
+            )
+        for part in (args, kwargs):
+            if type(part) is Undecoded:
+                return NotSendable("", f"{cell.ref.name} could not read the message: {part.error}")
+        return NotAMessage(f"{name} is not a message of {cell.cls.__name__} on {self._node.name}")
+
+    def _take_note(self, message: list[Any]) -> None:
+        _, op, args = message
+        if type(args) is Undecoded:
+            raise args.error
+        self._node.notes[op](self._link, *args)
+
+    def _take_ask(self, message: list[Any]) -> None:
+        self._take_call(message, RemoteReply(self._link, message[2]))
+
+    def _take_stream(self, message: list[Any]) -> None:
+        sink = self._link.sinks[message[2]] = RemoteSink(self._link, message[2])
+        self._take_call(message, sink)
+
+    def _take_call(self, message: list[Any], reply: RemoteReply) -> None:
+        _, uid, number, name, args, kwargs, ttl = message
+        cell = self._node.cells.get(uid)
+        handler = cell.handlers.get(name) if cell is not None else None
+        if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
+            self._link.fail(number, self._unfit(uid, name, args, kwargs))
+            return
+        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
+        if ttl is not None:
+            envelope.deadline = self._node.loop.now() + ttl
+        if handler.kind is Kind.STREAM:
+            # An ask's reply returns its credit; a stream may go on for long.
+            envelope.origin = self._debt(uid)
+
+        def withdraw() -> None:
+            reply.cancel()
+            cell.withdraw(envelope)
+
+        self._link.serving[number] = withdraw
+        cell.post(envelope)
+
+    def _answered(self, request: int) -> Envelope | None:
+        """Return what was asked under this number, if somebody still waits for it."""
+        entry = self._link.pending.pop(request, None)
+        if entry is None:
+            return None
+        envelope, account = entry
+        account.answered(envelope)
+        return envelope
+
+    def _take_reply(self, message: list[Any]) -> None:
+        envelope = self._answered(message[1])
+        if envelope is None or envelope.reply is None or envelope.reply.done():
+            return
+        if type(message[2]) is Undecoded:
+            envelope.reply.set_exception(NotSendable("reply", str(message[2].error)))
+        else:
+            envelope.reply.set_result(message[2])
+
+    def _take_error(self, message: list[Any]) -> None:
+        entry = self._link.pending.get(message[1])
+        if entry is None:
+            return
+        envelope, account = entry
+        self._answered(message[1])
+        error = message[2]
+        if not isinstance(error, BaseException):
+            error = NotSendable("error", str(error))
+        elif type(error) is ActorStopped and error.message is None:
+            # That node knows a number only; who sent it has the name and the message.
+            error = ActorStopped(account.ref, error.why, envelope.message)
+        envelope.fail(error)
+
+    def _take_item(self, message: list[Any]) -> None:
+        entry = self._link.pending.get(message[1])
+        if entry is not None:
+            stream: Any = entry[0].reply
+            stream.item(message[2])
+
+    def _take_end(self, message: list[Any]) -> None:
+        envelope = self._answered(message[1])
+        if envelope is not None and envelope.reply is not None:
+            envelope.reply.set_result(None)
+
+    def _take_pull(self, message: list[Any]) -> None:
+        sink = self._link.sinks.get(message[1])
+        if sink is not None and sink.outlet is not None:
+            sink.outlet.pull(message[2])
+
+    def _take_watch(self, message: list[Any]) -> None:
+        _, number, uid = message
+
+        def notice(end: Exit) -> None:
+            self._link.serving.pop(number, None)
+            if self._link.closed is None:
+                self._link.send([wire.GONE, number, self._link.encoder.encode_value(end, "exit")])
+
+        ref = Ref[Any](self._node, uid, self._node.name, "", "", 1)
+        cancelled = self._node.watch(ref, notice)
+        if uid in self._node.cells:
+            self._link.serving[number] = cancelled
+
+    def _take_ready(self, message: list[Any]) -> None:
+        _, uid, number = message
+        cell = self._node.cells.get(uid)
+        if cell is None:
+            self._link.fail(number, self._unfit(uid, "", None, None))
+            return
+        reply = RemoteReply(self._link, number)
+        self._link.serving[number] = reply.cancel
+        cell.post(Envelope(_READY, (), {}, reply))
+
+    def _take_stop(self, message: list[Any]) -> None:
+        cell = self._node.cells.get(message[1])
+        if cell is not None:
+            cell.ask_stop(Exit.SHUTDOWN, message[2], drain=message[3])
+
+    def _take_kill(self, message: list[Any]) -> None:
+        cell = self._node.cells.get(message[1])
+        if cell is not None:
+            cell.kill()
+
+
+def _nothing() -> None:
+    """What a message that cannot be handled would have run."""
