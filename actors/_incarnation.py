@@ -8,6 +8,7 @@ Rule 3: per message no task, scope, event, lock, closure or log call; a clock re
 from __future__ import annotations
 
 from functools import partial
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ from ._errors import ActorCrashed, ActorStopped, DeadlineExceeded, StartFailed
 from ._log import get_logger
 from ._stream import Outlet
 from ._tasks import ActorTasks
+from ._watches import Watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +74,7 @@ class Incarnation:
         self._since = 0.0
         self._beside: dict[Envelope, Task] = {}
         self._outlets: dict[Envelope, Outlet] = {}
-        self._watches: dict[Ref[Any], Callable[[], None]] = {}
+        self._watches = Watches(home.as_home, self._hear)
 
     # -- what the context offers ---------------------------------------------------------
 
@@ -96,32 +98,21 @@ class Incarnation:
     @property
     def handling(self) -> tuple[str, float] | None:
         """Which message is being handled, and for how many seconds."""
-        current = self._current
-        return (
-            None
-            if current is None
-            else (Envelope.of(current).handler.name, perf_counter() - self._since)
-        )
+        if self._current is None:
+            return None
+        return (Envelope.of(self._current).handler.name, perf_counter() - self._since)
 
     def watch(self, ref: Ref[Any]) -> None:
         """Deliver the final end of *ref* to `on_exit`, once."""
-        if ref in self._watches:
-            return
-
-        def notice(end: Exit) -> None:
-            if self._watches.get(ref) is not None and self.exit is None:
-                self.cell.post(Envelope(_EXIT_NOTICE, (self, ref, end), {}))
-
-        self._watches[ref] = lambda: None
-        cancel = self.cell.home.as_home.watch(ref, notice)
-        if ref in self._watches:
-            self._watches[ref] = cancel
+        self._watches.add(ref)
 
     def unwatch(self, ref: Ref[Any]) -> None:
         """Forget *ref*; a queued notice is dropped when its turn comes."""
-        cancel = self._watches.pop(ref, None)
-        if cancel is not None:
-            cancel()
+        self._watches.drop(ref)
+
+    def _hear(self, ref: Ref[Any], end: Exit) -> None:
+        """Queue the notice of a watched actor's end, in message order and past the bound."""
+        self.cell.post(Envelope(_EXIT_NOTICE, (self, ref, end), {}))
 
     def request_stop(self) -> None:
         """End behind what is queued, for good."""
@@ -169,10 +160,7 @@ class Incarnation:
         self.cell.home.system.enter()
         cell = self.cell
 
-        async def start() -> None:
-            await self._start(args, kwargs)
-
-        await self._guarded(start)
+        await self._guarded(partial(self._start, args, kwargs))
         started = self.exit is None
         if started:
             cell.run_ready(self)
@@ -343,7 +331,7 @@ class Incarnation:
             return
         incarnation, ref, end = envelope.args
         # A notice to an earlier incarnation, or of a ref no longer watched, is not delivered.
-        if incarnation is self and self._watches.pop(ref, None) is not None:
+        if incarnation is self and self._watches.drop(ref):
             await actor.on_exit(ref, end)
 
     async def _stop(self, _actor: Actor, envelope: Envelope) -> None:
@@ -356,15 +344,9 @@ class Incarnation:
         """Run `on_stop`, then end all that this incarnation owns."""
         assert self.exit is not None
         actor, end = self._actor, self.exit
-        for cancel in self._watches.values():
-            cancel()
         self._watches.clear()
         if started and actor is not None and end.kind is not ExitKind.KILLED:
-
-            async def hook() -> None:
-                await actor.on_stop(end)
-
-            await self._in_end(hook)
+            await self._in_end(partial(actor.on_stop, end))
         await self._in_end(self.tasks.aclose)
         await self._in_end(self._close_streams)
         await self._close_children()

@@ -16,6 +16,7 @@ from ._core import Core
 from ._errors import ActorsError, NoSystem, SystemStopped
 from ._events import EventStream
 from ._platform import check_platform
+from ._spawning import ActorRequest
 from ._topology import Topology
 from .nodes import check_actor_options, class_path
 
@@ -292,7 +293,8 @@ class _DirectAccess:
     async def spawn(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
     ) -> Any:
-        return await self._core.spawn(class_path(cls), cls, (args, kwargs), **options)
+        request = ActorRequest(path=class_path(cls), cls=cls, arguments=(args, kwargs), **options)
+        return await self._core.spawning.spawn(request)
 
     async def lookup(self, name: str) -> Any:
         return await self._core.registry.find(name)

@@ -42,7 +42,8 @@ class TreeHome(Protocol):
 
     def report(self, record: Any) -> None: ...
     def node_given_up(self, node: ProcessNode) -> None: ...
-    def life_of(self, spec: ActorSpec) -> Life: ...
+    @property
+    def life_of(self) -> Callable[[ActorSpec], Life]: ...
 
 
 class _Slot:
@@ -62,6 +63,19 @@ class _Slot:
         life, self.life = self.life, None
         if life is not None:
             life.gone(end)
+
+    # As a `supervisors.Host`: what the actor stands on, once it has been placed.
+
+    @property
+    def ready(self) -> bool:
+        return self.life is None or self.life.place.ready
+
+    @property
+    def lost(self) -> bool:
+        return self.life is not None and self.life.place.lost
+
+    def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
+        return (lambda: None) if self.life is None else self.life.place.notify(callback)
 
 
 class Tree:
@@ -172,6 +186,7 @@ class Tree:
             shutdown=item.shutdown,
             significant=item.significant,
             gone=slot.gone,
+            host=slot,
         )
 
     def describe(self) -> dict[str, Any]:

@@ -105,10 +105,8 @@ class Visit:
                 self._tasks.start_soon(self._down, inbox)
                 self._tasks.start_soon(self._up)
         finally:
-            import time; t=time.time()
             with anyio.move_on_after(_LEAVING, shield=True):
                 await self._leave()
-            print("LEFT", self._join.name, t, time.time()-t, repr(self._lost)[:150], flush=True)
         return self._lost
 
     async def _attend(self) -> None:

@@ -190,6 +190,7 @@ class Client:
             except (OSError, InvalidHandshake, InvalidMessage, TimeoutError, EOFError):
                 assert tries < 10_000, f"{self.name} cannot get in"
             self._socket = None
+            self._tell_news()
             await anyio.sleep(0.25)  # as the page does; no test waits for this
 
     def _url(self) -> str:
@@ -207,9 +208,12 @@ class Client:
                 self.wrong.append(f"{message['type']} where it does not belong")
             first = False
             await getattr(self, f"_take_{message['type']}")(message, socket)
-            self._news.set()
-            self._news = anyio.Event()
+            self._tell_news()
         self.codes.append(socket.close_code or 0)
+
+    def _tell_news(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
 
     async def _take_welcome(self, message: Fact, socket: ClientConnection) -> None:
         self._socket = socket

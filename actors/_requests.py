@@ -1,0 +1,134 @@
+"""What nodes ask of the core, and what they tell it, over their links."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from supervisors import Exit
+from transport import pair
+
+from ._spawning import ActorRequest
+from .nodes import ProcessNode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._listening import Listening
+    from ._loop import Loop
+    from ._ref import Ref
+    from ._registry import Registry
+    from ._spawning import Spawning
+    from ._tree import Tree
+    from .nodes import Life, Link, Runtime
+
+__all__ = ["NodeRequests", "RequestsHome"]
+
+
+class RequestsHome(Protocol):
+    """The core, as its nodes see it."""
+
+    loop: Loop
+    runtime: Runtime
+    registry: Registry
+    lives: dict[int, Life]
+    nodes: dict[str, ProcessNode]
+    listeners: list[Listening]
+    spawning: Spawning
+    tree: Tree
+    end: Callable[[], None]
+
+    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
+    async def claim(self, ref: Ref[Any]) -> None: ...
+
+
+class NodeRequests:
+    """Answers calls and takes notes of every node."""
+
+    def __init__(self, core: RequestsHome) -> None:
+        self._core = core
+        self._connected: set[frozenset[tuple[str, int]]] = set()
+
+    def register(self) -> None:
+        """Have the runtime bring us what nodes say."""
+        core = self._core
+        core.runtime.calls.update(
+            spawn=self._spawn,
+            lookup=self._lookup,
+            claim=self._claim,
+            wait_life=self._wait_life,
+            tree=self._tree,
+            stop=self._stop,
+        )
+        core.runtime.notes.update(
+            ready=lambda link: self._on(link, ProcessNode.child_is_ready),
+            boot_failed=lambda link, text: self._on(link, lambda node: node.child_failed(text)),
+            actor_ended=lambda link, uid, end, voluntary: self._on(
+                link, lambda node: node.actor_ended(uid, end, voluntary=voluntary)
+            ),
+            event=lambda _, kind, facts: core.event(kind, facts),
+            unclaim=lambda _, name, uid: core.registry.release(name, uid),
+            connect=self._connect,
+            acknowledged=lambda link, *told: self._routed("acknowledged", link, *told),
+            refused=lambda link, *told: self._routed("refused", link, *told),
+            closed=lambda link, *told: self._routed("closed", link, *told),
+        )
+
+    def _on(self, link: Link, act: Callable[[ProcessNode], object]) -> None:
+        node = self._core.nodes.get(link.peer)
+        if node is not None:
+            act(node)
+
+    def _routed(self, what: str, link: Link, listener: str, connection: int) -> None:
+        for listening in self._core.listeners:
+            if listening.spec.name == listener and listening.router is not None:
+                getattr(listening.router, what)(link.peer, connection)
+
+    async def _spawn(
+        self, _link: Link, path: str, arguments: list[bytes], options: dict[str, Any]
+    ) -> Ref[Any]:
+        request = ActorRequest(path=path, cls=None, arguments=arguments, **options)
+        return await self._core.spawning.spawn(request)
+
+    async def _lookup(self, _link: Link, name: str) -> Ref[Any] | None:
+        return await self._core.registry.find(name)
+
+    async def _claim(self, _link: Link, ref: Ref[Any]) -> None:
+        await self._core.claim(ref)
+
+    async def _wait_life(self, _link: Link, uid: int) -> Exit:
+        core = self._core
+        life = core.lives.get(uid)
+        if life is None:
+            return core.runtime.ended.get(uid, Exit.NODE_DOWN("it ended long ago"))
+        waiter = core.loop.waiter()
+        cancel = life.watch(lambda end: None if waiter.done() else waiter.set_result(end))
+        try:
+            end: Exit = await waiter
+        finally:
+            cancel()
+        return end
+
+    async def _tree(self, _link: Link) -> dict[str, Any]:
+        return self._core.tree.describe()
+
+    async def _stop(self, _link: Link) -> None:
+        self._core.end()
+
+    def _connect(self, link: Link, name: str) -> None:
+        """Hand both ends of a new socket pair out; a pair of runs gets one only."""
+        core = self._core
+        asker, asked = core.nodes.get(link.peer), core.nodes.get(name)
+        if asker is None:
+            return
+        if asked is None or not asked.ready:
+            peer = core.runtime.peer(name)
+            why = peer.why if asked is not None else "there is no such node"
+            link.note("node_down", name, why, asked is not None and peer.restarting)
+            return
+        both = frozenset({(asker.name, asker.number), (asked.name, asked.number)})
+        if both in self._connected:
+            return
+        self._connected.add(both)
+        ours, theirs = pair()
+        link.note("peer", asked.name, fds=(ours.detach(),))
+        asked.link.note("peer", asker.name, fds=(theirs.detach(),))

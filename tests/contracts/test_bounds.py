@@ -1,0 +1,157 @@
+"""Bounds and cycles are the same on every kind of node: full mailboxes, self-sends, call cycles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import Ref
+from actors.errors import CallCycle, MailboxFull
+from tests.contracts.kit import Caller, Gate, Worker
+from tests.contracts.place import Place
+
+
+async def _full(place: Place) -> tuple[Ref[Worker], Ref[Gate]]:
+    """A worker with room for ten that handles one message and has ten waiting."""
+    gate = await place.gate()
+    worker = await place.spawn(Worker, place.probe.ref, mailbox=10)
+    await worker.tell(Worker.hold, gate)
+    await place.probe.expect(("held", "begins"))
+    with anyio.fail_after(5):
+        for n in range(10):
+            await worker.tell(Worker.note, n)
+    return worker, gate
+
+
+async def test_a_mailbox_takes_as_many_as_it_has_room_for_and_then_senders_wait(
+    place: Place,
+) -> None:
+    worker, gate = await _full(place)
+    sent: list[int] = []
+
+    async def send(n: int) -> None:
+        await worker.tell(Worker.note, n)
+        sent.append(n)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for n in (10, 11):
+                tasks.start_soon(send, n)
+                await anyio.wait_all_tasks_blocked()
+            assert sent == []
+            await gate.ask(Gate.open)
+        assert await worker.ask(Worker.logged) == ["held", *range(12)]
+
+
+async def test_tell_nowait_gives_a_message_back_that_has_no_room(place: Place) -> None:
+    worker, gate = await _full(place)
+    with pytest.raises(MailboxFull) as caught:
+        worker.tell_nowait(Worker.note, "eleventh")
+    assert str(caught.value) == f"{worker}: its mailbox is full"
+    assert caught.value.message == ("note", ("eleventh",), {})
+    assert caught.value.ref == worker
+    with anyio.fail_after(5):
+        await gate.ask(Gate.open)
+        assert await worker.ask(Worker.logged) == ["held", *range(10)]
+    worker.tell_nowait(*caught_message(caught.value))
+
+
+def caught_message(error: MailboxFull) -> Any:
+    """What to send again, as the error gives it back."""
+    assert error.message is not None
+    name, args, _ = error.message
+    return getattr(Worker, name), *args
+
+
+async def test_an_ask_waits_for_room_too(place: Place) -> None:
+    worker, gate = await _full(place)
+    answers: list[int] = []
+
+    async def ask() -> None:
+        answers.append(await worker.ask(Worker.add, 2, 3))
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            await gate.ask(Gate.open)
+    assert answers == [5]
+
+
+async def test_a_sender_cancelled_in_the_line_leaves_it(place: Place) -> None:
+    worker, gate = await _full(place)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.tell, Worker.note, "cancelled tell")
+            tasks.start_soon(worker.ask, Worker.note, "cancelled ask")
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        await gate.ask(Gate.open)
+        await worker.tell(Worker.note, "after")
+        assert await worker.ask(Worker.logged) == ["held", *range(10), "after"]
+
+
+async def test_a_full_mailbox_holds_up_nobody_else(place: Place) -> None:
+    worker, gate = await _full(place)
+    other = await place.spawn(Worker)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.tell, Worker.note, "waits in line")
+            await anyio.wait_all_tasks_blocked()
+            assert await other.ask(Worker.add, 1, 1) == 2
+            await gate.ask(Gate.open)
+
+
+async def test_stop_and_kill_pass_a_full_mailbox(place: Place) -> None:
+    worker, _ = await _full(place)
+    with anyio.fail_after(5):
+        worker.kill()
+        assert await worker.ask(Worker.incarnation) == 2
+        assert await worker.ask(Worker.logged) == list(range(10))
+        await worker.stop()
+        assert str(await worker.wait()) == "SHUTDOWN"
+
+
+async def test_concurrent_handlers_that_run_take_no_room(place: Place) -> None:
+    gate = await place.gate()
+    worker = await place.spawn(Worker, place.probe.ref, mailbox=2)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for label in range(5):
+                tasks.start_soon(worker.ask, Worker.hold_beside, gate, label)
+                await place.probe.expect((label, "begins"))
+            assert await worker.ask(Worker.add, 1, 1) == 2
+            await gate.ask(Gate.open)
+
+
+async def test_a_message_to_itself_passes_the_bound(place: Place) -> None:
+    caller = await place.spawn(Caller, mailbox=1)
+    with anyio.fail_after(5):
+        assert await caller.ask(Caller.tell_myself, 10) == 10
+        assert await caller.ask(Caller.name) == caller.name
+
+
+async def test_an_ask_of_itself_is_refused_and_named(place: Place) -> None:
+    caller = await place.spawn(Caller)
+    with anyio.fail_after(5):
+        with pytest.raises(CallCycle) as caught:
+            await caller.ask(Caller.ask_myself)
+        assert str(caught.value) == f"{caller}: asking would wait for the asking actor itself"
+        assert caught.value.message == ("name", (), {})
+        # A concurrent handler holds nobody up: it may.
+        assert await caller.ask(Caller.ask_myself_beside) == caller.name
+
+
+@pytest.mark.parametrize("length", [2, 3])
+async def test_a_cycle_of_asks_is_refused_where_it_would_close(place: Place, length: int) -> None:
+    ring = [await place.spawn(Caller) for _ in range(length)]
+    with anyio.fail_after(5):
+        for caller, friend in zip(ring, [*ring[1:], ring[0]], strict=True):
+            await caller.ask(Caller.befriend, friend)
+        with pytest.raises(CallCycle) as caught:
+            await ring[0].ask(Caller.ask_friend)
+        assert caught.value.ref == ring[0]
+        for caller, friend in zip(ring, [*ring[1:], ring[0]], strict=True):
+            assert await caller.ask(Caller.ask_name_of_friend) == friend.name

@@ -1,0 +1,143 @@
+"""Names and starts are the same on every kind of node: registry, get-or-spawn, failed starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import Actor, Ref
+from actors.errors import ActorStopped, InvalidSpec, NameTaken, StartFailed
+from tests.contracts.kit import BadInit, BadStart, Parent, Worker
+from tests.contracts.place import Place
+
+
+async def test_an_actor_is_found_by_its_name_until_it_ends(place: Place) -> None:
+    with anyio.fail_after(5):
+        assert await place.system.lookup("found") is None
+        worker = await place.spawn(Worker, name="found")
+        assert await place.system.lookup("found") == worker
+        await worker.stop()
+        await worker.wait()
+        # The name is free before anyone is told of the end.
+        assert await place.system.lookup("found") is None
+
+
+async def test_a_name_is_taken_once(place: Place) -> None:
+    worker = await place.spawn(Worker, name="unique")
+    with pytest.raises(NameTaken) as caught:
+        await place.spawn(Worker, name="unique")
+    assert str(caught.value) == (
+        f"the name 'unique' is taken by {worker}: choose another, or spawn with if_exists='return'"
+    )
+    assert caught.value.name == "unique"
+    assert caught.value.ref == worker
+
+
+async def test_a_child_cannot_take_a_name_that_is_taken(place: Place) -> None:
+    worker = await place.spawn(Worker, name="elder")
+    parent = await place.spawn(Parent)
+    with anyio.fail_after(5):
+        with pytest.raises(NameTaken, match="'elder' is taken by"):
+            await parent.ask(Parent.start_child, place.probe.ref, "elder")
+        assert await place.system.lookup("elder") == worker
+        child = await parent.ask(Parent.start_child, place.probe.ref, "younger")
+        assert await place.system.lookup("younger") == child
+
+
+async def test_get_or_spawn_gives_everybody_the_one_actor(place: Place) -> None:
+    refs: list[Ref[Worker]] = []
+
+    async def get() -> None:
+        refs.append(await place.spawn(Worker, name="shared", if_exists="return"))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(get)
+        assert len(refs) == 50
+        assert len(set(refs)) == 1
+        assert await refs[0].ask(Worker.incarnation) == 1
+
+
+async def test_get_or_spawn_starts_a_new_actor_after_the_end_of_the_old_one(place: Place) -> None:
+    with anyio.fail_after(5):
+        old = await place.spawn(Worker, name="again", if_exists="return")
+        await old.stop()
+        await old.wait()
+        new = await place.spawn(Worker, name="again", if_exists="return")
+        assert new != old
+        await new.tell(Worker.note, "for the new one")
+        with pytest.raises(ActorStopped, match="it has ended: SHUTDOWN"):
+            await old.ask(Worker.note, "for the old one")
+        assert await new.ask(Worker.logged) == ["for the new one"]
+        assert repr(old) == repr(new)
+
+
+async def test_a_constructor_that_raises_fails_the_spawn_and_frees_the_name(place: Place) -> None:
+    with anyio.fail_after(5):
+        with pytest.raises(StartFailed) as caught:
+            await place.spawn(BadInit, "bad value", name="unlucky")
+        assert str(caught.value) == "unlucky (BadInit) failed to start: ValueError: bad value"
+        assert isinstance(caught.value.__cause__, ValueError)
+        assert await place.system.lookup("unlucky") is None
+        worker = await place.spawn(Worker, name="unlucky")
+        assert await worker.ask(Worker.add, 1, 1) == 2
+
+
+async def test_an_on_start_that_raises_fails_the_spawn_and_frees_the_name(place: Place) -> None:
+    with anyio.fail_after(5):
+        for _ in range(2):
+            with pytest.raises(StartFailed, match="ConnectionError: no database") as caught:
+                await place.spawn(BadStart, name="offline")
+            assert isinstance(caught.value.__cause__, ConnectionError)
+
+
+async def test_wrong_constructor_arguments_fail_the_spawn(place: Place) -> None:
+    with anyio.fail_after(5), pytest.raises(StartFailed, match=r"TypeError: BadInit.__init__\(\)"):
+        await place.spawn(BadInit, unknown=1)
+
+
+async def test_fifty_waiting_for_a_start_that_fails_each_try_and_fail(place: Place) -> None:
+    failures: list[StartFailed] = []
+
+    async def get() -> None:
+        with pytest.raises(StartFailed) as caught:
+            await place.spawn(BadStart, name="hopeless", if_exists="return")
+        failures.append(caught.value)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(get)
+    assert len(failures) == 10
+    assert await place.system.lookup("hopeless") is None
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "mailbox 0": ({"mailbox": 0}, "Worker: mailbox must be a whole number of 1 or more, got 0"),
+    "mailbox text": ({"mailbox": "9"}, "Worker: mailbox must be a whole number of 1 or more, got"),
+    "mailbox bool": ({"mailbox": True}, "Worker: mailbox must be a whole number of 1 or more, got"),
+    "empty name": ({"name": ""}, "Worker: name must be a non-empty text, got ''"),
+    "name no text": ({"name": 7}, "Worker: name must be a non-empty text, got 7"),
+    "if_exists": ({"if_exists": "keep"}, "if_exists must be 'raise' or 'return', got 'keep'"),
+    "unknown node": ({"on": "moon/1"}, "on='moon/1' is no node or group; there are box, box/0"),
+    "restart": ({"restart": "always"}, "restart must be a Restart, got 'always'"),
+    "backoff": ({"backoff": 3}, "backoff must be a Backoff"),
+    "shutdown": ({"shutdown": -1}, "shutdown must be 0 or more seconds, got -1"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+async def test_a_value_that_can_never_work_is_refused_and_shown(place: Place, what: str) -> None:
+    options, why = BAD[what]
+    with anyio.fail_after(5), pytest.raises(InvalidSpec) as caught:
+        await place.spawn(Worker, **options)
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize("cls", [int, Actor, Worker.add, "Worker", None], ids=repr)
+async def test_only_subclasses_of_actor_are_spawned(place: Place, cls: Any) -> None:
+    with pytest.raises(InvalidSpec, match=r"spawn takes a subclass of actors\.Actor, got"):
+        await place.spawn(cls)

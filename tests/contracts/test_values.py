@@ -1,0 +1,215 @@
+"""What travels means the same on every kind of node: snapshots, refusals, errors, messages."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import Actor
+from actors.errors import NotAMessage, NotSendable, RemoteError
+from tests.contracts.kit import Cart, Counting, Keeper, Other, OutOfStock, Shop, Worker
+from tests.contracts.place import Place
+
+# -- snapshots
+
+
+async def test_a_message_is_what_it_was_when_it_was_sent(place: Place) -> None:
+    keeper = await place.spawn(Keeper)
+    cart = Cart("ann", ["apple"])
+    with anyio.fail_after(5):
+        await keeper.tell(Keeper.take, cart)
+        cart.items.append("added after the tell")
+        assert await keeper.ask(Keeper.show) == Cart("ann", ["apple"])
+
+
+async def test_a_receiver_changes_its_own_copy(place: Place) -> None:
+    keeper = await place.spawn(Keeper)
+    cart = Cart("ann", ["apple"])
+    with anyio.fail_after(5):
+        spoilt = await keeper.ask(Keeper.spoil, cart)
+    assert cart == Cart("ann", ["apple"])
+    assert spoilt == Cart("ann", ["apple", "spoilt by the receiver"])
+
+
+async def test_a_result_is_a_copy_of_what_the_actor_keeps(place: Place) -> None:
+    keeper = await place.spawn(Keeper)
+    with anyio.fail_after(5):
+        await keeper.tell(Keeper.take, Cart("ann", ["apple"]))
+        shown = await keeper.ask(Keeper.show)
+        shown.items.append("mine alone")
+        await keeper.tell(Keeper.add, "pear")
+        assert shown.items == ["apple", "mine alone"]
+        assert (await keeper.ask(Keeper.show)).items == ["apple", "pear"]
+
+
+async def test_constructor_arguments_are_copied_at_spawn_and_at_every_restart(
+    place: Place,
+) -> None:
+    cart = Cart("ann", ["apple"])
+    keeper = await place.spawn(Keeper, cart)
+    cart.items.append("added after the spawn")
+    with anyio.fail_after(5):
+        await keeper.tell(Keeper.add, "of the first incarnation")
+        assert len((await keeper.ask(Keeper.show)).items) == 2
+        await keeper.tell(Keeper.crash)
+        assert await keeper.ask(Keeper.show) == Cart("ann", ["apple"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1, 2**80, b"", bytearray(b"x"), (1, (2,)), [1], {"a": {1: None}}, {1, 2}, frozenset({3}), 1.5],
+    ids=repr,
+)
+async def test_a_value_comes_back_equal_and_of_the_same_type(place: Place, value: Any) -> None:
+    keeper = await place.spawn(Keeper)
+    with anyio.fail_after(5):
+        back = await keeper.ask(Keeper.echo, value)
+    assert back == value
+    assert type(back) is type(value)
+
+
+# -- what does not travel
+
+
+def _socket() -> socket.socket:
+    return socket.socket()
+
+
+async def _coroutine() -> None: ...
+
+
+UNSENDABLE: dict[str, tuple[Callable[[], Any], str]] = {
+    "function": (lambda: lambda: None, "functions do not travel"),
+    "lock": (threading.Lock, "locks belong to one process"),
+    "generator": (lambda: (i for i in ()), "running code does not travel"),
+    "coroutine": (_coroutine, "running code does not travel"),
+    "socket": (_socket, "sockets are passed as descriptors"),
+    "class": (lambda: Cart, "classes do not travel"),
+    "object": (object, "object is not a known type"),
+}
+
+
+@pytest.mark.parametrize("verb", ["ask", "tell", "tell_nowait"])
+@pytest.mark.parametrize("kind", UNSENDABLE)
+async def test_what_cannot_travel_is_refused_at_the_sender_by_its_path(
+    place: Place, kind: str, verb: str
+) -> None:
+    keeper = await place.spawn(Keeper)
+    make, why = UNSENDABLE[kind]
+    value = make()
+    message = Cart("ann", ["fine", {"deep": (1, value)}])  # type: ignore[list-item] # that is the test
+    with anyio.fail_after(5):
+        with pytest.raises(NotSendable) as caught:
+            if verb == "tell_nowait":
+                keeper.tell_nowait(Keeper.take, message)
+            else:
+                await getattr(keeper, verb)(Keeper.take, message)
+        # Nothing was delivered, and what comes next is.
+        assert await keeper.ask(Keeper.show) == Cart("nobody")
+    assert caught.value.path == "args[0].items[1]['deep'][1]"
+    assert why in str(caught.value)
+    if isinstance(value, socket.socket):
+        value.close()
+    elif hasattr(value, "close"):
+        value.close()
+
+
+async def test_a_keyword_argument_that_cannot_travel_is_named(place: Place) -> None:
+    keeper = await place.spawn(Keeper)
+    with anyio.fail_after(5), pytest.raises(NotSendable) as caught:
+        await keeper.ask(Keeper.echo, value=[print])
+    assert caught.value.path == "value[0]"
+
+
+async def test_a_constructor_argument_that_cannot_travel_is_refused_at_the_spawn(
+    place: Place,
+) -> None:
+    with pytest.raises(NotSendable) as caught:
+        await place.spawn(Keeper, {"x": threading.Lock()}, name="never")
+    assert caught.value.path == "args[0]['x']"
+    assert await place.system.lookup("never") is None
+
+
+async def test_a_result_that_cannot_travel_is_the_askers_error_and_the_actor_lives(
+    place: Place,
+) -> None:
+    keeper = await place.spawn(Keeper)
+    with anyio.fail_after(5):
+        with pytest.raises(NotSendable, match="locks belong to one process") as caught:
+            await keeper.ask(Keeper.lock)
+        assert caught.value.path == "reply[0]"
+        assert await keeper.ask(Keeper.echo, 1) == 1
+
+
+# -- errors
+
+
+async def test_a_handlers_error_comes_with_all_it_holds_and_the_actor_lives(place: Place) -> None:
+    shop = await place.spawn(Shop)
+    with anyio.fail_after(5):
+        with pytest.raises(OutOfStock, match="tea: 3 left") as caught:
+            await shop.ask(Shop.buy, "tea")
+        assert await shop.ask(Shop.alive)
+    error = caught.value
+    assert (error.item, error.left) == ("tea", 3)
+    assert "order more on Monday" in error.__notes__
+    assert isinstance(error.__cause__, KeyError)
+    assert error.__cause__.args == ("tea",)
+
+
+async def test_an_error_of_a_class_nobody_can_import_still_arrives(place: Place) -> None:
+    shop = await place.spawn(Shop)
+    with anyio.fail_after(5):
+        with pytest.raises(Exception, match="of a class nobody can import") as caught:
+            await shop.ask(Shop.local_error)
+        assert await shop.ask(Shop.alive)
+    if place.remote:
+        assert type(caught.value) is RemoteError
+        assert "Unheard" in str(caught.value)
+    else:
+        assert type(caught.value).__name__ == "Unheard"
+
+
+# -- what is a message
+
+
+class Unrelated:
+    async def note(self, value: object) -> None: ...
+
+
+NOT_MESSAGES: dict[str, tuple[Any, str]] = {
+    "private": (Worker._secret, "Worker._secret is private"),
+    "sync": (Worker.plain, "Worker.plain is not async"),
+    "hook": (Actor.on_start, "Actor.on_start is a hook of Actor"),
+    "of another actor": (Other.note, "Other.note is not a method of Worker"),
+    "of no actor": (Unrelated.note, "Unrelated.note is not a method of Worker"),
+    "stream of another": (Counting.upto, "Counting.upto is not a method of Worker"),
+    "bound": (Unrelated().note, "a message is a method of the class, like Worker."),
+    "text": ("note", "a message is a method of the class, like Worker."),
+    "class": (Worker, "a message is a method of the class, like Worker."),
+    "nothing": (None, "a message is a method of the class, like Worker."),
+    "unhashable": ([], "a message is a method of the class, like Worker."),
+}
+
+
+@pytest.mark.parametrize("verb", ["ask", "tell", "tell_nowait"])
+@pytest.mark.parametrize("kind", NOT_MESSAGES)
+async def test_what_is_no_message_is_refused_with_what_would_be(
+    place: Place, kind: str, verb: str
+) -> None:
+    worker = await place.spawn(Worker)
+    method, why = NOT_MESSAGES[kind]
+    with anyio.fail_after(5):
+        with pytest.raises(NotAMessage) as caught:
+            if verb == "tell_nowait":
+                worker.tell_nowait(method, 1)
+            else:
+                await getattr(worker, verb)(method, 1)
+        assert await worker.ask(Worker.logged) == []
+    assert str(caught.value).startswith(why)
+    assert isinstance(caught.value, TypeError)
