@@ -165,7 +165,10 @@ class Cell:
 
     def withdraw(self, envelope: Envelope) -> None:
         """Drop a queued message, or break off its handler."""
-        if not self.mailbox.remove(envelope) and self.run is not None:
+        if self.mailbox.remove(envelope):
+            if envelope.origin is not None:
+                envelope.origin.took()
+        elif self.run is not None:
             self.run.cancel(envelope)
 
     def refusal(self, envelope: Envelope) -> ActorStopped:

@@ -169,12 +169,10 @@ class Core:
                 node.link.note("expect", ref.uid, ref.name, ref.cls_path, ref.mailbox)
         self.runtime.peer(node.name).up(node.link)
         self._tell_nodes(node, "node_up", node.name)
-        self.event("node_ready", {"node": node.name, "pid": node.pid, "restarts": node.restarts})
-        self.loop.call_soon(self._seat, node)
-
-    def _seat(self, node: ProcessNode) -> None:
+        # Seated first: whoever hears of it may count on its connections.
         for listening in self.listeners:
             listening.node_ready(node)
+        self.event("node_ready", {"node": node.name, "pid": node.pid, "restarts": node.restarts})
 
     def node_ended(
         self, node: ProcessNode, link: Link | None, why: str, *, restarting: bool

@@ -8,7 +8,6 @@ Rule 3: per message no task, scope, event, lock, closure or log call; a clock re
 from __future__ import annotations
 
 from functools import partial
-from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 

@@ -8,7 +8,7 @@ loop, in one message for each actor.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._cell import as_not_sendable, not_sendable
 from actors._envelope import Envelope, Kind
@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
     from ._link import Link
 
-__all__ = ["Account", "Debt", "RemoteReply", "RemoteSink"]
+__all__ = ["LONG", "Account", "Debt", "RemoteReply", "RemoteSink"]
+
+LONG: Final = frozenset({Kind.STREAM, Kind.CONCURRENT})
+"""What goes on beside other messages once it has left the mailbox: its reply comes too late to
+give the credit back."""
+
+
+_GIVE_CREDIT_BACK: Final = {Kind.STREAM, Kind.CONCURRENT}
+"""What runs on after it has left the mailbox: its credit does not wait for its reply."""
 
 
 class AccountHome(Protocol):
@@ -110,7 +118,7 @@ class Account:
 
     def answered(self, envelope: Envelope) -> None:
         """An ask is over, and its place in the mailbox free."""
-        if envelope.handler.kind is not Kind.STREAM:
+        if envelope.handler.kind not in LONG:
             self.credit += 1
             if self.line.waiting:
                 self.refill()

@@ -14,7 +14,7 @@ from supervisors import Exit
 from transport import Undecoded
 
 from . import _wire as wire
-from ._account import Debt, RemoteReply, RemoteSink
+from ._account import LONG, Debt, RemoteReply, RemoteSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -143,13 +143,14 @@ class Intake:
         cell = self._node.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
         if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
+            if handler is not None and handler.kind in LONG:
+                self._debt(uid).took()
             self._link.fail(number, self._unfit(uid, name, args, kwargs))
             return
         envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
         if ttl is not None:
             envelope.deadline = self._node.loop.now() + ttl
-        if handler.kind is Kind.STREAM:
-            # An ask's reply returns its credit; a stream may go on for long.
+        if handler.kind in LONG:
             envelope.origin = self._debt(uid)
 
         def withdraw() -> None:

@@ -78,6 +78,10 @@ class Worker(Actor):
         await self.hold(gate, label)
         return label
 
+    async def numbers(self) -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+
     async def crash(self, text: str = "boom") -> None:
         raise RuntimeError(text)
 

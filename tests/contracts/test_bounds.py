@@ -126,6 +126,33 @@ async def test_concurrent_handlers_that_run_take_no_room(place: Place) -> None:
             await gate.ask(Gate.open)
 
 
+@pytest.mark.parametrize("kind", ["call", "concurrent", "stream"])
+async def test_a_message_taken_back_gives_its_room_back(place: Place, kind: str) -> None:
+    gate = await place.gate()
+    worker = await place.spawn(Worker, place.probe.ref, mailbox=1)
+    await worker.tell(Worker.hold, gate)
+    await place.probe.expect(("held", "begins"))
+
+    async def stream() -> None:
+        async with worker.stream(Worker.numbers) as items:
+            await anext(items)
+
+    with anyio.fail_after(5):
+        for _ in range(3):
+            async with anyio.create_task_group() as tasks:
+                if kind == "call":
+                    tasks.start_soon(worker.ask, Worker.note, "unwanted")
+                elif kind == "concurrent":
+                    tasks.start_soon(worker.ask, Worker.hold_beside, gate, "unwanted")
+                else:
+                    tasks.start_soon(stream)
+                await anyio.wait_all_tasks_blocked()
+                tasks.cancel_scope.cancel()
+        await worker.tell(Worker.note, "wanted")
+        await gate.ask(Gate.open)
+        assert await worker.ask(Worker.logged) == ["held", "wanted"]
+
+
 async def test_a_message_to_itself_passes_the_bound(place: Place) -> None:
     caller = await place.spawn(Caller, mailbox=1)
     with anyio.fail_after(5):
