@@ -9,14 +9,13 @@ if TYPE_CHECKING:
 
     from supervisors import Backoff, Restart
 
-    from ._actor import Actor
     from ._log import Logger
     from ._ref import Ref
     from ._tasks import ActorTasks
 
 __all__ = ["Context", "Surroundings"]
 
-A = TypeVar("A", bound="Actor")
+A = TypeVar("A")
 
 
 class Surroundings(Protocol):

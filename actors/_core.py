@@ -113,7 +113,8 @@ class Core:
         try:
             await self.tree.start(ended)
         except NotStarted as error:
-            raise first_cause(error) from error
+            cause = first_cause(error)
+            raise cause from cause.__cause__
         self.event("system_ready", {"nodes": len(self.nodes), "listeners": len(self.listeners)})
 
     async def stop(self) -> None:

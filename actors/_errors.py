@@ -24,7 +24,10 @@ Rule 2: an unsent message comes back as `.message`.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from transport import Unsendable
 
 __all__ = [
     "ActorCrashed",
@@ -44,6 +47,7 @@ __all__ = [
     "SendError",
     "StartFailed",
     "SystemStopped",
+    "not_sendable",
 ]
 
 _LOST: Final = "the message it was handling is lost"
@@ -139,6 +143,11 @@ class NotSendable(ActorsError, TypeError):
         return f"{self.path}: {self.why}" if self.path else self.why
 
 
+def not_sendable(error: Unsendable) -> NotSendable:
+    """Word what the floor below refuses to carry, with the path it found it at."""
+    return NotSendable(error.path, str(error).removeprefix(f"{error.path}: "))
+
+
 class StartFailed(ActorsError):
     """An actor never became ready: its class, its constructor or `on_start` failed."""
 
@@ -156,7 +165,8 @@ class NameTaken(ActorsError):
         self.ref = ref
 
     def __str__(self) -> str:
-        return f"the name {self.name!r} is taken by {self.ref}: choose another, or spawn with if_exists='return'"
+        advice = "choose another, or spawn with if_exists='return'"
+        return f"the name {self.name!r} is taken by {self.ref}: {advice}"
 
 
 class InvalidSpec(ActorsError, ValueError):

@@ -27,7 +27,8 @@ def check_floors(home: Path) -> None:
         if origin is None or Path(origin).resolve().parent.parent != home:
             found = origin or (spec and list(spec.submodule_search_locations or [])) or "nothing"
             raise ImportError(
-                f"actors needs its own package {name!r} in {home}, but {found} comes first on sys.path: rename yours"
+                f"actors needs its own package {name!r} in {home}, "
+                f"but {found} comes first on sys.path: rename yours"
             )
 
 

@@ -12,11 +12,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisors import Exit, ExitKind
-from transport import LEAVES, snapshot, snapshot_args
+from transport import LEAVES, Unsendable, snapshot, snapshot_args
 
 from ._context import Context
 from ._envelope import TURN, Envelope, Handler, Kind, Turn
-from ._errors import ActorCrashed, ActorStopped, DeadlineExceeded, StartFailed
+from ._errors import ActorCrashed, ActorStopped, DeadlineExceeded, StartFailed, not_sendable
 from ._log import get_logger
 from ._stream import Outlet
 from ._tasks import ActorTasks
@@ -32,14 +32,7 @@ if TYPE_CHECKING:
     from ._loop import Task, Waiter
     from ._ref import Ref
 
-__all__ = [
-    "MESSAGES_PER_TURN",
-    "SECONDS_PER_TURN",
-    "Body",
-    "Ended",
-    "Incarnation",
-    "IncarnationHome",
-]
+__all__ = ["MESSAGES_PER_TURN", "SECONDS_PER_TURN", "Incarnation"]
 
 
 MESSAGES_PER_TURN: Final = 64
@@ -220,7 +213,8 @@ class Incarnation:
         self._actor = actor
         await actor.on_start()
 
-    async def _turns(self) -> None:
+    # One function, because a call per message would cost as much as a small message does.
+    async def _turns(self) -> None:  # noqa: C901, PLR0912
         mailbox = self.cell.mailbox
         queue = mailbox.queue
         waiting = mailbox.line.waiting
@@ -367,7 +361,7 @@ class Incarnation:
         except Exception as error:
             assert self.exit is not None
             if self.exit.abnormal:
-                self.log.error("error while ending", exc_info=error)
+                self.log.error("error while ending", exc_info=error)  # noqa: TRY400 - the text is not the point
             else:
                 self.exit = Exit.CRASHED(error)
 
@@ -385,8 +379,8 @@ def _answer(reply: Waiter, result: Any) -> None:
     if type(result) not in LEAVES:
         try:
             result = snapshot(result, "reply")
-        except Exception as error:  # noqa: BLE001 - the asker is told that the reply cannot travel
-            reply.set_exception(error)
+        except Unsendable as error:
+            reply.set_exception(not_sendable(error))
             return
     reply.set_result(result)
 

@@ -115,7 +115,8 @@ class Spawning:
         except BaseException as error:
             life.gone(Exit.KILLED)
             if isinstance(error, NotStarted):
-                raise first_cause(error) from error
+                cause = first_cause(error)
+                raise cause from cause.__cause__
             raise
         return life.ref
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import anyio
 
@@ -123,7 +123,7 @@ class System:
         """Make this the `current()` system of the calling task."""
         _CURRENT.set(self)
 
-    async def __aenter__(self) -> System:
+    async def __aenter__(self) -> Self:
         if self._access is not None:
             raise ActorsError("this System is already running, or has run: make a new one")
         check_platform()

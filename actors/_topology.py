@@ -140,7 +140,7 @@ def supervisor(
     auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
     restart: Restart = Restart.PERMANENT,
 ) -> SupervisorSpec:
-    """Describe a subtree: children started in order, restarted by *strategy* within *budget*, stopped in reverse.
+    """Describe a subtree: started in order, restarted by *strategy* within *budget*, stopped in reverse.
 
     Raises:
         InvalidSpec: a value that can never work.

@@ -51,7 +51,7 @@ class _TrioWaiter:
     def __await__(self) -> Generator[Any, None, Any]:
         if not self._done:
             self._task = trio.lowlevel.current_task()
-            yield from trio.lowlevel.wait_task_rescheduled(self._abort).__await__()
+            yield from trio.lowlevel.wait_task_rescheduled(self._abort).__await__()  # noqa: ASYNC105 - awaited here
         if self._error is not None:
             raise self._error
         return self._value

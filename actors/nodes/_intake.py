@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._envelope import Envelope, Handler, Kind
-from actors._errors import ActorStopped, NotAMessage, NotSendable
+from actors._errors import ActorStopped, MessageTooBig, NotAMessage, NotSendable, not_sendable
 from actors._ref import Home, Ref
 from supervisors import Exit
-from transport import Undecoded
+from transport import TooBig, Undecoded, Unsendable
 
 from . import _wire as wire
 from ._account import LONG, Debt, RemoteReply, RemoteSink
@@ -184,13 +184,7 @@ class Intake:
             return
         envelope, account = entry
         self._answered(message[1])
-        error = message[2]
-        if not isinstance(error, BaseException):
-            error = NotSendable("error", str(error))
-        elif type(error) is ActorStopped and error.message is None:
-            # That node knows a number only; who sent it has the name and the message.
-            error = ActorStopped(account.ref, error.why, envelope.message)
-        envelope.fail(error)
+        envelope.fail(_worded(message[2], account.ref, envelope))
 
     def _take_item(self, message: list[Any]) -> None:
         entry = self._link.pending.get(message[1])
@@ -244,3 +238,16 @@ class Intake:
 
 def _nothing() -> None:
     """What a message that cannot be handled would have run."""
+
+
+def _worded(error: Any, ref: Ref[Any], envelope: Envelope) -> BaseException:
+    """Say what the other node could not: it knew a number, this one has name and message."""
+    if not isinstance(error, BaseException):
+        return NotSendable("error", str(error))
+    if isinstance(error, Unsendable):
+        return not_sendable(error)
+    if isinstance(error, TooBig):
+        return MessageTooBig(ref, f"its reply: {error}", envelope.message)
+    if type(error) is ActorStopped and error.message is None:
+        return ActorStopped(ref, error.why, envelope.message)
+    return error

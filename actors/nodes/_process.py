@@ -14,6 +14,8 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from anyio import fail_after
@@ -253,7 +255,7 @@ class NodeRun:
 
     def _environment(self) -> dict[str, str]:
         # The child gets our sys.path to find this package by; it puts its own PYTHONPATH back at once.
-        paths = [path or os.getcwd() for path in sys.path]
+        paths = [path or str(Path.cwd()) for path in sys.path]
         own = {
             "PYTHONPATH": os.pathsep.join(paths),
             "ACTORS_PYTHONPATH": os.environ.get("PYTHONPATH", ""),
@@ -330,10 +332,8 @@ class NodeRun:
         status = result.si_status if result is not None else 0
         killed = result is not None and result.si_code != os.CLD_EXITED
         process.returncode = -status if killed else status
-        try:
+        with suppress(ProcessLookupError, PermissionError):  # nothing of its group is left
             os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass  # nothing of its group is left
         if self.link is None or self.link.closed is not None:
             self._complete()
         else:

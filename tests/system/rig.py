@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -46,19 +47,20 @@ class Served:
         self.facts: list[Fact] = []
         self.lines: list[str] = []
         self.ended = False
+        self.cwd = ROOT
+        self.env = {
+            **os.environ,
+            "ACTORS_LOG_FORMAT": "json",
+            "CHAT_PORT": str(self.port),
+            "CHAT_DB": str(folder / "chat.sqlite3"),
+            "XDG_RUNTIME_DIR": str(folder),
+            **env,
+        }
         self._heard = threading.Condition()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "actors", *arguments],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "ACTORS_LOG_FORMAT": "json",
-                "CHAT_PORT": str(self.port),
-                "CHAT_DB": str(folder / "chat.sqlite3"),
-                "TMPDIR": str(folder),
-                "XDG_RUNTIME_DIR": str(folder),
-                **env,
-            },
+            cwd=self.cwd,
+            env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -141,6 +143,10 @@ class Served:
         """Return the resident memory of *node*, or of the parent, in bytes."""
         pid = self.process.pid if node is None else self.pid(node)
         return int(psutil.Process(pid).memory_info().rss)
+
+    def connect(self) -> None:
+        """Connect to its port and close again."""
+        socket.create_connection(("127.0.0.1", self.port), timeout=2).close()
 
     def url(self, scheme: str, path: str, **query: object) -> str:
         """Return an address of this system."""
@@ -277,6 +283,18 @@ class Client:
     def heard(self) -> list[tuple[int, str, str, str]]:
         """Everything heard, in order."""
         return [(said["seq"], said["id"], said["name"], said["text"]) for said in self.said]
+
+
+@asynccontextmanager
+async def present(*clients: Client) -> AsyncIterator[None]:
+    """Have *clients* in their rooms."""
+    async with anyio.create_task_group() as tasks:
+        for client in clients:
+            tasks.start_soon(client.stay)
+        for client in clients:
+            await client.here()
+        yield
+        tasks.cancel_scope.cancel()
 
 
 def check_one_history(clients: list[Client]) -> None:

@@ -1,25 +1,12 @@
 """The chat as its users have it: real processes, real sockets, and every kind of bad day."""
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import anyio
 import httpx
 
-from tests.system.rig import Client, Served, check_one_history
-
-
-@asynccontextmanager
-async def present(*clients: Client) -> AsyncIterator[None]:
-    """Have *clients* in their rooms."""
-    async with anyio.create_task_group() as tasks:
-        for client in clients:
-            tasks.start_soon(client.stay)
-        for client in clients:
-            await client.here()
-        yield
-        tasks.cancel_scope.cancel()
+from tests.system.rig import Client, Served, check_one_history, present
 
 
 async def together(calls: list[Callable[[], Awaitable[object]]]) -> None:

@@ -1,0 +1,103 @@
+"""How a system ends: when it is asked to, and when its parent is killed."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.system.rig import Client, Served, present
+
+
+def start(folder: Path) -> Served:
+    return Served("run", "examples.chat:topology", "--nodes", "web=2", folder=folder, env={})
+
+
+def relatives(folder: Path) -> list[psutil.Process]:
+    """Return every process that was started with this folder's database, whoever its parent is."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("CHAT_DB") == str(folder / "chat.sqlite3"):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)], ids=lambda value: str(value)
+)
+async def test_a_signal_ends_everything_cleanly_and_leaves_nothing(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    shared = set(os.listdir("/dev/shm"))
+    with start(tmp_path) as served:
+        assert len(relatives(tmp_path)) == 4
+        member = Client(served, "lobby", "member")
+        async with present(member):
+            served.process.send_signal(number)
+            await member.until(lambda client: bool(client.codes))
+            assert member.codes[0] == 1012
+            await served.hears("system stopped")
+        assert served.process.wait(10) == code
+        assert [fact["why"] for fact in served.facts if fact["event"] == "node ended"] == [
+            "exit code 0"
+        ] * 3
+    assert relatives(tmp_path) == []
+    assert list((tmp_path / "actors").iterdir()) == []
+    assert set(os.listdir("/dev/shm")) <= shared
+    with pytest.raises(ConnectionRefusedError):
+        served.connect()
+
+
+def test_a_second_signal_ends_it_at_once_and_leaves_no_process(tmp_path: Path) -> None:
+    with start(tmp_path) as served:
+        family = relatives(tmp_path)
+        served.signal("web/0", signal.SIGSTOP)  # so that a clean end would take its time
+        served.process.send_signal(signal.SIGINT)
+        served.wait_for("node ended", node="web/1")
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(2) == -signal.SIGINT
+        gone, alive = psutil.wait_procs(family, timeout=2)
+        assert alive == []
+        assert len(gone) == 4
+
+
+def test_kill_9_of_the_parent_leaves_no_process_after_two_seconds(tmp_path: Path) -> None:
+    with start(tmp_path) as served:
+        family = relatives(tmp_path)
+        assert len(family) == 4
+        served.signal("web/0", signal.SIGSTOP)
+        served.process.kill()
+        _, alive = psutil.wait_procs(family, timeout=2)
+        assert alive == []
+        served.process.wait()
+
+
+def test_the_next_start_finds_the_port_free_and_removes_the_stale_socket(tmp_path: Path) -> None:
+    with start(tmp_path) as first:
+        first.process.kill()
+        first.process.wait()
+    (stale,) = (tmp_path / "actors").iterdir()
+    with start(tmp_path):
+        (current,) = (tmp_path / "actors").iterdir()
+        assert current != stale
+
+
+def test_a_port_in_use_is_one_clear_error(tmp_path: Path) -> None:
+    with start(tmp_path) as served:
+        second = subprocess.run(
+            served.process.args,
+            env=served.env,
+            cwd=served.cwd,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert second.returncode == 1
+    assert f"127.0.0.1:{served.port}" in second.stderr.splitlines()[-1]
+    assert "Traceback" not in second.stderr
