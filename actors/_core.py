@@ -159,7 +159,7 @@ class Core:
     async def prepare(self, node: ProcessNode) -> None:
         """Do what belongs to a node's boot before it counts as ready."""
         for listening in self.listeners:
-            if listening.router is not None and listening.spec.nodes == node.group:
+            if listening.active and listening.spec.nodes == node.group:
                 await listening.prepare(node)
 
     def node_ready(self, node: ProcessNode) -> None:

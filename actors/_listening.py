@@ -55,6 +55,8 @@ class Listening:
         self.home = home
         self.spec = spec
         self.router: Router | None = None
+        self.active = False
+        self._served: set[int] = set()
         self._seats: dict[str, _Seat] = {}
 
     def new_run(self) -> ListenerRun:
@@ -68,8 +70,11 @@ class Listening:
             ListenFailed: the address cannot be had.
             RoutingError: a node has no such handler; it names it.
         """
-        for node in self.home.group(self.spec.nodes):
-            if node.ready:
+        self.active = True
+        group = self.home.group(self.spec.nodes)
+        # Again until nobody got ready meanwhile.
+        while bare := [node for node in group if node.ready and node.number not in self._served]:
+            for node in bare:
                 await self.prepare(node)
         self.router = Router(self.spec, self.home.loop, self.home.report)
         try:
@@ -77,21 +82,23 @@ class Listening:
         except BaseException:
             self.router = None
             raise
-        for node in self.home.group(self.spec.nodes):
+        for node in group:
             self.node_ready(node)
 
     async def prepare(self, node: ProcessNode) -> None:
-        """Have the server on *node*; part of its boot when it is restarted."""
+        """Have the server on *node*; part of its boot while the listener is open or opening."""
+        number = node.number
         # The policy stays here: a user's own need not travel.
         try:
             await node.link.call("serve", replace(self.spec, policy=LeastConnections()))
         except NodeDown as error:
             why = f"node {node.name} ended while it imported {self.spec.path!r}"
             raise BootFailed(f"{why}: {node.last_end or error.why}") from error
+        self._served.add(number)
 
     def node_ready(self, node: ProcessNode) -> None:
-        """A node of the group is ready and has the server."""
-        if self.router is not None and node.ready and node.group == self.spec.nodes:
+        """A node is ready; if it has the server, it gets connections."""
+        if self.router is not None and node.ready and node.number in self._served:
             seat = self._seats[node.name] = _Seat(node)
             self.router.joined(seat)
 
@@ -107,6 +114,8 @@ class Listening:
         if router is None:
             return
         router.stop_listening()
+        for seat in self._seats.values():
+            router.left(seat, dead=False)
         async with create_task_group() as tasks:
             for node in self.home.group(self.spec.nodes):
                 if node.ready:
@@ -122,6 +131,7 @@ class Listening:
     def close(self) -> None:
         """Close the port and all that no node has acknowledged."""
         router, self.router = self.router, None
+        self.active = False
         self._seats.clear()
         if router is not None:
             router.close()

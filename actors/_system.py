@@ -248,7 +248,7 @@ class System:
             NodeDown: its node is not ready.
             InvalidSpec: a value that can never work.
         """
-        check_actor_options(cls, name, mailbox)
+        check_actor_options(cls, name, mailbox, restart=restart, backoff=backoff, shutdown=shutdown)
         options = {
             "name": name,
             "on": getattr(on, "name", on),

@@ -29,8 +29,16 @@ if TYPE_CHECKING:
 __all__ = ["NodeFamily", "check_actor_options"]
 
 
-def check_actor_options(cls: object, name: object, mailbox: object) -> None:
-    """Refuse what can never be an actor, where it was asked for.
+def check_actor_options(
+    cls: object,
+    name: object,
+    mailbox: object,
+    *,
+    restart: object = None,
+    backoff: object = None,
+    shutdown: object = 0.0,
+) -> None:
+    """Refuse what can never be an actor, or a policy for one, where it was asked for.
 
     Raises:
         InvalidSpec: naming the bad value.
@@ -43,6 +51,11 @@ def check_actor_options(cls: object, name: object, mailbox: object) -> None:
         raise InvalidSpec(
             f"{cls.__name__}: mailbox must be a whole number of 1 or more, got {mailbox!r}"
         )
+    for what, value, kind in (("restart", restart, Restart), ("backoff", backoff, Backoff)):
+        if value is not None and not isinstance(value, kind):
+            raise InvalidSpec(f"{cls.__name__}: {what} must be a {kind.__name__}, got {value!r}")
+    if isinstance(shutdown, bool) or not isinstance(shutdown, int | float) or not shutdown >= 0:
+        raise InvalidSpec(f"{cls.__name__}: shutdown must be 0 or more seconds, got {shutdown!r}")
 
 
 class NodeFamily:
@@ -73,7 +86,7 @@ class NodeFamily:
         **_options: Any,
     ) -> Ref[Any]:
         """Start an actor here and return its ref when it is ready."""
-        check_actor_options(cls, name, mailbox)
+        check_actor_options(cls, name, mailbox, restart=restart, backoff=backoff)
         runtime = self._runtime
         args, kwargs = keep_arguments(args, kwargs)
         uid = runtime.new_uid()

@@ -166,6 +166,9 @@ class Keeper(Actor):
     async def echo(self, value: Any) -> Any:
         return value
 
+    async def zeros(self, size: int) -> bytes:
+        return bytes(size)
+
     async def lock(self) -> Any:
         return [anyio.Lock()]
 

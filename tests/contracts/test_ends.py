@@ -12,7 +12,6 @@ from actors.errors import ActorCrashed, ActorStopped
 from tests.contracts.kit import Gate, Hooked, Parent, StuckParent, Worker
 from tests.contracts.place import Place
 
-
 CRASHED = ("on_stop", "CRASHED(RuntimeError: boom)")
 
 

@@ -11,9 +11,10 @@ import anyio
 import pytest
 
 from actors import Actor
-from actors.errors import NotAMessage, NotSendable, RemoteError
+from actors.errors import MessageTooBig, NotAMessage, NotSendable, RemoteError
 from tests.contracts.kit import Cart, Counting, Keeper, Other, OutOfStock, Shop, Worker
 from tests.contracts.place import Place
+from transport import FRAME_LIMIT
 
 # -- snapshots
 
@@ -86,7 +87,7 @@ async def _coroutine() -> None: ...
 UNSENDABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "function": (lambda: lambda: None, "functions do not travel"),
     "lock": (threading.Lock, "locks belong to one process"),
-    "generator": (lambda: (i for i in ()), "running code does not travel"),
+    "generator": (lambda: (i for i in [1]), "running code does not travel"),
     "coroutine": (_coroutine, "running code does not travel"),
     "socket": (_socket, "sockets are passed as descriptors"),
     "class": (lambda: Cart, "classes do not travel"),
@@ -113,9 +114,7 @@ async def test_what_cannot_travel_is_refused_at_the_sender_by_its_path(
         assert await keeper.ask(Keeper.show) == Cart("nobody")
     assert caught.value.path == "args[0].items[1]['deep'][1]"
     assert why in str(caught.value)
-    if isinstance(value, socket.socket):
-        value.close()
-    elif hasattr(value, "close"):
+    if isinstance(value, socket.socket) or hasattr(value, "close"):
         value.close()
 
 
@@ -143,6 +142,24 @@ async def test_a_result_that_cannot_travel_is_the_askers_error_and_the_actor_liv
         with pytest.raises(NotSendable, match="locks belong to one process") as caught:
             await keeper.ask(Keeper.lock)
         assert caught.value.path == "reply[0]"
+        assert await keeper.ask(Keeper.echo, 1) == 1
+
+
+async def test_what_is_over_the_frame_limit_is_refused_to_whoever_asked(place: Place) -> None:
+    keeper = await place.spawn(Keeper)
+    size = FRAME_LIMIT + 1
+    with anyio.fail_after(20):
+        if not place.remote:
+            assert len(await keeper.ask(Keeper.zeros, size)) == size
+            return
+        with pytest.raises(MessageTooBig) as caught:
+            await keeper.ask(Keeper.echo, bytes(size))
+        assert str(caught.value).startswith(f"{keeper}: ")
+        assert str(FRAME_LIMIT) in str(caught.value)
+        assert caught.value.message is not None
+        with pytest.raises(MessageTooBig, match="its reply: ") as caught:
+            await keeper.ask(Keeper.zeros, size)
+        assert caught.value.message == ("zeros", (size,), {})
         assert await keeper.ask(Keeper.echo, 1) == 1
 
 
