@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,9 +23,9 @@ def _children() -> set[str]:
 
 def _descriptors() -> set[str]:
     found = set()
-    for number in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         try:
-            found.add(f"fd {number} -> {os.readlink(f'/proc/self/fd/{number}')}")
+            found.add(f"fd {entry.name} -> {entry.readlink()}")
         except FileNotFoundError:
             continue  # the descriptor that was listing the folder
     return found
@@ -41,8 +40,8 @@ def _threads() -> set[str]:
 
 
 def _shared_memory() -> set[str]:
-    names = os.listdir(_SHARED) if _SHARED.is_dir() else []
-    return {f"/dev/shm/{name}" for name in names if not name.startswith(_BROWSERS)}
+    entries = _SHARED.iterdir() if _SHARED.is_dir() else ()
+    return {str(entry) for entry in entries if not entry.name.startswith(_BROWSERS)}
 
 
 def census() -> set[str]:

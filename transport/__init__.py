@@ -3,7 +3,7 @@
 Nothing in here knows actors, supervision or an event loop; the loop is handed in.
 """
 
-from transport._channel import Channel, Limits, Stats
+from transport._channel import Channel
 from transport._decoder import Decoder, Undecoded
 from transport._encoder import Encoder
 from transport._errors import (
@@ -18,6 +18,7 @@ from transport._errors import (
 )
 from transport._exceptions import RemoteError, RemoteTraceback
 from transport._frames import FRAME_LIMIT, MAX_FDS, Frame, FrameDecoder, Lane, encode_header
+from transport._limits import Limits, Stats
 from transport._loop import Loop
 from transport._payload import Mode, choose_mode
 from transport._registry import Extra, Local, local, register, register_immutable

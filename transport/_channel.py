@@ -7,62 +7,21 @@ was received has been delivered.
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from transport._decoder import Decoder
 from transport._encoder import Encoder
 from transport._errors import ChannelBroken, ChannelClosed, FrameError, TransportError
-from transport._frames import FRAME_LIMIT, MAX_FDS, Frame, FrameDecoder, Lane
+from transport._frames import MAX_FDS, Frame, FrameDecoder, Lane, encode_header
+from transport._limits import Limits, Stats
 from transport._loop import Loop
 from transport._outbox import Outbox, close_all
 from transport._socket import prepare, receive, write
 
-__all__ = ["Channel", "Limits", "Stats"]
+__all__ = ["Channel"]
 
 _CHUNK: Final = 256 * 1024
 _LOST: Final = "descriptors were lost on the way: more than a frame may carry, or no room here"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Sizes in bytes.
-
-    Attributes:
-        frame: largest frame body.
-        high_water: unsent bytes from which the channel is congested.
-        low_water: unsent bytes below which `on_room` is called.
-        per_turn: read at most about this much before other callbacks of the loop run.
-    """
-
-    frame: int = FRAME_LIMIT
-    high_water: int = 1024 * 1024
-    low_water: int = 256 * 1024
-    per_turn: int = 1024 * 1024
-
-    def __post_init__(self) -> None:
-        if not 0 < self.low_water <= self.high_water:
-            msg = f"low_water must be in 1..high_water, got {self.low_water} and {self.high_water}"
-            raise ValueError(msg)
-        if not (0 < self.frame <= FRAME_LIMIT and self.per_turn > 0):
-            got = f"{self.frame} and {self.per_turn}"
-            msg = f"frame must be in 1..{FRAME_LIMIT} and per_turn above 0, got {got}"
-            raise ValueError(msg)
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What went through one channel so far, and what waits."""
-
-    messages_sent: int
-    messages_received: int
-    bytes_sent: int
-    bytes_received: int
-    frames_sent: int
-    frames_received: int
-    fds_sent: int
-    fds_received: int
-    queued_bytes: int
 
 
 _LANES: Final = tuple(Lane)
@@ -224,6 +183,9 @@ class Channel:
         """Write what the socket takes now; the rest follows when it takes more."""
         if self._ended:
             return
+        if not self._outbox.size and (single := self._batches.take_single()) is not None:
+            self._write_single(*single)
+            return
         self._collect()
         if not self._waiting:
             self._write()
@@ -250,7 +212,10 @@ class Channel:
         """Move what was packed into frames, introductions and other control first."""
         for lane in _LANES:
             for body in self._batches.take(lane):
-                self._outbox.add(lane, body)
+                self._queue(lane, body)
+
+    def _queue(self, lane: Lane, body: bytes) -> None:
+        self._outbox.add(lane, body)
         if self._outbox.size >= self._limits.high_water:
             self.congested = True
 
@@ -270,6 +235,24 @@ class Channel:
         if self.congested and outbox.size < self._limits.low_water:
             self.congested = False
             self._loop.call_soon(self.on_room)
+
+    def _write_single(self, lane: Lane, body: bytes) -> None:
+        """Write one frame past the outbox; what the socket does not take goes through it."""
+        frame = encode_header(lane, 0, len(body)) + body
+        try:
+            count = self._sock.send(frame)
+        except (BlockingIOError, InterruptedError):
+            count = 0
+        except OSError as error:
+            self._lose_writer(error)
+            return
+        self._bytes[0] += count
+        if count == len(frame):
+            self._frame_counts[0] += 1
+            return
+        self._queue(lane, body)
+        self._frame_counts[0] += self._outbox.written(count)
+        self._watch_writable(wanted=True)
 
     def _watch_writable(self, *, wanted: bool) -> None:
         if wanted == self._waiting:
@@ -337,11 +320,16 @@ class Channel:
 
     def _deliver(self, data: memoryview) -> None:
         try:
-            for frame in self._frames.feed(data):
+            frame = self._frames.single(data)
+            if frame is not None:
                 self._deliver_one(frame)
-                if self._closed:
-                    return
-            self._check_leftovers()
+            else:
+                for frame in self._frames.feed(data):
+                    self._deliver_one(frame)
+                    if self._closed:
+                        return
+            if self._fds or self._lost_fds:
+                self._check_leftovers()
         except FrameError as error:
             self._end(error)
         except Exception as error:  # noqa: BLE001 - a receiver that cannot take a message ends the link, with its error as cause

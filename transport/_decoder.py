@@ -30,6 +30,11 @@ _INT: Final = frozenset({int})
 _kind: Final = itemgetter(0)
 
 
+def _is_message(message: Any) -> bool:
+    """Whether this is a message, and not an introduction."""
+    return type(message) is list and bool(message) and type(message[0]) is int and message[0] > 0
+
+
 class Undecoded:
     """Stands in a message for a payload that could not be rebuilt.
 
@@ -118,6 +123,8 @@ class Decoder:
             self._unpacker = new_unpacker(self._limit, self._outermost)
             msg = f"a frame holds bytes that are not messages: {type(error).__name__} {error}"
             raise FrameError(msg) from error
+        if len(messages) == 1 and self._failures == failures and _is_message(messages[0]):
+            return messages
         return self._checked(messages, damaged=self._failures != failures)
 
     def _batch(self, body: bytes | bytearray | memoryview) -> list[Any]:

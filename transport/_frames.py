@@ -117,6 +117,21 @@ class FrameDecoder:
         if rest:
             yield from self._cut(rest)
 
+    def single(self, data: memoryview) -> Frame | None:
+        """The frame `data` is, if it is exactly one and nothing else is under way: the common case.
+
+        Raises:
+            FrameError: as `feed`.
+        """
+        size = len(data)
+        if self._kept or size < HEADER_SIZE or self._failed:
+            return None
+        lane, fd_count, length = self._parse(data)
+        if HEADER_SIZE + length != size:
+            return None
+        self._need = HEADER_SIZE
+        return Frame(lane, fd_count, data[HEADER_SIZE:])
+
     def _complete(self, rest: memoryview) -> memoryview:
         """Keep as much of `rest` as the frame under way still needs; returns what is left."""
         missing = self._need - len(self._kept)

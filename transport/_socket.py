@@ -17,7 +17,9 @@ __all__ = ["Received", "pair", "prepare", "receive", "write"]
 _BUFFER: Final = 1024 * 1024
 _INT: Final = array.array("i").itemsize
 _ANCILLARY: Final = socket.CMSG_SPACE(2 * MAX_FDS * _INT)
-_CLOEXEC: Final[int] = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+# As plain numbers: arithmetic on the enum members costs more than the system call's wrapper.
+_CLOEXEC: Final = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+_CTRUNC: Final = int(socket.MSG_CTRUNC)
 
 
 class Received(NamedTuple):
@@ -50,7 +52,7 @@ def receive(sock: socket.socket, buffer: memoryview) -> Received:
         OSError: as the socket does; `BlockingIOError` if there is nothing to read.
     """
     size, ancillary, flags, _ = sock.recvmsg_into([buffer], _ANCILLARY, _CLOEXEC)
-    lost = bool(flags & socket.MSG_CTRUNC)
+    lost = flags & _CTRUNC != 0
     if not ancillary:
         return Received(size, (), lost)
     fds = array.array("i")

@@ -73,8 +73,12 @@ async def _serve(topology: Topology) -> None:
 
 def _where(error: BaseException) -> str:
     """Return the last place in the user's code that *error* passed on its node, if it did."""
+    chain: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, RemoteTraceback):
+    while cause is not None and cause not in chain:
+        chain.append(cause)
         cause = cause.__cause__
-    frames: list[Any] = [found for found in _FRAME.findall(str(cause)) if not is_ours(found[0])]
-    return "\n  at {}:{} in {}".format(*frames[-1]) if frames else ""
+    texts = [str(link) for link in chain if isinstance(link, RemoteTraceback)]
+    frames: list[Any] = _FRAME.findall("".join(texts))
+    passed = [frame for frame in frames if not is_ours(frame[0])]
+    return "\n  at {}:{} in {}".format(*passed[-1]) if passed else ""

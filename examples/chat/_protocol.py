@@ -1,10 +1,10 @@
 """What goes over the WebSocket, as JSON. Pure: text in, checked data out, and the other way.
 
-    down   welcome  node room people seq     the first message; seq is the room's last number
-           said     id name text seq         seq counts by one; what you said comes back as this
-           people   people                   who is here now, when that has changed
-           error    error (id)               why something was refused; id if it was your message
-    up     say      text (id)                id is your own name for it: say it again, it counts once
+down   welcome  node room people seq     the first message; seq is the room's last number
+       said     id name text seq         seq counts by one; what you said comes back as this
+       people   people                   who is here now, when that has changed
+       error    error (id)               why something was refused; id if it was your message
+up     say      text (id)                id is your own name for it: say it again, it counts once
 """
 
 import json

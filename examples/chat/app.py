@@ -87,7 +87,13 @@ class Visit:
         outbox, inbox = anyio.create_memory_object_stream[list[dict[str, Any]]](0)
         try:
             self._room = await system.spawn(
-                Room, name, database(), name=f"room:{name}", on="rooms", if_exists="return", mailbox=128
+                Room,
+                name,
+                database(),
+                name=f"room:{name}",
+                on="rooms",
+                if_exists="return",
+                mailbox=128,
             )
         except _ROOM_LOST as error:
             return error

@@ -39,7 +39,9 @@ class _Seat:
     member: actors.Ref[Member]
     name: str
     cursor: int
-    aside: deque[Said | tuple[str, str | None]] = field(default_factory=lambda: deque(maxlen=_ASIDE))
+    aside: deque[Said | tuple[str, str | None]] = field(
+        default_factory=lambda: deque(maxlen=_ASIDE)
+    )
     people: int = 0
 
 
@@ -99,9 +101,7 @@ class Room(actors.Actor):
         if seat is None:
             return  # from before a restart: they have heard of that, and will say it again
         try:
-            said, fresh = await self._in_thread(
-                self._store.append, self._name, id, seat.name, text
-            )
+            said, fresh = await self._in_thread(self._store.append, self._name, id, seat.name, text)
         except sqlite3.Error as error:
             seat.aside.append((f"not written: {error}", id))
         else:

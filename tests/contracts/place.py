@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from actors import Actor, Ref, System
@@ -40,3 +40,23 @@ class Place:
             await ref.stop(grace=0.1)
         for ref in self._refs:
             await ref.wait()
+
+
+async def send(ref: Ref[Any], verb: str, method: Any, *args: Any) -> Any:
+    """Send a message by the *verb* that is under test."""
+    if verb == "tell_nowait":
+        return ref.tell_nowait(method, *args)
+    return await getattr(ref, verb)(method, *args)
+
+
+async def read(ref: Ref[Any], method: Any, *args: Any, into: list[Any] | None = None) -> None:
+    """Read a stream to its end."""
+    async with ref.stream(method, *args) as items:
+        await drain(items, into)
+
+
+async def drain(items: AsyncIterator[Any], into: list[Any] | None = None) -> None:
+    """Read what is left of a stream."""
+    async for item in items:
+        if into is not None:
+            into.append(item)

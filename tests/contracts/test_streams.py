@@ -7,7 +7,7 @@ import pytest
 
 from actors.errors import ActorCrashed, ActorStopped, DeadlineExceeded, NotAMessage
 from tests.contracts.kit import Counting, Gate, Worker
-from tests.contracts.place import Place
+from tests.contracts.place import Place, drain, read
 
 
 async def test_a_stream_gives_every_item_in_order_and_ends(place: Place) -> None:
@@ -43,12 +43,10 @@ async def test_an_error_in_the_generator_comes_after_its_items_and_the_actor_liv
     place: Place,
 ) -> None:
     counting = await place.spawn(Counting)
-    got = []
+    got: list[int] = []
     with anyio.fail_after(5):
         with pytest.raises(LookupError, match="no more of these"):
-            async with counting.stream(Counting.failing, 3) as items:
-                async for item in items:
-                    got.append(item)  # noqa: PERF401 - what came before the error
+            await read(counting, Counting.failing, 3, into=got)
         assert got == [0, 1, 2]
         assert await counting.ask(Counting.how_many) == 0
 
@@ -73,8 +71,7 @@ async def test_a_crash_ends_the_streams_of_the_incarnation(place: Place) -> None
             assert await anext(items) == 0
             await counting.tell(Counting.crash)
             with pytest.raises(ActorCrashed, match="boom"):
-                while True:
-                    await anext(items)
+                await drain(items)
         async with counting.stream(Counting.upto, 2) as items:
             assert [item async for item in items] == [0, 1]
 
@@ -86,21 +83,19 @@ async def test_a_stop_ends_the_streams_of_the_actor(place: Place) -> None:
             assert await anext(items) == 0
             await counting.stop()
             with pytest.raises(ActorStopped, match="SHUTDOWN"):
-                while True:
-                    await anext(items)
-        with pytest.raises(ActorStopped):
-            async with counting.stream(Counting.upto, 2) as items:
-                await anext(items)
+                await drain(items)
+        with pytest.raises(ActorStopped, match="it has ended: SHUTDOWN"):
+            await read(counting, Counting.upto, 2)
 
 
 async def test_a_stream_within_a_time_ends_by_it(place: Place) -> None:
     gate = await place.gate()
     counting = await place.spawn(Counting)
+    got: list[str] = []
     with anyio.fail_after(5):
         with pytest.raises(DeadlineExceeded, match=r"the stream did not end in 0\.2 s"):
-            async with counting.within(0.2).stream(Counting.waiting, gate) as items:
-                assert await anext(items) == "first"
-                await anext(items)
+            await read(counting.within(0.2), Counting.waiting, gate, into=got)  # type: ignore[arg-type] # has the verb
+        assert got == ["first"]
         await gate.ask(Gate.open)
         assert await counting.ask(Counting.how_many) == 0
 

@@ -13,7 +13,7 @@ import pytest
 from actors import Actor
 from actors.errors import MessageTooBig, NotAMessage, NotSendable, RemoteError
 from tests.contracts.kit import Cart, Counting, Keeper, Other, OutOfStock, Shop, Worker
-from tests.contracts.place import Place
+from tests.contracts.place import Place, send
 from transport import FRAME_LIMIT
 
 # -- snapshots
@@ -77,10 +77,6 @@ async def test_a_value_comes_back_equal_and_of_the_same_type(place: Place, value
 # -- what does not travel
 
 
-def _socket() -> socket.socket:
-    return socket.socket()
-
-
 async def _coroutine() -> None: ...
 
 
@@ -89,7 +85,7 @@ UNSENDABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "lock": (threading.Lock, "locks belong to one process"),
     "generator": (lambda: (i for i in [1]), "running code does not travel"),
     "coroutine": (_coroutine, "running code does not travel"),
-    "socket": (_socket, "sockets are passed as descriptors"),
+    "socket": (socket.socket, "sockets are passed as descriptors"),
     "class": (lambda: Cart, "classes do not travel"),
     "object": (object, "object is not a known type"),
 }
@@ -106,10 +102,7 @@ async def test_what_cannot_travel_is_refused_at_the_sender_by_its_path(
     message = Cart("ann", ["fine", {"deep": (1, value)}])  # type: ignore[list-item] # that is the test
     with anyio.fail_after(5):
         with pytest.raises(NotSendable) as caught:
-            if verb == "tell_nowait":
-                keeper.tell_nowait(Keeper.take, message)
-            else:
-                await getattr(keeper, verb)(Keeper.take, message)
+            await send(keeper, verb, Keeper.take, message)
         # Nothing was delivered, and what comes next is.
         assert await keeper.ask(Keeper.show) == Cart("nobody")
     assert caught.value.path == "args[0].items[1]['deep'][1]"
@@ -223,10 +216,7 @@ async def test_what_is_no_message_is_refused_with_what_would_be(
     method, why = NOT_MESSAGES[kind]
     with anyio.fail_after(5):
         with pytest.raises(NotAMessage) as caught:
-            if verb == "tell_nowait":
-                worker.tell_nowait(method, 1)
-            else:
-                await getattr(worker, verb)(method, 1)
+            await send(worker, verb, method, 1)
         assert await worker.ask(Worker.logged) == []
     assert str(caught.value).startswith(why)
     assert isinstance(caught.value, TypeError)

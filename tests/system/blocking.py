@@ -1,10 +1,13 @@
 """The chat with what no chat should have: requests that block an event loop, for tests of what then."""
 
 import time
+from collections.abc import AsyncIterator
+
+import anyio
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 import actors
@@ -16,8 +19,12 @@ from examples.chat.app import app as chat
 class Blocker(actors.Actor):
     """Stops the loop it runs on."""
 
-    async def block(self, seconds: float) -> None:
+    async def block(self, seconds: float) -> AsyncIterator[str]:
+        """Say so, then block."""
+        yield "blocked\n"
+        await anyio.sleep(0.05)  # the word has to leave this process first
         time.sleep(seconds)  # noqa: ASYNC251 - the very thing
+        yield "free\n"
 
 
 async def where(request: Request) -> JSONResponse:
@@ -26,28 +33,20 @@ async def where(request: Request) -> JSONResponse:
     return JSONResponse([actors.current().node.name, None if room is None else room.node])
 
 
-async def block_web(request: Request) -> JSONResponse:
-    """Stop the loop of the web node that serves this request."""
-    time.sleep(float(request.query_params["seconds"]))  # noqa: ASYNC251 - the very thing
-    return JSONResponse("done")
-
-
-async def block_rooms(request: Request) -> JSONResponse:
-    """Stop the loop of a node of rooms."""
+async def block(request: Request) -> StreamingResponse:
+    """Stop the loop of a node."""
     blocker = await actors.current().spawn(Blocker, on=request.query_params["node"])
-    await blocker.ask(Blocker.block, float(request.query_params["seconds"]))
-    await blocker.stop()
-    return JSONResponse("done")
+
+    async def words() -> AsyncIterator[str]:
+        async with blocker.stream(Blocker.block, float(request.query_params["seconds"])) as items:
+            async for item in items:
+                yield item
+        await blocker.stop()
+
+    return StreamingResponse(words())
 
 
-app = Starlette(
-    routes=[
-        Route("/where", where),
-        Route("/block-web", block_web),
-        Route("/block-rooms", block_rooms),
-        Mount("/", chat),
-    ]
-)
+app = Starlette(routes=[Route("/where", where), Route("/block", block), Mount("/", chat)])
 
 
 def topology() -> Topology:

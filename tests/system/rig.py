@@ -255,6 +255,16 @@ class Client:
             await self._send(self._socket, id_, text)
         return id_
 
+    async def talk(self, text: str) -> str:
+        """Say something and wait until it has come back; return its id."""
+        id_ = await self.say(text)
+        await self.until(lambda client: id_ not in client.pending)
+        return id_
+
+    async def hears(self, id_: str) -> None:
+        """Wait until the message of that id has been heard."""
+        await self.until(lambda client: any(said["id"] == id_ for said in client.said[-100:]))
+
     async def _send(self, socket: ClientConnection, id_: str, text: str) -> None:
         try:
             await socket.send(json.dumps({"type": "say", "id": id_, "text": text}))
@@ -303,5 +313,7 @@ def check_one_history(clients: list[Client]) -> None:
     for client in clients:
         assert client.heard == clients[0].heard
         assert [seq for seq, *_ in client.heard] == list(range(1, len(client.heard) + 1))
-    twice = [id_ for id_, times in Counter(id_ for _, id_, *_ in clients[0].heard).items() if times > 1]
+    twice = [
+        id_ for id_, times in Counter(id_ for _, id_, *_ in clients[0].heard).items() if times > 1
+    ]
     assert twice == []

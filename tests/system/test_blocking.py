@@ -1,61 +1,62 @@
 """An event loop that stands still harms nobody on other nodes."""
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-import anyio
 import httpx
 
-from tests.system.rig import Client, Served, present
-
-SECONDS = 5.0
+from tests.system.rig import PATIENCE, Client, Served, present
 
 
-async def nodes_of(http: httpx.AsyncClient, served: Served, room: str) -> list[str]:
-    """Return the web node of a room and its own, once it has been started."""
+async def nodes_of(http: httpx.AsyncClient, served: Served, room: str) -> set[str]:
+    """Return the web node of a room and its own."""
     async with present(Client(served, room, "scout")):
         answer = await http.get(served.url("http", "/where", room=room))
-    nodes: list[str] = answer.json()
-    return nodes
+    return set(answer.json())
+
+
+async def room_off(http: httpx.AsyncClient, served: Served, nodes: set[str]) -> str:
+    """Return a room that has nothing to do with *nodes*."""
+    for number in range(100):
+        room = f"room {number}"
+        if not await nodes_of(http, served, room) & nodes:
+            return room
+    raise AssertionError("100 rooms, and all of them on the same nodes")
 
 
 async def test_a_room_that_blocks_its_loop_stops_neither_accepting_nor_the_rooms_of_other_nodes(
     tmp_path: Path,
 ) -> None:
-    limits = httpx.Limits(max_keepalive_connections=0)  # every request is a connection of its own
+    # Every request is a connection of its own.
+    limits = httpx.Limits(max_keepalive_connections=0)
     with Served("run", "tests.system.blocking:topology", folder=tmp_path, env={}) as served:
-        async with httpx.AsyncClient(timeout=30, limits=limits) as http:
-            places = {f"room {n}": await nodes_of(http, served, f"room {n}") for n in range(16)}
-            stuck = "room 0"
-            fine = next(
-                room
-                for room, nodes in places.items()
-                if not set(nodes) & set(places[stuck])
-            )
-            waiting, going = Client(served, stuck, "waiting"), Client(served, fine, "going")
-            async with present(waiting, going), anyio.create_task_group() as tasks:
-                ended: list[str] = []
+        async with httpx.AsyncClient(timeout=PATIENCE, limits=limits) as http:
+            blocked = await nodes_of(http, served, "stuck")
+            fine = await room_off(http, served, blocked)
+            waiting, going = Client(served, "stuck", "waiting"), Client(served, fine, "going")
+            async with present(waiting, going), AsyncExitStack() as stack:
+                ends: list[AsyncIterator[str]] = []
+                for node in sorted(blocked):
+                    url = served.url("http", "/block", room=fine, node=node, seconds=5.0)
+                    words = (await stack.enter_async_context(http.stream("GET", url))).aiter_text()
+                    assert await anext(words) == "blocked\n"
+                    ends.append(words)
+                said = await waiting.say("who hears me?")
+                await everything_works(http, served, fine, going)
+                assert said in waiting.pending
+                for words in ends:
+                    assert await anext(words) == "free\n"
+                await waiting.until(lambda client: said not in client.pending)
+            assert waiting.codes == going.codes == []
 
-                async def block(path: str, seat: str) -> None:
-                    url = served.url("http", path, room=seat, node=places[stuck][1], seconds=SECONDS)
-                    assert (await http.get(url)).json() == "done"
-                    ended.append(path)
 
-                tasks.start_soon(block, "/block-rooms", fine)
-                tasks.start_soon(block, "/block-web", stuck)
-                late = await waiting.say("who hears me?")
-
-                for number in range(20):
-                    newcomer = Client(served, fine, f"newcomer {number}")
-                    async with present(newcomer):
-                        words = await newcomer.say("hello")
-                        await newcomer.until(lambda client: words not in client.pending)  # noqa: B023 - awaited here
-                        await going.until(lambda client: client.said[-1:] == newcomer.said[-1:])  # noqa: B023 - as above
-                    assert (await http.get(served.url("http", "/", room=fine))).status_code == 200
-                assert not ended
-                assert late in waiting.pending
-            await_all = sorted(ended)
-            assert await_all == ["/block-rooms", "/block-web"]
-            again = Client(served, stuck, "again")
-            async with present(again):
-                await again.until(lambda client: client.seq == 1)
-            assert again.said[0]["text"] == "who hears me?"
+async def everything_works(
+    http: httpx.AsyncClient, served: Served, room: str, member: Client
+) -> None:
+    """Come to *room* twenty times, as a person and as a browser, and be heard by *member*."""
+    for number in range(20):
+        newcomer = Client(served, room, f"newcomer {number}")
+        async with present(newcomer):
+            await member.hears(await newcomer.talk("hello"))
+        assert (await http.get(served.url("http", "/", room=room))).status_code == 200

@@ -19,8 +19,7 @@ async def together(calls: list[Callable[[], Awaitable[object]]]) -> None:
 async def chatter(client: Client, times: int) -> None:
     """Say something *times* times, each when the last has come back."""
     for number in range(times):
-        id_ = await client.say(f"{client.name} says {number}")
-        await client.until(lambda client: id_ not in client.pending)  # noqa: B023 - awaited here
+        await client.talk(f"{client.name} says {number}")
 
 
 async def test_every_member_of_a_room_hears_every_message_once_in_one_order_from_one_node(

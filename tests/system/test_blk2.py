@@ -1,0 +1,63 @@
+"""An event loop that stands still harms nobody on other nodes."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+
+from tests.system.rig import PATIENCE, Client, Served, present
+
+
+async def nodes_of(http: httpx.AsyncClient, served: Served, room: str) -> set[str]:
+    """Return the web node of a room and its own."""
+    async with present(Client(served, room, "scout")):
+        answer = await http.get(served.url("http", "/where", room=room))
+    return set(answer.json())
+
+
+async def room_off(http: httpx.AsyncClient, served: Served, nodes: set[str]) -> str:
+    """Return a room that has nothing to do with *nodes*."""
+    for number in range(100):
+        room = f"room {number}"
+        if not await nodes_of(http, served, room) & nodes:
+            return room
+    raise AssertionError("100 rooms, and all of them on the same nodes")
+
+
+async def test_a_room_that_blocks_its_loop_stops_neither_accepting_nor_the_rooms_of_other_nodes(
+    tmp_path: Path,
+) -> None:
+    # Every request is a connection of its own.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    with Served("run", "tests.system.blocking:topology", folder=tmp_path, env={}) as served:
+        async with httpx.AsyncClient(timeout=PATIENCE, limits=limits) as http:
+            blocked = await nodes_of(http, served, "stuck")
+            fine = await room_off(http, served, blocked)
+            waiting, going = Client(served, "stuck", "waiting"), Client(served, fine, "going")
+            async with present(waiting, going), AsyncExitStack() as stack:
+                ends: list[AsyncIterator[str]] = []
+                for node in sorted(blocked):
+                    url = served.url("http", "/block", room=fine, node=node, seconds=5.0)
+                    words = (await stack.enter_async_context(http.stream("GET", url))).aiter_text()
+                    assert await anext(words) == "blocked\n"
+                    ends.append(words)
+                said = await waiting.say("who hears me?")
+                await everything_works(http, served, fine, going)
+                assert said in waiting.pending
+                for words in ends:
+                    assert await anext(words) == "free\n"
+                await waiting.until(lambda client: said not in client.pending)
+            assert waiting.codes == going.codes == []
+
+
+async def everything_works(
+    http: httpx.AsyncClient, served: Served, room: str, member: Client
+) -> None:
+    """Come to *room* twenty times, as a person and as a browser, and be heard by *member*."""
+    for number in range(20):
+        import time; print("T", number, time.monotonic())
+        newcomer = Client(served, room, f"newcomer {number}")
+        async with present(newcomer):
+            await member.hears(await newcomer.talk("hello"))
+        assert (await http.get(served.url("http", "/", room=room))).status_code == 200
