@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Logger", "get_logger", "write_lines_to"]
 
+_FIRST: Final = ("timestamp", "level", "event")
+"""What a reader of the log looks at first."""
+
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
@@ -109,4 +112,5 @@ def get_logger(**facts: Any) -> Logger:
 
 
 def _dumps(facts: Any, **_options: Any) -> str:
-    return json.dumps(facts, default=str, ensure_ascii=False)
+    first = {key: facts.pop(key) for key in _FIRST if key in facts}
+    return json.dumps({**first, **facts}, default=str, ensure_ascii=False)

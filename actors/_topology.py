@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from supervisors import AutoShutdown, Backoff, Budget, Restart, Strategy
 
 from ._errors import InvalidSpec
+from ._options import known_options
 from .nodes import NodesSpec, check_actor_options
 from .routing import Listener
 
@@ -131,6 +132,7 @@ def _suggest(value: object) -> str:
     return f"; did you mean Restart.{close[0]}?" if close else ""
 
 
+@known_options
 def supervisor(
     name: str,
     children: Sequence[TreeSpec],
@@ -156,6 +158,7 @@ def supervisor(
     )
 
 
+@known_options
 def dynamic(
     name: str,
     *,

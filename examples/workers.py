@@ -17,7 +17,7 @@ class Primes(actors.Actor):
 
 
 def _is_prime(n: int) -> bool:
-    return n % 2 != 0 and all(n % d for d in range(3, int(n**0.5) + 1, 2)) if n > 2 else n == 2
+    return all(n % divisor for divisor in range(2, int(n**0.5) + 1))
 
 
 async def count_primes(workers: list[actors.Ref[Primes]], below: int, parts: int) -> int:

@@ -133,9 +133,18 @@ class ChildNode:
     # -- what the parent asks --------------------------------------------------------------
 
     async def _start(
-        self, _link: Link, uid: int, name: str, path: str, mailbox: int, arguments: list[bytes]
+        self,
+        _link: Link,
+        uid: int,
+        name: str,
+        path: str,
+        mailbox: int,
+        incarnation: int,
+        arguments: list[bytes],
     ) -> None:
         cell = self._cell(uid, name, path, mailbox)
+        # Counted by the parent, over the deaths of nodes too.
+        cell.number = incarnation - 1
 
         def ended(end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
             self.parent.note("actor_ended", uid, end, voluntary)

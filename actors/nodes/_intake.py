@@ -184,7 +184,8 @@ class Intake:
             return
         envelope, account = entry
         self._answered(message[1])
-        envelope.fail(_worded(message[2], account.ref, envelope))
+        ref = account.ref
+        envelope.fail(_worded(message[2], ref, envelope, self._node.ended.get(ref.uid)))
 
     def _take_item(self, message: list[Any]) -> None:
         entry = self._link.pending.get(message[1])
@@ -240,7 +241,7 @@ def _nothing() -> None:
     """What a message that cannot be handled would have run."""
 
 
-def _worded(error: Any, ref: Ref[Any], envelope: Envelope) -> BaseException:
+def _worded(error: Any, ref: Ref[Any], envelope: Envelope, end: Exit | None) -> BaseException:
     """Say what the other node could not: it knew a number, this one has name and message."""
     if not isinstance(error, BaseException):
         return NotSendable("error", str(error))
@@ -249,5 +250,6 @@ def _worded(error: Any, ref: Ref[Any], envelope: Envelope) -> BaseException:
     if isinstance(error, TooBig):
         return MessageTooBig(ref, f"its reply: {error}", envelope.message)
     if type(error) is ActorStopped and error.message is None:
-        return ActorStopped(ref, error.why, envelope.message)
+        why = error.why if end is None else f"it has ended: {end}"
+        return ActorStopped(ref, why, envelope.message)
     return error

@@ -46,6 +46,7 @@ class Life:
         self.arguments = arguments or []
         self.args = args
         self.kwargs = kwargs or {}
+        self.incarnation = 0
         self.end: Exit | None = None
         self.stop_child: Callable[[], Coroutine[Any, Any, object]] | None = None
         self._watchers: dict[object, Callable[[Exit], None]] = {}
@@ -105,6 +106,7 @@ class ActorRun:
             StartFailed: it did not get ready.
         """
         self._ended = ended
+        self._life.incarnation += 1
         await self._life.place.start_actor(self._life, self._run_ended)
 
     def _run_ended(self, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended

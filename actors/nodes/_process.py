@@ -113,7 +113,13 @@ class ProcessNode(Node):
         self.ended[ref.uid] = ended
         try:
             await self.link.call(
-                "start", ref.uid, ref.name, ref.cls_path, ref.mailbox, actor.arguments
+                "start",
+                ref.uid,
+                ref.name,
+                ref.cls_path,
+                ref.mailbox,
+                actor.incarnation,
+                actor.arguments,
             )
         except BaseException:
             self.ended.pop(ref.uid, None)
@@ -202,6 +208,8 @@ class NodeRun:
 
     async def _spawn(self) -> None:
         node = self.node
+        if not hasattr(os, "pidfd_open"):
+            raise BootFailed(f"node {node.name}: process nodes need pidfds, so Linux 5.3 or newer")
         ours, theirs = pair()
         lifeline, far_lifeline = socket.socketpair()
         log_in, log_out = os.pipe()

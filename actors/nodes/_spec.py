@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from actors._errors import InvalidSpec
+from actors._options import known_options
 from supervisors import Backoff
 
 __all__ = ["NodesSpec", "nodes"]
@@ -67,6 +68,7 @@ def _one_of(group: str, field_name: str, value: str, known: tuple[str, ...]) -> 
         raise InvalidSpec(f"nodes({group!r}): {field_name} must be {choices}, got {value!r}")
 
 
+@known_options
 def nodes(
     name: str,
     *,

@@ -72,6 +72,9 @@ class Ip(Key):
 
     needs_head = False
 
+    def __str__(self) -> str:
+        return "ip"
+
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
         """Return the host; None for clients of a Unix socket."""
         if not isinstance(peeked.client, tuple):
@@ -91,6 +94,9 @@ class Cookie(Key):
     def __post_init__(self) -> None:
         if not _COOKIE_NAME.fullmatch(self.name):
             raise BadListener(f"a cookie name must be a token (RFC 6265), got {self.name!r}")
+
+    def __str__(self) -> str:
+        return f"cookie:{self.name}"
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
         """Return the value once the head has ended."""
@@ -115,6 +121,9 @@ class Query(Key):
         if not self.name:
             raise BadListener(f"a query parameter needs a name, got {self.name!r}")
 
+    def __str__(self) -> str:
+        return f"query:{self.name}"
+
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
         """Return the value once the request line has arrived."""
         target = request_target(peeked.head, complete=peeked.complete)
@@ -133,6 +142,9 @@ class Chain(Key):
     """The first source that has a key."""
 
     sources: tuple[Key, ...]
+
+    def __str__(self) -> str:
+        return "|".join(map(str, self.sources))
 
     @property
     def needs_head(self) -> bool:  # type: ignore[override]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from inspect import iscoroutinefunction, isfunction
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from actors._options import known_options
+
 from ._address import Inet, Unix, parse_address
 from ._errors import BadListener
 from ._policy import LeastConnections, Policy, policy_from
@@ -124,6 +126,7 @@ class Listener:
         return self.where.beyond_loopback
 
 
+@known_options
 def listen(
     handler: str | Handler | Asgi,
     address: str = "127.0.0.1:8000",
@@ -170,6 +173,7 @@ def listen(
     )
 
 
+@known_options
 def asgi(
     app: str,
     *,

@@ -74,6 +74,9 @@ class Policy(Protocol):
 class LeastConnections:
     """The node with the fewest connections; among equals the one chosen longest ago."""
 
+    def __str__(self) -> str:
+        return "least-connections"
+
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - balancing needs no key
         """Choose by load."""
         able = [node for node in nodes if node.eligible]
@@ -83,6 +86,9 @@ class LeastConnections:
 @dataclass(frozen=True)
 class RoundRobin:
     """The node chosen longest ago, whatever it has to do."""
+
+    def __str__(self) -> str:
+        return "round-robin"
 
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - turns need no key
         """Choose by turn."""
@@ -109,6 +115,9 @@ class Sticky:
             )
         if not isinstance(self.fallback, Policy):
             raise BadListener(f"fallback must be a policy, got {self.fallback!r}")
+
+    def __str__(self) -> str:
+        return f"sticky={self.key}"
 
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:
         """Choose by key."""

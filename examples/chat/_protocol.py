@@ -21,7 +21,7 @@ _SHOWN: Final = 60
 _AFTER_DIGITS: Final = 18
 
 
-class Refused(ValueError):  # noqa: N818 - it says what happened
+class Refused(ValueError):
     """Input that will not do; the text names it. `id` is the client's name for the message."""
 
     def __init__(self, why: str, id: str | None = None) -> None:  # noqa: A002 - the protocol's word
@@ -62,12 +62,14 @@ def join_of(query: Mapping[str, str]) -> Join:
     return Join(room, name, int(after))
 
 
-def say_of(data: str) -> Say:
+def say_of(data: str | bytes) -> Say:
     """Read what came up.
 
     Raises:
-        Refused: It is not JSON, not a `say`, or a value in it will not do.
+        Refused: It is not text, not JSON, not a `say`, or a value in it will not do.
     """
+    if isinstance(data, bytes):
+        raise Refused(f"a message must be text, got {len(data)} bytes")
     try:
         message = json.loads(data)
     except (ValueError, RecursionError) as problem:

@@ -144,10 +144,9 @@ class Visit:
     async def _take(self, message: Message) -> None:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"])
+        text = message.get("text")
         try:
-            if message.get("text") is None:
-                raise protocol.Refused(f"a message must be text, got {len(message['bytes'])} bytes")
-            say = protocol.say_of(message["text"])
+            say = protocol.say_of(message["bytes"] if text is None else text)
         except protocol.Refused as refused:
             await self._member.tell(Member.refused, str(refused), refused.id)
         else:

@@ -1,13 +1,11 @@
-"""The chat with what no chat should have: requests that block an event loop, for tests of what then."""
+"""The chat with what no chat should have: requests that block an event loop."""
 
 import time
-from collections.abc import AsyncIterator
-
-import anyio
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 
 import actors
@@ -19,12 +17,10 @@ from examples.chat.app import app as chat
 class Blocker(actors.Actor):
     """Stops the loop it runs on."""
 
-    async def block(self, seconds: float) -> AsyncIterator[str]:
-        """Say so, then block."""
-        yield "blocked\n"
-        await anyio.sleep(0.05)  # the word has to leave this process first
+    async def block(self, mark: str, seconds: float) -> None:
+        """Block; the file *mark* is there from when the loop stands still."""
+        Path(mark).touch()
         time.sleep(seconds)  # noqa: ASYNC251 - the very thing
-        yield "free\n"
 
 
 async def where(request: Request) -> JSONResponse:
@@ -33,17 +29,13 @@ async def where(request: Request) -> JSONResponse:
     return JSONResponse([actors.current().node.name, None if room is None else room.node])
 
 
-async def block(request: Request) -> StreamingResponse:
+async def block(request: Request) -> PlainTextResponse:
     """Stop the loop of a node."""
-    blocker = await actors.current().spawn(Blocker, on=request.query_params["node"])
-
-    async def words() -> AsyncIterator[str]:
-        async with blocker.stream(Blocker.block, float(request.query_params["seconds"])) as items:
-            async for item in items:
-                yield item
-        await blocker.stop()
-
-    return StreamingResponse(words())
+    query = request.query_params
+    blocker = await actors.current().spawn(Blocker, on=query["node"])
+    await blocker.ask(Blocker.block, query["mark"], float(query["seconds"]))
+    await blocker.stop()
+    return PlainTextResponse("free again")
 
 
 app = Starlette(routes=[Route("/where", where), Route("/block", block), Mount("/", chat)])

@@ -112,7 +112,7 @@ class Served:
             self.ended = True
             self._heard.notify_all()
 
-    def wait_for(self, event: str, *, seconds: float = PATIENCE, **facts: object) -> Fact:
+    def wait_for(self, event: str, **facts: object) -> Fact:
         """Wait until the log has a line of that event with these facts, and return it."""
 
         def find() -> Fact | None:
@@ -120,7 +120,7 @@ class Served:
             return next((fact for fact in self.facts if wanted.items() <= fact.items()), None)
 
         with self._heard:
-            self._heard.wait_for(lambda: find() is not None or self.ended, seconds)
+            self._heard.wait_for(lambda: find() is not None or self.ended, PATIENCE)
             found = find()
         assert found is not None, f"no {event!r} with {facts} in:\n{''.join(self.lines)}"
         return found
@@ -264,6 +264,10 @@ class Client:
     async def hears(self, id_: str) -> None:
         """Wait until the message of that id has been heard."""
         await self.until(lambda client: any(said["id"] == id_ for said in client.said[-100:]))
+
+    async def hears_up_to(self, last: int) -> None:
+        """Wait until the message number *last* has been heard."""
+        await self.until(lambda client: (client.seq or 0) >= last)
 
     async def _send(self, socket: ClientConnection, id_: str, text: str) -> None:
         try:

@@ -1,9 +1,8 @@
 """An event loop that stands still harms nobody on other nodes."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
+import anyio
 import httpx
 
 from tests.system.rig import PATIENCE, Client, Served, present
@@ -35,20 +34,31 @@ async def test_a_room_that_blocks_its_loop_stops_neither_accepting_nor_the_rooms
             blocked = await nodes_of(http, served, "stuck")
             fine = await room_off(http, served, blocked)
             waiting, going = Client(served, "stuck", "waiting"), Client(served, fine, "going")
-            async with present(waiting, going), AsyncExitStack() as stack:
-                ends: list[AsyncIterator[str]] = []
-                for node in sorted(blocked):
-                    url = served.url("http", "/block", room=fine, node=node, seconds=5.0)
-                    words = (await stack.enter_async_context(http.stream("GET", url))).aiter_text()
-                    assert await anext(words) == "blocked\n"
-                    ends.append(words)
+            async with present(waiting, going), anyio.create_task_group() as tasks:
+                answers: list[str] = []
+
+                async def block(node: str, mark: Path) -> None:
+                    query = {"room": fine, "node": node, "mark": mark, "seconds": 5.0}
+                    answers.append((await http.get(served.url("http", "/block", **query))).text)
+
+                for number, node in enumerate(blocked):
+                    mark = tmp_path / f"blocked {number}"
+                    tasks.start_soon(block, node, mark)
+                    await there(mark)
                 said = await waiting.say("who hears me?")
                 await everything_works(http, served, fine, going)
+                assert answers == []
                 assert said in waiting.pending
-                for words in ends:
-                    assert await anext(words) == "free\n"
-                await waiting.until(lambda client: said not in client.pending)
+                await waiting.hears(said)
+            assert answers == ["free again"] * 2
             assert waiting.codes == going.codes == []
+
+
+async def there(path: Path) -> None:
+    """Wait until *path* is there: who makes it can say nothing else."""
+    with anyio.fail_after(PATIENCE):
+        while not path.exists():  # noqa: ASYNC110 - files do not tell
+            await anyio.sleep(0.01)
 
 
 async def everything_works(

@@ -1,7 +1,6 @@
 """The chat as its users have it: real processes, real sockets, and every kind of bad day."""
 
 import signal
-from collections.abc import Awaitable, Callable
 
 import anyio
 import httpx
@@ -9,11 +8,10 @@ import httpx
 from tests.system.rig import Client, Served, check_one_history, present
 
 
-async def together(calls: list[Callable[[], Awaitable[object]]]) -> None:
-    """Run all of *calls* at the same time."""
-    async with anyio.create_task_group() as tasks:
-        for call in calls:
-            tasks.start_soon(call)
+async def all_of(clients: list[Client], last: int) -> None:
+    """Wait until all of *clients* have heard everything up to the message *last*."""
+    for client in clients:
+        await client.hears_up_to(last)
 
 
 async def chatter(client: Client, times: int) -> None:
@@ -31,9 +29,10 @@ async def test_every_member_of_a_room_hears_every_message_once_in_one_order_from
     ]
     everybody = [client for room in rooms for client in room]
     async with present(*everybody):
-        await together([lambda client=client: chatter(client, 10) for client in everybody])  # type: ignore[misc]
-        for client in everybody:
-            await client.until(lambda client: len(client.said) == 50)
+        async with anyio.create_task_group() as tasks:
+            for client in everybody:
+                tasks.start_soon(chatter, client, 10)
+        await all_of(everybody, 50)
         for room in rooms:
             names = sorted(client.name for client in room)
             for client in room:
@@ -53,14 +52,25 @@ async def test_newcomers_get_the_last_fifty_or_all_after_the_one_they_had(chat: 
     async with present(writer):
         for number in range(400):
             await writer.say(f"line {number}")
-        await writer.until(lambda client: len(client.said) == 400)
+        await writer.hears_up_to(400)
         async with present(newcomer, returning):
-            await newcomer.until(lambda client: client.seq == 400)
-            await returning.until(lambda client: client.seq == 400)
+            await all_of([newcomer, returning], 400)
     assert [said["seq"] for said in newcomer.said] == list(range(351, 401))
     assert [said["seq"] for said in returning.said] == list(range(8, 401))
     assert newcomer.wrong == returning.wrong == []
     assert returning.said == writer.said[7:]
+
+
+async def talk_until(over: anyio.Event, client: Client) -> None:
+    """Say one thing after the other."""
+    while not over.is_set():
+        await chatter(client, 1)
+
+
+async def goes_on(clients: list[Client]) -> None:
+    """Wait until every one of *clients* has heard ten more messages."""
+    for client, more in [(client, len(client.said) + 10) for client in clients]:
+        await client.hears_up_to(more)
 
 
 async def test_no_gap_and_no_double_after_kill_9_of_a_web_node_and_then_of_the_rooms_node(
@@ -71,55 +81,49 @@ async def test_no_gap_and_no_double_after_kill_9_of_a_web_node_and_then_of_the_r
         for number in range(6)
     ]
     everybody = [client for room in rooms for client in room]
-
-    async def talk_on(client: Client, over: anyio.Event) -> None:
-        while not over.is_set():
-            await chatter(client, 1)
-
-    async def goes_on() -> None:
-        have = {client: len(client.said) for client in everybody}
-        for client, had in have.items():
-            await client.until(lambda client: len(client.said) > had + 10)  # noqa: B023 - as above
-
     over = anyio.Event()
     async with present(*everybody):
         async with anyio.create_task_group() as tasks:
             for client in everybody:
-                tasks.start_soon(talk_on, client, over)
-            await goes_on()
-
-            unlucky = rooms[0][0].nodes[0]
-            hit = [client for client in everybody if client.nodes == [unlucky]]
-            spared = [client for client in everybody if client not in hit]
-            assert spared
-            chat.signal(unlucky, signal.SIGKILL)
-            await goes_on()
-            assert [client.codes for client in spared] == [[] for _ in spared]
-            assert [client.codes for client in hit] == [[1006] for _ in hit]
-            await chat.hears("node ready", node=unlucky, restarts=1)
-            late = Client(chat, rooms[0][0].room, "late")
-            async with present(late):
-                assert late.nodes == [unlucky]
-
-            chat.signal("rooms/0", signal.SIGKILL)
-            for client in everybody:
-                await client.until(lambda client: 1013 in client.codes)
-            await goes_on()
+                tasks.start_soon(talk_until, over, client)
+            await goes_on(everybody)
+            await kill_web_node_of(rooms[0][0], everybody, chat)
+            await kill_rooms_node(everybody, chat)
             over.set()
         for room in rooms:
-            last = max(client.seq or 0 for client in room)
-            for client in room:
-                await client.until(lambda client: client.seq == last)  # noqa: B023 - as above
+            await all_of(room, max(len(client.said) for client in room))
     for room in rooms:
         check_one_history(room)
+
+
+async def kill_web_node_of(client: Client, everybody: list[Client], chat: Served) -> None:
+    """Kill a web node; it comes back to its slot and its rooms, and nobody else notices."""
+    node = client.nodes[0]
+    hit = [client for client in everybody if client.nodes == [node]]
+    spared = [client for client in everybody if client not in hit]
+    assert spared
+    chat.signal(node, signal.SIGKILL)
+    await goes_on(everybody)
+    assert [client.codes for client in spared] == [[] for _ in spared]
+    assert [client.codes for client in hit] == [[1006] for _ in hit]
+    await chat.hears("node ready", node=node, restarts=1)
+    newcomer = Client(chat, client.room, "newcomer")
+    async with present(newcomer):
+        assert newcomer.nodes == [node]
+
+
+async def kill_rooms_node(everybody: list[Client], chat: Served) -> None:
+    """Kill the node of all rooms: everybody is told to come again, and can."""
+    chat.signal("rooms/0", signal.SIGKILL)
+    for client in everybody:
+        await client.until(lambda client: 1013 in client.codes)
+    await goes_on(everybody)
+    await chat.hears("node ready", node="rooms/0", restarts=1)
 
 
 async def test_a_stopped_web_node_stalls_its_own_members_only_and_nobodys_memory_grows(
     chat: Served,
 ) -> None:
-    def flood_seen_by(client: Client) -> Callable[[], Awaitable[None]]:
-        return lambda: client.until(lambda client: client.seq == messages, seconds=40)
-
     messages = 6_000
     flooder = Client(chat, "flooded", "flooder")
     others = [await _elsewhere(chat, flooder, f"other {number}") for number in range(2)]
@@ -128,7 +132,7 @@ async def test_a_stopped_web_node_stalls_its_own_members_only_and_nobodys_memory
         node = stalled.nodes[0]
         assert others[1].nodes[0] == node != flooder.nodes[0]
         await chatter(flooder, 1)
-        await stalled.until(lambda client: client.seq == 1)
+        await all_of(others, 1)
         before = chat.rss("rooms/0"), chat.rss()
         chat.signal(node, signal.SIGSTOP)
         try:
@@ -136,12 +140,12 @@ async def test_a_stopped_web_node_stalls_its_own_members_only_and_nobodys_memory
                 await flooder.say(f"{number}".ljust(4_000, "."))
                 if number % 50 == 0:
                     await flooder.until(lambda client: len(client.pending) < 50)
-            await flood_seen_by(flooder)()
+            await all_of([flooder], messages)
             grown = chat.rss("rooms/0") - before[0], chat.rss() - before[1]
             assert (stalled.seq or 0) < messages
         finally:
             chat.signal(node, signal.SIGCONT)
-        await together([flood_seen_by(client) for client in others])
+        await all_of(others, messages)
     check_one_history([flooder, *others])
     assert max(grown) < 12 * 1024 * 1024
     assert [client.codes for client in (flooder, *others)] == [[], [], []]

@@ -1,6 +1,5 @@
 """How a system ends: when it is asked to, and when its parent is killed."""
 
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -28,12 +27,12 @@ def relatives(folder: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)], ids=lambda value: str(value)
+    "number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 0)], ids=["SIGINT", "SIGTERM"]
 )
 async def test_a_signal_ends_everything_cleanly_and_leaves_nothing(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    shared = set(os.listdir("/dev/shm"))
+    shared = set(Path("/dev/shm").iterdir())
     with start(tmp_path) as served:
         assert len(relatives(tmp_path)) == 4
         member = Client(served, "lobby", "member")
@@ -48,7 +47,7 @@ async def test_a_signal_ends_everything_cleanly_and_leaves_nothing(
         ] * 3
     assert relatives(tmp_path) == []
     assert list((tmp_path / "actors").iterdir()) == []
-    assert set(os.listdir("/dev/shm")) <= shared
+    assert set(Path("/dev/shm").iterdir()) <= shared
     with pytest.raises(ConnectionRefusedError):
         served.connect()
 

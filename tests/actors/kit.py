@@ -1,0 +1,82 @@
+"""Actors that the tests of process nodes run; nodes import them from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+
+from actors import Actor, Ref, current
+from actors.testing import Recorder
+
+
+class Victim(Actor):
+    """Lives on a node that is about to die."""
+
+    def __init__(self, probe: Ref[Recorder] | None = None) -> None:
+        self.probe = probe
+        self.log: list[Any] = []
+
+    async def note(self, value: Any) -> None:
+        self.log.append(value)
+
+    async def logged(self) -> list[Any]:
+        return self.log
+
+    async def pid(self) -> int:
+        return os.getpid()
+
+    async def incarnation(self) -> int:
+        return self.context.incarnation
+
+    async def hang(self) -> None:
+        assert self.probe is not None
+        await self.probe.tell(Recorder.record, "hanging")
+        await anyio.sleep_forever()
+
+    async def drip(self) -> AsyncIterator[int]:
+        yield 1
+        await anyio.sleep_forever()
+
+    async def exit(self, code: int) -> None:
+        os._exit(code)
+
+    async def signal_itself(self, number: int) -> None:
+        os.kill(os.getpid(), number)
+
+    async def say_and_die(self, line: str) -> None:
+        print(line, flush=True)  # noqa: T201 - what the node's last lines are
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    async def spawn_child(self, name: str) -> Ref[Victim]:
+        return await self.context.spawn(Victim, name=name)
+
+    async def environment(self, name: str) -> tuple[str | None, str | None, int]:
+        return os.environ.get(name), os.environ.get("PYTHONPATH"), os.nice(0)
+
+
+class Talker(Actor):
+    """Talks to actors of other nodes."""
+
+    async def ask(self, other: Ref[Victim]) -> int:
+        return await other.ask(Victim.pid)
+
+    async def ask_hanging(self, other: Ref[Victim]) -> None:
+        await other.ask(Victim.hang)
+
+    async def tell_many(self, other: Ref[Victim], count: int) -> list[Any]:
+        for n in range(count):
+            await other.tell(Victim.note, n)
+        return await other.ask(Victim.logged)
+
+    async def find(self, name: str) -> Ref[Any] | None:
+        return await current().lookup(name)
+
+    async def spawn(self, name: str, on: str) -> Ref[Victim]:
+        return await current().spawn(Victim, name=name, on=on, if_exists="return")
+
+    async def wait_for(self, other: Ref[Any]) -> str:
+        return str(await other.wait())

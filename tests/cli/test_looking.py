@@ -1,0 +1,155 @@
+"""`actors ps`, `actors tree` and `actors stop`: looking after a system that runs."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from actors.cli import main
+from tests.cli.rig import (
+    HERE,
+    PATIENCE,
+    Running,
+    actors,
+    command,
+    environment,
+    error_of,
+    running,
+    sockets,
+)
+
+
+def test_ps_shows_nodes_and_listeners(system: Running) -> None:
+    run = actors(system.runtime, "ps")
+    assert (run.returncode, run.stderr) == (0, "")
+    head, _, titles, first, second, _, _, listener = run.stdout.splitlines()
+    assert head == f"system {system.pid}"
+    assert titles.split() == ["NODE", "KIND", "STATE", "PID", "RESTARTS", "MEMORY", "ACTORS"]
+    for line, name in ((first, "web/0"), (second, "web/1")):
+        pid = system.event("node ready", node=name)["pid"]
+        assert line.split()[:5] == [name, "process", "READY", str(pid), "0"]
+        assert "MiB" in line
+    assert listener.split()[0] == system.event("listening")["address"]
+    assert listener.endswith("web/0: 0, web/1: 0")
+
+
+def test_ps_as_json_has_the_same_facts_for_programs(system: Running) -> None:
+    run = actors(system.runtime, "ps", "--json", "--pid", str(system.pid))
+    facts = json.loads(run.stdout)
+    assert facts["pid"] == system.pid
+    assert [node["name"] for node in facts["nodes"]] == ["web/0", "web/1"]
+    assert {node["state"] for node in facts["nodes"]} == {"READY"}
+    assert all(node["answering"] and node["rss"] > 1024 * 1024 for node in facts["nodes"])
+    assert sum(node["actors"] for node in facts["nodes"]) == 2
+    (listener,) = facts["listeners"]
+    assert listener["accepting"]
+    assert listener["open"] == {"web/0": 0, "web/1": 0}
+
+
+def test_tree_draws_who_supervises_whom(system: Running) -> None:
+    run = actors(system.runtime, "tree")
+    assert (run.returncode, run.stderr) == (0, "")
+    lines = run.stdout.splitlines()
+    assert lines[0] == "system  (supervisor)  RUNNING"
+    assert lines[1] == "├─ nodes  (supervisor)  RUNNING"
+    assert lines[2].startswith("│  ├─ web/0  (node, pid ")
+    below = [line for line in lines if "deep" in line]
+    assert below[0].startswith("│  └─ deep  (Greeter on web/")
+    assert lines[-1].startswith("└─ listener 127.0.0.1:0")
+
+
+def test_tree_as_json_is_the_tree_itself(system: Running) -> None:
+    tree = json.loads(actors(system.runtime, "tree", "--json").stdout)
+    assert tree["name"] == "system"
+    names = [child["name"] for child in tree["children"]]
+    assert names == ["nodes", "spawned", "greeter", "inner", "crowd", "listener 127.0.0.1:0"]
+
+
+def test_output_that_nobody_reads_is_no_traceback(system: Running) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen(
+        command("tree"),
+        cwd=HERE,
+        env=environment(system.runtime),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, said) == (1, "")
+
+
+def test_a_node_that_died_is_shown_with_its_restart_and_last_exit(runtime: Path) -> None:
+    with running(runtime, "run", "topologies:small") as system:
+        os.kill(system.events[0]["pid"], signal.SIGKILL)
+        system.event("node ready", restarts=1)
+        (node,) = json.loads(actors(runtime, "ps", "--json").stdout)["nodes"]
+        assert node["restarts"] == 1
+        line = actors(runtime, "tree").stdout.splitlines()[2]
+        assert "restarts: 1  last exit: CRASHED" in line
+        assert "killed by SIGKILL" in line
+        assert system.end(signal.SIGTERM) == 0
+
+
+def test_a_node_that_hangs_is_shown_as_not_answering_beside_the_others(runtime: Path) -> None:
+    with running(runtime, "run", "topologies:small", "--nodes", "web=2") as system:
+        hung = system.event("node ready", node="web/1")["pid"]
+        os.kill(hung, signal.SIGSTOP)
+        first, second = actors(runtime, "ps").stdout.splitlines()[3:5]
+        assert "MiB" in first
+        assert "not answering" in second
+        os.kill(hung, signal.SIGCONT)
+        assert system.end(signal.SIGTERM) == 0
+
+
+def test_stop_ends_the_system_and_returns_when_it_is_gone(runtime: Path) -> None:
+    with running(runtime, "run", "topologies:small") as system:
+        run = actors(runtime, "stop")
+        assert (run.returncode, run.stdout) == (0, f"system {system.pid} has stopped\n")
+        assert system.process.poll() == 0
+        assert system.end() == 0
+        assert system.event("node ended")["why"] == "exit code 0"
+        assert system.nodes_are_gone()
+        assert sockets(runtime) == []
+
+
+def test_several_systems_are_listed_and_one_is_chosen_by_its_pid(runtime: Path) -> None:
+    with (
+        running(runtime, "run", "topologies:small", ready="") as one,
+        running(runtime, "run", "topologies:small") as other,
+    ):
+        one.event("control socket")
+        run = actors(runtime, "ps")
+        assert run.returncode == 2
+        lines = error_of(run.stderr, "actors ps").splitlines()
+        assert lines[0] == "2 systems are running; choose one:"
+        assert {line.split()[1] for line in lines[1:]} == {str(one.pid), str(other.pid)}
+        assert all("topologies:small" in line for line in lines[1:])
+        run = actors(runtime, "stop", "--json", "--pid", str(one.pid))
+        assert json.loads(run.stdout) == {"pid": one.pid, "stopped": True}
+        assert one.end() == 0
+        assert other.process.poll() is None
+        assert other.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("asked", ["ps", "tree", "stop"])
+def test_where_nothing_runs_that_is_said_with_exit_code_3(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: str
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    assert main([asked]) == 3
+    assert capsys.readouterr().err == (
+        f"actors {asked}: error: no system of yours is running (looked in {runtime}/actors)\n"
+    )
+
+
+def test_a_pid_without_a_system_is_named_beside_those_that_run(system: Running) -> None:
+    run = actors(system.runtime, "ps", "--pid", "1")
+    assert run.returncode == 3
+    message = error_of(run.stderr, "actors ps")
+    assert message == f"no system runs in process 1; running: {system.pid}"

@@ -1,0 +1,105 @@
+"""`actors serve`: an ASGI application over nodes, without a topology of one's own."""
+
+import signal
+import subprocess
+import sys
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from actors._cpus import usable_cpus
+from actors.cli import main
+from actors.cli._serve import serving
+from actors.routing import LeastConnections, RoundRobin, Sticky, key_from
+from tests.cli.rig import ROOT, running, sockets
+
+
+def test_an_application_is_served_by_as_many_nodes_as_asked_for(
+    runtime: Path, no_leaks: None
+) -> None:
+    arguments = ("--bind", "127.0.0.1:0", "--nodes", "2", "--sticky", "query:room|ip")
+    with running(runtime, "serve", "topologies:app", *arguments) as system:
+        listening = system.event("listening")
+        assert "room" in listening["policy"]
+        host, _, port = listening["address"].partition(":")
+        answers = set()
+        for room in range(12):
+            client = HTTPConnection(host, int(port), timeout=10)
+            client.request("GET", f"/?room={room}")
+            answers.add(client.getresponse().read())
+            client.close()
+        assert answers == {b"web/0", b"web/1"}
+        assert system.end(signal.SIGTERM) == 0
+        assert system.nodes_are_gone()
+        assert sockets(runtime) == []
+
+
+def test_max_is_the_cpus_this_process_may_use_and_least_connections_the_policy() -> None:
+    made = serving("pkg:app", bind="unix:/run/app", count="max", sticky=None, policy=None)
+    assert [group.count for group in made.nodes] == [usable_cpus()]
+    assert made.listeners[0].policy == LeastConnections()
+    assert made.listeners[0].address == "unix:/run/app"
+
+
+def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
+    made = serving("pkg:app", bind="[::1]:0", count="3", sticky=None, policy="round-robin")
+    assert made.listeners[0].policy == RoundRobin()
+    made = serving("pkg:app", bind="[::1]:0", count="3", sticky="cookie:sid|ip", policy=None)
+    assert made.listeners[0].policy == Sticky(key_from("cookie:sid|ip"))
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["app"], "app must be an import path such as \"pkg.mod:attr\", got 'app'"),
+        (
+            ["p:a", "--bind", "8000"],
+            'address must be "HOST:PORT" or "unix:/path", got \'8000\'',
+        ),
+        (["p:a", "--nodes", "many"], "--nodes must be a number from 1 up, or max, got 'many'"),
+        (["p:a", "--nodes", "0"], "nodes('web'): count must be 1 to 1024, got 0"),
+        (
+            ["p:a", "--sticky", "cokie:sid"],
+            (
+                "a sticky key is ip, cookie:NAME or query:NAME, got 'cokie:sid'; "
+                "did you mean 'cookie'?"
+            ),
+        ),
+        (
+            ["p:a", "--policy", "rond-robin"],
+            (
+                "a policy is least-connections, round-robin or sticky=KEY, got 'rond-robin'; "
+                "did you mean 'round-robin'?"
+            ),
+        ),
+        (
+            ["p:a", "--sticky", "ip", "--policy", "round-robin"],
+            ("argument --policy: not allowed with argument --sticky (see `actors serve --help`)"),
+        ),
+    ],
+)
+def test_a_wrong_option_is_a_usage_mistake_that_shows_the_value(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(["serve", *arguments]) == 2
+    assert capsys.readouterr().err == f"actors serve: error: {message}\n"
+
+
+def test_without_uvicorn_it_names_the_extra_to_install() -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None\n"
+        "from actors.cli import main; sys.exit(main(['serve', 'pkg:app']))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stderr == (
+        "actors serve: error: actors serve needs uvicorn: pip install actors-framework[web]\n"
+    )

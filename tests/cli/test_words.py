@@ -1,0 +1,70 @@
+"""The words of the command: help, version, and what it does not know."""
+
+import subprocess
+import sys
+
+import pytest
+
+from actors.cli import main
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (
+            ["rnu"],
+            (
+                "actors: error: there is no command 'rnu'; the commands are run, serve, ps, tree, stop; "
+                "did you mean 'run'?"
+            ),
+        ),
+        (
+            ["zzzzz"],
+            "actors: error: there is no command 'zzzzz'; the commands are run, serve, ps, tree, stop",
+        ),
+        ([], "actors: error: the following arguments are required: COMMAND (see `actors --help`)"),
+        (
+            ["run"],
+            "actors run: error: the following arguments are required: TARGET (see `actors run --help`)",
+        ),
+        (
+            ["run", "a:b", "--nods", "web=2"],
+            (
+                "actors run: error: `actors run` does not take '--nods web=2' "
+                "(see `actors run --help`)"
+            ),
+        ),
+        (
+            ["ps", "--pid", "x"],
+            "actors ps: error: argument --pid: invalid int value: 'x' (see `actors ps --help`)",
+        ),
+    ],
+)
+def test_what_it_does_not_know_is_named_in_one_line_with_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", f"{message}\n")
+
+
+def test_help_names_every_command_and_what_the_exit_codes_mean(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for word in ("run", "serve", "ps", "tree", "stop", "exit codes:", "130"):
+        assert word in text
+    assert main(["serve", "--help"]) == 0
+    assert "--sticky KEY" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("actors-framework ")
+
+
+def test_importing_actors_does_not_import_the_command_line() -> None:
+    code = "import sys, actors; print([m for m in sys.modules if m in ('argparse', 'actors.cli')])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
