@@ -63,6 +63,7 @@ class Cell:
 
     __slots__ = (
         "cls",
+        "debts",
         "draining",
         "end",
         "handlers",
@@ -90,6 +91,8 @@ class Cell:
         self.draining = False
         self.stop_asked = False
         self.waits: list[Target] = []
+        # What links owe their other ends for messages this mailbox took; theirs to fill and to clear.
+        self.debts: dict[object, Any] = {}
         self.watchers: dict[object, Callable[[Exit], None]] = {}
 
     def __repr__(self) -> str:

@@ -258,5 +258,5 @@ class Core:
     def life_ended(self, life: Life, end: Exit) -> None:
         """An actor is over for good: free its name before anybody hears of it."""
         self.lives.pop(life.ref.uid, None)
-        self.runtime.ended[life.ref.uid] = end
+        self.runtime.remember(life.ref.uid, end)
         self.registry.release(life.ref.name, life.ref.uid)

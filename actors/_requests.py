@@ -128,7 +128,8 @@ class NodeRequests:
         both = frozenset({(asker.name, asker.number), (asked.name, asked.number)})
         if both in self._connected:
             return
-        self._connected.add(both)
+        running = {(node.name, node.number) for node in core.nodes.values()}
+        self._connected = {known for known in self._connected if known <= running} | {both}
         ours, theirs = pair()
         link.note("peer", asked.name, fds=(ours.detach(),))
         asked.link.note("peer", asker.name, fds=(theirs.detach(),))

@@ -30,6 +30,13 @@ def warm_loops() -> None:
     uvloop.run(asyncio.sleep(0))
 
 
+@pytest.fixture(scope="module")
+def no_leaks_in_file(warm_loops: None) -> Iterator[None]:
+    """As `no_leaks`, for a file whose tests share a system."""
+    with nothing_left():
+        yield
+
+
 @pytest.fixture
 def no_leaks(warm_loops: None) -> Iterator[None]:
     """Children, descriptors, threads and shared memory are afterwards as they were before."""

@@ -105,36 +105,36 @@ class _Control:
                 stream = await listener.accept()
             except OSError as error:
                 self._room.release()
-                self._refused(f"cannot accept: {error}", {})
+                self._refused(error, {})
                 await anyio.sleep(_PAUSE)
             else:
                 tasks.start_soon(self._serve, stream)
 
     async def _serve(self, stream: SocketStream) -> None:
         peer: dict[str, Any] = {}
-        afterwards = None
+        op = None
         try:
             async with stream:
                 try:
                     peer = _peer(stream)
                     op = await self._request(stream)
                     reply = {"ok": True, "result": await op.answer(self._core)}
-                    afterwards = op.afterwards
-                except Refused as refusal:
-                    self._refused(str(refusal), peer)
-                    reply = {"ok": False, "error": str(refusal)}
+                except (anyio.EndOfStream, anyio.BrokenResourceError):
+                    return  # whoever asked has gone
+                except Exception as error:  # noqa: BLE001 - a question must never end the system
+                    reply = {"ok": False, "error": self._refused(error, peer)}
                 await self._reply(stream, reply)
-        except (anyio.EndOfStream, anyio.BrokenResourceError, OSError):
+        except (anyio.BrokenResourceError, OSError):
             pass  # whoever asked has gone
-        except Exception as error:  # noqa: BLE001 - a question must never end the system
-            self._refused(f"{type(error).__name__}: {error}", peer)
         finally:
             self._room.release()
-        if afterwards is not None:
-            afterwards(self._core)
+        if op is not None and op.afterwards is not None:
+            op.afterwards(self._core)
 
-    def _refused(self, why: str, peer: dict[str, Any]) -> None:
+    def _refused(self, error: Exception, peer: dict[str, Any]) -> str:
+        why = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
         self._core.event("control_refused", {"why": why, **peer})
+        return why
 
     async def _request(self, stream: SocketStream) -> Op:
         try:

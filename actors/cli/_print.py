@@ -39,7 +39,9 @@ def lines_for(encoding: str | None) -> Lines:
 
 def as_json(value: Any) -> str:
     """Return *value* for programs."""
-    return json.dumps(value, indent=2, ensure_ascii=sys.stdout.encoding.lower() != "utf-8")
+    return json.dumps(
+        value, indent=2, ensure_ascii=(sys.stdout.encoding or "ascii").lower() != "utf-8"
+    )
 
 
 def as_status(facts: dict[str, Any]) -> str:

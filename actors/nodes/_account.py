@@ -43,6 +43,7 @@ class AccountHome(Protocol):
     loop: Loop
 
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
+    def lost_tells(self, ref: Ref[Any], count: int, why: str) -> None: ...
 
 
 class AccountPeer(Protocol):
@@ -59,7 +60,7 @@ class AccountPeer(Protocol):
 class Account:
     """The sending side: where a ref of another node's actor delivers (a `Target`)."""
 
-    __slots__ = ("credit", "line", "peer", "ref")
+    __slots__ = ("__weakref__", "credit", "line", "peer", "ref")
 
     waits: list[Target] = []  # noqa: RUF012 - on whom a remote actor waits is not known here
 
@@ -112,7 +113,11 @@ class Account:
     def withdraw(self, envelope: Envelope) -> None:
         """Tell the other node that nobody waits for the reply any more."""
         link = self.peer.link
-        if link is not None and link.pending.pop(envelope.request, None) is not None:
+        if link is None or envelope.request not in link.pending:
+            return
+        # Numbers are a link's own: after a restart the same one is another message's.
+        if link.pending[envelope.request][0] is envelope:
+            del link.pending[envelope.request]
             link.send([wire.CANCEL, envelope.request], Lane.CONTROL)
             self.answered(envelope)
 
@@ -145,7 +150,7 @@ class Account:
 
     def returned(self, messages: int) -> None:
         """The actor took *messages* out of its mailbox."""
-        self.credit += messages
+        self.credit = min(self.credit + messages, self.ref.mailbox)
         self.refill()
 
     def refill(self) -> None:
@@ -164,8 +169,10 @@ class Account:
                     self.peer.runtime.dead_letter(self.ref, envelope, str(error))
 
     def reset(self, why: NodeDown) -> None:
-        """The node is gone, and with it every mailbox it had."""
-        self.credit = self.ref.mailbox
+        """The node is gone, and with it every mailbox it had: what was not taken may have run."""
+        unacknowledged, self.credit = self.ref.mailbox - self.credit, self.ref.mailbox
+        if unacknowledged > 0:
+            self.peer.runtime.lost_tells(self.ref, unacknowledged, why.why)
         self.line.fail(lambda envelope: why.to(self.ref, envelope.message))
 
 

@@ -49,7 +49,6 @@ class Intake:
     def __init__(self, node: IntakeHome, link: Link) -> None:
         self._node = node
         self._link = link
-        self._debts: dict[int, Debt] = {}
         self._owing: list[Debt] = []
         self._table: dict[int, Callable[[list[Any]], None]] = {
             wire.ASK: self._take_ask,
@@ -82,10 +81,10 @@ class Intake:
             else:
                 table[message[0]](message)
 
-    def _debt(self, uid: int) -> Debt:
-        debt = self._debts.get(uid)
+    def _debt(self, cell: Cell) -> Debt:
+        debt: Debt | None = cell.debts.get(self._link)
         if debt is None:
-            debt = self._debts[uid] = Debt(self._link, uid, self._owing)
+            debt = cell.debts[self._link] = Debt(self._link, cell.ref.uid, self._owing)
         return debt
 
     def _take_tell(self, message: list[Any]) -> None:
@@ -98,13 +97,12 @@ class Intake:
         envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS)
         if ttl is not None:
             envelope.deadline = self._node.loop.now() + ttl
-        envelope.origin = self._debt(uid)
+        envelope.origin = self._debt(cell)
         cell.post(envelope)
 
     def _misfit(self, uid: int, name: str, args: Any, kwargs: Any) -> None:
         """A tell that cannot be handled: account for it, and say so."""
-        debt = self._debt(uid)
-        debt.took()
+        Debt(self._link, uid, self._owing).took()
         ref = (
             self._node.cells[uid].ref
             if uid in self._node.cells
@@ -144,14 +142,14 @@ class Intake:
         handler = cell.handlers.get(name) if cell is not None else None
         if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
             if handler is not None and handler.kind in LONG:
-                self._debt(uid).took()
+                Debt(self._link, uid, self._owing).took()
             self._link.fail(number, self._unfit(uid, name, args, kwargs))
             return
         envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
         if ttl is not None:
             envelope.deadline = self._node.loop.now() + ttl
         if handler.kind in LONG:
-            envelope.origin = self._debt(uid)
+            envelope.origin = self._debt(cell)
 
         def withdraw() -> None:
             reply.cancel()

@@ -97,6 +97,7 @@ class Link:
         )
         self.post = self._channel.send
         self._channel.flush()
+        self._room()
 
     @property
     def attached(self) -> bool:

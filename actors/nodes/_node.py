@@ -92,6 +92,14 @@ class Node:
         """Whether actors can be started and reached on it now."""
         return self.state is NodeState.READY
 
+    async def stats(self) -> dict[str, Any]:
+        """Return what it does and has: its actors, links, memory and CPU time.
+
+        Raises:
+            ActorsError: it is not running.
+        """
+        raise NotImplementedError
+
     def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call *callback* at every change of `ready` or `lost`; return what ends that."""
         key = object()

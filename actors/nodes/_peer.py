@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakValueDictionary
 
 from actors._errors import NodeDown
 from transport import Lane
@@ -32,6 +33,7 @@ class PeerHome(Protocol):
         self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
     ) -> Callable[[], None]: ...
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
+    def lost_tells(self, ref: Ref[Any], count: int, why: str) -> None: ...
 
 
 class Peer:
@@ -44,7 +46,8 @@ class Peer:
         self.ready = True
         self.restarting = False
         self.why = ""
-        self._accounts: dict[int, Account] = {}
+        # An account lives as long as somebody has the ref or waits for a reply.
+        self._accounts: WeakValueDictionary[int, Account] = WeakValueDictionary()
         self._watches: dict[int, tuple[Ref[Any], Callable[[Exit], None]]] = {}
 
     def account(self, ref: Ref[Any]) -> Account:
@@ -94,6 +97,7 @@ class Peer:
         link.pending.clear()
         error = self.down_error(self.name, None)
         for envelope, account in pending:
+            account.answered(envelope)
             envelope.fail(error.to(account.ref, envelope.message))
         for waiter in list(link.calls.values()):
             if not waiter.done():
@@ -136,5 +140,4 @@ class Peer:
         """The other node says that a watched actor has ended."""
         watch = self._watches.pop(number, None)
         if watch is not None:
-            self._accounts.pop(watch[0].uid, None)
             watch[1](end)

@@ -132,11 +132,15 @@ class Runtime:
     def forget(self, cell: Cell, end: Exit) -> None:
         """Drop a cell that has ended, before anybody hears of it."""
         self.cells.pop(cell.ref.uid, None)
-        self.ended[cell.ref.uid] = end
-        while len(self.ended) > _REMEMBERED:
-            self.ended.popitem(last=False)
+        self.remember(cell.ref.uid, end)
         if cell.ref.uid >> 32 == self.number:
             self.authority.unclaim(cell.ref)
+
+    def remember(self, uid: int, end: Exit) -> None:
+        """Note how an actor ended, for those who ask later; the oldest are forgotten."""
+        self.ended[uid] = end
+        while len(self.ended) > _REMEMBERED:
+            self.ended.popitem(last=False)
 
     def peer(self, name: str) -> Peer:
         """Return another node as this one knows it."""
@@ -211,6 +215,11 @@ class Runtime:
         event = event_of(record, self.loop.now())
         self.authority.event(event.kind, {**event.facts, "node": self.name})
 
+    def lost_tells(self, ref: Ref[Any], count: int, why: str) -> None:
+        """Report tells that a dead node had not taken out of their mailbox; they may have run."""
+        facts = {"actor": ref.name, "reason": why, "node": self.name}
+        self.authority.event("dead_letter", {**facts, "count": count, "may_have_run": True})
+
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None:
         """Report a message that nobody will handle."""
         facts = {
@@ -272,6 +281,8 @@ class Runtime:
             self.authority.event(
                 "link_failed", {"peer": link.peer, "node": self.name, "error": str(error)}
             )
+        for cell in self.cells.values():
+            cell.debts.pop(link, None)
         self.link_ended(link)
 
 

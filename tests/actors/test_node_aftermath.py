@@ -27,15 +27,15 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-async def system(anyio_backend: object) -> AsyncIterator[System]:
+async def system(no_leaks_in_file: None, anyio_backend: object) -> AsyncIterator[System]:
     quickly = Backoff(first=0.01, factor=1, cap=0.01)
     async with running_system(Topology(nodes=[nodes("web", backoff=quickly)])) as system:
         yield system
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left(system: System) -> None:
-    """The system is the file's: its leaks show in the folder's other files."""
+def _nothing_left(no_leaks_in_file: None) -> None:
+    """The system is the file's, and so is the census."""
 
 
 @pytest.fixture

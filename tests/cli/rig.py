@@ -5,6 +5,8 @@ Rule: nothing here sleeps. Lines are waited for, with a deadline.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -17,6 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from actors.cli import main
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -51,6 +57,21 @@ def actors(
         timeout=PATIENCE,
         check=False,
     )
+
+
+def asked(runtime: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run the command in this process: its exit code, its output, its errors."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    err = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        code = main(arguments)
+    out.seek(0)
+    return code, out.read(), err.getvalue()
 
 
 class Running:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from actors.cli import main
 from tests.cli.rig import (
     HERE,
     PATIENCE,
     Running,
     actors,
-    command,
+    asked,
+    command as argv,
     environment,
     error_of,
     running,
@@ -23,9 +23,9 @@ from tests.cli.rig import (
 
 
 def test_ps_shows_nodes_and_listeners(system: Running) -> None:
-    run = actors(system.runtime, "ps")
-    assert (run.returncode, run.stderr) == (0, "")
-    head, _, titles, first, second, _, _, listener = run.stdout.splitlines()
+    code, out, err = asked(system.runtime, "ps")
+    assert (code, err) == (0, "")
+    head, _, titles, first, second, _, _, listener = out.splitlines()
     assert head == f"system {system.pid}"
     assert titles.split() == ["NODE", "KIND", "STATE", "PID", "RESTARTS", "MEMORY", "ACTORS"]
     for line, name in ((first, "web/0"), (second, "web/1")):
@@ -37,8 +37,7 @@ def test_ps_shows_nodes_and_listeners(system: Running) -> None:
 
 
 def test_ps_as_json_has_the_same_facts_for_programs(system: Running) -> None:
-    run = actors(system.runtime, "ps", "--json", "--pid", str(system.pid))
-    facts = json.loads(run.stdout)
+    facts = json.loads(asked(system.runtime, "ps", "--json", "--pid", str(system.pid))[1])
     assert facts["pid"] == system.pid
     assert [node["name"] for node in facts["nodes"]] == ["web/0", "web/1"]
     assert {node["state"] for node in facts["nodes"]} == {"READY"}
@@ -50,9 +49,9 @@ def test_ps_as_json_has_the_same_facts_for_programs(system: Running) -> None:
 
 
 def test_tree_draws_who_supervises_whom(system: Running) -> None:
-    run = actors(system.runtime, "tree")
-    assert (run.returncode, run.stderr) == (0, "")
-    lines = run.stdout.splitlines()
+    code, out, err = asked(system.runtime, "tree")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
     assert lines[0] == "system  (supervisor)  RUNNING"
     assert lines[1] == "├─ nodes  (supervisor)  RUNNING"
     assert lines[2].startswith("│  ├─ web/0  (node, pid ")
@@ -62,7 +61,7 @@ def test_tree_draws_who_supervises_whom(system: Running) -> None:
 
 
 def test_tree_as_json_is_the_tree_itself(system: Running) -> None:
-    tree = json.loads(actors(system.runtime, "tree", "--json").stdout)
+    tree = json.loads(asked(system.runtime, "tree", "--json")[1])
     assert tree["name"] == "system"
     names = [child["name"] for child in tree["children"]]
     assert names == ["nodes", "spawned", "greeter", "inner", "crowd", "listener 127.0.0.1:0"]
@@ -72,7 +71,7 @@ def test_output_that_nobody_reads_is_no_traceback(system: Running) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     process = subprocess.Popen(
-        command("tree"),
+        argv("tree"),
         cwd=HERE,
         env=environment(system.runtime),
         stdout=writer,
@@ -88,9 +87,9 @@ def test_a_node_that_died_is_shown_with_its_restart_and_last_exit(runtime: Path)
     with running(runtime, "run", "topologies:small") as system:
         os.kill(system.events[0]["pid"], signal.SIGKILL)
         system.event("node ready", restarts=1)
-        (node,) = json.loads(actors(runtime, "ps", "--json").stdout)["nodes"]
+        (node,) = json.loads(asked(runtime, "ps", "--json")[1])["nodes"]
         assert node["restarts"] == 1
-        line = actors(runtime, "tree").stdout.splitlines()[2]
+        line = asked(runtime, "tree")[1].splitlines()[2]
         assert "restarts: 1  last exit: CRASHED" in line
         assert "killed by SIGKILL" in line
         assert system.end(signal.SIGTERM) == 0
@@ -100,7 +99,7 @@ def test_a_node_that_hangs_is_shown_as_not_answering_beside_the_others(runtime: 
     with running(runtime, "run", "topologies:small", "--nodes", "web=2") as system:
         hung = system.event("node ready", node="web/1")["pid"]
         os.kill(hung, signal.SIGSTOP)
-        first, second = actors(runtime, "ps").stdout.splitlines()[3:5]
+        first, second = asked(runtime, "ps")[1].splitlines()[3:5]
         assert "MiB" in first
         assert "not answering" in second
         os.kill(hung, signal.SIGCONT)
@@ -124,32 +123,27 @@ def test_several_systems_are_listed_and_one_is_chosen_by_its_pid(runtime: Path) 
         running(runtime, "run", "topologies:small") as other,
     ):
         one.event("control socket")
-        run = actors(runtime, "ps")
-        assert run.returncode == 2
-        lines = error_of(run.stderr, "actors ps").splitlines()
+        code, _, err = asked(runtime, "ps")
+        assert code == 2
+        lines = error_of(err, "actors ps").splitlines()
         assert lines[0] == "2 systems are running; choose one:"
         assert {line.split()[1] for line in lines[1:]} == {str(one.pid), str(other.pid)}
         assert all("topologies:small" in line for line in lines[1:])
-        run = actors(runtime, "stop", "--json", "--pid", str(one.pid))
-        assert json.loads(run.stdout) == {"pid": one.pid, "stopped": True}
+        _, out, _ = asked(runtime, "stop", "--json", "--pid", str(one.pid))
+        assert json.loads(out) == {"pid": one.pid, "stopped": True}
         assert one.end() == 0
         assert other.process.poll() is None
         assert other.end(signal.SIGTERM) == 0
 
 
-@pytest.mark.parametrize("asked", ["ps", "tree", "stop"])
-def test_where_nothing_runs_that_is_said_with_exit_code_3(
-    runtime: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: str
-) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    assert main([asked]) == 3
-    assert capsys.readouterr().err == (
-        f"actors {asked}: error: no system of yours is running (looked in {runtime}/actors)\n"
-    )
+@pytest.mark.parametrize("command", ["ps", "tree", "stop"])
+def test_where_nothing_runs_that_is_said_with_exit_code_3(runtime: Path, command: str) -> None:
+    message = f"no system of yours is running (looked in {runtime}/actors)"
+    assert asked(runtime, command) == (3, "", f"actors {command}: error: {message}\n")
 
 
 def test_a_pid_without_a_system_is_named_beside_those_that_run(system: Running) -> None:
-    run = actors(system.runtime, "ps", "--pid", "1")
-    assert run.returncode == 3
-    message = error_of(run.stderr, "actors ps")
+    code, _, err = asked(system.runtime, "ps", "--pid", "1")
+    assert code == 3
+    message = error_of(err, "actors ps")
     assert message == f"no system runs in process 1; running: {system.pid}"

@@ -26,7 +26,7 @@ def test_start_up_says_each_fact_in_one_line_and_the_address_serves(runtime: Pat
         ready, listening, _, control = system.events
         assert ready["node"] == "web/0"
         assert ready["pid"] != system.pid
-        assert (listening["policy"], listening["nodes"]) == ("LeastConnections()", "web")
+        assert (listening["policy"], listening["nodes"]) == ("least-connections", "web")
         assert control["path"] == str(system.socket)
         host, _, port = listening["address"].partition(":")
         with socket.create_connection((host, int(port)), PATIENCE) as client:
@@ -77,14 +77,14 @@ def test_sigterm_while_nodes_boot_exits_0_and_leaves_nothing(runtime: Path) -> N
 def test_the_console_script_finds_modules_in_the_current_folder(runtime: Path) -> None:
     env = environment(runtime)
     env["PYTHONPATH"] = env["PYTHONPATH"].removeprefix(f"{HERE}{os.pathsep}")
-    script = "import sys; from actors.cli import main; sys.exit(main(['run', 'topologies:gud']))"
+    script = "import sys; from actors.cli import main; sys.exit(main(['run', 'topologies:goood']))"
     argv = [command()[0], "-P", "-c", script]
     run = subprocess.run(
         argv, cwd=HERE, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert run.returncode == 2
     assert error_of(run.stderr, "actors run") == (
-        "topologies has no attribute 'gud'; did you mean 'topologies:good'?"
+        "topologies has no attribute 'goood'; did you mean 'topologies:good'?"
     )
 
 
@@ -101,18 +101,24 @@ def test_the_console_script_finds_modules_in_the_current_folder(runtime: Path) -
         ),
         (
             "homeless",
-            "homeless (Homeless) failed to start: ValueError: no database at /nowhere\n"
-            f"  at {HERE}/topologies.py:22 in __init__",
+            (
+                "homeless (Homeless) failed to start: ValueError: no database at /nowhere\n"
+                f"  at {HERE}/topologies.py:22 in __init__"
+            ),
         ),
         (
             "dies_at_boot",
-            "node web/0 failed to boot: exit code 3; its last lines:\n"
-            "  this machine has no licence",
+            (
+                "node web/0 failed to boot: exit code 3; its last lines:\n"
+                "  this machine has no licence"
+            ),
         ),
         (
             "dies_at_import",
-            "node web/0 ended while it imported 'fatal:handle': exit code 3; its last lines:\n"
-            "  this machine has no licence",
+            (
+                "node web/0 ended while it imported 'fatal:handle': exit code 3; its last lines:\n"
+                "  this machine has no licence"
+            ),
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -12,7 +12,6 @@ from actors import System, Topology, nodes
 from actors.testing import Probe, running_system
 from tests.conftest import LOOPS
 from tests.contracts.place import Place
-from tests.leaks import nothing_left
 
 NODES = {"local": "local", "process": "box/0"}
 
@@ -23,13 +22,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def _nothing_left(warm_loops: None) -> Iterator[None]:
-    with nothing_left():
-        yield
-
-
-@pytest.fixture(scope="module")
-async def system(_nothing_left: None, anyio_backend: object) -> AsyncIterator[System]:
+async def system(no_leaks_in_file: None, anyio_backend: object) -> AsyncIterator[System]:
     async with running_system(Topology(nodes=[nodes("box")])) as system:
         yield system
 

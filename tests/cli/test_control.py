@@ -1,0 +1,187 @@
+"""The control socket: whatever comes to it, one clear answer, one log line, and the system goes on."""
+
+import json
+import os
+import random
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import System
+from actors._events import EventStream
+from actors.cli._control import OPS, Op, control_socket
+from actors.cli._folder import make_folder
+from tests.cli.rig import PATIENCE, Running, asked
+
+CHANCE = random.Random(7)
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """The command line runs systems on uvloop, and on nothing else."""
+    return "asyncio", {"use_uvloop": True}
+
+
+def exchange(path: Path, data: bytes, *, end: bool = False) -> bytes:
+    """Send *data* as far as it is taken, and return everything that comes back."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(PATIENCE)
+        sock.connect(str(path))
+        try:
+            sock.sendall(data)
+            if end:
+                sock.shutdown(socket.SHUT_WR)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it has heard enough
+        got = b""
+        try:
+            while part := sock.recv(65536):
+                got += part
+        except ConnectionResetError:
+            pass  # it did not read all of what we sent
+        return got
+
+
+@pytest.mark.parametrize(
+    "sent,why",
+    [
+        (b"hello\n", "a request is one line of JSON, got 'hello'"),
+        (b"\xff\x00\xfe\n", "a request is one line of JSON, got "),
+        (b"[" * 60000 + b"\n", "a request is one line of JSON, got '[[["),
+        (b"[1]\n", 'a request is like {"op": "ps"}, got \'[1]\''),
+        (b"{}\n", 'a request is like {"op": "ps"}, got \'{}\''),
+        (b'{"op": 5}\n', 'a request is like {"op": "ps"}, got '),
+        (b'{"op": "pss"}\n', "there is no op 'pss'; did you mean 'ps'?"),
+        (b'{"op": "ps", "on": 1}\n', "op 'ps' takes nothing else, got "),
+        (b"x" * 200_000, "a request has at most 65536 bytes, this one has more"),
+        (b"x" * 65_537 + b"\n", "a request has at most 65536 bytes, this one has "),
+    ],
+    ids=lambda value: None if isinstance(value, str) else repr(value[:12]),
+)
+def test_garbage_gets_one_error_and_one_log_line_and_the_system_serves_on(
+    system: Running, sent: bytes, why: str
+) -> None:
+    before = len(system.events)
+    reply = json.loads(exchange(system.socket, sent))
+    assert reply["ok"] is False
+    assert why in reply["error"]
+    system.event("control refused", why=reply["error"], peer_pid=os.getpid())
+    assert [event["event"] for event in system.events[before:]] == ["control refused"]
+    assert asked(system.runtime, "ps")[0] == 0
+
+
+def test_half_a_line_and_then_the_end_is_refused(system: Running) -> None:
+    reply = json.loads(exchange(system.socket, b'{"op": ', end=True))
+    assert reply["error"] == "the request ended without a newline, after 7 bytes"
+
+
+def test_random_bytes_never_hurt(system: Running) -> None:
+    for _ in range(30):
+        data = CHANCE.randbytes(CHANCE.randrange(1, 300))
+        reply = json.loads(exchange(system.socket, data, end=True))
+        assert reply["ok"] is False
+    assert asked(system.runtime, "tree")[0] == 0
+    assert system.process.poll() is None
+
+
+def test_who_only_connects_is_not_worth_a_line(system: Running) -> None:
+    before = len(system.events)
+    for _ in range(3):
+        assert exchange(system.socket, b"", end=True) == b""
+    assert asked(system.runtime, "ps")[0] == 0
+    exchange(system.socket, b"end\n")
+    system.event("control refused", why="a request is one line of JSON, got 'end'")
+    new = [event["event"] for event in system.events[before:]]
+    assert new == ["control refused"]
+
+
+def test_folder_and_socket_are_for_their_user_alone(system: Running) -> None:
+    assert system.socket.stat().st_mode & 0o777 == 0o600
+    assert system.socket.parent.stat().st_mode & 0o777 == 0o700
+
+
+@asynccontextmanager
+async def served(folder: Path, patience: float = 5.0) -> AsyncIterator[tuple[Path, EventStream]]:
+    """A system of this process with a control socket."""
+    make_folder(folder)
+    async with System() as system:
+        events = system.events()
+        async with control_socket(system, folder, patience=patience) as path:
+            yield path, events
+
+
+async def refusal(events: EventStream) -> Mapping[str, Any]:
+    with anyio.fail_after(PATIENCE):
+        while (event := await anext(events)).kind != "control_refused":
+            pass
+    return event.facts
+
+
+async def test_a_line_that_does_not_arrive_in_time_is_refused(
+    runtime: Path, no_leaks: None
+) -> None:
+    async with served(runtime / "actors", 0.05) as (path, events):
+        async with await anyio.connect_unix(path) as stream:
+            await stream.send(b'{"op"')
+            reply = json.loads(await stream.receive())
+            assert reply["error"] == "the request did not arrive within 0.05 s"
+            with pytest.raises(anyio.EndOfStream):
+                await stream.receive()
+        assert (await refusal(events))["why"] == reply["error"]
+    assert not path.exists()
+
+
+async def test_those_beyond_the_sixteenth_wait_for_their_turn_and_are_served(
+    runtime: Path, no_leaks: None
+) -> None:
+    async with served(runtime / "actors") as (path, _), AsyncExitStack() as silent:
+        held = [await silent.enter_async_context(await anyio.connect_unix(path)) for _ in range(16)]
+        async with await anyio.connect_unix(path) as late:
+            await late.send(b'{"op": "ps"}\n')
+            with anyio.move_on_after(0.1):
+                await late.receive()
+                pytest.fail("served before its turn")
+            await held[0].aclose()
+            with anyio.fail_after(PATIENCE):
+                assert json.loads(await late.receive())["ok"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+async def test_another_user_is_refused_before_a_byte_is_read(runtime: Path, no_leaks: None) -> None:
+    ask = (
+        "import os, socket, sys\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "sock = socket.socket(socket.AF_UNIX)\n"
+        "sock.settimeout(20)\n"
+        "sock.connect(sys.argv[1])\n"
+        "sys.stdout.buffer.write(sock.recv(65536) + sock.recv(1))\n"
+    )
+    async with served(runtime / "actors") as (path, events):
+        for opened in (path, path.parent, runtime):
+            opened.chmod(0o777)  # as if the folder had not kept him out
+        run = await anyio.run_process([sys.executable, "-c", ask, str(path)])
+        error = f"uid 65534 may not control a system of uid {os.geteuid()}"
+        assert json.loads(run.stdout) == {"ok": False, "error": error}
+        assert (await refusal(events))["why"] == error
+
+
+async def test_a_question_that_fails_is_an_event_and_not_the_end(
+    runtime: Path, no_leaks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_core: object) -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setitem(OPS, "ps", Op(broken))
+    async with served(runtime / "actors") as (path, events):
+        for _ in range(2):
+            async with await anyio.connect_unix(path) as stream:
+                await stream.send(b'{"op": "ps"}\n')
+                reply = json.loads(await stream.receive())
+            assert reply == {"ok": False, "error": "ZeroDivisionError: a mistake of ours"}
+            assert (await refusal(events))["why"] == "ZeroDivisionError: a mistake of ours"

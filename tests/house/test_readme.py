@@ -1,0 +1,68 @@
+"""What the documentation says is so: its script runs, its links lead somewhere, it names each file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+_BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK: Final = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+_MOST_LINES: Final = 150
+
+
+def _blocks(page: Path) -> list[tuple[str, str]]:
+    return _BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def _modules() -> Iterator[str]:
+    for package in ("actors", "supervisors", "transport"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            yield file.relative_to(ROOT).as_posix()
+
+
+def test_the_counter_of_the_readme_prints_what_the_readme_says(tmp_path: Path) -> None:
+    blocks = _blocks(ROOT / "README.md")
+    first = next(index for index, (language, _) in enumerate(blocks) if language == "python")
+    language, expected = blocks[first + 1]
+    assert language == "text"
+    script = tmp_path / "counter.py"
+    script.write_text(blocks[first][1], encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
+
+
+def test_the_readme_is_short() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+
+    assert len(lines) <= _MOST_LINES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_to_a_file_leads_there(page: Path) -> None:
+    links = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_architecture_names_every_file() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+    assert [module for module in _modules() if f"`{module}`" not in text] == []
