@@ -85,6 +85,9 @@ class Store:
         if database is not None:
             database.close()
 
+    def __del__(self) -> None:
+        self.close()  # whoever was killed while it held this could not
+
     def __enter__(self) -> Self:
         return self.open()
 

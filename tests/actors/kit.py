@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -50,6 +51,10 @@ class Victim(Actor):
     async def say_and_die(self, line: str) -> None:
         print(line, flush=True)  # noqa: T201 - what the node's last lines are
         os.kill(os.getpid(), signal.SIGSEGV)
+
+    async def start_program(self) -> int:
+        program = subprocess.Popen(["/bin/sleep", "600"])  # noqa: ASYNC220 - it is not waited for
+        return program.pid
 
     async def spawn_child(self, name: str) -> Ref[Victim]:
         return await self.context.spawn(Victim, name=name)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
+import psutil
 import pytest
 
 from actors import ActorStopped, Backoff, Node, NodeDown, Ref, System, Topology, nodes
@@ -129,3 +130,14 @@ async def test_children_of_an_actor_go_with_their_node_and_their_names_are_free(
         assert again != child
         with pytest.raises(ActorStopped):
             await child.ask(Victim.pid)
+
+
+async def test_a_program_that_an_actor_started_goes_with_its_node(
+    system: System, node: Node
+) -> None:
+    victim = await system.spawn(Victim, on="web")
+    with anyio.fail_after(10):
+        program = await victim.ask(Victim.start_program)
+        assert psutil.pid_exists(program)
+        await crash(node)
+        await eventually(lambda: not psutil.pid_exists(program))

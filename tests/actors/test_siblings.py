@@ -50,7 +50,7 @@ def node_of(system: System, name: str) -> Node:
 async def messages_to(node: Node, peer: str) -> int:
     """How many messages *node* has sent to *peer*."""
     links = (await node.stats())["links"]
-    return int(links[peer]["messages_out"]) if peer in links else 0
+    return int(links[peer]["messages_sent"]) if peer in links else 0
 
 
 async def test_a_ref_works_wherever_it_is_sent(system: System, right: Node) -> None:

@@ -91,6 +91,8 @@ def test_random_bytes_never_hurt(system: Running) -> None:
 
 
 def test_who_only_connects_is_not_worth_a_line(system: Running) -> None:
+    exchange(system.socket, b"begin\n")
+    system.event("control refused", why="a request is one line of JSON, got 'begin'")
     before = len(system.events)
     for _ in range(3):
         assert exchange(system.socket, b"", end=True) == b""

@@ -15,7 +15,7 @@ from tests.cli.rig import HERE, PATIENCE, actors, command, environment, error_of
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-def test_start_up_says_each_fact_in_one_line_and_the_address_serves(runtime: Path) -> None:
+def test_start_up_says_each_fact_in_one_line_and_sigterm_drains_and_exits_0(runtime: Path) -> None:
     with running(runtime, "run", "topologies:good", "--nodes", "web=1") as system:
         assert [event["event"] for event in system.events] == [
             "node ready",
@@ -32,11 +32,6 @@ def test_start_up_says_each_fact_in_one_line_and_the_address_serves(runtime: Pat
         with socket.create_connection((host, int(port)), PATIENCE) as client:
             client.sendall(b"hello")
             assert client.recv(5) == b"hello"
-        assert system.end(signal.SIGTERM) == 0
-
-
-def test_sigterm_drains_and_exits_0_and_nothing_is_left(runtime: Path) -> None:
-    with running(runtime, "run", "topologies:made") as system:
         assert system.end(signal.SIGTERM) == 0
         assert system.event("node ended")["why"] == "exit code 0"
         assert system.events[-1]["event"] == "system stopped"
@@ -96,14 +91,10 @@ def test_the_console_script_finds_modules_in_the_current_folder(runtime: Path) -
             "cannot import handler 'topologies:ecko': module 'topologies' has no attribute 'ecko'",
         ),
         (
-            "no_app",
-            "cannot import handler 'nowhere:app': ModuleNotFoundError: No module named 'nowhere'",
-        ),
-        (
             "homeless",
             (
                 "homeless (Homeless) failed to start: ValueError: no database at /nowhere\n"
-                f"  at {HERE}/topologies.py:22 in __init__"
+                f"  at {HERE}/topologies.py:30 in __init__"
             ),
         ),
         (
@@ -141,6 +132,21 @@ def test_a_port_in_use_is_named(runtime: Path) -> None:
         f"cannot listen on 127.0.0.1:{port}: Address already in use (EADDRINUSE)"
     )
     assert "Traceback" not in run.stderr
+
+
+def test_a_system_that_gives_up_exits_1_and_says_what_needed_too_many_restarts(
+    runtime: Path,
+) -> None:
+    run = actors(runtime, "run", "topologies:crashes")
+    assert run.returncode == 1
+    assert error_of(run.stderr, "actors run").splitlines() == [
+        (
+            "the system ended by itself: supervisor 'system' gave up: "
+            "'crasher' needs more than 3 restarts within 5 s"
+        ),
+        f"  at {HERE}/topologies.py:25 in boom",
+    ]
+    assert sockets(runtime) == []
 
 
 def test_an_address_beyond_loopback_is_a_loud_line(capfd: pytest.CaptureFixture[str]) -> None:

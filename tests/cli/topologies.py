@@ -7,7 +7,7 @@ from typing import Any
 from anyio import EndOfStream
 from anyio.abc import SocketStream
 
-from actors import Actor, Topology, asgi, child, dynamic, listen, nodes, supervisor
+from actors import Actor, Topology, child, dynamic, listen, nodes, supervisor
 
 PORT = os.environ.get("PORT", "0")
 
@@ -15,6 +15,14 @@ PORT = os.environ.get("PORT", "0")
 class Greeter(Actor):
     async def hello(self) -> str:
         return "hello"
+
+
+class Crasher(Actor):
+    async def on_start(self) -> None:
+        await self.context.ref.tell(Crasher.boom)
+
+    async def boom(self) -> None:
+        raise ValueError("no more paper")
 
 
 class Homeless(Actor):
@@ -54,13 +62,9 @@ unplaced = Topology(children=[child(Greeter, name="greeter")])
 small = Topology(nodes=[nodes("web")])
 
 
-def made() -> Topology:
-    return small
-
-
 busy = Topology(nodes=[nodes("web")], listeners=[listen(echo, f"127.0.0.1:{PORT}")])
 no_handler = Topology(nodes=[nodes("web")], listeners=[listen("topologies:ecko", "127.0.0.1:0")])
-no_app = Topology(nodes=[nodes("web")], listeners=[listen(asgi("nowhere:app"), "127.0.0.1:0")])
 homeless = Topology(nodes=[nodes("web")], children=[child(Homeless, "/nowhere", on="web")])
+crashes = Topology(nodes=[nodes("web")], children=[child(Crasher, on="web")])
 dies_at_boot = Topology(nodes=[nodes("web", env={"DIE": "1"}, boot_timeout=20)])
 dies_at_import = Topology(nodes=[nodes("web")], listeners=[listen("fatal:handle", "127.0.0.1:0")])

@@ -161,13 +161,24 @@ class Client:
         room: which room.
         name: who it is; also the beginning of its messages' ids.
         seat: a room whose web node it wants, instead of its own room's.
+        queue: how many messages its library may hold for it; None is any number.
     """
 
-    def __init__(self, served: Served, room: str, name: str, *, seat: str | None = None) -> None:
+    def __init__(
+        self,
+        served: Served,
+        room: str,
+        name: str,
+        *,
+        seat: str | None = None,
+        queue: int | None = None,
+    ) -> None:
         self.served = served
         self.room = room
         self.name = name
         self.seat = seat
+        self.queue = queue
+        self.reads: anyio.Event | None = None
         self.seq: int | None = None
         self.said: list[Fact] = []
         self.errors: list[Fact] = []
@@ -185,7 +196,7 @@ class Client:
         """Be there until cancelled."""
         for tries in itertools.count():
             try:
-                socket = await connect(self._url(), open_timeout=PATIENCE, max_queue=None)
+                socket = await connect(self._url(), open_timeout=PATIENCE, max_queue=self.queue)
                 try:
                     await self._hear(socket)
                 finally:
@@ -215,6 +226,8 @@ class Client:
             first = False
             await getattr(self, f"_take_{message['type']}")(message, socket)
             self._tell_news()
+            if self.reads is not None:
+                await self.reads.wait()
         self.codes.append(socket.close_code or 0)
 
     def _tell_news(self) -> None:

@@ -14,6 +14,13 @@ async def all_of(clients: list[Client], last: int) -> None:
         await client.hears_up_to(last)
 
 
+async def sees_everybody(room: list[Client]) -> None:
+    """Wait until everybody in *room* knows who is there, and nobody twice."""
+    names = sorted(client.name for client in room)
+    for client in room:
+        await client.until(lambda client: client.people == names)
+
+
 async def chatter(client: Client, times: int) -> None:
     """Say something *times* times, each when the last has come back."""
     for number in range(times):
@@ -34,9 +41,7 @@ async def test_every_member_of_a_room_hears_every_message_once_in_one_order_from
                 tasks.start_soon(chatter, client, 10)
         await all_of(everybody, 50)
         for room in rooms:
-            names = sorted(client.name for client in room)
-            for client in room:
-                await client.until(lambda client: client.people == names)  # noqa: B023 - as above
+            await sees_everybody(room)
     for room in rooms:
         check_one_history(room)
         assert len({node for client in room for node in client.nodes}) == 1
@@ -92,6 +97,7 @@ async def test_no_gap_and_no_double_after_kill_9_of_a_web_node_and_then_of_the_r
             over.set()
         for room in rooms:
             await all_of(room, max(len(client.said) for client in room))
+            await sees_everybody(room)
     for room in rooms:
         check_one_history(room)
 
@@ -121,48 +127,71 @@ async def kill_rooms_node(everybody: list[Client], chat: Served) -> None:
     await chat.hears("node ready", node="rooms/0", restarts=1)
 
 
+async def flood(client: Client, messages: int) -> None:
+    """Say long things until the room's last number is *messages*, as fast as they come back."""
+    while (client.seq or 0) + len(client.pending) < messages:
+        await client.say("flood ".ljust(4_000, "."))
+        if len(client.pending) >= 50:
+            await client.until(lambda client: len(client.pending) < 25)
+    await client.hears_up_to(messages)
+
+
 async def test_a_stopped_web_node_stalls_its_own_members_only_and_nobodys_memory_grows(
     chat: Served,
 ) -> None:
     messages = 6_000
     flooder = Client(chat, "flooded", "flooder")
-    others = [await _elsewhere(chat, flooder, f"other {number}") for number in range(2)]
-    stalled = others[0]
-    async with present(flooder, *others):
-        node = stalled.nodes[0]
-        assert others[1].nodes[0] == node != flooder.nodes[0]
-        await chatter(flooder, 1)
-        await all_of(others, 1)
-        before = chat.rss("rooms/0"), chat.rss()
-        chat.signal(node, signal.SIGSTOP)
-        try:
-            for number in range(1, messages):
-                await flooder.say(f"{number}".ljust(4_000, "."))
-                if number % 50 == 0:
-                    await flooder.until(lambda client: len(client.pending) < 50)
-            await all_of([flooder], messages)
-            grown = chat.rss("rooms/0") - before[0], chat.rss() - before[1]
-            assert (stalled.seq or 0) < messages
-        finally:
-            chat.signal(node, signal.SIGCONT)
-        await all_of(others, messages)
-    check_one_history([flooder, *others])
-    assert max(grown) < 12 * 1024 * 1024
-    assert [client.codes for client in (flooder, *others)] == [[], [], []]
+    listener = Client(chat, "flooded", "listener")
+    async with present(flooder, listener):
+        assert flooder.nodes == listener.nodes
+        stalled = Client(chat, "flooded", "stalled", seat=await seat_off(chat, flooder.nodes[0]))
+        async with present(stalled):
+            assert stalled.nodes != flooder.nodes
+            await listener.hears(await flooder.talk("first"))
+            await stalled.hears_up_to(1)
+            nodes = ["rooms/0", flooder.nodes[0], None]
+            before = [chat.rss(node) for node in nodes]
+            chat.signal(stalled.nodes[0], signal.SIGSTOP)
+            try:
+                await flood(flooder, messages)
+                await listener.hears_up_to(messages)
+                grown = [chat.rss(node) - had for node, had in zip(nodes, before, strict=True)]
+                assert (stalled.seq or 0) < messages
+            finally:
+                chat.signal(stalled.nodes[0], signal.SIGCONT)
+            await stalled.hears_up_to(messages)
+    check_one_history([flooder, listener, stalled])
+    assert max(grown) < 12 * 1024 * 1024  # of 24 that were said
+    assert [client.codes for client in (flooder, listener, stalled)] == [[], [], []]
 
 
-async def _elsewhere(chat: Served, client: Client, name: str) -> Client:
-    """Return a member of *client*'s room who is on another node."""
-    async with present(client):
-        own = client.nodes[-1]
-    client.nodes.clear()
+async def seat_off(chat: Served, node: str) -> str:
+    """Return a room that belongs to another web node than *node*."""
     for number in range(64):
-        found = Client(chat, client.room, name, seat=f"seat-{number}")
-        async with present(found):
-            node = found.nodes[0]
-        if node != own:
-            return Client(chat, client.room, name, seat=f"seat-{number}")
-    raise AssertionError("64 keys, and all of them on one node")
+        scout = Client(chat, f"seat-{number}", "scout")
+        async with present(scout):
+            if scout.nodes != [node]:
+                return scout.room
+    raise AssertionError("64 rooms, and all of them on one node")
+
+
+async def test_a_client_that_does_not_read_holds_up_nobody_and_gets_everything_in_the_end(
+    chat: Served,
+) -> None:
+    messages = 6_000
+    flooder, slow = Client(chat, "slow", "flooder"), Client(chat, "slow", "slow", queue=4)
+    async with present(flooder, slow):
+        await slow.hears(await flooder.talk("first"))
+        before = chat.rss(slow.nodes[0])
+        slow.reads = anyio.Event()
+        await flood(flooder, messages)
+        assert (slow.seq or 0) < messages
+        grown = chat.rss(slow.nodes[0]) - before
+        slow.reads.set()
+        await slow.hears_up_to(messages)
+    check_one_history([flooder, slow])
+    assert grown < 12 * 1024 * 1024
+    assert slow.codes == []
 
 
 async def test_bad_input_is_refused_by_name_and_the_rest_goes_on(chat: Served) -> None:
