@@ -29,9 +29,10 @@ from .nodes import (
     LocalNode,
     NodeFamily,
     Peer,
-    ProcessNode,
+    RemoteNode,
     Runtime,
     describe_main,
+    new_node,
     nodes,
 )
 
@@ -75,7 +76,7 @@ class Core:
         self.registry = Registry(loop.waiter)
         self.lives: dict[int, Life] = {}
         self.local = LocalNode(self.runtime) if local else None
-        self.nodes: dict[str, ProcessNode] = {}
+        self.nodes: dict[str, RemoteNode] = {}
         self.listeners: list[Listening] = []
         self.tree = Tree(self)
         self.stopping = False
@@ -131,15 +132,15 @@ class Core:
 
     # -- nodes ---------------------------------------------------------------------------------
 
-    def add_group(self, spec: NodesSpec) -> list[ProcessNode]:
+    def add_group(self, spec: NodesSpec) -> list[RemoteNode]:
         """Make the nodes of a group known; the tree starts them."""
-        added = [ProcessNode(self, spec, slot) for slot in range(spec.count)]
+        added = [new_node(self, spec, slot) for slot in range(spec.count)]
         for node in added:
             self.nodes[node.name] = node
             self.runtime.peer(node.name).down("not started yet", restarting=True)
         return added
 
-    def group(self, name: str) -> list[ProcessNode]:
+    def group(self, name: str) -> list[RemoteNode]:
         """Return the nodes of a group, by slot."""
         return [node for node in self.nodes.values() if node.group == name]
 
@@ -156,13 +157,13 @@ class Core:
             "down": [node.name for node in self.nodes.values() if not node.ready],
         }
 
-    async def prepare(self, node: ProcessNode) -> None:
+    async def prepare(self, node: RemoteNode) -> None:
         """Do what belongs to a node's boot before it counts as ready."""
         for listening in self.listeners:
             if listening.active and listening.spec.nodes == node.group:
                 await listening.prepare(node)
 
-    def node_ready(self, node: ProcessNode) -> None:
+    def node_ready(self, node: RemoteNode) -> None:
         """A node is ready: make room on it for what will be restarted there, then tell everybody."""
         for life in self.lives.values():
             if life.place is node:
@@ -176,7 +177,7 @@ class Core:
         self.event("node_ready", {"node": node.name, "pid": node.pid, "restarts": node.restarts})
 
     def node_ended(
-        self, node: ProcessNode, link: Link | None, why: str, *, restarting: bool
+        self, node: RemoteNode, link: Link | None, why: str, *, restarting: bool
     ) -> None:
         """A node's process is gone: tell everybody who counted on it, once."""
         restarting = restarting and not self.stopping
@@ -197,7 +198,7 @@ class Core:
         for ended in lost.values():
             ended(Exit.NODE_DOWN(f"{node.name}: {why}"), False)
 
-    def node_given_up(self, node: ProcessNode) -> None:
+    def node_given_up(self, node: RemoteNode) -> None:
         """A node will not come back."""
         node.lost = True
         if not self.stopping:
@@ -205,12 +206,12 @@ class Core:
             self._tell_nodes(node, "node_down", node.name, "given up", False)
         node.changed()
 
-    def _tell_nodes(self, about: ProcessNode, op: str, *args: Any) -> None:
+    def _tell_nodes(self, about: RemoteNode, op: str, *args: Any) -> None:
         for node in self.nodes.values():
             if node is not about and node.run is not None and node.run.link is not None:
                 node.run.link.note(op, *args)
 
-    def write_line(self, _node: ProcessNode, line: str) -> None:
+    def write_line(self, _node: RemoteNode, line: str) -> None:
         """Write a node's line among our own."""
         sys.stderr.write(line + "\n")
         sys.stderr.flush()

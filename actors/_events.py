@@ -72,6 +72,7 @@ class EventStream:
         self._records: deque[Event] = deque()
         self._waiter: Waiter | None = None
         self._lost = 0
+        self._closed = False
         bus.subscribe(self._take)
 
     def _take(self, event: Event) -> None:
@@ -88,7 +89,7 @@ class EventStream:
 
     async def __anext__(self) -> Event:
         while not self._records:
-            if self._bus.closed:
+            if self._closed or self._bus.closed:
                 raise StopAsyncIteration
             self._waiter = self._bus.loop.waiter()
             await self._waiter
@@ -98,14 +99,17 @@ class EventStream:
         return self._records.popleft()
 
     def wake(self) -> None:
-        """The bus is closed."""
+        """Look again whether this is the end."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def close(self) -> None:
-        """Hear nothing more."""
+        """Hear nothing more; whoever iterates is at the end after what it has."""
+        self._closed = True
+        self._bus.forget(self)
         self._bus.unsubscribe(self._take)
+        self.wake()
 
 
 class EventBus:
@@ -131,6 +135,11 @@ class EventBus:
         stream = EventStream(self)
         self._streams.append(stream)
         return stream
+
+    def forget(self, stream: EventStream) -> None:
+        """Have no more to do with a stream that was closed."""
+        if stream in self._streams:
+            self._streams.remove(stream)
 
     def report(self, event: Event) -> None:
         """Tell everybody."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._loop import Loop, Waiter
-    from .nodes import ProcessNode
+    from .nodes import RemoteNode
 
 __all__ = ["ListenerHome", "ListenerRun", "Listening"]
 
@@ -31,14 +31,14 @@ class ListenerHome(Protocol):
 
     @property
     def loop(self) -> Loop: ...
-    def group(self, name: str) -> list[ProcessNode]: ...
+    def group(self, name: str) -> list[RemoteNode]: ...
     def report(self, record: Any) -> None: ...
 
 
 class _Seat:
     """One run of a node, as the router sees it."""
 
-    def __init__(self, node: ProcessNode) -> None:
+    def __init__(self, node: RemoteNode) -> None:
         self.name = node.name
         self.slot = node.slot
         self._link = node.link
@@ -85,7 +85,7 @@ class Listening:
         for node in group:
             self.node_ready(node)
 
-    async def prepare(self, node: ProcessNode) -> None:
+    async def prepare(self, node: RemoteNode) -> None:
         """Have the server on *node*; part of its boot while the listener is open or opening."""
         number = node.number
         # The policy stays here: a user's own need not travel.
@@ -96,13 +96,13 @@ class Listening:
             raise BootFailed(f"{why}: {node.last_end or error.why}") from error
         self._served.add(number)
 
-    def node_ready(self, node: ProcessNode) -> None:
+    def node_ready(self, node: RemoteNode) -> None:
         """A node is ready; if it has the server, it gets connections."""
         if self.router is not None and node.ready and node.number in self._served:
             seat = self._seats[node.name] = _Seat(node)
             self.router.joined(seat)
 
-    def node_ended(self, node: ProcessNode) -> None:
+    def node_ended(self, node: RemoteNode) -> None:
         """A node's process is gone."""
         seat = self._seats.pop(node.name, None)
         if self.router is not None and seat is not None:
@@ -122,7 +122,7 @@ class Listening:
                     tasks.start_soon(self._drain_node, node)
         self.close()
 
-    async def _drain_node(self, node: ProcessNode) -> None:
+    async def _drain_node(self, node: RemoteNode) -> None:
         try:
             await node.link.call("drain", self.spec.name, _DRAIN)
         except (ActorsError, TransportError):

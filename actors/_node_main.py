@@ -23,28 +23,37 @@ if TYPE_CHECKING:
     from .nodes import Link, LocalNode, Node, NodeFamily
     from .routing import Listener, Server
 
-__all__ = ["main"]
+__all__ = ["main", "run_thread"]
 
 
 def main(lifeline: int) -> None:
     """Boot from what the parent writes on the lifeline, and run until told to end."""
     config = boot_config(lifeline)
-    run_on(_serve, config, uvloop=config["uvloop"])
+    if not run_on(_serve, config, backend=config["backend"], uvloop=config["uvloop"]):
+        os._exit(BOOT_FAILED)
 
 
-async def _serve(config: dict[str, Any]) -> None:
+def run_thread(config: dict[str, Any]) -> None:
+    """Run a thread node until told to end."""
+    run_on(_serve, config, backend=config["backend"], uvloop=config["uvloop"])
+
+
+async def _serve(config: dict[str, Any]) -> bool:
+    """Serve the parent; return whether the node had got ready."""
     async with open_loop() as loop, create_task_group() as tasks:
         node = ChildNode(config, loop, tasks)
         try:
-            access = NodeAccess(node)
             node.attach(config["link"])
+            access = NodeAccess(node)
         except Exception:  # noqa: BLE001 - told to the parent, which words it
             node.parent.note("boot_failed", traceback.format_exc())
             node.parent.close()
-            os._exit(BOOT_FAILED)
+            return False
         node.parent.note("ready")
         await access.done
+        node.parent.close()
         tasks.cancel_scope.cancel()
+    return True
 
 
 class NodeAccess:
@@ -60,6 +69,7 @@ class NodeAccess:
         node.runtime.system = System.on_node(self)
         node.runtime.calls.update(serve=self._call_serve, drain=self._call_drain)
         node.runtime.notes.update(connection=self._note_connection, shutdown=self._note_shutdown)
+        node.runtime.notes.update(end_now=lambda _link: self._done())
 
     # -- what the System of this node offers ----------------------------------------------------
 
@@ -153,8 +163,11 @@ class NodeAccess:
             if self._family is not None:
                 await self._family.aclose()
         finally:
-            if not self.done.done():
-                self.done.set_result(None)
+            self._done()
+
+    def _done(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from supervisors import Exit
 from transport import pair
 
 from ._spawning import ActorRequest
-from .nodes import ProcessNode
+from .nodes import RemoteNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ class RequestsHome(Protocol):
     runtime: Runtime
     registry: Registry
     lives: dict[int, Life]
-    nodes: dict[str, ProcessNode]
+    nodes: dict[str, RemoteNode]
     listeners: list[Listening]
     spawning: Spawning
     tree: Tree
@@ -60,7 +60,7 @@ class NodeRequests:
             stop=self._stop,
         )
         core.runtime.notes.update(
-            ready=lambda link: self._on(link, ProcessNode.child_is_ready),
+            ready=lambda link: self._on(link, RemoteNode.child_is_ready),
             boot_failed=lambda link, text: self._on(link, lambda node: node.child_failed(text)),
             actor_ended=lambda link, uid, end, voluntary: self._on(
                 link, lambda node: node.actor_ended(uid, end, voluntary=voluntary)
@@ -73,7 +73,7 @@ class NodeRequests:
             closed=lambda link, *told: self._routed("closed", link, *told),
         )
 
-    def _on(self, link: Link, act: Callable[[ProcessNode], object]) -> None:
+    def _on(self, link: Link, act: Callable[[RemoteNode], object]) -> None:
         node = self._core.nodes.get(link.peer)
         if node is not None:
             act(node)

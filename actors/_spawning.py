@@ -13,7 +13,7 @@ from ._ref import Ref
 from .nodes import (
     Life,
     LocalNode,
-    ProcessNode,
+    RemoteNode,
     check_actor_options,
     class_path,
     keep_arguments,
@@ -69,13 +69,13 @@ class SpawningHome(Protocol):
     runtime: Runtime
     registry: Registry
     lives: dict[int, Life]
-    nodes: dict[str, ProcessNode]
+    nodes: dict[str, RemoteNode]
     local: LocalNode | None
     tree: Tree
     stopping: bool
 
-    def group(self, name: str) -> list[ProcessNode]: ...
-    def add_group(self, spec: NodesSpec) -> list[ProcessNode]: ...
+    def group(self, name: str) -> list[RemoteNode]: ...
+    def add_group(self, spec: NodesSpec) -> list[RemoteNode]: ...
     def life_ended(self, life: Life, end: Exit) -> None: ...
 
 
@@ -126,7 +126,7 @@ class Spawning:
         if on in {None, MAIN_GROUP} and home.local is None and not home.group(MAIN_GROUP):
             await home.tree.add_nodes(home.add_group(nodes(MAIN_GROUP)))
 
-    def place_for(self, on: str | None, name: str | None) -> LocalNode | ProcessNode:
+    def place_for(self, on: str | None, name: str | None) -> LocalNode | RemoteNode:
         """Return where an actor goes: a node, or by its name one of a group.
 
         Raises:
@@ -149,7 +149,7 @@ class Spawning:
             raise home.runtime.peer(node.name).down_error(name or node.name, None)
         return node
 
-    def _one_of(self, members: list[ProcessNode], name: str | None) -> ProcessNode:
+    def _one_of(self, members: list[RemoteNode], name: str | None) -> RemoteNode:
         """Choose a slot: by name where there is one, so that it stays the same; else in turn."""
         ready = [node for node in members if node.ready] or members
         if name is None:
@@ -157,7 +157,7 @@ class Spawning:
         slot = owner(name.encode(), [node.slot for node in ready])
         return next(node for node in ready if node.slot == slot)
 
-    def new_life(self, place: LocalNode | ProcessNode, request: ActorRequest) -> Life:
+    def new_life(self, place: LocalNode | RemoteNode, request: ActorRequest) -> Life:
         """Make the books of one actor; its cell, where it is ours, takes messages from now on."""
         home = self._home
         uid = home.runtime.new_uid()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from supervisors import Backoff, ChildInfo, ChildSpec, DynamicSupervisor, Exit, Restart, Supervisor
 
 from ._topology import ActorSpec, DynamicSpec, SupervisorSpec
-from .nodes import ActorRun, NodeRun
+from .nodes import ActorRun, RemoteRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ._listening import Listening
     from ._topology import Topology, TreeSpec
-    from .nodes import Life, ProcessNode
+    from .nodes import Life, RemoteNode
 
 __all__ = ["Tree", "TreeHome"]
 
@@ -37,11 +37,11 @@ class TreeHome(Protocol):
 
     topology: Topology
     tasks: TaskGroup
-    nodes: dict[str, ProcessNode]
+    nodes: dict[str, RemoteNode]
     listeners: list[Listening]
 
     def report(self, record: Any) -> None: ...
-    def node_given_up(self, node: ProcessNode) -> None: ...
+    def node_given_up(self, node: RemoteNode) -> None: ...
     @property
     def life_of(self) -> Callable[[ActorSpec], Life]: ...
 
@@ -115,7 +115,7 @@ class Tree:
         """A supervisor of ours: it has no budget of its own to exceed, so it ends only with the system."""
         return ChildSpec(name=name, start=start, kind="supervisor", shutdown=math.inf)
 
-    def _new_nodes(self, nodes: list[ProcessNode]) -> Supervisor:
+    def _new_nodes(self, nodes: list[RemoteNode]) -> Supervisor:
         home = self._home
         specs = [self._node(node) for node in nodes]
         self.nodes = Supervisor("nodes", specs, tasks=home.tasks, report=home.report)
@@ -128,7 +128,7 @@ class Tree:
         self.supervisors["spawned"] = self.spawned
         return self.spawned
 
-    def _node(self, node: ProcessNode) -> ChildSpec:
+    def _node(self, node: RemoteNode) -> ChildSpec:
         return ChildSpec(
             name=node.name,
             start=node.new_run,
@@ -217,7 +217,7 @@ class Tree:
         )
         await spawned.start_child(spec)
 
-    async def add_nodes(self, nodes: Sequence[ProcessNode]) -> None:
+    async def add_nodes(self, nodes: Sequence[RemoteNode]) -> None:
         """Start more nodes."""
         for node in nodes:
             await self.nodes.start_child(self._node(node))
@@ -240,7 +240,7 @@ def _child_facts(info: ChildInfo) -> dict[str, Any]:
             "class": run.ref.cls_path,
             "uid": run.ref.uid,
         }
-    elif isinstance(run, NodeRun):
+    elif isinstance(run, RemoteRun):
         facts |= {"kind": "node", "pid": run.node.pid, "node_state": run.node.state.value}
     elif isinstance(run, Supervisor | DynamicSupervisor):
         facts["children"] = [_child_facts(inner) for inner in reversed(run.children())]

@@ -13,7 +13,7 @@ import anyio
 from actors._core import Core
 from actors._errors import ActorsError
 from actors._listening import Listening
-from actors.nodes import ProcessNode
+from actors.nodes import RemoteNode
 from transport import TransportError
 
 __all__ = ["status"]
@@ -36,7 +36,7 @@ async def status(core: Core) -> dict[str, Any]:
     }
 
 
-def _node(node: ProcessNode) -> dict[str, Any]:
+def _node(node: RemoteNode) -> dict[str, Any]:
     return {
         "name": node.name,
         "kind": node.kind,
@@ -49,7 +49,7 @@ def _node(node: ProcessNode) -> dict[str, Any]:
     }
 
 
-async def _ask(node: ProcessNode, facts: dict[str, Any]) -> None:
+async def _ask(node: RemoteNode, facts: dict[str, Any]) -> None:
     """Add to *facts* what only the node knows."""
     with anyio.move_on_after(_PATIENCE):
         try:

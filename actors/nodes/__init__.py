@@ -3,6 +3,7 @@
 from ._arguments import keep_arguments, pack_arguments, unpack_arguments
 from ._child import BOOT_FAILED, ChildNode, boot_config
 from ._family import NodeFamily, check_actor_options
+from ._kinds import new_node
 from ._launcher import Launcher
 from ._life import ActorRun, Life
 from ._link import Link
@@ -10,9 +11,11 @@ from ._local import LocalNode
 from ._main_module import EndOfImport, describe_main, importing_main, main_problem
 from ._node import Node, NodeState, Place
 from ._peer import Peer
-from ._process import NodeDied, NodeRun, ProcessNode
+from ._process import ProcessNode
+from ._remote import NodeDied, RemoteNode, RemoteRun
 from ._runtime import Runtime, class_path
 from ._spec import NodesSpec, nodes
+from ._thread import ThreadNode
 
 __all__ = [
     "BOOT_FAILED",
@@ -26,13 +29,15 @@ __all__ = [
     "Node",
     "NodeDied",
     "NodeFamily",
-    "NodeRun",
     "NodeState",
     "NodesSpec",
     "Peer",
     "Place",
     "ProcessNode",
+    "RemoteNode",
+    "RemoteRun",
     "Runtime",
+    "ThreadNode",
     "boot_config",
     "check_actor_options",
     "class_path",
@@ -40,6 +45,7 @@ __all__ = [
     "importing_main",
     "keep_arguments",
     "main_problem",
+    "new_node",
     "nodes",
     "pack_arguments",
     "unpack_arguments",

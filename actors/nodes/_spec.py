@@ -13,8 +13,8 @@ from supervisors import Backoff
 
 __all__ = ["NodesSpec", "nodes"]
 
-_KINDS: Final = ("process",)
-_BACKENDS: Final = ("asyncio",)
+_KINDS: Final = ("process", "thread")
+_BACKENDS: Final = ("asyncio", "trio")
 MOST: Final = 1024
 
 
@@ -87,8 +87,9 @@ def nodes(
     Args:
         name: the group; actors and listeners are placed by it.
         count: how many nodes.
-        kind: "process": each node is an operating system process.
-        backend: "asyncio".
+        kind: "process": each node is an operating system process, isolated and killable; "thread":
+            a thread of this process with a loop of its own, cheap, sharing the interpreter's lock.
+        backend: "asyncio" or "trio".
         uvloop: run it on uvloop where that is installed.
         env: environment variables beside the parent's own.
         nice: added to the process's niceness.

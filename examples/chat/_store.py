@@ -53,9 +53,9 @@ class Store:
     """The history of every room in one file."""
 
     def __init__(self, path: str | PathLike[str], *, now: Callable[[], float] = time.time) -> None:
+        self._open: sqlite3.Connection | None = None
         self.path: Final = fspath(path)
         self._now = now
-        self._open: sqlite3.Connection | None = None
 
     def open(self) -> Self:
         """Open the file, making it and its table when new, and return this store.

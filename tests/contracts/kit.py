@@ -302,3 +302,10 @@ class StuckParent(Actor):
     async def start_stuck_child(self, probe: Ref[Recorder], gate: Ref[Gate]) -> None:
         child = await self.context.spawn(Worker, probe)
         await child.tell(Worker.hold, gate)
+
+
+class Brief(Actor):
+    """Ends at once."""
+
+    async def on_start(self) -> None:
+        self.context.stop()

@@ -9,7 +9,7 @@ import pytest
 
 from actors import Actor, Ref
 from actors.errors import ActorStopped, InvalidSpec, NameTaken, StartFailed
-from tests.contracts.kit import BadInit, BadStart, Parent, Worker
+from tests.contracts.kit import BadInit, BadStart, Brief, Parent, Worker
 from tests.contracts.place import Place
 
 
@@ -113,6 +113,16 @@ async def test_fifty_waiting_for_a_start_that_fails_each_try_and_fail(place: Pla
                 tasks.start_soon(get)
     assert len(failures) == 10
     assert await place.system.lookup("hopeless") is None
+
+
+async def test_an_actor_that_ends_as_soon_as_it_has_started_leaves_its_name_free(
+    place: Place,
+) -> None:
+    with anyio.fail_after(5):
+        for _ in range(3):
+            brief = await place.spawn(Brief, name="brief")
+            assert str(await brief.wait()) == "NORMAL"
+            assert await place.system.lookup("brief") is None
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

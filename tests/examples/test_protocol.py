@@ -50,9 +50,7 @@ def test_who_comes_where_is_read_from_the_address(query: dict[str, str], join: J
         ),
     ],
 )
-def test_a_bad_address_is_refused_by_the_value_that_is_bad(
-    query: dict[str, str], why: str
-) -> None:
+def test_a_bad_address_is_refused_by_the_value_that_is_bad(query: dict[str, str], why: str) -> None:
     with pytest.raises(Refused) as refused:
         protocol.join_of(query)
     assert str(refused.value) == why
@@ -93,7 +91,7 @@ def test_a_bad_message_is_refused_by_the_value_that_is_bad(
 
 @pytest.mark.parametrize("data", ["[" * 60_000, '{"type": "say", "n": ' + "9" * 60_000 + "}"])
 def test_json_made_to_hurt_is_refused_like_any_other(data: str) -> None:
-    with pytest.raises(Refused, match="^a message must be JSON, got "):
+    with pytest.raises(Refused, match=r"^a message must be JSON, got "):
         protocol.say_of(data)
 
 

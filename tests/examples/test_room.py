@@ -94,9 +94,7 @@ async def test_members_hear_who_comes_and_who_leaves(system: actors.System, path
 
 
 @pytest.mark.parametrize("recent", [8, 256], ids=["from the file", "from memory"])
-@pytest.mark.parametrize(
-    "after,first", [(None, 151), (0, 1), (120, 121), (199, 200)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize("after,first", [(None, 151), (0, 1), (120, 121), (199, 200)], ids=str)
 async def test_a_newcomer_gets_all_after_a_number_or_the_last_fifty(
     system: actors.System,
     path: str,

@@ -57,7 +57,7 @@ async def test_a_room_that_blocks_its_loop_stops_neither_accepting_nor_the_rooms
 async def there(path: Path) -> None:
     """Wait until *path* is there: who makes it can say nothing else."""
     with anyio.fail_after(PATIENCE):
-        while not path.exists():  # noqa: ASYNC110 - files do not tell
+        while not await anyio.Path(path).exists():  # noqa: ASYNC110 - files do not tell
             await anyio.sleep(0.01)
 
 

@@ -26,13 +26,23 @@ def relatives(folder: Path) -> list[psutil.Process]:
     return found
 
 
+def segments() -> set[Path]:
+    """Return all shared memory there is."""
+    return set(Path("/dev/shm").iterdir())
+
+
+def sockets(folder: Path) -> list[Path]:
+    """Return the control sockets in *folder*."""
+    return list((folder / "actors").iterdir())
+
+
 @pytest.mark.parametrize(
     "number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 0)], ids=["SIGINT", "SIGTERM"]
 )
 async def test_a_signal_ends_everything_cleanly_and_leaves_nothing(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    shared = set(Path("/dev/shm").iterdir())
+    before = segments()
     with start(tmp_path) as served:
         assert len(relatives(tmp_path)) == 4
         member = Client(served, "lobby", "member")
@@ -46,8 +56,8 @@ async def test_a_signal_ends_everything_cleanly_and_leaves_nothing(
             "exit code 0"
         ] * 3
     assert relatives(tmp_path) == []
-    assert list((tmp_path / "actors").iterdir()) == []
-    assert set(Path("/dev/shm").iterdir()) <= shared
+    assert sockets(tmp_path) == []
+    assert segments() <= before
     with pytest.raises(ConnectionRefusedError):
         served.connect()
 

@@ -1,0 +1,109 @@
+"""A thread node, seen from its parent: a loop of its own in a thread of this process.
+
+Rule 1: it is reached over a link like any other node: nothing is shared but the interpreter.
+Rule 2: a thread cannot be killed: one that does not end is ABANDONED, loudly, and cut off.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from supervisors import Exit
+from transport import pair
+
+from ._link import Link
+from ._remote import NodeDied, RemoteNode, RemoteRun
+
+if TYPE_CHECKING:
+    from actors._loop import Timer
+
+__all__ = ["ThreadNode", "ThreadRun"]
+
+_GRACE: Final = 2.0
+"""Seconds a thread has to end after it was killed, before it is cut off."""
+
+
+class ThreadNode(RemoteNode):
+    """A node that is a thread with an event loop."""
+
+    kind = "thread"
+
+    def new_run(self) -> ThreadRun:
+        """Make the next run of this node, for its supervisor."""
+        return ThreadRun(self)
+
+
+class ThreadRun(RemoteRun):
+    """One thread, from its start to its end."""
+
+    def __init__(self, node: RemoteNode) -> None:
+        super().__init__(node)
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._cut_off: Timer | None = None
+
+    async def _spawn(self) -> None:
+        node = self.node
+        ours, theirs = pair()
+        config = {
+            **self._home.node_config(),
+            "name": node.name,
+            "number": node.number,
+            "backend": node.spec.backend,
+            "uvloop": node.spec.uvloop,
+            "link": theirs.detach(),
+        }
+        # Daemon, because one that hangs would otherwise keep the whole process from ending.
+        self._thread = threading.Thread(
+            target=self._run, args=(config,), name=f"actors node {node.name}", daemon=True
+        )
+        node.pid = os.getpid()
+        self.link = Link(self._home.runtime, node.name)
+        self.link.attach(ours)
+        self._thread.start()
+
+    def _run(self, config: dict[str, Any]) -> None:
+        """The thread itself."""
+        try:
+            import_module(self._home.node_module).run_thread(config)
+        except BaseException as error:  # noqa: BLE001 - handed to the parent's loop, which reports it
+            self._error = error
+        finally:
+            try:
+                self._loop.call_threadsafe(self._thread_ended)
+            except RuntimeError:
+                return  # the parent's loop has ended: nobody is left to be told
+
+    def _thread_ended(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+        why = "its thread ended"
+        if self._error is not None:
+            why = f"{type(self._error).__name__}: {self._error}"
+        end = self._asked or Exit.CRASHED(NodeDied(f"node {self.node.name}: {why}"))
+        self._finish(why, end)
+
+    def kill(self) -> None:
+        """Cancel everything in its loop; a thread that is stuck in code cannot be killed."""
+        self._asked = Exit.KILLED
+        if self._thread is None:
+            self._finish("it was never started", Exit.KILLED)
+        elif self.link is not None and self._cut_off is None:
+            self.link.note("end_now")
+            self._cut_off = self._loop.call_later(_GRACE, self._abandon)
+
+    def _abandon(self) -> None:
+        if self._end is None:
+            self._finish("abandoned: a thread cannot be killed, and it did not end", Exit.ABANDONED)
+
+    def link_ended(self) -> None:
+        """Its thread says the rest; one that lost its link is of no use and told to end."""
+        if self._end is None and self._asked is None and self._cut_off is None:
+            self._cut_off = self._loop.call_later(_GRACE, self._abandon)
+
+    def _let_go(self) -> None:
+        if self._cut_off is not None:
+            self._cut_off.cancel()
