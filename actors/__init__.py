@@ -7,7 +7,7 @@ Everything a user needs is here; `transport` and `supervisors` are floors below.
 from . import _floors as _floors  # the guard: before anything that would import a floor
 
 # isort: on
-from supervisors import Backoff, Budget, Exit, ExitKind, Restart, Strategy
+from supervisors import AutoShutdown, Backoff, Budget, Exit, ExitKind, Restart, Strategy
 from transport import local, register
 
 from . import errors
@@ -27,6 +27,7 @@ __all__ = [
     "ActorCrashed",
     "ActorStopped",
     "ActorsError",
+    "AutoShutdown",
     "Backoff",
     "Budget",
     "Context",

@@ -103,9 +103,6 @@ class Core:
         Raises:
             ActorsError: what failed first, as it was told; what had been started is stopped again.
         """
-        warning = cpu_budget(self.topology.nodes)
-        if warning:
-            self.event("cpu_budget", warning)
         for spec in self.topology.nodes:
             self.add_group(spec)
         if self.local is None and self.topology.has_unplaced and not self.group(MAIN_GROUP):
@@ -116,6 +113,9 @@ class Core:
         except NotStarted as error:
             cause = first_cause(error)
             raise cause from cause.__cause__
+        warning = cpu_budget(self.topology.nodes)
+        if warning:
+            self.event("cpu_budget", warning)
         self.event("system_ready", {"nodes": len(self.nodes), "listeners": len(self.listeners)})
 
     async def stop(self) -> None:

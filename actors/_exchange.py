@@ -63,11 +63,11 @@ async def ask_in_turn(
 
 
 async def _exchange(target: Target, envelope: Envelope) -> Any:
-    if not target.offer(envelope):
-        await target.admit(envelope)
     reply = envelope.reply
     assert reply is not None
     try:
+        if not target.offer(envelope):
+            await target.admit(envelope)
         return await reply
     except BaseException:
         give_up(target, envelope)
@@ -89,11 +89,11 @@ async def _exchange_until(ref: object, loop: Loop, target: Target, envelope: Env
             target.withdraw(envelope)
             reply.set_exception(DeadlineExceeded(ref, why, envelope.message))
 
-    if not target.offer(envelope):
-        await admit_until(ref, target, envelope, seconds)
-    timer = loop.call_later(envelope.deadline - loop.now(), expire)
+    timer = loop.call_later(seconds, expire)
     try:
         assert reply is not None
+        if not target.offer(envelope):
+            await admit_until(ref, target, envelope, seconds)
         return await reply
     except BaseException:
         give_up(target, envelope)

@@ -1,18 +1,34 @@
-"""The first thing imported: are `transport` and `supervisors` really ours?
+"""The first thing imported: is this a platform we run on, and are the floors below really ours?
 
-Their names are common: a user's own `transport.py` beside a script would silently take the place
-of ours.
+`transport` and `supervisors` are common names: a user's own `transport.py` beside a script would
+silently take the place of ours.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FLOORS", "check_floors"]
+__all__ = ["FLOORS", "check_floors", "check_platform"]
 
 FLOORS: Final = ("supervisors", "transport")
+
+
+_PLATFORMS: Final = ("linux", "darwin")
+
+
+def check_platform(platform: str) -> None:
+    """Refuse a *platform* without AF_UNIX socket pairs, fd passing and process groups.
+
+    Raises:
+        ImportError: naming it.
+    """
+    if platform not in _PLATFORMS:
+        raise ImportError(
+            f"actors runs on Linux, and on macOS where a primitive exists, not on {platform!r}"
+        )
 
 
 def check_floors(home: Path) -> None:
@@ -32,4 +48,5 @@ def check_floors(home: Path) -> None:
             )
 
 
+check_platform(sys.platform)
 check_floors(Path(__file__).resolve().parent.parent)

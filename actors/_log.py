@@ -58,17 +58,23 @@ _RENDERED: Final[dict[bool, Any]] = {}
 
 def write_lines_to(fd: int) -> None:
     """Send this process's lines to the non-blocking pipe *fd*: a full pipe drops and counts."""
+    rest = b""
 
     def write(line: str) -> None:
+        nonlocal rest
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         if _LINES.dropped:
             data = b'{"event": "log lines dropped", "count": %d}\n' % _LINES.dropped + data
         try:
-            os.write(fd, data)
+            # A long line may have been taken in part: its rest goes first, so that it ends.
+            rest = rest[os.write(fd, rest) :] if rest else rest
+            if not rest:
+                rest = data[os.write(fd, data) :]
+                _LINES.dropped = 0
+                return
         except (BlockingIOError, BrokenPipeError):
-            _LINES.dropped += 1
-        else:
-            _LINES.dropped = 0
+            pass  # counted below, and told before the next line
+        _LINES.dropped += 1
 
     _LINES.write = write
 

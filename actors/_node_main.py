@@ -19,6 +19,7 @@ from .nodes import BOOT_FAILED, ChildNode, boot_config, class_path, pack_argumen
 from .routing import import_handler, serve
 
 if TYPE_CHECKING:
+    from ._branch import Branch
     from ._events import EventStream
     from .nodes import Link, LocalNode, Node, NodeFamily
     from .routing import Listener, Server
@@ -113,6 +114,10 @@ class NodeAccess:
     def events(self) -> EventStream:
         """Refuse: the event stream ends where the system was made."""
         raise ActorsError("system.events() is for the process that made the system")
+
+    def supervisor(self, path: str) -> Branch:
+        """Refuse: supervisors are handled where the system was made."""
+        raise ActorsError(f"supervisor {path!r} is for the process that made the system")
 
     async def stop(self) -> None:
         """Ask for the end of the whole system."""

@@ -192,9 +192,9 @@ class Ref(Generic[A]):
         turn = TURN.get()
         if turn is not None:
             return await ask_in_turn(self, self._home.loop, target, envelope, turn)  # type: ignore[no-any-return] # typed by P, R
-        if not target.offer(envelope):
-            await target.admit(envelope)
         try:
+            if not target.offer(envelope):
+                await target.admit(envelope)
             return await reply  # type: ignore[no-any-return] # the wire is untyped, the signature is not
         except BaseException:
             give_up(target, envelope)
@@ -389,9 +389,9 @@ async def _open(
         envelope.deadline = now() + seconds
         late = DeadlineExceeded(ref, f"the stream did not end in {seconds:.3g} s")
         timer = loop.call_later(seconds, stream.set_exception, late)
-    if not target.offer(envelope):
-        await target.admit(envelope)
     try:
+        if not target.offer(envelope):
+            await target.admit(envelope)
         yield stream
     finally:
         if timer is not None:

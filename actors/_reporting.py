@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ._log import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ._events import Event
     from ._log import Logger
 
@@ -51,6 +53,13 @@ _LEVELS: Final = {
 }
 
 
+def _is_news(facts: Mapping[str, Any]) -> bool:
+    """Whether a child's end is worth a line: not when it was wanted, and not when its node's is."""
+    if facts.get("expected") or facts.get("asked") or facts.get("supervisor") == "nodes":
+        return False
+    return not str(facts.get("exit", "")).startswith("NODE_DOWN")
+
+
 class LogSubscriber:
     """Writes one line for each event that an operator wants to see."""
 
@@ -67,7 +76,7 @@ class LogSubscriber:
         if event.kind == "system_ready":
             self._started = True
         if event.kind == "child_ended":
-            level = "debug" if facts.get("expected") or facts.get("asked") else "error"
+            level = "error" if _is_news(facts) else "debug"
         elif event.kind == "dead_letter":
             counted = self._count(facts)
             if counted is None:

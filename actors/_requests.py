@@ -46,7 +46,8 @@ class NodeRequests:
 
     def __init__(self, core: RequestsHome) -> None:
         self._core = core
-        self._connected: set[frozenset[tuple[str, int]]] = set()
+        # How often each pair of runs was connected: both may ask, one pair of sockets is made.
+        self._connected: dict[frozenset[tuple[str, int]], int] = {}
 
     def register(self) -> None:
         """Have the runtime bring us what nodes say."""
@@ -114,8 +115,14 @@ class NodeRequests:
     async def _stop(self, _link: Link) -> None:
         self._core.end()
 
-    def _connect(self, link: Link, name: str) -> None:
-        """Hand both ends of a new socket pair out; a pair of runs gets one only."""
+    def _connect(self, link: Link, name: str, times: int) -> None:
+        """Hand both ends of a new socket pair out, unless the asker has one on its way.
+
+        Args:
+            link: the asker's.
+            name: the node it wants to talk to.
+            times: how many links to that run of it the asker has had.
+        """
         core = self._core
         asker, asked = core.nodes.get(link.peer), core.nodes.get(name)
         if asker is None:
@@ -126,10 +133,11 @@ class NodeRequests:
             link.note("node_down", name, why, asked is not None and peer.restarting)
             return
         both = frozenset({(asker.name, asker.number), (asked.name, asked.number)})
-        if both in self._connected:
+        if times < self._connected.get(both, 0):
             return
         running = {(node.name, node.number) for node in core.nodes.values()}
-        self._connected = {known for known in self._connected if known <= running} | {both}
+        self._connected = {known: n for known, n in self._connected.items() if known <= running}
+        self._connected[both] = times + 1
         ours, theirs = pair()
         link.note("peer", asked.name, fds=(ours.detach(),))
         asked.link.note("peer", asker.name, fds=(theirs.detach(),))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 
 from ._backends import run_on
-from ._platform import check_platform
 from .nodes import EndOfImport, importing_main
 
 if TYPE_CHECKING:
@@ -40,12 +39,11 @@ def run(
 
     Raises:
         SystemExit: ended by a signal.
-        ActorsError: unknown backend, or a platform that is not supported.
+        ActorsError: unknown backend.
     """
     if importing_main():
         # A node imports this file for its classes: what follows is for the parent alone.
         raise EndOfImport
-    check_platform()
     result: T = run_on(with_signals, main, args, backend=backend, uvloop=uvloop)
     return result
 

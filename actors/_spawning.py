@@ -103,7 +103,9 @@ class Spawning:
         try:
             ref = await self._start(request)
         finally:
-            home.registry.settle(name, ref)
+            # One that ended as soon as it had started has given its name back already.
+            lives = ref is not None and ref.uid in home.lives
+            home.registry.settle(name, ref if lives else None)
         return ref
 
     async def _start(self, request: ActorRequest) -> Ref[Any]:

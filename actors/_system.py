@@ -12,12 +12,12 @@ import anyio
 from supervisors import Exit
 
 from ._backends import open_loop
+from ._branch import Branch
 from ._core import Core
-from ._errors import ActorsError, NoSystem, SystemStopped
+from ._errors import ActorsError, InvalidSpec, NoSystem, SystemStopped
 from ._events import EventStream
-from ._platform import check_platform
 from ._spawning import ActorRequest
-from ._topology import Topology
+from ._topology import Topology, TreeSpec
 from .nodes import check_actor_options, class_path
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class SystemAccess(Protocol):
     async def tree(self) -> dict[str, Any]: ...
     def nodes(self) -> list[Node]: ...
     def events(self) -> EventStream: ...
+    def supervisor(self, path: str) -> Branch: ...
     async def stop(self) -> None: ...
 
 
@@ -126,7 +127,6 @@ class System:
     async def __aenter__(self) -> Self:
         if self._access is not None:
             raise ActorsError("this System is already running, or has run: make a new one")
-        check_platform()
         self._block = await self._stack.enter_async_context(anyio.create_task_group())
         with anyio.CancelScope(shield=True):
             loop, tasks = await self._block.start(self._hold)
@@ -270,6 +270,30 @@ class System:
         """Return the supervision tree as plain data, in start order."""
         return await self._running().tree()
 
+    def supervisor(self, path: str) -> Branch:
+        """Return a supervisor of the topology, to add, stop, restart and delete its children.
+
+        Args:
+            path: its name; one inside another is "outer/inner".
+
+        Raises:
+            InvalidSpec: there is no such supervisor.
+            ActorsError: asked on a node.
+        """
+        return self._running().supervisor(path)
+
+    async def start(self, item: TreeSpec) -> Ref[Any] | None:
+        """Add a child made by `child`, `supervisor` or `dynamic` at the top of the tree, and start it.
+
+        Returns:
+            An actor's address; None for a supervisor.
+
+        Raises:
+            SupervisorError: one of that name is there, or it did not start.
+            ActorsError: asked on a node.
+        """
+        return await self._running().supervisor("").start_child(item)
+
     def events(self) -> EventStream:
         """Return what happens from now on: ``async for event in system.events()``.
 
@@ -308,6 +332,13 @@ class _DirectAccess:
 
     def events(self) -> EventStream:
         return self._core.bus.stream()
+
+    def supervisor(self, path: str) -> Branch:
+        branches = self._core.tree.branches
+        if path not in branches:
+            known = ", ".join(sorted(filter(None, branches))) or "none"
+            raise InvalidSpec(f"there is no supervisor {path!r}; there are {known}")
+        return branches[path]
 
     async def stop(self) -> None:
         self._core.end()

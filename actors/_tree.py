@@ -12,8 +12,18 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from supervisors import Backoff, ChildInfo, ChildSpec, DynamicSupervisor, Exit, Restart, Supervisor
+from supervisors import (
+    Backoff,
+    Child,
+    ChildInfo,
+    ChildSpec,
+    DynamicSupervisor,
+    Exit,
+    Restart,
+    Supervisor,
+)
 
+from ._branch import Branch, Slot
 from ._topology import ActorSpec, DynamicSpec, SupervisorSpec
 from .nodes import ActorRun, RemoteRun
 
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from ._listening import Listening
+    from ._ref import Ref
     from ._topology import Topology, TreeSpec
     from .nodes import Life, RemoteNode
 
@@ -46,55 +57,24 @@ class TreeHome(Protocol):
     def life_of(self) -> Callable[[ActorSpec], Life]: ...
 
 
-class _Slot:
-    """A static child over its lives: each life has its own books, made when it begins."""
-
-    def __init__(self, home: TreeHome, spec: ActorSpec) -> None:
-        self.home = home
-        self.spec = spec
-        self.life: Life | None = None
-
-    def new_run(self) -> ActorRun:
-        if self.life is None:
-            self.life = self.home.life_of(self.spec)
-        return self.life.new_run()
-
-    def gone(self, end: Exit) -> None:
-        life, self.life = self.life, None
-        if life is not None:
-            life.gone(end)
-
-    # As a `supervisors.Host`: what the actor stands on, once it has been placed.
-
-    @property
-    def ready(self) -> bool:
-        return self.life is None or self.life.place.ready
-
-    @property
-    def lost(self) -> bool:
-        return self.life is not None and self.life.place.lost
-
-    def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
-        return (lambda: None) if self.life is None else self.life.place.notify(callback)
-
-
 class Tree:
     """Builds the supervisors of one system and runs them."""
 
     def __init__(self, home: TreeHome) -> None:
         self._home = home
         self._started = False
-        self.supervisors: dict[str, Supervisor | DynamicSupervisor] = {}
+        self.branches: dict[str, Branch] = {}
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Start everything; raises what could not be started, with the rest stopped again."""
         home = self._home
+        top = self.branch("")
         self.root = Supervisor(
             "system",
             [
                 self._holding("nodes", partial(self._new_nodes, list(home.nodes.values()))),
                 self._holding("spawned", self._new_spawned),
-                *[self._spec(item) for item in home.topology.children],
+                *[self.spec_of(item, top) for item in home.topology.children],
                 *[self._listener(listening) for listening in home.listeners],
             ],
             tasks=home.tasks,
@@ -102,6 +82,7 @@ class Tree:
             report=home.report,
             shutdown_deadline=_OVERALL,
         )
+        top.now(self.root)
         await self.root.start(ended)
         self._started = True
 
@@ -119,13 +100,11 @@ class Tree:
         home = self._home
         specs = [self._node(node) for node in nodes]
         self.nodes = Supervisor("nodes", specs, tasks=home.tasks, report=home.report)
-        self.supervisors["nodes"] = self.nodes
         return self.nodes
 
     def _new_spawned(self) -> DynamicSupervisor:
         home = self._home
         self.spawned = DynamicSupervisor("spawned", tasks=home.tasks, report=home.report)
-        self.supervisors["spawned"] = self.spawned
         return self.spawned
 
     def _node(self, node: RemoteNode) -> ChildSpec:
@@ -142,42 +121,57 @@ class Tree:
             name=f"listener {listening.spec.name}", start=listening.new_run, shutdown=10.0
         )
 
-    def _spec(self, item: TreeSpec) -> ChildSpec:
+    def branch(self, path: str) -> Branch:
+        """Return what stands for the supervisor of that path, over all its restarts."""
+        branch = self.branches.get(path)
+        if branch is None:
+            branch = self.branches[path] = Branch(self, path)
+        return branch
+
+    def spec_of(self, item: TreeSpec, branch: Branch) -> ChildSpec:
+        """Return a part of the tree as its supervisor wants it."""
         if isinstance(item, ActorSpec):
-            return self._actor(item)
-        start = (
-            partial(self._new_dynamic, item)
-            if isinstance(item, DynamicSpec)
-            else partial(self._new_static, item)
-        )
+            return self._actor(item, branch)
+        inner = self.branch(f"{branch.path}/{item.name}" if branch.path else item.name)
+        start: Callable[[], Child]
+        if isinstance(item, DynamicSpec):
+            start = partial(self._new_dynamic, item, inner)
+        else:
+            start = partial(self._new_static, item, inner)
         return ChildSpec(name=item.name, start=start, kind="supervisor", restart=item.restart)
 
-    def _new_static(self, item: SupervisorSpec) -> Supervisor:
+    def ref_of(self, run: object) -> Ref[Any] | None:
+        """Return the address of a run, if it is an actor's."""
+        return run.ref if isinstance(run, ActorRun) else None
+
+    def _new_static(self, item: SupervisorSpec, branch: Branch) -> Supervisor:
         home = self._home
-        made = self.supervisors[item.name] = Supervisor(
-            item.name,
-            [self._spec(inner) for inner in item.children],
+        made = Supervisor(
+            branch.path,
+            [self.spec_of(inner, branch) for inner in item.children],
             tasks=home.tasks,
             strategy=item.strategy,
             budget=item.budget,
             auto_shutdown=item.auto_shutdown,
             report=home.report,
         )
+        branch.now(made)
         return made
 
-    def _new_dynamic(self, item: DynamicSpec) -> DynamicSupervisor:
+    def _new_dynamic(self, item: DynamicSpec, branch: Branch) -> DynamicSupervisor:
         home = self._home
-        made = self.supervisors[item.name] = DynamicSupervisor(
-            item.name,
+        made = DynamicSupervisor(
+            branch.path,
             tasks=home.tasks,
             budget=item.budget,
             max_children=item.max_children,
             report=home.report,
         )
+        branch.now(made)
         return made
 
-    def _actor(self, item: ActorSpec) -> ChildSpec:
-        slot = _Slot(self._home, item)
+    def _actor(self, item: ActorSpec, branch: Branch) -> ChildSpec:
+        slot = Slot(self._home.life_of, item, branch)
         return ChildSpec(
             name=item.name,
             start=slot.new_run,

@@ -33,10 +33,6 @@ LONG: Final = frozenset({Kind.STREAM, Kind.CONCURRENT})
 give the credit back."""
 
 
-_GIVE_CREDIT_BACK: Final = {Kind.STREAM, Kind.CONCURRENT}
-"""What runs on after it has left the mailbox: its credit does not wait for its reply."""
-
-
 class AccountHome(Protocol):
     """The runtime, as its accounts see it."""
 

@@ -195,15 +195,21 @@ class ChildNode:
     def _peer(self, _link: Link, name: str, fd: int) -> None:
         peer = self.runtime.peer(name)
         link = peer.link
-        if link is None or link.attached:
+        if link is not None and link.attached:
+            # The other end made this one because that one is at its end.
+            peer.link = None
+            peer.drop(link)
+            link = None
+        if link is None:
             link = peer.link = Link(self.runtime, name)
+        peer.links += 1
         link.attach(socket.socket(fileno=fd))
 
     # -- what this node asks -----------------------------------------------------------------
 
     def connect(self, peer: Peer) -> Link:
         """Ask for a link to a sibling; it takes messages at once and sends when it is there."""
-        self.parent.note("connect", peer.name)
+        self.parent.note("connect", peer.name, peer.links)
         return Link(self.runtime, peer.name)
 
     def watch_life(

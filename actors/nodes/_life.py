@@ -91,6 +91,8 @@ class ActorRun:
         self._ended: Callable[[Exit], None] | None = None
         self._end: Exit | None = None
         self._held: Exit | None = None
+        self._early: tuple[Exit, bool] | None = None
+        self._started = False
         self._asked = False
         self._waiters: list[Waiter] = []
 
@@ -107,7 +109,17 @@ class ActorRun:
         """
         self._ended = ended
         self._life.incarnation += 1
-        await self._life.place.start_actor(self._life, self._run_ended)
+        await self._life.place.start_actor(self._life, self._run_over)
+        self._started = True
+        if self._early is not None:
+            self._run_ended(*self._early)
+
+    def _run_over(self, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
+        """Take note of the end; one that overtook the word that it is ready waits for that."""
+        if self._started:
+            self._run_ended(end, voluntary)
+        else:
+            self._early = (end, voluntary)
 
     def _run_ended(self, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
         if voluntary and not self._asked and self._life.stop_child is not None:

@@ -46,6 +46,8 @@ class Peer:
         self.ready = True
         self.restarting = False
         self.why = ""
+        self.links = 0
+        """How many links to the current run of it there have been."""
         # An account lives as long as somebody has the ref or waits for a reply.
         self._accounts: WeakValueDictionary[int, Account] = WeakValueDictionary()
         self._watches: dict[int, tuple[Ref[Any], Callable[[Exit], None]]] = {}
@@ -59,6 +61,9 @@ class Peer:
 
     def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown:
         """Return what a message to this node gets now."""
+        if self.ready:
+            why = f"the link to node {self.name} was lost ({self.why}); the next message makes another"
+            return NodeDown(ref, why, message, node=self.name, restarting=True)
         follows = "it is being restarted" if self.restarting else "it is not coming back"
         why = f"node {self.name} is down ({self.why or 'not started'}); {follows}"
         return NodeDown(ref, why, message, node=self.name, restarting=self.restarting)
@@ -79,6 +84,7 @@ class Peer:
         """The node is ready; whoever has a link to it already hands it over."""
         self.ready = True
         self.link = link
+        self.links = 0
         self.why = ""
 
     def down(self, why: str, *, restarting: bool) -> None:

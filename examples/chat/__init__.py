@@ -6,13 +6,14 @@ was said is in a SQLite file. Any of these processes may die at any time: nobody
 
 from actors import Sticky, Topology, asgi, cookie, listen, nodes, query
 
-from ._settings import port
+from ._settings import database, port
 
 __all__ = ["topology"]
 
 
 def topology() -> Topology:
     """Describe the chat: `actors run examples.chat:topology --nodes web=4`."""
+    database()  # a bad setting is refused here, not by the first who comes
     # A small bound: nobody says more than 4,000 characters. Pings find who is gone without a word.
     app = asgi("examples.chat.app:app", ws_max_size=64 * 1024)
     return Topology(

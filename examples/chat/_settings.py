@@ -22,6 +22,13 @@ def port() -> int:
 
 
 def database() -> str:
-    """Return the path of the SQLite file, absolute: nodes and shells need not agree on a folder."""
+    """Return the path of the SQLite file, absolute: nodes and shells need not agree on a folder.
+
+    Raises:
+        ValueError: `CHAT_DB` is in a folder that is not there.
+    """
     value = os.environ.get("CHAT_DB") or Path(__file__).with_name("chat.sqlite3")
-    return str(Path(value).absolute())
+    path = Path(value).absolute()
+    if not path.parent.is_dir():
+        raise ValueError(f"CHAT_DB must be a file in a folder that is there, got {str(value)!r}")
+    return str(path)

@@ -9,7 +9,6 @@ import anyio
 from anyio.abc import ObjectReceiveStream
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route, WebSocketRoute
@@ -17,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import actors
-from actors.errors import StartFailed
+from actors.errors import StartFailed, SystemStopped
 
 from . import _protocol as protocol
 from ._settings import database
@@ -35,7 +34,13 @@ _TRY_AGAIN: Final = 1013
 _LONGEST_REASON: Final = 123
 """Bytes: what a close frame has room for."""
 
-_ROOM_LOST: Final = (actors.NodeDown, actors.ActorStopped, actors.ActorCrashed, StartFailed)
+_ROOM_LOST: Final = (
+    actors.ActorCrashed,
+    actors.ActorStopped,
+    actors.NodeDown,
+    StartFailed,
+    SystemStopped,
+)
 _LEAVING: Final = 2.0
 """Seconds that saying goodbye may take, to the client as to the room."""
 
@@ -106,12 +111,12 @@ class Visit:
             mailbox=4,
         )
         try:
-            async with inbox, self._tasks:
+            async with outbox, inbox, self._tasks:
                 self._tasks.start_soon(self._attend)
                 self._tasks.start_soon(self._down, inbox)
                 self._tasks.start_soon(self._up)
         finally:
-            with anyio.move_on_after(_LEAVING, shield=True):
+            with anyio.CancelScope(shield=True):
                 await self._leave()
         return self._lost
 
@@ -157,8 +162,8 @@ class Visit:
         self._tasks.cancel_scope.cancel()
 
     async def _leave(self) -> None:
-        """End the member once the room has nothing more under way to it."""
-        with suppress(actors.ActorsError):
+        """End the member, as soon as the room has nothing more under way to it."""
+        with anyio.move_on_after(_LEAVING), suppress(actors.ActorsError):
             await self._room.wait_ready()
         await self._member.stop()
 
@@ -180,6 +185,5 @@ class NodeHeader:
         await self._app(scope, receive, send_named if scope["type"] == "http" else send)
 
 
-app = Starlette(
-    routes=[Route("/", page), WebSocketRoute("/ws", talk)], middleware=[Middleware(NodeHeader)]
-)
+# Around Starlette, not inside: what it answers to its own errors is a response too.
+app = NodeHeader(Starlette(routes=[Route("/", page), WebSocketRoute("/ws", talk)]))

@@ -122,12 +122,12 @@ class Room(actors.Actor):
         if seat.people != self._comings:
             seat.people = self._comings
             await seat.member.tell(Member.people, self._people())
+        elif seat.aside:
+            await self._tell_aside(seat, seat.aside.popleft())
         elif seat.cursor < self._last:
             batch = await self._after(seat.cursor)
             await seat.member.tell(Member.said, batch)
             seat.cursor = batch[-1].seq
-        elif seat.aside:
-            await self._tell_aside(seat, seat.aside.popleft())
         else:
             await news.wait()
 

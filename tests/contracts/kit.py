@@ -309,3 +309,13 @@ class Brief(Actor):
 
     async def on_start(self) -> None:
         self.context.stop()
+
+
+class Flash(Actor):
+    """Crashes at once, but not before it is ready."""
+
+    async def on_start(self) -> None:
+        async def fail() -> None:
+            raise RuntimeError("over already")
+
+        self.context.tasks.start_soon(fail)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import anyio
 import pytest
+import sniffio
 
 from actors import Ref
 from actors.errors import CallCycle, MailboxFull
@@ -182,3 +184,22 @@ async def test_a_cycle_of_asks_is_refused_where_it_would_close(place: Place, len
         assert caught.value.ref == ring[0]
         for caller, friend in zip(ring, [*ring[1:], ring[0]], strict=True):
             assert await caller.ask(Caller.ask_name_of_friend) == friend.name
+
+
+async def test_an_ask_cancelled_as_it_gets_its_place_is_not_run(place: Place) -> None:
+    if sniffio.current_async_library() != "asyncio":
+        return  # only asyncio lets a bare cancellation in between
+    gate = await place.gate()
+    worker = await place.spawn(Worker, place.probe.ref, mailbox=1)
+    await worker.tell(Worker.hold, gate)
+    await place.probe.expect(("held", "begins"))
+    with anyio.fail_after(5):
+        first = asyncio.create_task(worker.ask(Worker.note, "first"))
+        await anyio.wait_all_tasks_blocked()
+        second = asyncio.create_task(worker.ask(Worker.note, "second"))
+        await anyio.wait_all_tasks_blocked()
+        first.add_done_callback(lambda _: second.cancel())
+        first.cancel()
+        await asyncio.wait([first, second])
+        await gate.ask(Gate.open)
+        assert await worker.ask(Worker.logged) == ["held"]

@@ -7,9 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
-from actors import Actor, Ref
+from actors import Actor, Ref, Restart
 from actors.errors import ActorStopped, InvalidSpec, NameTaken, StartFailed
-from tests.contracts.kit import BadInit, BadStart, Brief, Parent, Worker
+from tests.contracts.kit import BadInit, BadStart, Brief, Flash, Parent, Worker
 from tests.contracts.place import Place
 
 
@@ -123,6 +123,16 @@ async def test_an_actor_that_ends_as_soon_as_it_has_started_leaves_its_name_free
             brief = await place.spawn(Brief, name="brief")
             assert str(await brief.wait()) == "NORMAL"
             assert await place.system.lookup("brief") is None
+
+
+async def test_an_actor_that_crashes_as_soon_as_it_has_started_leaves_its_name_free(
+    place: Place,
+) -> None:
+    with anyio.fail_after(5):
+        for _ in range(3):
+            flash = await place.spawn(Flash, name="flash", restart=Restart.TEMPORARY)
+            assert str(await flash.wait()) == "CRASHED(RuntimeError: over already)"
+            assert await place.system.lookup("flash") is None
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

@@ -1,5 +1,6 @@
 """A room without the web: what it tells its members, and when it ends."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ async def attending(
     with outbox, inbox:
         ref = await system.spawn(Member, "den", actors.local(outbox), mailbox=4)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(room.ask, Room.attend, ref, name, after)  # type: ignore[arg-type] # its signature is the method's
+            tasks.start_soon(room.ask, Room.attend, ref, name, after)
             yield Guest(ref, inbox, await inbox.receive())
             tasks.cancel_scope.cancel()
         await room.wait_ready()
@@ -147,7 +148,7 @@ async def test_a_message_that_cannot_be_written_is_refused_by_its_id(
     system: actors.System, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise room_module.sqlite3.OperationalError("database or disk is full")
+        raise sqlite3.OperationalError("database or disk is full")
 
     room = await open_room(system, path)
     async with attending(system, room, "ann") as ann:

@@ -219,8 +219,11 @@ async def test_the_page_names_its_node_and_sets_the_room_for_the_next_request(ch
     async with httpx.AsyncClient() as http:
         answer = await http.get(chat.url("http", "/", room="kitchen"))
         again = await http.get(chat.url("http", "/"), headers={"cookie": "room=kitchen"})
+        nothing = await http.get(chat.url("http", "/nothing"))
     assert answer.status_code == 200
     assert answer.headers["x-actors-node"] == again.headers["x-actors-node"]
     assert answer.headers["x-actors-node"].startswith("web/")
+    assert nothing.status_code == 404
+    assert nothing.headers["x-actors-node"].startswith("web/")
     assert answer.cookies["room"] == "kitchen"
     assert "<!doctype html>" in answer.text.lower()
