@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "CellHome", "CellState", "as_not_sendable", "not_sendable"]
 
 _plain: Final = LEAVES.issuperset
-_LONGEST_PATH: Final = 120
-"""Characters of a path that still help to find the value; one of 200 levels does not."""
-
 _STOP: Final = Handler("(stop)", lambda: None, Kind.STOP)
 
 

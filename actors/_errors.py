@@ -50,6 +50,9 @@ __all__ = [
     "not_sendable",
 ]
 
+_LONGEST_PATH: Final = 120
+"""Characters of a path that still help to find the value; one of 200 levels does not."""
+
 _LOST: Final = "the message it was handling is lost"
 
 
@@ -145,7 +148,8 @@ class NotSendable(ActorsError, TypeError):
 
 def not_sendable(error: Unsendable) -> NotSendable:
     """Word what the floor below refuses to carry, with the path it found it at."""
-    return NotSendable(error.path, str(error).removeprefix(f"{error.path}: "))
+    path = error.path if len(error.path) <= _LONGEST_PATH else f"{error.path[:_LONGEST_PATH]}…"
+    return NotSendable(path, str(error).removeprefix(f"{error.path}: "))
 
 
 class StartFailed(ActorsError):

@@ -14,7 +14,7 @@ from ._errors import CallCycle, DeadlineExceeded
 
 if TYPE_CHECKING:
     from ._envelope import Envelope, Target, Turn
-    from ._loop import Loop
+    from ._loop import Loop, Timer
 
 __all__ = ["admit_until", "ask_in_turn", "give_up"]
 
@@ -89,17 +89,19 @@ async def _exchange_until(ref: object, loop: Loop, target: Target, envelope: Env
             target.withdraw(envelope)
             reply.set_exception(DeadlineExceeded(ref, why, envelope.message))
 
-    timer = loop.call_later(seconds, expire)
+    timer: Timer | None = None
     try:
         assert reply is not None
         if not target.offer(envelope):
             await admit_until(ref, target, envelope, seconds)
+        timer = loop.call_later(envelope.deadline - loop.now(), expire)
         return await reply
     except BaseException:
         give_up(target, envelope)
         raise
     finally:
-        timer.cancel()
+        if timer is not None:
+            timer.cancel()
 
 
 async def admit_until(ref: object, target: Target, envelope: Envelope, seconds: float) -> None:

@@ -27,10 +27,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "nodes: count True": (lambda: nodes("web", count=True), "count must be 1 to 1024, got True"),
     "nodes: count 2.5": (lambda: nodes("web", count=2.5), "count must be 1 to 1024, got 2.5"),  # type: ignore[arg-type] # that is the test
     "nodes: count big": (lambda: nodes("web", count=5000), "count must be 1 to 1024, got 5000"),
-    "nodes: kind": (lambda: nodes("web", kind="fork"), "kind must be 'process', got 'fork'"),
+    "nodes: kind": (lambda: nodes("web", kind="fork"), "kind must be 'process' or 'thread', got 'fork'"),
     "nodes: backend": (
         lambda: nodes("web", backend="curio"),
-        "backend must be 'asyncio', got 'curio'",
+        "backend must be 'asyncio' or 'trio', got 'curio'",
     ),
     "nodes: boot_timeout": (
         lambda: nodes("web", boot_timeout=0),

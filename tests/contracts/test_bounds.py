@@ -10,7 +10,7 @@ import pytest
 import sniffio
 
 from actors import Ref
-from actors.errors import CallCycle, MailboxFull
+from actors.errors import CallCycle, DeadlineExceeded, MailboxFull
 from tests.contracts.kit import Caller, Gate, Worker
 from tests.contracts.place import Place
 
@@ -193,13 +193,32 @@ async def test_an_ask_cancelled_as_it_gets_its_place_is_not_run(place: Place) ->
     worker = await place.spawn(Worker, place.probe.ref, mailbox=1)
     await worker.tell(Worker.hold, gate)
     await place.probe.expect(("held", "begins"))
+    tasks: list[asyncio.Task[None]] = []
+
+    async def first() -> None:
+        try:
+            await worker.ask(Worker.note, "first")
+        finally:
+            # Its place in the mailbox has just become the second's.
+            tasks[1].cancel()
+
     with anyio.fail_after(5):
-        first = asyncio.create_task(worker.ask(Worker.note, "first"))
-        await anyio.wait_all_tasks_blocked()
-        second = asyncio.create_task(worker.ask(Worker.note, "second"))
-        await anyio.wait_all_tasks_blocked()
-        first.add_done_callback(lambda _: second.cancel())
-        first.cancel()
-        await asyncio.wait([first, second])
+        for message in (first(), worker.ask(Worker.note, "second")):
+            tasks.append(asyncio.create_task(message))
+            await anyio.wait_all_tasks_blocked()
+        tasks[0].cancel()
+        await asyncio.wait(tasks)
         await gate.ask(Gate.open)
         assert await worker.ask(Worker.logged) == ["held"]
+
+
+@pytest.mark.parametrize("verb", ["ask", "tell"])
+async def test_waiting_for_room_ends_with_the_deadline(place: Place, verb: str) -> None:
+    worker, gate = await _full(place)
+    with anyio.fail_after(5):
+        with pytest.raises(DeadlineExceeded) as caught:
+            await getattr(worker.within(0.1), verb)(Worker.note, "late")
+        assert str(caught.value) == f"{worker}: no room in its mailbox in 0.1 s"
+        assert caught.value.message == ("note", ("late",), {})
+        await gate.ask(Gate.open)
+        assert await worker.ask(Worker.logged) == ["held", *range(10)]

@@ -196,7 +196,12 @@ class Client:
         """Be there until cancelled."""
         for tries in itertools.count():
             try:
-                socket = await connect(self._url(), open_timeout=PATIENCE, max_queue=self.queue)
+                socket = await connect(
+                    self._url(),
+                    compression=None,  # what is said has to cost what it says
+                    max_queue=self.queue,
+                    open_timeout=PATIENCE,
+                )
                 try:
                     await self._hear(socket)
                 finally:
