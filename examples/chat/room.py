@@ -126,7 +126,7 @@ class Room(actors.Actor):
             await self._tell_aside(seat, seat.aside.popleft())
         elif seat.cursor < self._last:
             batch = await self._after(seat.cursor)
-            self.context.tasks.start_soon(seat.member.tell, Member.said, batch)
+            await seat.member.tell(Member.said, batch)
             seat.cursor = batch[-1].seq
         else:
             await news.wait()

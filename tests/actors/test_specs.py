@@ -27,7 +27,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "nodes: count True": (lambda: nodes("web", count=True), "count must be 1 to 1024, got True"),
     "nodes: count 2.5": (lambda: nodes("web", count=2.5), "count must be 1 to 1024, got 2.5"),  # type: ignore[arg-type] # that is the test
     "nodes: count big": (lambda: nodes("web", count=5000), "count must be 1 to 1024, got 5000"),
-    "nodes: kind": (lambda: nodes("web", kind="fork"), "kind must be 'process' or 'thread', got 'fork'"),
+    "nodes: kind": (
+        lambda: nodes("web", kind="fork"),
+        "kind must be 'process' or 'thread', got 'fork'",
+    ),
     "nodes: backend": (
         lambda: nodes("web", backend="curio"),
         "backend must be 'asyncio' or 'trio', got 'curio'",
@@ -106,7 +109,8 @@ def test_what_can_never_work_is_refused_with_the_bad_value(what: str) -> None:
     make, why = REFUSED[what]
     with pytest.raises(InvalidSpec) as caught:
         make()
-    assert why in str(caught.value)
+    for part in why.split(" … "):
+        assert part in str(caught.value)
     assert isinstance(caught.value, ValueError)
 
 

@@ -13,7 +13,7 @@ from actors.testing import Probe, running_system
 from tests.conftest import LOOPS
 from tests.contracts.place import Place
 
-NODES = {"local": "local", "process": "box/0"}
+NODES = {"local": "local", "process": "box/0", "thread": "thread/0", "process on trio": "trio/0"}
 
 
 @pytest.fixture(scope="module", params=LOOPS)
@@ -23,7 +23,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 async def system(no_leaks_in_file: None, anyio_backend: object) -> AsyncIterator[System]:
-    async with running_system(Topology(nodes=[nodes("box")])) as system:
+    async with running_system(Topology(
+        nodes=[nodes("box"), nodes("thread", kind="thread"), nodes("trio", backend="trio")]
+    )) as system:
         yield system
 
 
