@@ -96,6 +96,8 @@ class System:
 
     Args:
         topology: nodes, children and listeners to start with.
+        local: False gives this process no node of its own: it only holds the system together, and
+            actors without a placement run on a process node `main`.
 
     Raises:
         ActorsError: the topology could not be started; nothing of it is left.
@@ -110,7 +112,6 @@ class System:
         self._core: Core | None = None
         self._stack = AsyncExitStack()
         self._failure: BaseException | None = None
-        self._token: Any = None
 
     @classmethod
     def on_node(cls, access: SystemAccess) -> System:
@@ -134,7 +135,7 @@ class System:
         core = self._core = Core(self._topology, loop, tasks, end=end, local=self._with_local)
         core.runtime.system = self
         self._access = _DirectAccess(core)
-        self._token = _CURRENT.set(self)
+        _CURRENT.set(self)
         try:
             await core.start(self._root_ended)
         except BaseException as error:

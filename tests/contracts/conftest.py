@@ -23,9 +23,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 async def system(no_leaks_in_file: None, anyio_backend: object) -> AsyncIterator[System]:
-    async with running_system(Topology(
-        nodes=[nodes("box"), nodes("thread", kind="thread"), nodes("trio", backend="trio")]
-    )) as system:
+    groups = [nodes("box"), nodes("thread", kind="thread"), nodes("trio", backend="trio")]
+    async with running_system(Topology(nodes=groups)) as system:
         yield system
 
 
