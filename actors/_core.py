@@ -121,6 +121,7 @@ class Core:
     async def stop(self) -> None:
         """Stop everything in reverse; returns when nothing of the system is left."""
         self.stopping = True
+        self.event("system_stopping", {})
         await self.tree.stop()
         for life in list(self.lives.values()):
             life.gone(Exit.SHUTDOWN)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, P
 from transport import register_immutable
 
 from ._envelope import TURN, Envelope, Handler, Kind
-from ._errors import DeadlineExceeded, MailboxFull, NotAMessage
+from ._errors import CallCycle, DeadlineExceeded, MailboxFull, NotAMessage
 from ._exchange import admit_until, ask_in_turn, give_up
 from ._handlers import handlers_of, refusal
 from ._stream import Stream
@@ -384,6 +384,10 @@ async def _open(
     stream: Stream[Any] = Stream(loop.waiter)
     envelope = Envelope(handler, args, kwargs, stream)  # type: ignore[arg-type] # a stream takes the reply's place
     target = ref._target or ref._resolve()  # noqa: SLF001 - as above
+    turn = TURN.get()
+    if turn is not None and turn.exclusive and turn.target is target:
+        # Its generator could not take a turn before the handler that reads it has ended.
+        raise CallCycle(ref, "a stream would wait for the reading actor itself", envelope.message)
     timer = None
     if seconds is not None:
         envelope.deadline = now() + seconds

@@ -5,6 +5,7 @@ Rule: what happens at any rate (dead letters) is told once, then counted: no flo
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ._log import get_logger
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LogSubscriber"]
 
+_NUMBER: Final = re.compile(r"-\d+.*")
+_KINDS: Final = 1024
+"""How many kinds of dead letters are counted apart; past it, counting begins anew."""
 _EVERY: Final = 10.0
 """Seconds between two lines about the same kind of dead letter."""
 
@@ -47,6 +51,7 @@ _LEVELS: Final = {
     "control_socket": "info",
     "cpu_budget": "warning",
     "system_ready": "info",
+    "system_stopping": "info",
     "system_stopped": "info",
     "events_lost": "warning",
     "control_refused": "warning",
@@ -94,8 +99,12 @@ class LogSubscriber:
 
     def _count(self, facts: dict[str, Any]) -> dict[str, Any] | None:
         """Return what to add to the line, or None for no line."""
-        key = (str(facts.get("actor")), str(facts.get("message")))
+        # Unnamed actors go by their class: a thousand of them may go down with one node.
+        actor = _NUMBER.sub("", str(facts.get("actor")))
+        key = (actor, str(facts.get("message")))
         now = self._clock()
+        if len(self._letters) >= _KINDS:
+            self._letters.clear()
         last, unsaid = self._letters.get(key, (float("-inf"), 0))
         if now - last < _EVERY:
             self._letters[key] = (last, unsaid + 1)

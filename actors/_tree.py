@@ -1,6 +1,6 @@
 """The supervision tree of a running system: nodes first, then the children, then the listeners.
 
-system ─┬─ nodes       each with a backoff of its own
+system ─┬─ nodes       beside each other, each with a backoff of its own
 ├─ spawned     what `System.spawn` starts, each with its backoff
 ├─ (children)  the topology's own, under the top-level budget
 └─ listeners
@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from anyio import CancelScope, create_task_group
 
 from supervisors import (
     Backoff,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from anyio.abc import TaskGroup
+
+    from supervisors import Reporter
 
     from ._listening import Listening
     from ._ref import Ref
@@ -55,6 +59,46 @@ class TreeHome(Protocol):
     def node_given_up(self, node: RemoteNode) -> None: ...
     @property
     def life_of(self) -> Callable[[ActorSpec], Life]: ...
+
+
+class NodesSupervisor(DynamicSupervisor):
+    """Starts, restarts and stops nodes beside each other: one that takes its time holds up no other."""
+
+    def __init__(self, specs: Sequence[ChildSpec], *, tasks: TaskGroup, report: Reporter) -> None:
+        super().__init__("nodes", tasks=tasks, report=report)
+        self._specs = specs
+
+    async def start(self, ended: Callable[[Exit], None] | None = None) -> None:
+        """Start all nodes together; the first that does not get ready fails the start."""
+        started = False
+
+        def end(how: Exit) -> None:
+            if started and ended is not None:
+                ended(how)
+
+        await super().start(end)
+        failures: list[Exception] = []
+        try:
+            async with create_task_group() as together:
+                for spec in self._specs:
+                    together.start_soon(self._start_node, spec, failures, together.cancel_scope)
+        finally:
+            if failures or len(self.children()) < len(self._specs):
+                self.stop()
+                with CancelScope(shield=True):
+                    await self.wait()
+        if failures:
+            raise failures[0]
+        started = True
+
+    async def _start_node(
+        self, spec: ChildSpec, failures: list[Exception], scope: CancelScope
+    ) -> None:
+        try:
+            await self.start_child(spec)
+        except Exception as error:  # noqa: BLE001 - raised by `start`, for all of them
+            failures.append(error)
+            scope.cancel()
 
 
 class Tree:
@@ -96,10 +140,10 @@ class Tree:
         """A supervisor of ours: it has no budget of its own to exceed, so it ends only with the system."""
         return ChildSpec(name=name, start=start, kind="supervisor", shutdown=math.inf)
 
-    def _new_nodes(self, nodes: list[RemoteNode]) -> Supervisor:
+    def _new_nodes(self, nodes: list[RemoteNode]) -> DynamicSupervisor:
         home = self._home
         specs = [self._node(node) for node in nodes]
-        self.nodes = Supervisor("nodes", specs, tasks=home.tasks, report=home.report)
+        self.nodes = NodesSupervisor(specs, tasks=home.tasks, report=home.report)
         return self.nodes
 
     def _new_spawned(self) -> DynamicSupervisor:

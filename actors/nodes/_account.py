@@ -229,6 +229,7 @@ class RemoteReply:
     def cancel(self) -> None:
         """The asker went away."""
         self._done = True
+        self._link.sinks.pop(self._request, None)
 
     def _settle(self) -> bool:
         self._done = True

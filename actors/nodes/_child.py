@@ -1,21 +1,21 @@
 """A process node, seen from inside: boot, serve its parent's wishes, end.
 
-Rule 1: it dies with its parent: PDEATHSIG where the kernel has it, and a thread on the lifeline
-that works while the loop is stuck.
+Rule 1: it dies with its parent, and so does every program it started: the kernel kills the group
+when the lifeline ends, and where it cannot, a thread does that works while the loop is stuck.
 Rule 2: it says READY itself, after everything it needs is imported; what fails before is told
 with its traceback.
 """
 
 from __future__ import annotations
 
-import ctypes
+import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import sys
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._log import get_logger, write_lines_to
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BOOT_FAILED", "ChildNode", "boot_config"]
 
-_PR_SET_PDEATHSIG: Final = 1
 _NEWS: Final = 0.09
 """Seconds within which the parent tells of a sibling's end; it sees a process end at once."""
 BOOT_FAILED: Final = 70
@@ -67,15 +66,21 @@ def _read_config(lifeline: socket.socket) -> dict[str, Any]:
 
 
 def _die_with_parent(lifeline: socket.socket, parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """End the whole process group when the parent's end of the lifeline closes."""
+    if hasattr(fcntl, "F_SETSIG"):
+        # The kernel does it, whatever this process is busy with: SIGKILL for the group instead of
+        # SIGIO. It takes programs that actors started along, which PDEATHSIG would leave behind.
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     if os.getppid() != parent:
-        os._exit(BOOT_FAILED)  # it ended before the line above
+        os._exit(BOOT_FAILED)  # it ended before the lines above
 
     def watch() -> None:
-        with suppress(OSError):
-            lifeline.recv(1)
-        # A wedged loop would never see this: the process group goes from here.
+        # Polled, because a reader that blocks keeps the kernel from sending the signal above.
+        poll = select.poll()
+        poll.register(lifeline, select.POLLIN | select.POLLHUP)
+        poll.poll()
         os.killpg(0, signal.SIGKILL)
 
     # Daemon, because it waits for an event that on a clean end never comes.

@@ -1,7 +1,7 @@
 """The launcher: one long-lived thread that starts every process node.
 
-One thread, because Linux delivers PDEATHSIG when the *thread* that made a process ends, and
-because starting a process blocks for milliseconds that an event loop should not spend.
+A thread, because starting a process blocks for milliseconds that an event loop should not spend;
+one, so that a burst of restarts does not become a burst of threads.
 """
 
 from __future__ import annotations

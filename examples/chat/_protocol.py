@@ -14,9 +14,21 @@ from typing import Any, Final
 
 from ._store import Said
 
-__all__ = ["Join", "Refused", "Say", "error", "join_of", "people", "said", "say_of", "welcome"]
+__all__ = [
+    "LONGEST_ROOM",
+    "Join",
+    "Refused",
+    "Say",
+    "error",
+    "join_of",
+    "people",
+    "said",
+    "say_of",
+    "welcome",
+]
 
-_LONGEST: Final = {"room": 60, "name": 40, "id": 200, "text": 4000}
+LONGEST_ROOM: Final = 60
+_LONGEST: Final = {"room": LONGEST_ROOM, "name": 40, "id": 200, "text": 4000}
 _SHOWN: Final = 60
 _AFTER_DIGITS: Final = 18
 

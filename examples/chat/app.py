@@ -49,7 +49,7 @@ async def page(request: Request) -> HTMLResponse:
     """Serve the page; a room in its address is remembered, so that its next request finds it."""
     response = HTMLResponse(_PAGE)
     room = request.query_params.get("room", "").strip()
-    if room:
+    if 0 < len(room) <= protocol.LONGEST_ROOM:
         response.set_cookie("room", quote(room), max_age=_MONTH, samesite="lax")
     return response
 

@@ -1,5 +1,6 @@
 """A member: somebody's WebSocket as an actor, on the node that holds the socket."""
 
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -41,7 +42,6 @@ class Member(actors.Actor):
         await self._down(protocol.error(why, id))
 
     async def _down(self, *messages: dict[str, Any]) -> None:
-        try:
+        # The socket may be gone already; this member is ended when the room has heard of that.
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             await self._outbox.send(list(messages))
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self.context.stop()  # the socket is gone: the room will hear of it

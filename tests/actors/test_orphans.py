@@ -68,3 +68,36 @@ async def test_kill_9_of_the_parent_leaves_no_process(tmp_path: Path, backend: s
     finally:
         for pid in filter(_alive, pids):
             os.kill(pid, signal.SIGKILL)
+
+
+STARTER = """
+    import json, os, subprocess, sys, anyio, actors
+
+    class Starter(actors.Actor):
+        async def start(self):
+            return [os.getpid(), subprocess.Popen(["sleep", "600"]).pid]
+
+    async def main():
+        async with actors.System(actors.Topology(nodes=[actors.nodes("web")])) as system:
+            starter = await system.spawn(Starter, on="web")
+            print(json.dumps(await starter.ask(Starter.start)), flush=True)
+            await anyio.sleep_forever()
+
+    actors.run(main)
+"""
+
+
+async def test_kill_9_of_the_parent_takes_programs_that_actors_started_along(
+    tmp_path: Path,
+) -> None:
+    script = start(tmp_path / "parent.py", STARTER)
+    assert script.stdout is not None
+    pids: list[int] = json.loads(await anyio.to_thread.run_sync(script.stdout.readline))
+    try:
+        assert all(_alive(pid) for pid in pids)
+        script.kill()
+        finish(script)
+        await eventually(lambda: not any(_alive(pid) for pid in pids), within=2)
+    finally:
+        for pid in filter(_alive, pids):
+            os.kill(pid, signal.SIGKILL)

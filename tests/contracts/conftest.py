@@ -14,6 +14,32 @@ from tests.conftest import LOOPS
 from tests.contracts.place import Place
 
 NODES = {"local": "local", "process": "box/0", "thread": "thread/0", "process on trio": "trio/0"}
+GROUPS = {
+    "process": nodes("box"),
+    "thread": nodes("thread", kind="thread"),
+    "process on trio": nodes("trio", backend="trio"),
+}
+KINDS = {
+    "asyncio": ["local", "process"],
+    "uvloop": ["local", "process", "thread"],
+    "trio": ["local", "process", "thread", "process on trio"],
+}
+"""Which kinds of node meet which loop in the parent; what is left out the others show as well."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the pairs of loop and node that are not in the table."""
+    items[:] = [item for item in items if _in_the_table(item)]
+
+
+def _in_the_table(item: pytest.Item) -> bool:
+    params = (
+        item.callspec.params
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else {}
+    )
+    loop, kind = params.get("anyio_backend"), params.get("place")
+    return kind not in NODES or kind in KINDS[loop]
 
 
 @pytest.fixture(scope="module", params=LOOPS)
@@ -22,8 +48,11 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-async def system(no_leaks_in_file: None, anyio_backend: object) -> AsyncIterator[System]:
-    groups = [nodes("box"), nodes("thread", kind="thread"), nodes("trio", backend="trio")]
+async def system(
+    no_leaks_in_file: None, anyio_backend: tuple[str, dict[str, Any]]
+) -> AsyncIterator[System]:
+    loop = next(name for name, options in LOOPS.items() if options == anyio_backend)
+    groups = [group for kind, group in GROUPS.items() if kind in KINDS[loop]]
     async with running_system(Topology(nodes=groups)) as system:
         yield system
 

@@ -129,6 +129,20 @@ class Counting(Actor):
         await gate.ask(Gate.wait)
         yield "second"
 
+    async def read_itself(self) -> list[int]:
+        async with self.context.ref.stream(Counting.upto, 3) as items:
+            return [item async for item in items]
+
+    @concurrent
+    async def read_itself_beside(self) -> list[int]:
+        return await self.read_itself()
+
+    async def peek_at(self, other: Ref[Counting], times: int) -> int:
+        for _ in range(times):
+            async with other.stream(Counting.upto, 1000) as items:
+                await anext(items)
+        return times
+
     async def how_many(self) -> int:
         return self.made
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from actors.errors import ActorCrashed, ActorStopped, DeadlineExceeded, NotAMessage
+from actors.errors import ActorCrashed, ActorStopped, CallCycle, DeadlineExceeded, NotAMessage
+from actors.testing import eventually
 from tests.contracts.kit import Counting, Gate, Worker
 from tests.contracts.place import Place, drain, read
 
@@ -110,3 +111,23 @@ async def test_a_stream_is_not_asked_and_a_call_is_not_streamed(place: Place) ->
     with pytest.raises(NotAMessage, match=r"Worker\.add is not a method of Counting"):
         async with counting.stream(Worker.add, 1):  # type: ignore[arg-type] # that is the test
             pass
+
+
+async def test_a_stream_of_itself_is_refused_and_named(place: Place) -> None:
+    counting = await place.spawn(Counting)
+    with anyio.fail_after(5):
+        with pytest.raises(CallCycle, match="a stream would wait for the reading actor itself"):
+            await counting.ask(Counting.read_itself)
+        assert await counting.ask(Counting.read_itself_beside) == [0, 1, 2]
+
+
+async def test_streams_left_early_leave_nothing_at_the_maker(place: Place) -> None:
+    here = await place.spawn(Counting, place.probe.ref, on=place.system.node.name)
+    there = await place.spawn(Counting)
+    with anyio.fail_after(10):
+        assert await there.ask(Counting.peek_at, here, 20) == 20
+        for _ in range(20):
+            await place.probe.expect("generator closed")
+        links = [peer.link for peer in place.system.node.runtime.peers.values()]
+        await eventually(lambda: not any(link and link.sinks for link in links))
+        assert not any(link and link.serving for link in links)

@@ -5,7 +5,8 @@ from pathlib import Path
 import anyio
 import httpx
 
-from tests.system.rig import PATIENCE, Client, Served, present
+from tests.system.clients import Client, present
+from tests.system.rig import PATIENCE, Served
 
 
 async def nodes_of(http: httpx.AsyncClient, served: Served, room: str) -> set[str]:

@@ -5,7 +5,8 @@ import signal
 import anyio
 import httpx
 
-from tests.system.rig import Client, Served, check_one_history, present
+from tests.system.clients import Client, check_one_history, present
+from tests.system.rig import Served
 
 
 async def all_of(clients: list[Client], last: int) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.system.rig import Client, Served, present
+from tests.system.clients import Client, present
+from tests.system.rig import Served
 
 
 def start(folder: Path) -> Served:
