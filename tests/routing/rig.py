@@ -55,10 +55,10 @@ class VirtualLoop:
         heapq.heappush(self._timers, (self._now + seconds, next(self._order), timer))
         return timer
 
-    def watch_readable(self, fd: int, fn: Callable[[], None]) -> None:
+    def watch_readable(self, fd: int, fn: Callable[[], object], /) -> None:
         self._selector.register(fd, selectors.EVENT_READ, fn)
 
-    def unwatch_readable(self, fd: int) -> None:
+    def unwatch_readable(self, fd: int, /) -> None:
         self._selector.unregister(fd)
 
     @property

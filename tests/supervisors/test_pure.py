@@ -244,7 +244,7 @@ def test_the_delay_table(backoff: Backoff, delays: list[float]) -> None:
     st.floats(0, 100),
     st.floats(0, 2),
 )
-def test_a_delay_is_within_its_bounds(  # noqa: PLR0917 - hypothesis hands them in by position
+def test_a_delay_is_within_its_bounds(
     n: int, chance: float, first: float, factor: float, cap: float, jitter: float
 ) -> None:
     delay = Backoff(first=first, factor=factor, cap=cap, jitter=jitter).delay(n, lambda: chance)
