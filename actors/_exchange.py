@@ -6,17 +6,19 @@ Rule 2: whoever stops waiting takes the message back, or has its handler cancell
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from anyio import move_on_after
 
+from ._envelope import TURN
 from ._errors import CallCycle, DeadlineExceeded
 
 if TYPE_CHECKING:
     from ._envelope import Envelope, Target, Turn
     from ._loop import Loop, Timer
 
-__all__ = ["admit_until", "ask_in_turn", "give_up"]
+__all__ = ["admit_until", "ask_in_turn", "give_up", "open_stream"]
 
 
 def give_up(target: Target, envelope: Envelope) -> None:
@@ -105,8 +107,41 @@ async def _exchange_until(ref: object, loop: Loop, target: Target, envelope: Env
 
 
 async def admit_until(ref: object, target: Target, envelope: Envelope, seconds: float) -> None:
-    """Wait in line for room, but not past the deadline."""
+    """Wait in line for room, but not past the deadline; a message to oneself passes the bound."""
+    turn = TURN.get()
+    if turn is not None and turn.target is target:
+        target.push(envelope)
+        return
     with move_on_after(seconds):
         await target.admit(envelope)
         return
     raise DeadlineExceeded(ref, f"no room in its mailbox in {seconds:.3g} s", envelope.message)
+
+
+@asynccontextmanager
+async def open_stream(
+    ref: object,
+    loop: Loop,
+    target: Target,
+    envelope: Envelope,
+    stream: Stream[Any],
+    seconds: float | None,
+) -> AsyncIterator[Stream[Any]]:
+    """Send the message that opens *stream*, and end the generator on the way out."""
+    turn = TURN.get()
+    if turn is not None and turn.exclusive and turn.target is target:
+        # Its generator could not take a turn before the handler that reads it has ended.
+        raise CallCycle(ref, "a stream would wait for the reading actor itself", envelope.message)
+    timer = None
+    if seconds is not None:
+        envelope.deadline = loop.now() + seconds
+        late = DeadlineExceeded(ref, f"the stream did not end in {seconds:.3g} s")
+        timer = loop.call_later(seconds, stream.set_exception, late)
+    try:
+        if not target.offer(envelope):
+            await target.admit(envelope)
+        yield stream
+    finally:
+        if timer is not None:
+            timer.cancel()
+        target.withdraw(envelope)

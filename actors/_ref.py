@@ -7,14 +7,14 @@ Rule 2: the method is checked here, at the sender, where the mistake is made.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar
 
 from transport import register_immutable
 
 from ._envelope import TURN, Envelope, Handler, Kind
-from ._errors import CallCycle, DeadlineExceeded, MailboxFull, NotAMessage
-from ._exchange import admit_until, ask_in_turn, give_up
+from ._errors import MailboxFull, NotAMessage
+from ._exchange import admit_until, ask_in_turn, give_up, open_stream
 from ._handlers import handlers_of, refusal
 from ._stream import Stream
 
@@ -212,7 +212,7 @@ class Ref(Generic[A]):
 
         Leaving the block ends the generator. Raises as `ask`, where the items are read.
         """
-        async with _open(self, method, args, kwargs, self._home.loop.now, None) as items:
+        async with self._open(method, args, kwargs, None) as items:
             yield items
 
     def within(self, seconds: float) -> Within[A]:
@@ -305,6 +305,14 @@ class Ref(Generic[A]):
             )
         return handler
 
+    def _open(
+        self, method: object, args: Any, kwargs: Any, seconds: float | None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+        loop = self._home.loop
+        stream: Stream[Any] = Stream(loop.waiter)
+        envelope = Envelope(self._stream_handler(method), args, kwargs, stream)  # type: ignore[arg-type] # a stream takes the reply's place
+        return open_stream(self, loop, self._target or self._resolve(), envelope, stream, seconds)
+
     def _resolve(self) -> Target:
         self._target = target = self._home.resolve(self)
         return target
@@ -365,39 +373,6 @@ class Within(Generic[A]):
         **kwargs: P.kwargs,
     ) -> AsyncIterator[AsyncIterator[R]]:
         """As `Ref.stream`; the whole stream ends when the time is up."""
-        loop = self._ref._home.loop  # noqa: SLF001 - the same noun with a deadline
-        async with _open(self._ref, method, args, kwargs, loop.now, self._seconds) as items:
+        ref = self._ref
+        async with ref._open(method, args, kwargs, self._seconds) as items:  # noqa: SLF001 - as above
             yield items
-
-
-@asynccontextmanager
-async def _open(
-    ref: Ref[Any],
-    method: object,
-    args: Any,
-    kwargs: Any,
-    now: Callable[[], float],
-    seconds: float | None,
-) -> AsyncIterator[AsyncIterator[Any]]:
-    handler = ref._stream_handler(method)  # noqa: SLF001 - a function of this file's own noun
-    loop = ref._home.loop  # noqa: SLF001 - as above
-    stream: Stream[Any] = Stream(loop.waiter)
-    envelope = Envelope(handler, args, kwargs, stream)  # type: ignore[arg-type] # a stream takes the reply's place
-    target = ref._target or ref._resolve()  # noqa: SLF001 - as above
-    turn = TURN.get()
-    if turn is not None and turn.exclusive and turn.target is target:
-        # Its generator could not take a turn before the handler that reads it has ended.
-        raise CallCycle(ref, "a stream would wait for the reading actor itself", envelope.message)
-    timer = None
-    if seconds is not None:
-        envelope.deadline = now() + seconds
-        late = DeadlineExceeded(ref, f"the stream did not end in {seconds:.3g} s")
-        timer = loop.call_later(seconds, stream.set_exception, late)
-    try:
-        if not target.offer(envelope):
-            await target.admit(envelope)
-        yield stream
-    finally:
-        if timer is not None:
-            timer.cancel()
-        target.withdraw(envelope)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from actors._errors import BootFailed
 from supervisors import Exit
-from transport import pair
 
+from ._ends import Ends
 from ._launcher import Launch
 from ._link import Link
 from ._output import LinesReader
@@ -57,58 +57,58 @@ class ProcessRun(RemoteRun):
     async def _spawn(self) -> None:
         node = self.node
         if not hasattr(os, "pidfd_open"):
-            raise BootFailed(f"node {node.name}: process nodes need pidfds, so Linux 5.3 or newer")
-        ours, theirs = pair()
-        lifeline, far_lifeline = socket.socketpair()
-        log_in, log_out = os.pipe()
-        output_in, output_out = os.pipe()
-        os.set_blocking(log_out, False)
-        passed = (theirs.fileno(), far_lifeline.fileno(), log_out)
+            raise BootFailed(f"node {node.name}: process nodes need pidfds, so Linux 5.4 or newer")
+        ends = Ends.open()
         try:
-            self._process = await self._home.launcher.start(
+            process = await self._home.launcher.start(
                 Launch(
                     module=self._home.node_module,
-                    lifeline=far_lifeline.fileno(),
-                    fds=passed,
-                    output=output_out,
+                    lifeline=ends.far_lifeline,
+                    fds=(ends.far_link, ends.far_lifeline, ends.far_log),
+                    output=ends.far_output,
                     env=self._environment(),
                 )
             )
         except BaseException:
-            for end in (ours, lifeline):
-                end.close()
-            os.close(log_in)
-            os.close(output_in)
+            ends.close_near()
             raise
         finally:
-            theirs_number, log_number = theirs.fileno(), log_out
-            for far in (theirs, far_lifeline):
-                far.close()
-            os.close(log_out)
-            os.close(output_out)
-        self._lifeline = lifeline
-        node.pid = self._process.pid
-        self._pidfd = os.pidfd_open(self._process.pid)
+            ends.close_far()
+        try:
+            self._pidfd = os.pidfd_open(process.pid)
+        except OSError:
+            ends.close_near()
+            process.kill()
+            process.wait()
+            raise
+        self._process = process
+        node.pid = process.pid
+        self._adopt(ends)
+
+    def _adopt(self, ends: Ends) -> None:
+        """Watch the process, read what it writes, tell it who it is, and talk to it."""
+        home, node = self._home, self.node
         self._loop.watch_readable(self._pidfd, self._died)
         self._readers = [
-            LinesReader(self._loop, log_in, lambda line: self._home.write_line(node, line)),
-            LinesReader(self._loop, output_in, lambda line: self._home.write_line(node, line)),
+            LinesReader(self._loop, fd, lambda line: home.write_line(node, line))
+            for fd in (ends.log, ends.output)
         ]
+        self._lifeline = ends.lifeline
         config = {
-            **self._home.node_config(),
+            **home.node_config(),
             "name": node.name,
             "number": node.number,
             "backend": node.spec.backend,
             "uvloop": node.spec.uvloop,
             "nice": node.spec.nice,
-            "link": theirs_number,
-            "log": log_number,
+            "link": ends.far_link,
+            "log": ends.far_log,
             "parent_pid": os.getpid(),
         }
         data = json.dumps(config).encode()
-        lifeline.sendall(len(data).to_bytes(4, "little") + data)
-        self.link = Link(self._home.runtime, node.name)
-        self.link.attach(ours)
+        ends.lifeline.sendall(len(data).to_bytes(4, "little") + data)
+        self.link = Link(home.runtime, node.name)
+        self.link.attach(ends.link)
 
     def _environment(self) -> dict[str, str]:
         # The child gets our sys.path to find this package by; it puts its own PYTHONPATH back at once.

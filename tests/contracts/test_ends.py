@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from actors import Exit, ExitKind, Ref, Restart
+from actors import Backoff, Exit, ExitKind, Ref, Restart
 from actors.errors import ActorCrashed, ActorStopped
 from tests.contracts.kit import Gate, Hooked, Parent, StuckParent, Worker
 from tests.contracts.place import Place
@@ -110,7 +110,7 @@ async def test_a_crash_keeps_the_ref_and_the_queue_and_loses_the_state(place: Pl
 
 
 async def test_many_crashes_lose_only_the_messages_that_crashed(place: Place) -> None:
-    worker = await place.spawn(Worker)
+    worker = await place.spawn(Worker, backoff=Backoff(first=0))
     with anyio.fail_after(10):
         for n in range(3):
             await worker.tell(Worker.crash)

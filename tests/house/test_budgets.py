@@ -1,0 +1,107 @@
+"""Rules of the house that no linter knows: sizes, public names, what a wheel holds."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import actors
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("actors", "supervisors", "transport")
+SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+
+LONGEST_FILE = 400
+LONGEST_BODY = 40
+MOST_NAMES = 40
+
+_UNFINISHED = re.compile(r"#.*\b(TODO|FIXME|XXX|HACK)\b")
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many lines a function has after its signature and docstring."""
+    body = function.body
+    if ast.get_docstring(function) is not None:
+        body = body[1:]
+    return 0 if not body else (body[-1].end_lineno or 0) - body[0].lineno + 1
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_a_file_has_one_noun_and_at_most_400_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_a_function_fits_on_a_screen(path: Path) -> None:
+    functions = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+    long = {node.name: lines for node in functions if (lines := _body_lines(node)) > LONGEST_BODY}
+
+    assert long == {}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_every_file_says_first_what_it_is(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+    assert docstring
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_nothing_is_left_for_later_in_a_comment(path: Path) -> None:
+    assert _UNFINISHED.findall(path.read_text(encoding="utf-8")) == []
+
+
+def test_the_public_face_has_at_most_40_names_and_all_of_them_exist() -> None:
+    assert len(actors.__all__) <= MOST_NAMES
+    assert [name for name in actors.__all__ if not hasattr(actors, name)] == []
+    assert sorted(actors.__all__, key=lambda name: (name.islower(), name)) == actors.__all__
+
+
+def test_every_facade_lists_its_names() -> None:
+    facades = [path for path in SOURCES if path.name == "__init__.py"]
+
+    bare = [_name(path) for path in facades if "__all__" not in path.read_text(encoding="utf-8")]
+
+    assert bare == []
+
+
+def test_a_node_imports_neither_trio_nor_what_only_a_web_node_needs() -> None:
+    heavy = ("trio", "structlog", "uvicorn", "starlette", "argparse")
+    code = f"import sys, actors._node_main; print([n for n in {heavy!r} if n in sys.modules])"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+
+    names = zipfile.ZipFile(wheel).namelist()
+
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+    assert {f"{name}/py.typed" for name in PACKAGES} <= set(names)
