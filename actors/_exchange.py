@@ -15,8 +15,11 @@ from ._envelope import TURN
 from ._errors import CallCycle, DeadlineExceeded
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from ._envelope import Envelope, Target, Turn
     from ._loop import Loop, Timer
+    from ._stream import Stream
 
 __all__ = ["admit_until", "ask_in_turn", "give_up", "open_stream"]
 

@@ -6,9 +6,9 @@ Rule 2: what hung on its link fails when it is known how the node ended, and say
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from anyio import fail_after
+from anyio import fail_after, move_on_after
 
 from actors._errors import ActorsError, BootFailed
 from supervisors import Exit
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from ._spec import NodesSpec
 
 __all__ = ["NodeDied", "RemoteHome", "RemoteNode", "RemoteRun"]
+
+
+_GONE: Final = 5.0
+"""Seconds a node that was killed while it booted is waited for."""
 
 
 class NodeDied(ActorsError):
@@ -173,6 +177,9 @@ class RemoteRun:
         except BaseException as error:
             self._ready = None  # nobody waits for it any more
             self.kill()
+            # A start that failed leaves nothing behind.
+            with move_on_after(_GONE, shield=True):
+                await self.wait()
             if isinstance(error, TimeoutError):
                 why = f"node {node.name} was not ready after {node.spec.boot_timeout:g} s"
                 raise BootFailed(why + self._tail()) from error
