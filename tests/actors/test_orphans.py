@@ -15,7 +15,7 @@ from actors.testing import eventually
 from tests.actors.scripts import finish, start
 
 PARENT = """
-    import json, os, sys, anyio, actors
+    import json, os, subprocess, sys, anyio, actors
 
     class Worker(actors.Actor):
         async def pid(self):
@@ -25,6 +25,9 @@ PARENT = """
             while True:
                 pass
 
+        async def start_program(self):
+            return subprocess.Popen(["/bin/sleep", "600"]).pid
+
         async def hold_the_interpreter(self):
             sum(range(10**12))
 
@@ -33,6 +36,7 @@ PARENT = """
         async with actors.System(topology) as system:
             idle, spinning, stuck = [await system.spawn(Worker, on=f"web/{n}") for n in range(3)]
             pids = [await worker.ask(Worker.pid) for worker in (idle, spinning, stuck)]
+            pids += [await worker.ask(Worker.start_program) for worker in (idle, spinning, stuck)]
             await spinning.tell(Worker.spin)
             await stuck.tell(Worker.hold_the_interpreter)
             print(json.dumps(pids), flush=True)
