@@ -106,9 +106,7 @@ class Cell:
     # -- messages ------------------------------------------------------------------------
 
     # The checks are in place: a call for each would double the cost of a tell.
-    def send(  # noqa: C901, PLR0912
-        self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> bool:
+    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Take a snapshot of a plain tell if there is room; see `Target`."""
         if not handler.plain:
             return self.offer(Envelope(handler, args, kwargs))
@@ -125,13 +123,9 @@ class Cell:
         else:
             if kwargs:
                 args, kwargs = _snapshot(args, kwargs)
-        queue.append((handler, args, kwargs))
-        # `Mailbox.put` in place: this is where the time of a tell goes.
-        waker = mailbox.waker
-        if waker is not None:
-            mailbox.waker = None
-            if not waker.done():
-                waker.set_result(None)
+        queue.append((handler, args, kwargs, None))
+        if mailbox.waker is not None:
+            mailbox.wake()
         return True
 
     def offer(self, envelope: Envelope) -> bool:

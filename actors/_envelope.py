@@ -45,14 +45,14 @@ class Handler:
         return f"Handler({self.name}, {self.kind.value})"
 
 
-Tell: TypeAlias = tuple[Handler, tuple[Any, ...], dict[str, Any]]
-"""A message with no reply, deadline or origin: the commonest, so it costs only a tuple."""
-
-
 class Origin(Protocol):
     """The sending node's account with one actor: told when a message leaves the mailbox."""
 
     def took(self) -> None: ...
+
+
+Tell: TypeAlias = "tuple[Handler, tuple[Any, ...], dict[str, Any], Origin | None]"
+"""A message with no reply and no deadline: the commonest, so it costs only a tuple."""
 
 
 class Envelope:
@@ -81,7 +81,10 @@ class Envelope:
     @classmethod
     def of(cls, item: Envelope | Tell) -> Envelope:
         """Return what a mailbox holds as an envelope."""
-        return item if isinstance(item, Envelope) else cls(*item)
+        if isinstance(item, Envelope):
+            return item
+        handler, args, kwargs, origin = item
+        return cls(handler, args, kwargs, origin=origin)
 
     @property
     def message(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:

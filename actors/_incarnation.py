@@ -231,7 +231,9 @@ class Incarnation:
                 item = mailbox.take() if waiting else queue.popleft()
                 self._current = item
                 if isinstance(item, tuple):
-                    handler, args, kwargs = item
+                    handler, args, kwargs, origin = item
+                    if origin is not None:
+                        origin.took()
                     await (
                         handler.fn(actor, *args, **kwargs) if kwargs else handler.fn(actor, *args)
                     )

@@ -79,11 +79,14 @@ class Mailbox:
     def put(self, envelope: Envelope | Tell) -> None:
         """Add *envelope* whatever the bound says, and wake the actor."""
         self.queue.append(envelope)
-        waker = self.waker
-        if waker is not None:
-            self.waker = None
-            if not waker.done():
-                waker.set_result(None)
+        if self.waker is not None:
+            self.wake()
+
+    def wake(self) -> None:
+        """Have the actor look: there is something for it."""
+        waker, self.waker = self.waker, None
+        if waker is not None and not waker.done():
+            waker.set_result(None)
 
     def take(self) -> Envelope | Tell:
         """Remove the first message, and let the next sender's in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -51,6 +52,8 @@ async def _serve(config: dict[str, Any]) -> bool:
             node.parent.close()
             return False
         node.parent.note("ready")
+        # What is imported stays: the collector need not look at it again.
+        gc.freeze()
         await access.done
         node.parent.close()
         tasks.cancel_scope.cancel()

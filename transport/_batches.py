@@ -96,20 +96,19 @@ class Batches:
         self.sealed_size -= sum(map(len, taken))
         return taken
 
-    def take_single(self) -> tuple[Lane, bytes] | None:
-        """The one open batch, if one is all there is: the common case of a turn."""
+    def take_single(self) -> tuple[Lane, list[bytes]] | None:
+        """The parts of the one open batch, if one is all there is: the common case of a turn."""
         control, data = self._open
         if self.sealed_size or (control and data):
             return None
         parts = data or control
         if not parts:
             return None
-        lane = Lane.DATA if data else Lane.CONTROL
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._packed += len(parts)
-        self._open_size = 0
+        taken = parts.copy()
         parts.clear()
-        return lane, body
+        self._packed += len(taken)
+        self._open_size = 0
+        return (Lane.DATA if parts is data else Lane.CONTROL), taken
 
     def check(self, body: bytes) -> bytes:
         """The body, if a frame may hold it.

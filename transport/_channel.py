@@ -12,7 +12,7 @@ from typing import Any, Final
 from transport._decoder import Decoder
 from transport._encoder import Encoder
 from transport._errors import ChannelBroken, ChannelClosed, FrameError, TransportError
-from transport._frames import MAX_FDS, Frame, FrameDecoder, Lane, encode_header
+from transport._frames import HEADER_SIZE, MAX_FDS, Frame, FrameDecoder, Lane, encode_single
 from transport._limits import Limits, Stats
 from transport._loop import Loop
 from transport._outbox import Outbox, close_all
@@ -80,6 +80,7 @@ class Channel:
         self._ended = False
         self._broken: TransportError | None = None
         self._flush_due = False
+        self._answering = False
         self._waiting = False
         self.congested = False
         """Whether senders should wait for `on_room`; a plain attribute, read once per message."""
@@ -90,7 +91,7 @@ class Channel:
         self._fd_counts = [0, 0]
         prepare(sock)
         self._fd = sock.fileno()
-        loop.watch_readable(self._fd, self._on_readable)
+        loop.watch_readable(self._fd, self._read)
 
     @property
     def closed(self) -> bool:
@@ -120,6 +121,8 @@ class Channel:
     def send(self, message: list[Any], lane: Lane = Lane.DATA) -> int:
         """Queue one message, written at the end of this loop turn or when 64 KiB have gathered.
 
+        The first one after something was received is written at once.
+
         Args:
             message: a number from 1 and plain fields; user values as `encoder` returned them.
             lane: the queue; CONTROL overtakes DATA.
@@ -137,7 +140,12 @@ class Channel:
             self._refuse()
         batches = self._batches
         size = batches.pack(message, lane)
-        if not self._flush_due:
+        if self._answering:
+            # The first message after something was received is most often the answer to it, and
+            # the only one: it does not wait for the turn to end.
+            self._answering = False
+            self.flush()
+        elif not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._on_turn)
         elif batches.sealed_size:
@@ -236,9 +244,9 @@ class Channel:
             self.congested = False
             self._loop.call_soon(self.on_room)
 
-    def _write_single(self, lane: Lane, body: bytes) -> None:
+    def _write_single(self, lane: Lane, parts: list[bytes]) -> None:
         """Write one frame past the outbox; what the socket does not take goes through it."""
-        frame = encode_header(lane, 0, len(body)) + body
+        frame = encode_single(lane, parts)
         try:
             count = self._sock.send(frame)
         except (BlockingIOError, InterruptedError):
@@ -250,7 +258,7 @@ class Channel:
         if count == len(frame):
             self._frame_counts[0] += 1
             return
-        self._queue(lane, body)
+        self._queue(lane, frame[HEADER_SIZE:])
         self._frame_counts[0] += self._outbox.written(count)
         self._watch_writable(wanted=True)
 
@@ -283,9 +291,6 @@ class Channel:
         elif not self._closed:
             self._loop.call_soon(self._read_to_end)
 
-    def _on_readable(self) -> None:
-        self._read()
-
     def _read(self) -> bool:
         """Read and deliver up to one turn's worth; returns whether there may be more."""
         budget = self._limits.per_turn
@@ -308,6 +313,7 @@ class Channel:
             self._bytes[1] += count
             self._deliver(self._chunk[:count])
             if count < _CHUNK and not self._broken:
+                self._answering = not self._flush_due
                 return True
         return not self._closed
 
@@ -320,14 +326,18 @@ class Channel:
 
     def _deliver(self, data: memoryview) -> None:
         try:
-            frame = self._frames.single(data)
-            if frame is not None:
+            lane = self._frames.single(data)
+            if lane is not None and not self._fds and not self._lost_fds:
+                self._frame_counts[1] += 1
+                messages = self._decoder.feed(data[HEADER_SIZE:])
+                self._received += len(messages)
+                if messages:
+                    self._receive(messages, lane)
+                return
+            for frame in self._frames.feed(data):
                 self._deliver_one(frame)
-            else:
-                for frame in self._frames.feed(data):
-                    self._deliver_one(frame)
-                    if self._closed:
-                        return
+                if self._closed:
+                    return
             if self._fds or self._lost_fds:
                 self._check_leftovers()
         except FrameError as error:

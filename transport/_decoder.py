@@ -30,9 +30,7 @@ _INT: Final = frozenset({int})
 _kind: Final = itemgetter(0)
 
 
-def _is_message(message: Any) -> bool:
-    """Whether this is a message, and not an introduction."""
-    return type(message) is list and bool(message) and type(message[0]) is int and message[0] > 0
+_CUT: Final = "it ends inside a message"
 
 
 class Undecoded:
@@ -114,29 +112,26 @@ class Decoder:
             FrameError: not a batch of messages; the link must end.
         """
         failures = self._failures
+        unpacker = self._unpacker
         try:
             if len(body) > BATCH_LIMIT:  # a frame this big holds one message
                 messages = [unpack_one(memoryview(body), self._limit, self._outermost)]
             else:
-                messages = self._batch(body)
+                unpacker.feed(body)
+                messages = list(unpacker)
+                # The byte fed after the messages comes out only if none of them was cut.
+                unpacker.feed(_NIL)
+                if unpacker.unpack() is not None:
+                    raise ValueError(_CUT)
         except UNPACK_ERRORS as error:
             self._unpacker = new_unpacker(self._limit, self._outermost)
             msg = f"a frame holds bytes that are not messages: {type(error).__name__} {error}"
             raise FrameError(msg) from error
-        if len(messages) == 1 and self._failures == failures and _is_message(messages[0]):
-            return messages
+        if len(messages) == 1 and self._failures == failures:
+            message = messages[0]
+            if type(message) is list and message and type(message[0]) is int and message[0] > 0:
+                return messages
         return self._checked(messages, damaged=self._failures != failures)
-
-    def _batch(self, body: bytes | bytearray | memoryview) -> list[Any]:
-        """The values of a frame of many; the byte fed after it comes out only if none was cut."""
-        unpacker = self._unpacker
-        unpacker.feed(body)
-        messages = list(unpacker)
-        unpacker.feed(_NIL)
-        if unpacker.unpack() is not None:
-            msg = "it ends inside a message"
-            raise ValueError(msg)
-        return messages
 
     def _checked(self, messages: list[Any], *, damaged: bool) -> list[Any]:
         try:

@@ -23,6 +23,7 @@ __all__ = [
     "FrameDecoder",
     "Lane",
     "encode_header",
+    "encode_single",
 ]
 
 FRAME_LIMIT: Final = 64 * 1024 * 1024
@@ -50,6 +51,15 @@ class Frame(NamedTuple):
     lane: Lane
     fd_count: int
     body: memoryview
+
+
+def encode_single(lane: Lane, parts: list[bytes]) -> bytes:
+    """A whole frame without descriptors, in one piece."""
+    if len(parts) == 1:
+        body = parts[0]
+        return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, 0, len(body)) + body
+    length = sum(map(len, parts))
+    return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, 0, length) + b"".join(parts)
 
 
 def encode_header(lane: Lane, fd_count: int, length: int) -> bytes:
@@ -117,20 +127,17 @@ class FrameDecoder:
         if rest:
             yield from self._cut(rest)
 
-    def single(self, data: memoryview) -> Frame | None:
-        """The frame `data` is, if it is exactly one and nothing else is under way: the common case.
+    def single(self, data: memoryview) -> Lane | None:
+        """The lane of the one frame that `data` is, if it is that and no more: the common case.
 
-        Raises:
-            FrameError: as `feed`.
+        A frame with descriptors, or anything wrong, is left to `feed`.
         """
-        size = len(data)
-        if self._kept or size < HEADER_SIZE or self._failed:
+        if self._kept or self._failed or len(data) < HEADER_SIZE:
             return None
-        lane, fd_count, length = self._parse(data)
-        if HEADER_SIZE + length != size:
+        magic, kind, fd_count, length = _HEADER.unpack_from(data)
+        if length + HEADER_SIZE != len(data) or length > self._limit or fd_count or magic != _MAGIC:
             return None
-        self._need = HEADER_SIZE
-        return Frame(lane, fd_count, data[HEADER_SIZE:])
+        return _LANES.get(kind)
 
     def _complete(self, rest: memoryview) -> memoryview:
         """Keep as much of `rest` as the frame under way still needs; returns what is left."""

@@ -19,6 +19,7 @@ from transport import LEAVES, Lane, TooBig, TransportError, Unsendable, snapshot
 from . import _wire as wire
 
 if TYPE_CHECKING:
+    from actors._cell import Cell
     from actors._envelope import Handler, Target
     from actors._loop import Loop
     from actors._ref import Ref
@@ -26,11 +27,19 @@ if TYPE_CHECKING:
 
     from ._link import Link
 
-__all__ = ["LONG", "Account", "Debt", "RemoteReply", "RemoteSink"]
+__all__ = ["Account", "Debt", "RemoteReply", "RemoteSink", "counts_apart"]
 
-LONG: Final = frozenset({Kind.STREAM, Kind.CONCURRENT})
-"""What goes on beside other messages once it has left the mailbox: its reply comes too late to
-give the credit back."""
+SMALL: Final = 16
+"""A mailbox below this has no place to spare for the ask that is being handled."""
+
+
+def counts_apart(handler: Handler, mailbox: int) -> bool:
+    """Return whether an ask's credit comes back when it is taken, not by its reply.
+
+    What runs on after it has left the mailbox must not hold a place in it; for a plain ask the
+    reply saves a message, at the price of one place while it is handled.
+    """
+    return not handler.plain or mailbox < SMALL
 
 
 class AccountHome(Protocol):
@@ -75,7 +84,7 @@ class Account:
             if type(value) not in LEAVES:
                 return self.offer(Envelope(handler, args, kwargs))
         try:
-            link.post([wire.TELL, self.ref.uid, handler.name, args, None, None])
+            link.post([wire.TELL, self.ref.uid, handler.name, args])
         except TransportError as error:
             raise self._error(error, Envelope(handler, args, kwargs)) from error
         self.credit -= 1
@@ -86,8 +95,29 @@ class Account:
         link = self.peer.link or self.peer.connect(self.ref, envelope)
         if self.credit <= 0 or self.line.waiting or link.congested:
             return False
+        if envelope.reply is None or not envelope.handler.plain or envelope.deadline is not None:
+            self._send(link, envelope)
+            return True
+        for value in envelope.args:
+            if type(value) not in LEAVES:
+                break
+        else:
+            if not envelope.kwargs:
+                self._ask(link, envelope)
+                return True
         self._send(link, envelope)
         return True
+
+    def _ask(self, link: Link, envelope: Envelope) -> None:
+        """Send a plain ask: what `_send` does, without what only others need."""
+        link.numbers = number = link.numbers + 1
+        try:
+            link.post([wire.ASK, self.ref.uid, number, envelope.handler.name, envelope.args])
+        except TransportError as error:
+            raise self._error(error, envelope) from error
+        envelope.request = number
+        link.pending[number] = (envelope, self)
+        self.credit -= 1
 
     async def admit(self, envelope: Envelope) -> None:
         """Take a snapshot now and send it when there is credit."""
@@ -119,7 +149,7 @@ class Account:
 
     def answered(self, envelope: Envelope) -> None:
         """An ask is over, and its place in the mailbox free."""
-        if envelope.handler.kind not in LONG:
+        if not counts_apart(envelope.handler, self.ref.mailbox):
             self.credit += 1
             if self.line.waiting:
                 self.refill()
@@ -175,25 +205,25 @@ class Account:
 class Debt:
     """The receiving side: counts what an actor took, for one sending node (an `Origin`)."""
 
-    __slots__ = ("_link", "_owed", "_owing", "uid")
+    __slots__ = ("_link", "_owing", "owed", "uid")
 
     def __init__(self, link: Link, uid: int, owing: list[Debt]) -> None:
         self._link = link
         self._owing = owing
-        self._owed = 0
+        self.owed = 0
         self.uid = uid
 
     def took(self) -> None:
         """One message left the mailbox."""
-        if not self._owed:
+        self.owed += 1
+        if self.owed == 1:
             if not self._owing:
                 self._link.owner.loop.call_soon(_pay, self._owing)
             self._owing.append(self)
-        self._owed += 1
 
     def pay(self) -> None:
         """Return the credit."""
-        owed, self._owed = self._owed, 0
+        owed, self.owed = self.owed, 0
         if self._link.closed is None:
             self._link.send([wire.CREDIT, self.uid, owed], Lane.CONTROL)
 
@@ -208,12 +238,14 @@ def _pay(owing: list[Debt]) -> None:
 class RemoteReply:
     """The reply to an asker at the other end of a link (a `Waiter` nobody awaits here)."""
 
-    __slots__ = ("_done", "_link", "_request")
+    __slots__ = ("_done", "_link", "_request", "cell", "envelope")
 
-    def __init__(self, link: Link, request: int) -> None:
+    def __init__(self, link: Link, request: int, cell: Cell) -> None:
         self._link = link
         self._request = request
         self._done = False
+        self.cell = cell
+        self.envelope: Envelope | None = None
 
     def __await__(self) -> Any:
         raise TypeError("a remote reply is awaited at the other end")
@@ -226,15 +258,16 @@ class RemoteReply:
         """Whether the asker went away: then it is simply done."""
         return False
 
-    def cancel(self) -> None:
-        """The asker went away."""
+    def withdraw(self) -> None:
+        """The asker went away: take its message back, or break off its handler."""
         self._done = True
-        self._link.sinks.pop(self._request, None)
+        if self.envelope is not None:
+            self.cell.withdraw(self.envelope)
 
     def _settle(self) -> bool:
         self._done = True
-        self._link.sinks.pop(self._request, None)
-        return self._link.serving.pop(self._request, None) is not None and self._link.closed is None
+        link = self._link
+        return link.serving.pop(self._request, None) is not None and link.closed is None
 
     def set_result(self, value: Any, /) -> None:
         """Send the result."""
@@ -252,9 +285,18 @@ class RemoteSink(RemoteReply):
 
     __slots__ = ("outlet",)
 
-    def __init__(self, link: Link, request: int) -> None:
-        super().__init__(link, request)
+    def __init__(self, link: Link, request: int, cell: Cell) -> None:
+        super().__init__(link, request, cell)
         self.outlet: Outlet | None = None
+
+    def withdraw(self) -> None:
+        """The reader went away."""
+        self._link.sinks.pop(self._request, None)
+        super().withdraw()
+
+    def _settle(self) -> bool:
+        self._link.sinks.pop(self._request, None)
+        return super()._settle()
 
     def item(self, value: Any) -> None:
         """Send the next item."""

@@ -240,8 +240,11 @@ class ChildNode:
         return cancel
 
     def event(self, kind: str, facts: dict[str, Any]) -> None:
-        """Report something; the parent words it."""
-        self.parent.note("event", kind, facts)
+        """Report something; the parent words it, unless it cannot be reached any more."""
+        if self.parent.closed is None:
+            self.parent.note("event", kind, facts)
+        else:
+            self.log.error(kind.replace("_", " "), **facts)
 
     def unclaim(self, ref: Ref[Any]) -> None:
         """Give a name back."""

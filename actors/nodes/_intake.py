@@ -11,10 +11,10 @@ from actors._envelope import Envelope, Handler, Kind
 from actors._errors import ActorStopped, MessageTooBig, NotAMessage, NotSendable, not_sendable
 from actors._ref import Home, Ref
 from supervisors import Exit
-from transport import TooBig, Undecoded, Unsendable
+from transport import Lane, TooBig, Undecoded, Unsendable
 
 from . import _wire as wire
-from ._account import LONG, Debt, RemoteReply, RemoteSink
+from ._account import Debt, RemoteReply, RemoteSink, counts_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["Intake", "IntakeHome"]
 
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
+_NEITHER: Final = (None, None)
+_TELL_ENDS: Final = 4
+_ASK_ENDS: Final = 5
+"""Where a message without keywords and deadline ends."""
 _READY: Final = Handler("(wait_ready)", lambda: None, Kind.NOTICE)
 
 
@@ -43,6 +47,29 @@ class IntakeHome(Home, Protocol):
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
 
 
+class _Run:
+    """A run of plain tells to one actor."""
+
+    __slots__ = ("_cell", "_debt", "_handlers", "_mailbox", "_queue")
+
+    def __init__(self, cell: Cell, debt: Debt) -> None:
+        self._cell = cell
+        self._debt = debt
+        self._handlers = cell.handlers
+        self._mailbox = cell.mailbox
+        self._queue = cell.mailbox.queue
+
+    def take(self, name: str, args: Any) -> bool:
+        """Queue one, if it is as plain as it looks; return whether it was."""
+        handler = self._handlers.get(name)
+        if handler is None or not handler.plain or type(args) is not list or self._cell.draining:
+            return False
+        self._queue.append((handler, tuple(args), _NO_KEYWORDS, self._debt))
+        if self._mailbox.waker is not None:
+            self._mailbox.wake()
+        return True
+
+
 class Intake:
     """The receiving end of one link."""
 
@@ -51,6 +78,7 @@ class Intake:
         self._link = link
         self._owing: list[Debt] = []
         self._table: dict[int, Callable[[list[Any]], None]] = {
+            wire.TELL: self._take_tell,
             wire.ASK: self._take_ask,
             wire.STREAM: self._take_stream,
             wire.REPLY: self._take_reply,
@@ -72,14 +100,24 @@ class Intake:
             wire.NOTE: self._take_note,
         }
 
-    def take(self, messages: list[Any]) -> None:
+    def take(self, messages: list[Any], _lane: Lane = Lane.DATA) -> None:
         """Handle a batch, in its order."""
         table = self._table
+        last, run = -1, None
         for message in messages:
-            if message[0] == wire.TELL:
-                self._take_tell(message)
-            else:
+            if message[0] != wire.TELL or len(message) != _TELL_ENDS:
                 table[message[0]](message)
+                continue
+            # Tells come in runs to one actor: what it takes to deliver them is looked up once.
+            _, uid, name, args = message
+            if uid != last:
+                last, run = uid, self._run_of(uid)
+            if run is None or not run.take(name, args):
+                self._take_tell(message)
+
+    def _run_of(self, uid: int) -> _Run | None:
+        cell = self._node.cells.get(uid)
+        return None if cell is None else _Run(cell, self._debt(cell))
 
     def _debt(self, cell: Cell) -> Debt:
         debt: Debt | None = cell.debts.get(self._link)
@@ -88,16 +126,17 @@ class Intake:
         return debt
 
     def _take_tell(self, message: list[Any]) -> None:
-        _, uid, name, args, kwargs, ttl = message
+        uid, name, args = message[1:4]
         cell = self._node.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
+        kwargs, ttl = message[4:6] if len(message) > _TELL_ENDS else _NEITHER
         if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
             self._misfit(uid, name, args, kwargs)
             return
-        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS)
+        debt = self._debt(cell)
+        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, origin=debt)
         if ttl is not None:
             envelope.deadline = self._node.loop.now() + ttl
-        envelope.origin = self._debt(cell)
         cell.post(envelope)
 
     def _misfit(self, uid: int, name: str, args: Any, kwargs: Any) -> None:
@@ -130,32 +169,34 @@ class Intake:
         self._node.notes[op](self._link, *args)
 
     def _take_ask(self, message: list[Any]) -> None:
-        self._take_call(message, RemoteReply(self._link, message[2]))
+        self._take_call(message, RemoteReply)
 
     def _take_stream(self, message: list[Any]) -> None:
-        sink = self._link.sinks[message[2]] = RemoteSink(self._link, message[2])
-        self._take_call(message, sink)
+        self._take_call(message, RemoteSink)
 
-    def _take_call(self, message: list[Any], reply: RemoteReply) -> None:
-        _, uid, number, name, args, kwargs, ttl = message
+    def _take_call(self, message: list[Any], kind: type[RemoteReply]) -> None:
+        uid, number, name, args = message[1:5]
         cell = self._node.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
+        kwargs, ttl = message[5:7] if len(message) > _ASK_ENDS else _NEITHER
         if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
-            if handler is not None and handler.kind in LONG:
+            if (
+                cell is not None
+                and handler is not None
+                and counts_apart(handler, cell.mailbox.limit)
+            ):
                 Debt(self._link, uid, self._owing).took()
             self._link.fail(number, self._unfit(uid, name, args, kwargs))
             return
-        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
+        reply = kind(self._link, number, cell)
+        if isinstance(reply, RemoteSink):
+            self._link.sinks[number] = reply
+        envelope = reply.envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
         if ttl is not None:
             envelope.deadline = self._node.loop.now() + ttl
-        if handler.kind in LONG:
+        if counts_apart(handler, cell.mailbox.limit):
             envelope.origin = self._debt(cell)
-
-        def withdraw() -> None:
-            reply.cancel()
-            cell.withdraw(envelope)
-
-        self._link.serving[number] = withdraw
+        self._link.serving[number] = reply.withdraw
         cell.post(envelope)
 
     def _answered(self, request: int) -> Envelope | None:
@@ -220,9 +261,10 @@ class Intake:
         if cell is None:
             self._link.fail(number, self._unfit(uid, "", None, None))
             return
-        reply = RemoteReply(self._link, number)
-        self._link.serving[number] = reply.cancel
-        cell.post(Envelope(_READY, (), {}, reply))
+        reply = RemoteReply(self._link, number, cell)
+        reply.envelope = Envelope(_READY, (), {}, reply)
+        self._link.serving[number] = reply.withdraw
+        cell.post(reply.envelope)
 
     def _take_stop(self, message: list[Any]) -> None:
         cell = self._node.cells.get(message[1])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from actors._errors import ActorsError
 from actors._ref import Ref
 from transport import (
+    LEAVES,
     Channel,
     ChannelBroken,
     ChannelClosed,
@@ -57,7 +58,7 @@ class LinkOwner(Protocol):
     def make_ref(self, fields: list[Any]) -> Ref[Any]: ...
     def resolve_class(self, module: str, qualname: str) -> type: ...
     def wire_module(self, module: str) -> str: ...
-    def new_intake(self, link: Link) -> Callable[[list[Any]], None]: ...
+    def new_intake(self, link: Link) -> Callable[[list[Any], Lane], None]: ...
     def link_room(self, link: Link) -> None: ...
     def link_closed(self, link: Link, error: TransportError | None) -> None: ...
 
@@ -73,7 +74,7 @@ class Link:
         self.calls: dict[int, Waiter] = {}
         self.serving: dict[int, Callable[[], None]] = {}
         self._tasks: dict[int, Task] = {}
-        self._numbers = 0
+        self.numbers = 0
         ref: Extra[Any] = Extra(Ref, owner.ref_fields, owner.make_ref)
         self.encoder = Encoder(extras=[ref], rename=owner.wire_module)
         self._decoder = Decoder(extras=[ref], resolve=owner.resolve_class)
@@ -90,7 +91,7 @@ class Link:
             self.owner.loop,
             encoder=self.encoder,
             decoder=self._decoder,
-            receive=self._receive,
+            receive=self._take,
             receive_fds=self._receive_fds,
             closed=self._closed,
             on_room=self._room,
@@ -150,13 +151,17 @@ class Link:
 
     def number(self) -> int:
         """Return the next request number of this end."""
-        self._numbers += 1
-        return self._numbers
+        self.numbers += 1
+        return self.numbers
 
     def reply(self, request: int, value: Any) -> None:
         """Answer an ask; a value that cannot travel is the asker's error."""
         try:
-            self.send([wire.REPLY, request, self.encoder.encode_value(value, "reply")])
+            if type(value) not in LEAVES:
+                value = self.encoder.encode_value(value, "reply")
+            self.post([wire.REPLY, request, value])
+        except (ChannelBroken, ChannelClosed):
+            return  # so is the asker's end
         except TransportError as error:
             self.fail(request, error)
 
@@ -197,9 +202,6 @@ class Link:
             self.calls.pop(number, None)
 
     # -- receiving -----------------------------------------------------------------------
-
-    def _receive(self, messages: list[Any], _lane: Lane) -> None:
-        self._take(messages)
 
     def _receive_fds(self, message: list[Any], fds: list[int]) -> None:
         _, op, args = message

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from actors._envelope import Handler, Target
     from actors._loop import Loop
     from actors._ref import Home
-    from transport import TransportError
+    from transport import Lane, TransportError
 
 __all__ = ["MAIN_ALIAS", "Authority", "Family", "Runtime", "class_path"]
 
@@ -267,7 +267,7 @@ class Runtime:
         """Arrange a link to *peer*, on first use."""
         return self.authority.connect(peer)
 
-    def new_intake(self, link: Link) -> Callable[[list[Any]], None]:
+    def new_intake(self, link: Link) -> Callable[[list[Any], Lane], None]:
         """Return what takes the messages of a new link."""
         return Intake(self, link).take
 

@@ -15,7 +15,8 @@ which is always written first.
     CALL    request op args           (control)   ANSWER  request value          (control)
     FAILED  request error             (control)   NOTE    op args                (control)
 
-ttl is in seconds from now, because nodes do not share a clock reading; None is no deadline.
+ttl is in seconds from now, because nodes do not share a clock reading; None is no deadline. A TELL
+or ASK without keywords and deadline ends after its args.
 """
 
 from __future__ import annotations

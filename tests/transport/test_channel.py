@@ -50,7 +50,7 @@ def test_control_overtakes_data_that_waits_for_a_slow_reader(loop: ManualLoop, t
     loop.settle()
     a.tell("control", lane=Lane.CONTROL)
     loop.settle()
-    loop.watch_readable(b.channel._fd, b.channel._on_readable)
+    loop.watch_readable(b.channel._fd, b.channel._read)
     loop.settle()
     place = b.got.index([1, ["control"]])
     assert len(b.got) == 101
@@ -96,7 +96,7 @@ def test_a_peer_that_does_not_read_congests_and_makes_room_once(loop: ManualLoop
     loop.settle()
     assert a.channel.queued_bytes >= 1024 * 1024
     assert a.rooms == 0
-    loop.watch_readable(b.channel._fd, b.channel._on_readable)
+    loop.watch_readable(b.channel._fd, b.channel._read)
     loop.settle()
     assert (len(b.got), a.rooms) == (sent, 1)
     assert (a.channel.queued_bytes, a.channel.congested) == (0, False)
