@@ -183,20 +183,22 @@ class Encoder:
         return out
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
-        simple = _plain(map(type, value))
-        if simple and _plain(map(type, value.values())):
-            return value
-        keys = value if simple else self._members(value, depth)
-        items = []
-        for key, item in value.items():
-            try:
-                items.append(self._walk(item, depth))
-            except Unsendable as error:
-                error.inside(f"[{shown(key)}]")
-                raise
-        if simple:
-            return dict(zip(keys, items, strict=True))
-        return self._ext(Tag.DICT, [list(keys), items])
+        out = value
+        key = None
+        try:
+            for key, item in value.items():
+                if type(item) not in LEAVES:
+                    packable = self._walk(item, depth)
+                    if packable is not item:
+                        # What is plain throughout is packed as it is; only the rest is copied.
+                        out = value.copy() if out is value else out
+                        out[key] = packable
+        except Unsendable as error:
+            error.inside(f"[{shown(key)}]")
+            raise
+        if _plain(map(type, value)):
+            return out
+        return self._ext(Tag.DICT, [self._members(value, depth), list(out.values())])
 
     def _attributes(self, names: Iterable[str], values: Iterable[Any], depth: int) -> list[Any]:
         out = []
