@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from benchmarks._awake import awake
 from benchmarks._catalogue import CATALOGUE
 from benchmarks._harness import Benchmark, BenchmarkError, Row, compare, table
 
@@ -24,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # Every peer is looked for before the first round, not after minutes of the first benchmark.
         chosen = [CATALOGUE[name]() for name in options.names or CATALOGUE]
-        measured = [row for benchmark in chosen for row in _show(benchmark, options.rounds)]
+        with awake() as kept:
+            print("processors kept awake" if kept else "processors may sleep")
+            measured = [row for benchmark in chosen for row in _show(benchmark, options.rounds)]
     except BenchmarkError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return BROKEN
