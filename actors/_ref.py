@@ -8,7 +8,17 @@ Rule 2: the method is checked here, at the sender, where the mistake is made.
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+)
 
 from transport import register_immutable
 
@@ -114,6 +124,12 @@ class Ref(Generic[A]):
 
     def __hash__(self) -> int:
         return hash(self.uid)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        # Only for what is not there: most often somebody calls a message as if it were a method.
+        cls = self.cls_path.rpartition(":")[2].rpartition(".")[2]
+        hint = f"; to send a message: await ref.ask({cls}.{name}, ...)" if name[:1] != "_" else ""
+        raise AttributeError(f"a Ref has no {name!r}{hint}")
 
     async def tell(
         self,

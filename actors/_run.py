@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
 from ._backends import run_on
+from ._errors import ActorsError
 from .nodes import EndOfImport, importing_main
 
 if TYPE_CHECKING:
@@ -41,11 +43,21 @@ def run(
         SystemExit: ended by a signal.
         ActorsError: unknown backend.
     """
+    _check_main(main)
     if importing_main():
         # A node imports this file for its classes: what follows is for the parent alone.
         raise EndOfImport
     result: T = run_on(with_signals, main, args, backend=backend, uvloop=uvloop)
     return result
+
+
+def _check_main(main: object) -> None:
+    if callable(main):
+        return
+    if inspect.iscoroutine(main):
+        main.close()
+        raise ActorsError("run takes an async function, not its result: run(main), not run(main())")
+    raise ActorsError(f"run takes an async function, got {main!r}")
 
 
 async def with_signals(

@@ -44,7 +44,10 @@ def check_actor_options(
         InvalidSpec: naming the bad value.
     """
     if not isinstance(cls, type) or not issubclass(cls, Actor) or cls is Actor:
-        raise InvalidSpec(f"spawn takes a subclass of actors.Actor, got {cls!r}")
+        hint = ""
+        if isinstance(cls, Actor):
+            hint = f": give its class and arguments, spawn({type(cls).__name__}, ...)"
+        raise InvalidSpec(f"spawn takes a subclass of actors.Actor, got {cls!r}{hint}")
     if name is not None and (not isinstance(name, str) or not name):
         raise InvalidSpec(f"{cls.__name__}: name must be a non-empty text, got {name!r}")
     if isinstance(mailbox, bool) or not isinstance(mailbox, int) or mailbox < 1:

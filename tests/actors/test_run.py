@@ -136,3 +136,12 @@ def test_importing_actors_starts_nothing_and_imports_no_loop(tmp_path: Path) -> 
         )
     )
     assert (code, out.strip(), err) == (0, "[] 1", "")
+
+
+async def _main() -> None:
+    """A main that is never run."""
+
+
+def test_the_result_of_main_instead_of_main_is_refused_with_the_right_call() -> None:
+    with pytest.raises(ActorsError, match=r"not its result: run\(main\), not run\(main\(\)\)"):
+        actors.run(_main())  # type: ignore[arg-type] # the mistake

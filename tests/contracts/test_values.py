@@ -224,3 +224,11 @@ async def test_what_is_no_message_is_refused_with_what_would_be(
         assert await worker.ask(Worker.logged) == []
     assert str(caught.value).startswith(why)
     assert isinstance(caught.value, TypeError)
+
+
+async def test_a_message_called_like_a_method_is_refused_with_the_right_call(place: Place) -> None:
+    counting = await place.spawn(Counting)
+    with pytest.raises(
+        AttributeError, match=r"to send a message: await ref\.ask\(Counting\.how_many"
+    ):
+        counting.how_many  # noqa: B018 - the mistake is to look for it
