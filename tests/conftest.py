@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+# Here, because pytest imports it at the very end where no test did, and then trio's hook into it warns.
+import hypothesis  # noqa: F401
 import pytest
 import uvloop
 
