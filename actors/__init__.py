@@ -15,6 +15,7 @@ from ._actor import Actor, concurrent
 from ._context import Context
 from ._errors import ActorCrashed, ActorsError, ActorStopped, MailboxFull, NodeDown
 from ._events import Event
+from ._on_error import OnError
 from ._ref import Ref
 from ._run import run
 from ._system import System, current
@@ -38,6 +39,7 @@ __all__ = [
     "MailboxFull",
     "Node",
     "NodeDown",
+    "OnError",
     "Ref",
     "Restart",
     "RoundRobin",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._handlers import CONCURRENT_MARK, ROOT_MARK
+from ._on_error import OnError, set_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from supervisors import Exit
 
@@ -42,9 +43,28 @@ class Actor:
         on_exit: told once of the final end of each watched ref.
 
     ``self.context`` is there from the first line of ``__init__``.
+
+    What a message handler raises goes to the asker; with nobody to tell it crashes the actor. The
+    class keyword ``on_error`` decides otherwise, by the nearest class of the exception; subclasses
+    inherit the table and may add to it. An entry RESTART or STOP also holds for asked messages, after
+    the asker was told::
+
+        class Ledger(Actor, on_error={ValueError: OnError.RESUME, Corrupt: OnError.STOP}): ...
     """
 
     context: Context
+
+    def __init_subclass__(
+        cls, *, on_error: Mapping[type[Exception], OnError] | None = None, **kwargs: Any
+    ) -> None:
+        """Take the class keyword.
+
+        Raises:
+            InvalidSpec: `on_error` has a key or value that can never decide anything.
+        """
+        super().__init_subclass__(**kwargs)
+        if on_error is not None:
+            set_table(cls, on_error)
 
     async def on_start(self) -> None:
         """Make ready; an exception here means the actor failed to start."""

@@ -47,7 +47,8 @@ class AsyncioLoop:
     """The shim over asyncio, uvloop included."""
 
     backend = "asyncio"
-    stray_cancellation: type[BaseException] | tuple[()] = asyncio.CancelledError
+    # A CancelledError that nobody asked for is a failure of whoever it hits.
+    passes: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit)
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()

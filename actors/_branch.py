@@ -110,6 +110,7 @@ class Slot:
         if self._life is None:
             self._life = self._life_of(self._spec)
             self._life.stop_child = self._stop
+            self._life.restart = self._spec.restart
         return self._life.new_run()
 
     async def _stop(self) -> None:

@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._envelope import Target
+    from ._loop import Timer
     from ._ref import Ref
 
 __all__ = ["Cell", "CellHome", "CellState", "as_not_sendable", "not_sendable"]
 
 _plain: Final = LEAVES.issuperset
+_ABANDON_AFTER: Final = 5.0
+"""Seconds a killed actor has before nobody waits for it any more."""
+
 _STOP: Final = Handler("(stop)", lambda: None, Kind.STOP)
 
 
@@ -63,6 +67,7 @@ class Cell:
 
     __slots__ = (
         "cls",
+        "cutoff",
         "debts",
         "draining",
         "end",
@@ -93,6 +98,7 @@ class Cell:
         self.waits: list[Target] = []
         # What links owe their other ends for messages this mailbox took; theirs to fill and to clear.
         self.debts: dict[object, Any] = {}
+        self.cutoff: Timer | None = None
         self.watchers: dict[object, Callable[[Exit], None]] = {}
 
     def __repr__(self) -> str:
@@ -224,6 +230,9 @@ class Cell:
         if self.run is not run:
             return
         self.run = None
+        if self.cutoff is not None:
+            self.cutoff.cancel()
+            self.cutoff = None
         if self.state is not CellState.ENDED:
             self.move(CellState.DOWN)
 
@@ -247,9 +256,17 @@ class Cell:
             self.mailbox.put(Envelope(_STOP, (Exit.SHUTDOWN, False), {}))
 
     def kill(self) -> None:
-        """End the current incarnation now."""
-        if self.run is not None:
-            self.run.kill()
+        """End the current incarnation now; one that ignores it is abandoned, and its place is free."""
+        run = self.run
+        if run is not None:
+            run.kill()
+            if self.cutoff is None:
+                self.cutoff = self.home.as_home.loop.call_later(_ABANDON_AFTER, self._abandon, run)
+
+    def _abandon(self, run: Incarnation) -> None:
+        if self.run is run:
+            self.run_ended(run)
+            run.report(Exit.ABANDONED)
 
     def release(self, end: Exit) -> None:
         """End for good: fail what waits, free the name, then tell the watchers."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ._log import Logger
     from ._ref import Ref
     from ._tasks import ActorTasks
+    from ._timers import Timers
 
 __all__ = ["Context", "Surroundings"]
 
@@ -27,6 +28,8 @@ class Surroundings(Protocol):
     def number(self) -> int: ...
     @property
     def tasks(self) -> ActorTasks: ...
+    @property
+    def timers(self) -> Timers: ...
     @property
     def log(self) -> Logger: ...
     @property
@@ -52,6 +55,7 @@ class Context:
         system: the `System` it lives in.
         log: a structlog logger bound with node, actor and incarnation.
         tasks: tasks that live and die with this incarnation.
+        timers: messages to the actor itself, later; they end with this incarnation.
     """
 
     __slots__ = ("_inner",)
@@ -93,6 +97,11 @@ class Context:
     def tasks(self) -> ActorTasks:
         """Tasks beside the messages: ``tasks.start_soon(fn, *args)``; one that raises crashes the actor."""
         return self._inner.tasks
+
+    @property
+    def timers(self) -> Timers:
+        """Messages to the actor itself: ``timers.once(seconds, method, *args)``, ``timers.every(...)``."""
+        return self._inner.timers
 
     async def spawn(
         self,

@@ -26,6 +26,7 @@ class Kind(enum.Enum):
     STREAM = "stream"
     RESUME = "resume"
     NOTICE = "notice"
+    TICK = "tick"
     STOP = "stop"
 
 

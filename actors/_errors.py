@@ -48,6 +48,7 @@ __all__ = [
     "StartFailed",
     "SystemStopped",
     "not_sendable",
+    "start_failed",
 ]
 
 _LONGEST_PATH: Final = 120
@@ -154,6 +155,14 @@ def not_sendable(error: Unsendable) -> NotSendable:
 
 class StartFailed(ActorsError):
     """An actor never became ready: its class, its constructor or `on_start` failed."""
+
+
+def start_failed(who: str, error: BaseException | None) -> StartFailed:
+    """Word why *who* never became ready; without an error it was killed."""
+    why = "killed" if error is None else f"{type(error).__name__}: {error}"
+    failed = StartFailed(f"{who} failed to start: {why}")
+    failed.__cause__ = error
+    return failed
 
 
 class BootFailed(ActorsError):

@@ -12,14 +12,14 @@ from collections import deque
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from supervisors import Exit
+from supervisors import Exit, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ._loop import Loop, Waiter
 
-__all__ = ["Event", "EventBus", "EventStream", "event_of"]
+__all__ = ["Event", "EventBus", "EventStream", "error_facts", "event_of"]
 
 _BOUND: Final = 4096
 _WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
@@ -43,13 +43,13 @@ class Event:
 def _plain(value: object) -> Any:
     if isinstance(value, str | int | float | bool | None):
         return value
-    return str(value)
+    return shown(value) if isinstance(value, BaseException) else str(value)
 
 
 def error_facts(error: BaseException) -> dict[str, Any]:
     """Return an error as text, with its traceback."""
     text = "".join(traceback.format_exception(error)).rstrip()
-    return {"error": f"{type(error).__name__}: {error}", "traceback": text}
+    return {"error": f"{type(error).__name__}: {shown(error)}", "traceback": text}
 
 
 def event_of(record: Any, at: float) -> Event:

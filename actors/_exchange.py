@@ -11,17 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import move_on_after
 
+from transport import LEAVES, Unsendable, snapshot
+
 from ._envelope import TURN
-from ._errors import CallCycle, DeadlineExceeded
+from ._errors import CallCycle, DeadlineExceeded, not_sendable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from ._envelope import Envelope, Target, Turn
-    from ._loop import Loop, Timer
+    from ._loop import Loop, Timer, Waiter
     from ._stream import Stream
 
-__all__ = ["admit_until", "ask_in_turn", "give_up", "open_stream"]
+__all__ = ["admit_until", "answer", "ask_in_turn", "give_up", "open_stream"]
+
+
+def answer(reply: Waiter, result: Any) -> None:
+    """Settle *reply* with a snapshot of *result*, or with why there can be none."""
+    if type(result) not in LEAVES:
+        try:
+            result = snapshot(result, "reply")
+        except Unsendable as error:
+            reply.set_exception(not_sendable(error))
+            return
+    reply.set_result(result)
 
 
 def give_up(target: Target, envelope: Envelope) -> None:

@@ -1,7 +1,8 @@
 """One run of one actor, from its constructor to its end; a restart makes another.
 
 Rule 1: one message at a time, in the order of the mailbox, in one task.
-Rule 2: an exception goes to whoever awaits the reply; with nobody to tell it is a crash.
+Rule 2: an exception goes to whoever awaits the reply; with nobody to tell it is a crash, unless the
+class decides otherwise (`on_error`).
 Rule 3: per message no task, scope, event, lock, closure or log call; a clock reading for four.
 """
 
@@ -12,14 +13,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisors import Exit, ExitKind
-from transport import LEAVES, Unsendable, snapshot, snapshot_args
+from transport import snapshot_args
 
 from ._context import Context
 from ._envelope import TURN, Envelope, Handler, Kind, Turn
-from ._errors import ActorCrashed, ActorStopped, DeadlineExceeded, StartFailed, not_sendable
+from ._errors import ActorCrashed, ActorStopped, DeadlineExceeded, start_failed
+from ._exchange import answer
 from ._log import get_logger
-from ._stream import Outlet
+from ._on_error import OnError, decide
+from ._stream import Outlets
 from ._tasks import ActorTasks
+from ._timers import Timers
 from ._watches import Watches
 
 if TYPE_CHECKING:
@@ -56,16 +60,17 @@ class Incarnation:
         self.loop = home.as_home.loop
         self.turn = Turn(cell.as_target(), exclusive=True)
         self.tasks = ActorTasks(self.loop, cell.ref.name, self.crash)
+        self.timers = Timers(self.loop, cell.ref.name, cell.cls, cell.post)
         self._ready = ready
         self._ended = ended
         self._interrupt = self.loop.interrupt()
         self._actor: Actor | None = None
         self._log: Logger | None = None
         self._current: Envelope | Tell | None = None
-        self._halt = False
+        self._halt = self._resumed = self._started = self._reported = False
         self._since = 0.0
         self._beside: dict[Envelope, Task] = {}
-        self._outlets: dict[Envelope, Outlet] = {}
+        self._outlets = Outlets(cell.ref, cell.post)
         self._watches = Watches(home.as_home, self._hear)
 
     # -- what the context offers ---------------------------------------------------------
@@ -128,6 +133,7 @@ class Incarnation:
         """End now; what is being awaited is cancelled, `on_stop` does not run."""
         if self.exit is None or self.exit.kind is not ExitKind.KILLED:
             self.exit = Exit.KILLED
+        self.timers.close()
         self._break_off()
 
     def cancel(self, envelope: Envelope) -> None:
@@ -136,8 +142,8 @@ class Incarnation:
             self._break_off()
         elif envelope in self._beside:
             self._beside[envelope].cancel()
-        elif envelope in self._outlets:
-            self._outlets[envelope].close()
+        else:
+            self._outlets.close(envelope)
 
     def _break_off(self) -> None:
         """End what is being awaited; the loop looks at why before it takes another message."""
@@ -151,40 +157,59 @@ class Incarnation:
         TURN.set(self.turn)
         self.cell.home.system.enter()
         cell = self.cell
-
         await self._guarded(partial(self._start, args, kwargs))
-        started = self.exit is None
+        started = self._started = self.exit is None
         if started:
             cell.run_ready(self)
             self._ready.set_result(None)
         while self.exit is None:
             await self._guarded(self._turns)
+            if self._resumed:
+                # A row of failures is no reason to keep the loop.
+                self._resumed = False
+                await self._guarded(self.loop.pause)
         if started:
             cell.run_ending(self)
         await self._close(started=started)
         cell.run_ended(self)
         assert self.exit is not None
-        if started:
-            self._ended(self.exit, self.voluntary or cell.stop_asked)
-        elif not self._ready.done():
-            self._ready.set_exception(self._start_failure())
+        self.report(self.exit)
+
+    def report(self, end: Exit) -> None:
+        """Tell the supervisor how this run ended, or why it did not start; once."""
+        reported, self._reported = self._reported, True
+        if not reported and self._started:
+            self._ended(end, self.voluntary or self.cell.stop_asked)
+        elif not reported and not self._ready.done():
+            who = f"{self.ref.name} ({self.cell.cls.__name__})"
+            self._ready.set_exception(start_failed(who, end.error))
 
     async def _guarded(self, step: Callable[[], Any]) -> None:
         """Run one step that can be broken off; what it raises is a crash."""
         try:
             await self._interrupt.run(step)
-        except Exception as error:  # noqa: BLE001 - the supervisor is told
-            self._crashed(error)
-        except self.loop.stray_cancellation as error:
-            self._crashed(error)
+        except self.loop.passes:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the supervisor is told
+            if self._current is None or self._ends_by(self._current, error):
+                self.exit = self.exit or Exit.CRASHED(error)
         current, self._current = self._current, None
         self._halt = self.exit is not None
         if current is not None:
             self._abandon(Envelope.of(current))
 
-    def _crashed(self, error: BaseException) -> None:
-        if self.exit is None:
-            self.exit = Exit.CRASHED(error)
+    def _ends_by(self, item: Envelope | Tell, error: BaseException) -> bool:
+        """Do what the class decides about the error of a message; return whether this run ends by it."""
+        message = Envelope.of(item)
+        plain = isinstance(error, Exception) and message.handler.kind is not Kind.RESUME
+        if self.exit is not None or not plain:
+            return True
+        decided = decide(self.cell.cls, error, asked=message.reply is not None)
+        if decided is not OnError.RESTART:
+            self.voluntary = decided is OnError.STOP
+            self.cell.home.message_failed(self.ref, message, error)
+        self._resumed = decided is OnError.RESUME
+        return not self._resumed
 
     def _abandon(self, current: Envelope) -> None:
         """The message being handled is lost; whoever awaits it is told why."""
@@ -192,16 +217,6 @@ class Incarnation:
             current.args[0].crash(ActorCrashed(self.ref, str(self.exit or "")))
         else:
             current.fail(ActorCrashed(self.ref, str(self.exit or "cancelled")))
-
-    def _start_failure(self) -> BaseException:
-        assert self.exit is not None
-        error = self.exit.error
-        why = f"{self.ref.name} ({self.cell.cls.__name__}) failed to start"
-        failed = StartFailed(
-            f"{why}: {type(error).__name__}: {error}" if error is not None else f"{why}: killed"
-        )
-        failed.__cause__ = error
-        return failed
 
     async def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         cls = self.cell.cls
@@ -281,11 +296,12 @@ class Incarnation:
         try:
             result = await envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
         except Exception as error:
-            if not envelope.fail(error):
+            asked = envelope.fail(error)
+            if not asked or decide(self.cell.cls, error, asked=True) is not OnError.RESUME:
                 raise
         else:
             if reply is not None and not reply.done():
-                _answer(reply, result)
+                answer(reply, result)
 
     async def _concurrent(self, actor: Actor, envelope: Envelope) -> None:
         async def beside() -> None:
@@ -294,6 +310,9 @@ class Incarnation:
             TURN.set(turn)
             try:
                 await self._answer_call(actor, envelope)
+            except Exception as error:  # noqa: BLE001 - the class decides
+                if self._ends_by(envelope, error):
+                    self.crash(error)
             finally:
                 self._beside.pop(envelope, None)
                 if envelope.reply is not None and not envelope.reply.done():
@@ -302,23 +321,18 @@ class Incarnation:
         self._beside[envelope] = self.tasks.start_soon(beside, name=envelope.handler.name)
 
     async def _stream(self, actor: Actor, envelope: Envelope) -> None:
-        sink: Any = envelope.reply
-        if sink.done():
-            return
-        generator = envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
-        self._outlets[envelope] = Outlet(generator, sink, self.cell.post)
+        self._outlets.open(actor, envelope)
 
     async def _resume(self, _actor: Actor, envelope: Envelope) -> None:
-        outlet: Outlet = envelope.args[0]
-        key = next((known for known, own in self._outlets.items() if own is outlet), None)
-        if key is None:
-            outlet.crash(ActorCrashed(self.ref, "it restarted"))
-            return
         self._current = envelope
         self._since = perf_counter()
-        if not await outlet.resume():
-            del self._outlets[key]
+        await self._outlets.resume(envelope.args[0])
         self._current = None
+
+    async def _tick(self, actor: Actor, envelope: Envelope) -> None:
+        message = self.timers.take(envelope)
+        if message is not None:
+            await _SPECIAL[message.handler.kind](self, actor, message)
 
     async def _notice(self, actor: Actor, envelope: Envelope) -> None:
         if envelope.reply is not None:
@@ -340,6 +354,7 @@ class Incarnation:
         assert self.exit is not None
         actor, end = self._actor, self.exit
         self._watches.clear()
+        self.timers.close()
         if started and actor is not None and end.kind is not ExitKind.KILLED:
             await self._in_end(partial(actor.on_stop, end))
         await self._in_end(self.tasks.aclose)
@@ -370,21 +385,7 @@ class Incarnation:
     async def _close_streams(self) -> None:
         assert self.exit is not None
         gone = ActorCrashed if self.exit.abnormal else ActorStopped
-        for outlet in list(self._outlets.values()):
-            outlet.crash(gone(self.ref, str(self.exit)))
-            outlet.closing = True
-            await outlet.resume()
-        self._outlets.clear()
-
-
-def _answer(reply: Waiter, result: Any) -> None:
-    if type(result) not in LEAVES:
-        try:
-            result = snapshot(result, "reply")
-        except Unsendable as error:
-            reply.set_exception(not_sendable(error))
-            return
-    reply.set_result(result)
+        await self._outlets.aclose(partial(gone, self.ref, str(self.exit)))
 
 
 _SPECIAL: Final[dict[Kind, Callable[[Incarnation, Actor, Envelope], Any]]] = {
@@ -393,5 +394,6 @@ _SPECIAL: Final[dict[Kind, Callable[[Incarnation, Actor, Envelope], Any]]] = {
     Kind.STREAM: Incarnation._stream,  # noqa: SLF001 - as above
     Kind.RESUME: Incarnation._resume,  # noqa: SLF001 - as above
     Kind.NOTICE: Incarnation._notice,  # noqa: SLF001 - as above
+    Kind.TICK: Incarnation._tick,  # noqa: SLF001 - as above
     Kind.STOP: Incarnation._stop,  # noqa: SLF001 - as above
 }

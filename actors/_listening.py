@@ -11,13 +11,14 @@ from anyio import create_task_group
 from supervisors import Exit
 from transport import TransportError
 
+from ._ending import Ending
 from ._errors import ActorsError, BootFailed, NodeDown
 from .routing import LeastConnections, Listener, Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._loop import Loop, Waiter
+    from ._loop import Loop
     from .nodes import RemoteNode
 
 __all__ = ["ListenerHome", "ListenerRun", "Listening"]
@@ -143,24 +144,17 @@ class ListenerRun:
     def __init__(self, listening: Listening) -> None:
         self.listening = listening
         self._loop = listening.home.loop
-        self._ended: Callable[[Exit], None] | None = None
-        self._end: Exit | None = None
-        self._waiters: list[Waiter] = []
+        self._ending = Ending(self._loop.waiter)
         self._stopping = False
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Open the listener; see `Listening.open`."""
         await self.listening.open()
-        self._ended = ended
+        self._ending.told = ended
 
     async def wait(self) -> Exit:
         """Wait until it is closed."""
-        if self._end is None:
-            waiter = self._loop.waiter()
-            self._waiters.append(waiter)
-            await waiter
-        assert self._end is not None
-        return self._end
+        return await self._ending.wait()
 
     def stop(self) -> None:
         """Drain, then close."""
@@ -180,11 +174,5 @@ class ListenerRun:
         self._finish(Exit.KILLED)
 
     def _finish(self, end: Exit) -> None:
-        if self._end is not None:
-            return
-        self._end = end
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        if self._ended is not None:
-            self._ended(end)
+        if self._ending.come(end):
+            self._ending.tell()

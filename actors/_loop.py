@@ -54,8 +54,8 @@ class Loop(Protocol):
     backend: str
 
     @property
-    def stray_cancellation(self) -> type[BaseException] | tuple[()]:
-        """What a cancellation that nobody asked for looks like, where it can be told apart."""
+    def passes(self) -> tuple[type[BaseException], ...]:
+        """What is not an actor's failure: what ends the node, and cancellation from further out."""
 
     def now(self) -> float: ...
     def waiter(self) -> Waiter: ...

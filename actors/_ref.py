@@ -116,6 +116,11 @@ class Ref(Generic[A]):
         self.cls_path = cls_path
         self.mailbox = mailbox
 
+    @property
+    def home(self) -> Home:
+        """The node this object lives in, and through it the system."""
+        return self._home
+
     def __repr__(self) -> str:
         return f"<Ref {self.name} {self.cls_path.rpartition(':')[2]} on {self.node}>"
 

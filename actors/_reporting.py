@@ -1,6 +1,7 @@
 """From events to log lines: the default subscriber, and the only place that words them.
 
-Rule: what happens at any rate (dead letters) is told once, then counted: no flood, no silence.
+Rule: what happens at any rate (dead letters, failed messages) is told once, then counted: no flood,
+no silence.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ __all__ = ["LogSubscriber"]
 
 _NUMBER: Final = re.compile(r"-\d+.*")
 _KINDS: Final = 1024
-"""How many kinds of dead letters are counted apart; past it, counting begins anew."""
+"""How many kinds of them are counted apart; past it, counting begins anew."""
 _EVERY: Final = 10.0
-"""Seconds between two lines about the same kind of dead letter."""
+"""Seconds between two lines about the same kind."""
+
+_AT_ANY_RATE: Final = {"dead_letter", "message_failed"}
 
 _LEVELS: Final = {
     "child_ended": "info",
@@ -36,6 +39,7 @@ _LEVELS: Final = {
     "node_ended": "info",
     "node_died": "error",
     "dead_letter": "warning",
+    "message_failed": "warning",
     "link_failed": "warning",
     "listening": "info",
     "accept_paused": "warning",
@@ -71,7 +75,7 @@ class LogSubscriber:
     def __init__(self, clock: Any) -> None:
         self._log: Logger = get_logger()
         self._clock = clock
-        self._letters: dict[tuple[str, str], tuple[float, int]] = {}
+        self._letters: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._started = False
 
     def __call__(self, event: Event) -> None:
@@ -82,7 +86,7 @@ class LogSubscriber:
             self._started = True
         if event.kind == "child_ended":
             level = "error" if _is_news(facts) else "debug"
-        elif event.kind == "dead_letter":
+        elif event.kind in _AT_ANY_RATE:
             counted = self._count(facts)
             if counted is None:
                 return
@@ -101,7 +105,8 @@ class LogSubscriber:
         """Return what to add to the line, or None for no line."""
         # Unnamed actors go by their class: a thousand of them may go down with one node.
         actor = _NUMBER.sub("", str(facts.get("actor")))
-        key = (actor, str(facts.get("message")))
+        error = str(facts.get("error")).partition(":")[0]
+        key = (actor, str(facts.get("message")), error)
         now = self._clock()
         if len(self._letters) >= _KINDS:
             self._letters.clear()

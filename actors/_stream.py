@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from transport import snapshot
 
 from ._envelope import Envelope, Handler, Kind
+from ._errors import ActorCrashed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from ._loop import Waiter
 
-__all__ = ["WINDOW", "Outlet", "Sink", "Stream"]
+__all__ = ["WINDOW", "Outlet", "Outlets", "Sink", "Stream"]
 
 R = TypeVar("R")
 WINDOW: Final = 16
@@ -161,3 +162,40 @@ class Outlet:
     def crash(self, error: BaseException) -> None:
         """The actor is gone: the reader is told."""
         self._end(error)
+
+
+class Outlets:
+    """The outlets of one incarnation, by the message that opened each."""
+
+    def __init__(self, ref: object, push: Callable[[Envelope], None]) -> None:
+        self._ref = ref
+        self._push = push
+        self._open: dict[Envelope, Outlet] = {}
+
+    def open(self, actor: object, envelope: Envelope) -> None:
+        """Make the generator that *envelope* asks for, if somebody still reads."""
+        sink: Any = envelope.reply
+        if not sink.done():
+            generator = envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
+            self._open[envelope] = Outlet(generator, sink, self._push)
+
+    def close(self, envelope: Envelope) -> None:
+        """End the generator that *envelope* opened, if it is one of these."""
+        if envelope in self._open:
+            self._open[envelope].close()
+
+    async def resume(self, outlet: Outlet) -> None:
+        """Let *outlet* take its turn; one of an earlier incarnation has none any more."""
+        key = next((known for known, own in self._open.items() if own is outlet), None)
+        if key is None:
+            outlet.crash(ActorCrashed(self._ref, "it restarted"))
+        elif not await outlet.resume():
+            del self._open[key]
+
+    async def aclose(self, gone: Callable[[], BaseException]) -> None:
+        """End all of them; each reader is told *gone*."""
+        for outlet in list(self._open.values()):
+            outlet.crash(gone())
+            outlet.closing = True
+            await outlet.resume()
+        self._open.clear()

@@ -112,6 +112,7 @@ class System:
         self._core: Core | None = None
         self._stack = AsyncExitStack()
         self._failure: BaseException | None = None
+        self._outer: System | None = None
 
     @classmethod
     def on_node(cls, access: SystemAccess) -> System:
@@ -135,6 +136,7 @@ class System:
         core = self._core = Core(self._topology, loop, tasks, end=end, local=self._with_local)
         core.runtime.system = self
         self._access = _DirectAccess(core)
+        self._outer = _CURRENT.get()
         _CURRENT.set(self)
         try:
             await core.start(self._root_ended)
@@ -160,7 +162,7 @@ class System:
         return bool(swallowed and cancelled)
 
     async def _close(self, core: Core) -> None:
-        _CURRENT.set(None)
+        _CURRENT.set(self._outer)
         with anyio.CancelScope(shield=True):
             await core.stop()
         core.tasks.cancel_scope.cancel()

@@ -22,6 +22,7 @@ class ActorTasks:
         self._running: dict[object, Task] = {}
         self._closed = False
         self._empty: Waiter | None = None
+        self._late: Exception | None = None
 
     def __len__(self) -> int:
         return len(self._running)
@@ -54,16 +55,20 @@ class ActorTasks:
         except Exception as error:  # noqa: BLE001 - the owner is told: it crashes the actor
             if not self._closed:
                 self._failed(error)
+            elif self._late is None:
+                self._late = error
         finally:
             self._running.pop(key, None)
             if not self._running and self._empty is not None and not self._empty.done():
                 self._empty.set_result(None)
 
     async def aclose(self) -> None:
-        """Cancel what runs and wait until it has ended."""
+        """Cancel what runs and wait until it has ended; raises the first error of those meanwhile."""
         self._closed = True
         if self._running:
             self._empty = self._loop.waiter()
             for task in list(self._running.values()):
                 task.cancel()
             await self._empty
+        if self._late is not None:
+            raise self._late

@@ -101,7 +101,7 @@ class TrioLoop:
 
     backend = "trio"
     # trio's Cancelled belongs to a scope further out and has to reach it.
-    stray_cancellation: type[BaseException] | tuple[()] = ()
+    passes: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, trio.Cancelled)
 
     def __init__(self, nursery: trio.Nursery | None) -> None:
         self._nursery = nursery

@@ -42,7 +42,7 @@ from supervisors._events import (
     SupervisorStarted,
     WaitingForHost,
 )
-from supervisors._exit import Exit, ExitKind
+from supervisors._exit import Exit, ExitKind, shown
 from supervisors._info import ChildInfo, ChildState, Count
 from supervisors._spec import ChildSpec, Restart, should_restart
 from supervisors._strategy import Strategy, affected_by
@@ -97,4 +97,5 @@ __all__ = [
     "WaitingForHost",
     "affected_by",
     "should_restart",
+    "shown",
 ]

@@ -31,6 +31,14 @@ class ExitKind(Enum):
 _AS_EXPECTED: Final = frozenset({ExitKind.NORMAL, ExitKind.SHUTDOWN})
 
 
+def shown(error: BaseException) -> str:
+    """Return the text of *error*, also of one that cannot say it: a report must not fail on it."""
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001 - whatever a user's __str__ does
+        return f"<its text raised {type(failure).__name__}>"
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Exit:
@@ -69,7 +77,7 @@ class Exit:
 
     def __str__(self) -> str:
         if self.error is not None:
-            text = str(self.error)
+            text = shown(self.error)
             name = type(self.error).__name__
             return f"{self.kind.value}({name}: {text})" if text else f"{self.kind.value}({name})"
         return f"{self.kind.value}({self.cause})" if self.cause else self.kind.value

@@ -130,8 +130,8 @@ class Account:
         link = self.peer.link or self.peer.connect(self.ref, envelope)
         if envelope.handler.kind is Kind.NOTICE:
             number = envelope.request = link.number()
+            # Control takes no place in the mailbox, so it costs no credit and gives none back.
             link.pending[number] = (envelope, self)
-            self.credit -= 1
             link.send([wire.READY, self.ref.uid, number])
         else:
             self._send(link, envelope)

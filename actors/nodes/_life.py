@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from supervisors import Exit
+from actors._ending import Ending
+from actors._errors import SystemStopped
+from supervisors import Exit, Restart, SupervisorError, should_restart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from actors._loop import Loop, Waiter
+    from actors._loop import Loop
     from actors._ref import Ref
 
     from ._node import Place
@@ -49,6 +52,7 @@ class Life:
         self.incarnation = 0
         self.end: Exit | None = None
         self.stop_child: Callable[[], Coroutine[Any, Any, object]] | None = None
+        self.restart: Restart | None = None
         self._watchers: dict[object, Callable[[Exit], None]] = {}
 
     @property
@@ -60,6 +64,10 @@ class Life:
     def new_run(self) -> ActorRun:
         """Make the next run, for the supervisor."""
         return ActorRun(self)
+
+    def comes_back(self, end: Exit) -> bool:
+        """Whether its supervisor would run it again after *end*, as far as is known here."""
+        return self.restart is None or should_restart(self.restart, end)
 
     def gone(self, end: Exit) -> None:
         """It will not be run again: the name is freed first, then everybody is told."""
@@ -88,13 +96,11 @@ class ActorRun:
 
     def __init__(self, life: Life) -> None:
         self._life = life
-        self._ended: Callable[[Exit], None] | None = None
-        self._end: Exit | None = None
+        self._ending = Ending(life.owner.loop.waiter)
         self._held: Exit | None = None
         self._early: tuple[Exit, bool] | None = None
         self._started = False
         self._asked = False
-        self._waiters: list[Waiter] = []
 
     @property
     def ref(self) -> Ref[Any]:
@@ -107,7 +113,7 @@ class ActorRun:
         Raises:
             StartFailed: it did not get ready.
         """
-        self._ended = ended
+        self._ending.told = ended
         self._life.incarnation += 1
         await self._life.place.start_actor(self._life, self._run_over)
         self._started = True
@@ -122,31 +128,23 @@ class ActorRun:
             self._early = (end, voluntary)
 
     def _run_ended(self, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
-        if voluntary and not self._asked and self._life.stop_child is not None:
+        life = self._life
+        stop = None if self._asked or not voluntary else life.stop_child
+        if stop is not None and life.comes_back(end):
             # It had asked to end: its supervisor is told to stop it, so that it is not restarted.
+            # Where no restart would follow it simply ends, which counts for auto-shutdown.
             self._held = end
-            self._life.owner.loop.start(self._life.stop_child, name=f"stop {self._life.ref.name}")
+            life.owner.loop.start(_have_stopped, stop, name=f"stop {life.ref.name}")
         else:
             self._finish(end)
 
     def _finish(self, end: Exit) -> None:
-        if self._end is not None:
-            return
-        self._end = end
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        if self._ended is not None:
-            self._ended(end)
+        if self._ending.come(end):
+            self._ending.tell()
 
     async def wait(self) -> Exit:
         """Wait for the end of this run."""
-        if self._end is None:
-            waiter = self._life.owner.loop.waiter()
-            self._waiters.append(waiter)
-            await waiter
-        assert self._end is not None
-        return self._end
+        return await self._ending.wait()
 
     def stop(self) -> None:
         """Ask the actor to end behind what it has queued."""
@@ -163,3 +161,9 @@ class ActorRun:
             self._finish(self._held)
         else:
             self._life.place.kill_actor(self._life.ref.uid)
+
+
+async def _have_stopped(stop: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Ask a supervisor for a stop; one that is stopping itself gets to this child anyway."""
+    with suppress(SupervisorError, SystemStopped):
+        await stop()

@@ -62,7 +62,8 @@ class Peer:
     def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown:
         """Return what a message to this node gets now."""
         if self.ready:
-            why = f"the link to node {self.name} was lost ({self.why}); the next message makes another"
+            lost = f"the link to node {self.name} was lost ({self.why or 'it is closed'})"
+            why = f"{lost}; the next message makes another"
             return NodeDown(ref, why, message, node=self.name, restarting=True)
         follows = "it is being restarted" if self.restarting else "it is not coming back"
         why = f"node {self.name} is down ({self.why or 'not started'}); {follows}"

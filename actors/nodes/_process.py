@@ -126,7 +126,7 @@ class ProcessRun(RemoteRun):
         self._asked = Exit.KILLED
         if self._pidfd >= 0:
             self._signal(signal.SIGKILL)
-        elif self._end is None and self._process is None:
+        elif self._ending.exit is None and self._process is None:
             self._finish("it was never started", Exit.KILLED)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from anyio import fail_after, move_on_after
 
+from actors._ending import Ending
 from actors._errors import ActorsError, BootFailed
 from supervisors import Exit
 
@@ -149,9 +150,7 @@ class RemoteRun:
         self._home = node.home
         self._loop = node.home.runtime.loop
         self._ready: Waiter | None = None
-        self._end: Exit | None = None
-        self._ended: Callable[[Exit], None] | None = None
-        self._waiters: list[Waiter] = []
+        self._ending = Ending(self._loop.waiter)
         self._asked: Exit | None = None
         self._boot_error = ""
 
@@ -186,7 +185,7 @@ class RemoteRun:
             if isinstance(error, OSError):
                 raise BootFailed(f"node {node.name} could not be started: {error}") from error
             raise
-        self._ended = ended
+        self._ending.told = ended
         node.state = NodeState.READY
         self._home.node_ready(node)
         node.changed()
@@ -223,12 +222,7 @@ class RemoteRun:
 
     async def wait(self) -> Exit:
         """Wait for it to be gone and return how it ended."""
-        if self._end is None:
-            waiter = self._loop.waiter()
-            self._waiters.append(waiter)
-            await waiter
-        assert self._end is not None
-        return self._end
+        return await self._ending.wait()
 
     def stop(self) -> None:
         """Ask the node to drain and end."""
@@ -241,10 +235,9 @@ class RemoteRun:
 
     def _finish(self, why: str, end: Exit) -> None:
         """It is gone: tell everybody who counted on it, once."""
-        if self._end is not None:
+        if not self._ending.come(end):
             return
         node = self.node
-        self._end = end
         node.state = NodeState.EXITED
         node.pid = None
         self._let_go()
@@ -257,14 +250,7 @@ class RemoteRun:
         if link is not None:
             link.close()
         self._home.node_ended(node, link, why, restarting=restarting)
-        self._tell_of_end(end, why)
-
-    def _tell_of_end(self, end: Exit, why: str) -> None:
         if self._ready is not None and not self._ready.done():
             text = self._boot_error or f"{why}{self._tail()}"
             self._ready.set_exception(BootFailed(f"node {self.node.name} failed to boot: {text}"))
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        if self._ended is not None:
-            self._ended(end)
+        self._ending.tell()

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from actors._cell import Cell
 from actors._envelope import Envelope
 from actors._errors import ActorStopped
-from actors._events import event_of
+from actors._events import error_facts, event_of
 from actors._ref import Ref
 from supervisors import Exit
-from transport import ChannelBroken, Undecodable
+from transport import ChannelBroken, Undecodable, Unsendable
 
 from . import _wire as wire
 from ._intake import Intake
@@ -230,6 +230,11 @@ class Runtime:
         }
         self.authority.event("dead_letter", facts)
 
+    def message_failed(self, ref: Ref[Any], envelope: Envelope, error: BaseException) -> None:
+        """Report a message that failed without restarting its actor: it went on, or ended for good."""
+        facts = {"actor": ref.name, "message": envelope.handler.name, "node": self.name}
+        self.authority.event("message_failed", {**facts, **error_facts(error)})
+
     # -- what links need -----------------------------------------------------------------
 
     def class_of(self, path: str) -> type | None:
@@ -255,7 +260,13 @@ class Runtime:
         return "__main__" if module == MAIN_ALIAS else module
 
     def ref_fields(self, ref: Ref[Any]) -> list[Any]:
-        """Return a ref as plain fields."""
+        """Return a ref as plain fields.
+
+        Raises:
+            Unsendable: it is another system's, where its number means another actor.
+        """
+        if ref.home is not self:
+            raise Unsendable("", ref, "it belongs to another system")
         return [ref.uid, ref.node, ref.name, ref.cls_path, ref.mailbox]
 
     def make_ref(self, fields: list[Any]) -> Ref[Any]:

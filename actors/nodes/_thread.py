@@ -96,12 +96,12 @@ class ThreadRun(RemoteRun):
             self._cut_off = self._loop.call_later(_GRACE, self._abandon)
 
     def _abandon(self) -> None:
-        if self._end is None:
+        if self._ending.exit is None:
             self._finish("abandoned: a thread cannot be killed, and it did not end", Exit.ABANDONED)
 
     def link_ended(self) -> None:
         """Its thread says the rest; one that lost its link is of no use and told to end."""
-        if self._end is None and self._asked is None and self._cut_off is None:
+        if self._ending.exit is None and self._asked is None and self._cut_off is None:
             self._cut_off = self._loop.call_later(_GRACE, self._abandon)
 
     def _let_go(self) -> None:

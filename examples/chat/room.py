@@ -83,7 +83,7 @@ class Room(actors.Actor):
             name: Who they are.
             after: The number of the last message they have; None sends the last few.
         """
-        cursor = max(0, self._last - _HISTORY) if after is None else after
+        cursor = max(0, self._last - _HISTORY) if after is None else min(after, self._last)
         seat = self._seats[member] = _Seat(member, name, cursor)
         self._people_changed()
         seat.people = self._comings

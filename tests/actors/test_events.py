@@ -138,7 +138,29 @@ def test_dead_letters_are_told_once_then_counted(capfd: pytest.CaptureFixture[st
     assert told == [("a", None), ("b", None), ("a", 99)]
 
 
+def test_failed_messages_are_told_once_of_each_error_then_counted(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    log = LogSubscriber(lambda: now)
+    facts = {"actor": "a", "message": "note"}
+    for n in range(100):
+        log(Event("message_failed", {**facts, "error": f"ValueError: {n}"}))
+    log(Event("message_failed", {**facts, "error": "KeyError: 'x'"}))
+    log(Event("dead_letter", {**facts, "reason": "it has ended"}))
+    now = 10.0
+    log(Event("message_failed", {**facts, "error": "ValueError: again"}))
+    told = [(line["event"], line.get("error"), line.get("unsaid")) for line in lines_of(capfd)]
+    assert told == [
+        ("message failed", "ValueError: 0", None),
+        ("message failed", "KeyError: 'x'", None),
+        ("dead letter", None, None),
+        ("message failed", "ValueError: again", 99),
+    ]
+
+
 LEVELS = {
+    "message_failed": ({}, "warning"),
     "node_died": ({}, "error"),
     "child_ended": ({"asked": False, "expected": False}, "error"),
     "budget_exceeded": ({}, "error"),
