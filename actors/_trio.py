@@ -6,6 +6,8 @@ Everything that asyncio has as a callback is here a small task in the system's n
 from __future__ import annotations
 
 import contextvars
+import heapq
+import itertools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +98,69 @@ class _TrioInterrupt:
             await step()
 
 
+class _Call:
+    """A call that is due at a time of trio's clock."""
+
+    __slots__ = ("_timers", "args", "at", "fn", "number")
+
+    def __init__(
+        self, timers: _Timers, at: float, number: int, fn: Callable[..., object], args: Any
+    ) -> None:
+        self._timers = timers
+        self.at = at
+        self.number = number
+        self.fn: Callable[..., object] | None = fn
+        self.args = args
+
+    def __lt__(self, other: _Call) -> bool:
+        return (self.at, self.number) < (other.at, other.number)
+
+    def cancel(self) -> None:
+        """Do not make the call."""
+        self.fn = None
+        self._timers.look_again(self)
+
+
+class _Timers:
+    """Calls in the order of their times, however late they are: one task for all of them."""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._numbers = itertools.count()
+        self._sleep: trio.CancelScope | None = None
+        self._running = False
+
+    def add(
+        self, nursery: trio.Nursery, seconds: float, fn: Callable[..., object], args: Any
+    ) -> _Call:
+        call = _Call(self, trio.current_time() + seconds, next(self._numbers), fn, args)
+        heapq.heappush(self._calls, call)
+        if not self._running:
+            self._running = True
+            nursery.start_soon(self._run, name="timers")
+        self.look_again(call)
+        return call
+
+    def look_again(self, call: _Call) -> None:
+        """Wake the task if *call* is what it sleeps for, or what it should."""
+        if self._sleep is not None and self._calls and self._calls[0] is call:
+            self._sleep.cancel()
+
+    async def _run(self) -> None:
+        try:
+            while self._calls:
+                first = self._calls[0]
+                if first.fn is not None and first.at > trio.current_time():
+                    with trio.CancelScope() as self._sleep:
+                        await trio.sleep_until(first.at)
+                    continue
+                heapq.heappop(self._calls)
+                if first.fn is not None:
+                    first.fn(*first.args)
+        finally:
+            self._running = False
+
+
 class TrioLoop:
     """The shim over trio; its tasks live in the nursery it is given."""
 
@@ -106,6 +171,7 @@ class TrioLoop:
     def __init__(self, nursery: trio.Nursery | None) -> None:
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
+        self._timers = _Timers()
         self._readers: dict[int, trio.CancelScope] = {}
         self._writers: dict[int, trio.CancelScope] = {}
         self.waiter: Callable[[], Waiter] = _TrioWaiter
@@ -119,15 +185,7 @@ class TrioLoop:
         return self._nursery
 
     def call_later(self, seconds: float, fn: Callable[..., object], /, *args: Any) -> Timer:
-        scope = trio.CancelScope()
-
-        async def wait() -> None:
-            with scope:
-                await trio.sleep(seconds)
-                fn(*args)
-
-        self._host().start_soon(wait, name="timer")
-        return scope
+        return self._timers.add(self._host(), seconds, fn, args)
 
     def _watch(
         self, watched: dict[int, trio.CancelScope], fd: int, fn: Callable[[], object], ready: Any
