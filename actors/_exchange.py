@@ -37,6 +37,11 @@ def answer(reply: Waiter, result: Any) -> None:
     reply.set_result(result)
 
 
+def _shown(seconds: float) -> str:
+    """Return a duration as it was meant: some loops' clocks count in whole milliseconds."""
+    return f"{round(seconds, 2) or seconds:.3g}"
+
+
 def give_up(target: Target, envelope: Envelope) -> None:
     """Take the message back if its reply was still awaited: the wait was cancelled."""
     reply = envelope.reply
@@ -103,7 +108,7 @@ async def _exchange_until(ref: object, loop: Loop, target: Target, envelope: Env
 
     def expire() -> None:
         if reply is not None and not reply.done():
-            why = f"no reply to {envelope.handler.name} in {seconds:.3g} s"
+            why = f"no reply to {envelope.handler.name} in {_shown(seconds)} s"
             target.withdraw(envelope)
             reply.set_exception(DeadlineExceeded(ref, why, envelope.message))
 
@@ -131,7 +136,7 @@ async def admit_until(ref: object, target: Target, envelope: Envelope, seconds: 
     with move_on_after(seconds):
         await target.admit(envelope)
         return
-    raise DeadlineExceeded(ref, f"no room in its mailbox in {seconds:.3g} s", envelope.message)
+    raise DeadlineExceeded(ref, f"no room in its mailbox in {_shown(seconds)} s", envelope.message)
 
 
 @asynccontextmanager
@@ -151,7 +156,7 @@ async def open_stream(
     timer = None
     if seconds is not None:
         envelope.deadline = loop.now() + seconds
-        late = DeadlineExceeded(ref, f"the stream did not end in {seconds:.3g} s")
+        late = DeadlineExceeded(ref, f"the stream did not end in {_shown(seconds)} s")
         timer = loop.call_later(seconds, stream.set_exception, late)
     try:
         if not target.offer(envelope):
