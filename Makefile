@@ -12,7 +12,7 @@ PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 USER_STAMP := .venv/installed-examples
 DEV_STAMP  := .venv/installed-dev
 
-.PHONY: help chat test check format coverage bench soak clean
+.PHONY: help chat test check format coverage bench soak repeat clean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,7 +22,8 @@ help:
 	@echo 'make format    let ruff rewrite what it can'
 	@echo 'make coverage  run the suite, show the branches nothing ran'
 	@echo 'make bench     compare with the peers         BENCH="local process" ROUNDS=$(ROUNDS)'
-	@echo 'make soak      run the suite over and over    ROUNDS=$(ROUNDS)'
+	@echo 'make soak      the tests that take minutes    CHAOS_SECONDS=120'
+	@echo 'make repeat    run the suite over and over    ROUNDS=$(ROUNDS) TESTS=path::or::-k'
 	@echo 'make clean     remove everything made here'
 
 # `exec`: no shell in between, so that Ctrl-C reaches the program and make waits for its clean end.
@@ -53,8 +54,12 @@ bench: $(DEV_STAMP)
 	@benchmarks/peers/setup.sh
 	@exec $(BIN)/python -m benchmarks --rounds $(ROUNDS) $(BENCH)
 
-# The first failure ends it: a suite that passes most of the time does not pass.
+# `-s`: what a soak has counted is printed. Each of them ends by a timeout of its own.
 soak: $(DEV_STAMP)
+	@exec $(BIN)/python -m pytest -m soak -s -o faulthandler_timeout=0 tests/soak
+
+# The first failure ends it: a suite that passes most of the time does not pass.
+repeat: $(DEV_STAMP)
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \
 		$(BIN)/python -m pytest -q -x $(TESTS) || exit 1; \

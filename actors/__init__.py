@@ -19,6 +19,7 @@ from ._on_error import OnError
 from ._ref import Ref
 from ._run import run
 from ._system import System, current
+from ._topic import Lagged
 from ._topology import Topology, child, dynamic, supervisor
 from .nodes import Node, nodes
 from .routing import LeastConnections, RoundRobin, Sticky, asgi, cookie, ip, listen, query
@@ -35,6 +36,7 @@ __all__ = [
     "Event",
     "Exit",
     "ExitKind",
+    "Lagged",
     "LeastConnections",
     "MailboxFull",
     "Node",

@@ -79,6 +79,13 @@ class AsyncioLoop:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def cancelled_by(self, error: BaseException) -> bool:
+        """Whether *error* is a cancellation that was asked for; a handler may raise one by itself."""
+        task = asyncio.current_task()
+        return (
+            isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+        )
+
     def interrupt(self) -> Interrupt:
         """Make a fresh interrupt for the calling task."""
         return _AsyncioInterrupt()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ._asyncio import AsyncioLoop
 from ._errors import ActorsError
+from ._log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -19,6 +20,8 @@ __all__ = ["open_loop", "run_on"]
 
 T = TypeVar("T")
 BACKENDS: Final = ("asyncio", "trio")
+_LEFT_BEHIND: Final = 5.0
+"""Seconds that tasks have to end after the main function has, as a killed actor has."""
 
 
 @asynccontextmanager
@@ -67,11 +70,42 @@ def run_on(
             raise ActorsError(
                 "backend='trio' needs trio: pip install actors-framework[trio]"
             ) from error
-        return trio.run(fn, *args)
+        try:
+            return trio.run(fn, *args)
+        except BaseExceptionGroup as group:
+            # What ends a program does so by itself, in whatever groups it came.
+            ends, _ = group.split((SystemExit, KeyboardInterrupt))
+            if ends is not None:
+                raise _first(ends) from group
+            raise
     if backend != "asyncio":
         raise ActorsError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     with asyncio.Runner(loop_factory=_uvloop_factory() if uvloop else None) as runner:
-        return runner.run(fn(*args))
+        try:
+            return runner.run(fn(*args))
+        finally:
+            runner.get_loop().run_until_complete(_end_others())
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first of the errors inside groups of groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _end_others() -> None:
+    """Cancel what is left; what ignores that is left behind, as the runner would wait for it for ever."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=_LEFT_BEHIND)
+    for task in left:
+        if not task.done():
+            get_logger().error("task left behind", task=task.get_name(), seconds=_LEFT_BEHIND)
+            asyncio._unregister_task(task)  # noqa: SLF001 - documented, in "Extending"
 
 
 def _uvloop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

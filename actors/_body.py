@@ -48,6 +48,7 @@ class Body(Protocol):
     cls: type
     mailbox: Mailbox
     stop_asked: bool
+    shutdown: float
 
     @property
     def home(self) -> IncarnationHome: ...

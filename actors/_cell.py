@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from supervisors import Exit
-from transport import LEAVES, Unsendable, snapshot_args
+from transport import LEAVES, Unsendable, let_go_of_frames, snapshot_args
 
 from ._body import Ended, IncarnationHome, Run
 from ._envelope import Envelope, Handler, Kind
@@ -25,14 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._envelope import Target
-    from ._loop import Timer
     from ._ref import Ref
 
 __all__ = ["Cell", "CellHome", "CellState", "as_not_sendable", "not_sendable"]
 
 _plain: Final = LEAVES.issuperset
-_ABANDON_AFTER: Final = 5.0
-"""Seconds a killed actor has before nobody waits for it any more."""
 
 _STOP: Final = Handler("(stop)", lambda: None, Kind.STOP)
 
@@ -67,7 +64,6 @@ class Cell:
 
     __slots__ = (
         "cls",
-        "cutoff",
         "debts",
         "draining",
         "end",
@@ -77,6 +73,7 @@ class Cell:
         "number",
         "ref",
         "run",
+        "shutdown",
         "state",
         "stop_asked",
         "waits",
@@ -91,6 +88,7 @@ class Cell:
         self.mailbox = Mailbox(mailbox, home.as_home.loop.waiter)
         self.state = CellState.DOWN
         self.number = 0
+        self.shutdown = 5.0
         self.run: Incarnation | None = None
         self.end: Exit | None = None
         self.draining = False
@@ -98,7 +96,6 @@ class Cell:
         self.waits: list[Target] = []
         # What links owe their other ends for messages this mailbox took; theirs to fill and to clear.
         self.debts: dict[object, Any] = {}
-        self.cutoff: Timer | None = None
         self.watchers: dict[object, Callable[[Exit], None]] = {}
 
     def __repr__(self) -> str:
@@ -150,8 +147,7 @@ class Cell:
         """Take a snapshot now, and the message as soon as there is room."""
         if self.draining:
             raise self.refusal(envelope)
-        envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
-        await self.mailbox.line.stand(envelope)
+        await self.mailbox.line.stand(envelope, leaves=False)
 
     def push(self, envelope: Envelope) -> None:
         """Take *envelope* past the bound."""
@@ -188,8 +184,15 @@ class Cell:
 
     # -- life ----------------------------------------------------------------------------
 
-    async def start(self, args: tuple[Any, ...], kwargs: dict[str, Any], ended: Ended) -> None:
-        """Run the next incarnation and return when it is ready.
+    async def start(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        ended: Ended,
+        *,
+        shutdown: float = 5.0,
+    ) -> None:
+        """Run the next incarnation, which has *shutdown* seconds to end, and return when it is ready.
 
         Raises:
             StartFailed: the class, its constructor or `on_start` failed; nothing is left running.
@@ -197,6 +200,7 @@ class Cell:
         self.move(CellState.STARTING)
         self.number += 1
         self.stop_asked = False
+        self.shutdown = shutdown
         loop = self.home.as_home.loop
         ready = loop.waiter()
         run = self.run = Incarnation(self, self.number, ready, ended)
@@ -230,9 +234,6 @@ class Cell:
         if self.run is not run:
             return
         self.run = None
-        if self.cutoff is not None:
-            self.cutoff.cancel()
-            self.cutoff = None
         if self.state is not CellState.ENDED:
             self.move(CellState.DOWN)
 
@@ -257,16 +258,8 @@ class Cell:
 
     def kill(self) -> None:
         """End the current incarnation now; one that ignores it is abandoned, and its place is free."""
-        run = self.run
-        if run is not None:
-            run.kill()
-            if self.cutoff is None:
-                self.cutoff = self.home.as_home.loop.call_later(_ABANDON_AFTER, self._abandon, run)
-
-    def _abandon(self, run: Incarnation) -> None:
-        if self.run is run:
-            self.run_ended(run)
-            run.report(Exit.ABANDONED)
+        if self.run is not None:
+            self.run.kill()
 
     def release(self, end: Exit) -> None:
         """End for good: fail what waits, free the name, then tell the watchers."""
@@ -277,6 +270,9 @@ class Cell:
             self.run = None
         self.state = CellState.ENDED
         self.end = end
+        if end.error is not None:
+            # Its frames would keep the actor and all that it had open.
+            let_go_of_frames(end.error)
         self.draining = True
         self.home.forget(self, end)
         for envelope in self.mailbox.clear():

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from supervisors import Exit, StartFailed as NotStarted
 
+from ._blocking import Threads
 from ._cpus import cpu_budget
 from ._errors import NodeDown
 from ._events import Event, EventBus, event_of
+from ._groups import Groups
+from ._interests import Interests
 from ._listening import Listening
 from ._ref import Ref
 from ._registry import Registry
-from ._reporting import LogSubscriber
+from ._reporting import Later, LogSubscriber
 from ._requests import NodeRequests
-from ._spawning import MAIN_GROUP, Spawning, first_cause
-from ._tree import Tree
+from ._spawning import MAIN_GROUP, Spawning
+from ._tree import Tree, first_cause
 from .nodes import (
     Launcher,
     Life,
@@ -32,9 +35,9 @@ from .nodes import (
     RemoteNode,
     Runtime,
     describe_main,
-    new_node,
     nodes,
 )
+from .routing import modules_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
 
     from ._loop import Loop
     from ._topology import ActorSpec, Topology
-    from .nodes import NodesSpec
 
 __all__ = ["Core"]
 
@@ -72,17 +74,21 @@ class Core:
         self.runtime.link_ended = self.link_ended
         self.launcher = Launcher(loop)
         self.bus = EventBus(loop)
-        self.bus.subscribe(LogSubscriber(loop.now))
+        self._log = Later(LogSubscriber(loop.now), loop.call_later)
+        self.bus.subscribe(self._log)
         self.registry = Registry(loop.waiter)
         self.lives: dict[int, Life] = {}
         self.local = LocalNode(self.runtime) if local else None
         self.nodes: dict[str, RemoteNode] = {}
         self.listeners: list[Listening] = []
         self.tree = Tree(self)
+        self.groups = Groups(self)
         self.stopping = False
         self._numbers = itertools.count(1)
         self.runtime.new_family = self._new_family
         self.spawning = Spawning(self)
+        self.threads = Threads(loop)
+        self.interests = Interests(self)
         NodeRequests(self).register()
 
     # -- reports ---------------------------------------------------------------------------
@@ -104,9 +110,9 @@ class Core:
             ActorsError: what failed first, as it was told; what had been started is stopped again.
         """
         for spec in self.topology.nodes:
-            self.add_group(spec)
+            self.groups.add(spec)
         if self.local is None and self.topology.has_unplaced and not self.group(MAIN_GROUP):
-            self.add_group(nodes(MAIN_GROUP))
+            self.groups.add(nodes(MAIN_GROUP))
         self.listeners = [Listening(self, spec) for spec in self.topology.listeners]
         try:
             await self.tree.start(ended)
@@ -127,23 +133,31 @@ class Core:
             life.gone(Exit.SHUTDOWN)
         for cell in list(self.runtime.cells.values()):
             cell.release(Exit.SHUTDOWN)
+        self.threads.close()
         self.launcher.close()
+        self.runtime.memory.close()
         self.event("system_stopped", {})
         self.bus.close()
+        self._log.flush()
 
     # -- nodes ---------------------------------------------------------------------------------
 
-    def add_group(self, spec: NodesSpec) -> list[RemoteNode]:
-        """Make the nodes of a group known; the tree starts them."""
-        added = [new_node(self, spec, slot) for slot in range(spec.count)]
-        for node in added:
-            self.nodes[node.name] = node
-            self.runtime.peer(node.name).down("not started yet", restarting=True)
-        return added
-
     def group(self, name: str) -> list[RemoteNode]:
-        """Return the nodes of a group, by slot."""
-        return [node for node in self.nodes.values() if node.group == name]
+        """Return the nodes of a group, by slot; those that are about to end are among them."""
+        found = (node for node in self.nodes.values() if node.group == name)
+        return sorted(found, key=lambda node: node.slot)
+
+    async def stop_node(self, name: str, grace: float | None) -> None:
+        """End a node for good; see `Node.stop`."""
+        await self.groups.stop(name, grace)
+
+    async def drain_node(self, name: str, grace: float | None) -> None:
+        """Give a node nothing new; see `Node.drain`."""
+        await self.groups.drain(name, grace)
+
+    def kill_node(self, name: str) -> None:
+        """Kill a node; see `Node.kill`."""
+        self.groups.kill(name)
 
     def new_node_number(self) -> int:
         """Return a number that no run of any node had before."""
@@ -155,8 +169,14 @@ class Core:
             "parent": self.runtime.name,
             "path": [path or "." for path in sys.path],
             "main": describe_main(),
+            "topics": self.interests.table(),
             "down": [node.name for node in self.nodes.values() if not node.ready],
         }
+
+    def preload(self, node: RemoteNode) -> tuple[str, ...]:
+        """Return the modules of ours that a node imports before it is ready, beside those all import."""
+        specs = [spec for spec in self.topology.listeners if spec.nodes == node.group]
+        return tuple(name for spec in specs for name in modules_of(spec))
 
     async def prepare(self, node: RemoteNode) -> None:
         """Do what belongs to a node's boot before it counts as ready."""
@@ -177,13 +197,27 @@ class Core:
             listening.node_ready(node)
         self.event("node_ready", {"node": node.name, "pid": node.pid, "restarts": node.restarts})
 
+    def node_draining(self, node: RemoteNode, why: str) -> None:
+        """A node is to end in order: nothing new goes there, what it has is finished."""
+        restarting = not node.leaving
+        self.event("node_draining", {"node": node.name, "why": why})
+        self.runtime.peer(node.name).drain(why, restarting=restarting)
+        self._tell_nodes(node, "node_draining", node.name, why, restarting)
+        for listening in self.listeners:
+            listening.node_draining(node)
+
     def node_ended(
-        self, node: RemoteNode, link: Link | None, why: str, *, restarting: bool
+        self, node: RemoteNode, link: Link | None, why: str, *, restarting: bool, replaced: bool
     ) -> None:
         """A node's process is gone: tell everybody who counted on it, once."""
-        restarting = restarting and not self.stopping
+        restarting = restarting and not self.stopping and not node.leaving
         node.restarts += restarting
-        self.event("node_ended" if not restarting else "node_died", {"node": node.name, "why": why})
+        if node.leaving:
+            self.groups.forget(node)
+        came_back = "node_replaced" if replaced else "node_died"
+        kind = came_back if restarting else "node_ended"
+        self.event(kind, {"node": node.name, "why": why})
+        self.interests.forget(node.name)
         peer = self.runtime.peer(node.name)
         peer.down(why, restarting=restarting)
         if link is not None:
@@ -202,9 +236,12 @@ class Core:
     def node_given_up(self, node: RemoteNode) -> None:
         """A node will not come back."""
         node.lost = True
+        if node.leaving:
+            self.groups.forget(node)
         if not self.stopping:
-            self.runtime.peer(node.name).down("given up", restarting=False)
-            self._tell_nodes(node, "node_down", node.name, "given up", False)
+            why = "stopped" if node.leaving else "given up"
+            self.runtime.peer(node.name).down(why, restarting=False)
+            self._tell_nodes(node, "node_down", node.name, why, False)
         node.changed()
 
     def _tell_nodes(self, about: RemoteNode, op: str, *args: Any) -> None:
@@ -238,6 +275,14 @@ class Core:
             notice(self.runtime.ended.get(ref.uid) or Exit.NODE_DOWN(why))
             return lambda: None
         return life.watch(notice)
+
+    async def topic_join(self, name: str) -> None:
+        """Have every node know that there are subscribers to a topic here."""
+        await self.interests.join(name, self.runtime.name)
+
+    def topic_leave(self, name: str) -> None:
+        """Have them know that there are none any more."""
+        self.interests.leave(name, self.runtime.name)
 
     def unclaim(self, ref: Ref[Any]) -> None:
         """Give a name back."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ._loop import Waiter
 
-__all__ = ["TURN", "Envelope", "Handler", "Kind", "Origin", "Target", "Tell", "Turn"]
+__all__ = ["TURN", "Envelope", "Handler", "Kind", "Origin", "Sender", "Target", "Tell", "Turn"]
 
 
 class Kind(enum.Enum):
@@ -125,12 +125,19 @@ class Target(Protocol):
         """Take back a message nobody waits for any more, or cancel its handler."""
 
 
+class Sender(Protocol):
+    """The run of an actor, as what its code sends is accounted to."""
+
+    ref: Any
+
+
 class Turn:
     """What is being handled right now: who sends, on whom they wait, until when."""
 
-    __slots__ = ("deadline", "exclusive", "target")
+    __slots__ = ("deadline", "exclusive", "sender", "target")
 
-    def __init__(self, target: Target, *, exclusive: bool) -> None:
+    def __init__(self, sender: Sender, target: Target, *, exclusive: bool) -> None:
+        self.sender = sender
         self.target = target
         self.exclusive = exclusive
         self.deadline: float | None = None

@@ -26,6 +26,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from supervisors import shown
+from transport import TransportError
+
 if TYPE_CHECKING:
     from transport import Unsendable
 
@@ -47,6 +50,7 @@ __all__ = [
     "SendError",
     "StartFailed",
     "SystemStopped",
+    "failed_codec",
     "not_sendable",
     "start_failed",
 ]
@@ -151,6 +155,15 @@ def not_sendable(error: Unsendable) -> NotSendable:
     """Word what the floor below refuses to carry, with the path it found it at."""
     path = error.path if len(error.path) <= _LONGEST_PATH else f"{error.path[:_LONGEST_PATH]}…"
     return NotSendable(path, str(error).removeprefix(f"{error.path}: "))
+
+
+def failed_codec(where: str, error: Exception) -> Exception:
+    """Word what a registered codec raised; an error of the floor below speaks for itself."""
+    if isinstance(error, TransportError):
+        return error
+    refused = NotSendable(where, f"its codec raised {type(error).__name__}: {shown(error)}")
+    refused.__cause__ = error
+    return refused
 
 
 class StartFailed(ActorsError):

@@ -6,16 +6,19 @@ Rule 2: records are plain data, so that they mean the same wherever they came fr
 
 from __future__ import annotations
 
+import functools
 import re
 import traceback
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisors import Exit, shown
+from transport import traceback_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
 
     from ._loop import Loop, Waiter
 
@@ -48,12 +51,11 @@ def _plain(value: object) -> Any:
 
 def error_facts(error: BaseException) -> dict[str, Any]:
     """Return an error as text, with its traceback."""
-    text = "".join(traceback.format_exception(error)).rstrip()
-    return {"error": f"{type(error).__name__}: {shown(error)}", "traceback": text}
+    text = traceback_text(error) or "".join(traceback.format_exception(error))
+    return {"error": f"{type(error).__name__}: {shown(error)}", "traceback": text.rstrip()}
 
 
-def event_of(record: Any, at: float) -> Event:
-    """Word a record of a lower floor: its class is the kind, its fields are the facts."""
+def _facts_of(record: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for item in fields(record):
         value = getattr(record, item.name)
@@ -61,7 +63,44 @@ def event_of(record: Any, at: float) -> Event:
         error = value.error if isinstance(value, Exit) else value
         if isinstance(error, BaseException) and "traceback" not in facts:
             facts |= {"traceback": error_facts(error)["traceback"]}
-    return Event(_WORD.sub("_", type(record).__name__).lower(), facts, at)
+    return facts
+
+
+class _RecordFacts(Mapping[str, Any]):
+    """The fields of a record as facts, worked out when somebody looks: a traceback takes its time."""
+
+    __slots__ = ("_facts", "_record")
+
+    def __init__(self, record: Any) -> None:
+        self._record = record
+        self._facts: dict[str, Any] | None = None
+
+    def _all(self) -> dict[str, Any]:
+        if self._facts is None:
+            self._facts = _facts_of(self._record)
+        return self._facts
+
+    def __getitem__(self, name: str) -> Any:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+
+@functools.cache
+def _kind_of(name: str) -> str:
+    return _WORD.sub("_", name).lower()
+
+
+def event_of(record: Any, at: float) -> Event:
+    """Word a record of a lower floor: its class is the kind, its fields are the facts."""
+    return Event(_kind_of(type(record).__name__), _RecordFacts(record), at)
 
 
 class EventStream:

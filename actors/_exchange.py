@@ -14,7 +14,8 @@ from anyio import move_on_after
 from transport import LEAVES, Unsendable, snapshot
 
 from ._envelope import TURN
-from ._errors import CallCycle, DeadlineExceeded, not_sendable
+from ._errors import CallCycle, DeadlineExceeded, failed_codec, not_sendable
+from ._fence import refuse_fenced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,11 +29,15 @@ __all__ = ["admit_until", "answer", "ask_in_turn", "give_up", "open_stream"]
 
 def answer(reply: Waiter, result: Any) -> None:
     """Settle *reply* with a snapshot of *result*, or with why there can be none."""
-    if type(result) not in LEAVES:
+    # A reply that leaves this node is encoded at once, which is a snapshot too.
+    if type(result) not in LEAVES and not getattr(reply, "leaves", False):
         try:
             result = snapshot(result, "reply")
         except Unsendable as error:
             reply.set_exception(not_sendable(error))
+            return
+        except Exception as error:  # noqa: BLE001 - a registered codec's, told to whoever waits for what it carries
+            reply.set_exception(failed_codec("reply", error))
             return
     reply.set_result(result)
 
@@ -68,6 +73,7 @@ async def ask_in_turn(
     ref: object, loop: Loop, target: Target, envelope: Envelope, turn: Turn | None
 ) -> Any:
     """Ask while handling a message, or with a deadline: the slow path with the edges kept."""
+    refuse_fenced()
     me = turn.target if turn is not None and turn.exclusive else None
     if me is not None and (target is me or target.waits) and _cycle(target, me):
         raise CallCycle(ref, "asking would wait for the asking actor itself", envelope.message)
@@ -149,6 +155,7 @@ async def open_stream(
     seconds: float | None,
 ) -> AsyncIterator[Stream[Any]]:
     """Send the message that opens *stream*, and end the generator on the way out."""
+    refuse_fenced()
     turn = TURN.get()
     if turn is not None and turn.exclusive and turn.target is target:
         # Its generator could not take a turn before the handler that reads it has ended.

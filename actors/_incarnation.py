@@ -1,53 +1,50 @@
 """One run of one actor, from its constructor to its end; a restart makes another.
 
-Rule 1: one message at a time, in the order of the mailbox, in one task.
-Rule 2: an exception goes to whoever awaits the reply; with nobody to tell it is a crash, unless the
-class decides otherwise (`on_error`).
-Rule 3: per message no task, scope, event, lock, closure or log call; a clock reading for four.
+Rule 1: it owns the actor object, its turns, tasks, timers, watches, streams and children; all end with it.
+Rule 2: it ends once, by the first reason; only a kill overrides one, and an end has its deadline.
+Rule 3: one that was killed and does not end is abandoned: fenced off, and reported as over.
 """
 
 from __future__ import annotations
 
+import math
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisors import Exit, ExitKind
-from transport import snapshot_args
+from transport import let_go_of_frames, snapshot_args
 
+from ._actor import Actor
 from ._context import Context
-from ._envelope import TURN, Envelope, Handler, Kind, Turn
-from ._errors import ActorCrashed, ActorStopped, DeadlineExceeded, start_failed
-from ._exchange import answer
+from ._envelope import TURN, Envelope
+from ._errors import ActorCrashed, ActorStopped, start_failed
+from ._fence import FENCED, refuse_fenced
 from ._log import get_logger
-from ._on_error import OnError, decide
-from ._stream import Outlets
 from ._tasks import ActorTasks
 from ._timers import Timers
+from ._turns import Turns, exit_notice
 from ._watches import Watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._actor import Actor
     from ._body import Body, Ended
-    from ._envelope import Tell
     from ._log import Logger
-    from ._loop import Task, Waiter
+    from ._loop import Timer, Waiter
     from ._ref import Ref
 
-__all__ = ["MESSAGES_PER_TURN", "SECONDS_PER_TURN", "Incarnation"]
+__all__ = ["Incarnation"]
+
+_ABANDON_AFTER: Final = 5.0
+"""Seconds a killed incarnation has before nobody waits for it any more."""
 
 
-MESSAGES_PER_TURN: Final = 64
-MESSAGES_PER_CLOCK: Final = 4
-SECONDS_PER_TURN: Final = 0.010
-
-_EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, Kind.NOTICE)
+_FRAMES_GO_AFTER: Final = 0.01
+"""Seconds after which an error keeps what its actor had open no longer."""
 
 
 class Incarnation:
-    """Owns the actor object, its tasks, timers, watches and streams; all end with it."""
+    """What lives from one start of an actor to the end that follows it."""
 
     def __init__(self, cell: Body, number: int, ready: Waiter, ended: Ended) -> None:
         home = cell.home
@@ -58,20 +55,18 @@ class Incarnation:
         self.voluntary = False
         self.children: Any = None
         self.loop = home.as_home.loop
-        self.turn = Turn(cell.as_target(), exclusive=True)
         self.tasks = ActorTasks(self.loop, cell.ref.name, self.crash)
         self.timers = Timers(self.loop, cell.ref.name, cell.cls, cell.post)
+        self.watches = Watches(home.as_home, self._hear)
+        self._turns = Turns(self)
         self._ready = ready
         self._ended = ended
         self._interrupt = self.loop.interrupt()
         self._actor: Actor | None = None
         self._log: Logger | None = None
-        self._current: Envelope | Tell | None = None
-        self._halt = self._resumed = self._started = self._reported = False
-        self._since = 0.0
-        self._beside: dict[Envelope, Task] = {}
-        self._outlets = Outlets(cell.ref, cell.post)
-        self._watches = Watches(home.as_home, self._hear)
+        self._limit: Timer | None = None  # until when this may take to end
+        self._cutoff: Timer | None = None  # set by force: until when it is waited for
+        self._started = self._reported = False
 
     # -- what the context offers ---------------------------------------------------------
 
@@ -95,85 +90,121 @@ class Incarnation:
     @property
     def handling(self) -> tuple[str, float] | None:
         """Which message is being handled, and for how many seconds."""
-        if self._current is None:
-            return None
-        return (Envelope.of(self._current).handler.name, perf_counter() - self._since)
+        return self._turns.handling
+
+    @property
+    def busy(self) -> bool:
+        """Whether any message is being handled."""
+        return self._turns.busy
 
     def watch(self, ref: Ref[Any]) -> None:
         """Deliver the final end of *ref* to `on_exit`, once."""
-        self._watches.add(ref)
+        refuse_fenced()
+        self.watches.add(ref)
 
     def unwatch(self, ref: Ref[Any]) -> None:
         """Forget *ref*; a queued notice is dropped when its turn comes."""
-        self._watches.drop(ref)
+        self.watches.drop(ref)
 
     def _hear(self, ref: Ref[Any], end: Exit) -> None:
         """Queue the notice of a watched actor's end, in message order and past the bound."""
-        self.cell.post(Envelope(_EXIT_NOTICE, (self, ref, end), {}))
+        self.cell.post(exit_notice(self, ref, end))
 
     def request_stop(self) -> None:
         """End behind what is queued, for good."""
+        refuse_fenced()
         self.cell.ask_stop(Exit.NORMAL, None, drain=False)
 
     async def spawn(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any
     ) -> Ref[Any]:
         """Start a child on this node; it ends before this incarnation does."""
+        refuse_fenced()
         return await self.cell.home.spawn_child(self, cls, args, kwargs, **options)
 
     # -- ends ----------------------------------------------------------------------------
+
+    def end(self, how: Exit, *, voluntary: bool) -> None:
+        """End by *how* when the message being handled is done: it is the one that says so."""
+        self.exit, self.voluntary = how, voluntary
+        self._turns.halt = True
 
     def crash(self, error: BaseException) -> None:
         """End by *error*: nobody else is there to be told."""
         if self.exit is None:
             self.exit = Exit.CRASHED(error)
-            self._break_off()
+            self.break_off()
 
     def kill(self) -> None:
         """End now; what is being awaited is cancelled, `on_stop` does not run."""
         if self.exit is None or self.exit.kind is not ExitKind.KILLED:
             self.exit = Exit.KILLED
-        self.timers.close()
-        self._break_off()
+        self._insist()
 
     def cancel(self, envelope: Envelope) -> None:
         """Break off the handler of *envelope*, if it is running."""
-        if envelope is self._current:
-            self._break_off()
-        elif envelope in self._beside:
-            self._beside[envelope].cancel()
-        else:
-            self._outlets.close(envelope)
+        self._turns.cancel(envelope)
 
-    def _break_off(self) -> None:
-        """End what is being awaited; the loop looks at why before it takes another message."""
-        self._halt = True
+    def break_off(self) -> None:
+        """End what is being awaited; the turns look at why before they take another message."""
+        self._turns.halt = True
         self._interrupt.ask()
+
+    def _insist(self) -> None:
+        """Cancel what runs, which is lost to its askers now; if it ignores that, nobody waits for it."""
+        self.timers.close()
+        self._turns.lose_all()
+        self.break_off()
+        if self._cutoff is None:
+            self._cutoff = self.loop.call_later(_ABANDON_AFTER, self._abandon)
+
+    def _abandon(self) -> None:
+        """Fence this run off: what it still does reaches nobody, and what it had is let go."""
+        FENCED.add(self)
+        self.watches.clear()
+        self.tasks.cancel()
+        if self.children is not None:
+            stop = partial(self.cell.home.stop_children, self, kill=True)
+            self.loop.start(stop, name=f"children of {self.ref.name}")
+        self.cell.run_ended(self)
+        self.report(Exit.ABANDONED)
 
     # -- the run -------------------------------------------------------------------------
 
     async def live(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Start, handle messages until the end, let go of everything, report."""
-        TURN.set(self.turn)
+        TURN.set(self._turns.turn)
         self.cell.home.system.enter()
+        try:
+            await self._live(args, kwargs)
+        finally:
+            FENCED.discard(self)
+            if self._cutoff is not None:
+                self._cutoff.cancel()
+
+    async def _live(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         cell = self.cell
         await self._guarded(partial(self._start, args, kwargs))
         started = self._started = self.exit is None
         if started:
             cell.run_ready(self)
-            self._ready.set_result(None)
+            if not self._ready.done():  # whoever waits may have been cancelled in this very turn
+                self._ready.set_result(None)
         while self.exit is None:
-            await self._guarded(self._turns)
-            if self._resumed:
+            await self._guarded(self._take_turns)
+            if self._turns.resumed:
                 # A row of failures is no reason to keep the loop.
-                self._resumed = False
+                self._turns.resumed = False
                 await self._guarded(self.loop.pause)
         if started:
             cell.run_ending(self)
         await self._close(started=started)
+        self._actor = None
         cell.run_ended(self)
-        assert self.exit is not None
         self.report(self.exit)
+        if self.exit.error is not None:
+            # Not now: the restart comes first, and it takes its time to write a traceback down.
+            self.loop.call_later(_FRAMES_GO_AFTER, let_go_of_frames, self.exit.error)
 
     def report(self, end: Exit) -> None:
         """Tell the supervisor how this run ended, or why it did not start; once."""
@@ -191,32 +222,10 @@ class Incarnation:
         except self.loop.passes:
             raise
         except BaseException as error:  # noqa: BLE001 - the supervisor is told
-            if self._current is None or self._ends_by(self._current, error):
+            if self._turns.ends_by(error):
                 self.exit = self.exit or Exit.CRASHED(error)
-        current, self._current = self._current, None
-        self._halt = self.exit is not None
-        if current is not None:
-            self._abandon(Envelope.of(current))
-
-    def _ends_by(self, item: Envelope | Tell, error: BaseException) -> bool:
-        """Do what the class decides about the error of a message; return whether this run ends by it."""
-        message = Envelope.of(item)
-        plain = isinstance(error, Exception) and message.handler.kind is not Kind.RESUME
-        if self.exit is not None or not plain:
-            return True
-        decided = decide(self.cell.cls, error, asked=message.reply is not None)
-        if decided is not OnError.RESTART:
-            self.voluntary = decided is OnError.STOP
-            self.cell.home.message_failed(self.ref, message, error)
-        self._resumed = decided is OnError.RESUME
-        return not self._resumed
-
-    def _abandon(self, current: Envelope) -> None:
-        """The message being handled is lost; whoever awaits it is told why."""
-        if current.handler.kind is Kind.RESUME:
-            current.args[0].crash(ActorCrashed(self.ref, str(self.exit or "")))
-        else:
-            current.fail(ActorCrashed(self.ref, str(self.exit or "cancelled")))
+        self._turns.halt = self.exit is not None
+        self._turns.drop_current()
 
     async def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         cls = self.cell.cls
@@ -228,143 +237,48 @@ class Incarnation:
         self._actor = actor
         await actor.on_start()
 
-    # One function, because a call per message would cost as much as a small message does.
-    async def _turns(self) -> None:  # noqa: C901, PLR0912
-        mailbox = self.cell.mailbox
-        queue = mailbox.queue
-        waiting = mailbox.line.waiting
-        actor = self._actor
-        assert actor is not None
-        while not self._halt:
-            if not queue:
-                mailbox.waker = waker = self.loop.waiter()
-                await waker
-            left = MESSAGES_PER_TURN
-            self._since = began = perf_counter()
-            while queue and left:
-                left -= 1
-                item = mailbox.take() if waiting else queue.popleft()
-                self._current = item
-                if isinstance(item, tuple):
-                    handler, args, kwargs, origin = item
-                    if origin is not None:
-                        origin.took()
-                    await (
-                        handler.fn(actor, *args, **kwargs) if kwargs else handler.fn(actor, *args)
-                    )
-                elif item.handler.plain and item.deadline is None and item.origin is None:
-                    await self._answer_call(actor, item)
-                else:
-                    self._current = None
-                    await self._special(actor, item)
-                self._current = None
-                if self._halt:
-                    return  # type: ignore[unreachable] # the await above may have set it
-                if not left % MESSAGES_PER_CLOCK:
-                    # A clock reading costs as much as a small handler does.
-                    self._since = now = perf_counter()
-                    if now - began > SECONDS_PER_TURN:
-                        break
-            if queue:
-                await self.loop.pause()
-
-    async def _special(self, actor: Actor, envelope: Envelope) -> None:
-        """Handle whatever is not simple: a deadline, an account to keep, another kind than a call."""
-        if envelope.origin is not None:
-            envelope.origin.took()
-        if envelope.deadline is not None and self.loop.now() >= envelope.deadline:
-            name = envelope.handler.name
-            if not envelope.fail(
-                DeadlineExceeded(self.ref, f"{name} expired in the queue", envelope.message)
-            ):
-                self.cell.home.dead_letter(self.ref, envelope, "its deadline passed in the queue")
-            return
-        await _SPECIAL[envelope.handler.kind](self, actor, envelope)
-
-    async def _call(self, actor: Actor, envelope: Envelope) -> None:
-        self._current = envelope
-        self._since = perf_counter()
-        self.turn.deadline = envelope.deadline
-        try:
-            await self._answer_call(actor, envelope)
-        finally:
-            self.turn.deadline = None
-        self._current = None
-
-    async def _answer_call(self, actor: Actor, envelope: Envelope) -> None:
-        reply = envelope.reply
-        try:
-            result = await envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
-        except Exception as error:
-            asked = envelope.fail(error)
-            if not asked or decide(self.cell.cls, error, asked=True) is not OnError.RESUME:
-                raise
-        else:
-            if reply is not None and not reply.done():
-                answer(reply, result)
-
-    async def _concurrent(self, actor: Actor, envelope: Envelope) -> None:
-        async def beside() -> None:
-            turn = Turn(self.cell.as_target(), exclusive=False)
-            turn.deadline = envelope.deadline
-            TURN.set(turn)
-            try:
-                await self._answer_call(actor, envelope)
-            except Exception as error:  # noqa: BLE001 - the class decides
-                if self._ends_by(envelope, error):
-                    self.crash(error)
-            finally:
-                self._beside.pop(envelope, None)
-                if envelope.reply is not None and not envelope.reply.done():
-                    self._abandon(envelope)
-
-        self._beside[envelope] = self.tasks.start_soon(beside, name=envelope.handler.name)
-
-    async def _stream(self, actor: Actor, envelope: Envelope) -> None:
-        self._outlets.open(actor, envelope)
-
-    async def _resume(self, _actor: Actor, envelope: Envelope) -> None:
-        self._current = envelope
-        self._since = perf_counter()
-        await self._outlets.resume(envelope.args[0])
-        self._current = None
-
-    async def _tick(self, actor: Actor, envelope: Envelope) -> None:
-        message = self.timers.take(envelope)
-        if message is not None:
-            await _SPECIAL[message.handler.kind](self, actor, message)
-
-    async def _notice(self, actor: Actor, envelope: Envelope) -> None:
-        if envelope.reply is not None:
-            envelope.reply.set_result(None)
-            return
-        incarnation, ref, end = envelope.args
-        # A notice to an earlier incarnation, or of a ref no longer watched, is not delivered.
-        if incarnation is self and self._watches.drop(ref):
-            await actor.on_exit(ref, end)
-
-    async def _stop(self, _actor: Actor, envelope: Envelope) -> None:
-        self.exit, self.voluntary = envelope.args
-        self._halt = True
+    async def _take_turns(self) -> None:
+        assert self._actor is not None
+        await self._turns.take(self._actor)
 
     # -- letting go ----------------------------------------------------------------------
 
     async def _close(self, *, started: bool) -> None:
-        """Run `on_stop`, then end all that this incarnation owns."""
+        """Run `on_stop`, then end all that this incarnation owns, within the actor's shutdown."""
         assert self.exit is not None
         actor, end = self._actor, self.exit
-        self._watches.clear()
+        self.watches.clear()
         self.timers.close()
-        if started and actor is not None and end.kind is not ExitKind.KILLED:
+        stops = started and actor is not None and type(actor).on_stop is not Actor.on_stop
+        if stops or self.tasks or self._turns.outlets or self.children is not None:
+            self._set_limit()
+        if stops and actor is not None and end.kind is not ExitKind.KILLED:
             await self._in_end(partial(actor.on_stop, end))
-        await self._in_end(self.tasks.aclose)
-        await self._in_end(self._close_streams)
+        # Again and again: what a kill broke off has the rest to do, and is cancelled once more.
+        while not self.tasks.over:
+            await self._in_end(self.tasks.aclose)
+        while self._turns.outlets:
+            await self._in_end(self._close_streams)
         await self._close_children()
+        if self._limit is not None:
+            self._limit.cancel()
+
+    def _set_limit(self) -> None:
+        """An end that its supervisor did not ask for, and so does not time, takes no longer than one it did."""
+        assert self.exit is not None
+        if self.cell.shutdown < math.inf and (self.voluntary or self.exit.abnormal):
+            self._limit = self.loop.call_later(self.cell.shutdown, self._overrun)
+
+    def _overrun(self) -> None:
+        assert self.exit is not None
+        self.log.error("end overran its shutdown", seconds=self.cell.shutdown, end=str(self.exit))
+        if not self.exit.abnormal:
+            self.exit = Exit.KILLED
+        self._insist()
 
     async def _close_children(self) -> None:
         """End the children: politely, unless this is a kill or becomes one meanwhile."""
-        assert self.exit is not None
-        kill = self.exit.kind is ExitKind.KILLED
+        kill = self._cutoff is not None
         while True:
             await self._in_end(partial(self.cell.home.stop_children, self, kill=kill))
             if not self._interrupt.asked:
@@ -375,25 +289,17 @@ class Incarnation:
         """Run one step of the end; an error in it is an error of the actor, told with its exit."""
         try:
             await self._interrupt.run(step)
-        except Exception as error:
+        except self.loop.passes:
+            raise
+        except BaseException as error:
             assert self.exit is not None
-            if self.exit.abnormal:
+            if self.exit.abnormal or self.voluntary:
+                # To its supervisor this is the end it asked for, or the crash before.
                 self.log.error("error while ending", exc_info=error)  # noqa: TRY400 - the text is not the point
-            else:
+            if not self.exit.abnormal:
                 self.exit = Exit.CRASHED(error)
 
     async def _close_streams(self) -> None:
         assert self.exit is not None
         gone = ActorCrashed if self.exit.abnormal else ActorStopped
-        await self._outlets.aclose(partial(gone, self.ref, str(self.exit)))
-
-
-_SPECIAL: Final[dict[Kind, Callable[[Incarnation, Actor, Envelope], Any]]] = {
-    Kind.CALL: Incarnation._call,  # noqa: SLF001 - the table of this class
-    Kind.CONCURRENT: Incarnation._concurrent,  # noqa: SLF001 - as above
-    Kind.STREAM: Incarnation._stream,  # noqa: SLF001 - as above
-    Kind.RESUME: Incarnation._resume,  # noqa: SLF001 - as above
-    Kind.NOTICE: Incarnation._notice,  # noqa: SLF001 - as above
-    Kind.TICK: Incarnation._tick,  # noqa: SLF001 - as above
-    Kind.STOP: Incarnation._stop,  # noqa: SLF001 - as above
-}
+        await self._turns.outlets.aclose(partial(gone, self.ref, str(self.exit)))

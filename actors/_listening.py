@@ -72,9 +72,8 @@ class Listening:
             RoutingError: a node has no such handler; it names it.
         """
         self.active = True
-        group = self.home.group(self.spec.nodes)
-        # Again until nobody got ready meanwhile.
-        while bare := [node for node in group if node.ready and node.number not in self._served]:
+        # Again until nobody got ready meanwhile; what boots from now on prepares itself.
+        while bare := [node for node in self._group() if node.number not in self._served]:
             for node in bare:
                 await self.prepare(node)
         self.router = Router(self.spec, self.home.loop, self.home.report)
@@ -83,8 +82,11 @@ class Listening:
         except BaseException:
             self.router = None
             raise
-        for node in group:
+        for node in self._group():
             self.node_ready(node)
+
+    def _group(self) -> list[RemoteNode]:
+        return [node for node in self.home.group(self.spec.nodes) if node.ready]
 
     async def prepare(self, node: RemoteNode) -> None:
         """Have the server on *node*; part of its boot while the listener is open or opening."""
@@ -103,6 +105,12 @@ class Listening:
             seat = self._seats[node.name] = _Seat(node)
             self.router.joined(seat)
 
+    def node_draining(self, node: RemoteNode) -> None:
+        """A node finishes what it has: it gets no more connections."""
+        seat = self._seats.get(node.name)
+        if self.router is not None and seat is not None:
+            self.router.left(seat, dead=False)
+
     def node_ended(self, node: RemoteNode) -> None:
         """A node's process is gone."""
         seat = self._seats.pop(node.name, None)
@@ -118,14 +126,14 @@ class Listening:
         for seat in self._seats.values():
             router.left(seat, dead=False)
         async with create_task_group() as tasks:
-            for node in self.home.group(self.spec.nodes):
-                if node.ready:
-                    tasks.start_soon(self._drain_node, node)
+            for node in self._group():
+                tasks.start_soon(self.drain_node, node, _DRAIN)
         self.close()
 
-    async def _drain_node(self, node: RemoteNode) -> None:
+    async def drain_node(self, node: RemoteNode, seconds: float) -> None:
+        """Return when *node* has finished its connections, or cut them off after *seconds*."""
         try:
-            await node.link.call("drain", self.spec.name, _DRAIN)
+            await node.link.call("drain", self.spec.name, seconds)
         except (ActorsError, TransportError):
             return  # the node is gone: so are its connections
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Logger", "get_logger", "write_lines_to"]
+__all__ = ["Logger", "get_logger", "iso_time", "write_lines_to"]
 
 _FIRST: Final = ("timestamp", "level", "event")
 """What a reader of the log looks at first."""
@@ -79,6 +80,11 @@ def write_lines_to(fd: int) -> None:
     _LINES.write = write
 
 
+def iso_time(at: float) -> str:
+    """Return seconds since the epoch as the log's own timestamps are written."""
+    return datetime.fromtimestamp(at, tz=UTC).isoformat().replace("+00:00", "Z")
+
+
 def _level() -> int:
     return _LEVELS.get(os.environ.get("ACTORS_LOG", "info").lower(), _LEVELS["info"])
 
@@ -106,7 +112,7 @@ def get_logger(**facts: Any) -> Logger:
             if terminal
             else processors.JSONRenderer(serializer=_dumps)
         )
-        chain = [processors.add_log_level, processors.TimeStamper(fmt="iso", utc=True)]
+        chain = [processors.add_log_level, processors.MaybeTimeStamper(fmt="iso")]
         if not terminal:
             chain.append(processors.format_exc_info)
         _RENDERED[terminal] = (structlog.make_filtering_bound_logger(_level()), [*chain, renderer])

@@ -57,6 +57,9 @@ class Loop(Protocol):
     def passes(self) -> tuple[type[BaseException], ...]:
         """What is not an actor's failure: what ends the node, and cancellation from further out."""
 
+    def cancelled_by(self, error: BaseException) -> bool:
+        """Whether *error* is the cancellation of the calling task that somebody asked for."""
+
     def now(self) -> float: ...
     def waiter(self) -> Waiter: ...
     def call_soon(self, fn: Callable[..., object], /, *args: Any) -> object: ...

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from transport import Unsendable, hold_args
+
 from ._envelope import Envelope
+from ._errors import SendError, not_sendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +21,31 @@ if TYPE_CHECKING:
     from ._envelope import Tell
     from ._loop import Waiter
 
-__all__ = ["Line", "Mailbox"]
+__all__ = ["Line", "Mailbox", "Place"]
+
+
+class Place:
+    """A sender's place in the line; `admit` or `refuse` ends it."""
+
+    __slots__ = ("_line", "admitted", "envelope", "waiter")
+
+    def __init__(self, line: deque[Place], envelope: Envelope, waiter: Waiter) -> None:
+        self._line = line
+        self.envelope = envelope
+        self.waiter = waiter
+        self.admitted = False
+        line.append(self)
+
+    def admit(self) -> None:
+        """Let the sender go: its message is on its way."""
+        self.admitted = True
+        self._line.remove(self)
+        self.waiter.set_result(None)
+
+    def refuse(self, error: BaseException) -> None:
+        """Turn the sender away."""
+        self._line.remove(self)
+        self.waiter.set_exception(error)
 
 
 class Line:
@@ -28,33 +55,59 @@ class Line:
 
     def __init__(self, make_waiter: Callable[[], Waiter]) -> None:
         self._make_waiter = make_waiter
-        self.waiting: deque[tuple[Envelope, Waiter]] = deque()
+        self.waiting: deque[Place] = deque()
 
-    async def stand(self, envelope: Envelope) -> None:
-        """Wait until `admit` lets *envelope* in, or `fail` turns everybody away."""
-        entry = (envelope, self._make_waiter())
-        self.waiting.append(entry)
+    async def stand(self, envelope: Envelope, *, leaves: bool) -> None:
+        """Take a snapshot of *envelope* and wait until it is let in.
+
+        Whoever is turned away, or gives up, has everything back that the message was to move.
+
+        Args:
+            envelope: the message.
+            leaves: whether it leaves this node.
+
+        Raises:
+            NotSendable: naming what does not travel.
+        """
+        given = envelope.args, envelope.kwargs
         try:
-            await entry[1]
-        finally:
-            if entry in self.waiting:
-                self.waiting.remove(entry)
+            envelope.args, envelope.kwargs, give_back = hold_args(*given, leaves=leaves)
+        except Unsendable as error:
+            raise not_sendable(error) from error
+        place = Place(self.waiting, envelope, self._make_waiter())
+        try:
+            await place.waiter
+        except BaseException as error:
+            if not place.admitted:
+                if place in self.waiting:
+                    self.waiting.remove(place)
+                give_back()
+                envelope.args, envelope.kwargs = given
+                if isinstance(error, SendError):
+                    error.message = envelope.message
+            raise
+
+    def first(self) -> Place | None:
+        """Return the place of the first sender who still waits."""
+        while self.waiting:
+            place = self.waiting[0]
+            if not place.waiter.done():
+                return place
+            self.waiting.popleft()
+        return None
 
     def admit(self) -> Envelope | None:
         """Let the first sender go; return its envelope."""
-        while self.waiting:
-            envelope, waiter = self.waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return envelope
-        return None
+        place = self.first()
+        if place is None:
+            return None
+        place.admit()
+        return place.envelope
 
     def fail(self, error: Callable[[Envelope], BaseException]) -> None:
         """Turn everybody away."""
-        while self.waiting:
-            envelope, waiter = self.waiting.popleft()
-            if not waiter.done():
-                waiter.set_exception(error(envelope))
+        while (place := self.first()) is not None:
+            place.refuse(error(place.envelope))
 
 
 class Mailbox:

@@ -7,13 +7,14 @@ import os
 import socket
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from anyio import create_task_group
+from anyio import create_task_group, current_time, move_on_after
 
 from transport import Local
 
 from ._backends import open_loop, run_on
+from ._blocking import Threads
 from ._errors import ActorsError
 from ._system import System
 from .nodes import BOOT_FAILED, ChildNode, boot_config, class_path, pack_arguments
@@ -22,10 +23,13 @@ from .routing import import_handler, serve
 if TYPE_CHECKING:
     from ._branch import Branch
     from ._events import EventStream
-    from .nodes import Link, LocalNode, Node, NodeFamily
+    from .nodes import Link, LocalNode, Node, NodeFamily, NodesSpec
     from .routing import Listener, Server
 
 __all__ = ["main", "run_thread"]
+
+_ENDING: Final = 0.125
+"""How much longer than they may finish their work, as a part of that, actors may take to end."""
 
 
 def main(lifeline: int) -> None:
@@ -52,9 +56,15 @@ async def _serve(config: dict[str, Any]) -> bool:
             node.parent.close()
             return False
         node.parent.note("ready")
+        node.heart.start()
         # What is imported stays: the collector need not look at it again.
         gc.freeze()
-        await access.done
+        try:
+            await access.done
+        finally:
+            node.heart.stop()
+            access.threads.close()
+            node.runtime.memory.close()
         node.parent.close()
         tasks.cancel_scope.cancel()
     return True
@@ -69,10 +79,14 @@ class NodeAccess:
         self._family: NodeFamily | None = None
         self._servers: dict[str, Server] = {}
         self.local: LocalNode = node.local
+        self.threads = Threads(node.runtime.loop)
+        self.topics = node.runtime.topics
         self.done = node.runtime.loop.waiter()
+        self._ending = False
         node.runtime.system = System.on_node(self)
         node.runtime.calls.update(serve=self._call_serve, drain=self._call_drain)
         node.runtime.notes.update(connection=self._note_connection, shutdown=self._note_shutdown)
+        node.runtime.notes.update(leave=self._note_leave)
         node.runtime.notes.update(end_now=lambda _link: self._done())
 
     # -- what the System of this node offers ----------------------------------------------------
@@ -122,6 +136,14 @@ class NodeAccess:
         """Refuse: supervisors are handled where the system was made."""
         raise ActorsError(f"supervisor {path!r} is for the process that made the system")
 
+    async def start_nodes(self, spec: NodesSpec) -> list[Node]:
+        """Refuse: handles on nodes live where the nodes were made."""
+        raise ActorsError(f"starting nodes({spec.name!r}) is for the process that made the system")
+
+    async def scale(self, group: str, count: int) -> list[Node]:
+        """Refuse, as above."""
+        raise ActorsError(f"scaling {group!r} to {count} is for the process that made the system")
+
     async def stop(self) -> None:
         """Ask for the end of the whole system."""
         await self._parent.call("stop")
@@ -142,7 +164,8 @@ class NodeAccess:
             system=self._node.runtime.system,
             resolve=import_handler,
         )
-        await server.start()
+        with self._node.heart.held():
+            await server.start()
         self._servers[spec.name] = server
 
     async def _call_drain(self, _link: Link, listener: str, seconds: float) -> None:
@@ -159,11 +182,32 @@ class NodeAccess:
         else:
             server.take(connection, sock)
 
+    def _note_leave(self, _link: Link, seconds: float) -> None:
+        self._node.heart.stop()
+        self._node.runtime.loop.start(self._leave, seconds, name="leave")
+
+    async def _leave(self, seconds: float) -> None:
+        """Finish what this node has, connections first: their handlers may need its actors."""
+        until = current_time() + seconds
+        try:
+            async with create_task_group() as tasks:
+                for server in self._servers.values():
+                    tasks.start_soon(server.drain, seconds)
+            left = max(0.0, until - current_time())
+            with move_on_after(left + _ENDING * seconds):
+                await self._node.finish_actors(left)
+        finally:
+            await self._end(0.0)
+
     def _note_shutdown(self, _link: Link, seconds: float) -> None:
+        self._node.heart.stop()
         self._node.runtime.loop.start(self._end, seconds, name="shutdown")
 
     async def _end(self, seconds: float) -> None:
-        """Drain, end what is this node's own, then let the loop end."""
+        """Drain, end what is this node's own, then let the loop end; asked twice, it is done once."""
+        if self._ending:
+            return
+        self._ending = True
         try:
             for server in self._servers.values():
                 await server.drain(seconds)

@@ -25,6 +25,7 @@ from transport import register_immutable
 from ._envelope import TURN, Envelope, Handler, Kind
 from ._errors import MailboxFull, NotAMessage
 from ._exchange import admit_until, ask_in_turn, give_up, open_stream
+from ._fence import FENCED, refuse_fenced
 from ._handlers import handlers_of, refusal
 from ._stream import Stream
 
@@ -151,6 +152,8 @@ class Ref(Generic[A]):
             ActorStopped: the actor has ended for good.
             NodeDown: its node is not ready.
         """
+        if FENCED:
+            refuse_fenced()
         try:
             handler = self._handlers[method]
         except (KeyError, TypeError):
@@ -177,6 +180,7 @@ class Ref(Generic[A]):
             MailboxFull: there is no room; the message is `error.message`.
             NotAMessage, NotSendable, ActorStopped, NodeDown: as `tell`.
         """
+        refuse_fenced()
         handler = self._handler(method)
         target = self._target or self._resolve()
         if not target.send(handler, args, kwargs):
@@ -284,10 +288,12 @@ class Ref(Generic[A]):
         """
         if grace is not None and not grace >= 0:
             raise ValueError(f"grace must be 0 or more seconds, got {grace!r}")
+        refuse_fenced()
         self._home.stop(self, grace, drain=drain)
 
     def kill(self) -> None:
         """End this incarnation now, ahead of its queue; the restart policy decides what follows."""
+        refuse_fenced()
         self._home.kill(self)
 
     def _handler(self, method: object) -> Handler:
@@ -377,6 +383,7 @@ class Within(Generic[A]):
         **kwargs: P.kwargs,
     ) -> None:
         """As `Ref.tell`; the wait for room ends, and the message expires, when the time is up."""
+        refuse_fenced()
         ref = self._ref
         loop = ref._home.loop  # noqa: SLF001 - the same noun with a deadline
         envelope = Envelope(ref._handler(method), args, kwargs)  # noqa: SLF001 - as above

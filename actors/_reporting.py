@@ -7,23 +7,27 @@ no silence.
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any, Final
 
-from ._log import get_logger
+from ._log import get_logger, iso_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ._events import Event
     from ._log import Logger
 
-__all__ = ["LogSubscriber"]
+__all__ = ["Later", "LogSubscriber"]
 
 _NUMBER: Final = re.compile(r"-\d+.*")
 _KINDS: Final = 1024
 """How many kinds of them are counted apart; past it, counting begins anew."""
 _EVERY: Final = 10.0
 """Seconds between two lines about the same kind."""
+
+_MOMENT: Final = 0.002
+"""Seconds after which a line about an event is written."""
 
 _AT_ANY_RATE: Final = {"dead_letter", "message_failed"}
 
@@ -36,8 +40,13 @@ _LEVELS: Final = {
     "budget_exceeded": "error",
     "shutdown_overrun": "warning",
     "node_ready": "info",
+    "node_abandoned": "error",
     "node_ended": "info",
     "node_died": "error",
+    "node_hung": "error",
+    "node_over_rss": "warning",
+    "node_draining": "info",
+    "node_replaced": "info",
     "dead_letter": "warning",
     "message_failed": "warning",
     "link_failed": "warning",
@@ -69,6 +78,29 @@ def _is_news(facts: Mapping[str, Any]) -> bool:
     return not str(facts.get("exit", "")).startswith("NODE_DOWN")
 
 
+class Later:
+    """Hands events to *take* a moment after they happened: a restart does not wait for its paperwork."""
+
+    def __init__(
+        self, take: Callable[[Event, float], None], call_later: Callable[..., object]
+    ) -> None:
+        self._take = take
+        self._call_later = call_later
+        self._events: list[tuple[Event, float]] = []
+
+    def __call__(self, event: Event) -> None:
+        """Take note of one event and of the time."""
+        self._events.append((event, time.time()))
+        if len(self._events) == 1:
+            self._call_later(_MOMENT, self.flush)
+
+    def flush(self) -> None:
+        """Hand over now what is still here."""
+        events, self._events = self._events, []
+        for event, at in events:
+            self._take(event, at)
+
+
 class LogSubscriber:
     """Writes one line for each event that an operator wants to see."""
 
@@ -78,28 +110,33 @@ class LogSubscriber:
         self._letters: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._started = False
 
-    def __call__(self, event: Event) -> None:
-        """Take one event."""
+    def __call__(self, event: Event, at: float | None = None) -> None:
+        """Take one event, which happened *at* that time of day (seconds since the epoch) or now."""
         facts = {key: value for key, value in event.facts.items() if value not in (None, "")}
-        level = _LEVELS.get(event.kind, "debug")
-        if event.kind == "system_ready":
-            self._started = True
-        if event.kind == "child_ended":
-            level = "error" if _is_news(facts) else "debug"
-        elif event.kind in _AT_ANY_RATE:
+        if event.kind in _AT_ANY_RATE:
             counted = self._count(facts)
             if counted is None:
                 return
             facts |= counted
-        elif event.kind == "child_start_failed" and not self._started:
-            level = "debug"  # whoever starts the system is told by the error it raises
-        elif event.kind == "listening" and facts.pop("beyond_loopback", False):
-            level = "warning"
+        if event.kind == "system_ready":
+            self._started = True
+        level = self._level(event.kind, facts)
+        if level == "debug":
+            facts.pop("traceback", None)
+        if at is not None:
+            facts["timestamp"] = iso_time(at)
+        getattr(self._log, level)(event.kind.replace("_", " "), **facts)
+
+    def _level(self, kind: str, facts: dict[str, Any]) -> str:
+        """Return how much this matters to an operator."""
+        if kind == "child_ended":
+            return "error" if _is_news(facts) else "debug"
+        if kind == "child_start_failed" and not self._started:
+            return "debug"  # whoever starts the system is told by the error it raises
+        if kind == "listening" and facts.pop("beyond_loopback", False):
             facts["warning"] = "other machines can reach this address, and it has no TLS"
-        name = event.kind.replace("_", " ")
-        if "traceback" in facts and level == "debug":
-            del facts["traceback"]
-        getattr(self._log, level)(name, **facts)
+            return "warning"
+        return _LEVELS.get(kind, "debug")
 
     def _count(self, facts: dict[str, Any]) -> dict[str, Any] | None:
         """Return what to add to the line, or None for no line."""

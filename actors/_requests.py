@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from supervisors import Exit
-from transport import pair
+from transport import ChannelBroken, ChannelClosed, pair
 
 from ._spawning import ActorRequest
 from .nodes import RemoteNode
@@ -37,6 +38,10 @@ class RequestsHome(Protocol):
     tree: Tree
     end: Callable[[], None]
 
+    async def stop_node(self, name: str, grace: float | None) -> None: ...
+    async def drain_node(self, name: str, grace: float | None) -> None: ...
+    def kill_node(self, name: str) -> None: ...
+
     def event(self, kind: str, facts: dict[str, Any]) -> None: ...
     async def claim(self, ref: Ref[Any]) -> None: ...
 
@@ -59,9 +64,15 @@ class NodeRequests:
             wait_life=self._wait_life,
             tree=self._tree,
             stop=self._stop,
+            stop_node=self._stop_node,
+            drain_node=self._drain_node,
         )
         core.runtime.notes.update(
             ready=lambda link: self._on(link, RemoteNode.child_is_ready),
+            beat=lambda link, watched: self._on(
+                link, lambda node: node.child_beats(watched=watched)
+            ),
+            over_rss=lambda link, rss: self._on(link, lambda node: node.child_over_rss(rss)),
             boot_failed=lambda link, text: self._on(link, lambda node: node.child_failed(text)),
             actor_ended=lambda link, uid, end, voluntary: self._on(
                 link, lambda node: node.actor_ended(uid, end, voluntary=voluntary)
@@ -69,6 +80,7 @@ class NodeRequests:
             event=lambda _, kind, facts: core.event(kind, facts),
             unclaim=lambda _, name, uid: core.registry.release(name, uid),
             connect=self._connect,
+            kill_node=lambda link: core.kill_node(link.peer),
             acknowledged=lambda link, *told: self._routed("acknowledged", link, *told),
             refused=lambda link, *told: self._routed("refused", link, *told),
             closed=lambda link, *told: self._routed("closed", link, *told),
@@ -115,6 +127,14 @@ class NodeRequests:
     async def _stop(self, _link: Link) -> None:
         self._core.end()
 
+    async def _stop_node(self, link: Link, grace: float | None) -> None:
+        """End the asker's node; it is not waited for here, as it ends when whoever asks is done."""
+        stop = partial(self._core.stop_node, link.peer, grace)
+        self._core.loop.start(stop, name=f"stop {link.peer}")
+
+    async def _drain_node(self, link: Link, grace: float | None) -> None:
+        await self._core.drain_node(link.peer, grace)
+
     def _connect(self, link: Link, name: str, times: int) -> None:
         """Hand both ends of a new socket pair out, unless the asker has one on its way.
 
@@ -137,7 +157,14 @@ class NodeRequests:
             return
         running = {(node.name, node.number) for node in core.nodes.values()}
         self._connected = {known: n for known, n in self._connected.items() if known <= running}
-        self._connected[both] = times + 1
         ours, theirs = pair()
+        try:
+            asked.link.note("peer", asker.name, fds=(theirs.detach(),))
+        except (ChannelBroken, ChannelClosed) as error:
+            # Its link has ended, and soon it is known how it did itself. The asker, on whose link
+            # this runs, must not end for that.
+            ours.close()
+            link.note("node_down", name, str(error), True)
+            return
+        self._connected[both] = times + 1
         link.note("peer", asked.name, fds=(ours.detach(),))
-        asked.link.note("peer", asker.name, fds=(theirs.detach(),))

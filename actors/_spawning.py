@@ -10,6 +10,7 @@ from supervisors import Backoff, Exit, Restart, StartFailed as NotStarted
 
 from ._errors import InvalidSpec, SystemStopped
 from ._ref import Ref
+from ._tree import first_cause
 from .nodes import (
     Life,
     LocalNode,
@@ -25,13 +26,14 @@ from .nodes import (
 from .routing import owner
 
 if TYPE_CHECKING:
+    from ._groups import Groups
     from ._loop import Loop
     from ._registry import Registry
     from ._topology import ActorSpec
     from ._tree import Tree
-    from .nodes import NodesSpec, Runtime
+    from .nodes import Runtime
 
-__all__ = ["MAIN_GROUP", "ActorRequest", "Arguments", "Spawning", "SpawningHome", "first_cause"]
+__all__ = ["MAIN_GROUP", "ActorRequest", "Arguments", "Spawning", "SpawningHome"]
 
 MAIN_GROUP: Final = "main"
 """The group that unplaced actors run on when the parent is to stay free of user code."""
@@ -72,10 +74,10 @@ class SpawningHome(Protocol):
     nodes: dict[str, RemoteNode]
     local: LocalNode | None
     tree: Tree
+    groups: Groups
     stopping: bool
 
     def group(self, name: str) -> list[RemoteNode]: ...
-    def add_group(self, spec: NodesSpec) -> list[RemoteNode]: ...
     def life_ended(self, life: Life, end: Exit) -> None: ...
 
 
@@ -125,8 +127,9 @@ class Spawning:
     async def _ensure_main(self, on: str | None) -> None:
         """Start the group for unplaced actors when the first one comes."""
         home = self._home
-        if on in {None, MAIN_GROUP} and home.local is None and not home.group(MAIN_GROUP):
-            await home.tree.add_nodes(home.add_group(nodes(MAIN_GROUP)))
+        unplaced = on in {None, MAIN_GROUP} and home.local is None
+        if unplaced and not any(node.ready for node in home.group(MAIN_GROUP)):
+            await home.groups.ensure(nodes(MAIN_GROUP))
 
     def place_for(self, on: str | None, name: str | None) -> LocalNode | RemoteNode:
         """Return where an actor goes: a node, or by its name one of a group.
@@ -175,7 +178,9 @@ class Spawning:
             ref: Ref[Any] = Ref(
                 home.runtime, uid, place.name, name, request.path, request.mailbox, request.cls
             )
-            life = Life(home, place, ref, request.cls, arguments=arguments)
+            life = Life(
+                home, place, ref, request.cls, arguments=arguments, shutdown=request.shutdown
+            )
         home.lives[uid] = life
         return life
 
@@ -187,7 +192,7 @@ class Spawning:
         args, kwargs = keep_arguments(*arguments)
         cls = request.cls or runtime.resolve_class(*request.path.split(":"))
         cell = runtime.new_cell(uid, name, cls, request.mailbox)
-        return Life(self._home, place, cell.ref, cls, args, kwargs)
+        return Life(self._home, place, cell.ref, cls, args, kwargs, shutdown=request.shutdown)
 
     def life_of(self, spec: ActorSpec) -> Life:
         """Make the books of a static child, by its spec."""
@@ -198,6 +203,7 @@ class Spawning:
             arguments=(spec.args, dict(spec.kwargs)),
             name=spec.name,
             mailbox=spec.mailbox,
+            shutdown=spec.shutdown,
         )
         place = self.place_for(spec.on, spec.name)
         registry.claim(spec.name)
@@ -220,10 +226,3 @@ def _check_travels(request: ActorRequest) -> None:
     if path.startswith("__main__:") and (problem := main_problem()):
         raise InvalidSpec(f"{path.rpartition(':')[2]} cannot run on a process node: {problem}")
     check_actor_options(request.cls, None, 1)
-
-
-def first_cause(error: BaseException) -> BaseException:
-    """Return what a chain of failed starts began with."""
-    while isinstance(error, NotStarted) and error.__cause__ is not None:
-        error = error.__cause__
-    return error

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from transport import snapshot
+from transport import Unsendable, snapshot
 
 from ._envelope import Envelope, Handler, Kind
-from ._errors import ActorCrashed
+from ._errors import ActorCrashed, not_sendable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,7 +34,7 @@ class Sink(Protocol):
 
     def done(self) -> bool: ...
     def cancelled(self) -> bool: ...
-    def item(self, value: Any) -> None: ...
+    def put(self, value: Any) -> None: ...
     def set_result(self, value: Any, /) -> None: ...
     def set_exception(self, error: BaseException, /) -> None: ...
 
@@ -60,8 +60,15 @@ class Stream(Generic[R]):
         """Whether the reader went away; a stream is closed instead."""
         return False
 
+    def put(self, value: R) -> None:
+        """Take a snapshot of the next item from the generator."""
+        try:
+            self.item(snapshot(value, "item"))
+        except Unsendable as error:
+            raise not_sendable(error) from error
+
     def item(self, value: R) -> None:
-        """Take the next item from the generator."""
+        """Take the next item, this reader's own."""
         self._items.append(value)
         self._wake()
 
@@ -139,15 +146,16 @@ class Outlet:
             await self._generator.aclose()
             return False
         try:
-            value = snapshot(await anext(self._generator), "item")
+            self.sink.put(await anext(self._generator))
         except StopAsyncIteration:
             self._end(None)
             return False
         except Exception as error:  # noqa: BLE001 - it goes to the reader, who awaits it
             self._end(error)
+            # The generator lives if it was its item that could not travel.
+            await self._generator.aclose()
             return False
         self._credit -= 1
-        self.sink.item(value)
         self._next_turn()
         return True
 
@@ -172,6 +180,9 @@ class Outlets:
         self._push = push
         self._open: dict[Envelope, Outlet] = {}
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def open(self, actor: object, envelope: Envelope) -> None:
         """Make the generator that *envelope* asks for, if somebody still reads."""
         sink: Any = envelope.reply
@@ -192,10 +203,16 @@ class Outlets:
         elif not await outlet.resume():
             del self._open[key]
 
+    def crash(self, gone: Callable[[], BaseException]) -> None:
+        """Tell every reader *gone*."""
+        for outlet in self._open.values():
+            outlet.crash(gone())
+
     async def aclose(self, gone: Callable[[], BaseException]) -> None:
         """End all of them; each reader is told *gone*."""
-        for outlet in list(self._open.values()):
-            outlet.crash(gone())
+        self.crash(gone)
+        while self._open:
+            # Taken out first: one whose end fails or is broken off has had its turn.
+            _, outlet = self._open.popitem()
             outlet.closing = True
             await outlet.resume()
-        self._open.clear()

@@ -5,23 +5,26 @@ from __future__ import annotations
 import threading
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 import anyio
 
 from supervisors import Exit
 
+from ._access import DirectAccess, SystemAccess
 from ._backends import open_loop
+from ._blocking import Blocking
 from ._branch import Branch
 from ._core import Core
-from ._errors import ActorsError, InvalidSpec, NoSystem, SystemStopped
+from ._errors import ActorsError, NoSystem, SystemStopped
 from ._events import EventStream
-from ._spawning import ActorRequest
+from ._fence import refuse_fenced
+from ._topic import Topic
 from ._topology import Topology, TreeSpec
-from .nodes import check_actor_options, class_path
+from .nodes import NodesSpec, check_actor_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from types import TracebackType
 
     from anyio.abc import TaskGroup, TaskStatus
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from ._ref import Ref
     from .nodes import LocalNode, Node
 
-__all__ = ["System", "SystemAccess", "core_of", "current"]
+__all__ = ["System", "core_of", "current"]
 
 A = TypeVar("A", bound="Actor")
 
@@ -65,22 +68,6 @@ def core_of(system: System) -> Core:
     if core is None:
         raise SystemStopped("this System does not run in this process, or not yet")
     return core
-
-
-class SystemAccess(Protocol):
-    """How a System reaches its core: directly, or from a node over its link."""
-
-    @property
-    def local(self) -> LocalNode | None: ...
-    async def spawn(
-        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
-    ) -> Any: ...
-    async def lookup(self, name: str) -> Any: ...
-    async def tree(self) -> dict[str, Any]: ...
-    def nodes(self) -> list[Node]: ...
-    def events(self) -> EventStream: ...
-    def supervisor(self, path: str) -> Branch: ...
-    async def stop(self) -> None: ...
 
 
 class System:
@@ -135,7 +122,7 @@ class System:
         end = self._block.cancel_scope.cancel
         core = self._core = Core(self._topology, loop, tasks, end=end, local=self._with_local)
         core.runtime.system = self
-        self._access = _DirectAccess(core)
+        self._access = DirectAccess(core)
         self._outer = _CURRENT.get()
         _CURRENT.set(self)
         try:
@@ -186,6 +173,7 @@ class System:
             raise SystemStopped(
                 "this System is not running: use `async with actors.System() as system`"
             )
+        refuse_fenced()
         return self._access
 
     @property
@@ -285,17 +273,62 @@ class System:
         """
         return self._running().supervisor(path)
 
-    async def start(self, item: TreeSpec) -> Ref[Any] | None:
+    @overload
+    async def start(self, item: NodesSpec) -> list[Node]: ...
+    @overload
+    async def start(self, item: TreeSpec) -> Ref[Any] | None: ...
+    async def start(self, item: TreeSpec | NodesSpec) -> list[Node] | Ref[Any] | None:
         """Add a child made by `child`, `supervisor` or `dynamic` at the top of the tree, and start it.
 
+        Or a group of nodes, made by `nodes`; more nodes for a group that is there: `scale`.
+
         Returns:
-            An actor's address; None for a supervisor.
+            An actor's address, None for a supervisor; the nodes of a group, all of them ready.
 
         Raises:
             SupervisorError: one of that name is there, or it did not start.
+            InvalidSpec: there is a group of that name.
+            BootFailed: a node did not get ready; none of its group is left.
             ActorsError: asked on a node.
         """
+        if isinstance(item, NodesSpec):
+            return await self._running().start_nodes(item)
         return await self._running().supervisor("").start_child(item)
+
+    async def scale(self, group: str, count: int) -> list[Node]:
+        """Have *count* nodes in a group.
+
+        New ones take the lowest free slots, so that one that was stopped comes back under its name,
+        and get connections as soon as they are ready. The highest slots go, together: each takes
+        no more, finishes what it has within the group's `shutdown` seconds, and ends for good.
+
+        Args:
+            group: as named in `nodes`.
+            count: how many nodes; 0 only where no listener is served by the group, which can be
+                scaled up again.
+
+        Returns:
+            The nodes of the group by slot, when the new ones are ready and the others are gone.
+
+        Raises:
+            InvalidSpec: there is no such group, or it cannot have so many nodes.
+            BootFailed: a new node did not get ready; none of the new ones is left.
+            ActorsError: asked on a node.
+        """
+        return await self._running().scale(group, count)
+
+    def topic(self, name: str) -> Topic:
+        """Return the topic of that name; it is there as soon as somebody says its name."""
+        return Topic(self._running().topics, name)
+
+    def blocking(self, ref: Ref[A]) -> Blocking[A]:
+        """Return *ref* for other threads: ``system.blocking(counter).ask(Counter.add, 1)``.
+
+        Its verbs block the thread that calls them and are refused on the loop's own. A thread that
+        waits on behalf of an actor's handler (``anyio.to_thread``) is part of that handler's chain of
+        calls.
+        """
+        return Blocking(self._running().threads, ref, ref)
 
     def events(self) -> EventStream:
         """Return what happens from now on: ``async for event in system.events()``.
@@ -308,40 +341,3 @@ class System:
     async def stop(self) -> None:
         """Stop the whole system; the `async with` block that holds it is cancelled."""
         await self._running().stop()
-
-
-class _DirectAccess:
-    """The core is in this process."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self.local = core.local
-
-    async def spawn(
-        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
-    ) -> Any:
-        request = ActorRequest(path=class_path(cls), cls=cls, arguments=(args, kwargs), **options)
-        return await self._core.spawning.spawn(request)
-
-    async def lookup(self, name: str) -> Any:
-        return await self._core.registry.find(name)
-
-    async def tree(self) -> dict[str, Any]:
-        return self._core.tree.describe()
-
-    def nodes(self) -> list[Node]:
-        own: Sequence[Node] = [] if self._core.local is None else [self._core.local]
-        return [*own, *self._core.nodes.values()]
-
-    def events(self) -> EventStream:
-        return self._core.bus.stream()
-
-    def supervisor(self, path: str) -> Branch:
-        branches = self._core.tree.branches
-        if path not in branches:
-            known = ", ".join(sorted(filter(None, branches))) or "none"
-            raise InvalidSpec(f"there is no supervisor {path!r}; there are {known}")
-        return branches[path]
-
-    async def stop(self) -> None:
-        self._core.end()

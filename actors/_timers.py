@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from transport import Local, Unsendable, snapshot, snapshot_args
+from transport import Local, Unsendable, snapshot_args, snapshot_for_many
 
 from ._envelope import Envelope, Handler, Kind
 from ._errors import not_sendable
@@ -202,4 +202,4 @@ def _is_number(seconds: object) -> bool:
 
 def _kept(value: Any, where: str) -> Any:
     """Return *value* as it is now; what is marked ``local(...)`` keeps its mark until its tick."""
-    return value if type(value) is Local else snapshot(value, where)
+    return value if type(value) is Local else snapshot_for_many(value, where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from supervisors import AutoShutdown, Backoff, Budget, Restart, Strategy
 
@@ -15,7 +15,7 @@ from .nodes import NodesSpec, check_actor_options
 from .routing import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "ActorSpec",
@@ -67,6 +67,8 @@ class DynamicSpec:
     restart: Restart
 
 
+_OWN: Final = ("nodes", "spawned")
+
 TreeSpec: TypeAlias = ActorSpec | SupervisorSpec | DynamicSpec
 
 
@@ -100,14 +102,13 @@ def child(
     Raises:
         InvalidSpec: a value that can never work.
     """
-    check_actor_options(cls, name, mailbox)
-    if not isinstance(restart, Restart):
+    check_actor_options(cls, name, mailbox, backoff=backoff, shutdown=shutdown)
+    where = f"child({_name_of(cls)})"
+    _check(where, "restart", restart, Restart)
+    _check(where, "significant", significant, bool)
+    if significant and restart is Restart.PERMANENT:
         raise InvalidSpec(
-            f"child({_name_of(cls)}): restart must be a Restart, got {restart!r}{_suggest(restart)}"
-        )
-    if not shutdown >= 0:
-        raise InvalidSpec(
-            f"child({_name_of(cls)}): shutdown must be 0 or more seconds, got {shutdown!r}"
+            f"{where}: a significant child must be TRANSIENT or TEMPORARY, as a PERMANENT one never ends"
         )
     return ActorSpec(
         cls=cls,  # type: ignore[arg-type] # checked above
@@ -127,9 +128,14 @@ def _name_of(cls: Callable[..., Any]) -> str:
     return str(getattr(cls, "__name__", cls))
 
 
-def _suggest(value: object) -> str:
-    close = difflib.get_close_matches(str(value).upper(), [item.name for item in Restart], n=1)
-    return f"; did you mean Restart.{close[0]}?" if close else ""
+def _check(where: str, what: str, value: object, kind: type) -> None:
+    """Refuse a value of another kind, with the one that was probably meant."""
+    if isinstance(value, kind):
+        return
+    known = list(getattr(kind, "__members__", ()))
+    close = difflib.get_close_matches(str(value).upper(), known, n=1)
+    hint = f"; did you mean {kind.__name__}.{close[0]}?" if close else ""
+    raise InvalidSpec(f"{where}: {what} must be a {kind.__name__}, got {value!r}{hint}")
 
 
 @known_options
@@ -147,7 +153,12 @@ def supervisor(
     Raises:
         InvalidSpec: a value that can never work.
     """
-    _check_tree(f"supervisor({name!r})", children)
+    where = f"supervisor({name!r})"
+    _check(where, "strategy", strategy, Strategy)
+    _check(where, "budget", budget or Budget(), Budget)
+    _check(where, "auto_shutdown", auto_shutdown, AutoShutdown)
+    _check(where, "restart", restart, Restart)
+    _check_tree(where, children, auto_shutdown)
     return SupervisorSpec(
         name=name,
         children=tuple(children),
@@ -166,22 +177,22 @@ def dynamic(
     max_children: int | None = None,
     restart: Restart = Restart.PERMANENT,
 ) -> DynamicSpec:
-    """Describe a subtree whose children are added while it runs, and know nothing of each other."""
+    """Describe a subtree whose children are added while it runs, and know nothing of each other.
+
+    Raises:
+        InvalidSpec: a value that can never work.
+    """
+    where = f"dynamic({name!r})"
+    _check(where, "budget", budget or Budget(), Budget)
+    _check(where, "restart", restart, Restart)
+    if max_children is not None and (type(max_children) is not int or max_children < 0):
+        raise InvalidSpec(f"{where}: max_children must be 0 or more, got {max_children!r}")
     return DynamicSpec(
         name=name, budget=budget or Budget(), max_children=max_children, restart=restart
     )
 
 
-def _any_unplaced(children: Sequence[TreeSpec]) -> bool:
-    return any(
-        _any_unplaced(item.children)
-        if isinstance(item, SupervisorSpec)
-        else isinstance(item, ActorSpec) and item.on is None
-        for item in children
-    )
-
-
-def _check_tree(where: str, children: Sequence[Any]) -> None:
+def _check_tree(where: str, children: Sequence[Any], auto: AutoShutdown) -> None:
     seen: set[str] = set()
     for item in children:
         if not isinstance(item, ActorSpec | SupervisorSpec | DynamicSpec):
@@ -191,6 +202,18 @@ def _check_tree(where: str, children: Sequence[Any]) -> None:
         if item.name in seen:
             raise InvalidSpec(f"{where}: two children are called {item.name!r}; names are unique")
         seen.add(item.name)
+        if isinstance(item, ActorSpec) and item.significant and auto is AutoShutdown.NEVER:
+            raise InvalidSpec(
+                f"{where}: child {item.name!r} is significant, which needs an auto_shutdown other than NEVER"
+            )
+
+
+def _actors(children: Sequence[TreeSpec]) -> Iterator[ActorSpec]:
+    for item in children:
+        if isinstance(item, ActorSpec):
+            yield item
+        elif isinstance(item, SupervisorSpec):
+            yield from _actors(item.children)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +242,8 @@ class Topology:
                 raise InvalidSpec(
                     f"Topology: two groups of nodes are called {name!r}; names are unique"
                 )
-        _check_tree("Topology", self.children)
+        _check_tree("Topology", self.children, AutoShutdown.NEVER)
+        self._check_names()
         for listener in self.listeners:
             if not isinstance(listener, Listener):
                 raise InvalidSpec(f"Topology: listeners are made by listen(...), got {listener!r}")
@@ -228,22 +252,30 @@ class Topology:
                     f"Topology: listener {listener.name} is served by nodes {listener.nodes!r}, "
                     f"but the groups are {', '.join(map(repr, names)) or 'none'}"
                 )
-        self._check_placements(self.children, names)
+        self._check_placements(names)
 
     @property
     def has_unplaced(self) -> bool:
         """Whether a child says nothing about where it runs."""
-        return _any_unplaced(self.children)
+        return any(item.on is None for item in _actors(self.children))
 
-    def _check_placements(self, tree: Sequence[TreeSpec], groups: list[str]) -> None:
-        for item in tree:
-            if isinstance(item, SupervisorSpec):
-                self._check_placements(item.children, groups)
-            elif (
-                isinstance(item, ActorSpec)
-                and item.on is not None
-                and item.on.partition("/")[0] not in groups
-            ):
+    def _check_names(self) -> None:
+        seen: set[str] = set()
+        for item in _actors(self.children):
+            if item.name in seen:
+                raise InvalidSpec(
+                    f"Topology: two actors are called {item.name!r}; their names are unique in a system"
+                )
+            seen.add(item.name)
+        for inner in self.children:
+            if inner.name in _OWN:
+                raise InvalidSpec(
+                    f"Topology: {inner.name!r} is the name of a supervisor of the system's own"
+                )
+
+    def _check_placements(self, groups: list[str]) -> None:
+        for item in _actors(self.children):
+            if item.on is not None and item.on.partition("/")[0] not in groups:
                 raise InvalidSpec(
                     f"Topology: child {item.name!r} runs on {item.on!r}, "
                     f"but the groups are {', '.join(map(repr, groups)) or 'none'}"

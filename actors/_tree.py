@@ -9,6 +9,7 @@ system ─┬─ nodes       beside each other, each with a backoff of its own
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -21,8 +22,11 @@ from supervisors import (
     ChildSpec,
     DynamicSupervisor,
     Exit,
+    NotFound,
     Restart,
+    StartFailed,
     Supervisor,
+    SupervisorStopped,
 )
 
 from ._branch import Branch, Slot
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
     from ._topology import Topology, TreeSpec
     from .nodes import Life, RemoteNode
 
-__all__ = ["Tree", "TreeHome"]
+__all__ = ["Tree", "TreeHome", "first_cause"]
 
 _OVERALL: Final = 30.0
 """Seconds that the orderly end of a whole system may take."""
@@ -77,28 +81,49 @@ class NodesSupervisor(DynamicSupervisor):
                 ended(how)
 
         await super().start(end)
-        failures: list[Exception] = []
         try:
-            async with create_task_group() as together:
-                for spec in self._specs:
-                    together.start_soon(self._start_node, spec, failures, together.cancel_scope)
-        finally:
-            if failures or len(self.children()) < len(self._specs):
-                self.stop()
-                with CancelScope(shield=True):
-                    await self.wait()
-        if failures:
-            raise failures[0]
+            await self.add(self._specs)
+        except BaseException:
+            self.stop()
+            with CancelScope(shield=True):
+                await self.wait()
+            raise
         started = True
 
-    async def _start_node(
-        self, spec: ChildSpec, failures: list[Exception], scope: CancelScope
-    ) -> None:
+    async def add(self, specs: Sequence[ChildSpec]) -> None:
+        """Start nodes together; the first that does not get ready stops the others again."""
+        ready: list[str] = []
+        failures: list[Exception] = []
+
+        async def start(spec: ChildSpec) -> None:
+            try:
+                await self.start_child(spec)
+                ready.append(spec.name)
+            except Exception as error:  # noqa: BLE001 - raised below, for all of them
+                failures.append(error)
+                together.cancel_scope.cancel()
+
         try:
-            await self.start_child(spec)
-        except Exception as error:  # noqa: BLE001 - raised by `start`, for all of them
-            failures.append(error)
-            scope.cancel()
+            async with create_task_group() as together:
+                for spec in specs:
+                    together.start_soon(start, spec)
+        finally:
+            if len(ready) < len(specs):
+                with CancelScope(shield=True):
+                    await self.end([(name, None) for name in ready])
+        if failures:
+            raise failures[0]
+
+    async def end(self, nodes: Sequence[tuple[str, float | None]]) -> None:
+        """Stop nodes for good, together: name and seconds of grace; one that is gone is no error."""
+
+        async def stop(name: str, grace: float | None) -> None:
+            with suppress(NotFound, SupervisorStopped):
+                await self.stop_child(name, grace=grace)
+
+        async with create_task_group() as together:
+            for name, grace in nodes:
+                together.start_soon(stop, name, grace)
 
 
 class Tree:
@@ -172,6 +197,19 @@ class Tree:
             branch = self.branches[path] = Branch(self, path)
         return branch
 
+    def _runs(self, branch: Branch, run: Supervisor | DynamicSupervisor) -> None:
+        """Take note of the next run of a branch, which may have been stopped for good before."""
+        self.branches[branch.path] = branch
+        branch.now(run)
+
+    def _gone(self, outer: Branch, branch: Branch, _end: Exit) -> None:
+        """A subtree has ended: forget it, unless it ends with the one it is in, which may return."""
+        if outer.supervisor.running:
+            below = f"{branch.path}/"
+            for path in [path for path in self.branches if path.startswith(below)]:
+                del self.branches[path]
+            self.branches.pop(branch.path, None)
+
     def spec_of(self, item: TreeSpec, branch: Branch) -> ChildSpec:
         """Return a part of the tree as its supervisor wants it."""
         if isinstance(item, ActorSpec):
@@ -182,7 +220,13 @@ class Tree:
             start = partial(self._new_dynamic, item, inner)
         else:
             start = partial(self._new_static, item, inner)
-        return ChildSpec(name=item.name, start=start, kind="supervisor", restart=item.restart)
+        return ChildSpec(
+            name=item.name,
+            start=start,
+            kind="supervisor",
+            restart=item.restart,
+            gone=partial(self._gone, branch, inner),
+        )
 
     def ref_of(self, run: object) -> Ref[Any] | None:
         """Return the address of a run, if it is an actor's."""
@@ -199,7 +243,7 @@ class Tree:
             auto_shutdown=item.auto_shutdown,
             report=home.report,
         )
-        branch.now(made)
+        self._runs(branch, made)
         return made
 
     def _new_dynamic(self, item: DynamicSpec, branch: Branch) -> DynamicSupervisor:
@@ -211,7 +255,7 @@ class Tree:
             max_children=item.max_children,
             report=home.report,
         )
-        branch.now(made)
+        self._runs(branch, made)
         return made
 
     def _actor(self, item: ActorSpec, branch: Branch) -> ChildSpec:
@@ -256,9 +300,23 @@ class Tree:
         await spawned.start_child(spec)
 
     async def add_nodes(self, nodes: Sequence[RemoteNode]) -> None:
-        """Start more nodes."""
-        for node in nodes:
-            await self.nodes.start_child(self._node(node))
+        """Start more nodes, together; all of them get ready, or none is left."""
+        await self.nodes.add([self._node(node) for node in nodes])
+
+    async def stop_nodes(self, nodes: Sequence[tuple[str, float]]) -> None:
+        """Stop nodes for good, together: name, and seconds until each is killed."""
+        await self.nodes.end(nodes)
+
+    def node_names(self) -> set[str]:
+        """Return which nodes there are, those included that are just being started or stopped."""
+        return {info.name for info in self.nodes.children()}
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return what a chain of failed starts began with."""
+    while isinstance(error, StartFailed) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _child_facts(info: ChildInfo) -> dict[str, Any]:

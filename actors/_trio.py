@@ -242,6 +242,10 @@ class TrioLoop:
         context.run(lambda: nursery.start_soon(run, name=name))
         return scope
 
+    def cancelled_by(self, error: BaseException) -> bool:
+        """Whether *error* is a cancellation: trio's own can only be asked for."""
+        return isinstance(error, trio.Cancelled)
+
     def interrupt(self) -> Interrupt:
         return _TrioInterrupt()
 

@@ -1,5 +1,18 @@
 """Every error of this package by name: `actors.errors.NodeDown` and so on; the tree is in `_errors`."""
 
+from supervisors import (
+    AlreadyPresent,
+    AlreadyStarted,
+    ChildGaveUp,
+    ChildRestarting,
+    ChildRunning,
+    MaxChildren,
+    NotFound,
+    NotSupported,
+    RestartBudgetExceeded,
+    SupervisorError,
+    SupervisorStopped,
+)
 from transport import RemoteError
 
 from ._errors import (
@@ -28,9 +41,14 @@ __all__ = [
     "ActorCrashed",
     "ActorStopped",
     "ActorsError",
+    "AlreadyPresent",
+    "AlreadyStarted",
     "BadListener",
     "BootFailed",
     "CallCycle",
+    "ChildGaveUp",
+    "ChildRestarting",
+    "ChildRunning",
     "DeadlineExceeded",
     "HandlerNotFound",
     "HandlerUnfit",
@@ -38,15 +56,21 @@ __all__ = [
     "LifespanFailed",
     "ListenFailed",
     "MailboxFull",
+    "MaxChildren",
     "MessageTooBig",
     "NameTaken",
     "NoSystem",
     "NodeDied",
     "NodeDown",
     "NotAMessage",
+    "NotFound",
     "NotSendable",
+    "NotSupported",
     "RemoteError",
+    "RestartBudgetExceeded",
     "SendError",
     "StartFailed",
+    "SupervisorError",
+    "SupervisorStopped",
     "SystemStopped",
 ]

@@ -9,14 +9,24 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks._harness import ROOT, Benchmark, BenchmarkError, Program, Target
+from benchmarks._harness import (
+    ROOT,
+    Benchmark,
+    BenchmarkError,
+    Figures,
+    Limit,
+    Program,
+    Target,
+)
 
 _PEERS: Final = ROOT / "benchmarks" / "peers"
 _PEER_PYTHON: Final = ROOT / ".peers" / "venv" / "bin" / "python"
 
 
-def _ours(name: str) -> Program:
-    return Program(name="ours", command=(sys.executable, "-m", f"benchmarks.ours.{name}"))
+def _ours(name: str, *arguments: str, called: str = "ours") -> Program:
+    return Program(
+        name=called, command=(sys.executable, "-m", f"benchmarks.ours.{name}", *arguments)
+    )
 
 
 def _python_peer(name: str, script: str) -> Program:
@@ -50,4 +60,53 @@ def _process() -> Benchmark:
     )
 
 
-CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {"local": _local, "process": _process}
+def _supervised() -> Benchmark:
+    return Benchmark(
+        name="supervised",
+        ours=_ours("supervised", called="below 8 supervisors"),
+        peer=_ours("local", called="merely spawned"),
+        targets=(Target(metric="tell/s", at_least=0.95), Target(metric="ask us", at_most=1.05)),
+    )
+
+
+def _crash() -> Benchmark:
+    metric = "crash to next message us"
+    return Benchmark(
+        name="crash",
+        ours=_ours("restart", "actor"),
+        peer=Limit(figures={(metric, "actor"): 200.0}),
+        targets=(Target(metric=metric, at_most=1.0),),
+    )
+
+
+def _node_restart() -> Benchmark:
+    return Benchmark(
+        name="node-restart",
+        ours=_ours("restart", "node"),
+        peer=_node_peer("Node cluster", "node_restart.js"),
+        targets=(Target(metric="kill to serving ms", at_most=0.5),),
+    )
+
+
+def _tree() -> Benchmark:
+    promised: Figures = {
+        ("start and stop us", "10000 children"): 30.0,
+        ("cost at 10000 / cost at 1000", "children"): 1.5,
+        ("stop ms", "depth 2048"): 2_000.0,
+    }
+    return Benchmark(
+        name="tree",
+        ours=_ours("tree"),
+        peer=Limit(figures=promised),
+        targets=tuple(Target(metric=metric, at_most=1.0) for metric, _ in promised),
+    )
+
+
+CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
+    "local": _local,
+    "process": _process,
+    "supervised": _supervised,
+    "crash": _crash,
+    "node-restart": _node_restart,
+    "tree": _tree,
+}

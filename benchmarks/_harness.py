@@ -61,6 +61,18 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A peer that is a promise: figures of our own choosing, in place of a program."""
+
+    figures: Figures
+    name: str = "promised"
+
+    def run(self) -> Figures:
+        """Return the figures."""
+        return self.figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What a ratio ours / peer has to reach: `at_least` where more is better, else `at_most`."""
 
@@ -88,7 +100,7 @@ class Benchmark:
 
     name: str
     ours: Program
-    peer: Program
+    peer: Program | Limit
     targets: tuple[Target, ...]
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from supervisors._check import check_count, check_number
+from supervisors._errors import InvalidSpec
 
 _LEAST_HEALTH: Final = 5.0
 
@@ -45,6 +46,10 @@ class Backoff:
         check_number("first", self.first)
         check_number("factor", self.factor, least=1, unit="")
         check_number("cap", self.cap)
+        if self.first > self.cap:
+            raise InvalidSpec(
+                f"first must be at most cap, {self.cap:g} seconds, got {self.first!r}"
+            )
         check_number("jitter", self.jitter, unit="")
         if self.reset_after is not None:
             check_number("reset_after", self.reset_after)
@@ -83,11 +88,15 @@ class BackoffRow:
         """Note that the child became ready at *now*, in seconds."""
         self._started = now
 
-    def next(self, now: float, random: Callable[[], float]) -> float | None:
-        """Note that the child is down at *now*; return the seconds it waits, None to give up."""
+    def ended(self, now: float) -> None:
+        """Note that the child has ended at *now*, why ever; what follows is no health any more."""
         if self._healthy(now):
             self.restarts = 0
         self._started = None
+
+    def next(self, now: float, random: Callable[[], float]) -> float | None:
+        """Note that the child is down at *now*; return the seconds it waits, None to give up."""
+        self.ended(now)
         limit = self.backoff.give_up_after
         if limit is not None and self.restarts >= limit:
             return None

@@ -43,15 +43,16 @@ class Crowd:
     # What is called from outside the task.
 
     def heard(self, run: Run) -> None:
-        """Take note that *run* has ended; whoever starts or stops it now takes care of the rest."""
+        """Take note that *run* has ended; whoever starts it now takes care of the rest."""
         row = self._rows.by_name.get(run.name)
-        if (
-            row is not None
-            and row.run is run
-            and run.exit is not None
-            and row.state is ChildState.RUNNING
-        ):
+        if row is None or row.run is not run or run.exit is None:
+            return
+        row.note_end(self._owner.now)
+        if row.state is ChildState.RUNNING:
             self._fell(row, run.exit)
+        elif row.state is ChildState.STOPPING:
+            # Not later: others that are being stopped may take long.
+            self._collect(row)
 
     def misbehaved(self, run: Run, verb: str, error: Exception) -> None:
         """Take note that a verb of a child raised."""
@@ -150,7 +151,6 @@ class Crowd:
         self._rows.ended(row, exit_, asked=False)
         if should_restart(row.spec.restart, exit_) and self._owner.verdict is None:
             row.state = ChildState.RESTARTING
-            row.excused = row.hostless
             self._inbox.put(row)
         else:
             self._rows.settle(row, exit_)
@@ -182,6 +182,9 @@ class Crowd:
 
     async def _go_on(self, row: Row) -> None:
         """Do for *row* what nobody else does: restart it, or stop it to the end."""
+        if self._rows.by_name.get(row.spec.name) is not row:
+            # It was stopped before this task had its first turn.
+            return
         if row.state is ChildState.STOPPING:
             await self._stop_run(row)
             return
@@ -207,24 +210,24 @@ class Crowd:
 
     async def _revive(self, row: Row) -> None:
         """Bring *row* back, however many attempts it takes, until it is given up."""
+        exit_, excused = row.last_exit or Exit.NORMAL, row.excused
         while True:
-            price = self._charge.restart(row, row.last_exit or Exit.NORMAL, excused=row.excused)
+            price = self._charge.restart(row, exit_, excused=excused)
             if isinstance(price, Exit):
                 self._rows.settle(row, price)
                 return
             await self._delay(row, price)
             if not await self._find_host(row):
                 return
-            row.restarts += 1
             outcome = await attempt(row, self, in_scope)
             if outcome is Attempt.READY:
+                row.restarts += 1
                 self._ready(row)
             elif outcome is Attempt.IGNORED:
                 self._rows.ignored(row)
             if outcome is not Attempt.FAILED:
                 return
-            row.restarts -= 1
-            row.last_exit, row.excused = self._rows.failed(row), False
+            exit_, excused = self._rows.failed(row), False
 
     async def _delay(self, row: Row, seconds: float) -> None:
         if seconds <= 0:

@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from supervisors._budget import Budget
 from supervisors._charge import Charge
-from supervisors._check import check_count, check_type
+from supervisors._check import check_count, check_number, check_type
 from supervisors._child import Child
 from supervisors._crowd import Crowd
 from supervisors._errors import (
@@ -85,6 +85,11 @@ class DynamicSupervisor:
         """Its name or path."""
         return self._owner.name
 
+    @property
+    def running(self) -> bool:
+        """Whether its start has returned, and it is not about to end."""
+        return self._owner.open
+
     # The four verbs of a child.
 
     async def start(self, ended: Callable[[Exit], None] | None = None) -> None:
@@ -136,17 +141,27 @@ class DynamicSupervisor:
         run = await self._crowd.start(self._rows.add(spec))
         return None if run is None else run.child
 
-    async def stop_child(self, name: str) -> None:
+    async def stop_child(self, name: str, *, grace: float | None = None) -> None:
         """Stop a child and forget it, whether it runs, starts, or waits for a restart.
 
         Cancelling this does not take back what was asked: the child is stopped nevertheless.
 
+        Args:
+            name: Which child.
+            grace: Seconds it has before it is killed; None is what its spec says.
+
         Raises:
+            InvalidSpec: A grace that can never work.
             NotFound: There is no such child (any more).
             SupervisorStopped: The supervisor is not running.
         """
+        if grace is not None:
+            check_number("grace", grace, infinite=True)
         self._check_running()
-        await self._crowd.stop(self._rows.get(name))
+        row = self._rows.get(name)
+        if grace is not None:
+            row.grace = grace
+        await self._crowd.stop(row)
 
     async def restart_child(self, name: str) -> NoReturn:
         """Refuse: there is no child that is stopped.

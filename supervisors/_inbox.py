@@ -22,6 +22,9 @@ class Inbox(Generic[T]):
         self._woken = False
         self._event: anyio.Event | None = None
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def put(self, item: T) -> None:
         """Add *item* and wake the task."""
         self._items.append(item)

@@ -83,7 +83,8 @@ class Owner:
         self._reporter = report
         self._tasks = tasks
         # Looked up in a task, because stop() may be called from a bare callback of the loop.
-        self._now: Callable[[], float] = anyio.current_time
+        self.now: Callable[[], float] = anyio.current_time
+        """The loop's clock, also from a bare callback."""
         self._work: Work | None = None
         self._tell: Callable[[Exit], None] | None = None
         self._failure: Exception | None = None
@@ -101,7 +102,7 @@ class Owner:
         """
         if self._work is not None:
             raise AlreadyStarted(self.name, self.name, running=None)
-        self._now = current_token().backend_class.current_time
+        self.now = current_token().backend_class.current_time
         self._work = work
         self._tell = ended
         self._tasks.start_soon(self._live, name=f"supervisor {self.name}")
@@ -141,7 +142,7 @@ class Owner:
         if self.exit is not None:
             return
         if self.verdict is None and self._shutdown_deadline is not None and self._work is not None:
-            self.patience.cut(self._now() + self._shutdown_deadline)
+            self.patience.cut(self.now() + self._shutdown_deadline)
         if self.verdict is None or self.verdict.kind is ExitKind.SHUTDOWN:
             self.verdict = exit_
         if self._work is not None:
@@ -167,6 +168,11 @@ class Owner:
     def running(self) -> bool:
         """Whether it has started, and is not about to end."""
         return self._work is not None and self.verdict is None and self.exit is None
+
+    @property
+    def open(self) -> bool:
+        """Whether all it began with has been started, and it is not about to end."""
+        return self._ready and self.running
 
     @property
     def visible(self) -> bool:

@@ -22,6 +22,7 @@ class Row:
         "due",
         "error",
         "excused",
+        "grace",
         "last_exit",
         "position",
         "restarts",
@@ -35,6 +36,8 @@ class Row:
         self.position = position
         """Where it stands in the start order."""
         self.state = ChildState.STARTING
+        self.grace = spec.grace
+        """Seconds it has between being asked to stop and being killed; whoever stops it may say."""
         self.run: Run | None = None
         self.backoff = None if spec.backoff is None else BackoffRow(spec.backoff)
         self.due: float | None = None
@@ -66,6 +69,12 @@ class Row:
         self._living = False
         if self.spec.gone is not None:
             self.spec.gone(exit_)
+
+    def note_end(self, now: Callable[[], float]) -> None:
+        """Its run has ended just *now*, however long it takes until somebody acts on that."""
+        self.excused = self.hostless
+        if self.backoff is not None:
+            self.backoff.ended(now())
 
     def listen(self, callback: Callable[[], None]) -> None:
         """Have *callback* called when the host changes."""

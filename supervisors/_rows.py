@@ -111,10 +111,7 @@ class Rows:
             return row.last_exit
         asked = run.exit is None
         row.state = ChildState.STOPPING
-        if (
-            not await ask(run, row.spec.grace, self._owner.patience)
-            and not self._owner.patience.over
-        ):
+        if not await ask(run, row.grace, self._owner.patience) and not self._owner.patience.over:
             self.overrun(row)
             await kill([run], self._abandon_after(row), self._owner.patience)
         if run.exit is not None and row.run is run:
@@ -123,8 +120,8 @@ class Rows:
 
     def overrun(self, row: Row) -> None:
         """A child has not ended in time."""
-        if row.spec.grace > 0:
-            self._owner.report(ShutdownOverrun(self._owner.name, row.spec.name, row.spec.grace))
+        if row.grace > 0:
+            self._owner.report(ShutdownOverrun(self._owner.name, row.spec.name, row.grace))
 
     def settle(self, row: Row, exit_: Exit) -> None:
         """End a life: no restart follows.

@@ -61,7 +61,7 @@ class Siblings:
         """Take note that *run* has ended."""
         row = self._rows.by_name.get(run.name)
         if row is not None and row.run is run:
-            row.excused = row.hostless
+            row.note_end(self._owner.now)
         self._inbox.put(run)
 
     def misbehaved(self, run: Run, verb: str, error: Exception) -> None:
@@ -185,8 +185,8 @@ class Siblings:
         finally:
             self._serving = None
 
-    async def _attempt(self, row: Row) -> Attempt:
-        """Try to give *row* a run; READY and IGNORED are dealt with."""
+    async def _attempt(self, row: Row, *, again: bool = False) -> Attempt:
+        """Try to give *row* a run, perhaps *again*; READY and IGNORED are dealt with."""
         self._pending.pop(row.spec.name, None)
         self._starting = row
         try:
@@ -194,6 +194,7 @@ class Siblings:
         finally:
             self._starting = None
         if outcome is Attempt.READY:
+            row.restarts += again
             self._rows.started(row)
         elif outcome is Attempt.IGNORED:
             self._rows.ignored(row)
@@ -249,13 +250,13 @@ class Siblings:
         else:
             # A child that fails without ever waiting must not keep the loop from running.
             await checkpoint()
-            await self._restart(row)
+            # What came meanwhile goes first: it may be a stop, and this start may hang.
+            if self._owner.verdict is None and not self._inbox:
+                await self._restart(row)
 
     async def _restart(self, row: Row) -> None:
-        row.restarts += 1
-        outcome = await self._attempt(row)
+        outcome = await self._attempt(row, again=True)
         if outcome is Attempt.FAILED:
-            row.restarts -= 1
             await self._fall(row, self._rows.failed(row), excused=False)
         elif outcome is Attempt.INTERRUPTED:
             self._settle(row, Exit.SHUTDOWN)

@@ -99,6 +99,11 @@ class Supervisor:
         """Its name or path."""
         return self._owner.name
 
+    @property
+    def running(self) -> bool:
+        """Whether its start has returned, and it is not about to end."""
+        return self._owner.open
+
     # The four verbs of a child.
 
     async def start(self, ended: Callable[[Exit], None] | None = None) -> None:

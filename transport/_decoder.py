@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from transport._batches import BATCH_LIMIT
+from transport._cargo import Cargo
 from transport._codec import UNPACK_ERRORS, new_unpacker, unpack_one
 from transport._errors import FrameError, TransportError, Undecodable, VersionSkew
 from transport._exceptions import Parts, RemoteError, attach_text, rebuild_error
@@ -64,6 +65,7 @@ class Decoder:
         extras: types only this link knows, in the order of the peer's encoder.
         resolve: from module and qualname to a class; it may import, and may raise anything.
         limit: largest frame body in bytes.
+        cargo: what came beside the frames.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class Decoder:
         extras: Sequence[Extra[Any]] = (),
         resolve: Callable[[str, str], Any] = find_class,
         limit: int = FRAME_LIMIT,
+        cargo: Cargo | None = None,
     ) -> None:
+        self._cargo = cargo or Cargo.none()
         self._extras = tuple(extras)
         self._resolve = resolve
         self._limit = limit
@@ -96,6 +100,7 @@ class Decoder:
             Tag.PYDANTIC: self._model,
             Tag.CUSTOM: self._custom,
             Tag.EXCEPTION: self._error,
+            Tag.CARGO: lambda data: self._cargo.read(self._values(data)),
         }
         self._unpacker = new_unpacker(limit, self._outermost)
 
@@ -143,6 +148,7 @@ class Decoder:
             msg = "a message is not a list that starts with its kind"
             raise FrameError(msg)
         if damaged:
+            self._cargo.drop_arrived()
             messages = [[_whole(field) for field in message] for message in messages]
         if INTRODUCE in kinds:
             for message in messages:
@@ -197,6 +203,8 @@ class Decoder:
         """The hook of the frame's own unpacker; raising here would lose the place in the frame."""
         try:
             return self._open(tag, data)
+        except FrameError:
+            raise  # the peer lied about what lies beside the frame: the link ends
         except Exception as error:  # noqa: BLE001 - constructors of users' types run in there
             self._failures += 1
             self._depth = 0

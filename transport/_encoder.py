@@ -10,20 +10,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Flag
 from typing import Any, Final
 
+from transport._arrays import is_array
 from transport._batches import Batches
+from transport._buffer import Buffer
+from transport._cargo import Cargo, What
 from transport._codec import ext
 from transport._errors import Unsendable, shown
 from transport._exceptions import capture, text_of
 from transport._frames import FRAME_LIMIT, Lane
-from transport._refusals import why_not
+from transport._move import Move
+from transport._refusals import NOT_LOCAL, why_not
 from transport._registry import CUSTOM, Extra, Local
 from transport._scalars import SCALARS, Scalar
 from transport._shapes import Shape, shape_of
-from transport._tags import INTRODUCE, LEAVES, MAX_DEPTH, MAX_EXTRAS, TOO_DEEP, Kind, Tag
+from transport._shared import SharedBuffer
+from transport._tags import INTRODUCE, MAX_DEPTH, MAX_EXTRAS, PLAIN, TOO_DEEP, Kind, Tag
 
 __all__ = ["Encoder"]
 
-_plain: Final = LEAVES.issuperset
+_plain: Final = PLAIN.issuperset
 """Whether each of some types is a leaf, at the speed of C."""
 
 _Encode = Callable[[Any, int], Any]
@@ -40,6 +45,7 @@ class Encoder:
         extras: types only this link knows; the peer's decoder gets the same ones in the same order.
         rename: from the module name of a class to the one the peer knows it by.
         limit: largest frame body in bytes.
+        cargo: what goes beside the frames; without it, everything is copied into them.
     """
 
     def __init__(
@@ -48,12 +54,14 @@ class Encoder:
         extras: Sequence[Extra[Any]] = (),
         rename: Callable[[str], str] = _no_rename,
         limit: int = FRAME_LIMIT,
+        cargo: Cargo | None = None,
     ) -> None:
         if len(extras) > MAX_EXTRAS:
             msg = f"a link has room for {MAX_EXTRAS} extra types, got {len(extras)}"
             raise ValueError(msg)
         self._rename = rename
         self._limit = limit
+        self.cargo = cargo or Cargo.none()
         self._introduced: dict[type, int] = {}
         self.batches = Batches(limit)
         self.pack: Callable[..., int] = self.batches.pack
@@ -65,9 +73,14 @@ class Encoder:
             set: lambda value, depth: self._ext(Tag.SET, self._members(value, depth)),
             frozenset: lambda value, depth: self._ext(Tag.FROZENSET, self._members(value, depth)),
             deque: self._deque,
-            bytearray: lambda value, _: ext((Tag.BYTEARRAY, bytes(value))),
             Local: _refuse_local,
             **{cls: self._scalar(scalar) for cls, scalar in SCALARS.items()},
+            bytes: self._bytes,
+            bytearray: self._bytearray,
+            memoryview: self._memoryview,
+            Move: self._move,
+            Buffer: lambda value, _: self._ext(Tag.CARGO, self.cargo.buffer(value)),
+            SharedBuffer: lambda value, _: self._ext(Tag.CARGO, self.cargo.shared(value)),
         }
         for index, extra in enumerate(extras):
             self._table[extra.cls] = self._extra(Tag.EXTRA + index, extra)
@@ -79,15 +92,23 @@ class Encoder:
 
         Raises:
             Unsendable: its path starts with ``args[0]`` or the keyword.
+            Moved, StillViewed: something in it cannot be moved; nothing was.
         """
-        packable: Sequence[Any] = args
-        if not _plain(map(type, args)):
-            packable = [
-                self.encode_value(value, f"args[{index}]") for index, value in enumerate(args)
-            ]
+        if _plain(map(type, args)) and not kwargs:
+            return args, None
+        try:
+            return self._args(args, kwargs)
+        except BaseException:
+            self.cargo.load.undo()
+            raise
+
+    def _args(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Sequence[Any], dict[str, Any] | None]:
+        packable = [self._value(value, f"args[{index}]") for index, value in enumerate(args)]
         if not kwargs:
             return packable, None
-        return packable, {name: self.encode_value(value, name) for name, value in kwargs.items()}
+        return packable, {name: self._value(value, name) for name, value in kwargs.items()}
 
     def encode_value(self, value: Any, root: str = "value") -> Any:
         """One value, ready for `pack`.
@@ -98,9 +119,25 @@ class Encoder:
 
         Raises:
             Unsendable: naming the path of what does not travel.
+            Moved, StillViewed: something in it cannot be moved; nothing was.
         """
-        if type(value) in LEAVES:
+        if type(value) in PLAIN:
             return value
+        try:
+            return self._value(value, root)
+        except BaseException:
+            self.cargo.load.undo()
+            raise
+
+    def check_size(self, message: list[Any]) -> None:
+        """See that a frame holds `message`, before anything goes ahead of it.
+
+        Raises:
+            TooBig: it does not.
+        """
+        self.batches.check(self.batches.pack_one(message))
+
+    def _value(self, value: Any, root: str) -> Any:
         try:
             return self._walk(value, 0)
         except Unsendable as error:
@@ -139,7 +176,7 @@ class Encoder:
 
     def _walk(self, value: Any, depth: int) -> Any:
         cls = type(value)
-        if cls in LEAVES:
+        if cls in PLAIN:
             return value
         if depth > MAX_DEPTH:
             raise Unsendable("", value, TOO_DEEP)
@@ -155,6 +192,30 @@ class Encoder:
             error.inside(f"[{len(out)}]")
             raise
         return out
+
+    def _bytes(self, value: bytes, _depth: int) -> Any:
+        if self.cargo.big(len(value)):
+            lease = self.cargo.lease(value)
+            if lease is not None:
+                return self._ext(Tag.CARGO, [What.BYTES, *lease])
+        return value
+
+    def _bytearray(self, value: bytearray, _depth: int) -> Any:
+        lease = self.cargo.lease(value) if self.cargo.big(len(value)) else None
+        if lease is not None:
+            return self._ext(Tag.CARGO, [What.BYTEARRAY, *lease])
+        return ext((Tag.BYTEARRAY, bytes(value)))
+
+    def _memoryview(self, value: memoryview, depth: int) -> Any:
+        leased = self.cargo.view(value)
+        if leased is not None:
+            return self._ext(Tag.CARGO, leased)
+        return self._scalar(SCALARS[memoryview])(value, depth)
+
+    def _move(self, mark: Move[Any], _depth: int) -> Any:
+        written = self.cargo.move(mark)
+        # A moved bytearray that goes into the frame is one like any other.
+        return self._ext(Tag.CARGO, written) if written[0] else ext((Tag.BYTEARRAY, written[-1]))
 
     def _list(self, value: list[Any], depth: int) -> list[Any]:
         return value if _plain(map(type, value)) else self._items(value, depth)
@@ -187,7 +248,7 @@ class Encoder:
         key = None
         try:
             for key, item in value.items():
-                if type(item) not in LEAVES:
+                if type(item) not in PLAIN:
                     packable = self._walk(item, depth)
                     if packable is not item:
                         # What is plain throughout is packed as it is; only the rest is copied.
@@ -220,10 +281,13 @@ class Encoder:
     def _find(self, cls: type, value: Any) -> _Encode:
         """The encoding of a class met for the first time on this link."""
         shape = shape_of(cls)
-        if shape is None:
+        encode: _Encode
+        if is_array(value):
+            encode = lambda array, _: self._ext(Tag.CARGO, self.cargo.array(array))  # noqa: E731
+        elif shape is None:
             raise Unsendable("", value, why_not(value))
-        if shape.kind is Kind.EXCEPTION:
-            encode: _Encode = lambda error, depth: self._error(error, depth, frozenset())  # noqa: E731
+        elif shape.kind is Kind.EXCEPTION:
+            encode = lambda error, depth: self._error(error, depth, frozenset())  # noqa: E731
         else:
             encode = {
                 Kind.ENUM: self._enum,
@@ -314,15 +378,17 @@ class Encoder:
         if shape is not None and "<locals>" not in cls.__qualname__:
             number = self._introduce(shape, error)
         last, whole = text_of(error) if not seen else (text_of(error)[0], "")
-        parts = capture(
-            error,
-            lambda value: self._walk(value, depth + 1),
-            lambda link, above: self._error(link, depth + 1, above),
-            seen,
-        )
+        # What does not travel becomes its repr, and then nothing may wait ahead for it.
+        with self.cargo.only_copies():
+            parts = capture(
+                error,
+                lambda value: self._walk(value, depth + 1),
+                lambda link, above: self._error(link, depth + 1, above),
+                seen,
+            )
         name = f"{cls.__module__}.{cls.__qualname__}"
         return self._ext(Tag.EXCEPTION, [number, name, last, whole, self.batches.pack_one(parts)])
 
 
 def _refuse_local(value: Any, _depth: int) -> Any:
-    raise Unsendable("", value, "local values do not leave their process")
+    raise Unsendable("", value, NOT_LOCAL)

@@ -6,6 +6,13 @@ TransportError
  +-- Undecodable      the receiver: the bytes are sound, the value could not be rebuilt
  |    +-- VersionSkew     both: the two sides define this class differently
  +-- FrameError       the peer: the bytes are not ours; the link ends
+ |    +-- SegmentError    the peer: it broke the rules of shared memory
+ |         +-- Unsealed        a segment that may shrink, or is none
+ |         +-- WrongSize       a segment of another size than it said
+ |         +-- OutOfRange      no slot of a segment that we know
+ |         +-- StaleLease      a slot that is not, or not any more, that peer's
+ +-- Moved            the user: this was moved before, it is elsewhere now
+ +-- StillViewed      the user: views of this buffer are alive, it cannot be moved
  +-- ChannelClosed    we closed the channel
  +-- ChannelBroken    they closed it, or died
 """
@@ -16,11 +23,18 @@ __all__ = [
     "ChannelBroken",
     "ChannelClosed",
     "FrameError",
+    "Moved",
+    "OutOfRange",
+    "SegmentError",
+    "StaleLease",
+    "StillViewed",
     "TooBig",
     "TransportError",
     "Undecodable",
+    "Unsealed",
     "Unsendable",
     "VersionSkew",
+    "WrongSize",
     "shown",
 ]
 
@@ -107,6 +121,34 @@ class VersionSkew(Undecodable):
 
 class FrameError(TransportError):
     """The bytes of the peer break the protocol; the link ends."""
+
+
+class SegmentError(FrameError):
+    """The peer broke the rules of shared memory; the link ends."""
+
+
+class Unsealed(SegmentError):
+    """The peer passed memory that may shrink while it is read, or something that is no memory."""
+
+
+class WrongSize(SegmentError):
+    """The peer passed a segment of another size than it said."""
+
+
+class OutOfRange(SegmentError):
+    """The peer named a slot, or bytes in one, that do not exist."""
+
+
+class StaleLease(SegmentError):
+    """The peer named a slot that is not, or not any more, leased to it."""
+
+
+class Moved(TransportError):
+    """What was moved belongs to the receiver; it cannot be used or moved here any more."""
+
+
+class StillViewed(TransportError, BufferError):
+    """A buffer somebody still looks at cannot be moved; nothing was changed."""
 
 
 class ChannelClosed(TransportError):

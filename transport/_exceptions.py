@@ -220,6 +220,32 @@ def text_of(error: BaseException) -> tuple[str, str]:
     return last[-_MAX_TEXT:], whole[-_MAX_TEXT:]
 
 
+def traceback_text(error: BaseException) -> str:
+    """The traceback of *error*: the one it was raised with, in whichever process that was."""
+    kept: str | None = error.__dict__.get(REMOTE_TRACEBACK)
+    return text_of(error)[1] if kept is None else kept
+
+
+def let_go_of_frames(error: BaseException) -> None:
+    """Keep the traceback of *error* as text, as one from another process has it, and free its frames.
+
+    They hold every local variable of the code that failed, its own object included.
+    """
+    if REMOTE_TRACEBACK not in error.__dict__:
+        attach_text(error, text_of(error)[1])
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        link = waiting.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        link.__traceback__ = None
+        waiting += (link.__cause__, link.__context__)
+        if isinstance(link, BaseExceptionGroup):
+            waiting += link.exceptions
+
+
 def attach_text(error: BaseException, text: str) -> None:
     """Keep the remote traceback on `error` and as the first cause of its chain, to be printed."""
     if not text:

@@ -2,7 +2,9 @@
 
 from typing import Final
 
-__all__ = ["PRIMITIVE", "why_not"]
+__all__ = ["NOT_LOCAL", "PRIMITIVE", "why_not"]
+
+NOT_LOCAL: Final = "local values do not leave their process"
 
 PRIMITIVE: Final = (
     int,

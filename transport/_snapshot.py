@@ -7,15 +7,20 @@ reachable twice is copied twice. A memoryview becomes a read-only view of a copy
 import datetime as dt
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from transport._arrays import NOT_PLAIN, array_form, is_array
+from transport._buffer import Buffer
 from transport._errors import Unsendable, shown
 from transport._exceptions import copy_error
-from transport._refusals import why_not
+from transport._move import NO_DESCRIPTORS, Move, MovesFound, here, move_here
+from transport._refusals import NOT_LOCAL, why_not
 from transport._registry import CUSTOM, OPAQUE, Local
 from transport._scalars import SCALARS, check_zone, copy_view
 from transport._shapes import Shape, shape_of
+from transport._shared import SharedBuffer
 from transport._tags import LEAVES, MAX_DEPTH, TOO_DEEP, Kind
 
 __all__ = ["snapshot", "snapshot_args"]
@@ -40,6 +45,8 @@ def snapshot(value: Any, root: str = "value") -> Any:
         return value
     try:
         return _copy(value, 0)
+    except MovesFound:
+        return here().both(partial(snapshot, value, root))
     except Unsendable as error:
         error.inside(root)
         raise
@@ -54,7 +61,17 @@ def snapshot_args(
 
     Raises:
         Unsendable: naming the path of what does not travel.
+        Moved, StillViewed: something in it cannot be moved; nothing was.
     """
+    try:
+        return _copy_args(args, kwargs)
+    except MovesFound:
+        return here().both(partial(_copy_args, args, kwargs))
+
+
+def _copy_args(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     root = ""
     try:
         for index, value in enumerate(args):
@@ -93,6 +110,8 @@ def _find(cls: type, value: Any) -> _Copier:
     shape = None if cls in OPAQUE else shape_of(cls)
     if cls in OPAQUE:
         copier = _same
+    elif is_array(value):
+        copier = _array
     elif shape is None:
         raise Unsendable("", value, why_not(value))
     elif shape.kind is not Kind.EXCEPTION and "<locals>" in cls.__qualname__:
@@ -189,6 +208,31 @@ def _memoryview(value: memoryview, _depth: int) -> memoryview:
     return copy_view(value)
 
 
+def _array(value: Any, _depth: int) -> Any:
+    """As it arrives from another process: a copy, which is read-only."""
+    if array_form(value) is None:
+        raise Unsendable("", value, NOT_PLAIN)
+    copied = value.copy(order="K")
+    copied.flags.writeable = False
+    return copied
+
+
+def _buffer(value: Buffer, _depth: int) -> Buffer:
+    copied = Buffer(len(value), zero=False)
+    copied[:] = value.view()
+    return copied
+
+
+def _moved(mark: Move[Any], _depth: int) -> Any:
+    return move_here(mark)
+
+
+def _shared(value: SharedBuffer, _depth: int) -> SharedBuffer:
+    if here().kept:
+        raise Unsendable("", value, NO_DESCRIPTORS)
+    return value
+
+
 def _zoned(value: Any, _depth: int) -> Any:
     """Times are immutable if their zone is one of the standard library's."""
     check_zone(value.tzinfo, value)
@@ -201,6 +245,8 @@ def _zone(value: Any, _depth: int) -> Any:
 
 
 def _local(value: Local[Any], _depth: int) -> Any:
+    if here().leaves:
+        raise Unsendable("", value, NOT_LOCAL)
     return value.value
 
 
@@ -321,4 +367,7 @@ _COPIERS: Final[dict[type, _Copier]] = {
     bytearray: lambda value, _depth: bytearray(value),
     memoryview: _memoryview,
     Local: _local,
+    Move: _moved,
+    Buffer: _buffer,
+    SharedBuffer: _shared,
 }

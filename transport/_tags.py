@@ -3,10 +3,22 @@
 from enum import IntEnum
 from typing import Final
 
-__all__ = ["INTRODUCE", "LEAVES", "MAX_DEPTH", "MAX_EXTRAS", "TOO_DEEP", "Kind", "Tag"]
+__all__ = [
+    "INTRODUCE",
+    "LEAVES",
+    "MAX_DEPTH",
+    "MAX_EXTRAS",
+    "PLAIN",
+    "TOO_DEEP",
+    "Kind",
+    "Tag",
+]
 
 LEAVES: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Exact types that are immutable, hold nothing, and are packed natively."""
+
+PLAIN: Final = LEAVES - {bytes}
+"""Those of them that are packed as they are, however big; big bytes may go another way."""
 
 INTRODUCE: Final = 0
 """First element of the message that introduces a class; callers number their own from 1."""
@@ -44,6 +56,7 @@ class Tag(IntEnum):
     PYDANTIC = 22
     CUSTOM = 23
     EXCEPTION = 24
+    CARGO = 25
     EXTRA = 64
 
 

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from ._client import connect
 from ._failure import FAILED, CommandFailed
+from ._nodes import kill_node, scale_groups, spawn_nodes, stop_node
 from ._parser import COMMANDS, parse
-from ._print import as_json, as_status, as_tree, lines_for
+from ._print import as_groups, as_json, as_nodes, as_status, as_tree, lines_for
 from ._run import override_counts, run_topology
 from ._serve import serving
 from ._target import import_from_here, load_topology
@@ -87,7 +88,27 @@ def _tree(chosen: Any) -> None:
     print(as_json(root) if chosen.json else as_tree(root, lines_for(sys.stdout.encoding)))
 
 
+def _spawn(chosen: Any) -> None:
+    facts = spawn_nodes(chosen)
+    print(as_json(facts) if chosen.json else as_nodes(facts))
+
+
+def _scale(chosen: Any) -> None:
+    groups = scale_groups(chosen)
+    print(as_json(groups) if chosen.json else as_groups(groups))
+
+
+def _kill(chosen: Any) -> None:
+    facts = kill_node(chosen)
+    text = f"node {facts['name']} was killed; its supervisor restarts it"
+    print(as_json(facts) if chosen.json else text)
+
+
 def _stop(chosen: Any) -> None:
+    if chosen.node is not None:
+        facts = stop_node(chosen)
+        print(as_json(facts) if chosen.json else f"node {facts['name']} has stopped")
+        return
     with connect(chosen.pid) as system:
         system.stop(_STOPPING)
         stopped = {"pid": system.pid, "stopped": True}
@@ -99,5 +120,8 @@ _COMMANDS: Final[dict[str, Callable[[Any], None]]] = {
     "serve": _serve,
     "ps": _ps,
     "tree": _tree,
+    "spawn": _spawn,
+    "scale": _scale,
     "stop": _stop,
+    "kill": _kill,
 }

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from ._failure import NOT_RUNNING, WRONG, CommandFailed
+from ._failure import FAILED, NOT_RUNNING, WRONG, CommandFailed
 from ._folder import control_folder, socket_path, sockets
 
 __all__ = ["Connection", "connect"]
@@ -24,6 +24,8 @@ __all__ = ["Connection", "connect"]
 _REPLY: Final = 10.0
 """Seconds that a reply may take; a system bounds its own questions to its nodes."""
 _CHUNK: Final = 256 * 1024
+_CODES: Final = {"wrong": WRONG, "failed": FAILED}
+"""The exit code by what a system says of its refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +47,30 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self._sock.close()
 
-    def ask(self, op: str) -> Any:
+    def ask(self, op: str, *, seconds: float = _REPLY, **details: Any) -> Any:
         """Ask, and return the result.
 
+        Args:
+            op: for what.
+            seconds: how long the reply may take.
+            **details: what else belongs to the question.
+
         Raises:
-            CommandFailed: it refused, or did not answer.
+            CommandFailed: it refused, could not do it, or did not answer.
         """
-        self._sock.settimeout(_REPLY)
+        self._sock.settimeout(seconds)
         try:
-            self._sock.sendall(json.dumps({"op": op}).encode() + b"\n")
+            self._sock.sendall(json.dumps({"op": op, **details}).encode() + b"\n")
             reply = json.loads(self._line())
         except TimeoutError as error:
-            raise CommandFailed(f"system {self.pid} did not answer within {_REPLY:g} s") from error
+            raise CommandFailed(f"system {self.pid} did not answer within {seconds:g} s") from error
         except (OSError, ValueError) as error:
             raise CommandFailed(f"system {self.pid} broke off its answer: {error}") from error
-        if not reply["ok"]:
-            raise CommandFailed(f"system {self.pid} refused: {reply['error']}")
-        return reply["result"]
+        if reply["ok"]:
+            return reply["result"]
+        if "why" in reply:
+            raise CommandFailed(reply["error"], _CODES[reply["why"]])
+        raise CommandFailed(f"system {self.pid} refused: {reply['error']}")
 
     def _line(self) -> bytes:
         parts: list[bytes] = []

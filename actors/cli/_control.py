@@ -11,9 +11,8 @@ import json
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +24,7 @@ from actors._system import System, core_of
 
 from ._failure import did_you_mean
 from ._folder import remove_stale, socket_path
-from ._status import status
+from ._ops import OPS, Op, Refused, refusal
 
 __all__ = ["control_socket"]
 
@@ -34,33 +33,6 @@ _LONGEST: Final = 64 * 1024
 _CONNECTIONS: Final = 16
 _PAUSE: Final = 1.0
 """Seconds without accepting when the process is out of descriptors."""
-
-
-class Refused(Exception):
-    """This request is not served; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Op:
-    """What a request may ask for; `afterwards` happens when the reply is out."""
-
-    answer: Callable[[Core], Awaitable[Any]]
-    afterwards: Callable[[Core], object] | None = None
-
-
-async def _tree(core: Core) -> dict[str, Any]:
-    return core.tree.describe()
-
-
-async def _pid(_core: Core) -> dict[str, Any]:
-    return {"pid": os.getpid()}
-
-
-OPS: Final[dict[str, Op]] = {
-    "ps": Op(status),
-    "tree": Op(_tree),
-    "stop": Op(_pid, afterwards=lambda core: core.end()),
-}
 
 
 @asynccontextmanager
@@ -117,12 +89,12 @@ class _Control:
             async with stream:
                 try:
                     peer = _peer(stream)
-                    op = await self._request(stream)
-                    reply = {"ok": True, "result": await op.answer(self._core)}
+                    op, details = await self._request(stream)
+                    reply = {"ok": True, "result": await op.answer(self._core, **details)}
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     return  # whoever asked has gone
                 except Exception as error:  # noqa: BLE001 - a question must never end the system
-                    reply = {"ok": False, "error": self._refused(error, peer)}
+                    reply = {"ok": False, **self._refused(error, peer)}
                 await self._reply(stream, reply)
         except (anyio.BrokenResourceError, OSError):
             pass  # whoever asked has gone
@@ -131,18 +103,18 @@ class _Control:
         if op is not None and op.afterwards is not None:
             op.afterwards(self._core)
 
-    def _refused(self, error: Exception, peer: dict[str, Any]) -> str:
-        why = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
-        self._core.event("control_refused", {"why": why, **peer})
-        return why
+    def _refused(self, error: Exception, peer: dict[str, Any]) -> dict[str, str]:
+        told = refusal(error)
+        self._core.event("control_refused", {"why": told["error"], **peer})
+        return told
 
-    async def _request(self, stream: SocketStream) -> Op:
+    async def _request(self, stream: SocketStream) -> tuple[Op, dict[str, Any]]:
         try:
             with anyio.fail_after(self._patience):
                 line = await _line(stream)
         except TimeoutError as error:
             raise Refused(f"the request did not arrive within {self._patience:g} s") from error
-        return _op(line)
+        return _asked(line)
 
     async def _reply(self, stream: SocketStream, reply: dict[str, Any]) -> None:
         data = json.dumps(reply, ensure_ascii=False, default=str).encode() + b"\n"
@@ -187,7 +159,8 @@ async def _line(stream: SocketStream) -> bytes:
     return line
 
 
-def _op(line: bytes) -> Op:
+def _asked(line: bytes) -> tuple[Op, dict[str, Any]]:
+    """Return what is asked for, and what else the request says."""
     try:
         request = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -197,10 +170,12 @@ def _op(line: bytes) -> Op:
         raise Refused(f'a request is like {{"op": "ps"}}, got {_shown(line)}')
     if name not in OPS:
         raise Refused(f"there is no op {_shown(name.encode())}{did_you_mean(name, OPS)}")
-    unknown = request.keys() - {"op"}
-    if unknown:
-        raise Refused(f"op {name!r} takes nothing else, got {_shown(line)}")
-    return OPS[name]
+    op = OPS[name]
+    details = {key: value for key, value in request.items() if key != "op"}
+    if not details.keys() <= op.takes:
+        takes = ", ".join(sorted(op.takes)) or "nothing else"
+        raise Refused(f"op {name!r} takes {takes}, got {_shown(line)}")
+    return op, details
 
 
 def _shown(data: bytes) -> str:

@@ -75,12 +75,54 @@ def _asking(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _spawn(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="of the new group")
+    parser.add_argument(
+        "--count", metavar="N", type=int, default=1, help="%(default)s unless given"
+    )
+    parser.add_argument("--kind", choices=("process", "thread"), default="process")
+    parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
+    parser.add_argument(
+        "--env",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a variable beside the system's own environment; repeatable",
+    )
+    parser.add_argument(
+        "--nice", metavar="N", type=int, default=0, help="added to the niceness of its processes"
+    )
+    _asking(parser)
+
+
+def _scale(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "groups", metavar="GROUP=COUNT", nargs="+", help="how many nodes a group is to have"
+    )
+    _asking(parser)
+
+
+def _stop(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "node", metavar="NODE", nargs="?", help="stop only this node, such as web/1, for good"
+    )
+    _asking(parser)
+
+
+def _kill(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("node", metavar="NODE", help="such as web/1")
+    _asking(parser)
+
+
 COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "run": ("run a topology in the foreground", _run),
     "serve": ("serve an ASGI application over several processes", _serve),
     "ps": ("show nodes and listeners of the running system", _asking),
     "tree": ("show its supervision tree", _asking),
-    "stop": ("stop it cleanly, and wait until it is gone", _asking),
+    "spawn": ("add a group of nodes to it, and wait until they are ready", _spawn),
+    "scale": ("change how many nodes a group has, and wait for that", _scale),
+    "stop": ("stop it, or one of its nodes, cleanly, and wait until it is gone", _stop),
+    "kill": ("kill one of its nodes, which is restarted", _kill),
 }
 
 

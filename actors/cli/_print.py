@@ -10,7 +10,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-__all__ = ["ASCII", "UNICODE", "as_json", "as_status", "as_tree", "lines_for"]
+__all__ = [
+    "ASCII",
+    "UNICODE",
+    "as_groups",
+    "as_json",
+    "as_nodes",
+    "as_status",
+    "as_tree",
+    "lines_for",
+]
 
 _MIB: Final = 1024 * 1024
 
@@ -77,6 +86,20 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def as_nodes(nodes: Sequence[dict[str, Any]]) -> str:
+    """Return nodes that were asked for, one per line."""
+    rows = [(node["name"], node["kind"], f"pid {node['pid']}", node["state"]) for node in nodes]
+    return "\n".join(_table(rows[0], rows[1:])) if rows else ""
+
+
+def as_groups(groups: dict[str, list[dict[str, Any]]]) -> str:
+    """Return groups and the nodes that each has now."""
+    return "\n".join(
+        f"{name}: " + (", ".join(node["name"] for node in nodes) or "no nodes")
+        for name, nodes in groups.items()
+    )
 
 
 def as_tree(root: dict[str, Any], lines: Lines = UNICODE) -> str:

@@ -12,7 +12,7 @@ from ._main_module import EndOfImport, describe_main, importing_main, main_probl
 from ._node import Node, NodeState, Place
 from ._peer import Peer
 from ._process import ProcessNode
-from ._remote import NodeDied, RemoteNode, RemoteRun
+from ._remote import NodeDied, RemoteHome, RemoteNode, RemoteRun
 from ._runtime import Runtime, class_path
 from ._spec import NodesSpec, nodes
 from ._thread import ThreadNode
@@ -34,6 +34,7 @@ __all__ = [
     "Peer",
     "Place",
     "ProcessNode",
+    "RemoteHome",
     "RemoteNode",
     "RemoteRun",
     "Runtime",

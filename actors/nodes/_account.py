@@ -10,13 +10,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._cell import as_not_sendable, not_sendable
+from actors._cell import not_sendable
 from actors._envelope import Envelope, Kind
-from actors._errors import ActorsError, MessageTooBig, NodeDown, NotSendable, SendError
+from actors._errors import ActorsError, MessageTooBig, NodeDown
 from actors._mailbox import Line
-from transport import LEAVES, Lane, TooBig, TransportError, Unsendable, snapshot_args
+from transport import (
+    PLAIN,
+    ChannelBroken,
+    ChannelClosed,
+    Lane,
+    Moved,
+    StillViewed,
+    TooBig,
+    TransportError,
+    Unsendable,
+)
 
 from . import _wire as wire
+from ._link import NotYet
 
 if TYPE_CHECKING:
     from actors._cell import Cell
@@ -81,7 +92,7 @@ class Account:
         if link is None or kwargs or self.credit <= 0 or self.line.waiting or link.congested:
             return self.offer(Envelope(handler, args, kwargs))
         for value in args:
-            if type(value) not in LEAVES:
+            if type(value) not in PLAIN:
                 return self.offer(Envelope(handler, args, kwargs))
         try:
             link.post([wire.TELL, self.ref.uid, handler.name, args])
@@ -95,11 +106,20 @@ class Account:
         link = self.peer.link or self.peer.connect(self.ref, envelope)
         if self.credit <= 0 or self.line.waiting or link.congested:
             return False
+        try:
+            return self._offer(link, envelope)
+        except (NotYet, MessageTooBig):
+            # Over a link that has its socket what is so big goes another way.
+            if link.attached:
+                raise
+            return False
+
+    def _offer(self, link: Link, envelope: Envelope) -> bool:
         if envelope.reply is None or not envelope.handler.plain or envelope.deadline is not None:
             self._send(link, envelope)
             return True
         for value in envelope.args:
-            if type(value) not in LEAVES:
+            if type(value) not in PLAIN:
                 break
         else:
             if not envelope.kwargs:
@@ -121,9 +141,7 @@ class Account:
 
     async def admit(self, envelope: Envelope) -> None:
         """Take a snapshot now and send it when there is credit."""
-        with as_not_sendable():
-            envelope.args, envelope.kwargs = snapshot_args(envelope.args, envelope.kwargs)
-        await self.line.stand(envelope)
+        await self.line.stand(envelope, leaves=True)
 
     def push(self, envelope: Envelope) -> None:
         """Send past the bound."""
@@ -158,6 +176,8 @@ class Account:
         stream = envelope.handler.kind is Kind.STREAM
         try:
             link.send_envelope(self, envelope, stream=stream)
+        except (Moved, StillViewed, NotYet):
+            raise  # the sender's own, at the sender
         except TransportError as error:
             raise self._error(error, envelope) from error
         self.credit -= 1
@@ -183,22 +203,25 @@ class Account:
         """Send what waits in line as far as credit and link allow."""
         link = self.peer.link
         while link is not None and self.credit > 0 and self.line.waiting:
-            if link.congested:
-                return
-            envelope = self.line.admit()
-            if envelope is None:
+            entry = None if link.congested else self.line.first()
+            if entry is None:
                 return
             try:
-                self._send(link, envelope)
-            except (NotSendable, SendError) as error:
-                if not envelope.fail(error):
-                    self.peer.runtime.dead_letter(self.ref, envelope, str(error))
+                self._send(link, entry.envelope)
+            except Exception as error:  # noqa: BLE001 - whose message it is, is told
+                entry.refuse(error)
+            else:
+                entry.admit()
 
     def reset(self, why: NodeDown) -> None:
         """The node is gone, and with it every mailbox it had: what was not taken may have run."""
         unacknowledged, self.credit = self.ref.mailbox - self.credit, self.ref.mailbox
         if unacknowledged > 0:
             self.peer.runtime.lost_tells(self.ref, unacknowledged, why.why)
+        self.turn_away(why)
+
+    def turn_away(self, why: NodeDown) -> None:
+        """Whoever waits for room need not: the node takes nothing new."""
         self.line.fail(lambda envelope: why.to(self.ref, envelope.message))
 
 
@@ -238,6 +261,9 @@ def _pay(owing: list[Debt]) -> None:
 class RemoteReply:
     """The reply to an asker at the other end of a link (a `Waiter` nobody awaits here)."""
 
+    leaves = True
+    """What it is given leaves this node, and is encoded at once."""
+
     __slots__ = ("_done", "_link", "_request", "cell", "envelope")
 
     def __init__(self, link: Link, request: int, cell: Cell) -> None:
@@ -266,6 +292,8 @@ class RemoteReply:
 
     def _settle(self) -> bool:
         self._done = True
+        # The envelope has this reply: together they would keep what was sent until a collection.
+        self.envelope = None
         link = self._link
         return link.serving.pop(self._request, None) is not None and link.closed is None
 
@@ -298,13 +326,17 @@ class RemoteSink(RemoteReply):
         self._link.sinks.pop(self._request, None)
         return super()._settle()
 
-    def item(self, value: Any) -> None:
-        """Send the next item."""
+    def put(self, value: Any) -> None:
+        """Send the next item.
+
+        Raises:
+            Unsendable, TooBig: it cannot travel; nothing was sent.
+        """
+        item = self._link.encoder.encode_value(value, "item")
         try:
-            item = self._link.encoder.encode_value(value, "item")
-            self._link.send([wire.ITEM, self._request, item])
-        except (Unsendable, TooBig) as error:
-            self.set_exception(error)
+            self._link.ship([wire.ITEM, self._request, item])
+        except (ChannelBroken, ChannelClosed):
+            return  # the reader's end is told by the end of the link
 
     def set_result(self, _value: Any = None, /) -> None:
         """End the stream."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actors._cell import as_not_sendable
 from actors._errors import NotSendable
 from actors._ref import Ref
-from transport import Decoder, Encoder, Extra, Lane, Local, Undecoded, snapshot
+from transport import Decoder, Encoder, Extra, Lane, Local, Undecoded, snapshot_to_keep
 
 if TYPE_CHECKING:
     from ._runtime import Runtime
@@ -36,7 +36,7 @@ def keep_arguments(
 
 
 def _kept(value: Any, where: str) -> Any:
-    return value if type(value) is Local else snapshot(value, where)
+    return value if type(value) is Local else snapshot_to_keep(value, where)
 
 
 def pack_arguments(runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[bytes]:
@@ -48,8 +48,12 @@ def pack_arguments(runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, An
     extra: Extra[Any] = Extra(Ref, runtime.ref_fields, runtime.make_ref)
     encoder = Encoder(extras=[extra], rename=runtime.wire_module)
     with as_not_sendable():
-        packable = encoder.encode_args(args, kwargs)
-        encoder.pack([_ARGUMENTS, *packable])
+        try:
+            encoder.pack([_ARGUMENTS, *encoder.encode_args(args, kwargs)])
+        except BaseException:
+            encoder.cargo.load.undo()
+            raise
+    encoder.cargo.load.commit()
     return [*encoder.take(Lane.CONTROL), *encoder.take(Lane.DATA)]
 
 

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._log import get_logger, write_lines_to
@@ -23,6 +24,8 @@ from supervisors import Exit
 
 from ._arguments import unpack_arguments
 from ._family import NodeFamily
+from ._finishing import finish_cells
+from ._heartbeat import Heart
 from ._link import Link
 from ._local import LocalNode
 from ._main_module import install_main
@@ -113,12 +116,18 @@ class ChildNode:
         self.runtime.authority = self
         self.runtime.new_family = self.new_family
         self.runtime.link_ended = self._link_ended
-        self.local = LocalNode(self.runtime)
+        self.local = LocalNode(self.runtime, self)
         self.parent = Link(self.runtime, config["parent"])
         self.peer_of_parent = self.runtime.peer(config["parent"])
         self.peer_of_parent.link = self.parent
+        self.heart = Heart(loop, self.parent, config)
+        self.leaving = False
+        """Whether this node finishes what it has, to end then."""
         self.log = get_logger(node=config["name"])
-        self.runtime.calls.update(start=self._start, stats=self._stats)
+        self.runtime.calls.update(
+            start=self._start, stats=self._stats, topic_interest=self._interest
+        )
+        self.runtime.topics.interests(config["topics"])
         self.runtime.notes.update(
             stop_actor=lambda _, uid: self.local.stop_actor(uid),
             kill_actor=lambda _, uid: self.local.kill_actor(uid),
@@ -126,6 +135,12 @@ class ChildNode:
             expect=self._expect,
             node_up=lambda _, name: self.runtime.peer(name).up(),
             node_down=self._node_down,
+            topic_interest=lambda _, name, node, wanted: self.runtime.topics.interest(
+                name, node, wanted=wanted
+            ),
+            node_draining=lambda _, name, why, restarting: self.runtime.peer(name).drain(
+                why, restarting=restarting
+            ),
             peer=self._peer,
         )
         for name in config["down"]:
@@ -145,6 +160,7 @@ class ChildNode:
         path: str,
         mailbox: int,
         incarnation: int,
+        shutdown: float,
         arguments: list[bytes],
     ) -> None:
         cell = self._cell(uid, name, path, mailbox)
@@ -152,16 +168,21 @@ class ChildNode:
         cell.number = incarnation - 1
 
         def ended(end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
+            if self.leaving and not voluntary and not end.abnormal:
+                # Nobody asked this actor to end: it goes with its node, and comes back with that.
+                end = Exit.NODE_DOWN(f"{self.runtime.name}: it is draining")
             self.parent.note("actor_ended", uid, end, voluntary)
 
         # Unpacked at every start: one incarnation's changes never reach the next.
-        await cell.start(*unpack_arguments(self.runtime, arguments), ended)
+        await cell.start(*unpack_arguments(self.runtime, arguments), ended, shutdown=shutdown)
 
     def _cell(self, uid: int, name: str, path: str, mailbox: int) -> Any:
         cell = self.runtime.cells.get(uid)
         if cell is None:
             module, _, qualname = path.partition(":")
-            cls = self.runtime.resolve_class(module, qualname)
+            # The first actor of a class may bring half a library in.
+            with nullcontext() if module in sys.modules else self.heart.held():
+                cls = self.runtime.resolve_class(module, qualname)
             cell = self.runtime.new_cell(uid, name, cls, mailbox)
         return cell
 
@@ -180,7 +201,7 @@ class ChildNode:
         return await NodeFamily(self.runtime, self.local, name, self.tasks).open()
 
     async def _stats(self, _link: Link) -> dict[str, Any]:
-        return runtime_stats(self.runtime)
+        return {**runtime_stats(self.runtime), "loop_lag": round(self.heart.late, 6)}
 
     def _node_down(self, _link: Link, name: str, why: str, restarting: bool) -> None:  # noqa: FBT001 - a wire field
         self.runtime.peer(name).down(why, restarting=restarting)
@@ -209,6 +230,17 @@ class ChildNode:
             link = peer.link = Link(self.runtime, name)
         peer.links += 1
         link.attach(socket.socket(fileno=fd))
+
+    async def finish_actors(self, seconds: float) -> None:
+        """Let the actors that the parent supervises finish what they have, then end them."""
+        self.leaving = True
+        supervised = [
+            cell for uid, cell in self.runtime.cells.items() if uid >> 32 != self.runtime.number
+        ]
+        await finish_cells(self.runtime.cells, supervised, seconds)
+
+    async def _interest(self, _link: Link, name: str, node: str, wanted: bool) -> None:  # noqa: FBT001 - a wire field
+        self.runtime.topics.interest(name, node, wanted=wanted)
 
     # -- what this node asks -----------------------------------------------------------------
 
@@ -246,6 +278,14 @@ class ChildNode:
         else:
             self.log.error(kind.replace("_", " "), **facts)
 
+    async def topic_join(self, name: str) -> None:
+        """Have the system know that this node has subscribers to a topic."""
+        await self.parent.call("topic_join", name)
+
+    def topic_leave(self, name: str) -> None:
+        """Have it know that there are none any more."""
+        self.parent.note("topic_leave", name)
+
     def unclaim(self, ref: Ref[Any]) -> None:
         """Give a name back."""
         self.parent.note("unclaim", ref.name, ref.uid)
@@ -257,3 +297,17 @@ class ChildNode:
             NameTaken: another living actor has it.
         """
         await self.parent.call("claim", ref)
+
+    # -- what the handle of this node asks (its `NodeKeeper`) -------------------------------
+
+    async def stop_node(self, _name: str, grace: float | None) -> None:
+        """Have this node ended for good; the parent does so when what is handled now is done."""
+        await self.parent.call("stop_node", grace)
+
+    async def drain_node(self, _name: str, grace: float | None) -> None:
+        """Have this node drained; this returns when it is."""
+        await self.parent.call("drain_node", grace)
+
+    def kill_node(self, _name: str) -> None:
+        """Have this node killed."""
+        self.parent.note("kill_node")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ._link import Link
     from ._peer import Peer
+    from ._topics import Topics
 
 __all__ = ["Intake", "IntakeHome"]
 
@@ -40,6 +41,7 @@ class IntakeHome(Home, Protocol):
     name: str
     cells: dict[int, Cell]
     notes: dict[str, Callable[..., None]]
+    topics: Topics
 
     @property
     def ended(self) -> Mapping[int, Exit]: ...
@@ -98,6 +100,9 @@ class Intake:
             wire.ANSWER: lambda message: link.answered(message, failed=False),
             wire.FAILED: lambda message: link.answered(message, failed=True),
             wire.NOTE: self._take_note,
+            wire.PUBLISH: self._take_value,
+            wire.BACK: lambda message: link.cargo.give_back(message[1]),
+            wire.RETIRED: lambda message: link.cargo.retire(message[1]),
         }
 
     def take(self, messages: list[Any], _lane: Lane = Lane.DATA) -> None:
@@ -168,6 +173,13 @@ class Intake:
             raise args.error
         self._node.notes[op](self._link, *args)
 
+    def _take_value(self, message: list[Any]) -> None:
+        _, topic, missed, value = message
+        if type(value) is Undecoded:
+            self._node.topics.lose(topic, missed + 1, value.error)
+        else:
+            self._node.topics.deliver(topic, missed, value)
+
     def _take_ask(self, message: list[Any]) -> None:
         self._take_call(message, RemoteReply)
 
@@ -228,8 +240,12 @@ class Intake:
 
     def _take_item(self, message: list[Any]) -> None:
         entry = self._link.pending.get(message[1])
-        if entry is not None:
-            stream: Any = entry[0].reply
+        if entry is None:
+            return
+        stream: Any = entry[0].reply
+        if type(message[2]) is Undecoded:
+            stream.set_exception(NotSendable("item", str(message[2].error)))
+        else:
             stream.item(message[2])
 
     def _take_end(self, message: list[Any]) -> None:

@@ -1,42 +1,39 @@
 """The launcher: one long-lived thread that starts every process node.
 
 A thread, because starting a process blocks for milliseconds that an event loop should not spend;
-one, so that a burst of restarts does not become a burst of threads.
+one, so that a burst of restarts does not become a burst of threads. It keeps the template, and
+starts a process by exec where that cannot serve.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
-import subprocess
-import sys
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from ._launch import (
+    Launch,
+    Machine,
+    Standing,
+    Started,
+    custom_site,
+    exec_reason,
+    python,
+    start_by_exec,
+)
+from ._template import TEMPLATE_MODULE, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from actors._loop import Loop, Waiter
 
-__all__ = ["Launch", "Launcher"]
+__all__ = ["Launcher"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """One process to start; it inherits *fds* and writes its output to *output*."""
-
-    module: str
-    lifeline: int
-    fds: tuple[int, ...]
-    output: int
-    env: Mapping[str, str]
-
-    def argv(self) -> list[str]:
-        """Return the command: this interpreter with its own flags."""
-        # The same helper that multiprocessing uses to pass -O, -W, -X and friends on.
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - the only source
-        return [sys.executable, *flags, "-m", self.module, str(self.lifeline)]
+_NO_ROOM: Final = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
+"""What an exec would be told as well."""
+_TRIES: Final = 2
+"""Templates that may die before a node is started without one."""
 
 
 class Launcher:
@@ -46,8 +43,12 @@ class Launcher:
         self._loop = loop
         self._requests: queue.SimpleQueue[tuple[Launch, Waiter] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._machine = Machine.here()
+        self._template: Template | None = None
+        self._unfit: Standing | None = None
+        self._closing = threading.Event()
 
-    async def start(self, launch: Launch) -> subprocess.Popen[bytes]:
+    async def start(self, launch: Launch) -> Started:
         """Start a process and return it.
 
         Raises:
@@ -61,37 +62,85 @@ class Launcher:
         return await waiter  # type: ignore[no-any-return] # a waiter is untyped
 
     def close(self) -> None:
-        """End the thread, after what it was asked for."""
+        """End the thread and the template, after what they were asked for."""
         thread, self._thread = self._thread, None
-        if thread is not None:
-            self._requests.put(None)
-            thread.join()
+        if thread is None:
+            return
+        self._closing.set()
+        template = self._template
+        if template is not None:
+            template.kill()  # or the thread might wait for one that is still importing
+        self._requests.put(None)
+        thread.join()
+
+    # -- in the thread -----------------------------------------------------------------------
 
     def _serve(self) -> None:
         while (request := self._requests.get()) is not None:
             launch, waiter = request
             try:
-                process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    launch.argv(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=launch.output,
-                    stderr=launch.output,
-                    pass_fds=launch.fds,
-                    env={**os.environ, **launch.env},
-                    process_group=0,
-                )
+                started = self._start(launch)
             except OSError as error:
                 self._loop.call_threadsafe(_settle, waiter, None, error)
             else:
-                self._loop.call_threadsafe(_settle, waiter, process, None)
+                self._loop.call_threadsafe(_settle, waiter, started, None)
+        self._drop()
+
+    def _start(self, launch: Launch) -> Started:
+        for attempt in range(1, _TRIES + 1):
+            template = self._template_for(launch)
+            if template is None:
+                break
+            started = self._fork(template, launch)
+            if started is not None:
+                return started
+            self._drop()
+            if attempt == _TRIES:
+                self._unfit = template.standing  # one may have been killed; two are no accident
+        if self._closing.is_set():
+            raise OSError(errno.ECANCELED, "the system is ending")
+        return start_by_exec(launch)
+
+    def _fork(self, template: Template, launch: Launch) -> Started | None:
+        try:
+            return template.fork(launch)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise
+            self._unfit = template.standing
+            return None
+
+    def _template_for(self, launch: Launch) -> Template | None:
+        """Return a template that is ready and as a new process would be, or nothing if exec is better."""
+        if exec_reason(self._machine, launch.env, custom_site()):
+            return None
+        command = python(TEMPLATE_MODULE)
+        environment = {**os.environ, **launch.common}
+        try:
+            standing = Standing.now(command, environment)
+            if self._template is not None and self._template.standing != standing:
+                self._drop()
+            if self._template is None and self._unfit != standing:
+                self._template = Template(standing, command, launch.module, environment)
+                if self._closing.is_set() or not self._template.wait_ready():
+                    self._unfit = standing
+                    self._drop()
+        except OSError:
+            return None  # the exec says what is missing, if it is missed there too
+        return self._template
+
+    def _drop(self) -> None:
+        template, self._template = self._template, None
+        if template is not None:
+            template.close()
 
 
-def _settle(waiter: Waiter, process: Any, error: OSError | None) -> None:
+def _settle(waiter: Waiter, started: Any, error: OSError | None) -> None:
     if waiter.done():
-        if process is not None:  # whoever asked was cancelled: nobody will own it
-            process.kill()
-            process.wait()
+        if started is not None:  # whoever asked was cancelled: nobody will own it
+            started.kill()
+            started.wait()
     elif error is not None:
         waiter.set_exception(error)
     else:
-        waiter.set_result(process)
+        waiter.set_result(started)

@@ -41,6 +41,7 @@ class Life:
         kwargs: dict[str, Any] | None = None,
         *,
         arguments: list[bytes] | None = None,
+        shutdown: float = 5.0,
     ) -> None:
         self.owner = owner
         self.place = place
@@ -49,8 +50,10 @@ class Life:
         self.arguments = arguments or []
         self.args = args
         self.kwargs = kwargs or {}
+        self.shutdown = shutdown
         self.incarnation = 0
         self.end: Exit | None = None
+        self.voluntary_end: Exit | None = None
         self.stop_child: Callable[[], Coroutine[Any, Any, object]] | None = None
         self.restart: Restart | None = None
         self._watchers: dict[object, Callable[[Exit], None]] = {}
@@ -73,7 +76,7 @@ class Life:
         """It will not be run again: the name is freed first, then everybody is told."""
         if self.end is not None:
             return
-        self.end = end
+        self.end = end = self.voluntary_end or end
         self.owner.life_ended(self, end)
         self.place.release_actor(self.ref.uid, end)
         watchers = list(self._watchers.values())
@@ -115,6 +118,7 @@ class ActorRun:
         """
         self._ending.told = ended
         self._life.incarnation += 1
+        self._life.voluntary_end = None
         await self._life.place.start_actor(self._life, self._run_over)
         self._started = True
         if self._early is not None:
@@ -130,13 +134,18 @@ class ActorRun:
     def _run_ended(self, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
         life = self._life
         stop = None if self._asked or not voluntary else life.stop_child
-        if stop is not None and life.comes_back(end):
+        if stop is None:
+            self._finish(end)
+            return
+        life.voluntary_end = end
+        if life.comes_back(Exit.NORMAL):
             # It had asked to end: its supervisor is told to stop it, so that it is not restarted.
-            # Where no restart would follow it simply ends, which counts for auto-shutdown.
             self._held = end
             life.owner.loop.start(_have_stopped, stop, name=f"stop {life.ref.name}")
         else:
-            self._finish(end)
+            # No restart follows a normal end, which counts for auto-shutdown; that the ending itself
+            # failed is for those who watch.
+            self._finish(Exit.NORMAL if end.abnormal else end)
 
     def _finish(self, end: Exit) -> None:
         if self._ending.come(end):

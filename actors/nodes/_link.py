@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import ref as ref_to
 
-from actors._errors import ActorsError
+from actors._errors import ActorsError, failed_codec
 from actors._ref import Ref
 from transport import (
-    LEAVES,
+    PLAIN,
+    Ahead,
     Channel,
     ChannelBroken,
     ChannelClosed,
@@ -29,14 +31,20 @@ from . import _wire as wire
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
     from actors._envelope import Envelope
     from actors._loop import Loop, Task, Waiter
     from actors._stream import Sink
 
+    from ._memory import Memory
 
-__all__ = ["Link", "LinkOwner"]
+
+__all__ = ["Link", "LinkOwner", "NotYet"]
+
+
+class NotYet(TransportError):
+    """What goes over a link only once it has its socket."""
 
 
 class Asked(Protocol):
@@ -51,6 +59,7 @@ class LinkOwner(Protocol):
     """The runtime a link belongs to: it supplies the outside of both codecs and takes what arrives."""
 
     loop: Loop
+    memory: Memory
     calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]]
     notes: dict[str, Callable[..., None]]
 
@@ -61,6 +70,17 @@ class LinkOwner(Protocol):
     def new_intake(self, link: Link) -> Callable[[list[Any], Lane], None]: ...
     def link_room(self, link: Link) -> None: ...
     def link_closed(self, link: Link, error: TransportError | None) -> None: ...
+
+
+def _teller(link: ref_to[Link]) -> Callable[[int, list[int]], object]:
+    """Return what sends numbers over *link*; the node's memory has it, and must not keep an ended link."""
+
+    def tell(op: int, numbers: list[int]) -> None:
+        alive = link()
+        if alive is not None:
+            alive.send([op, numbers], Lane.CONTROL)
+
+    return tell
 
 
 class Link:
@@ -76,8 +96,9 @@ class Link:
         self._tasks: dict[int, Task] = {}
         self.numbers = 0
         ref: Extra[Any] = Extra(Ref, owner.ref_fields, owner.make_ref)
-        self.encoder = Encoder(extras=[ref], rename=owner.wire_module)
-        self._decoder = Decoder(extras=[ref], resolve=owner.resolve_class)
+        self.cargo = owner.memory.new_cargo(_teller(ref_to(self)))
+        self.encoder = Encoder(extras=[ref], rename=owner.wire_module, cargo=self.cargo)
+        self._decoder = Decoder(extras=[ref], resolve=owner.resolve_class, cargo=self.cargo)
         self.sinks: dict[int, Sink] = {}
         self._take = owner.new_intake(self)
         self._channel: Channel | None = None
@@ -97,6 +118,7 @@ class Link:
             on_room=self._room,
         )
         self.post = self._channel.send
+        self.cargo.open = True
         self._channel.flush()
         self._room()
 
@@ -113,6 +135,34 @@ class Link:
 
     def _room(self) -> None:
         self.owner.link_room(self)
+
+    def ship(self, message: list[Any]) -> None:
+        """Post a message with user values in it, behind the cargo it needs.
+
+        Raises:
+            NotYet: it needs a socket, and there is none yet.
+            TooBig, ChannelBroken, ChannelClosed: nothing was queued, and nothing moved.
+        """
+        load = self.cargo.load
+        if load.empty:
+            self.post(message)
+            return
+        try:
+            self.encoder.check_size(message)
+            self._send_ahead(load.ahead)
+            self.post(message)
+        except BaseException:
+            load.undo()
+            raise
+        load.commit()
+
+    def _send_ahead(self, load: list[Ahead]) -> None:
+        while load:
+            if self._channel is None:
+                raise NotYet("the link has no socket yet, which descriptors could take")
+            op, numbers, fds = load.pop(0)
+            # In the lane of messages: just ahead of the one that needs it, and of no other.
+            self._channel.send_fds([wire.NOTE, op, [numbers]], fds, Lane.DATA)
 
     # -- sending -------------------------------------------------------------------------
 
@@ -142,12 +192,17 @@ class Link:
         name = envelope.handler.name
         uid = account.ref.uid
         if envelope.reply is None:
-            self.post([wire.TELL, uid, name, args, kwargs, ttl])
+            self.ship([wire.TELL, uid, name, args, kwargs, ttl])
         else:
             number = self.number()
-            self.post([wire.STREAM if stream else wire.ASK, uid, number, name, args, kwargs, ttl])
+            self.ship([wire.STREAM if stream else wire.ASK, uid, number, name, args, kwargs, ttl])
             envelope.request = number
             self.pending[number] = (envelope, account)
+
+    def flush(self) -> None:
+        """Write now what the socket takes, not at the end of this turn of the loop."""
+        if self._channel is not None:
+            self._channel.flush()
 
     def number(self) -> int:
         """Return the next request number of this end."""
@@ -157,13 +212,15 @@ class Link:
     def reply(self, request: int, value: Any) -> None:
         """Answer an ask; a value that cannot travel is the asker's error."""
         try:
-            if type(value) not in LEAVES:
+            if type(value) in PLAIN:
+                self.post([wire.REPLY, request, value])
+            else:
                 value = self.encoder.encode_value(value, "reply")
-            self.post([wire.REPLY, request, value])
+                self.ship([wire.REPLY, request, value])
         except (ChannelBroken, ChannelClosed):
             return  # so is the asker's end
-        except TransportError as error:
-            self.fail(request, error)
+        except Exception as error:  # noqa: BLE001 - a registered codec's too; the asker is told
+            self.fail(request, failed_codec("reply", error))
 
     def fail(self, request: int, error: BaseException) -> None:
         """Answer an ask by *error*."""
@@ -176,7 +233,8 @@ class Link:
             if fds:
                 raise ChannelClosed(f"{self.peer}: {self.closed}")
             return
-        message = [wire.NOTE, op, [self.encoder.encode_value(arg, op) for arg in args]]
+        with self.cargo.only_copies():
+            message = [wire.NOTE, op, [self.encoder.encode_value(arg, op) for arg in args]]
         if not fds:
             self.send(message, Lane.CONTROL)
         elif self._channel is not None:
@@ -187,9 +245,10 @@ class Link:
         if self.closed is not None:
             raise ActorsError(f"{self.peer}: {self.closed}")
         number = self.number()
-        values = [
-            self.encoder.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)
-        ]
+        with self.cargo.only_copies():
+            values = [
+                self.encoder.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)
+            ]
         self.send([wire.CALL, number, op, values], Lane.CONTROL)
         waiter = self.calls[number] = self.owner.loop.waiter()
         try:
@@ -205,7 +264,10 @@ class Link:
 
     def _receive_fds(self, message: list[Any], fds: list[int]) -> None:
         _, op, args = message
-        self.owner.notes[op](self, *args, *fds)
+        if op in _AHEAD:
+            self.cargo.came(op, args[0], fds)
+        else:
+            self.owner.notes[op](self, *args, *fds)
 
     def serve_call(self, message: list[Any]) -> None:
         """Run a call of the other runtime in a task and answer it."""
@@ -219,8 +281,9 @@ class Link:
 
     async def _serve(self, number: int, op: str, args: list[Any]) -> None:
         try:
-            value = self.encoder.encode_value(await self.owner.calls[op](self, *args), "result")
-            answer = [wire.ANSWER, number, value]
+            result = await self.owner.calls[op](self, *args)
+            with self.cargo.only_copies():
+                answer = [wire.ANSWER, number, self.encoder.encode_value(result, "result")]
         except Exception as error:  # noqa: BLE001 - the caller at the other end is told
             answer = [wire.FAILED, number, self.encoder.encode_error(error)]
         finally:
@@ -254,6 +317,7 @@ class Link:
         if self.closed is not None:
             return
         self.closed = str(error) if error is not None else "the link has ended"
+        self.cargo.close()
         for task in list(self._tasks.values()):
             task.cancel()
         withdraw = list(self.serving.values())
@@ -268,8 +332,9 @@ class Link:
 
 
 _UNATTACHED: Final = 1024 * 1024
+_AHEAD: Final = ("arena", "fds")
 
 
-def _close_all(fds: tuple[int, ...]) -> None:
+def _close_all(fds: Iterable[int]) -> None:
     for fd in fds:
         os.close(fd)

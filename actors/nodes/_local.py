@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from actors._body import Ended
     from supervisors import Exit
 
-    from ._node import ActorStart
+    from ._node import ActorStart, NodeKeeper
     from ._runtime import Runtime
 
 __all__ = ["LocalNode", "start_cell"]
@@ -22,16 +22,21 @@ async def start_cell(runtime: Runtime, actor: ActorStart, ended: Ended) -> None:
     """Run the next incarnation of an actor in *runtime*, in its cell of old if it has one."""
     ref = actor.ref
     cell = runtime.cells.get(ref.uid) or runtime.new_cell(ref.uid, ref.name, actor.cls, ref.mailbox)
-    await cell.start(actor.args, actor.kwargs, ended)
+    await cell.start(actor.args, actor.kwargs, ended, shutdown=actor.shutdown)
 
 
 class LocalNode(Node):
-    """Always ready; it lives as long as its system."""
+    """Always ready; it lives as long as its system, or on a node as long as that.
+
+    Args:
+        runtime: its cells and peers.
+        keeper: on a node, the way to whoever can end it; the local node of a system has none.
+    """
 
     kind = "local"
 
-    def __init__(self, runtime: Runtime) -> None:
-        super().__init__(runtime.name, runtime.name, 0)
+    def __init__(self, runtime: Runtime, keeper: NodeKeeper | None = None) -> None:
+        super().__init__(runtime.name, runtime.name, 0, keeper)
         self.runtime = runtime
         self.pid = os.getpid()
         self.state = NodeState.READY

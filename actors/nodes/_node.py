@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actors._errors import ActorsError, InvalidSpec
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from actors._ref import Ref
     from supervisors import Exit
 
-__all__ = ["ActorStart", "Node", "NodeState", "Place"]
+__all__ = ["ActorStart", "Node", "NodeKeeper", "NodeState", "Place"]
 
 
 class NodeState(enum.Enum):
@@ -34,6 +36,8 @@ class ActorStart(Protocol):
     def cls(self) -> type: ...
     @property
     def incarnation(self) -> int: ...
+    @property
+    def shutdown(self) -> float: ...
     @property
     def arguments(self) -> list[bytes]: ...
     @property
@@ -59,14 +63,26 @@ class Place(Protocol):
     async def stats(self) -> dict[str, Any]: ...
 
 
+class NodeKeeper(Protocol):
+    """Whoever can end nodes, by name: the core, or on a node the way to it."""
+
+    async def stop_node(self, name: str, grace: float | None) -> None: ...
+    async def drain_node(self, name: str, grace: float | None) -> None: ...
+    def kill_node(self, name: str) -> None: ...
+
+
 class Node:
     """A handle on one node of a running system.
+
+    Whoever holds the handle may end the node: `stop` for good, `kill` for a new start. Code on a
+    node has the handle of its own, ``actors.current().node``; the local node of a system refuses,
+    as it lives and ends with its system.
 
     Attributes:
         name: "group/slot"; the same for every run of the node.
         group: the name given to `nodes`.
         slot: its number in the group, from 0.
-        kind: "local" or "process".
+        kind: "local", "process" or "thread".
         state: where the current run is in its life.
         pid: the process it runs in, None while there is none.
         restarts: how often it has been started again.
@@ -74,7 +90,8 @@ class Node:
 
     kind = "local"
 
-    def __init__(self, name: str, group: str, slot: int) -> None:
+    def __init__(self, name: str, group: str, slot: int, keeper: NodeKeeper | None = None) -> None:
+        self._keeper = keeper
         self.name = name
         self.group = group
         self.slot = slot
@@ -100,6 +117,55 @@ class Node:
         """
         raise NotImplementedError
 
+    async def stop(self, grace: float | None = None) -> None:
+        """End it for good, and return when it is gone: what it serves and runs is finished first.
+
+        It takes no new connections and no new actors; what is open or queued is finished; then it
+        ends, is not restarted, and is no longer one of `System.nodes`. Its actors fail for good.
+        Asked on the node itself, this returns when the stop is under way.
+
+        Args:
+            grace: seconds until what is left is killed; None is the group's `shutdown`.
+
+        Raises:
+            InvalidSpec: a grace that can never work.
+            ActorsError: this is the local node of its system.
+        """
+        await self._kept("stop").stop_node(self.name, _checked(grace))
+
+    async def drain(self, grace: float | None = None) -> None:
+        """Give it nothing new: no connection, actor or message; return when no connection is open.
+
+        What its actors have queued is finished, too. It stays DRAINING until it is stopped or killed.
+
+        Args:
+            grace: seconds after which what is open is cut off; None is the group's `shutdown`.
+
+        Raises:
+            InvalidSpec: a grace that can never work.
+            ActorsError: it is not running, or this is the local node of its system.
+        """
+        await self._kept("drain").drain_node(self.name, _checked(grace))
+
+    def kill(self) -> None:
+        """End it now, as a crash would: its supervisor restarts it.
+
+        SIGKILL for the process group of a process. A thread cannot be killed: all that awaits in it
+        is cancelled, and one that runs on is ABANDONED after two seconds, which the log tells.
+
+        Raises:
+            ActorsError: this is the local node of its system.
+        """
+        self._kept("kill").kill_node(self.name)
+
+    def _kept(self, verb: str) -> NodeKeeper:
+        if self._keeper is None:
+            raise ActorsError(
+                f"{verb}: the local node {self.name!r} lives as long as its system; "
+                "`await system.stop()` ends both"
+            )
+        return self._keeper
+
     def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call *callback* at every change of `ready` or `lost`; return what ends that."""
         key = object()
@@ -110,3 +176,11 @@ class Node:
         """Tell everybody who asked."""
         for callback in list(self._callbacks.values()):
             callback()
+
+
+def _checked(grace: float | None) -> float | None:
+    """Refuse a grace that can never work, where it was asked for."""
+    number = isinstance(grace, int | float) and not isinstance(grace, bool)
+    if grace is not None and not (number and grace >= 0):
+        raise InvalidSpec(f"grace must be 0 or more seconds, got {grace!r}")
+    return grace

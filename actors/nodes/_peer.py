@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
 from actors._errors import NodeDown
-from transport import Lane
+from transport import Cargo, Lane
 
 from . import _wire as wire
 from ._account import Account
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from actors._ref import Ref
     from supervisors import Exit
 
+    from ._topics import Topics
+
 __all__ = ["Peer", "PeerHome"]
 
 
@@ -27,6 +29,7 @@ class PeerHome(Protocol):
     """The runtime, as its peers see it."""
 
     loop: Loop
+    topics: Topics
 
     def connect(self, peer: Peer) -> Link: ...
     def watch_gone(
@@ -46,10 +49,14 @@ class Peer:
         self.ready = True
         self.restarting = False
         self.why = ""
+        self.draining = False
+        self._last: Link | None = None
+        """The link to a node that drains: what is awaited from it still comes over this."""
         self.links = 0
         """How many links to the current run of it there have been."""
         # An account lives as long as somebody has the ref or waits for a reply.
         self._accounts: WeakValueDictionary[int, Account] = WeakValueDictionary()
+        self._lent: list[Cargo] = []
         self._watches: dict[int, tuple[Ref[Any], Callable[[Exit], None]]] = {}
 
     def account(self, ref: Ref[Any]) -> Account:
@@ -65,8 +72,9 @@ class Peer:
             lost = f"the link to node {self.name} was lost ({self.why or 'it is closed'})"
             why = f"{lost}; the next message makes another"
             return NodeDown(ref, why, message, node=self.name, restarting=True)
+        state = "is draining" if self.draining else "is down"
         follows = "it is being restarted" if self.restarting else "it is not coming back"
-        why = f"node {self.name} is down ({self.why or 'not started'}); {follows}"
+        why = f"node {self.name} {state} ({self.why or 'not started'}); {follows}"
         return NodeDown(ref, why, message, node=self.name, restarting=self.restarting)
 
     def connect(self, ref: Ref[Any], envelope: Envelope | None) -> Link:
@@ -85,21 +93,42 @@ class Peer:
         """The node is ready; whoever has a link to it already hands it over."""
         self.ready = True
         self.link = link
+        self.draining = False
+        self._last = None
         self.links = 0
         self.why = ""
+
+    def drain(self, why: str, *, restarting: bool) -> None:
+        """The node ends on purpose: send nothing new, but wait for the answers to what was sent."""
+        self.ready = False
+        self.restarting = restarting
+        self.draining = True
+        self.why = why
+        self._last, self.link = self.link, None
+        error = self.down_error(self.name, None)
+        for account in list(self._accounts.values()):
+            account.turn_away(error)
 
     def down(self, why: str, *, restarting: bool) -> None:
         """The node is gone: what was awaited from it fails, and says what happens next."""
         self.ready = False
         self.restarting = restarting
         self.why = why
-        link, self.link = self.link, None
-        if link is not None:
+        self.draining = False
+        self.runtime.topics.forget(self.name)
+        links = [link for link in (self.link, self._last) if link is not None]
+        self.link = self._last = None
+        for link in links:
             self.drop(link)
             link.close()
+        # Only now is it certain that nobody reads what was lent over them.
+        for cargo in self._lent:
+            cargo.reclaim()
+        self._lent.clear()
 
     def drop(self, link: Link) -> None:
         """End everything that hung on *link*."""
+        self._lent.append(link.cargo)
         pending = list(link.pending.values())
         link.pending.clear()
         error = self.down_error(self.name, None)

@@ -20,18 +20,28 @@ from actors._errors import BootFailed
 from supervisors import Exit
 
 from ._ends import Ends
-from ._launcher import Launch
+from ._heartbeat import stacks_of
+from ._launch import Launch
 from ._link import Link
 from ._output import LinesReader
-from ._remote import NodeDied, RemoteNode, RemoteRun
+from ._remote import RemoteNode, RemoteRun
 
 if TYPE_CHECKING:
-    import subprocess
+    from ._launch import Started
 
 __all__ = ["ProcessNode", "ProcessRun"]
 
 _LAST_READ: Final = 0.25
 """Seconds a dead node's link may take to be read to its end; something else holds it open then."""
+_LAST_LINES: Final = 20
+"""How much of what it wrote belongs into the report of its end."""
+_REMEMBERED: Final = 500
+"""Lines remembered for that: the stacks of a node that hung are longer."""
+_BACKEND: Final = {
+    "asyncio": ("anyio._backends._asyncio", "uvloop"),
+    "trio": ("trio", "anyio._backends._trio", "actors._trio"),
+}
+"""What a node of each backend imports first of all, behind doors that open when it runs."""
 
 
 class ProcessNode(RemoteNode):
@@ -49,7 +59,7 @@ class ProcessRun(RemoteRun):
 
     def __init__(self, node: RemoteNode) -> None:
         super().__init__(node)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Started | None = None
         self._pidfd = -1
         self._lifeline: socket.socket | None = None
         self._readers: list[LinesReader] = []
@@ -63,10 +73,14 @@ class ProcessRun(RemoteRun):
             process = await self._home.launcher.start(
                 Launch(
                     module=self._home.node_module,
+                    title=node.name,
+                    link=ends.far_link,
                     lifeline=ends.far_lifeline,
-                    fds=(ends.far_link, ends.far_lifeline, ends.far_log),
+                    log=ends.far_log,
                     output=ends.far_output,
-                    env=self._environment(),
+                    common=_common_environment(),
+                    env=node.spec.env,
+                    preload=_BACKEND[node.spec.backend] + self._home.preload(node),
                 )
             )
         except BaseException:
@@ -75,8 +89,8 @@ class ProcessRun(RemoteRun):
         finally:
             ends.close_far()
         try:
-            self._pidfd = os.pidfd_open(process.pid)
-        except OSError:
+            self._pidfd = self._watched(process)
+        except (BootFailed, OSError):
             ends.close_near()
             process.kill()
             process.wait()
@@ -85,12 +99,21 @@ class ProcessRun(RemoteRun):
         node.pid = process.pid
         self._adopt(ends)
 
+    def _watched(self, process: Started) -> int:
+        """Return a descriptor that becomes readable when *process* ends, unless it was killed meanwhile."""
+        if self._ending.exit is not None:
+            raise BootFailed(f"node {self.node.name} was killed before it was there")
+        return os.pidfd_open(process.pid)
+
     def _adopt(self, ends: Ends) -> None:
         """Watch the process, read what it writes, tell it who it is, and talk to it."""
-        home, node = self._home, self.node
+        home, node, started = self._home, self.node, self._process
+        assert started is not None
         self._loop.watch_readable(self._pidfd, self._died)
         self._readers = [
-            LinesReader(self._loop, fd, lambda line: home.write_line(node, line))
+            LinesReader(
+                self._loop, fd, lambda line: home.write_line(node, line), remember=_REMEMBERED
+            )
             for fd in (ends.log, ends.output)
         ]
         self._lifeline = ends.lifeline
@@ -101,33 +124,30 @@ class ProcessRun(RemoteRun):
             "backend": node.spec.backend,
             "uvloop": node.spec.uvloop,
             "nice": node.spec.nice,
-            "link": ends.far_link,
-            "log": ends.far_log,
+            "hang_after": node.spec.hang_after,
+            "max_rss": node.spec.max_rss,
+            "dumps": True,
+            "link": started.link,
+            "log": started.log,
             "parent_pid": os.getpid(),
         }
         data = json.dumps(config).encode()
-        ends.lifeline.sendall(len(data).to_bytes(4, "little") + data)
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: the pidfd says how
+            ends.lifeline.sendall(len(data).to_bytes(4, "little") + data)
         self.link = Link(home.runtime, node.name)
         self.link.attach(ends.link)
-
-    def _environment(self) -> dict[str, str]:
-        # The child gets our sys.path to find this package by; it puts its own PYTHONPATH back at once.
-        paths = [path or str(Path.cwd()) for path in sys.path]
-        own = {
-            "PYTHONPATH": os.pathsep.join(paths),
-            "ACTORS_PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-        }
-        if "ACTORS_LOG_FORMAT" not in os.environ:
-            own["ACTORS_LOG_FORMAT"] = "console" if sys.stderr.isatty() else "json"
-        return {**self.node.spec.env, **own}
 
     def kill(self) -> None:
         """SIGKILL for the whole process group."""
         self._asked = Exit.KILLED
         if self._pidfd >= 0:
-            self._signal(signal.SIGKILL)
+            self._force()
         elif self._ending.exit is None and self._process is None:
             self._finish("it was never started", Exit.KILLED)
+
+    def _force(self) -> None:
+        if self._pidfd >= 0:
+            self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -142,12 +162,9 @@ class ProcessRun(RemoteRun):
         if self._pidfd < 0 and self._process is not None:
             self._complete()
         elif self._pidfd >= 0:
-            # Alive but not reachable is of no use to anybody.
-            self._loop.call_later(_LAST_READ, self._end_unreachable)
-
-    def _end_unreachable(self) -> None:
-        if self._pidfd >= 0:
-            self._signal(signal.SIGKILL)
+            # Alive but not reachable is of no use to anybody; one that was asked to end is about to.
+            asked = self._asked is Exit.SHUTDOWN
+            self._loop.call_later(self.node.spec.shutdown if asked else _LAST_READ, self._force)
 
     def _died(self) -> None:
         """The pidfd says that the process has ended: reap it, then read its link to the end."""
@@ -162,7 +179,7 @@ class ProcessRun(RemoteRun):
         os.close(pidfd)
         status = result.si_status if result is not None else 0
         killed = result is not None and result.si_code != os.CLD_EXITED
-        process.returncode = -status if killed else status
+        process.reaped(-status if killed else status)
         if self.link is None or self.link.closed is not None:
             self._complete()
         else:
@@ -171,12 +188,9 @@ class ProcessRun(RemoteRun):
     def _complete(self) -> None:
         if self._process is None:
             return
-        why = self._describe(self._process.returncode)
-        if self._asked is not None:
-            end = self._asked
-        else:
-            end = Exit.CRASHED(NodeDied(f"node {self.node.name}: {why}" + self._tail()))
-        self._finish(why, end)
+        code = self._process.returncode
+        assert code is not None, "it was reaped when its pidfd said that it had ended"
+        self._finish(*self._judge(self._describe(code), clean=code == 0))
 
     def _let_go(self) -> None:
         if self._lifeline is not None:
@@ -194,4 +208,17 @@ class ProcessRun(RemoteRun):
 
     def _tail(self) -> str:
         lines = list(self._readers[1].last) if self._readers else []
+        lines = stacks_of(lines) if self._broken else lines[-_LAST_LINES:]
         return "; its last lines:\n  " + "\n  ".join(lines) if lines else ""
+
+
+def _common_environment() -> dict[str, str]:
+    # The child gets our sys.path to find this package by; it puts its own PYTHONPATH back at once.
+    paths = [path or str(Path.cwd()) for path in sys.path]
+    common = {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "ACTORS_PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+    }
+    if "ACTORS_LOG_FORMAT" not in os.environ:
+        common["ACTORS_LOG_FORMAT"] = "console" if sys.stderr.isatty() else "json"
+    return common

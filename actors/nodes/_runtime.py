@@ -22,7 +22,9 @@ from transport import ChannelBroken, Undecodable, Unsendable
 from . import _wire as wire
 from ._intake import Intake
 from ._link import Link
+from ._memory import Memory
 from ._peer import Peer
+from ._topics import Topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -54,6 +56,8 @@ class Authority(Protocol):
         self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
     ) -> Callable[[], None]: ...
     def event(self, kind: str, facts: dict[str, Any]) -> None: ...
+    async def topic_join(self, name: str) -> None: ...
+    def topic_leave(self, name: str) -> None: ...
     def unclaim(self, ref: Ref[Any]) -> None: ...
     async def claim(self, ref: Ref[Any]) -> None: ...
 
@@ -110,6 +114,8 @@ class Runtime:
         self.ended: OrderedDict[int, Exit] = OrderedDict()
         self.link_ended: Callable[[Link], None] = _ignore
         self._uids = number << 32
+        self.topics = Topics(self)
+        self.memory = Memory(loop)
 
     # -- cells and refs ------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -32,6 +33,8 @@ class NodesSpec:
     backoff: Backoff = field(default_factory=Backoff)
     boot_timeout: float = 30.0
     shutdown: float = 5.0
+    hang_after: float | None = 30.0
+    max_rss: int | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
@@ -50,12 +53,34 @@ class NodesSpec:
                 raise InvalidSpec(
                     f"nodes({self.name!r}): {name} must be more than 0 seconds, got {seconds!r}"
                 )
+        self._check_health()
         for key, value in self.env.items():
             if type(key) is not str or type(value) is not str:
                 raise InvalidSpec(
                     f"nodes({self.name!r}): env must map text to text, got {key!r}: {value!r}"
                 )
         object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
+
+    def _check_health(self) -> None:
+        after: object = self.hang_after
+        number = isinstance(after, int | float) and not isinstance(after, bool)
+        if after is not None and not (number and 0 < after < math.inf):  # type: ignore[operator] # a number
+            raise InvalidSpec(
+                f"nodes({self.name!r}): hang_after must be more than 0 seconds or None, got {after!r}"
+            )
+        rss: object = self.max_rss
+        if rss is None:
+            return
+        if type(rss) is not int or rss <= 0:
+            raise InvalidSpec(
+                f"nodes({self.name!r}): max_rss must be a whole number of bytes above 0 or None, "
+                f"got {rss!r}"
+            )
+        if self.kind != "process":
+            raise InvalidSpec(
+                f"nodes({self.name!r}): max_rss={rss} needs kind='process': a {self.kind} shares "
+                "the memory of its process"
+            )
 
     def named(self, slot: int) -> str:
         """Return the name of the node in *slot*."""
@@ -81,6 +106,8 @@ def nodes(
     backoff: Backoff | None = None,
     boot_timeout: float = 30.0,
     shutdown: float = 5.0,
+    hang_after: float | None = 30.0,
+    max_rss: int | None = None,
 ) -> NodesSpec:
     """Describe a group of nodes; its nodes are called ``name/0``, ``name/1`` and so on.
 
@@ -96,6 +123,16 @@ def nodes(
         backoff: waits between restarts of a node that keeps dying.
         boot_timeout: seconds a node has to get ready.
         shutdown: seconds a node has to end before it is killed.
+        hang_after: seconds without a sign of life after which a node counts as hung: the stacks of
+            its threads are written among its output, it is killed, and restarted as after a crash.
+            None turns that off. It is off by itself while a node is debugged: a tracer or debugger
+            is active in its loop's thread, Python runs in development mode (``-X dev``), or
+            ``PYTHONASYNCIODEBUG`` is set. What a node imports for listeners and actors does not
+            count. A process node uses `faulthandler.dump_traceback_later`, of which a process has
+            one. A thread cannot be killed: one that is hung is abandoned.
+        max_rss: bytes of resident memory above which a process node is replaced: it gets no new
+            work, finishes what it has within *shutdown* seconds, ends, and is started again. It is
+            looked at once a second. None sets no limit.
 
     Raises:
         InvalidSpec: a value that can never work, or an unknown one.
@@ -111,4 +148,6 @@ def nodes(
         backoff=backoff or Backoff(),
         boot_timeout=boot_timeout,
         shutdown=shutdown,
+        hang_after=hang_after,
+        max_rss=max_rss,
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ._runtime import Runtime
 
-__all__ = ["runtime_stats"]
+__all__ = ["resident_memory", "runtime_stats"]
 
 
 def _actor_stats(cell: Cell) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def _actor_stats(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _rss() -> int:
+def resident_memory() -> int:
     """Return the resident memory of this process in bytes."""
     try:
         pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
@@ -49,8 +49,9 @@ def runtime_stats(runtime: Runtime) -> dict[str, Any]:
     return {
         "node": runtime.name,
         "pid": os.getpid(),
-        "rss": _rss(),
+        "rss": resident_memory(),
         "cpu": round(usage.ru_utime + usage.ru_stime, 3),
         "actors": [_actor_stats(cell) for cell in runtime.cells.values()],
         "links": links,
+        "memory": runtime.memory.stats(),
     }

@@ -7,7 +7,9 @@ Rule 2: a thread cannot be killed: one that does not end is ABANDONED, loudly, a
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +17,7 @@ from supervisors import Exit
 from transport import pair
 
 from ._link import Link
-from ._remote import NodeDied, RemoteNode, RemoteRun
+from ._remote import RemoteNode, RemoteRun
 
 if TYPE_CHECKING:
     from actors._loop import Timer
@@ -55,6 +57,9 @@ class ThreadRun(RemoteRun):
             "backend": node.spec.backend,
             "uvloop": node.spec.uvloop,
             "link": theirs.detach(),
+            "hang_after": node.spec.hang_after,
+            "max_rss": None,
+            "dumps": False,
         }
         # Daemon, because one that hangs would otherwise keep the whole process from ending.
         self._thread = threading.Thread(
@@ -83,21 +88,32 @@ class ThreadRun(RemoteRun):
         why = "its thread ended"
         if self._error is not None:
             why = f"{type(self._error).__name__}: {self._error}"
-        end = self._asked or Exit.CRASHED(NodeDied(f"node {self.node.name}: {why}"))
-        self._finish(why, end)
+        self._finish(*self._judge(why, clean=self._error is None))
 
     def kill(self) -> None:
         """Cancel everything in its loop; a thread that is stuck in code cannot be killed."""
         self._asked = Exit.KILLED
         if self._thread is None:
             self._finish("it was never started", Exit.KILLED)
-        elif self.link is not None and self._cut_off is None:
+        else:
+            self._force()
+
+    def _force(self) -> None:
+        if self.link is not None and self._cut_off is None:
             self.link.note("end_now")
             self._cut_off = self._loop.call_later(_GRACE, self._abandon)
 
+    def _stack(self) -> str:
+        thread = self._thread
+        frame = None if thread is None else sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - there is no other way
+        return "" if frame is None else "".join(traceback.format_stack(frame)).rstrip()
+
     def _abandon(self) -> None:
         if self._ending.exit is None:
-            self._finish("abandoned: a thread cannot be killed, and it did not end", Exit.ABANDONED)
+            why = "abandoned: a thread cannot be killed, and it did not end"
+            self._home.event("node_abandoned", {"node": self.node.name, "stack": self._stack()})
+            before = self._broken or self._replaced
+            self._finish(f"{before}; {why}" if before else why, Exit.ABANDONED)
 
     def link_ended(self) -> None:
         """Its thread says the rest; one that lost its link is of no use and told to end."""

@@ -14,6 +14,8 @@ which is always written first.
     STOP    uid grace drain                       KILL    uid                    (control)
     CALL    request op args           (control)   ANSWER  request value          (control)
     FAILED  request error             (control)   NOTE    op args                (control)
+    PUBLISH topic missed value                    BACK    leases                 (control)
+    RETIRED arenas                    (control)
 
 ttl is in seconds from now, because nodes do not share a clock reading; None is no deadline. A TELL
 or ASK without keywords and deadline ends after its args.
@@ -43,3 +45,6 @@ CALL: Final = 17
 ANSWER: Final = 18
 FAILED: Final = 19
 NOTE: Final = 20
+PUBLISH: Final = 21
+BACK: Final = 22
+RETIRED: Final = 23

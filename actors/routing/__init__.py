@@ -35,7 +35,7 @@ from ._policy import LeastConnections, Policy, RoundRobin, Snapshot, Sticky, pol
 from ._protocols import Loop, Place, Report, ServerLoop
 from ._rendezvous import owner, rank
 from ._router import PlaceStats, Router, RouterStats
-from ._server import Server, import_handler, serve
+from ._server import Server, import_handler, modules_of, serve
 
 __all__ = [
     "AcceptPaused",
@@ -79,6 +79,7 @@ __all__ = [
     "ip",
     "key_from",
     "listen",
+    "modules_of",
     "owner",
     "policy_from",
     "query",

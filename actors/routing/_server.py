@@ -18,7 +18,7 @@ from ._listener import Asgi, Listener
 from ._protocols import Report, ServerLoop
 from ._stream import StreamServer
 
-__all__ = ["Server", "import_handler", "serve"]
+__all__ = ["Server", "import_handler", "modules_of", "serve"]
 
 
 class Server(Protocol):
@@ -73,6 +73,11 @@ def import_handler(path: str) -> Any:
         except AttributeError as error:
             raise HandlerNotFound(path, str(error)) from error
     return found
+
+
+def modules_of(spec: Listener) -> tuple[str, ...]:
+    """Return the modules that `serve` imports for *spec*; a process that is to serve it may have them ready."""
+    return ("actors.routing._asgi",) if isinstance(spec.handler, Asgi) else ()
 
 
 def serve(

@@ -3,12 +3,12 @@
 The peers' programs hold the same payloads and counts in their own words: change them together.
 """
 
-import json
 import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 import actors
+from benchmarks.ours._figures import figure
 
 TELLS: Final = 100_000
 ASKS: Final = 10_000
@@ -59,8 +59,8 @@ async def measure(counter: actors.Ref[Counter]) -> None:
     for name, payload in PAYLOADS.items():
         for _ in range(WARM_UP):
             await counter.ask(Counter.take, payload)
-        _print("tell/s", name, await _tells_per_second(counter, payload))
-        _print("ask us", name, await _microseconds_per_ask(counter, payload))
+        figure("tell/s", name, await _tells_per_second(counter, payload))
+        figure("ask us", name, await _microseconds_per_ask(counter, payload))
 
 
 async def _tells_per_second(counter: actors.Ref[Counter], payload: Any) -> float:
@@ -81,7 +81,3 @@ async def _microseconds_per_ask(counter: actors.Ref[Counter], payload: Any) -> f
     for _ in range(ASKS):
         await counter.ask(Counter.take, payload)
     return 1e6 * (time.perf_counter() - start) / ASKS
-
-
-def _print(metric: str, payload: str, value: float) -> None:
-    print(json.dumps({"metric": metric, "payload": payload, "value": value}), flush=True)

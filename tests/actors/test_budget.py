@@ -102,7 +102,7 @@ async def test_the_supervisor_above_brings_the_whole_family_back() -> None:
                 await fragile.ask(Fragile.incarnation)
 
 
-async def test_crashes_that_are_far_apart_are_forgiven() -> None:
+async def test_c16_crashes_that_are_far_apart_are_forgiven() -> None:
     with anyio.fail_after(600):
         async with running_system(under(Budget(3, 5.0), Budget(0, 5.0))) as system:
             fragile = await system.lookup("fragile")
@@ -113,7 +113,7 @@ async def test_crashes_that_are_far_apart_are_forgiven() -> None:
             assert await fragile.ask(Fragile.incarnation) == 13
 
 
-async def test_a_backoff_waits_longer_each_time_and_shows_it() -> None:
+async def test_c49_a_backoff_waits_longer_each_time_and_shows_it() -> None:
     backoff = Backoff(first=1, factor=2, cap=60, jitter=0)
     with anyio.fail_after(600):
         async with running_system() as system:
@@ -134,7 +134,7 @@ async def test_a_backoff_waits_longer_each_time_and_shows_it() -> None:
         assert anyio.current_time() == before
 
 
-async def test_a_backoff_that_gives_up_ends_the_actor_with_its_error() -> None:
+async def test_c50_a_backoff_that_gives_up_ends_the_actor_with_its_error() -> None:
     backoff = Backoff(first=1, factor=1, jitter=0, give_up_after=2)
     with anyio.fail_after(600):
         async with running_system() as system:

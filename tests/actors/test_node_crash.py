@@ -43,7 +43,7 @@ async def node(system: System) -> AsyncIterator[Node]:
     await eventually(lambda: node.ready, 10)
 
 
-async def test_pending_asks_are_told_which_node_why_and_what_follows(
+async def test_l03_pending_asks_are_told_which_node_why_and_what_follows(
     system: System, node: Node
 ) -> None:
     probe = await Probe.start(system)
@@ -69,7 +69,7 @@ async def test_pending_asks_are_told_which_node_why_and_what_follows(
     assert caught[0].ref == victim
 
 
-async def test_a_node_that_is_down_refuses_at_once(system: System, node: Node) -> None:
+async def test_c44_a_node_that_is_down_refuses_at_once(system: System, node: Node) -> None:
     victim = await system.spawn(Victim, on="web")
     await crash(node)
     assert node.pid is None

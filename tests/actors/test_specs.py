@@ -13,6 +13,7 @@ from actors.testing import crash, running_system
 from tests.actors.kit import Victim
 
 a_child = child(Victim, name="a")
+ODD: Any = "one_for_al"
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "nodes: no name": (
@@ -42,6 +43,34 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "nodes: shutdown": (
         lambda: nodes("web", shutdown=-1),
         "shutdown must be more than 0 seconds, got -1",
+    ),
+    "nodes: hang_after": (
+        lambda: nodes("web", hang_after=-1),
+        "nodes('web'): hang_after must be more than 0 seconds or None, got -1",
+    ),
+    "nodes: hang_after 0": (
+        lambda: nodes("web", hang_after=0.0),
+        "hang_after must be more than 0 seconds or None, got 0.0",
+    ),
+    "nodes: hang_after inf": (
+        lambda: nodes("web", hang_after=float("inf")),
+        "hang_after must be more than 0 seconds or None, got inf",
+    ),
+    "nodes: hang_after True": (
+        lambda: nodes("web", hang_after=True),
+        "hang_after must be more than 0 seconds or None, got True",
+    ),
+    "nodes: max_rss": (
+        lambda: nodes("web", max_rss=0),
+        "nodes('web'): max_rss must be a whole number of bytes above 0 or None, got 0",
+    ),
+    "nodes: max_rss 1.5": (
+        lambda: nodes("web", max_rss=1.5),  # type: ignore[arg-type] # that is the test
+        "max_rss must be a whole number of bytes above 0 or None, got 1.5",
+    ),
+    "nodes: max_rss of a thread": (
+        lambda: nodes("web", kind="thread", max_rss=1 << 30),
+        "nodes('web'): max_rss=1073741824 needs kind='process': a thread shares the memory of its",
     ),
     "nodes: env": (lambda: nodes("web", env={"A": 1}), "env must map text to text, got 'A': 1"),  # type: ignore[dict-item] # that is the test
     "child: no class": (
@@ -105,7 +134,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_can_never_work_is_refused_with_the_bad_value(what: str) -> None:
+def test_c08_what_can_never_work_is_refused_with_the_bad_value(what: str) -> None:
     make, why = REFUSED[what]
     with pytest.raises(InvalidSpec) as caught:
         make()
@@ -138,7 +167,7 @@ def test_an_unknown_option_is_refused_with_a_suggestion(what: str) -> None:
     assert str(caught.value) == why
 
 
-def test_a_spec_has_the_defaults_of_the_design() -> None:
+def test_c07_a_spec_has_the_defaults_of_the_design() -> None:
     group = nodes("web")
     assert (group.count, group.kind, group.backend, group.uvloop) == (1, "process", "asyncio", True)
     assert [group.named(slot) for slot in range(2)] == ["web/0", "web/1"]
@@ -168,3 +197,48 @@ async def test_a_system_runs_once() -> None:
     with pytest.raises(ActorsError, match="the system is stopping"):
         await system.spawn(Victim)
     assert issubclass(NodeDown, ActorsError)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda: child(Victim, significant=True),
+            r"child\(Victim\): a significant child must be TRANSIENT or TEMPORARY",
+        ),
+        (lambda: child(Victim, significant=ODD), r"significant must be a bool, got 'one_for_al'"),
+        (lambda: child(Victim, backoff=ODD), "backoff must be a Backoff, got 'one_for_al'"),
+        (
+            lambda: supervisor("s", [], strategy=ODD),
+            r"strategy must be a Strategy, got 'one_for_al'; did you mean Strategy.ONE_FOR_ALL\?",
+        ),
+        (lambda: supervisor("s", [], budget=ODD), "budget must be a Budget, got 'one_for_al'"),
+        (
+            lambda: supervisor("s", [], auto_shutdown=ODD),
+            "auto_shutdown must be a AutoShutdown, got 'one_for_al'",
+        ),
+        (
+            lambda: supervisor("s", [child(Victim, significant=True, restart=Restart.TRANSIENT)]),
+            r"supervisor\('s'\): child 'victim' is significant, which needs an auto_shutdown",
+        ),
+        (lambda: dynamic("d", max_children=-1), r"dynamic\('d'\): max_children must be 0 or more"),
+        (
+            lambda: Topology(
+                children=[
+                    supervisor("a", [child(Victim, name="same")]),
+                    supervisor("b", [child(Victim, name="same")]),
+                ]
+            ),
+            "two actors are called 'same'",
+        ),
+        (
+            lambda: Topology(children=[supervisor("spawned", [])]),
+            "'spawned' is the name of a supervisor of the system's own",
+        ),
+    ],
+)
+def test_a_tree_that_can_never_work_is_refused_where_it_is_written(
+    make: Callable[[], object], message: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=message):
+        make()

@@ -115,7 +115,8 @@ class Running:
         self.lines += [line.decode() for line in lines]
         for line in lines:
             if re.search(rb'"event": "node ready"', line):
-                self.nodes.append(os.pidfd_open(json.loads(line)["pid"]))
+                with contextlib.suppress(ProcessLookupError):  # it has ended already
+                    self.nodes.append(os.pidfd_open(json.loads(line)["pid"]))
         return bool(data)
 
     def end(self, number: signal.Signals | None = None) -> int:

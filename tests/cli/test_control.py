@@ -15,8 +15,9 @@ import pytest
 
 from actors import System
 from actors._events import EventStream
-from actors.cli._control import OPS, Op, control_socket
+from actors.cli._control import control_socket
 from actors.cli._folder import make_folder
+from actors.cli._ops import OPS, Op
 from tests.cli.rig import PATIENCE, Running, asked
 
 CHANCE = random.Random(7)
@@ -59,6 +60,9 @@ def exchange(path: Path, data: bytes, *, end: bool = False) -> bytes:
         (b'{"op": 5}\n', 'a request is like {"op": "ps"}, got '),
         (b'{"op": "pss"}\n', "there is no op 'pss'; did you mean 'ps'?"),
         (b'{"op": "ps", "on": 1}\n', "op 'ps' takes nothing else, got "),
+        (b'{"op": "kill", "nod": 1}\n', "op 'kill' takes node, got "),
+        (b'{"op": "kill"}\n', "TypeError: _kill() missing 1 required"),
+        (b'{"op": "scale", "groups": 1}\n', "AttributeError: 'int' object has no"),
         (b"x" * 200_000, "a request has at most 65536 bytes, this one has more"),
         (b"x" * 65_537 + b"\n", "a request has at most 65536 bytes, this one has "),
     ],

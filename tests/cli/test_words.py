@@ -14,13 +14,16 @@ from actors.cli import main
         (
             ["rnu"],
             (
-                "actors: error: there is no command 'rnu'; the commands are run, serve, ps, tree, stop; "
-                "did you mean 'run'?"
+                "actors: error: there is no command 'rnu'; the commands are run, serve, ps, tree, "
+                "spawn, scale, stop, kill; did you mean 'run'?"
             ),
         ),
         (
             ["zzzzz"],
-            "actors: error: there is no command 'zzzzz'; the commands are run, serve, ps, tree, stop",
+            (
+                "actors: error: there is no command 'zzzzz'; the commands are run, serve, ps, tree, "
+                "spawn, scale, stop, kill"
+            ),
         ),
         ([], "actors: error: the following arguments are required: COMMAND (see `actors --help`)"),
         (
@@ -53,7 +56,8 @@ def test_help_names_every_command_and_what_the_exit_codes_mean(
 ) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    for word in ("run", "serve", "ps", "tree", "stop", "exit codes:", "130"):
+    words = ("run", "serve", "ps", "tree", "spawn", "scale", "stop", "kill")
+    for word in (*words, "exit codes:", "130"):
         assert word in text
     assert main(["serve", "--help"]) == 0
     assert "--sticky KEY" in capsys.readouterr().out

@@ -93,6 +93,10 @@ class Director(Actor):
         return left.pop(0) if left else "go"
 
 
+class OddError(BaseException):
+    """Is no `Exception`."""
+
+
 class Cued(Well):
     """Starts, fails or hangs as its director says."""
 
@@ -104,6 +108,8 @@ class Cued(Well):
         cue = await self.director.ask(Director.cue, self.context.name)
         if cue == "fail":
             raise ConnectionError("no database")
+        if cue == "throw":
+            raise OddError("thrown")
         if cue == "cancel":
             raise asyncio.CancelledError
         if cue == "hang":

@@ -17,7 +17,11 @@ from tests.conformance.cast import Director, Well
 
 
 class Stage:
-    """Builds trees in a running system and takes them down again."""
+    """Builds trees in a running system and takes them down again.
+
+    Attributes:
+        unread: Events that were passed over by `until`, oldest first.
+    """
 
     def __init__(self, system: System, on: str, probe: Probe, director: Ref[Director]) -> None:
         self.system = system
@@ -25,7 +29,7 @@ class Stage:
         self.probe = probe
         self.director = director
         self._events = system.events()
-        self._unread: list[Event] = []
+        self.unread: list[Event] = []
         self._trees: list[str] = []
         self._refs: list[Ref[Any]] = [director, probe.ref]
 
@@ -69,14 +73,14 @@ class Stage:
 
     async def until(self, kind: str, **facts: Any) -> Event:
         """Wait for an event that has these facts, and take it out of those not read yet."""
-        for event in self._unread:
+        for event in self.unread:
             if _fits(event, kind, facts):
-                self._unread.remove(event)
+                self.unread.remove(event)
                 return event
         async for event in self._events:
             if _fits(event, kind, facts):
                 return event
-            self._unread.append(event)
+            self.unread.append(event)
         raise AssertionError(f"the system ended before {kind} {facts}")
 
     async def restarted(self, name: str, times: int = 1) -> None:

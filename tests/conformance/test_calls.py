@@ -83,7 +83,7 @@ async def test_c14_a_supervisor_that_has_ended_answers_nothing(stage: Stage) -> 
 async def test_c14_a_child_that_waits_for_its_restart_is_neither_running_nor_stopped(
     stage: Stage,
 ) -> None:
-    spec = stage.child("child1", backoff=Backoff(first=60))
+    spec = stage.child("child1", backoff=Backoff(first=60, cap=60))
     with anyio.fail_after(10):
         branch = await stage.tree(supervisor("sup", [spec]))
         await stage.crash("child1")
@@ -163,7 +163,7 @@ def _plain(number: int) -> Any:
     return actors.child(Plain, name=f"plain {number}", restart=Restart.TEMPORARY)
 
 
-async def test_what_is_no_child_is_refused(stage: Stage) -> None:
+async def test_c08_what_is_no_child_is_refused(stage: Stage) -> None:
     nonsense: Any = "child"
     with anyio.fail_after(10):
         branch = await stage.tree(supervisor("sup", []))

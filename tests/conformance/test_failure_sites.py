@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from actors import Backoff, Budget, Exit, Ref, Restart, dynamic, supervisor
+from actors import Backoff, Budget, Exit, ExitKind, Ref, Restart, dynamic, supervisor
 from actors._branch import Branch
 from actors.errors import ActorsError
 from supervisors import ChildState, StartFailed, SupervisorStopped
@@ -153,7 +153,7 @@ async def test_an_on_stop_that_hangs_after_a_crash_is_ended_by_a_kill(
 ) -> None:
     with anyio.fail_after(10):
         branch = await _tree(stage, kind)
-        ref = await _start(branch, stage, "on_stop", "hang")
+        ref = await _start(branch, stage, "on_stop", "hang", shutdown=60.0)
         await ref.tell(Well.crash)
         await stage.heard(("hangs", "faulty"))
         ref.kill()
@@ -170,8 +170,8 @@ async def test_an_on_stop_that_hangs_after_a_crash_ends_with_its_supervisor(
         await ref.tell(Well.crash)
         await stage.heard(("hangs", "faulty"))
         await stage.top.stop_child("sup")
-        assert await ref.wait() == Exit.KILLED
-        await stage.until("shutdown_overrun", child="faulty")
+        # Whichever is first: the limit of an end nobody asked for, or the kill by its supervisor.
+        assert (await ref.wait()).kind in {ExitKind.CRASHED, ExitKind.KILLED}
         assert await stage.gone("faulty")
 
 
@@ -221,7 +221,7 @@ async def _read(ref: Ref[Any], into: list[int]) -> None:
 
 
 @pytest.mark.parametrize("kind", TREES)
-async def test_an_on_stop_that_raises_is_told_with_the_exit(stage: Stage, kind: str) -> None:
+async def test_c13_an_on_stop_that_raises_is_told_with_the_exit(stage: Stage, kind: str) -> None:
     with anyio.fail_after(10):
         branch = await _tree(stage, kind)
         ref = await _start(branch, stage, "on_stop", shutdown=5.0)

@@ -194,7 +194,7 @@ async def test_c69_an_ask_behind_a_crash_is_answered_and_one_under_it_is_lost(st
 
 
 @pytest.mark.parametrize("restart", list(Restart), ids=lambda restart: restart.value)
-async def test_an_actor_may_end_itself_while_its_supervisor_stops(
+async def test_s36_an_actor_may_end_itself_while_its_supervisor_stops(
     stage: Stage, restart: Restart
 ) -> None:
     specs = [stage.child("a", restart=restart), stage.child("b", Slow)]
@@ -210,7 +210,7 @@ async def test_an_actor_may_end_itself_while_its_supervisor_stops(
         assert await stage.gone("a", "b")
 
 
-async def test_an_actor_that_ends_itself_and_is_stopped_at_once_ends_once(stage: Stage) -> None:
+async def test_s36_an_actor_that_ends_itself_and_is_stopped_at_once_ends_once(stage: Stage) -> None:
     with anyio.fail_after(10):
         for tree in (supervisor("sup", []), dynamic("dyn")):
             branch = await stage.tree(tree)

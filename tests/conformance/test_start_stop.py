@@ -81,7 +81,7 @@ async def test_c04_a_system_whose_topology_does_not_start_leaves_nothing(
 
 
 @pytest.mark.parametrize("dynamically", [False, True])
-@pytest.mark.parametrize("cue", ["constructor", "on_start", "fail", "cancel"])
+@pytest.mark.parametrize("cue", ["constructor", "on_start", "fail", "throw", "cancel"])
 async def test_c05_a_failing_start_leaves_nothing(
     stage: Stage, dynamically: bool, cue: str, anyio_backend_name: str
 ) -> None:
@@ -90,7 +90,7 @@ async def test_c05_a_failing_start_leaves_nothing(
     await stage.director.ask(Director.plan, "child", cue)
     bad = (
         stage.child("child", Cued, stage.director)
-        if cue in {"fail", "cancel"}
+        if cue in {"fail", "throw", "cancel"}
         else stage.child("child", Faulty, cue)
     )
     with anyio.fail_after(10):
@@ -270,7 +270,7 @@ async def test_c38_a_name_stays_over_a_restart_and_is_free_after_the_end(stage: 
 
 
 async def test_c39_max_children(stage: Stage) -> None:
-    backoff = actors.Backoff(first=60)
+    backoff = actors.Backoff(first=60, cap=60)
     with anyio.fail_after(10):
         none = await stage.tree(dynamic("none", max_children=0))
         with pytest.raises(MaxChildren):

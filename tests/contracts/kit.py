@@ -183,6 +183,9 @@ class Keeper(Actor):
     async def zeros(self, size: int) -> bytes:
         return bytes(size)
 
+    async def spaces(self, size: int) -> str:
+        return " " * size
+
     async def lock(self) -> Any:
         return [anyio.Lock()]
 

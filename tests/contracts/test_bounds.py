@@ -47,7 +47,7 @@ async def test_a_mailbox_takes_as_many_as_it_has_room_for_and_then_senders_wait(
         assert await worker.ask(Worker.logged) == ["held", *range(12)]
 
 
-async def test_tell_nowait_gives_a_message_back_that_has_no_room(place: Place) -> None:
+async def test_c58_tell_nowait_gives_a_message_back_that_has_no_room(place: Place) -> None:
     worker, gate = await _full(place)
     with pytest.raises(MailboxFull) as caught:
         worker.tell_nowait(Worker.note, "eleventh")
@@ -106,7 +106,7 @@ async def test_a_full_mailbox_holds_up_nobody_else(place: Place) -> None:
             await gate.ask(Gate.open)
 
 
-async def test_stop_and_kill_pass_a_full_mailbox(place: Place) -> None:
+async def test_c58_stop_and_kill_pass_a_full_mailbox(place: Place) -> None:
     worker, _ = await _full(place)
     with anyio.fail_after(5):
         worker.kill()
@@ -155,14 +155,14 @@ async def test_a_message_taken_back_gives_its_room_back(place: Place, kind: str)
         assert await worker.ask(Worker.logged) == ["held", "wanted"]
 
 
-async def test_a_message_to_itself_passes_the_bound(place: Place) -> None:
+async def test_c58_a_message_to_itself_passes_the_bound(place: Place) -> None:
     caller = await place.spawn(Caller, mailbox=1)
     with anyio.fail_after(5):
         assert await caller.ask(Caller.tell_myself, 10) == 10
         assert await caller.ask(Caller.name) == caller.name
 
 
-async def test_an_ask_of_itself_is_refused_and_named(place: Place) -> None:
+async def test_c44_an_ask_of_itself_is_refused_and_named(place: Place) -> None:
     caller = await place.spawn(Caller)
     with anyio.fail_after(5):
         with pytest.raises(CallCycle) as caught:
@@ -213,7 +213,7 @@ async def test_an_ask_cancelled_as_it_gets_its_place_is_not_run(place: Place) ->
 
 
 @pytest.mark.parametrize("verb", ["ask", "tell"])
-async def test_waiting_for_room_ends_with_the_deadline(place: Place, verb: str) -> None:
+async def test_c58_waiting_for_room_ends_with_the_deadline(place: Place, verb: str) -> None:
     worker, gate = await _full(place)
     with anyio.fail_after(5):
         with pytest.raises(DeadlineExceeded) as caught:

@@ -185,7 +185,7 @@ async def test_what_an_actor_crashed_of_comes_with_its_exit(place: Place) -> Non
 
 
 @pytest.mark.parametrize("verb", ["ask", "tell"])
-async def test_an_actor_that_has_ended_refuses_at_once(place: Place, verb: str) -> None:
+async def test_c44_an_actor_that_has_ended_refuses_at_once(place: Place, verb: str) -> None:
     worker = await place.spawn(Worker)
     with anyio.fail_after(5):
         await worker.stop()
@@ -200,7 +200,7 @@ async def test_an_actor_that_has_ended_refuses_at_once(place: Place, verb: str) 
     assert caught.value.ref == worker
 
 
-async def test_what_was_queued_behind_the_end_is_refused(place: Place) -> None:
+async def test_c69_what_was_queued_behind_the_end_is_refused(place: Place) -> None:
     worker, gate = await _held(place)
     await worker.stop()
     with anyio.fail_after(5):
@@ -233,7 +233,7 @@ async def test_a_watcher_hears_of_the_final_end_exactly_once(place: Place) -> No
         await place.probe.expect("work")
 
 
-async def test_a_watch_taken_back_is_not_told(place: Place) -> None:
+async def test_c56_a_watch_taken_back_is_not_told(place: Place) -> None:
     watcher = await place.spawn(Hooked, place.probe.ref)
     worker = await place.spawn(Worker)
     with anyio.fail_after(5):

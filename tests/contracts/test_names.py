@@ -13,7 +13,7 @@ from tests.contracts.kit import BadInit, BadStart, Brief, Flash, Parent, Worker
 from tests.contracts.place import Place
 
 
-async def test_an_actor_is_found_by_its_name_until_it_ends(place: Place) -> None:
+async def test_c43_an_actor_is_found_by_its_name_until_it_ends(place: Place) -> None:
     with anyio.fail_after(5):
         assert await place.system.lookup("found") is None
         worker = await place.spawn(Worker, name="found")
@@ -24,7 +24,7 @@ async def test_an_actor_is_found_by_its_name_until_it_ends(place: Place) -> None
         assert await place.system.lookup("found") is None
 
 
-async def test_a_name_is_taken_once(place: Place) -> None:
+async def test_c43_a_name_is_taken_once(place: Place) -> None:
     worker = await place.spawn(Worker, name="unique")
     with pytest.raises(NameTaken) as caught:
         await place.spawn(Worker, name="unique")

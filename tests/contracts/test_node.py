@@ -89,7 +89,7 @@ async def test_concurrent_handlers_run_beside_the_messages(place: Place) -> None
     assert sorted(results, key=repr) == [1, 2]
 
 
-async def test_an_ask_within_a_time_says_what_it_waited_for(place: Place) -> None:
+async def test_c44_an_ask_within_a_time_says_what_it_waited_for(place: Place) -> None:
     worker = await place.spawn(Worker, place.probe.ref)
     with anyio.fail_after(5), pytest.raises(DeadlineExceeded) as caught:
         await worker.within(0.1).ask(Worker.sleep)
@@ -131,7 +131,7 @@ async def test_asks_made_while_handling_inherit_the_deadline(place: Place) -> No
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-async def test_a_time_to_wait_has_to_be_more_than_nothing(place: Place, seconds: float) -> None:
+async def test_c44_a_time_to_wait_has_to_be_more_than_nothing(place: Place, seconds: float) -> None:
     worker = await place.spawn(Worker)
     with pytest.raises(ValueError, match=r"within\(seconds\) must be more than 0, got"):
         worker.within(seconds)

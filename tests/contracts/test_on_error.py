@@ -262,7 +262,7 @@ async def test_the_entry_nearest_to_the_error_wins_over_every_broader_one(place:
 
 
 @pytest.mark.parametrize("cls", [Fragile, Ledger, Broad])
-async def test_a_lack_of_memory_fails_one_message_unless_it_is_named(
+async def test_c46_a_lack_of_memory_fails_one_message_unless_it_is_named(
     place: Place, cls: type[Fragile]
 ) -> None:
     actor, strict = await place.spawn(cls), await place.spawn(Strict)

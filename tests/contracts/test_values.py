@@ -148,17 +148,25 @@ async def test_what_is_over_the_frame_limit_is_refused_to_whoever_asked(place: P
     size = FRAME_LIMIT + 1
     with anyio.fail_after(20):
         if not place.remote:
-            assert len(await keeper.ask(Keeper.zeros, size)) == size
+            assert len(await keeper.ask(Keeper.spaces, size)) == size
             return
         with pytest.raises(MessageTooBig) as caught:
-            await keeper.ask(Keeper.echo, bytes(size))
+            await keeper.ask(Keeper.echo, " " * size)
         assert str(caught.value).startswith(f"{keeper}: ")
         assert str(FRAME_LIMIT) in str(caught.value)
         assert caught.value.message is not None
         with pytest.raises(MessageTooBig, match="its reply: ") as caught:
-            await keeper.ask(Keeper.zeros, size)
-        assert caught.value.message == ("zeros", (size,), {})
+            await keeper.ask(Keeper.spaces, size)
+        assert caught.value.message == ("spaces", (size,), {})
         assert await keeper.ask(Keeper.echo, 1) == 1
+
+
+async def test_bytes_in_one_piece_may_be_bigger_than_a_frame(place: Place) -> None:
+    keeper = await place.spawn(Keeper)
+    size = FRAME_LIMIT + 1
+    with anyio.fail_after(30):
+        data = await keeper.ask(Keeper.echo, b"a" * size)
+        assert (type(data), len(data), data[0], data[-1]) == (bytes, size, 97, 97)
 
 
 # -- errors

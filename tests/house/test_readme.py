@@ -12,16 +12,12 @@ from typing import Final
 
 import pytest
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+from tests.docs.pages import ROOT, blocks
+
 PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-_BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 _MOST_LINES: Final = 150
-
-
-def _blocks(page: Path) -> list[tuple[str, str]]:
-    return _BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
 def _modules() -> Iterator[str]:
@@ -31,12 +27,12 @@ def _modules() -> Iterator[str]:
 
 
 def test_the_counter_of_the_readme_prints_what_the_readme_says(tmp_path: Path) -> None:
-    blocks = _blocks(ROOT / "README.md")
-    first = next(index for index, (language, _) in enumerate(blocks) if language == "python")
-    language, expected = blocks[first + 1]
-    assert language == "text"
+    of_page = blocks(ROOT / "README.md")
+    first = next(index for index, block in enumerate(of_page) if block.language == "python")
+    code, expected = of_page[first : first + 2]
+    assert expected.language == "text"
     script = tmp_path / "counter.py"
-    script.write_text(blocks[first][1], encoding="utf-8")
+    script.write_text(code.text, encoding="utf-8")
 
     done = subprocess.run(
         [sys.executable, str(script)],
@@ -48,7 +44,7 @@ def test_the_counter_of_the_readme_prints_what_the_readme_says(tmp_path: Path) -
         check=False,
     )
 
-    assert (done.returncode, done.stdout) == (0, expected), done.stderr
+    assert (done.returncode, done.stdout) == (0, expected.text), done.stderr
 
 
 def test_the_readme_is_short() -> None:

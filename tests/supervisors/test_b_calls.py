@@ -34,7 +34,7 @@ from supervisors.testing import (
 from tests.supervisors.world import World, settle
 
 
-async def test_c14_static_lifecycle_has_otp_s_results_and_errors(  # noqa: PLR0915 - one story
+async def test_c14_static_lifecycle(  # noqa: PLR0915 - one story
     world: World,
 ) -> None:
     kit = world.kit
@@ -189,7 +189,7 @@ async def test_c39_children_waiting_for_a_restart_count_for_max_children(world: 
     assert full.value.limit == 1
 
 
-async def test_a_dynamic_name_is_free_before_anyone_hears_of_the_death(world: World) -> None:
+async def test_c43_a_dynamic_name_is_free_before_anyone_hears_of_the_death(world: World) -> None:
     kit = world.kit
     dyn = await world.dynamic()
     names: list[list[str]] = []

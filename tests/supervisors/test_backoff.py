@@ -32,7 +32,7 @@ def _states(sup: Supervisor) -> dict[str, ChildState]:
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-async def test_a_child_with_a_backoff_restarts_at_once_and_then_ever_later(
+async def test_c49_a_child_with_a_backoff_restarts_at_once_and_then_ever_later(
     world: World, dynamic: bool
 ) -> None:
     kit = world.kit
@@ -51,7 +51,7 @@ async def test_a_child_with_a_backoff_restarts_at_once_and_then_ever_later(
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-async def test_health_forgets_the_row(world: World, dynamic: bool) -> None:
+async def test_c50_health_forgets_the_row(world: World, dynamic: bool) -> None:
     kit = world.kit
     sup = await (world.dynamic() if dynamic else world.supervisor())
     await sup.start_child(kit.spec("a", backoff=Backoff(first=1)))
@@ -64,7 +64,7 @@ async def test_health_forgets_the_row(world: World, dynamic: bool) -> None:
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-async def test_a_child_is_given_up_after_so_many_restarts_in_a_row(
+async def test_c50_a_child_is_given_up_after_so_many_restarts_in_a_row(
     world: World, dynamic: bool
 ) -> None:
     kit = world.kit

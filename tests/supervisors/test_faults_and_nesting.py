@@ -136,7 +136,7 @@ async def test_c64_a_chain_of_2048_supervisors_stops_without_recursion(
     assert kit.alive() == []
 
 
-async def test_calls_to_a_stopping_supervisor_are_refused_at_once(world: World) -> None:
+async def test_c65_calls_to_a_stopping_supervisor_are_refused_at_once(world: World) -> None:
     kit = world.kit
     sup = await world.supervisor(kit.spec("a", slow_stop(3)))
     sup.stop()

@@ -52,7 +52,7 @@ async def test_a_stop_during_a_hanging_first_start_works_at_once(
     assert len(kit.gone["a"]) == 1
 
 
-async def test_cancelling_the_start_of_a_supervisor_leaves_nothing(world: World) -> None:
+async def test_c67_cancelling_the_start_of_a_supervisor_leaves_nothing(world: World) -> None:
     kit = world.kit
     ends: list[Exit] = []
     sup = Supervisor("sup", [kit.spec("a"), kit.spec("b", hanging())], tasks=world.tasks)
@@ -211,7 +211,7 @@ async def test_a_supervisor_stopped_before_its_start_never_starts(world: World) 
     assert await sup.wait() == Exit.SHUTDOWN
 
 
-async def test_the_overall_deadline_kills_what_is_left(world: World) -> None:
+async def test_c62_the_overall_deadline_kills_what_is_left(world: World) -> None:
     kit = world.kit
     sup = await world.supervisor(
         *(kit.spec(name, stuck(), shutdown=10) for name in "abc"), shutdown_deadline=12
@@ -253,7 +253,7 @@ async def test_killing_undead_children_takes_one_bounded_time_for_all(world: Wor
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-async def test_a_cancelled_host_kills_the_children(world: World, dynamic: bool) -> None:
+async def test_c67_a_cancelled_host_kills_the_children(world: World, dynamic: bool) -> None:
     kit = world.kit
     ends: list[Exit] = []
     async with anyio.create_task_group() as tasks:

@@ -10,6 +10,9 @@ import pytest
 from tests.system.clients import Client, present
 from tests.system.rig import Served
 
+FAMILY = 5
+"""The system itself, its template, a node with the database, two for the web."""
+
 
 def start(folder: Path) -> Served:
     return Served("run", "examples.chat:topology", "--nodes", "web=2", folder=folder, env={})
@@ -45,7 +48,7 @@ async def test_a_signal_ends_everything_cleanly_and_leaves_nothing(
 ) -> None:
     before = segments()
     with start(tmp_path) as served:
-        assert len(relatives(tmp_path)) == 4
+        assert len(relatives(tmp_path)) == FAMILY
         member = Client(served, "lobby", "member")
         async with present(member):
             served.process.send_signal(number)
@@ -81,7 +84,7 @@ async def test_a_second_signal_ends_it_at_once_and_leaves_no_process(tmp_path: P
 def test_kill_9_of_the_parent_leaves_no_process_after_two_seconds(tmp_path: Path) -> None:
     with start(tmp_path) as served:
         family = relatives(tmp_path)
-        assert len(family) == 4
+        assert len(family) == FAMILY
         served.signal("web/0", signal.SIGSTOP)
         served.process.kill()
         _, alive = psutil.wait_procs(family, timeout=2)

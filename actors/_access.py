@@ -1,0 +1,91 @@
+"""How a System reaches its core: an interface, and the direct way in the process that made it.
+
+A node has another, over its link (`_node_main`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ._blocking import Threads
+from ._branch import Branch
+from ._core import Core
+from ._errors import InvalidSpec
+from ._events import EventStream
+from ._spawning import ActorRequest
+from ._topic import TopicHome
+from .nodes import NodesSpec, class_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .nodes import LocalNode, Node
+
+__all__ = ["DirectAccess", "SystemAccess"]
+
+
+class SystemAccess(Protocol):
+    """How a System reaches its core: directly, or from a node over its link."""
+
+    @property
+    def local(self) -> LocalNode | None: ...
+    @property
+    def topics(self) -> TopicHome: ...
+    @property
+    def threads(self) -> Threads: ...
+    async def spawn(
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+    ) -> Any: ...
+    async def lookup(self, name: str) -> Any: ...
+    async def tree(self) -> dict[str, Any]: ...
+    def nodes(self) -> list[Node]: ...
+    def events(self) -> EventStream: ...
+    def supervisor(self, path: str) -> Branch: ...
+    async def start_nodes(self, spec: NodesSpec) -> list[Node]: ...
+    async def scale(self, group: str, count: int) -> list[Node]: ...
+    async def stop(self) -> None: ...
+
+
+class DirectAccess:
+    """The core is in this process."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.local = core.local
+        self.topics = core.runtime.topics
+        self.threads = core.threads
+
+    async def spawn(
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+    ) -> Any:
+        request = ActorRequest(path=class_path(cls), cls=cls, arguments=(args, kwargs), **options)
+        return await self._core.spawning.spawn(request)
+
+    async def lookup(self, name: str) -> Any:
+        return await self._core.registry.find(name)
+
+    async def tree(self) -> dict[str, Any]:
+        return self._core.tree.describe()
+
+    def nodes(self) -> list[Node]:
+        own: Sequence[Node] = [] if self._core.local is None else [self._core.local]
+        return [*own, *self._core.nodes.values()]
+
+    def events(self) -> EventStream:
+        return self._core.bus.stream()
+
+    def supervisor(self, path: str) -> Branch:
+        branches = self._core.tree.branches
+        if path not in branches:
+            known = ", ".join(sorted(filter(None, branches))) or "none"
+            raise InvalidSpec(f"there is no supervisor {path!r}; there are {known}")
+        return branches[path]
+
+    async def start_nodes(self, spec: NodesSpec) -> list[Node]:
+        return [*await self._core.groups.start(spec)]
+
+    async def scale(self, group: str, count: int) -> list[Node]:
+        return [*await self._core.groups.scale(group, count)]
+
+    async def stop(self) -> None:
+        self._core.end()

@@ -1,0 +1,98 @@
+"""From a crash to the next message served: an actor in this thread, and a killed process node.
+
+The peer of the second is `peers/node_restart.js`.
+"""
+
+import os
+import signal
+import statistics
+import sys
+import time
+from typing import Final
+
+import anyio
+
+import actors
+from benchmarks.ours._figures import figure
+
+CRASHES: Final = 300
+KILLS: Final = 5
+_HEALTHY: Final = 0.3
+"""Seconds between two kills, as the peer waits."""
+
+
+class Brittle(actors.Actor):
+    """Crashes when told to."""
+
+    async def crash(self, times: list[float]) -> None:
+        """Note when, and fail."""
+        Noted.at = time.perf_counter()
+        raise RuntimeError(f"crash {len(times)}")
+
+    async def now(self) -> float:
+        """Return the time at which this message is served."""
+        return time.perf_counter()
+
+    async def pid(self) -> int:
+        """Return the process this runs in."""
+        return os.getpid()
+
+
+class Noted:
+    """When the last crash was; the actor's own attributes do not survive it."""
+
+    at = 0.0
+
+
+async def measure_crashes(system: actors.System) -> None:
+    """Time crash to next message, the message being queued already."""
+    await system.start(
+        actors.supervisor(
+            "brittle",
+            [actors.child(Brittle, name="one")],
+            budget=actors.Budget(restarts=10 * CRASHES, within=60.0),
+        )
+    )
+    ref = await system.lookup("one")
+    assert ref is not None
+    took = []
+    for _ in range(CRASHES):
+        await ref.tell(Brittle.crash, [])
+        took.append(await ref.ask(Brittle.now) - Noted.at)
+    figure("crash to next message us", "actor", 1e6 * statistics.median(took))
+
+
+async def measure_kills(system: actors.System) -> None:
+    """Time SIGKILL of a node to an answer of the actor that lived on it."""
+    ref = await system.spawn(Brittle, on="web", restart=actors.Restart.PERMANENT)
+    took = []
+    for _ in range(KILLS):
+        await anyio.sleep(_HEALTHY)
+        pid = await ref.ask(Brittle.pid)
+        start = time.perf_counter()
+        os.kill(pid, signal.SIGKILL)
+        while True:
+            try:
+                if await ref.ask(Brittle.pid) != pid:
+                    break
+            except actors.NodeDown:
+                await anyio.sleep(0.001)
+        took.append(time.perf_counter() - start)
+    figure("kill to serving ms", "process node", 1e3 * statistics.median(took))
+
+
+async def main(what: str) -> None:
+    """Measure one of the two."""
+    # Killed more often than a node may be without waiting: the waits are not what is measured.
+    backoff = actors.Backoff(first=0.0, jitter=0.0)
+    topology = actors.Topology(nodes=[actors.nodes("web", backoff=backoff)])
+    if what == "node":
+        async with actors.System(topology) as system:
+            await measure_kills(system)
+    else:
+        async with actors.System() as system:
+            await measure_crashes(system)
+
+
+if __name__ == "__main__":
+    actors.run(main, sys.argv[1])

@@ -1,0 +1,105 @@
+"""Supervisors of a running system are found as long as they can come back, and forgotten then."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+
+from actors import Actor, Budget, Restart, System, Topology, child, dynamic, supervisor
+from actors._system import core_of
+from actors.errors import InvalidSpec
+from actors.testing import eventually, running_system
+
+OUTER = ["", "outer", "outer/inner"]
+
+
+class Fragile(Actor):
+    async def boom(self) -> None:
+        raise RuntimeError("boom")
+
+
+class Broken(Actor):
+    async def on_start(self) -> None:
+        raise RuntimeError("never ready")
+
+
+def tree(name: str = "outer", restart: Restart = Restart.PERMANENT) -> object:
+    inner = supervisor("inner", [child(Fragile, name=f"{name}-leaf")], budget=Budget(0, 1))
+    return supervisor(name, [inner], restart=restart)
+
+
+@pytest.fixture
+async def system() -> AsyncIterator[System]:
+    with anyio.fail_after(20):
+        async with running_system(Topology(children=[tree()])) as system:  # type: ignore[list-item] # it is one
+            yield system
+
+
+def paths(system: System) -> list[str]:
+    return sorted(core_of(system).tree.branches)
+
+
+async def test_one_that_was_stopped_is_not_found_with_all_that_was_in_it(system: System) -> None:
+    top, outer = system.supervisor(""), system.supervisor("outer")
+    assert paths(system) == OUTER
+    await top.stop_child("outer")
+    assert paths(system) == [""]
+    for path in OUTER[1:]:
+        with pytest.raises(InvalidSpec, match=f"there is no supervisor {path!r}; there are none"):
+            system.supervisor(path)
+    await top.restart_child("outer")
+    assert paths(system) == OUTER
+    assert system.supervisor("outer") is outer
+    assert [row.name for row in outer.children()] == ["inner"]
+    await top.stop_child("outer")
+    top.delete_child("outer")
+    assert paths(system) == [""]
+
+
+async def test_one_that_is_in_another_is_forgotten_alone(system: System) -> None:
+    await system.supervisor("outer").stop_child("inner")
+    assert paths(system) == OUTER[:2]
+    await system.supervisor("outer").restart_child("inner")
+    assert paths(system) == OUTER
+
+
+@pytest.mark.parametrize("killed", ["outer", "outer/inner"])
+async def test_handles_outlive_restarts(system: System, killed: str) -> None:
+    handles = [system.supervisor(path) for path in OUTER]
+    leaf = await system.lookup("outer-leaf")
+    run = handles[2].supervisor
+    system.supervisor(killed).supervisor.kill()
+
+    async def again() -> bool:
+        found = await system.lookup("outer-leaf")
+        return found not in (None, leaf)
+
+    await eventually(again, 10)
+    assert paths(system) == OUTER
+    assert [system.supervisor(path) for path in OUTER] == handles
+    assert handles[2].supervisor is not run
+    assert [row.name for row in handles[2].children()] == ["outer-leaf"]
+
+
+async def test_a_temporary_one_is_forgotten_when_it_ends(system: System) -> None:
+    await system.start(tree("brief", Restart.TEMPORARY))  # type: ignore[call-overload] # it is one
+    assert paths(system) == ["", "brief", "brief/inner", *OUTER[1:]]
+    system.supervisor("brief").supervisor.kill()
+    await eventually(lambda: paths(system) == OUTER, 10)
+
+
+async def test_one_that_failed_to_start_is_forgotten(system: System) -> None:
+    with pytest.raises(Exception, match="never ready"):
+        await system.start(supervisor("bad", [dynamic("fine"), child(Broken)]))
+    assert paths(system) == OUTER
+
+
+async def test_however_many_come_and_go_none_is_left(system: System) -> None:
+    await system.start(dynamic("crowd"))
+    crowd = system.supervisor("crowd")
+    for n in range(20):
+        await crowd.start_child(supervisor(f"number-{n}", [dynamic("inner")]))
+        await crowd.stop_child(f"number-{n}")
+    assert paths(system) == ["", "crowd", *OUTER[1:]]

@@ -1,0 +1,157 @@
+"""Topics reach every subscriber on every kind of node, in the order of each publisher."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import Actor, Lagged, current
+from actors.errors import InvalidSpec, NotSendable
+from tests.contracts.place import Place
+
+
+class Reader(Actor):
+    """Subscribes to a topic for as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+        self.subscribed = anyio.Event()
+        self.changed = anyio.Event()
+
+    async def follow(self, topic: str, buffer: int = 256) -> None:
+        self.context.tasks.start_soon(self._read, topic, buffer)
+        await self.subscribed.wait()
+
+    async def _read(self, topic: str, buffer: int) -> None:
+        async with current().topic(topic).subscribe(buffer=buffer) as values:
+            self.subscribed.set()
+            async for value in values:
+                self.got.append(value)
+                self.changed.set()
+
+    async def stall(self, topic: str, buffer: int, publish: int) -> list[Any]:
+        """Subscribe, have that many values published before the first is read, and read."""
+        async with current().topic(topic).subscribe(buffer=buffer) as values:
+            for number in range(publish):
+                current().topic(topic).publish(number)
+            return [await anext(aiter(values)) for _ in range(buffer + 1)]
+
+    async def first(self, count: int) -> list[Any]:
+        """Return the first so many values as soon as they are there."""
+        while len(self.got) < count:
+            self.changed = anyio.Event()
+            await self.changed.wait()
+        return self.got[:count]
+
+    async def publish(self, topic: str, values: list[Any]) -> None:
+        for value in values:
+            current().topic(topic).publish(value)
+
+
+@pytest.fixture(autouse=True)
+async def _bounded() -> AsyncIterator[None]:
+    with anyio.fail_after(20):
+        yield
+
+
+async def test_a_subscriber_gets_what_is_published_elsewhere_in_order(place: Place) -> None:
+    reader = await place.spawn(Reader)
+    await reader.ask(Reader.follow, "news")
+
+    for number in range(100):
+        place.system.topic("news").publish(number)
+
+    assert await reader.ask(Reader.first, 100) == list(range(100))
+
+
+async def test_what_a_node_publishes_reaches_the_others(place: Place) -> None:
+    publisher = await place.spawn(Reader)
+    async with place.system.topic("news").subscribe() as values:
+        await publisher.ask(Reader.publish, "news", [1, "two", {"three": [3]}])
+
+        assert [await anext(values) for _ in range(3)] == [1, "two", {"three": [3]}]
+
+
+async def test_every_subscriber_gets_a_value_of_its_own(place: Place) -> None:
+    first, second = await place.spawn(Reader), await place.spawn(Reader)
+    for reader in (first, second):
+        await reader.ask(Reader.follow, "news")
+    value = [1]
+
+    place.system.topic("news").publish(value)
+    value.append(2)
+
+    assert await first.ask(Reader.first, 1) == [[1]]
+    assert await second.ask(Reader.first, 1) == [[1]]
+
+
+async def test_topics_do_not_mix(place: Place) -> None:
+    reader = await place.spawn(Reader)
+    await reader.ask(Reader.follow, "a")
+
+    place.system.topic("b").publish("not this")
+    place.system.topic("a").publish("this")
+
+    assert await reader.ask(Reader.first, 1) == ["this"]
+
+
+async def test_a_full_subscriber_loses_values_and_is_told_how_many(place: Place) -> None:
+    reader = await place.spawn(Reader)
+
+    got = await reader.ask(Reader.stall, "busy", 3, 10)
+
+    assert got == [0, 1, 2, Lagged(7)]
+
+
+async def test_what_cannot_be_sent_is_refused_at_the_publisher(place: Place) -> None:
+    reader = await place.spawn(Reader)
+    await reader.ask(Reader.follow, "news")
+
+    with pytest.raises(NotSendable, match="function"):
+        place.system.topic("news").publish(lambda: None)
+    place.system.topic("news").publish("fine")
+
+    assert await reader.ask(Reader.first, 1) == ["fine"]
+
+
+async def test_whoever_left_gets_nothing_more(place: Place) -> None:
+    topic = place.system.topic("news")
+    async with topic.subscribe() as values:
+        topic.publish(1)
+        assert await anext(values) == 1
+    publisher = await place.spawn(Reader)
+
+    await publisher.ask(Reader.publish, "news", [2])
+    async with topic.subscribe() as values:
+        await publisher.ask(Reader.publish, "news", [3])
+        assert await anext(values) == 3
+
+
+async def test_a_reader_that_ends_is_no_subscriber_any_more(place: Place) -> None:
+    reader = await place.spawn(Reader)
+    await reader.ask(Reader.follow, "news")
+    await reader.stop()
+    await reader.wait()
+
+    place.system.topic("news").publish(1)
+
+    again = await place.spawn(Reader)
+    await again.ask(Reader.follow, "news")
+    place.system.topic("news").publish(2)
+    assert await again.ask(Reader.first, 1) == [2]
+
+
+@pytest.mark.parametrize("buffer", [0, -1, 1.5, True, "many"])
+async def test_a_buffer_that_holds_nothing_is_refused(place: Place, buffer: Any) -> None:
+    with pytest.raises(ValueError, match="buffer must be a whole number of 1 or more, got"):
+        async with place.system.topic("news").subscribe(buffer=buffer):
+            pass
+
+
+@pytest.mark.parametrize("name", ["", 7, None])
+async def test_a_topic_has_a_name(place: Place, name: Any) -> None:
+    with pytest.raises(InvalidSpec, match="a topic has a non-empty text for a name, got"):
+        place.system.topic(name)

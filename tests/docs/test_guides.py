@@ -1,0 +1,57 @@
+"""What the guides show is so: every python block runs, and prints what the page says that it prints."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+import actors
+from tests.docs.pages import ROOT, Program, programs
+
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+PROGRAMS = [
+    pytest.param(guide.stem, program, id=f"{guide.stem}-{program.line}")
+    for guide in GUIDES
+    for program in programs(guide)
+]
+
+
+@pytest.mark.parametrize("guide, program", PROGRAMS)
+def test_a_block_of_a_guide_runs_and_prints_what_the_guide_says(
+    guide: str,
+    program: Program,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    no_leaks: None,
+) -> None:
+    # A module, so that the process nodes of the program can import its classes.
+    name = f"{guide.replace('-', '_')}_line_{program.line}"
+    (tmp_path / f"{name}.py").write_text(program.source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        module = importlib.import_module(name)
+        for entry in program.entries:
+            run = getattr(module, entry)
+            if inspect.iscoroutinefunction(run):
+                actors.run(run)
+            else:
+                run()
+    finally:
+        sys.modules.pop(name, None)
+
+    assert capsys.readouterr().out == program.prints
+
+
+def test_a_traceback_names_the_line_of_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A\n\n```python\nx = 1\n```\n\ntext\n\n```python\n1 / 0\n```\n")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        exec(compile(programs(page)[1].source, page, "exec"), {})  # noqa: S102 - our own page
+
+    assert caught.traceback[-1].lineno + 1 == 10

@@ -1,0 +1,53 @@
+"""Snapshots of what does not reach its receiver at once, or not only one, or not only once."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from transport._move import here, put_back
+from transport._snapshot import snapshot, snapshot_args
+
+__all__ = ["hold_args", "snapshot_for_many", "snapshot_to_keep"]
+
+
+def snapshot_for_many(value: Any, root: str = "value") -> Any:
+    """As `snapshot`, of what is sent more than once: nothing in it can be moved."""
+    phase = here()
+    phase.repeats = True
+    try:
+        return snapshot(value, root)
+    finally:
+        phase.repeats = False
+
+
+def snapshot_to_keep(value: Any, root: str = "value") -> Any:
+    """As `snapshot`, of what is kept to be copied again: there are no descriptors in it."""
+    phase = here()
+    phase.kept = True
+    try:
+        return snapshot(value, root)
+    finally:
+        phase.kept = False
+
+
+def hold_args(
+    args: tuple[Any, ...], kwargs: dict[str, Any], *, leaves: bool
+) -> tuple[tuple[Any, ...], dict[str, Any], Callable[[], None]]:
+    """As `snapshot_args`, for a message that waits for room and perhaps will not get it.
+
+    Args:
+        args: of the call.
+        kwargs: of the call.
+        leaves: whether it leaves this process: then marks stay, and local values are refused.
+
+    Returns:
+        the arguments, and what gives everything that was moved back to its owner.
+    """
+    phase = here()
+    phase.waits, phase.leaves = True, leaves
+    try:
+        args, kwargs = snapshot_args(args, kwargs)
+    finally:
+        phase.waits = phase.leaves = False
+        moved = phase.take_moved()
+    return args, kwargs, partial(put_back, moved)

@@ -1,0 +1,123 @@
+"""A stretch of shared memory that knows whether anybody looks at it and says when the last one went.
+
+Views, slices and arrays made of them all keep the region alive, so its end is the end of them all;
+the end of a memoryview is not. It may come in any thread and inside a garbage collection: `dropped`
+must do no more than append to a deque. A view that some other object's `__del__` brings back to life
+out of a collected cycle is not noticed.
+
+From Python 3.12 on a class may export a buffer and counts its views itself. Before, ctypes arrays
+export it, one class per size, and the views are counted by the references to the array.
+"""
+
+import mmap
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+__all__ = ["Region"]
+
+Dropped = Callable[[], object]
+
+
+class Region:
+    """One slot of a mapping, or the first `length` bytes of it.
+
+    Args:
+        mapping: what is mapped, for writing too.
+        offset: where the slot begins.
+        size: bytes of the slot; few different ones, since each may cost a class.
+        length: bytes of it that are shown.
+        dropped: called once, when the region and everything that looks at it is gone.
+        writable: whether views may write.
+    """
+
+    __slots__ = ("_exporter", "_length", "_writable")
+
+    def __init__(
+        self,
+        mapping: mmap.mmap,
+        offset: int,
+        *,
+        size: int,
+        length: int,
+        dropped: Dropped | None,
+        writable: bool,
+    ) -> None:
+        self._exporter = _export(mapping, offset, size, length, dropped)
+        self._length = length
+        self._writable = writable
+
+    def view(self) -> memoryview:
+        """A new view of its bytes, one dimension of format B."""
+        whole = memoryview(self._exporter)
+        if whole.format != "B" or whole.nbytes != self._length:
+            whole = whole.cast("B")[: self._length]
+        return whole if self._writable else whole.toreadonly()
+
+    @property
+    def viewed(self) -> bool:
+        """Whether any view of it is alive, in whatever form."""
+        return _is_viewed(self._exporter)
+
+    def disarm(self) -> None:
+        """Do not call `dropped` any more: whoever asks has taken the slot over."""
+        self._exporter.dropped = None
+
+
+if sys.version_info >= (3, 12):
+
+    class _Exporter:
+        # On the class, since a collection of a cycle empties the object before its last view ends.
+        views = 0
+
+        def __init__(self, view: memoryview, dropped: Dropped | None) -> None:
+            self._bytes = view
+            self.dropped = dropped
+
+        def __buffer__(self, flags: int, /) -> memoryview:
+            view = self._bytes[:]
+            self.views += 1
+            return view
+
+        def __release_buffer__(self, view: memoryview, /) -> None:
+            self.views -= 1
+
+        def __del__(self) -> None:
+            if self.dropped is not None:
+                self.dropped()
+
+    def _export(
+        mapping: mmap.mmap, offset: int, size: int, length: int, dropped: Dropped | None
+    ) -> _Exporter:
+        assert length <= size
+        return _Exporter(memoryview(mapping)[offset : offset + length], dropped)
+
+    def _is_viewed(exporter: _Exporter) -> bool:
+        return exporter.views > 0
+
+else:
+    import ctypes
+
+    # The region's own reference, and the one that counting them takes.
+    _UNVIEWED: Final = 3
+
+    def _on_delete(exporter: Any) -> None:
+        if exporter.dropped is not None:
+            exporter.dropped()
+
+    @cache
+    def _exporter_class(size: int) -> Any:
+        """Making a class costs 20 microseconds; there is one per size of slots."""
+        return type("_Exporter", (ctypes.c_ubyte * size,), {"__del__": _on_delete, "dropped": None})
+
+    def _export(
+        mapping: mmap.mmap, offset: int, size: int, length: int, dropped: Dropped | None
+    ) -> Any:
+        assert length <= size
+        exporter = _exporter_class(size).from_buffer(mapping, offset)
+        exporter.dropped = dropped
+        return exporter
+
+    def _is_viewed(exporter: Any) -> bool:
+        return sys.getrefcount(exporter) > _UNVIEWED
