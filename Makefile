@@ -5,14 +5,17 @@ PORT   ?= 8000
 NODES  ?= 2
 ROUNDS ?= 5
 BENCH  ?=
+VERSIONS ?= 3.11 3.12 3.13 3.14
 TESTS  ?=
+# Test files run beside each other: most of a test's time is waiting.
+JOBS   ?= 3
 
 BIN  := .venv/bin
 PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 USER_STAMP := .venv/installed-examples
 DEV_STAMP  := .venv/installed-dev
 
-.PHONY: help chat test check format coverage bench soak repeat clean
+.PHONY: help chat test check format coverage bench soak repeat versions clean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,8 +25,9 @@ help:
 	@echo 'make format    let ruff rewrite what it can'
 	@echo 'make coverage  run the suite, show the branches nothing ran'
 	@echo 'make bench     compare with the peers         BENCH="local process" ROUNDS=$(ROUNDS)'
-	@echo 'make soak      the tests that take minutes    CHAOS_SECONDS=120'
+	@echo 'make soak      the tests that take minutes    CHAOS_SECONDS=120 FUZZ_MINUTES=2'
 	@echo 'make repeat    run the suite over and over    ROUNDS=$(ROUNDS) TESTS=path::or::-k'
+	@echo 'make versions  three folders of tests on every Python that is found    VERSIONS="$(VERSIONS)"'
 	@echo 'make clean     remove everything made here'
 
 # `exec`: no shell in between, so that Ctrl-C reaches the program and make waits for its clean end.
@@ -32,7 +36,7 @@ chat: $(USER_STAMP)
 	@exec $(BIN)/actors run examples.chat:topology --nodes web=$(NODES)
 
 test: $(DEV_STAMP)
-	@exec $(BIN)/python -m pytest $(TESTS)
+	@exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 check: $(DEV_STAMP)
 	$(BIN)/ruff check --quiet
@@ -65,8 +69,20 @@ repeat: $(DEV_STAMP)
 		$(BIN)/python -m pytest -q -x $(TESTS) || exit 1; \
 	done
 
+# pyenv's and the PATH's; what is on the PATH may be a shim for nothing, so it is tried.
+versions:
+	@for version in $(VERSIONS); do \
+		python=$$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
+		python=$${python:-python$$version}; \
+		$$python -c '' 2>/dev/null || { echo "Python $$version: not found, skipped"; continue; }; \
+		echo "Python $$version: $$python"; \
+		$$python -m venv .versions/$$version && \
+		.versions/$$version/bin/python -m pip --disable-pip-version-check --quiet install --editable '.[dev]' && \
+		.versions/$$version/bin/python -m pytest -q -p no:cacheprovider $(or $(TESTS),tests/transport tests/supervisors tests/contracts) || exit 1; \
+	done
+
 clean:
-	rm -rf .venv .peers .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .versions .peers .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find actors benchmarks examples supervisors tests transport -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An editable install follows the sources by itself; only a changed pyproject.toml needs a new one.

@@ -8,21 +8,20 @@ from . import _floors as _floors  # the guard: before anything that would import
 
 # isort: on
 from supervisors import AutoShutdown, Backoff, Budget, Exit, ExitKind, Restart, Strategy
-from transport import local, register
+from transport import Buffer, SharedBuffer, local, move, register
 
-from . import errors
+from . import errors, keys, policies
 from ._actor import Actor, concurrent
 from ._context import Context
-from ._errors import ActorCrashed, ActorsError, ActorStopped, MailboxFull, NodeDown
-from ._events import Event
+from ._errors import ActorCrashed, ActorsError, ActorStopped, NodeDown
 from ._on_error import OnError
 from ._ref import Ref
 from ._run import run
 from ._system import System, current
 from ._topic import Lagged
-from ._topology import Topology, child, dynamic, supervisor
+from ._topology import Topology, child, dynamic, pool, supervisor
 from .nodes import Node, nodes
-from .routing import LeastConnections, RoundRobin, Sticky, asgi, cookie, ip, listen, query
+from .routing import LeastConnections, RoundRobin, Sticky, asgi, listen
 
 __all__ = [
     "Actor",
@@ -32,19 +31,19 @@ __all__ = [
     "AutoShutdown",
     "Backoff",
     "Budget",
+    "Buffer",
     "Context",
-    "Event",
     "Exit",
     "ExitKind",
     "Lagged",
     "LeastConnections",
-    "MailboxFull",
     "Node",
     "NodeDown",
     "OnError",
     "Ref",
     "Restart",
     "RoundRobin",
+    "SharedBuffer",
     "Sticky",
     "Strategy",
     "System",
@@ -52,15 +51,16 @@ __all__ = [
     "asgi",
     "child",
     "concurrent",
-    "cookie",
     "current",
     "dynamic",
     "errors",
-    "ip",
+    "keys",
     "listen",
     "local",
+    "move",
     "nodes",
-    "query",
+    "policies",
+    "pool",
     "register",
     "run",
     "supervisor",

@@ -37,12 +37,16 @@ class SystemAccess(Protocol):
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
     ) -> Any: ...
     async def lookup(self, name: str) -> Any: ...
+    async def pool(self, name: str) -> Any: ...
     async def tree(self) -> dict[str, Any]: ...
     def nodes(self) -> list[Node]: ...
     def events(self) -> EventStream: ...
     def supervisor(self, path: str) -> Branch: ...
     async def start_nodes(self, spec: NodesSpec) -> list[Node]: ...
     async def scale(self, group: str, count: int) -> list[Node]: ...
+    async def reload(
+        self, names: tuple[str, ...], *, surge: bool, ready_timeout: float | None
+    ) -> list[Node]: ...
     async def stop(self) -> None: ...
 
 
@@ -63,6 +67,9 @@ class DirectAccess:
 
     async def lookup(self, name: str) -> Any:
         return await self._core.registry.find(name)
+
+    async def pool(self, name: str) -> Any:
+        return await self._core.spawning.pool(name)
 
     async def tree(self) -> dict[str, Any]:
         return self._core.tree.describe()
@@ -86,6 +93,12 @@ class DirectAccess:
 
     async def scale(self, group: str, count: int) -> list[Node]:
         return [*await self._core.groups.scale(group, count)]
+
+    async def reload(
+        self, names: tuple[str, ...], *, surge: bool, ready_timeout: float | None
+    ) -> list[Node]:
+        reloading = self._core.reloading
+        return [*await reloading.reload(names, surge=surge, ready_timeout=ready_timeout)]
 
     async def stop(self) -> None:
         self._core.end()

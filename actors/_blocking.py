@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from supervisors import Exit
 
-    from ._envelope import Turn
     from ._loop import Loop, Task
-    from ._ref import Ref, Within
+    from ._propagation import Propagation
+    from ._ref import Ref
+    from ._within import Within
 
 __all__ = ["Blocking", "Threads"]
 
@@ -36,8 +37,9 @@ _OVER: Final = "the system ended before there was an answer"
 class Threads:
     """The door by which other threads reach a loop."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, propagation: Propagation | None) -> None:
         self._loop = loop
+        self._propagation = propagation
         self._thread = threading.get_ident()
         self._lock = threading.Lock()
         self._waiting: set[Future[Any]] = set()
@@ -55,12 +57,13 @@ class Threads:
                 "a blocking call on the loop's own thread would wait for itself: await the ref's own verbs"
             )
         future: Future[R] = Future()
+        carry = self._carry()
         with self._lock:
             if self._closed:
                 raise SystemStopped("the system has ended: it takes no more blocking calls")
             self._waiting.add(future)
             # A thread of an actor's handler waits on its behalf: cycles and deadlines are the actor's.
-            self._loop.call_threadsafe(self._start, step, future, TURN.get())
+            self._loop.call_threadsafe(self._start, step, future, carry)
         try:
             return future.result()
         except BaseException:
@@ -71,13 +74,28 @@ class Threads:
             with self._lock:
                 self._waiting.discard(future)
 
+    def _carry(self) -> Callable[[], None]:
+        """Return what puts into another task what belongs to this thread's call."""
+        turn, propagation = TURN.get(), self._propagation
+        values = {} if propagation is None else propagation.values()
+
+        def put() -> None:
+            TURN.set(turn)
+            if propagation is not None:
+                propagation.put(values)
+
+        return put
+
     def _start(
-        self, step: Callable[[], Coroutine[Any, Any, R]], future: Future[R], turn: Turn | None
+        self,
+        step: Callable[[], Coroutine[Any, Any, R]],
+        future: Future[R],
+        carry: Callable[[], None],
     ) -> None:
         if future.done():
             return
         task: Task = self._loop.start(
-            self._settle, step, future, turn, name="blocking call", fresh=True
+            self._settle, step, future, carry, name="blocking call", fresh=True
         )
 
         def abandoned(done: Future[R]) -> None:
@@ -87,9 +105,12 @@ class Threads:
         future.add_done_callback(abandoned)
 
     async def _settle(
-        self, step: Callable[[], Coroutine[Any, Any, R]], future: Future[R], turn: Turn | None
+        self,
+        step: Callable[[], Coroutine[Any, Any, R]],
+        future: Future[R],
+        carry: Callable[[], None],
     ) -> None:
-        TURN.set(turn)
+        carry()
         try:
             result = await step()
         except Exception as error:  # noqa: BLE001 - raised in the thread that waits

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from supervisors import Exit
 
 if TYPE_CHECKING:
-    from ._envelope import Envelope, Target
+    from ._envelope import Asker, Envelope
     from ._mailbox import Mailbox
     from ._ref import Home, Ref
 
@@ -30,6 +30,7 @@ class IncarnationHome(Protocol):
 
     name: str
     system: Any
+    over: bool
 
     @property
     def as_home(self) -> Home: ...
@@ -52,7 +53,7 @@ class Body(Protocol):
 
     @property
     def home(self) -> IncarnationHome: ...
-    def as_target(self) -> Target: ...
+    def as_target(self) -> Asker: ...
     def post(self, envelope: Envelope) -> None: ...
     def ask_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None: ...
     def run_ready(self, run: Run) -> None: ...

@@ -24,7 +24,8 @@ from ._mailbox import Mailbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ._envelope import Target
+    from ._envelope import Asker, Target
+    from ._propagation import Propagation
     from ._ref import Ref
 
 __all__ = ["Cell", "CellHome", "CellState", "as_not_sendable", "not_sendable"]
@@ -56,11 +57,17 @@ _MOVES: Final = {
 class CellHome(IncarnationHome, Protocol):
     """The node a cell lives on, as the cell sees it."""
 
+    propagation: Propagation | None
+
     def forget(self, cell: Cell, end: Exit) -> None: ...
+    def suspect(self, cell: Cell) -> None: ...
+    def traced(self, facts: dict[str, Any]) -> None: ...
 
 
 class Cell:
     """One actor's place: takes messages whether or not an incarnation is running."""
+
+    remote = False
 
     __slots__ = (
         "cls",
@@ -93,7 +100,7 @@ class Cell:
         self.end: Exit | None = None
         self.draining = False
         self.stop_asked = False
-        self.waits: list[Target] = []
+        self.waits: dict[Envelope, Target] = {}
         # What links owe their other ends for messages this mailbox took; theirs to fill and to clear.
         self.debts: dict[object, Any] = {}
         self.watchers: dict[object, Callable[[Exit], None]] = {}
@@ -169,7 +176,7 @@ class Cell:
         """Drop a queued message, or break off its handler."""
         if self.mailbox.remove(envelope):
             if envelope.origin is not None:
-                envelope.origin.took()
+                envelope.origin.left()
         elif self.run is not None:
             self.run.cancel(envelope)
 
@@ -215,9 +222,17 @@ class Cell:
                     self.move(CellState.DOWN)
             raise
 
-    def as_target(self) -> Target:
+    def as_target(self) -> Asker:
         """This cell as senders see it."""
         return self
+
+    def runs_beside(self, envelope: Envelope) -> bool:
+        """Whether *envelope* is handled in a task of its own."""
+        return self.run is not None and self.run.runs_beside(envelope)
+
+    def suspect(self) -> None:
+        """Have the node look whether this actor waits in a circle over several nodes."""
+        self.home.suspect(self)
 
     def run_ready(self, run: Run) -> None:
         """The current incarnation takes messages."""
@@ -242,7 +257,7 @@ class Cell:
         if self.state is CellState.ENDED:
             return
         self.draining = self.draining or drain
-        self.mailbox.put(Envelope(_STOP, (end, True), {}))
+        self.post(Envelope(_STOP, (end, True), {}))
         if grace is not None:
             self.home.as_home.loop.call_later(grace, self._grace_over)
 
@@ -253,8 +268,10 @@ class Cell:
 
     def stop_run(self) -> None:
         """Stop behind what is queued: its supervisor asked."""
-        if self.run is not None:
-            self.mailbox.put(Envelope(_STOP, (Exit.SHUTDOWN, False), {}))
+        if self.run is not None and self.run.gone:
+            self.run.kill()
+        elif self.run is not None:
+            self.post(Envelope(_STOP, (Exit.SHUTDOWN, False), {}))
 
     def kill(self) -> None:
         """End the current incarnation now; one that ignores it is abandoned, and its place is free."""
@@ -285,7 +302,7 @@ class Cell:
 
     def _turn_away(self, envelope: Envelope) -> None:
         if envelope.origin is not None:
-            envelope.origin.took()
+            envelope.origin.left()
         if envelope.handler.kind is Kind.RESUME:
             envelope.args[0].crash(self.refusal(envelope))
         elif not envelope.fail(self.refusal(envelope)) and envelope.handler.kind in _MESSAGES:

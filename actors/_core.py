@@ -19,8 +19,10 @@ from ._events import Event, EventBus, event_of
 from ._groups import Groups
 from ._interests import Interests
 from ._listening import Listening
+from ._propagation import Propagation
 from ._ref import Ref
 from ._registry import Registry
+from ._reloading import Reloading
 from ._reporting import Later, LogSubscriber
 from ._requests import NodeRequests
 from ._spawning import MAIN_GROUP, Spawning
@@ -33,6 +35,7 @@ from .nodes import (
     NodeFamily,
     Peer,
     RemoteNode,
+    RemoteRun,
     Runtime,
     describe_main,
     nodes,
@@ -69,7 +72,10 @@ class Core:
         self.tasks = tasks
         self.end = end
         self.loop = loop
-        self.runtime = Runtime(name, 0, loop, may_import=local)
+        propagation = Propagation.of(topology.propagate)
+        self.runtime = Runtime(
+            name, 0, loop, may_import=local, propagation=propagation, trace=topology.trace
+        )
         self.runtime.authority = self
         self.runtime.link_ended = self.link_ended
         self.launcher = Launcher(loop)
@@ -80,14 +86,16 @@ class Core:
         self.lives: dict[int, Life] = {}
         self.local = LocalNode(self.runtime) if local else None
         self.nodes: dict[str, RemoteNode] = {}
+        self.runs: dict[str, RemoteRun] = {}
         self.listeners: list[Listening] = []
         self.tree = Tree(self)
         self.groups = Groups(self)
+        self.reloading = Reloading(self)
         self.stopping = False
         self._numbers = itertools.count(1)
         self.runtime.new_family = self._new_family
         self.spawning = Spawning(self)
-        self.threads = Threads(loop)
+        self.threads = Threads(loop, propagation)
         self.interests = Interests(self)
         NodeRequests(self).register()
 
@@ -170,68 +178,93 @@ class Core:
             "path": [path or "." for path in sys.path],
             "main": describe_main(),
             "topics": self.interests.table(),
-            "down": [node.name for node in self.nodes.values() if not node.ready],
+            "propagate": list(self.topology.propagate),
+            "trace": self.topology.trace,
+            "down": [node.address for node in self.nodes.values() if not node.ready],
+            "moved": [(node.name, node.address) for node in self.nodes.values()],
         }
 
-    def preload(self, node: RemoteNode) -> tuple[str, ...]:
-        """Return the modules of ours that a node imports before it is ready, beside those all import."""
-        specs = [spec for spec in self.topology.listeners if spec.nodes == node.group]
+    def preload(self, group: str) -> tuple[str, ...]:
+        """Return the modules of ours that its nodes import before they are ready, beside those all import."""
+        specs = [spec for spec in self.topology.listeners if spec.nodes == group]
         return tuple(name for spec in specs for name in modules_of(spec))
 
-    async def prepare(self, node: RemoteNode) -> None:
+    async def prepare(self, run: RemoteRun) -> None:
         """Do what belongs to a node's boot before it counts as ready."""
         for listening in self.listeners:
-            if listening.active and listening.spec.nodes == node.group:
-                await listening.prepare(node)
+            if listening.active and listening.spec.nodes == run.node.group:
+                await listening.prepare(run)
 
-    def node_ready(self, node: RemoteNode) -> None:
+    def has_actors(self, node: RemoteNode) -> bool:
+        """Whether an actor that is supervised here has its place on *node*."""
+        return any(life.place is node for life in self.lives.values())
+
+    def node_ready(self, run: RemoteRun) -> None:
         """A node is ready: make room on it for what will be restarted there, then tell everybody."""
+        link = run.link
+        node: Any = run.node
+        assert link is not None
         for life in self.lives.values():
             if life.place is node:
                 ref = life.ref
-                node.link.note("expect", ref.uid, ref.name, ref.cls_path, ref.mailbox)
-        self.runtime.peer(node.name).up(node.link)
-        self._tell_nodes(node, "node_up", node.name)
+                link.note("expect", ref.uid, ref.name, ref.cls_path, ref.mailbox)
+        self.runtime.peer(run.address).up(link)
+        self._tell_nodes(node, "node_up", run.address)
         # Seated first: whoever hears of it may count on its connections.
         for listening in self.listeners:
-            listening.node_ready(node)
-        self.event("node_ready", {"node": node.name, "pid": node.pid, "restarts": node.restarts})
+            listening.node_ready(run)
+        self.event("node_ready", {"node": node.name, "pid": run.pid, "restarts": node.restarts})
 
-    def node_draining(self, node: RemoteNode, why: str) -> None:
+    def node_draining(self, run: RemoteRun, why: str) -> None:
         """A node is to end in order: nothing new goes there, what it has is finished."""
+        node = run.node
         restarting = not node.leaving
         self.event("node_draining", {"node": node.name, "why": why})
-        self.runtime.peer(node.name).drain(why, restarting=restarting)
-        self._tell_nodes(node, "node_draining", node.name, why, restarting)
+        self.runtime.peer(run.address).drain(why, restarting=restarting)
+        self._tell_nodes(node, "node_draining", run.address, why, restarting)
         for listening in self.listeners:
-            listening.node_draining(node)
+            listening.node_draining(run)
+
+    def node_moved(self, node: RemoteNode) -> None:
+        """The actors of a node have their place in another of its runs from here on."""
+        self.runtime.node_moved(node.name, node.address)
+        self._tell_nodes(node, "node_moved", node.name, node.address)
 
     def node_ended(
-        self, node: RemoteNode, link: Link | None, why: str, *, restarting: bool, replaced: bool
+        self, run: RemoteRun, link: Link | None, why: str, *, restarting: bool, replaced: bool
     ) -> None:
         """A node's process is gone: tell everybody who counted on it, once."""
+        node = run.node
         restarting = restarting and not self.stopping and not node.leaving
-        node.restarts += restarting
+        if not run.beside:
+            self._count_end(run, why, restarting=restarting, replaced=replaced)
+        self.interests.forget(run.address)
+        peer = self.runtime.peer(run.address)
+        peer.down(why, restarting=restarting)
+        if link is not None:
+            peer.drop(link)
+        self._tell_nodes(node, "node_down", run.address, why, restarting)
+        for listening in self.listeners:
+            listening.node_ended(run)
+        for name in list(self.registry):
+            ref = self.registry.get(name)
+            if ref is not None and ref.uid >> 32 == run.number:
+                self.registry.release(name, ref.uid)
+        if node.run is not None:
+            return  # another run has its actors
+        lost, node.ended = node.ended, {}
+        for ended in lost.values():
+            ended(Exit.NODE_DOWN(f"{node.name}: {why}"), False)
+
+    def _count_end(self, run: RemoteRun, why: str, *, restarting: bool, replaced: bool) -> None:
+        node = run.node
+        if not run.retired:
+            node.restarts += restarting
         if node.leaving:
             self.groups.forget(node)
         came_back = "node_replaced" if replaced else "node_died"
         kind = came_back if restarting else "node_ended"
         self.event(kind, {"node": node.name, "why": why})
-        self.interests.forget(node.name)
-        peer = self.runtime.peer(node.name)
-        peer.down(why, restarting=restarting)
-        if link is not None:
-            peer.drop(link)
-        self._tell_nodes(node, "node_down", node.name, why, restarting)
-        for listening in self.listeners:
-            listening.node_ended(node)
-        for name in list(self.registry):
-            ref = self.registry.get(name)
-            if ref is not None and ref.uid >> 32 == node.number:
-                self.registry.release(name, ref.uid)
-        lost, node.ended = node.ended, {}
-        for ended in lost.values():
-            ended(Exit.NODE_DOWN(f"{node.name}: {why}"), False)
 
     def node_given_up(self, node: RemoteNode) -> None:
         """A node will not come back."""
@@ -240,25 +273,26 @@ class Core:
             self.groups.forget(node)
         if not self.stopping:
             why = "stopped" if node.leaving else "given up"
-            self.runtime.peer(node.name).down(why, restarting=False)
-            self._tell_nodes(node, "node_down", node.name, why, False)
+            self.runtime.peer(node.address).down(why, restarting=False)
+            self._tell_nodes(node, "node_down", node.address, why, False)
         node.changed()
 
-    def _tell_nodes(self, about: RemoteNode, op: str, *args: Any) -> None:
+    def _tell_nodes(self, about: object, op: str, *args: Any) -> None:
         for node in self.nodes.values():
-            if node is not about and node.run is not None and node.run.link is not None:
-                node.run.link.note(op, *args)
+            if node is not about:
+                for link in node.links:
+                    link.note(op, *args)
 
-    def write_line(self, _node: RemoteNode, line: str) -> None:
+    def write_line(self, line: str) -> None:
         """Write a node's line among our own."""
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
     def link_ended(self, link: Link) -> None:
         """A link to a node is at its end; what hung on it is told when it is known how the node ended."""
-        node = self.nodes.get(link.peer)
-        if node is not None and node.run is not None and node.run.link is link:
-            node.run.link_ended()
+        run = self.runs.get(link.peer)
+        if run is not None and run.link is link:
+            run.link_ended()
 
     # -- what the runtime asks (Authority) --------------------------------------------------------
 

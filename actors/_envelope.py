@@ -11,11 +11,22 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ._loop import Waiter
 
-__all__ = ["TURN", "Envelope", "Handler", "Kind", "Origin", "Sender", "Target", "Tell", "Turn"]
+__all__ = [
+    "TURN",
+    "Asker",
+    "Envelope",
+    "Handler",
+    "Kind",
+    "Origin",
+    "Sender",
+    "Target",
+    "Tell",
+    "Turn",
+]
 
 
 class Kind(enum.Enum):
@@ -47,9 +58,16 @@ class Handler:
 
 
 class Origin(Protocol):
-    """The sending node's account with one actor: told when a message leaves the mailbox."""
+    """What a message came with: told when it leaves the mailbox, in one of two ways."""
 
-    def took(self) -> None: ...
+    def took(self) -> None:
+        """The actor begins to handle it; called in the actor's own task."""
+
+    def left(self) -> None:
+        """It was withdrawn or turned away; called by whoever did so."""
+
+    def later(self) -> Origin | None:
+        """Return what goes with the further turns of the same message."""
 
 
 Tell: TypeAlias = "tuple[Handler, tuple[Any, ...], dict[str, Any], Origin | None]"
@@ -106,8 +124,19 @@ class Target(Protocol):
     """Where a ref delivers: a cell of this node, or an actor at the other end of a link."""
 
     @property
-    def waits(self) -> list[Target]:
-        """On whom this one is waiting right now."""
+    def ref(self) -> Any:
+        """Its address."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is on another node."""
+
+    @property
+    def waits(self) -> Mapping[Envelope, Target]:
+        """On whom this one is waiting right now, by the message it awaits the reply of."""
+
+    def runs_beside(self, envelope: Envelope) -> bool:
+        """Whether *envelope* is handled beside its other messages, and waits for none of them."""
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Deliver a plain tell, without an envelope of its own; as `offer`."""
@@ -125,6 +154,15 @@ class Target(Protocol):
         """Take back a message nobody waits for any more, or cancel its handler."""
 
 
+class Asker(Target, Protocol):
+    """An actor of this node that may wait for others."""
+
+    waits: dict[Envelope, Target]
+
+    def suspect(self) -> None:
+        """It waits for somebody on another node, perhaps in a circle."""
+
+
 class Sender(Protocol):
     """The run of an actor, as what its code sends is accounted to."""
 
@@ -132,15 +170,27 @@ class Sender(Protocol):
 
 
 class Turn:
-    """What is being handled right now: who sends, on whom they wait, until when."""
+    """What is being handled right now: who sends, on whom they wait, until when.
 
-    __slots__ = ("deadline", "exclusive", "sender", "target")
+    Attributes:
+        exclusive: whether the actor's other messages wait for it.
+        chain: who waits for what is being handled, if that was said: (number, name) of each.
+        own: the chain that begins here, if the actor's other messages wait.
+    """
 
-    def __init__(self, sender: Sender, target: Target, *, exclusive: bool) -> None:
+    __slots__ = ("chain", "deadline", "exclusive", "own", "sender", "target")
+
+    def __init__(self, sender: Sender, target: Asker, *, exclusive: bool) -> None:
         self.sender = sender
         self.target = target
         self.exclusive = exclusive
         self.deadline: float | None = None
+        self.chain: tuple[tuple[int, str], ...] = ()
+        self.own = ((sender.ref.uid, sender.ref.name),) if exclusive else ()
+
+    def beside(self) -> Turn:
+        """Return the turn of a task that the actor runs beside its messages."""
+        return Turn(self.sender, self.target, exclusive=False)
 
 
 TURN: Final[ContextVar[Turn | None]] = ContextVar("actors_turn", default=None)

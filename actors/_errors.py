@@ -16,6 +16,8 @@ Rule 2: an unsent message comes back as `.message`.
     ├── NotSendable                that value cannot travel (also a TypeError)
     ├── StartFailed                an actor never became ready
     ├── BootFailed                 a node never became ready
+    ├── ReloadFailed               new code did not get ready: the old one goes on
+    ├── ReloadRunning              one reload at a time
     ├── NameTaken                  somebody has that name
     ├── InvalidSpec                a description that cannot be started (also a ValueError)
     ├── SystemStopped              the system is stopping or gone
@@ -47,6 +49,8 @@ __all__ = [
     "NodeDown",
     "NotAMessage",
     "NotSendable",
+    "ReloadFailed",
+    "ReloadRunning",
     "SendError",
     "StartFailed",
     "SystemStopped",
@@ -180,6 +184,35 @@ def start_failed(who: str, error: BaseException | None) -> StartFailed:
 
 class BootFailed(ActorsError):
     """A node never became ready; the text holds the child's own traceback."""
+
+
+class ReloadFailed(ActorsError):
+    """A node did not get ready with its new code: the old process goes on, and the reload ends there.
+
+    Attributes:
+        node: which one.
+        why: what was wrong, in words.
+        renewed: the nodes that run the new code already.
+        traceback: where the new code raised, without frames of this package; may be empty.
+    """
+
+    def __init__(
+        self, node: str, why: str, renewed: list[str] | None = None, traceback: str = ""
+    ) -> None:
+        super().__init__(node, why, renewed, traceback)
+        self.node = node
+        self.why = why
+        self.renewed = renewed or []
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        done = f"renewed before it: {', '.join(self.renewed)}" if self.renewed else "none is renewed"
+        text = f"node {self.node} stays as it was, {done}: {self.why}"
+        return f"{text}\n{self.traceback}" if self.traceback else text
+
+
+class ReloadRunning(ActorsError):
+    """Another reload is under way; the text says whose."""
 
 
 class NameTaken(ActorsError):

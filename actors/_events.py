@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from ._loop import Loop, Waiter
 
-__all__ = ["Event", "EventBus", "EventStream", "error_facts", "event_of"]
+__all__ = ["TRACE", "Event", "EventBus", "EventStream", "error_facts", "event_of"]
+
+TRACE: Final = "message"
+"""The kind of event that is one message, in systems that trace them; the only kind nobody logs."""
 
 _BOUND: Final = 4096
 _WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")

@@ -16,6 +16,7 @@ from transport import LEAVES, Unsendable, snapshot
 from ._envelope import TURN
 from ._errors import CallCycle, DeadlineExceeded, failed_codec, not_sendable
 from ._fence import refuse_fenced
+from ._waits import begin_wait, stream_wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,40 +56,22 @@ def give_up(target: Target, envelope: Envelope) -> None:
         target.withdraw(envelope)
 
 
-def _cycle(start: Target, me: Target) -> bool:
-    """Return whether *start* is waiting, through however many others, for *me*."""
-    seen: list[Target] = []
-    left = [start]
-    while left:
-        target = left.pop()
-        if target is me:
-            return True
-        if target not in seen:
-            seen.append(target)
-            left.extend(target.waits)
-    return False
-
-
 async def ask_in_turn(
     ref: object, loop: Loop, target: Target, envelope: Envelope, turn: Turn | None
 ) -> Any:
     """Ask while handling a message, or with a deadline: the slow path with the edges kept."""
     refuse_fenced()
-    me = turn.target if turn is not None and turn.exclusive else None
-    if me is not None and (target is me or target.waits) and _cycle(target, me):
-        raise CallCycle(ref, "asking would wait for the asking actor itself", envelope.message)
+    me = None if turn is None else begin_wait(ref, target, envelope, turn)
     if turn is not None and turn.deadline is not None:
         mine = envelope.deadline
         envelope.deadline = turn.deadline if mine is None else min(mine, turn.deadline)
-    if me is not None:
-        me.waits.append(target)
     try:
         if envelope.deadline is None:
             return await _exchange(target, envelope)
         return await _exchange_until(ref, loop, target, envelope)
     finally:
         if me is not None:
-            me.waits.remove(target)
+            del me.waits[envelope]
 
 
 async def _exchange(target: Target, envelope: Envelope) -> Any:
@@ -160,6 +143,8 @@ async def open_stream(
     if turn is not None and turn.exclusive and turn.target is target:
         # Its generator could not take a turn before the handler that reads it has ended.
         raise CallCycle(ref, "a stream would wait for the reading actor itself", envelope.message)
+    if turn is not None:
+        stream.wait = stream_wait(ref, target, envelope, turn)
     timer = None
     if seconds is not None:
         envelope.deadline = loop.now() + seconds

@@ -22,7 +22,7 @@ from .nodes import NodeState, RemoteHome, new_node
 if TYPE_CHECKING:
     from ._listening import Listening
     from ._tree import Tree
-    from .nodes import LocalNode, NodesSpec, RemoteNode
+    from .nodes import LocalNode, NodesSpec, RemoteNode, RunNode
 
 __all__ = ["Groups", "GroupsHome"]
 
@@ -61,7 +61,7 @@ class Groups:
         found = [node for node in self._home.nodes.values() if node.group == name]
         return sorted((node for node in found if _stays(node)), key=lambda node: node.slot)
 
-    def forget(self, node: RemoteNode) -> None:
+    def forget(self, node: RunNode) -> None:
         """A node is gone for good because it was told to: nobody finds it any more."""
         if self._home.nodes.get(node.name) is node:
             del self._home.nodes[node.name]
@@ -76,14 +76,14 @@ class Groups:
             BootFailed: one of them did not get ready; none is left.
             SystemStopped: the system is stopping.
         """
-        async with self._changes(spec.name):
+        async with self.changing(spec.name):
             self._check_free(spec.name)
             await self._launch(spec, list(range(spec.count)))
             return self.members(spec.name)
 
     async def ensure(self, spec: NodesSpec) -> None:
         """Add a group unless it has nodes already."""
-        async with self._changes(spec.name):
+        async with self.changing(spec.name):
             if not self.members(spec.name):
                 await self._launch(spec, list(range(spec.count)))
 
@@ -96,7 +96,7 @@ class Groups:
             SystemStopped: the system is stopping.
         """
         self.check(name, count)
-        async with self._changes(name):
+        async with self.changing(name):
             spec, have = self._specs[name], self.members(name)
             if count > len(have):
                 await self._launch(spec, self._free_slots(spec, count - len(have)))
@@ -150,11 +150,16 @@ class Groups:
         node.run.drain("it is being drained")
         for listening in self._home.listeners:
             if listening.spec.nodes == node.group:
-                await listening.drain_node(node, seconds)
+                await listening.drain_run(node.run, seconds)
 
     # -- steps ------------------------------------------------------------------------------
 
-    def _changes(self, name: str) -> Lock:
+    def changing(self, name: str) -> Lock:
+        """Return what whoever changes a group holds meanwhile.
+
+        Raises:
+            SystemStopped: the system is stopping.
+        """
         if self._home.stopping:
             raise SystemStopped("the system is stopping: it starts and ends no more nodes")
         return self._changing.setdefault(name, Lock())
@@ -169,7 +174,7 @@ class Groups:
     def _make(self, spec: NodesSpec, slot: int) -> RemoteNode:
         node = new_node(self._home, spec, slot)
         self._home.nodes[node.name] = node
-        self._home.runtime.peer(node.name).down("not started yet", restarting=True)
+        self._home.runtime.peer(node.address).down("not started yet", restarting=True)
         return node
 
     def _free_slots(self, spec: NodesSpec, count: int) -> list[int]:

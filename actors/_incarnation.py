@@ -54,6 +54,8 @@ class Incarnation:
         self.exit: Exit | None = None
         self.voluntary = False
         self.children: Any = None
+        self.gone = False
+        """Whether its task has ended; before it reported, if by what is for the node."""
         self.loop = home.as_home.loop
         self.tasks = ActorTasks(self.loop, cell.ref.name, self.crash)
         self.timers = Timers(self.loop, cell.ref.name, cell.cls, cell.post)
@@ -97,6 +99,10 @@ class Incarnation:
         """Whether any message is being handled."""
         return self._turns.busy
 
+    def runs_beside(self, envelope: Envelope) -> bool:
+        """Whether *envelope* is handled in a task of its own, beside the other messages."""
+        return self._turns.runs_beside(envelope)
+
     def watch(self, ref: Ref[Any]) -> None:
         """Deliver the final end of *ref* to `on_exit`, once."""
         refuse_fenced()
@@ -131,7 +137,9 @@ class Incarnation:
 
     def crash(self, error: BaseException) -> None:
         """End by *error*: nobody else is there to be told."""
-        if self.exit is None:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self.cell.home.over = True
+        elif self.exit is None:
             self.exit = Exit.CRASHED(error)
             self.break_off()
 
@@ -154,6 +162,11 @@ class Incarnation:
         """Cancel what runs, which is lost to its askers now; if it ignores that, nobody waits for it."""
         self.timers.close()
         self._turns.lose_all()
+        if self.gone:
+            # What is for the node took its task along, and no supervisor was told.
+            self.cell.run_ended(self)
+            self.report(Exit.KILLED)
+            return
         self.break_off()
         if self._cutoff is None:
             self._cutoff = self.loop.call_later(_ABANDON_AFTER, self._abandon)
@@ -161,8 +174,8 @@ class Incarnation:
     def _abandon(self) -> None:
         """Fence this run off: what it still does reaches nobody, and what it had is let go."""
         FENCED.add(self)
-        self.watches.clear()
         self.tasks.cancel()
+        self.watches.clear()
         if self.children is not None:
             stop = partial(self.cell.home.stop_children, self, kill=True)
             self.loop.start(stop, name=f"children of {self.ref.name}")
@@ -177,7 +190,12 @@ class Incarnation:
         self.cell.home.system.enter()
         try:
             await self._live(args, kwargs)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # The node's: what its end does to the others on it is no crash of theirs.
+            self.crash(error)
+            raise
         finally:
+            self.gone = True
             FENCED.discard(self)
             if self._cutoff is not None:
                 self._cutoff.cancel()
@@ -208,6 +226,8 @@ class Incarnation:
 
     def report(self, end: Exit) -> None:
         """Tell the supervisor how this run ended, or why it did not start; once."""
+        if self.cell.home.over and not self.gone:
+            return  # whoever is left to stop this one asks again
         reported, self._reported = self._reported, True
         if not reported and self._started:
             self._ended(end, self.voluntary or self.cell.stop_asked)

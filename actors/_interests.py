@@ -7,14 +7,15 @@ hears of it when it reads again.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from anyio import create_task_group, move_on_after
 
 from ._errors import ActorsError
+from .nodes import NodeState
 
 if TYPE_CHECKING:
-    from .nodes import Link, RemoteNode, Runtime
+    from .nodes import Link, RemoteRun, Runtime
 
 __all__ = ["Interests", "InterestsHome"]
 
@@ -26,7 +27,7 @@ class InterestsHome(Protocol):
     """The core, as its interests see it."""
 
     runtime: Runtime
-    nodes: dict[str, RemoteNode]
+    runs: dict[str, RemoteRun]
 
 
 class Interests:
@@ -51,7 +52,7 @@ class Interests:
         with move_on_after(_ANSWER):
             async with create_task_group() as tasks:
                 for other, link in self._others(node):
-                    if other.ready:
+                    if other.state is NodeState.READY:
                         tasks.start_soon(self._tell, link, name, node)
                     else:
                         link.note("topic_interest", name, node, True)
@@ -78,9 +79,9 @@ class Interests:
             if not self._wanted[name]:
                 del self._wanted[name]
 
-    def _others(self, node: str) -> list[tuple[Any, Link]]:
+    def _others(self, node: str) -> list[tuple[RemoteRun, Link]]:
         return [
-            (other, other.run.link)
-            for other in self._core.nodes.values()
-            if other.name != node and other.run is not None and other.run.link is not None
+            (run, run.link)
+            for run in self._core.runs.values()
+            if run.address != node and run.link is not None
         ]

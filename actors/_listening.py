@@ -13,13 +13,14 @@ from transport import TransportError
 
 from ._ending import Ending
 from ._errors import ActorsError, BootFailed, NodeDown
-from .routing import LeastConnections, Listener, Router
+from .routing import Listener, Sticky, new_router, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._loop import Loop
-    from .nodes import RemoteNode
+    from .nodes import RemoteNode, RemoteRun
+    from .routing import AnyRouter
 
 __all__ = ["ListenerHome", "ListenerRun", "Listening"]
 
@@ -39,14 +40,27 @@ class ListenerHome(Protocol):
 class _Seat:
     """One run of a node, as the router sees it."""
 
-    def __init__(self, node: RemoteNode) -> None:
-        self.name = node.name
-        self.slot = node.slot
-        self._link = node.link
+    def __init__(self, run: RemoteRun) -> None:
+        assert run.link is not None
+        self.name = run.address
+        self.slot = run.node.slot
+        self._link = run.link
 
     def hand_over(self, connection: int, fd: int, listener: str, _client: object) -> None:
         """Send the connection to the node; the router keeps its own copy until it is acknowledged."""
         self._link.note("connection", listener, connection, fds=(os.dup(fd),))
+
+    def seat(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
+        """Give the node a socket to get its work from."""
+        self._link.note("seat", listener, limit, fds=fds)
+
+    def unseat(self, listener: str) -> None:
+        """Have the node take on nothing new from that socket."""
+        self._link.note("unseat", listener)
+
+    def tell_slots(self, listener: str, live: list[int], every: list[int]) -> None:
+        """Tell the node which slots share the listener now, its own first."""
+        self._link.note("slots", listener, self.slot, live, every)
 
 
 class Listening:
@@ -55,7 +69,7 @@ class Listening:
     def __init__(self, home: ListenerHome, spec: Listener) -> None:
         self.home = home
         self.spec = spec
-        self.router: Router | None = None
+        self.router: AnyRouter | None = None
         self.active = False
         self._served: set[int] = set()
         self._seats: dict[str, _Seat] = {}
@@ -73,49 +87,67 @@ class Listening:
         """
         self.active = True
         # Again until nobody got ready meanwhile; what boots from now on prepares itself.
-        while bare := [node for node in self._group() if node.number not in self._served]:
-            for node in bare:
-                await self.prepare(node)
-        self.router = Router(self.spec, self.home.loop, self.home.report)
+        while bare := [run for run in self._group() if run.number not in self._served]:
+            for run in bare:
+                await self.prepare(run)
+        self.router = new_router(self.spec, self.home.loop, self.home.report)
         try:
             self.router.open()
         except BaseException:
             self.router = None
             raise
-        for node in self._group():
-            self.node_ready(node)
+        for run in self._group():
+            self.node_ready(run)
 
-    def _group(self) -> list[RemoteNode]:
-        return [node for node in self.home.group(self.spec.nodes) if node.ready]
+    def _group(self) -> list[RemoteRun]:
+        """Return what connections go to, of each node that takes any."""
+        fronts = [node.front for node in self.home.group(self.spec.nodes)]
+        return [run for run in fronts if run is not None]
 
-    async def prepare(self, node: RemoteNode) -> None:
-        """Have the server on *node*; part of its boot while the listener is open or opening."""
-        number = node.number
-        # The policy stays here: a user's own need not travel.
+    async def prepare(self, run: RemoteRun) -> None:
+        """Have the server on *run*; part of its boot while the listener is open or opening."""
+        assert run.link is not None
+        # A node is told how keys are read; a user's own policy stays here and need not travel.
         try:
-            await node.link.call("serve", replace(self.spec, policy=LeastConnections()))
+            await run.link.call("serve", replace(self.spec, policy=told(self.spec.policy)))
         except NodeDown as error:
-            why = f"node {node.name} ended while it imported {self.spec.path!r}"
-            raise BootFailed(f"{why}: {node.last_end or error.why}") from error
-        self._served.add(number)
+            why = f"node {run.node.name} ended while it imported {self.spec.path!r}"
+            raise BootFailed(f"{why}: {run.last_end or error.why}") from error
+        self._served.add(run.number)
 
-    def node_ready(self, node: RemoteNode) -> None:
-        """A node is ready; if it has the server, it gets connections."""
-        if self.router is not None and node.ready and node.number in self._served:
-            seat = self._seats[node.name] = _Seat(node)
+    def node_ready(self, run: RemoteRun) -> None:
+        """A node is ready; if it has the server, it gets connections, and one that it relieves no more."""
+        if self.router is not None and run.number in self._served:
+            seat = self._seats[run.address] = _Seat(run)
+            self._tell_slots(joining=seat)
             self.router.joined(seat)
 
-    def node_draining(self, node: RemoteNode) -> None:
+    def node_draining(self, run: RemoteRun) -> None:
         """A node finishes what it has: it gets no more connections."""
-        seat = self._seats.get(node.name)
+        seat = self._seats.get(run.address)
         if self.router is not None and seat is not None:
             self.router.left(seat, dead=False)
+            self._tell_slots()
 
-    def node_ended(self, node: RemoteNode) -> None:
+    def node_ended(self, run: RemoteRun) -> None:
         """A node's process is gone."""
-        seat = self._seats.pop(node.name, None)
+        self._served.discard(run.number)
+        seat = self._seats.pop(run.address, None)
         if self.router is not None and seat is not None:
             self.router.left(seat, dead=True)
+            self._tell_slots()
+
+    def _tell_slots(self, joining: _Seat | None = None) -> None:
+        """Tell the nodes who shares the keys, if they have to know: requests that belong elsewhere."""
+        if self.router is None or type(self.spec.policy) is not Sticky:
+            return
+        live = {place.slot for place in self.router.snapshot().places if place.ready}
+        seats = list(self._seats.values())
+        if joining is not None:
+            live.add(joining.slot)
+        every = live | {node.slot for node in self.home.group(self.spec.nodes)}
+        for seat in seats:
+            seat.tell_slots(self.spec.name, sorted(live), sorted(every))
 
     async def drain(self) -> None:
         """Take no more connections; let the nodes finish what they have; then close."""
@@ -126,14 +158,16 @@ class Listening:
         for seat in self._seats.values():
             router.left(seat, dead=False)
         async with create_task_group() as tasks:
-            for node in self._group():
-                tasks.start_soon(self.drain_node, node, _DRAIN)
+            for run in self._group():
+                tasks.start_soon(self.drain_run, run, _DRAIN)
         self.close()
 
-    async def drain_node(self, node: RemoteNode, seconds: float) -> None:
-        """Return when *node* has finished its connections, or cut them off after *seconds*."""
+    async def drain_run(self, run: RemoteRun, seconds: float) -> None:
+        """Return when *run* has finished its connections, or cut them off after *seconds*."""
+        if run.link is None:
+            return
         try:
-            await node.link.call("drain", self.spec.name, seconds)
+            await run.link.call("drain", self.spec.name, seconds)
         except (ActorsError, TransportError):
             return  # the node is gone: so are its connections
 

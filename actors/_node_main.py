@@ -18,7 +18,7 @@ from ._blocking import Threads
 from ._errors import ActorsError
 from ._system import System
 from .nodes import BOOT_FAILED, ChildNode, boot_config, class_path, pack_arguments
-from .routing import import_handler, serve
+from .routing import Seated, import_handler, nearly_full, serve
 
 if TYPE_CHECKING:
     from ._branch import Branch
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "run_thread"]
 
+_CONNECTIONS: Final = 0.5
+"""The part of its time in which a node that leaves lets connections end, if it has actors as well."""
+_PATIENCE: Final = 0.75
+"""The part of that in which clients end connections themselves."""
 _ENDING: Final = 0.125
 """How much longer than they may finish their work, as a part of that, actors may take to end."""
 
@@ -63,9 +67,11 @@ async def _serve(config: dict[str, Any]) -> bool:
             await access.done
         finally:
             node.heart.stop()
+            access.unseat()
             access.threads.close()
             node.runtime.memory.close()
-        node.parent.close()
+        # All of them: the sockets of a thread's links are those of the whole process.
+        node.runtime.close_links()
         tasks.cancel_scope.cancel()
     return True
 
@@ -79,14 +85,15 @@ class NodeAccess:
         self._family: NodeFamily | None = None
         self._servers: dict[str, Server] = {}
         self.local: LocalNode = node.local
-        self.threads = Threads(node.runtime.loop)
+        self.threads = Threads(node.runtime.loop, node.runtime.propagation)
         self.topics = node.runtime.topics
         self.done = node.runtime.loop.waiter()
         self._ending = False
         node.runtime.system = System.on_node(self)
         node.runtime.calls.update(serve=self._call_serve, drain=self._call_drain)
         node.runtime.notes.update(connection=self._note_connection, shutdown=self._note_shutdown)
-        node.runtime.notes.update(leave=self._note_leave)
+        node.runtime.notes.update(leave=self._note_leave, slots=self._note_slots)
+        node.runtime.notes.update(seat=self._note_seat, unseat=self._note_unseat)
         node.runtime.notes.update(end_now=lambda _link: self._done())
 
     # -- what the System of this node offers ----------------------------------------------------
@@ -117,6 +124,10 @@ class NodeAccess:
         """Ask the parent who has a name."""
         return await self._parent.call("lookup", name)
 
+    async def pool(self, name: str) -> Any:
+        """Ask the parent for a pool."""
+        return await self._parent.call("pool", name)
+
     async def tree(self) -> dict[str, Any]:
         """Ask the parent for the tree."""
         tree: dict[str, Any] = await self._parent.call("tree")
@@ -144,6 +155,13 @@ class NodeAccess:
         """Refuse, as above."""
         raise ActorsError(f"scaling {group!r} to {count} is for the process that made the system")
 
+    async def reload(
+        self, names: tuple[str, ...], *, surge: bool, ready_timeout: float | None
+    ) -> list[Node]:
+        """Refuse, as above."""
+        what = f"reload{names} with surge={surge}, ready_timeout={ready_timeout}"
+        raise ActorsError(f"{what} is for the process that made the system")
+
     async def stop(self) -> None:
         """Ask for the end of the whole system."""
         await self._parent.call("stop")
@@ -160,6 +178,7 @@ class NodeAccess:
             acknowledge=tell("acknowledged"),
             refused=tell("refused"),
             closed=tell("closed"),
+            counted=lambda open_, total: link.note("counted", spec.name, open_, total),
             report=self._node.runtime.report,
             system=self._node.runtime.system,
             resolve=import_handler,
@@ -176,11 +195,38 @@ class NodeAccess:
     def _note_connection(self, link: Link, listener: str, connection: int, fd: int) -> None:
         server = self._servers.get(listener)
         sock = socket.socket(fileno=fd)
-        if server is None:
+        if server is None or nearly_full(fd):
             sock.close()
             link.note("refused", listener, connection)
         else:
             server.take(connection, sock)
+
+    def _note_seat(self, _link: Link, listener: str, limit: int | None, *fds: int) -> None:
+        socks = [socket.socket(fileno=fd) for fd in fds]
+        server = self._servers.get(listener)
+        if isinstance(server, Seated):
+            server.seat(limit, *socks)
+        else:
+            for sock in socks:
+                sock.close()
+
+    def _note_unseat(self, _link: Link, listener: str) -> None:
+        server = self._servers.get(listener)
+        if isinstance(server, Seated):
+            server.unseat()
+
+    def unseat(self) -> None:
+        """Leave no listening socket of this node behind: clients would wait there in vain."""
+        for server in self._servers.values():
+            if isinstance(server, Seated):
+                server.unseat()
+
+    def _note_slots(
+        self, _link: Link, listener: str, slot: int, live: list[int], every: list[int]
+    ) -> None:
+        server = self._servers.get(listener)
+        if server is not None:
+            server.placed(slot, live, every)
 
     def _note_leave(self, _link: Link, seconds: float) -> None:
         self._node.heart.stop()
@@ -190,9 +236,10 @@ class NodeAccess:
         """Finish what this node has, connections first: their handlers may need its actors."""
         until = current_time() + seconds
         try:
+            share = seconds * (_CONNECTIONS if self._node.has_supervised else 1.0)
             async with create_task_group() as tasks:
                 for server in self._servers.values():
-                    tasks.start_soon(server.drain, seconds)
+                    tasks.start_soon(server.drain, share, _PATIENCE * share)
             left = max(0.0, until - current_time())
             with move_on_after(left + _ENDING * seconds):
                 await self._node.finish_actors(left)

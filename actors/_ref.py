@@ -24,10 +24,11 @@ from transport import register_immutable
 
 from ._envelope import TURN, Envelope, Handler, Kind
 from ._errors import MailboxFull, NotAMessage
-from ._exchange import admit_until, ask_in_turn, give_up, open_stream
+from ._exchange import ask_in_turn, give_up, open_stream
 from ._fence import FENCED, refuse_fenced
 from ._handlers import handlers_of, refusal
 from ._stream import Stream
+from ._within import Within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from ._envelope import Target
     from ._loop import Loop
 
-__all__ = ["Home", "Ref", "Within"]
+__all__ = ["Home", "Ref"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -66,6 +67,12 @@ class Home(Protocol):
 
     def class_of(self, path: str) -> type | None:
         """Return the class an address names, if this process has it."""
+
+    def reachable(self, ref: Ref[Any]) -> bool:
+        """Whether *ref* takes messages now, as far as this node knows."""
+
+    def backlog(self, ref: Ref[Any]) -> int:
+        """How many messages wait for *ref*, as far as this node knows."""
 
 
 class Ref(Generic[A]):
@@ -349,58 +356,3 @@ class Ref(Generic[A]):
 register_immutable(Ref)
 
 _READY = Handler("(wait_ready)", lambda: None, Kind.NOTICE)
-
-
-class Within(Generic[A]):
-    """A ref with a deadline; see `Ref.within`."""
-
-    __slots__ = ("_ref", "_seconds")
-
-    def __init__(self, ref: Ref[A], seconds: float) -> None:
-        self._ref = ref
-        self._seconds = seconds
-
-    async def ask(
-        self,
-        method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        """As `Ref.ask`; raises `DeadlineExceeded` (a TimeoutError) when the time is up."""
-        ref = self._ref
-        loop = ref._home.loop  # noqa: SLF001 - the same noun with a deadline
-        envelope = Envelope(ref._handler(method), args, kwargs, loop.waiter())  # noqa: SLF001 - as above
-        envelope.deadline = loop.now() + self._seconds
-        target = ref._target or ref._resolve()  # noqa: SLF001 - as above
-        return await ask_in_turn(ref, loop, target, envelope, TURN.get())  # type: ignore[no-any-return] # typed by P, R
-
-    async def tell(
-        self,
-        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> None:
-        """As `Ref.tell`; the wait for room ends, and the message expires, when the time is up."""
-        refuse_fenced()
-        ref = self._ref
-        loop = ref._home.loop  # noqa: SLF001 - the same noun with a deadline
-        envelope = Envelope(ref._handler(method), args, kwargs)  # noqa: SLF001 - as above
-        envelope.deadline = loop.now() + self._seconds
-        target = ref._target or ref._resolve()  # noqa: SLF001 - as above
-        if not target.offer(envelope):
-            await admit_until(ref, target, envelope, self._seconds)
-
-    @asynccontextmanager
-    async def stream(
-        self,
-        method: Callable[Concatenate[A, P], AsyncIterator[R]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> AsyncIterator[AsyncIterator[R]]:
-        """As `Ref.stream`; the whole stream ends when the time is up."""
-        ref = self._ref
-        async with ref._open(method, args, kwargs, self._seconds) as items:  # noqa: SLF001 - as above
-            yield items

@@ -10,6 +10,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from ._events import TRACE
 from ._log import get_logger, iso_time
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ _LEVELS: Final = {
     "node_over_rss": "warning",
     "node_draining": "info",
     "node_replaced": "info",
+    "reload_started": "info",
+    "reload_done": "info",
+    "reload_failed": "error",
+    "reload_refused": "warning",
     "dead_letter": "warning",
     "message_failed": "warning",
     "link_failed": "warning",
@@ -59,6 +64,9 @@ _LEVELS: Final = {
     "dropped": "error",
     "hand_over_failed": "warning",
     "policy_failed": "error",
+    "proxy_header_missing": "warning",
+    "tls_reloaded": "info",
+    "tls_reload_failed": "error",
     "handler_failed": "error",
     "request_timed_out": "info",
     "control_socket": "info",
@@ -113,6 +121,8 @@ class LogSubscriber:
     def __call__(self, event: Event, at: float | None = None) -> None:
         """Take one event, which happened *at* that time of day (seconds since the epoch) or now."""
         facts = {key: value for key, value in event.facts.items() if value not in (None, "")}
+        if event.kind == TRACE:
+            return
         if event.kind in _AT_ANY_RATE:
             counted = self._count(facts)
             if counted is None:
@@ -133,7 +143,7 @@ class LogSubscriber:
             return "error" if _is_news(facts) else "debug"
         if kind == "child_start_failed" and not self._started:
             return "debug"  # whoever starts the system is told by the error it raises
-        if kind == "listening" and facts.pop("beyond_loopback", False):
+        if kind == "listening" and facts.pop("beyond_loopback", False) and not facts.get("tls"):
             facts["warning"] = "other machines can reach this address, and it has no TLS"
             return "warning"
         return _LEVELS.get(kind, "debug")

@@ -9,18 +9,19 @@ from supervisors import Exit
 from transport import ChannelBroken, ChannelClosed, pair
 
 from ._spawning import ActorRequest
-from .nodes import RemoteNode
+from .nodes import NodeState, RemoteRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._listening import Listening
     from ._loop import Loop
+    from ._pool import Pool
     from ._ref import Ref
     from ._registry import Registry
     from ._spawning import Spawning
     from ._tree import Tree
-    from .nodes import Life, Link, Runtime
+    from .nodes import Life, Link, RemoteNode, Runtime
 
 __all__ = ["NodeRequests", "RequestsHome"]
 
@@ -33,6 +34,7 @@ class RequestsHome(Protocol):
     registry: Registry
     lives: dict[int, Life]
     nodes: dict[str, RemoteNode]
+    runs: dict[str, RemoteRun]
     listeners: list[Listening]
     spawning: Spawning
     tree: Tree
@@ -60,6 +62,7 @@ class NodeRequests:
         core.runtime.calls.update(
             spawn=self._spawn,
             lookup=self._lookup,
+            pool=self._pool,
             claim=self._claim,
             wait_life=self._wait_life,
             tree=self._tree,
@@ -68,33 +71,38 @@ class NodeRequests:
             drain_node=self._drain_node,
         )
         core.runtime.notes.update(
-            ready=lambda link: self._on(link, RemoteNode.child_is_ready),
+            ready=lambda link: self._on(link, RemoteRun.child_is_ready),
             beat=lambda link, watched: self._on(
-                link, lambda node: node.child_beats(watched=watched)
+                link, lambda run: run.child_beats(watched=watched)
             ),
-            over_rss=lambda link, rss: self._on(link, lambda node: node.child_over_rss(rss)),
-            boot_failed=lambda link, text: self._on(link, lambda node: node.child_failed(text)),
+            over_rss=lambda link, rss: self._on(link, lambda run: run.child_over_rss(rss)),
+            boot_failed=lambda link, text: self._on(link, lambda run: run.child_failed(text)),
             actor_ended=lambda link, uid, end, voluntary: self._on(
-                link, lambda node: node.actor_ended(uid, end, voluntary=voluntary)
+                link, lambda run: run.node.actor_ended(uid, end, voluntary=voluntary)
             ),
             event=lambda _, kind, facts: core.event(kind, facts),
             unclaim=lambda _, name, uid: core.registry.release(name, uid),
             connect=self._connect,
-            kill_node=lambda link: core.kill_node(link.peer),
+            kill_node=lambda link: core.kill_node(self._name(link)),
             acknowledged=lambda link, *told: self._routed("acknowledged", link, *told),
             refused=lambda link, *told: self._routed("refused", link, *told),
             closed=lambda link, *told: self._routed("closed", link, *told),
+            counted=lambda link, *told: self._routed("counted", link, *told),
         )
 
-    def _on(self, link: Link, act: Callable[[RemoteNode], object]) -> None:
-        node = self._core.nodes.get(link.peer)
-        if node is not None:
-            act(node)
+    def _on(self, link: Link, act: Callable[[RemoteRun], object]) -> None:
+        run = self._core.runs.get(link.peer)
+        if run is not None:
+            act(run)
 
-    def _routed(self, what: str, link: Link, listener: str, connection: int) -> None:
+    def _name(self, link: Link) -> str:
+        run = self._core.runs.get(link.peer)
+        return link.peer if run is None else run.node.name
+
+    def _routed(self, what: str, link: Link, listener: str, *told: int) -> None:
         for listening in self._core.listeners:
             if listening.spec.name == listener and listening.router is not None:
-                getattr(listening.router, what)(link.peer, connection)
+                getattr(listening.router, what)(link.peer, *told)
 
     async def _spawn(
         self, _link: Link, path: str, arguments: list[bytes], options: dict[str, Any]
@@ -104,6 +112,9 @@ class NodeRequests:
 
     async def _lookup(self, _link: Link, name: str) -> Ref[Any] | None:
         return await self._core.registry.find(name)
+
+    async def _pool(self, _link: Link, name: str) -> Pool[Any] | None:
+        return await self._core.spawning.pool(name)
 
     async def _claim(self, _link: Link, ref: Ref[Any]) -> None:
         await self._core.claim(ref)
@@ -129,37 +140,37 @@ class NodeRequests:
 
     async def _stop_node(self, link: Link, grace: float | None) -> None:
         """End the asker's node; it is not waited for here, as it ends when whoever asks is done."""
-        stop = partial(self._core.stop_node, link.peer, grace)
-        self._core.loop.start(stop, name=f"stop {link.peer}")
+        name = self._name(link)
+        self._core.loop.start(partial(self._core.stop_node, name, grace), name=f"stop {name}")
 
     async def _drain_node(self, link: Link, grace: float | None) -> None:
-        await self._core.drain_node(link.peer, grace)
+        await self._core.drain_node(self._name(link), grace)
 
     def _connect(self, link: Link, name: str, times: int) -> None:
         """Hand both ends of a new socket pair out, unless the asker has one on its way.
 
         Args:
             link: the asker's.
-            name: the node it wants to talk to.
+            name: the address it wants to talk to.
             times: how many links to that run of it the asker has had.
         """
         core = self._core
-        asker, asked = core.nodes.get(link.peer), core.nodes.get(name)
+        asker, asked = core.runs.get(link.peer), core.runs.get(name)
         if asker is None:
             return
-        if asked is None or not asked.ready:
+        if asked is None or asked.link is None or asked.state is not NodeState.READY:
             peer = core.runtime.peer(name)
             why = peer.why if asked is not None else "there is no such node"
             link.note("node_down", name, why, asked is not None and peer.restarting)
             return
-        both = frozenset({(asker.name, asker.number), (asked.name, asked.number)})
+        both = frozenset({(asker.address, asker.number), (asked.address, asked.number)})
         if times < self._connected.get(both, 0):
             return
-        running = {(node.name, node.number) for node in core.nodes.values()}
+        running = {(run.address, run.number) for run in core.runs.values()}
         self._connected = {known: n for known, n in self._connected.items() if known <= running}
         ours, theirs = pair()
         try:
-            asked.link.note("peer", asker.name, fds=(theirs.detach(),))
+            asked.link.note("peer", asker.address, fds=(theirs.detach(),))
         except (ChannelBroken, ChannelClosed) as error:
             # Its link has ended, and soon it is known how it did itself. The asker, on whose link
             # this runs, must not end for that.
@@ -167,4 +178,4 @@ class NodeRequests:
             link.note("node_down", name, str(error), True)
             return
         self._connected[both] = times + 1
-        link.note("peer", asked.name, fds=(ours.detach(),))
+        link.note("peer", asked.address, fds=(ours.detach(),))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from supervisors import Backoff, Exit, Restart, StartFailed as NotStarted
 
 from ._errors import InvalidSpec, SystemStopped
+from ._pool import Pool
 from ._ref import Ref
 from ._tree import first_cause
 from .nodes import (
@@ -58,6 +59,7 @@ class ActorRequest:
     mailbox: int = 1024
     shutdown: float = 5.0
     if_exists: str = "raise"
+    turn: int | None = None
 
     def __post_init__(self) -> None:
         if self.if_exists not in _IF_EXISTS:
@@ -110,9 +112,19 @@ class Spawning:
             home.registry.settle(name, ref if lives else None)
         return ref
 
+    async def pool(self, name: str) -> Pool[Any] | None:
+        """Return the pool of that name."""
+        home = self._home
+        spec = home.tree.pool(name)
+        if spec is None:
+            return None
+        members = [await home.registry.find(member.name) for member in spec.children]
+        there = [member for member in members if member is not None]
+        return Pool(name, there, spec.route) if there else None
+
     async def _start(self, request: ActorRequest) -> Ref[Any]:
         await self._ensure_main(request.on)
-        life = self.new_life(self.place_for(request.on, request.name), request)
+        life = self.new_life(self.place_for(request.on, request.name, request.turn), request)
         restart, backoff = request.restart or Restart.TRANSIENT, request.backoff or Backoff()
         try:
             await self._home.tree.add_actor(life, restart, backoff, request.shutdown)
@@ -131,7 +143,9 @@ class Spawning:
         if unplaced and not any(node.ready for node in home.group(MAIN_GROUP)):
             await home.groups.ensure(nodes(MAIN_GROUP))
 
-    def place_for(self, on: str | None, name: str | None) -> LocalNode | RemoteNode:
+    def place_for(
+        self, on: str | None, name: str | None, turn: int | None = None
+    ) -> LocalNode | RemoteNode:
         """Return where an actor goes: a node, or by its name one of a group.
 
         Raises:
@@ -149,13 +163,15 @@ class Spawning:
                 known = sorted({*home.nodes, *(item.group for item in home.nodes.values())})
                 there = ", ".join(known) or "none"
                 raise InvalidSpec(f"on={on!r} is no node or group; there are {there}")
-            node = self._one_of(members, name)
+            node = self._one_of(members, name if turn is None else turn)
         if not node.ready:
-            raise home.runtime.peer(node.name).down_error(name or node.name, None)
+            raise home.runtime.peer(node.address).down_error(name or node.name, None)
         return node
 
-    def _one_of(self, members: list[RemoteNode], name: str | None) -> RemoteNode:
-        """Choose a slot: by name where there is one, so that it stays the same; else in turn."""
+    def _one_of(self, members: list[RemoteNode], name: str | int | None) -> RemoteNode:
+        """Choose a slot: by name or number where there is one, so that it stays the same; else in turn."""
+        if isinstance(name, int):
+            return members[name % len(members)]
         ready = [node for node in members if node.ready] or members
         if name is None:
             return ready[next(self._turns) % len(ready)]
@@ -205,7 +221,7 @@ class Spawning:
             mailbox=spec.mailbox,
             shutdown=spec.shutdown,
         )
-        place = self.place_for(spec.on, spec.name)
+        place = self.place_for(spec.on, spec.name, spec.turn)
         registry.claim(spec.name)
         life: Life | None = None
         try:

@@ -18,6 +18,7 @@ from ._errors import ActorCrashed, not_sendable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from ._envelope import Origin
     from ._loop import Waiter
 
 __all__ = ["WINDOW", "Outlet", "Outlets", "Sink", "Stream"]
@@ -25,6 +26,13 @@ __all__ = ["WINDOW", "Outlet", "Outlets", "Sink", "Stream"]
 R = TypeVar("R")
 WINDOW: Final = 16
 _RESUME: Final = Handler("(resume)", lambda: None, Kind.RESUME)
+
+
+class Wait(Protocol):
+    """The edge between a reader and the actor whose item it awaits."""
+
+    def begin(self) -> None: ...
+    def end(self) -> None: ...
 
 
 class Sink(Protocol):
@@ -46,6 +54,8 @@ class Stream(Generic[R]):
         self.outlet: Outlet | None = None
         # A link sets this to tell the other node that an item was taken.
         self.pulled: Callable[[], None] | None = None
+        # Of a reader that is an actor: whom it waits for, while it does.
+        self.wait: Wait | None = None
         self._make_waiter = make_waiter
         self._items: deque[R] = deque()
         self._waiter: Waiter | None = None
@@ -85,6 +95,8 @@ class Stream(Generic[R]):
         self.set_result()
 
     def _wake(self) -> None:
+        if self.wait is not None:
+            self.wait.end()
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -99,8 +111,7 @@ class Stream(Generic[R]):
                 if error is not None:
                     raise error
                 raise StopAsyncIteration
-            self._waiter = self._make_waiter()
-            await self._waiter
+            await self._next()
         value = self._items.popleft()
         if self.outlet is not None:
             self.outlet.pull(1)
@@ -108,15 +119,33 @@ class Stream(Generic[R]):
             self.pulled()
         return value
 
+    async def _next(self) -> None:
+        self._waiter = waiter = self._make_waiter()
+        if self.wait is None:
+            await waiter
+            return
+        self.wait.begin()
+        try:
+            await waiter
+        finally:
+            self.wait.end()
+
 
 class Outlet:
     """The generator's end, in the actor's own turns."""
 
-    __slots__ = ("_busy", "_credit", "_generator", "_push", "closing", "sink")
+    __slots__ = ("_busy", "_credit", "_generator", "_origin", "_push", "closing", "sink")
 
-    def __init__(self, generator: Any, sink: Sink, push: Callable[[Envelope], None]) -> None:
+    def __init__(
+        self,
+        generator: Any,
+        sink: Sink,
+        push: Callable[[Envelope], None],
+        origin: Origin | None = None,
+    ) -> None:
         self._generator = generator
         self._push = push
+        self._origin = origin
         self._credit = WINDOW
         self._busy = False
         self.sink = sink
@@ -137,7 +166,7 @@ class Outlet:
     def _next_turn(self) -> None:
         if not self._busy and (self._credit > 0 or self.closing):
             self._busy = True
-            self._push(Envelope(_RESUME, (self,), {}))
+            self._push(Envelope(_RESUME, (self,), {}, origin=self._origin))
 
     async def resume(self) -> bool:
         """Make one item, or close; return whether the generator goes on."""
@@ -188,7 +217,8 @@ class Outlets:
         sink: Any = envelope.reply
         if not sink.done():
             generator = envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
-            self._open[envelope] = Outlet(generator, sink, self._push)
+            origin = None if envelope.origin is None else envelope.origin.later()
+            self._open[envelope] = Outlet(generator, sink, self._push, origin)
 
     def close(self, envelope: Envelope) -> None:
         """End the generator that *envelope* opened, if it is one of these."""

@@ -19,12 +19,13 @@ from ._core import Core
 from ._errors import ActorsError, NoSystem, SystemStopped
 from ._events import EventStream
 from ._fence import refuse_fenced
+from ._propagation import Propagation
 from ._topic import Topic
-from ._topology import Topology, TreeSpec
+from ._topology import PoolSpec, Topology, TreeSpec
 from .nodes import NodesSpec, check_actor_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from anyio.abc import TaskGroup, TaskStatus
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from ._actor import Actor
     from ._loop import Loop
+    from ._pool import Pool
     from ._ref import Ref
     from .nodes import LocalNode, Node
 
@@ -85,15 +87,26 @@ class System:
         topology: nodes, children and listeners to start with.
         local: False gives this process no node of its own: it only holds the system together, and
             actors without a placement run on a process node `main`.
+        propagate: as in `Topology`, beside what that names.
+        trace: as in `Topology`.
 
     Raises:
+        InvalidSpec: what is to be propagated is not there, or no context variable.
         ActorsError: the topology could not be started; nothing of it is left.
     """
 
-    def __init__(self, topology: Topology | None = None, *, local: bool = True) -> None:
+    def __init__(
+        self,
+        topology: Topology | None = None,
+        *,
+        local: bool = True,
+        propagate: Sequence[str] = (),
+        trace: bool = False,
+    ) -> None:
         if topology is not None and not isinstance(topology, Topology):
             raise ActorsError(f"System takes a Topology, got {topology!r}")
-        self._topology = topology or Topology()
+        self._topology = (topology or Topology()).also(propagate, trace=trace)
+        Propagation.of(self._topology.propagate)  # here, before anything starts
         self._with_local = local
         self._access: SystemAccess | None = None
         self._core: Core | None = None
@@ -257,6 +270,11 @@ class System:
         ref: Ref[Any] | None = await self._running().lookup(name)
         return ref
 
+    async def pool(self, name: str) -> Pool[Any] | None:
+        """Return the address of the pool of that name, or None."""
+        pool: Pool[Any] | None = await self._running().pool(name)
+        return pool
+
     async def tree(self) -> dict[str, Any]:
         """Return the supervision tree as plain data, in start order."""
         return await self._running().tree()
@@ -276,14 +294,17 @@ class System:
     @overload
     async def start(self, item: NodesSpec) -> list[Node]: ...
     @overload
+    async def start(self, item: PoolSpec) -> Pool[Any]: ...  # type: ignore[overload-overlap] # the most special first
+    @overload
     async def start(self, item: TreeSpec) -> Ref[Any] | None: ...
-    async def start(self, item: TreeSpec | NodesSpec) -> list[Node] | Ref[Any] | None:
-        """Add a child made by `child`, `supervisor` or `dynamic` at the top of the tree, and start it.
+    async def start(self, item: TreeSpec | NodesSpec) -> list[Node] | Ref[Any] | Pool[Any] | None:
+        """Add a child made by `child`, `supervisor`, `dynamic` or `pool` at the top of the tree, and start it.
 
         Or a group of nodes, made by `nodes`; more nodes for a group that is there: `scale`.
 
         Returns:
-            An actor's address, None for a supervisor; the nodes of a group, all of them ready.
+            An actor's or a pool's address, None for another supervisor; the nodes of a group, all of
+            them ready.
 
         Raises:
             SupervisorError: one of that name is there, or it did not start.
@@ -293,7 +314,8 @@ class System:
         """
         if isinstance(item, NodesSpec):
             return await self._running().start_nodes(item)
-        return await self._running().supervisor("").start_child(item)
+        ref = await self._running().supervisor("").start_child(item)
+        return await self.pool(item.name) if isinstance(item, PoolSpec) else ref
 
     async def scale(self, group: str, count: int) -> list[Node]:
         """Have *count* nodes in a group.
@@ -316,6 +338,41 @@ class System:
             ActorsError: asked on a node.
         """
         return await self._running().scale(group, count)
+
+    async def reload(
+        self, *names: str, surge: bool = False, ready_timeout: float | None = None
+    ) -> list[Node]:
+        """Renew nodes one by one: each goes on as a new process, with the code as it is on disk now.
+
+        A new process boots beside the old one and takes its place when it is ready: connections go
+        there at once. The old one answers what it has, tells keep-alive clients with their next
+        answer to come again, closes WebSockets with 1012 when three quarters of its time are over,
+        and ends within its group's `shutdown` seconds. So no request is lost.
+
+        An actor never runs twice: those of a node end with its old process, when they have handled
+        what they have, and are then started on the new one. Until then they are WAITING_NODE, and
+        messages to them are refused with `NodeDown`, which says that they come back.
+
+        Code is renewed on process nodes, never in this process: not the topology, not a thread.
+
+        Args:
+            *names: nodes ("web/0") and groups ("web"); all process nodes unless given.
+            surge: boot all new processes together, before the first takes over: either all nodes
+                are renewed or none, at the price of twice the processes for that time.
+            ready_timeout: seconds a new process has to get ready; None is its group's `boot_timeout`.
+
+        Returns:
+            The nodes, when all of them are renewed and the old processes are gone.
+
+        Raises:
+            ReloadFailed: a new process did not get ready. It is gone; the old one goes on, and so do
+                those whose turn had not come.
+            ReloadRunning: another reload is under way.
+            InvalidSpec: there is no such node, or it is a thread.
+            SystemStopped: the system is stopping.
+            ActorsError: asked on a node.
+        """
+        return await self._running().reload(names, surge=surge, ready_timeout=ready_timeout)
 
     def topic(self, name: str) -> Topic:
         """Return the topic of that name; it is there as soon as somebody says its name."""

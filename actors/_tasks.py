@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._envelope import TURN
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -79,10 +81,15 @@ class ActorTasks:
     async def _run(
         self, owned: _Owned, fn: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...]
     ) -> None:
+        turn = TURN.get()
+        if turn is not None:
+            # It may have been started while a message was handled, but is no part of that.
+            TURN.set(turn.beside())
         try:
             owned.begin()
             await fn(*args)
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._failed(error)
             raise
         except BaseException as error:  # the owner is told: it crashes the actor
             if self._loop.cancelled_by(error):
@@ -93,6 +100,8 @@ class ActorTasks:
                 self._late = error
         finally:
             self._running.discard(owned)
+            # Its task has how it ended, and that this frame: they would keep what it was given.
+            owned.task = None
             if not self._running and self._empty is not None and not self._empty.done():
                 self._empty.set_result(None)
 

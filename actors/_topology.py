@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from supervisors import AutoShutdown, Backoff, Budget, Restart, Strategy
 
 from ._errors import InvalidSpec
 from ._options import known_options
+from ._pool import ROUTES
+from ._propagation import check_paths
 from .nodes import NodesSpec, check_actor_options
 from .routing import Listener
 
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
 __all__ = [
     "ActorSpec",
     "DynamicSpec",
+    "PoolSpec",
     "SupervisorSpec",
     "Topology",
     "TreeSpec",
     "child",
     "dynamic",
+    "pool",
     "supervisor",
 ]
 
@@ -43,6 +47,8 @@ class ActorSpec:
     shutdown: float
     significant: bool
     mailbox: int
+    turn: int | None = None
+    """Which member of its pool it is; members take turns over the nodes of a group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,13 @@ class SupervisorSpec:
     budget: Budget
     auto_shutdown: AutoShutdown
     restart: Restart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSpec(SupervisorSpec):
+    """A subtree of equal actors behind one address; see `pool`."""
+
+    route: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +139,53 @@ def child(
 
 def _name_of(cls: Callable[..., Any]) -> str:
     return str(getattr(cls, "__name__", cls))
+
+
+def pool(
+    cls: Callable[..., Any],
+    /,
+    *args: Any,
+    size: int,
+    name: str | None = None,
+    route: str = "turns",
+    on: str | None = None,
+    budget: Budget | None = None,
+    shutdown: float = 5.0,
+    mailbox: int = 1024,
+    **kwargs: Any,
+) -> PoolSpec:
+    """Describe a pool: *size* copies of an actor, supervised one for one, behind one address.
+
+    ``await system.start(pool(Resizer, size=4, on="work"))`` returns its `Pool`, and so does
+    ``system.lookup("resizer")``. Members are called ``resizer/0`` and so on.
+
+    Args:
+        cls: the actor class of every member.
+        *args: constructor arguments, copied at every start.
+        size: how many members, 1 or more.
+        name: the pool's name; the class's in lower case unless given.
+        route: "turns" sends to one after the other, "shortest" to the member with the fewest
+            messages waiting, as far as the sender's node knows.
+        on: the group over whose nodes the members take turns, or one node; None is the system's default.
+        budget: restarts of all members together.
+        shutdown: seconds a member has to stop.
+        mailbox: how many messages may wait for each member.
+        **kwargs: constructor arguments.
+
+    Raises:
+        InvalidSpec: a value that can never work.
+    """
+    where = f"pool({_name_of(cls)})"
+    if type(size) is not int or size < 1:
+        raise InvalidSpec(f"{where}: size must be a whole number of 1 or more, got {size!r}")
+    if route not in ROUTES:
+        raise InvalidSpec(f"{where}: route must be one of {', '.join(ROUTES)}, got {route!r}")
+    name = name or _name_of(cls).lower()
+    one = child(cls, *args, name=name, on=on, shutdown=shutdown, mailbox=mailbox, **kwargs)
+    members = [replace(one, name=f"{name}/{turn}", turn=turn) for turn in range(size)]
+    base = supervisor(name, members, budget=budget)
+    parts = {item.name: getattr(base, item.name) for item in fields(base)}
+    return PoolSpec(**parts, route=route)
 
 
 def _check(where: str, what: str, value: object, kind: type) -> None:
@@ -225,14 +285,19 @@ class Topology:
         children: the tree, made by `child`, `supervisor` and `dynamic`.
         listeners: addresses and who serves them, made by `listen`.
         budget: restarts of the top-level children, together.
+        propagate: import paths ("pkg.module:name") of context variables that go with every message.
+        trace: whether every message is an event; for looking into a system, not for its daily work.
     """
 
     nodes: Sequence[NodesSpec] = ()
     children: Sequence[TreeSpec] = ()
     listeners: Sequence[Listener] = ()
     budget: Budget = field(default_factory=Budget)
+    propagate: Sequence[str] = ()
+    trace: bool = False
 
     def __post_init__(self) -> None:
+        check_paths("Topology", self.propagate)
         for group in self.nodes:
             if not isinstance(group, NodesSpec):
                 raise InvalidSpec(f"Topology: nodes are made by nodes(...), got {group!r}")
@@ -253,6 +318,11 @@ class Topology:
                     f"but the groups are {', '.join(map(repr, names)) or 'none'}"
                 )
         self._check_placements(names)
+
+    def also(self, propagate: Sequence[str], *, trace: bool) -> Topology:
+        """Return the same, with more to propagate, and traced if either says so."""
+        paths = dict.fromkeys((*self.propagate, *check_paths("System", propagate)))
+        return replace(self, propagate=tuple(paths), trace=self.trace or trace)
 
     @property
     def has_unplaced(self) -> bool:

@@ -30,8 +30,8 @@ from supervisors import (
 )
 
 from ._branch import Branch, Slot
-from ._topology import ActorSpec, DynamicSpec, SupervisorSpec
-from .nodes import ActorRun, RemoteRun
+from ._topology import ActorSpec, DynamicSpec, PoolSpec, SupervisorSpec
+from .nodes import ActorRun, Tenure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -133,6 +133,7 @@ class Tree:
         self._home = home
         self._started = False
         self.branches: dict[str, Branch] = {}
+        self._pools: dict[str, PoolSpec] = {}
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Start everything; raises what could not be started, with the rest stopped again."""
@@ -179,7 +180,7 @@ class Tree:
     def _node(self, node: RemoteNode) -> ChildSpec:
         return ChildSpec(
             name=node.name,
-            start=node.new_run,
+            start=partial(Tenure, node),
             backoff=node.spec.backoff,
             shutdown=2 * node.spec.shutdown,
             gone=lambda _end: self._home.node_given_up(node),
@@ -209,12 +210,15 @@ class Tree:
             for path in [path for path in self.branches if path.startswith(below)]:
                 del self.branches[path]
             self.branches.pop(branch.path, None)
+            self._pools.pop(branch.path, None)
 
     def spec_of(self, item: TreeSpec, branch: Branch) -> ChildSpec:
         """Return a part of the tree as its supervisor wants it."""
         if isinstance(item, ActorSpec):
             return self._actor(item, branch)
         inner = self.branch(f"{branch.path}/{item.name}" if branch.path else item.name)
+        if isinstance(item, PoolSpec):
+            self._pools[inner.path] = item
         start: Callable[[], Child]
         if isinstance(item, DynamicSpec):
             start = partial(self._new_dynamic, item, inner)
@@ -227,6 +231,10 @@ class Tree:
             restart=item.restart,
             gone=partial(self._gone, branch, inner),
         )
+
+    def pool(self, name: str) -> PoolSpec | None:
+        """Return the pool of that name; its members' names are unique, so there is one."""
+        return next((spec for spec in self._pools.values() if spec.name == name), None)
 
     def ref_of(self, run: object) -> Ref[Any] | None:
         """Return the address of a run, if it is an actor's."""
@@ -336,7 +344,7 @@ def _child_facts(info: ChildInfo) -> dict[str, Any]:
             "class": run.ref.cls_path,
             "uid": run.ref.uid,
         }
-    elif isinstance(run, RemoteRun):
+    elif isinstance(run, Tenure):
         facts |= {"kind": "node", "pid": run.node.pid, "node_state": run.node.state.value}
     elif isinstance(run, Supervisor | DynamicSupervisor):
         facts["children"] = [_child_facts(inner) for inner in reversed(run.children())]

@@ -95,6 +95,10 @@ class Turns:
         """Whether any message is being handled, beside the others too."""
         return self._current is not None or bool(self._beside)
 
+    def runs_beside(self, envelope: Envelope) -> bool:
+        """Whether *envelope* is handled in a task of its own."""
+        return envelope in self._beside
+
     def cancel(self, envelope: Envelope) -> None:
         """Break off the handler of *envelope*, if it is running."""
         if envelope is self._current:
@@ -199,7 +203,10 @@ class Turns:
             if not envelope.fail(late):
                 self._cell.home.dead_letter(ref, envelope, "its deadline passed in the queue")
             return
-        await _SPECIAL[envelope.handler.kind](self, actor, envelope)
+        try:
+            await _SPECIAL[envelope.handler.kind](self, actor, envelope)
+        finally:
+            self.turn.chain = ()
 
     async def _call(self, actor: Actor, envelope: Envelope) -> None:
         self._current = envelope
@@ -226,9 +233,11 @@ class Turns:
                 answer(reply, result)
 
     async def _concurrent(self, actor: Actor, envelope: Envelope) -> None:
+        turn = self.turn.beside()
+        turn.deadline = envelope.deadline
+        turn.chain = self.turn.chain
+
         async def beside() -> None:
-            turn = Turn(self._run, self._cell.as_target(), exclusive=False)
-            turn.deadline = envelope.deadline
             TURN.set(turn)
             try:
                 await self._answer_call(actor, envelope)

@@ -13,7 +13,7 @@ from supervisors import (
     SupervisorError,
     SupervisorStopped,
 )
-from transport import RemoteError
+from transport import Moved, RemoteError, StillViewed
 
 from ._errors import (
     ActorCrashed,
@@ -30,6 +30,8 @@ from ._errors import (
     NoSystem,
     NotAMessage,
     NotSendable,
+    ReloadFailed,
+    ReloadRunning,
     SendError,
     StartFailed,
     SystemStopped,
@@ -58,6 +60,7 @@ __all__ = [
     "MailboxFull",
     "MaxChildren",
     "MessageTooBig",
+    "Moved",
     "NameTaken",
     "NoSystem",
     "NodeDied",
@@ -66,10 +69,13 @@ __all__ = [
     "NotFound",
     "NotSendable",
     "NotSupported",
+    "ReloadFailed",
+    "ReloadRunning",
     "RemoteError",
     "RestartBudgetExceeded",
     "SendError",
     "StartFailed",
+    "StillViewed",
     "SupervisorError",
     "SupervisorStopped",
     "SystemStopped",

@@ -1,5 +1,7 @@
 """`python -m benchmarks [name ...]`: run, print the ratios, say which targets were missed.
 
+`python -m benchmarks modes` has no peer: it shows what each way of a payload costs on this machine.
+
 Exit codes: 0 all targets reached, 1 some missed, 2 something could not be run.
 """
 
@@ -13,15 +15,21 @@ from typing import Final
 from benchmarks._awake import awake
 from benchmarks._catalogue import CATALOGUE
 from benchmarks._harness import Benchmark, BenchmarkError, Row, compare, table
+from benchmarks._modes import show
 
 MISSED: Final = 1
 BROKEN: Final = 2
+MODES: Final = "modes"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks named, or all of them, and return an exit code."""
     options = _options(arguments)
     print(_machine())
+    if options.names == [MODES]:
+        with awake():
+            show()
+        return 0
     try:
         # Every peer is looked for before the first round, not after minutes of the first benchmark.
         chosen = [CATALOGUE[name]() for name in options.names or CATALOGUE]
@@ -38,9 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(CATALOGUE))
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=", ".join(CATALOGUE) + f", or {MODES} alone"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default 5)")
     options = parser.parse_args(arguments)
+    if options.names == [MODES]:
+        return options
     if unknown := [name for name in options.names if name not in CATALOGUE]:
         parser.error(f"no benchmark {unknown[0]!r}: there are {', '.join(CATALOGUE)}")
     if options.rounds < 1:

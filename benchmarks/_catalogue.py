@@ -35,11 +35,11 @@ def _python_peer(name: str, script: str) -> Program:
     return Program(name=name, command=(str(_PEER_PYTHON), str(_PEERS / script)))
 
 
-def _node_peer(name: str, script: str) -> Program:
+def _node_peer(name: str, script: str, *arguments: str) -> Program:
     node = shutil.which("node")
     if node is None:
         raise BenchmarkError(f"{name} needs Node.js 18 or later on the PATH, and none is there")
-    return Program(name=name, command=(node, str(_PEERS / script)))
+    return Program(name=name, command=(node, str(_PEERS / script), *arguments))
 
 
 def _local() -> Benchmark:
@@ -47,16 +47,38 @@ def _local() -> Benchmark:
         name="local",
         ours=_ours("local"),
         peer=_python_peer("Pykka", "pykka_local.py"),
-        targets=(Target(metric="tell/s", at_least=4.0), Target(metric="ask us", at_most=0.2)),
+        targets=(Target(metric="tell/s", at_least=6.0), Target(metric="ask us", at_most=0.125)),
     )
 
 
 def _process() -> Benchmark:
     return Benchmark(
         name="process",
-        ours=_ours("process"),
-        peer=_node_peer("Node cluster IPC", "node_cluster.js"),
-        targets=(Target(metric="tell/s", at_least=2.0), Target(metric="ask us", at_most=0.7)),
+        ours=_ours("node", "process"),
+        peer=_node_peer("Node cluster IPC", "node_messages.js", "cluster"),
+        targets=(Target(metric="tell/s", at_least=5.0), Target(metric="ask us", at_most=0.5)),
+    )
+
+
+def _thread() -> Benchmark:
+    return Benchmark(
+        name="thread",
+        ours=_ours("node", "thread"),
+        peer=_node_peer("Node worker_threads", "node_messages.js", "worker"),
+        targets=(Target(metric="tell/s", at_least=3.0), Target(metric="ask us", at_most=1.0)),
+    )
+
+
+def _payloads() -> Benchmark:
+    return Benchmark(
+        name="payloads",
+        ours=_ours("payloads"),
+        peer=_node_peer("Node worker_threads", "node_payloads.js"),
+        targets=(
+            Target(metric="bytes ms", payload="100 MiB", at_most=0.6),
+            Target(metric="array ms", payload="100 MiB", at_most=0.1),
+            Target(metric="move ms", payload="100 MiB", at_most=1.0),
+        ),
     )
 
 
@@ -105,6 +127,8 @@ def _tree() -> Benchmark:
 CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "local": _local,
     "process": _process,
+    "thread": _thread,
+    "payloads": _payloads,
     "supervised": _supervised,
     "crash": _crash,
     "node-restart": _node_restart,

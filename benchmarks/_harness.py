@@ -74,9 +74,13 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a ratio ours / peer has to reach: `at_least` where more is better, else `at_most`."""
+    """What a ratio ours / peer has to reach: `at_least` where more is better, else `at_most`.
+
+    It is for every payload of the metric, or for one.
+    """
 
     metric: str
+    payload: str | None = None
     at_least: float | None = None
     at_most: float | None = None
 
@@ -168,14 +172,14 @@ def rows(ours: list[Figures], peer: list[Figures], targets: Sequence[Target]) ->
     """Return one row per figure, from the figures of each round of both sides."""
     if {*ours[0]} != {*peer[0]}:
         raise BenchmarkError(f"the two sides measure differently: {[*ours[0]]}, {[*peer[0]]}")
-    wanted = {target.metric: target for target in targets}
+    wanted = {(target.metric, target.payload): target for target in targets}
     return [
         Row(
             key=key,
             ours=Spread.of([figures[key] for figures in ours]),
             peer=Spread.of([figures[key] for figures in peer]),
             ratio=Spread.of([a[key] / b[key] for a, b in zip(ours, peer, strict=True)]),
-            target=wanted.get(key[0]),
+            target=wanted.get(key) or wanted.get((key[0], None)),
         )
         for key in ours[0]
     ]

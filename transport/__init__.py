@@ -37,7 +37,7 @@ from transport._exceptions import (
     traceback_text,
 )
 from transport._frames import FRAME_LIMIT, MAX_FDS, Frame, FrameDecoder, Lane, encode_header
-from transport._here import arenas_here, set_arenas
+from transport._here import arenas_here, close_arenas, open_arenas, set_arenas
 from transport._kept import hold_args, snapshot_for_many, snapshot_to_keep
 from transport._lease import Descriptor, Introduction, Lease, Room
 from transport._limits import Limits, Stats
@@ -109,6 +109,7 @@ __all__ = [
     "array_form",
     "check_moves",
     "choose_mode",
+    "close_arenas",
     "copy_error",
     "encode_header",
     "find_class",
@@ -117,6 +118,7 @@ __all__ = [
     "let_go_of_frames",
     "local",
     "move",
+    "open_arenas",
     "pair",
     "payload_bytes",
     "rebuild_array",

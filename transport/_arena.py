@@ -81,7 +81,7 @@ class Slot:
     def __init__(self, arena: "Arena", index: int) -> None:
         self.arena = arena
         self.index = index
-        self.offset = arena.plan.header + index * arena.plan.slot_size
+        self.offset = arena.header + index * arena.plan.slot_size
         self.generation = 0
         self.holder: Hashable = None
         self.length = 0
@@ -116,12 +116,12 @@ class Slot:
             OSError: no memory is to be had for what is cold.
         """
         size = len(data)
+        self.dirty = max(self.dirty, size)
         if size <= self.warm:
             self.view(0, size)[:] = data
         else:
             fill(self.arena.fd, self.arena.mapping, self.offset, data)
-        self.warm = max(self.warm, _pages(size))
-        self.dirty = max(self.dirty, size)
+            self.warm = _pages(size)
 
     def heat(self, stop: int) -> None:
         """Have memory behind its first `stop` bytes."""
@@ -163,6 +163,7 @@ class Arena:
         plan: the layout.
 
     Attributes:
+        header: bytes before the first slot.
         fd: of the segment; the arena's own.
         mapping: of all of it.
         slots: those that have been in use; the rest are cold.
@@ -173,6 +174,7 @@ class Arena:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.header = plan.header
         self.fd = create(plan.size)
         try:
             self.mapping: mmap.mmap = map_whole(self.fd, plan.size)
@@ -193,7 +195,7 @@ class Arena:
 
     def at(self, offset: int) -> Slot | None:
         """The slot that begins at `offset` and has been in use; None if there is none."""
-        index, rest = divmod(offset - self.plan.header, self.plan.slot_size)
+        index, rest = divmod(offset - self.header, self.plan.slot_size)
         return self.slots[index] if not rest and 0 <= index < len(self.slots) else None
 
     @property

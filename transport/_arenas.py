@@ -82,7 +82,7 @@ class Arenas:
             raise ValueError(msg)
         self._accounts = Accounts()
         self._buffers = 0
-        self._dropped: deque[tuple[Slot, int]] = deque()
+        self._dropped: deque[Slot] = deque()
         self._counts = dict.fromkeys(("leased", "given_back", "reclaimed", "cold", "full"), 0)
         self._closed = False
 
@@ -109,13 +109,9 @@ class Arenas:
         """
         flat = data if data.format == "B" and data.ndim == 1 else data.cast("B")
         size = len(flat)
-        room = self.room(size, peer)
-        if room is Room.FULL or (room is Room.COLD and not cold):
-            self._refuse(room, size)
-            return None
-        slot = self._slots.acquire(size)
-        if slot is None:
-            self._refuse(Room.FULL, size)
+        slot = self._take(size, peer, cold=cold)
+        if isinstance(slot, Room):
+            self._refuse(slot, size)
             return None
         try:
             self._slots.write(slot, flat)
@@ -124,6 +120,13 @@ class Arenas:
             self._refuse(Room.FULL, size)
             return None
         return self._lend(slot, peer, size)
+
+    def _take(self, size: int, peer: Hashable, *, cold: bool) -> Slot | Room:
+        if self._dropped:
+            self._collect()
+        if self._closed or self._accounts.held(peer) + size > self._per_peer:
+            return Room.FULL
+        return self._slots.acquire(size, cold=cold)
 
     def _refuse(self, room: Room, size: int) -> None:
         self._counts["cold" if room is Room.COLD else "full"] += 1
@@ -145,7 +148,7 @@ class Arenas:
     def cancel(self, lease: Lease, peer: Hashable) -> None:
         """Take back a lease of which the peer was never told, and close its descriptor."""
         self._accounts.forget(lease.introduction, peer)
-        slot = self._leased(lease.descriptor, peer)
+        slot = self._leased(*_key(lease.descriptor), peer)
         self._accounts.remove(peer, slot)
         self._slots.release(slot)
 
@@ -167,7 +170,7 @@ class Arenas:
             return
         for at in range(0, len(numbers), GIVEN_BACK):
             arena, offset, generation = numbers[at : at + GIVEN_BACK]
-            slot = self._leased(Descriptor(arena, offset, 1, generation), peer)
+            slot = self._leased(arena, offset, generation, 1, peer)
             self._accounts.remove(peer, slot)
             self._slots.release(slot)
             self._counts["given_back"] += 1
@@ -184,20 +187,23 @@ class Arenas:
         self._counts["reclaimed"] += len(slots)
         return len(slots)
 
-    def _leased(self, descriptor: Descriptor, peer: Hashable) -> Slot:
-        """The slot that this descriptor names, if it is this peer's.
+    def _leased(
+        self, arena: int, offset: int, generation: int, length: int, peer: Hashable
+    ) -> Slot:
+        """The slot at this place, if it is this peer's.
 
         Raises:
             StaleLease: it is not.
         """
-        slot = self._slots.at(descriptor.arena, descriptor.offset)
+        slot = self._slots.at(arena, offset)
         if (
             slot is None
-            or slot.generation != descriptor.generation
+            or slot.generation != generation
             or not self._accounts.has(peer, slot)
-            or descriptor.length > slot.length
+            or length > slot.length
         ):
-            raise StaleLease(f"the peer gave back what it does not have: {tuple(descriptor)}")
+            msg = f"the peer gave back what it does not have: {(arena, offset, length, generation)}"
+            raise StaleLease(msg)
         return slot
 
     # ------------------------------------------------------------ memory of this node's own
@@ -213,8 +219,8 @@ class Arenas:
             the slot, or None if there is no room.
         """
         self._collect()
-        slot = None if self._closed else self._slots.acquire(size)
-        if slot is None:
+        slot = Room.FULL if self._closed else self._slots.acquire(size)
+        if isinstance(slot, Room):
             return None
         if zero:
             slot.clean(size)
@@ -229,7 +235,7 @@ class Arenas:
             slot.offset,
             size=slot.arena.plan.slot_size,
             length=size,
-            dropped=partial(self._dropped.append, (slot, slot.generation)),
+            dropped=partial(self._dropped.append, slot),
             writable=True,
         )
         return Held(slot, region)
@@ -268,17 +274,15 @@ class Arenas:
             SegmentError: it names what this peer does not have.
         """
         descriptor = descriptor_of(fields)
-        slot = self._leased(descriptor, peer)
+        slot = self._leased(*_key(descriptor), peer)
         self._accounts.remove(peer, slot)
         return self._hold(slot, slot.length)
 
     def _collect(self) -> None:
         """Free what buffers held that are gone."""
         while self._dropped:
-            slot, generation = self._dropped.popleft()
-            if slot.generation == generation:
-                self._buffers -= 1
-                self._slots.release(slot)
+            self._buffers -= 1
+            self._slots.release(self._dropped.popleft())
 
     # ------------------------------------------------------------ upkeep
 
@@ -343,3 +347,8 @@ class Arenas:
 
 def _descriptor(slot: Slot) -> Descriptor:
     return Descriptor(slot.arena.plan.number, slot.offset, slot.length, slot.generation)
+
+
+def _key(descriptor: Descriptor) -> tuple[int, int, int, int]:
+    arena, offset, length, generation = descriptor
+    return arena, offset, generation, length

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from transport._arenas import Arenas
 from transport._arrays import NOT_PLAIN, array_bytes, array_form, rebuild_array
@@ -28,6 +28,8 @@ from transport._payload import Mode, Sizes, choose_mode, payload_bytes
 from transport._shared import SharedBuffer
 
 __all__ = ["Cargo", "What"]
+
+_NOT_GIVEN: Final = "only what is sent, replied or streamed is given away; in here it is copied"
 
 
 def _nothing(*_args: object) -> None:
@@ -77,9 +79,12 @@ class Cargo:
         """Whether descriptors can be sent now; until then everything is copied."""
         self.copying = not linked
         """Whether only copies travel just now: in errors, in what is no message, without a link."""
+        self._giving = True
         self.load = Load()
         self.modes: dict[Mode, int] = dict.fromkeys(Mode, 0)
         """How many payloads went each way."""
+        self.lent = 0
+        """How many bytes went beside the frames."""
         self._sent = 0
         self._arrived: dict[int, list[int]] = {}
         self._readers: dict[int, Callable[..., Any]] = {
@@ -103,11 +108,12 @@ class Cargo:
     @contextmanager
     def only_copies(self) -> Iterator[None]:
         """Let nothing travel in here but by copy."""
-        copying, self.copying = self.copying, True
+        before = self.copying, self._giving
+        self.copying, self._giving = True, False
         try:
             yield
         finally:
-            self.copying = copying
+            self.copying, self._giving = before
 
     # ------------------------------------------------------------ writing
 
@@ -120,19 +126,26 @@ class Cargo:
         data = payload_bytes(value)
         if data is None:
             return None
-        room = self._arenas.room(len(data), self)
-        mode = choose_mode(value, same_process=False, room=room, sizes=self.sizes)
-        lease = None
-        if mode is Mode.LEASE:
-            lease = self._arenas.lease(data, self, cold=len(data) > self.sizes.frame)
-        elif mode is Mode.COPY:
-            self._arenas.lease(data, self)  # refused, but noted: warm the next time
-            self._wanted()
+        # Released for certain: a frame that an exception keeps would keep a bytearray's size fixed.
+        with data:
+            lease = self._lease(value, data)
         if lease is None:
             self.modes[Mode.COPY] += 1
             return None
         self.modes[Mode.LEASE] += 1
+        self.lent += lease.descriptor.length
         return self._lend(lease, self._arenas.cancel)
+
+    def _lease(self, value: Any, data: memoryview) -> Lease | None:
+        size = len(data)
+        room = self._arenas.room(size, self)
+        mode = choose_mode(value, same_process=False, room=room, sizes=self.sizes)
+        if mode is Mode.LEASE:
+            return self._arenas.lease(data, self, cold=size > self.sizes.frame)
+        if mode is Mode.COPY:
+            self._wanted()
+            return self._arenas.lease(data, self)  # refused, but noted: warm the next time
+        return None
 
     def _lend(self, lease: Lease, back: Callable[[Lease, Any], object]) -> list[int]:
         ahead = None
@@ -200,8 +213,10 @@ class Cargo:
             Moved, StillViewed: it cannot be now.
         """
         value = mark.value
-        check_move(value)
+        if not self._giving:
+            raise Unsendable("", value, _NOT_GIVEN)
         self.load.claim(value)
+        check_move(value)
         if isinstance(value, Buffer):
             return self._move_buffer(value)
         if isinstance(value, bytearray):
@@ -209,15 +224,18 @@ class Cargo:
         return self._move_socket(value)
 
     def _move_buffer(self, value: Buffer) -> list[Any]:
+        size = len(value)
         if self.open and not self.copying:
             back = value.way_back(self._mappings, self)
             if back is not None:
                 self.modes[Mode.TRANSFER] += 1
+                self.lent += size
                 self.load.on_commit(partial(value.return_to, self._mappings, self))
                 return [What.BUFFER_BACK, *back]
             lease = value.lease_to(self._arenas, self)
             if lease is not None:
                 self.modes[Mode.TRANSFER] += 1
+                self.lent += size
                 return [What.BUFFER, *self._lend(lease, partial(value.stay, self._arenas))]
         written = self.buffer(value)
         self.load.on_commit(value.let_go)
@@ -269,8 +287,16 @@ class Cargo:
         if len(fds) != 1 or not (fits and patient and stat.S_ISSOCK(os.fstat(fds[0]).st_mode)):
             close_all(fds)
             raise FrameError(f"what came as number {number} is no socket")
-        sock = socket.socket(family, kind, proto, fileno=fds[0])
-        sock.settimeout(timeout)
+        try:
+            sock = socket.socket(family, kind, proto, fileno=fds[0])
+        except (OSError, OverflowError) as error:
+            close_all(fds)
+            raise FrameError(f"what came as number {number} is another socket") from error
+        try:
+            sock.settimeout(timeout)
+        except OverflowError as error:
+            sock.close()
+            raise FrameError(f"no socket has a timeout of {timeout} s") from error
         return sock
 
     def _claim(self, number: Any) -> list[int]:

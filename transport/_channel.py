@@ -43,8 +43,8 @@ class Channel:
             and that is the cause.
         receive_fds: called with a message and its descriptors, which it then owns.
         closed: called exactly once at the end, with None if we closed and the error otherwise.
-        on_room: called once each time a `congested` channel falls below low water; not if it
-            ends before that.
+        on_room: called once each time a `congested` channel falls below low water, of bytes and of
+            descriptors; not if it ends before that.
         limits: sizes.
     """
 
@@ -174,6 +174,8 @@ class Channel:
             close_all(owned)
             raise
         self._outbox.add(lane, body, owned)
+        if self._outbox.fds >= self._limits.fds:
+            self.congested = True
         self._fd_messages += 1
         self._fd_counts[0] += len(owned)
         if not self._flush_due:
@@ -240,7 +242,8 @@ class Channel:
             self._bytes[0] += count
             self._frame_counts[0] += outbox.written(count)
         self._watch_writable(wanted=outbox.size > 0)
-        if self.congested and outbox.size < self._limits.low_water:
+        few = outbox.fds <= self._limits.fds // 2
+        if self.congested and few and outbox.size < self._limits.low_water:
             self.congested = False
             self._loop.call_soon(self.on_room)
 

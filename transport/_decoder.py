@@ -32,6 +32,7 @@ _kind: Final = itemgetter(0)
 
 
 _CUT: Final = "it ends inside a message"
+_NO_MESSAGE: Final = "a message is not a list that starts with its kind"
 
 
 class Undecoded:
@@ -85,6 +86,8 @@ class Decoder:
         self._unpackers: dict[int, Any] = {}
         self._depth = 0
         self._failures = 0
+        self._broken: Exception | None = None
+        self._fatal: FrameError | None = None
         self._openers: dict[int, Callable[[bytes], Any]] = {
             **{tag: self._scalar(read) for tag, read in READERS.items()},
             Tag.TUPLE: lambda data: tuple(self._values(data)),
@@ -132,6 +135,9 @@ class Decoder:
             self._unpacker = new_unpacker(self._limit, self._outermost)
             msg = f"a frame holds bytes that are not messages: {type(error).__name__} {error}"
             raise FrameError(msg) from error
+        if self._fatal is not None:
+            fatal, self._fatal = self._fatal, None
+            raise fatal
         if len(messages) == 1 and self._failures == failures:
             message = messages[0]
             if type(message) is list and message and type(message[0]) is int and message[0] > 0:
@@ -139,14 +145,12 @@ class Decoder:
         return self._checked(messages, damaged=self._failures != failures)
 
     def _checked(self, messages: list[Any], *, damaged: bool) -> list[Any]:
-        try:
-            kinds = list(map(_kind, messages))
-        except (TypeError, LookupError) as error:
-            msg = "a message is not a list that starts with its kind"
-            raise FrameError(msg) from error
-        if not (_LIST.issuperset(map(type, messages)) and _INT.issuperset(map(type, kinds))):
-            msg = "a message is not a list that starts with its kind"
-            raise FrameError(msg)
+        # The types first: what else a peer sends may do anything when it is indexed.
+        if not (_LIST.issuperset(map(type, messages)) and all(messages)):
+            raise FrameError(_NO_MESSAGE)
+        kinds = list(map(_kind, messages))
+        if not _INT.issuperset(map(type, kinds)) or min(kinds, default=INTRODUCE) < INTRODUCE:
+            raise FrameError(_NO_MESSAGE)
         if damaged:
             self._cargo.drop_arrived()
             messages = [[_whole(field) for field in message] for message in messages]
@@ -201,29 +205,38 @@ class Decoder:
 
     def _outermost(self, tag: int, data: bytes) -> Any:
         """The hook of the frame's own unpacker; raising here would lose the place in the frame."""
-        try:
-            return self._open(tag, data)
-        except FrameError:
-            raise  # the peer lied about what lies beside the frame: the link ends
-        except Exception as error:  # noqa: BLE001 - constructors of users' types run in there
-            self._failures += 1
-            self._depth = 0
-            if isinstance(error, Undecodable):
-                return Undecoded(error)
-            failure = Undecodable(f"cannot rebuild a value: {type(error).__name__}: {error}")
-            failure.__cause__ = error
-            return Undecoded(failure)
+        value = self._open(tag, data)
+        if self._broken is None:
+            return value
+        error, self._broken = self._broken, None
+        self._depth = 0
+        if isinstance(error, FrameError):
+            self._fatal = error  # the peer lied about what lies beside the frame: the link ends
+            return None
+        self._failures += 1
+        return Undecoded(_undecodable(error))
+
+    def _raise_broken(self) -> None:
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
 
     def _open(self, tag: int, data: bytes) -> Any:
-        if self._depth >= MAX_DEPTH + 2:
-            raise Undecodable(TOO_DEEP)
-        opener = self._openers.get(tag)
-        if opener is not None:
-            return opener(data)
-        if not Tag.EXTRA <= tag < Tag.EXTRA + len(self._extras):
-            msg = f"unknown tag {tag}"
-            raise Undecodable(msg)
-        return self._extras[tag - Tag.EXTRA].decode(self._inner(data))
+        """The hook of every other unpacker; raising in it would lose what that has built so far."""
+        if self._broken is not None:
+            return None
+        try:
+            if self._depth >= MAX_DEPTH + 2:
+                raise Undecodable(TOO_DEEP)  # noqa: TRY301 - it is taken note of like any other
+            opener = self._openers.get(tag)
+            if opener is not None:
+                return opener(data)
+            if Tag.EXTRA <= tag < Tag.EXTRA + len(self._extras):
+                return self._extras[tag - Tag.EXTRA].decode(self._inner(data))
+            raise Undecodable(f"unknown tag {tag}")  # noqa: TRY301 - as above
+        except Exception as error:  # noqa: BLE001 - constructors of users' types run in there
+            self._broken = error
+            return None
 
     def _inner(self, data: bytes) -> Any:
         """The one value packed in `data`; each level has an unpacker, as each holds a stack."""
@@ -241,9 +254,12 @@ class Decoder:
             rest = len(data) - (unpacker.tell() - start)
         except Exception:
             del self._unpackers[depth]
+            self._broken = None
             raise
         finally:
             self._depth = depth
+        if self._broken is not None:
+            self._raise_broken()
         if rest:
             del self._unpackers[depth]
             msg = f"a value is followed by {rest} other bytes"
@@ -253,7 +269,9 @@ class Decoder:
     def _inner_large(self, data: bytes, depth: int) -> Any:
         self._depth = depth + 1
         try:
-            return unpack_one(data, self._limit, self._open)
+            value = unpack_one(data, self._limit, self._open)
+            self._raise_broken()
+            return value
         finally:
             self._depth = depth
 
@@ -333,6 +351,15 @@ class Decoder:
     def _deque(self, data: bytes) -> deque[Any]:
         size, items = self._parts(data, (int, type(None)), list)
         return deque(items, size)
+
+
+def _undecodable(error: Exception) -> Undecodable:
+    """What to say of an error; not where it was caught, as that frame would then be part of a cycle."""
+    if isinstance(error, Undecodable):
+        return error
+    failure = Undecodable(f"cannot rebuild a value: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 _DICT: Final = (dict, type(None))

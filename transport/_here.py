@@ -7,11 +7,12 @@ import threading
 
 from transport._arenas import Arenas
 
-__all__ = ["arenas_here", "set_arenas"]
+__all__ = ["arenas_here", "close_arenas", "open_arenas", "set_arenas"]
 
 
 class _Here(threading.local):
     arenas: Arenas | None = None
+    nodes = 0
 
 
 _here = _Here()
@@ -22,6 +23,23 @@ def arenas_here() -> Arenas:
     if _here.arenas is None:
         _here.arenas = Arenas()
     return _here.arenas
+
+
+def open_arenas() -> Arenas:
+    """As `arenas_here`, for a node that begins in this thread."""
+    _here.nodes += 1
+    return arenas_here()
+
+
+def close_arenas() -> None:
+    """A node of this thread has ended; after the last one nothing is lent any more.
+
+    Buffers keep what they have until they are gone; the next one finds new arenas.
+    """
+    _here.nodes -= 1
+    if not _here.nodes and _here.arenas is not None:
+        _here.arenas.close()
+        _here.arenas = None
 
 
 def set_arenas(arenas: Arenas | None) -> None:

@@ -15,12 +15,14 @@ class Limits:
         frame: largest frame body.
         high_water: unsent bytes from which the channel is congested.
         low_water: unsent bytes below which `on_room` is called.
+        fds: unsent descriptors from which the channel is congested; below half of them it is not.
         per_turn: read at most about this much before other callbacks of the loop run.
     """
 
     frame: int = FRAME_LIMIT
     high_water: int = 1024 * 1024
     low_water: int = 256 * 1024
+    fds: int = 64
     per_turn: int = 1024 * 1024
 
     def __post_init__(self) -> None:

@@ -74,12 +74,12 @@ class Load:
 
     def undo(self) -> None:
         """The message will not be sent."""
-        fds = [ahead.fds for ahead in self.ahead if ahead.op == "fds"]
-        steps = self._clear(self._undo)
-        for step in reversed(steps):
+        for step in reversed(self._clear(self._undo)):
             step()
-        for own in fds:
-            close_all(own)
+        # What was leased took its own away.
+        for ahead in self.ahead:
+            close_all(ahead.fds)
+        self.ahead.clear()
 
     def _clear(self, steps: list[Callable[[], Any]]) -> list[Callable[[], Any]]:
         kept = steps.copy()

@@ -23,11 +23,12 @@ __all__ = ["Borrowed", "Mappings"]
 class _Mapping:
     """One arena of one peer. `held` has the slots that are open here, by index."""
 
-    __slots__ = ("generations", "held", "memory", "peer", "plan", "retired")
+    __slots__ = ("generations", "header", "held", "memory", "peer", "plan", "retired")
 
     def __init__(self, peer: Hashable, plan: Plan, memory: mmap.mmap) -> None:
         self.peer = peer
         self.plan = plan
+        self.header = plan.header
         self.memory = memory
         self.generations = memoryview(memory)[: plan.slots * WORD].cast("Q")
         self.held: set[int] = set()
@@ -41,7 +42,7 @@ class _Mapping:
             StaleLease: it has changed hands since, or is open here already.
         """
         plan = self.plan
-        index, rest = divmod(descriptor.offset - plan.header, plan.slot_size)
+        index, rest = divmod(descriptor.offset - self.header, plan.slot_size)
         if rest or not 0 <= index < plan.slots or not 0 < descriptor.length <= plan.slot_size:
             msg = f"{descriptor.length} bytes at {descriptor.offset} are no slot of {tuple(plan)}"
             raise OutOfRange(msg)
@@ -158,7 +159,7 @@ class Mappings:
 
     @staticmethod
     def _close(mapping: _Mapping, offset: int) -> None:
-        mapping.held.discard((offset - mapping.plan.header) // mapping.plan.slot_size)
+        mapping.held.discard((offset - mapping.header) // mapping.plan.slot_size)
 
     def returned(self) -> dict[Hashable, list[int]]:
         """What has ended since the last call: a batch for the `give_back` of each peer that lives."""

@@ -47,11 +47,14 @@ class Outbox:
         self._begun: list[memoryview] = []
         self.size = 0
         """Bytes not written yet, headers included."""
+        self.fds = 0
+        """Descriptors not written yet."""
 
     def add(self, lane: Lane, body: bytes, fds: tuple[int, ...] = ()) -> None:
         """Queue a frame; its descriptors are ours from here on."""
         self._lanes[lane].append(_Frame(encode_header(lane, len(fds), len(body)), body, fds))
         self.size += HEADER_SIZE + len(body)
+        self.fds += len(fds)
 
     def gather(self) -> Write:
         """The next bytes to write; no buffers if there is nothing.
@@ -88,6 +91,7 @@ class Outbox:
                 frame = lane.popleft()
                 begun += 1
                 close_all(frame.fds)
+                self.fds -= len(frame.fds)
                 size = HEADER_SIZE + len(frame.body)
                 if count < size:
                     self._begun = _rest((memoryview(frame.header), memoryview(frame.body)), count)
@@ -106,7 +110,7 @@ class Outbox:
                 close_all(frame.fds)
             lane.clear()
         self._begun = []
-        self.size = 0
+        self.size = self.fds = 0
 
 
 def _rest(buffers: Sequence[memoryview], count: int) -> list[memoryview]:

@@ -56,24 +56,30 @@ class Slots:
         if not free:
             known = slot_size(size) in self._growing
             return Room.COLD if known or len(self.arenas) < _MOST_ARENAS else Room.FULL
-        cold = size - free[_warmest(free, size)].warm
-        return Room.WARM if cold * _COLD_SHARE <= size else Room.COLD
+        return Room.COLD if _is_cold(free[_warmest(free, size)], size) else Room.WARM
 
-    def acquire(self, size: int) -> Slot | None:
-        """Take a slot with room for `size`, the warmest there is; None if there is none.
+    def acquire(self, size: int, *, cold: bool = True) -> Slot | Room:
+        """Take a slot with room for `size`, the warmest there is.
 
-        What is missing of the memory behind it fits the limit.
+        Args:
+            size: bytes, 1 or more.
+            cold: whether memory may be missing behind it; what is missing fits the limit.
+
+        Returns:
+            the slot; or, if there is none, what `room` says.
         """
-        whole = slot_size(size)
         if self.held + _pages(size) > self.limit:
-            return None
+            return Room.FULL
+        whole = slot_size(size)
         free = self._free.get(whole)
+        if not cold and (not free or _is_cold(free[_warmest(free, size)], size)):
+            return self.room(size)
         slot = free.pop(_warmest(free, size)) if free else self._grow(whole)
         if slot is None:
-            return None
-        if not self._make_room(_pages(size) - slot.warm, idle_only=False):
+            return Room.FULL
+        if slot.warm < size and not self._make_room(_pages(size) - slot.warm, idle_only=False):
             self._free.setdefault(whole, []).append(slot)
-            return None
+            return Room.FULL
         self.held += slot.warm
         self.peak_held = max(self.peak_held, self.held)
         return slot
@@ -85,6 +91,9 @@ class Slots:
             OSError: no memory is to be had.
         """
         before = slot.warm
+        if len(data) <= before:
+            slot.write(data)
+            return
         try:
             slot.write(data)
         finally:
@@ -228,9 +237,15 @@ def _pages(size: int) -> int:
     return -(-size // PAGE) * PAGE
 
 
+def _is_cold(slot: Slot, size: int) -> bool:
+    return (size - slot.warm) * _COLD_SHARE > size
+
+
 def _warmest(free: list[Slot], size: int) -> int:
     """The index of the first of the top few that is warm enough, or else of the warmest."""
     best = len(free) - 1
+    if free[best].warm >= size:
+        return best
     for index in range(len(free) - 1, max(-1, len(free) - 1 - _LOOKED_AT), -1):
         if free[index].warm >= size:
             return index

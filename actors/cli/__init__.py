@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from ._client import connect
 from ._failure import FAILED, CommandFailed
-from ._nodes import kill_node, scale_groups, spawn_nodes, stop_node
+from ._nodes import kill_node, reload_nodes, scale_groups, spawn_nodes, stop_node
 from ._parser import COMMANDS, parse
 from ._print import as_groups, as_json, as_nodes, as_status, as_tree, lines_for
+from ._reloads import Reloads
 from ._run import override_counts, run_topology
 from ._serve import serving
 from ._target import import_from_here, load_topology
@@ -60,11 +61,14 @@ def _version() -> str:
 
 def _run(chosen: Any) -> None:
     import_from_here()
-    run_topology(override_counts(load_topology(chosen.target), chosen.nodes))
+    topology = override_counts(load_topology(chosen.target), chosen.nodes)
+    module = chosen.target.partition(":")[0]
+    run_topology(topology, Reloads(watched=(module,) if chosen.reload else None))
 
 
 def _serve(chosen: Any) -> None:
     import_from_here()
+    module = chosen.app.partition(":")[0]
     run_topology(
         serving(
             chosen.app,
@@ -72,7 +76,11 @@ def _serve(chosen: Any) -> None:
             count=chosen.nodes,
             sticky=chosen.sticky,
             policy=chosen.policy,
-        )
+            certfile=chosen.certfile,
+            keyfile=chosen.keyfile,
+            develop=chosen.reload,
+        ),
+        Reloads(on_hangup=True, watched=(module,) if chosen.reload else None),
     )
 
 
@@ -96,6 +104,11 @@ def _spawn(chosen: Any) -> None:
 def _scale(chosen: Any) -> None:
     groups = scale_groups(chosen)
     print(as_json(groups) if chosen.json else as_groups(groups))
+
+
+def _reload(chosen: Any) -> None:
+    facts = reload_nodes(chosen)
+    print(as_json(facts) if chosen.json else as_nodes(facts))
 
 
 def _kill(chosen: Any) -> None:
@@ -122,6 +135,7 @@ _COMMANDS: Final[dict[str, Callable[[Any], None]]] = {
     "tree": _tree,
     "spawn": _spawn,
     "scale": _scale,
+    "reload": _reload,
     "stop": _stop,
     "kill": _kill,
 }

@@ -1,4 +1,4 @@
-"""`actors spawn`, `scale`, `kill`, and `stop` of one node: the nodes of a running system."""
+"""`actors spawn`, `scale`, `reload`, `kill`, and `stop` of one node: the nodes of a running system."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from typing import Any, Final
 from ._client import connect
 from ._failure import WRONG, CommandFailed
 
-__all__ = ["group_counts", "kill_node", "scale_groups", "spawn_nodes", "stop_node"]
+__all__ = [
+    "group_counts",
+    "kill_node",
+    "reload_nodes",
+    "scale_groups",
+    "spawn_nodes",
+    "stop_node",
+]
 
 _CHANGING: Final = 120.0
 """Seconds that nodes may take to boot or to finish what they have; the system bounds both itself."""
+_ROLLING: Final = 3600.0
+"""Seconds that all nodes may take for it one after another, bounded likewise."""
 
 
 def spawn_nodes(chosen: Any) -> Any:
@@ -29,6 +38,15 @@ def scale_groups(chosen: Any) -> Any:
     groups = group_counts(chosen.groups)
     with connect(chosen.pid) as system:
         return system.ask("scale", seconds=_CHANGING, groups=groups)
+
+
+def reload_nodes(chosen: Any) -> Any:
+    """Renew the code of nodes; return the facts about them when all are renewed."""
+    options: dict[str, Any] = {"nodes": chosen.nodes, "surge": chosen.surge}
+    if chosen.ready_timeout is not None:
+        options["ready_timeout"] = chosen.ready_timeout
+    with connect(chosen.pid) as system:
+        return system.ask("reload", seconds=_ROLLING, **options)
 
 
 def stop_node(chosen: Any) -> Any:

@@ -69,6 +69,19 @@ async def _scale(core: Core, groups: dict[str, int]) -> dict[str, list[dict[str,
     }
 
 
+async def _reload(
+    core: Core,
+    nodes: list[str] | None = None,
+    *,
+    surge: bool = False,
+    ready_timeout: float | None = None,
+) -> list[dict[str, Any]]:
+    renewed = await core.reloading.reload(
+        nodes or (), surge=surge, ready_timeout=ready_timeout, by="`actors reload`"
+    )
+    return [_facts(node) for node in renewed]
+
+
 async def _stop_node(core: Core, node: str) -> dict[str, Any]:
     facts = _facts(_node(core, node))
     await core.stop_node(node, None)
@@ -103,6 +116,7 @@ OPS: Final[dict[str, Op]] = {
     "stop": Op(_pid, afterwards=lambda core: core.end()),
     "spawn": Op(_spawn, takes=frozenset({"name", "count", "kind", "backend", "env", "nice"})),
     "scale": Op(_scale, takes=frozenset({"groups"})),
+    "reload": Op(_reload, takes=frozenset({"nodes", "surge", "ready_timeout"})),
     "stop_node": Op(_stop_node, takes=frozenset({"node"})),
     "kill": Op(_kill, takes=frozenset({"node"})),
 }

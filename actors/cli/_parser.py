@@ -39,15 +39,31 @@ def _run(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="how many nodes a group has, instead of what the topology says; repeatable",
     )
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="for development: reload all process nodes when a source file changes; their actors "
+        "begin anew, and the topology stays as it is",
+    )
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("app", metavar="APP", help="pkg.mod:app, an ASGI application")
-    parser.add_argument(
+    address = parser.add_mutually_exclusive_group()
+    address.add_argument(
         "--bind",
         metavar="ADDRESS",
         default="127.0.0.1:8000",
-        help="HOST:PORT or unix:/path; %(default)s unless given",
+        help="HOST:PORT, [::]:PORT for IPv6 and IPv4, unix:/path or fd://NAME, a socket that was "
+        "given (LISTEN_FDNAMES); %(default)s unless given",
+    )
+    address.add_argument(
+        "--fd",
+        metavar="N",
+        dest="bind",
+        type="fd://{}".format,
+        default=argparse.SUPPRESS,
+        help="serve the listening socket that was given as this descriptor, by systemd or a shell",
     )
     parser.add_argument(
         "--nodes",
@@ -59,12 +75,40 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     shares.add_argument(
         "--sticky",
         metavar="KEY",
-        help="one key, one node: cookie:NAME, query:NAME or ip; chain with | for the first found",
+        help="one key, one node: ip, proxy, sni, cookie:NAME (cookie:NAME:set gives clients one), "
+        "query:NAME, header:NAME or path:SEGMENTS; chain with | for the first found",
     )
     shares.add_argument(
         "--policy",
         metavar="POLICY",
-        help="least-connections (the default), round-robin or sticky=KEY",
+        help="least-connections (the default), round-robin, sticky=KEY, or reuse-port or "
+        "shared-listener, where the kernel chooses",
+    )
+    _serve_tls(parser)
+    _serve_reload(parser)
+
+
+def _serve_tls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--certfile",
+        metavar="FILE",
+        help="serve TLS with this certificate (PEM); one that is replaced is used at once",
+    )
+    parser.add_argument(
+        "--keyfile", metavar="FILE", help="its private key (PEM); CERTFILE unless given"
+    )
+
+
+def _serve_reload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="for development: reload when a source file changes; one that is broken shows its "
+        "traceback, and the old code goes on serving",
+    )
+    parser.epilog = (
+        "SIGHUP is a rolling reload, as `actors reload` is: node after node goes on as a new "
+        "process with the code as it is on disk, and no request is lost."
     )
 
 
@@ -102,6 +146,27 @@ def _scale(parser: argparse.ArgumentParser) -> None:
     _asking(parser)
 
 
+def _reload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "nodes",
+        metavar="NODE_OR_GROUP",
+        nargs="*",
+        help="such as web/1 or web; all process nodes unless given",
+    )
+    parser.add_argument(
+        "--surge",
+        action="store_true",
+        help="boot all new processes before the first takes over: all are renewed, or none",
+    )
+    parser.add_argument(
+        "--ready-timeout",
+        metavar="SECONDS",
+        type=float,
+        help="how long a new process may take to get ready, instead of its group's boot_timeout",
+    )
+    _asking(parser)
+
+
 def _stop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "node", metavar="NODE", nargs="?", help="stop only this node, such as web/1, for good"
@@ -121,6 +186,7 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "tree": ("show its supervision tree", _asking),
     "spawn": ("add a group of nodes to it, and wait until they are ready", _spawn),
     "scale": ("change how many nodes a group has, and wait for that", _scale),
+    "reload": ("renew the code of its nodes, one after another, without losing a request", _reload),
     "stop": ("stop it, or one of its nodes, cleanly, and wait until it is gone", _stop),
     "kill": ("kill one of its nodes, which is restarted", _kill),
 }

@@ -12,13 +12,14 @@ import anyio
 from actors._backends import run_on
 from actors._errors import ActorsError, InvalidSpec
 from actors._run import with_signals
-from actors._system import System
+from actors._system import System, core_of
 from actors._topology import Topology
 from transport import RemoteTraceback
 
 from ._control import control_socket
 from ._failure import WRONG, CommandFailed, did_you_mean
 from ._folder import control_folder, make_folder
+from ._reloads import NO_RELOADS, Reloads
 from ._target import is_ours
 
 __all__ = ["override_counts", "run_topology"]
@@ -52,8 +53,12 @@ def override_counts(topology: Topology, wanted: Sequence[str]) -> Topology:
     return replace(topology, nodes=list(groups.values()))
 
 
-def run_topology(topology: Topology) -> None:
+def run_topology(topology: Topology, reloads: Reloads = NO_RELOADS) -> None:
     """Run *topology* until it is told to end.
+
+    Args:
+        topology: what to run.
+        reloads: what makes its nodes renew their code without a command.
 
     Raises:
         SystemExit: ended by a signal; its code says which.
@@ -61,14 +66,19 @@ def run_topology(topology: Topology) -> None:
     """
     make_folder(control_folder())
     try:
-        run_on(with_signals, _serve, (topology,))
+        run_on(with_signals, _serve, (topology, reloads))
     except ActorsError as error:
         raise CommandFailed(f"{error}{_where(error)}") from error
 
 
-async def _serve(topology: Topology) -> None:
-    async with System(topology, local=False) as system, control_socket(system, control_folder()):
-        await anyio.sleep_forever()
+async def _serve(topology: Topology, reloads: Reloads) -> None:
+    with reloads.noted() as reasons:  # before anything else: SIGHUP would end the process
+        async with (
+            System(topology, local=False) as system,
+            control_socket(system, control_folder()),
+        ):
+            await reasons.serve(core_of(system))
+            await anyio.sleep_forever()
 
 
 def _where(error: BaseException) -> str:

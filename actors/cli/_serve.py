@@ -16,11 +16,24 @@ from ._failure import WRONG, CommandFailed
 __all__ = ["serving"]
 
 _GROUP: Final = "web"
+_AT_PEACE: Final = 5.0
+_AT_WORK: Final = 1.0
+"""Seconds a process has to finish what it serves; whoever writes code waits for its end."""
 _NEEDED: Final = ("uvicorn", "httptools", "websockets")
 
 
-def serving(app: str, *, bind: str, count: str, sticky: str | None, policy: str | None) -> Topology:
-    """Describe what serves *app*.
+def serving(
+    app: str,
+    *,
+    bind: str,
+    count: str,
+    sticky: str | None,
+    policy: str | None,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    develop: bool = False,
+) -> Topology:
+    """Describe what serves *app*; with *develop*, so that old code is gone soon after a reload.
 
     Raises:
         CommandFailed: something of this cannot be, or what it needs is not installed.
@@ -32,8 +45,17 @@ def serving(app: str, *, bind: str, count: str, sticky: str | None, policy: str 
         )
     try:
         return Topology(
-            nodes=[nodes(_GROUP, count=_count(count))],
-            listeners=[listen(asgi(app), bind, nodes=_GROUP, policy=_policy(sticky, policy))],
+            nodes=[nodes(_GROUP, count=_count(count), shutdown=_AT_WORK if develop else _AT_PEACE)],
+            listeners=[
+                listen(
+                    asgi(app),
+                    bind,
+                    nodes=_GROUP,
+                    policy=_policy(sticky, policy),
+                    certfile=certfile,
+                    keyfile=keyfile,
+                )
+            ],
         )
     except InvalidSpec as error:
         raise CommandFailed(str(error), WRONG) from error

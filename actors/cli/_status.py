@@ -6,6 +6,7 @@ Rule 1: a node that does not answer is shown as such; it never holds up the rest
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any, Final
 
 import anyio
@@ -14,6 +15,7 @@ from actors._core import Core
 from actors._errors import ActorsError
 from actors._listening import Listening
 from actors.nodes import RemoteNode
+from actors.routing import PlaceStats
 from transport import TransportError
 
 __all__ = ["status"]
@@ -74,6 +76,15 @@ def _listener(listening: Listening) -> dict[str, Any]:
         facts |= {
             "address": str(now.address),
             "accepting": now.accepting,
-            "open": {place.name: place.open for place in now.places},
+            "open": _by_node(now.places),
         }
     return facts
+
+
+def _by_node(places: Iterable[PlaceStats]) -> dict[str, int]:
+    """Return the open connections of each node, those of a process that it replaces included."""
+    counts: dict[str, int] = {}
+    for place in places:
+        node = place.name.partition("~")[0]
+        counts[node] = counts.get(node, 0) + place.open
+    return counts

@@ -12,9 +12,11 @@ from ._main_module import EndOfImport, describe_main, importing_main, main_probl
 from ._node import Node, NodeState, Place
 from ._peer import Peer
 from ._process import ProcessNode
-from ._remote import NodeDied, RemoteHome, RemoteNode, RemoteRun
+from ._remote import RemoteHome, RemoteNode
+from ._run import NodeDied, RemoteRun, RunNode
 from ._runtime import Runtime, class_path
 from ._spec import NodesSpec, nodes
+from ._swap import Tenure
 from ._thread import ThreadNode
 
 __all__ = [
@@ -37,7 +39,9 @@ __all__ = [
     "RemoteHome",
     "RemoteNode",
     "RemoteRun",
+    "RunNode",
     "Runtime",
+    "Tenure",
     "ThreadNode",
     "boot_config",
     "check_actor_options",

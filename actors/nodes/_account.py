@@ -8,6 +8,7 @@ loop, in one message for each actor.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._cell import not_sendable
@@ -30,9 +31,12 @@ from . import _wire as wire
 from ._link import NotYet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from actors._cell import Cell
     from actors._envelope import Handler, Target
     from actors._loop import Loop
+    from actors._propagation import Propagation
     from actors._ref import Ref
     from actors._stream import Outlet
 
@@ -56,8 +60,11 @@ def counts_apart(handler: Handler, mailbox: int) -> bool:
 class AccountHome(Protocol):
     """The runtime, as its accounts see it."""
 
+    name: str
     loop: Loop
+    propagation: Propagation | None
 
+    def traced(self, facts: dict[str, Any]) -> None: ...
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
     def lost_tells(self, ref: Ref[Any], count: int, why: str) -> None: ...
 
@@ -78,7 +85,9 @@ class Account:
 
     __slots__ = ("__weakref__", "credit", "line", "peer", "ref")
 
-    waits: list[Target] = []  # noqa: RUF012 - on whom a remote actor waits is not known here
+    remote = True
+    # On whom an actor of another node waits is not known here.
+    waits: Mapping[Envelope, Target] = MappingProxyType({})
 
     def __init__(self, peer: AccountPeer, ref: Ref[Any]) -> None:
         self.peer = peer
@@ -116,6 +125,9 @@ class Account:
 
     def _offer(self, link: Link, envelope: Envelope) -> bool:
         if envelope.reply is None or not envelope.handler.plain or envelope.deadline is not None:
+            self._send(link, envelope)
+            return True
+        if envelope.origin is not None:
             self._send(link, envelope)
             return True
         for value in envelope.args:
@@ -165,6 +177,10 @@ class Account:
             link.send([wire.CANCEL, envelope.request], Lane.CONTROL)
             self.answered(envelope)
 
+    def runs_beside(self, _envelope: Envelope) -> bool:
+        """The other node knows."""
+        return False
+
     def answered(self, envelope: Envelope) -> None:
         """An ask is over, and its place in the mailbox free."""
         if not counts_apart(envelope.handler, self.ref.mailbox):
@@ -172,10 +188,17 @@ class Account:
             if self.line.waiting:
                 self.refill()
 
-    def _send(self, link: Link, envelope: Envelope) -> None:
+    def probe(self, envelope: Envelope, number: int, path: list[Any]) -> None:
+        """Ask the other node whether the wait for *envelope*, or for room for it, leads in a circle."""
+        link, request = self.peer.link, envelope.request
+        if link is not None and (not request or request in link.pending):
+            link.send([wire.PROBE, self.ref.uid, request, number, path])
+
+    def _send(self, link: Link, envelope: Envelope) -> int:
+        """Send a message whatever its credit; return its size in bytes."""
         stream = envelope.handler.kind is Kind.STREAM
         try:
-            link.send_envelope(self, envelope, stream=stream)
+            size = link.send_envelope(self, envelope, stream=stream)
         except (Moved, StillViewed, NotYet):
             raise  # the sender's own, at the sender
         except TransportError as error:
@@ -185,6 +208,7 @@ class Account:
             reply: Any = envelope.reply
             number = envelope.request
             reply.pulled = lambda: link.send([wire.PULL, number, 1], Lane.CONTROL)
+        return size
 
     def _error(self, error: TransportError, envelope: Envelope) -> ActorsError:
         """Word what the floor below could not send."""
@@ -244,6 +268,11 @@ class Debt:
                 self._link.owner.loop.call_soon(_pay, self._owing)
             self._owing.append(self)
 
+    left = took
+
+    def later(self) -> None:
+        """A message leaves the mailbox once."""
+
     def pay(self) -> None:
         """Return the credit."""
         owed, self.owed = self.owed, 0
@@ -284,11 +313,17 @@ class RemoteReply:
         """Whether the asker went away: then it is simply done."""
         return False
 
+    def __call__(self) -> None:
+        """Do what the link does with all it serves when it is cancelled."""
+        self.withdraw()
+
     def withdraw(self) -> None:
         """The asker went away: take its message back, or break off its handler."""
         self._done = True
-        if self.envelope is not None:
-            self.cell.withdraw(self.envelope)
+        # As in `_settle`.
+        envelope, self.envelope = self.envelope, None
+        if envelope is not None:
+            self.cell.withdraw(envelope)
 
     def _settle(self) -> bool:
         self._done = True

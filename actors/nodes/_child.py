@@ -19,7 +19,9 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
+from actors._events import TRACE
 from actors._log import get_logger, write_lines_to
+from actors._propagation import Propagation
 from supervisors import Exit
 
 from ._arguments import unpack_arguments
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from actors._cell import Cell
     from actors._loop import Loop
     from actors._ref import Ref
 
@@ -106,13 +109,20 @@ def _inherit(config: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _runtime(config: dict[str, Any], loop: Loop) -> Runtime:
+    propagation = Propagation.of(config["propagate"])
+    name, number = config["name"], config["number"]
+    return Runtime(name, number, loop, propagation=propagation, trace=config["trace"])
+
+
 class ChildNode:
     """What the parent can ask of this node, and what this node asks of the parent (its `Authority`)."""
 
     def __init__(self, config: dict[str, Any], loop: Loop, tasks: TaskGroup) -> None:
         self.tasks = tasks
         self.config = config
-        self.runtime = Runtime(config["name"], config["number"], loop)
+        self.runtime = _runtime(config, loop)
+        self.runtime.address = config["address"]
         self.runtime.authority = self
         self.runtime.new_family = self.new_family
         self.runtime.link_ended = self._link_ended
@@ -134,6 +144,7 @@ class ChildNode:
             release_actor=self._release,
             expect=self._expect,
             node_up=lambda _, name: self.runtime.peer(name).up(),
+            node_moved=lambda _, node, address: self.runtime.node_moved(node, address),
             node_down=self._node_down,
             topic_interest=lambda _, name, node, wanted: self.runtime.topics.interest(
                 name, node, wanted=wanted
@@ -143,6 +154,8 @@ class ChildNode:
             ),
             peer=self._peer,
         )
+        for node, address in config["moved"]:
+            self.runtime.node_moved(node, address)
         for name in config["down"]:
             self.runtime.peer(name).down("not started yet", restarting=True)
 
@@ -234,10 +247,16 @@ class ChildNode:
     async def finish_actors(self, seconds: float) -> None:
         """Let the actors that the parent supervises finish what they have, then end them."""
         self.leaving = True
-        supervised = [
-            cell for uid, cell in self.runtime.cells.items() if uid >> 32 != self.runtime.number
-        ]
-        await finish_cells(self.runtime.cells, supervised, seconds)
+        await finish_cells(self.runtime.cells, self._supervised(), seconds)
+
+    @property
+    def has_supervised(self) -> bool:
+        """Whether there are actors here that the parent supervises."""
+        return bool(self._supervised())
+
+    def _supervised(self) -> list[Cell]:
+        own = self.runtime.number
+        return [cell for uid, cell in self.runtime.cells.items() if uid >> 32 != own]
 
     async def _interest(self, _link: Link, name: str, node: str, wanted: bool) -> None:  # noqa: FBT001 - a wire field
         self.runtime.topics.interest(name, node, wanted=wanted)
@@ -275,7 +294,7 @@ class ChildNode:
         """Report something; the parent words it, unless it cannot be reached any more."""
         if self.parent.closed is None:
             self.parent.note("event", kind, facts)
-        else:
+        elif kind != TRACE:
             self.log.error(kind.replace("_", " "), **facts)
 
     async def topic_join(self, name: str) -> None:

@@ -16,7 +16,7 @@ from supervisors import (
 )
 
 from ._arguments import keep_arguments
-from ._life import Life
+from ._life import ActorRun, Life
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -117,6 +117,11 @@ class NodeFamily:
 
     def life_ended(self, life: Life, end: Exit) -> None:
         """The cell frees its own name; there are no books here."""
+
+    def uids(self) -> list[int]:
+        """Return the numbers of those that are there now."""
+        runs = [info.child for info in self._supervisor.children()]
+        return [run.ref.uid for run in runs if isinstance(run, ActorRun)]
 
     async def aclose(self, *, kill: bool = False) -> None:
         """End everybody, together: politely, or at once, also if the polite way has begun."""

@@ -8,21 +8,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._envelope import Envelope, Handler, Kind
-from actors._errors import ActorStopped, MessageTooBig, NotAMessage, NotSendable, not_sendable
+from actors._errors import (
+    ActorStopped,
+    CallCycle,
+    MessageTooBig,
+    NotAMessage,
+    NotSendable,
+    not_sendable,
+)
 from actors._ref import Home, Ref
+from actors._waits import closing_chain
 from supervisors import Exit
 from transport import Lane, TooBig, Undecoded, Unsendable
 
 from . import _wire as wire
 from ._account import Debt, RemoteReply, RemoteSink, counts_apart
+from ._baggage import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from actors._cell import Cell
+    from actors._propagation import Propagation
 
     from ._link import Link
     from ._peer import Peer
+    from ._probes import Probes
     from ._topics import Topics
 
 __all__ = ["Intake", "IntakeHome"]
@@ -32,6 +43,8 @@ _NEITHER: Final = (None, None)
 _TELL_ENDS: Final = 4
 _ASK_ENDS: Final = 5
 """Where a message without keywords and deadline ends."""
+_OWN: Final = 2
+"""Args and keywords; what is behind those is the message's baggage."""
 _READY: Final = Handler("(wait_ready)", lambda: None, Kind.NOTICE)
 
 
@@ -42,6 +55,8 @@ class IntakeHome(Home, Protocol):
     cells: dict[int, Cell]
     notes: dict[str, Callable[..., None]]
     topics: Topics
+    probes: Probes
+    propagation: Propagation | None
 
     @property
     def ended(self) -> Mapping[int, Exit]: ...
@@ -103,6 +118,7 @@ class Intake:
             wire.PUBLISH: self._take_value,
             wire.BACK: lambda message: link.cargo.give_back(message[1]),
             wire.RETIRED: lambda message: link.cargo.retire(message[1]),
+            wire.PROBE: self._take_probe,
         }
 
     def take(self, messages: list[Any], _lane: Lane = Lane.DATA) -> None:
@@ -134,37 +150,45 @@ class Intake:
         uid, name, args = message[1:4]
         cell = self._node.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
-        kwargs, ttl = message[4:6] if len(message) > _TELL_ENDS else _NEITHER
-        if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
-            self._misfit(uid, name, args, kwargs)
+        kwargs, ttl, *more = message[_TELL_ENDS:] or _NEITHER
+        if (
+            cell is None
+            or handler is None
+            or any(type(part) is Undecoded for part in (args, kwargs, *more))
+        ):
+            self._misfit(uid, name, args, kwargs, *more)
             return
-        debt = self._debt(cell)
-        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, origin=debt)
+        origin = unpacked(self._debt(cell), more, self._node.propagation)
+        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, origin=origin)
         if ttl is not None:
             envelope.deadline = self._node.loop.now() + ttl
         cell.post(envelope)
 
-    def _misfit(self, uid: int, name: str, args: Any, kwargs: Any) -> None:
+    def _misfit(self, uid: int, name: str, *parts: Any) -> None:
         """A tell that cannot be handled: account for it, and say so."""
-        Debt(self._link, uid, self._owing).took()
+        Debt(self._link, uid, self._owing).left()
         ref = (
             self._node.cells[uid].ref
             if uid in self._node.cells
             else Ref(self._node, uid, self._node.name, f"#{uid}", "", 1)
         )
         envelope = Envelope(Handler(name, _nothing, Kind.CALL), (), {})
-        self._node.dead_letter(ref, envelope, str(self._unfit(uid, name, args, kwargs)))
+        self._node.dead_letter(ref, envelope, str(self._unfit(uid, name, *parts)))
 
-    def _unfit(self, uid: int, name: str, args: Any, kwargs: Any) -> Exception:
+    def _unfit(self, uid: int, name: str, *parts: Any) -> Exception:
         cell = self._node.cells.get(uid)
         if cell is None:
             end = self._node.ended.get(uid)
             return ActorStopped(
                 f"actor {uid} on {self._node.name}", f"it has ended: {end or 'long ago'}"
             )
-        for part in (args, kwargs):
+        for part in parts:
             if type(part) is Undecoded:
                 return NotSendable("", f"{cell.ref.name} could not read the message: {part.error}")
+        if len(parts) > _OWN and parts[_OWN]:
+            refused = closing_chain(cell, parts[_OWN])
+            if refused is not None:
+                return refused
         return NotAMessage(f"{name} is not a message of {cell.cls.__name__} on {self._node.name}")
 
     def _take_note(self, message: list[Any]) -> None:
@@ -190,15 +214,21 @@ class Intake:
         uid, number, name, args = message[1:5]
         cell = self._node.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
-        kwargs, ttl = message[5:7] if len(message) > _ASK_ENDS else _NEITHER
-        if cell is None or handler is None or type(args) is Undecoded or type(kwargs) is Undecoded:
+        kwargs, ttl, *more = message[_ASK_ENDS:] or _NEITHER
+        if (
+            cell is None
+            or handler is None
+            or type(args) is Undecoded
+            or type(kwargs) is Undecoded
+            or (more and not self._fits(cell, more))
+        ):
             if (
                 cell is not None
                 and handler is not None
                 and counts_apart(handler, cell.mailbox.limit)
             ):
-                Debt(self._link, uid, self._owing).took()
-            self._link.fail(number, self._unfit(uid, name, args, kwargs))
+                Debt(self._link, uid, self._owing).left()
+            self._link.fail(number, self._unfit(uid, name, args, kwargs, *more))
             return
         reply = kind(self._link, number, cell)
         if isinstance(reply, RemoteSink):
@@ -208,8 +238,28 @@ class Intake:
             envelope.deadline = self._node.loop.now() + ttl
         if counts_apart(handler, cell.mailbox.limit):
             envelope.origin = self._debt(cell)
-        self._link.serving[number] = reply.withdraw
+        if more:
+            envelope.origin = unpacked(envelope.origin, more, self._node.propagation)
+        self._link.serving[number] = reply
         cell.post(envelope)
+
+    def _fits(self, cell: Cell, more: list[Any]) -> bool:
+        """Whether what goes with an ask can be read, and its wait can end."""
+        if any(type(part) is Undecoded for part in more):
+            return False
+        return not more[0] or closing_chain(cell, more[0]) is None
+
+    def _take_probe(self, message: list[Any]) -> None:
+        _, uid, request, number, path = message
+        cell = self._node.cells.get(uid)
+        if cell is None:
+            return
+        if request:
+            reply = self._link.serving.get(request)
+            asked = reply.envelope if isinstance(reply, RemoteReply) else None
+            if asked is None or cell.runs_beside(asked):
+                return
+        self._node.probes.arrived(cell, number, path)
 
     def _answered(self, request: int) -> Envelope | None:
         """Return what was asked under this number, if somebody still waits for it."""
@@ -275,11 +325,11 @@ class Intake:
         _, uid, number = message
         cell = self._node.cells.get(uid)
         if cell is None:
-            self._link.fail(number, self._unfit(uid, "", None, None))
+            self._link.fail(number, self._unfit(uid, ""))
             return
         reply = RemoteReply(self._link, number, cell)
         reply.envelope = Envelope(_READY, (), {}, reply)
-        self._link.serving[number] = reply.withdraw
+        self._link.serving[number] = reply
         cell.post(reply.envelope)
 
     def _take_stop(self, message: list[Any]) -> None:
@@ -305,6 +355,8 @@ def _worded(error: Any, ref: Ref[Any], envelope: Envelope, end: Exit | None) -> 
         return not_sendable(error)
     if isinstance(error, TooBig):
         return MessageTooBig(ref, f"its reply: {error}", envelope.message)
+    if type(error) is CallCycle and error.message is None:
+        return CallCycle(ref, error.why, envelope.message)
     if type(error) is ActorStopped and error.message is None:
         why = error.why if end is None else f"it has ended: {end}"
         return ActorStopped(ref, why, envelope.message)

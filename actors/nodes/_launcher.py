@@ -47,6 +47,7 @@ class Launcher:
         self._template: Template | None = None
         self._unfit: Standing | None = None
         self._closing = threading.Event()
+        self._outdated = threading.Event()
 
     async def start(self, launch: Launch) -> Started:
         """Start a process and return it.
@@ -60,6 +61,10 @@ class Launcher:
         waiter = self._loop.waiter()
         self._requests.put((launch, waiter))
         return await waiter  # type: ignore[no-any-return] # a waiter is untyped
+
+    def renew(self) -> None:
+        """Start what comes from here on from files as they are now: the template has older ones."""
+        self._outdated.set()
 
     def close(self) -> None:
         """End the thread and the template, after what they were asked for."""
@@ -112,6 +117,10 @@ class Launcher:
 
     def _template_for(self, launch: Launch) -> Template | None:
         """Return a template that is ready and as a new process would be, or nothing if exec is better."""
+        if self._outdated.is_set():
+            self._outdated.clear()
+            self._unfit = None
+            self._drop()
         if exec_reason(self._machine, launch.env, custom_site()):
             return None
         command = python(TEMPLATE_MODULE)

@@ -28,10 +28,11 @@ from transport import (
 )
 
 from . import _wire as wire
+from ._baggage import packed
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from actors._envelope import Envelope
     from actors._loop import Loop, Task, Waiter
@@ -136,8 +137,8 @@ class Link:
     def _room(self) -> None:
         self.owner.link_room(self)
 
-    def ship(self, message: list[Any]) -> None:
-        """Post a message with user values in it, behind the cargo it needs.
+    def ship(self, message: list[Any]) -> int:
+        """Post a message with user values in it, behind the cargo it needs; return its size in bytes.
 
         Raises:
             NotYet: it needs a socket, and there is none yet.
@@ -145,16 +146,16 @@ class Link:
         """
         load = self.cargo.load
         if load.empty:
-            self.post(message)
-            return
+            return self.post(message)
         try:
             self.encoder.check_size(message)
             self._send_ahead(load.ahead)
-            self.post(message)
+            size = self.post(message)
         except BaseException:
             load.undo()
             raise
         load.commit()
+        return size
 
     def _send_ahead(self, load: list[Ahead]) -> None:
         while load:
@@ -180,24 +181,32 @@ class Link:
         except (ChannelBroken, ChannelClosed):
             return  # whoever awaits something over this link is told by its end
 
-    def send_envelope(self, account: Asked, envelope: Envelope, *, stream: bool) -> None:
+    def send_envelope(self, account: Asked, envelope: Envelope, *, stream: bool) -> int:
         """Queue an actor's message; its reply, if one is awaited, is matched by number.
+
+        Returns:
+            its size in bytes.
 
         Raises:
             Unsendable, TooBig, ChannelBroken, ChannelClosed: nothing was queued.
         """
-        args, kwargs = self.encoder.encode_args(envelope.args, envelope.kwargs)
+        more: Sequence[Any] = ()
+        if envelope.origin is None:
+            args, kwargs = self.encoder.encode_args(envelope.args, envelope.kwargs)
+        else:
+            args, kwargs, more = packed(envelope, self.encoder.encode_args)
         deadline = envelope.deadline
         ttl = None if deadline is None else max(0.0, deadline - self.owner.loop.now())
         name = envelope.handler.name
         uid = account.ref.uid
         if envelope.reply is None:
-            self.ship([wire.TELL, uid, name, args, kwargs, ttl])
-        else:
-            number = self.number()
-            self.ship([wire.STREAM if stream else wire.ASK, uid, number, name, args, kwargs, ttl])
-            envelope.request = number
-            self.pending[number] = (envelope, account)
+            return self.ship([wire.TELL, uid, name, args, kwargs, ttl, *more])
+        number = self.number()
+        op = wire.STREAM if stream else wire.ASK
+        size = self.ship([op, uid, number, name, args, kwargs, ttl, *more])
+        envelope.request = number
+        self.pending[number] = (envelope, account)
+        return size
 
     def flush(self) -> None:
         """Write now what the socket takes, not at the end of this turn of the loop."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from transport import Cargo, Mappings, arenas_here
+from transport import Cargo, Mappings, close_arenas, open_arenas
 
 from . import _wire as wire
 
@@ -22,7 +22,6 @@ __all__ = ["Memory"]
 
 _TRIM_EVERY: Final = 2.0
 """Seconds between two looks for memory that nobody uses any more."""
-_EVERYTHING: Final = 1 << 62
 _PAUSE: Final = 0.001
 """Seconds the loop has between two steps of warming, each of which takes about as long."""
 
@@ -32,7 +31,7 @@ class Memory:
 
     def __init__(self, loop: Loop) -> None:
         # Buffers that actors make on this thread come from the same arenas.
-        self.arenas = arenas_here()
+        self.arenas = open_arenas()
         self._loop = loop
         self._mappings = Mappings(self._wake)
         self._cargos: WeakKeyDictionary[Cargo, Callable[[int, list[int]], object]] = (
@@ -59,9 +58,7 @@ class Memory:
             cargo.close()
             cargo.reclaim()
         self._mappings.returned()
-        # What was used since the last look is spared once.
-        self.arenas.trim(_EVERYTHING)
-        self.arenas.trim(_EVERYTHING)
+        close_arenas()
 
     # -- leases that ended ---------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from actors._errors import NodeDown
 from transport import Cargo, Lane
 
 from . import _wire as wire
-from ._account import Account
 from ._link import Link
 
 if TYPE_CHECKING:
@@ -17,9 +16,11 @@ if TYPE_CHECKING:
 
     from actors._envelope import Envelope
     from actors._loop import Loop
+    from actors._propagation import Propagation
     from actors._ref import Ref
     from supervisors import Exit
 
+    from ._account import Account
     from ._topics import Topics
 
 __all__ = ["Peer", "PeerHome"]
@@ -28,8 +29,13 @@ __all__ = ["Peer", "PeerHome"]
 class PeerHome(Protocol):
     """The runtime, as its peers see it."""
 
+    name: str
     loop: Loop
     topics: Topics
+    propagation: Propagation | None
+    new_account: Callable[..., Account]
+
+    def traced(self, facts: dict[str, Any]) -> None: ...
 
     def connect(self, peer: Peer) -> Link: ...
     def watch_gone(
@@ -45,6 +51,8 @@ class Peer:
     def __init__(self, runtime: PeerHome, name: str) -> None:
         self.runtime = runtime
         self.name = name
+        self.node = name.partition("~")[0]
+        """Which node that is, for users; what comes after the ~ tells its addresses apart."""
         self.link: Link | None = None
         self.ready = True
         self.restarting = False
@@ -63,19 +71,26 @@ class Peer:
         """Return the account with one of its actors."""
         account = self._accounts.get(ref.uid)
         if account is None:
-            account = self._accounts[ref.uid] = Account(self, ref)
+            account = self._accounts[ref.uid] = self.runtime.new_account(self, ref)
         return account
+
+    def hand_over(self, to: Peer) -> None:
+        """The node goes on at another address: so do the accounts with actors that move with it."""
+        for uid, account in list(self._accounts.items()):
+            if not uid >> 32:
+                account.peer = to
+                to._accounts[uid] = account
 
     def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown:
         """Return what a message to this node gets now."""
         if self.ready:
-            lost = f"the link to node {self.name} was lost ({self.why or 'it is closed'})"
+            lost = f"the link to node {self.node} was lost ({self.why or 'it is closed'})"
             why = f"{lost}; the next message makes another"
-            return NodeDown(ref, why, message, node=self.name, restarting=True)
+            return NodeDown(ref, why, message, node=self.node, restarting=True)
         state = "is draining" if self.draining else "is down"
         follows = "it is being restarted" if self.restarting else "it is not coming back"
-        why = f"node {self.name} {state} ({self.why or 'not started'}); {follows}"
-        return NodeDown(ref, why, message, node=self.name, restarting=self.restarting)
+        why = f"node {self.node} {state} ({self.why or 'not started'}); {follows}"
+        return NodeDown(ref, why, message, node=self.node, restarting=self.restarting)
 
     def connect(self, ref: Ref[Any], envelope: Envelope | None) -> Link:
         """Return the link, made on first use.
@@ -92,10 +107,10 @@ class Peer:
     def up(self, link: Link | None = None) -> None:
         """The node is ready; whoever has a link to it already hands it over."""
         self.ready = True
-        self.link = link
+        # It may have talked to this node before it was ready, over a link of its own making.
+        self.link = link or self.link
         self.draining = False
         self._last = None
-        self.links = 0
         self.why = ""
 
     def drain(self, why: str, *, restarting: bool) -> None:
@@ -115,6 +130,7 @@ class Peer:
         self.restarting = restarting
         self.why = why
         self.draining = False
+        self.links = 0
         self.runtime.topics.forget(self.name)
         links = [link for link in (self.link, self._last) if link is not None]
         self.link = self._last = None
@@ -125,6 +141,12 @@ class Peer:
         for cargo in self._lent:
             cargo.reclaim()
         self._lent.clear()
+
+    def close(self) -> None:
+        """End the links to it: this node is over."""
+        for link in (self.link, self._last):
+            if link is not None:
+                link.close()
 
     def drop(self, link: Link) -> None:
         """End everything that hung on *link*."""

@@ -24,7 +24,8 @@ from ._heartbeat import stacks_of
 from ._launch import Launch
 from ._link import Link
 from ._output import LinesReader
-from ._remote import RemoteNode, RemoteRun
+from ._remote import RemoteNode
+from ._run import RemoteRun, RunNode
 
 if TYPE_CHECKING:
     from ._launch import Started
@@ -49,16 +50,16 @@ class ProcessNode(RemoteNode):
 
     kind = "process"
 
-    def new_run(self) -> ProcessRun:
-        """Make the next run of this node, for its supervisor."""
-        return ProcessRun(self)
+    def make_run(self, *, beside: bool = False) -> ProcessRun:
+        """Make a run of this node."""
+        return ProcessRun(self, beside=beside)
 
 
 class ProcessRun(RemoteRun):
     """One process, from its start to its reaping."""
 
-    def __init__(self, node: RemoteNode) -> None:
-        super().__init__(node)
+    def __init__(self, node: RunNode, *, beside: bool = False) -> None:
+        super().__init__(node, beside=beside)
         self._process: Started | None = None
         self._pidfd = -1
         self._lifeline: socket.socket | None = None
@@ -80,7 +81,7 @@ class ProcessRun(RemoteRun):
                     output=ends.far_output,
                     common=_common_environment(),
                     env=node.spec.env,
-                    preload=_BACKEND[node.spec.backend] + self._home.preload(node),
+                    preload=_BACKEND[node.spec.backend] + self._home.preload(node.group),
                 )
             )
         except BaseException:
@@ -96,7 +97,8 @@ class ProcessRun(RemoteRun):
             process.wait()
             raise
         self._process = process
-        node.pid = process.pid
+        self.pid = process.pid
+        self.show()
         self._adopt(ends)
 
     def _watched(self, process: Started) -> int:
@@ -112,7 +114,7 @@ class ProcessRun(RemoteRun):
         self._loop.watch_readable(self._pidfd, self._died)
         self._readers = [
             LinesReader(
-                self._loop, fd, lambda line: home.write_line(node, line), remember=_REMEMBERED
+                self._loop, fd, home.write_line, remember=_REMEMBERED
             )
             for fd in (ends.log, ends.output)
         ]
@@ -120,7 +122,8 @@ class ProcessRun(RemoteRun):
         config = {
             **home.node_config(),
             "name": node.name,
-            "number": node.number,
+            "number": self.number,
+            "address": self.address,
             "backend": node.spec.backend,
             "uvloop": node.spec.uvloop,
             "nice": node.spec.nice,
@@ -134,7 +137,7 @@ class ProcessRun(RemoteRun):
         data = json.dumps(config).encode()
         with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: the pidfd says how
             ends.lifeline.sendall(len(data).to_bytes(4, "little") + data)
-        self.link = Link(home.runtime, node.name)
+        self.link = Link(home.runtime, self.address)
         self.link.attach(ends.link)
 
     def kill(self) -> None:
@@ -163,8 +166,8 @@ class ProcessRun(RemoteRun):
             self._complete()
         elif self._pidfd >= 0:
             # Alive but not reachable is of no use to anybody; one that was asked to end is about to.
-            asked = self._asked is Exit.SHUTDOWN
-            self._loop.call_later(self.node.spec.shutdown if asked else _LAST_READ, self._force)
+            leaves = self._asked is Exit.SHUTDOWN or bool(self._replaced)
+            self._loop.call_later(self.node.spec.shutdown if leaves else _LAST_READ, self._force)
 
     def _died(self) -> None:
         """The pidfd says that the process has ended: reap it, then read its link to the end."""

@@ -8,30 +8,36 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
+from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._cell import Cell
+from actors._cells import cell_class
 from actors._envelope import Envelope
 from actors._errors import ActorStopped
-from actors._events import error_facts, event_of
+from actors._events import TRACE, error_facts, event_of
 from actors._ref import Ref
+from actors._waits import waiting_for_ends
 from supervisors import Exit
 from transport import ChannelBroken, Undecodable, Unsendable
 
 from . import _wire as wire
+from ._accounts import account_class
 from ._intake import Intake
 from ._link import Link
 from ._memory import Memory
 from ._peer import Peer
+from ._probes import Probes
 from ._topics import Topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from actors._body import Run
+    from actors._cell import Cell
     from actors._envelope import Handler, Target
     from actors._loop import Loop
+    from actors._propagation import Propagation
     from actors._ref import Home
     from transport import Lane, TransportError
 
@@ -66,19 +72,22 @@ class Family(Protocol):
     """Actors of one node that are supervised on it: the children of an actor, or of the node."""
 
     async def spawn(self, cls: type, args: Any, kwargs: Any, /, **options: Any) -> Ref[Any]: ...
+    def uids(self) -> list[int]: ...
     async def aclose(self, *, kill: bool = False) -> None: ...
 
 
 class _Ended:
     """The target of refs to actors this node does not have any more."""
 
+    remote = False
+
     def __init__(self, ref: Ref[Any], end: Exit | None) -> None:
-        self.waits: list[Target] = []
-        self._ref = ref
+        self.waits: dict[Envelope, Target] = {}
+        self.ref = ref
         self._end = end
 
     def _refuse(self, envelope: Envelope) -> ActorStopped:
-        return ActorStopped(self._ref, f"it has ended: {self._end or 'long ago'}", envelope.message)
+        return ActorStopped(self.ref, f"it has ended: {self._end or 'long ago'}", envelope.message)
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         raise self._refuse(Envelope(handler, args, kwargs))
@@ -95,27 +104,50 @@ class _Ended:
     def withdraw(self, envelope: Envelope) -> None:
         """There is nothing to take back."""
 
+    def runs_beside(self, _envelope: Envelope) -> bool:
+        """Nothing runs."""
+        return False
+
 
 class Runtime:
     """One node's cells and peers; the `Home` of its refs and the `CellHome` of its cells."""
 
-    def __init__(self, name: str, number: int, loop: Loop, *, may_import: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        loop: Loop,
+        *,
+        may_import: bool = True,
+        propagation: Propagation | None = None,
+        trace: bool = False,
+    ) -> None:
         self.name = name
+        self.address = name
         self._may_import = may_import
         self.number = number
         self.loop = loop
         self.system: Any = None
+        self.over = False
+        """Whether an actor has ended the whole node."""
         self.authority: Authority
         self.new_family: Callable[[str], Coroutine[Any, Any, Family]]
         self.cells: dict[int, Cell] = {}
         self.peers: dict[str, Peer] = {}
+        self._moved: dict[str, str] = {}
+        self._left: dict[str, str] = {}
         self.calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {}
         self.notes: dict[str, Callable[..., None]] = {}
         self.ended: OrderedDict[int, Exit] = OrderedDict()
         self.link_ended: Callable[[Link], None] = _ignore
         self._uids = number << 32
         self.topics = Topics(self)
+        self.probes = Probes(loop)
         self.memory = Memory(loop)
+        self.propagation = propagation
+        carries = propagation is not None
+        self.new_account = account_class(carries=carries, traced=trace)
+        self._new_cell = cell_class(carries=carries, traced=trace)
 
     # -- cells and refs ------------------------------------------------------------------
 
@@ -131,8 +163,9 @@ class Runtime:
 
     def new_cell(self, uid: int, name: str, cls: type, mailbox: int) -> Cell:
         """Make room for an actor; it takes messages from now on."""
-        ref: Ref[Any] = Ref(self, uid, self.name, name, class_path(cls), mailbox, cls)
-        cell = self.cells[uid] = Cell(self, ref, cls, mailbox=mailbox)
+        node = self.address if uid >> 32 else self.name
+        ref: Ref[Any] = Ref(self, uid, node, name, class_path(cls), mailbox, cls)
+        cell = self.cells[uid] = self._new_cell(self, ref, cls, mailbox=mailbox)
         return cell
 
     def forget(self, cell: Cell, end: Exit) -> None:
@@ -148,8 +181,29 @@ class Runtime:
         while len(self.ended) > _REMEMBERED:
             self.ended.popitem(last=False)
 
+    def is_own(self, ref: Ref[Any]) -> bool:
+        """Whether *ref* is the address of an actor of this node, present or past."""
+        return ref.node == (self.address if ref.uid >> 32 else self.name)
+
+    def peer_of(self, ref: Ref[Any]) -> Peer:
+        """Return where the actor of *ref* is: a node's own ended with it, others moved on."""
+        return self.peer(ref.node) if ref.uid >> 32 else self.peer_named(ref.node)
+
+    def peer_named(self, node: str) -> Peer:
+        """Return what has the actors of that node now."""
+        return self.peer(self._moved.get(node, node))
+
+    def node_moved(self, node: str, address: str) -> None:
+        """What runs under that name is at another address from here on; see `nodes._swap`."""
+        before = self.peer_named(node)
+        self._moved[node] = address
+        before.hand_over(self.peer(address))
+        # What it moved from the last time has no process any more.
+        self.peers.pop(self._left.pop(node, ""), None)
+        self._left[node] = before.name
+
     def peer(self, name: str) -> Peer:
-        """Return another node as this one knows it."""
+        """Return another node as this one knows it, by its address."""
         peer = self.peers.get(name)
         if peer is None:
             peer = self.peers[name] = Peer(self, name)
@@ -160,9 +214,23 @@ class Runtime:
         cell = self.cells.get(ref.uid)
         if cell is not None:
             return cell
-        if ref.node == self.name:
+        if self.is_own(ref):
             return _Ended(ref, self.ended.get(ref.uid))
-        return self.peer(ref.node).account(ref)
+        return self.peer_of(ref).account(ref)
+
+    def reachable(self, ref: Ref[Any]) -> bool:
+        """Whether *ref* takes messages now, as far as this node knows."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            return not cell.draining
+        return not self.is_own(ref) and ref.uid not in self.ended and self.peer_of(ref).ready
+
+    def backlog(self, ref: Ref[Any]) -> int:
+        """How many messages wait for *ref*: all of them here, those this node sent elsewhere."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            return len(cell.mailbox) + (cell.run is not None and cell.run.busy)
+        return ref.mailbox - self.peer_of(ref).account(ref).credit
 
     def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:
         """Call *notice* once, at the final end of *ref*."""
@@ -174,9 +242,9 @@ class Runtime:
         if ref.uid in self.ended:
             notice(self.ended[ref.uid])
             return _nothing
-        if ref.node == self.name:
+        if self.is_own(ref):
             return self.watch_gone(ref, notice, "it ended long ago")
-        return self.peer(ref.node).watch(ref, notice)
+        return self.peer_of(ref).watch(ref, notice)
 
     def watch_gone(
         self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
@@ -189,8 +257,8 @@ class Runtime:
         cell = self.cells.get(ref.uid)
         if cell is not None:
             cell.ask_stop(Exit.SHUTDOWN, grace, drain=drain)
-        elif ref.node != self.name:
-            peer = self.peer(ref.node)
+        elif not self.is_own(ref):
+            peer = self.peer_of(ref)
             peer.connect(ref, None).send([wire.STOP, ref.uid, grace, drain])
 
     def kill(self, ref: Ref[Any]) -> None:
@@ -198,8 +266,8 @@ class Runtime:
         cell = self.cells.get(ref.uid)
         if cell is not None:
             cell.kill()
-        elif ref.node != self.name:
-            peer = self.peer(ref.node)
+        elif not self.is_own(ref):
+            peer = self.peer_of(ref)
             peer.connect(ref, None).send([wire.KILL, ref.uid])
 
     async def spawn_child(
@@ -213,7 +281,11 @@ class Runtime:
 
     async def stop_children(self, parent: Run, *, kill: bool) -> None:
         """End the children of an actor, politely or at once."""
-        if parent.children is not None:
+        if parent.children is None:
+            return
+        me = self.cells.get(parent.ref.uid)
+        there = [self.cells[uid] for uid in parent.children.uids() if uid in self.cells]
+        with nullcontext() if me is None else waiting_for_ends(me, there, self.loop.waiter()):
             await parent.children.aclose(kill=kill)
 
     def report(self, record: Any) -> None:
@@ -240,6 +312,14 @@ class Runtime:
         """Report a message that failed without restarting its actor: it went on, or ended for good."""
         facts = {"actor": ref.name, "message": envelope.handler.name, "node": self.name}
         self.authority.event("message_failed", {**facts, **error_facts(error)})
+
+    def traced(self, facts: dict[str, Any]) -> None:
+        """Report a message that was sent here."""
+        self.authority.event(TRACE, facts)
+
+    def suspect(self, cell: Cell) -> None:
+        """One of the actors waits for another node's, perhaps in a circle."""
+        self.probes.add(cell)
 
     # -- what links need -----------------------------------------------------------------
 
@@ -283,6 +363,11 @@ class Runtime:
     def connect(self, peer: Peer) -> Link:
         """Arrange a link to *peer*, on first use."""
         return self.authority.connect(peer)
+
+    def close_links(self) -> None:
+        """End every link, the parent's included: this node is over."""
+        for peer in list(self.peers.values()):
+            peer.close()
 
     def new_intake(self, link: Link) -> Callable[[list[Any], Lane], None]:
         """Return what takes the messages of a new link."""

@@ -7,6 +7,8 @@ import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actors._waits import waits_of
+
 if TYPE_CHECKING:
     from actors._cell import Cell
 
@@ -24,6 +26,7 @@ def _actor_stats(cell: Cell) -> dict[str, Any]:
         "state": cell.state.value,
         "mailbox": len(cell.mailbox),
         "incarnation": cell.number,
+        "waiting_for": [target.ref.name for _, target in waits_of(cell)],
         "handling": None if handling is None else handling[0],
         "handling_seconds": None if handling is None else round(handling[1], 6),
     }
@@ -43,9 +46,11 @@ def runtime_stats(runtime: Runtime) -> dict[str, Any]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     links = {}
     for peer in runtime.peers.values():
-        stats = peer.link.stats() if peer.link is not None else None
-        if stats is not None:
-            links[peer.name] = {name: getattr(stats, name) for name in stats.__slots__}
+        if peer.link is not None and (stats := peer.link.stats()) is not None:
+            figures = {name: getattr(stats, name) for name in stats.__slots__}
+            cargo = peer.link.cargo
+            modes = {mode.value: count for mode, count in cargo.modes.items()}
+            links[peer.name] = {**figures, "modes": modes, "bytes_lent": cargo.lent}
     return {
         "node": runtime.name,
         "pid": os.getpid(),

@@ -17,7 +17,8 @@ from supervisors import Exit
 from transport import pair
 
 from ._link import Link
-from ._remote import RemoteNode, RemoteRun
+from ._remote import RemoteNode
+from ._run import RemoteRun, RunNode
 
 if TYPE_CHECKING:
     from actors._loop import Timer
@@ -33,16 +34,16 @@ class ThreadNode(RemoteNode):
 
     kind = "thread"
 
-    def new_run(self) -> ThreadRun:
-        """Make the next run of this node, for its supervisor."""
-        return ThreadRun(self)
+    def make_run(self, *, beside: bool = False) -> ThreadRun:
+        """Make a run of this node."""
+        return ThreadRun(self, beside=beside)
 
 
 class ThreadRun(RemoteRun):
     """One thread, from its start to its end."""
 
-    def __init__(self, node: RemoteNode) -> None:
-        super().__init__(node)
+    def __init__(self, node: RunNode, *, beside: bool = False) -> None:
+        super().__init__(node, beside=beside)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._cut_off: Timer | None = None
@@ -53,7 +54,8 @@ class ThreadRun(RemoteRun):
         config = {
             **self._home.node_config(),
             "name": node.name,
-            "number": node.number,
+            "number": self.number,
+            "address": self.address,
             "backend": node.spec.backend,
             "uvloop": node.spec.uvloop,
             "link": theirs.detach(),
@@ -65,8 +67,9 @@ class ThreadRun(RemoteRun):
         self._thread = threading.Thread(
             target=self._run, args=(config,), name=f"actors node {node.name}", daemon=True
         )
-        node.pid = os.getpid()
-        self.link = Link(self._home.runtime, node.name)
+        self.pid = os.getpid()
+        self.show()
+        self.link = Link(self._home.runtime, self.address)
         self.link.attach(ours)
         self._thread.start()
 

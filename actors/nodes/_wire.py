@@ -4,9 +4,11 @@ What belongs to the traffic between actors goes in the DATA lane, in the order i
 steers (credit, cancellation, kill, calls between the nodes' runtimes) goes in the CONTROL lane,
 which is always written first.
 
-    TELL    uid method args kwargs ttl            STREAM  uid request method args kwargs ttl
-    ASK     uid request method args kwargs ttl    ITEM    request value
+    TELL    uid method args kwargs ttl *more
+    ASK     uid request method args kwargs ttl *more
+    STREAM  uid request method args kwargs ttl *more
     REPLY   request value                         END     request
+    ITEM    request value                         PROBE   uid request number path
     ERROR   request error                         PULL    request items          (control)
     CREDIT  uid messages              (control)   CANCEL  request                (control)
     WATCH   request uid                           GONE    request exit
@@ -18,7 +20,12 @@ which is always written first.
     RETIRED arenas                    (control)
 
 ttl is in seconds from now, because nodes do not share a clock reading; None is no deadline. A TELL
-or ASK without keywords and deadline ends after its args.
+or ASK without keywords and deadline ends after its args. More is the chain of calls the message
+belongs to, a [uid, name] for each actor that waits, and the context variables that go with it, each
+behind its number; most messages have neither.
+
+A PROBE asks about the wait for the reply to a request, or for room (request 0), and goes behind it:
+path is who waits, a [uid, name] each.
 """
 
 from __future__ import annotations
@@ -48,3 +55,4 @@ NOTE: Final = 20
 PUBLISH: Final = 21
 BACK: Final = 22
 RETIRED: Final = 23
+PROBE: Final = 24

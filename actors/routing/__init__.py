@@ -8,6 +8,7 @@ Rule 1: this facade is all that other floors import.
 Rule 2: policies and keys are pure; a listener is frozen data.
 """
 
+from ._descriptors import nearly_full
 from ._errors import (
     BadListener,
     HandlerNotFound,
@@ -26,23 +27,36 @@ from ._events import (
     NodeSuspect,
     NodeTrusted,
     PolicyFailed,
+    ProxyHeaderMissing,
     Redispatched,
     RequestTimedOut,
+    TlsReloaded,
+    TlsReloadFailed,
 )
-from ._keys import Address, Key, Peeked, cookie, ip, key_from, query
+from ._head import NEED_MORE, NeedMore
+from ._http_keys import cookie, header, path, query
+from ._kernel import ByKernel, ReusePort, SharedListener
+from ._key_text import key_from
+from ._keys import Address, Key, Peeked, ip, key, proxy, sni
 from ._listener import Asgi, Listener, asgi, listen
-from ._policy import LeastConnections, Policy, RoundRobin, Snapshot, Sticky, policy_from
-from ._protocols import Loop, Place, Report, ServerLoop
+from ._policy import LeastConnections, Policy, RoundRobin, Snapshot, Sticky, policy_from, told
+from ._protocols import Loop, NodeLoop, Place, Report, Seat, ServerLoop
 from ._rendezvous import owner, rank
 from ._router import PlaceStats, Router, RouterStats
-from ._server import Server, import_handler, modules_of, serve
+from ._routers import AnyRouter, new_router
+from ._server import Seated, Server, import_handler, modules_of, serve
+from ._tls import Tls
+from ._udp_server import Reply
 
 __all__ = [
+    "NEED_MORE",
     "AcceptPaused",
     "AcceptResumed",
     "Address",
+    "AnyRouter",
     "Asgi",
     "BadListener",
+    "ByKernel",
     "Dropped",
     "HandOverFailed",
     "HandlerFailed",
@@ -55,6 +69,8 @@ __all__ = [
     "Listener",
     "Listening",
     "Loop",
+    "NeedMore",
+    "NodeLoop",
     "NodeSuspect",
     "NodeTrusted",
     "Peeked",
@@ -62,27 +78,44 @@ __all__ = [
     "PlaceStats",
     "Policy",
     "PolicyFailed",
+    "ProxyHeaderMissing",
     "Redispatched",
+    "Reply",
     "Report",
     "RequestTimedOut",
+    "ReusePort",
     "RoundRobin",
     "Router",
     "RouterStats",
     "RoutingError",
+    "Seat",
+    "Seated",
     "Server",
     "ServerLoop",
+    "SharedListener",
     "Snapshot",
     "Sticky",
+    "Tls",
+    "TlsReloadFailed",
+    "TlsReloaded",
     "asgi",
     "cookie",
+    "header",
     "import_handler",
     "ip",
+    "key",
     "key_from",
     "listen",
     "modules_of",
+    "nearly_full",
+    "new_router",
     "owner",
+    "path",
     "policy_from",
+    "proxy",
     "query",
     "rank",
     "serve",
+    "sni",
+    "told",
 ]

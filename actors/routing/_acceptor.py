@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ._connection import Connection
+from ._descriptors import nearly_full, scarce
 from ._events import AcceptPaused, AcceptResumed
 from ._protocols import Loop, Report, Timer
 
@@ -79,6 +80,11 @@ class Acceptor:
         self._wanted = wanted
         self._obey()
 
+    def drain(self) -> None:
+        """Accept whatever has come so far, room or not: nobody will get it otherwise."""
+        while self._accept():
+            pass
+
     def close(self) -> None:
         """Stop for good."""
         self.want(False)
@@ -109,23 +115,30 @@ class Acceptor:
             return False
         except OSError as error:
             if error.errno not in _GONE:
-                self._rest(error)
+                self._rest(error.errno or 0)
             return error.errno in _GONE
-        if self._told:
+        last = nearly_full(sock.fileno())
+        if self._told and not last:
             self._told = False
             self._report(AcceptResumed(self._listener))
         sock.setblocking(False)
         self.total += 1
         self._accepted(Connection(sock, client))
-        return True
+        if last:
+            # Before the last is gone: without one left, not even a node's message can be taken.
+            self._rest(errno.EMFILE)
+        return not last
 
-    def _rest(self, error: OSError) -> None:
-        self._pause = self._loop.call_later(_PAUSE, self._again)
+    def _rest(self, code: int) -> None:
+        if self._pause is None:
+            self._pause = self._loop.call_later(_PAUSE, self._again)
         self._obey()
         if not self._told:
             self._told = True
-            self._report(AcceptPaused(self._listener, error.errno or 0, _PAUSE))
+            self._report(AcceptPaused(self._listener, code, _PAUSE))
 
     def _again(self) -> None:
         self._pause = None
+        if self._told and scarce():
+            self._pause = self._loop.call_later(_PAUSE, self._again)
         self._obey()

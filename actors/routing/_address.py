@@ -5,16 +5,19 @@ Rule 1: parsing only; nothing is resolved and nothing is bound.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, TypeAlias
 
 from ._errors import BadListener
 
-__all__ = ["Inet", "Unix", "parse_address"]
+__all__ = ["Given", "Inet", "Udp", "Unix", "Where", "parse_address"]
 
 _LONGEST_PATH: Final = 107  # sun_path with its closing zero, on Linux
 _LAST_PORT: Final = 65535
+_GIVEN: Final = re.compile(r"[0-9]{1,6}|[A-Za-z_][!-9;-~]*")
+_FIRST_GIVEN: Final = 3  # 0, 1 and 2 are standard input, output and error
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,45 @@ class Unix:
         return False
 
 
-def parse_address(text: str) -> Inet | Unix:
-    """Read ``127.0.0.1:8000``, ``[::1]:8000``, ``localhost:0`` or ``unix:/path``.
+@dataclass(frozen=True)
+class Udp:
+    """A UDP address."""
+
+    inet: Inet
+
+    def __str__(self) -> str:
+        return f"udp://{self.inet}"
+
+    @property
+    def beyond_loopback(self) -> bool:
+        """Whether other machines can reach it."""
+        return self.inet.beyond_loopback
+
+
+@dataclass(frozen=True)
+class Given:
+    """A listening socket that this process was given, by the number or the name of its descriptor."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"fd://{self.name}"
+
+    @property
+    def beyond_loopback(self) -> bool:
+        """Not known before the socket is looked at."""
+        return False
+
+
+Where: TypeAlias = Inet | Unix | Udp | Given
+
+
+def parse_address(text: str) -> Where:
+    """Read an address.
+
+    Args:
+        text: ``127.0.0.1:8000``, ``[::1]:8000``, ``localhost:0``, ``unix:/path``,
+            ``udp://127.0.0.1:5353``, ``fd://3`` or ``fd://NAME``.
 
     Raises:
         BadListener: it is none of these.
@@ -63,17 +103,25 @@ def parse_address(text: str) -> Inet | Unix:
         raise BadListener(f'address must be text such as "127.0.0.1:8000", got {text!r}')
     if text.startswith("unix:"):
         return _unix(text)
+    if text.startswith("fd://"):
+        return _given(text)
+    if text.startswith("udp://"):
+        return Udp(_inet(text.removeprefix("udp://"), text))
+    return _inet(text, text)
+
+
+def _inet(text: str, whole: str) -> Inet:
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()):
-        raise BadListener(f'address must be "HOST:PORT" or "unix:/path", got {text!r}')
+        raise BadListener(f'address must be "HOST:PORT" or "unix:/path", got {whole!r}')
     if int(port) > _LAST_PORT:
-        raise BadListener(f"a port is 0 to {_LAST_PORT}, got {port} in address {text!r}")
+        raise BadListener(f"a port is 0 to {_LAST_PORT}, got {port} in address {whole!r}")
     if not host:
         raise BadListener(
-            f"address {text!r} needs a host: 127.0.0.1:{port} for this machine only, "
+            f"address {whole!r} needs a host: 127.0.0.1:{port} for this machine only, "
             f"0.0.0.0:{port} for every interface"
         )
-    return Inet(_host(host, text), int(port))
+    return Inet(_host(host, whole), int(port))
 
 
 def _host(host: str, text: str) -> str:
@@ -93,3 +141,13 @@ def _unix(text: str) -> Unix:
     if len(path.encode()) > _LONGEST_PATH:
         raise BadListener(f"a Unix path has at most {_LONGEST_PATH} bytes, got {text!r}")
     return Unix(path)
+
+
+def _given(text: str) -> Given:
+    name = text.removeprefix("fd://")
+    if not _GIVEN.fullmatch(name) or (name.isdigit() and int(name) < _FIRST_GIVEN):
+        raise BadListener(
+            f'a given socket is "fd://3" (a descriptor from 3 up) or "fd://NAME" (of '
+            f"LISTEN_FDNAMES), got {text!r}"
+        )
+    return Given(str(int(name)) if name.isdigit() else name)

@@ -1,47 +1,42 @@
-"""Serves an ASGI application with uvicorn's protocol classes; the only door to uvicorn.
+"""Serves an ASGI application with uvicorn's protocol classes.
 
 Rule 1: uvicorn's server does not run: no signal handler, no logging set up, no access log. Its
 HTTP and WebSocket protocols get sockets that were accepted elsewhere.
 Rule 2: each connection ends with one `closed`, whichever protocol had it last.
-Rule 3: a client that keeps the server waiting, for a head or for a body, is cut off.
+Rule 3: what comes before HTTP, a PROXY header and a TLS handshake, has its own time limits.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import socket
-import time
-from collections.abc import Callable
-from email.utils import formatdate
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import anyio
 from uvicorn.config import Config
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from uvicorn.server import ServerState
 
+from ._affinity import Affinity
+from ._asgi_app import made, uvicorn_config, wrapped
+from ._asgi_protocols import Http, State, WebSocket
 from ._errors import HandlerUnfit
-from ._events import RequestTimedOut
+from ._events import ProxyHeaderMissing
 from ._lifespan import LifespanRun
-from ._listener import Asgi
+from ._listener import Asgi, Listener
+from ._policy import Sticky
+from ._preface import PREFACE_SECONDS, take_proxy_header
 from ._protocols import Report
+from ._tls import Certificate
 
 __all__ = ["AsgiServer"]
 
 _log = logging.getLogger("uvicorn.error")
 
-_TIMED_OUT: Final = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-)
-_TOO_LONG: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-length: 0\r\nconnection: close\r\n\r\n"
-)
+_SPOKEN = ("http/1.1",)
+_TLS_GOODBYE = 5.0
+"""Seconds a client has to answer that its TLS connection is over."""
 
 
 class AsgiServer:
@@ -49,9 +44,9 @@ class AsgiServer:
 
     def __init__(
         self,
+        listener: Listener,
         spec: Asgi,
         *,
-        listener: str,
         acknowledge: Callable[[int], object],
         refused: Callable[[int], object],
         closed: Callable[[int], object],
@@ -60,10 +55,16 @@ class AsgiServer:
         resolve: Callable[[str], Any],
     ) -> None:
         self.spec = spec
-        self.listener = listener
+        self.listener = listener.name
         self.report = report
-        self.state = _State()
+        self.state = State()
         self.app_state: dict[str, Any] = {"actors": system}
+        policy = listener.policy
+        self.affinity = Affinity(policy.key) if isinstance(policy, Sticky) else None
+        self._tls = listener.tls
+        self._proxy_protocol = listener.proxy_protocol
+        self._certificate: Certificate | None = None
+        self._headless = False
         self._acknowledge = acknowledge
         self._refused = refused
         self._closed = closed
@@ -71,10 +72,15 @@ class AsgiServer:
         self._resolve = resolve
         self._config: Config | None = None
         self._lifespan: LifespanRun | None = None
-        self._protocols: dict[int, _Http | _WebSocket | None] = {}
+        self._protocols: dict[int, Http | WebSocket | None] = {}
         self._adopting: set[asyncio.Task[Any]] = set()
         self._draining = False
         self._idle: anyio.Event | None = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether each client is to come again elsewhere."""
+        return self._draining
 
     @property
     def open(self) -> int:
@@ -94,17 +100,20 @@ class AsgiServer:
             HandlerNotFound: it cannot be imported.
             HandlerUnfit: it is not an ASGI 3 application, or this node runs trio.
             LifespanFailed: its startup failed.
+            BadListener: the certificate cannot be used.
         """
         spec = self.spec
         try:
-            asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
         except RuntimeError as error:
             raise HandlerUnfit(spec.app, "asgi() needs nodes with backend='asyncio'") from error
-        app = _made(spec, self._resolve(spec.app))
-        config = _config(spec)
-        config.loaded_app = app
-        if spec.proxy_headers:
-            config.loaded_app = ProxyHeadersMiddleware(app, trusted_hosts=spec.forwarded_allow_ips)
+        if self._tls is not None:
+            self._certificate = Certificate(
+                self._tls, _SPOKEN, listener=self.listener, report=self.report, now=loop.time
+            )
+        app = made(spec, self._resolve(spec.app))
+        config = uvicorn_config(spec)
+        config.loaded_app = wrapped(app, spec, self.affinity)
         if spec.lifespan != "off":
             required = spec.lifespan == "on"
             self._lifespan = LifespanRun(app, spec.app, required=required, state=self.app_state)
@@ -114,6 +123,11 @@ class AsgiServer:
             _log.setLevel(logging.WARNING)  # it tells of every WebSocket, which is an access log
         self._config = config
 
+    def placed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
+        """Note which slots share the listener: it tells requests that belong elsewhere."""
+        if self.affinity is not None:
+            self.affinity.placed(slot, live, every)
+
     def take(self, connection: int, sock: socket.socket) -> None:
         """Serve *sock* with an HTTP protocol of its own."""
         if self._draining or self._config is None:
@@ -122,16 +136,24 @@ class AsgiServer:
             return
         self._acknowledge(connection)
         self._protocols[connection] = None
-        loop = asyncio.get_running_loop()
         # Cleaning up is the callback's: a task cancelled before its first step runs no `finally`.
-        task = loop.create_task(loop.connect_accepted_socket(lambda: _Http(self, connection), sock))
+        task = asyncio.get_running_loop().create_task(self._adopt(connection, sock))
         self._adopting.add(task)
         task.add_done_callback(partial(self._adopted, connection, sock))
 
-    async def drain(self, seconds: float) -> None:
-        """Close idle connections, end the others with their request, abort after *seconds*."""
+    async def drain(self, seconds: float, patience: float = 0.0) -> None:
+        """Close idle connections, end the others with their request, abort after *seconds*.
+
+        For the first *patience* seconds nobody is cut off: WebSockets go on, and a client that
+        keeps its connection may send one more request, whose answer says that it closes.
+        """
         self._draining = True
-        with anyio.move_on_after(seconds):
+        with anyio.move_on_after(patience):
+            for protocol in list(self._protocols.values()):
+                if protocol is not None:
+                    protocol.wind_down()
+            await self._wait_idle()
+        with anyio.move_on_after(seconds - patience):
             if self._adopting:
                 await asyncio.wait(self._adopting)
             for protocol in list(self._protocols.values()):
@@ -152,7 +174,7 @@ class AsgiServer:
         if self._lifespan is not None:
             await self._lifespan.shutdown()
 
-    def changed(self, connection: int, protocol: _Http | _WebSocket) -> None:
+    def changed(self, connection: int, protocol: Http | WebSocket) -> None:
         """Note which protocol has the connection now."""
         self._protocols[connection] = protocol
 
@@ -164,6 +186,30 @@ class AsgiServer:
         if not self._protocols and self._idle is not None:
             self._idle.set()
         self._closed(connection)
+
+    async def _adopt(self, connection: int, sock: socket.socket) -> None:
+        """Give *sock* its protocol, once what comes before HTTP is done."""
+        client = None
+        if self._proxy_protocol:
+            header = await take_proxy_header(sock, PREFACE_SECONDS)
+            if header is None:
+                self._without_header(connection)
+                raise ConnectionAbortedError
+            client = header.client
+        secured: dict[str, Any] = {}
+        if self._certificate is not None and self._tls is not None:
+            secured = {
+                "ssl": self._certificate.context(),
+                "ssl_handshake_timeout": self._tls.handshake_timeout,
+                "ssl_shutdown_timeout": _TLS_GOODBYE,
+            }
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: Http(self, connection, client), sock, **secured)
+
+    def _without_header(self, connection: int) -> None:
+        if not self._headless:
+            self._headless = True
+            self.report(ProxyHeaderMissing(self.listener, connection))
 
     def _adopted(self, connection: int, sock: socket.socket, task: asyncio.Task[object]) -> None:
         self._adopting.discard(task)
@@ -188,197 +234,3 @@ class AsgiServer:
             if self._idle is None or self._idle.is_set():
                 self._idle = anyio.Event()
             await self._idle.wait()
-
-
-class _State(ServerState):
-    """What uvicorn's protocols share; the date header is made when asked for, once a second."""
-
-    def __init__(self) -> None:
-        self._second = -1
-        self._headers: list[tuple[bytes, bytes]] = []
-        super().__init__()
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """Headers of every response."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._headers = [(b"date", formatdate(second, usegmt=True).encode())]
-        return self._headers
-
-    @default_headers.setter
-    def default_headers(self, _: list[tuple[bytes, bytes]]) -> None:
-        """Take uvicorn's empty initial value for nothing."""
-
-
-class _WebSocket(WebSocketsSansIOProtocol):
-    """Uvicorn's WebSocket protocol, which tells when its connection is gone."""
-
-    def __init__(self, server: AsgiServer, connection: int) -> None:
-        super().__init__(server.config, server.state, server.app_state)
-        self._server = server
-        self._number = connection
-        server.changed(connection, self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        try:
-            super().connection_lost(exc)
-        finally:
-            self._server.ended(self._number)
-
-
-class _Http(HttpToolsProtocol):
-    """Uvicorn's HTTP protocol with a limit on how long a client may keep it waiting."""
-
-    def __init__(self, server: AsgiServer, connection: int) -> None:
-        super().__init__(server.config, server.state, server.app_state)
-        self._server = server
-        self._number = connection
-        self._limits = {"head": server.spec.head_timeout, "body": server.spec.body_timeout}
-        self._part = ""
-        self._since = 0.0
-        self._begun = False
-        self._head_size = 0
-        self._upgraded = False
-        self._timer: asyncio.TimerHandle | None = None
-        # Uvicorn calls it with its own arguments, which the server knows as well.
-        self.ws_protocol_class = lambda **_: _WebSocket(server, connection)  # type: ignore[assignment]
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._server.changed(self._number, self)
-        self._wait_for("head")
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._begun = True
-        part = self._waiting_for()
-        self._head_size = self._head_size + len(data) if part == "head" else 0
-        if self._head_size > self._server.spec.max_head:
-            self.transport.write(_TOO_LONG)
-            self.transport.close()
-        elif part != self._part:
-            self._wait_for(part)
-        elif part == "body":
-            self._since = self.loop.time()
-
-    def handle_websocket_upgrade(self) -> None:
-        self._upgraded = True
-        super().handle_websocket_upgrade()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        try:
-            super().connection_lost(exc)
-        finally:
-            self._server.ended(self._number)
-
-    def _waiting_for(self) -> str:
-        """Return which part of a request the client owes: "head", "body" or nothing."""
-        if self._upgraded or self.transport.is_closing():
-            return ""
-        cycle: Any = self.cycle  # None before the first request, whatever uvicorn's types say
-        if cycle is None or cycle.response_complete:
-            return "head" if self.timeout_keep_alive_task is None else ""
-        return "body" if cycle.more_body else ""
-
-    def _wait_for(self, part: str) -> None:
-        self._part = part
-        if part:
-            self._since = self.loop.time()
-            self._arm(self._limits[part])
-
-    def _arm(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self.loop.call_later(seconds, self._check)
-
-    def _check(self) -> None:
-        """Cut the client off if it still owes the part it owed when the timer was set."""
-        self._timer = None
-        part = self._waiting_for()
-        if part != self._part:
-            self._wait_for(part)
-            return
-        if not part:
-            return
-        limit = self._limits[part]
-        if part == "body" and self.flow.read_paused:
-            self._since = self.loop.time()  # the application does not read: not the client's doing
-        left = self._since + limit - self.loop.time()
-        if left > 0:
-            self._arm(left)
-        else:
-            self._cut_off(part, limit)
-
-    def _cut_off(self, part: str, limit: float) -> None:
-        if self._begun:
-            self._server.report(RequestTimedOut(self._server.listener, self._number, part, limit))
-        if part == "head" and self._begun:
-            self.transport.write(_TIMED_OUT)
-        self.transport.close()
-
-
-def _config(spec: Asgi) -> Config:
-    """Make what uvicorn's protocols ask for, without its logging and without its app loading."""
-    config = Config(
-        _nobody,
-        loop="none",
-        http=HttpToolsProtocol,
-        ws=WebSocketsSansIOProtocol,
-        ws_max_size=spec.ws_max_size,
-        ws_ping_interval=spec.ws_ping_interval,
-        ws_ping_timeout=spec.ws_ping_timeout,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        interface="asgi3",
-        proxy_headers=False,
-        root_path=spec.root_path,
-        limit_concurrency=spec.limit_concurrency,
-        timeout_keep_alive=spec.keep_alive,  # type: ignore[arg-type]  # any number of seconds will do
-    )
-    config.load()
-    return config
-
-
-async def _nobody(_scope: object, _receive: object, _send: object) -> None:
-    """Stand in while uvicorn's configuration loads; ours is imported with better errors."""
-
-
-def _made(spec: Asgi, found: Any) -> Any:
-    """Return the application: what was found, or what it returns if it is a factory."""
-    if not callable(found):
-        raise HandlerUnfit(spec.app, f"an ASGI application is callable, got {found!r}")
-    if spec.factory:
-        try:
-            found = found()
-        except Exception as error:
-            raise HandlerUnfit(
-                spec.app, f"the factory raised {type(error).__name__}: {error}"
-            ) from error
-        if not callable(found):
-            raise HandlerUnfit(spec.app, f"the factory returned {found!r}, no ASGI application")
-    try:
-        signature = inspect.signature(found)
-    except (TypeError, ValueError):
-        return found
-    if _takes(signature, 3):
-        return found
-    hint = (
-        "it takes no argument: did you mean factory=True?"
-        if _takes(signature, 0)
-        else (f"an ASGI application takes (scope, receive, send), this one takes {signature}")
-    )
-    raise HandlerUnfit(spec.app, hint)
-
-
-def _takes(signature: inspect.Signature, count: int) -> bool:
-    try:
-        signature.bind(*range(count))
-    except TypeError:
-        return False
-    return True

@@ -23,6 +23,8 @@ class Connection:
     sock: socket.socket
     client: Address
     key: bytes | None = None
+    arrival: int = 0
+    """How many came before it: whoever waits longest is served first, wherever it waits."""
     sent: float = 0.0
     """When it was handed over, in the loop's seconds."""
     tries: int = 0

@@ -4,7 +4,8 @@ Rule 1: a connection has one owner at any time: the pending line, one node's que
 un-acknowledged set. Only `_give` moves it to a node and only `_take_back` away from one.
 Rule 2: what was handed to a node is handed to another only when that node is dead or has refused
 it: un-acknowledged is not unread.
-Rule 3: a node that owes acknowledgements costs at most its credit. What is only meant for it goes
+Rule 3: first come, first handed over: a connection that is taken back from a node keeps its turn.
+Rule 4: a node that owes acknowledgements costs at most its credit. What is only meant for it goes
 elsewhere as soon as it is late; keyed connections, as soon as it is suspect.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from itertools import count
+from operator import attrgetter
 from typing import Final
 
 from ._connection import Connection, Member
@@ -41,7 +43,7 @@ class Dispatch:
         listener: the listener's name.
         report: takes facts.
         changed: called when there may be more or less room.
-        max_connections: per node.
+        limit: how many connections the node of a slot may have; None for no limit.
         credit: hand-overs a node may owe an acknowledgement for.
         patience: seconds after which a node is late.
         ack_deadline: seconds after which it is suspect.
@@ -55,7 +57,7 @@ class Dispatch:
         listener: str,
         report: Report,
         changed: Callable[[], None],
-        max_connections: int | None,
+        limit: Callable[[int], int | None],
         credit: int,
         patience: float,
         ack_deadline: float,
@@ -65,13 +67,14 @@ class Dispatch:
         self._listener = listener
         self._report = report
         self._changed = changed
-        self._limit = max_connections
+        self._limit = limit
         self._credit = credit
         self._patience = patience
         self._ack_deadline = ack_deadline
         self._members: dict[str, Member] = {}
         self._pending: deque[Connection] = deque()
         self._ids = count(1)
+        self._arrivals = count(1)
         self._turn = 0
         self._queued = 0
         self.staffed = False
@@ -127,6 +130,7 @@ class Dispatch:
 
     def add(self, connection: Connection) -> None:
         """Give *connection* to a node, or let it wait its turn."""
+        connection.arrival = next(self._arrivals)
         self._pending.append(connection)
         self._flush()
 
@@ -197,7 +201,8 @@ class Dispatch:
 
     def _choose(self, key: bytes | None) -> Member | None:
         keyed = key is not None
-        nodes = [m.snapshot(self._limit, keyed=keyed) for m in self._members.values()]
+        limit = self._limit
+        nodes = [m.snapshot(limit(m.place.slot), keyed=keyed) for m in self._members.values()]
         try:
             chosen = _checked(self._policy.choose(nodes, key), nodes)
         except Exception as error:  # noqa: BLE001 - a user's policy must not stop the router
@@ -210,7 +215,10 @@ class Dispatch:
     def _give(self, member: Member, connection: Connection) -> None:
         self._turn += 1
         member.last = self._turn
-        member.queue.append(connection)
+        if member.queue and member.queue[-1].arrival > connection.arrival:
+            member.queue = _by_arrival(connection, *member.queue)
+        else:
+            member.queue.append(connection)
         self._queued += 1
         self._pump(member)
 
@@ -248,7 +256,8 @@ class Dispatch:
         stay = [c for c in member.queue if not everything and c.key is not None]
         member.queue = deque(stay)
         self._queued -= len(back)
-        self._pending.extendleft(reversed(back))
+        if back:
+            self._pending = _by_arrival(*back, *self._pending)
 
     def _again(self, lost: list[Connection], name: str) -> None:
         """Put first in line what a dead node did not acknowledge."""
@@ -260,14 +269,14 @@ class Dispatch:
             else:
                 connection.close()
                 self._report(Dropped(self._listener, connection.tries))
-        self._pending.extendleft(reversed(kept))
         if kept:
+            self._pending = _by_arrival(*kept, *self._pending)
             self._report(Redispatched(self._listener, name, len(kept)))
 
     def _rest(self, member: Member, connection: Connection) -> None:
         """Leave *member* alone until the next tick; others may have *connection*."""
         member.resting = True
-        self._pending.appendleft(connection)
+        self._pending = _by_arrival(connection, *self._pending)
         self._take_back(member, everything=True)
         self._start_clock()
 
@@ -302,6 +311,11 @@ class Dispatch:
             self._report(NodeSuspect(self._listener, member.name, len(member.unacked), age))
         if member.suspect:
             self._take_back(member, everything=True)
+
+
+def _by_arrival(*connections: Connection) -> deque[Connection]:
+    """Return them in the order in which they came; whoever moves does not lose its turn."""
+    return deque(sorted(connections, key=attrgetter("arrival")))
 
 
 def _checked(chosen: Snapshot | None, nodes: list[Snapshot]) -> Snapshot | None:

@@ -4,7 +4,7 @@ Rule 1: only error classes live here; facts are attributes, and every error surv
 
     RoutingError
     ├── BadListener        you: the description is wrong (also an InvalidSpec)
-    ├── ListenFailed       you or the machine: the address cannot be bound
+    ├── ListenFailed       you or the machine: the address cannot be bound (also an OSError)
     ├── HandlerNotFound    you: the handler cannot be imported on the node
     ├── HandlerUnfit       you: what was imported cannot serve connections there
     └── LifespanFailed     the application: its startup or its shutdown failed
@@ -35,17 +35,19 @@ class BadListener(RoutingError, InvalidSpec):
     """A listener, a policy or a key was described wrongly; nothing was started."""
 
 
-class ListenFailed(RoutingError):
+class ListenFailed(RoutingError, OSError):
     """Nobody can listen on `address`; `errno` is the system's code, such as `EADDRINUSE`."""
 
     def __init__(self, address: str, errno: int, why: str = "") -> None:
-        super().__init__(address, errno, why)
         self.address = address
-        self.errno = errno
         self.why = why or os.strerror(errno)
+        super().__init__(errno, self.why, address)
+
+    def __reduce__(self) -> tuple[type[ListenFailed], tuple[str, int, str]]:
+        return type(self), (self.address, self.errno or 0, self.why)
 
     def __str__(self) -> str:
-        code = codes.errorcode.get(self.errno)
+        code = codes.errorcode.get(self.errno or 0)
         return f"cannot listen on {self.address}: {self.why}" + (f" ({code})" if code else "")
 
 

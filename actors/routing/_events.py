@@ -19,8 +19,11 @@ __all__ = [
     "NodeSuspect",
     "NodeTrusted",
     "PolicyFailed",
+    "ProxyHeaderMissing",
     "Redispatched",
     "RequestTimedOut",
+    "TlsReloadFailed",
+    "TlsReloaded",
 ]
 
 
@@ -33,6 +36,7 @@ class Listening:
     policy: Policy
     nodes: str
     beyond_loopback: bool
+    tls: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,3 +124,28 @@ class RequestTimedOut:
     connection: int
     part: str
     seconds: float
+
+
+@dataclass(frozen=True)
+class ProxyHeaderMissing:
+    """A connection without the PROXY header its listener expects was closed; told once a node."""
+
+    listener: str
+    connection: int
+
+
+@dataclass(frozen=True)
+class TlsReloaded:
+    """New connections get the certificate that is now in `certfile`."""
+
+    listener: str
+    certfile: str
+
+
+@dataclass(frozen=True)
+class TlsReloadFailed:
+    """The certificate files have changed and cannot be used; the pair before stays in use."""
+
+    listener: str
+    certfile: str
+    error: Exception

@@ -1,4 +1,4 @@
-"""Where a sticky key comes from: the client's address, a cookie, a query parameter, a chain.
+"""Where a sticky key comes from: what every source is, the sources outside HTTP, and chains.
 
 Rule 1: pure. A key is asked with what has been peeked so far and answers with its bytes, with None
 (it is not there), or with NEED_MORE.
@@ -8,45 +8,55 @@ to one node whichever way the client names it. An empty value counts as absent.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from ipaddress import IPv6Address
-from typing import Any, Final, NamedTuple, TypeAlias
-from urllib.parse import unquote_to_bytes
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from ._errors import BadListener
-from ._head import NEED_MORE, NeedMore, header_values, request_target
+from ._head import NEED_MORE, NeedMore
+from ._hello import server_name
+from ._proxy import ProxyHeader, proxy_header
 
 __all__ = [
     "Address",
     "Chain",
-    "Cookie",
+    "Function",
     "Ip",
     "Key",
+    "KeyFunction",
+    "Layer",
     "Peeked",
-    "Query",
-    "cookie",
+    "Proxy",
+    "Sni",
     "ip",
-    "key_from",
-    "query",
+    "key",
+    "proxy",
+    "sni",
+    "sources_of",
 ]
 
 Address: TypeAlias = "tuple[Any, ...] | str | bytes | None"
 """What `socket.accept` gives as the peer's address; a tuple begins with the host."""
 
-_COOKIE_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+KeyFunction: TypeAlias = Callable[[bytes, Address], "bytes | NeedMore | None"]
+"""A user's own source: the first bytes and the client's address in, a key out."""
+
+Layer: TypeAlias = Literal["", "http", "tls"]
+"""What the client has to speak in the clear for a source to find anything; "" for anything."""
 
 
 class Peeked(NamedTuple):
     """What is known of a connection before anybody has read from it."""
 
     head: bytes
-    """The first bytes, at most 16 KiB."""
+    """The first bytes, at most 16 KiB; without the PROXY header, if the listener expects one."""
     client: Address
+    """The client; the one that the PROXY header names, if the listener expects one."""
     complete: bool
     """No more bytes will be looked at."""
+    proxied: Address = None
+    """The client that a PROXY header named which is no longer in `head`."""
 
 
 class Key:
@@ -54,6 +64,9 @@ class Key:
 
     needs_head: bool = True
     """Whether bytes of the client are needed; without, nothing is peeked."""
+
+    layer: Layer = ""
+    """What the client has to speak for it. Each HTTP request of a connection has a key of its own."""
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
         """Return the key, None if it is not there, NEED_MORE while that is open."""
@@ -63,7 +76,7 @@ class Key:
         """Take the key from *other* when this source has none."""
         if not isinstance(other, Key):
             return NotImplemented
-        return Chain((*_sources(self), *_sources(other)))
+        return Chain((*sources_of(self), *sources_of(other)))
 
 
 @dataclass(frozen=True)
@@ -77,64 +90,61 @@ class Ip(Key):
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
         """Return the host; None for clients of a Unix socket."""
-        if not isinstance(peeked.client, tuple):
-            return None
-        host = str(peeked.client[0]).partition("%")[0]
-        if host.startswith("::ffff:"):
-            host = str(IPv6Address(host).ipv4_mapped or host)
-        return host.encode() or None
+        return _host(peeked.client)
 
 
 @dataclass(frozen=True)
-class Cookie(Key):
-    """The first cookie of that name (names are case-sensitive), without quotes around it."""
-
-    name: str
-
-    def __post_init__(self) -> None:
-        if not _COOKIE_NAME.fullmatch(self.name):
-            raise BadListener(f"a cookie name must be a token (RFC 6265), got {self.name!r}")
+class Proxy(Key):
+    """The host of the client that a PROXY header names."""
 
     def __str__(self) -> str:
-        return f"cookie:{self.name}"
+        return "proxy"
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
-        """Return the value once the head has ended."""
-        values = header_values(peeked.head, b"cookie", complete=peeked.complete)
-        if values is NEED_MORE:
-            return NEED_MORE
-        wanted = self.name.encode()
-        for pair in b";".join(values).split(b";"):
-            name, _, value = pair.strip(b" \t").partition(b"=")
-            if name.rstrip(b" \t") == wanted:
-                return _unquoted(value.strip(b" \t")) or None
-        return None
+        """Return the host; None if there is no header, or the proxy speaks for itself."""
+        if peeked.proxied is not None:
+            return _host(peeked.proxied)
+        header = proxy_header(peeked.head)
+        return _host(header.client) if isinstance(header, ProxyHeader) else header
 
 
 @dataclass(frozen=True)
-class Query(Key):
-    """The first query parameter of that name, percent-decoded, ``+`` being a space."""
+class Sni(Key):
+    """The server name that a TLS client asks for, in lower case; nothing is decrypted for it."""
 
-    name: str
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise BadListener(f"a query parameter needs a name, got {self.name!r}")
+    layer = "tls"
 
     def __str__(self) -> str:
-        return f"query:{self.name}"
+        return "sni"
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
-        """Return the value once the request line has arrived."""
-        target = request_target(peeked.head, complete=peeked.complete)
-        if target is None or target is NEED_MORE:
-            return target
-        wanted = self.name.encode()
-        for pair in target.partition(b"#")[0].partition(b"?")[2].split(b"&"):
-            name, _, value = pair.partition(b"=")
-            if _decoded(name) == wanted:
-                return _decoded(value) or None
-        return None
+        """Return the name once the ClientHello is whole."""
+        return server_name(peeked.head)
+
+
+@dataclass(frozen=True)
+class Function(Key):
+    """What a user's function makes of the first bytes and the client's address."""
+
+    fn: KeyFunction
+
+    def __post_init__(self) -> None:
+        if not callable(self.fn):
+            raise BadListener(f"key() takes a function fn(data, peer), got {self.fn!r}")
+
+    def __str__(self) -> str:
+        return f"key:{getattr(self.fn, '__qualname__', type(self.fn).__qualname__)}"
+
+    def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
+        """Return what the function returns.
+
+        Raises:
+            TypeError: that is not a key.
+        """
+        found = self.fn(peeked.head, peeked.client)
+        if found is None or found is NEED_MORE or isinstance(found, bytes):
+            return found or None
+        raise TypeError(f"{self} must return bytes, None or NEED_MORE, got {found!r}")
 
 
 @dataclass(frozen=True)
@@ -162,58 +172,58 @@ class Chain(Key):
         return None
 
 
+_MAPPED: Final = "::ffff:"
+
+
 def ip() -> Ip:
-    """Make keys of client addresses; needs no look at the client's bytes."""
+    """Make keys of client addresses; needs no look at the client's bytes.
+
+    Behind a proxy that is the proxy's address, unless the listener says ``proxy_protocol=True``.
+    """
     return Ip()
 
 
-def cookie(name: str) -> Cookie:
-    """Make keys of the cookie *name* of the first request of a connection."""
-    return Cookie(name)
+def proxy() -> Proxy:
+    """Make keys of the client address in the PROXY header (version 1 or 2) that a proxy sends first.
+
+    A client without one, and a proxy that speaks for itself, has no key. Anybody who can reach the
+    listener can write such a header: let only the proxy reach it.
+    """
+    return Proxy()
 
 
-def query(name: str) -> Query:
-    """Make keys of the query parameter *name* of the first request of a connection."""
-    return Query(name)
+def sni() -> Sni:
+    """Make keys of the host name a TLS client asks for, read from its first bytes."""
+    return Sni()
 
 
-_KINDS: Final[dict[str, Callable[[str], Key]]] = {"cookie": cookie, "query": query}
+def key(fn: KeyFunction) -> Function:
+    """Make keys with a function of your own. It runs in the parent, for every connection.
 
-
-def key_from(text: str) -> Key:
-    """Read a key as the command line writes it: ``ip``, ``cookie:sid``, ``query:room|ip``.
+    Args:
+        fn: called as ``fn(data, peer)`` with the first bytes that have arrived, at most 16 KiB, and
+            the client's address as `socket.accept` gives it. Returns the key; None if there is
+            none; `NEED_MORE` to be called again with more, for at most 2 seconds. It must be
+            quick: nobody is routed meanwhile. What it raises is reported once, and the connection
+            goes on without a key.
 
     Raises:
-        BadListener: an unknown kind, a missing or a superfluous name.
+        BadListener: *fn* cannot be called.
     """
-    sources = [_source(part.strip()) for part in text.split("|")]
-    return sources[0] if len(sources) == 1 else Chain(tuple(sources))
+    return Function(fn)
 
 
-def _source(text: str) -> Key:
-    kind, colon, name = text.partition(":")
-    if kind == "ip":
-        if colon:
-            raise BadListener(f"the sticky key ip takes no name, got {text!r}")
-        return Ip()
-    make = _KINDS.get(kind)
-    if make is None:
-        close = get_close_matches(kind, ["ip", *_KINDS], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise BadListener(f"a sticky key is ip, cookie:NAME or query:NAME, got {text!r}{hint}")
-    if not name:
-        raise BadListener(f"the sticky key {kind} needs a name, as in {kind}:room, got {text!r}")
-    return make(name)
+def sources_of(source: Key) -> tuple[Key, ...]:
+    """Return the single sources of a key, in order."""
+    if not isinstance(source, Chain):
+        return (source,)
+    return tuple(single for part in source.sources for single in sources_of(part))
 
 
-def _sources(key: Key) -> tuple[Key, ...]:
-    return key.sources if isinstance(key, Chain) else (key,)
-
-
-def _decoded(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))
-
-
-def _unquoted(value: bytes) -> bytes:
-    quoted = len(value) > 1 and value[:1] == value[-1:] == b'"'
-    return value[1:-1] if quoted else value
+def _host(client: Address) -> bytes | None:
+    if not isinstance(client, tuple):
+        return None
+    host = str(client[0]).partition("%")[0]
+    if host.startswith(_MAPPED):
+        host = str(IPv6Address(host).ipv4_mapped or host)
+    return host.encode() or None

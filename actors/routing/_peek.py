@@ -3,8 +3,9 @@
 Rule 1: bytes are looked at with MSG_PEEK; the node reads them all.
 Rule 2: no busy loop. Readiness is level-triggered, so after each look SO_RCVLOWAT is raised one
 above what is there: the next wake-up means something new, or that the client has ended.
-Rule 3: bounded in bytes, in time and in number. Past a bound the connection goes on with what is
-known, at most without a key; nobody else waits for it.
+Rule 3: bounded in bytes, in time, in number and in looks: a client that sends byte by byte is
+looked at ever more rarely. Past a bound the connection goes on with what is known, at most without
+a key; nobody else waits for it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from ._connection import Connection
 from ._head import HEAD_LIMIT, NEED_MORE
 from ._keys import Key, Peeked
 from ._protocols import Loop, Timer
+from ._proxy import proxy_header
 
 __all__ = ["Peeker"]
 
 _BACK_OFF: Final = 0.02
+_PATIENT_LOOKS: Final = 32
+"""Looks at one connection as soon as there is something new; an honest head takes fewer."""
+_LONGEST_REST: Final = 0.25
+"""Seconds between two looks at a client that has used them up: twice as long each time, to this."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +36,7 @@ class _Wait:
     fd: int
     deadline: Timer
     seen: int
+    looks: int = 0
     retry: Timer | None = None
 
 
@@ -43,6 +50,7 @@ class Peeker:
         failed: called with what a user's key raised.
         seconds: how long one connection may take.
         limit: how many may wait; one more, and the oldest goes on without its key.
+        proxied: connections begin with a PROXY header, which the key does not get to see.
     """
 
     def __init__(
@@ -54,10 +62,12 @@ class Peeker:
         failed: Callable[[Exception], None],
         seconds: float = 2.0,
         limit: int = 1024,
+        proxied: bool = False,
     ) -> None:
         self._loop = loop
         self._key = key
-        self._needs_head = key.needs_head
+        self._proxied = proxied
+        self._needs_head = key.needs_head or proxied
         self._found = found
         self._failed = failed
         self._seconds = seconds
@@ -109,19 +119,28 @@ class Peeker:
             return
         nothing_new = len(head) <= wait.seen
         if nothing_new and wait.connection.sock.family == socket.AF_UNIX:
-            self._back_off(wait)
+            self._rest(wait, _BACK_OFF)  # polling a Unix socket does not honour SO_RCVLOWAT
             return
         complete = nothing_new or len(head) >= HEAD_LIMIT
         if self._decide(wait.connection, head, complete=complete):
             self._pass_on(wait)
         else:
             wait.seen = len(head)
-            wait.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wait.seen + 1)
+            self._go_on(wait)
 
-    def _back_off(self, wait: _Wait) -> None:
-        """Look again in a while: polling a Unix socket does not honour SO_RCVLOWAT."""
+    def _go_on(self, wait: _Wait) -> None:
+        """Wait for more, the longer the more often there was too little."""
+        wait.looks += 1
+        extra = wait.looks - _PATIENT_LOOKS
+        if extra < 0:
+            wait.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wait.seen + 1)
+        else:
+            self._rest(wait, min(_LONGEST_REST, _BACK_OFF * 2**extra))
+
+    def _rest(self, wait: _Wait, seconds: float) -> None:
+        """Do not look for a while."""
         self._loop.unwatch_readable(wait.fd)
-        wait.retry = self._loop.call_later(_BACK_OFF, self._watch, wait)
+        wait.retry = self._loop.call_later(seconds, self._watch, wait)
 
     def _give_up(self, fd: int) -> None:
         """Go on with what has arrived."""
@@ -144,8 +163,17 @@ class Peeker:
 
     def _decide(self, connection: Connection, head: bytes, *, complete: bool) -> bool:
         """Set the key if that can be decided; return whether it could."""
+        peeked = Peeked(head, connection.client, complete)
+        if self._proxied:
+            header = proxy_header(head)
+            if header is NEED_MORE:
+                return complete
+            if header is None:
+                return True  # for the node to refuse
+            client = header.client
+            peeked = Peeked(head[header.length :], client or peeked.client, complete, client)
         try:
-            key = self._key.extract(Peeked(head, connection.client, complete))
+            key = self._key.extract(peeked)
         except Exception as error:  # noqa: BLE001 - a user's key must not stop the router
             self._failed(error)
             return True

@@ -13,7 +13,10 @@ from difflib import get_close_matches
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from ._errors import BadListener
-from ._keys import Key, key_from
+from ._http_keys import Cookie, Header, Path, Query
+from ._kernel import KERNEL_POLICIES, ByKernel
+from ._key_text import key_from
+from ._keys import Chain, Ip, Key, Peeked, Proxy, Sni, sources_of
 from ._rendezvous import owner
 
 __all__ = [
@@ -22,8 +25,10 @@ __all__ = [
     "RoundRobin",
     "Snapshot",
     "Sticky",
+    "Untold",
     "key_of",
     "policy_from",
+    "told",
 ]
 
 
@@ -115,6 +120,8 @@ class Sticky:
             )
         if not isinstance(self.fallback, Policy):
             raise BadListener(f"fallback must be a policy, got {self.fallback!r}")
+        if isinstance(self.fallback, ByKernel):
+            raise BadListener(f"fallback must choose a node, which {self.fallback} does not")
 
     def __str__(self) -> str:
         return f"sticky={self.key}"
@@ -131,6 +138,7 @@ class Sticky:
 _NAMES: Final[dict[str, Callable[[], Policy]]] = {
     "least-connections": LeastConnections,
     "round-robin": RoundRobin,
+    **KERNEL_POLICIES,
 }
 
 
@@ -138,7 +146,8 @@ def policy_from(text: str) -> Policy:
     """Read a policy as the command line writes it.
 
     Args:
-        text: ``least-connections``, ``round-robin``, or ``sticky=`` and a key as `key_from` reads.
+        text: ``least-connections``, ``round-robin``, ``reuse-port``, ``shared-listener``, or
+            ``sticky=`` and a key as `key_from` reads.
 
     Raises:
         BadListener: no policy has that name.
@@ -150,10 +159,37 @@ def policy_from(text: str) -> Policy:
     if make is None:
         close = get_close_matches(kind, ["sticky=ip", *_NAMES], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise BadListener(
-            f"a policy is least-connections, round-robin or sticky=KEY, got {text!r}{hint}"
-        )
+        raise BadListener(f"a policy is {', '.join(_NAMES)} or sticky=KEY, got {text!r}{hint}")
     return make()
+
+
+@dataclass(frozen=True)
+class Untold(Key):
+    """Stands on a node for a source that only the parent can ask: a user's function, a user's class."""
+
+    def __str__(self) -> str:
+        return "untold"
+
+    def extract(self, peeked: Peeked) -> None:  # noqa: ARG002 - there is nobody to ask
+        """Find nothing."""
+        return
+
+
+_TOLD: Final = frozenset({Cookie, Header, Ip, Path, Proxy, Query, Sni})
+
+
+def told(policy: Policy) -> Policy:
+    """Return what a node is told of *policy*: how keys are read, if it is `Sticky`.
+
+    A node does not choose; it needs the key to see that a later request belongs elsewhere. A user's
+    own policy or function need not travel.
+    """
+    if isinstance(policy, ByKernel):
+        return policy
+    if type(policy) is not Sticky:
+        return LeastConnections()
+    sources = [source if type(source) in _TOLD else Untold() for source in sources_of(policy.key)]
+    return Sticky(sources[0] if len(sources) == 1 else Chain(tuple(sources)))
 
 
 def key_of(policy: Policy) -> Key | None:

@@ -1,16 +1,17 @@
-"""What the router needs of an event loop and of a node, and no more.
+"""What the router needs of an event loop and of a node, what a node has for it, and no more.
 
 Rule 1: Protocols only. `actors._loop` and the nodes fulfil them; tests bring their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from ._keys import Address
 
-__all__ = ["Loop", "Place", "Report", "ServerLoop", "Timer"]
+__all__ = ["Loop", "NodeLoop", "Place", "Report", "Seat", "Seated", "Server", "ServerLoop", "Timer"]
 
 
 class Timer(Protocol):
@@ -42,6 +43,10 @@ class ServerLoop(Protocol):
     ) -> object: ...
 
 
+class NodeLoop(Loop, ServerLoop, Protocol):
+    """The event loop of a node that gets its work from a socket of its own."""
+
+
 class Place(Protocol):
     """A node that connections can be handed to."""
 
@@ -71,6 +76,99 @@ class Place(Protocol):
         Raises:
             OSError: the node cannot be reached; the connection goes to another.
         """
+        ...
+
+
+class Seat(Protocol):
+    """A node that is given a socket to get its work from."""
+
+    @property
+    def name(self) -> str:
+        """As in `Place`."""
+        ...
+
+    @property
+    def slot(self) -> int:
+        """As in `Place`."""
+        ...
+
+    def seat(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
+        """Give the node what it gets its work from; do not wait.
+
+        Args:
+            listener: the name of the listener.
+            limit: connections it may serve at a time.
+            fds: descriptors, which are the node's from here, whatever becomes of this call.
+
+        Raises:
+            OSError, TransportError: the node cannot be reached.
+        """
+        ...
+
+    def unseat(self, listener: str) -> None:
+        """Tell the node to take on nothing new; must not raise."""
+        ...
+
+
+class Server(Protocol):
+    """Serves the connections of one listener on one node."""
+
+    @property
+    def open(self) -> int:
+        """Connections being served."""
+        ...
+
+    async def start(self) -> None:
+        """Import the handler and make it ready.
+
+        Raises:
+            HandlerNotFound: it cannot be imported.
+            HandlerUnfit: it cannot serve on this node.
+            LifespanFailed: the application's startup failed.
+        """
+        ...
+
+    def placed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
+        """Note which slots share the listener from now on.
+
+        Args:
+            slot: this node's own.
+            live: those that get connections.
+            every: those and the ones that will be back.
+        """
+        ...
+
+    def take(self, connection: int, sock: socket.socket) -> None:
+        """Serve *sock*, which is the server's from here; acknowledge or refuse it at once."""
+        ...
+
+    async def drain(self, seconds: float, patience: float = 0.0) -> None:
+        """Take no more, let what is being served end, and after *seconds* abort the rest.
+
+        For *patience* of these seconds no client that is only connected is cut off, if the server
+        knows such clients.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Abort what is being served and end the handler.
+
+        Raises:
+            LifespanFailed: the application's shutdown failed.
+        """
+        ...
+
+
+@runtime_checkable
+class Seated(Server, Protocol):
+    """A server that gets its work from a socket it is given."""
+
+    def seat(self, limit: int | None, *socks: socket.socket) -> None:
+        """Work from now on, with at most *limit* connections open; the sockets are the server's."""
+        ...
+
+    def unseat(self) -> None:
+        """Take on nothing new; what has reached this node already is served."""
         ...
 
 

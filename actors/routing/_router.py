@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass
 
 from ._acceptor import Acceptor
-from ._bind import bind, describe, remove
+from ._bind import bind, describe, release, where_of
 from ._connection import Connection
 from ._dispatch import Dispatch
 from ._events import Listening, PolicyFailed
@@ -42,7 +42,7 @@ class RouterStats:
     """A router at one moment.
 
     `pending` connections have no node yet, `peeking` ones have no key yet, `accepted` counts all
-    there ever were.
+    there ever were; `dropped` counts datagrams that no node had room for.
     """
 
     listener: str
@@ -52,6 +52,7 @@ class RouterStats:
     pending: int
     peeking: int
     places: tuple[PlaceStats, ...]
+    dropped: int = 0
 
 
 class Router:
@@ -95,7 +96,7 @@ class Router:
             listener=spec.name,
             report=self._report,
             changed=self._changed,
-            max_connections=spec.max_connections,
+            limit=spec.limit,
             credit=credit,
             patience=patience,
             ack_deadline=ack_deadline,
@@ -110,6 +111,7 @@ class Router:
                 failed=self._failed,
                 seconds=peek_seconds,
                 limit=spec.max_peeking,
+                proxied=spec.proxy_protocol,
             )
 
     @property
@@ -153,7 +155,14 @@ class Router:
         )
         spec = self._spec
         self._report(
-            Listening(spec.name, self._address, spec.policy, spec.nodes, spec.beyond_loopback)
+            Listening(
+                spec.name,
+                self._address,
+                spec.policy,
+                spec.nodes,
+                where_of(listening).beyond_loopback,
+                tls=spec.tls is not None,
+            )
         )
         self._changed()
 
@@ -198,7 +207,7 @@ class Router:
         if listening is not None and self._given:
             listening.close()
         elif listening is not None:
-            remove(listening)
+            release(listening, self._spec)
 
     def close(self) -> None:
         """Close everything the router holds; what nodes have acknowledged is theirs."""

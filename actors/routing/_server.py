@@ -8,52 +8,21 @@ exactly once.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
+from ._address import Udp
 from ._errors import HandlerNotFound, HandlerUnfit
+from ._kernel import ByKernel, ReusePort
 from ._listener import Asgi, Listener
-from ._protocols import Report, ServerLoop
+from ._own import OwnServer
+from ._protocols import NodeLoop, Report, Seated, Server, ServerLoop
 from ._stream import StreamServer
+from ._udp_server import DatagramServer
 
-__all__ = ["Server", "import_handler", "modules_of", "serve"]
-
-
-class Server(Protocol):
-    """Serves the connections of one listener on one node."""
-
-    @property
-    def open(self) -> int:
-        """Connections being served."""
-        ...
-
-    async def start(self) -> None:
-        """Import the handler and make it ready.
-
-        Raises:
-            HandlerNotFound: it cannot be imported.
-            HandlerUnfit: it cannot serve on this node.
-            LifespanFailed: the application's startup failed.
-        """
-        ...
-
-    def take(self, connection: int, sock: socket.socket) -> None:
-        """Serve *sock*, which is the server's from here; acknowledge or refuse it at once."""
-        ...
-
-    async def drain(self, seconds: float) -> None:
-        """Take no more, let what is being served end, and after *seconds* abort the rest."""
-        ...
-
-    async def stop(self) -> None:
-        """Abort what is being served and end the handler.
-
-        Raises:
-            LifespanFailed: the application's shutdown failed.
-        """
-        ...
+__all__ = ["Seated", "Server", "import_handler", "modules_of", "serve"]
 
 
 def import_handler(path: str) -> Any:
@@ -82,16 +51,19 @@ def modules_of(spec: Listener) -> tuple[str, ...]:
 
 def serve(
     spec: Listener,
-    loop: ServerLoop,
+    loop: NodeLoop,
     *,
     acknowledge: Callable[[int], object],
     refused: Callable[[int], object],
     closed: Callable[[int], object],
     report: Report,
+    counted: Callable[[int, int], object] = lambda _open, _total: None,
     system: object = None,
     resolve: Callable[[str], Any] = import_handler,
 ) -> Server:
     """Make the server of *spec* for this node; nothing starts before its `start`.
+
+    Where a node gets its work from a socket of its own, it is a `Seated`.
 
     Args:
         spec: the listener.
@@ -100,17 +72,46 @@ def serve(
         refused: told each connection that was closed unread because the server is draining.
         closed: told once each acknowledged connection that has ended.
         report: takes facts (`_events`); must not raise.
+        counted: told, where nobody hands it over, how much work is open and how much there was.
         system: what ASGI applications find as ``request.state.actors``.
         resolve: imports a path; for nodes that know `__main__` under another name.
 
     Raises:
         HandlerUnfit: it is an ASGI application and the extra ``web`` is not installed.
     """
-    if not isinstance(spec.handler, Asgi):
-        return StreamServer(
-            spec.handler,
+    if isinstance(spec.where, Udp):
+        return DatagramServer(
+            spec, loop, refused=refused, counted=counted, report=report, resolve=resolve
+        )
+    make = partial(_connections, spec, loop, report=report, system=system, resolve=resolve)
+    if isinstance(spec.policy, ByKernel):
+        return OwnServer(
+            make,
             loop,
             listener=spec.name,
+            alone=isinstance(spec.policy, ReusePort),
+            counted=counted,
+            report=report,
+        )
+    return make(acknowledge=acknowledge, refused=refused, closed=closed)
+
+
+def _connections(
+    spec: Listener,
+    loop: ServerLoop,
+    *,
+    acknowledge: Callable[[int], object],
+    refused: Callable[[int], object],
+    closed: Callable[[int], object],
+    report: Report,
+    system: object,
+    resolve: Callable[[str], Any],
+) -> Server:
+    """Make what serves connections, whoever accepts them."""
+    if not isinstance(spec.handler, Asgi):
+        return StreamServer(
+            spec,
+            loop,
             acknowledge=acknowledge,
             refused=refused,
             closed=closed,
@@ -124,8 +125,8 @@ def serve(
             spec.path, "asgi() needs uvicorn: pip install actors-framework[web]"
         ) from error
     return AsgiServer(
+        spec,
         spec.handler,
-        listener=spec.name,
         acknowledge=acknowledge,
         refused=refused,
         closed=closed,

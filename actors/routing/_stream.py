@@ -7,16 +7,20 @@ Rule 2: a client that goes away is no failure of the handler.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import iscoroutinefunction
 from typing import Any, Final
 
 import anyio
-from anyio.abc import SocketStream, UNIXSocketStream
+from anyio.abc import ByteStream, SocketStream, UNIXSocketStream
+from anyio.streams.tls import TLSStream
 
 from ._errors import HandlerUnfit
-from ._events import HandlerFailed
+from ._events import HandlerFailed, ProxyHeaderMissing
+from ._listener import Listener
+from ._preface import PREFACE_SECONDS, Proxied, take_proxy_header
 from ._protocols import Report, ServerLoop
+from ._tls import Certificate, farewell, secured
 
 __all__ = ["StreamServer"]
 
@@ -33,25 +37,27 @@ class StreamServer:
 
     def __init__(
         self,
-        path: str,
+        spec: Listener,
         loop: ServerLoop,
         *,
-        listener: str,
         acknowledge: Callable[[int], object],
         refused: Callable[[int], object],
         closed: Callable[[int], object],
         report: Report,
         resolve: Callable[[str], Any],
     ) -> None:
-        self._path = path
+        self._spec = spec
+        self._path = spec.path
         self._loop = loop
-        self._listener = listener
+        self._listener = spec.name
         self._acknowledge = acknowledge
         self._refused = refused
         self._closed = closed
         self._report = report
         self._resolve = resolve
         self._handler: Any = None
+        self._certificate: Certificate | None = None
+        self._headless = False
         self._scopes: dict[int, anyio.CancelScope | None] = {}
         self._aborting = False
         self._draining = False
@@ -68,12 +74,21 @@ class StreamServer:
         Raises:
             HandlerNotFound: it cannot be imported.
             HandlerUnfit: it is not an async function.
+            BadListener: the certificate cannot be used.
         """
         handler = self._resolve(self._path)
         called = handler if iscoroutinefunction(handler) else getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__ will do
         if not iscoroutinefunction(called):
             raise HandlerUnfit(self._path, f"it must be async def handle(stream), got {handler!r}")
+        tls = self._spec.tls
+        if tls is not None:
+            self._certificate = Certificate(
+                tls, (), listener=self._listener, report=self._report, now=anyio.current_time
+            )
         self._handler = handler
+
+    def placed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
+        """Note nothing: what a stream handler reads is its own."""
 
     def take(self, connection: int, sock: socket.socket) -> None:
         """Serve *sock* in a task of its own."""
@@ -87,7 +102,7 @@ class StreamServer:
         name = f"{self._listener} connection {connection}"
         self._loop.start(self._serve, connection, sock, name=name)
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float, patience: float = 0.0) -> None:  # noqa: ARG002 - a handler alone knows who idles
         """Take no more; after *seconds* cancel the handlers that have not ended."""
         self._draining = True
         with anyio.move_on_after(seconds):
@@ -113,7 +128,7 @@ class StreamServer:
             with anyio.CancelScope() as scope:
                 self._scopes[connection] = scope
                 if not self._aborting:
-                    await self._handle(sock)
+                    await self._handle(connection, sock)
         except _CLIENT_GONE:
             return
         except Exception as error:  # noqa: BLE001 - reported; the others go on
@@ -122,11 +137,41 @@ class StreamServer:
             sock.close()
             self._end(connection)
 
-    async def _handle(self, sock: socket.socket) -> None:
+    async def _handle(self, connection: int, sock: socket.socket) -> None:
+        below = await self._opened(connection, sock)
+        if below is None:
+            return
+        async with below:
+            stream = await self._secured(below)
+            if stream is None:
+                return
+            await self._handler(stream)
+            if isinstance(stream, TLSStream):
+                await farewell(stream)
+
+    async def _opened(self, connection: int, sock: socket.socket) -> ByteStream | None:
+        """Make a stream that begins with the client's own bytes; None if there are none to come."""
+        client = None
+        if self._spec.proxy_protocol:
+            header = await take_proxy_header(sock, PREFACE_SECONDS)
+            if header is None:
+                self._without_header(connection)
+                return None
+            client = header.client
         stream = await _wrapped(sock)
-        if stream is not None:
-            async with stream:
-                await self._handler(stream)
+        return stream if stream is None or client is None else Proxied(stream, client)
+
+    async def _secured(self, stream: ByteStream) -> ByteStream | None:
+        """Make the handler's stream; None if the client spoils the handshake."""
+        tls = self._spec.tls
+        if tls is None or self._certificate is None:
+            return stream
+        return await secured(stream, self._certificate.context(), tls.handshake_timeout)
+
+    def _without_header(self, connection: int) -> None:
+        if not self._headless:
+            self._headless = True
+            self._report(ProxyHeaderMissing(self._listener, connection))
 
     def _end(self, connection: int) -> None:
         self._scopes.pop(connection, None)
@@ -135,7 +180,7 @@ class StreamServer:
         self._closed(connection)
 
 
-async def _wrapped(sock: socket.socket) -> SocketStream | None:
+async def _wrapped(sock: socket.socket) -> ByteStream | None:
     """Make a byte stream of *sock*; None if the client has gone already."""
     kind = UNIXSocketStream if sock.family == socket.AF_UNIX else SocketStream
     try:

@@ -1,34 +1,53 @@
 """What goes over the WebSocket, as JSON. Pure: text in, checked data out, and the other way.
 
-down   welcome  node room people seq     the first message; seq is the room's last number
-       said     id name text seq         seq counts by one; what you said comes back as this
-       people   people                   who is here now, when that has changed
-       error    error (id)               why something was refused; id if it was your message
-up     say      text (id)                id is your own name for it: say it again, it counts once
+The address says who comes where: ``/ws?room=R&name=N``, and ``&after=SEQ`` for who was here before
+and has everything up to that number. Without it the last fifty messages come.
+
+down   welcome  node room you people seq   the first message; `you` is your name as others get it,
+                                           seq the number of the room's last message
+       said     seq id name text at (to)   what was said, at seconds since 1970; what you said comes
+                                           back as this; `to` if it was for one person only
+       hidden   seq                        a private message of others: nothing but its number
+       people   people                     who is here now, when that has changed
+       typing   name                       somebody is typing, just now; may be lost
+       error    error (id)                 why something was refused; id if it was your message
+up     say      text (id) (to)             id is your own name for it: say it again, it counts once
+       typing                              you are
+
+Numbers count by one, for everybody alike, over `said` and `hidden`: a gap means something was lost.
+
+There are no accounts. Who has the page's cookie gets a tag to the name, made of the cookie and the
+name: nobody else can be ``ann#52b1c6a09d3f7e84``, and that is whom a private message goes to. Who
+has no cookie is simply ``ann``. A name as one types it has no ``#``.
+
+Close code 1008 means: do not try again with this; any other: come again.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Final
 
-from ._store import Said
+from ._store import Hidden, Said
 
 __all__ = [
     "LONGEST_ROOM",
     "Join",
     "Refused",
     "Say",
+    "Typing",
     "error",
     "join_of",
     "people",
     "said",
-    "say_of",
+    "said_of",
+    "typing",
     "welcome",
 ]
 
 LONGEST_ROOM: Final = 60
-_LONGEST: Final = {"room": LONGEST_ROOM, "name": 40, "id": 200, "text": 4000}
+_LONGEST: Final = {"room": LONGEST_ROOM, "name": 40, "to": 60, "id": 200, "text": 4000}
 _SHOWN: Final = 60
 _AFTER_DIGITS: Final = 18
 
@@ -52,20 +71,30 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """What somebody says."""
+    """What somebody says, and to whom if not to everybody."""
 
     id: str | None
     text: str
+    to: str | None = None
 
 
-def join_of(query: Mapping[str, str]) -> Join:
-    """Read ``?room=R&name=N&after=SEQ``.
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """Somebody is about to say something."""
+
+
+def join_of(query: Mapping[str, str], cookie: str | None = None) -> Join:
+    """Read the address; *cookie* is what makes a name its own.
 
     Raises:
         Refused: A value is missing, too long, or no number.
     """
     room = _text("room", query.get("room", "").strip())
     name = _text("name", query.get("name", "").strip())
+    if "#" in name:
+        raise Refused(f"name must not have a # in it, got {_show(name)}")
+    if cookie:
+        name += "#" + blake2b(f"{cookie}\n{name}".encode(), digest_size=8).hexdigest()
     after = query.get("after")
     if after is None:
         return Join(room, name, None)
@@ -74,11 +103,11 @@ def join_of(query: Mapping[str, str]) -> Join:
     return Join(room, name, int(after))
 
 
-def say_of(data: str | bytes) -> Say:
+def said_of(data: str | bytes) -> Say | Typing:
     """Read what came up.
 
     Raises:
-        Refused: It is not text, not JSON, not a `say`, or a value in it will not do.
+        Refused: It is not text, not JSON, nothing that we know, or a value in it will not do.
     """
     if isinstance(data, bytes):
         raise Refused(f"a message must be text, got {len(data)} bytes")
@@ -88,13 +117,25 @@ def say_of(data: str | bytes) -> Say:
         raise Refused(f"a message must be JSON, got {_show(data)}: {problem}") from problem
     if not isinstance(message, dict):
         raise Refused(f"a message must be a JSON object, got {_show(message)}")
-    if message.get("type") != "say":
-        raise Refused(f'type must be "say", got {_show(message.get("type"))}')
-    id_ = None if message.get("id") is None else _text("id", message["id"])
+    match message.get("type"):
+        case "say":
+            return _say(message)
+        case "typing":
+            return Typing()
+        case other:
+            raise Refused(f'type must be "say" or "typing", got {_show(other)}')
+
+
+def _say(message: dict[str, Any]) -> Say:
+    id_ = _maybe("id", message.get("id"))
     try:
-        return Say(id_, _text("text", message.get("text")))
+        return Say(id_, _text("text", message.get("text")), _maybe("to", message.get("to")))
     except Refused as refused:
         raise Refused(str(refused), id_) from refused
+
+
+def _maybe(field: str, value: object) -> str | None:
+    return None if value is None else _text(field, value)
 
 
 def _text(field: str, value: object) -> str:
@@ -117,19 +158,41 @@ def _show(value: object) -> str:
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
-def welcome(node: str, room: str, names: list[str], seq: int) -> dict[str, Any]:
+def welcome(node: str, room: str, you: str, names: list[str], seq: int) -> dict[str, Any]:
     """Return the first message."""
-    return {"type": "welcome", "node": node, "room": room, "people": names, "seq": seq}
+    return {
+        "type": "welcome",
+        "node": node,
+        "room": room,
+        "you": you,
+        "people": names,
+        "seq": seq,
+    }
 
 
-def said(what: Said) -> dict[str, Any]:
+def said(what: Said | Hidden) -> dict[str, Any]:
     """Return one message of the history."""
-    return {"type": "said", "id": what.id, "name": what.name, "text": what.text, "seq": what.seq}
+    if isinstance(what, Hidden):
+        return {"type": "hidden", "seq": what.seq}
+    message = {
+        "type": "said",
+        "seq": what.seq,
+        "id": what.id,
+        "name": what.name,
+        "text": what.text,
+        "at": what.at,
+    }
+    return message if what.to is None else message | {"to": what.to}
 
 
 def people(names: list[str]) -> dict[str, Any]:
     """Return who is here."""
     return {"type": "people", "people": names}
+
+
+def typing(name: str) -> dict[str, Any]:
+    """Return who is typing."""
+    return {"type": "typing", "name": name}
 
 
 def error(why: str, id: str | None = None) -> dict[str, Any]:  # noqa: A002 - the protocol's word

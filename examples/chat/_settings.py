@@ -1,10 +1,10 @@
-"""What the environment says: `CHAT_PORT` and `CHAT_DB`. The same on every node."""
+"""What the environment says: `CHAT_PORT`, `CHAT_DB`, `CHAT_PACE`. The same on every node."""
 
 import os
 from pathlib import Path
 from typing import Final
 
-__all__ = ["database", "port"]
+__all__ = ["database", "pace", "port"]
 
 _HIGHEST_PORT: Final = 65535
 
@@ -32,3 +32,15 @@ def database() -> str:
     if not path.parent.is_dir():
         raise ValueError(f"CHAT_DB must be a file in a folder that is there, got {str(value)!r}")
     return str(path)
+
+
+def pace() -> int:
+    """Return how many messages a second one connection may send; more have to wait.
+
+    Raises:
+        ValueError: `CHAT_PACE` is no such number.
+    """
+    value = os.environ.get("CHAT_PACE", "10")
+    if not (value.isascii() and value.isdecimal() and int(value) > 0):
+        raise ValueError(f"CHAT_PACE must be a whole number of 1 or more, got {value!r}")
+    return int(value)

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from os import PathLike, fspath
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -21,7 +21,8 @@ _BUSY: Final = 10.0
 # power cut may take the last commits (not the file): FULL would wait for the disk on every message.
 _SETTINGS: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL")
 
-# An `id` may be NULL, and NULLs are all different: a message without one is always new.
+# An `id` may be NULL, and NULLs are all different: a message without one is always new. `to` is
+# NULL for what everybody may read.
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS said (
     room TEXT NOT NULL,
@@ -30,12 +31,14 @@ CREATE TABLE IF NOT EXISTS said (
     name TEXT NOT NULL,
     text TEXT NOT NULL,
     at REAL NOT NULL,
+    "to" TEXT,
     PRIMARY KEY (room, seq),
     UNIQUE (room, id)
 ) WITHOUT ROWID
 """
 
-_Row: TypeAlias = tuple[int, str | None, str, str, float]
+_COLUMNS: Final = 'seq, id, name, text, at, "to"'
+_Row: TypeAlias = tuple[int, str | None, str, str, float, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,18 @@ class Said:
     name: str
     text: str
     at: float
+    to: str | None = None
+
+    def as_seen_by(self, name: str) -> "Said | Hidden":
+        """Return what *name* gets of it: a private message is for its two people only."""
+        return self if self.to is None or name in (self.to, self.name) else Hidden(self.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """The place of a message that is for others."""
+
+    seq: int
 
 
 class Store:
@@ -73,6 +88,7 @@ class Store:
         try:
             for statement in (*_SETTINGS, _SCHEMA):
                 database.execute(statement)
+            _add_private(database)
         except BaseException:
             database.close()
             raise
@@ -99,7 +115,14 @@ class Store:
     ) -> None:
         self.close()
 
-    def append(self, room: str, id: str | None, name: str, text: str) -> tuple[Said, bool]:  # noqa: A002 - the word of the chat's protocol
+    def append(
+        self,
+        room: str,
+        id: str | None,  # noqa: A002 - the word of the chat's protocol
+        name: str,
+        text: str,
+        to: str | None = None,
+    ) -> tuple[Said, bool]:
         """Write a message down once.
 
         Args:
@@ -107,6 +130,7 @@ class Store:
             id: The client's own name for the message; sending it again changes nothing.
             name: Who said it.
             text: What was said.
+            to: The one person it is for, besides who said it; None for everybody.
 
         Returns:
             The message as it stands in the history, and whether this call put it there.
@@ -118,10 +142,10 @@ class Store:
         with self._writing() as database:
             if id is not None and (earlier := self._by_id(room, id)) is not None:
                 return earlier, False
-            said = Said(self.last_seq(room) + 1, id, name, text, self._now())
+            said = Said(self.last_seq(room) + 1, id, name, text, self._now(), to)
             database.execute(
-                "INSERT INTO said (room, seq, id, name, text, at) VALUES (?, ?, ?, ?, ?, ?)",
-                (room, said.seq, said.id, said.name, said.text, said.at),
+                f"INSERT INTO said (room, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our own words
+                (room, *astuple(said)),
             )
         return said, True
 
@@ -165,7 +189,18 @@ class Store:
 
     def _select(self, where: str, *values: str | int) -> list[Said]:
         rows: Iterator[_Row] = self._database.execute(
-            f"SELECT seq, id, name, text, at FROM said WHERE {where}",  # noqa: S608 - our own words
+            f"SELECT {_COLUMNS} FROM said WHERE {where}",  # noqa: S608 - our own words
             values,
         )
         return [Said(*row) for row in rows]
+
+
+def _add_private(database: sqlite3.Connection) -> None:
+    """Make a file from before there were private messages like any other."""
+    has = "SELECT 1 FROM pragma_table_info('said') WHERE name = 'to'"
+    if database.execute(has).fetchone():
+        return
+    database.execute("BEGIN IMMEDIATE")
+    if not database.execute(has).fetchone():  # another process may have been faster
+        database.execute('ALTER TABLE said ADD COLUMN "to" TEXT')
+    database.execute("COMMIT")

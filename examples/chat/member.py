@@ -9,7 +9,7 @@ from anyio.abc import ObjectSendStream
 import actors
 
 from . import _protocol as protocol
-from ._store import Said
+from ._store import Hidden, Said
 
 __all__ = ["Member"]
 
@@ -25,11 +25,11 @@ class Member(actors.Actor):
         self._room = room
         self._outbox = outbox
 
-    async def welcome(self, people: list[str], seq: int) -> None:
+    async def welcome(self, you: str, people: list[str], seq: int) -> None:
         """Be let in: the room's first message, before anything else."""
-        await self._down(protocol.welcome(self.context.node, self._room, people, seq))
+        await self._down(protocol.welcome(self.context.node, self._room, you, people, seq))
 
-    async def said(self, batch: list[Said]) -> None:
+    async def said(self, batch: list[Said | Hidden]) -> None:
         """Hear what was said, in order."""
         await self._down(*map(protocol.said, batch))
 

@@ -12,10 +12,10 @@ import anyio.to_thread
 
 import actors
 
-from ._store import Said, Store
+from ._store import Hidden, Said, Store
 from .member import Member
 
-__all__ = ["Room"]
+__all__ = ["Full", "Room"]
 
 T = TypeVar("T")
 
@@ -28,8 +28,14 @@ _BATCH_CHARACTERS: Final = 64 * 1024
 """At most this much goes to a member in one message (and then one more)."""
 _ASIDE: Final = 64
 """Answers that wait for one member who does not read; older ones are dropped."""
+_SEATS: Final = 256
+"""People at a time: each who comes or leaves is told to all."""
 _EMPTY: Final = 60.0
 """Seconds after which a room that nobody attends ends; the file has its history."""
+
+
+class Full(Exception):
+    """Nobody else may come in just now."""
 
 
 @dataclass(slots=True)
@@ -82,26 +88,43 @@ class Room(actors.Actor):
             member: Where to tell it.
             name: Who they are.
             after: The number of the last message they have; None sends the last few.
+
+        Raises:
+            Full: As many attend as may.
         """
+        if len(self._seats) >= _SEATS:
+            raise Full(f"{_SEATS} people are here already: try again later")
         cursor = max(0, self._last - _HISTORY) if after is None else min(after, self._last)
         seat = self._seats[member] = _Seat(member, name, cursor)
         self._people_changed()
         seat.people = self._comings
         try:
-            await member.tell(Member.welcome, self._people(), self._last)
+            await member.tell(Member.welcome, name, self._people(), self._last)
             while True:
                 await self._tell_next(seat)
         finally:
             del self._seats[member]
             self._people_changed()
 
-    async def say(self, member: actors.Ref[Member], id: str | None, text: str) -> None:  # noqa: A002 - the protocol's word
-        """Write down what *member* says and let everybody know; *id* said before counts once."""
+    async def say(
+        self,
+        member: actors.Ref[Member],
+        id: str | None,  # noqa: A002 - the protocol's word
+        text: str,
+        to: str | None = None,
+    ) -> None:
+        """Write down what *member* says and let everybody know; *id* said before counts once.
+
+        What is said *to* one person is written down and numbered like everything: they hear it
+        once, now or when they come, and the others hear that there was something.
+        """
         seat = self._seats.get(member)
         if seat is None:
             return  # from before a restart: they have heard of that, and will say it again
         try:
-            said, fresh = await self._in_thread(self._store.append, self._name, id, seat.name, text)
+            said, fresh = await self._in_thread(
+                self._store.append, self._name, id, seat.name, text, to
+            )
         except sqlite3.Error as error:
             seat.aside.append((f"not written: {error}", id))
         else:
@@ -126,14 +149,14 @@ class Room(actors.Actor):
             await self._tell_aside(seat, seat.aside.popleft())
         elif seat.cursor < self._last:
             batch = await self._after(seat.cursor)
-            await seat.member.tell(Member.said, batch)
+            await seat.member.tell(Member.said, _as_seen_by(seat, batch))
             seat.cursor = batch[-1].seq
         else:
             await news.wait()
 
     async def _tell_aside(self, seat: _Seat, what: Said | tuple[str, str | None]) -> None:
         if isinstance(what, Said):
-            await seat.member.tell(Member.said, [what])
+            await seat.member.tell(Member.said, _as_seen_by(seat, [what]))
         else:
             await seat.member.tell(Member.refused, *what)
 
@@ -173,3 +196,7 @@ class Room(actors.Actor):
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
         return await anyio.to_thread.run_sync(work, *args, limiter=self._thread)
+
+
+def _as_seen_by(seat: _Seat, batch: list[Said]) -> list[Said | Hidden]:
+    return [said.as_seen_by(seat.name) for said in batch]

@@ -9,18 +9,8 @@ import anyio
 import pytest
 import trio.testing
 
-from actors import (
-    Actor,
-    Backoff,
-    Budget,
-    Event,
-    ExitKind,
-    Restart,
-    System,
-    Topology,
-    child,
-    supervisor,
-)
+from actors import Actor, Backoff, Budget, ExitKind, Restart, System, Topology, child, supervisor
+from actors._events import Event
 from actors.errors import ActorStopped, SystemStopped
 from actors.testing import VirtualTimeLoop, eventually, running_system
 

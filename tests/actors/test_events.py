@@ -7,7 +7,8 @@ import json
 import anyio
 import pytest
 
-from actors import Actor, Event, Restart
+from actors import Actor, Restart
+from actors._events import Event
 from actors._reporting import LogSubscriber
 from actors.testing import running_system
 from tests.actors.kit import Victim

@@ -7,7 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from actors import Event, NodeDown, Topology, nodes
+from actors import NodeDown, Topology, nodes
+from actors._events import Event
 from actors.testing import eventually, running_system
 from tests.conformance.troupe import Fatal
 from tests.conftest import LOOPS

@@ -13,7 +13,8 @@ from typing import Any
 import anyio
 import pytest
 
-from actors import Backoff, Event, Node, NodeDown, Ref, System, Topology, nodes
+from actors import Backoff, Node, NodeDown, Ref, System, Topology, nodes
+from actors._events import Event
 from actors.nodes import _thread
 from actors.nodes._heartbeat import Heart, Watch, beat_every, margin_of, stacks_of
 from actors.testing import eventually, running_system

@@ -50,7 +50,7 @@ def numbers(mailbox: Mailbox) -> list[int]:
 
 def stands(line: Line, n: int) -> Coroutine[Any, Any, None]:
     """Somebody who stands in line."""
-    sender = line.stand(message(n))
+    sender = line.stand(message(n), leaves=False)
     sender.send(None)
     return sender
 

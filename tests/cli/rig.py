@@ -106,6 +106,12 @@ class Running:
                     return event
             assert self._read(deadline), f"no line {wanted}, but:\n" + "\n".join(self.lines)
 
+    def line(self, text: str) -> None:
+        """Wait for a line that is no event."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.lines:
+            assert self._read(deadline), f"no line {text!r}, but:\n" + "\n".join(self.lines)
+
     def _read(self, deadline: float) -> bool:
         assert self.process.stderr is not None
         fd = self.process.stderr.fileno()
@@ -154,11 +160,12 @@ def running(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     ready: str = "control socket",
+    cwd: Path = HERE,
 ) -> Iterator[Running]:
     """Run the command in the foreground of another process, from its *ready* line to the block's end."""
     process = subprocess.Popen(
         command(*arguments),
-        cwd=HERE,
+        cwd=cwd,
         env=environment(runtime, **(env or {})),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

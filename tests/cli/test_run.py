@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import Event
+from actors._events import Event
 from actors._reporting import LogSubscriber
 from tests.cli.rig import HERE, PATIENCE, actors, command, environment, error_of, running, sockets
 

@@ -62,7 +62,8 @@ def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
         (
             ["p:a", "--sticky", "cokie:sid"],
             (
-                "a sticky key is ip, cookie:NAME or query:NAME, got 'cokie:sid'; "
+                "a sticky key is ip, proxy, sni, cookie:NAME[:set], query:NAME, header:NAME or "
+                "path:SEGMENTS, got 'cokie:sid'; "
                 "did you mean 'cookie'?"
             ),
         ),

@@ -8,8 +8,9 @@ from typing import Any
 import anyio
 
 import actors
-from actors import Actor, Event, Ref, System
+from actors import Actor, Ref, System
 from actors._branch import Branch
+from actors._events import Event
 from actors._topology import ActorSpec, TreeSpec
 from actors.testing import Probe
 from supervisors import NotFound

@@ -13,7 +13,6 @@ from actors import (
     Actor,
     Backoff,
     Budget,
-    Event,
     Exit,
     ExitKind,
     Ref,
@@ -24,6 +23,7 @@ from actors import (
     concurrent,
     supervisor,
 )
+from actors._events import Event
 from actors.errors import ActorCrashed, ActorsError, MailboxFull, StartFailed
 from actors.testing import VirtualTimeLoop, running_system
 from tests.conformance.troupe import deafly

@@ -157,7 +157,11 @@ async def test_a_value_that_can_never_work_is_refused_and_shown(place: Place, wh
     assert why in str(caught.value)
 
 
-@pytest.mark.parametrize("cls", [int, Actor, Worker.add, "Worker", None], ids=repr)
+@pytest.mark.parametrize(
+    "cls",
+    [int, Actor, Worker.add, "Worker", None],
+    ids=lambda cls: getattr(cls, "__name__", repr(cls)),
+)
 async def test_only_subclasses_of_actor_are_spawned(place: Place, cls: Any) -> None:
     with pytest.raises(InvalidSpec, match=r"spawn takes a subclass of actors\.Actor, got"):
         await place.spawn(cls)

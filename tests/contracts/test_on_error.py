@@ -8,8 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
-from actors import Actor, Event, Exit, ExitKind, OnError, Ref, Restart, concurrent
-from actors._events import EventStream
+from actors import Actor, Exit, ExitKind, OnError, Ref, Restart, concurrent
+from actors._events import Event, EventStream
 from actors.errors import ActorCrashed, InvalidSpec
 from tests.contracts.kit import Gate
 from tests.contracts.place import Place

@@ -1,9 +1,10 @@
 """A room without the web: what it tells its members, and when it ends."""
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import actors
 from examples.chat import room as room_module
 from examples.chat._store import Store
 from examples.chat.member import Member
-from examples.chat.room import Room
+from examples.chat.room import Full, Room
 
 
 @dataclass
@@ -25,6 +26,15 @@ class Guest:
     ref: actors.Ref[Member]
     inbox: ObjectReceiveStream[list[dict[str, Any]]]
     got: list[dict[str, Any]]
+    heard: list[dict[str, Any]] = field(default_factory=list)
+
+    async def hears(self, count: int) -> list[dict[str, Any]]:
+        """Return the next *count* messages of the history, said or hidden."""
+        heard: list[dict[str, Any]] = []
+        while len(heard) < count:
+            heard += [m for m in await self.gets(1) if m["type"] in ("said", "hidden")]
+        self.heard += heard
+        return heard
 
     async def gets(self, count: int) -> list[dict[str, Any]]:
         """Return the next *count* messages."""
@@ -76,12 +86,81 @@ async def test_the_first_message_is_the_welcome_and_then_comes_what_is_said(
     room = await open_room(system, path)
     async with attending(system, room, "ann") as ann:
         assert await ann.gets(1) == [
-            {"type": "welcome", "node": "local", "room": "den", "people": ["ann"], "seq": 0}
+            {
+                "type": "welcome",
+                "node": "local",
+                "room": "den",
+                "you": "ann",
+                "people": ["ann"],
+                "seq": 0,
+            }
         ]
         await room.tell(Room.say, ann.ref, "a", "hello")
-        assert await ann.gets(1) == [
-            {"type": "said", "id": "a", "name": "ann", "text": "hello", "seq": 1}
-        ]
+        (said,) = await ann.gets(1)
+        at = said.pop("at")
+        assert time.time() - 60 < at <= time.time()
+        assert said == {"type": "said", "id": "a", "name": "ann", "text": "hello", "seq": 1}
+
+
+async def test_a_private_message_reaches_its_two_people_and_the_others_only_its_number(
+    system: actors.System, path: str
+) -> None:
+    room = await open_room(system, path)
+    async with (
+        attending(system, room, "ann") as ann,
+        attending(system, room, "bob") as bob,
+        attending(system, room, "eve") as eve,
+    ):
+        for guest in (ann, bob, eve):
+            await guest.gets(1)
+        await room.tell(Room.say, ann.ref, "a", "psst", "bob")
+        await room.tell(Room.say, ann.ref, "b", "hello all")
+        for guest in (ann, bob):
+            private, open_ = await guest.hears(2)
+            assert (private["seq"], private["text"], private["to"]) == (1, "psst", "bob")
+            assert (open_["seq"], open_["text"], "to" in open_) == (2, "hello all", False)
+        assert [said["seq"] for said in await eve.hears(2)] == [1, 2]
+        assert "psst" not in str(eve.heard)
+        assert eve.heard[0] == {"type": "hidden", "seq": 1}
+
+
+@pytest.mark.parametrize("recent", [1, 256], ids=["from the file", "from memory"])
+async def test_who_comes_back_gets_the_private_messages_that_came_meanwhile(
+    system: actors.System, path: str, monkeypatch: pytest.MonkeyPatch, recent: int
+) -> None:
+    monkeypatch.setattr(room_module, "_RECENT", recent)
+    room = await open_room(system, path)
+    async with attending(system, room, "ann") as ann:
+        await room.tell(Room.say, ann.ref, "a", "psst", "bob")
+        await room.tell(Room.say, ann.ref, "b", "hello all")
+        await ann.hears(2)
+        async with attending(system, room, "bob", after=0) as bob:
+            assert [said["text"] for said in await bob.hears(2)] == ["psst", "hello all"]
+        async with attending(system, room, "eve", after=0) as eve:
+            assert [said.get("text") for said in await eve.hears(2)] == [None, "hello all"]
+
+
+async def test_saying_somebody_elses_id_does_not_give_away_what_it_was(
+    system: actors.System, path: str
+) -> None:
+    room = await open_room(system, path)
+    async with attending(system, room, "ann") as ann, attending(system, room, "eve") as eve:
+        await room.tell(Room.say, ann.ref, "a", "psst", "bob")
+        await eve.hears(1)
+        await room.tell(Room.say, eve.ref, "a", "what was it?")
+        assert await eve.hears(1) == [{"type": "hidden", "seq": 1}]
+
+
+async def test_a_full_room_lets_nobody_in_until_somebody_leaves(
+    system: actors.System, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_module, "_SEATS", 1)
+    room = await open_room(system, path)
+    async with attending(system, room, "ann") as ann:
+        with pytest.raises(Full, match=r"^1 people are here already: try again later$"):
+            await room.ask(Room.attend, ann.ref, "bob", None)
+    async with attending(system, room, "bob") as bob:
+        assert (await bob.gets(1))[0]["people"] == ["bob"]
 
 
 async def test_members_hear_who_comes_and_who_leaves(system: actors.System, path: str) -> None:
@@ -129,7 +208,7 @@ async def test_what_was_said_twice_is_answered_twice_and_heard_once(
         assert seqs(await bob.gets(1)) == [2]
         heard = [message for message in await ann.gets(5) if message["type"] == "said"]
         assert sorted(seqs(heard)) == [1, 1, 2]
-        assert heard[0] == {"type": "said", "id": "a", "name": "ann", "text": "hello", "seq": 1}
+        assert (heard[0]["id"], heard[0]["name"], heard[0]["text"]) == ("a", "ann", "hello")
 
 
 async def test_a_member_who_does_not_read_holds_up_nobody(system: actors.System, path: str) -> None:

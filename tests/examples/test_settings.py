@@ -6,7 +6,7 @@ import pytest
 
 import actors
 from examples.chat import topology
-from examples.chat._settings import database, port
+from examples.chat._settings import database, pace, port
 
 
 @pytest.mark.parametrize("value,expected", [(None, 8000), ("0", 0), ("65535", 65535)])
@@ -23,6 +23,15 @@ def test_the_port_is_8000_unless_the_environment_says_otherwise(
 def test_a_bad_port_is_refused_by_its_value(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("CHAT_PORT", value)
     with pytest.raises(ValueError, match=r"^CHAT_PORT must be a number from 0 to 65535, got '"):
+        topology()
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "fast"])
+def test_a_bad_pace_is_refused_by_its_value(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.delenv("CHAT_PACE", raising=False)
+    assert pace() == 10
+    monkeypatch.setenv("CHAT_PACE", value)
+    with pytest.raises(ValueError, match=r"^CHAT_PACE must be a whole number of 1 or more, got '"):
         topology()
 
 
@@ -43,4 +52,4 @@ def test_rooms_have_a_node_of_their_own_and_stick_to_a_web_node() -> None:
     described = topology()
     assert [(group.name, group.count) for group in described.nodes] == [("rooms", 1), ("web", 2)]
     (listener,) = described.listeners
-    assert listener.policy == actors.Sticky(actors.query("room") | actors.cookie("room"))
+    assert listener.policy == actors.Sticky(actors.keys.query("room") | actors.keys.cookie("room"))

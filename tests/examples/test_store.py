@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeAlias
 
@@ -225,3 +225,21 @@ def test_a_killed_writer_leaves_no_lock_to_the_next(
     assert [said.seq for said in kept] == list(range(1, len(kept) + 1))
     assert len({said.id for said in kept}) == len(kept)
     assert {(said.seq, said.id) for said in kept} >= {*before, latest}
+
+
+def test_a_file_from_before_private_messages_goes_on(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as old:
+        old.execute(
+            "CREATE TABLE said (room TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT, name TEXT NOT NULL,"
+            " text TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (room, seq), UNIQUE (room, id))"
+            " WITHOUT ROWID"
+        )
+        old.execute("INSERT INTO said VALUES ('lobby', 1, 'a', 'ann', 'hello', 1.0)")
+        old.commit()
+    for _ in range(2):
+        with Store(path, now=lambda: 2.5) as store:
+            store.append("lobby", "b", "bob", "psst", "ann")
+            assert store.last("lobby", 9) == [
+                Said(1, "a", "ann", "hello", 1.0),
+                Said(2, "b", "bob", "psst", 2.5, "ann"),
+            ]

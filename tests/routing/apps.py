@@ -95,6 +95,26 @@ async def plain(scope: Message, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": str(scope["state"]["actors"]).encode()})
 
 
+async def sets_sid(scope: Message, receive: Receive, send: Send) -> None:
+    """Set a session's cookie in every response."""
+    headers = [(b"Set-Cookie", b"sid=mine"), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def whoever(scope: Message, receive: Receive, send: Send) -> None:
+    """Tell what the scope says of the client and of the way it came."""
+    body = f"{scope['client']} {scope['scheme']}".encode()
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": body.decode()})
+        await send({"type": "websocket.close"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
 def make_plain() -> object:
     return plain
 

@@ -3,12 +3,14 @@
 import gc
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import anyio
 import pytest
 
 from actors.routing import Listener, Policy, Router, listen
 from tests.routing.apps import happened
+from tests.routing.certificates import Certified
 from tests.routing.rig import FakePlace, VirtualLoop, connect, fds, run
 
 
@@ -106,3 +108,8 @@ def _descriptors_are_flat(_uvloop_has_what_it_keeps: None) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _nothing_has_happened() -> None:
     happened.clear()
+
+
+@pytest.fixture
+def certified(tmp_path: Path) -> Certified:
+    return Certified(tmp_path)

@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ import anyio
 
 from actors._backends import open_loop, run_on
 from actors._loop import Loop as LoopShim
-from actors.routing import Address, Listener, Router, Server, serve
+from actors.routing import Address, Listener, Router, Server, serve, told
 
 _PATIENCE = 10.0
 
@@ -221,7 +222,7 @@ class Served:
     async def join(self) -> ServingPlace:
         place = ServingPlace(self.router, f"web-{len(self.places)}", len(self.places))
         place.server = serve(
-            self.spec,
+            replace(self.spec, policy=told(self.spec.policy)),
             self.loop,
             acknowledge=place.on_acknowledge,
             refused=place.on_refused,
@@ -231,6 +232,10 @@ class Served:
         )
         await place.server.start()
         self.places.append(place)
+        slots = [place.slot for place in self.places]
+        for each in self.places:
+            assert each.server is not None
+            each.server.placed(each.slot, slots, slots)
         self.router.joined(place)
         return place
 

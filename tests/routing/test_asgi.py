@@ -1,5 +1,6 @@
 """`asgi("pkg:app")` with real clients: HTTP, WebSocket, lifespan, the slow and the broken."""
 
+import contextlib
 import socket
 from pathlib import Path
 
@@ -239,5 +240,85 @@ def test_a_half_open_websocket_is_given_up_after_its_ping(kind: str) -> None:
                 )
                 assert b"keepalive ping timeout" in await heard(sock)
             await closed(place, 1)
+
+    run(kind, test)
+
+
+def upgrade(target: str = "/ws", *lines: str) -> bytes:
+    head = [
+        f"GET {target} HTTP/1.1",
+        "Host: x",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        *lines,
+    ]
+    return "\r\n".join([*head, "", ""]).encode()
+
+
+@ASYNCIO
+@pytest.mark.parametrize(
+    "head, status",
+    [
+        (upgrade("/ws?" + "x" * 9000), "414 URI Too Long"),
+        (upgrade("/ws?" + "x" * (8192 - 18)), "414 URI Too Long"),
+        (upgrade("/ws", "X-Big: " + "x" * 9000), "431 Request Header Fields Too Large"),
+        (upgrade("/ws", *["X: y"] * 130), "431 Request Header Fields Too Large"),
+        (upgrade("/ws", "Content-Length: 5") + b"hello", "400 Bad Request"),
+    ],
+    ids=["target", "target by one", "header", "headers", "body"],
+)
+def test_a_websocket_head_that_the_library_would_not_read_is_answered(
+    kind: str, head: bytes, status: str
+) -> None:
+    async def test(loop: LoopShim) -> None:
+        async with serving(loop) as served:
+            place = await served.join()
+            with socket.create_connection(("127.0.0.1", served.port)) as sock:
+                sock.sendall(head)
+                answer = await heard(sock)
+            assert answer.partition(b"\r\n")[0] == f"HTTP/1.1 {status}".encode()
+            await closed(place, 1)
+
+    run(kind, test)
+
+
+@ASYNCIO
+def test_long_heads_are_fine_where_they_can_be_read(kind: str) -> None:
+    async def test(loop: LoopShim) -> None:
+        async with serving(loop) as served:
+            await served.join()
+            async with http(served) as client:
+                assert (await client.get("/?" + "x" * 30_000)).status_code == 200
+                response = await client.get("/", headers={"x-big": "x" * 30_000})
+                assert response.status_code == 200
+            with socket.create_connection(("127.0.0.1", served.port)) as sock:
+                sock.sendall(upgrade("/ws?" + "x" * (8192 - 19)))
+                await anyio.wait_readable(sock)
+                assert sock.recv(4096).startswith(b"HTTP/1.1 101 ")
+
+    run(kind, test)
+
+
+@ASYNCIO
+def test_fifty_clients_with_slow_heads_delay_nobody(kind: str) -> None:
+    async def test(loop: LoopShim) -> None:
+        async with serving(loop) as served, contextlib.AsyncExitStack() as stack:
+            place = await served.join()
+            slow = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+                for _ in range(50)
+            ]
+            for sock in slow:
+                sock.sendall(b"GET / HTTP/1.1\r\nX: ")
+            async with http(served) as client:
+                for _ in range(5):
+                    assert (await client.get("/")).status_code == 200
+                    for sock in slow:
+                        sock.sendall(b"x")
+            await eventually(lambda: len(place.closed) == 1)
+            assert place.server is not None
+            assert place.server.open == 50
 
     run(kind, test)

@@ -78,7 +78,7 @@ class Model(RuleBasedStateMachine):
             listener="listener",
             report=self.facts.append,
             changed=lambda: None,
-            max_connections=LIMIT,
+            limit=lambda _slot: LIMIT,
             credit=CREDIT,
             patience=0.1,
             ack_deadline=2.0,

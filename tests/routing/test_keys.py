@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from actors.routing import BadListener, Key, Peeked, cookie, ip, query
+from actors.routing import BadListener, Key, Peeked, cookie, header, ip, path, query
 from actors.routing._head import HEAD_LIMIT, NEED_MORE, header_values, request_target
 
 CLIENT = ("10.1.2.3", 5000)
@@ -34,6 +34,12 @@ def extract(key: Key, head: bytes, *, complete: bool = False) -> object:
         (cookie("room") | query("room"), b"kitchen"),
         (query("room") | cookie("room"), b"lob by"),
         (query("x") | cookie("y") | ip(), b"10.1.2.3"),
+        (header("host"), b"example"),
+        (header("HOST"), b"example"),
+        (header("x-room"), None),
+        (header("x-room") | path(), b"ws"),
+        (path(1), b"ws"),
+        (path(2), None),
         (ip(), b"10.1.2.3"),
     ],
 )
@@ -62,6 +68,38 @@ def test_a_key_is_the_first_value_of_the_first_source_that_has_one(
 )
 def test_query_parameters_are_decoded(query_string: bytes, value: bytes | None) -> None:
     assert extract(query("room"), b"GET /?" + query_string + b" HTTP/1.1\r\n") == value
+
+
+@pytest.mark.parametrize(
+    "target, segments, value",
+    [
+        (b"/rooms/lobby/log?x=/y", 1, b"rooms"),
+        (b"/rooms/lobby/log?x=/y", 2, b"rooms/lobby"),
+        (b"/rooms/lobby/log", 3, b"rooms/lobby/log"),
+        (b"/rooms", 2, None),
+        (b"/", 1, None),
+        (b"//rooms//lobby/", 2, b"rooms/lobby"),
+        (b"/lob%20by", 1, b"lob by"),
+        (b"/lob+by", 1, b"lob+by"),
+        (b"/a#b/c", 1, b"a"),
+        (b"http://host:80/rooms/x", 1, b"rooms"),
+        (b"http://host", 1, None),
+        (b"http://host?room=/x", 1, None),
+        (b"*", 1, None),
+        (b"host:443", 1, None),
+    ],
+)
+def test_a_path_key_is_the_first_segments_of_the_path(
+    target: bytes, segments: int, value: bytes | None
+) -> None:
+    assert extract(path(segments), b"GET " + target + b" HTTP/1.1\r\n") == value
+
+
+def test_a_header_key_is_the_first_of_that_name_and_an_empty_one_is_none() -> None:
+    head = b"GET / HTTP/1.1\r\nX-Room:  kitchen \r\nx-room: hall\r\nX-Empty:\r\n\r\n"
+    assert extract(header("X-Room"), head) == b"kitchen"
+    assert extract(header("x-empty") | header("x-room"), head) == b"kitchen"
+    assert extract(header("x-room"), head[:-2]) is NEED_MORE
 
 
 @pytest.mark.parametrize(
@@ -112,7 +150,11 @@ def test_what_is_no_http_is_known_at_once(head: bytes, target: object) -> None:
     assert request_target(head, complete=False) == target
 
 
-@pytest.mark.parametrize("key", [query("room"), cookie("sid"), query("x") | cookie("sid")], ids=str)
+@pytest.mark.parametrize(
+    "key",
+    [query("room"), cookie("sid"), query("x") | cookie("sid"), header("host"), path()],
+    ids=str,
+)
 def test_the_answer_is_the_same_wherever_the_head_is_split(key: Key) -> None:
     whole = extract(key, HEAD)
     assert isinstance(whole, bytes)
@@ -181,6 +223,20 @@ def test_a_cookie_name_that_cannot_be_is_refused(name: str) -> None:
     with pytest.raises(BadListener) as caught:
         cookie(name)
     assert str(caught.value) == f"a cookie name must be a token (RFC 6265), got {name!r}"
+
+
+@pytest.mark.parametrize("name", ["", "x room", "x:room", "é"])
+def test_a_header_name_that_cannot_be_is_refused(name: str) -> None:
+    with pytest.raises(BadListener) as caught:
+        header(name)
+    assert str(caught.value) == f"a header name must be a token (RFC 9110), got {name!r}"
+
+
+@pytest.mark.parametrize("segments", [0, -1, True, "2", 1.5])
+def test_a_path_has_a_whole_number_of_segments(segments: int) -> None:
+    with pytest.raises(BadListener) as caught:
+        path(segments)
+    assert str(caught.value) == f"path() takes a number of segments from 1 up, got {segments!r}"
 
 
 def test_a_query_name_must_not_be_empty() -> None:

@@ -13,6 +13,7 @@ from actors._errors import ActorsError, InvalidSpec
 from actors.routing import (
     BadListener,
     HandlerNotFound,
+    Key,
     LeastConnections,
     LifespanFailed,
     ListenFailed,
@@ -20,10 +21,17 @@ from actors.routing import (
     Sticky,
     asgi,
     cookie,
+    header,
+    ip,
+    key,
     listen,
+    path,
+    proxy,
     query,
+    sni,
 )
 from actors.routing._bind import bind, describe, remove
+from tests.routing.certificates import Certified
 
 
 async def handle(stream: object) -> None:
@@ -216,3 +224,40 @@ def test_an_unknown_host_is_told_by_name() -> None:
 def test_errors_survive_the_way_to_another_process(error: ActorsError) -> None:
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+def nobody(_data: bytes, _peer: object) -> None:
+    """A user's key."""
+
+
+@pytest.mark.parametrize(
+    "source", [cookie("sid"), query("room"), header("x-room"), path(), ip() | path()], ids=str
+)
+def test_a_key_inside_tls_is_refused(source: Key, certified: Certified) -> None:
+    with pytest.raises(InvalidSpec, match=r"is inside TLS, where the router cannot read it"):
+        listen(asgi("a:b"), policy=Sticky(source), certfile=certified.certfile)
+
+
+def test_a_server_name_needs_tls(certified: Certified) -> None:
+    for source in (sni(), sni() | ip(), key(nobody) | ip()):
+        assert listen("a:b", policy=Sticky(source), certfile=certified.certfile).tls
+    with pytest.raises(InvalidSpec) as caught:
+        listen("a:b", policy=Sticky(ip() | sni()))
+    assert str(caught.value) == "the sticky key sni needs TLS, and 127.0.0.1:8000 has no certfile"
+
+
+def test_only_an_application_under_sticky_sets_cookies() -> None:
+    listen(asgi("a:b"), policy=Sticky(ip() | cookie("sid", set=True)))
+    with pytest.raises(InvalidSpec) as caught:
+        listen("a:b", policy=Sticky(cookie("sid", set=True)))
+    assert str(caught.value) == (
+        "the sticky key cookie:sid:set sets a cookie, which only asgi() under Sticky does, "
+        "got 'a:b' under sticky=cookie:sid:set"
+    )
+
+
+def test_a_proxy_key_of_an_application_needs_the_header_taken_off() -> None:
+    assert not listen("a:b", policy=Sticky(proxy())).proxy_protocol
+    assert listen(asgi("a:b"), policy=Sticky(proxy()), proxy_protocol=True).proxy_protocol
+    with pytest.raises(InvalidSpec, match=r"proxy under asgi\(\) needs proxy_protocol=True"):
+        listen(asgi("a:b"), policy=Sticky(proxy()))

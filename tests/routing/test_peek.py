@@ -1,14 +1,28 @@
 """Peeking: nothing is consumed, nobody waits for the slow, and waiting costs no CPU."""
 
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from actors.routing import Key, Peeked, PolicyFailed, Sticky, cookie, ip, listen, query
+from actors.routing import (
+    NEED_MORE,
+    Key,
+    NeedMore,
+    Peeked,
+    PolicyFailed,
+    Sticky,
+    cookie,
+    ip,
+    key,
+    listen,
+    query,
+)
 from actors.routing._head import HEAD_LIMIT
+from actors.routing._rendezvous import owner
 from tests.routing.conftest import Rig
 from tests.routing.rig import FakePlace, reset
 
@@ -60,6 +74,26 @@ def test_each_byte_of_a_slow_head_wakes_the_router_once_and_silence_never(rig: R
             rig.loop.poll()
         assert rig.loop.wakeups == before + 1
     assert place.got == []
+
+
+def test_a_client_that_sends_byte_by_byte_is_looked_at_ever_more_rarely(rig: Rig) -> None:
+    router = rig.router(Sticky(cookie("sid")))
+    (place,) = rig.join(router)
+    client = rig.connect(router)[0]
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    peeking(rig, 1)
+    head = HEAD[:-4] + b"; more=" + b"x" * 300 + b"\r\n\r\n"
+    for at in range(300):
+        client.sendall(head[at : at + 1])
+        rig.loop.poll(10 if at < 32 else 0)
+        rig.loop.advance(1.5 / 300)
+    looks = rig.loop.wakeups
+    assert 32 <= looks <= 45
+    assert place.got == []
+    client.sendall(head[300:])
+    rig.loop.advance(0.25)  # no honest client waits longer than that for being looked at
+    handed(rig, 1)
+    assert only(place).recv(4096) == head
 
 
 def test_500_slow_clients_delay_nobody_and_burn_nothing(rig: Rig) -> None:
@@ -205,6 +239,50 @@ def test_a_unix_client_that_is_slow_for_too_long_goes_on(
     rig.loop.advance(2.1)
     assert len(rig.places[0].got) == 1
     assert (rig.loop.watched, rig.loop.timers) == (1, 0)
+
+
+def test_behind_a_proxy_the_key_is_in_what_follows_its_header(rig: Rig) -> None:
+    seen: list[tuple[bytes, object]] = []
+
+    def note(data: bytes, peer: object) -> bytes | NeedMore | None:
+        seen.append((data, peer))
+        return b"known" if data else NEED_MORE
+
+    spec = listen("a:b", "127.0.0.1:0", policy=Sticky(key(note)), proxy_protocol=True)
+    router = rig.router(spec=spec)
+    (place,) = rig.join(router)
+    client = rig.connect(router)[0]
+    whole = b"PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\r\n" + HEAD
+    for piece in (whole[:20], whole[20:43], whole[43:]):
+        client.sendall(piece)
+        peeking(rig, 1)
+        rig.loop.settle()
+    handed(rig, 1)
+    assert seen == [(b"", ("203.0.113.7", 56324)), (HEAD, ("203.0.113.7", 56324))]
+    assert only(place).recv(4096) == whole  # taken off by the node
+
+
+def test_behind_a_proxy_a_client_is_known_by_its_own_address(rig: Rig) -> None:
+    spec = listen("a:b", "127.0.0.1:0", policy=Sticky(ip()), proxy_protocol=True)
+    router = rig.router(spec=spec)
+    places = rig.join(router, 4)
+    hosts = [b"203.0.113.%d" % number for number in range(20)]
+    for host, client in zip(hosts, rig.connect(router, 20), strict=True):
+        client.sendall(b"PROXY TCP4 %s 10.0.0.1 1 443\r\n" % host)
+    handed(rig, 20)
+    owned = Counter(owner(host, range(4)) for host in hosts)
+    assert len(owned) == 4
+    assert {place.slot: len(place.got) for place in places} == owned
+
+
+def test_a_client_without_the_expected_proxy_header_is_for_the_node_to_refuse(rig: Rig) -> None:
+    spec = listen("a:b", "127.0.0.1:0", policy=Sticky(ip()), proxy_protocol=True)
+    router = rig.router(spec=spec)
+    places = rig.join(router, 2)
+    for client in rig.connect(router, 4):
+        client.sendall(HEAD)
+    handed(rig, 4)
+    assert [len(place.got) for place in places] == [2, 2]
 
 
 @dataclass(frozen=True)

@@ -175,12 +175,12 @@ def test_policies_can_be_written_as_text(text: str, policy: Policy) -> None:
         ("round-robbin", "got 'round-robbin'; did you mean 'round-robin'?"),
         ("least-connection", "did you mean 'least-connections'?"),
         ("sticky", "did you mean 'sticky=ip'?"),
-        ("zzz", "a policy is least-connections, round-robin or sticky=KEY, got 'zzz'"),
+        ("zzz", "round-robin, reuse-port, shared-listener or sticky=KEY, got 'zzz'"),
         ("sticky=cooky:sid", "got 'cooky:sid'; did you mean 'cookie'?"),
         ("sticky=cookie:", "the sticky key cookie needs a name, as in cookie:room, got 'cookie:'"),
         ("sticky=query", "the sticky key query needs a name"),
         ("sticky=ip:x", "the sticky key ip takes no name, got 'ip:x'"),
-        ("sticky=", "a sticky key is ip, cookie:NAME or query:NAME, got ''"),
+        ("sticky=", "a sticky key is ip, proxy, sni, cookie:NAME[:set], "),
     ],
 )
 def test_a_wrong_policy_text_is_one_clear_error(text: str, message: str) -> None:

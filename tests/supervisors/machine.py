@@ -94,7 +94,11 @@ class Machine:
 
     def do_end(self, number: int, how: str) -> Spec | None:
         """End a worker."""
-        alive = [spec for spec in self.workers if self._alive(spec)]
+        alive = [
+            spec
+            for spec in self.workers
+            if self._alive(spec) and not self._opens(self.parents[spec.name])
+        ]
         if not alive:
             return None
         chosen: Spec = alive[number % len(alive)]
@@ -109,6 +113,14 @@ class Machine:
             siblings = [spec for spec in self.workers if self.parents[spec.name] is parent]
             self._end(siblings[number % len(siblings)], SELF_ENDS[number % 4])
 
+    def _opens(self, spec: Spec) -> bool:
+        """Return whether a supervisor starts under another.
+
+        What comes to it now would be done at the very instant when the other one goes on, too, and
+        who is first then is the loop's to say and nobody's promise.
+        """
+        return spec is not self.tree and not self.plain.runs[spec.name][-1].outcome
+
     def _alive(self, spec: Spec) -> bool:
         return any(run.outcome == "READY" and not run.exit for run in self.plain.runs[spec.name])
 
@@ -122,12 +134,16 @@ class Machine:
         if self.workers:
             spec = self.workers[number % len(self.workers)]
             (plan, seconds), times = planned
+            parent = self.parents[spec.name]
+            if plan == "DIES" and parent is not self.tree and parent.kind == 1:
+                return
             plans = [(plan, self.odd(seconds))] * times
             self.plain.plans[spec.name], self.real.plans[spec.name] = list(plans), list(plans)
 
     def do_grow(self, number: int, _: None) -> None:
         """Start a child where there is none."""
-        runs = [run for spec in self.sups for run in self.plain.runs[spec.name][-1:]]
+        made = [s for s in self.sups if self.plain.runs[s.name] and not self._opens(s)]
+        runs = [self.plain.runs[spec.name][-1] for spec in made]
         free = [
             (run.spec, child)
             for run in runs
@@ -139,9 +155,9 @@ class Machine:
 
     def do_call(self, number: int, verb: str) -> None:
         """Call a supervisor."""
-        made = [spec for spec in self.sups if self.plain.runs[spec.name]]
+        made = [s for s in self.sups if self.plain.runs[s.name] and not self._opens(s)]
         pairs = [(spec, child) for spec in made for child in spec.children + spec.more]
-        nobody = [] if verb == "start_child" else [(made[number % len(made)], NOBODY)]
+        nobody = [] if verb == "start_child" or not made else [(made[number % len(made)], NOBODY)]
         if pairs + nobody:
             self._call(verb, *(pairs + nobody)[number % len(pairs + nobody)])
 
@@ -158,6 +174,8 @@ class Machine:
         """Change what the hosted children of a supervisor stand on."""
         spec = self.sups[number % len(self.sups)]
         if self.plain.hosts[spec.name] in (how, "lost"):
+            return
+        if self.plain.runs[spec.name] and self._opens(spec):
             return
         self.plain.hosts[spec.name] = how
         host = self.real.hosts[spec.name]

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 
 import actors
-from actors import Sticky, Topology, asgi, cookie, listen, nodes, query
+from actors import Sticky, Topology, asgi, keys, listen, nodes
 from examples.chat._settings import port
 from examples.chat.app import app as chat
 
@@ -55,7 +55,7 @@ def topology() -> Topology:
                 asgi("tests.system.blocking:app"),
                 f"127.0.0.1:{port()}",
                 nodes="web",
-                policy=Sticky(query("room") | cookie("room")),
+                policy=Sticky(keys.query("room") | keys.cookie("room")),
             )
         ],
     )

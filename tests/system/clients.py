@@ -48,10 +48,12 @@ class Client:
         self.said: list[Fact] = []
         self.errors: list[Fact] = []
         self.people: list[str] = []
+        self.typing: list[str] = []
+        self.hidden: list[int] = []
         self.nodes: list[str] = []
         self.codes: list[int] = []
         self.wrong: list[str] = []
-        self.pending: dict[str, str] = {}
+        self.pending: dict[str, Fact] = {}
         self.again: list[str] = []
         self._numbers = itertools.count(1)
         self._socket: ClientConnection | None = None
@@ -110,9 +112,9 @@ class Client:
         self.people = message["people"]
         if message["seq"] == 0 and self.seq is None:
             self.seq = 0
-        for id_, text in list(self.pending.items()):
+        for id_, say in list(self.pending.items()):
             self.again.append(id_)
-            await self._send(socket, id_, text)
+            await self._send(socket, say)
 
     async def _take_said(self, message: Fact, _socket: ClientConnection) -> None:
         self.pending.pop(message["id"], None)
@@ -124,18 +126,32 @@ class Client:
         else:
             self.wrong.append(f"{message['seq']} after {self.seq}")
 
+    async def _take_hidden(self, message: Fact, _socket: ClientConnection) -> None:
+        if message["seq"] != (self.seq or 0) + 1:
+            self.wrong.append(f"hidden {message['seq']} after {self.seq}")
+        self.seq = message["seq"]
+        self.hidden.append(message["seq"])
+
+    async def _take_typing(self, message: Fact, _socket: ClientConnection) -> None:
+        self.typing.append(message["name"])
+
     async def _take_people(self, message: Fact, _socket: ClientConnection) -> None:
         self.people = message["people"]
 
     async def _take_error(self, message: Fact, _socket: ClientConnection) -> None:
         self.errors.append(message)
 
-    async def say(self, text: str) -> str:
+    async def types(self) -> None:
+        """Be about to say something."""
+        assert self._socket is not None
+        await self._socket.send('{"type":"typing"}')
+
+    async def say(self, text: str, to: str | None = None) -> str:
         """Say something; it is said again after a reconnect until it comes back. Return its id."""
         id_ = f"{self.name}-{next(self._numbers)}"
-        self.pending[id_] = text
+        self.pending[id_] = {"type": "say", "id": id_, "text": text} | ({"to": to} if to else {})
         if self._socket is not None:
-            await self._send(self._socket, id_, text)
+            await self._send(self._socket, self.pending[id_])
         return id_
 
     async def talk(self, text: str) -> str:
@@ -152,9 +168,9 @@ class Client:
         """Wait until the message number *last* has been heard."""
         await self.until(lambda client: (client.seq or 0) >= last)
 
-    async def _send(self, socket: ClientConnection, id_: str, text: str) -> None:
+    async def _send(self, socket: ClientConnection, say: Fact) -> None:
         try:
-            await socket.send(json.dumps({"type": "say", "id": id_, "text": text}))
+            await socket.send(json.dumps(say))
         except ConnectionClosed:
             return  # it is pending: the next connection sends it
 

@@ -18,7 +18,10 @@ def anyio_backend() -> str:
 def one_chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A chat over four web nodes, for all tests of a file."""
     folder = tmp_path_factory.mktemp("chat")
-    with Served("run", "examples.chat:topology", "--nodes", "web=4", folder=folder, env={}) as chat:
+    env = {"CHAT_PACE": "1000000"}  # what is tested is what we can take, not how patient people are
+    with Served(
+        "run", "examples.chat:topology", "--nodes", "web=4", folder=folder, env=env
+    ) as chat:
         yield chat
 
 

@@ -1,12 +1,15 @@
 """The chat as its users have it: real processes, real sockets, and every kind of bad day."""
 
+import json
 import signal
+from pathlib import Path
 
 import anyio
 import httpx
+from websockets.asyncio.client import connect
 
 from tests.system.clients import Client, check_one_history, present
-from tests.system.rig import Served
+from tests.system.rig import PATIENCE, Served
 
 
 async def all_of(clients: list[Client], last: int) -> None:
@@ -195,6 +198,71 @@ async def test_a_client_that_does_not_read_holds_up_nobody_and_gets_everything_i
     assert slow.codes == []
 
 
+async def test_private_messages_and_who_is_typing_reach_whom_they_should_from_node_to_node(
+    chat: Served,
+) -> None:
+    ann, bob, eve = (Client(chat, "secrets", name) for name in ("ann", "bob", "eve"))
+    async with present(ann, bob):
+        eve.seat = await seat_off(chat, ann.nodes[0])
+        async with present(eve):
+            assert eve.nodes != ann.nodes
+            await ann.say("psst", to="bob")
+            await eve.say("pssst", to="ann")
+            await ann.say("hello all")
+            await all_of([ann, bob, eve], 3)
+            await types_until_seen(ann, [bob, eve])
+    assert {said["text"] for said in ann.said} == {"psst", "pssst", "hello all"}
+    assert {said["text"] for said in bob.said} == {"psst", "hello all"}
+    assert {said["text"] for said in eve.said} == {"pssst", "hello all"}
+    assert (len(ann.hidden), len(bob.hidden), len(eve.hidden)) == (0, 1, 1)
+    assert [client.wrong for client in (ann, bob, eve)] == [[], [], []]
+    assert (set(ann.typing), set(bob.typing), set(eve.typing)) == (set(), {"ann"}, {"ann"})
+
+
+async def types_until_seen(client: Client, others: list[Client]) -> None:
+    """Go on typing, as people do: a hint may be lost, and who comes later gets none of before."""
+    with anyio.fail_after(PATIENCE):
+        while not all(other.typing for other in others):
+            await client.types()
+            await anyio.sleep(0.1)
+
+
+async def test_who_floods_a_room_is_slowed_down_and_loses_nothing(tmp_path: Path) -> None:
+    arguments = ("run", "examples.chat:topology", "--nodes", "web=1")
+    with Served(*arguments, folder=tmp_path, env={"CHAT_PACE": "20"}) as chat:
+        flooder = Client(chat, "calm", "flooder")
+        async with present(flooder):
+            began = anyio.current_time()
+            for number in range(40):
+                await flooder.say(f"line {number}")
+            await flooder.hears_up_to(40)
+            took = anyio.current_time() - began
+    check_one_history([flooder])
+    assert took > 0.9  # twenty at once, and the others at twenty a second
+
+
+async def test_the_page_gives_a_cookie_that_makes_a_name_its_own(chat: Served) -> None:
+    names = []
+    async with httpx.AsyncClient() as http:
+        for _ in range(2):
+            await http.get(chat.url("http", "/", room="names"))
+            names.append(await own_name(chat, http.cookies["chat_key"]))
+    async with httpx.AsyncClient() as http:
+        await http.get(chat.url("http", "/"))
+        names.append(await own_name(chat, http.cookies["chat_key"]))
+    assert names[0] == names[1] != names[2]
+    assert [name.partition("#")[0] for name in names] == ["ann"] * 3
+
+
+async def own_name(chat: Served, key: str) -> str:
+    """Return what others get as the name of an ann who has that cookie."""
+    url = chat.url("ws", "/ws", room="names", name="ann")
+    async with connect(url, additional_headers={"Cookie": f"chat_key={key}"}) as socket:
+        welcome = json.loads(await socket.recv())
+    assert welcome["you"] in welcome["people"]
+    return str(welcome["you"])
+
+
 async def test_bad_input_is_refused_by_name_and_the_rest_goes_on(chat: Served) -> None:
     client = Client(chat, "manners", "guest")
     async with present(client):
@@ -208,7 +276,7 @@ async def test_bad_input_is_refused_by_name_and_the_rest_goes_on(chat: Served) -
     assert texts[0].startswith("a message must be JSON, got '{': ")
     assert texts[1:5] == [
         "a message must be a JSON object, got [1]",
-        "type must be \"say\", got 'shout'",
+        'type must be "say" or "typing", got \'shout\'',
         "id must be text, got 7",
         "a message must be text, got 5 bytes",
     ]

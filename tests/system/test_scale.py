@@ -14,7 +14,6 @@ from anyio.abc import SocketStream
 from actors import (
     Actor,
     ActorsError,
-    Event,
     NodeDown,
     RoundRobin,
     System,
@@ -25,6 +24,7 @@ from actors import (
     nodes,
     supervisor,
 )
+from actors._events import Event
 from actors._system import core_of
 from actors.errors import BootFailed, InvalidSpec
 from actors.testing import running_system

@@ -329,6 +329,7 @@ def test_a_buffer_of_one_peer_goes_to_a_third_as_bytes(post: Post) -> None:
     own = Arenas()
     assert there.lease_to(own, "third") is None
     assert not there.moved
+    assert Buffer(1000).lease_to(own, "third") is None
     there.let_go()
     assert post.settle() == 1
     own.close()

@@ -490,6 +490,22 @@ def test_a_segment_that_is_not_what_it_should_be_is_never_mapped(
     assert (open_fds(), mapped()) == before
 
 
+def test_a_borrower_can_neither_resize_a_segment_nor_seal_it(post: Post) -> None:
+    lease = post.arenas.lease(memoryview(b"x" * 1000), "peer", cold=True)
+    assert lease is not None
+    assert lease.introduction is not None
+    plan, fd = lease.introduction
+    for attempt in (
+        lambda: os.ftruncate(fd, 4096),
+        lambda: os.ftruncate(fd, plan.size + 4096),
+        lambda: fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE),
+    ):
+        with pytest.raises(PermissionError):
+            attempt()
+    post.introduce("peer", lease.introduction)
+    assert bytes(post.at("peer").open("owner", lease.descriptor)) == b"x" * 1000
+
+
 def test_an_arena_is_introduced_only_once(post: Post) -> None:
     post.send(b"x")
     with pytest.raises(StaleLease, match="arena 1 was introduced before"):

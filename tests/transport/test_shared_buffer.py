@@ -274,6 +274,22 @@ def test_a_change_under_way_holds_up_only_its_own_cell(start: Callable[..., Peer
     assert (shared.atomics.load(0), shared.atomics.load(1)) == (0, 3)
 
 
+def test_a_thread_waits_for_the_change_of_another() -> None:
+    atomics = SharedBuffer(8).atomics
+    thread = threading.Thread(target=lambda: atomics.add(0, 1))
+
+    def change(before: int) -> int:
+        thread.start()
+        # It cannot end before this does.
+        thread.join(0.2)
+        assert thread.is_alive()
+        return before + 10
+
+    atomics._change(0, change)
+    thread.join(20)
+    assert atomics.load(0) == 11
+
+
 def test_a_change_that_raises_leaves_the_cell_and_its_lock_alone() -> None:
     atomics = SharedBuffer(8).atomics
 
@@ -349,6 +365,41 @@ async def test_waiting_can_be_cancelled_and_leaves_nothing_open() -> None:
             tasks.cancel_scope.cancel()
     assert open_fds() == before
     shared.atomics.notify()
+
+
+async def test_who_waits_looks_again_once_per_notice_and_sleeps_in_between() -> None:
+    shared = SharedBuffer(8)
+    bell, looks = shared.atomics._bell, []
+
+    class Signal:
+        def __init__(self) -> None:
+            self.signal = bell.signal()
+            self.close = self.signal.close
+
+        async def wait(self) -> None:
+            await self.signal.wait()
+            looks.append(shared.atomics.load(0))
+
+    class Bell:
+        ring = staticmethod(bell.ring)
+        signal = Signal
+
+    shared.atomics._bell = Bell()
+    shared.atomics.notify()
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(shared.atomics.wait, 0, 0)
+            await anyio.wait_all_tasks_blocked()
+            for count in range(4):
+                assert looks == [0] * count
+                shared.atomics.notify()
+                while len(looks) == count:
+                    await anyio.lowlevel.checkpoint()
+                for _ in range(20):
+                    await anyio.lowlevel.checkpoint()
+            shared.atomics.store(0, 1)
+            shared.atomics.notify()
+    assert looks == [0, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

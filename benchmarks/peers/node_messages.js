@@ -1,5 +1,6 @@
-// Tell and ask a worker over Node's cluster IPC: JSON over a socket pair.
-// The same payloads and counts as ours/_workload.py. A class instance arrives as a plain object here.
+// Tell and ask a worker: `cluster` over Node's cluster IPC, JSON over a socket pair; `worker` over the port
+// of a worker thread, structured clones. The same payloads and counts as ours/_workload.py. A class
+// instance arrives as a plain object here.
 'use strict';
 const cluster = require('node:cluster');
 
@@ -29,21 +30,33 @@ const PAYLOADS = {
   object: new Order(12345, 'Ada Lovelace', 98.5, true),
 };
 
-function serve() {
+const { Worker, isMainThread, parentPort } = require('node:worker_threads');
+
+function serve(port, send) {
   let seen = 0;
-  process.on('message', (message) => {
+  port.on('message', (message) => {
     seen += 1;
-    if (message.ask) process.send(seen);
+    if (message.ask) send(seen);
   });
 }
 
-async function measure() {
+async function start(kind) {
+  if (kind === 'worker') {
+    const worker = new Worker(__filename);
+    await new Promise((resolve) => worker.once('online', resolve));
+    return { port: worker, send: (message) => worker.postMessage(message), end: () => worker.terminate() };
+  }
   const worker = cluster.fork();
   await new Promise((resolve) => worker.once('online', resolve));
-  const tell = (payload) => worker.send({ payload });
+  return { port: worker, send: (message) => worker.send(message), end: () => worker.disconnect() };
+}
+
+async function measure(kind) {
+  const { port, send, end } = await start(kind);
+  const tell = (payload) => send({ payload });
   const ask = (payload) => new Promise((resolve) => {
-    worker.once('message', resolve);
-    worker.send({ ask: 1, payload });
+    port.once('message', resolve);
+    send({ ask: 1, payload });
   });
 
   for (const [name, payload] of Object.entries(PAYLOADS)) {
@@ -60,18 +73,20 @@ async function measure() {
     for (let i = 0; i < ASKS; i++) await ask(payload);
     report('ask us', name, (1e6 * seconds(start)) / ASKS);
   }
-  worker.disconnect();
+  end();
 }
 
 const seconds = (start) => Number(process.hrtime.bigint() - start) / 1e9;
 
 const report = (metric, payload, value) => console.log(JSON.stringify({ metric, payload, value }));
 
-if (cluster.isPrimary) {
-  measure().catch((error) => {
+if (!isMainThread) {
+  serve(parentPort, (value) => parentPort.postMessage(value));
+} else if (!cluster.isPrimary) {
+  serve(process, (value) => process.send(value));
+} else {
+  measure(process.argv[2]).catch((error) => {
     console.error(error);
     process.exit(1);
   });
-} else {
-  serve();
 }

@@ -1,0 +1,42 @@
+"""Baggage on a link: the fields behind a message's own, on both ends. Most messages have none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors._baggage import Baggage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actors._envelope import Envelope, Origin
+    from actors._propagation import Propagation
+
+__all__ = ["packed", "unpacked"]
+
+
+def packed(envelope: Envelope, encode_args: Callable[..., Any]) -> tuple[Any, Any, Sequence[Any]]:
+    """Return args and kwargs of a message as *encode_args* makes them, and what goes behind them.
+
+    Raises:
+        Unsendable: naming the argument, or the context variable.
+    """
+    baggage = envelope.origin
+    assert isinstance(baggage, Baggage)
+    chain = baggage.chain or None
+    if baggage.carrier is None:
+        return *encode_args(envelope.args, envelope.kwargs), (chain,)
+    # In one call with the arguments: a message is encoded whole or not at all.
+    args, kwargs = encode_args(envelope.args, {**envelope.kwargs, **baggage.values})
+    values = {label: kwargs.pop(label) for label in baggage.values}
+    return args, kwargs or None, (chain, baggage.carrier.packed(values))
+
+
+def unpacked(inner: Origin | None, more: Sequence[Any], carrier: Propagation | None) -> Any:
+    """Return the origin of a message that came over a link with *more* behind its own fields."""
+    if not more:
+        return inner
+    chain = tuple([(uid, name) for uid, name in more[0] or ()])
+    if carrier is None or len(more) == 1:
+        return Baggage(chain=chain, carrier=carrier, inner=inner)
+    return Baggage(chain=chain, values=carrier.unpacked(more[1]), carrier=carrier, inner=inner)

@@ -1,0 +1,148 @@
+"""The parent's side of `ReusePort` and `SharedListener`: it keeps the address, the nodes accept.
+
+Rule 1: the address stays taken as long as this is open, whatever becomes of the nodes.
+Rule 2: nothing is accepted here. What is served is known by what the nodes tell.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from ._bind import bind, describe, release, reserve, sibling, where_of
+from ._events import Listening
+from ._kernel import ReusePort
+from ._listener import Listener
+from ._protocols import Loop, Report, Seat
+from ._router import PlaceStats, RouterStats
+from ._seats import Seats, Sitter
+
+__all__ = ["KernelRouter", "stats_of"]
+
+
+class KernelRouter:
+    """Gives every node of one listener a socket to accept from. See `Router` for what each promises.
+
+    Args:
+        spec: the listener; its policy is a `ByKernel`.
+        loop: the parent's event loop; every method is called on it.
+        report: takes facts (`_events`); must not raise.
+    """
+
+    def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
+        self._spec = spec
+        self._report = report
+        self._socket: socket.socket | None = None
+        self._alone = isinstance(spec.policy, ReusePort)
+        self._address = ""
+        self._seats = Seats(
+            loop,
+            listener=spec.name,
+            report=report,
+            give=self._give,
+            taken=lambda _sitter: None,
+            changed=lambda: None,
+        )
+
+    @property
+    def spec(self) -> Listener:
+        """The listener as described."""
+        return self._spec
+
+    @property
+    def address(self) -> str:
+        """The real address once open; empty before."""
+        return self._address
+
+    @property
+    def port(self) -> int:
+        """The real TCP port once open; 0 for Unix sockets."""
+        taken = self._socket
+        if taken is None or taken.family == socket.AF_UNIX:
+            return 0
+        port: int = taken.getsockname()[1]
+        return port
+
+    def open(self) -> None:
+        """Take the address; clients are let in as soon as a node has joined.
+
+        Raises:
+            ListenFailed: the address cannot be had. Nothing is left behind; try again at will.
+        """
+        if self._socket is not None:
+            return
+        spec = self._spec
+        self._socket = reserve(spec) if self._alone else bind(spec)
+        self._address = describe(self._socket)
+        beyond = where_of(self._socket).beyond_loopback
+        self._report(
+            Listening(
+                spec.name,
+                self._address,
+                spec.policy,
+                spec.nodes,
+                beyond,
+                tls=spec.tls is not None,
+            )
+        )
+
+    def joined(self, seat: Seat) -> None:
+        """Give *seat*, which is ready, a socket to accept from."""
+        self._seats.joined(seat)
+
+    def left(self, seat: Seat, *, dead: bool) -> None:
+        """Tell *seat* to accept no more; forget it if it is dead."""
+        self._seats.left(seat.name, dead=dead)
+
+    def counted(self, name: str, open_: int, total: int) -> None:
+        """Note how many connections a node serves, and how many it ever served."""
+        self._seats.counted(name, open_, total)
+
+    def stop_listening(self) -> None:
+        """Have no node accept any more, and give the address back."""
+        self._seats.unseat()
+        taken, self._socket = self._socket, None
+        if taken is not None:
+            release(taken, self._spec)
+
+    def close(self) -> None:
+        """Give the address back; what nodes serve is theirs."""
+        self.stop_listening()
+        self._seats.close()
+
+    def snapshot(self) -> RouterStats:
+        """Describe this at the moment; what nodes serve was told up to a tenth of a second ago."""
+        return stats_of(self._spec.name, self._address, self._seats, open_=self._socket is not None)
+
+    def _give(self, sitter: Sitter) -> None:
+        taken, seat = self._socket, sitter.seat
+        if taken is None:
+            return
+        fd = sibling(taken, self._spec.backlog).detach() if self._alone else os.dup(taken.fileno())
+        seat.seat(self._spec.name, self._spec.limit(seat.slot), (fd,))
+
+
+def stats_of(listener: str, address: str, seats: Seats, *, open_: bool) -> RouterStats:
+    """Describe nodes that get their work themselves."""
+    sitters = seats.sitters
+    return RouterStats(
+        listener=listener,
+        address=address,
+        accepting=open_ and any(sitter.ready for sitter in sitters),
+        accepted=sum(sitter.total for sitter in sitters),
+        pending=0,
+        peeking=0,
+        places=tuple(
+            PlaceStats(
+                name=sitter.seat.name,
+                slot=sitter.seat.slot,
+                open=sitter.open,
+                unacknowledged=0,
+                queued=0,
+                total=sitter.total,
+                ready=sitter.ready,
+                suspect=False,
+            )
+            for sitter in sitters
+        ),
+    )

@@ -1,0 +1,232 @@
+"""`python -m benchmarks modes`: what each way of a payload costs on this machine, by its size.
+
+No peer and no target: the figures are for whoever wants to know where shared memory begins to pay here.
+A figure is the median time from an `ask` with the payload to its answer, in a steady state.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import actors
+from actors._system import core_of
+from transport import FRAME_LIMIT, Cargo, Mode, Sizes
+
+__all__ = ["Way", "crossover", "dearer", "show", "size_text"]
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+SIZES: Final = [KIB << step for step in range(11)] + [4 * MIB, 16 * MIB, 32 * MIB, 128 * MIB]
+SECONDS: Final = 0.4
+"""How long the ways of one size are tried in turn, if each has `LEAST` figures by then."""
+LONGEST: Final = 2.0
+"""How long at most: copying a lot is slow, and some sizes never get memory that is warm."""
+LEAST: Final = 9
+MOST: Final = 400
+ALIKE: Final = 0.1
+"""Two times that differ by less than this part are the same, on a machine that does other things."""
+
+# Everything below the frame limit by copy, or everything by lease.
+COPY: Final = Sizes(share=FRAME_LIMIT)
+LEASE: Final = Sizes(share=1)
+
+Row = dict[str, float]
+"""Microseconds by way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to send so many bytes.
+
+    Attributes:
+        make: the payload, not counted.
+        sizes: the thresholds that make it go this way; None leaves them.
+        mode: how the link has to have counted it, or the figure is of something else.
+    """
+
+    make: Callable[[], Any]
+    sizes: Sizes | None = None
+    mode: Mode | None = None
+
+
+class Scale(actors.Actor):
+    """Says how much it was sent."""
+
+    async def weigh(self, payload: Any) -> int:
+        """Return the length in bytes."""
+        return len(payload)
+
+
+def ways(size: int, *, linked: bool) -> dict[str, Way]:
+    """Return every way *size* bytes can go, within this process or over a link."""
+    data = bytes(size)
+    view = memoryview(data)
+    shared = actors.SharedBuffer(size)
+    moved = {
+        "move(Buffer)": Way(
+            make=lambda: actors.move(actors.Buffer(size, zero=False)),
+            mode=Mode.TRANSFER if linked else None,
+        ),
+        "SharedBuffer": Way(make=lambda: shared, mode=Mode.SHARED if linked else None),
+    }
+    if not linked:
+        return {"bytes": Way(make=lambda: data), "view": Way(make=lambda: view), **moved}
+    return {
+        "bytes copied": Way(make=lambda: data, sizes=COPY),
+        "bytes leased": Way(make=lambda: data, sizes=LEASE, mode=Mode.LEASE),
+        "view copied": Way(make=lambda: view, sizes=COPY),
+        "view leased": Way(make=lambda: view, sizes=LEASE, mode=Mode.LEASE),
+        **moved,
+    }
+
+
+async def exchange(scale: actors.Ref[Scale], way: Way, cargo: Cargo | None) -> float | None:
+    """Return the microseconds of one exchange; None if it went another way."""
+    payload = way.make()
+    if cargo is not None:
+        cargo.sizes = way.sizes or Sizes()
+    before = cargo.modes[way.mode] if cargo is not None and way.mode is not None else 0
+    start = time.perf_counter()
+    await scale.ask(Scale.weigh, payload)
+    took = 1e6 * (time.perf_counter() - start)
+    if cargo is not None and way.mode is not None and cargo.modes[way.mode] == before:
+        return None
+    return took
+
+
+async def measure(scale: actors.Ref[Scale], cargo: Cargo | None, size: int) -> Row:
+    """Return the medians of every way of one size; the ways take turns."""
+    todo = ways(size, linked=cargo is not None)
+    if size >= FRAME_LIMIT:  # which no frame holds
+        todo = {name: way for name, way in todo.items() if way.sizes is not COPY}
+    took: dict[str, list[float]] = {name: [] for name in todo}
+    start = time.perf_counter()
+    for _ in range(MOST):
+        for name, way in todo.items():
+            figure = await exchange(scale, way, cargo)
+            if figure is not None:
+                took[name].append(figure)
+        spent = time.perf_counter() - start
+        if spent > (SECONDS if min(map(len, took.values())) >= LEAST else LONGEST):
+            break
+    # The first third warms up.
+    return {
+        name: statistics.median(figures[len(figures) // 3 :])
+        for name, figures in took.items()
+        if figures
+    }
+
+
+async def measure_all() -> dict[str, dict[int, Row]]:
+    """Return the rows of every place by size."""
+    topology = actors.Topology(
+        nodes=[actors.nodes("thread", kind="thread"), actors.nodes("process")]
+    )
+    async with actors.System(topology) as system:
+        places = {
+            "same process": system.node.name,
+            "thread node": "thread",
+            "process node": "process",
+        }
+        found: dict[str, dict[int, Row]] = {}
+        for place, on in places.items():
+            scale = await system.spawn(Scale, on=on)
+            await scale.ask(Scale.weigh, b"")
+            cargo = None if place == "same process" else _cargo(system, scale.node)
+            found[place] = {size: await measure(scale, cargo, size) for size in SIZES}
+    return found
+
+
+def _cargo(system: actors.System, node: str) -> Cargo:
+    (link,) = [
+        peer.link
+        for peer in core_of(system).runtime.peers.values()
+        if peer.name == node and peer.link is not None
+    ]
+    return link.cargo
+
+
+def crossover(rows: dict[int, Row], what: str) -> int | None:
+    """Return the size from which on leasing *what* was never dearer than copying it."""
+    both = {
+        size: row for size, row in rows.items() if {f"{what} copied", f"{what} leased"} <= {*row}
+    }
+    found = None
+    for size in sorted(both, reverse=True):
+        if both[size][f"{what} leased"] > both[size][f"{what} copied"]:
+            break
+        found = size
+    return found
+
+
+def dearer(rows: dict[int, Row], what: str, share: int) -> list[tuple[int, float]]:
+    """Return the sizes at which *share* chooses the way that was dearer, and by which part of the other."""
+    found = []
+    for size, row in rows.items():
+        copied, leased = row.get(f"{what} copied"), row.get(f"{what} leased")
+        if copied is None or leased is None:
+            continue
+        chosen, other = (leased, copied) if size >= share else (copied, leased)
+        if chosen > other * (1 + ALIKE):
+            found.append((size, chosen / other - 1))
+    return found
+
+
+def size_text(size: int) -> str:
+    """Return a size in bytes in the unit that suits it."""
+    return f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB"
+
+
+def _table(rows: dict[int, Row]) -> str:
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    lines = [["", *columns]]
+    for size, row in rows.items():
+        cells = [f"{row[name]:,.0f}" if name in row else "-" for name in columns]
+        lines.append([size_text(size), *cells])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    )
+
+
+def _verdict(place: str, rows: dict[int, Row]) -> Sequence[str]:
+    share = Sizes().share
+    lines = []
+    for what in ("view", "bytes"):
+        begins = crossover(rows, what)
+        wins = (
+            "shared memory never won"
+            if begins is None
+            else f"shared memory wins from {size_text(begins)}"
+        )
+        lines.append(f"{place}, {what}: {wins}")
+        for size, part in dearer(rows, what, share):
+            lines.append(
+                f"  Sizes.share takes the dearer way at {size_text(size)}: {part:.0%} more"
+            )
+    return lines
+
+
+def show() -> None:
+    """Measure, and print the table and what follows from it."""
+    found: dict[str, dict[int, Row]] = {}
+
+    async def main() -> None:
+        found.update(await measure_all())
+
+    actors.run(main)
+    for place, rows in found.items():
+        print(f"\n{place}: microseconds from ask to answer")
+        print(_table(rows))
+    print()
+    linked = [place for place in found if place != "same process"]
+    for place in linked:
+        print("\n".join(_verdict(place, found[place])))
+    process = found["process node"]
+    share = Sizes().share
+    wrong = [what for what in ("view", "bytes") if dearer(process, what, share)]
+    right = "is right here" if not wrong else f"is not the best here for {' and '.join(wrong)}"
+    print(f"Sizes.share, {size_text(share)}, {right}")

@@ -1,0 +1,17 @@
+"""Tell and ask an actor on another node, of a kind given. The peer: `peers/node_messages.js`."""
+
+import sys
+
+import actors
+from benchmarks.ours._workload import Counter, measure
+
+
+async def main(kind: str) -> None:
+    """Measure an actor on the only node of its kind."""
+    topology = actors.Topology(nodes=[actors.nodes("w", kind=kind)])
+    async with actors.System(topology) as system:
+        await measure(await system.spawn(Counter, on="w"))
+
+
+if __name__ == "__main__":
+    actors.run(main, sys.argv[1])

@@ -1,0 +1,321 @@
+"""A message moves all that it moves, or nothing; what was moved is nobody's twice and never lost."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import Buffer, Ref, move
+from actors.errors import (
+    ActorStopped,
+    DeadlineExceeded,
+    MailboxFull,
+    MessageTooBig,
+    Moved,
+    NotSendable,
+    SendError,
+    StillViewed,
+)
+from tests.contracts.kit import Gate
+from tests.contracts.payloads import LARGE, MOVED, SMALL, Porter, buffer, expected, pattern
+from tests.contracts.place import Place, send
+from transport import FRAME_LIMIT
+
+
+class Things:
+    """One of everything that can be moved, and the other end of the socket."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.buffer = buffer(size)
+        self.bytes = bytearray(pattern(size))
+        self.other_end, self.socket = socket.socketpair()
+        self.socket.settimeout(7)
+        self.other_end.settimeout(10)
+
+    def moved(self) -> list[Any]:
+        return [move(self.buffer), move(self.bytes), move(self.socket)]
+
+    def check(self) -> None:
+        """Nothing was moved: all of it works."""
+        assert not self.buffer.moved
+        assert bytes(self.buffer) == pattern(self.size)
+        assert self.bytes == pattern(self.size)
+        assert self.socket.gettimeout() == 7
+        self.other_end.sendall(b"still here")
+        assert self.socket.recv(100) == b"still here"
+
+    def close(self) -> None:
+        self.socket.close()
+        self.other_end.close()
+
+
+@pytest.fixture(autouse=True)
+async def limit() -> AsyncIterator[None]:
+    with anyio.fail_after(40):
+        yield
+
+
+@pytest.fixture(params=[SMALL, LARGE])
+def things(request: pytest.FixtureRequest) -> Iterator[Things]:
+    made = Things(request.param)
+    yield made
+    made.close()
+
+
+async def held(place: Place, *, mailbox: int = 2) -> tuple[Ref[Porter], Ref[Gate]]:
+    """A porter that handles one message until the gate is opened."""
+    gate = await place.gate()
+    porter = await place.spawn(Porter, mailbox=mailbox)
+    await porter.tell(Porter.hold, gate, place.probe.ref)
+    await place.probe.expect("held", 20)
+    return porter, gate
+
+
+async def full(place: Place) -> tuple[Ref[Porter], Ref[Gate]]:
+    """One that has no room left."""
+    porter, gate = await held(place)
+    for number in range(2):
+        await porter.tell(Porter.keep, number)
+    return porter, gate
+
+
+async def arrives(porter: Ref[Porter], things: Things) -> None:
+    """What could not be moved before can be now."""
+    things.check()
+    wanted = [expected(kind, things.size) for kind in MOVED]
+    assert await porter.ask(Porter.accept, {"all": things.moved()}) == wanted
+    assert things.buffer.moved
+    assert things.bytes == b""
+    assert things.socket.fileno() == -1
+
+
+def _gone(size: int) -> Any:
+    gone = Buffer(size)
+    gone.take()
+    return move(gone)
+
+
+def _closed(_size: int) -> Any:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    theirs.close()
+    return move(ours)
+
+
+def _viewed(size: int) -> Any:
+    return _Kept.of(Buffer(size), lambda made: made.view())
+
+
+def _viewed_bytes(size: int) -> Any:
+    return _Kept.of(bytearray(size), memoryview)
+
+
+class _Kept:
+    view: Any = None
+
+    @classmethod
+    def of(cls, value: Any, look: Callable[[Any], Any]) -> Any:
+        cls.view = look(value)
+        return move(value)
+
+
+NEIGHBOURS: list[tuple[str, Callable[[int], Any], type[Exception], str]] = [
+    ("moved before", _gone, Moved, "this buffer of .* bytes was moved"),
+    ("closed", _closed, Moved, "socket .*closed.* is closed, or was moved before"),
+    ("viewed", _viewed, StillViewed, "views of this buffer of .* bytes are alive"),
+    ("viewed bytes", _viewed_bytes, StillViewed, "views of this bytearray of .* bytes are alive"),
+    ("lambda", lambda _: lambda: 0, NotSendable, r"args\[0\]\[3\].*functions do not travel"),
+    ("a text", lambda _: move("text"), NotSendable, r"args\[0\]\[3\]: .*can be moved"),
+]
+
+
+@pytest.mark.parametrize("neighbour", NEIGHBOURS, ids=lambda neighbour: neighbour[0])
+async def test_nothing_is_moved_beside_what_cannot_be(
+    place: Place, things: Things, neighbour: Any
+) -> None:
+    _, make, error, text = neighbour
+    porter = await place.spawn(Porter)
+    for verb in ("ask", "tell", "tell_nowait"):
+        with pytest.raises(error, match=text):
+            await send(porter, verb, Porter.keep, [*things.moved(), make(things.size)])
+    await arrives(porter, things)
+
+
+async def test_what_is_moved_twice_in_one_message_is_not_moved(
+    place: Place, things: Things
+) -> None:
+    porter = await place.spawn(Porter)
+    for twice in (things.buffer, things.bytes, things.socket):
+        with pytest.raises(Moved, match="is moved twice in one message"):
+            await porter.ask(Porter.keep, [*things.moved(), {"again": move(twice)}])
+    await arrives(porter, things)
+
+
+async def test_what_was_moved_raises_when_it_is_used(place: Place, things: Things) -> None:
+    porter = await place.spawn(Porter)
+    await porter.ask(Porter.accept, {"all": things.moved()})
+    with pytest.raises(Moved, match="only its receiver has it"):
+        things.buffer.view()
+    with pytest.raises(Moved, match="was moved"):
+        await porter.ask(Porter.look, things.buffer)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        things.socket.send(b"x")
+
+
+async def test_nothing_is_moved_by_a_message_that_is_too_big(place: Place) -> None:
+    if not place.remote:
+        return
+    things = Things(LARGE)
+    porter = await place.spawn(Porter)
+    for _ in range(2):  # at first by copy, then by shared memory
+        with pytest.raises(MessageTooBig):
+            await porter.ask(Porter.keep, [*things.moved(), "x" * FRAME_LIMIT])
+        assert await porter.ask(Porter.look, LARGE)
+    await arrives(porter, things)
+    things.close()
+
+
+async def test_nothing_is_moved_when_there_is_no_room(place: Place, things: Things) -> None:
+    porter, gate = await full(place)
+    with pytest.raises(MailboxFull) as caught:
+        porter.tell_nowait(Porter.keep, things.moved())
+    assert given_back(caught.value) is things.buffer
+    things.check()
+    await gate.ask(Gate.open)
+    await arrives(porter, things)
+
+
+def given_back(error: SendError) -> Any:
+    """The first thing that the unsent message was to move."""
+    assert error.message is not None
+    return error.message[1][0][0].value
+
+
+async def test_what_waits_for_room_is_given_back_at_the_deadline(
+    place: Place, things: Things
+) -> None:
+    porter, gate = await full(place)
+    for verb in ("tell", "ask"):
+        with pytest.raises(DeadlineExceeded) as caught:
+            await getattr(porter.within(0.05), verb)(Porter.keep, things.moved())
+        assert given_back(caught.value) is things.buffer
+        things.check()
+    await gate.ask(Gate.open)
+    await arrives(porter, things)
+
+
+async def test_what_waits_for_room_is_gone_while_it_waits_and_back_when_nobody_does(
+    place: Place, things: Things
+) -> None:
+    porter, gate = await full(place)
+    for verb in ("tell", "ask"):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(getattr(porter, verb), Porter.keep, things.moved())
+            await anyio.wait_all_tasks_blocked()
+            assert things.buffer.moved
+            assert things.bytes == b""
+            assert things.socket.fileno() == -1
+            tasks.cancel_scope.cancel()
+        things.check()
+    await gate.ask(Gate.open)
+    await arrives(porter, things)
+
+
+async def test_what_waited_for_room_arrives(place: Place, things: Things) -> None:
+    porter, gate = await full(place)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(porter.tell, Porter.keep, things.moved())
+        await anyio.wait_all_tasks_blocked()
+        await gate.ask(Gate.open)
+    got = await porter.ask(Porter.give_kept)
+    with got[2]:
+        assert bytes(got[0]) == got[1] == pattern(things.size)
+        things.other_end.sendall(b"hello")
+        assert got[2].recv(100) == b"hello"
+        assert got[2].gettimeout() == 7
+
+
+async def test_an_actor_of_this_node_that_takes_nothing_more_moves_nothing(
+    place: Place, things: Things
+) -> None:
+    if place.remote:
+        return
+    porter, gate = await full(place)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(expect_stopped, porter, things)
+        await anyio.wait_all_tasks_blocked()
+        await porter.stop(grace=0.05)
+    things.check()
+    with pytest.raises(ActorStopped) as caught:
+        await porter.tell(Porter.keep, things.moved())
+    assert given_back(caught.value) is things.buffer
+    things.check()
+    await gate.stop()
+
+
+async def expect_stopped(porter: Ref[Porter], things: Things) -> None:
+    with pytest.raises(ActorStopped) as caught:
+        await porter.tell(Porter.keep, things.moved())
+    assert given_back(caught.value) is things.buffer
+
+
+@pytest.mark.filterwarnings("ignore:unclosed")  # which is how Python says that it closed it
+async def test_what_became_a_dead_letter_is_closed(place: Place, things: Things) -> None:
+    porter, _ = await held(place)
+    await porter.tell(Porter.keep, things.moved())
+    await porter.stop(grace=0.05)
+    await eof(things.other_end)
+    if place.remote:
+        other = Things(things.size)
+        await porter.tell(Porter.keep, other.moved())
+        await eof(other.other_end)
+        other.close()
+
+
+async def eof(sock: socket.socket) -> None:
+    """Wait until the other end of this socket is closed."""
+    sock.setblocking(False)
+    await anyio.wait_readable(sock)
+    assert sock.recv(1) == b""
+
+
+async def test_a_reply_that_cannot_be_moved_is_the_askers_error(place: Place) -> None:
+    porter = await place.spawn(Porter)
+    with pytest.raises(StillViewed, match="views of this buffer"):
+        await porter.ask(Porter.give_viewed)
+    assert await porter.ask(Porter.type_of_kept) == "memoryview"
+
+
+async def test_what_goes_to_many_or_often_is_not_moved(place: Place, things: Things) -> None:
+    with pytest.raises(NotSendable, match=r"sent more than once cannot be moved"):
+        place.system.topic("news").publish(things.moved())
+    porter = await place.spawn(Porter)
+    assert await porter.ask(Porter.time_a_move) == "NotSendable"
+    await arrives(porter, things)
+
+
+async def test_a_stream_is_refused_by_name_and_stays_usable(place: Place) -> None:
+    porter = await place.spawn(Porter)
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener:
+        address = listener.extra(anyio.abc.SocketAttribute.local_address)  # noqa: S610 - not Django's
+        served = anyio.Event()
+
+        async def serve(stream: anyio.abc.SocketStream) -> None:
+            async with stream:
+                await stream.send(b"hello")
+                served.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, serve)
+            async with await anyio.connect_tcp(*address) as stream:
+                with pytest.raises(NotSendable, match=r"args\[0\]: .*move the socket itself"):
+                    await porter.ask(Porter.keep, move(stream))
+                assert await stream.receive() == b"hello"
+            await served.wait()
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,201 @@
+"""Hand-off under fire: nodes are killed, stopped, drained, scaled and reloaded under 200 connections a second.
+
+Every client is served, or its connection ends once and for all: nobody is refused, nobody waits in
+vain, nobody gets an answer that is not his. The kernel policies promise less, and what they lose is
+counted.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import psutil
+import pytest
+from anyio.abc import ByteStream, SocketStream
+
+from actors import ActorsError, Backoff, LeastConnections, System, Topology, listen, nodes
+from actors._system import core_of
+from actors.policies import ReusePort, SharedListener
+
+SECONDS = float(os.environ.get("FIRE_SECONDS", "60"))
+SEED = int(os.environ.get("FIRE_SEED", "0")) or int.from_bytes(os.urandom(3))
+RATE = 200
+MOST = 300
+"""Clients at a time: where the machine is too busy for the rate, fewer come, and this is counted."""
+PATIENCE = 30.0
+"""Seconds that no client may have to wait: a node that is stopped for good is killed long before."""
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(SECONDS + 180)]
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return ("asyncio", {"use_uvloop": True})
+
+
+async def answer(stream: ByteStream) -> None:
+    """Say each word again after a moment, until the client has no more."""
+    async for word in stream:
+        await anyio.sleep(0.01)
+        await stream.send(word)
+
+
+class Fire:
+    """A system, its clients, and what is done to it."""
+
+    def __init__(self, system: System, seed: int) -> None:
+        self.core = core_of(system)
+        self.system = system
+        self.chance = random.Random(seed)
+        self.ends: Counter[str] = Counter()
+        self.blows: Counter[str] = Counter()
+        self.started = 0
+        self.held_back = 0
+        self.slowest = 0.0
+        self.calm = anyio.Event()
+
+    @property
+    def router(self) -> Any:
+        router = self.core.listeners[0].router
+        assert router is not None
+        return router
+
+    @property
+    def up(self) -> list[int]:
+        """The processes of nodes that are ready."""
+        return [node.pid for node in self.core.nodes.values() if node.ready and node.pid]
+
+    # -- clients ---------------------------------------------------------------------------
+
+    async def clients(self, seconds: float) -> None:
+        """Start clients at an even rate, whatever becomes of those before."""
+        begin = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            while (now := anyio.current_time() - begin) < seconds:
+                while self.started + self.held_back < RATE * now:
+                    if self.started - self.ends.total() >= MOST:
+                        self.held_back += 1
+                        continue
+                    self.started += 1
+                    tasks.start_soon(self.client, self.started)
+                await anyio.sleep(0.005)
+            self.calm.set()
+
+    async def client(self, number: int) -> None:
+        begin = anyio.current_time()
+        try:
+            with anyio.fail_after(PATIENCE):
+                end = await self._talk(number, self.chance.choice([1] * 8 + [2, 10]))
+        except TimeoutError:
+            end = "waited in vain"
+        self.slowest = max(self.slowest, anyio.current_time() - begin)
+        self.ends[end] += 1
+
+    async def _talk(self, number: int, rounds: int) -> str:
+        try:
+            stream = await anyio.connect_tcp("127.0.0.1", self.router.port)
+        except OSError:
+            return "refused"
+        async with stream:
+            try:
+                return await self._rounds(stream, b"%d" % number, rounds)
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                return "closed"
+
+    async def _rounds(self, stream: SocketStream, word: bytes, rounds: int) -> str:
+        for round_ in range(rounds):
+            if round_:
+                await anyio.sleep(0.05)
+            await stream.send(word)
+            if await stream.receive() != word:
+                return "wrong answer"
+        return "served"
+
+    # -- blows -----------------------------------------------------------------------------
+
+    async def strike(self, *blows: Callable[[], Awaitable[None]]) -> None:
+        """Do one thing after another, for as long as the clients come."""
+        while not self.calm.is_set():
+            await anyio.sleep(self.chance.uniform(0.1, 1.0))
+            blow = self.chance.choice(blows)
+            with suppress(ActorsError, ProcessLookupError):
+                await blow()
+                self.blows[blow.__name__.strip("_").replace("_", " ")] += 1
+
+    async def kill(self) -> None:
+        if self.up:
+            os.kill(self.chance.choice(self.up), signal.SIGKILL)
+
+    async def stop(self) -> None:
+        if self.up:
+            pid = self.chance.choice(self.up)
+            os.kill(pid, signal.SIGSTOP)
+            await anyio.sleep(self.chance.choice([0.05, 0.3, 2.0]))
+            os.kill(pid, signal.SIGCONT)
+
+    async def stop_for_good(self) -> None:
+        if self.up:
+            os.kill(self.chance.choice(self.up), signal.SIGSTOP)
+
+    async def scale(self) -> None:
+        await self.system.scale("web", self.chance.randint(2, 5))
+
+    async def reload(self) -> None:
+        await self.system.reload("web")
+
+    # -- the end -----------------------------------------------------------------------------
+
+    async def rest(self) -> int:
+        """Let all get up again and serve once; return how many descriptors there are then."""
+        with anyio.fail_after(60):
+            await self.system.scale("web", 4)
+            await self._idle()
+        served: Counter[str] = Counter()
+        for number in range(100):
+            served[await self._talk(number, 1)] += 1
+        assert served["served"] == 100, served
+        await self._idle()
+        return psutil.Process().num_fds()
+
+    async def _idle(self) -> None:
+        while len(self.up) != 4 or any(place.open for place in self.router.snapshot().places):  # noqa: ASYNC110 - it has no event to give
+            await anyio.sleep(0.1)
+
+
+def topology(policy: Any) -> Topology:
+    web = nodes("web", count=4, backoff=Backoff(first=0.05, cap=0.2), hang_after=4.0, shutdown=5.0)
+    return Topology(nodes=[web], listeners=[listen(answer, "127.0.0.1:0", policy=policy)])
+
+
+@pytest.mark.parametrize("policy", [LeastConnections(), SharedListener(), ReusePort()], ids=str)
+async def test_every_client_is_served_or_closed(
+    policy: Any, no_leaks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTORS_LOG", "critical")
+    async with System(topology(policy)) as system:
+        fire = Fire(system, SEED)
+        before = await fire.rest()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fire.strike, fire.kill, fire.kill, fire.stop, fire.stop_for_good)
+            tasks.start_soon(fire.strike, fire.scale, fire.reload)
+            await fire.clients(SECONDS)
+        for pid in fire.up:
+            os.kill(pid, signal.SIGCONT)
+        after = await fire.rest()
+    ends = dict(fire.ends)
+    print(  # noqa: T201 - what a soak has counted is to be seen
+        f"\n{policy}: seed {SEED}, {fire.started} clients, {fire.held_back} held back: {ends},"
+        f" slowest {fire.slowest:.1f} s; blows {dict(fire.blows)}; descriptors {before} -> {after}"
+    )
+    assert sum(ends.values()) == fire.started
+    assert after == before
+    allowed = {"served", "closed"} | ({"refused"} if isinstance(policy, ReusePort) else set())
+    assert set(ends) <= allowed
+    assert ends["served"] > 0.8 * fire.started
