@@ -206,7 +206,9 @@ class ReloadFailed(ActorsError):
         self.traceback = traceback
 
     def __str__(self) -> str:
-        done = f"renewed before it: {', '.join(self.renewed)}" if self.renewed else "none is renewed"
+        done = (
+            f"renewed before it: {', '.join(self.renewed)}" if self.renewed else "none is renewed"
+        )
         text = f"node {self.node} stays as it was, {done}: {self.why}"
         return f"{text}\n{self.traceback}" if self.traceback else text
 

@@ -39,17 +39,17 @@ _ENDING: Final = 0.125
 def main(lifeline: int) -> None:
     """Boot from what the parent writes on the lifeline, and run until told to end."""
     config = boot_config(lifeline)
-    if not run_on(_serve, config, backend=config["backend"], uvloop=config["uvloop"]):
+    if not run_on(_serve, config, True, backend=config["backend"], uvloop=config["uvloop"]):
         os._exit(BOOT_FAILED)
 
 
 def run_thread(config: dict[str, Any]) -> None:
     """Run a thread node until told to end."""
-    run_on(_serve, config, backend=config["backend"], uvloop=config["uvloop"])
+    run_on(_serve, config, False, backend=config["backend"], uvloop=config["uvloop"])
 
 
-async def _serve(config: dict[str, Any]) -> bool:
-    """Serve the parent; return whether the node had got ready."""
+async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 - passed on by position
+    """Serve the parent, *alone* in its process or not; return whether the node had got ready."""
     async with open_loop() as loop, create_task_group() as tasks:
         node = ChildNode(config, loop, tasks)
         try:
@@ -61,8 +61,9 @@ async def _serve(config: dict[str, Any]) -> bool:
             return False
         node.parent.note("ready")
         node.heart.start()
-        # What is imported stays: the collector need not look at it again.
-        gc.freeze()
+        if alone:
+            # What is imported stays: the collector need not look at it again.
+            gc.freeze()
         try:
             await access.done
         finally:
@@ -70,8 +71,8 @@ async def _serve(config: dict[str, Any]) -> bool:
             access.unseat()
             access.threads.close()
             node.runtime.memory.close()
-        # All of them: the sockets of a thread's links are those of the whole process.
-        node.runtime.close_links()
+            # All of them: the sockets of a thread's links are those of the whole process.
+            node.runtime.close_links()
         tasks.cancel_scope.cancel()
     return True
 

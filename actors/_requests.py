@@ -72,9 +72,7 @@ class NodeRequests:
         )
         core.runtime.notes.update(
             ready=lambda link: self._on(link, RemoteRun.child_is_ready),
-            beat=lambda link, watched: self._on(
-                link, lambda run: run.child_beats(watched=watched)
-            ),
+            beat=lambda link, watched: self._on(link, lambda run: run.child_beats(watched=watched)),
             over_rss=lambda link, rss: self._on(link, lambda run: run.child_over_rss(rss)),
             boot_failed=lambda link, text: self._on(link, lambda run: run.child_failed(text)),
             actor_ended=lambda link, uid, end, voluntary: self._on(

@@ -9,9 +9,7 @@ from transport._errors import Undecodable, shown
 __all__ = ["NOT_PLAIN", "Form", "array_bytes", "array_form", "is_array", "rebuild_array"]
 
 
-NOT_PLAIN: Final = (
-    "only arrays of plain data in one piece travel; send numpy.ascontiguousarray(it)"
-)
+NOT_PLAIN: Final = "only arrays of plain data in one piece travel; send numpy.ascontiguousarray(it)"
 
 
 class Form(NamedTuple):

@@ -63,5 +63,6 @@ def _limits(limit: int) -> dict[str, Any]:
         "max_array_len": limit,
         "max_map_len": limit // 2,
         "strict_map_key": False,
+        "timestamp": 1,  # nobody here sends one: a number, not an object of msgpack's own
         "unicode_errors": "surrogatepass",
     }

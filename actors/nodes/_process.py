@@ -113,9 +113,7 @@ class ProcessRun(RemoteRun):
         assert started is not None
         self._loop.watch_readable(self._pidfd, self._died)
         self._readers = [
-            LinesReader(
-                self._loop, fd, home.write_line, remember=_REMEMBERED
-            )
+            LinesReader(self._loop, fd, home.write_line, remember=_REMEMBERED)
             for fd in (ends.log, ends.output)
         ]
         self._lifeline = ends.lifeline

@@ -233,7 +233,7 @@ async def test_a_template_that_does_not_answer_is_given_up(monkeypatch: pytest.M
         (template,) = _templates(system)
         template.suspend()
         assert (await _again(system, resident))["parent"] == os.getpid()
-        assert not template.is_running()
+        await eventually(lambda: not template.is_running(), PATIENCE)
 
 
 async def test_what_starts_a_thread_is_never_forked(

@@ -1,6 +1,8 @@
 """`actors serve`: an ASGI application over nodes, without a topology of one's own."""
 
+import os
 import signal
+import socket
 import subprocess
 import sys
 from http.client import HTTPConnection
@@ -33,6 +35,29 @@ def test_an_application_is_served_by_as_many_nodes_as_asked_for(
         assert system.end(signal.SIGTERM) == 0
         assert system.nodes_are_gone()
         assert sockets(runtime) == []
+
+
+def test_a_socket_given_as_a_descriptor_is_served_and_stays_open(runtime: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        host, port = given.getsockname()
+        options = ("--nodes", "1", "--fd", str(given.fileno()), "--policy", "shared-listener")
+        served = subprocess.Popen(
+            [sys.executable, "-m", "actors", "serve", "tests.cli.topologies:app", *options],
+            cwd=ROOT,
+            env={**os.environ, "XDG_RUNTIME_DIR": str(runtime), "ACTORS_LOG": "critical"},
+            pass_fds=(given.fileno(),),
+        )
+        try:
+            client = HTTPConnection(host, port, timeout=30)  # it waits in the backlog
+            client.request("GET", "/?room=1")
+            assert client.getresponse().read() == b"web/0"
+            client.close()
+            served.send_signal(signal.SIGTERM)
+            assert served.wait(30) == 0
+        finally:
+            served.kill()
+            served.wait()
+        socket.create_connection((host, port), timeout=10).close()  # whoever gave it has it still
 
 
 def test_max_is_the_cpus_this_process_may_use_and_least_connections_the_policy() -> None:
@@ -70,9 +95,24 @@ def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
         (
             ["p:a", "--policy", "rond-robin"],
             (
-                "a policy is least-connections, round-robin or sticky=KEY, got 'rond-robin'; "
-                "did you mean 'round-robin'?"
+                "a policy is least-connections, round-robin, reuse-port, shared-listener or "
+                "sticky=KEY, got 'rond-robin'; did you mean 'round-robin'?"
             ),
+        ),
+        (
+            ["p:a", "--fd", "1"],
+            (
+                'a given socket is "fd://3" (a descriptor from 3 up) or "fd://NAME" (of '
+                "LISTEN_FDNAMES), got 'fd://1'"
+            ),
+        ),
+        (
+            ["p:a", "--fd", "3", "--policy", "reuse-port"],
+            "reuse-port needs a TCP address of its own, got 'fd://3'",
+        ),
+        (
+            ["p:a", "--fd", "3", "--bind", "127.0.0.1:0"],
+            "argument --bind: not allowed with argument --fd (see `actors serve --help`)",
         ),
         (
             ["p:a", "--sticky", "ip", "--policy", "round-robin"],

@@ -157,7 +157,10 @@ async def test_a_full_room_lets_nobody_in_until_somebody_leaves(
     monkeypatch.setattr(room_module, "_SEATS", 1)
     room = await open_room(system, path)
     async with attending(system, room, "ann") as ann:
-        with pytest.raises(Full, match=r"^1 people are here already: try again later$"):
+        with (
+            pytest.raises(Full, match=r"^1 people are here already: try again later$"),
+            anyio.fail_after(10),
+        ):
             await room.ask(Room.attend, ann.ref, "bob", None)
     async with attending(system, room, "bob") as bob:
         assert (await bob.gets(1))[0]["people"] == ["bob"]

@@ -58,6 +58,7 @@ class Fire:
         self.blows: Counter[str] = Counter()
         self.started = 0
         self.held_back = 0
+        self.frozen: set[int] = set()
         self.slowest = 0.0
         self.calm = anyio.Event()
 
@@ -124,6 +125,8 @@ class Fire:
         """Do one thing after another, for as long as the clients come."""
         while not self.calm.is_set():
             await anyio.sleep(self.chance.uniform(0.1, 1.0))
+            if len(self.up) < 3 or self.frozen & set(self.up):
+                continue  # with nobody left to serve there is nothing to be seen
             blow = self.chance.choice(blows)
             with suppress(ActorsError, ProcessLookupError):
                 await blow()
@@ -142,7 +145,9 @@ class Fire:
 
     async def stop_for_good(self) -> None:
         if self.up:
-            os.kill(self.chance.choice(self.up), signal.SIGSTOP)
+            pid = self.chance.choice(self.up)
+            os.kill(pid, signal.SIGSTOP)
+            self.frozen.add(pid)
 
     async def scale(self) -> None:
         await self.system.scale("web", self.chance.randint(2, 5))

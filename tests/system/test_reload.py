@@ -207,7 +207,7 @@ async def test_an_actor_ends_in_the_old_process_before_it_begins_in_the_new_one(
 
 
 async def test_nodes_find_each_other_s_actors_after_any_number_of_reloads(tmp_path: Path) -> None:
-    groups = nodes("web", count=2, shutdown=5.0), nodes("rooms", shutdown=5.0)
+    groups = nodes("web"), nodes("rooms")
     async with running(*groups) as system:
         room = await system.spawn(Ledger, str(tmp_path / "room"), name="room", on="rooms")
         other = await system.spawn(Ledger, str(tmp_path / "other"), name="other", on="web/0")
