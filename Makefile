@@ -8,7 +8,7 @@ BENCH  ?=
 VERSIONS ?= 3.11 3.12 3.13 3.14
 TESTS  ?=
 # Test files run beside each other: most of a test's time is waiting.
-JOBS   ?= 3
+JOBS   ?= 4
 
 BIN  := .venv/bin
 PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet

@@ -1,6 +1,7 @@
 """Fixtures of the transport tests: a registered class and a census of open descriptors."""
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -27,7 +28,9 @@ def nothing_leaks(uvloop_is_warm: None) -> Iterator[None]:
     """Every test leaves as many open descriptors as it found."""
     before = open_fds()
     yield
-    assert open_fds() == before
+    if open_fds() != before:
+        gc.collect()  # an error's traceback may hold what it passed
+    assert open_fds() <= before
 
 
 @pytest.fixture
