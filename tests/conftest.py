@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 # Here, because pytest imports it at the very end where no test did, and then trio's hook into it warns.
-import hypothesis  # noqa: F401
+import hypothesis
 import pytest
 import uvloop
 
 from tests.leaks import nothing_left
+
+# No test measures speed, and a busy machine is no failure.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "asyncio": ("asyncio", {}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ import psutil
 
 _SHARED = Path("/dev/shm")
 _BROWSERS = ".org.chromium"  # of other suites on this machine; ours have no names at all
+
+_PATIENCE = 3.0
+_MOMENT = 0.02
 
 _TRIO_CACHE = "Trio thread"  # anyio's runner waits in one; trio keeps it for ten idle seconds
 
@@ -54,7 +58,10 @@ def nothing_left() -> Iterator[None]:
     """Fail if there is more afterwards than there was before."""
     before = census()
     yield
-    if census() - before:
-        gc.collect()  # an error's traceback may hold what it passed
+    patience = time.monotonic() + _PATIENCE
+    # An error's traceback may hold what it passed, and other threads have their own finalisers to run.
+    while census() - before and time.monotonic() < patience:
+        gc.collect()
+        time.sleep(_MOMENT)
     left = census() - before
     assert not left, f"left behind: {sorted(left)}"

@@ -4,6 +4,8 @@ A node is a thread, so its buffers and its links find the same arenas here, and 
 """
 
 import threading
+from typing import Any
+from weakref import WeakSet
 
 from transport._arenas import Arenas
 
@@ -12,7 +14,9 @@ __all__ = ["arenas_here", "close_arenas", "open_arenas", "set_arenas"]
 
 class _Here(threading.local):
     arenas: Arenas | None = None
-    nodes = 0
+
+    def __init__(self) -> None:
+        self.nodes: WeakSet[Any] = WeakSet()
 
 
 _here = _Here()
@@ -25,18 +29,20 @@ def arenas_here() -> Arenas:
     return _here.arenas
 
 
-def open_arenas() -> Arenas:
+def open_arenas(node: object) -> Arenas:
     """As `arenas_here`, for a node that begins in this thread."""
-    _here.nodes += 1
+    _here.nodes.add(node)
     return arenas_here()
 
 
-def close_arenas() -> None:
+def close_arenas(node: object) -> None:
     """A node of this thread has ended; after the last one nothing is lent any more.
+
+    One that was forgotten without being ended is no node any more, either.
 
     Buffers keep what they have until they are gone; the next one finds new arenas.
     """
-    _here.nodes -= 1
+    _here.nodes.discard(node)
     if not _here.nodes and _here.arenas is not None:
         _here.arenas.close()
         _here.arenas = None

@@ -31,7 +31,7 @@ class Memory:
 
     def __init__(self, loop: Loop) -> None:
         # Buffers that actors make on this thread come from the same arenas.
-        self.arenas = open_arenas()
+        self.arenas = open_arenas(self)
         self._loop = loop
         self._mappings = Mappings(self._wake)
         self._cargos: WeakKeyDictionary[Cargo, Callable[[int, list[int]], object]] = (
@@ -58,7 +58,7 @@ class Memory:
             cargo.close()
             cargo.reclaim()
         self._mappings.returned()
-        close_arenas()
+        close_arenas(self)
 
     # -- leases that ended ---------------------------------------------------------------------
 
