@@ -133,6 +133,8 @@ class Decoder:
                     raise ValueError(_CUT)
         except UNPACK_ERRORS as error:
             self._unpacker = new_unpacker(self._limit, self._outermost)
+            # What it holds half built no collection sees; it would live on with this traceback.
+            del unpacker
             msg = f"a frame holds bytes that are not messages: {type(error).__name__} {error}"
             raise FrameError(msg) from error
         if self._fatal is not None:

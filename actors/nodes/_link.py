@@ -327,6 +327,7 @@ class Link:
             return
         self.closed = str(error) if error is not None else "the link has ended"
         self.cargo.close()
+        self.owner.memory.forget(self.cargo)
         for task in list(self._tasks.values()):
             task.cancel()
         withdraw = list(self.serving.values())

@@ -46,6 +46,10 @@ class Memory:
         self._cargos[cargo] = tell
         return cargo
 
+    def forget(self, cargo: Cargo) -> None:
+        """Its link is at its end: nothing is told over it any more."""
+        self._cargos.pop(cargo, None)
+
     def stats(self) -> dict[str, Any]:
         """Return the watermarks of what this node lends, in bytes, and what it has of others."""
         return {**self.arenas.stats()._asdict(), "mapped_leases": self._mappings.count()}

@@ -180,6 +180,7 @@ def corpus() -> Iterator[Corpus]:
         yield made
     finally:
         made.close()
+        gc.collect()  # a decoder is a cycle
 
 
 class Importing(AssertionError):
