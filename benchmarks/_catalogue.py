@@ -6,7 +6,8 @@ in the design, not here.
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from benchmarks._harness import (
@@ -18,8 +19,10 @@ from benchmarks._harness import (
     Program,
     Target,
 )
+from benchmarks.ours import router
 
 _PEERS: Final = ROOT / "benchmarks" / "peers"
+_APP: Final = "benchmarks.ours.asgi_app:app"
 _PEER_PYTHON: Final = ROOT / ".peers" / "venv" / "bin" / "python"
 
 
@@ -29,10 +32,11 @@ def _ours(name: str, *arguments: str, called: str = "ours") -> Program:
     )
 
 
-def _python_peer(name: str, script: str) -> Program:
+def _python_peer(name: str, module: str, *arguments: str) -> Program:
     if not _PEER_PYTHON.exists():
         raise BenchmarkError(f"{name} is not installed here: run benchmarks/peers/setup.sh")
-    return Program(name=name, command=(str(_PEER_PYTHON), str(_PEERS / script)))
+    command = (str(_PEER_PYTHON), "-m", f"benchmarks.peers.{module}", *arguments)
+    return Program(name=name, command=command)
 
 
 def _node_peer(name: str, script: str, *arguments: str) -> Program:
@@ -46,8 +50,30 @@ def _local() -> Benchmark:
     return Benchmark(
         name="local",
         ours=_ours("local"),
-        peer=_python_peer("Pykka", "pykka_local.py"),
+        peer=_python_peer("Pykka", "pykka_local"),
         targets=(Target(metric="tell/s", at_least=6.0), Target(metric="ask us", at_most=0.125)),
+    )
+
+
+def _erlang() -> Benchmark:
+    escript = shutil.which("escript")
+    if escript is None:
+        raise BenchmarkError("Erlang is not installed here: run benchmarks/peers/setup.sh")
+    return Benchmark(
+        name="erlang",
+        ours=_ours("local"),
+        peer=Program(name="Erlang", command=(escript, str(_PEERS / "erlang_local.escript"))),
+        targets=(Target(metric="ask us", at_most=10.0),),
+    )
+
+
+def _framework(name: str, module: str, *arguments: str) -> Benchmark:
+    """Return a benchmark beside another actor framework in Python, both over processes."""
+    return Benchmark(
+        name=name.lower(),
+        ours=_ours("node", "process"),
+        peer=_python_peer(name, module, *arguments),
+        targets=(Target(metric="tell/s", at_least=20.0), Target(metric="ask us", at_most=0.05)),
     )
 
 
@@ -124,6 +150,111 @@ def _tree() -> Benchmark:
     )
 
 
+def _memory() -> Benchmark:
+    promised: Figures = {
+        ("CPU %", "4 idle nodes"): 0.5,
+        ("node / (bare + 5 MiB)", "idle node"): 1.0,
+        ("KiB", "idle actor"): 4.0,
+        ("KiB", "idle actor, after a message"): 6.0,
+    }
+    return Benchmark(
+        name="memory",
+        ours=_ours("memory"),
+        peer=Limit(figures=promised),
+        targets=tuple(
+            Target(metric=metric, payload=payload, at_most=1.0) for metric, payload in promised
+        ),
+    )
+
+
+def _served(name: str, driver: str, command: Sequence[str]) -> Program:
+    """Return a server under load: the same driver for both sides."""
+    return Program(name=name, command=(sys.executable, "-m", f"benchmarks.{driver}", *command))
+
+
+def _peer_server(name: str, program: str, *arguments: str) -> Program:
+    found = _PEER_PYTHON.parent / program
+    if not found.exists():
+        raise BenchmarkError(f"{name} is not installed here: run benchmarks/peers/setup.sh")
+    return _served(name, "_http", [str(found), *arguments])
+
+
+def _router() -> Benchmark:
+    node = _node_peer("Node cluster", "node_http.js", "{port}", "2")
+    return Benchmark(
+        name="router",
+        ours=_served("ours", "_http", router.command("handle", "least-connections", nodes=2)),
+        peer=_served(node.name, "_http", node.command),
+        targets=(
+            Target(metric="requests/s", payload="keep-alive", at_least=1.0),
+            Target(metric="requests/s", payload="closing", at_least=1.5),
+        ),
+    )
+
+
+def _uvicorn() -> Program:
+    options = "--workers 2 --loop uvloop --http httptools --no-access-log --log-level warning"
+    return _peer_server("uvicorn", "uvicorn", _APP, *options.split(), "--port", "{port}")
+
+
+def _asgi() -> Benchmark:
+    return Benchmark(
+        name="asgi",
+        ours=_served("ours", "_http", router.command("asgi", "least-connections", nodes=2)),
+        peer=_uvicorn(),
+        targets=(
+            Target(metric="requests/s", payload="keep-alive", at_least=0.95),
+            Target(metric="requests/s", payload="closing", at_least=0.85),
+        ),
+    )
+
+
+def _asgi_reuse_port() -> Benchmark:
+    return Benchmark(
+        name="asgi-reuse-port",
+        ours=_served("ours", "_http", router.command("asgi", "reuse-port", nodes=2)),
+        peer=_uvicorn(),
+        targets=(
+            Target(metric="requests/s", payload="keep-alive", at_least=0.95),
+            Target(metric="requests/s", payload="closing", at_least=1.0),
+        ),
+    )
+
+
+def _granian() -> Benchmark:
+    options = "--interface asgi --workers 2 --loop uvloop --log-level warning --port {port}"
+    return Benchmark(
+        name="granian",
+        ours=_served("ours", "_http", router.command("asgi", "least-connections", nodes=2)),
+        peer=_peer_server("granian", "granian", _APP, *options.split()),
+        targets=(),
+    )
+
+
+def _handoff() -> Benchmark:
+    metric, router_process = "CPU us a connection", "router process"
+    promised = {(metric, router_process): 40.0, (metric, "all, beyond reuse-port"): 40.0}
+    return Benchmark(
+        name="handoff",
+        ours=Program(name="ours", command=(sys.executable, "-m", "benchmarks._handoff")),
+        peer=Limit(figures=promised),
+        targets=(Target(metric=metric, payload=router_process, at_most=1.0),),
+    )
+
+
+def _hot_node() -> Benchmark:
+    def under(name: str, policy: str) -> Program:
+        command = router.command("handle_slowly", policy, nodes=4, hot=True)
+        return _served(name, "_hot_node", command)
+
+    return Benchmark(
+        name="hot-node",
+        ours=under("LeastConnections", "least-connections"),
+        peer=under("SharedListener", "shared-listener"),
+        targets=(Target(metric="p99 ms", at_most=0.5),),
+    )
+
+
 CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "local": _local,
     "process": _process,
@@ -133,4 +264,15 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "crash": _crash,
     "node-restart": _node_restart,
     "tree": _tree,
+    "router": _router,
+    "asgi": _asgi,
+    "asgi-reuse-port": _asgi_reuse_port,
+    "granian": _granian,
+    "handoff": _handoff,
+    "hot-node": _hot_node,
+    "memory": _memory,
+    "erlang": _erlang,
+    "xoscar": partial(_framework, "xoscar", "xoscar_process", "process"),
+    "thespian": partial(_framework, "Thespian", "thespian_process"),
+    "ray": partial(_framework, "Ray", "ray_process"),
 }

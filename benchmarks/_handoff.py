@@ -1,0 +1,39 @@
+"""`python -m benchmarks._handoff`: what it costs to hand a connection over, in CPU time of processes.
+
+Two figures: what the router's process spends on a connection, all of it, and by how much all our processes
+spend more than they do where every node accepts for itself (`ReusePort`).
+"""
+
+from typing import Final
+
+from benchmarks._server import server
+from benchmarks._wrk import requests_per_second
+from benchmarks.ours._figures import figure
+from benchmarks.ours.router import command
+
+WARM_UP: Final = 1
+SECONDS: Final = 4
+_LEAST: Final = 0.1
+"""Microseconds; a difference within the noise is not below this."""
+
+
+def microseconds(policy: str) -> tuple[float, float]:
+    """Return the CPU time a connection takes: in the parent, and in all processes."""
+    with server(command("handle", policy, nodes=2)) as served:
+        requests_per_second(served.port, seconds=WARM_UP, closing=True)
+        before = served.cpu()
+        count = SECONDS * requests_per_second(served.port, seconds=SECONDS, closing=True)
+        parent, nodes = (1e6 * (b - a) / count for a, b in zip(before, served.cpu(), strict=True))
+    return parent, parent + nodes
+
+
+def main() -> None:
+    """Measure both ways one after the other."""
+    parent, handed_over = microseconds("least-connections")
+    _, accepted = microseconds("reuse-port")
+    figure("CPU us a connection", "router process", parent)
+    figure("CPU us a connection", "all, beyond reuse-port", max(handed_over - accepted, _LEAST))
+
+
+if __name__ == "__main__":
+    main()
