@@ -22,6 +22,8 @@ from ._reloads import Reloads
 from ._run import override_counts, run_topology
 from ._serve import serving
 from ._target import import_from_here, load_topology
+from ._views import as_stacks
+from ._watch import ask_stack, follow_events, show_top
 
 __all__ = ["main"]
 
@@ -76,6 +78,7 @@ def _serve(chosen: Any) -> None:
             count=chosen.nodes,
             sticky=chosen.sticky,
             policy=chosen.policy,
+            factory=chosen.factory,
             certfile=chosen.certfile,
             keyfile=chosen.keyfile,
             develop=chosen.reload,
@@ -94,6 +97,11 @@ def _tree(chosen: Any) -> None:
     with connect(chosen.pid) as system:
         root = system.ask("tree")
     print(as_json(root) if chosen.json else as_tree(root, lines_for(sys.stdout.encoding)))
+
+
+def _stack(chosen: Any) -> None:
+    facts = ask_stack(chosen)
+    print(as_json(facts) if chosen.json else as_stacks(facts))
 
 
 def _spawn(chosen: Any) -> None:
@@ -133,6 +141,9 @@ _COMMANDS: Final[dict[str, Callable[[Any], None]]] = {
     "serve": _serve,
     "ps": _ps,
     "tree": _tree,
+    "top": show_top,
+    "events": follow_events,
+    "stack": _stack,
     "spawn": _spawn,
     "scale": _scale,
     "reload": _reload,

@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,30 +41,35 @@ class Connection:
     def __init__(self, found: _Found) -> None:
         self.pid = found.pid
         self._sock = found.sock
+        self._rest = b""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ask no more."""
         self._sock.close()
 
-    def ask(self, op: str, *, seconds: float = _REPLY, **details: Any) -> Any:
+    def ask(self, op: str, *, wait: float = _REPLY, **details: Any) -> Any:
         """Ask, and return the result.
 
         Args:
             op: for what.
-            seconds: how long the reply may take.
+            wait: how many seconds the reply may take.
             **details: what else belongs to the question.
 
         Raises:
             CommandFailed: it refused, could not do it, or did not answer.
         """
-        self._sock.settimeout(seconds)
+        self._sock.settimeout(wait)
         try:
             self._sock.sendall(json.dumps({"op": op, **details}).encode() + b"\n")
             reply = json.loads(self._line())
         except TimeoutError as error:
-            raise CommandFailed(f"system {self.pid} did not answer within {seconds:g} s") from error
+            raise CommandFailed(f"system {self.pid} did not answer within {wait:g} s") from error
         except (OSError, ValueError) as error:
             raise CommandFailed(f"system {self.pid} broke off its answer: {error}") from error
         if reply["ok"]:
@@ -72,14 +78,31 @@ class Connection:
             raise CommandFailed(reply["error"], _CODES[reply["why"]])
         raise CommandFailed(f"system {self.pid} refused: {reply['error']}")
 
+    def follow(self, op: str, **details: Any) -> Iterator[Any]:
+        """Ask for what does not end, and give what comes until the system has ended.
+
+        Raises:
+            CommandFailed: it refused, or did not answer.
+        """
+        self.ask(op, **details)
+        self._sock.settimeout(None)
+        while True:
+            try:
+                line = self._line()
+            except OSError:
+                return
+            yield json.loads(line)
+
     def _line(self) -> bytes:
-        parts: list[bytes] = []
-        while not parts or not parts[-1].endswith(b"\n"):
+        """Read one line, and keep what came with it."""
+        parts = [self._rest]
+        while b"\n" not in parts[-1]:
             part = self._sock.recv(_CHUNK)
             if not part:
                 raise OSError("it closed the connection")
             parts.append(part)
-        return b"".join(parts)
+        line, _, self._rest = b"".join(parts).partition(b"\n")
+        return line
 
     def stop(self, seconds: float) -> None:
         """Ask for the end of the system and wait until its process is gone.

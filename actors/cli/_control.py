@@ -1,4 +1,4 @@
-"""The control socket of a running system: one JSON line in, one JSON line out.
+"""The control socket of a running system: one JSON line in, one JSON line out, or more for who follows.
 
 Rule 1: who connects is checked before a byte is read; what is read is bounded in size and time.
 Rule 2: whatever comes, the system goes on: a bad request costs one reply and one event.
@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from actors._system import System, core_of
 
 from ._failure import did_you_mean
 from ._folder import remove_stale, socket_path
+from ._follow import Followers
 from ._ops import OPS, Op, Refused, refusal
 
 __all__ = ["control_socket"]
@@ -67,6 +68,7 @@ class _Control:
     def __init__(self, core: Core, patience: float) -> None:
         self._core = core
         self._patience = patience
+        self._followers = Followers(core)
         self._room = anyio.Semaphore(_CONNECTIONS)
 
     async def accept(self, listener: Any, tasks: TaskGroup) -> None:
@@ -86,10 +88,16 @@ class _Control:
         peer: dict[str, Any] = {}
         op = None
         try:
-            async with stream:
+            async with AsyncExitStack() as held:
+                await held.enter_async_context(stream)
                 try:
                     peer = _peer(stream)
                     op, details = await self._request(stream)
+                    if op.follows:
+                        # Of the system itself, because it has things to tell when this is closed.
+                        held.pop_all()
+                        self._core.tasks.start_soon(self._followers.serve, stream, details)
+                        return
                     reply = {"ok": True, "result": await op.answer(self._core, **details)}
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     return  # whoever asked has gone

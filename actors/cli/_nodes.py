@@ -29,7 +29,7 @@ def spawn_nodes(chosen: Any) -> Any:
     wanted = {"count": chosen.count, "kind": chosen.kind, "backend": chosen.backend}
     with connect(chosen.pid) as system:
         return system.ask(
-            "spawn", seconds=_CHANGING, name=chosen.name, env=env, nice=chosen.nice, **wanted
+            "spawn", wait=_CHANGING, name=chosen.name, env=env, nice=chosen.nice, **wanted
         )
 
 
@@ -37,7 +37,7 @@ def scale_groups(chosen: Any) -> Any:
     """Have other numbers of nodes; return the facts about the nodes of each group."""
     groups = group_counts(chosen.groups)
     with connect(chosen.pid) as system:
-        return system.ask("scale", seconds=_CHANGING, groups=groups)
+        return system.ask("scale", wait=_CHANGING, groups=groups)
 
 
 def reload_nodes(chosen: Any) -> Any:
@@ -46,13 +46,13 @@ def reload_nodes(chosen: Any) -> Any:
     if chosen.ready_timeout is not None:
         options["ready_timeout"] = chosen.ready_timeout
     with connect(chosen.pid) as system:
-        return system.ask("reload", seconds=_ROLLING, **options)
+        return system.ask("reload", wait=_ROLLING, **options)
 
 
 def stop_node(chosen: Any) -> Any:
     """End one node for good; return the facts about it when it is gone."""
     with connect(chosen.pid) as system:
-        return system.ask("stop_node", seconds=_CHANGING, node=chosen.node)
+        return system.ask("stop_node", wait=_CHANGING, node=chosen.node)
 
 
 def kill_node(chosen: Any) -> Any:

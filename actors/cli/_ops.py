@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from actors._core import Core
 from actors._errors import ActorsError, InvalidSpec
+from actors._picture import whole_tree
 from actors.nodes import Node, RemoteNode, nodes
 
+from ._busy import top
 from ._failure import did_you_mean
 from ._status import status
 
@@ -32,11 +34,13 @@ class Op:
         answer: takes the core and, by name, what else the request holds.
         afterwards: happens when the reply is out.
         takes: what a request may hold beside the name of the op.
+        follows: whether the answer goes on, as `Followers` say.
     """
 
     answer: Callable[..., Awaitable[Any]]
     afterwards: Callable[[Core], object] | None = None
     takes: frozenset[str] = frozenset()
+    follows: bool = False
 
 
 def refusal(error: Exception) -> dict[str, str]:
@@ -49,11 +53,19 @@ def refusal(error: Exception) -> dict[str, str]:
 
 
 async def _tree(core: Core) -> dict[str, Any]:
-    return core.tree.describe()
+    return await whole_tree(core)
 
 
 async def _pid(_core: Core) -> dict[str, Any]:
     return {"pid": os.getpid()}
+
+
+async def _stack(core: Core, node: str) -> dict[str, Any]:
+    found = _node(core, node)
+    run = found.run or found.front
+    if run is None:
+        raise ActorsError(f"node {node} is not running: it is {found.state.value}")
+    return {**_facts(found), **await run.stacks()}
 
 
 async def _spawn(core: Core, **options: Any) -> list[dict[str, Any]]:
@@ -113,6 +125,9 @@ def _facts(node: Node) -> dict[str, Any]:
 OPS: Final[dict[str, Op]] = {
     "ps": Op(status),
     "tree": Op(_tree),
+    "top": Op(top, takes=frozenset({"seconds", "rows", "by"})),
+    "events": Op(_pid, takes=frozenset({"messages"}), follows=True),
+    "stack": Op(_stack, takes=frozenset({"node"})),
     "stop": Op(_pid, afterwards=lambda core: core.end()),
     "spawn": Op(_spawn, takes=frozenset({"name", "count", "kind", "backend", "env", "nice"})),
     "scale": Op(_scale, takes=frozenset({"groups"})),

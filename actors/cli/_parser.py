@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
+from actors.nodes import ORDERS
+
 from ._failure import WRONG, CommandFailed, did_you_mean
 
 __all__ = ["COMMANDS", "parse"]
@@ -19,6 +21,25 @@ exit codes:
   3    no such system is running
   130  ended by Ctrl-C
 """
+
+
+# What other servers call it: most who serve an application come from one of them.
+_OURS: Final = {
+    "--workers": "--nodes COUNT",
+    "-w": "--nodes COUNT",
+    "--host": "--bind HOST:PORT",
+    "--port": "--bind HOST:PORT",
+    "-b": "--bind HOST:PORT",
+    "--uds": "--bind unix:/path",
+    "--ssl-certfile": "--certfile FILE",
+    "--ssl-keyfile": "--keyfile FILE",
+    "--root-path": "asgi(..., root_path=) in a topology",
+    "--timeout-keep-alive": "asgi(..., keep_alive=) in a topology",
+    "--ws-max-size": "asgi(..., ws_max_size=) in a topology",
+    "--forwarded-allow-ips": "asgi(..., forwarded_allow_ips=) in a topology",
+    "--limit-concurrency": "asgi(..., limit_concurrency=) in a topology",
+    "--lifespan": "asgi(..., lifespan=) in a topology",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,7 +69,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("app", metavar="APP", help="pkg.mod:app, an ASGI application")
+    _serve_app(parser)
     address = parser.add_mutually_exclusive_group()
     address.add_argument(
         "--bind",
@@ -88,6 +109,15 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     _serve_reload(parser)
 
 
+def _serve_app(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("app", metavar="APP", help="pkg.mod:app, an ASGI application")
+    parser.add_argument(
+        "--factory",
+        action="store_true",
+        help="APP is to be called without arguments, once per node, and returns the application",
+    )
+
+
 def _serve_tls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--certfile",
@@ -117,6 +147,44 @@ def _asking(parser: argparse.ArgumentParser) -> None:
         "--pid", metavar="PID", type=int, help="which system, where several of yours run"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _top(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--once", action="store_true", help="print one table and end")
+    parser.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=float,
+        default=1.0,
+        help="how long each look takes; %(default)g unless given",
+    )
+    parser.add_argument(
+        "--rows",
+        metavar="N",
+        type=int,
+        default=20,
+        help="how many actors are shown; %(default)s unless given",
+    )
+    parser.add_argument(
+        "--sort",
+        choices=tuple(ORDERS),
+        default="mailbox",
+        help="which actors are the busiest; %(default)s, the most messages waiting, unless given",
+    )
+    parser.epilog = (
+        "LAG is by how much the loop of the node was late at most. MESSAGES/S are those that were "
+        "handled. HANDLING says what, since when, and how many concurrent handlers run beside it."
+    )
+    _asking(parser)
+
+
+def _events(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--messages",
+        action="store_true",
+        help="each message, too, in a system whose topology has trace=True",
+    )
+    _asking(parser)
 
 
 def _spawn(parser: argparse.ArgumentParser) -> None:
@@ -174,7 +242,7 @@ def _stop(parser: argparse.ArgumentParser) -> None:
     _asking(parser)
 
 
-def _kill(parser: argparse.ArgumentParser) -> None:
+def _one_node(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("node", metavar="NODE", help="such as web/1")
     _asking(parser)
 
@@ -184,11 +252,14 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "serve": ("serve an ASGI application over several processes", _serve),
     "ps": ("show nodes and listeners of the running system", _asking),
     "tree": ("show its supervision tree", _asking),
+    "top": ("show what its nodes and busiest actors do, again and again", _top),
+    "events": ("follow what happens in it, one line each", _events),
+    "stack": ("show what the threads and tasks of a node are at, even if it hangs", _one_node),
     "spawn": ("add a group of nodes to it, and wait until they are ready", _spawn),
     "scale": ("change how many nodes a group has, and wait for that", _scale),
     "reload": ("renew the code of its nodes, one after another, without losing a request", _reload),
     "stop": ("stop it, or one of its nodes, cleanly, and wait until it is gone", _stop),
-    "kill": ("kill one of its nodes, which is restarted", _kill),
+    "kill": ("kill one of its nodes, which is restarted", _one_node),
 }
 
 
@@ -224,7 +295,9 @@ def parse(arguments: Sequence[str], version: str) -> argparse.Namespace:
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
         command = f"actors {known.command}"
+        ours = _OURS.get(unknown[0].partition("=")[0]) if known.command == "serve" else None
+        hint = f"; here that is {ours}" if ours else ""
         raise CommandFailed(
-            f"`{command}` does not take {' '.join(unknown)!r} (see `{command} --help`)", WRONG
+            f"`{command}` does not take {' '.join(unknown)!r}{hint} (see `{command} --help`)", WRONG
         )
     return known

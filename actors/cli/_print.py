@@ -19,9 +19,17 @@ __all__ = [
     "as_status",
     "as_tree",
     "lines_for",
+    "memory",
+    "table",
 ]
 
 _MIB: Final = 1024 * 1024
+_TROUBLE: Final = ("refused", "redispatched", "dropped")
+_LISTENER: Final = (
+    *("LISTENER", "POLICY", "NODES", "ACCEPTED", "PENDING"),
+    *map(str.upper, _TROUBLE),
+    "OPEN",
+)
 
 
 class Lines(NamedTuple):
@@ -57,17 +65,17 @@ def as_status(facts: dict[str, Any]) -> str:
     """Return the nodes and listeners of a system as two tables."""
     nodes = [_node(node) for node in facts["nodes"]]
     head = ("NODE", "KIND", "STATE", "PID", "RESTARTS", "MEMORY", "ACTORS")
-    parts = [f"system {facts['pid']}", "", *_table(head, nodes)]
+    parts = [f"system {facts['pid']}", "", *table(head, nodes)]
     if facts["listeners"]:
         rows = [_listener(listener) for listener in facts["listeners"]]
-        parts += ["", *_table(("LISTENER", "POLICY", "NODES", "OPEN CONNECTIONS"), rows)]
+        parts += ["", *table(_LISTENER, rows)]
     return "\n".join(parts)
 
 
 def _node(node: dict[str, Any]) -> tuple[str, ...]:
     figures = ("-", "-")
     if node["answering"]:
-        figures = (f"{node['rss'] / _MIB:.1f} MiB", str(node["actors"]))
+        figures = (memory(node["rss"]), str(node["actors"]))
     elif node["state"] == "READY":
         figures = ("not answering", "?")
     pid = "-" if node["pid"] is None else str(node["pid"])
@@ -79,10 +87,19 @@ def _listener(listener: dict[str, Any]) -> tuple[str, ...]:
     shown = shares or "no node is ready"
     if not listener["accepting"]:
         shown += " (not accepting)"
-    return (listener["address"], listener["policy"], listener["nodes"], shown)
+    waiting = listener["pending"] + listener["peeking"]
+    counts = (listener["accepted"], waiting, *(listener[name] for name in _TROUBLE))
+    known = (listener["address"], listener["policy"], listener["nodes"])
+    return (*known, *map(str, counts), shown)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def memory(size: int | None) -> str:
+    """Return a number of bytes in MiB."""
+    return "-" if size is None else f"{size / _MIB:.1f} MiB"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Give the lines of a table, each column as wide as its widest cell."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -91,7 +108,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def as_nodes(nodes: Sequence[dict[str, Any]]) -> str:
     """Return nodes that were asked for, one per line."""
     rows = [(node["name"], node["kind"], f"pid {node['pid']}", node["state"]) for node in nodes]
-    return "\n".join(_table(rows[0], rows[1:])) if rows else ""
+    return "\n".join(table(rows[0], rows[1:])) if rows else ""
 
 
 def as_groups(groups: dict[str, list[dict[str, Any]]]) -> str:
@@ -123,6 +140,8 @@ def _named(item: dict[str, Any]) -> str:
     elif kind == "node" and item["pid"] is not None:
         kind = f"node, pid {item['pid']}"
     line = f"{item['name']}  ({kind})  {item['state']}"
+    if item.get("answering") is False:
+        line += "  not answering"
     if item.get("restarts"):
         line += f"  restarts: {item['restarts']}"
     if item.get("last_exit"):

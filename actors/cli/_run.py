@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -14,6 +16,7 @@ from actors._errors import ActorsError, InvalidSpec
 from actors._run import with_signals
 from actors._system import System, core_of
 from actors._topology import Topology
+from actors.routing import probe
 from transport import RemoteTraceback
 
 from ._control import control_socket
@@ -24,6 +27,9 @@ from ._target import is_ours
 
 __all__ = ["override_counts", "run_topology"]
 
+_LIBRARIES: Final = tuple(
+    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
 _FRAME: Final = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 
 
@@ -66,6 +72,8 @@ def run_topology(topology: Topology, reloads: Reloads = NO_RELOADS) -> None:
     """
     make_folder(control_folder())
     try:
+        for listener in topology.listeners:
+            probe(listener)  # now, not when all nodes have booted for nothing
         run_on(with_signals, _serve, (topology, reloads))
     except ActorsError as error:
         raise CommandFailed(f"{error}{_where(error)}") from error
@@ -87,8 +95,15 @@ def _where(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
         chain.append(cause)
-        cause = cause.__cause__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     texts = [str(link) for link in chain if isinstance(link, RemoteTraceback)]
     frames: list[Any] = _FRAME.findall("".join(texts))
     passed = [frame for frame in frames if not is_ours(frame[0])]
+    # What a library raised is best known by who called it.
+    passed = [frame for frame in passed if _is_own(frame[0])] or passed
     return "\n  at {}:{} in {}".format(*passed[-1]) if passed else ""
+
+
+def _is_own(filename: str) -> bool:
+    """Whether *filename* is no library's: neither installed, nor compiled."""
+    return Path(filename).is_absolute() and not filename.startswith(_LIBRARIES)

@@ -29,6 +29,7 @@ def serving(
     count: str,
     sticky: str | None,
     policy: str | None,
+    factory: bool = False,
     certfile: str | None = None,
     keyfile: str | None = None,
     develop: bool = False,
@@ -48,7 +49,7 @@ def serving(
             nodes=[nodes(_GROUP, count=_count(count), shutdown=_AT_WORK if develop else _AT_PEACE)],
             listeners=[
                 listen(
-                    asgi(app),
+                    asgi(app, factory=factory),
                     bind,
                     nodes=_GROUP,
                     policy=_policy(sticky, policy),

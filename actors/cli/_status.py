@@ -18,15 +18,16 @@ from actors.nodes import RemoteNode
 from actors.routing import PlaceStats
 from transport import TransportError
 
-__all__ = ["status"]
+__all__ = ["node_facts", "status"]
 
 _PATIENCE: Final = 1.0
 """Seconds that a node has to answer."""
+_COUNTED: Final = ("accepted", "pending", "peeking", "refused", "redispatched", "dropped")
 
 
 async def status(core: Core) -> dict[str, Any]:
     """Return the facts about every node and listener of *core*."""
-    nodes = {name: _node(node) for name, node in core.nodes.items()}
+    nodes = {name: node_facts(node) for name, node in core.nodes.items()}
     async with anyio.create_task_group() as tasks:
         for name, node in core.nodes.items():
             if node.ready:
@@ -38,7 +39,8 @@ async def status(core: Core) -> dict[str, Any]:
     }
 
 
-def _node(node: RemoteNode) -> dict[str, Any]:
+def node_facts(node: RemoteNode) -> dict[str, Any]:
+    """Return what is known of a node without asking it."""
     return {
         "name": node.name,
         "kind": node.kind,
@@ -55,10 +57,10 @@ async def _ask(node: RemoteNode, facts: dict[str, Any]) -> None:
     """Add to *facts* what only the node knows."""
     with anyio.move_on_after(_PATIENCE):
         try:
-            stats = await node.stats()
+            now = await node.sampled(0, 0, "mailbox")
         except (ActorsError, TransportError):
             return  # it has just ended
-        facts |= {"answering": True, "rss": stats["rss"], "actors": len(stats["actors"])}
+        facts |= {"answering": True, "rss": now["rss"], "actors": now["actors"]}
 
 
 def _listener(listening: Listening) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def _listener(listening: Listening) -> dict[str, Any]:
         "nodes": spec.nodes,
         "accepting": False,
         "open": {},
+        **dict.fromkeys(_COUNTED, 0),
     }
     if router is not None:
         now = router.snapshot()
@@ -77,6 +80,7 @@ def _listener(listening: Listening) -> dict[str, Any]:
             "address": str(now.address),
             "accepting": now.accepting,
             "open": _by_node(now.places),
+            **{name: getattr(now, name) for name in _COUNTED},
         }
     return facts
 

@@ -22,18 +22,28 @@ from ._failure import WRONG, CommandFailed, did_you_mean
 
 __all__ = ["import_from_here", "is_ours", "load_topology", "user_traceback"]
 
-_OURS: Final = tuple(
-    f"{Path(__file__).parents[2] / name}{os.sep}" for name in ("actors", "supervisors", "transport")
-)
+_PACKAGES: Final = ("actors", "supervisors", "transport")
+_ROOT: Final = Path(__file__).parents[2]
+_OURS: Final = tuple(f"{_ROOT / name}{os.sep}" for name in _PACKAGES)
 
 _LONGEST: Final = 80
 
 
 def import_from_here() -> None:
-    """Put the current folder first on the import path, as `python -m` does."""
-    here = str(Path.cwd())
-    if sys.path[:1] not in ([""], [here]):
-        sys.path.insert(0, here)
+    """Put the current folder first on the import path, as `python -m` does.
+
+    Raises:
+        CommandFailed: something there has the name of a package of ours, which nodes could not find.
+    """
+    here = Path.cwd()
+    for name in _PACKAGES:
+        for found in (here / f"{name}.py", here / name / "__init__.py"):
+            if found.exists() and not found.samefile(_ROOT / name / "__init__.py"):
+                raise CommandFailed(
+                    f"{found} hides the package {name!r} of actors-framework: rename it", WRONG
+                )
+    if sys.path[:1] not in ([""], [str(here)]):
+        sys.path.insert(0, str(here))
 
 
 def load_topology(target: str) -> Topology:
@@ -116,6 +126,12 @@ def _topology(target: str, found: Any) -> Topology:
             f"{target} must be a Topology or a function that makes one, got {_described(found)}",
             WRONG,
         )
+    if _is_asgi(found):
+        raise CommandFailed(
+            f"{target} looks like an ASGI application, not like a Topology: "
+            f"`actors serve {target}` serves it",
+            WRONG,
+        )
     if inspect.iscoroutinefunction(found):
         raise CommandFailed(
             f"{target} is async: a function that makes a Topology runs before any loop; "
@@ -126,6 +142,13 @@ def _topology(target: str, found: Any) -> Topology:
     if not isinstance(made, Topology):
         raise CommandFailed(f"{target}() must return a Topology, got {_described(made)}", WRONG)
     return made
+
+
+def _is_asgi(found: Any) -> bool:
+    try:
+        return [*inspect.signature(found).parameters] == ["scope", "receive", "send"]
+    except (TypeError, ValueError):
+        return False
 
 
 def _made(target: str, factory: Any) -> object:

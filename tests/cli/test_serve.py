@@ -13,7 +13,7 @@ import pytest
 from actors._cpus import usable_cpus
 from actors.cli import main
 from actors.cli._serve import serving
-from actors.routing import LeastConnections, RoundRobin, Sticky, key_from
+from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, key_from
 from tests.cli.rig import ROOT, running, sockets
 
 
@@ -67,6 +67,11 @@ def test_max_is_the_cpus_this_process_may_use_and_least_connections_the_policy()
     assert made.listeners[0].address == "unix:/run/app"
 
 
+def test_a_factory_is_called_on_the_nodes() -> None:
+    made = serving("p:a", bind="[::1]:0", count="1", sticky=None, policy=None, factory=True)
+    assert made.listeners[0].handler == asgi("p:a", factory=True)
+
+
 def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
     made = serving("pkg:app", bind="[::1]:0", count="3", sticky=None, policy="round-robin")
     assert made.listeners[0].policy == RoundRobin()
@@ -113,6 +118,20 @@ def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
         (
             ["p:a", "--fd", "3", "--bind", "127.0.0.1:0"],
             "argument --bind: not allowed with argument --fd (see `actors serve --help`)",
+        ),
+        (
+            ["p:a", "--workers", "4"],
+            (
+                "`actors serve` does not take '--workers 4'; here that is --nodes COUNT "
+                "(see `actors serve --help`)"
+            ),
+        ),
+        (
+            ["p:a", "--port=80"],
+            (
+                "`actors serve` does not take '--port=80'; here that is --bind HOST:PORT "
+                "(see `actors serve --help`)"
+            ),
         ),
         (
             ["p:a", "--sticky", "ip", "--policy", "round-robin"],

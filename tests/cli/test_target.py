@@ -21,6 +21,7 @@ class Thing: pass
 class holder: topology = topology
 def made(): return topology
 async def made_async(): return topology
+async def app(scope, receive, send): pass
 def made_with(count): return topology
 def made_wrong(): return number
 def made_badly():
@@ -83,6 +84,13 @@ def fails(project: Write, capsys: pytest.CaptureFixture[str]) -> Callable[..., t
                 "write it with `def`"
             ),
         ),
+        (
+            "house:app",
+            (
+                "house:app looks like an ASGI application, not like a Topology: "
+                "`actors serve house:app` serves it"
+            ),
+        ),
         ("house:made_with", "house:made_with is called without arguments, but takes (count)"),
         ("house:made_wrong", "house:made_wrong() must return a Topology, got 5 (int)"),
     ],
@@ -91,6 +99,17 @@ def test_a_wrong_target_is_a_usage_mistake_that_says_what_it_is_instead(
     fails: Callable[..., tuple[int, str]], target: str, message: str
 ) -> None:
     assert fails("run", target) == (2, message)
+
+
+@pytest.mark.parametrize("name", ["actors.py", "transport.py", "supervisors/__init__.py"])
+def test_what_would_hide_a_package_of_ours_from_nodes_is_named(
+    project: Write, fails: Callable[..., tuple[int, str]], name: str
+) -> None:
+    project(name, "")
+    package = name.partition("/")[0].removesuffix(".py")
+    message = f"{Path.cwd() / name} hides the package {package!r} of actors-framework: rename it"
+    for command in (("run", "house:topology"), ("serve", "house:app")):
+        assert fails(*command) == (2, message)
 
 
 def test_a_long_value_is_cut_in_the_message(fails: Callable[..., tuple[int, str]]) -> None:

@@ -15,14 +15,14 @@ from actors.cli import main
             ["rnu"],
             (
                 "actors: error: there is no command 'rnu'; the commands are run, serve, ps, tree, "
-                "spawn, scale, reload, stop, kill; did you mean 'run'?"
+                "top, events, stack, spawn, scale, reload, stop, kill; did you mean 'run'?"
             ),
         ),
         (
             ["zzzzz"],
             (
                 "actors: error: there is no command 'zzzzz'; the commands are run, serve, ps, tree, "
-                "spawn, scale, reload, stop, kill"
+                "top, events, stack, spawn, scale, reload, stop, kill"
             ),
         ),
         ([], "actors: error: the following arguments are required: COMMAND (see `actors --help`)"),
@@ -56,7 +56,19 @@ def test_help_names_every_command_and_what_the_exit_codes_mean(
 ) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    words = ("run", "serve", "ps", "tree", "spawn", "scale", "stop", "kill")
+    words = (
+        "run",
+        "serve",
+        "ps",
+        "tree",
+        "top",
+        "events",
+        "stack",
+        "spawn",
+        "scale",
+        "stop",
+        "kill",
+    )
     for word in (*words, "exit codes:", "130"):
         assert word in text
     assert main(["serve", "--help"]) == 0

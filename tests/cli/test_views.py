@@ -1,0 +1,95 @@
+"""What `top`, `events` and `stack` make of facts: pure, text from data."""
+
+from typing import Any
+
+import pytest
+
+from actors.cli._views import as_event, as_stacks, as_top
+
+
+def node(**facts: object) -> dict[str, Any]:
+    known = {"name": "web/0", "kind": "process", "state": "READY", "pid": 7, "restarts": 0}
+    figures = {"rss": 1_572_864, "cpu": 0.125, "lag": 0.00125, "actors": 3, "rate": 10.0}
+    return {**known, "answering": True, **figures, **facts}
+
+
+def actor(**facts: object) -> dict[str, Any]:
+    known = {"name": "ann", "class": "shop:Cart", "node": "web/0", "state": "ready", "restarts": 0}
+    doing = {"mailbox": 0, "handling": None, "handling_seconds": None, "rate": 0.0, "beside": 0}
+    return {**known, **doing, "waiting_for": [], **facts}
+
+
+def test_what_a_node_does_not_say_is_left_open() -> None:
+    quiet = {"answering": False, "lag": None, "actors": None, "rate": None}
+    hung = node(name="web/1", **quiet, cpu=0.998)
+    away = node(name="web/2", **quiet, state="EXITED", pid=None, rss=None, cpu=None)
+    facts = {"pid": 1, "nodes": [node(), hung, away], "actors": []}
+    assert as_top(facts).splitlines() == [
+        "system 1: 3 nodes, 3 actors, 10.0 messages/s",
+        "",
+        "NODE   KIND     STATE   PID  RESTARTS  MEMORY   CPU    LAG            ACTORS  MESSAGES/S",
+        "web/0  process  READY   7    0         1.5 MiB  12 %   1.2 ms         3       10.0",
+        "web/1  process  READY   7    0         1.5 MiB  100 %  not answering  ?       ?",
+        "web/2  process  EXITED  -    0         -        -      -              -       -",
+    ]
+
+
+@pytest.mark.parametrize(
+    "facts,shown",
+    [
+        ({}, "-"),
+        ({"state": "starting"}, "(starting)"),
+        ({"handling": "pay", "handling_seconds": 0.25}, "pay 0.25 s"),
+        ({"handling": "pay", "handling_seconds": 2.0, "beside": 3}, "pay 2.0 s, 3 beside"),
+        ({"handling": "pay", "handling_seconds": 125.0}, "pay 2 min 5 s"),
+        ({"beside": 3}, "3 beside"),
+    ],
+    ids=["idle", "starting", "a moment", "and others", "minutes", "only others"],
+)
+def test_an_actor_shows_what_it_handles_and_since_when(facts: dict[str, Any], shown: str) -> None:
+    top = as_top({"pid": 1, "nodes": [node()], "actors": [actor(**facts)]})
+    _, row = top.splitlines()[-2:]
+    assert row.startswith("ann    Cart   web/0  0        0.0         " + shown)
+
+
+def test_an_event_is_one_line_whatever_is_in_it() -> None:
+    facts = {
+        "actor": "a b",
+        "exit": "CRASHED(ValueError: one\ntwo)",
+        "why": "",
+        "traceback": "...\n",
+    }
+    event = {"at": "12:00", "kind": "child_ended", "facts": {**facts, "count": 3, "asked": False}}
+    shown = '12:00  child_ended  actor="a b" exit="CRASHED(ValueError: one" count=3 asked=false'
+    assert as_event(event) == shown
+
+
+def test_an_event_without_facts_is_its_name() -> None:
+    assert as_event({"at": "12:00", "kind": "system_ready", "facts": {}}) == "12:00  system_ready"
+
+
+def test_tasks_at_the_same_place_are_shown_once() -> None:
+    stack = ['File "a.py", line 3 in wait', 'File "a.py", line 1 in live']
+    many = {"count": 5, "names": ["actor a", "actor b"], "stack": stack}
+    one = {"count": 1, "names": ["main"], "stack": stack[:1]}
+    thread = {"thread": "MainThread", "stack": stack[:1]}
+    facts = {"name": "web/0", "kind": "process", "pid": 7, "state": "READY"}
+    assert as_stacks({**facts, "threads": [thread], "tasks": [many, one]}).splitlines() == [
+        "node web/0 (process, pid 7), READY",
+        "",
+        "thread MainThread",
+        '  File "a.py", line 3 in wait',
+        "",
+        "5 tasks at the same place: actor a, actor b and 3 more",
+        '  File "a.py", line 3 in wait',
+        '  File "a.py", line 1 in live',
+        "",
+        "task main",
+        '  File "a.py", line 3 in wait',
+    ]
+
+
+def test_tasks_that_nobody_could_name_are_told_as_such() -> None:
+    facts = {"name": "web/0", "kind": "process", "pid": 7, "state": "READY", "threads": []}
+    told = "its tasks cannot be shown: its loop does not get to it"
+    assert as_stacks({**facts, "tasks": None}).splitlines()[-1] == told
