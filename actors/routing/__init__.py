@@ -8,6 +8,7 @@ Rule 1: this facade is all that other floors import.
 Rule 2: policies and keys are pure; a listener is frozen data.
 """
 
+from ._bind import probe
 from ._descriptors import nearly_full
 from ._errors import (
     BadListener,
@@ -45,6 +46,7 @@ from ._rendezvous import owner, rank
 from ._router import PlaceStats, Router, RouterStats
 from ._routers import AnyRouter, new_router
 from ._server import Seated, Server, import_handler, modules_of, serve
+from ._telling import Telling
 from ._tls import Tls
 from ._udp_server import Reply
 
@@ -95,6 +97,7 @@ __all__ = [
     "SharedListener",
     "Snapshot",
     "Sticky",
+    "Telling",
     "Tls",
     "TlsReloadFailed",
     "TlsReloaded",
@@ -112,6 +115,7 @@ __all__ = [
     "owner",
     "path",
     "policy_from",
+    "probe",
     "proxy",
     "query",
     "rank",

@@ -21,6 +21,8 @@ __all__ = ["Acceptor"]
 
 _BATCH: Final = 64
 _PAUSE: Final = 0.5
+_CALM: Final = 5.0
+"""Seconds without another pause after which it is told that there is room again."""
 # The client of that one connection is to blame: accept(2) says to go on with the next.
 _GONE: Final = frozenset(
     {
@@ -67,6 +69,7 @@ class Acceptor:
         self._watching = False
         self._wanted = False
         self._pause: Timer | None = None
+        self._calm: Timer | None = None
         self._told = False
         self.total = 0
 
@@ -88,9 +91,10 @@ class Acceptor:
     def close(self) -> None:
         """Stop for good."""
         self.want(False)
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        for timer in (self._pause, self._calm):
+            if timer is not None:
+                timer.cancel()
+        self._pause = self._calm = None
 
     def _obey(self) -> None:
         watch = self._wanted and self._pause is None
@@ -118,9 +122,8 @@ class Acceptor:
                 self._rest(error.errno or 0)
             return error.errno in _GONE
         last = nearly_full(sock.fileno())
-        if self._told and not last:
-            self._told = False
-            self._report(AcceptResumed(self._listener))
+        if self._told and not last and self._calm is None:
+            self._calm = self._loop.call_later(_CALM, self._resumed)
         sock.setblocking(False)
         self.total += 1
         self._accepted(Connection(sock, client))
@@ -129,7 +132,15 @@ class Acceptor:
             self._rest(errno.EMFILE)
         return not last
 
+    def _resumed(self) -> None:
+        self._calm = None
+        self._told = False
+        self._report(AcceptResumed(self._listener))
+
     def _rest(self, code: int) -> None:
+        if self._calm is not None:
+            self._calm.cancel()
+            self._calm = None
         if self._pause is None:
             self._pause = self._loop.call_later(_PAUSE, self._again)
         self._obey()

@@ -77,7 +77,7 @@ def made(spec: Asgi, found: Any) -> Any:
     if _takes(signature, 3):
         return found
     hint = (
-        "it takes no argument: did you mean factory=True?"
+        "it takes no argument: did you mean factory=True (--factory)?"
         if _takes(signature, 0)
         else (f"an ASGI application takes (scope, receive, send), this one takes {signature}")
     )

@@ -136,6 +136,10 @@ class Http(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._begun = True
+        cycle: Any = self.cycle  # None before the first request, whatever uvicorn's types say
+        if not self._part and cycle and not (cycle.response_complete or cycle.more_body):
+            self._head_size = 0
+            return  # the common case: one whole request on a connection that has had others
         part = self._waiting_for()
         self._head_size = self._head_size + len(data) if part == "head" else 0
         if self._head_size > self._server.spec.max_head:

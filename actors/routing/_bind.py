@@ -15,7 +15,7 @@ from ._errors import ListenFailed
 from ._given import given_socket
 from ._listener import Listener
 
-__all__ = ["bind", "describe", "release", "remove", "reserve", "sibling", "where_of"]
+__all__ = ["bind", "describe", "probe", "release", "remove", "reserve", "sibling", "where_of"]
 
 
 def bind(spec: Listener) -> socket.socket:
@@ -35,6 +35,17 @@ def bind(spec: Listener) -> socket.socket:
         raise _failed(spec.address, error) from error
     made.setblocking(False)
     return made
+
+
+def probe(spec: Listener) -> None:
+    """Take the address of *spec* and give it back, if it is a port; who asks has not listened yet.
+
+    Raises:
+        ListenFailed: as `bind`.
+    """
+    where = spec.where.inet if isinstance(spec.where, Udp) else spec.where
+    if isinstance(where, Inet) and where.port:
+        _bound(spec).close()
 
 
 def reserve(spec: Listener) -> socket.socket:

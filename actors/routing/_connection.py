@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ._keys import Address
+from ._lag import faded, stalled
 from ._policy import Snapshot
 from ._protocols import Place
 
@@ -51,6 +52,9 @@ class Member:
     pumping: bool = False
     last: int = 0
     total: int = 0
+    lag: float = 0.0
+    lag_at: float = 0.0
+    """When `lag` was that, in the loop's seconds."""
     queue: deque[Connection] = field(default_factory=deque)
     """Meant for it, not sent: its credit is used up."""
     unacked: dict[int, Connection] = field(default_factory=dict)
@@ -61,7 +65,12 @@ class Member:
         """The node's name."""
         return self.place.name
 
-    def snapshot(self, limit: int | None, *, keyed: bool) -> Snapshot:
+    def answered(self, now: float, sent: float) -> None:
+        """Note that it has just acknowledged what it was handed at *sent*."""
+        self.lag = stalled(faded(self.lag, now - self.lag_at), now - sent)
+        self.lag_at = now
+
+    def snapshot(self, limit: int | None, now: float, *, keyed: bool) -> Snapshot:
         """Return what a policy sees; only a keyed connection waits for a late node."""
         return Snapshot(
             self.place.name,
@@ -72,6 +81,7 @@ class Member:
             self.suspect or (self.late and not keyed),
             limit,
             self.last,
+            faded(self.lag, now - self.lag_at),
         )
 
     def oldest(self) -> float | None:

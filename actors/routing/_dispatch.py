@@ -12,7 +12,7 @@ elsewhere as soon as it is late; keyed connections, as soon as it is suspect.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from operator import attrgetter
 from typing import Final
@@ -79,6 +79,8 @@ class Dispatch:
         self._queued = 0
         self.staffed = False
         """Whether any node takes connections at all."""
+        self.refused = self.redispatched = self.dropped = 0
+        """Connections that a node closed unread, that a dead node had not read, that were given up."""
         self._timer: Timer | None = None
         self._flushing = False
         self._policy_failed = False
@@ -134,38 +136,44 @@ class Dispatch:
         self._pending.append(connection)
         self._flush()
 
-    def acknowledged(self, name: str, number: int) -> None:
-        """Close our copy: the node has it."""
-        member = self._members.get(name)
-        connection = member.unacked.pop(number, None) if member else None
-        if member is None or connection is None:
-            return
-        connection.close()
-        member.open.add(number)
-        self._trust(member)
-        self._pump(member)
-        self._settle()
-
-    def refused(self, name: str, number: int) -> None:
-        """Hand to another what the node has closed unread."""
-        member = self._members.get(name)
-        connection = member.unacked.pop(number, None) if member else None
-        if member is None or connection is None:
-            return
-        self._rest(member, connection)
-        self._trust(member)
-        self._settle()
-
-    def closed(self, name: str, number: int) -> None:
-        """Count one less: the node has served it."""
+    def told(
+        self,
+        name: str,
+        acknowledged: Iterable[int],
+        refused: Iterable[int],
+        closed: Iterable[int],
+    ) -> None:
+        """Note what a node says it has taken, has closed unread, and has served."""
         member = self._members.get(name)
         if member is None:
             return
-        if number in member.unacked:
-            self.acknowledged(name, number)
-        if number in member.open:
-            member.open.remove(number)
-            self._settle()
+        for number in acknowledged:
+            self._took(member, number)
+        for number in refused:
+            self._gave_back(member, number)
+        for number in closed:
+            if number in member.unacked:
+                self._took(member, number)
+            member.open.discard(number)
+        self._pump(member)
+        self._settle()
+
+    def _took(self, member: Member, number: int) -> None:
+        """Close our copy: the node has it."""
+        connection = member.unacked.pop(number, None)
+        if connection is not None:
+            connection.close()
+            member.open.add(number)
+            member.answered(self._loop.now(), connection.sent)
+            self._trust(member)
+
+    def _gave_back(self, member: Member, number: int) -> None:
+        """Let another have what the node has closed unread."""
+        connection = member.unacked.pop(number, None)
+        if connection is not None:
+            self.refused += 1
+            self._rest(member, connection)
+            self._trust(member)
 
     def close(self) -> None:
         """Close our copy of everything that no node has acknowledged."""
@@ -182,7 +190,8 @@ class Dispatch:
             self._pending.popleft().close()
 
     def _settle(self) -> None:
-        self._flush()
+        if self._pending:
+            self._flush()
         self._changed()
 
     def _flush(self) -> None:
@@ -201,8 +210,8 @@ class Dispatch:
 
     def _choose(self, key: bytes | None) -> Member | None:
         keyed = key is not None
-        limit = self._limit
-        nodes = [m.snapshot(limit(m.place.slot), keyed=keyed) for m in self._members.values()]
+        limit, now = self._limit, self._loop.now()
+        nodes = [m.snapshot(limit(m.place.slot), now, keyed=keyed) for m in self._members.values()]
         try:
             chosen = _checked(self._policy.choose(nodes, key), nodes)
         except Exception as error:  # noqa: BLE001 - a user's policy must not stop the router
@@ -268,9 +277,11 @@ class Dispatch:
                 kept.append(connection)
             else:
                 connection.close()
+                self.dropped += 1
                 self._report(Dropped(self._listener, connection.tries))
         if kept:
             self._pending = _by_arrival(*kept, *self._pending)
+            self.redispatched += len(kept)
             self._report(Redispatched(self._listener, name, len(kept)))
 
     def _rest(self, member: Member, connection: Connection) -> None:

@@ -28,19 +28,22 @@ class ReusePort(ByKernel):
     """Every node listens with a socket of its own (SO_REUSEPORT); the kernel chooses by hash.
 
     The cheapest way: no connection passes through the parent. For many short connections to nodes
-    that are all well. The port stays taken while every node restarts.
+    that are all well. The port stays taken while every node restarts. Of the requests a second that
+    uvicorn with as many workers serves, each on a connection of its own, this served 0.76 to 0.84,
+    `LeastConnections` 0.14 to 0.25 (2 nodes, 2 CPUs at a load average of 17 to 20); a connection took
+    205 microseconds of CPU in all processes, and 1,020.
 
     Its price:
 
     * The hash of the two addresses chooses, not the load. Of 5,000 connections the nodes got 1276,
       1276, 1235 and 1213 (`LeastConnections`: 1256 to 1247); of a few long-lived ones, whatever
       the hash gives. A node that is full or busy keeps its clients waiting, while others idle.
-    * What waits at a node that dies is reset: in 12 kills under 8 busy clients 58 connections were
-      lost (`SharedListener`: 12, all of them being served; `LeastConnections`: none). A node that
-      is stopped and not dead keeps its part of all new clients, until it counts as hung.
+    * A node that is stopped and not dead keeps its part of all new clients, until it counts as hung.
+      When a node dies, the others get who waited there: in 12 kills under 8 busy clients 8
+      connections were lost (`SharedListener`: 13, `LeastConnections`: 5), all of them being served.
     * A node that drains serves what waits in its queue first (12 scalings under load: none lost);
       only what is amid its handshake at that instant is reset, unless ``net.ipv4.tcp_migrate_req=1``.
-    * While no node is up, clients are refused: nobody holds a backlog.
+    * While no node is up, clients wait for two seconds, and then are refused: nobody holds a backlog.
     * Only processes of the same user can share the port, and none could before it was taken.
     """
 
@@ -53,7 +56,8 @@ class SharedListener(ByKernel):
     """All nodes accept from one listening socket, each connection whoever is first.
 
     Nothing is lost with a node but what it serves: the queue is everybody's, and it outlives every
-    node. A full or hung node takes nothing. Works for Unix sockets and for those that were given.
+    node. A full or hung node takes nothing. Works for Unix sockets and for those that were given. As
+    measured for `ReusePort`: 0.38 of uvicorn's, 324 microseconds.
 
     Its price:
 
@@ -63,6 +67,10 @@ class SharedListener(ByKernel):
       which wakes the last to wait first, 98 %: it is not used).
     * A connection wakes more nodes than the one that gets it: a tenth of all wake-ups is in vain.
     * Long-lived connections gather where they fell; nothing moves them.
+    * A node that is busy half of the time still takes connections in the other half, and keeps them
+      when it is busy again: of 200 a second to four nodes, the slowest in a hundred took 151 ms
+      (`LeastConnections`: 111, but 0.5 to 2.9 times as long in single rounds: no clear difference),
+      the median 14 (24: there is a hop more).
     """
 
     def __str__(self) -> str:

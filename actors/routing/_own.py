@@ -113,9 +113,10 @@ class OwnServer:
         """Pass on which slots share the listener."""
         self._inner.placed(slot, live, every)
 
-    def take(self, connection: int, sock: socket.socket) -> None:
-        """Serve a connection that somebody else accepted."""
-        self._inner.take(connection, sock)
+    def take(self, connection: int, sock: socket.socket) -> None:  # noqa: ARG002 - a server's signature
+        """Serve a connection that somebody else accepted; it gets a number of ours."""
+        sock.setblocking(False)
+        self._inner.take(next(self._numbers), sock)
 
     def seat(self, limit: int | None, *socks: socket.socket) -> None:
         """Accept from the one socket given from now on, never having more than *limit* open."""

@@ -17,6 +17,7 @@ from ._http_keys import Cookie, Header, Path, Query
 from ._kernel import KERNEL_POLICIES, ByKernel
 from ._key_text import key_from
 from ._keys import Chain, Ip, Key, Peeked, Proxy, Sni, sources_of
+from ._lag import lags
 from ._rendezvous import owner
 
 __all__ = [
@@ -48,6 +49,8 @@ class Snapshot(NamedTuple):
     max_connections: int | None
     last: int = 0
     """The turn in which it was last chosen; 0 if never. Turns only grow."""
+    lag: float = 0.0
+    """Seconds that a connection would have waited for its loop, on the average of the last few."""
 
     @property
     def eligible(self) -> bool:
@@ -77,7 +80,11 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class LeastConnections:
-    """The node with the fewest connections; among equals the one chosen longest ago."""
+    """The node with the fewest connections.
+
+    Among equals one whose loop does not lag behind the others' by milliseconds; among those the one
+    chosen longest ago.
+    """
 
     def __str__(self) -> str:
         return "least-connections"
@@ -85,7 +92,12 @@ class LeastConnections:
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - balancing needs no key
         """Choose by load."""
         able = [node for node in nodes if node.eligible]
-        return min(able, key=lambda n: (n.open + n.pending, n.last, n.slot), default=None)
+        every = [node.lag for node in able]
+        return min(
+            able,
+            key=lambda n: (n.open + n.pending, lags(n.lag, every), n.last, n.slot),
+            default=None,
+        )
 
 
 @dataclass(frozen=True)

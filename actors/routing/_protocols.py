@@ -105,6 +105,18 @@ class Seat(Protocol):
         """
         ...
 
+    def give(self, fd: int, listener: str) -> None:
+        """Give the node a connection that waited for another one; do not wait.
+
+        Args:
+            fd: the connection, which is the node's from here, whatever becomes of this call.
+            listener: the name of the listener.
+
+        Raises:
+            OSError, TransportError: the node cannot be reached.
+        """
+        ...
+
     def unseat(self, listener: str) -> None:
         """Tell the node to take on nothing new; must not raise."""
         ...

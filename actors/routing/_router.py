@@ -41,8 +41,10 @@ class PlaceStats:
 class RouterStats:
     """A router at one moment.
 
-    `pending` connections have no node yet, `peeking` ones have no key yet, `accepted` counts all
-    there ever were; `dropped` counts datagrams that no node had room for.
+    `pending` connections have no node yet, `peeking` ones have no key yet. `accepted` counts all
+    there ever were: `refused` those that a node had no room for, so that another got them,
+    `redispatched` those that a node died without reading, `dropped` those that nobody got:
+    connections that several nodes died of, and datagrams that no node had room for.
     """
 
     listener: str
@@ -53,6 +55,8 @@ class RouterStats:
     peeking: int
     places: tuple[PlaceStats, ...]
     dropped: int = 0
+    refused: int = 0
+    redispatched: int = 0
 
 
 class Router:
@@ -189,15 +193,21 @@ class Router:
 
     def acknowledged(self, place_name: str, connection: int) -> None:
         """Note that a node has taken *connection*: the router's copy is closed."""
-        self._dispatch.acknowledged(place_name, connection)
+        self._dispatch.told(place_name, (connection,), (), ())
 
     def refused(self, place_name: str, connection: int) -> None:
         """Note that a node has closed *connection* unread: another gets it."""
-        self._dispatch.refused(place_name, connection)
+        self._dispatch.told(place_name, (), (connection,), ())
 
     def closed(self, place_name: str, connection: int) -> None:
         """Note that a node has finished with *connection*."""
-        self._dispatch.closed(place_name, connection)
+        self._dispatch.told(place_name, (), (), (connection,))
+
+    def told(
+        self, place_name: str, acknowledged: list[int], refused: list[int], closed: list[int]
+    ) -> None:
+        """Note several of the above at once."""
+        self._dispatch.told(place_name, acknowledged, refused, closed)
 
     def stop_listening(self) -> None:
         """Close the listening socket; connections already accepted still find their node."""
@@ -239,6 +249,9 @@ class Router:
                 )
                 for member in self._dispatch.members
             ),
+            dropped=self._dispatch.dropped,
+            refused=self._dispatch.refused,
+            redispatched=self._dispatch.redispatched,
         )
 
     def _accepted(self, connection: Connection) -> None:

@@ -9,6 +9,7 @@ exactly once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -35,13 +36,22 @@ def import_handler(path: str) -> Any:
     try:
         found: Any = import_module(module_name)
     except (Exception, SystemExit) as error:  # a script that ends itself must not end the node
-        raise HandlerNotFound(path, f"{type(error).__name__}: {error}") from error
+        raise HandlerNotFound(path, f"{type(error).__name__}: {error}{_hint(error)}") from error
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError as error:
-            raise HandlerNotFound(path, str(error)) from error
+            close = get_close_matches(part, dir(found), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise HandlerNotFound(path, f"{error}{hint}") from error
     return found
+
+
+def _hint(error: BaseException) -> str:
+    """Return what to do about a module that does on import what a program does."""
+    if isinstance(error, SystemExit) or "event loop" in str(error):
+        return "; what runs a program belongs under `if __name__ == '__main__'`"
+    return ""
 
 
 def modules_of(spec: Listener) -> tuple[str, ...]:

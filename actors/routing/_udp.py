@@ -21,6 +21,7 @@ from ._datagrams import LARGEST, Sender, pack
 from ._events import Listening, PolicyFailed
 from ._keys import Peeked
 from ._listener import Listener
+from ._pktinfo import SPACE, asked, local_of
 from ._policy import Snapshot, key_of
 from ._protocols import Loop, Report, Seat
 from ._router import RouterStats
@@ -53,6 +54,7 @@ class DatagramRouter:
         self._report = report
         self._socket: socket.socket | None = None
         self._address = ""
+        self._everywhere = False
         self._watching = False
         self._failed = False
         self._pipes: dict[Sitter, socket.socket] = {}
@@ -96,6 +98,7 @@ class DatagramRouter:
         spec = self._spec
         self._socket = bind(spec)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        self._everywhere = asked(self._socket)
         self._address = describe(self._socket)
         beyond = where_of(self._socket).beyond_loopback
         self._report(Listening(spec.name, self._address, spec.policy, spec.nodes, beyond))
@@ -168,21 +171,26 @@ class DatagramRouter:
         for _ in range(_TURN):
             if self._socket is None or not self._watching:
                 return
+            local = b""
             try:
-                data, sender = self._socket.recvfrom(LARGEST)
+                if self._everywhere:
+                    data, said, _, sender = self._socket.recvmsg(LARGEST, SPACE)
+                    local = local_of(said)
+                else:
+                    data, sender = self._socket.recvfrom(LARGEST)
             except OSError:  # nothing left, or no memory for it: the next wake-up tries again
                 return
             self._received += 1
-            self._pass_on(data, sender)
+            self._pass_on(data, sender, local)
 
-    def _pass_on(self, data: bytes, sender: Sender) -> None:
+    def _pass_on(self, data: bytes, sender: Sender, local: bytes) -> None:
         sitter = self._homes.get(sender) or self._choose(data, sender)
         pipe = None if sitter is None else self._pipes.get(sitter)
         if pipe is None:
             self.dropped += 1
             return
         try:
-            pipe.sendmsg((pack(sender), data))
+            pipe.sendmsg((pack(sender, local), data))
         except OSError:  # no room there, or the node has just ended
             self.dropped += 1
 

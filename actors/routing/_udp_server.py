@@ -3,7 +3,7 @@
 Rule 1: one task for each datagram. What it raises ends that task and no other.
 Rule 2: bounded: with `max_pending` handlers at work nothing more is read, and what then fills the
 kernel's buffer is dropped by the parent, and counted.
-Rule 3: answers leave by the listener's own socket, so that they come from the address that was asked.
+Rule 3: answers leave by the listener's own socket, from the address and port that was asked.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ._errors import HandlerUnfit
 from ._events import HandlerFailed
 from ._listener import Listener
 from ._own import Counter
+from ._pktinfo import send
 from ._protocols import NodeLoop, Report
 
 __all__ = ["DatagramServer", "Reply"]
@@ -31,10 +32,11 @@ _LONGEST: Final = LARGEST + 64
 class Reply:
     """Answers the sender of one datagram: ``await reply(data)``, as often as needed."""
 
-    __slots__ = ("_server", "client")
+    __slots__ = ("_local", "_server", "client")
 
-    def __init__(self, server: DatagramServer, client: Sender) -> None:
+    def __init__(self, server: DatagramServer, client: Sender, local: bytes) -> None:
         self._server = server
+        self._local = local
         self.client = client
         """The sender's address."""
 
@@ -44,7 +46,7 @@ class Reply:
         Raises:
             OSError: it is too long for a datagram, or the sender cannot be reached.
         """
-        await self._server.send(data, self.client)
+        await self._server.send(data, self.client, self._local)
 
 
 class DatagramServer:
@@ -145,23 +147,23 @@ class DatagramServer:
         await self.drain(0)
         self._counter.close()
 
-    async def send(self, data: bytes, client: Sender) -> None:
-        """Send *data* to *client*; wait while the kernel has no room."""
+    async def send(self, data: bytes, client: Sender, local: bytes) -> None:
+        """Send *data* to *client* from *local*; wait while the kernel has no room."""
         if self._answers is None:
             return
         try:
-            self._answers.sendto(data, client)
+            send(self._answers, data, client, local)
         except BlockingIOError:
-            await self._send_later(data, client)
+            await self._send_later(data, client, local)
 
-    async def _send_later(self, data: bytes, client: Sender) -> None:
+    async def _send_later(self, data: bytes, client: Sender, local: bytes) -> None:
         if self._writing is None:
             self._writing = anyio.Lock()
         async with self._writing:  # one at a time may wait for a descriptor
             while self._answers is not None:
                 await anyio.wait_writable(self._answers)
                 try:
-                    self._answers.sendto(data, client)
+                    send(self._answers, data, client, local)
                 except BlockingIOError:
                     continue
                 return
@@ -180,9 +182,9 @@ class DatagramServer:
         self._counter.begin()
         number = self._counter.total
         self._scopes[number] = None
-        data, client = unpack(packet)
+        data, client, local = unpack(packet)
         name = f"{self._spec.name} datagram {number}"
-        self._loop.start(self._serve, number, data, client, name=name)
+        self._loop.start(self._serve, number, data, Reply(self, client, local), name=name)
         self._obey()
         return True
 
@@ -197,12 +199,12 @@ class DatagramServer:
         else:
             self._loop.unwatch_readable(self._inbox.fileno())
 
-    async def _serve(self, number: int, data: bytes, client: Sender) -> None:
+    async def _serve(self, number: int, data: bytes, reply: Reply) -> None:
         try:
             with anyio.CancelScope() as scope:
                 self._scopes[number] = scope
                 if not self._aborting:
-                    await self._handler(data, Reply(self, client))
+                    await self._handler(data, reply)
         except Exception as error:  # noqa: BLE001 - reported; the others go on
             self._report(HandlerFailed(self._spec.name, number, error))
         finally:

@@ -21,7 +21,7 @@ from actors._backends import open_loop, run_on
 from actors._loop import Loop as LoopShim
 from actors.routing import Address, Listener, Router, Server, serve, told
 
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 
 
 class VirtualTimer:

@@ -30,6 +30,11 @@ class ServingSeat:
         assert listener == self.router.spec.name
         self.server.seat(limit, *socks)
 
+    def give(self, fd: int, listener: str) -> None:
+        assert self.server is not None
+        assert listener == self.router.spec.name
+        self.server.take(0, socket.socket(fileno=fd))
+
     def unseat(self, listener: str) -> None:
         assert self.server is not None
         assert listener == self.router.spec.name

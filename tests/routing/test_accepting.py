@@ -65,7 +65,28 @@ def test_running_out_of_descriptors_pauses_accepting_and_is_told_once(rig: Rig) 
     rig.loop.advance(0.5)
     accepted(rig.loop, router, 3)
     assert len(place.got) == 3
+    assert rig.told(AcceptResumed) == []  # it may not last
+    rig.loop.advance(5)
     assert rig.told(AcceptResumed) == [AcceptResumed("127.0.0.1:0")]
+
+
+def test_a_shortage_that_comes_and_goes_is_told_once(rig: Rig) -> None:
+    router = rig.router()
+    (place,) = rig.join(router)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for number in range(1, 5):
+        rig.connect(router)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            rig.loop.settle()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        rig.loop.advance(0.5)
+        accepted(rig.loop, router, number)
+    assert len(place.got) == 4
+    assert len(rig.told(AcceptPaused)) == 1
+    rig.loop.advance(5)
+    assert len(rig.told(AcceptResumed)) == 1
 
 
 def test_a_client_that_aborts_in_the_backlog_disturbs_nobody(rig: Rig) -> None:

@@ -174,7 +174,9 @@ def test_the_rule_holds_for_every_key_of_a_request(kind: str, source: Key, head:
             await served.join()
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
                 sock.sendall(of(0) + of(0) + of(1))
-                assert (await heard(sock)).count(b"connection: close") == 1
+                said = await heard(sock)
+            assert said.count(b"HTTP/1.1 ") == 3
+            assert said.count(b"connection: close") == 1
 
     run(kind, test)
 

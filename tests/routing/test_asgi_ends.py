@@ -115,7 +115,7 @@ def test_a_connection_taken_and_stopped_in_one_breath_is_closed_once(kind: str) 
         (
             asgi(here("make_plain")),
             HandlerUnfit,
-            "it takes no argument: did you mean factory=True?",
+            "it takes no argument: did you mean factory=True (--factory)?",
         ),
         (asgi(here("make_nothing"), factory=True), HandlerUnfit, "the factory returned None"),
         (

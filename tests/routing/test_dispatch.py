@@ -145,10 +145,10 @@ class Model(RuleBasedStateMachine):
         fd = place.unacked.pop(number)
         if accept:
             place.open[number] = fd
-            self.dispatch.acknowledged(place.name, number)
+            self.dispatch.told(place.name, [number], [], [])
             assert not self.sockets[fd].open, "our copy stays open after the acknowledgement"
         else:
-            self.dispatch.refused(place.name, number)
+            self.dispatch.told(place.name, [], [number], [])
 
     @precondition(lambda self: any(place.open for place in self.places))
     @rule(data=st.data())
@@ -157,7 +157,7 @@ class Model(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(sorted(place.open)))
         del place.open[number]
         self.served += 1
-        self.dispatch.closed(place.name, number)
+        self.dispatch.told(place.name, [], [], [number])
 
     @rule(seconds=st.sampled_from([0.01, 0.06, 0.2, 3.0]))
     def wait(self, seconds: float) -> None:
@@ -181,7 +181,10 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def nothing_waits_for_a_node_that_could_take_it(self) -> None:
         if self.dispatch.pending:
-            nodes = [member.snapshot(LIMIT, keyed=False) for member in self.dispatch.members]
+            nodes = [
+                member.snapshot(LIMIT, self.loop.now(), keyed=False)
+                for member in self.dispatch.members
+            ]
             assert not any(node.eligible for node in nodes)
 
     @invariant()

@@ -80,6 +80,7 @@ def test_the_last_descriptors_are_kept_for_what_is_no_connection(rig: Rig) -> No
     assert rig.told(AcceptPaused) == [AcceptPaused("127.0.0.1:0", errno.EMFILE, 0.5)]
     rig.loop.advance(0.5)
     accepted(rig.loop, router, 5)
+    rig.loop.advance(5)
     assert rig.told(AcceptResumed) == [AcceptResumed("127.0.0.1:0")]
     assert len(place.got) == 1
 

@@ -80,7 +80,8 @@ def test_the_port_is_kept_while_every_node_restarts(policy: Policy) -> None:
                         stranger.setsockopt(socket.SOL_SOCKET, option, 1)
                     with pytest.raises(OSError, match="in use"):
                         stranger.bind(("127.0.0.1", system.router.port))
-            await system.join(1)
+            for slot in range(2):
+                system.router.joined(await system.ready(f"web-{slot}", slot))  # type: ignore[arg-type]
             async with await anyio.connect_tcp("127.0.0.1", system.router.port) as stream:
                 assert await said(stream) == b"hello"
 
@@ -99,6 +100,79 @@ def test_a_second_system_cannot_share_the_port_by_accident(policy: Policy) -> No
             assert caught.value.errno == errno.EADDRINUSE
         second.open()  # the port is free again: trying once more is enough
         second.close()
+
+    run("asyncio", test)
+
+
+class Idler:
+    """A node that accepts nothing, and then is gone."""
+
+    name = "web-0"
+    slot = 0
+
+    def seat(self, _listener: str, _limit: int | None, fds: tuple[int, ...]) -> None:
+        (self.listening,) = (socket.socket(fileno=fd) for fd in fds)
+
+    def unseat(self, _listener: str) -> None:
+        raise AssertionError("it is dead")
+
+
+def test_who_waits_at_a_node_of_its_own_socket_that_dies_is_served_by_the_next_run() -> None:
+    async def test(loop: LoopShim) -> None:
+        async with seating(loop, ReusePort()) as system:
+            idler = Idler()
+            system.router.joined(idler)  # type: ignore[arg-type]
+            async with await anyio.connect_tcp("127.0.0.1", system.router.port) as stream:
+                idler.listening.close()
+                system.router.left(idler, dead=True)  # type: ignore[arg-type]
+                await system.join(1)
+                assert await said(stream) == b"hello"
+
+    run("asyncio", test)
+
+
+@LOOP
+def test_who_waits_at_a_node_of_its_own_socket_that_dies_is_served_by_the_others(
+    kind: str,
+) -> None:
+    async def test(loop: LoopShim) -> None:
+        async with seating(loop, ReusePort()) as system:
+            idler = Idler()
+            system.router.joined(idler)  # type: ignore[arg-type]
+            waiting = [await anyio.connect_tcp("127.0.0.1", system.router.port) for _ in range(9)]
+            for slot in (1, 2):
+                system.router.joined(await system.ready(f"web-{slot}", slot))  # type: ignore[arg-type]
+            idler.listening.close()
+            system.router.left(idler, dead=True)  # type: ignore[arg-type]
+            waiting += [await anyio.connect_tcp("127.0.0.1", system.router.port) for _ in range(9)]
+            for stream in waiting:
+                assert await said(stream) == b"hello"
+            await eventually(lambda: sum(system.opens) == 18)
+            assert min(system.opens) >= 4
+            for stream in waiting:
+                await stream.aclose()
+
+    run(kind, test)
+
+
+def test_where_nobody_comes_back_who_waits_is_let_go_and_others_serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.routing._shared._HELD", 0.05)
+
+    async def test(loop: LoopShim) -> None:
+        async with seating(loop, ReusePort()) as system:
+            idler = Idler()
+            system.router.joined(idler)  # type: ignore[arg-type]
+            async with await anyio.connect_tcp("127.0.0.1", system.router.port) as stream:
+                idler.listening.close()
+                system.router.left(idler, dead=True)  # type: ignore[arg-type]
+                with pytest.raises(anyio.BrokenResourceError):
+                    await stream.receive()
+            system.router.joined(await system.ready("web-1", 1))  # type: ignore[arg-type]
+            for _ in range(20):
+                async with await anyio.connect_tcp("127.0.0.1", system.router.port) as stream:
+                    assert await said(stream) == b"hello"
 
     run("asyncio", test)
 
@@ -236,7 +310,11 @@ def test_each_slot_may_have_a_limit_of_its_own() -> None:
     run("asyncio", test)
 
 
-def test_a_node_that_runs_out_of_descriptors_pauses_and_tells_it_once() -> None:
+def test_a_node_that_runs_out_of_descriptors_pauses_and_tells_it_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.routing._acceptor._CALM", 0.05)
+
     async def test(loop: LoopShim) -> None:
         async with seating(loop, ReusePort()) as system:
             await system.join(1)
@@ -254,7 +332,7 @@ def test_a_node_that_runs_out_of_descriptors_pauses_and_tells_it_once() -> None:
             client.setblocking(False)
             client.sendall(b"still there")
             assert await _received(client) == b"still there"
-            assert system.told(AcceptResumed) == [AcceptResumed("127.0.0.1:0")]
+            await eventually(lambda: system.told(AcceptResumed))
             client.close()
 
     run("asyncio", test)

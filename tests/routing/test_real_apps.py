@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -280,3 +282,67 @@ def test_curl_heads_compresses_follows_and_resumes(starlette: str, tmp_path: Pat
     half.write_bytes((PAGE / "link.js").read_bytes()[:500])
     curl("--continue-at", "-", "-o", str(half), f"http://{starlette}/file")
     assert half.read_bytes() == (PAGE / "link.js").read_bytes()
+
+
+# ---------------------------------------------------------------- ws for Node.js, and wrk
+
+
+@pytest.fixture(scope="module")
+def ws(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Where Node.js finds the package `ws`."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("Node.js or npm is not installed")
+    folder = tmp_path_factory.mktemp("node")
+    quietly = ("--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=0")
+    installed = subprocess.run(
+        ["npm", "install", "--prefix", str(folder), *quietly, "ws@8"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if installed.returncode != 0:
+        pytest.skip(f"npm cannot install ws: {installed.stderr.strip()[-200:]}")
+    return {**os.environ, "NODE_PATH": str(folder / "node_modules")}
+
+
+def test_the_ws_client_of_node_js_talks_closes_and_is_refused(
+    starlette: str, ws: dict[str, str]
+) -> None:
+    program = Path(__file__).with_name("ws_client.cjs")
+    done = subprocess.run(
+        ["node", str(program), f"ws://{starlette}/echo", f"ws://{starlette}/closes"],  # noqa: S607
+        env=ws,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == {
+        "extensions": "permessage-deflate",
+        "text": "grüße, 世界",
+        "binary": True,
+        "mebibyte": True,
+        "fragments": "in three parts",
+        "pong": "between",
+        "order": True,
+        "closed": 4321,
+        "cut": [4001, "because"],
+        "refused": 403,
+    }
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@pytest.mark.parametrize("header", ["Connection: keep-alive", "Connection: close"])
+def test_wrk_sees_no_failure(starlette: str, header: str) -> None:
+    done = subprocess.run(
+        ["wrk", "-t1", "-c20", "-d1s", "-H", header, f"http://{starlette}/thing"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert re.search(r"\b[1-9][0-9]* requests in ", done.stdout)
+    assert "Non-2xx" not in done.stdout
+    assert "Socket errors" not in done.stdout

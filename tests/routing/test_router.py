@@ -108,6 +108,7 @@ def test_unacknowledged_connections_of_a_dead_node_go_to_another(rig: Rig) -> No
     client.sendall(b"ping")
     assert healthy.socks[healthy.got[0]].recv(4) == b"ping"
     assert rig.told(Redispatched) == [Redispatched("127.0.0.1:0", "web-0", 1)]
+    assert router.snapshot().redispatched == 1
 
 
 def test_while_a_hung_node_lives_what_it_was_handed_is_nobody_elses(rig: Rig) -> None:
@@ -213,6 +214,7 @@ def test_a_refused_connection_goes_to_another_node(rig: Rig) -> None:
     accepted(rig.loop, router, 1)
     full.refuse(full.got[0])
     assert len(healthy.got) == 1
+    assert router.snapshot().refused == 1
     client.sendall(b"hi")
     assert healthy.socks[healthy.got[0]].recv(2) == b"hi"
 
@@ -300,6 +302,7 @@ def test_a_connection_on_which_three_nodes_died_is_closed(rig: Rig) -> None:
         router.left(place, dead=True)
     assert client.recv(1) == b""
     assert rig.told(Dropped) == [Dropped("127.0.0.1:0", 3)]
+    assert router.snapshot().dropped == 1
 
 
 def test_answers_for_unknown_connections_and_nodes_are_ignored(rig: Rig) -> None:

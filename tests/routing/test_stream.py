@@ -244,16 +244,18 @@ def test_a_handler_that_cannot_serve_is_one_clear_error_at_boot(
     run(kind, test)
 
 
-@pytest.mark.parametrize("error", ["ValueError", "SystemExit"])
+@pytest.mark.parametrize(
+    "error, hint", [("ValueError", "$"), ("SystemExit", "; what runs a program belongs under `if")]
+)
 def test_a_module_that_raises_on_import_says_what(
-    kind: str, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, error: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / f"broken_{kind}.py").write_text(f"raise {error}('at import')")
     monkeypatch.syspath_prepend(tmp_path)
 
     async def test(loop: LoopShim) -> None:
         async with Served(listen(f"broken_{kind}:handle", "127.0.0.1:0"), loop) as served:
-            with pytest.raises(HandlerNotFound, match=f"{error}: at import"):
+            with pytest.raises(HandlerNotFound, match=f"{error}: at import{hint}"):
                 await served.join()
 
     run(kind, test)

@@ -24,6 +24,7 @@ from actors.routing import (
     new_router,
 )
 from actors.routing._datagrams import pack, unpack
+from actors.routing._pktinfo import send
 from actors.routing._udp import DatagramRouter
 from tests.routing.conftest import Rig
 from tests.routing.datagrams import client, echo, handled, hold, later, not_async
@@ -46,6 +47,9 @@ class Inbox:
         self.socks = [socket.socket(fileno=fd) for fd in fds]
         self.socks[0].setblocking(False)
 
+    def give(self, fd: int, listener: str) -> None:
+        raise AssertionError(f"{listener} has no connections, got {fd}")
+
     def unseat(self, listener: str) -> None:
         assert listener == UDP
 
@@ -54,7 +58,7 @@ class Inbox:
         found: list[tuple[bytes, int]] = []
         while True:
             try:
-                data, sender = unpack(self.socks[0].recv(70_000))
+                data, sender, _ = unpack(self.socks[0].recv(70_000))
             except OSError:
                 return found
             found.append((data, sender[1]))
@@ -215,17 +219,21 @@ def test_one_host_has_one_node_if_it_is_asked_for(rig: Rig) -> None:
     assert sorted(Counter({i.slot: len(i.got()) for i in inboxes}).values()) == [0, 0, 0, 12]
 
 
+@pytest.mark.parametrize("local", [b"", b"\x7f\0\0\2", b"\xff\x02" + bytes(14)])
 @pytest.mark.parametrize("sender", [("127.0.0.1", 5353), ("fe80::1", 53, 7, 3), ("::1", 1, 0, 0)])
-def test_a_sender_survives_the_way_to_the_node(sender: tuple[str, int]) -> None:
-    assert unpack(pack(sender) + b"data") == (b"data", sender)
-    assert unpack(pack(sender)) == (b"", sender)
+def test_addresses_survive_the_way_to_the_node(sender: tuple[str, int], local: bytes) -> None:
+    assert unpack(pack(sender, local) + b"data") == (b"data", sender, local)
+    assert unpack(pack(sender, local)) == (b"", sender, local)
 
 
-async def asked(port: int, *datagrams: bytes, host: str = "127.0.0.1") -> list[bytes]:
-    """Send datagrams from a socket of our own and return as many answers."""
+async def asked(
+    port: int, *datagrams: bytes, host: str = "127.0.0.1", own: str = ""
+) -> list[bytes]:
+    """Send datagrams from a socket of our own, bound to *own*, and return as many answers."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
+        sender.bind((own, 0))
         sender.connect((host, port))
         answers = []
         for datagram in datagrams:
@@ -252,6 +260,36 @@ def test_datagrams_are_answered_by_the_port_that_was_asked(kind: str, host: str)
             assert system.router.snapshot().accepted == 8
 
     run(kind, test)
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+@pytest.mark.parametrize(
+    "bound, asked_at",
+    [("0.0.0.0", "127.0.0.2"), ("[::]", "127.0.0.2"), ("[::]", "::1")],  # noqa: S104 - what is tested
+)
+def test_bound_to_every_address_the_one_that_was_asked_answers(
+    kind: str, bound: str, asked_at: str
+) -> None:
+    # A connected socket hears that address only, and left to itself the kernel takes 127.0.0.1.
+    own = "::1" if ":" in asked_at else "127.0.0.1"
+
+    async def test(loop: LoopShim) -> None:
+        async with Seating(listen(echo, f"udp://{bound}:0"), loop) as system:
+            await system.join(1)
+            port = system.router.port
+            sent = [b"x", b"y" * 60_000]
+            assert sorted(await asked(port, *sent, host=asked_at, own=own)) == sent
+
+    run(kind, test)
+
+
+def test_what_cannot_be_answered_from_where_it_was_sent_to_is_answered_all_the_same() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as sock, socket.socket(type=socket.SOCK_DGRAM) as to:
+        to.settimeout(10)
+        to.bind(("127.0.0.1", 0))
+        for local in (b"\x08\x08\x08\x08", bytes([224, 0, 0, 251]), b""):
+            send(sock, b"answer", to.getsockname(), local)
+            assert to.recv(100) == b"answer"
 
 
 def test_a_handler_knows_its_sender_and_may_answer_more_than_once() -> None:

@@ -1,0 +1,57 @@
+"""What a node tells the router of the connections it was handed, in as few messages as will do.
+
+Rule 1: that a connection was taken or refused is told at once: the router waits for it.
+Rule 2: that connections have ended is told with the next of those, or a moment later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ._protocols import Loop, Timer
+
+__all__ = ["Telling"]
+
+_MOMENT: Final = 0.002
+"""Seconds for which the router may count a connection that has ended."""
+
+
+class Telling:
+    """The connections of one listener on one node.
+
+    Args:
+        loop: the node's event loop.
+        tell: takes the numbers of connections that were acknowledged, refused and closed.
+    """
+
+    def __init__(
+        self, loop: Loop, tell: Callable[[list[int], list[int], list[int]], object]
+    ) -> None:
+        self._loop = loop
+        self._tell = tell
+        self._closed: list[int] = []
+        self._timer: Timer | None = None
+
+    def acknowledge(self, connection: int) -> None:
+        """Tell that it was taken."""
+        self._tell([connection], [], self._taken())
+
+    def refused(self, connection: int) -> None:
+        """Tell that it was closed unread."""
+        self._tell([], [connection], self._taken())
+
+    def closed(self, connection: int) -> None:
+        """Tell soon that it has ended."""
+        self._closed.append(connection)
+        if self._timer is None:
+            self._timer = self._loop.call_later(_MOMENT, self._late)
+
+    def _late(self) -> None:
+        self._timer = None
+        if self._closed:
+            self._tell([], [], self._taken())
+
+    def _taken(self) -> list[int]:
+        closed, self._closed = self._closed, []
+        return closed
