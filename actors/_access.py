@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ._blocking import Threads
 from ._branch import Branch
 from ._core import Core
-from ._errors import InvalidSpec
 from ._events import EventStream
+from ._picture import whole_tree
 from ._spawning import ActorRequest
 from ._topic import TopicHome
 from .nodes import NodesSpec, class_path
@@ -72,7 +72,7 @@ class DirectAccess:
         return await self._core.spawning.pool(name)
 
     async def tree(self) -> dict[str, Any]:
-        return self._core.tree.describe()
+        return await whole_tree(self._core)
 
     def nodes(self) -> list[Node]:
         own: Sequence[Node] = [] if self._core.local is None else [self._core.local]
@@ -82,11 +82,7 @@ class DirectAccess:
         return self._core.bus.stream()
 
     def supervisor(self, path: str) -> Branch:
-        branches = self._core.tree.branches
-        if path not in branches:
-            known = ", ".join(sorted(filter(None, branches))) or "none"
-            raise InvalidSpec(f"there is no supervisor {path!r}; there are {known}")
-        return branches[path]
+        return self._core.tree.find(path)
 
     async def start_nodes(self, spec: NodesSpec) -> list[Node]:
         return [*await self._core.groups.start(spec)]

@@ -52,6 +52,7 @@ class AsyncioLoop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._forget = self._tasks.discard
         self._loop = loop
         # Bound once: these are called per message.
         self.waiter: Callable[[], Waiter] = loop.create_future
@@ -76,7 +77,7 @@ class AsyncioLoop:
         context = contextvars.Context() if fresh else None
         task = self._loop.create_task(fn(*args), name=name, context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
         return task
 
     def cancelled_by(self, error: BaseException) -> bool:
@@ -85,6 +86,10 @@ class AsyncioLoop:
         return (
             isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
         )
+
+    def tasks(self) -> list[tuple[str, Any]]:
+        """Return the name and the coroutine of every task there is."""
+        return [(task.get_name(), task.get_coro()) for task in asyncio.all_tasks(self._loop)]
 
     def interrupt(self) -> Interrupt:
         """Make a fresh interrupt for the calling task."""

@@ -109,12 +109,9 @@ class Slot:
         """Make the next run, of a new life if the last one is over."""
         if self._life is None:
             self._life = self._life_of(self._spec)
-            self._life.stop_child = self._stop
+            self._life.supervisor = self._branch
             self._life.restart = self._spec.restart
         return self._life.new_run()
-
-    async def _stop(self) -> None:
-        await self._branch.stop_child(self._spec.name)
 
     def gone(self, end: Exit) -> None:
         """The life is over."""

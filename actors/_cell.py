@@ -19,7 +19,7 @@ from ._envelope import Envelope, Handler, Kind
 from ._errors import ActorStopped, not_sendable
 from ._handlers import handlers_by_name
 from ._incarnation import Incarnation
-from ._mailbox import Mailbox
+from ._mailbox import Line, Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,6 +70,7 @@ class Cell:
     remote = False
 
     __slots__ = (
+        "_watchers",
         "cls",
         "debts",
         "draining",
@@ -84,7 +85,6 @@ class Cell:
         "state",
         "stop_asked",
         "waits",
-        "watchers",
     )
 
     def __init__(self, home: CellHome, ref: Ref[Any], cls: type, *, mailbox: int) -> None:
@@ -102,8 +102,8 @@ class Cell:
         self.stop_asked = False
         self.waits: dict[Envelope, Target] = {}
         # What links owe their other ends for messages this mailbox took; theirs to fill and to clear.
-        self.debts: dict[object, Any] = {}
-        self.watchers: dict[object, Callable[[Exit], None]] = {}
+        self.debts: dict[object, Any] | None = None
+        self._watchers: dict[object, Callable[[Exit], None]] | None = None
 
     def __repr__(self) -> str:
         return f"<Cell {self.ref.name} {self.state.value}>"
@@ -133,7 +133,7 @@ class Cell:
         else:
             if kwargs:
                 args, kwargs = _snapshot(args, kwargs)
-        queue.append((handler, args, kwargs, None))
+        (queue or mailbox.open()).append((handler, args, kwargs, None))
         if mailbox.waker is not None:
             mailbox.wake()
         return True
@@ -171,6 +171,11 @@ class Cell:
             self._turn_away(envelope)
         else:
             self.mailbox.put(envelope)
+
+    @property
+    def line(self) -> Line:
+        """Who waits for room in its mailbox."""
+        return self.mailbox.line
 
     def withdraw(self, envelope: Envelope) -> None:
         """Drop a queued message, or break off its handler."""
@@ -295,9 +300,8 @@ class Cell:
         for envelope in self.mailbox.clear():
             self._turn_away(envelope)
         self.mailbox.line.fail(self.refusal)
-        watchers = list(self.watchers.values())
-        self.watchers.clear()
-        for notice in watchers:
+        watchers, self._watchers = self._watchers, None
+        for notice in tuple((watchers or {}).values()):
             notice(end)
 
     def _turn_away(self, envelope: Envelope) -> None:
@@ -308,15 +312,23 @@ class Cell:
         elif not envelope.fail(self.refusal(envelope)) and envelope.handler.kind in _MESSAGES:
             self.home.dead_letter(self.ref, envelope, self.refusal(envelope).why)
 
-    def watch(self, key: object, notice: Callable[[Exit], None]) -> None:
-        """Tell *notice* of the final end, once; at once if it has come."""
+    def watch(self, notice: Callable[[Exit], None]) -> Callable[[], None]:
+        """Tell *notice* of the final end, once; at once if it has come. Return what cancels that."""
         if self.end is not None:
             notice(self.end)
-        else:
-            self.watchers[key] = notice
+            return _nothing
+        if self._watchers is None:
+            self._watchers = {}
+        key, watchers = object(), self._watchers
+        watchers[key] = notice
+        return lambda: (watchers.pop(key, None), None)[1]
 
 
 _MESSAGES: Final = {Kind.CALL, Kind.CONCURRENT, Kind.STREAM}
+
+
+def _nothing() -> None:
+    """There is nothing to cancel."""
 
 
 def _snapshot(

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from transport import Mode
+from transport import Mode, Unsendable, snapshot
 
 from ._baggage import Baggage
 from ._cell import Cell
 from ._envelope import Envelope, Kind
-from ._trace import facts_of, weigh
+from ._errors import not_sendable
+from ._exchange import answer
+from ._stream import Stream
+from ._trace import answer_facts, facts_of, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +87,95 @@ class CarryingCell(Cell):
         super().run_ending(run)
 
 
+class TracedAnswer:
+    """The reply to an asker of this node, or the stream of its reader: what they are given is an event."""
+
+    leaves = True
+    """It is given what the handler returned, and takes the snapshot itself."""
+
+    __slots__ = ("_cell", "_inner", "_method")
+
+    def __init__(self, cell: Cell, envelope: Envelope) -> None:
+        self._cell = cell
+        self._method = envelope.handler.name
+        self._inner: Any = envelope.reply
+
+    def __await__(self) -> Any:
+        return self._inner.__await__()
+
+    def done(self) -> bool:
+        """Whether it was answered, or nobody waits any more."""
+        done: bool = self._inner.done()
+        return done
+
+    def cancelled(self) -> bool:
+        """Whether the asker went away."""
+        cancelled: bool = self._inner.cancelled()
+        return cancelled
+
+    @property
+    def outlet(self) -> Any:
+        """The generator's end of a stream."""
+        return self._inner.outlet
+
+    @outlet.setter
+    def outlet(self, outlet: Any) -> None:
+        self._inner.outlet = outlet
+
+    def set_result(self, value: Any, /) -> None:
+        """Answer, or end the stream, which is no item."""
+        if isinstance(self._inner, Stream):
+            self._inner.set_result(None)
+        else:
+            settled: Any = _Settled(self, value)
+            answer(settled, value)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Answer by *error*."""
+        self._trace("error", Mode.REFERENCE, 0)
+        self._inner.set_exception(error)
+
+    def put(self, value: Any) -> None:
+        """Give the reader the next item."""
+        before = weigh((value,), {})
+        try:
+            item = snapshot(value, "item")
+        except Unsendable as error:
+            raise not_sendable(error) from error
+        self._weighed("item", before, same=item is value)
+        self._inner.item(item)
+
+    def settle(self, before: tuple[Mode, int], result: Any, *, same: bool) -> None:
+        """Answer by what is the asker's own by now."""
+        self._weighed("reply", before, same=same)
+        self._inner.set_result(result)
+
+    def _weighed(self, verb: str, before: tuple[Mode, int], *, same: bool) -> None:
+        mode, size = before
+        self._trace(verb, Mode.REFERENCE if same and mode is Mode.COPY else mode, size)
+
+    def _trace(self, verb: str, mode: Mode, size: int) -> None:
+        ref, home = self._cell.ref, self._cell.home
+        home.traced(answer_facts(verb, self._method, home.name, ref, home.name, mode, size))
+
+
+class _Settled:
+    """A reply that has been weighed, and takes the snapshot of it."""
+
+    def __init__(self, reply: TracedAnswer, value: Any) -> None:
+        self._reply = reply
+        self._value = value
+        self._before = weigh((value,), {})
+
+    def set_result(self, result: Any, /) -> None:
+        self._reply.settle(self._before, result, same=result is self._value)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._reply.set_exception(error)
+
+
 class TracedCell(Cell):
-    """Every message of this node to the actor is an event."""
+    """Every message of this node to the actor is an event, and so is every answer to one."""
 
     __slots__ = ()
 
@@ -97,12 +187,20 @@ class TracedCell(Cell):
         if envelope.handler.kind in _TRACED:
             self.home.traced(facts_of(envelope, self.home.name, self.ref, mode, size))
 
+    def _answered(self, envelope: Envelope) -> None:
+        """Have the answer to *envelope* traced."""
+        reply: Any = envelope.reply
+        traced = reply is None or isinstance(reply, TracedAnswer)
+        if not traced and envelope.handler.kind in _TRACED:
+            envelope.reply = TracedAnswer(self, envelope)
+
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """As `Cell.send`."""
         return self.offer(Envelope(handler, args, kwargs))
 
     def offer(self, envelope: Envelope) -> bool:
         """As `Cell.offer`."""
+        self._answered(envelope)
         args, before = envelope.args, weigh(envelope.args, envelope.kwargs)
         taken = super().offer(envelope)
         if taken:
@@ -111,12 +209,14 @@ class TracedCell(Cell):
 
     async def admit(self, envelope: Envelope) -> None:
         """As `Cell.admit`; an event when it got its place."""
+        self._answered(envelope)
         args, before = envelope.args, weigh(envelope.args, envelope.kwargs)
         await super().admit(envelope)
         self._traced(envelope, args, before)
 
     def push(self, envelope: Envelope) -> None:
         """As `Cell.push`."""
+        self._answered(envelope)
         args, before = envelope.args, weigh(envelope.args, envelope.kwargs)
         super().push(envelope)
         self._traced(envelope, args, before)

@@ -10,7 +10,10 @@ import itertools
 import sys
 from typing import TYPE_CHECKING, Any
 
-from supervisors import Exit, StartFailed as NotStarted
+from anyio import create_task_group
+
+from supervisors import Exit, RestartsGivenUp, StartFailed as NotStarted
+from transport import copy_error, let_go_of_frames
 
 from ._blocking import Threads
 from ._cpus import cpu_budget
@@ -78,7 +81,7 @@ class Core:
         )
         self.runtime.authority = self
         self.runtime.link_ended = self.link_ended
-        self.launcher = Launcher(loop)
+        self.launcher = Launcher(loop, lambda why: self.event("template_unusable", {"why": why}))
         self.bus = EventBus(loop)
         self._log = Later(LogSubscriber(loop.now), loop.call_later)
         self.bus.subscribe(self._log)
@@ -103,7 +106,19 @@ class Core:
 
     def report(self, record: Any) -> None:
         """Pass on what a lower floor reports."""
-        self.bus.report(event_of(record, self.loop.now()))
+        if isinstance(record, RestartsGivenUp) and (node := self._left_by(record.child)):
+            facts = {"supervisor": record.supervisor, "child": record.child, "node": node}
+            self.event("ended_with_node", facts)
+        else:
+            self.bus.report(event_of(record, self.loop.now()))
+
+    def _left_by(self, child: str) -> str:
+        """Return the node of an actor, if that has ended because somebody wanted it to."""
+        ref = self.registry.get(child)
+        life = None if ref is None else self.lives.get(ref.uid)
+        place = None if life is None else life.place
+        wanted = isinstance(place, RemoteNode) and place.lost and (place.leaving or self.stopping)
+        return place.name if wanted and place is not None else ""
 
     def event(self, kind: str, facts: dict[str, Any]) -> None:
         """Report something that has no record of its own."""
@@ -136,7 +151,10 @@ class Core:
         """Stop everything in reverse; returns when nothing of the system is left."""
         self.stopping = True
         self.event("system_stopping", {})
-        await self.tree.stop()
+        async with create_task_group() as beside:
+            beside.start_soon(self.groups.end_deaf)
+            await self.tree.stop()
+            beside.cancel_scope.cancel()
         for life in list(self.lives.values()):
             life.gone(Exit.SHUTDOWN)
         for cell in list(self.runtime.cells.values()):
@@ -339,5 +357,10 @@ class Core:
     def life_ended(self, life: Life, end: Exit) -> None:
         """An actor is over for good: free its name before anybody hears of it."""
         self.lives.pop(life.ref.uid, None)
+        if end.error is not None and end.error.__traceback__ is not None:
+            # It goes on to whoever asked for the start; what is remembered keeps none of its frames.
+            light = copy_error(end.error, lambda part: part)
+            let_go_of_frames(light)
+            end = Exit.CRASHED(light)
         self.runtime.remember(life.ref.uid, end)
         self.registry.release(life.ref.name, life.ref.uid)

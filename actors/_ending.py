@@ -22,9 +22,11 @@ class Ending:
         told: the supervisor's callback, once the run has started.
     """
 
+    __slots__ = ("_make_waiter", "_waiters", "exit", "told")
+
     def __init__(self, make_waiter: Callable[[], Waiter]) -> None:
         self._make_waiter = make_waiter
-        self._waiters: list[Waiter] = []
+        self._waiters: list[Waiter] | None = None
         self.exit: Exit | None = None
         self.told: Callable[[Exit], None] | None = None
 
@@ -32,7 +34,7 @@ class Ending:
         """Wait for the end and return it; at once when it has come."""
         if self.exit is None:
             waiter = self._make_waiter()
-            self._waiters.append(waiter)
+            self._waiters = [*(self._waiters or ()), waiter]
             await waiter
         assert self.exit is not None
         return self.exit
@@ -47,7 +49,7 @@ class Ending:
     def tell(self) -> None:
         """Tell everybody of the end that has come."""
         assert self.exit is not None
-        for waiter in self._waiters:
+        for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
         if self.told is not None:

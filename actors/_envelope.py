@@ -22,6 +22,7 @@ __all__ = [
     "Handler",
     "Kind",
     "Origin",
+    "Queue",
     "Sender",
     "Target",
     "Tell",
@@ -120,6 +121,16 @@ class Envelope:
         return True
 
 
+class Queue(Protocol):
+    """The line of senders that wait for room."""
+
+    def stands(self, envelope: Envelope) -> bool:
+        """Whether the sender of *envelope* is still waiting."""
+
+    def refuse(self, envelope: Envelope, error: BaseException) -> None:
+        """Turn it away."""
+
+
 class Target(Protocol):
     """Where a ref delivers: a cell of this node, or an actor at the other end of a link."""
 
@@ -130,6 +141,10 @@ class Target(Protocol):
     @property
     def remote(self) -> bool:
         """Whether it is on another node."""
+
+    @property
+    def line(self) -> Queue:
+        """Who waits for room in its mailbox."""
 
     @property
     def waits(self) -> Mapping[Envelope, Target]:
@@ -168,6 +183,9 @@ class Sender(Protocol):
 
     ref: Any
 
+    @property
+    def system(self) -> Any: ...
+
 
 class Turn:
     """What is being handled right now: who sends, on whom they wait, until when.
@@ -175,10 +193,9 @@ class Turn:
     Attributes:
         exclusive: whether the actor's other messages wait for it.
         chain: who waits for what is being handled, if that was said: (number, name) of each.
-        own: the chain that begins here, if the actor's other messages wait.
     """
 
-    __slots__ = ("chain", "deadline", "exclusive", "own", "sender", "target")
+    __slots__ = ("chain", "deadline", "exclusive", "sender", "target")
 
     def __init__(self, sender: Sender, target: Asker, *, exclusive: bool) -> None:
         self.sender = sender
@@ -186,7 +203,11 @@ class Turn:
         self.exclusive = exclusive
         self.deadline: float | None = None
         self.chain: tuple[tuple[int, str], ...] = ()
-        self.own = ((sender.ref.uid, sender.ref.name),) if exclusive else ()
+
+    @property
+    def own(self) -> tuple[tuple[int, str], ...]:
+        """The chain that begins here, if the actor's other messages wait."""
+        return ((self.sender.ref.uid, self.sender.ref.name),) if self.exclusive else ()
 
     def beside(self) -> Turn:
         """Return the turn of a task that the actor runs beside its messages."""

@@ -109,8 +109,9 @@ def event_of(record: Any, at: float) -> Event:
 class EventStream:
     """One subscriber's records, in order: ``async for event in system.events()``."""
 
-    def __init__(self, bus: EventBus) -> None:
+    def __init__(self, bus: EventBus, *, messages: bool = True) -> None:
         self._bus = bus
+        self._messages = messages
         self._records: deque[Event] = deque()
         self._waiter: Waiter | None = None
         self._lost = 0
@@ -118,6 +119,8 @@ class EventStream:
         bus.subscribe(self._take)
 
     def _take(self, event: Event) -> None:
+        if not self._messages and event.kind == TRACE:
+            return
         if len(self._records) >= _BOUND:
             self._records.popleft()
             self._lost += 1
@@ -137,7 +140,7 @@ class EventStream:
             await self._waiter
         if self._lost:
             lost, self._lost = self._lost, 0
-            return Event("events_lost", {"count": lost})
+            return Event("events_lost", {"count": lost}, self._bus.loop.now())
         return self._records.popleft()
 
     def wake(self) -> None:
@@ -172,9 +175,9 @@ class EventBus:
         if take in self._subscribers:
             self._subscribers.remove(take)
 
-    def stream(self) -> EventStream:
-        """Return a new subscriber to iterate over."""
-        stream = EventStream(self)
+    def stream(self, *, messages: bool = True) -> EventStream:
+        """Return a new subscriber to iterate over; without *messages* it is not told of each of those."""
+        stream = EventStream(self, messages=messages)
         self._streams.append(stream)
         return stream
 

@@ -16,7 +16,7 @@ from transport import LEAVES, Unsendable, snapshot
 from ._envelope import TURN
 from ._errors import CallCycle, DeadlineExceeded, failed_codec, not_sendable
 from ._fence import refuse_fenced
-from ._waits import begin_wait, stream_wait
+from ._waits import begin_wait, stream_wait, waiting_for_room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._loop import Loop, Timer, Waiter
     from ._stream import Stream
 
-__all__ = ["admit_until", "answer", "ask_in_turn", "give_up", "open_stream"]
+__all__ = ["admit_in_turn", "admit_until", "answer", "ask_in_turn", "give_up", "open_stream"]
 
 
 def answer(reply: Waiter, result: Any) -> None:
@@ -114,6 +114,17 @@ async def _exchange_until(ref: object, loop: Loop, target: Target, envelope: Env
     finally:
         if timer is not None:
             timer.cancel()
+
+
+async def admit_in_turn(ref: object, target: Target, envelope: Envelope, turn: Turn | None) -> None:
+    """Wait in line for room; of a message to oneself and of a cycle of waits, do not."""
+    if turn is None:
+        await target.admit(envelope)
+    elif turn.target is target:
+        target.push(envelope)
+    else:
+        with waiting_for_room(ref, target, envelope, turn):
+            await target.admit(envelope)
 
 
 async def admit_until(ref: object, target: Target, envelope: Envelope, seconds: float) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from anyio import Lock
+from anyio import Lock, create_task_group, move_on_after, sleep
 
 from supervisors import StartFailed, SupervisorStopped
+from transport import TransportError
 
 from ._cpus import cpu_budget
 from ._errors import ActorsError, InvalidSpec, SystemStopped
@@ -22,18 +23,22 @@ from .nodes import NodeState, RemoteHome, new_node
 if TYPE_CHECKING:
     from ._listening import Listening
     from ._tree import Tree
-    from .nodes import LocalNode, NodesSpec, RemoteNode, RunNode
+    from .nodes import Life, LocalNode, NodesSpec, RemoteNode, RunNode
 
 __all__ = ["Groups", "GroupsHome"]
 
 _IN_ORDER: Final = 0.8
 """The part of a node's grace in which it finishes what it has; the rest is for its end."""
 
+_AGAIN: Final = 0.5
+"""Seconds after which a node of a system that stops is asked again whether it answers."""
+
 
 class GroupsHome(RemoteHome, Protocol):
     """The core, as its groups see it."""
 
     nodes: dict[str, RemoteNode]
+    lives: dict[int, Life]
     listeners: list[Listening]
     local: LocalNode | None
     tree: Tree
@@ -151,6 +156,34 @@ class Groups:
         for listening in self._home.listeners:
             if listening.spec.nodes == node.group:
                 await listening.drain_run(node.run, seconds)
+
+    async def end_deaf(self) -> None:
+        """End what does not answer any more, for as long as the system stops.
+
+        Whoever waits for what runs on such a node would wait for each of its actors in turn, and the
+        others would have no time left.
+        """
+        async with create_task_group() as tasks:
+            for node in list(self._home.nodes.values()):
+                tasks.start_soon(self._end_if_deaf, node)
+
+    async def _end_if_deaf(self, node: RemoteNode) -> None:
+        lives = [life for life in self._home.lives.values() if life.place is node]
+        # As long as it may take to end itself, or anything on it: asking would be in vain.
+        patience = max([2 * node.spec.shutdown, *(life.shutdown for life in lives)])
+        while (run := node.run) is not None:
+            with move_on_after(patience) as waited:
+                try:
+                    await node.sampled(0.0, 0, "mailbox")
+                except (ActorsError, TransportError):
+                    return  # it has ended, or is not ready yet
+            if waited.cancelled_caught:
+                self._home.event("node_hung", {"node": node.name, "seconds": patience})
+                # For good, or its supervisor would start it again as long as that is not stopped itself.
+                await self._home.tree.stop_nodes([(node.name, 0.0)])
+                run.kill()
+                return
+            await sleep(_AGAIN)
 
     # -- steps ------------------------------------------------------------------------------
 

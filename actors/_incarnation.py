@@ -15,15 +15,13 @@ from supervisors import Exit, ExitKind
 from transport import let_go_of_frames, snapshot_args
 
 from ._actor import Actor
+from ._belongings import Belongings
 from ._context import Context
 from ._envelope import TURN, Envelope
 from ._errors import ActorCrashed, ActorStopped, start_failed
 from ._fence import FENCED, refuse_fenced
 from ._log import get_logger
-from ._tasks import ActorTasks
-from ._timers import Timers
 from ._turns import Turns, exit_notice
-from ._watches import Watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +30,8 @@ if TYPE_CHECKING:
     from ._log import Logger
     from ._loop import Timer, Waiter
     from ._ref import Ref
+    from ._tasks import ActorTasks
+    from ._timers import Timers
 
 __all__ = ["Incarnation"]
 
@@ -57,11 +57,10 @@ class Incarnation:
         self.gone = False
         """Whether its task has ended; before it reported, if by what is for the node."""
         self.loop = home.as_home.loop
-        self.tasks = ActorTasks(self.loop, cell.ref.name, self.crash)
-        self.timers = Timers(self.loop, cell.ref.name, cell.cls, cell.post)
-        self.watches = Watches(home.as_home, self._hear)
+        self._own: Belongings | None = None
+        self._parting = False
         self._turns = Turns(self)
-        self._ready = ready
+        self._ready: Waiter | None = ready
         self._ended = ended
         self._interrupt = self.loop.interrupt()
         self._actor: Actor | None = None
@@ -71,6 +70,27 @@ class Incarnation:
         self._started = self._reported = False
 
     # -- what the context offers ---------------------------------------------------------
+
+    @property
+    def own(self) -> Belongings:
+        """Its tasks, timers and watches."""
+        if self._own is None:
+            self._own = Belongings(self.cell, self.crash, self._hear)
+            if self._parting:
+                self._own.part()
+            if self._reported:
+                self._own.tasks.cancel()
+        return self._own
+
+    @property
+    def tasks(self) -> ActorTasks:
+        """The tasks that run beside its messages."""
+        return self.own.tasks
+
+    @property
+    def timers(self) -> Timers:
+        """Its messages to itself."""
+        return self.own.timers
 
     @property
     def node(self) -> str:
@@ -99,6 +119,16 @@ class Incarnation:
         """Whether any message is being handled."""
         return self._turns.busy
 
+    @property
+    def handled(self) -> int:
+        """How many messages it has taken."""
+        return self._turns.handled
+
+    @property
+    def beside(self) -> int:
+        """How many of them are being handled beside the others."""
+        return self._turns.beside
+
     def runs_beside(self, envelope: Envelope) -> bool:
         """Whether *envelope* is handled in a task of its own, beside the other messages."""
         return self._turns.runs_beside(envelope)
@@ -106,11 +136,11 @@ class Incarnation:
     def watch(self, ref: Ref[Any]) -> None:
         """Deliver the final end of *ref* to `on_exit`, once."""
         refuse_fenced()
-        self.watches.add(ref)
+        self.own.watches.add(ref)
 
     def unwatch(self, ref: Ref[Any]) -> None:
         """Forget *ref*; a queued notice is dropped when its turn comes."""
-        self.watches.drop(ref)
+        self.own.watches.drop(ref)
 
     def _hear(self, ref: Ref[Any], end: Exit) -> None:
         """Queue the notice of a watched actor's end, in message order and past the bound."""
@@ -160,7 +190,9 @@ class Incarnation:
 
     def _insist(self) -> None:
         """Cancel what runs, which is lost to its askers now; if it ignores that, nobody waits for it."""
-        self.timers.close()
+        if self._own is not None:
+            self._own.timers.close()
+        self._parting = True
         self._turns.lose_all()
         if self.gone:
             # What is for the node took its task along, and no supervisor was told.
@@ -174,8 +206,9 @@ class Incarnation:
     def _abandon(self) -> None:
         """Fence this run off: what it still does reaches nobody, and what it had is let go."""
         FENCED.add(self)
-        self.tasks.cancel()
-        self.watches.clear()
+        if self._own is not None:
+            self._own.tasks.cancel()
+            self._own.watches.clear()
         if self.children is not None:
             stop = partial(self.cell.home.stop_children, self, kill=True)
             self.loop.start(stop, name=f"children of {self.ref.name}")
@@ -187,9 +220,16 @@ class Incarnation:
     async def live(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Start, handle messages until the end, let go of everything, report."""
         TURN.set(self._turns.turn)
-        self.cell.home.system.enter()
         try:
-            await self._live(args, kwargs)
+            await self._guarded(partial(self._start, args, kwargs))
+            self._begin()
+            while self.exit is None:
+                await self._guarded(self._turns.take)
+                if self._turns.resumed:
+                    # A row of failures is no reason to keep the loop.
+                    self._turns.resumed = False
+                    await self._guarded(self.loop.pause)
+            await self._finish(self.exit)
         except (KeyboardInterrupt, SystemExit) as error:
             # The node's: what its end does to the others on it is no crash of theirs.
             self.crash(error)
@@ -200,29 +240,29 @@ class Incarnation:
             if self._cutoff is not None:
                 self._cutoff.cancel()
 
-    async def _live(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        cell = self.cell
-        await self._guarded(partial(self._start, args, kwargs))
-        started = self._started = self.exit is None
-        if started:
-            cell.run_ready(self)
-            if not self._ready.done():  # whoever waits may have been cancelled in this very turn
-                self._ready.set_result(None)
-        while self.exit is None:
-            await self._guarded(self._take_turns)
-            if self._turns.resumed:
-                # A row of failures is no reason to keep the loop.
-                self._turns.resumed = False
-                await self._guarded(self.loop.pause)
-        if started:
-            cell.run_ending(self)
-        await self._close(started=started)
-        self._actor = None
-        cell.run_ended(self)
-        self.report(self.exit)
-        if self.exit.error is not None:
+    def _begin(self) -> None:
+        """Take messages, if it has not ended already."""
+        self._started = self.exit is None
+        if not self._started:
+            return
+        self.cell.run_ready(self)
+        ready, self._ready = self._ready, None
+        # Whoever waits may have been cancelled in this very turn.
+        if ready is not None and not ready.done():
+            ready.set_result(None)
+
+    async def _finish(self, end: Exit) -> None:
+        """Let go of everything and report; an end that fails is another one."""
+        if self._started:
+            self.cell.run_ending(self)
+        await self._close(started=self._started)
+        end = self.exit or end
+        self._actor = self._turns.actor = None
+        self.cell.run_ended(self)
+        self.report(end)
+        if end.error is not None:
             # Not now: the restart comes first, and it takes its time to write a traceback down.
-            self.loop.call_later(_FRAMES_GO_AFTER, let_go_of_frames, self.exit.error)
+            self.loop.call_later(_FRAMES_GO_AFTER, let_go_of_frames, end.error)
 
     def report(self, end: Exit) -> None:
         """Tell the supervisor how this run ended, or why it did not start; once."""
@@ -231,7 +271,7 @@ class Incarnation:
         reported, self._reported = self._reported, True
         if not reported and self._started:
             self._ended(end, self.voluntary or self.cell.stop_asked)
-        elif not reported and not self._ready.done():
+        elif not reported and self._ready is not None and not self._ready.done():
             who = f"{self.ref.name} ({self.cell.cls.__name__})"
             self._ready.set_exception(start_failed(who, end.error))
 
@@ -254,12 +294,8 @@ class Incarnation:
         actor: Actor = object.__new__(cls)
         actor.context = Context(self)
         actor.__init__(*args, **kwargs)  # type: ignore[misc] # the context has to be there first
-        self._actor = actor
+        self._actor = self._turns.actor = actor
         await actor.on_start()
-
-    async def _take_turns(self) -> None:
-        assert self._actor is not None
-        await self._turns.take(self._actor)
 
     # -- letting go ----------------------------------------------------------------------
 
@@ -267,17 +303,18 @@ class Incarnation:
         """Run `on_stop`, then end all that this incarnation owns, within the actor's shutdown."""
         assert self.exit is not None
         actor, end = self._actor, self.exit
-        self.watches.clear()
-        self.timers.close()
+        self._parting = True
+        if self._own is not None:
+            self._own.part()
         stops = started and actor is not None and type(actor).on_stop is not Actor.on_stop
-        if stops or self.tasks or self._turns.outlets or self.children is not None:
+        if stops or self._own is not None or self._turns.streaming or self.children is not None:
             self._set_limit()
         if stops and actor is not None and end.kind is not ExitKind.KILLED:
             await self._in_end(partial(actor.on_stop, end))
         # Again and again: what a kill broke off has the rest to do, and is cancelled once more.
-        while not self.tasks.over:
-            await self._in_end(self.tasks.aclose)
-        while self._turns.outlets:
+        while self._own is not None and not self._own.tasks.over:
+            await self._in_end(self._own.tasks.aclose)
+        while self._turns.streaming:
             await self._in_end(self._close_streams)
         await self._close_children()
         if self._limit is not None:

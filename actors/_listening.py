@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -48,11 +47,15 @@ class _Seat:
 
     def hand_over(self, connection: int, fd: int, listener: str, _client: object) -> None:
         """Send the connection to the node; the router keeps its own copy until it is acknowledged."""
-        self._link.note("connection", listener, connection, fds=(os.dup(fd),))
+        self._link.note("connection", listener, connection, fds=(fd,), lent=True)
 
     def seat(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
         """Give the node a socket to get its work from."""
         self._link.note("seat", listener, limit, fds=fds)
+
+    def give(self, fd: int, listener: str) -> None:
+        """Send the node a connection that waited for another one; nobody hears what becomes of it."""
+        self._link.note("connection", listener, 0, fds=(fd,))
 
     def unseat(self, listener: str) -> None:
         """Have the node take on nothing new from that socket."""

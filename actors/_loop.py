@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 
 __all__ = ["Interrupt", "Loop", "Task", "Timer", "Waiter"]
 
@@ -78,4 +78,5 @@ class Loop(Protocol):
         fresh: bool = False,
     ) -> Task: ...
     def interrupt(self) -> Interrupt: ...
+    def tasks(self) -> Iterable[tuple[str, Any]]: ...
     async def pause(self) -> None: ...

@@ -8,7 +8,7 @@ Rule 3: control never stands in this line: kill, watch, cancel and restart are c
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 from transport import Unsendable, hold_args
 
@@ -48,6 +48,12 @@ class Place:
         self.waiter.set_exception(error)
 
 
+_NOBODY: Final = cast("deque[Place]", ())
+"""The line in which nobody has stood yet: most never need one, and an empty deque takes 760 bytes."""
+_NOTHING: Final = cast("deque[Envelope | Tell]", ())
+"""The queue in which nothing has been yet. Who adds to a queue without asking for it fails loudly."""
+
+
 class Line:
     """Senders waiting for room, first come first served."""
 
@@ -55,7 +61,7 @@ class Line:
 
     def __init__(self, make_waiter: Callable[[], Waiter]) -> None:
         self._make_waiter = make_waiter
-        self.waiting: deque[Place] = deque()
+        self.waiting = _NOBODY
 
     async def stand(self, envelope: Envelope, *, leaves: bool) -> None:
         """Take a snapshot of *envelope* and wait until it is let in.
@@ -71,9 +77,11 @@ class Line:
         """
         given = envelope.args, envelope.kwargs
         try:
-            envelope.args, envelope.kwargs, give_back = hold_args(*given, leaves=leaves)
+            envelope.args, envelope.kwargs, held = hold_args(*given, leaves=leaves)
         except Unsendable as error:
             raise not_sendable(error) from error
+        if self.waiting is _NOBODY:
+            self.waiting = deque()
         place = Place(self.waiting, envelope, self._make_waiter())
         try:
             await place.waiter
@@ -81,11 +89,25 @@ class Line:
             if not place.admitted:
                 if place in self.waiting:
                     self.waiting.remove(place)
-                give_back()
+                held.give_back()
                 envelope.args, envelope.kwargs = given
                 if isinstance(error, SendError):
                     error.message = envelope.message
             raise
+        finally:
+            if place.admitted:
+                held.part()
+
+    def stands(self, envelope: Envelope) -> bool:
+        """Whether the sender of *envelope* is still waiting."""
+        return any(place.envelope is envelope for place in self.waiting)
+
+    def refuse(self, envelope: Envelope, error: BaseException) -> None:
+        """Turn the sender of *envelope* away, if it is still waiting."""
+        for place in self.waiting:
+            if place.envelope is envelope and not place.waiter.done():
+                place.refuse(error)
+                return
 
     def first(self) -> Place | None:
         """Return the place of the first sender who still waits."""
@@ -117,7 +139,7 @@ class Mailbox:
 
     def __init__(self, limit: int, make_waiter: Callable[[], Waiter]) -> None:
         self.limit = limit
-        self.queue: deque[Envelope | Tell] = deque()
+        self.queue = _NOTHING
         self.line = Line(make_waiter)
         self.waker: Waiter | None = None
 
@@ -131,9 +153,15 @@ class Mailbox:
 
     def put(self, envelope: Envelope | Tell) -> None:
         """Add *envelope* whatever the bound says, and wake the actor."""
-        self.queue.append(envelope)
+        (self.queue or self.open()).append(envelope)
         if self.waker is not None:
             self.wake()
+
+    def open(self) -> deque[Envelope | Tell]:
+        """Return the queue to add to."""
+        if self.queue is _NOTHING:
+            self.queue = deque()
+        return self.queue
 
     def wake(self) -> None:
         """Have the actor look: there is something for it."""
@@ -150,10 +178,9 @@ class Mailbox:
 
     def remove(self, envelope: Envelope) -> bool:
         """Remove a message that is not wanted any more; return whether it was still here."""
-        try:
-            self.queue.remove(envelope)
-        except ValueError:
+        if envelope not in self.queue:
             return False
+        self.queue.remove(envelope)
         self._refill()
         return True
 
@@ -167,5 +194,5 @@ class Mailbox:
     def clear(self) -> list[Envelope]:
         """Empty the mailbox; return what was in it."""
         left = [Envelope.of(item) for item in self.queue]
-        self.queue.clear()
+        self.queue = _NOTHING
         return left

@@ -17,8 +17,8 @@ from ._backends import open_loop, run_on
 from ._blocking import Threads
 from ._errors import ActorsError
 from ._system import System
-from .nodes import BOOT_FAILED, ChildNode, boot_config, class_path, pack_arguments
-from .routing import Seated, import_handler, nearly_full, serve
+from .nodes import BOOT_FAILED, ChildNode, boot_config, class_path, families, pack_arguments
+from .routing import Seated, Telling, import_handler, nearly_full, serve
 
 if TYPE_CHECKING:
     from ._branch import Branch
@@ -54,6 +54,8 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
         node = ChildNode(config, loop, tasks)
         try:
             node.attach(config["link"])
+            if alone:
+                node.show_stacks()
             access = NodeAccess(node)
         except Exception:  # noqa: BLE001 - told to the parent, which words it
             node.parent.note("boot_failed", traceback.format_exc())
@@ -92,6 +94,7 @@ class NodeAccess:
         self._ending = False
         node.runtime.system = System.on_node(self)
         node.runtime.calls.update(serve=self._call_serve, drain=self._call_drain)
+        node.runtime.calls.update(families=self._call_families)
         node.runtime.notes.update(connection=self._note_connection, shutdown=self._note_shutdown)
         node.runtime.notes.update(leave=self._note_leave, slots=self._note_slots)
         node.runtime.notes.update(seat=self._note_seat, unseat=self._note_unseat)
@@ -170,15 +173,14 @@ class NodeAccess:
     # -- what the parent asks ---------------------------------------------------------------------
 
     async def _call_serve(self, link: Link, spec: Listener) -> None:
-        def tell(what: str) -> Any:
-            return lambda connection: link.note(what, spec.name, connection)
-
+        loop = self._node.runtime.loop
+        telling = Telling(loop, lambda *told: link.note("told", spec.name, *told))
         server = serve(
             spec,
-            self._node.runtime.loop,
-            acknowledge=tell("acknowledged"),
-            refused=tell("refused"),
-            closed=tell("closed"),
+            loop,
+            acknowledge=telling.acknowledge,
+            refused=telling.refused,
+            closed=telling.closed,
             counted=lambda open_, total: link.note("counted", spec.name, open_, total),
             report=self._node.runtime.report,
             system=self._node.runtime.system,
@@ -187,6 +189,9 @@ class NodeAccess:
         with self._node.heart.held():
             await server.start()
         self._servers[spec.name] = server
+
+    async def _call_families(self, _link: Link) -> list[Any]:
+        return families(self._node.runtime, self._family)
 
     async def _call_drain(self, _link: Link, listener: str, seconds: float) -> None:
         server = self._servers.get(listener)
@@ -198,7 +203,7 @@ class NodeAccess:
         sock = socket.socket(fileno=fd)
         if server is None or nearly_full(fd):
             sock.close()
-            link.note("refused", listener, connection)
+            link.note("told", listener, [], [connection], [])
         else:
             server.take(connection, sock)
 

@@ -24,7 +24,7 @@ from transport import register_immutable
 
 from ._envelope import TURN, Envelope, Handler, Kind
 from ._errors import MailboxFull, NotAMessage
-from ._exchange import ask_in_turn, give_up, open_stream
+from ._exchange import admit_in_turn, ask_in_turn, give_up, open_stream
 from ._fence import FENCED, refuse_fenced
 from ._handlers import handlers_of, refusal
 from ._stream import Stream
@@ -157,6 +157,7 @@ class Ref(Generic[A]):
             NotAMessage: *method* is not a message of the actor's class.
             NotSendable: an argument cannot travel; nothing was sent.
             ActorStopped: the actor has ended for good.
+            CallCycle: there will be no room, because the actor waits for the one that tells it.
             NodeDown: its node is not ready.
         """
         if FENCED:
@@ -167,12 +168,7 @@ class Ref(Generic[A]):
             handler = self._find_handler(method)
         target = self._target or self._resolve()
         if not target.send(handler, args, kwargs):
-            envelope = Envelope(handler, args, kwargs)
-            turn = TURN.get()
-            if turn is not None and turn.target is target:
-                target.push(envelope)
-            else:
-                await target.admit(envelope)
+            await admit_in_turn(self, target, Envelope(handler, args, kwargs), TURN.get())
 
     def tell_nowait(
         self,

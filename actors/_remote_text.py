@@ -26,7 +26,7 @@ def users_part(error: BaseException) -> str:
         seen.append(cause)
         if isinstance(cause, RemoteTraceback):
             texts.append(cause.text)
-        cause = cause.__cause__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     # Each text holds those of its causes: the first is the whole.
     blocks = _BETWEEN.split(texts[0].rstrip("\n")) if texts else []
     kept = [block for block in map(_trimmed, blocks) if block]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from supervisors import Exit
-from transport import ChannelBroken, ChannelClosed, pair
+from transport import ChannelBroken, ChannelClosed, Door, doors, pair
 
+from ._picture import whole_tree
 from ._spawning import ActorRequest
 from .nodes import NodeState, RemoteRun
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from ._listening import Listening
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from ._registry import Registry
     from ._spawning import Spawning
     from ._tree import Tree
-    from .nodes import Life, Link, RemoteNode, Runtime
+    from .nodes import Life, Link, LocalNode, RemoteNode, Runtime
 
 __all__ = ["NodeRequests", "RequestsHome"]
 
@@ -31,6 +34,7 @@ class RequestsHome(Protocol):
 
     loop: Loop
     runtime: Runtime
+    local: LocalNode | None
     registry: Registry
     lives: dict[int, Life]
     nodes: dict[str, RemoteNode]
@@ -74,6 +78,7 @@ class NodeRequests:
             ready=lambda link: self._on(link, RemoteRun.child_is_ready),
             beat=lambda link, watched: self._on(link, lambda run: run.child_beats(watched=watched)),
             over_rss=lambda link, rss: self._on(link, lambda run: run.child_over_rss(rss)),
+            stacks=self._stacks,
             boot_failed=lambda link, text: self._on(link, lambda run: run.child_failed(text)),
             actor_ended=lambda link, uid, end, voluntary: self._on(
                 link, lambda run: run.node.actor_ended(uid, end, voluntary=voluntary)
@@ -82,9 +87,7 @@ class NodeRequests:
             unclaim=lambda _, name, uid: core.registry.release(name, uid),
             connect=self._connect,
             kill_node=lambda link: core.kill_node(self._name(link)),
-            acknowledged=lambda link, *told: self._routed("acknowledged", link, *told),
-            refused=lambda link, *told: self._routed("refused", link, *told),
-            closed=lambda link, *told: self._routed("closed", link, *told),
+            told=lambda link, *told: self._routed("told", link, *told),
             counted=lambda link, *told: self._routed("counted", link, *told),
         )
 
@@ -93,11 +96,18 @@ class NodeRequests:
         if run is not None:
             act(run)
 
+    def _stacks(self, link: Link, fd: int) -> None:
+        run = self._core.runs.get(link.peer)
+        if run is None:
+            os.close(fd)
+        else:
+            run.child_stacks(fd)
+
     def _name(self, link: Link) -> str:
         run = self._core.runs.get(link.peer)
         return link.peer if run is None else run.node.name
 
-    def _routed(self, what: str, link: Link, listener: str, *told: int) -> None:
+    def _routed(self, what: str, link: Link, listener: str, *told: Any) -> None:
         for listening in self._core.listeners:
             if listening.spec.name == listener and listening.router is not None:
                 getattr(listening.router, what)(link.peer, *told)
@@ -131,7 +141,7 @@ class NodeRequests:
         return end
 
     async def _tree(self, _link: Link) -> dict[str, Any]:
-        return self._core.tree.describe()
+        return await whole_tree(self._core)
 
     async def _stop(self, _link: Link) -> None:
         self._core.end()
@@ -145,7 +155,7 @@ class NodeRequests:
         await self._core.drain_node(self._name(link), grace)
 
     def _connect(self, link: Link, name: str, times: int) -> None:
-        """Hand both ends of a new socket pair out, unless the asker has one on its way.
+        """Hand both ends of a new socket pair or passage out, unless the asker has one on its way.
 
         Args:
             link: the asker's.
@@ -166,9 +176,10 @@ class NodeRequests:
             return
         running = {(run.address, run.number) for run in core.runs.values()}
         self._connected = {known: n for known, n in self._connected.items() if known <= running}
-        ours, theirs = pair()
+        here = asker.node.spec.kind == asked.node.spec.kind == "thread"
+        ours, theirs = doors() if here else pair()
         try:
-            asked.link.note("peer", asker.address, fds=(theirs.detach(),))
+            _hand_out(asked.link, asker.address, theirs)
         except (ChannelBroken, ChannelClosed) as error:
             # Its link has ended, and soon it is known how it did itself. The asker, on whose link
             # this runs, must not end for that.
@@ -176,4 +187,12 @@ class NodeRequests:
             link.note("node_down", name, str(error), True)
             return
         self._connected[both] = times + 1
-        link.note("peer", asked.address, fds=(ours.detach(),))
+        _hand_out(link, asked.address, ours)
+
+
+def _hand_out(link: Link, peer: str, way: socket.socket | Door) -> None:
+    """Give a node its end of a new link to *peer*."""
+    if isinstance(way, Door):
+        link.hand("peer", peer, way)
+    else:
+        link.note("peer", peer, fds=(way.detach(),))

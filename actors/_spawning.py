@@ -13,6 +13,7 @@ from ._pool import Pool
 from ._ref import Ref
 from ._tree import first_cause
 from .nodes import (
+    PLAIN_BACKOFF,
     Life,
     LocalNode,
     RemoteNode,
@@ -125,7 +126,7 @@ class Spawning:
     async def _start(self, request: ActorRequest) -> Ref[Any]:
         await self._ensure_main(request.on)
         life = self.new_life(self.place_for(request.on, request.name, request.turn), request)
-        restart, backoff = request.restart or Restart.TRANSIENT, request.backoff or Backoff()
+        restart, backoff = request.restart or Restart.TRANSIENT, request.backoff or PLAIN_BACKOFF
         try:
             await self._home.tree.add_actor(life, restart, backoff, request.shutdown)
         except BaseException as error:

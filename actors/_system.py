@@ -16,6 +16,7 @@ from ._backends import open_loop
 from ._blocking import Blocking
 from ._branch import Branch
 from ._core import Core
+from ._envelope import TURN
 from ._errors import ActorsError, NoSystem, SystemStopped
 from ._events import EventStream
 from ._fence import refuse_fenced
@@ -52,7 +53,8 @@ def current() -> System:
     Raises:
         NoSystem: this code runs in no system.
     """
-    system = _CURRENT.get() or getattr(_HERE, "system", None)
+    turn = TURN.get()
+    system = _CURRENT.get() or (turn and turn.sender.system) or getattr(_HERE, "system", None)
     if system is None:
         raise NoSystem(
             "no system runs here: use `async with actors.System()`, or call this from an actor or a node"
@@ -121,10 +123,6 @@ class System:
         system._access = access
         _HERE.system = system
         return system
-
-    def enter(self) -> None:
-        """Make this the `current()` system of the calling task."""
-        _CURRENT.set(self)
 
     async def __aenter__(self) -> Self:
         if self._access is not None:
@@ -276,7 +274,7 @@ class System:
         return pool
 
     async def tree(self) -> dict[str, Any]:
-        """Return the supervision tree as plain data, in start order."""
+        """Return the supervision tree as plain data, in start order; a node that hangs is marked."""
         return await self._running().tree()
 
     def supervisor(self, path: str) -> Branch:
@@ -287,6 +285,7 @@ class System:
 
         Raises:
             InvalidSpec: there is no such supervisor.
+            SupervisorStopped: it has ended for good, by itself or by a call; only its place is left.
             ActorsError: asked on a node.
         """
         return self._running().supervisor(path)

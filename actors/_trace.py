@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ._envelope import Envelope
 
-__all__ = ["facts_of", "strongest", "weigh"]
+__all__ = ["answer_facts", "facts_of", "strongest", "weigh"]
 
 _ORDER: Final = (Mode.TRANSFER, Mode.SHARED, Mode.LEASE, Mode.COPY, Mode.REFERENCE)
 _DEEPEST: Final = 8
@@ -71,6 +71,21 @@ def facts_of(envelope: Envelope, sender: str, actor: Any, mode: Mode, size: int)
         "actor": actor.name,
         "to": actor.node,
         "method": envelope.handler.name,
+        "mode": mode.value,
+        "bytes": size,
+    }
+
+
+def answer_facts(
+    verb: str, method: str, node: str, actor: Any, to: str, mode: Mode, size: int
+) -> dict[str, Any]:
+    """Return the facts of the `message` event of an answer: a reply, an error or an item of a stream."""
+    return {
+        "verb": verb,
+        "node": node,
+        "actor": actor.name,
+        "to": to,
+        "method": method,
         "mode": mode.value,
         "bytes": size,
     }

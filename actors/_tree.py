@@ -26,12 +26,12 @@ from supervisors import (
     Restart,
     StartFailed,
     Supervisor,
-    SupervisorStopped,
 )
 
 from ._branch import Branch, Slot
+from ._errors import InvalidSpec, SupervisorStopped
 from ._topology import ActorSpec, DynamicSpec, PoolSpec, SupervisorSpec
-from .nodes import ActorRun, Tenure
+from .nodes import ActorRun, Tenure, child_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -212,6 +212,24 @@ class Tree:
             self.branches.pop(branch.path, None)
             self._pools.pop(branch.path, None)
 
+    def find(self, path: str) -> Branch:
+        """Return the supervisor of that path.
+
+        Raises:
+            SupervisorStopped: it has ended for good; only its place is left.
+            InvalidSpec: there is none.
+        """
+        if path in self.branches:
+            return self.branches[path]
+        above, _, name = path.rpartition("/")
+        rows = self.branches[above].children() if above in self.branches else []
+        row = next((row for row in rows if row.name == name and row.kind == "supervisor"), None)
+        if row is not None:
+            again = f"supervisor({above!r}).restart_child({name!r}) starts it again"
+            raise SupervisorStopped(path, f"it is {row.state.value} ({row.last_exit}); {again}")
+        known = ", ".join(sorted(filter(None, self.branches))) or "none"
+        raise InvalidSpec(f"there is no supervisor {path!r}; there are {known}")
+
     def spec_of(self, item: TreeSpec, branch: Branch) -> ChildSpec:
         """Return a part of the tree as its supervisor wants it."""
         if isinstance(item, ActorSpec):
@@ -280,7 +298,7 @@ class Tree:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return the tree as plain data, in start order."""
+        """Return what is supervised here as plain data, in start order."""
         children = [_child_facts(info) for info in reversed(self.root.children())]
         return {
             "name": self.root.name,
@@ -293,11 +311,9 @@ class Tree:
         self, life: Life, restart: Restart, backoff: Backoff, shutdown: float
     ) -> None:
         """Start an actor under the system's own dynamic supervisor."""
-        name = life.ref.name
-        spawned = self.spawned
-        life.stop_child = lambda: spawned.stop_child(name)
+        life.supervisor = self.spawned
         spec = ChildSpec(
-            name=name,
+            name=life.ref.name,
             start=life.new_run,
             restart=restart,
             backoff=backoff,
@@ -305,7 +321,7 @@ class Tree:
             gone=life.gone,
             host=life.place,
         )
-        await spawned.start_child(spec)
+        await self.spawned.start_child(spec)
 
     async def add_nodes(self, nodes: Sequence[RemoteNode]) -> None:
         """Start more nodes, together; all of them get ready, or none is left."""
@@ -328,23 +344,9 @@ def first_cause(error: BaseException) -> BaseException:
 
 
 def _child_facts(info: ChildInfo) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "name": info.name,
-        "kind": info.kind,
-        "state": info.state.value,
-        "restart": info.restart.value,
-        "restarts": info.restarts,
-        "last_exit": None if info.last_exit is None else str(info.last_exit),
-    }
+    facts = child_facts(info)
     run = info.child
-    if isinstance(run, ActorRun):
-        facts |= {
-            "kind": "actor",
-            "node": run.ref.node,
-            "class": run.ref.cls_path,
-            "uid": run.ref.uid,
-        }
-    elif isinstance(run, Tenure):
+    if isinstance(run, Tenure):
         facts |= {"kind": "node", "pid": run.node.pid, "node_state": run.node.state.value}
     elif isinstance(run, Supervisor | DynamicSupervisor):
         facts["children"] = [_child_facts(inner) for inner in reversed(run.children())]

@@ -246,6 +246,16 @@ class TrioLoop:
         """Whether *error* is a cancellation: trio's own can only be asked for."""
         return isinstance(error, trio.Cancelled)
 
+    def tasks(self) -> list[tuple[str, Any]]:
+        found: list[tuple[str, Any]] = []
+        root = trio.lowlevel.current_root_task()
+        left = [] if root is None else [root]
+        while left:
+            task = left.pop()
+            found.append((task.name, task.coro))
+            left.extend(child for nursery in task.child_nurseries for child in nursery.child_tasks)
+        return found
+
     def interrupt(self) -> Interrupt:
         return _TrioInterrupt()
 

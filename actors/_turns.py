@@ -9,7 +9,8 @@ Rule 3: per message no task, scope, event, lock, closure or log call; a clock re
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from transport import copy_error
 
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
     from supervisors import Exit
 
     from ._actor import Actor
+    from ._belongings import Belongings
     from ._body import Body
     from ._envelope import Tell
     from ._loop import Loop, Task
     from ._ref import Ref
-    from ._tasks import ActorTasks
-    from ._timers import Timers
-    from ._watches import Watches
 
 __all__ = ["MESSAGES_PER_TURN", "SECONDS_PER_TURN", "TurnTaker", "Turns", "exit_notice"]
 
 
 MESSAGES_PER_TURN: Final = 64
 MESSAGES_PER_CLOCK: Final = 4
+"""A clock reading costs as much as a small handler does."""
 SECONDS_PER_TURN: Final = 0.010
 
+_NONE_BESIDE: Final = cast("dict[Envelope, Task]", MappingProxyType({}))
 _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, Kind.NOTICE)
 
 
@@ -54,9 +55,9 @@ class TurnTaker(Sender, Protocol):
     voluntary: bool
     cell: Body
     loop: Loop
-    tasks: ActorTasks
-    timers: Timers
-    watches: Watches
+
+    @property
+    def own(self) -> Belongings: ...
 
     def crash(self, error: BaseException) -> None: ...
     def end(self, how: Exit, *, voluntary: bool) -> None: ...
@@ -68,20 +69,35 @@ class Turns:
 
     Attributes:
         halt: looked at after every message; the incarnation's to set.
+        handled: how many messages it has taken, counted at the end of each turn.
         resumed: a message failed and the class decided to go on.
-        outlets: the open streams.
+        actor: whose handlers they are, once it is there.
     """
 
     def __init__(self, run: TurnTaker) -> None:
         self.halt = self.resumed = False
-        self.outlets = Outlets(run.ref, run.cell.post)
+        self.handled = 0
+        self.actor: Actor | None = None
+        self._outlets: Outlets | None = None
         self.turn = Turn(run, run.cell.as_target(), exclusive=True)
         self._run = run
         self._cell = run.cell
         self._loop = run.loop
         self._current: Envelope | Tell | None = None
         self._since = 0.0
-        self._beside: dict[Envelope, Task] = {}
+        self._beside = _NONE_BESIDE
+
+    @property
+    def outlets(self) -> Outlets:
+        """The open streams."""
+        if self._outlets is None:
+            self._outlets = Outlets(self._run.ref, self._cell.post)
+        return self._outlets
+
+    @property
+    def streaming(self) -> bool:
+        """Whether there is an open stream."""
+        return bool(self._outlets)
 
     @property
     def handling(self) -> tuple[str, float] | None:
@@ -94,6 +110,11 @@ class Turns:
     def busy(self) -> bool:
         """Whether any message is being handled, beside the others too."""
         return self._current is not None or bool(self._beside)
+
+    @property
+    def beside(self) -> int:
+        """How many messages are being handled beside the others."""
+        return len(self._beside)
 
     def runs_beside(self, envelope: Envelope) -> bool:
         """Whether *envelope* is handled in a task of its own."""
@@ -109,22 +130,25 @@ class Turns:
             self.outlets.close(envelope)
 
     # One function, because a call per message would cost as much as a small message does.
-    async def take(self, actor: Actor) -> None:  # noqa: C901, PLR0912
+    async def take(self) -> None:  # noqa: C901, PLR0912
         """Take messages until `halt`; what a handler raises and nobody awaits comes out."""
+        actor = self.actor
+        assert actor is not None
         mailbox = self._cell.mailbox
         queue = mailbox.queue
-        waiting = mailbox.line.waiting
+        line = mailbox.line
         while not self.halt:
             if not queue:
                 mailbox.waker = waker = self._loop.waiter()
                 # What was handled last is not kept while nothing happens.
                 item = args = kwargs = None
                 await waker
+                queue = mailbox.queue
             left = MESSAGES_PER_TURN
             self._since = began = perf_counter()
             while queue and left:
                 left -= 1
-                item = mailbox.take() if waiting else queue.popleft()
+                item = mailbox.take() if line.waiting else queue.popleft()
                 self._current = item
                 if isinstance(item, tuple):
                     handler, args, kwargs, origin = item
@@ -142,10 +166,10 @@ class Turns:
                 if self.halt:
                     return  # type: ignore[unreachable] # the await above may have set it
                 if not left % MESSAGES_PER_CLOCK:
-                    # A clock reading costs as much as a small handler does.
                     self._since = now = perf_counter()
                     if now - began > SECONDS_PER_TURN:
                         break
+            self.handled += MESSAGES_PER_TURN - left
             if queue:
                 await self._loop.pause()
 
@@ -180,7 +204,8 @@ class Turns:
         self.drop_current()
         for envelope in list(self._beside):
             self._lose(envelope)
-        self.outlets.crash(self._gone)
+        if self._outlets is not None:
+            self._outlets.crash(self._gone)
 
     def _lose(self, envelope: Envelope) -> None:
         if envelope.handler.kind is Kind.RESUME:
@@ -236,6 +261,9 @@ class Turns:
         turn = self.turn.beside()
         turn.deadline = envelope.deadline
         turn.chain = self.turn.chain
+        if self._beside is _NONE_BESIDE:
+            self._beside = {}
+        running = self._beside
 
         async def beside() -> None:
             TURN.set(turn)
@@ -245,11 +273,11 @@ class Turns:
                 if self._ends_by(envelope, error):
                     self._run.crash(error)
             finally:
-                self._beside.pop(envelope, None)
+                running.pop(envelope, None)
                 if envelope.reply is not None and not envelope.reply.done():
                     self._lose(envelope)
 
-        self._beside[envelope] = self._run.tasks.start_soon(beside, name=envelope.handler.name)
+        running[envelope] = self._run.own.tasks.start_soon(beside, name=envelope.handler.name)
 
     async def _stream(self, actor: Actor, envelope: Envelope) -> None:
         self.outlets.open(actor, envelope)
@@ -261,7 +289,7 @@ class Turns:
         self._current = None
 
     async def _tick(self, actor: Actor, envelope: Envelope) -> None:
-        message = self._run.timers.take(envelope)
+        message = self._run.own.timers.take(envelope)
         if message is not None:
             await _SPECIAL[message.handler.kind](self, actor, message)
 
@@ -272,7 +300,7 @@ class Turns:
             return
         run, ref, end = envelope.args
         # A notice to an earlier incarnation, or of a ref no longer watched, is not delivered.
-        if run is self._run and run.watches.drop(ref):
+        if run is self._run and run.own.watches.drop(ref):
             await actor.on_exit(ref, end)
 
     async def _stop(self, _actor: Actor, envelope: Envelope) -> None:

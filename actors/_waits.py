@@ -29,6 +29,7 @@ __all__ = [
     "edges",
     "stream_wait",
     "waiting_for_ends",
+    "waiting_for_room",
     "waits_of",
 ]
 
@@ -155,6 +156,45 @@ def begin_wait(ref: object, target: Target, envelope: Envelope, turn: Turn) -> A
     if far:
         me.suspect()
     return me
+
+
+class _Room:
+    """What a sender that waits for room waits for (as much of a `Waiter` as an edge has)."""
+
+    __slots__ = ("_envelope", "_target")
+
+    def __init__(self, target: Target, envelope: Envelope) -> None:
+        self._target = target
+        self._envelope = envelope
+
+    def done(self) -> bool:
+        """Whether it has its place, though it may not have seen that yet."""
+        return not self._target.line.stands(self._envelope)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Turn the sender away."""
+        self._target.line.refuse(self._envelope, error)
+
+
+@contextmanager
+def waiting_for_room(ref: object, target: Target, envelope: Envelope, turn: Turn) -> Iterator[None]:
+    """Leave an edge as long as a told message waits for room.
+
+    Raises:
+        CallCycle: there would never be any.
+    """
+    far = refuse_cycle(ref, target, envelope, turn)
+    me = turn.target
+    room: Any = _Room(target, envelope)
+    edge = Envelope(envelope.handler, envelope.args, envelope.kwargs, room)
+    if turn.exclusive:
+        me.waits[edge] = target
+        if far:
+            me.suspect()
+    try:
+        yield
+    finally:
+        me.waits.pop(edge, None)
 
 
 class StreamWait:

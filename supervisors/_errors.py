@@ -21,11 +21,32 @@ Each class writes its own message, says who must act, and keeps its facts as att
 
 from __future__ import annotations
 
+from typing import Any, ClassVar, Self
+
 from supervisors._child import Child
 
 
 class SupervisorError(Exception):
-    """Anything a supervisor refuses or gives up on."""
+    """Anything a supervisor refuses or gives up on.
+
+    A package on top of this one may want its users to catch everything by one root of its own. It
+    derives a class from that root and from each of these, and announces it with `show_as`.
+    """
+
+    _shown_as: ClassVar[type[SupervisorError] | None] = None
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """Make an error of the class that was announced for this one, which is one of this, too."""
+        made: type[Any] = cls.__dict__.get("_shown_as") or cls
+        error: Self = super().__new__(made, *args, **kwargs)
+        return error
+
+    @classmethod
+    def show_as(cls, derived: type[SupervisorError]) -> None:
+        """Have every error of exactly this class be a *derived* one from now on."""
+        if not issubclass(derived, cls):
+            raise TypeError(f"{derived!r} is not derived from {cls!r}")
+        cls._shown_as = derived
 
 
 class InvalidSpec(SupervisorError, ValueError):
@@ -35,8 +56,8 @@ class InvalidSpec(SupervisorError, ValueError):
 class SupervisorStopped(SupervisorError):
     """The supervisor is not running: not started yet, stopping, or ended."""
 
-    def __init__(self, supervisor: str) -> None:
-        super().__init__(f"supervisor {supervisor!r} is not running")
+    def __init__(self, supervisor: str, why: str = "") -> None:
+        super().__init__(f"supervisor {supervisor!r} is not running{why and f': {why}'}")
         self.supervisor = supervisor
 
 

@@ -38,7 +38,7 @@ class Run:
         self.void = False
         """Whether it never came to be, so that nothing it says counts."""
         self._observer = observer
-        self._waiting: list[anyio.CancelScope] = []
+        self._waiting: tuple[anyio.CancelScope, ...] = ()
 
     def ended(self, exit_: Exit) -> None:
         """Take the child's word for how it ended."""
@@ -70,14 +70,14 @@ class Run:
         return True
 
     async def _hear(self, scope: anyio.CancelScope) -> Exit | None:
-        self._waiting.append(scope)
+        self._waiting += (scope,)
         try:
             return await self.child.wait()
         except Exception as error:  # noqa: BLE001 - a child whose wait() fails is reported, and then killed
             self.misbehaved("wait", error)
             return None
         finally:
-            self._waiting.remove(scope)
+            self._waiting = tuple(one for one in self._waiting if one is not scope)
 
     def misbehaved(self, verb: str, error: Exception) -> None:
         """Pass on that a verb of the child raised."""

@@ -11,6 +11,7 @@ from transport._buffer import Buffer
 from transport._cargo import Cargo
 from transport._channel import Channel
 from transport._decoder import Decoder, Undecoded
+from transport._door import Door, doors
 from transport._encoder import Encoder
 from transport._errors import (
     ChannelBroken,
@@ -37,6 +38,7 @@ from transport._exceptions import (
     traceback_text,
 )
 from transport._frames import FRAME_LIMIT, MAX_FDS, Frame, FrameDecoder, Lane, encode_header
+from transport._handed import Handed, Handing
 from transport._here import arenas_here, close_arenas, open_arenas, set_arenas
 from transport._kept import hold_args, snapshot_for_many, snapshot_to_keep
 from transport._lease import Descriptor, Introduction, Lease, Room
@@ -45,6 +47,7 @@ from transport._load import Ahead
 from transport._loop import Loop
 from transport._mapping import Mappings
 from transport._move import Move, check_moves, move
+from transport._passage import Passage
 from transport._payload import Mode, Sizes, choose_mode, payload_bytes
 from transport._registry import Extra, Local, local, register, register_immutable
 from transport._shapes import find_class
@@ -70,12 +73,15 @@ __all__ = [
     "ChannelClosed",
     "Decoder",
     "Descriptor",
+    "Door",
     "Encoder",
     "Extra",
     "Form",
     "Frame",
     "FrameDecoder",
     "FrameError",
+    "Handed",
+    "Handing",
     "Introduction",
     "Lane",
     "Lease",
@@ -87,6 +93,7 @@ __all__ = [
     "Move",
     "Moved",
     "OutOfRange",
+    "Passage",
     "RemoteError",
     "RemoteTraceback",
     "Room",
@@ -111,6 +118,7 @@ __all__ = [
     "choose_mode",
     "close_arenas",
     "copy_error",
+    "doors",
     "encode_header",
     "find_class",
     "hold_args",

@@ -6,7 +6,16 @@ from typing import Any, Final, NamedTuple
 
 from transport._errors import Undecodable, shown
 
-__all__ = ["NOT_PLAIN", "Form", "array_bytes", "array_form", "is_array", "rebuild_array"]
+__all__ = [
+    "NOT_PLAIN",
+    "Form",
+    "array_bytes",
+    "array_form",
+    "form_of",
+    "is_array",
+    "plain_form",
+    "rebuild_array",
+]
 
 
 NOT_PLAIN: Final = "only arrays of plain data in one piece travel; send numpy.ascontiguousarray(it)"
@@ -48,6 +57,28 @@ def array_form(array: Any) -> Form | None:
     if order is None or array.dtype.hasobject or npformat.descr_to_dtype(dtype) != array.dtype:
         return None
     return Form(dtype, array.shape, order)
+
+
+def plain_form(form: Form) -> list[Any]:
+    """A form without tuples, which a frame does not hold as they are."""
+    return [_plain_fields(form.dtype), list(form.shape), form.order]
+
+
+def _plain_fields(dtype: Any) -> Any:
+    return [_plain_fields(part) for part in dtype] if isinstance(dtype, list | tuple) else dtype
+
+
+def form_of(plain: Any) -> tuple[Any, tuple[Any, ...], Any]:
+    """Undo `plain_form`: a record's fields are tuples, as numpy wants them."""
+    dtype, shape, order = plain
+    return (_fields(dtype) if type(dtype) is list else dtype, tuple(shape), order)
+
+
+def _fields(records: list[Any]) -> list[Any]:
+    return [
+        (name, _fields(kind) if type(kind) is list else kind, *map(tuple, shape))
+        for name, kind, *shape in records
+    ]
 
 
 def _order(array: Any) -> str | None:

@@ -15,7 +15,15 @@ from functools import partial
 from typing import Any, Final
 
 from transport._arenas import Arenas
-from transport._arrays import NOT_PLAIN, array_bytes, array_form, rebuild_array
+from transport._arrays import (
+    NOT_PLAIN,
+    array_bytes,
+    array_form,
+    form_of,
+    plain_form,
+    rebuild_array,
+)
+from transport._arrived import arrived
 from transport._buffer import Buffer
 from transport._errors import FrameError, Unsendable
 from transport._here import arenas_here
@@ -26,6 +34,7 @@ from transport._move import NO_DESCRIPTORS, Move, check_move
 from transport._outbox import close_all
 from transport._payload import Mode, Sizes, choose_mode, payload_bytes
 from transport._shared import SharedBuffer
+from transport._streams import give_away_stream, is_stream, stream_parts
 
 __all__ = ["Cargo", "What"]
 
@@ -49,6 +58,7 @@ class What(IntEnum):
     BUFFER_BACK = 8
     SHARED = 9
     SOCKET = 10
+    STREAM = 11
 
 
 class Cargo:
@@ -91,13 +101,14 @@ class Cargo:
             What.BYTES: lambda *lease: bytes(self._view(lease)),
             What.BYTEARRAY: lambda *lease: bytearray(self._view(lease)),
             What.VIEW: lambda form, shape, *lease: _cast(self._view(lease), form, shape),
-            What.ARRAY: lambda form, *lease: rebuild_array(self._view(lease), _form(form)),
-            What.ARRAY_COPY: lambda form, data: rebuild_array(memoryview(data), _form(form)),
+            What.ARRAY: lambda form, *lease: rebuild_array(self._view(lease), form_of(form)),
+            What.ARRAY_COPY: lambda form, data: rebuild_array(memoryview(data), form_of(form)),
             What.BUFFER: lambda *lease: Buffer.arrived(mappings, self, lease),
             What.BUFFER_COPY: _filled,
             What.BUFFER_BACK: lambda *lease: Buffer.came_back(arenas, self, lease),
             What.SHARED: lambda number: SharedBuffer.arrived(self._claim(number)),
             What.SOCKET: self._socket,
+            What.STREAM: self._stream,
         }
 
     @classmethod
@@ -180,7 +191,7 @@ class Cargo:
         if form is None or (data is None and value.nbytes):
             raise Unsendable("", value, NOT_PLAIN)
         lease = self.lease(value) if self.big(value.nbytes) else None
-        plain = [_plain_fields(form.dtype), list(form.shape), form.order]
+        plain = plain_form(form)
         if lease is not None:
             return [What.ARRAY, plain, *lease]
         return [What.ARRAY_COPY, plain, b"" if data is None else bytes(data)]
@@ -221,7 +232,7 @@ class Cargo:
             return self._move_buffer(value)
         if isinstance(value, bytearray):
             return self._move_bytearray(value)
-        return self._move_socket(value)
+        return self._move_stream(value) if is_stream(value) else self._move_socket(value)
 
     def _move_buffer(self, value: Buffer) -> list[Any]:
         size = len(value)
@@ -258,6 +269,13 @@ class Cargo:
             value.proto,
             value.gettimeout(),
         ]
+
+    def _move_stream(self, value: Any) -> list[Any]:
+        sock, unread = stream_parts(value)
+        number = self._send_fds(value, lambda: [os.dup(sock.fileno())])
+        self.load.on_commit(partial(give_away_stream, value))
+        self.modes[Mode.TRANSFER] += 1
+        return [What.STREAM, number, int(sock.family), int(sock.type), sock.proto, unread]
 
     # ------------------------------------------------------------ reading
 
@@ -298,6 +316,13 @@ class Cargo:
             sock.close()
             raise FrameError(f"no socket has a timeout of {timeout} s") from error
         return sock
+
+    def _stream(self, number: Any, family: Any, kind: Any, proto: Any, unread: Any) -> Any:
+        sock = self._socket(number, family, kind, proto, 0.0)
+        if sock.type != socket.SOCK_STREAM or type(unread) is not bytes:
+            sock.close()
+            raise FrameError(f"what came as number {number} is no stream")
+        return arrived(sock, unread)
 
     def _claim(self, number: Any) -> list[int]:
         fds = self._arrived.pop(number, None) if type(number) is int else None
@@ -365,21 +390,3 @@ def _filled(data: bytes) -> Buffer:
     buffer = Buffer(len(data), zero=False)
     buffer[:] = data
     return buffer
-
-
-def _form(plain: Any) -> Any:
-    """An array's form as numpy wants it: a record's fields are tuples, which the wire has not kept."""
-    dtype, shape, order = plain
-    return (_fields(dtype) if type(dtype) is list else dtype, tuple(shape), order)
-
-
-def _fields(records: list[Any]) -> list[Any]:
-    return [
-        (name, _fields(kind) if type(kind) is list else kind, *map(tuple, shape))
-        for name, kind, *shape in records
-    ]
-
-
-def _plain_fields(dtype: Any) -> Any:
-    """A dtype's description without tuples, which a frame does not hold as they are."""
-    return [_plain_fields(part) for part in dtype] if isinstance(dtype, list | tuple) else dtype

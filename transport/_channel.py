@@ -4,15 +4,23 @@ The loop is handed in as five functions. Whatever ends the channel is reported o
 was received has been delivered.
 """
 
+import os
 import socket
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from transport._claims import Claims, check_count
 from transport._decoder import Decoder
 from transport._encoder import Encoder
 from transport._errors import ChannelBroken, ChannelClosed, FrameError, TransportError
-from transport._frames import HEADER_SIZE, MAX_FDS, Frame, FrameDecoder, Lane, encode_single
+from transport._frames import (
+    HEADER_SIZE,
+    Frame,
+    FrameDecoder,
+    Lane,
+    encode_header,
+    encode_single,
+)
 from transport._limits import Limits, Stats
 from transport._loop import Loop
 from transport._outbox import Outbox, close_all
@@ -21,9 +29,6 @@ from transport._socket import prepare, receive, write
 __all__ = ["Channel"]
 
 _CHUNK: Final = 256 * 1024
-_LOST: Final = "descriptors were lost on the way: more than a frame may carry, or no room here"
-
-
 _LANES: Final = tuple(Lane)
 
 
@@ -73,8 +78,7 @@ class Channel:
         self._limits = limits or Limits()
         self._frames = FrameDecoder(self._limits.frame)
         self._outbox = Outbox()
-        self._fds: deque[int] = deque()
-        self._lost_fds = False
+        self._came = Claims()
         self._chunk = memoryview(bytearray(_CHUNK))
         self._closed = False
         self._ended = False
@@ -105,9 +109,8 @@ class Channel:
 
     def stats(self) -> Stats:
         """Counters since the channel began."""
-        sent = self._batches.packed + self._fd_messages
         return Stats(
-            messages_sent=sent,
+            messages_sent=self._batches.packed + self._fd_messages,
             messages_received=self._received,
             bytes_sent=self._bytes[0],
             bytes_received=self._bytes[1],
@@ -152,42 +155,50 @@ class Channel:
             self.flush()
         return size
 
-    def send_fds(self, message: list[Any], fds: Sequence[int], lane: Lane = Lane.CONTROL) -> None:
-        """Queue one message with descriptors, behind what its lane holds already.
+    def send_fds(
+        self,
+        message: list[Any],
+        fds: Sequence[int],
+        lane: Lane = Lane.CONTROL,
+        *,
+        lent: bool = False,
+    ) -> None:
+        """Send one message with descriptors, behind what its lane holds already.
 
         Args:
             message: as in `send`.
-            fds: 1 to 16 descriptors, the channel's from here on: closed when written, dropped or
-                refused.
+            fds: 1 to 16 descriptors, the channel's from here on: closed when written or dropped.
             lane: the queue.
+            lent: they stay the caller's, who may close them after this call.
 
         Raises:
-            FrameError: no descriptors, or too many.
-            ChannelClosed: as in `send`, like every other error there.
+            FrameError: no descriptors, or too many. Every other error is as in `send`.
         """
-        owned = tuple(fds)
+        given = () if lent else fds
         try:
-            self._check_fds(owned)
-            self._collect()
+            check_count(fds)
+            if self._ended:
+                self._refuse()
+            if self._batches.pending:
+                self._collect()
             body = self._batches.check(self._batches.pack_one(message))
+            frame = encode_header(lane, len(fds), len(body)) + body
+            # Such a frame takes a system call of its own, now or later.
+            count = 0 if self._outbox.size else self._write_past(frame, fds)
+            self._fd_messages += 1
+            self._fd_counts[0] += len(fds)
+            if self._ended or count == len(frame):
+                close_all(given)
+                return
+            owned = tuple(map(os.dup, fds)) if lent else tuple(fds)
         except BaseException:
-            close_all(owned)
+            close_all(given)
             raise
-        self._outbox.add(lane, body, owned)
-        if self._outbox.fds >= self._limits.fds:
-            self.congested = True
-        self._fd_messages += 1
-        self._fd_counts[0] += len(owned)
+        self._queue(lane, body, owned)
+        self._frame_counts[0] += self._outbox.written(count)
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._on_turn)
-
-    def _check_fds(self, fds: Sequence[int]) -> None:
-        if not 0 < len(fds) <= MAX_FDS:
-            msg = f"a message carries 1 to {MAX_FDS} descriptors, got {len(fds)}"
-            raise FrameError(msg)
-        if self._ended:
-            self._refuse()
 
     def flush(self) -> None:
         """Write what the socket takes now; the rest follows when it takes more."""
@@ -224,9 +235,9 @@ class Channel:
             for body in self._batches.take(lane):
                 self._queue(lane, body)
 
-    def _queue(self, lane: Lane, body: bytes) -> None:
-        self._outbox.add(lane, body)
-        if self._outbox.size >= self._limits.high_water:
+    def _queue(self, lane: Lane, body: bytes, fds: tuple[int, ...] = ()) -> None:
+        self._outbox.add(lane, body, fds)
+        if self._outbox.size >= self._limits.high_water or self._outbox.fds >= self._limits.fds:
             self.congested = True
 
     def _write(self) -> None:
@@ -250,20 +261,24 @@ class Channel:
     def _write_single(self, lane: Lane, parts: list[bytes]) -> None:
         """Write one frame past the outbox; what the socket does not take goes through it."""
         frame = encode_single(lane, parts)
+        count = self._write_past(frame)
+        if count < len(frame) and not self._ended:
+            self._queue(lane, frame[HEADER_SIZE:])
+            self._frame_counts[0] += self._outbox.written(count)
+            self._watch_writable(wanted=True)
+
+    def _write_past(self, frame: bytes, fds: Sequence[int] = ()) -> int:
+        """Write a frame that nothing waits before; return how many bytes the socket took."""
         try:
-            count = self._sock.send(frame)
+            count = write(self._sock, [frame], fds) if fds else self._sock.send(frame)
         except (BlockingIOError, InterruptedError):
-            count = 0
+            return 0
         except OSError as error:
             self._lose_writer(error)
-            return
+            return 0
         self._bytes[0] += count
-        if count == len(frame):
-            self._frame_counts[0] += 1
-            return
-        self._queue(lane, frame[HEADER_SIZE:])
-        self._frame_counts[0] += self._outbox.written(count)
-        self._watch_writable(wanted=True)
+        self._frame_counts[0] += count == len(frame)
+        return count
 
     def _watch_writable(self, *, wanted: bool) -> None:
         if wanted == self._waiting:
@@ -305,10 +320,9 @@ class Channel:
             except OSError as error:
                 self._end_from(ChannelBroken(f"the peer is gone: {error}"), error)
                 return False
-            if fds:
-                self._fds.extend(fds)
+            if fds or lost:
+                self._came.came(fds, lost=lost)
                 self._fd_counts[1] += len(fds)
-            self._lost_fds = self._lost_fds or lost
             if count == 0:
                 self._end(self._why_ended())
                 return False
@@ -328,9 +342,10 @@ class Channel:
         return self._broken or ChannelBroken("the peer closed the channel")
 
     def _deliver(self, data: memoryview) -> None:
+        came = self._came
         try:
             lane = self._frames.single(data)
-            if lane is not None and not self._fds and not self._lost_fds:
+            if lane is not None and not came.fds and not came.lost:
                 self._frame_counts[1] += 1
                 messages = self._decoder.feed(data[HEADER_SIZE:])
                 self._received += len(messages)
@@ -341,8 +356,8 @@ class Channel:
                 self._deliver_one(frame)
                 if self._closed:
                     return
-            if self._fds or self._lost_fds:
-                self._check_leftovers()
+            if came.fds or came.lost:
+                came.check_leftovers(more=self._frames.pending > 0)
         except FrameError as error:
             self._end(error)
         except Exception as error:  # noqa: BLE001 - a receiver that cannot take a message ends the link, with its error as cause
@@ -350,13 +365,6 @@ class Channel:
                 FrameError(f"the receiver failed on a message: {type(error).__name__}: {error}"),
                 error,
             )
-
-    def _check_leftovers(self) -> None:
-        if self._lost_fds:
-            raise FrameError(_LOST)
-        if self._fds and not self._frames.pending:
-            msg = f"{len(self._fds)} descriptors came that no frame claims"
-            raise FrameError(msg)
 
     def _deliver_one(self, frame: Frame) -> None:
         messages = self._decoder.feed(frame.body)
@@ -366,15 +374,13 @@ class Channel:
             if messages:
                 self._receive(messages, frame.lane)
             return
-        if frame.fd_count > len(self._fds):
-            msg = f"a frame claims {frame.fd_count} descriptors, {len(self._fds)} came"
-            raise FrameError(_LOST if self._lost_fds else msg)
+        self._came.check(frame.fd_count)
         if len(messages) != 1 or self._receive_fds is None:
             msg = (
                 "a frame with descriptors holds exactly one message, and somebody here must want it"
             )
             raise FrameError(msg)
-        self._receive_fds(messages[0], [self._fds.popleft() for _ in range(frame.fd_count)])
+        self._receive_fds(messages[0], self._came.take(frame.fd_count))
 
     def _end_from(self, error: TransportError, cause: BaseException) -> None:
         error.__cause__ = cause
@@ -389,7 +395,6 @@ class Channel:
         self._loop.unwatch_readable(self._fd)
         self._watch_writable(wanted=False)
         self._outbox.clear()
-        close_all(self._fds)
-        self._fds.clear()
+        self._came.close()
         self._sock.close()
         self._on_closed(error)

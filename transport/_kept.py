@@ -1,13 +1,28 @@
 """Snapshots of what does not reach its receiver at once, or not only one, or not only once."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from transport._move import here, put_back
+from transport._move import here, part_with, put_back
 from transport._snapshot import snapshot, snapshot_args
 
-__all__ = ["hold_args", "snapshot_for_many", "snapshot_to_keep"]
+__all__ = ["Held", "hold_args", "snapshot_for_many", "snapshot_to_keep"]
+
+
+class Held:
+    """What a message that waits for room has moved; one of the two ends it."""
+
+    __slots__ = ("_moved",)
+
+    def __init__(self, moved: list[tuple[Any, Any]]) -> None:
+        self._moved = moved
+
+    def give_back(self) -> None:
+        """It will not be sent: everything goes back to its owner."""
+        put_back(self._moved)
+
+    def part(self) -> None:
+        """It is on its way: everything is its receiver's for good."""
+        part_with(self._moved)
 
 
 def snapshot_for_many(value: Any, root: str = "value") -> Any:
@@ -32,7 +47,7 @@ def snapshot_to_keep(value: Any, root: str = "value") -> Any:
 
 def hold_args(
     args: tuple[Any, ...], kwargs: dict[str, Any], *, leaves: bool
-) -> tuple[tuple[Any, ...], dict[str, Any], Callable[[], None]]:
+) -> tuple[tuple[Any, ...], dict[str, Any], Held]:
     """As `snapshot_args`, for a message that waits for room and perhaps will not get it.
 
     Args:
@@ -41,7 +56,7 @@ def hold_args(
         leaves: whether it leaves this process: then marks stay, and local values are refused.
 
     Returns:
-        the arguments, and what gives everything that was moved back to its owner.
+        the arguments, and what was moved.
     """
     phase = here()
     phase.waits, phase.leaves = True, leaves
@@ -50,4 +65,4 @@ def hold_args(
     finally:
         phase.waits = phase.leaves = False
         moved = phase.take_moved()
-    return args, kwargs, partial(put_back, moved)
+    return args, kwargs, Held(moved)

@@ -12,6 +12,13 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from transport._buffer import Buffer
 from transport._errors import Moved, StillViewed, Unsendable, shown
+from transport._streams import (
+    check_stream,
+    is_stream,
+    part_with_stream,
+    put_stream_back,
+    take_stream,
+)
 
 __all__ = [
     "NO_DESCRIPTORS",
@@ -23,6 +30,7 @@ __all__ = [
     "here",
     "move",
     "move_here",
+    "part_with",
     "put_back",
 ]
 
@@ -45,9 +53,9 @@ class MovesFound(Exception):
 def move(value: T) -> T:
     """Mark `value` to be given away with the message; typed as what it carries, for signatures.
 
-    A `Buffer`, a bytearray or a socket can be moved, at any depth of a message. Nothing moves before
-    the message is sent, and then all that it moves or nothing. A `Buffer` costs the same at any size
-    and raises `Moved` afterwards, a bytearray is empty, a socket closed.
+    A `Buffer`, a bytearray, a socket or a socket stream of anyio can be moved, at any depth of a message.
+    Nothing moves before the message is sent, and then all that it moves or nothing. A `Buffer` costs the
+    same at any size and raises `Moved` afterwards, a bytearray is empty, a socket or stream closed.
     """
     return cast("T", Move(value))
 
@@ -75,11 +83,11 @@ class Phase:
             MovesFound: neither pass has begun.
             Unsendable: this is nothing that can be given away.
         """
-        if type(mark.value) not in _CHECKS:
+        if _check_of(mark.value) is None:
             raise Unsendable("", mark.value, _why_not(mark.value))
         if self.repeats:
             raise Unsendable("", mark.value, ONE_OWNER)
-        if self.kept and type(mark.value) is socket.socket:
+        if self.kept and type(mark.value) not in (Buffer, bytearray):
             raise Unsendable("", mark.value, NO_DESCRIPTORS)
         if self._marks is not None:
             self._marks.append(mark)
@@ -109,7 +117,7 @@ class Phase:
         finally:
             self._marks, self._moving = None, False
         if not self.waits:
-            self._moved.clear()
+            part_with(self.take_moved())
         return result
 
     def take_moved(self) -> list[tuple[Any, Any]]:
@@ -149,6 +157,8 @@ def _take(value: Any) -> Any:
         taken = bytearray(value)
         value.clear()
         return taken
+    if is_stream(value):
+        return take_stream(value)
     timeout = value.gettimeout()
     sock = socket.socket(value.family, value.type, value.proto, fileno=value.detach())
     sock.settimeout(timeout)
@@ -162,11 +172,20 @@ def put_back(moved: Iterable[tuple[Any, Any]]) -> None:
             original.put_back(now)
         elif isinstance(original, bytearray):
             original[:] = now
+        elif is_stream(original):
+            put_stream_back(original, now)
         else:
             timeout = now.gettimeout()
             now_is = (now.family, now.type, now.proto)
             socket.socket.__init__(original, *now_is, fileno=now.detach())
             original.settimeout(timeout)
+
+
+def part_with(moved: Iterable[tuple[Any, Any]]) -> None:
+    """What was moved is the receiver's for good."""
+    for original, _ in moved:
+        if is_stream(original):
+            part_with_stream(original)
 
 
 def _check_bytearray(value: bytearray) -> None:
@@ -190,16 +209,21 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
 }
 
 
+def _check_of(value: object) -> Callable[[Any], None] | None:
+    check = _CHECKS.get(type(value))
+    return check_stream if check is None and is_stream(value) else check
+
+
 _STREAMS: Final = frozenset({"anyio", "asyncio", "trio"})
 
 
 def _why_not(value: object) -> str:
     if type(value).__module__.partition(".")[0] in _STREAMS:
         return (
-            "a stream may have read bytes that its socket has not any more; move the socket itself, "
-            "before a stream is made of it"
+            "only socket streams of anyio can be moved: this one may have bytes, or a state, that would be "
+            "lost; move the stream or the socket it is made of, before it is made"
         )
-    return "only buffers, bytearrays and sockets can be moved"
+    return "only buffers, bytearrays, sockets and socket streams can be moved"
 
 
 def check_move(value: Any) -> None:
@@ -208,9 +232,9 @@ def check_move(value: Any) -> None:
     Raises:
         Unsendable: it is of no kind that can be.
         Moved: it was moved before.
-        StillViewed: somebody still looks at a buffer.
+        StillViewed: somebody still looks at a buffer, or uses a stream.
     """
-    check = _CHECKS.get(type(value))
+    check = _check_of(value)
     if check is None:
         raise Unsendable("", value, _why_not(value))
     check(value)

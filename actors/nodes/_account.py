@@ -361,17 +361,17 @@ class RemoteSink(RemoteReply):
         self._link.sinks.pop(self._request, None)
         return super()._settle()
 
-    def put(self, value: Any) -> None:
-        """Send the next item.
+    def put(self, value: Any) -> int:
+        """Send the next item; return its size in bytes.
 
         Raises:
             Unsendable, TooBig: it cannot travel; nothing was sent.
         """
         item = self._link.encoder.encode_value(value, "item")
         try:
-            self._link.ship([wire.ITEM, self._request, item])
+            return self._link.ship([wire.ITEM, self._request, item])
         except (ChannelBroken, ChannelClosed):
-            return  # the reader's end is told by the end of the link
+            return 0  # the reader's end is told by the end of the link
 
     def set_result(self, _value: Any = None, /) -> None:
         """End the stream."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._cells import load
 from actors._envelope import Envelope
-from actors._trace import facts_of, strongest
+from actors._trace import answer_facts, facts_of, strongest
 from transport import Mode
 
-from ._account import Account
+from ._account import Account, RemoteReply, RemoteSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
     from ._link import Link
 
-__all__ = ["account_class"]
+__all__ = ["account_class", "answer_classes"]
+
+
+def _weighed(link: Link, send: Callable[[], int]) -> tuple[Mode, int]:
+    """Send one message; return how it travelled, and its bytes, of which some went beside the frame."""
+    cargo = link.cargo
+    modes, lent = cargo.modes.copy(), cargo.lent
+    size = send()
+    used = [mode for mode, count in cargo.modes.items() if count != modes[mode]]
+    return strongest([*used, Mode.COPY]), size + cargo.lent - lent
 
 
 class CarryingAccount(Account):
@@ -66,21 +75,68 @@ class TracedAccount(Account):
         self._send(link, envelope)
 
     def _send(self, link: Link, envelope: Envelope) -> int:
-        cargo = link.cargo
-        modes, lent = cargo.modes.copy(), cargo.lent
-        size = super()._send(link, envelope)
-        used = [mode for mode, count in cargo.modes.items() if count != modes[mode]]
-        mode = strongest([*used, Mode.COPY])
+        sizes: list[int] = []
+
+        def send() -> int:
+            sizes.append(super(TracedAccount, self)._send(link, envelope))
+            return sizes[0]
+
+        mode, size = _weighed(link, send)
         runtime = self.peer.runtime
-        facts = facts_of(envelope, runtime.name, self.ref, mode, size + cargo.lent - lent)
-        runtime.traced(facts)
-        return size
+        runtime.traced(facts_of(envelope, runtime.name, self.ref, mode, size))
+        return sizes[0]
 
 
 class CarryingTracedAccount(TracedAccount, CarryingAccount):
     """Both."""
 
     __slots__ = ()
+
+
+class TracedReply(RemoteReply):
+    """What goes back is an event, of the node that sends it."""
+
+    __slots__ = ()
+
+    def set_result(self, value: Any, /) -> None:
+        """As `RemoteReply.set_result`."""
+        envelope, link = self.envelope, self._link
+        if self._settle():
+            self._trace("reply", envelope, lambda: link.reply(self._request, value))
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """As `RemoteReply.set_exception`."""
+        envelope, link = self.envelope, self._link
+        if self._settle():
+            self._trace("error", envelope, lambda: link.fail(self._request, error))
+
+    def _trace(self, verb: str, envelope: Envelope | None, send: Callable[[], int]) -> int:
+        mode, size = _weighed(self._link, send)
+        home = self.cell.home
+        method = "" if envelope is None else envelope.handler.name
+        facts = answer_facts(verb, method, home.name, self.cell.ref, self._link.peer, mode, size)
+        home.traced(facts)
+        return size
+
+
+class TracedSink(TracedReply, RemoteSink):
+    """So is every item."""
+
+    __slots__ = ()
+
+    def put(self, value: Any) -> int:
+        """As `RemoteSink.put`."""
+        put = super().put
+        return self._trace("item", self.envelope, lambda: put(value))
+
+    def set_result(self, _value: Any = None, /) -> None:
+        """As `RemoteSink.set_result`: the end is no item."""
+        RemoteSink.set_result(self)
+
+
+def answer_classes(*, traced: bool) -> tuple[type[RemoteReply], type[RemoteReply]]:
+    """Return the class of the answers to asks, and that of the items of streams."""
+    return (TracedReply, TracedSink) if traced else (RemoteReply, RemoteSink)
 
 
 def account_class(*, carries: bool, traced: bool) -> Callable[..., Account]:

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any
 from actors._baggage import Baggage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from actors._envelope import Envelope, Origin
     from actors._propagation import Propagation
+    from transport import Encoder, Handing
 
 __all__ = ["packed", "unpacked"]
 
 
-def packed(envelope: Envelope, encode_args: Callable[..., Any]) -> tuple[Any, Any, Sequence[Any]]:
-    """Return args and kwargs of a message as *encode_args* makes them, and what goes behind them.
+def packed(
+    envelope: Envelope, encoder: Encoder | Handing, packing: Encoder
+) -> tuple[Any, Any, Sequence[Any]]:
+    """Return args and kwargs of a message as *encoder* makes them, and what goes behind them.
+
+    With context variables among that, all of it is made by *packing*, so that it can be packed.
 
     Raises:
         Unsendable: naming the argument, or the context variable.
@@ -25,9 +30,10 @@ def packed(envelope: Envelope, encode_args: Callable[..., Any]) -> tuple[Any, An
     assert isinstance(baggage, Baggage)
     chain = baggage.chain or None
     if baggage.carrier is None:
-        return *encode_args(envelope.args, envelope.kwargs), (chain,)
+        return *encoder.encode_args(envelope.args, envelope.kwargs), (chain,)
     # In one call with the arguments: a message is encoded whole or not at all.
-    args, kwargs = encode_args(envelope.args, {**envelope.kwargs, **baggage.values})
+    args, kwargs = packing.encode_args(envelope.args, {**envelope.kwargs, **baggage.values})
+    kwargs = kwargs or {}
     values = {label: kwargs.pop(label) for label in baggage.values}
     return args, kwargs or None, (chain, baggage.carrier.packed(values))
 

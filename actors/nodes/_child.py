@@ -32,6 +32,8 @@ from ._link import Link
 from ._local import LocalNode
 from ._main_module import install_main
 from ._runtime import Runtime
+from ._sampling import sampled
+from ._stacks import Stacks, task_stacks
 from ._stats import runtime_stats
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from actors._cell import Cell
     from actors._loop import Loop
     from actors._ref import Ref
+    from transport import Door
 
     from ._peer import Peer
 
@@ -134,9 +137,8 @@ class ChildNode:
         self.leaving = False
         """Whether this node finishes what it has, to end then."""
         self.log = get_logger(node=config["name"])
-        self.runtime.calls.update(
-            start=self._start, stats=self._stats, topic_interest=self._interest
-        )
+        self.runtime.calls.update(start=self._start, topic_interest=self._interest)
+        self.runtime.calls.update(stats=self._stats, sampled=self._sampled, tasks=self._tasks)
         self.runtime.topics.interests(config["topics"])
         self.runtime.notes.update(
             stop_actor=lambda _, uid: self.local.stop_actor(uid),
@@ -159,9 +161,13 @@ class ChildNode:
         for name in config["down"]:
             self.runtime.peer(name).down("not started yet", restarting=True)
 
-    def attach(self, fd: int) -> None:
-        """Take the link the parent left open for us."""
-        self.parent.attach(socket.socket(fileno=fd))
+    def attach(self, link: int | Door) -> None:
+        """Take the link the parent left open for us: a descriptor, or a door to its thread."""
+        self.parent.attach(socket.socket(fileno=link) if isinstance(link, int) else link)
+
+    def show_stacks(self) -> None:
+        """Have the parent see what this process is at, whenever it asks; for the main thread."""
+        self.parent.note("stacks", fds=(Stacks(self.runtime.loop).for_parent(),))
 
     # -- what the parent asks --------------------------------------------------------------
 
@@ -216,6 +222,12 @@ class ChildNode:
     async def _stats(self, _link: Link) -> dict[str, Any]:
         return {**runtime_stats(self.runtime), "loop_lag": round(self.heart.late, 6)}
 
+    async def _sampled(self, _link: Link, seconds: float, rows: int, by: str) -> dict[str, Any]:
+        return await sampled(self.runtime, seconds, rows, by)
+
+    async def _tasks(self, _link: Link) -> list[dict[str, Any]]:
+        return task_stacks(self.runtime.loop)
+
     def _node_down(self, _link: Link, name: str, why: str, restarting: bool) -> None:  # noqa: FBT001 - a wire field
         self.runtime.peer(name).down(why, restarting=restarting)
 
@@ -231,7 +243,7 @@ class ChildNode:
             peer.why = link.closed or ""
             peer.drop(link)
 
-    def _peer(self, _link: Link, name: str, fd: int) -> None:
+    def _peer(self, _link: Link, name: str, way: int | Door) -> None:
         peer = self.runtime.peer(name)
         link = peer.link
         if link is not None and link.attached:
@@ -242,7 +254,7 @@ class ChildNode:
         if link is None:
             link = peer.link = Link(self.runtime, name)
         peer.links += 1
-        link.attach(socket.socket(fileno=fd))
+        link.attach(socket.socket(fileno=way) if isinstance(way, int) else way)
 
     async def finish_actors(self, seconds: float) -> None:
         """Let the actors that the parent supervises finish what they have, then end them."""

@@ -8,6 +8,7 @@ from actors._actor import Actor
 from actors._errors import InvalidSpec
 from supervisors import (
     Backoff,
+    ChildInfo,
     ChildSpec,
     DynamicSupervisor,
     Exit,
@@ -16,7 +17,7 @@ from supervisors import (
 )
 
 from ._arguments import keep_arguments
-from ._life import ActorRun, Life
+from ._life import PLAIN_BACKOFF, ActorRun, Life
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ._local import LocalNode
     from ._runtime import Runtime
 
-__all__ = ["NodeFamily", "check_actor_options"]
+__all__ = ["NodeFamily", "check_actor_options", "child_facts", "families"]
 
 
 def check_actor_options(
@@ -59,6 +60,39 @@ def check_actor_options(
             raise InvalidSpec(f"{cls.__name__}: {what} must be a {kind.__name__}, got {value!r}")
     if isinstance(shutdown, bool) or not isinstance(shutdown, int | float) or not shutdown >= 0:
         raise InvalidSpec(f"{cls.__name__}: shutdown must be 0 or more seconds, got {shutdown!r}")
+
+
+def child_facts(info: ChildInfo) -> dict[str, Any]:
+    """Return what a supervisor says of a child as plain data."""
+    facts: dict[str, Any] = {
+        "name": info.name,
+        "kind": info.kind,
+        "state": info.state.value,
+        "restart": info.restart.value,
+        "restarts": info.restarts,
+        "last_exit": None if info.last_exit is None else str(info.last_exit),
+    }
+    if isinstance(info.child, ActorRun):
+        ref = info.child.ref
+        # While a process takes over from another, its address has more in it than its name.
+        node = ref.node.partition("~")[0]
+        facts |= {"kind": "actor", "node": node, "class": ref.cls_path, "uid": ref.uid}
+    return facts
+
+
+def families(runtime: Runtime, own: NodeFamily | None) -> list[Any]:
+    """Return who is supervised on this node.
+
+    Args:
+        runtime: the node.
+        own: those that are the node's own, if there are any.
+
+    Returns:
+        The node's own, and pairs of an actor's number and its children.
+    """
+    parents = [(uid, cell.run) for uid, cell in runtime.cells.items() if cell.run is not None]
+    pairs = [[uid, run.children.describe()] for uid, run in parents if run.children is not None]
+    return [[] if own is None else own.describe(), pairs]
 
 
 class NodeFamily:
@@ -103,10 +137,10 @@ class NodeFamily:
                 name=key,
                 start=life.new_run,
                 restart=restart or Restart.TRANSIENT,
-                backoff=backoff or Backoff(),
+                backoff=backoff or PLAIN_BACKOFF,
                 gone=life.gone,
             )
-            life.stop_child = lambda: self._supervisor.stop_child(key)
+            life.supervisor = self._supervisor
             await self._supervisor.start_child(spec)
         except BaseException as error:
             cell.release(Exit.KILLED)
@@ -122,6 +156,10 @@ class NodeFamily:
         """Return the numbers of those that are there now."""
         runs = [info.child for info in self._supervisor.children()]
         return [run.ref.uid for run in runs if isinstance(run, ActorRun)]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return who is there now, in start order; their own children are in other families."""
+        return [child_facts(info) for info in reversed(self._supervisor.children())]
 
     async def aclose(self, *, kill: bool = False) -> None:
         """End everybody, together: politely, or at once, also if the polite way has begun."""

@@ -57,6 +57,7 @@ class IntakeHome(Home, Protocol):
     topics: Topics
     probes: Probes
     propagation: Propagation | None
+    answers: tuple[type[RemoteReply], type[RemoteReply]]
 
     @property
     def ended(self) -> Mapping[int, Exit]: ...
@@ -74,12 +75,12 @@ class _Run:
         self._debt = debt
         self._handlers = cell.handlers
         self._mailbox = cell.mailbox
-        self._queue = cell.mailbox.queue
+        self._queue = cell.mailbox.open()
 
     def take(self, name: str, args: Any) -> bool:
         """Queue one, if it is as plain as it looks; return whether it was."""
         handler = self._handlers.get(name)
-        if handler is None or not handler.plain or type(args) is not list or self._cell.draining:
+        if handler is None or not handler.plain or type(args) is Undecoded or self._cell.draining:
             return False
         self._queue.append((handler, tuple(args), _NO_KEYWORDS, self._debt))
         if self._mailbox.waker is not None:
@@ -94,6 +95,7 @@ class Intake:
         self._node = node
         self._link = link
         self._owing: list[Debt] = []
+        self._reply, self._sink = node.answers
         self._table: dict[int, Callable[[list[Any]], None]] = {
             wire.TELL: self._take_tell,
             wire.ASK: self._take_ask,
@@ -141,6 +143,8 @@ class Intake:
         return None if cell is None else _Run(cell, self._debt(cell))
 
     def _debt(self, cell: Cell) -> Debt:
+        if cell.debts is None:
+            cell.debts = {}
         debt: Debt | None = cell.debts.get(self._link)
         if debt is None:
             debt = cell.debts[self._link] = Debt(self._link, cell.ref.uid, self._owing)
@@ -205,10 +209,10 @@ class Intake:
             self._node.topics.deliver(topic, missed, value)
 
     def _take_ask(self, message: list[Any]) -> None:
-        self._take_call(message, RemoteReply)
+        self._take_call(message, self._reply)
 
     def _take_stream(self, message: list[Any]) -> None:
-        self._take_call(message, RemoteSink)
+        self._take_call(message, self._sink)
 
     def _take_call(self, message: list[Any], kind: type[RemoteReply]) -> None:
         uid, number, name, args = message[1:5]
@@ -222,13 +226,11 @@ class Intake:
             or type(kwargs) is Undecoded
             or (more and not self._fits(cell, more))
         ):
-            if (
-                cell is not None
-                and handler is not None
-                and counts_apart(handler, cell.mailbox.limit)
-            ):
-                Debt(self._link, uid, self._owing).left()
+            self._not_taken(uid, cell, handler)
             self._link.fail(number, self._unfit(uid, name, args, kwargs, *more))
+            return
+        if not self._link.begins(number):
+            self._not_taken(uid, cell, handler)
             return
         reply = kind(self._link, number, cell)
         if isinstance(reply, RemoteSink):
@@ -242,6 +244,11 @@ class Intake:
             envelope.origin = unpacked(envelope.origin, more, self._node.propagation)
         self._link.serving[number] = reply
         cell.post(envelope)
+
+    def _not_taken(self, uid: int, cell: Cell | None, handler: Handler | None) -> None:
+        """Give back what an ask cost that does not come into the mailbox, unless its reply does."""
+        if cell is not None and handler is not None and counts_apart(handler, cell.mailbox.limit):
+            Debt(self._link, uid, self._owing).left()
 
     def _fits(self, cell: Cell, more: list[Any]) -> bool:
         """Whether what goes with an ask can be read, and its wait can end."""
@@ -310,6 +317,8 @@ class Intake:
 
     def _take_watch(self, message: list[Any]) -> None:
         _, number, uid = message
+        if not self._link.begins(number):
+            return
 
         def notice(end: Exit) -> None:
             self._link.serving.pop(number, None)
@@ -324,6 +333,8 @@ class Intake:
     def _take_ready(self, message: list[Any]) -> None:
         _, uid, number = message
         cell = self._node.cells.get(uid)
+        if not self._link.begins(number):
+            return
         if cell is None:
             self._link.fail(number, self._unfit(uid, ""))
             return

@@ -26,6 +26,8 @@ from ._launch import (
 from ._template import TEMPLATE_MODULE, Template
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors._loop import Loop, Waiter
 
 __all__ = ["Launcher"]
@@ -37,10 +39,17 @@ _TRIES: Final = 2
 
 
 class Launcher:
-    """Starts processes in its own thread; ends with `close`."""
+    """Starts processes in its own thread; ends with `close`.
 
-    def __init__(self, loop: Loop) -> None:
+    Args:
+        loop: the parent's.
+        unusable: told, on the loop, why nodes are started by exec from here on, where a template was
+            to be forked; once for each template that cannot be used.
+    """
+
+    def __init__(self, loop: Loop, unusable: Callable[[str], object]) -> None:
         self._loop = loop
+        self._unusable = unusable
         self._requests: queue.SimpleQueue[tuple[Launch, Waiter] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._machine = Machine.here()
@@ -101,7 +110,10 @@ class Launcher:
                 return started
             self._drop()
             if attempt == _TRIES:
-                self._unfit = template.standing  # one may have been killed; two are no accident
+                # One may have been killed; two are no accident.
+                self._give_up(
+                    template.standing, f"{_TRIES} of them in a row ended instead of forking"
+                )
         if self._closing.is_set():
             raise OSError(errno.ECANCELED, "the system is ending")
         return start_by_exec(launch)
@@ -112,8 +124,14 @@ class Launcher:
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise
-            self._unfit = template.standing
+            self._give_up(template.standing, f"it cannot fork: {error}")
             return None
+
+    def _give_up(self, standing: Standing, why: str) -> None:
+        """Start nodes without a template as long as all is as it was for this one."""
+        self._unfit = standing
+        if not self._closing.is_set():
+            self._loop.call_threadsafe(self._unusable, why)
 
     def _template_for(self, launch: Launch) -> Template | None:
         """Return a template that is ready and as a new process would be, or nothing if exec is better."""
@@ -132,7 +150,7 @@ class Launcher:
             if self._template is None and self._unfit != standing:
                 self._template = Template(standing, command, launch.module, environment)
                 if self._closing.is_set() or not self._template.wait_ready():
-                    self._unfit = standing
+                    self._give_up(standing, "it did not get ready")
                     self._drop()
         except OSError:
             return None  # the exec says what is missing, if it is missed there too

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._ending import Ending
 from actors._errors import SystemStopped
-from supervisors import Exit, Restart, SupervisorError, should_restart
+from supervisors import Backoff, Exit, Restart, SupervisorError, should_restart
+from transport import let_go_of_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Sequence
 
     from actors._loop import Loop
     from actors._ref import Ref
 
     from ._node import Place
 
-__all__ = ["ActorRun", "Life", "LifeOwner"]
+__all__ = ["PLAIN_BACKOFF", "ActorRun", "Life", "LifeOwner"]
+
+_NO_KEYWORDS: Final[dict[str, Any]] = {}
+_FRAMES_GO_AFTER: Final = 0.01
+"""Seconds until a failed start has been written down."""
+
+
+PLAIN_BACKOFF: Final = Backoff()
+"""Of every actor whose spec names none: one object."""
+
+
+class Stopper(Protocol):
+    """The supervisor of a life."""
+
+    async def stop_child(self, name: str) -> None: ...
 
 
 class LifeOwner(Protocol):
@@ -29,7 +44,29 @@ class LifeOwner(Protocol):
 
 
 class Life:
-    """What it takes to run an actor again; ends once."""
+    """What it takes to run an actor again; ends once.
+
+    Attributes:
+        supervisor: has it as a child by the name of its ref, once it does.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_cls",
+        "_watchers",
+        "args",
+        "arguments",
+        "end",
+        "incarnation",
+        "kwargs",
+        "owner",
+        "place",
+        "ref",
+        "restart",
+        "shutdown",
+        "supervisor",
+        "voluntary_end",
+    )
 
     def __init__(
         self,
@@ -40,23 +77,23 @@ class Life:
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
         *,
-        arguments: list[bytes] | None = None,
+        arguments: Sequence[bytes] = (),
         shutdown: float = 5.0,
     ) -> None:
         self.owner = owner
         self.place = place
         self.ref = ref
         self._cls = cls
-        self.arguments = arguments or []
+        self.arguments = arguments
         self.args = args
-        self.kwargs = kwargs or {}
+        self.kwargs = kwargs or _NO_KEYWORDS
         self.shutdown = shutdown
         self.incarnation = 0
         self.end: Exit | None = None
         self.voluntary_end: Exit | None = None
-        self.stop_child: Callable[[], Coroutine[Any, Any, object]] | None = None
+        self.supervisor: Stopper | None = None
         self.restart: Restart | None = None
-        self._watchers: dict[object, Callable[[Exit], None]] = {}
+        self._watchers: dict[object, Callable[[Exit], None]] | None = None
 
     @property
     def cls(self) -> type:
@@ -79,9 +116,8 @@ class Life:
         self.end = end = self.voluntary_end or end
         self.owner.life_ended(self, end)
         self.place.release_actor(self.ref.uid, end)
-        watchers = list(self._watchers.values())
-        self._watchers.clear()
-        for notice in watchers:
+        watchers, self._watchers = self._watchers, None
+        for notice in tuple((watchers or {}).values()):
             notice(end)
 
     def watch(self, notice: Callable[[Exit], None]) -> Callable[[], None]:
@@ -90,12 +126,17 @@ class Life:
             notice(self.end)
             return lambda: None
         key = object()
-        self._watchers[key] = notice
-        return lambda: (self._watchers.pop(key, None), None)[1]
+        if self._watchers is None:
+            self._watchers = {}
+        watchers = self._watchers
+        watchers[key] = notice
+        return lambda: (watchers.pop(key, None), None)[1]
 
 
 class ActorRun:
     """One run of an actor, as a `supervisors.Child`."""
+
+    __slots__ = ("_asked", "_early", "_ending", "_held", "_life", "_started")
 
     def __init__(self, life: Life) -> None:
         self._life = life
@@ -119,7 +160,13 @@ class ActorRun:
         self._ending.told = ended
         self._life.incarnation += 1
         self._life.voluntary_end = None
-        await self._life.place.start_actor(self._life, self._run_over)
+        try:
+            await self._life.place.start_actor(self._life, self._run_over)
+        except Exception as error:
+            if self._life.incarnation > 1:
+                # Nobody but its supervisor is told, who keeps it: its frames would keep an ended link.
+                self._life.owner.loop.call_later(_FRAMES_GO_AFTER, let_go_of_frames, error)
+            raise
         self._started = True
         if self._early is not None:
             self._run_ended(*self._early)
@@ -133,15 +180,16 @@ class ActorRun:
 
     def _run_ended(self, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
         life = self._life
-        stop = None if self._asked or not voluntary else life.stop_child
-        if stop is None:
+        supervisor = None if self._asked or not voluntary else life.supervisor
+        if supervisor is None:
             self._finish(end)
             return
         life.voluntary_end = end
         if life.comes_back(Exit.NORMAL):
             # It had asked to end: its supervisor is told to stop it, so that it is not restarted.
             self._held = end
-            life.owner.loop.start(_have_stopped, stop, name=f"stop {life.ref.name}")
+            name = life.ref.name
+            life.owner.loop.start(_have_stopped, supervisor, name, name=f"stop {name}")
         else:
             # No restart follows a normal end, which counts for auto-shutdown; that the ending itself
             # failed is for those who watch.
@@ -172,7 +220,7 @@ class ActorRun:
             self._life.place.kill_actor(self._life.ref.uid)
 
 
-async def _have_stopped(stop: Callable[[], Coroutine[Any, Any, object]]) -> None:
+async def _have_stopped(supervisor: Stopper, name: str) -> None:
     """Ask a supervisor for a stop; one that is stopping itself gets to this child anyway."""
     with suppress(SupervisorError, SystemStopped):
-        await stop()
+        await supervisor.stop_child(name)

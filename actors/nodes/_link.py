@@ -20,9 +20,13 @@ from transport import (
     ChannelBroken,
     ChannelClosed,
     Decoder,
+    Door,
     Encoder,
     Extra,
+    Handed,
+    Handing,
     Lane,
+    Passage,
     TransportError,
     Undecoded,
 )
@@ -95,29 +99,34 @@ class Link:
         self.calls: dict[int, Waiter] = {}
         self.serving: dict[int, Callable[[], None]] = {}
         self._tasks: dict[int, Task] = {}
+        self._newest = 0
+        self._early: set[int] = set()
         self.numbers = 0
         ref: Extra[Any] = Extra(Ref, owner.ref_fields, owner.make_ref)
         self.cargo = owner.memory.new_cargo(_teller(ref_to(self)))
-        self.encoder = Encoder(extras=[ref], rename=owner.wire_module, cargo=self.cargo)
+        self._packing = Encoder(extras=[ref], rename=owner.wire_module, cargo=self.cargo)
+        self.encoder: Encoder | Handing = self._packing
         self._decoder = Decoder(extras=[ref], resolve=owner.resolve_class, cargo=self.cargo)
         self.sinks: dict[int, Sink] = {}
         self._take = owner.new_intake(self)
-        self._channel: Channel | None = None
+        self._channel: Channel | Passage | None = None
         # How a message gets on its way: into the encoder until there is a channel.
-        self.post: Callable[[list[Any]], int] = self.encoder.pack
+        self.post: Callable[[list[Any]], int] = self._packing.pack
 
-    def attach(self, sock: socket.socket) -> None:
-        """Give the link its socket; what was kept is sent."""
-        self._channel = Channel(
-            sock,
+    def attach(self, way: socket.socket | Door) -> None:
+        """Give the link its socket, or its door within the process; what was kept is sent."""
+        channel: Callable[..., Any] = Passage if isinstance(way, Door) else Channel
+        self._channel = channel(
+            way,
             self.owner.loop,
-            encoder=self.encoder,
+            encoder=self._packing,
             decoder=self._decoder,
             receive=self._take,
             receive_fds=self._receive_fds,
             closed=self._closed,
             on_room=self._room,
         )
+        self.encoder = self._channel.encoder
         self.post = self._channel.send
         self.cargo.open = True
         self._channel.flush()
@@ -132,7 +141,7 @@ class Link:
     def congested(self) -> bool:
         """Whether so many bytes wait for the other node that senders have to wait too."""
         channel = self._channel
-        return channel.congested if channel is not None else self.encoder.pending > _UNATTACHED
+        return channel.congested if channel is not None else self._packing.pending > _UNATTACHED
 
     def _room(self) -> None:
         self.owner.link_room(self)
@@ -167,19 +176,21 @@ class Link:
 
     # -- sending -------------------------------------------------------------------------
 
-    def send(self, message: list[Any], lane: Lane = Lane.DATA) -> None:
+    def send(self, message: list[Any], lane: Lane = Lane.DATA) -> int:
         """Queue one message whose user values are already encoded; an ended link drops it.
+
+        Returns:
+            its size in bytes.
 
         Raises:
             TooBig: over the frame limit; nothing was queued.
         """
         if self._channel is None:
-            self.encoder.pack(message, lane)
-            return
+            return self._packing.pack(message, lane)
         try:
-            self._channel.send(message, lane)
+            return self._channel.send(message, lane)
         except (ChannelBroken, ChannelClosed):
-            return  # whoever awaits something over this link is told by its end
+            return 0  # whoever awaits something over this link is told by its end
 
     def send_envelope(self, account: Asked, envelope: Envelope, *, stream: bool) -> int:
         """Queue an actor's message; its reply, if one is awaited, is matched by number.
@@ -194,16 +205,17 @@ class Link:
         if envelope.origin is None:
             args, kwargs = self.encoder.encode_args(envelope.args, envelope.kwargs)
         else:
-            args, kwargs, more = packed(envelope, self.encoder.encode_args)
+            args, kwargs, more = packed(envelope, self.encoder, self._packing)
         deadline = envelope.deadline
         ttl = None if deadline is None else max(0.0, deadline - self.owner.loop.now())
+        rest = (kwargs, ttl, *more) if more or kwargs is not None or ttl is not None else ()
         name = envelope.handler.name
         uid = account.ref.uid
         if envelope.reply is None:
-            return self.ship([wire.TELL, uid, name, args, kwargs, ttl, *more])
+            return self.ship([wire.TELL, uid, name, args, *rest])
         number = self.number()
         op = wire.STREAM if stream else wire.ASK
-        size = self.ship([op, uid, number, name, args, kwargs, ttl, *more])
+        size = self.ship([op, uid, number, name, args, *rest])
         envelope.request = number
         self.pending[number] = (envelope, account)
         return size
@@ -218,36 +230,52 @@ class Link:
         self.numbers += 1
         return self.numbers
 
-    def reply(self, request: int, value: Any) -> None:
-        """Answer an ask; a value that cannot travel is the asker's error."""
+    def reply(self, request: int, value: Any) -> int:
+        """Answer an ask; a value that cannot travel is the asker's error. Return the answer's size in bytes."""
         try:
             if type(value) in PLAIN:
-                self.post([wire.REPLY, request, value])
-            else:
-                value = self.encoder.encode_value(value, "reply")
-                self.ship([wire.REPLY, request, value])
+                return self.post([wire.REPLY, request, value])
+            value = self.encoder.encode_value(value, "reply")
+            return self.ship([wire.REPLY, request, value])
         except (ChannelBroken, ChannelClosed):
-            return  # so is the asker's end
+            return 0  # so is the asker's end
         except Exception as error:  # noqa: BLE001 - a registered codec's too; the asker is told
-            self.fail(request, failed_codec("reply", error))
+            return self.fail(request, failed_codec("reply", error))
 
-    def fail(self, request: int, error: BaseException) -> None:
-        """Answer an ask by *error*."""
-        self.send([wire.ERROR, request, self.encoder.encode_error(error)])
+    def fail(self, request: int, error: BaseException) -> int:
+        """Answer an ask by *error*; return the answer's size in bytes."""
+        return self.send([wire.ERROR, request, self.encoder.encode_error(error)])
 
-    def note(self, op: str, *args: Any, fds: tuple[int, ...] = ()) -> None:
-        """Tell the other runtime something; descriptors in *fds* are closed here once written."""
+    def note(self, op: str, *args: Any, fds: tuple[int, ...] = (), lent: bool = False) -> None:
+        """Tell the other runtime something.
+
+        Descriptors in *fds* are closed here once written, unless they are only *lent*.
+        """
         if self.closed is not None:
-            _close_all(fds)
+            _close_all(() if lent else fds)
             if fds:
                 raise ChannelClosed(f"{self.peer}: {self.closed}")
             return
-        with self.cargo.only_copies():
-            message = [wire.NOTE, op, [self.encoder.encode_value(arg, op) for arg in args]]
+        message = [wire.NOTE, op, self._plain_or_copied(op, args)]
         if not fds:
             self.send(message, Lane.CONTROL)
         elif self._channel is not None:
-            self._channel.send_fds(message, fds)
+            self._channel.send_fds(message, fds, lent=lent)
+
+    def hand(self, op: str, *args: Any) -> None:
+        """Tell a runtime in this process something, by reference.
+
+        Raises:
+            ChannelBroken, ChannelClosed: it cannot be told.
+        """
+        if self._channel is not None:
+            self._channel.send([wire.NOTE, op, Handed(args)], Lane.CONTROL)
+
+    def _plain_or_copied(self, op: str, args: tuple[Any, ...]) -> list[Any]:
+        if all(_plain(map(type, arg)) if type(arg) is list else type(arg) in PLAIN for arg in args):
+            return list(args)
+        with self.cargo.only_copies():
+            return [self._packing.encode_value(arg, op) for arg in args]
 
     async def call(self, op: str, *args: Any) -> Any:
         """Run *op* in the other runtime and return its result, or raise its error."""
@@ -256,7 +284,7 @@ class Link:
         number = self.number()
         with self.cargo.only_copies():
             values = [
-                self.encoder.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)
+                self._packing.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)
             ]
         self.send([wire.CALL, number, op, values], Lane.CONTROL)
         waiter = self.calls[number] = self.owner.loop.waiter()
@@ -272,11 +300,16 @@ class Link:
     # -- receiving -----------------------------------------------------------------------
 
     def _receive_fds(self, message: list[Any], fds: list[int]) -> None:
-        _, op, args = message
-        if op in _AHEAD:
+        try:
+            _, op, args = message
+            take = None if op in _AHEAD else self.owner.notes[op]
+        except Exception:
+            _close_all(fds)  # nobody here wants them: this ends the link
+            raise
+        if take is None:
             self.cargo.came(op, args[0], fds)
         else:
-            self.owner.notes[op](self, *args, *fds)
+            take(self, *args, *fds)
 
     def serve_call(self, message: list[Any]) -> None:
         """Run a call of the other runtime in a task and answer it."""
@@ -292,7 +325,7 @@ class Link:
         try:
             result = await self.owner.calls[op](self, *args)
             with self.cargo.only_copies():
-                answer = [wire.ANSWER, number, self.encoder.encode_value(result, "result")]
+                answer = [wire.ANSWER, number, self._packing.encode_value(result, "result")]
         except Exception as error:  # noqa: BLE001 - the caller at the other end is told
             answer = [wire.FAILED, number, self.encoder.encode_error(error)]
         finally:
@@ -306,6 +339,17 @@ class Link:
             self.serving.pop(number)()
         elif number in self._tasks:
             self._tasks.pop(number).cancel()
+        elif number > self._newest:
+            self._early.add(number)
+
+    def begins(self, number: int) -> bool:
+        """Take note of a request; return whether it is still wanted, or was overtaken by its end."""
+        self._newest = number
+        if not self._early:
+            return True
+        wanted = number not in self._early
+        self._early = {later for later in self._early if later > number}
+        return wanted
 
     def answered(self, message: list[Any], *, failed: bool) -> None:
         """Give a call's answer to whoever awaits it."""
@@ -342,6 +386,7 @@ class Link:
 
 
 _UNATTACHED: Final = 1024 * 1024
+_plain: Final = PLAIN.issuperset
 _AHEAD: Final = ("arena", "fds")
 
 

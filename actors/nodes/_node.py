@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actors._errors import ActorsError, InvalidSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from actors._body import Ended
     from actors._ref import Ref
@@ -39,7 +39,7 @@ class ActorStart(Protocol):
     @property
     def shutdown(self) -> float: ...
     @property
-    def arguments(self) -> list[bytes]: ...
+    def arguments(self) -> Sequence[bytes]: ...
     @property
     def args(self) -> tuple[Any, ...]: ...
     @property

@@ -159,7 +159,8 @@ class Peer:
             envelope.fail(error.to(account.ref, envelope.message))
         for waiter in list(link.calls.values()):
             if not waiter.done():
-                waiter.set_exception(error)
+                # One each: whoever catches an error puts frames of its own into it.
+                waiter.set_exception(self.down_error(self.name, None))
         for account in list(self._accounts.values()):
             account.reset(error)
         watches = list(self._watches.items())

@@ -14,15 +14,18 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from actors._errors import BootFailed
+from anyio import Lock
+
+from actors._errors import ActorsError, BootFailed
 from supervisors import Exit
 
 from ._ends import Ends
 from ._heartbeat import stacks_of
 from ._launch import Launch
 from ._link import Link
+from ._looking import process_stacks
 from ._output import LinesReader
 from ._remote import RemoteNode
 from ._run import RemoteRun, RunNode
@@ -64,6 +67,8 @@ class ProcessRun(RemoteRun):
         self._pidfd = -1
         self._lifeline: socket.socket | None = None
         self._readers: list[LinesReader] = []
+        self._stacks = -1
+        self._looking = Lock()
 
     async def _spawn(self) -> None:
         node = self.node
@@ -193,7 +198,29 @@ class ProcessRun(RemoteRun):
         assert code is not None, "it was reaped when its pidfd said that it had ended"
         self._finish(*self._judge(self._describe(code), clean=code == 0))
 
+    def child_stacks(self, fd: int) -> None:
+        """The child is ready to be looked into."""
+        self._stacks = fd
+
+    async def stacks(self) -> dict[str, Any]:
+        """Return what its threads and tasks are at; see `RemoteRun.stacks`."""
+        async with self._looking:
+            if self._stacks < 0 or self._pidfd < 0 or self.pid is None:
+                raise ActorsError(
+                    f"node {self.node.name} is {self.state.value}: nothing to see yet"
+                )
+            # Copies: it may end, and its descriptors be somebody else's, while this looks.
+            pidfd, fd = os.dup(self._pidfd), os.dup(self._stacks)
+            try:
+                return await process_stacks(self.node.name, self.pid, pidfd, fd)
+            finally:
+                os.close(pidfd)
+                os.close(fd)
+
     def _let_go(self) -> None:
+        if self._stacks >= 0:
+            os.close(self._stacks)
+            self._stacks = -1
         if self._lifeline is not None:
             self._lifeline.close()
         for reader in self._readers:

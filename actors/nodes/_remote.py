@@ -149,3 +149,13 @@ class RemoteNode(Node):
         """Return the node's figures, asked of the node itself."""
         stats: dict[str, Any] = await self.link.call("stats")
         return stats
+
+    async def families(self) -> tuple[list[dict[str, Any]], dict[int, list[dict[str, Any]]]]:
+        """Return who is supervised on it: the node's own, and the children of each actor."""
+        own, pairs = await self.link.call("families")
+        return own, dict(pairs)
+
+    async def sampled(self, seconds: float, rows: int, by: str) -> dict[str, Any]:
+        """Return what it does over *seconds*, and its busiest actors; see `nodes._sampling`."""
+        facts: dict[str, Any] = await self.link.call("sampled", seconds, rows, by)
+        return facts

@@ -7,6 +7,7 @@ Rule 3: only an end its supervisor asked for is final: one that is hung, or is r
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from anyio import fail_after, move_on_after
@@ -223,6 +224,18 @@ class RemoteRun:
     def child_beats(self, *, watched: bool) -> None:
         """The child's loop runs; unless *watched*, its silence means nothing from now on."""
         self.watch.beat(watched=watched)
+
+    def child_stacks(self, fd: int) -> None:
+        """The child writes there what its threads and tasks are at, when it is asked."""
+        os.close(fd)
+
+    async def stacks(self) -> dict[str, Any]:
+        """Return what its threads and tasks are at; tasks are None if it does not get to say.
+
+        Raises:
+            ActorsError: it cannot be looked into.
+        """
+        raise NotImplementedError
 
     def child_over_rss(self, rss: int) -> None:
         """The child holds more memory than it may, and says so again until it is told to leave."""

@@ -10,6 +10,7 @@ import sys
 from collections import OrderedDict
 from contextlib import nullcontext
 from importlib import import_module
+from sys import intern
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._cells import cell_class
@@ -22,7 +23,7 @@ from supervisors import Exit
 from transport import ChannelBroken, Undecodable, Unsendable
 
 from . import _wire as wire
-from ._accounts import account_class
+from ._accounts import account_class, answer_classes
 from ._intake import Intake
 from ._link import Link
 from ._memory import Memory
@@ -51,7 +52,7 @@ _REMEMBERED: Final = 4096
 def class_path(cls: type) -> str:
     """Return "module:qualname", the name of *cls* on every node."""
     module = "__main__" if cls.__module__ == MAIN_ALIAS else cls.__module__
-    return f"{module}:{cls.__qualname__}"
+    return intern(f"{module}:{cls.__qualname__}")  # one string, however many actors have it
 
 
 class Authority(Protocol):
@@ -80,6 +81,7 @@ class _Ended:
     """The target of refs to actors this node does not have any more."""
 
     remote = False
+    line: Any = None  # whoever would wait for room is refused
 
     def __init__(self, ref: Ref[Any], end: Exit | None) -> None:
         self.waits: dict[Envelope, Target] = {}
@@ -148,6 +150,7 @@ class Runtime:
         carries = propagation is not None
         self.new_account = account_class(carries=carries, traced=trace)
         self._new_cell = cell_class(carries=carries, traced=trace)
+        self.answers = answer_classes(traced=trace)
 
     # -- cells and refs ------------------------------------------------------------------
 
@@ -236,9 +239,7 @@ class Runtime:
         """Call *notice* once, at the final end of *ref*."""
         cell = self.cells.get(ref.uid)
         if cell is not None:
-            key = object()
-            cell.watch(key, notice)
-            return lambda: (cell.watchers.pop(key, None), None)[1]
+            return cell.watch(notice)
         if ref.uid in self.ended:
             notice(self.ended[ref.uid])
             return _nothing
@@ -314,7 +315,7 @@ class Runtime:
         self.authority.event("message_failed", {**facts, **error_facts(error)})
 
     def traced(self, facts: dict[str, Any]) -> None:
-        """Report a message that was sent here."""
+        """Report a message that was sent from here, or an answer to one."""
         self.authority.event(TRACE, facts)
 
     def suspect(self, cell: Cell) -> None:
@@ -384,7 +385,8 @@ class Runtime:
                 "link_failed", {"peer": link.peer, "node": self.name, "error": str(error)}
             )
         for cell in self.cells.values():
-            cell.debts.pop(link, None)
+            if cell.debts is not None:
+                cell.debts.pop(link, None)
         self.link_ended(link)
 
 

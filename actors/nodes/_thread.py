@@ -13,20 +13,28 @@ import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from anyio import move_on_after
+
+from actors._errors import ActorsError
 from supervisors import Exit
-from transport import pair
+from transport import Door, doors
 
 from ._link import Link
 from ._remote import RemoteNode
 from ._run import RemoteRun, RunNode
+from ._stacks import frames_of
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from actors._loop import Timer
 
 __all__ = ["ThreadNode", "ThreadRun"]
 
 _GRACE: Final = 2.0
 """Seconds a thread has to end after it was killed, before it is cut off."""
+_ANSWER: Final = 1.0
+"""Seconds its loop has to say what its tasks are at."""
 
 
 class ThreadNode(RemoteNode):
@@ -50,7 +58,7 @@ class ThreadRun(RemoteRun):
 
     async def _spawn(self) -> None:
         node = self.node
-        ours, theirs = pair()
+        ours, theirs = doors()
         config = {
             **self._home.node_config(),
             "name": node.name,
@@ -58,28 +66,35 @@ class ThreadRun(RemoteRun):
             "address": self.address,
             "backend": node.spec.backend,
             "uvloop": node.spec.uvloop,
-            "link": theirs.detach(),
+            "link": theirs,
             "hang_after": node.spec.hang_after,
             "max_rss": None,
             "dumps": False,
         }
         # Daemon, because one that hangs would otherwise keep the whole process from ending.
-        self._thread = threading.Thread(
-            target=self._run, args=(config,), name=f"actors node {node.name}", daemon=True
+        thread = threading.Thread(
+            target=self._run, args=(config, theirs), name=f"actors node {node.name}", daemon=True
         )
         self.pid = os.getpid()
         self.show()
         self.link = Link(self._home.runtime, self.address)
         self.link.attach(ours)
-        self._thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            theirs.close()
+            raise
+        self._thread = thread
 
-    def _run(self, config: dict[str, Any]) -> None:
+    def _run(self, config: dict[str, Any], door: Door) -> None:
         """The thread itself."""
         try:
             import_module(self._home.node_module).run_thread(config)
         except BaseException as error:  # noqa: BLE001 - handed to the parent's loop, which reports it
             self._error = error
         finally:
+            # However far it came: what it did not close itself, nobody else will.
+            door.close()
             try:
                 self._loop.call_threadsafe(self._thread_ended)
             except RuntimeError:
@@ -107,9 +122,18 @@ class ThreadRun(RemoteRun):
             self._cut_off = self._loop.call_later(_GRACE, self._abandon)
 
     def _stack(self) -> str:
-        thread = self._thread
-        frame = None if thread is None else sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - there is no other way
+        frame = None if self._thread is None else _frame(self._thread)
         return "" if frame is None else "".join(traceback.format_stack(frame)).rstrip()
+
+    async def stacks(self) -> dict[str, Any]:
+        """Return what its thread and its tasks are at; see `RemoteRun.stacks`."""
+        thread, tasks = self._thread, None
+        if thread is None or self.link is None:
+            raise ActorsError(f"node {self.node.name} is {self.state.value}: nothing to see")
+        with move_on_after(_ANSWER):
+            tasks = await self.link.call("tasks")
+        frames = list(frames_of(_frame(thread)))
+        return {"threads": [{"thread": thread.name, "stack": frames}], "tasks": tasks}
 
     def _abandon(self) -> None:
         if self._ending.exit is None:
@@ -126,3 +150,7 @@ class ThreadRun(RemoteRun):
     def _let_go(self) -> None:
         if self._cut_off is not None:
             self._cut_off.cancel()
+
+
+def _frame(thread: threading.Thread) -> FrameType | None:
+    return sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - there is no other way

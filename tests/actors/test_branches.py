@@ -7,9 +7,19 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from actors import Actor, Budget, Restart, System, Topology, child, dynamic, supervisor
+from actors import (
+    Actor,
+    AutoShutdown,
+    Budget,
+    Restart,
+    System,
+    Topology,
+    child,
+    dynamic,
+    supervisor,
+)
 from actors._system import core_of
-from actors.errors import InvalidSpec
+from actors.errors import InvalidSpec, SupervisorStopped
 from actors.testing import eventually, running_system
 
 OUTER = ["", "outer", "outer/inner"]
@@ -46,9 +56,12 @@ async def test_one_that_was_stopped_is_not_found_with_all_that_was_in_it(system:
     assert paths(system) == OUTER
     await top.stop_child("outer")
     assert paths(system) == [""]
-    for path in OUTER[1:]:
-        with pytest.raises(InvalidSpec, match=f"there is no supervisor {path!r}; there are none"):
-            system.supervisor(path)
+    with pytest.raises(
+        SupervisorStopped, match="'outer' is not running: it is STOPPED \\(SHUTDOWN\\)"
+    ):
+        system.supervisor("outer")
+    with pytest.raises(InvalidSpec, match="there is no supervisor 'outer/inner'; there are none"):
+        system.supervisor("outer/inner")
     await top.restart_child("outer")
     assert paths(system) == OUTER
     assert system.supervisor("outer") is outer
@@ -103,3 +116,29 @@ async def test_however_many_come_and_go_none_is_left(system: System) -> None:
         await crowd.start_child(supervisor(f"number-{n}", [dynamic("inner")]))
         await crowd.stop_child(f"number-{n}")
     assert paths(system) == ["", "crowd", *OUTER[1:]]
+
+
+async def test_a_group_that_has_done_its_work_is_where_the_tree_shows_it(system: System) -> None:
+    done = child(Fragile, name="done", restart=Restart.TRANSIENT, significant=True)
+    job = supervisor(
+        "job", [done], auto_shutdown=AutoShutdown.ANY_SIGNIFICANT, restart=Restart.TRANSIENT
+    )
+    await system.start(job)
+    ref = await system.lookup("done")
+    assert ref is not None
+    await ref.stop()
+    await eventually(lambda: "job" not in paths(system), 10)
+    rows = {row["name"]: row for row in (await system.tree())["children"]}
+    assert (rows["job"]["state"], rows["job"]["last_exit"]) == ("STOPPED", "SHUTDOWN")
+    why = "supervisor 'job' is not running: it is STOPPED (SHUTDOWN); "
+    again = "supervisor('').restart_child('job') starts it again"
+    with pytest.raises(SupervisorStopped) as caught:
+        system.supervisor("job")
+    assert str(caught.value) == why + again
+    await system.supervisor("").restart_child("job")
+    assert [row.name for row in system.supervisor("job").children()] == ["done"]
+    await system.supervisor("").stop_child("job")
+    system.supervisor("").delete_child("job")
+    assert "job" not in [row["name"] for row in (await system.tree())["children"]]
+    with pytest.raises(InvalidSpec, match="there is no supervisor 'job'"):
+        system.supervisor("job")

@@ -146,7 +146,7 @@ def test_a_message_wakes_the_actor_that_waits_for_one(mailbox: Mailbox) -> None:
 
 
 def test_tells_in_short_form_come_out_as_envelopes(mailbox: Mailbox) -> None:
-    mailbox.queue.append((NOTE, (1,), {}, None))
+    mailbox.open().append((NOTE, (1,), {}, None))
     (envelope,) = mailbox.clear()
     assert envelope.message == ("note", (1,), {})
     assert envelope.reply is None

@@ -13,8 +13,11 @@ from actors._events import EventStream
 from actors.testing import running_system
 from tests.actors.circles import Member
 from tests.conftest import LOOPS
+from tests.contracts.kit import Counting, Gate, Keeper, OutOfStock, Shop
+from tests.contracts.payloads import LARGE, Porter
 
 MIB = 1024 * 1024
+ANSWERS = ("reply", "item", "error")
 
 
 @pytest.fixture(scope="module", params=["uvloop", "trio"])
@@ -49,10 +52,18 @@ async def next_message(events: EventStream) -> dict[str, Any]:
             return dict(event.facts)
 
 
+async def next_sent(events: EventStream) -> dict[str, Any]:
+    """Return the facts of the next message that is no answer."""
+    while True:
+        facts = await next_message(events)
+        if facts["verb"] not in ANSWERS:
+            return facts
+
+
 async def told(events: EventStream, ref: Ref[Member], value: Any) -> tuple[str, int]:
     """Tell *ref* a value; return how it travelled, and its bytes."""
     await ref.tell(Member.note, value)
-    facts = await next_message(events)
+    facts = await next_sent(events)
     assert facts["actor"] == ref.name
     return facts["mode"], facts["bytes"]
 
@@ -66,16 +77,100 @@ async def test_a_message_is_an_event_with_all_that_is_known_of_it(
         facts: dict[str, Any] = {"verb": "ask", "node": "local", "actor": here.name, "to": "local"}
         facts |= {"method": "name", "mode": "reference", "bytes": 0}
         assert await next_message(events) == facts
+        answered = facts | {"verb": "reply", "bytes": len(here.name)}
+        assert await next_message(events) == answered
         await there.tell(Member.note, "text")
         facts |= {"verb": "tell", "actor": there.name, "to": "left/0", "method": "note"}
-        found = await next_message(events)
+        found = await next_sent(events)
         assert found.pop("bytes") > len("text")
         del facts["bytes"]
         assert found == facts | {"mode": "copy"}
         async with there.stream(Member.names, 2) as items:
             assert [item async for item in items] == [there.name] * 2
-        found = await next_message(events)
+        found = await next_sent(events)
         assert (found["verb"], found["method"]) == ("stream", "names")
+
+
+async def answers(events: EventStream, *of: Ref[Any], count: int = 1) -> list[dict[str, Any]]:
+    """Return the facts of so many answers of some actors; what else there is, is passed over."""
+    found: list[dict[str, Any]] = []
+    names = {ref.name for ref in of}
+    while len(found) < count:
+        facts = await next_message(events)
+        if facts["verb"] in ANSWERS and facts["actor"] in names:
+            found.append(facts)
+    return found
+
+
+@pytest.mark.parametrize("on", ["local", "left", "beside"])
+async def test_what_comes_back_is_an_event_of_the_node_that_sends_it(
+    system: System, events: EventStream, on: str
+) -> None:
+    porter = await system.spawn(Porter, on=on)
+    counting, shop = await system.spawn(Counting, on=on), await system.spawn(Shop, on=on)
+    node = "local" if on == "local" else f"{on}/0"
+    with anyio.fail_after(20):
+        await porter.ask(Porter.give, "moved buffer", LARGE)
+        async with counting.stream(Counting.failing, 2) as items:
+            with pytest.raises(LookupError):
+                assert [item async for item in items] == [0, 1]
+        with pytest.raises(OutOfStock):
+            await shop.ask(Shop.buy, "tea")
+        found = await answers(events, porter, counting, shop, count=5)
+    assert [facts["verb"] for facts in found] == ["reply", "item", "item", "error", "error"]
+    assert [facts["method"] for facts in found] == ["give", *["failing"] * 3, "buy"]
+    assert found[0]["mode"] == "transfer"
+    assert LARGE <= found[0]["bytes"] < LARGE + 200
+    assert found[1]["mode"] == ("reference" if on == "local" else "copy")
+    assert all((facts["node"], facts["to"]) == (node, "local") for facts in found)
+
+
+async def test_the_mode_of_a_reply_says_how_it_travelled(
+    system: System, events: EventStream
+) -> None:
+    here, there = [await system.spawn(Porter, on=on) for on in ("local", "left")]
+
+    async def reply(ref: Ref[Porter], kind: str, size: int) -> tuple[str, int]:
+        await ref.ask(Porter.give, kind, size)
+        (facts,) = await answers(events, ref)
+        return facts["mode"], facts["bytes"]
+
+    with anyio.fail_after(30):
+        assert await reply(here, "bytes", LARGE) == ("reference", LARGE)
+        assert await reply(here, "bytearray", LARGE) == ("copy", LARGE)
+        assert (await reply(here, "shared buffer", LARGE))[0] == "shared"
+        assert (await reply(there, "bytearray", 100))[0] == "copy"
+        found = ("", 0)
+        while found[0] != "lease":  # shared memory is there when it was wanted before
+            found = await reply(there, "bytes", LARGE)
+            assert found[0] in ("copy", "lease")
+            assert LARGE <= found[1] < LARGE + 200
+        mode, size = await reply(there, "shared buffer", LARGE)
+        assert (mode, size < 200) == ("shared", True)
+
+
+async def test_a_reply_that_cannot_be_sent_is_an_error(system: System, events: EventStream) -> None:
+    keeper = await system.spawn(Keeper)
+    with anyio.fail_after(20):
+        with pytest.raises(TypeError):
+            await keeper.ask(Keeper.lock)
+        (facts,) = await answers(events, keeper)
+    assert (facts["verb"], facts["method"]) == ("error", "lock")
+
+
+async def test_nothing_is_kept_of_an_ask_that_was_cancelled(
+    system: System, events: EventStream
+) -> None:
+    for on in ("local", "left"):
+        gate = await system.spawn(Gate, on=on)
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(gate.ask, Gate.wait)
+                assert (await next_sent(events))["method"] == "wait"
+                tasks.cancel_scope.cancel()
+            await gate.ask(Gate.open)
+            (facts,) = await answers(events, gate)
+        assert facts["method"] == "open"
 
 
 async def test_what_nodes_say_to_each_other_is_heard_where_the_system_was_made(
@@ -84,7 +179,7 @@ async def test_what_nodes_say_to_each_other_is_heard_where_the_system_was_made(
     a, b, c = [await system.spawn(Member, on=on) for on in ("left", "beside", "left")]
     with anyio.fail_after(20):
         assert await a.ask(Member.go_round, [b, c]) == c.name
-        found = [await next_message(events) for _ in range(3)]
+        found = [await next_sent(events) for _ in range(3)]
     ways = {(facts["node"], facts["actor"], facts["method"]) for facts in found}
     assert ways == {
         ("local", a.name, "go_round"),
@@ -141,7 +236,7 @@ async def test_a_message_that_is_refused_is_no_event(system: System, events: Eve
             with pytest.raises(TypeError):
                 await ref.tell(Member.note, anyio.Lock())
             await ref.ask(Member.name)
-            assert (await next_message(events))["method"] == "name"
+            assert (await next_sent(events))["method"] == "name"
 
 
 async def test_messages_are_not_logged(capfd: pytest.CaptureFixture[str]) -> None:

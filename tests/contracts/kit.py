@@ -230,6 +230,7 @@ class Caller(Actor):
 
     def __init__(self) -> None:
         self.friend: Ref[Caller] | None = None
+        self.counted = 0
 
     async def befriend(self, friend: Ref[Caller]) -> None:
         self.friend = friend
@@ -251,6 +252,23 @@ class Caller(Actor):
     @concurrent
     async def ask_myself_beside(self) -> str:
         return await self.context.ref.ask(Caller.name)
+
+    async def have_told(self, friend: Ref[Caller], gate: Ref[Gate], probe: Ref[Recorder]) -> int:
+        return await friend.ask(Caller.tell_friend, "tell", 10, gate, probe)
+
+    async def tell_friend(
+        self, verb: str, times: int, gate: Ref[Gate], probe: Ref[Recorder]
+    ) -> int:
+        """Send the friend more than it has room for, from the moment the gate is open."""
+        await probe.tell(Recorder.record, "begins")
+        await gate.ask(Gate.wait)
+        assert self.friend is not None
+        for _ in range(times):
+            await getattr(self.friend, verb)(Caller.count_one)
+        return times
+
+    async def count_one(self) -> None:
+        self.counted += 1
 
     async def tell_myself(self, times: int) -> int:
         for _ in range(times):

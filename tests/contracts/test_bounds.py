@@ -186,6 +186,50 @@ async def test_a_cycle_of_asks_is_refused_where_it_would_close(place: Place, len
             assert await caller.ask(Caller.ask_name_of_friend) == friend.name
 
 
+@pytest.mark.parametrize("verb", ["ask", "tell"])
+async def test_two_actors_full_on_each_other_are_named_not_suffered(
+    place: Place, verb: str
+) -> None:
+    here = await place.spawn(Caller, mailbox=2, on=place.system.node.name)
+    there = await place.spawn(Caller, mailbox=2)
+    pair = {here: there, there: here}
+    gate = await place.gate()
+    told: list[int] = []
+    cycles: list[str] = []
+
+    async def run(one: Ref[Caller]) -> None:
+        try:
+            told.append(await one.ask(Caller.tell_friend, verb, 10, gate, place.probe.ref))
+        except CallCycle as error:
+            cycles.append(str(error.ref))
+
+    with anyio.fail_after(20):
+        for one, other in pair.items():
+            await one.ask(Caller.befriend, other)
+        async with anyio.create_task_group() as tasks:
+            for one in pair:
+                tasks.start_soon(run, one)
+                await place.probe.expect("begins")
+            await gate.ask(Gate.open)
+        assert cycles
+        assert len(told) + len(cycles) == 2
+        # Both of them go on.
+        for one, other in pair.items():
+            assert await one.ask(Caller.ask_name_of_friend) == other.name
+
+
+async def test_a_sender_that_waits_for_room_at_its_asker_is_refused(place: Place) -> None:
+    asker = await place.spawn(Caller, mailbox=1, on=place.system.node.name)
+    told = await place.spawn(Caller)
+    gate = await place.gate()
+    with anyio.fail_after(20):
+        await gate.ask(Gate.open)
+        await told.ask(Caller.befriend, asker)
+        with pytest.raises(CallCycle, match="would wait for the asking actor itself"):
+            await asker.ask(Caller.have_told, told, gate, place.probe.ref)
+        assert await asker.ask(Caller.name) == asker.name
+
+
 async def test_an_ask_cancelled_as_it_gets_its_place_is_not_run(place: Place) -> None:
     if sniffio.current_async_library() != "asyncio":
         return  # only asyncio lets a bare cancellation in between

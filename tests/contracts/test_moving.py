@@ -297,25 +297,3 @@ async def test_what_goes_to_many_or_often_is_not_moved(place: Place, things: Thi
     porter = await place.spawn(Porter)
     assert await porter.ask(Porter.time_a_move) == "NotSendable"
     await arrives(porter, things)
-
-
-async def test_a_stream_is_refused_by_name_and_stays_usable(place: Place) -> None:
-    porter = await place.spawn(Porter)
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    async with listener:
-        address = listener.extra(anyio.abc.SocketAttribute.local_address)  # noqa: S610 - not Django's
-        served = anyio.Event()
-
-        async def serve(stream: anyio.abc.SocketStream) -> None:
-            async with stream:
-                await stream.send(b"hello")
-                served.set()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, serve)
-            async with await anyio.connect_tcp(*address) as stream:
-                with pytest.raises(NotSendable, match=r"args\[0\]: .*move the socket itself"):
-                    await porter.ask(Porter.keep, move(stream))
-                assert await stream.receive() == b"hello"
-            await served.wait()
-            tasks.cancel_scope.cancel()

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+import supervisors
 from supervisors import (
     AutoShutdown,
     Backoff,
@@ -125,7 +126,9 @@ class Real:
             said = getattr(sup, verb)(what)
             said = said if verb == "delete_child" else await said
         except SupervisorError as error:
-            answer.append(type(error).__name__)
+            # By its own name, whatever a package above shows it as.
+            kinds = (kind for kind in type(error).__mro__ if kind in vars(supervisors).values())
+            answer.append(next(kinds).__name__)
         else:
             answer.append(str(said and self.number(said)))
 

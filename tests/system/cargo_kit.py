@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -12,9 +14,10 @@ from typing import Any, Final
 import anyio
 import numpy as np
 
-from actors import Actor, Buffer, Ref, SharedBuffer, concurrent, move
+from actors import Actor, Buffer, Ref, SharedBuffer, System, concurrent, move
+from actors.errors import NodeDown
 from actors.nodes import _wire as wire
-from actors.testing import Recorder
+from actors.testing import Recorder, eventually
 from transport import Lane
 
 LARGE: Final = 100_000
@@ -26,6 +29,7 @@ class Stevedore(Actor):
 
     def __init__(self) -> None:
         self.count = 0
+        self.numbers: list[int] = []
 
     async def no_gc(self) -> None:
         gc.collect()
@@ -36,6 +40,15 @@ class Stevedore(Actor):
 
     async def handled(self) -> int:
         return self.count
+
+    async def take_numbered(self, number: int, value: Any) -> None:
+        self.numbers.append(number)
+        if isinstance(value, socket.socket):
+            value.close()
+
+    async def in_order(self) -> list[int]:
+        numbers, self.numbers = self.numbers, []
+        return numbers
 
     async def take(self, value: Any) -> int:
         self.count += 1
@@ -50,6 +63,10 @@ class Stevedore(Actor):
     async def give(self, value: Any) -> AsyncIterator[Any]:
         for _ in range(3):
             yield value
+
+    async def flood(self, there: Ref[Stevedore], kinds: list[str]) -> None:
+        """Send one of each kind after the other until this node ends."""
+        self.context.tasks.start_soon(flood, there, kinds)
 
     async def lie(self, op: str, numbers: list[int]) -> None:
         """Send the parent what no link sends."""
@@ -96,6 +113,13 @@ PAYLOADS: Final[dict[str, Callable[[], Any]]] = {
 Send = Callable[[Ref[Stevedore]], Awaitable[Any]]
 
 
+async def flood(there: Ref[Stevedore], kinds: list[str]) -> None:
+    """Tell an actor one of each kind after the other, for ever."""
+    while True:
+        for kind in kinds:
+            await there.tell(Stevedore.take, PAYLOADS[kind]())
+
+
 async def stream(ref: Ref[Stevedore], value: Any) -> None:
     async with ref.stream(Stevedore.give, value) as items:
         async for _ in items:
@@ -123,3 +147,73 @@ def ways() -> dict[str, Send]:
             lambda ref, make=PAYLOADS[name]: leave_stream(ref, make())  # type: ignore[misc]
         )
     return out
+
+
+def foreign_segments(home: Any) -> int:
+    """How many segments this process has mapped that are not arenas of its own node."""
+    arenas = home.memory.arenas._slots.arenas.values()
+    own = {os.fstat(arena.fd).st_ino for arena in arenas}
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return len({int(line.split()[4]) for line in lines if "/memfd:actors" in line} - own)
+
+
+async def held_here(system: System, home: Any) -> dict[str, int]:
+    """What this process has on behalf of messages."""
+    memory = (await system.node.stats())["memory"]
+    return {
+        "descriptors": descriptors(),
+        "foreign segments": foreign_segments(home),
+        **{name: memory[name] for name in ("leases", "buffers", "mapped_leases")},
+    }
+
+
+async def killed_in_the_middle(
+    system: System, there: Ref[Stevedore], kinds: list[str], *, sender: bool, after: int
+) -> None:
+    """Have one node flood another with some payloads, kill one of the two, and wait until it is back.
+
+    Args:
+        system: with a process node `dock`.
+        there: lives on that node, which is the one that is killed.
+        kinds: the payloads.
+        sender: whether that node is the one that sends.
+        after: how many messages are handled before.
+    """
+    (dock,) = [node for node in system.nodes if node.name == "dock/0"]
+    here = await system.spawn(Stevedore)
+    taker = here if sender else there
+    before = await taker.ask(Stevedore.handled)
+
+    async def enough() -> bool:
+        return await taker.ask(Stevedore.handled) >= before + after
+
+    async def send() -> None:
+        with contextlib.suppress(NodeDown):
+            await flood(there, kinds)
+
+    async with anyio.create_task_group() as tasks:
+        if sender:
+            await there.ask(Stevedore.flood, here, kinds)
+        else:
+            tasks.start_soon(send)
+        await eventually(enough, 60)
+        pid = dock.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: dock.ready and dock.pid != pid, 30)
+    await there.wait_ready()
+    await here.stop()
+    await here.wait()
+
+
+async def comes_back(look: Callable[[], Awaitable[dict[str, int]]], to: dict[str, int]) -> None:
+    """Wait until nothing is more than it was."""
+    found: dict[str, int] = {}
+    with anyio.move_on_after(20):
+        while True:
+            gc.collect()
+            found = await look()
+            if all(found[name] <= to[name] for name in to):
+                return
+            await anyio.sleep(0.02)
+    assert found == to

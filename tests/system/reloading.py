@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import textwrap
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -51,6 +52,9 @@ _HANDLER: Final = """
 
 async def handle(stream):
     await stream.send({version!r}.encode())
+
+async def answer(datagram, reply):
+    await reply(datagram + b" " + {version!r}.encode())
 """
 
 
@@ -61,6 +65,7 @@ class Code:
         self.path = folder / f"{name}.py"
         self.app = f"{name}:app"
         self.handler = f"{name}:handle"
+        self.datagrams = f"{name}:answer"
         self._writes = 0
 
     def write(
@@ -98,13 +103,31 @@ def until(gate: Path) -> str:
 
 
 class Load:
-    """Clients that ask at fixed times, whoever is late, over connections that are kept; none asks twice."""
+    """Clients that ask at fixed times, whoever is late; none asks twice.
 
-    def __init__(self, port: int, *, rate: float = 150.0) -> None:
+    Args:
+        port: whom they ask.
+        rate: how many ask in a second.
+        keep: whether connections are kept for the next request.
+        tls: what the server is trusted by, if it speaks TLS.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        rate: float = 150.0,
+        keep: bool = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.port = port
+        self._keep = keep
+        self._tls = tls
         self.answers: Counter[str] = Counter()
         self.failures: list[str] = []
         self._every = 1 / rate
+        # What idles for long is closed by the server, and whoever asks at that moment has lost.
+        self._most_idle = max(4, rate / 4)
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._news = anyio.Event()
 
@@ -140,7 +163,9 @@ class Load:
     async def _exchange(self) -> str:
         while True:
             if not self._idle:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", self.port, ssl=self._tls
+                )
                 break
             reader, writer = self._idle.pop(0)
             if not reader.at_eof():
@@ -150,7 +175,8 @@ class Load:
         head = (await reader.readuntil(HEAD_END)).lower()
         size = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         body = (await reader.readexactly(size)).decode()
-        if b"connection: close" in head:
+        full = len(self._idle) >= self._most_idle
+        if b"connection: close" in head or full or not self._keep:
             writer.close()
         else:
             self._idle.append((reader, writer))

@@ -18,9 +18,22 @@ import pytest
 from actors import Buffer, Ref, SharedBuffer, System, Topology, move, nodes
 from actors.errors import MailboxFull, NodeDown
 from actors.testing import Probe, eventually, running_system
-from tests.system.cargo_kit import LARGE, PAYLOADS, Stevedore, descriptors, half_a_pair, ways
-from tests.transport.memory import mapped
+from tests.system.cargo_kit import (
+    LARGE,
+    PAYLOADS,
+    Stevedore,
+    comes_back,
+    descriptors,
+    half_a_pair,
+    held_here,
+    killed_in_the_middle,
+    ways,
+)
+from tests.transport.memory import MIB, mapped
 from transport import FRAME_LIMIT, Move
+
+MANY = 1000
+"""Messages, which take 80 MiB together."""
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +160,26 @@ async def test_everything_comes_back_when_the_receiver_is_killed(
     assert await there.ask(Stevedore.take, bytes(LARGE)) == LARGE
 
 
+@pytest.mark.filterwarnings("ignore:unclosed")  # of sockets nobody got, which Python then closes
+@pytest.mark.parametrize("sender", [False, True], ids=["the receiver", "the sender"])
+async def test_everything_comes_back_when_one_side_is_killed_in_the_middle_of_every_mode(
+    system: System,
+    there: Ref[Stevedore],
+    sender: bool,
+) -> None:
+    home = there.home
+
+    async def look() -> dict[str, int]:
+        return await held_here(system, home)
+
+    for make in PAYLOADS.values():
+        await there.ask(Stevedore.take, make())
+    before = await look()
+    await killed_in_the_middle(system, there, list(PAYLOADS), sender=sender, after=60)
+    await comes_back(look, {**before, "leases": 0, "mapped_leases": 0, "buffers": 0})
+    assert await there.ask(Stevedore.take, bytes(LARGE)) == LARGE
+
+
 async def _hangs_until_it_is_down(ref: Ref[Stevedore], value: Any, probe: Probe) -> None:
     with pytest.raises(NodeDown):
         await ref.ask(Stevedore.hang, value, probe.ref)
@@ -210,6 +243,41 @@ async def test_m12_a_stopped_receiver_stops_its_senders_and_then_gets_all(
     finally:
         os.kill(pid, signal.SIGCONT)
     assert await there.ask(Stevedore.handled) == sent + waiting
+
+
+async def test_a_sender_to_a_stopped_node_holds_little_and_all_of_it_arrives_in_order(
+    system: System, there: Ref[Stevedore]
+) -> None:
+    (dock,) = [node for node in system.nodes if node.name == "dock/0"]
+    pid = dock.pid
+    assert pid is not None
+    kinds = list(PAYLOADS.values())
+    for make in kinds:  # what the memory that they need costs once is none of this
+        await there.ask(Stevedore.take, make())
+    stats = await system.node.stats()
+    before = stats["rss"]
+    sent = 0
+
+    async def send() -> None:
+        nonlocal sent
+        while sent < MANY:
+            await there.tell(Stevedore.take_numbered, sent, kinds[sent % len(kinds)]())
+            sent += 1
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            await anyio.wait_all_tasks_blocked()
+            assert 0 < sent < MANY / 2
+            stats = await system.node.stats()
+            assert stats["memory"]["held"] < 32 * MIB
+            assert stats["rss"] - before < 32 * MIB
+            os.kill(pid, signal.SIGCONT)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert sent == MANY
+    assert await there.ask(Stevedore.in_order) == list(range(MANY))
 
 
 async def _fill(ref: Ref[Stevedore], make: Callable[[], Any]) -> int:

@@ -45,6 +45,7 @@ from transport import (
     move,
     set_arenas,
 )
+from transport._arrived import Arrived, arrived
 from transport._codec import UNPACK_ERRORS, ext, new_packer, new_unpacker
 from transport.testing import mutations
 
@@ -123,6 +124,7 @@ class Corpus:
             "moved buffer": lambda: move(Buffer(_BIG)),
             "shared buffer": lambda: SharedBuffer(64),
             "socket": lambda: move(socket.socket(socket.AF_UNIX)),
+            "stream": lambda: move(arrived(socket.socket(socket.AF_UNIX), b"unread")),
             "address": lambda: Address(7),
             "view": lambda: memoryview(b"abcdef").cast("H"),
             "several": lambda: [bytes(_BIG), {"a": grid}, SharedBuffer(8), move(Buffer(_BIG))],
@@ -209,7 +211,7 @@ _KNOWN: Final = frozenset(
     {
         "builtins", "collections", "datetime", "decimal", "pathlib", "pathlib._local", "socket", "uuid",
         "zoneinfo", "numpy", "transport._buffer", "transport._shared", "transport._decoder",
-        "transport._exceptions", __name__,
+        "transport._exceptions", "transport._arrived", __name__,
     }
 )  # fmt: skip
 
@@ -306,6 +308,8 @@ class Judge:
                 waiting += part.__dict__.values()
             elif cls is socket.socket:
                 part.close()
+            elif isinstance(part, Arrived):
+                part._sock.close()
         return undecoded
 
     # -- damage ----------------------------------------------------------------------------------

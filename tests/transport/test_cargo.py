@@ -201,7 +201,16 @@ def opened_twice(harbour: Harbour) -> None:
     del held
 
 
+def datagrams() -> int:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).detach()
+
+
+def stream_end() -> int:
+    return socket.socket(socket.AF_UNIX).detach()
+
+
 SOCKET = (int(socket.AF_UNIX), int(socket.SOCK_STREAM), 0)
+DATAGRAMS = (int(socket.AF_UNIX), int(socket.SOCK_DGRAM), 0)
 LIES: dict[str, tuple[Callable[[Harbour], Any], type[FrameError], str]] = {
     "arena never introduced": (
         carrying(What.BYTES, 7, 4096, 10, 1),
@@ -261,6 +270,21 @@ LIES: dict[str, tuple[Callable[[Harbour], Any], type[FrameError], str]] = {
         ahead(pipe_end, then=carrying(What.SOCKET, 1, "x", 1, 0, None)),
         FrameError,
         "number 1 is no socket",
+    ),
+    "a stream that is a pipe": (
+        ahead(pipe_end, then=carrying(What.STREAM, 1, *SOCKET, b"")),
+        FrameError,
+        "number 1 is no socket",
+    ),
+    "a stream of datagrams": (
+        ahead(datagrams, then=carrying(What.STREAM, 1, *DATAGRAMS, b"")),
+        FrameError,
+        "number 1 is no stream",
+    ),
+    "a stream that has read a number": (
+        ahead(stream_end, then=carrying(What.STREAM, 1, *SOCKET, 5)),
+        FrameError,
+        "number 1 is no stream",
     ),
     "a buffer back that was never here": (
         carrying(What.BUFFER_BACK, 1, 4096, 10, 1),

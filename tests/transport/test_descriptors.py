@@ -64,6 +64,47 @@ def test_descriptors_of_a_message_that_cannot_be_sent_are_closed(two: Two) -> No
     assert open_fds() == before
 
 
+def test_a_lent_descriptor_stays_open_here_and_arrives(loop: ManualLoop, two: Two) -> None:
+    a, b = two()
+    reader, writer = os.pipe()
+    a.channel.send_fds([1], [writer], lent=True)
+    os.write(writer, b"ours")
+    os.close(writer)
+    loop.settle()
+    ((_, (theirs,)),) = b.fds
+    os.write(theirs, b" and theirs")
+    assert os.read(reader, 99) == b"ours and theirs"
+    os.close(reader)
+
+
+def test_a_lent_descriptor_that_has_to_wait_may_be_closed_meanwhile(
+    loop: ManualLoop, two: Two
+) -> None:
+    a, b = two()
+    reader, writer = os.pipe()
+    before = open_fds()
+    a.tell(b"x" * (8 << 20), lane=Lane.CONTROL)
+    a.channel.send_fds([1], [writer], lent=True)
+    os.close(writer)
+    loop.settle()
+    ((_, (theirs,)),) = b.fds
+    os.write(theirs, b"late")
+    assert os.read(reader, 99) == b"late"
+    assert open_fds() == before
+    os.close(reader)
+
+
+def test_a_lent_descriptor_is_not_closed_by_a_message_that_cannot_be_sent(two: Two) -> None:
+    a, b = two()
+    reader, writer = os.pipe()
+    with pytest.raises(Unsendable):
+        a.channel.send_fds([1, object()], [writer], lent=True)
+    b.channel.close()
+    a.channel.send_fds([1], [writer], lent=True)
+    for fd in (reader, writer):
+        os.close(fd)
+
+
 def test_descriptors_nobody_took_are_closed_at_the_end(loop: ManualLoop, two: Two) -> None:
     a, b = two()
     loop.unwatch_readable(b.channel._fd)

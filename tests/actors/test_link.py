@@ -1,0 +1,21 @@
+"""A link and what arrives over it that nobody here wants."""
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from actors.nodes._link import Link
+
+
+@pytest.mark.parametrize("message", [[20, "no such note", []], [20], ["of another shape", 1, 2, 3]])
+def test_descriptors_that_nobody_here_wants_are_closed(message: list[Any]) -> None:
+    link = Link.__new__(Link)
+    link.owner = SimpleNamespace(notes={})  # nothing is known here
+    fds = list(os.pipe())
+    with pytest.raises((KeyError, ValueError)):
+        link._receive_fds(message, fds)
+    for fd in fds:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
