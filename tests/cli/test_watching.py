@@ -71,6 +71,15 @@ def said(process: subprocess.Popen[str], text: str) -> list[str]:
     return lines
 
 
+def the_rest(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return what is still to come of both, up to the end; `communicate` passes over what a line read ahead."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    rest, err = process.stdout.read(), process.stderr.read()
+    process.wait(PATIENCE)
+    return rest, err
+
+
 # -- top -------------------------------------------------------------------------------------
 
 
@@ -112,7 +121,7 @@ def test_top_goes_on_in_plain_text_until_ctrl_c(working: Running) -> None:
             said(process, f"system {working.pid}")
         lines = said(process, "holder")
         process.send_signal(signal.SIGINT)
-        rest, err = process.communicate(timeout=PATIENCE)
+        rest, err = the_rest(process)
     assert (process.returncode, err) == (130, "")
     assert "\x1b" not in "".join([*lines, rest])
 
@@ -174,9 +183,9 @@ def test_events_are_followed_one_line_each_until_the_system_has_ended(runtime: P
         assert asked(runtime, "kill", "web/0")[0] == 0
         lines = said(plain, "node_ready")
         assert system.end(signal.SIGTERM) == 0
-        rest, err = plain.communicate(timeout=PATIENCE)
+        rest, err = the_rest(plain)
         lines += rest.splitlines()
-        out, other = for_programs.communicate(timeout=PATIENCE)
+        out, other = the_rest(for_programs)
     assert err == other == f"system {system.pid} has ended\n"
     assert plain.returncode == for_programs.returncode == 0
     events = [json.loads(line) for line in out.splitlines()]
@@ -193,7 +202,7 @@ def test_events_end_by_ctrl_c_without_a_word(working: Running) -> None:
         assert process.stderr is not None
         assert "following" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=PATIENCE) == ("", "")
+        assert the_rest(process) == ("", "")
     assert process.returncode == 130
     assert asked(working.runtime, "ps")[0] == 0
 
