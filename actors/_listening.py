@@ -15,11 +15,11 @@ from ._errors import ActorsError, BootFailed, NodeDown
 from .routing import Listener, Sticky, new_router, told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ._loop import Loop
     from .nodes import RemoteNode, RemoteRun
-    from .routing import AnyRouter
+    from .routing import AnyRouter, HandedOver
 
 __all__ = ["ListenerHome", "ListenerRun", "Listening"]
 
@@ -45,9 +45,12 @@ class _Seat:
         self.slot = run.node.slot
         self._link = run.link
 
-    def hand_over(self, connection: int, fd: int, listener: str, _client: object) -> None:
-        """Send the connection to the node; the router keeps its own copy until it is acknowledged."""
-        self._link.note("connection", listener, connection, fds=(fd,), lent=True)
+    def hand_over(self, handed: Sequence[HandedOver], listener: str) -> None:
+        """Send connections to the node; the router keeps its own copies until they are acknowledged."""
+        numbers = [one.number for one in handed]
+        self._link.note(
+            "connections", listener, numbers, fds=tuple([one.fd for one in handed]), lent=True
+        )
 
     def seat(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
         """Give the node a socket to get its work from."""
@@ -55,7 +58,7 @@ class _Seat:
 
     def give(self, fd: int, listener: str) -> None:
         """Send the node a connection that waited for another one; nobody hears what becomes of it."""
-        self._link.note("connection", listener, 0, fds=(fd,))
+        self._link.note("connections", listener, [0], fds=(fd,))
 
     def unseat(self, listener: str) -> None:
         """Have the node take on nothing new from that socket."""

@@ -87,6 +87,7 @@ class NodeAccess:
         self._parent = node.parent
         self._family: NodeFamily | None = None
         self._servers: dict[str, Server] = {}
+        self._tellings: dict[str, Telling] = {}
         self.local: LocalNode = node.local
         self.threads = Threads(node.runtime.loop, node.runtime.propagation)
         self.topics = node.runtime.topics
@@ -95,7 +96,7 @@ class NodeAccess:
         node.runtime.system = System.on_node(self)
         node.runtime.calls.update(serve=self._call_serve, drain=self._call_drain)
         node.runtime.calls.update(families=self._call_families)
-        node.runtime.notes.update(connection=self._note_connection, shutdown=self._note_shutdown)
+        node.runtime.notes.update(connections=self._note_connections, shutdown=self._note_shutdown)
         node.runtime.notes.update(leave=self._note_leave, slots=self._note_slots)
         node.runtime.notes.update(seat=self._note_seat, unseat=self._note_unseat)
         node.runtime.notes.update(end_now=lambda _link: self._done())
@@ -189,6 +190,7 @@ class NodeAccess:
         with self._node.heart.held():
             await server.start()
         self._servers[spec.name] = server
+        self._tellings[spec.name] = telling
 
     async def _call_families(self, _link: Link) -> list[Any]:
         return families(self._node.runtime, self._family)
@@ -198,14 +200,21 @@ class NodeAccess:
         if server is not None:
             await server.drain(seconds)
 
-    def _note_connection(self, link: Link, listener: str, connection: int, fd: int) -> None:
+    def _note_connections(self, link: Link, listener: str, numbers: list[int], *fds: int) -> None:
         server = self._servers.get(listener)
-        sock = socket.socket(fileno=fd)
-        if server is None or nearly_full(fd):
-            sock.close()
-            link.note("told", listener, [], [connection], [])
-        else:
-            server.take(connection, sock)
+        socks = [socket.socket(fileno=fd) for fd in fds]
+        if server is None:
+            for sock in socks:
+                sock.close()
+            link.note("told", listener, [], numbers, [])
+            return
+        with self._tellings[listener].together() as telling:
+            for number, sock in zip(numbers, socks, strict=True):
+                if nearly_full(sock.fileno()):
+                    sock.close()
+                    telling.refused(number)
+                else:
+                    server.take(number, sock)
 
     def _note_seat(self, _link: Link, listener: str, limit: int | None, *fds: int) -> None:
         socks = [socket.socket(fileno=fd) for fd in fds]

@@ -41,7 +41,7 @@ from ._key_text import key_from
 from ._keys import Address, Key, Peeked, ip, key, proxy, sni
 from ._listener import Asgi, Listener, asgi, listen
 from ._policy import LeastConnections, Policy, RoundRobin, Snapshot, Sticky, policy_from, told
-from ._protocols import Loop, NodeLoop, Place, Report, Seat, ServerLoop
+from ._protocols import HandedOver, Loop, NodeLoop, Place, Report, Seat, ServerLoop
 from ._rendezvous import owner, rank
 from ._router import PlaceStats, Router, RouterStats
 from ._routers import AnyRouter, new_router
@@ -61,6 +61,7 @@ __all__ = [
     "ByKernel",
     "Dropped",
     "HandOverFailed",
+    "HandedOver",
     "HandlerFailed",
     "HandlerNotFound",
     "HandlerUnfit",

@@ -56,7 +56,7 @@ class Member:
     lag_at: float = 0.0
     """When `lag` was that, in the loop's seconds."""
     queue: deque[Connection] = field(default_factory=deque)
-    """Meant for it, not sent: its credit is used up."""
+    """Meant for it, not sent: it owes acknowledgements."""
     unacked: dict[int, Connection] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
 

@@ -5,8 +5,9 @@ un-acknowledged set. Only `_give` moves it to a node and only `_take_back` away 
 Rule 2: what was handed to a node is handed to another only when that node is dead or has refused
 it: un-acknowledged is not unread.
 Rule 3: first come, first handed over: a connection that is taken back from a node keeps its turn.
-Rule 4: a node that owes acknowledgements costs at most its credit. What is only meant for it goes
-elsewhere as soon as it is late; keyed connections, as soon as it is suspect.
+Rule 4: a node that owes acknowledgements gets nothing more: if it hangs, it costs one hand-over. What
+is only meant for it goes elsewhere as soon as it is late; keyed connections, as soon as it is suspect.
+Rule 5: a hand-over is one connection, and more only of those that came while the node owed one.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ._events import (
     Redispatched,
 )
 from ._policy import LeastConnections, Policy, Snapshot
-from ._protocols import Loop, Place, Report, Timer
+from ._protocols import HandedOver, Loop, Place, Report, Timer
 
 __all__ = ["Dispatch"]
 
@@ -44,7 +45,7 @@ class Dispatch:
         report: takes facts.
         changed: called when there may be more or less room.
         limit: how many connections the node of a slot may have; None for no limit.
-        credit: hand-overs a node may owe an acknowledgement for.
+        at_once: connections that one hand-over has at most.
         patience: seconds after which a node is late.
         ack_deadline: seconds after which it is suspect.
     """
@@ -58,7 +59,7 @@ class Dispatch:
         report: Report,
         changed: Callable[[], None],
         limit: Callable[[int], int | None],
-        credit: int,
+        at_once: int,
         patience: float,
         ack_deadline: float,
     ) -> None:
@@ -68,7 +69,7 @@ class Dispatch:
         self._report = report
         self._changed = changed
         self._limit = limit
-        self._credit = credit
+        self._at_once = at_once
         self._patience = patience
         self._ack_deadline = ack_deadline
         self._members: dict[str, Member] = {}
@@ -232,32 +233,35 @@ class Dispatch:
         self._pump(member)
 
     def _pump(self, member: Member) -> None:
-        """Hand over what is queued, as far as the node's credit goes."""
+        """Hand over what is queued, if the node owes nothing."""
         if member.pumping:
             return
         member.pumping = True
         try:
-            while member.queue and member.ready and len(member.unacked) < self._credit:
-                self._queued -= 1
-                self._hand_over(member, member.queue.popleft())
+            while member.queue and member.ready and not member.unacked:
+                count = min(len(member.queue), self._at_once)
+                self._queued -= count
+                self._hand_over(member, [member.queue.popleft() for _ in range(count)])
         finally:
             member.pumping = False
 
-    def _hand_over(self, member: Member, connection: Connection) -> None:
-        number = next(self._ids)
-        connection.sent = self._loop.now()
-        member.unacked[number] = connection
-        member.total += 1
+    def _hand_over(self, member: Member, connections: list[Connection]) -> None:
+        now = self._loop.now()
+        handed = []
+        for connection in connections:
+            number = next(self._ids)
+            connection.sent = now
+            member.unacked[number] = connection
+            handed.append(HandedOver(number, connection.sock.fileno(), connection.client))
+        member.total += len(handed)
         self._start_clock()
         try:
-            member.place.hand_over(
-                number, connection.sock.fileno(), self._listener, connection.client
-            )
+            member.place.hand_over(handed, self._listener)
         except Exception as error:  # noqa: BLE001 - whatever ails one node, others serve
             self._report(HandOverFailed(self._listener, member.name, error))
-            member.total -= 1
-            if member.unacked.pop(number, None) is not None:
-                self._rest(member, connection)
+            member.total -= len(handed)
+            back = [member.unacked.pop(number, None) for number, *_ in handed]
+            self._rest(member, *(connection for connection in back if connection is not None))
 
     def _take_back(self, member: Member, *, everything: bool) -> None:
         """Let others have what was only meant for *member*; keyed ones if *everything*."""
@@ -284,10 +288,10 @@ class Dispatch:
             self.redispatched += len(kept)
             self._report(Redispatched(self._listener, name, len(kept)))
 
-    def _rest(self, member: Member, connection: Connection) -> None:
-        """Leave *member* alone until the next tick; others may have *connection*."""
+    def _rest(self, member: Member, *connections: Connection) -> None:
+        """Leave *member* alone until the next tick; others may have *connections*."""
         member.resting = True
-        self._pending = _by_arrival(connection, *self._pending)
+        self._pending = _by_arrival(*connections, *self._pending)
         self._take_back(member, everything=True)
         self._start_clock()
 

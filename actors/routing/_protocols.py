@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ._keys import Address
 
@@ -47,6 +47,20 @@ class NodeLoop(Loop, ServerLoop, Protocol):
     """The event loop of a node that gets its work from a socket of its own."""
 
 
+class HandedOver(NamedTuple):
+    """One connection on its way to a node.
+
+    Attributes:
+        number: what acknowledges, refuses and closes it; never used twice.
+        fd: the router's descriptor of it, non-blocking.
+        client: the client's address.
+    """
+
+    number: int
+    fd: int
+    client: Address
+
+
 class Place(Protocol):
     """A node that connections can be handed to."""
 
@@ -60,21 +74,19 @@ class Place(Protocol):
         """The node's stable number in its group; a restarted node has the same."""
         ...
 
-    def hand_over(self, connection: int, fd: int, listener: str, client: Address) -> None:
-        """Send the connection to the node; do not wait.
+    def hand_over(self, handed: Sequence[HandedOver], listener: str) -> None:
+        """Send connections to the node, in one message; do not wait.
 
-        The router keeps *fd* open until the node has acknowledged or refused the connection or is
-        gone, so a frame that waits in a queue needs no dup. A place that keeps the descriptor
-        itself (a node in this process) dups it during this call.
+        The router keeps each descriptor open until the node has acknowledged or refused that
+        connection or is gone, so a frame that waits in a queue needs no dup. A place that keeps
+        descriptors itself (a node in this process) dups them during this call.
 
         Args:
-            connection: the number that acknowledges, refuses and closes it; never used twice.
-            fd: the router's descriptor of the connection, non-blocking.
+            handed: the connections, at least one.
             listener: the name of the listener.
-            client: the client's address.
 
         Raises:
-            OSError: the node cannot be reached; the connection goes to another.
+            OSError: the node cannot be reached; the connections go to others.
         """
         ...
 

@@ -68,7 +68,7 @@ class Router:
         report: takes facts (`_events`); must not raise.
         given: a listening socket to use instead of binding; the router closes it and leaves its
             path, if it has one, to whoever made it.
-        credit: hand-overs a node may owe an acknowledgement for; a hung node costs that many.
+        at_once: connections that one hand-over has at most, of those that came while a node owed one.
         patience: seconds without acknowledgement after which balancing goes round a node.
         ack_deadline: seconds after which a node is suspect and gets nothing until it acknowledges.
         peek_seconds: how long one client may take to show its sticky key.
@@ -81,7 +81,7 @@ class Router:
         report: Report | None = None,
         *,
         given: socket.socket | None = None,
-        credit: int = 1,
+        at_once: int = 8,
         patience: float = 0.1,
         ack_deadline: float = 2.0,
         peek_seconds: float = 2.0,
@@ -101,7 +101,7 @@ class Router:
             report=self._report,
             changed=self._changed,
             limit=spec.limit,
-            credit=credit,
+            at_once=at_once,
             patience=patience,
             ack_deadline=ack_deadline,
         )

@@ -1,12 +1,13 @@
 """What a node tells the router of the connections it was handed, in as few messages as will do.
 
-Rule 1: that a connection was taken or refused is told at once: the router waits for it.
+Rule 1: that connections were taken or refused is told at once: the router waits for it.
 Rule 2: that connections have ended is told with the next of those, or a moment later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from ._protocols import Loop, Timer
@@ -30,16 +31,34 @@ class Telling:
     ) -> None:
         self._loop = loop
         self._tell = tell
+        self._acknowledged: list[int] = []
+        self._refused: list[int] = []
         self._closed: list[int] = []
         self._timer: Timer | None = None
+        self._together = False
+
+    @contextmanager
+    def together(self) -> Iterator[Telling]:
+        """Tell all that is urgent in one message, at the end of the block."""
+        self._together = True
+        try:
+            yield self
+        finally:
+            self._together = False
+            if self._acknowledged or self._refused:
+                self._say()
 
     def acknowledge(self, connection: int) -> None:
         """Tell that it was taken."""
-        self._tell([connection], [], self._taken())
+        self._acknowledged.append(connection)
+        if not self._together:
+            self._say()
 
     def refused(self, connection: int) -> None:
         """Tell that it was closed unread."""
-        self._tell([], [connection], self._taken())
+        self._refused.append(connection)
+        if not self._together:
+            self._say()
 
     def closed(self, connection: int) -> None:
         """Tell soon that it has ended."""
@@ -50,8 +69,9 @@ class Telling:
     def _late(self) -> None:
         self._timer = None
         if self._closed:
-            self._tell([], [], self._taken())
+            self._say()
 
-    def _taken(self) -> list[int]:
-        closed, self._closed = self._closed, []
-        return closed
+    def _say(self) -> None:
+        told = self._acknowledged, self._refused, self._closed
+        self._acknowledged, self._refused, self._closed = [], [], []
+        self._tell(*told)

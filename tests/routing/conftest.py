@@ -32,7 +32,7 @@ class Rig:
         max_pending: int = 1024,
         max_connections: int | None = None,
         max_peeking: int = 1024,
-        credit: int = 1,
+        at_once: int = 8,
     ) -> Router:
         spec = spec or listen(
             "app:handle",
@@ -42,7 +42,7 @@ class Rig:
             max_connections=max_connections,
             max_peeking=max_peeking,
         )
-        router = Router(spec, self.loop, self.facts.append, credit=credit)
+        router = Router(spec, self.loop, self.facts.append, at_once=at_once)
         router.open()
         self.routers.append(router)
         return router

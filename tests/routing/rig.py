@@ -10,7 +10,7 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +19,7 @@ import anyio
 
 from actors._backends import open_loop, run_on
 from actors._loop import Loop as LoopShim
-from actors.routing import Address, Listener, Router, Server, serve, told
+from actors.routing import Address, HandedOver, Listener, Router, Server, serve, told
 
 _PATIENCE = 30.0
 
@@ -124,17 +124,18 @@ class FakePlace:
         self.socks: dict[int, socket.socket] = {}
         self.clients: list[Address] = []
 
-    def hand_over(self, connection: int, fd: int, listener: str, client: Address) -> None:
+    def hand_over(self, handed: Sequence[HandedOver], listener: str) -> None:
         assert listener == self.router.spec.name
         if self.broken is not None:
             raise self.broken
-        self.got.append(connection)
-        self.clients.append(client)
-        self.socks[connection] = socket.socket(fileno=os.dup(fd))
-        if self.prompt:
-            self.router.acknowledged(self.name, connection)
-        if self.brief:
-            self.finish(connection)
+        for connection, fd, client in handed:
+            self.got.append(connection)
+            self.clients.append(client)
+            self.socks[connection] = socket.socket(fileno=os.dup(fd))
+            if self.prompt:
+                self.router.acknowledged(self.name, connection)
+            if self.brief:
+                self.finish(connection)
 
     def finish(self, connection: int) -> None:
         self.socks.pop(connection).close()
@@ -187,10 +188,12 @@ class ServingPlace:
         self.closed: list[int] = []
         self.refused: list[int] = []
 
-    def hand_over(self, connection: int, fd: int, listener: str, client: Address) -> None:
+    def hand_over(self, handed: Sequence[HandedOver], listener: str) -> None:
         assert self.server is not None
-        assert (listener, client is not None) == (self.router.spec.name, True)
-        self.server.take(connection, socket.socket(fileno=os.dup(fd)))
+        assert listener == self.router.spec.name
+        for connection, fd, client in handed:
+            assert client is not None
+            self.server.take(connection, socket.socket(fileno=os.dup(fd)))
 
     def on_acknowledge(self, connection: int) -> None:
         self.router.acknowledged(self.name, connection)

@@ -1,19 +1,20 @@
 """Whatever happens to nodes, each connection has one owner: a model test of the dispatch."""
 
 import socket
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actors.routing import Address, Dropped, LeastConnections, Policy, Sticky, ip
+from actors.routing import Dropped, HandedOver, LeastConnections, Policy, Sticky, ip
 from actors.routing._connection import Connection
 from actors.routing._dispatch import Dispatch
 from tests.routing.rig import VirtualLoop
 
 LIMIT = 6
-CREDIT = 2
+AT_ONCE = 2
 
 
 class FakeSocket:
@@ -43,17 +44,24 @@ class ModelPlace:
         self.unacked: dict[int, int] = {}
         self.open: dict[int, int] = {}
 
-    def hand_over(self, connection: int, fd: int, listener: str, client: Address) -> None:
-        assert (listener, client) == ("listener", None)
+    def hand_over(self, handed: Sequence[HandedOver], listener: str) -> None:
+        assert listener == "listener"
         assert not self.draining, "a draining node got a connection"
         if not self.reachable:
             raise BrokenPipeError
+        assert handed
+        assert not self.unacked, "more while it owed some"
+        for one in handed:
+            self._got(one.number, one.fd)
+            assert one.client is None
+
+    def _got(self, connection: int, fd: int) -> None:
         assert self.model.holder_of(fd) is None, "two nodes have one connection"
         assert self.model.sockets[fd].open, "a closed connection was handed over"
         assert connection not in self.model.numbers, "a number was used twice"
         self.model.numbers.add(connection)
         self.unacked[connection] = fd
-        assert len(self.unacked) <= CREDIT, "more than its credit"
+        assert len(self.unacked) <= AT_ONCE, "more than it may get at once"
         assert len(self.unacked) + len(self.open) <= LIMIT, "more than max_connections"
 
 
@@ -79,7 +87,7 @@ class Model(RuleBasedStateMachine):
             report=self.facts.append,
             changed=lambda: None,
             limit=lambda _slot: LIMIT,
-            credit=CREDIT,
+            at_once=AT_ONCE,
             patience=0.1,
             ack_deadline=2.0,
         )
@@ -188,9 +196,9 @@ class Model(RuleBasedStateMachine):
             assert not any(node.eligible for node in nodes)
 
     @invariant()
-    def only_a_node_without_credit_has_a_queue(self) -> None:
+    def only_a_node_that_owes_has_a_queue(self) -> None:
         for member in self.dispatch.members:
-            assert not member.queue or len(member.unacked) == CREDIT
+            assert not member.queue or member.unacked
 
 
 class StickyModel(Model):

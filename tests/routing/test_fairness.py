@@ -86,7 +86,7 @@ def test_the_last_descriptors_are_kept_for_what_is_no_connection(rig: Rig) -> No
 
 
 def test_whoever_waits_longest_is_handed_over_first_however_often_it_was_moved(rig: Rig) -> None:
-    router = rig.router()
+    router = rig.router(at_once=1)
     places = rig.join(router, 3, prompt=False)
     clients = rig.connect(router, 30)
     accepted(rig.loop, router, 30)

@@ -5,13 +5,13 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from actors.routing import Address, LeastConnections, Policy, RoundRobin, Router
+from actors.routing import HandedOver, LeastConnections, Policy, RoundRobin, Router
 from tests.routing.conftest import Rig
 from tests.routing.rig import connect
 
@@ -57,9 +57,11 @@ class ProcessPlace:
             self.rig.loop.unwatch_readable(self.link.fileno())
             self.router.left(self, dead=True)
 
-    def hand_over(self, connection: int, fd: int, listener: str, client: Address) -> None:
-        assert (listener, client is not None) == (self.router.spec.name, True)
-        socket.send_fds(self.link, [str(connection).encode()], [fd])
+    def hand_over(self, handed: Sequence[HandedOver], listener: str) -> None:
+        assert listener == self.router.spec.name
+        for one in handed:
+            assert one.client is not None
+            socket.send_fds(self.link, [str(one.number).encode()], [one.fd])
 
     def close(self) -> None:
         self.process.kill()

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -11,7 +12,15 @@ import pytest
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 
 from actors._loop import Loop as LoopShim
-from actors.routing import HandlerFailed, HandlerNotFound, HandlerUnfit, Sticky, listen, query
+from actors.routing import (
+    HandedOver,
+    HandlerFailed,
+    HandlerNotFound,
+    HandlerUnfit,
+    Sticky,
+    listen,
+    query,
+)
 from tests.routing.rig import LOOPS, Served, eventually, fds, reset, run
 
 pytestmark = pytest.mark.parametrize("kind", LOOPS)
@@ -315,8 +324,9 @@ class HoldingPlace:
     def __init__(self, link: socket.socket) -> None:
         self.link = link
 
-    def hand_over(self, connection: int, fd: int, listener: str, client: object) -> None:
-        socket.send_fds(self.link, [f"{connection} {listener} {client}"[:1].encode()], [fd])
+    def hand_over(self, handed: Sequence[HandedOver], listener: str) -> None:
+        for one in handed:
+            socket.send_fds(self.link, [f"{one.number} {listener}"[:1].encode()], [one.fd])
 
 
 def test_a_killed_process_node_loses_no_unacknowledged_connection(kind: str) -> None:

@@ -41,3 +41,17 @@ def test_what_has_ended_goes_with_the_next_urgent_word_and_is_told_once() -> Non
     heard.loop.advance(1)
     assert heard.told == [([2], [], [1]), ([], [4], [3])]
     assert not heard.loop.timers
+
+
+def test_what_is_urgent_together_is_one_message() -> None:
+    heard = Heard()
+    heard.telling.closed(1)
+    with heard.telling.together() as telling:
+        telling.acknowledge(2)
+        telling.refused(3)
+        telling.acknowledge(4)
+        assert heard.told == []
+    assert heard.told == [([2, 4], [3], [1])]
+    with heard.telling.together():
+        pass
+    assert len(heard.told) == 1
