@@ -29,9 +29,9 @@ class ReusePort(ByKernel):
 
     The cheapest way: no connection passes through the parent. For many short connections to nodes
     that are all well. The port stays taken while every node restarts. Of the requests a second that
-    uvicorn with as many workers serves, each on a connection of its own, this served 0.76 to 0.84,
-    `LeastConnections` 0.14 to 0.25 (2 nodes, 2 CPUs at a load average of 17 to 20); a connection took
-    205 microseconds of CPU in all processes, and 1,020.
+    uvicorn with as many workers serves, each on a connection of its own, this served 0.66 to 0.7,
+    `LeastConnections` 0.47 (2 nodes and the load on 2 CPUs), which takes 85 microseconds of CPU more
+    a connection, in all processes together.
 
     Its price:
 
@@ -56,8 +56,7 @@ class SharedListener(ByKernel):
     """All nodes accept from one listening socket, each connection whoever is first.
 
     Nothing is lost with a node but what it serves: the queue is everybody's, and it outlives every
-    node. A full or hung node takes nothing. Works for Unix sockets and for those that were given. As
-    measured for `ReusePort`: 0.38 of uvicorn's, 324 microseconds.
+    node. A full or hung node takes nothing. Works for Unix sockets and for those that were given.
 
     Its price:
 
@@ -68,9 +67,8 @@ class SharedListener(ByKernel):
     * A connection wakes more nodes than the one that gets it: a tenth of all wake-ups is in vain.
     * Long-lived connections gather where they fell; nothing moves them.
     * A node that is busy half of the time still takes connections in the other half, and keeps them
-      when it is busy again: of 200 a second to four nodes, the slowest in a hundred took 151 ms
-      (`LeastConnections`: 111, but 0.5 to 2.9 times as long in single rounds: no clear difference),
-      the median 14 (24: there is a hop more).
+      when it is busy again: of 200 a second to four nodes, the slowest in a hundred took 56 ms
+      (`LeastConnections`: 58, though it goes round a node that lags among equals).
     """
 
     def __str__(self) -> str:
