@@ -52,6 +52,8 @@ class Things:
     def close(self) -> None:
         self.socket.close()
         self.other_end.close()
+        # pytest keeps this until the next test begins, and a buffer maps what its arena was.
+        del self.buffer
 
 
 @pytest.fixture(autouse=True)
