@@ -251,11 +251,13 @@ async def test_who_has_been_answered_waits_no_more(system: System, probe: Probe)
                 tasks.start_soon(held.of, b, Member.hold, door)
                 await probe.expect(("holds", b.name))
                 tasks.start_soon(asked.of, a, Member.go_round, [b])
-                await until_waiting(system, a, b)
+                # It has come: the other way round it would be a circle.
+                await until(system, b, lambda figures: figures["mailbox"] == 1)
                 tasks.start_soon(asking.of, b, Member.go_round, [a])
                 await until(system, b, lambda figures: figures["mailbox"] == 2)
                 # In one turn b answers a and asks it: a has not seen the answer yet.
                 await door.tell(Door.open)
+            assert (asked.error, asking.error) == (None, None)
             assert (asked.value, asking.value) == (b.name, a.name)
 
 
