@@ -12,7 +12,7 @@ from typing import Any, Final
 from transport._claims import Claims, check_count
 from transport._decoder import Decoder
 from transport._encoder import Encoder
-from transport._errors import ChannelBroken, ChannelClosed, FrameError, TransportError
+from transport._errors import ChannelBroken, FrameError, TransportError, refuse_ended
 from transport._frames import (
     HEADER_SIZE,
     Frame,
@@ -140,7 +140,7 @@ class Channel:
             Unsendable: a field is not plain; nothing was queued.
         """
         if self._ended:
-            self._refuse()
+            refuse_ended(self._broken)
         batches = self._batches
         size = batches.pack(message, lane)
         if self._answering:
@@ -178,7 +178,7 @@ class Channel:
         try:
             check_count(fds)
             if self._ended:
-                self._refuse()
+                refuse_ended(self._broken)
             if self._batches.pending:
                 self._collect()
             body = self._batches.check(self._batches.pack_one(message))
@@ -217,13 +217,6 @@ class Channel:
             return
         self.flush()
         self._end(None)
-
-    def _refuse(self) -> None:
-        if self._closed and self._broken is None:
-            msg = "this channel was closed here"
-            raise ChannelClosed(msg)
-        msg = f"the peer of this channel is gone: {self._broken}"
-        raise ChannelBroken(msg) from self._broken
 
     def _on_turn(self) -> None:
         self._flush_due = False

@@ -157,3 +157,16 @@ class ChannelClosed(TransportError):
 
 class ChannelBroken(TransportError):
     """The peer closed the channel or died; what it sent before was delivered."""
+
+
+def refuse_ended(broken: TransportError | None) -> None:
+    """Refuse to send over a channel that has ended: by that error, or because we closed it.
+
+    Raises:
+        ChannelClosed, ChannelBroken: always.
+    """
+    if broken is None:
+        msg = "this channel was closed here"
+        raise ChannelClosed(msg)
+    msg = f"the peer of this channel is gone: {broken}"
+    raise ChannelBroken(msg) from broken

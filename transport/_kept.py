@@ -1,11 +1,11 @@
-"""Snapshots of what does not reach its receiver at once, or not only one, or not only once."""
+"""Snapshots that are not just taken: of what waits, is kept, is sent to many or to another thread."""
 
 from typing import Any
 
 from transport._move import here, part_with, put_back
 from transport._snapshot import snapshot, snapshot_args
 
-__all__ = ["Held", "hold_args", "snapshot_for_many", "snapshot_to_keep"]
+__all__ = ["Held", "hold_args", "snapshot_for_many", "snapshot_to_hand", "snapshot_to_keep"]
 
 
 class Held:
@@ -43,6 +43,20 @@ def snapshot_to_keep(value: Any, root: str = "value") -> Any:
         return snapshot(value, root)
     finally:
         phase.kept = False
+
+
+def snapshot_to_hand(value: Any) -> Any:
+    """As `snapshot`, of what another thread of this process gets as it is.
+
+    Raises:
+        Unsendable: it holds something for the codec, which passes it on or says what is wrong.
+    """
+    phase = here()
+    phase.handing = True
+    try:
+        return snapshot(value)
+    finally:
+        phase.handing = False
 
 
 def hold_args(

@@ -75,6 +75,8 @@ class Phase:
         """Whether it is sent more than once: then nothing is moved."""
         self.kept = False
         """Whether it is kept, to be copied again and again: descriptors are not."""
+        self.handing = False
+        """Whether another thread gets the copy itself: what belongs to a link or to memory is refused."""
 
     def found(self, mark: Move[Any]) -> bool:
         """Take note of a mark; return whether it is to be moved now.

@@ -10,11 +10,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from transport._claims import check_count
 from transport._decoder import Decoder
 from transport._door import END, ROOM, Door, Packed, Way
 from transport._encoder import Encoder
-from transport._errors import ChannelBroken, ChannelClosed, FrameError, TooBig, TransportError
-from transport._frames import MAX_FDS, Lane
+from transport._errors import (
+    ChannelBroken,
+    FrameError,
+    TooBig,
+    TransportError,
+    refuse_ended,
+)
+from transport._frames import Lane
 from transport._handed import Handed, Handing
 from transport._limits import Limits, Stats
 from transport._loop import Loop
@@ -123,13 +130,10 @@ class Passage:
             its size in bytes: of the text and bytes in it, if it was not packed.
 
         Raises:
-            ChannelClosed: we closed the passage.
-            ChannelBroken: the other side is gone.
-            TooBig: over the frame limit; nothing was queued.
-            Unsendable: a field is not plain; nothing was queued.
+            ChannelClosed, ChannelBroken, TooBig, Unsendable: as `Channel.send`.
         """
         if self._closed:
-            self._refuse()
+            refuse_ended(self._broken)
         item: Any = message
         size = _size_by_hand(message, self._big)
         if not size:
@@ -165,15 +169,12 @@ class Passage:
             lent: the descriptors stay the caller's, and the other side gets others like them.
 
         Raises:
-            FrameError: no descriptors, or too many.
-            ChannelClosed: as in `send`, like every other error there.
+            FrameError: no descriptors, or too many. Every other error is as in `send`.
         """
         try:
-            if not 0 < len(fds) <= MAX_FDS:
-                msg = f"a message carries 1 to {MAX_FDS} descriptors, got {len(fds)}"
-                raise FrameError(msg)  # noqa: TRY301 - the descriptors are closed like after any other
+            check_count(fds)
             if self._closed:
-                self._refuse()
+                refuse_ended(self._broken)
             body = self._pack(message)
             owned = tuple(map(os.dup, fds)) if lent else tuple(fds)
         except BaseException:
@@ -214,13 +215,6 @@ class Passage:
         self._out.awake = True
         self._rings += 1
         self._out.bell.ring()
-
-    def _refuse(self) -> None:
-        if self._broken is None:
-            msg = "this channel was closed here"
-            raise ChannelClosed(msg)
-        msg = f"the peer of this channel is gone: {self._broken}"
-        raise ChannelBroken(msg) from self._broken
 
     # ------------------------------------------------------------ receiving
 

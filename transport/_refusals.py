@@ -2,9 +2,10 @@
 
 from typing import Final
 
-__all__ = ["NOT_LOCAL", "PRIMITIVE", "why_not"]
+__all__ = ["NOT_BY_HAND", "NOT_LOCAL", "PRIMITIVE", "why_not"]
 
 NOT_LOCAL: Final = "local values do not leave their process"
+NOT_BY_HAND: Final = "it is the codec's to pass on"
 
 PRIMITIVE: Final = (
     int,

@@ -16,7 +16,7 @@ from transport._buffer import Buffer
 from transport._errors import Unsendable, shown
 from transport._exceptions import copy_error
 from transport._move import NO_DESCRIPTORS, Move, MovesFound, here, move_here
-from transport._refusals import NOT_LOCAL, why_not
+from transport._refusals import NOT_BY_HAND, NOT_LOCAL, why_not
 from transport._registry import CUSTOM, OPAQUE, Local
 from transport._scalars import SCALARS, check_zone, copy_view
 from transport._shapes import Shape, shape_of
@@ -109,9 +109,9 @@ def _find(cls: type, value: Any) -> _Copier:
     copier: _Copier
     shape = None if cls in OPAQUE else shape_of(cls)
     if cls in OPAQUE:
-        copier = _same
+        copier = _for_a_link(_same)
     elif is_array(value):
-        copier = _array
+        copier = _for_a_link(_array)
     elif shape is None:
         raise Unsendable("", value, why_not(value))
     elif shape.kind is not Kind.EXCEPTION and "<locals>" in cls.__qualname__:
@@ -128,6 +128,17 @@ def _find(cls: type, value: Any) -> _Copier:
 
 def _same(value: Any, _depth: int) -> Any:
     return value
+
+
+def _for_a_link(copier: _Copier) -> _Copier:
+    """The copier of what belongs to a link or to memory: another thread gets it by a codec."""
+
+    def copy(value: Any, depth: int) -> Any:
+        if here().handing:
+            raise Unsendable("", value, NOT_BY_HAND)
+        return copier(value, depth)
+
+    return copy
 
 
 def _items(values: Iterable[Any], depth: int) -> list[Any]:
@@ -347,10 +358,10 @@ def _by_reference(_shape: Shape) -> _Copier:
 
 _SHAPED: Final[dict[Kind, Callable[[Shape], _Copier]]] = {
     Kind.NAMEDTUPLE: _named_tuple,
-    Kind.PYDANTIC: _model,
+    Kind.PYDANTIC: lambda shape: _for_a_link(_model(shape)),
     Kind.ENUM: _by_reference,
-    Kind.EXCEPTION: _error,
-    Kind.CUSTOM: _custom,
+    Kind.EXCEPTION: lambda shape: _for_a_link(_error(shape)),
+    Kind.CUSTOM: lambda shape: _for_a_link(_custom(shape)),
 }
 
 _COPIERS: Final[dict[type, _Copier]] = {
@@ -364,10 +375,10 @@ _COPIERS: Final[dict[type, _Copier]] = {
     frozenset: _frozenset,
     dict: _dict,
     deque: _deque,
-    bytearray: lambda value, _depth: bytearray(value),
-    memoryview: _memoryview,
-    Local: _local,
-    Move: _moved,
-    Buffer: _buffer,
-    SharedBuffer: _shared,
+    bytearray: _for_a_link(lambda value, _depth: bytearray(value)),
+    memoryview: _for_a_link(_memoryview),
+    Local: _for_a_link(_local),
+    Move: _for_a_link(_moved),
+    Buffer: _for_a_link(_buffer),
+    SharedBuffer: _for_a_link(_shared),
 }
