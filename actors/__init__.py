@@ -1,27 +1,22 @@
 """Actors on threads of one loop and on processes, supervised as in Erlang, typed as Python.
 
-Everything a user needs is here; `transport` and `supervisors` are floors below.
+Everything a user needs is here. `actors.errors`, `actors.keys` and `actors.policies` have the rest by name.
 """
 
-# isort: off
-from . import _floors as _floors  # the guard: before anything that would import a floor
-
-# isort: on
-from supervisors import AutoShutdown, Backoff, Budget, Exit, ExitKind, Restart, Strategy
-from transport import Buffer, SharedBuffer, local, move, register
-
-from . import errors, keys, policies
-from ._actor import Actor, concurrent
-from ._context import Context
-from ._errors import ActorCrashed, ActorsError, ActorStopped, NodeDown
-from ._on_error import OnError
-from ._ref import Ref
-from ._run import run
-from ._system import System, current
-from ._topic import Lagged
-from ._topology import Topology, child, dynamic, pool, supervisor
-from .nodes import Node, nodes
-from .routing import LeastConnections, RoundRobin, Sticky, asgi, listen
+from actors import errors, keys, policies
+from actors._actor.base import Actor, concurrent
+from actors._actor.context import Context
+from actors._actor.on_error import OnError
+from actors._base.errors import ActorCrashed, ActorsError, ActorStopped, NodeDown
+from actors._messaging.ref import Ref
+from actors._messaging.topic import Lagged
+from actors._system.run import run
+from actors._system.system import System, current
+from actors._system.topology import Topology, child, dynamic, pool, supervisor
+from actors.nodes import Node, nodes
+from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, listen
+from actors.supervisors import AutoShutdown, Backoff, Budget, Exit, ExitKind, Restart, Strategy
+from actors.transport import Buffer, SharedBuffer, local, move, register
 
 __all__ = [
     "Actor",

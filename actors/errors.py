@@ -1,9 +1,6 @@
 """Every error of this package by name: `actors.errors.NodeDown` and so on; the tree is in `_errors`."""
 
-from supervisors import SupervisorError
-from transport import Moved, RemoteError, StillViewed
-
-from ._errors import (
+from actors._base.errors import (
     ActorCrashed,
     ActorsError,
     ActorStopped,
@@ -36,8 +33,10 @@ from ._errors import (
     SupervisorStopped,
     SystemStopped,
 )
-from .nodes import NodeDied
-from .routing import BadListener, HandlerNotFound, HandlerUnfit, LifespanFailed, ListenFailed
+from actors.nodes import NodeDied
+from actors.routing import BadListener, HandlerNotFound, HandlerUnfit, LifespanFailed, ListenFailed
+from actors.supervisors import SupervisorError
+from actors.transport import Moved, RemoteError, StillViewed
 
 __all__ = [
     "ActorCrashed",

@@ -18,7 +18,7 @@ key: one that belongs to another node is served, and the connection then closed,
 comes again and is taken to the right one.
 """
 
-from .routing import (
+from actors.routing import (
     NEED_MORE,
     Address,
     Key,

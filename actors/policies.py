@@ -7,7 +7,7 @@ states. A `Policy` of your own is a pure function over `Snapshot` of the nodes::
     actors.listen(handle, "0.0.0.0:8000", policy=actors.policies.ReusePort())
 """
 
-from .routing import (
+from actors.routing import (
     LeastConnections,
     Policy,
     ReusePort,

@@ -23,18 +23,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import anyio
 
-from transport import local
-
-from ._actor import Actor
-from ._errors import ActorsError
-from ._system import System
+from actors._actor.base import Actor
+from actors._base.errors import ActorsError
+from actors._system.system import System
+from actors.transport import local
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from ._ref import Ref
-    from ._topology import Topology
-    from .nodes import Node
+    from actors._messaging.ref import Ref
+    from actors._system.topology import Topology
+    from actors.nodes import Node
 
 __all__ = ["Probe", "Recorder", "VirtualTimeLoop", "crash", "eventually", "running_system"]
 

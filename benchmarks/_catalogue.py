@@ -10,15 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from benchmarks._harness import (
-    ROOT,
-    Benchmark,
-    BenchmarkError,
-    Figures,
-    Limit,
-    Program,
-    Target,
-)
+from benchmarks._harness import ROOT, Benchmark, BenchmarkError, Figures, Limit, Program, Target
 from benchmarks.ours import router
 
 _PEERS: Final = ROOT / "benchmarks" / "peers"

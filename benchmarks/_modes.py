@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import actors
-from actors._system import core_of
-from transport import FRAME_LIMIT, Cargo, Mode, Sizes
+from actors._system.system import core_of
+from actors.transport import FRAME_LIMIT, Cargo, Mode, Sizes
 
 __all__ = ["Way", "crossover", "dearer", "show", "size_text"]
 

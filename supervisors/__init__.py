@@ -5,12 +5,11 @@ by its strategy: as in OTP, on asyncio, uvloop and trio. What a child is, is up 
 with the four verbs of `Child`. Knows nothing of actors, sockets or logs.
 """
 
-from supervisors._auto import AutoShutdown
-from supervisors._backoff import Backoff, BackoffRow
-from supervisors._budget import Budget, RestartLog
-from supervisors._child import Child, Host, Ignored
-from supervisors._dynamic import DynamicSupervisor
-from supervisors._errors import (
+from actors.supervisors._backoff import Backoff, BackoffRow
+from actors.supervisors._budget import Budget, RestartLog
+from actors.supervisors._child import Child, Host, Ignored
+from actors.supervisors._dynamic import DynamicSupervisor
+from actors.supervisors._errors import (
     AlreadyPresent,
     AlreadyStarted,
     ChildGaveUp,
@@ -25,7 +24,7 @@ from supervisors._errors import (
     SupervisorError,
     SupervisorStopped,
 )
-from supervisors._events import (
+from actors.supervisors._events import (
     BudgetExceeded,
     ChildEnded,
     ChildEvent,
@@ -42,11 +41,11 @@ from supervisors._events import (
     SupervisorStarted,
     WaitingForHost,
 )
-from supervisors._exit import Exit, ExitKind, shown
-from supervisors._info import ChildInfo, ChildState, Count
-from supervisors._spec import ChildSpec, Restart, should_restart
-from supervisors._strategy import Strategy, affected_by
-from supervisors._supervisor import Supervisor
+from actors.supervisors._exit import Exit, ExitKind, shown
+from actors.supervisors._info import ChildInfo, ChildState, Count
+from actors.supervisors._spec import ChildSpec, Restart, should_restart
+from actors.supervisors._strategy import AutoShutdown, Strategy, affected_by
+from actors.supervisors._supervisor import Supervisor
 
 __all__ = [
     "AlreadyPresent",

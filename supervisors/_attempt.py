@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 import anyio
 
-from supervisors._child import Ignored
-from supervisors._info import ChildState
-from supervisors._row import Row
-from supervisors._run import Observer, Run
-from supervisors._shutdown import insist
+from actors.supervisors._child import Ignored
+from actors.supervisors._child_state import Row
+from actors.supervisors._info import ChildState
+from actors.supervisors._run import Observer, Run
+from actors.supervisors._shutdown import insist
 
 Start: TypeAlias = "Callable[[Row, Run], Awaitable[Attempt]]"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from supervisors._check import check_count, check_number
-from supervisors._errors import InvalidSpec
+from actors.supervisors._check import check_count, check_number
+from actors.supervisors._errors import InvalidSpec
 
 _LEAST_HEALTH: Final = 5.0
 

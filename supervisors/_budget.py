@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from supervisors._check import check_count, check_positive
-from supervisors._exit import Exit
+from actors.supervisors._check import check_count, check_positive
+from actors.supervisors._exit import Exit
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import math
 from enum import Enum
 from typing import Any
 
-from supervisors._errors import InvalidSpec
+from actors.supervisors._errors import InvalidSpec
 
 
 def check_number(

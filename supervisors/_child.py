@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from supervisors._exit import Exit
+from actors.supervisors._exit import Exit
 
 
 class Ignored(Exception):

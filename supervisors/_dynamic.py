@@ -8,12 +8,13 @@ from typing import NoReturn
 
 from anyio.abc import TaskGroup
 
-from supervisors._budget import Budget
-from supervisors._charge import Charge
-from supervisors._check import check_count, check_number, check_type
-from supervisors._child import Child
-from supervisors._crowd import Crowd
-from supervisors._errors import (
+from actors.supervisors._budget import Budget
+from actors.supervisors._check import check_count, check_number, check_type
+from actors.supervisors._child import Child
+from actors.supervisors._child_state import count
+from actors.supervisors._child_table import Rows
+from actors.supervisors._dynamic_children import Crowd
+from actors.supervisors._errors import (
     AlreadyPresent,
     AlreadyStarted,
     InvalidSpec,
@@ -21,13 +22,12 @@ from supervisors._errors import (
     NotSupported,
     SupervisorStopped,
 )
-from supervisors._events import Reporter
-from supervisors._exit import Exit
-from supervisors._info import ChildInfo, Count
-from supervisors._owner import Owner
-from supervisors._row import count
-from supervisors._rows import Rows
-from supervisors._spec import ChildSpec
+from actors.supervisors._events import Reporter
+from actors.supervisors._exit import Exit
+from actors.supervisors._info import ChildInfo, Count
+from actors.supervisors._lifecycle import Owner
+from actors.supervisors._restart_limits import Charge
+from actors.supervisors._spec import ChildSpec
 
 
 class DynamicSupervisor:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from supervisors._child import Child
+from actors.supervisors._child import Child
 
 
 class SupervisorError(Exception):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from supervisors._exit import Exit
+from actors.supervisors._exit import Exit
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from supervisors._child import Child
-from supervisors._exit import Exit
-from supervisors._spec import Kind, Restart
+from actors.supervisors._child import Child
+from actors.supervisors._exit import Exit
+from actors.supervisors._spec import Kind, Restart
 
 
 class ChildState(Enum):

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import anyio
 
-from supervisors._child import Child
-from supervisors._exit import Exit
+from actors.supervisors._child import Child
+from actors.supervisors._exit import Exit
 
 
 class Observer(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from supervisors._run import Run
+from actors.supervisors._run import Run
 
 
 class Patience:

@@ -11,11 +11,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 
-from supervisors._backoff import Backoff
-from supervisors._check import check_callable, check_member, check_name, check_number, check_type
-from supervisors._child import Child, Host
-from supervisors._errors import InvalidSpec
-from supervisors._exit import Exit, ExitKind
+from actors.supervisors._backoff import Backoff
+from actors.supervisors._check import (
+    check_callable,
+    check_member,
+    check_name,
+    check_number,
+    check_type,
+)
+from actors.supervisors._child import Child, Host
+from actors.supervisors._errors import InvalidSpec
+from actors.supervisors._exit import Exit, ExitKind
 
 Kind: TypeAlias = Literal["worker", "supervisor"]
 

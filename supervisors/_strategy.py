@@ -1,11 +1,11 @@
-"""Who is restarted together with whom, and in which order: pure functions over names."""
+"""Who restarts together with whom, in which order, and when a supervisor shuts itself down: pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
-from supervisors._info import ChildState
+from actors.supervisors._info import ChildState
 
 
 class Strategy(Enum):
@@ -20,6 +20,17 @@ class Strategy(Enum):
     """All of them."""
     REST_FOR_ONE = "REST_FOR_ONE"
     """Those that were added after it."""
+
+
+class AutoShutdown(Enum):
+    """Which significant children end the supervisor by ending, by themselves and for good.
+
+    Children that are stopped by a call, or with a sibling, do not count.
+    """
+
+    NEVER = "NEVER"
+    ANY_SIGNIFICANT = "ANY_SIGNIFICANT"
+    ALL_SIGNIFICANT = "ALL_SIGNIFICANT"
 
 
 def affected_by(strategy: Strategy, order: Sequence[str], name: str) -> tuple[str, ...]:
@@ -55,3 +66,20 @@ def next_to_start(strategy: Strategy, pending: Iterable[tuple[str, ChildState]])
         if strategy is not Strategy.ONE_FOR_ONE:
             return None
     return None
+
+
+def shuts_down(auto: AutoShutdown, *, significant: bool, others: Iterable[bool]) -> bool:
+    """Return whether the supervisor ends, now that one child has ended by itself and for good.
+
+    Args:
+        auto: The supervisor's rule.
+        significant: Whether that child was significant.
+        others: For each other significant child, whether it is running or about to.
+    """
+    match auto:
+        case AutoShutdown.NEVER:
+            return False
+        case AutoShutdown.ANY_SIGNIFICANT:
+            return significant
+        case AutoShutdown.ALL_SIGNIFICANT:
+            return significant and not any(others)

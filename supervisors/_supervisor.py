@@ -9,22 +9,26 @@ from typing import TypeVar
 
 from anyio.abc import TaskGroup
 
-from supervisors._auto import AutoShutdown
-from supervisors._budget import Budget
-from supervisors._charge import Charge
-from supervisors._check import check_member, check_type
-from supervisors._child import Child
-from supervisors._errors import AlreadyPresent, AlreadyStarted, InvalidSpec, SupervisorStopped
-from supervisors._events import Reporter
-from supervisors._exit import Exit
-from supervisors._inbox import Call
-from supervisors._info import ChildInfo, Count
-from supervisors._owner import Owner
-from supervisors._row import Row, count
-from supervisors._rows import Rows
-from supervisors._siblings import Siblings
-from supervisors._spec import ChildSpec
-from supervisors._strategy import Strategy
+from actors.supervisors._budget import Budget
+from actors.supervisors._check import check_member, check_type
+from actors.supervisors._child import Child
+from actors.supervisors._child_state import Row, count
+from actors.supervisors._child_table import Rows
+from actors.supervisors._errors import (
+    AlreadyPresent,
+    AlreadyStarted,
+    InvalidSpec,
+    SupervisorStopped,
+)
+from actors.supervisors._events import Reporter
+from actors.supervisors._exit import Exit
+from actors.supervisors._info import ChildInfo, Count
+from actors.supervisors._lifecycle import Owner
+from actors.supervisors._mailbox import Call
+from actors.supervisors._restart_limits import Charge
+from actors.supervisors._spec import ChildSpec
+from actors.supervisors._static_children import Siblings
+from actors.supervisors._strategy import AutoShutdown, Strategy
 
 T = TypeVar("T")
 

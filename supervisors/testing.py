@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from supervisors._child import Ignored
-from supervisors._events import Event
-from supervisors._exit import Exit
-from supervisors._spec import ChildSpec
+from actors.supervisors._child import Ignored
+from actors.supervisors._events import Event
+from actors.supervisors._exit import Exit
+from actors.supervisors._spec import ChildSpec
 
 E = TypeVar("E", bound="Event")
 

@@ -4,16 +4,19 @@ Nothing in here knows actors, supervision or an event loop; the loop is handed i
 atomic integer, which users await themselves, goes through anyio.
 """
 
-from transport._arenas import Arenas, ArenaStats
-from transport._arrays import Form, array_bytes, array_form, is_array, rebuild_array
-from transport._atomics import Atomics
-from transport._buffer import Buffer
-from transport._cargo import Cargo
-from transport._channel import Channel
-from transport._decoder import Decoder, Undecoded
-from transport._door import Door, doors
-from transport._encoder import Encoder
-from transport._errors import (
+from actors.transport.attachments.attachments import Cargo
+from actors.transport.attachments.mode import Mode, Sizes, choose_mode, payload_bytes
+from actors.transport.attachments.move import Move, check_moves, move
+from actors.transport.attachments.transaction import Ahead
+from actors.transport.channels.socket_channel import Channel
+from actors.transport.channels.thread_channel import Passage
+from actors.transport.channels.thread_copy import Handed, Handing
+from actors.transport.channels.thread_pair import Door, doors
+from actors.transport.codec.decoder import Decoder, Undecoded
+from actors.transport.codec.encoder import Encoder
+from actors.transport.codec.held_snapshot import hold_args, snapshot_for_many, snapshot_to_keep
+from actors.transport.codec.snapshot import snapshot, snapshot_args
+from actors.transport.errors import (
     ChannelBroken,
     ChannelClosed,
     FrameError,
@@ -30,31 +33,35 @@ from transport._errors import (
     VersionSkew,
     WrongSize,
 )
-from transport._exceptions import (
+from actors.transport.memory.atomics import Atomics
+from actors.transport.memory.buffer import Buffer
+from actors.transport.memory.lease import Descriptor, Introduction, Lease, Room
+from actors.transport.memory.mapping import Mappings
+from actors.transport.memory.pool import Arenas, ArenaStats
+from actors.transport.memory.shared_buffer import SharedBuffer
+from actors.transport.memory.thread_pool import arenas_here, close_arenas, open_arenas, set_arenas
+from actors.transport.types.class_schema import find_class
+from actors.transport.types.exceptions import (
     RemoteError,
     RemoteTraceback,
     copy_error,
     let_go_of_frames,
     traceback_text,
 )
-from transport._frames import FRAME_LIMIT, MAX_FDS, Frame, FrameDecoder, Lane, encode_header
-from transport._handed import Handed, Handing
-from transport._here import arenas_here, close_arenas, open_arenas, set_arenas
-from transport._kept import hold_args, snapshot_for_many, snapshot_to_keep
-from transport._lease import Descriptor, Introduction, Lease, Room
-from transport._limits import Limits, Stats
-from transport._load import Ahead
-from transport._loop import Loop
-from transport._mapping import Mappings
-from transport._move import Move, check_moves, move
-from transport._passage import Passage
-from transport._payload import Mode, Sizes, choose_mode, payload_bytes
-from transport._registry import Extra, Local, local, register, register_immutable
-from transport._shapes import find_class
-from transport._shared import SharedBuffer
-from transport._snapshot import snapshot, snapshot_args
-from transport._socket import pair
-from transport._tags import INTRODUCE, LEAVES, PLAIN
+from actors.transport.types.numpy import Form, array_bytes, array_form, is_array, rebuild_array
+from actors.transport.types.registry import Extra, Local, local, register, register_immutable
+from actors.transport.types.tags import INTRODUCE, LEAVES, PLAIN
+from actors.transport.wire.frames import (
+    FRAME_LIMIT,
+    MAX_FDS,
+    Frame,
+    FrameDecoder,
+    Lane,
+    encode_header,
+)
+from actors.transport.wire.limits import Limits, Stats
+from actors.transport.wire.loop import Loop
+from actors.transport.wire.socket_io import pair
 
 __all__ = [
     "FRAME_LIMIT",

@@ -13,17 +13,17 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-from ._client import connect
-from ._failure import FAILED, CommandFailed
-from ._nodes import kill_node, reload_nodes, scale_groups, spawn_nodes, stop_node
-from ._parser import COMMANDS, parse
-from ._print import as_groups, as_json, as_nodes, as_status, as_tree, lines_for
-from ._reloads import Reloads
-from ._run import override_counts, run_topology
-from ._serve import serving
-from ._target import import_from_here, load_topology
-from ._views import as_stacks
-from ._watch import ask_stack, follow_events, show_top
+from actors.cli._failure import FAILED, CommandFailed
+from actors.cli._parser import COMMANDS, parse
+from actors.cli._target import import_from_here, load_topology
+from actors.cli.client.client import connect
+from actors.cli.client.nodes import kill_node, reload_nodes, scale_groups, spawn_nodes, stop_node
+from actors.cli.client.print import as_groups, as_json, as_nodes, as_status, as_tree, lines_for
+from actors.cli.client.views import as_stacks
+from actors.cli.client.watch import ask_stack, follow_events, show_top
+from actors.cli.server.reloads import Reloads
+from actors.cli.server.run import override_counts, run_topology
+from actors.cli.server.serve import serving
 
 __all__ = ["main"]
 

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
-from actors._errors import ActorsError
+from actors._base.errors import ActorsError
 
 __all__ = ["FAILED", "NOT_RUNNING", "WRONG", "CommandFailed", "did_you_mean"]
 

@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
+from actors.cli._failure import WRONG, CommandFailed, did_you_mean
 from actors.nodes import ORDERS
-
-from ._failure import WRONG, CommandFailed, did_you_mean
 
 __all__ = ["COMMANDS", "parse"]
 

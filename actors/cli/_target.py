@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import pkgutil
 import sys
 import traceback
@@ -16,16 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from actors._topology import Topology
+from actors._base.user_traceback import is_ours
+from actors._system.topology import Topology
+from actors.cli._failure import WRONG, CommandFailed, did_you_mean
 
-from ._failure import WRONG, CommandFailed, did_you_mean
+__all__ = ["import_from_here", "load_topology", "user_traceback"]
 
-__all__ = ["import_from_here", "is_ours", "load_topology", "user_traceback"]
-
-_PACKAGES: Final = ("actors", "supervisors", "transport")
-_ROOT: Final = Path(__file__).parents[2]
-_OURS: Final = tuple(f"{_ROOT / name}{os.sep}" for name in _PACKAGES)
-
+_PACKAGE: Final = Path(__file__).parents[1]
 _LONGEST: Final = 80
 
 
@@ -33,15 +29,14 @@ def import_from_here() -> None:
     """Put the current folder first on the import path, as `python -m` does.
 
     Raises:
-        CommandFailed: something there has the name of a package of ours, which nodes could not find.
+        CommandFailed: something there is named `actors`: nodes would import it in place of this package.
     """
     here = Path.cwd()
-    for name in _PACKAGES:
-        for found in (here / f"{name}.py", here / name / "__init__.py"):
-            if found.exists() and not found.samefile(_ROOT / name / "__init__.py"):
-                raise CommandFailed(
-                    f"{found} hides the package {name!r} of actors-framework: rename it", WRONG
-                )
+    for found in (here / "actors.py", here / "actors" / "__init__.py"):
+        if found.exists() and not found.samefile(_PACKAGE / "__init__.py"):
+            raise CommandFailed(
+                f"{found} hides the package 'actors' of actors-framework: rename it", WRONG
+            )
     if sys.path[:1] not in ([""], [str(here)]):
         sys.path.insert(0, str(here))
 
@@ -182,11 +177,6 @@ def _described(value: object) -> str:
 
 def _short(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def is_ours(filename: str) -> bool:
-    """Return whether *filename* is of this framework, or of the import machinery."""
-    return filename.startswith((*_OURS, "<")) or filename == importlib.__file__
 
 
 def _user_frames(error: BaseException) -> list[str]:

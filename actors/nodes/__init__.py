@@ -1,25 +1,25 @@
 """Nodes: where actors run. One interface, a local and a process implementation."""
 
-from ._arguments import keep_arguments, pack_arguments, unpack_arguments
-from ._child import BOOT_FAILED, ChildNode, boot_config
-from ._family import NodeFamily, check_actor_options, child_facts, families
-from ._kinds import new_node
-from ._launcher import Launcher
-from ._life import PLAIN_BACKOFF, ActorRun, Life
-from ._link import Link
-from ._local import LocalNode
-from ._looking import process_figures
-from ._main_module import EndOfImport, describe_main, importing_main, main_problem
-from ._node import Node, NodeState, Place
-from ._peer import Peer
-from ._process import ProcessNode
-from ._remote import RemoteHome, RemoteNode
-from ._run import NodeDied, RemoteRun, RunNode
-from ._runtime import Runtime, class_path
-from ._sampling import ORDERS, busiest_first
-from ._spec import NodesSpec, nodes
-from ._swap import Tenure
-from ._thread import ThreadNode
+from actors._remoting.actor_host import Runtime, class_path
+from actors._remoting.constructor_args import keep_arguments, pack_arguments, unpack_arguments
+from actors._remoting.link import Link
+from actors._remoting.peer import Peer
+from actors.nodes._local import LocalNode
+from actors.nodes._node import Node, NodeState, Place
+from actors.nodes._process import ProcessNode
+from actors.nodes._spec import NodesSpec, nodes
+from actors.nodes._thread import ThreadNode
+from actors.nodes.boot.launcher import Launcher
+from actors.nodes.boot.main_module import EndOfImport, describe_main, importing_main, main_problem
+from actors.nodes.child_actors import NodeFamily, check_actor_options, child_facts, families
+from actors.nodes.factory import new_node
+from actors.nodes.health.inspect_process import process_figures
+from actors.nodes.health.sampling import ORDERS, busiest_first
+from actors.nodes.node_process import BOOT_FAILED, ChildNode, boot_config
+from actors.nodes.remote_node import RemoteHome, RemoteNode
+from actors.nodes.remote_run import NodeDied, RemoteRun, RunNode
+from actors.nodes.replacement import Tenure
+from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, Life
 
 __all__ = [
     "BOOT_FAILED",

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ._node import Node, NodeState
-from ._stats import runtime_stats
+from actors.nodes._node import Node, NodeState
+from actors.nodes.health.stats import runtime_stats
 
 if TYPE_CHECKING:
-    from actors._body import Ended
-    from supervisors import Exit
-
-    from ._node import ActorStart, NodeKeeper
-    from ._runtime import Runtime
+    from actors._actor.interfaces import Ended
+    from actors._remoting.actor_host import Runtime
+    from actors.nodes._node import ActorStart, NodeKeeper
+    from actors.supervisors import Exit
 
 __all__ = ["LocalNode", "start_cell"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from actors._errors import ActorsError, InvalidSpec
+from actors._base.errors import ActorsError, InvalidSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actors._body import Ended
-    from actors._ref import Ref
-    from supervisors import Exit
+    from actors._actor.interfaces import Ended
+    from actors._messaging.ref import Ref
+    from actors.supervisors import Exit
 
 __all__ = ["ActorStart", "Node", "NodeKeeper", "NodeState", "Place"]
 

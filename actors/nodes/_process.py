@@ -18,20 +18,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import Lock
 
-from actors._errors import ActorsError, BootFailed
-from supervisors import Exit
-
-from ._ends import Ends
-from ._heartbeat import stacks_of
-from ._launch import Launch
-from ._link import Link
-from ._looking import process_stacks
-from ._output import LinesReader
-from ._remote import RemoteNode
-from ._run import RemoteRun, RunNode
+from actors._base.errors import ActorsError, BootFailed
+from actors._remoting.link import Link
+from actors.nodes.boot.descriptors import Ends
+from actors.nodes.boot.launch import Launch
+from actors.nodes.boot.output import LinesReader
+from actors.nodes.health.heartbeat import stacks_of
+from actors.nodes.health.inspect_process import process_stacks
+from actors.nodes.remote_node import RemoteNode
+from actors.nodes.remote_run import RemoteRun, RunNode
+from actors.supervisors import Exit
 
 if TYPE_CHECKING:
-    from ._launch import Started
+    from actors.nodes.boot.launch import Started
 
 __all__ = ["ProcessNode", "ProcessRun"]
 
@@ -43,7 +42,7 @@ _REMEMBERED: Final = 500
 """Lines remembered for that: the stacks of a node that hung are longer."""
 _BACKEND: Final = {
     "asyncio": ("anyio._backends._asyncio", "uvloop"),
-    "trio": ("trio", "anyio._backends._trio", "actors._trio"),
+    "trio": ("trio", "anyio._backends._trio", "actors._base.loop_trio"),
 }
 """What a node of each backend imports first of all, behind doors that open when it runs."""
 

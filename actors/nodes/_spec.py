@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from actors._errors import InvalidSpec
-from actors._options import known_options
-from supervisors import Backoff
+from actors._base.errors import InvalidSpec
+from actors._base.options import known_options
+from actors.supervisors import Backoff
 
 __all__ = ["NodesSpec", "nodes"]
 

@@ -15,19 +15,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import move_on_after
 
-from actors._errors import ActorsError
-from supervisors import Exit
-from transport import Door, doors
-
-from ._link import Link
-from ._remote import RemoteNode
-from ._run import RemoteRun, RunNode
-from ._stacks import frames_of
+from actors._base.errors import ActorsError
+from actors._remoting.link import Link
+from actors.nodes.health.stack_dump import frames_of
+from actors.nodes.remote_node import RemoteNode
+from actors.nodes.remote_run import RemoteRun, RunNode
+from actors.supervisors import Exit
+from actors.transport import Door, doors
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from actors._loop import Timer
+    from actors._base.loop import Timer
 
 __all__ = ["ThreadNode", "ThreadRun"]
 

@@ -8,9 +8,9 @@ Rule 1: this facade is all that other floors import.
 Rule 2: policies and keys are pure; a listener is frozen data.
 """
 
-from ._bind import probe
-from ._descriptors import nearly_full
-from ._errors import (
+from actors.routing.balancer.factory import AnyRouter, new_router
+from actors.routing.balancer.router import PlaceStats, Router, RouterStats
+from actors.routing.errors import (
     BadListener,
     HandlerNotFound,
     HandlerUnfit,
@@ -18,7 +18,7 @@ from ._errors import (
     ListenFailed,
     RoutingError,
 )
-from ._events import (
+from actors.routing.events import (
     AcceptPaused,
     AcceptResumed,
     Dropped,
@@ -34,21 +34,29 @@ from ._events import (
     TlsReloaded,
     TlsReloadFailed,
 )
-from ._head import NEED_MORE, NeedMore
-from ._http_keys import cookie, header, path, query
-from ._kernel import ByKernel, ReusePort, SharedListener
-from ._key_text import key_from
-from ._keys import Address, Key, Peeked, ip, key, proxy, sni
-from ._listener import Asgi, Listener, asgi, listen
-from ._policy import LeastConnections, Policy, RoundRobin, Snapshot, Sticky, policy_from, told
-from ._protocols import HandedOver, Loop, NodeLoop, Place, Report, Seat, ServerLoop
-from ._rendezvous import owner, rank
-from ._router import PlaceStats, Router, RouterStats
-from ._routers import AnyRouter, new_router
-from ._server import Seated, Server, import_handler, modules_of, serve
-from ._telling import Telling
-from ._tls import Tls
-from ._udp_server import Reply
+from actors.routing.interfaces import HandedOver, Loop, NodeLoop, Place, Report, Seat, ServerLoop
+from actors.routing.listen.bind import probe
+from actors.routing.listen.fd_limit import nearly_full
+from actors.routing.listen.listener import Asgi, Listener, asgi, listen
+from actors.routing.listen.tls import Tls
+from actors.routing.policy.kernel import ByKernel, ReusePort, SharedListener
+from actors.routing.policy.policy import (
+    LeastConnections,
+    Policy,
+    RoundRobin,
+    Snapshot,
+    Sticky,
+    policy_from,
+    told,
+)
+from actors.routing.policy.rendezvous import owner, rank
+from actors.routing.serving.acknowledgements import Telling
+from actors.routing.serving.server import Seated, Server, import_handler, modules_of, serve
+from actors.routing.serving.udp import Reply
+from actors.routing.sticky.http_head import NEED_MORE, NeedMore
+from actors.routing.sticky.http_keys import cookie, header, path, query
+from actors.routing.sticky.keys import Address, Key, Peeked, ip, key, proxy, sni
+from actors.routing.sticky.parse import key_from
 
 __all__ = [
     "NEED_MORE",

@@ -8,8 +8,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 import actors
+from actors.supervisors import ChildSpec, DynamicSupervisor, Exit, Supervisor
 from benchmarks.ours._figures import figure
-from supervisors import ChildSpec, DynamicSupervisor, Exit, Supervisor
 
 FEW: Final = 1_000
 MANY: Final = 10_000

@@ -14,8 +14,8 @@ import anyio
 from anyio.abc import ByteStream
 
 from actors import Actor, Ref, concurrent, current
+from actors.supervisors import Exit
 from actors.testing import Recorder
-from supervisors import Exit
 
 GATE = threading.Event()
 """Keeps a thread node from ending until the test has seen what it came for."""

@@ -42,7 +42,7 @@ def process() -> dict[str, Any]:
         "its clock": ~(time.pthread_getcpuclockid(threading.get_ident()) >> 3),
         "name": (OWN / "comm").read_text().strip(),
         "stdin": str((OWN / "fd/0").readlink()),
-        "forked": b"actors.nodes._template_main" in (OWN / "cmdline").read_bytes(),
+        "forked": b"actors.nodes.boot.fork_server_main" in (OWN / "cmdline").read_bytes(),
         "program": Path(sys.argv[0]).name,
     }
 

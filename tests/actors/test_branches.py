@@ -18,7 +18,7 @@ from actors import (
     dynamic,
     supervisor,
 )
-from actors._system import core_of
+from actors._system.system import core_of
 from actors.errors import InvalidSpec, SupervisorStopped
 from actors.testing import eventually, running_system
 

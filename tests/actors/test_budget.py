@@ -10,7 +10,7 @@ import pytest
 import trio.testing
 
 from actors import Actor, Backoff, Budget, ExitKind, Restart, System, Topology, child, supervisor
-from actors._events import Event
+from actors._base.events import Event
 from actors.errors import ActorStopped, SystemStopped
 from actors.testing import VirtualTimeLoop, eventually, running_system
 

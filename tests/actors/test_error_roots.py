@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import anyio
 import pytest
 
 import actors
-import supervisors
-from actors import Actor, ActorsError, Backoff, Budget, System, child, dynamic, errors
+from actors import Actor, ActorsError, Backoff, Budget, System, child, dynamic, errors, supervisors
 
 REFUSALS = sorted(
     (kind for kind in vars(supervisors).values() if isinstance(kind, type)),
@@ -106,9 +103,3 @@ async def test_what_a_running_system_refuses_is_caught_by_one_root() -> None:
         "AlreadyPresent",
         "SupervisorStopped",
     ]
-
-
-def test_without_actors_the_errors_of_supervisors_are_their_own() -> None:
-    code = "import supervisors as s; print(type(s.NotFound('a', 'b')) is s.NotFound)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "True\n"

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from actors import Actor, Restart
-from actors._events import Event
-from actors._reporting import LogSubscriber
+from actors._base.event_log import LogSubscriber
+from actors._base.events import Event
 from actors.testing import running_system
 from tests.actors.kit import Victim
 from tests.contracts.kit import BadStart

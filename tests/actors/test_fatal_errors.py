@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from actors import NodeDown, Topology, nodes
-from actors._events import Event
+from actors._base.events import Event
 from actors.testing import eventually, running_system
 from tests.conformance.troupe import Fatal
 from tests.conftest import LOOPS

@@ -14,9 +14,9 @@ import anyio
 import pytest
 
 from actors import Backoff, Node, NodeDown, Ref, System, Topology, nodes
-from actors._events import Event
+from actors._base.events import Event
 from actors.nodes import _thread
-from actors.nodes._heartbeat import Heart, Watch, beat_every, margin_of, stacks_of
+from actors.nodes.health.heartbeat import Heart, Watch, beat_every, margin_of, stacks_of
 from actors.testing import eventually, running_system
 from tests.actors.hanging import GATE, Grower, Hanger
 from tests.conftest import LOOPS

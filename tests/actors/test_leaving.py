@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from actors import System, Topology, child, dynamic, nodes
-from actors._events import Event
+from actors._base.events import Event
 from tests.actors.kit import Victim
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.nodes._link import Link
+from actors._remoting.link import Link
 
 
 @pytest.mark.parametrize("message", [[20, "no such note", []], [20], ["of another shape", 1, 2, 3]])

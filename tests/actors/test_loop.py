@@ -13,8 +13,8 @@ from functools import partial
 import anyio
 import pytest
 
-from actors._backends import open_loop
-from actors._loop import Loop, Waiter
+from actors._base.loop import Loop, Waiter
+from actors._base.run_loop import open_loop
 from actors.errors import ActorsError
 
 COLOUR: ContextVar[str] = ContextVar("colour", default="none")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from actors._envelope import Envelope, Handler, Kind
-from actors._mailbox import Line, Mailbox
+from actors._messaging.envelope import Envelope, Handler, Kind
+from actors._messaging.mailbox import Line, Mailbox
 
 
 class HandWaiter:

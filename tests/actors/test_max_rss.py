@@ -13,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 from actors import Backoff, NodeDown, Ref, Restart, RoundRobin, System, Topology, listen, nodes
-from actors._events import Event
+from actors._base.events import Event
 from actors.testing import Probe, eventually, running_system
 from tests.actors.hanging import Gate, Grower, connect
 from tests.conftest import LOOPS

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from actors import ActorsError, Backoff, Node, NodeDown, Restart, System, Topology, child, nodes
-from actors._events import Event
+from actors._base.events import Event
 from actors.errors import InvalidSpec
 from actors.testing import Probe, eventually, running_system
 from tests.actors.verbs_kit import RELEASE, Gate, Worker

@@ -9,10 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
-from actors._backends import open_loop
-from actors._loop import Loop
-from actors._ref import Ref
-from actors._registry import Registry
+from actors._base.loop import Loop
+from actors._base.run_loop import open_loop
+from actors._messaging.ref import Ref
+from actors._messaging.registry import Registry
 from actors.errors import NameTaken
 
 

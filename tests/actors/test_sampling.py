@@ -10,9 +10,9 @@ import anyio.lowlevel
 import pytest
 
 from actors import Actor, System, concurrent
-from actors._system import core_of
+from actors._system.system import core_of
 from actors.nodes import ORDERS
-from actors.nodes._sampling import sampled
+from actors.nodes.health.sampling import sampled
 
 PATIENCE = 20
 

@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from actors import Backoff, Ref, System, Topology, nodes
-from actors._core import Core
+from actors._system.coordinator import Core
 from actors.errors import NodeDown
-from actors.nodes._launch import Machine, exec_reason
-from actors.nodes._template import Template
+from actors.nodes.boot.fork_server import Template
+from actors.nodes.boot.launch import Machine, exec_reason
 from actors.testing import eventually, running_system
 from tests.actors.kit import Victim
 from tests.actors.resident import Resident
@@ -133,9 +133,9 @@ async def test_a_forked_node_is_a_process_like_any_other() -> None:
                 "its clock": pid,
                 "name": "actors:web/0",
                 "stdin": "/dev/null",
-                "program": "_node_main.py",
+                "program": "node_main.py",
             }
-            assert other["program"] == "_node_main.py"
+            assert other["program"] == "node_main.py"
             assert (await new.ask(Resident.surroundings))["colour"] == "green"
             same = await forked.ask(Resident.descriptors)
             assert same == await new.ask(Resident.descriptors)

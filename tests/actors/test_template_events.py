@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from actors import System, nodes
-from actors._core import Core
+from actors._system.coordinator import Core
 
 THREADED = """
 import threading

@@ -10,7 +10,7 @@ import anyio.to_thread
 import pytest
 
 from actors import Actor, NodeDown, Ref, System, Topology, nodes
-from actors._core import Core
+from actors._system.coordinator import Core
 from actors.errors import BootFailed
 from actors.testing import eventually, running_system
 from tests.conftest import LOOPS

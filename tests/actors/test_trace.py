@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from actors import Buffer, Node, Ref, SharedBuffer, System, Topology, move, nodes
-from actors._events import EventStream
+from actors._base.events import EventStream
 from actors.testing import running_system
 from tests.actors.circles import Member
 from tests.conftest import LOOPS

@@ -14,10 +14,10 @@ import anyio
 import pytest
 
 from actors import System
-from actors._events import EventStream
-from actors.cli._control import control_socket
-from actors.cli._folder import make_folder
-from actors.cli._ops import OPS, Op
+from actors._base.events import EventStream
+from actors.cli.server.control import control_socket
+from actors.cli.server.folder import make_folder
+from actors.cli.server.ops import OPS, Op
 from tests.cli.rig import PATIENCE, Running, asked
 
 CHANCE = random.Random(7)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.cli._failure import CommandFailed
-from actors.cli._folder import control_folder, make_folder, remove_stale, socket_path, sockets
+from actors.cli.server.folder import control_folder, make_folder, remove_stale, socket_path, sockets
 from tests.cli.rig import asked, running, sockets as names
 
 

@@ -12,10 +12,10 @@ import anyio.lowlevel
 import pytest
 
 from actors import System, Topology
-from actors._core import Core
-from actors._system import core_of
-from actors.cli._control import control_socket
-from actors.cli._folder import make_folder
+from actors._system.coordinator import Core
+from actors._system.system import core_of
+from actors.cli.server.control import control_socket
+from actors.cli.server.folder import make_folder
 from tests.cli.rig import PATIENCE
 
 FLOOD = 9000

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from actors.cli._print import ASCII, UNICODE, as_status, as_tree, lines_for
+from actors.cli.client.print import ASCII, UNICODE, as_status, as_tree, lines_for
 
 
 def node(**facts: object) -> dict[str, Any]:

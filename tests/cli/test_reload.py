@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from actors.cli._sources import Sources, roots_of
+from actors.cli.server.sources import Sources, roots_of
 from tests.cli.rig import PATIENCE, ROOT, Running, asked, error_of, running
 from tests.system.reloading import Code
 

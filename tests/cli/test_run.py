@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from actors._events import Event
-from actors._reporting import LogSubscriber
+from actors._base.event_log import LogSubscriber
+from actors._base.events import Event
 from tests.cli.rig import HERE, PATIENCE, actors, command, environment, error_of, running, sockets
 
 pytestmark = pytest.mark.usefixtures("no_leaks")

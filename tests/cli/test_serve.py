@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from actors._cpus import usable_cpus
+from actors._system.cpu_budget import usable_cpus
 from actors.cli import main
-from actors.cli._serve import serving
+from actors.cli.server.serve import serving
 from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, key_from
 from tests.cli.rig import ROOT, running, sockets
 

@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 from actors import ActorsError, Backoff, Topology, nodes
-from actors._system import core_of
-from actors.cli._ops import OPS
+from actors._system.system import core_of
+from actors.cli.server.ops import OPS
 from actors.testing import running_system
 from tests.cli.rig import PATIENCE, Running, asked, error_of
 

@@ -101,7 +101,7 @@ def test_a_wrong_target_is_a_usage_mistake_that_says_what_it_is_instead(
     assert fails("run", target) == (2, message)
 
 
-@pytest.mark.parametrize("name", ["actors.py", "transport.py", "supervisors/__init__.py"])
+@pytest.mark.parametrize("name", ["actors.py", "actors/__init__.py"])
 def test_what_would_hide_a_package_of_ours_from_nodes_is_named(
     project: Write, fails: Callable[..., tuple[int, str]], name: str
 ) -> None:
@@ -156,7 +156,7 @@ def test_a_factory_that_raises_is_told_with_its_place_and_its_cause(
         ("def f(): 1 / 0\nf()", "ZeroDivisionError: division by zero"),
         (
             "import actors\nactors.nodes('web', count=-3)",
-            "actors._errors.InvalidSpec: nodes('web'): count must be 1 to 1024, got -3",
+            "actors._base.errors.InvalidSpec: nodes('web'): count must be 1 to 1024, got -3",
         ),
     ],
 )

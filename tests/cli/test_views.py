@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from actors.cli._views import as_event, as_stacks, as_top
+from actors.cli.client.views import as_event, as_stacks, as_top
 
 
 def node(**facts: object) -> dict[str, Any]:

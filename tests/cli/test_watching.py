@@ -16,16 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.rig import (
-    HERE,
-    PATIENCE,
-    Running,
-    asked,
-    command,
-    environment,
-    error_of,
-    running,
-)
+from tests.cli.rig import HERE, PATIENCE, Running, asked, command, environment, error_of, running
 
 
 @pytest.fixture(scope="module")

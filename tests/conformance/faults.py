@@ -11,7 +11,8 @@ import anyio
 import anyio.lowlevel
 import trio
 
-from actors import Actor, Exit, Ref, _incarnation, concurrent, register
+from actors import Actor, Exit, Ref, concurrent, register
+from actors._actor import incarnation as _incarnation
 from actors.testing import Recorder
 
 

@@ -9,11 +9,11 @@ import anyio
 
 import actors
 from actors import Actor, Ref, System
-from actors._branch import Branch
-from actors._events import Event
-from actors._topology import ActorSpec, TreeSpec
+from actors._base.events import Event
+from actors._system.supervisor_handle import Branch
+from actors._system.topology import ActorSpec, TreeSpec
+from actors.supervisors import NotFound
 from actors.testing import Probe
-from supervisors import NotFound
 from tests.conformance.cast import Director, Well
 
 

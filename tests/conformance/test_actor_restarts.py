@@ -10,17 +10,10 @@ import pytest
 import actors
 from actors import Backoff, Budget, Exit, Ref, Restart, dynamic, supervisor
 from actors.errors import ActorStopped, DeadlineExceeded, NameTaken
-from supervisors import ChildState, Count
+from actors.supervisors import ChildState, Count
 from tests.conformance.cast import Parent, Plain, Well
 from tests.conformance.stage import Stage
-from tests.conformance.troupe import (
-    ERRORS,
-    Fatal,
-    OnceOnly,
-    Stumbling,
-    Tabled,
-    Watcher,
-)
+from tests.conformance.troupe import ERRORS, Fatal, OnceOnly, Stumbling, Tabled, Watcher
 
 NEVER = Budget(restarts=0, within=3600)
 ONCE = Budget(restarts=1, within=3600)

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from actors import AutoShutdown, Budget, Exit, Restart, Strategy, supervisor
-from actors._branch import Branch
+from actors._system.supervisor_handle import Branch
 from tests.conformance.cast import Well
 from tests.conformance.stage import Stage
 

@@ -14,7 +14,7 @@ import trio.testing
 from actors import Actor, Backoff, Exit, Ref, Restart, System
 from actors.errors import ActorsError, StartFailed
 from actors.testing import VirtualTimeLoop, running_system
-from transport import local
+from actors.transport import local
 
 DAY = 86_400.0
 DEPTH = 3

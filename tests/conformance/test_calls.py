@@ -10,7 +10,7 @@ import pytest
 import actors
 from actors import Backoff, Exit, Restart, System, dynamic, supervisor
 from actors.errors import InvalidSpec
-from supervisors import (
+from actors.supervisors import (
     AlreadyPresent,
     AlreadyStarted,
     ChildRestarting,

@@ -10,9 +10,9 @@ import pytest
 
 from actors import Ref
 from actors.errors import NotSendable
+from actors.transport import RemoteError
 from tests.conformance.faults import Coin, Mint, Shapeless
 from tests.conformance.stage import Stage
-from transport import RemoteError
 
 
 class Case(NamedTuple):

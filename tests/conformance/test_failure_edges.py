@@ -24,8 +24,8 @@ from actors import (
     supervisor,
 )
 from actors.errors import ActorsError, NodeDown, StartFailed
+from actors.supervisors import StartFailed as NotStarted
 from actors.testing import Probe, eventually
-from supervisors import StartFailed as NotStarted
 from tests.conformance.cast import Plain
 from tests.conformance.faults import Bystander, Deaf, Failing
 from tests.conformance.stage import Stage

@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from actors import Backoff, Budget, Exit, ExitKind, Ref, Restart, dynamic, supervisor
-from actors._branch import Branch
+from actors._system.supervisor_handle import Branch
 from actors.errors import ActorsError
-from supervisors import ChildState, StartFailed, SupervisorStopped
+from actors.supervisors import ChildState, StartFailed, SupervisorStopped
 from tests.conformance.cast import Cued, Director, Faulty, Plain, Well
 from tests.conformance.stage import Stage
 

@@ -17,7 +17,7 @@ import pytest
 import sniffio
 
 from actors import Backoff, Exit, Ref, Restart, dynamic
-from actors._branch import Branch
+from actors._system.supervisor_handle import Branch
 from actors.errors import ActorsError
 from actors.testing import eventually
 from tests.conformance.cast import Plain

@@ -23,11 +23,11 @@ from actors import (
     concurrent,
     supervisor,
 )
-from actors._events import Event
+from actors._base.events import Event
 from actors.errors import ActorCrashed, ActorsError, MailboxFull, StartFailed
 from actors.testing import VirtualTimeLoop, running_system
+from actors.transport import local
 from tests.conformance.troupe import deafly
-from transport import local
 
 HOUR = 3600.0
 

@@ -9,11 +9,11 @@ import pytest
 
 import actors
 from actors import Budget, Exit, Restart, System, dynamic, supervisor
-from actors._branch import Branch
-from actors._topology import TreeSpec
+from actors._system.supervisor_handle import Branch
+from actors._system.topology import TreeSpec
 from actors.errors import ActorCrashed, SystemStopped
+from actors.supervisors import StartFailed, SupervisorStopped
 from actors.testing import running_system
-from supervisors import StartFailed, SupervisorStopped
 from tests.conformance.cast import Brief, Cued, Director, Faulty, Parent, Plain, Slow, Well
 from tests.conformance.stage import Stage, incarnations
 

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from actors import Budget, Exit, Ref, Restart, Strategy, dynamic, supervisor
-from supervisors import ChildState, Count
+from actors.supervisors import ChildState, Count
 from tests.conformance.cast import Well
 from tests.conformance.stage import Stage, incarnations
 

@@ -8,8 +8,8 @@ import pytest
 import actors
 from actors import Exit, Restart, Strategy, Topology, dynamic, supervisor
 from actors.errors import NameTaken, StartFailed as ActorNotStarted
+from actors.supervisors import ChildState, Count, MaxChildren, StartFailed, SupervisorStopped
 from actors.testing import running_system
-from supervisors import ChildState, Count, MaxChildren, StartFailed, SupervisorStopped
 from tests.conformance.cast import Brief, Cued, Director, Faulty, Plain, Slow, Well
 from tests.conformance.stage import Stage, incarnations
 

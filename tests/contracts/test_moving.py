@@ -20,10 +20,10 @@ from actors.errors import (
     SendError,
     StillViewed,
 )
+from actors.transport import FRAME_LIMIT
 from tests.contracts.kit import Gate
 from tests.contracts.payloads import LARGE, MOVED, SMALL, Porter, buffer, expected, pattern
 from tests.contracts.place import Place, send
-from transport import FRAME_LIMIT
 
 
 class Things:

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from actors import Actor, Exit, ExitKind, OnError, Ref, Restart, concurrent
-from actors._events import Event, EventStream
+from actors._base.events import Event, EventStream
 from actors.errors import ActorCrashed, InvalidSpec
 from tests.contracts.kit import Gate
 from tests.contracts.place import Place

@@ -17,14 +17,7 @@ from tests.conftest import LOOPS
 from tests.contracts.conftest import GROUPS, KINDS
 from tests.contracts.kit import Gate
 from tests.contracts.place import Place
-from tests.contracts.variables import (
-    NOTHING,
-    PROPAGATED,
-    Witness,
-    private,
-    request_id,
-    tenant,
-)
+from tests.contracts.variables import NOTHING, PROPAGATED, Witness, private, request_id, tenant
 
 SENT = ("r-1", "acme", None)
 

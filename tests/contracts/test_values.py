@@ -12,9 +12,9 @@ import pytest
 
 from actors import Actor
 from actors.errors import MessageTooBig, NotAMessage, NotSendable, RemoteError
+from actors.transport import FRAME_LIMIT
 from tests.contracts.kit import Cart, Counting, Keeper, Other, OutOfStock, Shop, Worker
 from tests.contracts.place import Place, send
-from transport import FRAME_LIMIT
 
 # -- snapshots
 

@@ -148,7 +148,7 @@ def test_every_command_of_the_operations_guide_prints_what_the_page_shows(shop: 
 
 
 def test_every_line_of_the_log_that_the_page_explains_is_one_there_is() -> None:
-    known = (ROOT / "actors" / "_reporting.py").read_text(encoding="utf-8")
+    known = (ROOT / "actors" / "_base" / "event_log.py").read_text(encoding="utf-8")
     table = [
         line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")
     ]

@@ -11,7 +11,7 @@ import sys
 
 from anyio.abc import ByteStream
 
-from actors._backends import open_loop
+from actors._base.run_loop import open_loop
 from actors.routing import listen, serve
 
 

@@ -17,8 +17,8 @@ from typing import Any, Self
 
 import anyio
 
-from actors._backends import open_loop, run_on
-from actors._loop import Loop as LoopShim
+from actors._base.loop import Loop as LoopShim
+from actors._base.run_loop import open_loop, run_on
 from actors.routing import Address, HandedOver, Listener, Router, Server, serve, told
 
 _PATIENCE = 30.0

@@ -4,7 +4,7 @@ import socket
 from dataclasses import replace
 from typing import Self
 
-from actors._loop import Loop as LoopShim
+from actors._base.loop import Loop as LoopShim
 from actors.routing import AnyRouter, Listener, Seated, new_router, serve, told
 
 

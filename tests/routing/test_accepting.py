@@ -7,13 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.routing import (
-    AcceptPaused,
-    AcceptResumed,
-    ListenFailed,
-    Router,
-    listen,
-)
+from actors.routing import AcceptPaused, AcceptResumed, ListenFailed, Router, listen
 from tests.routing.conftest import Rig
 from tests.routing.rig import FakePlace, accepted, reset
 

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from websockets.asyncio.client import connect
 
-from actors._loop import Loop as LoopShim
+from actors._base.loop import Loop as LoopShim
 from actors.routing import (
     Key,
     LeastConnections,
@@ -25,7 +25,7 @@ from actors.routing import (
     query,
     told,
 )
-from actors.routing._affinity import Affinity
+from actors.routing.serving.affinity import Affinity
 from tests.routing.apps import ASYNCIO, SYSTEM, heard, here, http
 from tests.routing.rig import Served, run
 

@@ -9,12 +9,8 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect, unix_connect
 
-from actors._loop import Loop as LoopShim
-from actors.routing import (
-    RequestTimedOut,
-    asgi,
-    listen,
-)
+from actors._base.loop import Loop as LoopShim
+from actors.routing import RequestTimedOut, asgi, listen
 from tests.routing.apps import ASYNCIO, SYSTEM, closed, happened, heard, here, http, serving
 from tests.routing.rig import Served, eventually, fds, reset, run
 

@@ -9,14 +9,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from actors._loop import Loop as LoopShim
-from actors.routing import (
-    Asgi,
-    HandlerNotFound,
-    HandlerUnfit,
-    LifespanFailed,
-    asgi,
-)
+from actors._base.loop import Loop as LoopShim
+from actors.routing import Asgi, HandlerNotFound, HandlerUnfit, LifespanFailed, asgi
 from tests.routing.apps import ASYNCIO, closed, happened, heard, here, http, serving
 from tests.routing.rig import eventually, run
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from actors._errors import InvalidSpec
+from actors._base.errors import InvalidSpec
 from actors.routing import Listener, TlsReloaded, TlsReloadFailed, listen
-from actors.routing._tls import Certificate, Tls
+from actors.routing.listen.tls import Certificate, Tls
 from tests.routing.certificates import Certified
 
 

@@ -4,14 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actors.routing import (
-    PolicyFailed,
-    Router,
-    Snapshot,
-    Sticky,
-    ip,
-    query,
-)
+from actors.routing import PolicyFailed, Router, Snapshot, Sticky, ip, query
 from tests.routing.conftest import Rig
 from tests.routing.rig import accepted, totals
 

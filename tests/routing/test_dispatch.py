@@ -9,8 +9,8 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors.routing import Dropped, HandedOver, LeastConnections, Policy, Sticky, ip
-from actors.routing._connection import Connection
-from actors.routing._dispatch import Dispatch
+from actors.routing.balancer.dispatch import Dispatch
+from actors.routing.balancer.records import Connection
 from tests.routing.rig import VirtualLoop
 
 LIMIT = 6

@@ -16,8 +16,8 @@ from actors.routing import (
     proxy,
     sni,
 )
-from actors.routing._hello import server_name
-from actors.routing._proxy import proxy_header
+from actors.routing.sticky.client_hello import server_name
+from actors.routing.sticky.proxy_protocol import proxy_header
 from tests.routing.hellos import SIGNATURE, client_hello, in_records, version_2
 
 PEER = ("10.0.0.9", 40000)

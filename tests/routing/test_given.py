@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.routing import BadListener, ListenFailed, Listening, ReusePort, SharedListener, listen
-from actors.routing._given import given_socket
+from actors.routing.listen.inherited import given_socket
 from tests.routing.conftest import Rig
 from tests.routing.rig import accepted
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from actors.routing import BadListener, Key, Peeked, cookie, header, ip, path, query
-from actors.routing._head import HEAD_LIMIT, NEED_MORE, header_values, request_target
+from actors.routing.sticky.http_head import HEAD_LIMIT, NEED_MORE, header_values, request_target
 
 CLIENT = ("10.1.2.3", 5000)
 HEAD = (

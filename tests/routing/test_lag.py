@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from actors.routing import LeastConnections, Router, Snapshot
-from actors.routing._lag import faded, lags, stalled
+from actors.routing.policy.lag import faded, lags, stalled
 from tests.routing.conftest import Rig
 
 

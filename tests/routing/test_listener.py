@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actors._errors import ActorsError, InvalidSpec
+from actors._base.errors import ActorsError, InvalidSpec
 from actors.routing import (
     BadListener,
     HandlerNotFound,
@@ -30,7 +30,7 @@ from actors.routing import (
     query,
     sni,
 )
-from actors.routing._bind import bind, describe, remove
+from actors.routing.listen.bind import bind, describe, remove
 from tests.routing.certificates import Certified
 
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio.abc import ByteStream
 
-from actors._loop import Loop as LoopShim
+from actors._base.loop import Loop as LoopShim
 from actors.routing import (
     AcceptPaused,
     AcceptResumed,
@@ -158,7 +158,7 @@ def test_who_waits_at_a_node_of_its_own_socket_that_dies_is_served_by_the_others
 def test_where_nobody_comes_back_who_waits_is_let_go_and_others_serve(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.routing._shared._HELD", 0.05)
+    monkeypatch.setattr("actors.routing.balancer.kernel_router._HELD", 0.05)
 
     async def test(loop: LoopShim) -> None:
         async with seating(loop, ReusePort()) as system:
@@ -313,7 +313,7 @@ def test_each_slot_may_have_a_limit_of_its_own() -> None:
 def test_a_node_that_runs_out_of_descriptors_pauses_and_tells_it_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.routing._acceptor._CALM", 0.05)
+    monkeypatch.setattr("actors.routing.balancer.acceptor._CALM", 0.05)
 
     async def test(loop: LoopShim) -> None:
         async with seating(loop, ReusePort()) as system:

@@ -21,8 +21,8 @@ from actors.routing import (
     listen,
     query,
 )
-from actors.routing._head import HEAD_LIMIT
-from actors.routing._rendezvous import owner
+from actors.routing.policy.rendezvous import owner
+from actors.routing.sticky.http_head import HEAD_LIMIT
 from tests.routing.conftest import Rig
 from tests.routing.rig import FakePlace, reset
 

@@ -17,7 +17,7 @@ from actors.routing import (
     policy_from,
     query,
 )
-from actors.routing._rendezvous import owner, rank, weight
+from actors.routing.policy.rendezvous import owner, rank, weight
 
 KEYS = [f"client-{number}".encode() for number in range(10_000)]
 

@@ -10,10 +10,10 @@ import pytest
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
-from actors._loop import Loop as LoopShim
+from actors._base.loop import Loop as LoopShim
 from actors.routing import ProxyHeaderMissing, asgi, listen
-from actors.routing._preface import take_proxy_header
-from actors.routing._proxy import ProxyHeader
+from actors.routing.serving.proxy_header import take_proxy_header
+from actors.routing.sticky.proxy_protocol import ProxyHeader
 from tests.routing.apps import ASYNCIO, SYSTEM, heard, here
 from tests.routing.certificates import NAME, Certified
 from tests.routing.hellos import version_2

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 
-from actors._loop import Loop as LoopShim
+from actors._base.loop import Loop as LoopShim
 from actors.routing import (
     HandedOver,
     HandlerFailed,

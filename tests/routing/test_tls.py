@@ -12,17 +12,8 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 from websockets.asyncio.client import connect
 
-from actors._loop import Loop as LoopShim
-from actors.routing import (
-    HandlerFailed,
-    Listener,
-    Sticky,
-    TlsReloaded,
-    asgi,
-    ip,
-    listen,
-    sni,
-)
+from actors._base.loop import Loop as LoopShim
+from actors.routing import HandlerFailed, Listener, Sticky, TlsReloaded, asgi, ip, listen, sni
 from tests.routing.apps import ASYNCIO, SYSTEM, happened, heard, here
 from tests.routing.certificates import NAME, Certified
 from tests.routing.hellos import client_hello

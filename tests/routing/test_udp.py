@@ -7,7 +7,7 @@ from collections import Counter
 import anyio
 import pytest
 
-from actors._loop import Loop as LoopShim
+from actors._base.loop import Loop as LoopShim
 from actors.routing import (
     BadListener,
     HandlerFailed,
@@ -23,9 +23,9 @@ from actors.routing import (
     listen,
     new_router,
 )
-from actors.routing._datagrams import pack, unpack
-from actors.routing._pktinfo import send
-from actors.routing._udp import DatagramRouter
+from actors.routing.balancer.udp_router import DatagramRouter
+from actors.routing.listen.pktinfo import send
+from actors.routing.sticky.datagram_source import pack, unpack
 from tests.routing.conftest import Rig
 from tests.routing.datagrams import client, echo, handled, hold, later, not_async
 from tests.routing.rig import LOOPS, eventually, run

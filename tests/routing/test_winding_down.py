@@ -8,8 +8,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from actors._loop import Loop as LoopShim
-from actors.routing._asgi import AsgiServer
+from actors._base.loop import Loop as LoopShim
+from actors.routing.serving.asgi import AsgiServer
 from tests.routing.apps import ASYNCIO, closed, happened, heard, serving
 from tests.routing.rig import eventually, run
 

@@ -29,8 +29,8 @@ from actors import (
     supervisor,
 )
 from actors.errors import ActorsError, ActorStopped, NodeDown
+from actors.supervisors import StartFailed, SupervisorError
 from actors.testing import eventually
-from supervisors import StartFailed, SupervisorError
 from tests.soak.crew import LEDGER, Ledger, Meter, Parent, Slow, Worker
 
 NODES: Final = 4

@@ -13,7 +13,7 @@ from pathlib import Path
 import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore] # installed by who wants it
 
 with atheris.instrument_imports(include=["transport"]):
-    import transport
+    from actors import transport
     from tests.transport.fuzz import Judge, corpus, framed, no_imports
     from tests.transport.kinds import Registered
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from actors import System
-from actors.nodes._link import Link
+from actors._remoting.link import Link
 from tests.soak.chaos import NODES, Chaos, topology
 from tests.soak.crew import LEDGER, Ledger
 

@@ -11,7 +11,7 @@ import pytest
 from anyio.abc import SocketStream
 
 from actors import LeastConnections, RoundRobin, System, Topology, listen, nodes
-from actors._system import core_of
+from actors._system.system import core_of
 from actors.routing import Policy, Router
 from actors.testing import running_system
 

@@ -21,7 +21,7 @@ import pytest
 from anyio.abc import ByteStream, SocketStream
 
 from actors import ActorsError, Backoff, LeastConnections, System, Topology, listen, nodes
-from actors._system import core_of
+from actors._system.system import core_of
 from actors.policies import ReusePort, SharedListener
 
 SECONDS = float(os.environ.get("FIRE_SECONDS", "60"))

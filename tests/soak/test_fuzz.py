@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from actors.transport import FrameError, Limits, TransportError, pair, register
+from actors.transport.testing import ManualLoop, mutations
 from tests.transport.ends import End
 from tests.transport.fuzz import LIMIT, Corpus, Judge, Talk, corpus, framed, no_imports, pieces
 from tests.transport.kinds import Registered
-from transport import FrameError, Limits, TransportError, pair, register
-from transport.testing import ManualLoop, mutations
 
 MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "1000000"))
 MINUTES = float(os.environ.get("FUZZ_MINUTES", "60"))

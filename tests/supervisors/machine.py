@@ -10,8 +10,8 @@ import anyio
 import trio.testing
 from anyio.abc import TaskGroup
 
+from actors.supervisors import Exit, SupervisorError
 from actors.testing import VirtualTimeLoop
-from supervisors import Exit, SupervisorError
 from tests.supervisors.model_dynamic import plain_world
 from tests.supervisors.plain import Spec
 from tests.supervisors.programs import SELF_ENDS, Odd, Step, everyone

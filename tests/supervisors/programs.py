@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from supervisors import AutoShutdown, Strategy
+from actors.supervisors import AutoShutdown, Strategy
 from tests.supervisors.plain import INF, Spec
 
 Step: TypeAlias = tuple[Any, ...]

@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-import supervisors
-from supervisors import (
+from actors import supervisors
+from actors.supervisors import (
     AutoShutdown,
     Backoff,
     Budget,
@@ -27,7 +27,7 @@ from supervisors import (
     SupervisorEnded,
     SupervisorError,
 )
-from supervisors.testing import FakeHost, Kit, Script, ScriptedChild
+from actors.supervisors.testing import FakeHost, Kit, Script, ScriptedChild
 from tests.supervisors.plain import INF, Spec
 
 

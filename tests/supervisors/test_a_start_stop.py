@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from supervisors import (
+from actors.supervisors import (
     Budget,
     ChildEnded,
     ChildSpec,
@@ -27,7 +27,7 @@ from supervisors import (
     SupervisorStarted,
     SupervisorStopped,
 )
-from supervisors.testing import (
+from actors.supervisors.testing import (
     Script,
     exit_with,
     fail_after_first,

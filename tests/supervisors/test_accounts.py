@@ -5,8 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from supervisors import Backoff, ChildState, Exit, Strategy
-from supervisors.testing import FakeHost, Gate, failing, gated, slow_stop
+from actors.supervisors import Backoff, ChildState, Exit, Strategy
+from actors.supervisors.testing import FakeHost, Gate, failing, gated, slow_stop
 from tests.supervisors.world import World, settle
 
 

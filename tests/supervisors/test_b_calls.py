@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from supervisors import (
+from actors.supervisors import (
     AlreadyPresent,
     AlreadyStarted,
     Backoff,
@@ -23,7 +23,7 @@ from supervisors import (
     StartFailed,
     SupervisorStopped,
 )
-from supervisors.testing import (
+from actors.supervisors.testing import (
     Gate,
     dies_at_once,
     fail_after_first,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from supervisors import (
+from actors.supervisors import (
     Backoff,
     Budget,
     ChildGaveUp,
@@ -17,11 +17,7 @@ from supervisors import (
     Strategy,
     Supervisor,
 )
-from supervisors.testing import (
-    dies_at_once,
-    fail_after_first,
-    failing,
-)
+from actors.supervisors.testing import dies_at_once, fail_after_first, failing
 from tests.supervisors.world import World, settle
 
 ENDS = [Exit.NORMAL, Exit.SHUTDOWN, Exit.KILLED, Exit.CRASHED(ValueError("bad"))]

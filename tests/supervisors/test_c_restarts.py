@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from supervisors import (
+from actors.supervisors import (
     Backoff,
     Budget,
     BudgetExceeded,
@@ -21,7 +21,7 @@ from supervisors import (
     Strategy,
     Supervisor,
 )
-from supervisors.testing import (
+from actors.supervisors.testing import (
     Gate,
     Script,
     ScriptedChild,

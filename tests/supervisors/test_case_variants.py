@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from supervisors import (
+from actors.supervisors import (
     AlreadyPresent,
     Backoff,
     Budget,
@@ -29,7 +29,7 @@ from supervisors import (
     Supervisor,
     SupervisorStopped,
 )
-from supervisors.testing import ScriptedChild, failing, slow_stop, stuck
+from actors.supervisors.testing import ScriptedChild, failing, slow_stop, stuck
 from tests.supervisors.world import World, settle
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from supervisors import AutoShutdown, Budget, Exit, Restart, Strategy, Supervisor
+from actors.supervisors import AutoShutdown, Budget, Exit, Restart, Strategy, Supervisor
 from tests.supervisors.world import World, settle
 
 ENDS = [Exit.NORMAL, Exit.KILLED, Exit.CRASHED(ValueError("bad"))]

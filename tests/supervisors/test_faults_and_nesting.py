@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from supervisors import (
+from actors.supervisors import (
     Budget,
     ChildEnded,
     ChildMisbehaved,
@@ -16,9 +16,7 @@ from supervisors import (
     Supervisor,
     SupervisorStopped,
 )
-from supervisors.testing import (
-    slow_stop,
-)
+from actors.supervisors.testing import slow_stop
 from tests.supervisors.world import World, settle
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from supervisors import (
+from actors.supervisors import (
     Backoff,
     Budget,
     ChildStarted,
@@ -19,9 +19,7 @@ from supervisors import (
     Supervisor,
     WaitingForHost,
 )
-from supervisors.testing import (
-    FakeHost,
-)
+from actors.supervisors.testing import FakeHost
 from tests.supervisors.world import World, settle
 
 ENDS = [Exit.NORMAL, Exit.SHUTDOWN, Exit.KILLED, Exit.CRASHED(ValueError("bad"))]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from supervisors import (
+from actors.supervisors import (
     AutoShutdown,
     Backoff,
     BackoffRow,
@@ -24,8 +24,7 @@ from supervisors import (
     affected_by,
     should_restart,
 )
-from supervisors._auto import shuts_down
-from supervisors._strategy import next_to_start
+from actors.supervisors._strategy import next_to_start, shuts_down
 
 CRASHED = Exit.CRASHED(ValueError("bad"))
 

@@ -10,8 +10,7 @@ import pytest
 import trio.testing
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from actors.testing import VirtualTimeLoop
-from supervisors import (
+from actors.supervisors import (
     Backoff,
     Budget,
     ChildSpec,
@@ -23,7 +22,7 @@ from supervisors import (
     Supervisor,
     SupervisorError,
 )
-from supervisors.testing import (
+from actors.supervisors.testing import (
     FakeHost,
     Kit,
     Script,
@@ -36,6 +35,7 @@ from supervisors.testing import (
     undead,
     well,
 )
+from actors.testing import VirtualTimeLoop
 from tests.supervisors.world import settle
 
 NAMES = ("a", "b", "c", "d")

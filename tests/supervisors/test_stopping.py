@@ -7,7 +7,7 @@ import math
 import anyio
 import pytest
 
-from supervisors import (
+from actors.supervisors import (
     Backoff,
     ChildSpec,
     ChildState,
@@ -17,15 +17,7 @@ from supervisors import (
     Supervisor,
     SupervisorStopped,
 )
-from supervisors.testing import (
-    Gate,
-    Script,
-    fail_after_first,
-    gated,
-    hanging,
-    stuck,
-    undead,
-)
+from actors.supervisors.testing import Gate, Script, fail_after_first, gated, hanging, stuck, undead
 from tests.supervisors.world import World, settle
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from supervisors import ExitKind, RestartBudgetExceeded
+from actors.supervisors import ExitKind, RestartBudgetExceeded
 from tests.supervisors.world import World
 
 

@@ -19,7 +19,7 @@ import anyio
 import trio
 from anyio.abc import TaskGroup
 
-from supervisors import (
+from actors.supervisors import (
     AutoShutdown,
     Backoff,
     Budget,

@@ -7,8 +7,15 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from supervisors import AutoShutdown, Budget, ChildSpec, DynamicSupervisor, Strategy, Supervisor
-from supervisors.testing import Kit
+from actors.supervisors import (
+    AutoShutdown,
+    Budget,
+    ChildSpec,
+    DynamicSupervisor,
+    Strategy,
+    Supervisor,
+)
+from actors.supervisors.testing import Kit
 
 
 class World:

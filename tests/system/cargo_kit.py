@@ -15,10 +15,10 @@ import anyio
 import numpy as np
 
 from actors import Actor, Buffer, Ref, SharedBuffer, System, concurrent, move
+from actors._remoting import protocol as wire
 from actors.errors import NodeDown
-from actors.nodes import _wire as wire
 from actors.testing import Recorder, eventually
-from transport import Lane
+from actors.transport import Lane
 
 LARGE: Final = 100_000
 LOCAL: Final = "local"

@@ -18,6 +18,7 @@ import pytest
 from actors import Buffer, Ref, SharedBuffer, System, Topology, move, nodes
 from actors.errors import MailboxFull, NodeDown
 from actors.testing import Probe, eventually, running_system
+from actors.transport import FRAME_LIMIT, Move
 from tests.system.cargo_kit import (
     LARGE,
     PAYLOADS,
@@ -30,7 +31,6 @@ from tests.system.cargo_kit import (
     ways,
 )
 from tests.transport.memory import MIB, mapped
-from transport import FRAME_LIMIT, Move
 
 MANY = 1000
 """Messages, which take 80 MiB together."""

@@ -16,8 +16,8 @@ import pytest
 from anyio.abc import ByteStream
 
 from actors import Actor, System, Topology, listen, nodes
-from actors._system import core_of
-from actors.cli._status import status
+from actors._system.system import core_of
+from actors.cli.server.status import status
 from actors.policies import ReusePort, SharedListener
 from actors.testing import running_system
 from tests.leaks import census

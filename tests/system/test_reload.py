@@ -15,8 +15,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from actors import ActorsError, Node, NodeDown, Ref, System, Topology, asgi, listen, nodes
-from actors._events import Event
-from actors._system import core_of
+from actors._base.events import Event
+from actors._system.system import core_of
 from actors.errors import InvalidSpec, ReloadFailed, ReloadRunning
 from actors.testing import running_system
 from tests.system.reloading import Code, Ledger, Load, failing_at, until

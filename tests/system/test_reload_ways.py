@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from actors import Topology, asgi, listen, nodes
-from actors._system import core_of
+from actors._system.system import core_of
 from actors.policies import ReusePort, SharedListener
 from actors.routing import AnyRouter
 from actors.testing import running_system

@@ -24,8 +24,8 @@ from actors import (
     nodes,
     supervisor,
 )
-from actors._events import Event
-from actors._system import core_of
+from actors._base.events import Event
+from actors._system.system import core_of
 from actors.errors import BootFailed, InvalidSpec
 from actors.testing import running_system
 from tests.leaks import census

@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from actors import Sticky, System, Topology, asgi, keys, listen, nodes
-from actors._events import Event
-from actors._system import core_of
+from actors._base.events import Event
+from actors._system.system import core_of
 from actors.routing import owner
 from actors.testing import running_system
 

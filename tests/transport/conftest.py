@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
+from actors.transport import Limits, pair, register
+from actors.transport.testing import ManualLoop
 from tests.transport.ends import End, Two
 from tests.transport.kinds import Registered, open_fds
-from transport import Limits, pair, register
-from transport.testing import ManualLoop
 
 register(Registered, lambda thing: thing.value, Registered)
 

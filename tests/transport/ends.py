@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from transport import Channel, Decoder, Encoder, Lane, Limits, TransportError, encode_header
+from actors.transport import Channel, Decoder, Encoder, Lane, Limits, TransportError, encode_header
 
 
 class End:

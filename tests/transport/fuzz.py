@@ -21,8 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tests.transport.kinds import SAMPLES, Odd
-from transport import (
+from actors.transport import (
     Ahead,
     Arenas,
     Buffer,
@@ -45,9 +44,10 @@ from transport import (
     move,
     set_arenas,
 )
-from transport._arrived import Arrived, arrived
-from transport._codec import UNPACK_ERRORS, ext, new_packer, new_unpacker
-from transport.testing import mutations
+from actors.transport.attachments.moved_stream import Arrived, arrived
+from actors.transport.testing import mutations
+from actors.transport.wire.msgpack import UNPACK_ERRORS, ext, new_packer, new_unpacker
+from tests.transport.kinds import SAMPLES, Odd
 
 LIMIT: Final = 1024 * 1024
 """The frame limit of the readers: small, so that a claim that was believed would show."""
@@ -210,8 +210,9 @@ def no_imports() -> Iterator[None]:
 _KNOWN: Final = frozenset(
     {
         "builtins", "collections", "datetime", "decimal", "pathlib", "pathlib._local", "socket", "uuid",
-        "zoneinfo", "numpy", "transport._buffer", "transport._shared", "transport._decoder",
-        "transport._exceptions", "transport._arrived", __name__,
+        "zoneinfo", "numpy", "actors.transport.memory.buffer", "actors.transport.memory.shared_buffer",
+        "actors.transport.codec.decoder", "actors.transport.types.exceptions",
+        "actors.transport.attachments.moved_stream", __name__,
     }
 )  # fmt: skip
 

@@ -4,7 +4,7 @@ import gc
 import os
 from typing import Any
 
-from transport import Arenas, Cargo, Decoder, Encoder, Lane, Mappings
+from actors.transport import Arenas, Cargo, Decoder, Encoder, Lane, Mappings
 
 
 class Harbour:

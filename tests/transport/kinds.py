@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import attrs
 from hypothesis import strategies as st
 
-from transport import Decoder, Encoder, Lane
+from actors.transport import Decoder, Encoder, Lane
 
 
 class Color(enum.Enum):

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-from transport import Arenas, Buffer, Introduction, Lease, Mappings
+from actors.transport import Arenas, Buffer, Introduction, Lease, Mappings
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from transport import Buffer, Mappings, SharedBuffer
+from actors.transport import Buffer, Mappings, SharedBuffer
 
 
 def messages(sock: socket.socket) -> Iterator[tuple[Any, list[int]]]:

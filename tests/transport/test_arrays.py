@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from transport import (
+from actors.transport import (
     Form,
     Mode,
     Undecodable,

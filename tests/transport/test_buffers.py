@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.transport.kinds import open_fds
-from tests.transport.memory import KIB, MIB, Peer, Post, mapped, pattern
-from transport import (
+from actors.transport import (
     Arenas,
     Buffer,
     Move,
@@ -21,7 +19,9 @@ from transport import (
     arenas_here,
     set_arenas,
 )
-from transport._move import check_moves
+from actors.transport.attachments.move import check_moves
+from tests.transport.kinds import open_fds
+from tests.transport.memory import KIB, MIB, Peer, Post, mapped, pattern
 
 exports = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="classes export buffers from Python 3.12 on"

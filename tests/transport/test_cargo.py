@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.transport.harbour import Harbour, pipe_end
-from tests.transport.memory import KIB
-from transport import (
+from actors.transport import (
     Buffer,
     Decoder,
     Encoder,
@@ -27,9 +25,11 @@ from transport import (
     move,
     set_arenas,
 )
-from transport._cargo import What
-from transport._load import MOST_DESCRIPTORS
-from transport._tags import Tag
+from actors.transport.attachments.attachments import What
+from actors.transport.attachments.transaction import MOST_DESCRIPTORS
+from actors.transport.types.tags import Tag
+from tests.transport.harbour import Harbour, pipe_end
+from tests.transport.memory import KIB
 
 BIG = 100 * KIB
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.transport.ends import End, Two, frame
-from tests.transport.kinds import Box
-from transport import (
+from actors.transport import (
     ChannelBroken,
     ChannelClosed,
     FrameError,
@@ -21,7 +19,9 @@ from transport import (
     Unsendable,
     pair,
 )
-from transport.testing import ManualLoop
+from actors.transport.testing import ManualLoop
+from tests.transport.ends import End, Two, frame
+from tests.transport.kinds import Box
 
 
 def test_messages_of_one_turn_arrive_as_one_batch_in_order(loop: ManualLoop, two: Two) -> None:
@@ -177,8 +177,8 @@ def test_a_receiver_that_fails_ends_the_channel_with_its_error(loop: ManualLoop,
 
 CHILD = """
 import os, signal, socket, sys
-from transport import Channel, Decoder, Encoder
-from transport.testing import ManualLoop
+from actors.transport import Channel, Decoder, Encoder
+from actors.transport.testing import ManualLoop
 sock = socket.socket(fileno=int(sys.argv[1]))
 end = Channel(sock, ManualLoop(), encoder=Encoder(), decoder=Decoder(), receive=print)
 for n in range(1000):

@@ -13,27 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from actors.transport import Decoder, Encoder, FrameError, Lane, TooBig, Unsendable, local, snapshot
 from tests.transport import kinds
-from tests.transport.kinds import (
-    SAMPLES,
-    Box,
-    Frozen,
-    Point,
-    Registered,
-    travel,
-    types,
-    values,
-)
-from transport import (
-    Decoder,
-    Encoder,
-    FrameError,
-    Lane,
-    TooBig,
-    Unsendable,
-    local,
-    snapshot,
-)
+from tests.transport.kinds import SAMPLES, Box, Frozen, Point, Registered, travel, types, values
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -7,14 +7,10 @@ from typing import Any
 
 import pytest
 
+from actors.transport import FrameError, Lane, Unsendable
+from actors.transport.testing import ManualLoop
 from tests.transport.ends import End, Two, frame
 from tests.transport.kinds import open_fds
-from transport import (
-    FrameError,
-    Lane,
-    Unsendable,
-)
-from transport.testing import ManualLoop
 
 
 def test_descriptors_arrive_with_their_message_and_in_order(loop: ManualLoop, two: Two) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from actors.transport import Decoder, Encoder, RemoteError, RemoteTraceback, Undecoded, snapshot
 from tests.transport.kinds import Box, Odd, carry
-from transport import Decoder, Encoder, RemoteError, RemoteTraceback, Undecoded, snapshot
 
 
 def sent(error: BaseException, decoder: Decoder | None = None, **options: Any) -> Any:

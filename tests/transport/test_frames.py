@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 from hypothesis import given, strategies as st
 
-from transport import MAX_FDS, FrameDecoder, FrameError, Lane, encode_header
+from actors.transport import MAX_FDS, FrameDecoder, FrameError, Lane, encode_header
 
 BODIES = [b"", b"x", b"hello" * 10, b"\xac" * 9]
 STREAM = b"".join(encode_header(Lane(n % 2), n, len(body)) + body for n, body in enumerate(BODIES))

@@ -9,9 +9,9 @@ from weakref import ref
 
 import pytest
 
+from actors.transport import Arenas, Cargo, Decoder, FrameError, Mappings, pair
 from tests.transport.fuzz import LIMIT, Judge, corpus, framed, no_imports
 from tests.transport.kinds import open_fds
-from transport import Arenas, Cargo, Decoder, FrameError, Mappings, pair
 
 EACH = 200
 

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.transport.harbour import Harbour
-from tests.transport.kinds import SAMPLES, Odd
-from transport import (
+from actors.transport import (
     Arenas,
     Buffer,
     Cargo,
@@ -28,8 +26,10 @@ from transport import (
     encode_header,
     set_arenas,
 )
-from transport._outbox import close_all
-from transport.testing import mutations
+from actors.transport.testing import mutations
+from actors.transport.wire.outbox import close_all
+from tests.transport.harbour import Harbour
+from tests.transport.kinds import SAMPLES, Odd
 
 CARGO: dict[str, Callable[[], Any]] = {
     "leased bytes": lambda: bytes(70_000),

@@ -10,10 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.transport.ends import frame
-from tests.transport.harbour import Harbour, pipe_end
-from tests.transport.kinds import open_fds
-from transport import (
+from actors.transport import (
     FRAME_LIMIT,
     Arenas,
     Cargo,
@@ -32,9 +29,12 @@ from transport import (
     pair,
     set_arenas,
 )
-from transport._cargo import What
-from transport._tags import Tag
-from transport.testing import ManualLoop
+from actors.transport.attachments.attachments import What
+from actors.transport.testing import ManualLoop
+from actors.transport.types.tags import Tag
+from tests.transport.ends import frame
+from tests.transport.harbour import Harbour, pipe_end
+from tests.transport.kinds import open_fds
 
 BIG = 100_000
 NOTE = 20

@@ -5,13 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.transport import kinds
-from tests.transport.kinds import (
-    Box,
-    Point,
-    carry,
-)
-from transport import (
+from actors.transport import (
     Decoder,
     Encoder,
     Extra,
@@ -21,6 +15,8 @@ from transport import (
     Unsendable,
     VersionSkew,
 )
+from tests.transport import kinds
+from tests.transport.kinds import Box, Point, carry
 
 
 def test_a_class_is_introduced_once_and_on_the_control_lane() -> None:

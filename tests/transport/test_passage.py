@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from actors._backends import open_loop, run_on
-from tests.transport.kinds import SAMPLES, Box, Point, types, values
-from transport import (
+from actors._base.run_loop import open_loop, run_on
+from actors.transport import (
     ChannelBroken,
     ChannelClosed,
     Decoder,
@@ -27,7 +26,8 @@ from transport import (
     Unsendable,
     doors,
 )
-from transport.testing import ManualLoop
+from actors.transport.testing import ManualLoop
+from tests.transport.kinds import SAMPLES, Box, Point, types, values
 
 
 class Side:

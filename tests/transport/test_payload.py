@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.transport.memory import KIB, MIB
-from transport import (
+from actors.transport import (
     Arenas,
     Buffer,
     Mode,
@@ -19,6 +18,7 @@ from transport import (
     payload_bytes,
     set_arenas,
 )
+from tests.transport.memory import KIB, MIB
 
 REFERENCE, COPY, LEASE = Mode.REFERENCE, Mode.COPY, Mode.LEASE
 TRANSFER, SHARED, REFUSED = Mode.TRANSFER, Mode.SHARED, Mode.REFUSED

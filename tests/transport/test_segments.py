@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.transport.kinds import open_fds
-from tests.transport.memory import KIB, MIB, Peer, Post, behind, mapped, pattern
-from transport import (
+from actors.transport import (
     Arenas,
     Descriptor,
     FrameError,
@@ -28,6 +26,8 @@ from transport import (
     Unsealed,
     WrongSize,
 )
+from tests.transport.kinds import open_fds
+from tests.transport.memory import KIB, MIB, Peer, Post, behind, mapped, pattern
 
 
 @pytest.fixture

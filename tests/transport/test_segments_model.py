@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from actors.transport import Arenas, Buffer, set_arenas
 from tests.transport.memory import KIB, MIB, Post, pattern
-from transport import Arenas, Buffer, set_arenas
 
 PEERS = ("a", "b", "c")
 LIMIT = 2 * MIB

@@ -14,9 +14,9 @@ import anyio
 import pytest
 from hypothesis import given, strategies as st
 
+from actors.transport import OutOfRange, SegmentError, SharedBuffer, Unsealed, WrongSize
 from tests.transport.kinds import open_fds
 from tests.transport.memory import MIB, Peer, mapped, shmem
-from transport import OutOfRange, SegmentError, SharedBuffer, Unsealed, WrongSize
 
 LOW, HIGH = -(2**63), 2**63 - 1
 

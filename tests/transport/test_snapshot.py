@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from actors.transport import Unsendable, local, register_immutable, snapshot, snapshot_args
 from tests.transport import kinds
 from tests.transport.kinds import (
     SAMPLES,
@@ -21,7 +22,6 @@ from tests.transport.kinds import (
     types,
     values,
 )
-from transport import Unsendable, local, register_immutable, snapshot, snapshot_args
 
 
 @given(values)

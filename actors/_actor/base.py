@@ -1,0 +1,78 @@
+"""The Actor base class: state that one task owns, and the hooks of its life."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from actors._actor.on_error import OnError, set_table
+from actors._messaging.message_table import CONCURRENT_MARK, ROOT_MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actors._actor.context import Context
+    from actors._messaging.ref import Ref
+    from actors.supervisors import Exit
+
+__all__ = ["Actor", "concurrent"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def concurrent(handler: F) -> F:
+    """Let this handler run beside others of its actor, in the actor's own tasks.
+
+    Without it an actor handles one message at a time. A concurrent handler starts in its turn
+    and then shares the actor's state with whatever else runs: it must expect that between awaits.
+    """
+    setattr(handler, CONCURRENT_MARK, True)
+    return handler
+
+
+class Actor:
+    """State that one task owns; its public async methods are its messages.
+
+    Subclass it, keep state in ``self``, and write each message as ``async def``. An async
+    generator is a stream. Everything else (underscored names, plain methods, the hooks below)
+    cannot be called through a ref.
+
+    Hooks, all optional:
+        on_start: runs before the first message; the actor is ready when it returns.
+        on_stop: runs when this incarnation ends, unless it was killed, with its `Exit`.
+        on_exit: told once of the final end of each watched ref.
+
+    ``self.context`` is there from the first line of ``__init__``.
+
+    What a message handler raises goes to the asker; with nobody to tell it crashes the actor. The
+    class keyword ``on_error`` decides otherwise, by the nearest class of the exception; subclasses
+    inherit the table and may add to it. An entry RESTART or STOP also holds for asked messages, after
+    the asker was told::
+
+        class Ledger(Actor, on_error={ValueError: OnError.RESUME, Corrupt: OnError.STOP}): ...
+    """
+
+    context: Context
+
+    def __init_subclass__(
+        cls, *, on_error: Mapping[type[Exception], OnError] | None = None, **kwargs: Any
+    ) -> None:
+        """Take the class keyword.
+
+        Raises:
+            InvalidSpec: `on_error` has a key or value that can never decide anything.
+        """
+        super().__init_subclass__(**kwargs)
+        if on_error is not None:
+            set_table(cls, on_error)
+
+    async def on_start(self) -> None:
+        """Make ready; an exception here means the actor failed to start."""
+
+    async def on_stop(self, exit: Exit) -> None:  # noqa: A002 - the field's word, and the hook's public name
+        """Let go of what is held; *exit* says how this incarnation ended."""
+
+    async def on_exit(self, ref: Ref[Any], exit: Exit) -> None:  # noqa: A002 - as above
+        """Hear that *ref*, which this actor watches, has ended for good."""
+
+
+setattr(Actor, ROOT_MARK, True)

@@ -1,0 +1,144 @@
+"""What an actor sees of its surroundings: `self.context`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors._actor.tasks import ActorTasks
+    from actors._actor.timers import Timers
+    from actors._base.log import Logger
+    from actors._messaging.ref import Ref
+    from actors.supervisors import Backoff, Restart
+
+__all__ = ["Context", "Surroundings"]
+
+A = TypeVar("A")
+
+
+class Surroundings(Protocol):
+    """What the incarnation offers its actor through the context."""
+
+    @property
+    def ref(self) -> Ref[Any]: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def tasks(self) -> ActorTasks: ...
+    @property
+    def timers(self) -> Timers: ...
+    @property
+    def log(self) -> Logger: ...
+    @property
+    def node(self) -> str: ...
+    @property
+    def system(self) -> Any: ...
+    def watch(self, ref: Ref[Any]) -> None: ...
+    def unwatch(self, ref: Ref[Any]) -> None: ...
+    def request_stop(self) -> None: ...
+    async def spawn(
+        self, cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any
+    ) -> Ref[Any]: ...
+
+
+class Context:
+    """An actor's way to the rest of the system.
+
+    Attributes:
+        ref: the actor's own address.
+        name: its name.
+        node: the name of the node it runs on.
+        incarnation: 1 for the first start, one more for each restart.
+        system: the `System` it lives in.
+        log: a structlog logger bound with node, actor and incarnation.
+        tasks: tasks that live and die with this incarnation.
+        timers: messages to the actor itself, later; they end with this incarnation.
+    """
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: Surroundings) -> None:
+        self._inner = inner
+
+    @property
+    def ref(self) -> Ref[Any]:
+        """The actor's own address."""
+        return self._inner.ref
+
+    @property
+    def name(self) -> str:
+        """The actor's name."""
+        return self._inner.ref.name
+
+    @property
+    def node(self) -> str:
+        """The name of the node the actor runs on."""
+        return self._inner.node
+
+    @property
+    def incarnation(self) -> int:
+        """1 for the first start, one more for each restart."""
+        return self._inner.number
+
+    @property
+    def system(self) -> Any:
+        """The `System` of this node."""
+        return self._inner.system
+
+    @property
+    def log(self) -> Logger:
+        """A logger bound with node, actor and incarnation."""
+        return self._inner.log
+
+    @property
+    def tasks(self) -> ActorTasks:
+        """Tasks beside the messages: ``tasks.start_soon(fn, *args)``; one that raises crashes the actor."""
+        return self._inner.tasks
+
+    @property
+    def timers(self) -> Timers:
+        """Messages to the actor itself: ``timers.once(seconds, method, *args)``, ``timers.every(...)``."""
+        return self._inner.timers
+
+    async def spawn(
+        self,
+        cls: Callable[..., A],
+        /,
+        *args: Any,
+        name: str | None = None,
+        restart: Restart | None = None,
+        backoff: Backoff | None = None,
+        mailbox: int = 1024,
+        **kwargs: Any,
+    ) -> Ref[A]:
+        """Start a child of this actor on the same node; it ends before its parent does.
+
+        Args:
+            cls: the actor class.
+            *args: constructor arguments; snapshots are taken, now and at each restart.
+            name: a system-wide name.
+            restart: TRANSIENT unless given.
+            backoff: waits between restarts.
+            mailbox: how many messages may wait.
+            **kwargs: constructor arguments.
+
+        Raises:
+            StartFailed: it never became ready.
+            NameTaken: somebody has that name.
+        """
+        options = {"name": name, "restart": restart, "backoff": backoff, "mailbox": mailbox}
+        return await self._inner.spawn(cls, args, kwargs, **options)  # type: ignore[arg-type] # a class is callable
+
+    def watch(self, ref: Ref[Any]) -> None:
+        """Have `on_exit(ref, exit)` called once, at the final end of *ref*; at once if it has ended."""
+        self._inner.watch(ref)
+
+    def unwatch(self, ref: Ref[Any]) -> None:
+        """Take `watch` back; a notice already queued is not delivered."""
+        self._inner.unwatch(ref)
+
+    def stop(self) -> None:
+        """End this actor behind what it has queued; it is not restarted."""
+        self._inner.request_stop()

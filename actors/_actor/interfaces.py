@@ -1,0 +1,61 @@
+"""What an incarnation needs of its surroundings: the cell it is a run of, and that cell's node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from actors.supervisors import Exit
+
+if TYPE_CHECKING:
+    from actors._messaging.envelope import Asker, Envelope
+    from actors._messaging.mailbox import Mailbox
+    from actors._messaging.ref import Home, Ref
+
+__all__ = ["Body", "Ended", "IncarnationHome", "Run"]
+
+Ended: TypeAlias = Callable[[Exit, bool], None]
+"""Told once how an incarnation ended, and whether it had asked to: then it is not restarted."""
+
+
+class Run(Protocol):
+    """An incarnation, as its surroundings see it."""
+
+    ref: Ref[Any]
+    children: Any
+
+
+class IncarnationHome(Protocol):
+    """The node, as an incarnation sees it."""
+
+    name: str
+    system: Any
+    over: bool
+
+    @property
+    def as_home(self) -> Home: ...
+    def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
+    def message_failed(self, ref: Ref[Any], envelope: Envelope, error: BaseException) -> None: ...
+    async def spawn_child(
+        self, parent: Run, cls: type, args: Any, kwargs: Any, **options: Any
+    ) -> Ref[Any]: ...
+    async def stop_children(self, parent: Run, *, kill: bool) -> None: ...
+
+
+class Body(Protocol):
+    """The cell, as its incarnation sees it: what outlives this run."""
+
+    ref: Ref[Any]
+    cls: type
+    mailbox: Mailbox
+    stop_asked: bool
+    shutdown: float
+
+    @property
+    def home(self) -> IncarnationHome: ...
+    def as_target(self) -> Asker: ...
+    def post(self, envelope: Envelope) -> None: ...
+    def ask_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None: ...
+    def run_ready(self, run: Run) -> None: ...
+    def run_ending(self, run: Run) -> None: ...
+    def run_ended(self, run: Run) -> None: ...

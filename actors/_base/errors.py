@@ -1,0 +1,322 @@
+"""Every error users meet, in one tree.
+
+Rule 1: an error says who must act and gives back what it holds, as attributes.
+Rule 2: an unsent message comes back as `.message`.
+
+    ActorsError
+    ├── SendError                  the message is yours again
+    │   ├── MailboxFull            receiver behind: wait, shed, slow down
+    │   ├── ActorStopped           receiver has ended for good
+    │   ├── NodeDown               receiver's node is not there
+    │   ├── MessageTooBig          over the frame limit
+    │   ├── CallCycle              the wait would never end
+    │   └── DeadlineExceeded       no reply in time (also a TimeoutError)
+    ├── ActorCrashed               the receiver crashed while handling it
+    ├── NotAMessage                that method is not a message (also a TypeError)
+    ├── NotSendable                that value cannot travel (also a TypeError)
+    ├── StartFailed                an actor never became ready
+    ├── BootFailed                 a node never became ready
+    ├── ReloadFailed               new code did not get ready: the old one goes on
+    ├── ReloadRunning              one reload at a time
+    ├── NameTaken                  somebody has that name
+    ├── InvalidSpec                a description that cannot be started (also a ValueError)
+    ├── SystemStopped              the system is stopping or gone
+    ├── NoSystem                   there is no system here
+    └── (supervisors)              the errors of that package by their names, each also an `ActorsError`;
+                                   its InvalidSpec and StartFailed are kinds of the two above
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actors import supervisors
+from actors.supervisors import shown
+from actors.transport import TransportError
+
+if TYPE_CHECKING:
+    from actors.transport import Unsendable
+
+__all__ = [
+    "ActorCrashed",
+    "ActorStopped",
+    "ActorsError",
+    "AlreadyPresent",
+    "AlreadyStarted",
+    "BootFailed",
+    "CallCycle",
+    "ChildGaveUp",
+    "ChildNotStarted",
+    "ChildRestarting",
+    "ChildRunning",
+    "DeadlineExceeded",
+    "InvalidPolicy",
+    "InvalidSpec",
+    "MailboxFull",
+    "MaxChildren",
+    "MessageTooBig",
+    "NameTaken",
+    "NoSystem",
+    "NodeDown",
+    "NotAMessage",
+    "NotFound",
+    "NotSendable",
+    "NotSupported",
+    "ReloadFailed",
+    "ReloadRunning",
+    "RestartBudgetExceeded",
+    "SendError",
+    "StartFailed",
+    "SupervisorStopped",
+    "SystemStopped",
+    "failed_codec",
+    "not_sendable",
+    "start_failed",
+]
+
+_LONGEST_PATH: Final = 120
+"""Characters of a path that still help to find the value; one of 200 levels does not."""
+
+_LOST: Final = "the message it was handling is lost"
+
+
+class ActorsError(Exception):
+    """The root of every error this package raises."""
+
+
+class SendError(ActorsError):
+    """The message did not reach its handler; `message` is (method name, args, kwargs)."""
+
+    def __init__(self, ref: object, why: str, message: tuple[Any, ...] | None = None) -> None:
+        super().__init__(ref, why, message)
+        self.ref = ref
+        self.why = why
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.ref}: {self.why}"
+
+
+class MailboxFull(SendError):
+    """The receiver is alive but behind: wait (`tell`), shed, or slow down."""
+
+
+class ActorStopped(SendError):
+    """The receiver has ended and will not come back."""
+
+
+class NodeDown(SendError):
+    """The receiver's node is not ready; `restarting` says whether it is expected back."""
+
+    def __init__(
+        self,
+        ref: object,
+        why: str,
+        message: tuple[Any, ...] | None = None,
+        *,
+        node: str = "",
+        restarting: bool = False,
+    ) -> None:
+        super().__init__(ref, why, message)
+        self.node = node
+        self.restarting = restarting
+
+    def to(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown:
+        """Return the same news for another message."""
+        return NodeDown(ref, self.why, message, node=self.node, restarting=self.restarting)
+
+
+class MessageTooBig(SendError):
+    """The message is larger than a frame may be; nothing was sent."""
+
+
+class CallCycle(SendError):
+    """Waiting for this reply would wait for oneself."""
+
+
+class DeadlineExceeded(SendError, TimeoutError):
+    """The reply did not come before the deadline; a handler still running was cancelled."""
+
+
+class ActorCrashed(ActorsError):
+    """The receiver crashed while handling the message; `cause` is its error as text."""
+
+    def __init__(self, ref: object, cause: str = "") -> None:
+        super().__init__(ref, cause)
+        self.ref = ref
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return (
+            f"{self.ref} crashed ({self.cause}): {_LOST}"
+            if self.cause
+            else f"{self.ref} crashed: {_LOST}"
+        )
+
+
+class NotAMessage(ActorsError, TypeError):
+    """Only public async methods of the actor's class are messages."""
+
+
+class NotSendable(ActorsError, TypeError):
+    """A value that cannot travel; `path` says where it sits in the message."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}" if self.path else self.why
+
+
+def not_sendable(error: Unsendable) -> NotSendable:
+    """Word what the floor below refuses to carry, with the path it found it at."""
+    path = error.path if len(error.path) <= _LONGEST_PATH else f"{error.path[:_LONGEST_PATH]}…"
+    return NotSendable(path, str(error).removeprefix(f"{error.path}: "))
+
+
+def failed_codec(where: str, error: Exception) -> Exception:
+    """Word what a registered codec raised; an error of the floor below speaks for itself."""
+    if isinstance(error, TransportError):
+        return error
+    refused = NotSendable(where, f"its codec raised {type(error).__name__}: {shown(error)}")
+    refused.__cause__ = error
+    return refused
+
+
+class StartFailed(ActorsError):
+    """An actor never became ready: its class, its constructor or `on_start` failed."""
+
+
+def start_failed(who: str, error: BaseException | None) -> StartFailed:
+    """Word why *who* never became ready; without an error it was killed."""
+    why = "killed" if error is None else f"{type(error).__name__}: {error}"
+    failed = StartFailed(f"{who} failed to start: {why}")
+    failed.__cause__ = error
+    return failed
+
+
+class BootFailed(ActorsError):
+    """A node never became ready; the text holds the child's own traceback."""
+
+
+class ReloadFailed(ActorsError):
+    """A node did not get ready with its new code: the old process goes on, and the reload ends there.
+
+    Attributes:
+        node: which one.
+        why: what was wrong, in words.
+        renewed: the nodes that run the new code already.
+        traceback: where the new code raised, without frames of this package; may be empty.
+    """
+
+    def __init__(
+        self, node: str, why: str, renewed: list[str] | None = None, traceback: str = ""
+    ) -> None:
+        super().__init__(node, why, renewed, traceback)
+        self.node = node
+        self.why = why
+        self.renewed = renewed or []
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        done = (
+            f"renewed before it: {', '.join(self.renewed)}" if self.renewed else "none is renewed"
+        )
+        text = f"node {self.node} stays as it was, {done}: {self.why}"
+        return f"{text}\n{self.traceback}" if self.traceback else text
+
+
+class ReloadRunning(ActorsError):
+    """Another reload is under way; the text says whose."""
+
+
+class NameTaken(ActorsError):
+    """Another living actor has that name; `ref` is its address."""
+
+    def __init__(self, name: str, ref: object = None) -> None:
+        super().__init__(name, ref)
+        self.name = name
+        self.ref = ref
+
+    def __str__(self) -> str:
+        advice = "choose another, or spawn with if_exists='return'"
+        return f"the name {self.name!r} is taken by {self.ref}: {advice}"
+
+
+class InvalidSpec(ActorsError, ValueError):
+    """A description that cannot be started, refused where it was written."""
+
+
+class SystemStopped(ActorsError):
+    """The system is stopping or has stopped; nothing new can be started in it."""
+
+
+class NoSystem(ActorsError):
+    """There is no running system in this task."""
+
+
+# What supervisors refuse and give up on, under our root: raised there, caught here by either.
+
+
+class InvalidPolicy(InvalidSpec, supervisors.InvalidSpec):
+    """A `Backoff`, a `Budget` or another value for a supervisor that can never work."""
+
+
+class ChildNotStarted(StartFailed, supervisors.StartFailed):
+    """A child never became ready, so it is not there; what it raised is the `__cause__`."""
+
+
+class SupervisorStopped(ActorsError, supervisors.SupervisorStopped):
+    """The supervisor is not running: not started yet, stopping, or ended."""
+
+
+class NotSupported(ActorsError, supervisors.NotSupported):
+    """This sort of supervisor cannot do that."""
+
+
+class NotFound(ActorsError, supervisors.NotFound):
+    """No child has this name."""
+
+
+class MaxChildren(ActorsError, supervisors.MaxChildren):
+    """The supervisor has as many children as it may; those waiting for a restart count."""
+
+
+class AlreadyStarted(ActorsError, supervisors.AlreadyStarted):
+    """A child of this name is running; it is `running`."""
+
+
+class AlreadyPresent(ActorsError, supervisors.AlreadyPresent):
+    """A child of this name is kept, and not running at the moment."""
+
+
+class ChildRunning(ActorsError, supervisors.ChildRunning):
+    """That needs a child which is not running."""
+
+
+class ChildRestarting(ActorsError, supervisors.ChildRestarting):
+    """That needs a child which is not about to be restarted."""
+
+
+class ChildGaveUp(ActorsError, supervisors.ChildGaveUp):
+    """A child was restarted as often in a row as it may; its last error is the `__cause__`."""
+
+
+class RestartBudgetExceeded(ActorsError, supervisors.RestartBudgetExceeded):
+    """The budget has no more restarts; the first error of the row is the `__cause__`."""
+
+
+supervisors.InvalidSpec.show_as(InvalidPolicy)
+supervisors.StartFailed.show_as(ChildNotStarted)
+supervisors.SupervisorStopped.show_as(SupervisorStopped)
+supervisors.NotSupported.show_as(NotSupported)
+supervisors.NotFound.show_as(NotFound)
+supervisors.MaxChildren.show_as(MaxChildren)
+supervisors.AlreadyStarted.show_as(AlreadyStarted)
+supervisors.AlreadyPresent.show_as(AlreadyPresent)
+supervisors.ChildRunning.show_as(ChildRunning)
+supervisors.ChildRestarting.show_as(ChildRestarting)
+supervisors.ChildGaveUp.show_as(ChildGaveUp)
+supervisors.RestartBudgetExceeded.show_as(RestartBudgetExceeded)

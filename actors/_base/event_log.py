@@ -1,0 +1,167 @@
+"""From events to log lines: the default subscriber, and the only place that words them.
+
+Rule: what happens at any rate (dead letters, failed messages) is told once, then counted: no flood,
+no silence.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from actors._base.events import TRACE
+from actors._base.log import get_logger, iso_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actors._base.events import Event
+    from actors._base.log import Logger
+
+__all__ = ["Later", "LogSubscriber"]
+
+_NUMBER: Final = re.compile(r"-\d+.*")
+_KINDS: Final = 1024
+"""How many kinds of them are counted apart; past it, counting begins anew."""
+_EVERY: Final = 10.0
+"""Seconds between two lines about the same kind."""
+
+_MOMENT: Final = 0.002
+"""Seconds after which a line about an event is written."""
+
+_AT_ANY_RATE: Final = {"dead_letter", "message_failed"}
+
+_LEVELS: Final = {
+    "child_ended": "info",
+    "child_start_failed": "error",
+    "child_misbehaved": "error",
+    "restart_scheduled": "warning",
+    "restarts_given_up": "error",
+    "ended_with_node": "info",
+    "budget_exceeded": "error",
+    "shutdown_overrun": "warning",
+    "node_ready": "info",
+    "node_abandoned": "error",
+    "node_ended": "info",
+    "node_died": "error",
+    "node_hung": "error",
+    "node_over_rss": "warning",
+    "node_draining": "info",
+    "node_replaced": "info",
+    "template_unusable": "warning",
+    "reload_started": "info",
+    "reload_done": "info",
+    "reload_failed": "error",
+    "reload_refused": "warning",
+    "dead_letter": "warning",
+    "message_failed": "warning",
+    "link_failed": "warning",
+    "listening": "info",
+    "accept_paused": "warning",
+    "accept_resumed": "info",
+    "node_suspect": "warning",
+    "node_trusted": "info",
+    "redispatched": "warning",
+    "dropped": "error",
+    "hand_over_failed": "warning",
+    "policy_failed": "error",
+    "proxy_header_missing": "warning",
+    "tls_reloaded": "info",
+    "tls_reload_failed": "error",
+    "handler_failed": "error",
+    "request_timed_out": "info",
+    "control_socket": "info",
+    "cpu_budget": "warning",
+    "system_ready": "info",
+    "system_stopping": "info",
+    "system_stopped": "info",
+    "events_lost": "warning",
+    "control_refused": "warning",
+}
+
+
+def _is_news(facts: Mapping[str, Any]) -> bool:
+    """Whether a child's end is worth a line: not when it was wanted, and not when its node's is."""
+    if facts.get("expected") or facts.get("asked") or facts.get("supervisor") == "nodes":
+        return False
+    return not str(facts.get("exit", "")).startswith("NODE_DOWN")
+
+
+class Later:
+    """Hands events to *take* a moment after they happened: a restart does not wait for its paperwork."""
+
+    def __init__(
+        self, take: Callable[[Event, float], None], call_later: Callable[..., object]
+    ) -> None:
+        self._take = take
+        self._call_later = call_later
+        self._events: list[tuple[Event, float]] = []
+
+    def __call__(self, event: Event) -> None:
+        """Take note of one event and of the time."""
+        self._events.append((event, time.time()))
+        if len(self._events) == 1:
+            self._call_later(_MOMENT, self.flush)
+
+    def flush(self) -> None:
+        """Hand over now what is still here."""
+        events, self._events = self._events, []
+        for event, at in events:
+            self._take(event, at)
+
+
+class LogSubscriber:
+    """Writes one line for each event that an operator wants to see."""
+
+    def __init__(self, clock: Any) -> None:
+        self._log: Logger = get_logger()
+        self._clock = clock
+        self._letters: dict[tuple[str, str, str], tuple[float, int]] = {}
+        self._started = False
+
+    def __call__(self, event: Event, at: float | None = None) -> None:
+        """Take one event, which happened *at* that time of day (seconds since the epoch) or now."""
+        facts = {key: value for key, value in event.facts.items() if value not in (None, "")}
+        if event.kind == TRACE:
+            return
+        if event.kind in _AT_ANY_RATE:
+            counted = self._count(facts)
+            if counted is None:
+                return
+            facts |= counted
+        if event.kind == "system_ready":
+            self._started = True
+        level = self._level(event.kind, facts)
+        if level == "debug":
+            facts.pop("traceback", None)
+        if at is not None:
+            facts["timestamp"] = iso_time(at)
+        getattr(self._log, level)(event.kind.replace("_", " "), **facts)
+
+    def _level(self, kind: str, facts: dict[str, Any]) -> str:
+        """Return how much this matters to an operator."""
+        if kind == "child_ended":
+            return "error" if _is_news(facts) else "debug"
+        if kind == "child_start_failed" and not self._started:
+            return "debug"  # whoever starts the system is told by the error it raises
+        if kind == "listening" and facts.pop("beyond_loopback", False) and not facts.get("tls"):
+            facts["warning"] = "other machines can reach this address, and it has no TLS"
+            return "warning"
+        return _LEVELS.get(kind, "debug")
+
+    def _count(self, facts: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what to add to the line, or None for no line."""
+        # Unnamed actors go by their class: a thousand of them may go down with one node.
+        actor = _NUMBER.sub("", str(facts.get("actor")))
+        error = str(facts.get("error")).partition(":")[0]
+        key = (actor, str(facts.get("message")), error)
+        now = self._clock()
+        if len(self._letters) >= _KINDS:
+            self._letters.clear()
+        last, unsaid = self._letters.get(key, (float("-inf"), 0))
+        if now - last < _EVERY:
+            self._letters[key] = (last, unsaid + 1)
+            return None
+        self._letters[key] = (now, 0)
+        return {"unsaid": unsaid} if unsaid else {}

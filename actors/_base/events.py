@@ -1,0 +1,198 @@
+"""The event stream: what happened in a system, one record each, for whoever subscribes.
+
+Rule 1: reporting never waits: a slow subscriber loses the oldest records and is told how many.
+Rule 2: records are plain data, so that they mean the same wherever they came from.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import traceback
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from actors.supervisors import Exit, shown
+from actors.transport import traceback_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from actors._base.loop import Loop, Waiter
+
+__all__ = ["TRACE", "Event", "EventBus", "EventStream", "error_facts", "event_of"]
+
+TRACE: Final = "message"
+"""The kind of event that is one message, in systems that trace them; the only kind nobody logs."""
+
+_BOUND: Final = 4096
+_WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        kind: what, in snake case: ``child_ended``, ``node_ready``, ``dead_letter`` ...
+        facts: the rest, as plain data.
+        at: seconds on the loop's clock.
+    """
+
+    kind: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    at: float = 0.0
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    return shown(value) if isinstance(value, BaseException) else str(value)
+
+
+def error_facts(error: BaseException) -> dict[str, Any]:
+    """Return an error as text, with its traceback."""
+    text = traceback_text(error) or "".join(traceback.format_exception(error))
+    return {"error": f"{type(error).__name__}: {shown(error)}", "traceback": text.rstrip()}
+
+
+def _facts_of(record: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for item in fields(record):
+        value = getattr(record, item.name)
+        facts[item.name] = _plain(value)
+        error = value.error if isinstance(value, Exit) else value
+        if isinstance(error, BaseException) and "traceback" not in facts:
+            facts |= {"traceback": error_facts(error)["traceback"]}
+    return facts
+
+
+class _RecordFacts(Mapping[str, Any]):
+    """The fields of a record as facts, worked out when somebody looks: a traceback takes its time."""
+
+    __slots__ = ("_facts", "_record")
+
+    def __init__(self, record: Any) -> None:
+        self._record = record
+        self._facts: dict[str, Any] | None = None
+
+    def _all(self) -> dict[str, Any]:
+        if self._facts is None:
+            self._facts = _facts_of(self._record)
+        return self._facts
+
+    def __getitem__(self, name: str) -> Any:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+
+@functools.cache
+def _kind_of(name: str) -> str:
+    return _WORD.sub("_", name).lower()
+
+
+def event_of(record: Any, at: float) -> Event:
+    """Word a record of a lower floor: its class is the kind, its fields are the facts."""
+    return Event(_kind_of(type(record).__name__), _RecordFacts(record), at)
+
+
+class EventStream:
+    """One subscriber's records, in order: ``async for event in system.events()``."""
+
+    def __init__(self, bus: EventBus, *, messages: bool = True) -> None:
+        self._bus = bus
+        self._messages = messages
+        self._records: deque[Event] = deque()
+        self._waiter: Waiter | None = None
+        self._lost = 0
+        self._closed = False
+        bus.subscribe(self._take)
+
+    def _take(self, event: Event) -> None:
+        if not self._messages and event.kind == TRACE:
+            return
+        if len(self._records) >= _BOUND:
+            self._records.popleft()
+            self._lost += 1
+        self._records.append(event)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._records:
+            if self._closed or self._bus.closed:
+                raise StopAsyncIteration
+            self._waiter = self._bus.loop.waiter()
+            await self._waiter
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            return Event("events_lost", {"count": lost}, self._bus.loop.now())
+        return self._records.popleft()
+
+    def wake(self) -> None:
+        """Look again whether this is the end."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def close(self) -> None:
+        """Hear nothing more; whoever iterates is at the end after what it has."""
+        self._closed = True
+        self._bus.forget(self)
+        self._bus.unsubscribe(self._take)
+        self.wake()
+
+
+class EventBus:
+    """Hands each record to every subscriber, in order, at once."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.closed = False
+        self._subscribers: list[Callable[[Event], None]] = []
+        self._streams: list[EventStream] = []
+
+    def subscribe(self, take: Callable[[Event], None]) -> None:
+        """Call *take* with every record from now on."""
+        self._subscribers.append(take)
+
+    def unsubscribe(self, take: Callable[[Event], None]) -> None:
+        """Stop that."""
+        if take in self._subscribers:
+            self._subscribers.remove(take)
+
+    def stream(self, *, messages: bool = True) -> EventStream:
+        """Return a new subscriber to iterate over; without *messages* it is not told of each of those."""
+        stream = EventStream(self, messages=messages)
+        self._streams.append(stream)
+        return stream
+
+    def forget(self, stream: EventStream) -> None:
+        """Have no more to do with a stream that was closed."""
+        if stream in self._streams:
+            self._streams.remove(stream)
+
+    def report(self, event: Event) -> None:
+        """Tell everybody."""
+        for take in list(self._subscribers):
+            take(event)
+
+    def close(self) -> None:
+        """End every stream after what it has."""
+        self.closed = True
+        for stream in self._streams:
+            stream.wake()

@@ -1,0 +1,100 @@
+"""The loop shim over asyncio, uvloop included."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from actors._base.loop import Interrupt, Task, Waiter
+
+__all__ = ["AsyncioLoop"]
+
+
+class _AsyncioInterrupt:
+    """Breaks off the current await by cancelling the task, then takes the cancellation back."""
+
+    __slots__ = ("_task", "asked")
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._task: asyncio.Task[Any] | None = None
+
+    def ask(self) -> None:
+        """Break off what `run` is awaiting; once is enough."""
+        if not self.asked and self._task is not None:
+            self.asked = True
+            self._task.cancel()
+
+    async def run(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Await *step*; return when it returned or was broken off by `ask`."""
+        self._task = asyncio.current_task()
+        self.asked = False
+        try:
+            await step()
+        except asyncio.CancelledError:
+            if not self.asked:
+                raise
+        finally:
+            if self.asked and self._task is not None:
+                self._task.uncancel()
+
+
+class AsyncioLoop:
+    """The shim over asyncio, uvloop included."""
+
+    backend = "asyncio"
+    # A CancelledError that nobody asked for is a failure of whoever it hits.
+    passes: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._forget = self._tasks.discard
+        self._loop = loop
+        # Bound once: these are called per message.
+        self.waiter: Callable[[], Waiter] = loop.create_future
+        self.now = loop.time
+        self.call_soon = loop.call_soon
+        self.call_later = loop.call_later
+        self.call_threadsafe = loop.call_soon_threadsafe
+        self.watch_readable = loop.add_reader
+        self.unwatch_readable = loop.remove_reader
+        self.watch_writable = loop.add_writer
+        self.unwatch_writable = loop.remove_writer
+
+    def start(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, Any]],
+        /,
+        *args: Any,
+        name: str,
+        fresh: bool = False,
+    ) -> Task:
+        """Run ``fn(*args)`` as a task; *fresh* gives it an empty context."""
+        context = contextvars.Context() if fresh else None
+        task = self._loop.create_task(fn(*args), name=name, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def cancelled_by(self, error: BaseException) -> bool:
+        """Whether *error* is a cancellation that was asked for; a handler may raise one by itself."""
+        task = asyncio.current_task()
+        return (
+            isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+        )
+
+    def tasks(self) -> list[tuple[str, Any]]:
+        """Return the name and the coroutine of every task there is."""
+        return [(task.get_name(), task.get_coro()) for task in asyncio.all_tasks(self._loop)]
+
+    def interrupt(self) -> Interrupt:
+        """Make a fresh interrupt for the calling task."""
+        return _AsyncioInterrupt()
+
+    async def pause(self) -> None:
+        """Let everything else that is ready run once."""
+        await asyncio.sleep(0)

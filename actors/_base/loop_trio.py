@@ -1,0 +1,263 @@
+"""The loop shim over trio; imported only where trio runs.
+
+Everything that asyncio has as a callback is here a small task in the system's nursery.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import heapq
+import itertools
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+
+    from actors._base.loop import Interrupt, Task, Timer, Waiter
+
+__all__ = ["TrioLoop", "in_trio", "open_trio_loop"]
+
+
+def in_trio() -> bool:
+    """Return whether the calling code runs in a trio task or callback."""
+    return trio.lowlevel.in_trio_run()
+
+
+@asynccontextmanager
+async def open_trio_loop() -> AsyncIterator[TrioLoop]:
+    """Give the shim with a nursery for its tasks; they are cancelled at the end of the block."""
+    async with trio.open_nursery() as nursery:
+        yield TrioLoop(nursery)
+        nursery.cancel_scope.cancel()
+
+
+class _TrioWaiter:
+    """A future for one waiting task, with the few methods of `asyncio.Future` that are used."""
+
+    __slots__ = ("_cancelled", "_done", "_error", "_task", "_value")
+
+    def __init__(self) -> None:
+        self._task: trio.lowlevel.Task | None = None
+        self._done = self._cancelled = False
+        self._error: BaseException | None = None
+        self._value: Any = None
+
+    def _abort(self, _raise: object) -> trio.lowlevel.Abort:
+        self._task = None
+        self._done = self._cancelled = True
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if not self._done:
+            self._task = trio.lowlevel.current_task()
+            yield from trio.lowlevel.wait_task_rescheduled(self._abort).__await__()  # noqa: ASYNC105 - awaited here
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def done(self) -> bool:
+        return self._done
+
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def set_result(self, value: Any, /) -> None:
+        self._value, self._done = value, True
+        self._wake()
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._error, self._done = error, True
+        self._wake()
+
+    def _wake(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+
+class _TrioInterrupt:
+    """Breaks off a step by the cancel scope it runs in."""
+
+    __slots__ = ("_scope", "asked")
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._scope: trio.CancelScope | None = None
+
+    def ask(self) -> None:
+        if self._scope is not None:
+            self.asked = True
+            self._scope.cancel()
+
+    async def run(self, step: Callable[[], Awaitable[None]]) -> None:
+        self.asked = False
+        with trio.CancelScope() as self._scope:
+            await step()
+
+
+class _Call:
+    """A call that is due at a time of trio's clock."""
+
+    __slots__ = ("_timers", "args", "at", "fn", "number")
+
+    def __init__(
+        self, timers: _Timers, at: float, number: int, fn: Callable[..., object], args: Any
+    ) -> None:
+        self._timers = timers
+        self.at = at
+        self.number = number
+        self.fn: Callable[..., object] | None = fn
+        self.args = args
+
+    def __lt__(self, other: _Call) -> bool:
+        return (self.at, self.number) < (other.at, other.number)
+
+    def cancel(self) -> None:
+        """Do not make the call."""
+        self.fn = None
+        self._timers.look_again(self)
+
+
+class _Timers:
+    """Calls in the order of their times, however late they are: one task for all of them."""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._numbers = itertools.count()
+        self._sleep: trio.CancelScope | None = None
+        self._running = False
+
+    def add(
+        self, nursery: trio.Nursery, seconds: float, fn: Callable[..., object], args: Any
+    ) -> _Call:
+        call = _Call(self, trio.current_time() + seconds, next(self._numbers), fn, args)
+        heapq.heappush(self._calls, call)
+        if not self._running:
+            self._running = True
+            nursery.start_soon(self._run, name="timers")
+        self.look_again(call)
+        return call
+
+    def look_again(self, call: _Call) -> None:
+        """Wake the task if *call* is what it sleeps for, or what it should."""
+        if self._sleep is not None and self._calls and self._calls[0] is call:
+            self._sleep.cancel()
+
+    async def _run(self) -> None:
+        try:
+            while self._calls:
+                first = self._calls[0]
+                if first.fn is not None and first.at > trio.current_time():
+                    with trio.CancelScope() as self._sleep:
+                        await trio.sleep_until(first.at)
+                    continue
+                heapq.heappop(self._calls)
+                if first.fn is not None:
+                    first.fn(*first.args)
+        finally:
+            self._running = False
+
+
+class TrioLoop:
+    """The shim over trio; its tasks live in the nursery it is given."""
+
+    backend = "trio"
+    # trio's Cancelled belongs to a scope further out and has to reach it.
+    passes: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, trio.Cancelled)
+
+    def __init__(self, nursery: trio.Nursery | None) -> None:
+        self._nursery = nursery
+        self._token = trio.lowlevel.current_trio_token()
+        self._timers = _Timers()
+        self._readers: dict[int, trio.CancelScope] = {}
+        self._writers: dict[int, trio.CancelScope] = {}
+        self.waiter: Callable[[], Waiter] = _TrioWaiter
+        self.now = trio.current_time
+        self.call_soon = self._token.run_sync_soon
+        self.call_threadsafe = self._token.run_sync_soon
+
+    def _host(self) -> trio.Nursery:
+        if self._nursery is None:
+            raise RuntimeError("this loop was given no nursery to start tasks in")
+        return self._nursery
+
+    def call_later(self, seconds: float, fn: Callable[..., object], /, *args: Any) -> Timer:
+        return self._timers.add(self._host(), seconds, fn, args)
+
+    def _watch(
+        self, watched: dict[int, trio.CancelScope], fd: int, fn: Callable[[], object], ready: Any
+    ) -> None:
+        if fd in watched:
+            watched.pop(fd).cancel()
+        scope = watched[fd] = trio.CancelScope()
+
+        async def watch() -> None:
+            with scope:
+                while watched.get(fd) is scope:
+                    try:
+                        await ready(fd)
+                    except (trio.ClosedResourceError, OSError):
+                        return
+                    fn()
+
+        self._host().start_soon(watch, name=f"watch fd {fd}")
+
+    def _unwatch(self, watched: dict[int, trio.CancelScope], fd: int) -> None:
+        scope = watched.pop(fd, None)
+        if scope is not None:
+            scope.cancel()
+
+    def watch_readable(self, fd: int, fn: Callable[[], object]) -> None:
+        self._watch(self._readers, fd, fn, trio.lowlevel.wait_readable)
+
+    def unwatch_readable(self, fd: int) -> None:
+        self._unwatch(self._readers, fd)
+
+    def watch_writable(self, fd: int, fn: Callable[[], object]) -> None:
+        self._watch(self._writers, fd, fn, trio.lowlevel.wait_writable)
+
+    def unwatch_writable(self, fd: int) -> None:
+        self._unwatch(self._writers, fd)
+
+    def start(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, Any]],
+        /,
+        *args: Any,
+        name: str,
+        fresh: bool = False,
+    ) -> Task:
+        scope = trio.CancelScope()
+
+        async def run() -> None:
+            with scope:
+                await fn(*args)
+
+        context = contextvars.Context() if fresh else contextvars.copy_context()
+        nursery = self._host()
+        # trio copies the caller's context when a task starts: call from inside the wanted one.
+        context.run(lambda: nursery.start_soon(run, name=name))
+        return scope
+
+    def cancelled_by(self, error: BaseException) -> bool:
+        """Whether *error* is a cancellation: trio's own can only be asked for."""
+        return isinstance(error, trio.Cancelled)
+
+    def tasks(self) -> list[tuple[str, Any]]:
+        found: list[tuple[str, Any]] = []
+        root = trio.lowlevel.current_root_task()
+        left = [] if root is None else [root]
+        while left:
+            task = left.pop()
+            found.append((task.name, task.coro))
+            left.extend(child for nursery in task.child_nurseries for child in nursery.child_tasks)
+        return found
+
+    def interrupt(self) -> Interrupt:
+        return _TrioInterrupt()
+
+    async def pause(self) -> None:
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,38 @@
+"""Functions that make data refuse an unknown option by name, with the one that was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from actors._base.errors import InvalidSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["known_options"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def known_options(fn: Callable[P, R]) -> Callable[P, R]:
+    """Decorate *fn* so that it raises `InvalidSpec` for a keyword that it does not have."""
+    known = [
+        name
+        for name, parameter in inspect.signature(fn).parameters.items()
+        if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY
+    ]
+
+    @wraps(fn)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+                raise InvalidSpec(f"{fn.__name__}() has no option {name!r}; {hint}")
+        return fn(*args, **kwargs)
+
+    return call

@@ -1,0 +1,170 @@
+"""An exchange: a message and the wait for its reply, with the edges and deadlines that belong to it.
+
+Rule 1: whoever waits while handling a message leaves an edge; a cycle of edges is refused.
+Rule 2: whoever stops waiting takes the message back, or has its handler cancelled.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from anyio import move_on_after
+
+from actors._base.errors import CallCycle, DeadlineExceeded, failed_codec, not_sendable
+from actors._messaging.deadlock import begin_wait, stream_wait, waiting_for_room
+from actors._messaging.envelope import TURN
+from actors._messaging.fencing import refuse_fenced
+from actors.transport import LEAVES, Unsendable, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from actors._base.loop import Loop, Timer, Waiter
+    from actors._messaging.envelope import Envelope, Target, Turn
+    from actors._messaging.stream import Stream
+
+__all__ = ["admit_in_turn", "admit_until", "answer", "ask_in_turn", "give_up", "open_stream"]
+
+
+def answer(reply: Waiter, result: Any) -> None:
+    """Settle *reply* with a snapshot of *result*, or with why there can be none."""
+    # A reply that leaves this node is encoded at once, which is a snapshot too.
+    if type(result) not in LEAVES and not getattr(reply, "leaves", False):
+        try:
+            result = snapshot(result, "reply")
+        except Unsendable as error:
+            reply.set_exception(not_sendable(error))
+            return
+        except Exception as error:  # noqa: BLE001 - a registered codec's, told to whoever waits for what it carries
+            reply.set_exception(failed_codec("reply", error))
+            return
+    reply.set_result(result)
+
+
+def _shown(seconds: float) -> str:
+    """Return a duration as it was meant: some loops' clocks count in whole milliseconds."""
+    return f"{round(seconds, 2) or seconds:.3g}"
+
+
+def give_up(target: Target, envelope: Envelope) -> None:
+    """Take the message back if its reply was still awaited: the wait was cancelled."""
+    reply = envelope.reply
+    assert reply is not None
+    if reply.cancelled() or not reply.done():
+        target.withdraw(envelope)
+
+
+async def ask_in_turn(
+    ref: object, loop: Loop, target: Target, envelope: Envelope, turn: Turn | None
+) -> Any:
+    """Ask while handling a message, or with a deadline: the slow path with the edges kept."""
+    refuse_fenced()
+    me = None if turn is None else begin_wait(ref, target, envelope, turn)
+    if turn is not None and turn.deadline is not None:
+        mine = envelope.deadline
+        envelope.deadline = turn.deadline if mine is None else min(mine, turn.deadline)
+    try:
+        if envelope.deadline is None:
+            return await _exchange(target, envelope)
+        return await _exchange_until(ref, loop, target, envelope)
+    finally:
+        if me is not None:
+            del me.waits[envelope]
+
+
+async def _exchange(target: Target, envelope: Envelope) -> Any:
+    reply = envelope.reply
+    assert reply is not None
+    try:
+        if not target.offer(envelope):
+            await target.admit(envelope)
+        return await reply
+    except BaseException:
+        give_up(target, envelope)
+        raise
+
+
+async def _exchange_until(ref: object, loop: Loop, target: Target, envelope: Envelope) -> Any:
+    assert envelope.deadline is not None
+    seconds = envelope.deadline - loop.now()
+    if seconds <= 0:
+        raise DeadlineExceeded(
+            ref, "the deadline had passed before the message was sent", envelope.message
+        )
+    reply = envelope.reply
+
+    def expire() -> None:
+        if reply is not None and not reply.done():
+            why = f"no reply to {envelope.handler.name} in {_shown(seconds)} s"
+            target.withdraw(envelope)
+            reply.set_exception(DeadlineExceeded(ref, why, envelope.message))
+
+    timer: Timer | None = None
+    try:
+        assert reply is not None
+        if not target.offer(envelope):
+            await admit_until(ref, target, envelope, seconds)
+        timer = loop.call_later(envelope.deadline - loop.now(), expire)
+        return await reply
+    except BaseException:
+        give_up(target, envelope)
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+async def admit_in_turn(ref: object, target: Target, envelope: Envelope, turn: Turn | None) -> None:
+    """Wait in line for room; of a message to oneself and of a cycle of waits, do not."""
+    if turn is None:
+        await target.admit(envelope)
+    elif turn.target is target:
+        target.push(envelope)
+    else:
+        with waiting_for_room(ref, target, envelope, turn):
+            await target.admit(envelope)
+
+
+async def admit_until(ref: object, target: Target, envelope: Envelope, seconds: float) -> None:
+    """Wait in line for room, but not past the deadline; a message to oneself passes the bound."""
+    turn = TURN.get()
+    if turn is not None and turn.target is target:
+        target.push(envelope)
+        return
+    with move_on_after(seconds):
+        await target.admit(envelope)
+        return
+    raise DeadlineExceeded(ref, f"no room in its mailbox in {_shown(seconds)} s", envelope.message)
+
+
+@asynccontextmanager
+async def open_stream(
+    ref: object,
+    loop: Loop,
+    target: Target,
+    envelope: Envelope,
+    stream: Stream[Any],
+    seconds: float | None,
+) -> AsyncIterator[Stream[Any]]:
+    """Send the message that opens *stream*, and end the generator on the way out."""
+    refuse_fenced()
+    turn = TURN.get()
+    if turn is not None and turn.exclusive and turn.target is target:
+        # Its generator could not take a turn before the handler that reads it has ended.
+        raise CallCycle(ref, "a stream would wait for the reading actor itself", envelope.message)
+    if turn is not None:
+        stream.wait = stream_wait(ref, target, envelope, turn)
+    timer = None
+    if seconds is not None:
+        envelope.deadline = loop.now() + seconds
+        late = DeadlineExceeded(ref, f"the stream did not end in {_shown(seconds)} s")
+        timer = loop.call_later(seconds, stream.set_exception, late)
+    try:
+        if not target.offer(envelope):
+            await target.admit(envelope)
+        yield stream
+    finally:
+        if timer is not None:
+            timer.cancel()
+        target.withdraw(envelope)

@@ -1,0 +1,214 @@
+"""Refs for other threads: the same verbs, which block the calling thread and never the loop.
+
+Rule 1: a thread that waits is told when the system ends; none waits for a loop that is over.
+Rule 2: on the loop's own thread they are refused: it would wait for itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, InvalidStateError
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+
+from actors._base.errors import ActorsError, SystemStopped
+from actors._messaging.envelope import TURN
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
+    from actors._base.loop import Loop, Task
+    from actors._messaging.context_propagation import Propagation
+    from actors._messaging.deadline_ref import Within
+    from actors._messaging.ref import Ref
+    from actors.supervisors import Exit
+
+__all__ = ["Blocking", "Threads"]
+
+A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_OVER: Final = "the system ended before there was an answer"
+
+
+class Threads:
+    """The door by which other threads reach a loop."""
+
+    def __init__(self, loop: Loop, propagation: Propagation | None) -> None:
+        self._loop = loop
+        self._propagation = propagation
+        self._thread = threading.get_ident()
+        self._lock = threading.Lock()
+        self._waiting: set[Future[Any]] = set()
+        self._closed = False
+
+    def run(self, step: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Run *step* in a task of the loop and return its result, blocking this thread.
+
+        Raises:
+            ActorsError: this is the loop's own thread.
+            SystemStopped: the system has ended, or did meanwhile.
+        """
+        if threading.get_ident() == self._thread:
+            raise ActorsError(
+                "a blocking call on the loop's own thread would wait for itself: await the ref's own verbs"
+            )
+        future: Future[R] = Future()
+        carry = self._carry()
+        with self._lock:
+            if self._closed:
+                raise SystemStopped("the system has ended: it takes no more blocking calls")
+            self._waiting.add(future)
+            # A thread of an actor's handler waits on its behalf: cycles and deadlines are the actor's.
+            self._loop.call_threadsafe(self._start, step, future, carry)
+        try:
+            return future.result()
+        except BaseException:
+            # Ctrl-C, say: nobody waits any more.
+            future.cancel()
+            raise
+        finally:
+            with self._lock:
+                self._waiting.discard(future)
+
+    def _carry(self) -> Callable[[], None]:
+        """Return what puts into another task what belongs to this thread's call."""
+        turn, propagation = TURN.get(), self._propagation
+        values = {} if propagation is None else propagation.values()
+
+        def put() -> None:
+            TURN.set(turn)
+            if propagation is not None:
+                propagation.put(values)
+
+        return put
+
+    def _start(
+        self,
+        step: Callable[[], Coroutine[Any, Any, R]],
+        future: Future[R],
+        carry: Callable[[], None],
+    ) -> None:
+        if future.done():
+            return
+        task: Task = self._loop.start(
+            self._settle, step, future, carry, name="blocking call", fresh=True
+        )
+
+        def abandoned(done: Future[R]) -> None:
+            if done.cancelled() and not self._closed:
+                self._loop.call_threadsafe(task.cancel)
+
+        future.add_done_callback(abandoned)
+
+    async def _settle(
+        self,
+        step: Callable[[], Coroutine[Any, Any, R]],
+        future: Future[R],
+        carry: Callable[[], None],
+    ) -> None:
+        carry()
+        try:
+            result = await step()
+        except Exception as error:  # noqa: BLE001 - raised in the thread that waits
+            _fail(future, error)
+        else:
+            with suppress(InvalidStateError):  # it has gone away
+                future.set_result(result)
+        finally:
+            _fail(future, SystemStopped(_OVER))
+
+    def close(self) -> None:
+        """Take no more; whoever still waits is told that the system has ended."""
+        with self._lock:
+            self._closed = True
+            waiting = list(self._waiting)
+        for future in waiting:
+            _fail(future, SystemStopped(_OVER))
+
+
+def _fail(future: Future[Any], error: BaseException) -> None:
+    """Raise *error* in the thread that waits, if one still does."""
+    with suppress(InvalidStateError):
+        future.set_exception(error)
+
+
+class Blocking(Generic[A]):
+    """A ref for threads that are not the loop's; see `System.blocking`."""
+
+    __slots__ = ("_ref", "_threads", "_verbs")
+
+    def __init__(self, threads: Threads, ref: Ref[A], verbs: Ref[A] | Within[A]) -> None:
+        self._threads = threads
+        self._ref = ref
+        self._verbs = verbs
+
+    def __repr__(self) -> str:
+        return f"<Blocking {self._ref!r}>"
+
+    def within(self, seconds: float) -> Blocking[A]:
+        """Return the same with a deadline; see `Ref.within`."""
+        return Blocking(self._threads, self._ref, self._ref.within(seconds))
+
+    def ask(
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """As `Ref.ask`, blocking this thread until the reply.
+
+        Raises:
+            ActorsError: called on the loop's own thread.
+            SystemStopped: the system ended first.
+        """
+        return self._threads.run(partial(self._verbs.ask, method, *args, **kwargs))
+
+    def tell(
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """As `Ref.tell`, blocking this thread until the message has its place. Raises as `ask`."""
+        self._threads.run(partial(self._verbs.tell, method, *args, **kwargs))
+
+    @contextmanager
+    def stream(
+        self,
+        method: Callable[Concatenate[A, P], AsyncIterator[R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Iterator[Iterator[R]]:
+        """As `Ref.stream`: ``with counter.stream(Counter.upto) as items``. Raises as `ask`."""
+        opened: AbstractAsyncContextManager[AsyncIterator[R]] = self._verbs.stream(
+            method, *args, **kwargs
+        )
+        items = self._threads.run(opened.__aenter__)
+        try:
+            yield self._each(items)
+        finally:
+            with suppress(SystemStopped):  # it ended with the system
+                self._threads.run(partial(opened.__aexit__, None, None, None))
+
+    def _each(self, items: AsyncIterator[R]) -> Iterator[R]:
+        async def following() -> tuple[bool, Any]:
+            try:
+                return True, await anext(items)
+            except StopAsyncIteration:
+                return False, None
+
+        while True:
+            there, item = self._threads.run(following)
+            if not there:
+                return
+            yield item
+
+    def wait(self) -> Exit:
+        """As `Ref.wait`."""
+        return self._threads.run(self._ref.wait)

@@ -1,0 +1,136 @@
+"""Propagation: the context variables that go with every message of a system, where it names any.
+
+Rule 1: their values are read where the message is sent, and as they were then.
+Rule 2: a handler sees the values of its own message, and none of the message before.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context, ContextVar, Token
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from actors._base.errors import InvalidSpec, not_sendable
+from actors.transport import Unsendable, snapshot_for_many
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Propagation", "check_paths"]
+
+_UNSET: Final = object()
+
+_TOKENS: Final[ContextVar[dict[ContextVar[Any], Token[Any]] | None]] = ContextVar(
+    "actors_propagated", default=None
+)
+"""What takes back variables without a default; a token is of the context it was made in."""
+
+
+def check_paths(where: str, paths: Sequence[Any]) -> tuple[str, ...]:
+    """Return *paths* as they are kept.
+
+    Raises:
+        InvalidSpec: one is not of the form "module:name", or is there twice.
+    """
+    if isinstance(paths, str):
+        raise InvalidSpec(f"{where}: propagate is a list of import paths, got {paths!r}")
+    for path in paths:
+        if isinstance(path, ContextVar):
+            raise InvalidSpec(
+                f"{where}: propagate takes import paths, which mean the same on every node: "
+                f'write "module:{path.name}" for {path.name!r}, as where it is imported from'
+            )
+        module, colon, name = path.partition(":") if isinstance(path, str) else ("", "", "")
+        if not (module and colon and name):
+            raise InvalidSpec(
+                f'{where}: propagate takes "module:name" of context variables, got {path!r}'
+            )
+        if list(paths).count(path) > 1:
+            raise InvalidSpec(f"{where}: propagate names {path!r} twice")
+    return tuple(paths)
+
+
+def _find(path: str) -> ContextVar[Any]:
+    module, _, name = path.partition(":")
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise InvalidSpec(f"propagate: there is no {path!r}: {error}") from error
+    if not isinstance(found, ContextVar):
+        raise InvalidSpec(f"propagate: {path!r} is no ContextVar, but {found!r}")
+    return found
+
+
+def _default_of(variable: ContextVar[Any]) -> Any:
+    try:
+        return Context().run(variable.get)
+    except LookupError:
+        return _UNSET
+
+
+class Propagation:
+    """The variables of one system, as one of its nodes has them.
+
+    Raises:
+        InvalidSpec: one cannot be imported, or is no ContextVar.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+        self._variables = {f"context variable {path}": _find(path) for path in paths}
+        self._defaults = {label: _default_of(var) for label, var in self._variables.items()}
+        self._labels = list(self._variables)
+
+    @classmethod
+    def of(cls, paths: Sequence[str]) -> Propagation | None:
+        """Return what carries these, or nothing for none."""
+        return cls(paths) if paths else None
+
+    def values(self) -> dict[str, Any]:
+        """Return the values that the caller's context has, as they are now.
+
+        Raises:
+            NotSendable: one cannot travel.
+        """
+        found = {}
+        for label, variable in self._variables.items():
+            value = variable.get(_UNSET)
+            if value is not _UNSET and value is not self._defaults[label]:
+                try:
+                    found[label] = snapshot_for_many(value, label)
+                except Unsendable as error:
+                    raise not_sendable(error) from error
+        return found
+
+    def put(self, values: Mapping[str, Any]) -> None:
+        """Set the values of the message that is handled from now on, and take all others back."""
+        for label, variable in self._variables.items():
+            value = values.get(label, self._defaults[label])
+            if self._defaults[label] is _UNSET:
+                _put_bare(variable, value)
+            elif variable.get() is not value:
+                variable.set(value)
+
+    def packed(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return values, encoded already, as a link carries them: each behind its number."""
+        return [part for label in values for part in (self._labels.index(label), values[label])]
+
+    def unpacked(self, parts: Sequence[Any]) -> dict[str, Any]:
+        """Return the values of a message that came over a link."""
+        numbers = iter(parts)
+        return {self._labels[number]: value for number, value in zip(numbers, numbers, strict=True)}
+
+
+def _put_bare(variable: ContextVar[Any], value: Any) -> None:
+    """Set a variable that has no default; what sets it undone is a token, used once."""
+    tokens = _TOKENS.get()
+    if tokens is None:
+        tokens = {}
+        _TOKENS.set(tokens)
+    token = tokens.pop(variable, None)
+    if token is not None:
+        variable.reset(token)
+    if value is not _UNSET:
+        tokens[variable] = variable.set(value)

@@ -1,0 +1,77 @@
+"""Baggage: what goes with a message beside its arguments, put in place where it is handled.
+
+Rule 1: a message that needs none has none, and pays nothing.
+Rule 2: it is put in place in the actor's own task, at the start of each turn the message takes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from actors._messaging.envelope import TURN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actors._messaging.envelope import Origin
+
+__all__ = ["LONGEST_CHAIN", "Baggage", "Carrier"]
+
+_NO_VALUES: Final[Mapping[str, Any]] = {}
+
+LONGEST_CHAIN: Final = 64
+"""Actors of a chain that are named; what closes over more of them is found by asking around."""
+
+
+class Carrier(Protocol):
+    """What reads context variables where a message is sent, and sets them where it is handled."""
+
+    def put(self, values: Mapping[str, Any]) -> None: ...
+    def packed(self, values: Mapping[str, Any]) -> list[Any]: ...
+
+
+class Baggage:
+    """What one message carries; an `Origin` that may have another one inside.
+
+    Attributes:
+        chain: who waits for this message to be handled: (number, name) of each, first things first.
+        values: context variables of the sender.
+        carrier: what sets them; None where none are carried at all.
+        inner: who else is told when the message leaves the mailbox.
+    """
+
+    __slots__ = ("carrier", "chain", "inner", "values")
+
+    def __init__(
+        self,
+        chain: tuple[tuple[int, str], ...] = (),
+        values: Mapping[str, Any] = _NO_VALUES,
+        carrier: Carrier | None = None,
+        inner: Origin | None = None,
+    ) -> None:
+        self.chain = chain
+        self.values = values
+        self.carrier = carrier
+        self.inner = inner
+
+    def took(self) -> None:
+        """Its turn has come: what it carries is what holds now."""
+        if self.inner is not None:
+            self.inner.took()
+        if self.chain:
+            turn = TURN.get()
+            assert turn is not None
+            turn.chain = self.chain
+        if self.carrier is not None:
+            self.carrier.put(self.values)
+
+    def left(self) -> None:
+        """Nobody will handle it."""
+        if self.inner is not None:
+            self.inner.left()
+
+    def later(self) -> Baggage:
+        """Return what further turns of the same message begin with; it has left the mailbox once."""
+        if self.inner is None:
+            return self
+        return Baggage(self.chain, self.values, self.carrier)

@@ -1,0 +1,86 @@
+"""The messages of a class: which of its methods can be called through a ref, and how each runs.
+
+Rule: what is a message and what is not is decided here, once per class.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final
+
+from actors._base.errors import NotAMessage
+from actors._messaging.envelope import Handler, Kind
+
+__all__ = ["CONCURRENT_MARK", "HOOKS", "ROOT_MARK", "handlers_by_name", "handlers_of", "refusal"]
+
+HOOKS: Final = frozenset({"on_start", "on_stop", "on_exit"})
+ROOT_MARK: Final = "__actors_root__"
+"""Marks the class where messages end: its own methods are not messages."""
+CONCURRENT_MARK: Final = "__actors_concurrent__"
+_BY_FUNCTION: Final[dict[type, dict[Any, Handler]]] = {}
+_BY_NAME: Final[dict[type, dict[str, Handler]]] = {}
+
+
+def _handler(name: str, fn: Any) -> Handler | None:
+    if name.startswith("_") or name in HOOKS or not inspect.isfunction(fn):
+        return None
+    if inspect.isasyncgenfunction(fn):
+        return Handler(name, fn, Kind.STREAM)
+    if not inspect.iscoroutinefunction(fn):
+        return None
+    return Handler(name, fn, Kind.CONCURRENT if hasattr(fn, CONCURRENT_MARK) else Kind.CALL)
+
+
+def _own_functions(cls: type) -> list[tuple[str, Any]]:
+    """Return every function *cls* or a parent of it defines, most derived first."""
+    classes = [base for base in cls.__mro__ if base is not object and ROOT_MARK not in vars(base)]
+    return [item for parent in classes for item in vars(parent).items()]
+
+
+def handlers_by_name(cls: type) -> dict[str, Handler]:
+    """Return the messages of *cls* by name."""
+    table = _BY_NAME.get(cls)
+    if table is None:
+        found = {
+            name: _handler(name, inspect.getattr_static(cls, name))
+            for name, _ in _own_functions(cls)
+        }
+        table = _BY_NAME[cls] = {
+            name: handler for name, handler in found.items() if handler is not None
+        }
+    return table
+
+
+def handlers_of(cls: type) -> dict[Any, Handler]:
+    """Return the messages of *cls* by function, overridden ones of its parents included."""
+    table = _BY_FUNCTION.get(cls)
+    if table is None:
+        named = handlers_by_name(cls)
+        functions = [
+            (fn, named.get(name)) for name, fn in _own_functions(cls) if inspect.isfunction(fn)
+        ]
+        table = _BY_FUNCTION[cls] = {
+            fn: handler for fn, handler in functions if handler is not None
+        }
+    return table
+
+
+def refusal(cls: type, method: object) -> NotAMessage:
+    """Return the error that says why *method* is not a message of *cls*."""
+    rule = "only public async methods of the class are messages"
+    example = next(iter(handlers_by_name(cls)), "method")
+    if not inspect.isfunction(method):
+        return NotAMessage(
+            f"a message is a method of the class, like {cls.__name__}.{example}; "
+            f"got {method!r} ({type(method).__name__})"
+        )
+    name, owner = method.__name__, method.__qualname__
+    if name in HOOKS:
+        return NotAMessage(f"{owner} is a hook of Actor: {rule}")
+    if not any(fn is method for _, fn in _own_functions(cls)):
+        return NotAMessage(f"{owner} is not a method of {cls.__name__}: {rule}")
+    if name.startswith("_"):
+        return NotAMessage(f"{owner} is private: {rule}")
+    if inspect.isasyncgenfunction(method):
+        return NotAMessage(f"{owner} is an async generator: open it with stream()")
+    return NotAMessage(f"{owner} is not async: {rule}")

@@ -1,0 +1,90 @@
+"""What the trace says of one message: how its payload travels, and how many bytes that is. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actors._messaging.envelope import Kind
+from actors.transport import Mode, choose_mode, payload_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from actors._messaging.envelope import Envelope
+
+__all__ = ["answer_facts", "facts_of", "strongest", "weigh"]
+
+_ORDER: Final = (Mode.TRANSFER, Mode.SHARED, Mode.LEASE, Mode.COPY, Mode.REFERENCE)
+_DEEPEST: Final = 8
+
+
+def strongest(modes: Iterable[Mode]) -> Mode:
+    """Return the one mode a message is told by: what is said least often of those its parts go by."""
+    found = set(modes)
+    return next((mode for mode in _ORDER if mode in found), Mode.REFERENCE)
+
+
+def weigh(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Mode, int]:
+    """Return how arguments travel within a process, and the bytes of the text and buffers in them."""
+    parts = [*args, *kwargs.values()]
+    leaves = [leaf for part in parts for leaf in _leaves(part, 0)]
+    return strongest(_mode_of(part) for part in [*parts, *leaves]), sum(map(_size_of, leaves))
+
+
+def _leaves(value: Any, depth: int) -> Iterator[Any]:
+    """Yield what is in the builtin containers, each thing once for each time it is there."""
+    if depth > _DEEPEST:
+        return
+    inside: Iterable[Any] | None = None
+    if isinstance(value, dict):
+        inside = [*value, *value.values()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        inside = value
+    if inside is None:
+        yield value
+        return
+    for part in inside:
+        yield from _leaves(part, depth + 1)
+
+
+def _mode_of(value: Any) -> Mode:
+    if isinstance(value, tuple | frozenset):
+        return Mode.REFERENCE  # what is in them decides
+    return choose_mode(value, same_process=True)
+
+
+def _size_of(value: Any) -> int:
+    value = getattr(value, "value", value)  # what a mark carries
+    if isinstance(value, str):
+        return len(value)
+    data = payload_bytes(value)
+    return 0 if data is None else data.nbytes
+
+
+def facts_of(envelope: Envelope, sender: str, actor: Any, mode: Mode, size: int) -> dict[str, Any]:
+    """Return the facts of a `message` event."""
+    asked = "tell" if envelope.reply is None else "ask"
+    return {
+        "verb": "stream" if envelope.handler.kind is Kind.STREAM else asked,
+        "node": sender,
+        "actor": actor.name,
+        "to": actor.node,
+        "method": envelope.handler.name,
+        "mode": mode.value,
+        "bytes": size,
+    }
+
+
+def answer_facts(
+    verb: str, method: str, node: str, actor: Any, to: str, mode: Mode, size: int
+) -> dict[str, Any]:
+    """Return the facts of the `message` event of an answer: a reply, an error or an item of a stream."""
+    return {
+        "verb": verb,
+        "node": node,
+        "actor": actor.name,
+        "to": to,
+        "method": method,
+        "mode": mode.value,
+        "bytes": size,
+    }

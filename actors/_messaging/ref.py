@@ -1,0 +1,352 @@
+"""A Ref: the small, hashable, sendable address of an actor.
+
+Rule 1: a ref holds an address, never the actor; it survives restarts and never reaches a
+same-named successor, because its number is never used again.
+Rule 2: the method is checked here, at the sender, where the mistake is made.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+)
+
+from actors._base.errors import MailboxFull, NotAMessage
+from actors._messaging.ask import admit_in_turn, ask_in_turn, give_up, open_stream
+from actors._messaging.deadline_ref import Within
+from actors._messaging.envelope import TURN, Envelope, Handler, Kind
+from actors._messaging.fencing import FENCED, refuse_fenced
+from actors._messaging.message_table import handlers_of, refusal
+from actors._messaging.stream import Stream
+from actors.transport import register_immutable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from actors._base.loop import Loop
+    from actors._messaging.envelope import Target
+    from actors.supervisors import Exit
+
+__all__ = ["Home", "Ref"]
+
+A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+_NOT_LOOKED_UP: Final[dict[Any, Handler]] = {}
+
+
+class Home(Protocol):
+    """The node a ref object lives in, as the ref sees it."""
+
+    loop: Loop
+
+    def resolve(self, ref: Ref[Any]) -> Target:
+        """Find where messages for *ref* go."""
+
+    def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:
+        """Call *notice* once, at the final end of *ref*; return what cancels that."""
+
+    def stop(self, ref: Ref[Any], grace: float | None, *, drain: bool) -> None:
+        """Ask *ref* to stop behind what it has queued."""
+
+    def kill(self, ref: Ref[Any]) -> None:
+        """End *ref* now; its restart policy decides what follows."""
+
+    def class_of(self, path: str) -> type | None:
+        """Return the class an address names, if this process has it."""
+
+    def reachable(self, ref: Ref[Any]) -> bool:
+        """Whether *ref* takes messages now, as far as this node knows."""
+
+    def backlog(self, ref: Ref[Any]) -> int:
+        """How many messages wait for *ref*, as far as this node knows."""
+
+
+class Ref(Generic[A]):
+    """The address of one actor.
+
+    Send it a method of its class and the arguments::
+
+        await ref.tell(Counter.add, 5)  # waits only for room in the mailbox
+        total = await ref.ask(Counter.add, 1)  # waits for the reply
+
+    Attributes:
+        uid: the actor's number in its system, never used again.
+        name: its name; unnamed actors get one from their class and number.
+        node: the name of the node it runs on.
+        mailbox: how many messages may wait for it.
+    """
+
+    __slots__ = (
+        "_cls",
+        "_handlers",
+        "_home",
+        "_make_waiter",
+        "_target",
+        "cls_path",
+        "mailbox",
+        "name",
+        "node",
+        "uid",
+    )
+
+    def __init__(
+        self,
+        home: Home,
+        uid: int,
+        node: str,
+        name: str,
+        cls_path: str,
+        mailbox: int,
+        cls: type | None = None,
+    ) -> None:
+        self._home = home
+        self._cls = cls
+        self._target: Target | None = None
+        self._handlers: dict[Any, Handler] = _NOT_LOOKED_UP
+        self._make_waiter = home.loop.waiter
+        self.uid = uid
+        self.node = node
+        self.name = name
+        self.cls_path = cls_path
+        self.mailbox = mailbox
+
+    @property
+    def home(self) -> Home:
+        """The node this object lives in, and through it the system."""
+        return self._home
+
+    def __repr__(self) -> str:
+        return f"<Ref {self.name} {self.cls_path.rpartition(':')[2]} on {self.node}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and other.uid == self.uid and other.node == self.node
+
+    def __hash__(self) -> int:
+        return hash(self.uid)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        # Only for what is not there: most often somebody calls a message as if it were a method.
+        cls = self.cls_path.rpartition(":")[2].rpartition(".")[2]
+        hint = f"; to send a message: await ref.ask({cls}.{name}, ...)" if name[:1] != "_" else ""
+        raise AttributeError(f"a Ref has no {name!r}{hint}")
+
+    async def tell(
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Send a message and wait only until it has a place in the mailbox.
+
+        Raises:
+            NotAMessage: *method* is not a message of the actor's class.
+            NotSendable: an argument cannot travel; nothing was sent.
+            ActorStopped: the actor has ended for good.
+            CallCycle: there will be no room, because the actor waits for the one that tells it.
+            NodeDown: its node is not ready.
+        """
+        if FENCED:
+            refuse_fenced()
+        try:
+            handler = self._handlers[method]
+        except (KeyError, TypeError):
+            handler = self._find_handler(method)
+        target = self._target or self._resolve()
+        if not target.send(handler, args, kwargs):
+            await admit_in_turn(self, target, Envelope(handler, args, kwargs), TURN.get())
+
+    def tell_nowait(
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Send a message now or raise.
+
+        Raises:
+            MailboxFull: there is no room; the message is `error.message`.
+            NotAMessage, NotSendable, ActorStopped, NodeDown: as `tell`.
+        """
+        refuse_fenced()
+        handler = self._handler(method)
+        target = self._target or self._resolve()
+        if not target.send(handler, args, kwargs):
+            envelope = Envelope(handler, args, kwargs)
+            turn = TURN.get()
+            if turn is None or turn.target is not target:
+                raise MailboxFull(self, "its mailbox is full", envelope.message)
+            target.push(envelope)
+
+    async def ask(
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Send a message and return the handler's result.
+
+        Cancelling the wait takes the message back, or cancels its handler.
+
+        Raises:
+            Exception: whatever the handler raised.
+            ActorCrashed: the actor crashed while handling it.
+            CallCycle: the actor is, in the end, waiting for the caller.
+            NotAMessage, NotSendable, ActorStopped, NodeDown: as `tell`.
+        """
+        try:
+            handler = self._handlers[method]
+        except (KeyError, TypeError):
+            handler = self._find_handler(method)
+        reply = self._make_waiter()
+        envelope = Envelope(handler, args, kwargs, reply)
+        target = self._target or self._resolve()
+        turn = TURN.get()
+        if turn is not None:
+            return await ask_in_turn(self, self._home.loop, target, envelope, turn)  # type: ignore[no-any-return] # typed by P, R
+        try:
+            if not target.offer(envelope):
+                await target.admit(envelope)
+            return await reply  # type: ignore[no-any-return] # the wire is untyped, the signature is not
+        except BaseException:
+            give_up(target, envelope)
+            raise
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: Callable[Concatenate[A, P], AsyncIterator[R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> AsyncIterator[AsyncIterator[R]]:
+        """Open a stream: ``async with ref.stream(Counter.upto) as items: async for i in items``.
+
+        Leaving the block ends the generator. Raises as `ask`, where the items are read.
+        """
+        async with self._open(method, args, kwargs, None) as items:
+            yield items
+
+    def within(self, seconds: float) -> Within[A]:
+        """Return this address with a deadline: its `ask`, `tell` and `stream` end in *seconds*.
+
+        The deadline travels with the message, is inherited by asks made while handling it, and
+        an expired message is not run.
+
+        Raises:
+            ValueError: *seconds* is not more than 0.
+        """
+        if not seconds > 0:
+            raise ValueError(f"within(seconds) must be more than 0, got {seconds!r}")
+        return Within(self, seconds)
+
+    async def wait(self) -> Exit:
+        """Wait until the actor has ended for good and return how; a restart is not an end."""
+        waiter = self._home.loop.waiter()
+
+        def notice(end: Exit) -> None:
+            if not waiter.done():
+                waiter.set_result(end)
+
+        cancel = self._home.watch(self, notice)
+        try:
+            return await waiter  # type: ignore[no-any-return] # a waiter is untyped
+        finally:
+            cancel()
+
+    async def wait_ready(self) -> None:
+        """Wait until the actor is running and has handled what was queued before this call.
+
+        Raises:
+            ActorStopped, NodeDown: it will not be, or not soon.
+        """
+        envelope = Envelope(_READY, (), {}, self._home.loop.waiter())
+        target = self._target or self._resolve()
+        target.push(envelope)
+        assert envelope.reply is not None
+        await envelope.reply
+
+    async def stop(self, *, grace: float | None = None, drain: bool = False) -> None:
+        """Ask the actor to end behind what it has queued; it is not restarted.
+
+        Args:
+            grace: seconds until it is killed instead; None lets it take its time.
+            drain: refuse new messages from now on.
+        """
+        if grace is not None and not grace >= 0:
+            raise ValueError(f"grace must be 0 or more seconds, got {grace!r}")
+        refuse_fenced()
+        self._home.stop(self, grace, drain=drain)
+
+    def kill(self) -> None:
+        """End this incarnation now, ahead of its queue; the restart policy decides what follows."""
+        refuse_fenced()
+        self._home.kill(self)
+
+    def _handler(self, method: object) -> Handler:
+        try:
+            return self._handlers[method]
+        except (KeyError, TypeError):
+            return self._find_handler(method)
+
+    def _find_handler(self, method: object) -> Handler:
+        cls = self._class()
+        self._handlers = {
+            fn: handler
+            for fn, handler in handlers_of(cls).items()
+            if handler.kind is not Kind.STREAM
+        }
+        try:
+            return self._handlers[method]
+        except (KeyError, TypeError):
+            raise refusal(cls, method) from None  # the lookup is how we know, not what went wrong
+
+    def _class(self) -> type:
+        if self._cls is None:
+            self._cls = self._home.class_of(self.cls_path)
+            if self._cls is None:
+                raise NotAMessage(f"{self}: its class {self.cls_path} is not imported here")
+        return self._cls
+
+    def _stream_handler(self, method: object) -> Handler:
+        cls = self._class()
+        handler = handlers_of(cls).get(method)
+        if handler is None:
+            raise refusal(cls, method)
+        if handler.kind is not Kind.STREAM:
+            raise NotAMessage(
+                f"{cls.__name__}.{handler.name} is not an async generator: use ask or tell"
+            )
+        return handler
+
+    def _open(
+        self, method: object, args: Any, kwargs: Any, seconds: float | None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+        loop = self._home.loop
+        stream: Stream[Any] = Stream(loop.waiter)
+        envelope = Envelope(self._stream_handler(method), args, kwargs, stream)  # type: ignore[arg-type] # a stream takes the reply's place
+        return open_stream(self, loop, self._target or self._resolve(), envelope, stream, seconds)
+
+    def _resolve(self) -> Target:
+        self._target = target = self._home.resolve(self)
+        return target
+
+
+# A ref means the same on every node: a snapshot is the ref itself.
+register_immutable(Ref)
+
+_READY = Handler("(wait_ready)", lambda: None, Kind.NOTICE)

@@ -1,0 +1,397 @@
+"""The runtime of one node: its cells, its peers, and what arrives from them.
+
+Rule 1: one per node, in one thread; nothing here takes a lock.
+Rule 2: it knows nothing of processes: whoever made it gives it links and an authority to ask.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from contextlib import nullcontext
+from importlib import import_module
+from sys import intern
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from actors._actor.instrumented_cell import cell_class
+from actors._base.errors import ActorStopped
+from actors._base.events import TRACE, error_facts, event_of
+from actors._messaging.deadlock import waiting_for_ends
+from actors._messaging.envelope import Envelope
+from actors._messaging.ref import Ref
+from actors._remoting import protocol as wire
+from actors._remoting.deadlock_probe import Probes
+from actors._remoting.instrumented_remote_actor import account_class, answer_classes
+from actors._remoting.link import Link
+from actors._remoting.peer import Peer
+from actors._remoting.receiver import Intake
+from actors._remoting.shared_memory import Memory
+from actors._remoting.topics import Topics
+from actors.supervisors import Exit
+from actors.transport import ChannelBroken, Undecodable, Unsendable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from actors._actor.cell import Cell
+    from actors._actor.interfaces import Run
+    from actors._base.loop import Loop
+    from actors._messaging.context_propagation import Propagation
+    from actors._messaging.envelope import Handler, Target
+    from actors._messaging.ref import Home
+    from actors.transport import Lane, TransportError
+
+__all__ = ["MAIN_ALIAS", "Authority", "Family", "Runtime", "class_path"]
+
+MAIN_ALIAS: Final = "__actors_main__"
+"""The name under which a process node imports the file that is `__main__` in its parent."""
+_REMEMBERED: Final = 4096
+
+
+def class_path(cls: type) -> str:
+    """Return "module:qualname", the name of *cls* on every node."""
+    module = "__main__" if cls.__module__ == MAIN_ALIAS else cls.__module__
+    return intern(f"{module}:{cls.__qualname__}")  # one string, however many actors have it
+
+
+class Authority(Protocol):
+    """What a runtime asks of the system it is part of."""
+
+    def connect(self, peer: Peer) -> Link: ...
+    def watch_life(
+        self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
+    ) -> Callable[[], None]: ...
+    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
+    async def topic_join(self, name: str) -> None: ...
+    def topic_leave(self, name: str) -> None: ...
+    def unclaim(self, ref: Ref[Any]) -> None: ...
+    async def claim(self, ref: Ref[Any]) -> None: ...
+
+
+class Family(Protocol):
+    """Actors of one node that are supervised on it: the children of an actor, or of the node."""
+
+    async def spawn(self, cls: type, args: Any, kwargs: Any, /, **options: Any) -> Ref[Any]: ...
+    def uids(self) -> list[int]: ...
+    async def aclose(self, *, kill: bool = False) -> None: ...
+
+
+class _Ended:
+    """The target of refs to actors this node does not have any more."""
+
+    remote = False
+    line: Any = None  # whoever would wait for room is refused
+
+    def __init__(self, ref: Ref[Any], end: Exit | None) -> None:
+        self.waits: dict[Envelope, Target] = {}
+        self.ref = ref
+        self._end = end
+
+    def _refuse(self, envelope: Envelope) -> ActorStopped:
+        return ActorStopped(self.ref, f"it has ended: {self._end or 'long ago'}", envelope.message)
+
+    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        raise self._refuse(Envelope(handler, args, kwargs))
+
+    def offer(self, envelope: Envelope) -> bool:
+        raise self._refuse(envelope)
+
+    async def admit(self, envelope: Envelope) -> None:
+        raise self._refuse(envelope)
+
+    def push(self, envelope: Envelope) -> None:
+        raise self._refuse(envelope)
+
+    def withdraw(self, envelope: Envelope) -> None:
+        """There is nothing to take back."""
+
+    def runs_beside(self, _envelope: Envelope) -> bool:
+        """Nothing runs."""
+        return False
+
+
+class Runtime:
+    """One node's cells and peers; the `Home` of its refs and the `CellHome` of its cells."""
+
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        loop: Loop,
+        *,
+        may_import: bool = True,
+        propagation: Propagation | None = None,
+        trace: bool = False,
+    ) -> None:
+        self.name = name
+        self.address = name
+        self._may_import = may_import
+        self.number = number
+        self.loop = loop
+        self.system: Any = None
+        self.over = False
+        """Whether an actor has ended the whole node."""
+        self.authority: Authority
+        self.new_family: Callable[[str], Coroutine[Any, Any, Family]]
+        self.cells: dict[int, Cell] = {}
+        self.peers: dict[str, Peer] = {}
+        self._moved: dict[str, str] = {}
+        self._left: dict[str, str] = {}
+        self.calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {}
+        self.notes: dict[str, Callable[..., None]] = {}
+        self.ended: OrderedDict[int, Exit] = OrderedDict()
+        self.link_ended: Callable[[Link], None] = _ignore
+        self._uids = number << 32
+        self.topics = Topics(self)
+        self.probes = Probes(loop)
+        self.memory = Memory(loop)
+        self.propagation = propagation
+        carries = propagation is not None
+        self.new_account = account_class(carries=carries, traced=trace)
+        self._new_cell = cell_class(carries=carries, traced=trace)
+        self.answers = answer_classes(traced=trace)
+
+    # -- cells and refs ------------------------------------------------------------------
+
+    @property
+    def as_home(self) -> Home:
+        """This runtime as refs see it."""
+        return self
+
+    def new_uid(self) -> int:
+        """Return a number no other actor of the system ever had."""
+        self._uids += 1
+        return self._uids
+
+    def new_cell(self, uid: int, name: str, cls: type, mailbox: int) -> Cell:
+        """Make room for an actor; it takes messages from now on."""
+        node = self.address if uid >> 32 else self.name
+        ref: Ref[Any] = Ref(self, uid, node, name, class_path(cls), mailbox, cls)
+        cell = self.cells[uid] = self._new_cell(self, ref, cls, mailbox=mailbox)
+        return cell
+
+    def forget(self, cell: Cell, end: Exit) -> None:
+        """Drop a cell that has ended, before anybody hears of it."""
+        self.cells.pop(cell.ref.uid, None)
+        self.remember(cell.ref.uid, end)
+        if cell.ref.uid >> 32 == self.number:
+            self.authority.unclaim(cell.ref)
+
+    def remember(self, uid: int, end: Exit) -> None:
+        """Note how an actor ended, for those who ask later; the oldest are forgotten."""
+        self.ended[uid] = end
+        while len(self.ended) > _REMEMBERED:
+            self.ended.popitem(last=False)
+
+    def is_own(self, ref: Ref[Any]) -> bool:
+        """Whether *ref* is the address of an actor of this node, present or past."""
+        return ref.node == (self.address if ref.uid >> 32 else self.name)
+
+    def peer_of(self, ref: Ref[Any]) -> Peer:
+        """Return where the actor of *ref* is: a node's own ended with it, others moved on."""
+        return self.peer(ref.node) if ref.uid >> 32 else self.peer_named(ref.node)
+
+    def peer_named(self, node: str) -> Peer:
+        """Return what has the actors of that node now."""
+        return self.peer(self._moved.get(node, node))
+
+    def node_moved(self, node: str, address: str) -> None:
+        """What runs under that name is at another address from here on; see `nodes._swap`."""
+        before = self.peer_named(node)
+        self._moved[node] = address
+        before.hand_over(self.peer(address))
+        # What it moved from the last time has no process any more.
+        self.peers.pop(self._left.pop(node, ""), None)
+        self._left[node] = before.name
+
+    def peer(self, name: str) -> Peer:
+        """Return another node as this one knows it, by its address."""
+        peer = self.peers.get(name)
+        if peer is None:
+            peer = self.peers[name] = Peer(self, name)
+        return peer
+
+    def resolve(self, ref: Ref[Any]) -> Target:
+        """Find where messages for *ref* go."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            return cell
+        if self.is_own(ref):
+            return _Ended(ref, self.ended.get(ref.uid))
+        return self.peer_of(ref).account(ref)
+
+    def reachable(self, ref: Ref[Any]) -> bool:
+        """Whether *ref* takes messages now, as far as this node knows."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            return not cell.draining
+        return not self.is_own(ref) and ref.uid not in self.ended and self.peer_of(ref).ready
+
+    def backlog(self, ref: Ref[Any]) -> int:
+        """How many messages wait for *ref*: all of them here, those this node sent elsewhere."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            return len(cell.mailbox) + (cell.run is not None and cell.run.busy)
+        return ref.mailbox - self.peer_of(ref).account(ref).credit
+
+    def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:
+        """Call *notice* once, at the final end of *ref*."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            return cell.watch(notice)
+        if ref.uid in self.ended:
+            notice(self.ended[ref.uid])
+            return _nothing
+        if self.is_own(ref):
+            return self.watch_gone(ref, notice, "it ended long ago")
+        return self.peer_of(ref).watch(ref, notice)
+
+    def watch_gone(
+        self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
+    ) -> Callable[[], None]:
+        """Watch an actor whose node is not there: the system knows whether it comes back."""
+        return self.authority.watch_life(ref, notice, why)
+
+    def stop(self, ref: Ref[Any], grace: float | None, *, drain: bool) -> None:
+        """Ask *ref* to stop behind what it has queued."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            cell.ask_stop(Exit.SHUTDOWN, grace, drain=drain)
+        elif not self.is_own(ref):
+            peer = self.peer_of(ref)
+            peer.connect(ref, None).send([wire.STOP, ref.uid, grace, drain])
+
+    def kill(self, ref: Ref[Any]) -> None:
+        """End *ref* now."""
+        cell = self.cells.get(ref.uid)
+        if cell is not None:
+            cell.kill()
+        elif not self.is_own(ref):
+            peer = self.peer_of(ref)
+            peer.connect(ref, None).send([wire.KILL, ref.uid])
+
+    async def spawn_child(
+        self, parent: Run, cls: type, args: Any, kwargs: Any, **options: Any
+    ) -> Ref[Any]:
+        """Start a child of an actor on this node."""
+        if parent.children is None:
+            parent.children = await self.new_family(f"{self.name}/{parent.ref.name}")
+        ref: Ref[Any] = await parent.children.spawn(cls, args, kwargs, **options)
+        return ref
+
+    async def stop_children(self, parent: Run, *, kill: bool) -> None:
+        """End the children of an actor, politely or at once."""
+        if parent.children is None:
+            return
+        me = self.cells.get(parent.ref.uid)
+        there = [self.cells[uid] for uid in parent.children.uids() if uid in self.cells]
+        with nullcontext() if me is None else waiting_for_ends(me, there, self.loop.waiter()):
+            await parent.children.aclose(kill=kill)
+
+    def report(self, record: Any) -> None:
+        """Pass on what a supervisor of this node reports."""
+        event = event_of(record, self.loop.now())
+        self.authority.event(event.kind, {**event.facts, "node": self.name})
+
+    def lost_tells(self, ref: Ref[Any], count: int, why: str) -> None:
+        """Report tells that a dead node had not taken out of their mailbox; they may have run."""
+        facts = {"actor": ref.name, "reason": why, "node": self.name}
+        self.authority.event("dead_letter", {**facts, "count": count, "may_have_run": True})
+
+    def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None:
+        """Report a message that nobody will handle."""
+        facts = {
+            "actor": ref.name,
+            "message": envelope.handler.name,
+            "reason": why,
+            "node": self.name,
+        }
+        self.authority.event("dead_letter", facts)
+
+    def message_failed(self, ref: Ref[Any], envelope: Envelope, error: BaseException) -> None:
+        """Report a message that failed without restarting its actor: it went on, or ended for good."""
+        facts = {"actor": ref.name, "message": envelope.handler.name, "node": self.name}
+        self.authority.event("message_failed", {**facts, **error_facts(error)})
+
+    def traced(self, facts: dict[str, Any]) -> None:
+        """Report a message that was sent from here, or an answer to one."""
+        self.authority.event(TRACE, facts)
+
+    def suspect(self, cell: Cell) -> None:
+        """One of the actors waits for another node's, perhaps in a circle."""
+        self.probes.add(cell)
+
+    # -- what links need -----------------------------------------------------------------
+
+    def class_of(self, path: str) -> type | None:
+        """Return the class an address names, if this process has it."""
+        module, _, qualname = path.partition(":")
+        found: Any = sys.modules.get(module)
+        for part in qualname.split("."):
+            found = getattr(found, part, None)
+        return found if isinstance(found, type) else None
+
+    def resolve_class(self, module: str, qualname: str) -> type:
+        """Return the class a peer introduces; it may have to be imported, both being one system."""
+        # A parent that keeps itself free of user code knows only what is already here.
+        found: Any = import_module(module) if self._may_import else sys.modules[module]
+        for part in qualname.split("."):
+            found = getattr(found, part)
+        if not isinstance(found, type):
+            raise Undecodable(f"{module}:{qualname} is not a class")
+        return found
+
+    def wire_module(self, module: str) -> str:
+        """Return the name of *module* on every node."""
+        return "__main__" if module == MAIN_ALIAS else module
+
+    def ref_fields(self, ref: Ref[Any]) -> list[Any]:
+        """Return a ref as plain fields.
+
+        Raises:
+            Unsendable: it is another system's, where its number means another actor.
+        """
+        if ref.home is not self:
+            raise Unsendable("", ref, "it belongs to another system")
+        return [ref.uid, ref.node, ref.name, ref.cls_path, ref.mailbox]
+
+    def make_ref(self, fields: list[Any]) -> Ref[Any]:
+        """Return the ref of these fields, this node's own where it has the actor."""
+        cell = self.cells.get(fields[0])
+        return cell.ref if cell is not None else Ref(self, *fields)
+
+    def connect(self, peer: Peer) -> Link:
+        """Arrange a link to *peer*, on first use."""
+        return self.authority.connect(peer)
+
+    def close_links(self) -> None:
+        """End every link, the parent's included: this node is over."""
+        for peer in list(self.peers.values()):
+            peer.close()
+
+    def new_intake(self, link: Link) -> Callable[[list[Any], Lane], None]:
+        """Return what takes the messages of a new link."""
+        return Intake(self, link).take
+
+    def link_room(self, link: Link) -> None:
+        """Senders that waited for a congested link may go on."""
+        self.peer(link.peer).refill()
+
+    def link_closed(self, link: Link, error: TransportError | None) -> None:
+        """A link is at its end: a hint that its node is too; who knows says so in a moment."""
+        if error is not None and not isinstance(error, ChannelBroken):
+            self.authority.event(
+                "link_failed", {"peer": link.peer, "node": self.name, "error": str(error)}
+            )
+        for cell in self.cells.values():
+            if cell.debts is not None:
+                cell.debts.pop(link, None)
+        self.link_ended(link)
+
+
+def _ignore(_link: Link) -> None:
+    """Nobody above wants to know."""
+
+
+def _nothing() -> None:
+    """Nothing to take back."""

@@ -1,0 +1,77 @@
+"""Constructor arguments as bytes: made where the actor is asked for, opened where it runs.
+
+Whoever keeps them in between (the parent, for every restart) needs none of the user's classes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actors._actor.cell import as_not_sendable
+from actors._base.errors import NotSendable
+from actors._messaging.ref import Ref
+from actors.transport import Decoder, Encoder, Extra, Lane, Local, Undecoded, snapshot_to_keep
+
+if TYPE_CHECKING:
+    from actors._remoting.actor_host import Runtime
+
+__all__ = ["keep_arguments", "pack_arguments", "unpack_arguments"]
+
+_ARGUMENTS: Final = 1
+
+
+def keep_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments as they are now, to start an actor with on this node, again and again.
+
+    What is marked ``local(...)`` keeps its mark: each start's own snapshot takes it off.
+
+    Raises:
+        NotSendable: naming the path of what does not travel.
+    """
+    with as_not_sendable():
+        kept = tuple([_kept(value, f"args[{index}]") for index, value in enumerate(args)])
+        return kept, {name: _kept(value, name) for name, value in kwargs.items()}
+
+
+def _kept(value: Any, where: str) -> Any:
+    return value if type(value) is Local else snapshot_to_keep(value, where)
+
+
+def pack_arguments(runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[bytes]:
+    """Return the arguments as the bodies of frames.
+
+    Raises:
+        NotSendable: naming the path of what does not travel.
+    """
+    extra: Extra[Any] = Extra(Ref, runtime.ref_fields, runtime.make_ref)
+    encoder = Encoder(extras=[extra], rename=runtime.wire_module)
+    with as_not_sendable():
+        try:
+            encoder.pack([_ARGUMENTS, *encoder.encode_args(args, kwargs)])
+        except BaseException:
+            encoder.cargo.load.undo()
+            raise
+    encoder.cargo.load.commit()
+    return [*encoder.take(Lane.CONTROL), *encoder.take(Lane.DATA)]
+
+
+def unpack_arguments(
+    runtime: Runtime, frames: list[bytes]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return new arguments from what `pack_arguments` made.
+
+    Raises:
+        NotSendable: this node cannot read them; it says why.
+    """
+    extra: Extra[Any] = Extra(Ref, runtime.ref_fields, runtime.make_ref)
+    decoder = Decoder(extras=[extra], resolve=runtime.resolve_class)
+    messages = [message for frame in frames for message in decoder.feed(frame)]
+    _, args, kwargs = messages[-1]
+    for part in (args, kwargs):
+        if type(part) is Undecoded:
+            raise NotSendable(
+                "", f"{runtime.name} could not read a constructor argument: {part.error}"
+            )
+    return tuple(args), kwargs or {}

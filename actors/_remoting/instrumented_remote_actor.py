@@ -1,0 +1,150 @@
+"""Remote actors of a system that propagates context or traces: what they do beside sending a message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actors._actor.instrumented_cell import load
+from actors._messaging.envelope import Envelope
+from actors._messaging.message_trace import answer_facts, facts_of, strongest
+from actors._remoting.remote_actor import Account, RemoteReply, RemoteSink
+from actors.transport import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors._messaging.context_propagation import Propagation
+    from actors._messaging.envelope import Handler
+    from actors._remoting.link import Link
+
+__all__ = ["account_class", "answer_classes"]
+
+
+def _weighed(link: Link, send: Callable[[], int]) -> tuple[Mode, int]:
+    """Send one message; return how it travelled, and its bytes, of which some went beside the frame."""
+    cargo = link.cargo
+    modes, lent = cargo.modes.copy(), cargo.lent
+    size = send()
+    used = [mode for mode, count in cargo.modes.items() if count != modes[mode]]
+    return strongest([*used, Mode.COPY]), size + cargo.lent - lent
+
+
+class CarryingAccount(Account):
+    """Every message carries context variables."""
+
+    __slots__ = ()
+
+    @property
+    def _propagation(self) -> Propagation:
+        propagation = self.peer.runtime.propagation
+        assert propagation is not None
+        return propagation
+
+    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """As `Account.send`."""
+        return self.offer(Envelope(handler, args, kwargs))
+
+    def offer(self, envelope: Envelope) -> bool:
+        """As `Account.offer`."""
+        load(envelope, self._propagation)
+        return super().offer(envelope)
+
+    async def admit(self, envelope: Envelope) -> None:
+        """As `Account.admit`."""
+        load(envelope, self._propagation)
+        await super().admit(envelope)
+
+    def push(self, envelope: Envelope) -> None:
+        """As `Account.push`."""
+        load(envelope, self._propagation)
+        super().push(envelope)
+
+
+class TracedAccount(Account):
+    """Every message to the actor is an event."""
+
+    __slots__ = ()
+
+    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """As `Account.send`."""
+        return self.offer(Envelope(handler, args, kwargs))
+
+    def _ask(self, link: Link, envelope: Envelope) -> None:
+        self._send(link, envelope)
+
+    def _send(self, link: Link, envelope: Envelope) -> int:
+        sizes: list[int] = []
+
+        def send() -> int:
+            sizes.append(super(TracedAccount, self)._send(link, envelope))
+            return sizes[0]
+
+        mode, size = _weighed(link, send)
+        runtime = self.peer.runtime
+        runtime.traced(facts_of(envelope, runtime.name, self.ref, mode, size))
+        return sizes[0]
+
+
+class CarryingTracedAccount(TracedAccount, CarryingAccount):
+    """Both."""
+
+    __slots__ = ()
+
+
+class TracedReply(RemoteReply):
+    """What goes back is an event, of the node that sends it."""
+
+    __slots__ = ()
+
+    def set_result(self, value: Any, /) -> None:
+        """As `RemoteReply.set_result`."""
+        envelope, link = self.envelope, self._link
+        if self._settle():
+            self._trace("reply", envelope, lambda: link.reply(self._request, value))
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """As `RemoteReply.set_exception`."""
+        envelope, link = self.envelope, self._link
+        if self._settle():
+            self._trace("error", envelope, lambda: link.fail(self._request, error))
+
+    def _trace(self, verb: str, envelope: Envelope | None, send: Callable[[], int]) -> int:
+        mode, size = _weighed(self._link, send)
+        home = self.cell.home
+        method = "" if envelope is None else envelope.handler.name
+        facts = answer_facts(verb, method, home.name, self.cell.ref, self._link.peer, mode, size)
+        home.traced(facts)
+        return size
+
+
+class TracedSink(TracedReply, RemoteSink):
+    """So is every item."""
+
+    __slots__ = ()
+
+    def put(self, value: Any) -> int:
+        """As `RemoteSink.put`."""
+        put = super().put
+        return self._trace("item", self.envelope, lambda: put(value))
+
+    def set_result(self, _value: Any = None, /) -> None:
+        """As `RemoteSink.set_result`: the end is no item."""
+        RemoteSink.set_result(self)
+
+
+def answer_classes(*, traced: bool) -> tuple[type[RemoteReply], type[RemoteReply]]:
+    """Return the class of the answers to asks, and that of the items of streams."""
+    return (TracedReply, TracedSink) if traced else (RemoteReply, RemoteSink)
+
+
+def account_class(*, carries: bool, traced: bool) -> Callable[..., Account]:
+    """Return the class of the accounts of a node."""
+    return _CLASSES[carries, traced]
+
+
+_CLASSES: Final[dict[tuple[bool, bool], type[Account]]] = {
+    (False, False): Account,
+    (True, False): CarryingAccount,
+    (False, True): TracedAccount,
+    (True, True): CarryingTracedAccount,
+}

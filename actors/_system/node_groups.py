@@ -1,0 +1,255 @@
+"""The groups of nodes of a running system: added, scaled, stopped.
+
+Rule 1: of nodes that are started together all get ready, or none is left.
+Rule 2: one change of a group at a time. Slots are stable: what is new takes the lowest free ones,
+what has to go is what has the highest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+from anyio import Lock, create_task_group, move_on_after, sleep
+
+from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
+from actors._system.cpu_budget import cpu_budget
+from actors._system.supervision_tree import first_cause
+from actors.nodes import NodeState, RemoteHome, new_node
+from actors.supervisors import StartFailed, SupervisorStopped
+from actors.transport import TransportError
+
+if TYPE_CHECKING:
+    from actors._system.listeners import Listening
+    from actors._system.supervision_tree import Tree
+    from actors.nodes import Life, LocalNode, NodesSpec, RemoteNode, RunNode
+
+__all__ = ["Groups", "GroupsHome"]
+
+_IN_ORDER: Final = 0.8
+"""The part of a node's grace in which it finishes what it has; the rest is for its end."""
+
+_AGAIN: Final = 0.5
+"""Seconds after which a node of a system that stops is asked again whether it answers."""
+
+
+class GroupsHome(RemoteHome, Protocol):
+    """The core, as its groups see it."""
+
+    nodes: dict[str, RemoteNode]
+    lives: dict[int, Life]
+    listeners: list[Listening]
+    local: LocalNode | None
+    tree: Tree
+    stopping: bool
+
+
+class Groups:
+    """Knows how the nodes of each group are made, and changes how many there are."""
+
+    def __init__(self, home: GroupsHome) -> None:
+        self._home = home
+        self._specs: dict[str, NodesSpec] = {}
+        self._changing: dict[str, Lock] = {}
+
+    # -- what there is ----------------------------------------------------------------------
+
+    def add(self, spec: NodesSpec) -> None:
+        """Make a group known before the system starts; the tree starts its nodes."""
+        self._specs[spec.name] = spec
+        for slot in range(spec.count):
+            self._make(spec, slot)
+
+    def members(self, name: str) -> list[RemoteNode]:
+        """Return the nodes of a group, by slot; those that end for good are not counted."""
+        found = [node for node in self._home.nodes.values() if node.group == name]
+        return sorted((node for node in found if _stays(node)), key=lambda node: node.slot)
+
+    def forget(self, node: RunNode) -> None:
+        """A node is gone for good because it was told to: nobody finds it any more."""
+        if self._home.nodes.get(node.name) is node:
+            del self._home.nodes[node.name]
+
+    # -- more and fewer ---------------------------------------------------------------------
+
+    async def start(self, spec: NodesSpec) -> list[RemoteNode]:
+        """Add a group and return its nodes when all are ready.
+
+        Raises:
+            InvalidSpec: there is a group of that name.
+            BootFailed: one of them did not get ready; none is left.
+            SystemStopped: the system is stopping.
+        """
+        async with self.changing(spec.name):
+            self._check_free(spec.name)
+            await self._launch(spec, list(range(spec.count)))
+            return self.members(spec.name)
+
+    async def ensure(self, spec: NodesSpec) -> None:
+        """Add a group unless it has nodes already."""
+        async with self.changing(spec.name):
+            if not self.members(spec.name):
+                await self._launch(spec, list(range(spec.count)))
+
+    async def scale(self, name: str, count: int) -> list[RemoteNode]:
+        """Have *count* nodes in a group; return them when the new ones are ready and the others gone.
+
+        Raises:
+            InvalidSpec: there is no such group, or it cannot have so many nodes.
+            BootFailed: a new one did not get ready; none of the new ones is left.
+            SystemStopped: the system is stopping.
+        """
+        self.check(name, count)
+        async with self.changing(name):
+            spec, have = self._specs[name], self.members(name)
+            if count > len(have):
+                await self._launch(spec, self._free_slots(spec, count - len(have)))
+            await self._home.tree.stop_nodes([self._leave(node, None) for node in have[count:]])
+            return self.members(name)
+
+    def check(self, name: str, count: object) -> None:
+        """Refuse a group that is not there, and a number of nodes it cannot have.
+
+        Raises:
+            InvalidSpec: naming the bad value.
+        """
+        home = self._home
+        if home.local is not None and name == home.local.name:
+            raise InvalidSpec(
+                f"{name!r} is the local node: there is one, as long as the system runs"
+            )
+        if name not in self._specs:
+            known = ", ".join(map(repr, self._specs)) or "none"
+            raise InvalidSpec(f"there is no group of nodes {name!r}; the groups are {known}")
+        if type(count) is not int or count < 0:
+            raise InvalidSpec(f"a group has a whole number of nodes, 0 or more; got {count!r}")
+        served = [item.spec.name for item in home.listeners if item.spec.nodes == name]
+        if count == 0 and served:
+            raise InvalidSpec(f"{name}=0 leaves nobody to serve {', '.join(served)}")
+        replace(self._specs[name], count=max(1, count))
+
+    # -- ends -------------------------------------------------------------------------------
+
+    async def stop(self, name: str, grace: float | None) -> None:
+        """End a node for good; see `Node.stop`."""
+        node = self._home.nodes.get(name)
+        if node is not None:
+            await self._home.tree.stop_nodes([self._leave(node, grace)])
+            self.forget(node)
+
+    def kill(self, name: str) -> None:
+        """Kill a node; its supervisor restarts it."""
+        node = self._home.nodes.get(name)
+        if node is not None and node.run is not None:
+            node.run.slay()
+
+    async def drain(self, name: str, grace: float | None) -> None:
+        """Have a node finish its connections and get nothing new; see `Node.drain`."""
+        node = self._home.nodes.get(name)
+        if node is None or node.state is NodeState.DRAINING:
+            return
+        if node.run is None or not node.ready:
+            raise ActorsError(f"node {name} is not running: it is {node.state.value}")
+        seconds = node.spec.shutdown if grace is None else grace
+        node.run.drain("it is being drained")
+        for listening in self._home.listeners:
+            if listening.spec.nodes == node.group:
+                await listening.drain_run(node.run, seconds)
+
+    async def end_deaf(self) -> None:
+        """End what does not answer any more, for as long as the system stops.
+
+        Whoever waits for what runs on such a node would wait for each of its actors in turn, and the
+        others would have no time left.
+        """
+        async with create_task_group() as tasks:
+            for node in list(self._home.nodes.values()):
+                tasks.start_soon(self._end_if_deaf, node)
+
+    async def _end_if_deaf(self, node: RemoteNode) -> None:
+        lives = [life for life in self._home.lives.values() if life.place is node]
+        # As long as it may take to end itself, or anything on it: asking would be in vain.
+        patience = max([2 * node.spec.shutdown, *(life.shutdown for life in lives)])
+        while (run := node.run) is not None:
+            with move_on_after(patience) as waited:
+                try:
+                    await node.sampled(0.0, 0, "mailbox")
+                except (ActorsError, TransportError):
+                    return  # it has ended, or is not ready yet
+            if waited.cancelled_caught:
+                self._home.event("node_hung", {"node": node.name, "seconds": patience})
+                # For good, or its supervisor would start it again as long as that is not stopped itself.
+                await self._home.tree.stop_nodes([(node.name, 0.0)])
+                run.kill()
+                return
+            await sleep(_AGAIN)
+
+    # -- steps ------------------------------------------------------------------------------
+
+    def changing(self, name: str) -> Lock:
+        """Return what whoever changes a group holds meanwhile.
+
+        Raises:
+            SystemStopped: the system is stopping.
+        """
+        if self._home.stopping:
+            raise SystemStopped("the system is stopping: it starts and ends no more nodes")
+        return self._changing.setdefault(name, Lock())
+
+    def _check_free(self, name: str) -> None:
+        local = self._home.local
+        if (local is not None and name == local.name) or self.members(name):
+            raise InvalidSpec(
+                f"there is a group of nodes {name!r} already; more of its nodes: scale({name!r}, ...)"
+            )
+
+    def _make(self, spec: NodesSpec, slot: int) -> RemoteNode:
+        node = new_node(self._home, spec, slot)
+        self._home.nodes[node.name] = node
+        self._home.runtime.peer(node.address).down("not started yet", restarting=True)
+        return node
+
+    def _free_slots(self, spec: NodesSpec, count: int) -> list[int]:
+        """Return the lowest slots that no node has, one that is about to end included."""
+        taken = self._home.tree.node_names()
+        free: list[int] = []
+        slot = 0
+        while len(free) < count:
+            if spec.named(slot) not in taken:
+                free.append(slot)
+            slot += 1
+        return free
+
+    async def _launch(self, spec: NodesSpec, slots: list[int]) -> None:
+        """Start nodes together; all of them get ready, or none is left."""
+        added = [self._make(spec, slot) for slot in slots]
+        try:
+            await self._home.tree.add_nodes(added)
+        except BaseException as error:
+            for node in added:
+                self.forget(node)
+            if isinstance(error, SupervisorStopped):
+                raise SystemStopped("the system is stopping: it starts no more nodes") from error
+            if isinstance(error, StartFailed):
+                cause = first_cause(error)
+                raise cause from cause.__cause__
+            raise
+        self._specs[spec.name] = spec
+        self._warn()
+
+    def _warn(self) -> None:
+        groups = [(spec, len(self.members(name))) for name, spec in self._specs.items()]
+        warning = cpu_budget([replace(spec, count=count) for spec, count in groups if count])
+        if warning:
+            self._home.event("cpu_budget", warning)
+
+    def _leave(self, node: RemoteNode, grace: float | None) -> tuple[str, float]:
+        """Note that *node* is to end for good; return its name, and when it is killed."""
+        seconds = node.spec.shutdown if grace is None else grace
+        node.leaving = True
+        node.drain_within = _IN_ORDER * seconds
+        return node.name, seconds
+
+
+def _stays(node: RemoteNode) -> bool:
+    return not (node.lost or node.leaving)

@@ -1,0 +1,244 @@
+"""Starting actors from above: where each one goes, its books, its name; get-or-spawn in one step."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+from actors._base.errors import InvalidSpec, SystemStopped
+from actors._messaging.pool import Pool
+from actors._messaging.ref import Ref
+from actors._system.supervision_tree import first_cause
+from actors.nodes import (
+    PLAIN_BACKOFF,
+    Life,
+    LocalNode,
+    RemoteNode,
+    check_actor_options,
+    class_path,
+    keep_arguments,
+    main_problem,
+    nodes,
+    pack_arguments,
+    unpack_arguments,
+)
+from actors.routing import owner
+from actors.supervisors import Backoff, Exit, Restart, StartFailed as NotStarted
+
+if TYPE_CHECKING:
+    from actors._base.loop import Loop
+    from actors._messaging.registry import Registry
+    from actors._system.node_groups import Groups
+    from actors._system.supervision_tree import Tree
+    from actors._system.topology import ActorSpec
+    from actors.nodes import Runtime
+
+__all__ = ["MAIN_GROUP", "ActorRequest", "Arguments", "Spawning", "SpawningHome"]
+
+MAIN_GROUP: Final = "main"
+"""The group that unplaced actors run on when the parent is to stay free of user code."""
+
+_IF_EXISTS: Final = ("raise", "return")
+
+Arguments: TypeAlias = list[bytes] | tuple[tuple[Any, ...], dict[str, Any]]
+"""Constructor arguments: packed by the node that asks, or as they are in this process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorRequest:
+    """What somebody wants to have started; see `System.spawn`."""
+
+    path: str
+    cls: type | None
+    arguments: Arguments
+    name: str | None = None
+    on: str | None = None
+    restart: Restart | None = None
+    backoff: Backoff | None = None
+    mailbox: int = 1024
+    shutdown: float = 5.0
+    if_exists: str = "raise"
+    turn: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.if_exists not in _IF_EXISTS:
+            raise InvalidSpec(f"if_exists must be 'raise' or 'return', got {self.if_exists!r}")
+
+
+class SpawningHome(Protocol):
+    """The core, as this part of it sees it."""
+
+    loop: Loop
+    runtime: Runtime
+    registry: Registry
+    lives: dict[int, Life]
+    nodes: dict[str, RemoteNode]
+    local: LocalNode | None
+    tree: Tree
+    groups: Groups
+    stopping: bool
+
+    def group(self, name: str) -> list[RemoteNode]: ...
+    def life_ended(self, life: Life, end: Exit) -> None: ...
+
+
+class Spawning:
+    """Places and starts actors for the whole system."""
+
+    def __init__(self, home: SpawningHome) -> None:
+        self._home = home
+        self._turns = itertools.count()
+
+    async def spawn(self, request: ActorRequest) -> Ref[Any]:
+        """Start an actor under the system's dynamic supervisor, or find the one of that name."""
+        home = self._home
+        if home.stopping:
+            raise SystemStopped("the system is stopping: it starts no more actors")
+        name = request.name
+        if name is None:
+            return await self._start(request)
+        if request.if_exists == "return":
+            found = await home.registry.find(name)
+            if found is not None:
+                return found
+        home.registry.claim(name)
+        ref: Ref[Any] | None = None
+        try:
+            ref = await self._start(request)
+        finally:
+            # One that ended as soon as it had started has given its name back already.
+            lives = ref is not None and ref.uid in home.lives
+            home.registry.settle(name, ref if lives else None)
+        return ref
+
+    async def pool(self, name: str) -> Pool[Any] | None:
+        """Return the pool of that name."""
+        home = self._home
+        spec = home.tree.pool(name)
+        if spec is None:
+            return None
+        members = [await home.registry.find(member.name) for member in spec.children]
+        there = [member for member in members if member is not None]
+        return Pool(name, there, spec.route) if there else None
+
+    async def _start(self, request: ActorRequest) -> Ref[Any]:
+        await self._ensure_main(request.on)
+        life = self.new_life(self.place_for(request.on, request.name, request.turn), request)
+        restart, backoff = request.restart or Restart.TRANSIENT, request.backoff or PLAIN_BACKOFF
+        try:
+            await self._home.tree.add_actor(life, restart, backoff, request.shutdown)
+        except BaseException as error:
+            life.gone(Exit.KILLED)
+            if isinstance(error, NotStarted):
+                cause = first_cause(error)
+                raise cause from cause.__cause__
+            raise
+        return life.ref
+
+    async def _ensure_main(self, on: str | None) -> None:
+        """Start the group for unplaced actors when the first one comes."""
+        home = self._home
+        unplaced = on in {None, MAIN_GROUP} and home.local is None
+        if unplaced and not any(node.ready for node in home.group(MAIN_GROUP)):
+            await home.groups.ensure(nodes(MAIN_GROUP))
+
+    def place_for(
+        self, on: str | None, name: str | None, turn: int | None = None
+    ) -> LocalNode | RemoteNode:
+        """Return where an actor goes: a node, or by its name one of a group.
+
+        Raises:
+            InvalidSpec: there is no such node or group.
+            NodeDown: it is not ready.
+        """
+        home = self._home
+        if home.local is not None and on in {None, home.local.name}:
+            return home.local
+        on = on or MAIN_GROUP
+        node = home.nodes.get(on)
+        if node is None:
+            members = home.group(on)
+            if not members:
+                known = sorted({*home.nodes, *(item.group for item in home.nodes.values())})
+                there = ", ".join(known) or "none"
+                raise InvalidSpec(f"on={on!r} is no node or group; there are {there}")
+            node = self._one_of(members, name if turn is None else turn)
+        if not node.ready:
+            raise home.runtime.peer(node.address).down_error(name or node.name, None)
+        return node
+
+    def _one_of(self, members: list[RemoteNode], name: str | int | None) -> RemoteNode:
+        """Choose a slot: by name or number where there is one, so that it stays the same; else in turn."""
+        if isinstance(name, int):
+            return members[name % len(members)]
+        ready = [node for node in members if node.ready] or members
+        if name is None:
+            return ready[next(self._turns) % len(ready)]
+        slot = owner(name.encode(), [node.slot for node in ready])
+        return next(node for node in ready if node.slot == slot)
+
+    def new_life(self, place: LocalNode | RemoteNode, request: ActorRequest) -> Life:
+        """Make the books of one actor; its cell, where it is ours, takes messages from now on."""
+        home = self._home
+        uid = home.runtime.new_uid()
+        short = request.path.rpartition(":")[2].rpartition(".")[2]
+        name = request.name or f"{short}-{uid}"
+        if isinstance(place, LocalNode):
+            life = self._local_life(place, uid, name, request)
+        else:
+            arguments = request.arguments
+            if isinstance(arguments, tuple):
+                _check_travels(request)
+                arguments = pack_arguments(home.runtime, *arguments)
+            ref: Ref[Any] = Ref(
+                home.runtime, uid, place.name, name, request.path, request.mailbox, request.cls
+            )
+            life = Life(
+                home, place, ref, request.cls, arguments=arguments, shutdown=request.shutdown
+            )
+        home.lives[uid] = life
+        return life
+
+    def _local_life(self, place: LocalNode, uid: int, name: str, request: ActorRequest) -> Life:
+        runtime = self._home.runtime
+        arguments = request.arguments
+        if isinstance(arguments, list):
+            arguments = unpack_arguments(runtime, arguments)
+        args, kwargs = keep_arguments(*arguments)
+        cls = request.cls or runtime.resolve_class(*request.path.split(":"))
+        cell = runtime.new_cell(uid, name, cls, request.mailbox)
+        return Life(self._home, place, cell.ref, cls, args, kwargs, shutdown=request.shutdown)
+
+    def life_of(self, spec: ActorSpec) -> Life:
+        """Make the books of a static child, by its spec."""
+        registry = self._home.registry
+        request = ActorRequest(
+            path=class_path(spec.cls),
+            cls=spec.cls,
+            arguments=(spec.args, dict(spec.kwargs)),
+            name=spec.name,
+            mailbox=spec.mailbox,
+            shutdown=spec.shutdown,
+        )
+        place = self.place_for(spec.on, spec.name, spec.turn)
+        registry.claim(spec.name)
+        life: Life | None = None
+        try:
+            life = self.new_life(place, request)
+        finally:
+            registry.settle(spec.name, None if life is None else life.ref)
+        return life
+
+
+def _check_travels(request: ActorRequest) -> None:
+    """Refuse a class that another process could not import, by name."""
+    path = request.path
+    if "<locals>" in path:
+        raise InvalidSpec(
+            f"{path} is defined inside a function: "
+            "a process node cannot import it; move it to a module"
+        )
+    if path.startswith("__main__:") and (problem := main_problem()):
+        raise InvalidSpec(f"{path.rpartition(':')[2]} cannot run on a process node: {problem}")
+    check_actor_options(request.cls, None, 1)

@@ -1,0 +1,93 @@
+"""`actors.run`: from a plain script into a loop, with signals that end it cleanly."""
+
+from __future__ import annotations
+
+import inspect
+import signal
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import anyio
+
+from actors._base.errors import ActorsError
+from actors._base.run_loop import run_on
+from actors.nodes import EndOfImport, importing_main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+__all__ = ["run", "with_signals"]
+
+T = TypeVar("T")
+_EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGINT: 130}
+
+
+def run(
+    main: Callable[..., Coroutine[Any, Any, T]],
+    /,
+    *args: Any,
+    backend: str = "asyncio",
+    uvloop: bool = True,
+) -> T:
+    """Run ``main(*args)`` to its end and return its result; this belongs under ``if __name__ == "__main__"``.
+
+    SIGTERM cancels it, lets it end (a `System` drains), and exits 0; SIGINT does so and exits 130;
+    a second signal ends the process at once.
+
+    Args:
+        main: an async function.
+        *args: its arguments.
+        backend: "asyncio" or "trio".
+        uvloop: run asyncio on uvloop where it is installed.
+
+    Raises:
+        SystemExit: ended by a signal.
+        ActorsError: unknown backend.
+    """
+    _check_main(main)
+    if importing_main():
+        # A node imports this file for its classes: what follows is for the parent alone.
+        raise EndOfImport
+    result: T = run_on(with_signals, main, args, backend=backend, uvloop=uvloop)
+    return result
+
+
+def _check_main(main: object) -> None:
+    if callable(main):
+        return
+    if inspect.iscoroutine(main):
+        main.close()
+        raise ActorsError("run takes an async function, not its result: run(main), not run(main())")
+    raise ActorsError(f"run takes an async function, got {main!r}")
+
+
+async def with_signals(
+    main: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...] = ()
+) -> T:
+    """Run ``main(*args)``, ended cleanly by the first signal and at once by the second."""
+    caught: list[signal.Signals] = []
+    results: list[T] = []
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            tasks.start_soon(_watch_signals, caught, scope)
+            try:
+                results.append(await main(*args))
+            except Exception as error:  # noqa: BLE001 - raised below as it is, not inside a group
+                failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    if caught or not results:
+        raise SystemExit(_EXIT_CODES[caught[0]] if caught else 1)
+    return results[0]
+
+
+async def _watch_signals(caught: list[signal.Signals], scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(*_EXIT_CODES) as signals:
+        async for number in signals:
+            if caught:
+                # Its default action ends the process; nodes end with it, by their lifelines.
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            caught.append(number)
+            scope.cancel()

@@ -1,0 +1,351 @@
+"""The supervision tree of a running system: nodes first, then the children, then the listeners.
+
+system ─┬─ nodes       beside each other, each with a backoff of its own
+├─ spawned     what `System.spawn` starts, each with its backoff
+├─ (children)  the topology's own, under the top-level budget
+└─ listeners
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from anyio import CancelScope, create_task_group
+
+from actors._base.errors import InvalidSpec, SupervisorStopped
+from actors._system.supervisor_handle import Branch, Slot
+from actors._system.topology import ActorSpec, DynamicSpec, PoolSpec, SupervisorSpec
+from actors.nodes import ActorRun, Tenure, child_facts
+from actors.supervisors import (
+    Backoff,
+    Child,
+    ChildInfo,
+    ChildSpec,
+    DynamicSupervisor,
+    Exit,
+    NotFound,
+    Restart,
+    StartFailed,
+    Supervisor,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from anyio.abc import TaskGroup
+
+    from actors._messaging.ref import Ref
+    from actors._system.listeners import Listening
+    from actors._system.topology import Topology, TreeSpec
+    from actors.nodes import Life, RemoteNode
+    from actors.supervisors import Reporter
+
+__all__ = ["Tree", "TreeHome", "first_cause"]
+
+_OVERALL: Final = 30.0
+"""Seconds that the orderly end of a whole system may take."""
+
+
+class TreeHome(Protocol):
+    """The system, as its tree sees it."""
+
+    topology: Topology
+    tasks: TaskGroup
+    nodes: dict[str, RemoteNode]
+    listeners: list[Listening]
+
+    def report(self, record: Any) -> None: ...
+    def node_given_up(self, node: RemoteNode) -> None: ...
+    @property
+    def life_of(self) -> Callable[[ActorSpec], Life]: ...
+
+
+class NodesSupervisor(DynamicSupervisor):
+    """Starts, restarts and stops nodes beside each other: one that takes its time holds up no other."""
+
+    def __init__(self, specs: Sequence[ChildSpec], *, tasks: TaskGroup, report: Reporter) -> None:
+        super().__init__("nodes", tasks=tasks, report=report)
+        self._specs = specs
+
+    async def start(self, ended: Callable[[Exit], None] | None = None) -> None:
+        """Start all nodes together; the first that does not get ready fails the start."""
+        started = False
+
+        def end(how: Exit) -> None:
+            if started and ended is not None:
+                ended(how)
+
+        await super().start(end)
+        try:
+            await self.add(self._specs)
+        except BaseException:
+            self.stop()
+            with CancelScope(shield=True):
+                await self.wait()
+            raise
+        started = True
+
+    async def add(self, specs: Sequence[ChildSpec]) -> None:
+        """Start nodes together; the first that does not get ready stops the others again."""
+        ready: list[str] = []
+        failures: list[Exception] = []
+
+        async def start(spec: ChildSpec) -> None:
+            try:
+                await self.start_child(spec)
+                ready.append(spec.name)
+            except Exception as error:  # noqa: BLE001 - raised below, for all of them
+                failures.append(error)
+                together.cancel_scope.cancel()
+
+        try:
+            async with create_task_group() as together:
+                for spec in specs:
+                    together.start_soon(start, spec)
+        finally:
+            if len(ready) < len(specs):
+                with CancelScope(shield=True):
+                    await self.end([(name, None) for name in ready])
+        if failures:
+            raise failures[0]
+
+    async def end(self, nodes: Sequence[tuple[str, float | None]]) -> None:
+        """Stop nodes for good, together: name and seconds of grace; one that is gone is no error."""
+
+        async def stop(name: str, grace: float | None) -> None:
+            with suppress(NotFound, SupervisorStopped):
+                await self.stop_child(name, grace=grace)
+
+        async with create_task_group() as together:
+            for name, grace in nodes:
+                together.start_soon(stop, name, grace)
+
+
+class Tree:
+    """Builds the supervisors of one system and runs them."""
+
+    def __init__(self, home: TreeHome) -> None:
+        self._home = home
+        self._started = False
+        self.branches: dict[str, Branch] = {}
+        self._pools: dict[str, PoolSpec] = {}
+
+    async def start(self, ended: Callable[[Exit], None]) -> None:
+        """Start everything; raises what could not be started, with the rest stopped again."""
+        home = self._home
+        top = self.branch("")
+        self.root = Supervisor(
+            "system",
+            [
+                self._holding("nodes", partial(self._new_nodes, list(home.nodes.values()))),
+                self._holding("spawned", self._new_spawned),
+                *[self.spec_of(item, top) for item in home.topology.children],
+                *[self._listener(listening) for listening in home.listeners],
+            ],
+            tasks=home.tasks,
+            budget=home.topology.budget,
+            report=home.report,
+            shutdown_deadline=_OVERALL,
+        )
+        top.now(self.root)
+        await self.root.start(ended)
+        self._started = True
+
+    async def stop(self) -> None:
+        """Stop everything in reverse."""
+        if self._started:
+            self.root.stop()
+            await self.root.wait()
+
+    def _holding(self, name: str, start: Callable[[], Any]) -> ChildSpec:
+        """A supervisor of ours: it has no budget of its own to exceed, so it ends only with the system."""
+        return ChildSpec(name=name, start=start, kind="supervisor", shutdown=math.inf)
+
+    def _new_nodes(self, nodes: list[RemoteNode]) -> DynamicSupervisor:
+        home = self._home
+        specs = [self._node(node) for node in nodes]
+        self.nodes = NodesSupervisor(specs, tasks=home.tasks, report=home.report)
+        return self.nodes
+
+    def _new_spawned(self) -> DynamicSupervisor:
+        home = self._home
+        self.spawned = DynamicSupervisor("spawned", tasks=home.tasks, report=home.report)
+        return self.spawned
+
+    def _node(self, node: RemoteNode) -> ChildSpec:
+        return ChildSpec(
+            name=node.name,
+            start=partial(Tenure, node),
+            backoff=node.spec.backoff,
+            shutdown=2 * node.spec.shutdown,
+            gone=lambda _end: self._home.node_given_up(node),
+        )
+
+    def _listener(self, listening: Listening) -> ChildSpec:
+        return ChildSpec(
+            name=f"listener {listening.spec.name}", start=listening.new_run, shutdown=10.0
+        )
+
+    def branch(self, path: str) -> Branch:
+        """Return what stands for the supervisor of that path, over all its restarts."""
+        branch = self.branches.get(path)
+        if branch is None:
+            branch = self.branches[path] = Branch(self, path)
+        return branch
+
+    def _runs(self, branch: Branch, run: Supervisor | DynamicSupervisor) -> None:
+        """Take note of the next run of a branch, which may have been stopped for good before."""
+        self.branches[branch.path] = branch
+        branch.now(run)
+
+    def _gone(self, outer: Branch, branch: Branch, _end: Exit) -> None:
+        """A subtree has ended: forget it, unless it ends with the one it is in, which may return."""
+        if outer.supervisor.running:
+            below = f"{branch.path}/"
+            for path in [path for path in self.branches if path.startswith(below)]:
+                del self.branches[path]
+            self.branches.pop(branch.path, None)
+            self._pools.pop(branch.path, None)
+
+    def find(self, path: str) -> Branch:
+        """Return the supervisor of that path.
+
+        Raises:
+            SupervisorStopped: it has ended for good; only its place is left.
+            InvalidSpec: there is none.
+        """
+        if path in self.branches:
+            return self.branches[path]
+        above, _, name = path.rpartition("/")
+        rows = self.branches[above].children() if above in self.branches else []
+        row = next((row for row in rows if row.name == name and row.kind == "supervisor"), None)
+        if row is not None:
+            again = f"supervisor({above!r}).restart_child({name!r}) starts it again"
+            raise SupervisorStopped(path, f"it is {row.state.value} ({row.last_exit}); {again}")
+        known = ", ".join(sorted(filter(None, self.branches))) or "none"
+        raise InvalidSpec(f"there is no supervisor {path!r}; there are {known}")
+
+    def spec_of(self, item: TreeSpec, branch: Branch) -> ChildSpec:
+        """Return a part of the tree as its supervisor wants it."""
+        if isinstance(item, ActorSpec):
+            return self._actor(item, branch)
+        inner = self.branch(f"{branch.path}/{item.name}" if branch.path else item.name)
+        if isinstance(item, PoolSpec):
+            self._pools[inner.path] = item
+        start: Callable[[], Child]
+        if isinstance(item, DynamicSpec):
+            start = partial(self._new_dynamic, item, inner)
+        else:
+            start = partial(self._new_static, item, inner)
+        return ChildSpec(
+            name=item.name,
+            start=start,
+            kind="supervisor",
+            restart=item.restart,
+            gone=partial(self._gone, branch, inner),
+        )
+
+    def pool(self, name: str) -> PoolSpec | None:
+        """Return the pool of that name; its members' names are unique, so there is one."""
+        return next((spec for spec in self._pools.values() if spec.name == name), None)
+
+    def ref_of(self, run: object) -> Ref[Any] | None:
+        """Return the address of a run, if it is an actor's."""
+        return run.ref if isinstance(run, ActorRun) else None
+
+    def _new_static(self, item: SupervisorSpec, branch: Branch) -> Supervisor:
+        home = self._home
+        made = Supervisor(
+            branch.path,
+            [self.spec_of(inner, branch) for inner in item.children],
+            tasks=home.tasks,
+            strategy=item.strategy,
+            budget=item.budget,
+            auto_shutdown=item.auto_shutdown,
+            report=home.report,
+        )
+        self._runs(branch, made)
+        return made
+
+    def _new_dynamic(self, item: DynamicSpec, branch: Branch) -> DynamicSupervisor:
+        home = self._home
+        made = DynamicSupervisor(
+            branch.path,
+            tasks=home.tasks,
+            budget=item.budget,
+            max_children=item.max_children,
+            report=home.report,
+        )
+        self._runs(branch, made)
+        return made
+
+    def _actor(self, item: ActorSpec, branch: Branch) -> ChildSpec:
+        slot = Slot(self._home.life_of, item, branch)
+        return ChildSpec(
+            name=item.name,
+            start=slot.new_run,
+            restart=item.restart,
+            backoff=item.backoff,
+            shutdown=item.shutdown,
+            significant=item.significant,
+            gone=slot.gone,
+            host=slot,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is supervised here as plain data, in start order."""
+        children = [_child_facts(info) for info in reversed(self.root.children())]
+        return {
+            "name": self.root.name,
+            "kind": "supervisor",
+            "state": "RUNNING",
+            "children": children,
+        }
+
+    async def add_actor(
+        self, life: Life, restart: Restart, backoff: Backoff, shutdown: float
+    ) -> None:
+        """Start an actor under the system's own dynamic supervisor."""
+        life.supervisor = self.spawned
+        spec = ChildSpec(
+            name=life.ref.name,
+            start=life.new_run,
+            restart=restart,
+            backoff=backoff,
+            shutdown=shutdown,
+            gone=life.gone,
+            host=life.place,
+        )
+        await self.spawned.start_child(spec)
+
+    async def add_nodes(self, nodes: Sequence[RemoteNode]) -> None:
+        """Start more nodes, together; all of them get ready, or none is left."""
+        await self.nodes.add([self._node(node) for node in nodes])
+
+    async def stop_nodes(self, nodes: Sequence[tuple[str, float]]) -> None:
+        """Stop nodes for good, together: name, and seconds until each is killed."""
+        await self.nodes.end(nodes)
+
+    def node_names(self) -> set[str]:
+        """Return which nodes there are, those included that are just being started or stopped."""
+        return {info.name for info in self.nodes.children()}
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return what a chain of failed starts began with."""
+    while isinstance(error, StartFailed) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _child_facts(info: ChildInfo) -> dict[str, Any]:
+    facts = child_facts(info)
+    run = info.child
+    if isinstance(run, Tenure):
+        facts |= {"kind": "node", "pid": run.node.pid, "node_state": run.node.state.value}
+    elif isinstance(run, Supervisor | DynamicSupervisor):
+        facts["children"] = [_child_facts(inner) for inner in reversed(run.children())]
+    return facts

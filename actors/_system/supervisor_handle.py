@@ -1,0 +1,133 @@
+"""A branch of the running tree: one supervisor over all its restarts, and what can be asked of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actors._base.errors import InvalidSpec, SystemStopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors._messaging.ref import Ref
+    from actors._system.topology import ActorSpec, TreeSpec
+    from actors.nodes import ActorRun, Life
+    from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor, Exit, Supervisor
+
+__all__ = ["Branch", "BranchHome", "Slot"]
+
+
+class BranchHome(Protocol):
+    """The tree, as its branches see it."""
+
+    def spec_of(self, item: TreeSpec, branch: Branch) -> ChildSpec: ...
+    def ref_of(self, run: object) -> Ref[Any] | None: ...
+
+
+class Branch:
+    """A supervisor of the running system: add, stop, restart and delete children, with OTP's results.
+
+    Errors are those of the `supervisors` package: `AlreadyStarted`, `NotFound`, `ChildRunning` ...
+
+    Attributes:
+        path: the supervisor's name, after those it stands under.
+    """
+
+    def __init__(self, home: BranchHome, path: str) -> None:
+        self._home = home
+        self._supervisor: Supervisor | DynamicSupervisor | None = None
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"<Branch {self.path}>"
+
+    @property
+    def supervisor(self) -> Supervisor | DynamicSupervisor:
+        """The current run of the supervisor.
+
+        Raises:
+            SystemStopped: it has none.
+        """
+        if self._supervisor is None:
+            raise SystemStopped(f"supervisor {self.path!r} is not running")
+        return self._supervisor
+
+    def now(self, supervisor: Supervisor | DynamicSupervisor) -> None:
+        """Take note of the next run."""
+        self._supervisor = supervisor
+
+    async def start_child(self, item: TreeSpec) -> Ref[Any] | None:
+        """Add a child made by `child`, `supervisor` or `dynamic`, and start it.
+
+        Returns:
+            An actor's address; None for a supervisor.
+
+        Raises:
+            InvalidSpec: *item* is none of these.
+            SupervisorError: it is there already, or did not start.
+        """
+        if not hasattr(item, "restart"):
+            raise InvalidSpec(
+                f"{self.path}: children are made by child(), supervisor() or dynamic(), got {item!r}"
+            )
+        return self._home.ref_of(await self.supervisor.start_child(self._home.spec_of(item, self)))
+
+    async def stop_child(self, name: str) -> None:
+        """Stop a child for good; a static supervisor keeps its spec for `restart_child`."""
+        await self.supervisor.stop_child(name)
+
+    async def restart_child(self, name: str) -> Ref[Any] | None:
+        """Start a stopped child again: another life, another address."""
+        return self._home.ref_of(await self.supervisor.restart_child(name))
+
+    def delete_child(self, name: str) -> None:
+        """Forget a stopped child."""
+        self.supervisor.delete_child(name)
+
+    def children(self) -> list[ChildInfo]:
+        """Return all children, the newest first."""
+        return self.supervisor.children()
+
+    def count(self) -> Count:
+        """Return how many children there are, and how many of them run."""
+        return self.supervisor.count()
+
+
+class Slot:
+    """A static child over its lives; also the `supervisors.Host` it stands on, once it has been placed."""
+
+    def __init__(
+        self, life_of: Callable[[ActorSpec], Life], spec: ActorSpec, branch: Branch
+    ) -> None:
+        self._life_of = life_of
+        self._spec = spec
+        self._branch = branch
+        self._life: Life | None = None
+
+    def new_run(self) -> ActorRun:
+        """Make the next run, of a new life if the last one is over."""
+        if self._life is None:
+            self._life = self._life_of(self._spec)
+            self._life.supervisor = self._branch
+            self._life.restart = self._spec.restart
+        return self._life.new_run()
+
+    def gone(self, end: Exit) -> None:
+        """The life is over."""
+        life, self._life = self._life, None
+        if life is not None:
+            life.gone(end)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its node is ready."""
+        return self._life is None or self._life.place.ready
+
+    @property
+    def lost(self) -> bool:
+        """Whether its node was given up."""
+        return self._life is not None and self._life.place.lost
+
+    def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Hear of changes of its node."""
+        return (lambda: None) if self._life is None else self._life.place.notify(callback)

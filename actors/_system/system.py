@@ -1,0 +1,397 @@
+"""The System: what runs. The same face in the process that made it and on its nodes."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+
+import anyio
+
+from actors._base.errors import ActorsError, NoSystem, SystemStopped
+from actors._base.events import EventStream
+from actors._base.run_loop import open_loop
+from actors._messaging.blocking_ref import Blocking
+from actors._messaging.context_propagation import Propagation
+from actors._messaging.envelope import TURN
+from actors._messaging.fencing import refuse_fenced
+from actors._messaging.topic import Topic
+from actors._system.coordinator import Core
+from actors._system.supervisor_handle import Branch
+from actors._system.system_access import DirectAccess, SystemAccess
+from actors._system.topology import PoolSpec, Topology, TreeSpec
+from actors.nodes import NodesSpec, check_actor_options
+from actors.supervisors import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from anyio.abc import TaskGroup, TaskStatus
+
+    from actors._actor.base import Actor
+    from actors._base.loop import Loop
+    from actors._messaging.pool import Pool
+    from actors._messaging.ref import Ref
+    from actors.nodes import LocalNode, Node
+    from actors.supervisors import Backoff, Restart
+
+__all__ = ["System", "core_of", "current"]
+
+A = TypeVar("A", bound="Actor")
+
+_CURRENT: Final[ContextVar[System | None]] = ContextVar("actors_system", default=None)
+_HERE: Final = threading.local()
+
+
+def current() -> System:
+    """Return the System of this node, from any task in it.
+
+    Raises:
+        NoSystem: this code runs in no system.
+    """
+    turn = TURN.get()
+    system = _CURRENT.get() or (turn and turn.sender.system) or getattr(_HERE, "system", None)
+    if system is None:
+        raise NoSystem(
+            "no system runs here: use `async with actors.System()`, or call this from an actor or a node"
+        )
+    return system
+
+
+def core_of(system: System) -> Core:
+    """Return what runs *system* in this process; for the floors above, which show and control it.
+
+    Raises:
+        SystemStopped: it does not run here.
+    """
+    core = system._core  # noqa: SLF001 - its own file
+    if core is None:
+        raise SystemStopped("this System does not run in this process, or not yet")
+    return core
+
+
+class System:
+    """Everything that runs under one tree: nodes, actors, listeners.
+
+    Make one around the code that uses it::
+
+        async with actors.System() as system:
+            counter = await system.spawn(Counter, 10)
+
+    On leaving the block everything is stopped, in reverse order of its start, within deadlines.
+    On a node, and inside actors, the system is there already: `current()`.
+
+    Args:
+        topology: nodes, children and listeners to start with.
+        local: False gives this process no node of its own: it only holds the system together, and
+            actors without a placement run on a process node `main`.
+        propagate: as in `Topology`, beside what that names.
+        trace: as in `Topology`.
+
+    Raises:
+        InvalidSpec: what is to be propagated is not there, or no context variable.
+        ActorsError: the topology could not be started; nothing of it is left.
+    """
+
+    def __init__(
+        self,
+        topology: Topology | None = None,
+        *,
+        local: bool = True,
+        propagate: Sequence[str] = (),
+        trace: bool = False,
+    ) -> None:
+        if topology is not None and not isinstance(topology, Topology):
+            raise ActorsError(f"System takes a Topology, got {topology!r}")
+        self._topology = (topology or Topology()).also(propagate, trace=trace)
+        Propagation.of(self._topology.propagate)  # here, before anything starts
+        self._with_local = local
+        self._access: SystemAccess | None = None
+        self._core: Core | None = None
+        self._stack = AsyncExitStack()
+        self._failure: BaseException | None = None
+        self._outer: System | None = None
+
+    @classmethod
+    def on_node(cls, access: SystemAccess) -> System:
+        """Make the face of a system for one of its nodes."""
+        system = cls()
+        system._access = access
+        _HERE.system = system
+        return system
+
+    async def __aenter__(self) -> Self:
+        if self._access is not None:
+            raise ActorsError("this System is already running, or has run: make a new one")
+        self._block = await self._stack.enter_async_context(anyio.create_task_group())
+        with anyio.CancelScope(shield=True):
+            loop, tasks = await self._block.start(self._hold)
+        end = self._block.cancel_scope.cancel
+        core = self._core = Core(self._topology, loop, tasks, end=end, local=self._with_local)
+        core.runtime.system = self
+        self._access = DirectAccess(core)
+        self._outer = _CURRENT.get()
+        _CURRENT.set(self)
+        try:
+            await core.start(self._root_ended)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        assert self._core is not None
+        await self._close(self._core)
+        # A cancellation has to pass through the scopes it came by; other errors go on as they are.
+        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+        passed = (kind, error, trace) if cancelled else (None, None, None)
+        swallowed = await self._stack.__aexit__(*passed)
+        if self._failure is not None and (error is None or cancelled):
+            raise SystemStopped(f"the system ended by itself: {self._failure}") from self._failure
+        return bool(swallowed and cancelled)
+
+    async def _close(self, core: Core) -> None:
+        _CURRENT.set(self._outer)
+        with anyio.CancelScope(shield=True):
+            await core.stop()
+        core.tasks.cancel_scope.cancel()
+        self._block.cancel_scope.cancel()
+
+    async def _hold(self, *, task_status: TaskStatus[tuple[Loop, TaskGroup]]) -> None:
+        """Hold all that runs, out of reach of what cancels the block: it is stopped in order instead."""
+        with anyio.CancelScope(shield=True):
+            async with open_loop() as loop, anyio.create_task_group() as tasks:
+                task_status.started((loop, tasks))
+                await anyio.sleep_forever()
+
+    def _root_ended(self, end: Exit) -> None:
+        """The tree has ended: by `stop`, or because its budget was exceeded."""
+        if end.abnormal and self._core is not None and not self._core.stopping:
+            self._failure = end.error or ActorsError(str(end))
+            self._block.cancel_scope.cancel()
+
+    def _running(self) -> SystemAccess:
+        if self._access is None:
+            raise SystemStopped(
+                "this System is not running: use `async with actors.System() as system`"
+            )
+        refuse_fenced()
+        return self._access
+
+    @property
+    def node(self) -> LocalNode:
+        """The node this code runs on.
+
+        Raises:
+            ActorsError: this process runs no actors itself.
+        """
+        local = self._running().local
+        if local is None:
+            raise ActorsError(
+                "this process runs no actors itself: it only holds the system together"
+            )
+        return local
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes of the system; only in the process that made it.
+
+        Raises:
+            ActorsError: asked on a node.
+        """
+        return self._running().nodes()
+
+    async def spawn(
+        self,
+        cls: Callable[..., A],
+        /,
+        *args: Any,
+        name: str | None = None,
+        on: str | Node | None = None,
+        restart: Restart | None = None,
+        backoff: Backoff | None = None,
+        mailbox: int = 1024,
+        shutdown: float = 5.0,
+        if_exists: str = "raise",
+        **kwargs: Any,
+    ) -> Ref[A]:
+        """Start an actor and return its address when it is ready.
+
+        It is restarted when it crashes, also when its whole node does. Arguments marked
+        ``local(...)`` tie it to this node: it ends with it.
+
+        Args:
+            cls: a subclass of `Actor`.
+            *args: constructor arguments; snapshots are taken, now and at each restart.
+            name: a system-wide name for `lookup`.
+            on: a node, its name ("rooms/0"), or a group ("rooms"): then named actors keep their
+                slot, others take turns. None is this process's own node, or the group `main`
+                of a system that keeps its parent free of user code.
+            restart: TRANSIENT unless given: not after a normal end.
+            backoff: waits between restarts in a row.
+            mailbox: how many messages may wait.
+            shutdown: seconds it may take to stop before it is killed.
+            if_exists: "return" gives the living actor of that name instead, in one step.
+            **kwargs: constructor arguments.
+
+        Raises:
+            StartFailed: it never became ready; the cause is its own error.
+            NameTaken: somebody has that name.
+            NotSendable: an argument cannot travel.
+            NodeDown: its node is not ready.
+            InvalidSpec: a value that can never work.
+        """
+        check_actor_options(cls, name, mailbox, restart=restart, backoff=backoff, shutdown=shutdown)
+        options = {
+            "name": name,
+            "on": getattr(on, "name", on),
+            "restart": restart,
+            "backoff": backoff,
+            "mailbox": mailbox,
+            "shutdown": shutdown,
+            "if_exists": if_exists,
+        }
+        ref: Ref[A] = await self._running().spawn(cls, args, kwargs, options)  # type: ignore[arg-type] # checked above
+        return ref
+
+    async def lookup(self, name: str) -> Ref[Any] | None:
+        """Return the address of the living actor of that name, or None."""
+        ref: Ref[Any] | None = await self._running().lookup(name)
+        return ref
+
+    async def pool(self, name: str) -> Pool[Any] | None:
+        """Return the address of the pool of that name, or None."""
+        pool: Pool[Any] | None = await self._running().pool(name)
+        return pool
+
+    async def tree(self) -> dict[str, Any]:
+        """Return the supervision tree as plain data, in start order; a node that hangs is marked."""
+        return await self._running().tree()
+
+    def supervisor(self, path: str) -> Branch:
+        """Return a supervisor of the topology, to add, stop, restart and delete its children.
+
+        Args:
+            path: its name; one inside another is "outer/inner".
+
+        Raises:
+            InvalidSpec: there is no such supervisor.
+            SupervisorStopped: it has ended for good, by itself or by a call; only its place is left.
+            ActorsError: asked on a node.
+        """
+        return self._running().supervisor(path)
+
+    @overload
+    async def start(self, item: NodesSpec) -> list[Node]: ...
+    @overload
+    async def start(self, item: PoolSpec) -> Pool[Any]: ...  # type: ignore[overload-overlap] # the most special first
+    @overload
+    async def start(self, item: TreeSpec) -> Ref[Any] | None: ...
+    async def start(self, item: TreeSpec | NodesSpec) -> list[Node] | Ref[Any] | Pool[Any] | None:
+        """Add a child made by `child`, `supervisor`, `dynamic` or `pool` at the top of the tree, and start it.
+
+        Or a group of nodes, made by `nodes`; more nodes for a group that is there: `scale`.
+
+        Returns:
+            An actor's or a pool's address, None for another supervisor; the nodes of a group, all of
+            them ready.
+
+        Raises:
+            SupervisorError: one of that name is there, or it did not start.
+            InvalidSpec: there is a group of that name.
+            BootFailed: a node did not get ready; none of its group is left.
+            ActorsError: asked on a node.
+        """
+        if isinstance(item, NodesSpec):
+            return await self._running().start_nodes(item)
+        ref = await self._running().supervisor("").start_child(item)
+        return await self.pool(item.name) if isinstance(item, PoolSpec) else ref
+
+    async def scale(self, group: str, count: int) -> list[Node]:
+        """Have *count* nodes in a group.
+
+        New ones take the lowest free slots, so that one that was stopped comes back under its name,
+        and get connections as soon as they are ready. The highest slots go, together: each takes
+        no more, finishes what it has within the group's `shutdown` seconds, and ends for good.
+
+        Args:
+            group: as named in `nodes`.
+            count: how many nodes; 0 only where no listener is served by the group, which can be
+                scaled up again.
+
+        Returns:
+            The nodes of the group by slot, when the new ones are ready and the others are gone.
+
+        Raises:
+            InvalidSpec: there is no such group, or it cannot have so many nodes.
+            BootFailed: a new node did not get ready; none of the new ones is left.
+            ActorsError: asked on a node.
+        """
+        return await self._running().scale(group, count)
+
+    async def reload(
+        self, *names: str, surge: bool = False, ready_timeout: float | None = None
+    ) -> list[Node]:
+        """Renew nodes one by one: each goes on as a new process, with the code as it is on disk now.
+
+        A new process boots beside the old one and takes its place when it is ready: connections go
+        there at once. The old one answers what it has, tells keep-alive clients with their next
+        answer to come again, closes WebSockets with 1012 when three quarters of its time are over,
+        and ends within its group's `shutdown` seconds. So no request is lost.
+
+        An actor never runs twice: those of a node end with its old process, when they have handled
+        what they have, and are then started on the new one. Until then they are WAITING_NODE, and
+        messages to them are refused with `NodeDown`, which says that they come back.
+
+        Code is renewed on process nodes, never in this process: not the topology, not a thread.
+
+        Args:
+            *names: nodes ("web/0") and groups ("web"); all process nodes unless given.
+            surge: boot all new processes together, before the first takes over: either all nodes
+                are renewed or none, at the price of twice the processes for that time.
+            ready_timeout: seconds a new process has to get ready; None is its group's `boot_timeout`.
+
+        Returns:
+            The nodes, when all of them are renewed and the old processes are gone.
+
+        Raises:
+            ReloadFailed: a new process did not get ready. It is gone; the old one goes on, and so do
+                those whose turn had not come.
+            ReloadRunning: another reload is under way.
+            InvalidSpec: there is no such node, or it is a thread.
+            SystemStopped: the system is stopping.
+            ActorsError: asked on a node.
+        """
+        return await self._running().reload(names, surge=surge, ready_timeout=ready_timeout)
+
+    def topic(self, name: str) -> Topic:
+        """Return the topic of that name; it is there as soon as somebody says its name."""
+        return Topic(self._running().topics, name)
+
+    def blocking(self, ref: Ref[A]) -> Blocking[A]:
+        """Return *ref* for other threads: ``system.blocking(counter).ask(Counter.add, 1)``.
+
+        Its verbs block the thread that calls them and are refused on the loop's own. A thread that
+        waits on behalf of an actor's handler (``anyio.to_thread``) is part of that handler's chain of
+        calls.
+        """
+        return Blocking(self._running().threads, ref, ref)
+
+    def events(self) -> EventStream:
+        """Return what happens from now on: ``async for event in system.events()``.
+
+        Raises:
+            ActorsError: asked on a node.
+        """
+        return self._running().events()
+
+    async def stop(self) -> None:
+        """Stop the whole system; the `async with` block that holds it is cancelled."""
+        await self._running().stop()

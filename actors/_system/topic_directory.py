@@ -1,0 +1,87 @@
+"""Which nodes have subscribers to which topics: kept in the parent, told to every node.
+
+Rule: whoever joined is known to every ready node before it is told so; one that does not answer
+hears of it when it reads again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+from anyio import create_task_group, move_on_after
+
+from actors._base.errors import ActorsError
+from actors.nodes import NodeState
+
+if TYPE_CHECKING:
+    from actors.nodes import Link, RemoteRun, Runtime
+
+__all__ = ["Interests", "InterestsHome"]
+
+_ANSWER: Final = 1.0
+"""Seconds that a node's word is waited for."""
+
+
+class InterestsHome(Protocol):
+    """The core, as its interests see it."""
+
+    runtime: Runtime
+    runs: dict[str, RemoteRun]
+
+
+class Interests:
+    """The one place that knows every subscription of the system, by node."""
+
+    def __init__(self, core: InterestsHome) -> None:
+        self._core = core
+        self._wanted: dict[str, set[str]] = {}
+        core.runtime.calls.update(topic_join=lambda link, name: self.join(name, link.peer))
+        core.runtime.notes.update(topic_leave=lambda link, name: self.leave(name, link.peer))
+
+    def table(self) -> list[tuple[str, str]]:
+        """Return all of them, for a node that begins: (topic, node)."""
+        return [(name, node) for name, nodes in self._wanted.items() for node in sorted(nodes)]
+
+    async def join(self, name: str, node: str) -> None:
+        """Take note that *node* has subscribers to topic *name*, and tell the others."""
+        self._wanted.setdefault(name, set()).add(node)
+        runtime = self._core.runtime
+        if node != runtime.name:
+            runtime.topics.interest(name, node, wanted=True)
+        with move_on_after(_ANSWER):
+            async with create_task_group() as tasks:
+                for other, link in self._others(node):
+                    if other.state is NodeState.READY:
+                        tasks.start_soon(self._tell, link, name, node)
+                    else:
+                        link.note("topic_interest", name, node, True)
+
+    async def _tell(self, link: Link, name: str, node: str) -> None:
+        with suppress(ActorsError):  # it has just ended
+            await link.call("topic_interest", name, node, True)
+
+    def leave(self, name: str, node: str) -> None:
+        """Take note that *node* has no subscribers to topic *name* any more."""
+        self._wanted.get(name, set()).discard(node)
+        if not self._wanted.get(name):
+            self._wanted.pop(name, None)
+        runtime = self._core.runtime
+        if node != runtime.name:
+            runtime.topics.interest(name, node, wanted=False)
+        for _, link in self._others(node):
+            link.note("topic_interest", name, node, False)
+
+    def forget(self, node: str) -> None:
+        """A node is gone; the others hear of that anyway."""
+        for name in list(self._wanted):
+            self._wanted[name].discard(node)
+            if not self._wanted[name]:
+                del self._wanted[name]
+
+    def _others(self, node: str) -> list[tuple[RemoteRun, Link]]:
+        return [
+            (run, run.link)
+            for run in self._core.runs.values()
+            if run.address != node and run.link is not None
+        ]

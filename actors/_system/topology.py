@@ -1,0 +1,351 @@
+"""A system as data: nodes, supervised children, listeners. Checked where it is written, started elsewhere."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from actors._base.errors import InvalidSpec
+from actors._base.options import known_options
+from actors._messaging.context_propagation import check_paths
+from actors._messaging.pool import ROUTES
+from actors.nodes import NodesSpec, check_actor_options
+from actors.routing import Listener
+from actors.supervisors import AutoShutdown, Backoff, Budget, Restart, Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = [
+    "ActorSpec",
+    "DynamicSpec",
+    "PoolSpec",
+    "SupervisorSpec",
+    "Topology",
+    "TreeSpec",
+    "child",
+    "dynamic",
+    "pool",
+    "supervisor",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorSpec:
+    """An actor in a tree; see `child`."""
+
+    cls: type
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    name: str
+    on: str | None
+    restart: Restart
+    backoff: Backoff | None
+    shutdown: float
+    significant: bool
+    mailbox: int
+    turn: int | None = None
+    """Which member of its pool it is; members take turns over the nodes of a group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorSpec:
+    """A subtree with a strategy; see `supervisor`."""
+
+    name: str
+    children: tuple[TreeSpec, ...]
+    strategy: Strategy
+    budget: Budget
+    auto_shutdown: AutoShutdown
+    restart: Restart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSpec(SupervisorSpec):
+    """A subtree of equal actors behind one address; see `pool`."""
+
+    route: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicSpec:
+    """A subtree whose children are added at run time; see `dynamic`."""
+
+    name: str
+    budget: Budget
+    max_children: int | None
+    restart: Restart
+
+
+_OWN: Final = ("nodes", "spawned")
+
+TreeSpec: TypeAlias = ActorSpec | SupervisorSpec | DynamicSpec
+
+
+def child(
+    cls: Callable[..., Any],
+    /,
+    *args: Any,
+    name: str | None = None,
+    on: str | None = None,
+    restart: Restart = Restart.PERMANENT,
+    backoff: Backoff | None = None,
+    shutdown: float = 5.0,
+    significant: bool = False,
+    mailbox: int = 1024,
+    **kwargs: Any,
+) -> ActorSpec:
+    """Describe an actor in a tree.
+
+    Args:
+        cls: the actor class.
+        *args: constructor arguments, copied at every start.
+        name: its system-wide name; the class's name in lower case unless given.
+        on: the group ("rooms") or node ("rooms/0") it runs on; None is the system's default.
+        restart: which ends bring it back.
+        backoff: a restart policy of its own; None puts it under its supervisor's budget.
+        shutdown: seconds between being asked to stop and being killed.
+        significant: whether its end counts for the supervisor's auto-shutdown.
+        mailbox: how many messages may wait for it.
+        **kwargs: constructor arguments.
+
+    Raises:
+        InvalidSpec: a value that can never work.
+    """
+    check_actor_options(cls, name, mailbox, backoff=backoff, shutdown=shutdown)
+    where = f"child({_name_of(cls)})"
+    _check(where, "restart", restart, Restart)
+    _check(where, "significant", significant, bool)
+    if significant and restart is Restart.PERMANENT:
+        raise InvalidSpec(
+            f"{where}: a significant child must be TRANSIENT or TEMPORARY, as a PERMANENT one never ends"
+        )
+    return ActorSpec(
+        cls=cls,  # type: ignore[arg-type] # checked above
+        args=args,
+        kwargs=kwargs,
+        name=name or _name_of(cls).lower(),
+        on=on,
+        restart=restart,
+        backoff=backoff,
+        shutdown=shutdown,
+        significant=significant,
+        mailbox=mailbox,
+    )
+
+
+def _name_of(cls: Callable[..., Any]) -> str:
+    return str(getattr(cls, "__name__", cls))
+
+
+def pool(
+    cls: Callable[..., Any],
+    /,
+    *args: Any,
+    size: int,
+    name: str | None = None,
+    route: str = "turns",
+    on: str | None = None,
+    budget: Budget | None = None,
+    shutdown: float = 5.0,
+    mailbox: int = 1024,
+    **kwargs: Any,
+) -> PoolSpec:
+    """Describe a pool: *size* copies of an actor, supervised one for one, behind one address.
+
+    ``await system.start(pool(Resizer, size=4, on="work"))`` returns its `Pool`, and so does
+    ``system.lookup("resizer")``. Members are called ``resizer/0`` and so on.
+
+    Args:
+        cls: the actor class of every member.
+        *args: constructor arguments, copied at every start.
+        size: how many members, 1 or more.
+        name: the pool's name; the class's in lower case unless given.
+        route: "turns" sends to one after the other, "shortest" to the member with the fewest
+            messages waiting, as far as the sender's node knows.
+        on: the group over whose nodes the members take turns, or one node; None is the system's default.
+        budget: restarts of all members together.
+        shutdown: seconds a member has to stop.
+        mailbox: how many messages may wait for each member.
+        **kwargs: constructor arguments.
+
+    Raises:
+        InvalidSpec: a value that can never work.
+    """
+    where = f"pool({_name_of(cls)})"
+    if type(size) is not int or size < 1:
+        raise InvalidSpec(f"{where}: size must be a whole number of 1 or more, got {size!r}")
+    if route not in ROUTES:
+        raise InvalidSpec(f"{where}: route must be one of {', '.join(ROUTES)}, got {route!r}")
+    name = name or _name_of(cls).lower()
+    one = child(cls, *args, name=name, on=on, shutdown=shutdown, mailbox=mailbox, **kwargs)
+    members = [replace(one, name=f"{name}/{turn}", turn=turn) for turn in range(size)]
+    base = supervisor(name, members, budget=budget)
+    parts = {item.name: getattr(base, item.name) for item in fields(base)}
+    return PoolSpec(**parts, route=route)
+
+
+def _check(where: str, what: str, value: object, kind: type) -> None:
+    """Refuse a value of another kind, with the one that was probably meant."""
+    if isinstance(value, kind):
+        return
+    known = list(getattr(kind, "__members__", ()))
+    close = difflib.get_close_matches(str(value).upper(), known, n=1)
+    hint = f"; did you mean {kind.__name__}.{close[0]}?" if close else ""
+    raise InvalidSpec(f"{where}: {what} must be a {kind.__name__}, got {value!r}{hint}")
+
+
+@known_options
+def supervisor(
+    name: str,
+    children: Sequence[TreeSpec],
+    *,
+    strategy: Strategy = Strategy.ONE_FOR_ONE,
+    budget: Budget | None = None,
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+    restart: Restart = Restart.PERMANENT,
+) -> SupervisorSpec:
+    """Describe a subtree: started in order, restarted by *strategy* within *budget*, stopped in reverse.
+
+    Raises:
+        InvalidSpec: a value that can never work.
+    """
+    where = f"supervisor({name!r})"
+    _check(where, "strategy", strategy, Strategy)
+    _check(where, "budget", budget or Budget(), Budget)
+    _check(where, "auto_shutdown", auto_shutdown, AutoShutdown)
+    _check(where, "restart", restart, Restart)
+    _check_tree(where, children, auto_shutdown)
+    return SupervisorSpec(
+        name=name,
+        children=tuple(children),
+        strategy=strategy,
+        budget=budget or Budget(),
+        auto_shutdown=auto_shutdown,
+        restart=restart,
+    )
+
+
+@known_options
+def dynamic(
+    name: str,
+    *,
+    budget: Budget | None = None,
+    max_children: int | None = None,
+    restart: Restart = Restart.PERMANENT,
+) -> DynamicSpec:
+    """Describe a subtree whose children are added while it runs, and know nothing of each other.
+
+    Raises:
+        InvalidSpec: a value that can never work.
+    """
+    where = f"dynamic({name!r})"
+    _check(where, "budget", budget or Budget(), Budget)
+    _check(where, "restart", restart, Restart)
+    if max_children is not None and (type(max_children) is not int or max_children < 0):
+        raise InvalidSpec(f"{where}: max_children must be 0 or more, got {max_children!r}")
+    return DynamicSpec(
+        name=name, budget=budget or Budget(), max_children=max_children, restart=restart
+    )
+
+
+def _check_tree(where: str, children: Sequence[Any], auto: AutoShutdown) -> None:
+    seen: set[str] = set()
+    for item in children:
+        if not isinstance(item, ActorSpec | SupervisorSpec | DynamicSpec):
+            raise InvalidSpec(
+                f"{where}: children are made by child(), supervisor() or dynamic(), got {item!r}"
+            )
+        if item.name in seen:
+            raise InvalidSpec(f"{where}: two children are called {item.name!r}; names are unique")
+        seen.add(item.name)
+        if isinstance(item, ActorSpec) and item.significant and auto is AutoShutdown.NEVER:
+            raise InvalidSpec(
+                f"{where}: child {item.name!r} is significant, which needs an auto_shutdown other than NEVER"
+            )
+
+
+def _actors(children: Sequence[TreeSpec]) -> Iterator[ActorSpec]:
+    for item in children:
+        if isinstance(item, ActorSpec):
+            yield item
+        elif isinstance(item, SupervisorSpec):
+            yield from _actors(item.children)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """What `actors run pkg:topology` starts.
+
+    Attributes:
+        nodes: groups of nodes, made by `nodes`.
+        children: the tree, made by `child`, `supervisor` and `dynamic`.
+        listeners: addresses and who serves them, made by `listen`.
+        budget: restarts of the top-level children, together.
+        propagate: import paths ("pkg.module:name") of context variables that go with every message.
+        trace: whether every message is an event; for looking into a system, not for its daily work.
+    """
+
+    nodes: Sequence[NodesSpec] = ()
+    children: Sequence[TreeSpec] = ()
+    listeners: Sequence[Listener] = ()
+    budget: Budget = field(default_factory=Budget)
+    propagate: Sequence[str] = ()
+    trace: bool = False
+
+    def __post_init__(self) -> None:
+        check_paths("Topology", self.propagate)
+        for group in self.nodes:
+            if not isinstance(group, NodesSpec):
+                raise InvalidSpec(f"Topology: nodes are made by nodes(...), got {group!r}")
+        names = [group.name for group in self.nodes]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidSpec(
+                    f"Topology: two groups of nodes are called {name!r}; names are unique"
+                )
+        _check_tree("Topology", self.children, AutoShutdown.NEVER)
+        self._check_names()
+        for listener in self.listeners:
+            if not isinstance(listener, Listener):
+                raise InvalidSpec(f"Topology: listeners are made by listen(...), got {listener!r}")
+            if listener.nodes not in names:
+                raise InvalidSpec(
+                    f"Topology: listener {listener.name} is served by nodes {listener.nodes!r}, "
+                    f"but the groups are {', '.join(map(repr, names)) or 'none'}"
+                )
+        self._check_placements(names)
+
+    def also(self, propagate: Sequence[str], *, trace: bool) -> Topology:
+        """Return the same, with more to propagate, and traced if either says so."""
+        paths = dict.fromkeys((*self.propagate, *check_paths("System", propagate)))
+        return replace(self, propagate=tuple(paths), trace=self.trace or trace)
+
+    @property
+    def has_unplaced(self) -> bool:
+        """Whether a child says nothing about where it runs."""
+        return any(item.on is None for item in _actors(self.children))
+
+    def _check_names(self) -> None:
+        seen: set[str] = set()
+        for item in _actors(self.children):
+            if item.name in seen:
+                raise InvalidSpec(
+                    f"Topology: two actors are called {item.name!r}; their names are unique in a system"
+                )
+            seen.add(item.name)
+        for inner in self.children:
+            if inner.name in _OWN:
+                raise InvalidSpec(
+                    f"Topology: {inner.name!r} is the name of a supervisor of the system's own"
+                )
+
+    def _check_placements(self, groups: list[str]) -> None:
+        for item in _actors(self.children):
+            if item.on is not None and item.on.partition("/")[0] not in groups:
+                raise InvalidSpec(
+                    f"Topology: child {item.name!r} runs on {item.on!r}, "
+                    f"but the groups are {', '.join(map(repr, groups)) or 'none'}"
+                )

@@ -1,0 +1,85 @@
+"""The whole tree of a running system: what is supervised here, and what nodes supervise themselves.
+
+Rule: a node that does not answer holds the picture up for a moment only; it is marked in it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from anyio import create_task_group, move_on_after
+
+from actors._base.errors import ActorsError
+from actors.nodes import families
+from actors.transport import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actors._system.supervision_tree import Tree
+    from actors.nodes import LocalNode, RemoteNode, Runtime
+
+__all__ = ["Pictured", "whole_tree"]
+
+_PATIENCE: Final = 0.5
+"""Seconds that a node has to answer."""
+
+
+class Pictured(Protocol):
+    """The core, as its picture needs it."""
+
+    runtime: Runtime
+    local: LocalNode | None
+    nodes: dict[str, RemoteNode]
+    tree: Tree
+
+
+async def whole_tree(core: Pictured) -> dict[str, Any]:
+    """Return the tree as plain data, in start order, with children of actors under their parents.
+
+    Below a node stands what is its own: actors that cannot leave it.
+    """
+    _, pairs = families(core.runtime, None)
+    children: dict[int, list[dict[str, Any]]] = dict(pairs)
+    own: dict[str, list[dict[str, Any]] | None] = {}
+    async with create_task_group() as tasks:
+        for node in list(core.nodes.values()):
+            if node.run is not None and node.run.link is not None:
+                tasks.start_soon(partial(_ask, node, own, children))
+    root = core.tree.describe()
+    for item in _all(root):
+        below = own.get(item["name"], []) if item["kind"] == "node" else children.get(_uid(item))
+        if below is None and item["kind"] == "node":
+            item["answering"] = False
+        elif below:
+            item["children"] = below
+    return root
+
+
+async def _ask(
+    node: RemoteNode,
+    own: dict[str, list[dict[str, Any]] | None],
+    children: dict[int, list[dict[str, Any]]],
+) -> None:
+    own[node.name] = None
+    with move_on_after(_PATIENCE):
+        try:
+            own[node.name], pairs = await node.families()
+        except (ActorsError, TransportError):
+            return  # it has just ended
+        children.update(pairs)
+
+
+def _all(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give every part of the tree, what is added to one after it included."""
+    left = [root]
+    while left:
+        item = left.pop()
+        yield item
+        left.extend(item.get("children", ()))
+
+
+def _uid(item: dict[str, Any]) -> int:
+    uid: int = item.get("uid", 0)
+    return uid

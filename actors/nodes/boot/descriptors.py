@@ -1,0 +1,76 @@
+"""The descriptors between a parent and one process node: link, lifeline, log, output.
+
+Rule: either all are open, or none; each end is closed by whoever has it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from actors.transport import pair
+
+__all__ = ["Ends"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """Our ends, and by number the far ones, which the process inherits under the same numbers."""
+
+    link: socket.socket
+    lifeline: socket.socket
+    log: int
+    output: int
+    far_link: int
+    far_lifeline: int
+    far_log: int
+    far_output: int
+
+    @classmethod
+    def open(cls) -> Ends:
+        """Open all of them.
+
+        Raises:
+            OSError: there is no room for one; none is left open.
+        """
+        with ExitStack() as opened:
+            sockets = []
+            for make in (pair, socket.socketpair):
+                near, far = make()
+                opened.callback(near.close)
+                far_number = far.detach()
+                opened.callback(os.close, far_number)
+                sockets.append((near, far_number))
+            pipes = []
+            for _ in range(2):
+                ends = os.pipe()
+                for end in ends:
+                    opened.callback(os.close, end)
+                pipes.append(ends)
+            # A full log pipe drops lines; a full output pipe holds up who prints.
+            os.set_blocking(pipes[0][1], False)
+            opened.pop_all()
+        return cls(
+            link=sockets[0][0],
+            lifeline=sockets[1][0],
+            log=pipes[0][0],
+            output=pipes[1][0],
+            far_link=sockets[0][1],
+            far_lifeline=sockets[1][1],
+            far_log=pipes[0][1],
+            far_output=pipes[1][1],
+        )
+
+    def close_near(self) -> None:
+        """Close ours: there is no process to talk to."""
+        self.link.close()
+        self.lifeline.close()
+        os.close(self.log)
+        os.close(self.output)
+
+    def close_far(self) -> None:
+        """Close theirs: the process has its own copies, or there is none."""
+        for fd in (self.far_link, self.far_lifeline, self.far_log, self.far_output):
+            os.close(fd)

@@ -1,0 +1,140 @@
+"""`python -m actors.nodes.boot.fork_server_main FD MODULE`: the program of the fork server. Not for people.
+
+Rule 1: one thread, no event loop, none of the user's code: so its memory may be copied at any time.
+Rule 2: it ends when its system does, which it sees on its socket.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from actors.nodes.boot.clone import sibling_fork
+from actors.nodes.boot.fork_server import ANSWER, HEAD, READY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["main"]
+
+_FDS: Final = 5
+"""Link, lifeline, log, output, working directory."""
+_ALWAYS: Final = ("structlog",)
+"""What every node imports first of all, behind a door that opens when it runs."""
+
+
+def main(control: socket.socket, module: str) -> None:
+    """Serve forks to the end; in a fork, run the node."""
+    # Terminals send SIGINT to whole groups; a node ignores it anyway.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    program = importlib.import_module(module)
+    _preload(_ALWAYS)
+    fork = sibling_fork()
+    _settle_memory()
+    control.sendall(READY)
+    lifeline = _serve(control, fork)
+    sys.argv = [str(program.__file__), str(lifeline)]
+    program.main(lifeline)
+
+
+def _preload(modules: Iterable[str]) -> bool:
+    """Import what can be; return whether anything is new."""
+    new = [name for name in modules if name not in sys.modules]
+    for name in new:
+        with suppress(Exception):  # the node that needs it imports it again, and tells
+            importlib.import_module(name)
+    return bool(new)
+
+
+def _settle_memory() -> None:
+    """Collect, and let no collection touch what is shared with the forks; none at all during a fork."""
+    gc.disable()
+    gc.collect()
+    gc.freeze()
+
+
+def _serve(control: socket.socket, fork: Callable[[], int]) -> int:
+    """Fork for every request; return in the forks only, with the lifeline."""
+    while True:
+        request, fds = _receive(control)
+        if _preload(request["preload"]):
+            _settle_memory()
+        if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 - it counts names
+            os._exit(1)  # something it imported started a thread: no copy of it would be sound
+        try:
+            pid = fork()
+        except OSError as error:
+            control.sendall(ANSWER.pack(-(error.errno or 1), 0, 0, 0))
+        else:
+            if pid == 0:
+                return _become_node(control, request, fds)
+        for fd in fds:
+            os.close(fd)
+
+
+def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    room = socket.CMSG_SPACE(_FDS * array.array("i").itemsize)
+    head, ancillary, _, _ = control.recvmsg(HEAD.size, room, socket.MSG_CMSG_CLOEXEC)
+    fds = array.array("i")
+    for _, _, data in ancillary:
+        fds.frombytes(data)
+    head += _exactly(control, HEAD.size - len(head)) if head else os._exit(0)
+    return json.loads(_exactly(control, *HEAD.unpack(head))), list(fds)
+
+
+def _exactly(control: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        chunk = control.recv(size - len(data))
+        if not chunk:
+            os._exit(0)  # its system is gone
+        data += chunk
+    return bytes(data)
+
+
+def _become_node(control: socket.socket, request: dict[str, Any], fds: list[int]) -> int:
+    """Be what a new program would be; return the lifeline."""
+    gc.enable()
+    with suppress(AttributeError):  # some versions of Python forget to, others need no telling
+        threading.main_thread()._set_native_id()  # type: ignore[attr-defined] # noqa: SLF001 - no other way
+    link, lifeline, log, output, cwd = fds
+    for standard in (1, 2):
+        os.dup2(output, standard)
+    os.setpgid(0, 0)
+    # Said by the node and not by the template: a node that nobody knows of could not be reaped.
+    control.sendall(ANSWER.pack(os.getpid(), link, lifeline, log))
+    control.close()
+    os.fchdir(cwd)
+    for fd in (output, cwd):
+        os.close(fd)
+    _take_environment(request["env"])
+    # The command line is the template's; this is what `ps -o comm` and `top` show.
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(f"actors:{request['title']}")
+    # Folders may have come into being since the template looked for them.
+    importlib.invalidate_caches()
+    return lifeline
+
+
+def _take_environment(env: dict[str, str]) -> None:
+    for name in os.environ.keys() - env.keys():
+        del os.environ[name]
+    for name, value in env.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+    time.tzset()
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

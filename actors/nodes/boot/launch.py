@@ -1,0 +1,249 @@
+"""One process to start, what has been started, and which of two ways: by fork of the template, or by exec.
+
+The choice is pure: facts in, the reason for exec out. Nothing here knows nodes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from actors.nodes.boot.clone import KNOWN_MACHINES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "Launch",
+    "Machine",
+    "Standing",
+    "Started",
+    "custom_site",
+    "exec_reason",
+    "popen_of",
+    "python",
+    "start_by_exec",
+]
+
+EXEC_ONLY: Final = (
+    "PYTHON",
+    "LD_",
+    "DYLD_",
+    "MALLOC_",
+    "GLIBC_",
+    "LANG",
+    "LC_",
+    "OPENSSL_",
+    "COVERAGE_",
+)
+"""Variables by how their names begin that are read once, at the start of a program or by an import."""
+
+_STATUS: Final = frozenset(
+    (
+        *("Umask", "Uid", "Gid", "Groups", "NSsid", "SigBlk", "SigIgn", "Cpus_allowed"),
+        *(
+            "Mems_allowed",
+            "CapInh",
+            "CapPrm",
+            "CapEff",
+            "CapBnd",
+            "CapAmb",
+            "NoNewPrivs",
+            "Seccomp",
+        ),
+    )
+)
+_CUSTOM: Final = ("sitecustomize", "usercustomize")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One process to start: it runs *module* and is given four descriptors."""
+
+    module: str
+    title: str
+    link: int
+    lifeline: int
+    log: int
+    output: int
+    common: Mapping[str, str]
+    """Variables that every process of this system is given."""
+    env: Mapping[str, str]
+    """Variables of this one; the common ones go before them."""
+    preload: tuple[str, ...] = ()
+    """Modules it will import first of all: the template may have them ready."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the whole environment of the process, as of now."""
+        return {**os.environ, **self.env, **self.common}
+
+
+class Started:
+    """A process that has been started: ours to kill and to reap, whichever way it came."""
+
+    def __init__(
+        self,
+        pid: int,
+        link: int,
+        lifeline: int,
+        log: int,
+        popen: subprocess.Popen[bytes] | None = None,
+    ) -> None:
+        self.pid = pid
+        self.link = link
+        self.lifeline = lifeline
+        self.log = log
+        self.returncode: int | None = None
+        self._popen = popen
+
+    def kill(self) -> None:
+        """SIGKILL, unless it is reaped already."""
+        if self.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Wait until it has ended, reap it, and return its exit code or minus its signal."""
+        if self.returncode is None:
+            self.reaped(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
+        assert self.returncode is not None
+        return self.returncode
+
+    def reaped(self, code: int) -> None:
+        """Note that somebody has reaped it."""
+        self.returncode = code
+        if self._popen is not None:
+            self._popen.returncode = code  # or it would warn of a child nobody waited for
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What decides for a whole machine."""
+
+    system: str
+    machine: str
+    libc: str
+    free_threaded: bool
+
+    @classmethod
+    def here(cls) -> Machine:
+        """Return the one this runs on."""
+        return cls(
+            sys.platform,
+            platform.machine(),
+            _libc(),
+            bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+        )
+
+
+def _libc() -> str:
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError):
+        return ""  # another library: it does not know the name
+
+
+def exec_reason(machine: Machine, env: Iterable[str], custom: str = "") -> str:
+    """Return why a process cannot be forked from a template, or nothing.
+
+    Args:
+        machine: where it is to run.
+        env: the names of its own variables.
+        custom: a file of the user's that every interpreter runs at its start.
+    """
+    if machine.system != "linux" or machine.machine not in KNOWN_MACHINES:
+        return f"no fork into the parent's hands is known on {machine.system} {machine.machine}"
+    if not machine.libc.startswith("glibc"):
+        return "only glibc is known to stand it"
+    if machine.free_threaded:
+        return "without the interpreter's lock a fork cannot be made by hand"
+    for name in env:
+        if name.startswith(EXEC_ONLY):
+            return f"{name} is read when a program starts"
+    return f"{custom} is run when an interpreter starts" if custom else ""
+
+
+def custom_site() -> str:
+    """Return the user's `sitecustomize` or `usercustomize`, if a new interpreter would find one."""
+    shipped = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    for name in _CUSTOM:
+        spec = PathFinder.find_spec(name, sys.path)
+        if spec is not None and str(Path(spec.origin or "").parent) not in shipped:
+            return spec.origin or name
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a process that this thread starts now inherits for good.
+
+    A template is fit while this is as it was when it started.
+    """
+
+    command: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...]
+    kernel: tuple[str, ...]
+
+    @classmethod
+    def now(cls, command: Iterable[str], environment: Mapping[str, str]) -> Standing:
+        """Take it down.
+
+        Raises:
+            OSError: the kernel does not say.
+        """
+        variables = [
+            (key, environment[key]) for key in sorted(environment) if key.startswith(EXEC_ONLY)
+        ]
+        return cls(tuple(command), tuple(variables), tuple(_of_kernel()))
+
+
+def _of_kernel() -> list[str]:
+    own = Path("/proc/thread-self")
+    status = (own / "status").read_text().splitlines()
+    found = [line for line in status if line.partition(":")[0] in _STATUS]
+    found += [(own / name).read_text() for name in ("limits", "cgroup", "oom_score_adj")]
+    return [*found, str(os.getpriority(os.PRIO_PROCESS, 0))]
+
+
+def python(module: str, *args: str) -> list[str]:
+    """Return the command that runs *module* in this interpreter with its own flags."""
+    # The same helper that multiprocessing uses to pass -O, -W, -X and friends on.
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - the only source
+    return [sys.executable, *flags, "-m", module, *args]
+
+
+def start_by_exec(launch: Launch) -> Started:
+    """Start it as a program of its own.
+
+    Raises:
+        OSError: the system has no room for it.
+    """
+    popen = popen_of(
+        python(launch.module, str(launch.lifeline)),
+        fds=(launch.link, launch.lifeline, launch.log),
+        output=launch.output,
+        env=launch.environment(),
+    )
+    return Started(popen.pid, launch.link, launch.lifeline, launch.log, popen)
+
+
+def popen_of(
+    command: list[str], *, fds: tuple[int, ...], output: int, env: Mapping[str, Any]
+) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=fds,
+        env=env,
+        process_group=0,
+    )

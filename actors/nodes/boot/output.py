@@ -1,0 +1,75 @@
+"""What a node writes: its log lines and its standard output, read here line by line.
+
+Rule 1: whole lines only, so that lines of many nodes never mix.
+Rule 2: reading never blocks the loop, and what a dead node had finished writing is still read.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors._base.loop import Loop
+
+__all__ = ["LinesReader"]
+
+_CHUNK: Final = 64 * 1024
+_LONGEST: Final = 1024 * 1024
+
+
+class LinesReader:
+    """Reads one pipe and hands on its lines; remembers the last few."""
+
+    def __init__(
+        self, loop: Loop, fd: int, line: Callable[[str], None], *, remember: int = 20
+    ) -> None:
+        os.set_blocking(fd, False)
+        self.last: deque[str] = deque(maxlen=remember)
+        self._loop = loop
+        self._fd = fd
+        self._line = line
+        self._rest = b""
+        loop.watch_readable(fd, self._read)
+
+    def _read(self) -> None:
+        if self._fd >= 0 and not self._take():
+            self.close()
+
+    def _take(self) -> bool:
+        """Read one chunk; return whether the pipe may hold or get more."""
+        try:
+            data = os.read(self._fd, _CHUNK)
+        except BlockingIOError:
+            return True
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._hand_on(line)
+        if len(self._rest) > _LONGEST:
+            self._hand_on(self._rest)
+            self._rest = b""
+        return bool(data)
+
+    def _hand_on(self, line: bytes) -> None:
+        text = line.decode("utf-8", "backslashreplace")
+        self.last.append(text)
+        self._line(text)
+
+    def close(self) -> None:
+        """Hand on what is left and close the pipe; calling it again does nothing."""
+        if self._fd < 0:
+            return
+        self._loop.unwatch_readable(self._fd)
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        while poll.poll(0) and self._take():
+            pass
+        if self._rest:
+            self._hand_on(self._rest)
+            self._rest = b""
+        os.close(self._fd)
+        self._fd = -1

@@ -1,0 +1,165 @@
+"""Actors that are supervised on their own node: the children of an actor, and what a node keeps for itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors._actor.base import Actor
+from actors._base.errors import InvalidSpec
+from actors._remoting.constructor_args import keep_arguments
+from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, Life
+from actors.supervisors import (
+    Backoff,
+    ChildInfo,
+    ChildSpec,
+    DynamicSupervisor,
+    Exit,
+    Restart,
+    StartFailed as NotStarted,
+)
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from actors._messaging.ref import Ref
+    from actors._remoting.actor_host import Runtime
+    from actors.nodes._local import LocalNode
+
+__all__ = ["NodeFamily", "check_actor_options", "child_facts", "families"]
+
+
+def check_actor_options(
+    cls: object,
+    name: object,
+    mailbox: object,
+    *,
+    restart: object = None,
+    backoff: object = None,
+    shutdown: object = 0.0,
+) -> None:
+    """Refuse what can never be an actor, or a policy for one, where it was asked for.
+
+    Raises:
+        InvalidSpec: naming the bad value.
+    """
+    if not isinstance(cls, type) or not issubclass(cls, Actor) or cls is Actor:
+        hint = ""
+        if isinstance(cls, Actor):
+            hint = f": give its class and arguments, spawn({type(cls).__name__}, ...)"
+        raise InvalidSpec(f"spawn takes a subclass of actors.Actor, got {cls!r}{hint}")
+    if name is not None and (not isinstance(name, str) or not name):
+        raise InvalidSpec(f"{cls.__name__}: name must be a non-empty text, got {name!r}")
+    if isinstance(mailbox, bool) or not isinstance(mailbox, int) or mailbox < 1:
+        raise InvalidSpec(
+            f"{cls.__name__}: mailbox must be a whole number of 1 or more, got {mailbox!r}"
+        )
+    for what, value, kind in (("restart", restart, Restart), ("backoff", backoff, Backoff)):
+        if value is not None and not isinstance(value, kind):
+            raise InvalidSpec(f"{cls.__name__}: {what} must be a {kind.__name__}, got {value!r}")
+    if isinstance(shutdown, bool) or not isinstance(shutdown, int | float) or not shutdown >= 0:
+        raise InvalidSpec(f"{cls.__name__}: shutdown must be 0 or more seconds, got {shutdown!r}")
+
+
+def child_facts(info: ChildInfo) -> dict[str, Any]:
+    """Return what a supervisor says of a child as plain data."""
+    facts: dict[str, Any] = {
+        "name": info.name,
+        "kind": info.kind,
+        "state": info.state.value,
+        "restart": info.restart.value,
+        "restarts": info.restarts,
+        "last_exit": None if info.last_exit is None else str(info.last_exit),
+    }
+    if isinstance(info.child, ActorRun):
+        ref = info.child.ref
+        # While a process takes over from another, its address has more in it than its name.
+        node = ref.node.partition("~")[0]
+        facts |= {"kind": "actor", "node": node, "class": ref.cls_path, "uid": ref.uid}
+    return facts
+
+
+def families(runtime: Runtime, own: NodeFamily | None) -> list[Any]:
+    """Return who is supervised on this node.
+
+    Args:
+        runtime: the node.
+        own: those that are the node's own, if there are any.
+
+    Returns:
+        The node's own, and pairs of an actor's number and its children.
+    """
+    parents = [(uid, cell.run) for uid, cell in runtime.cells.items() if cell.run is not None]
+    pairs = [[uid, run.children.describe()] for uid, run in parents if run.children is not None]
+    return [[] if own is None else own.describe(), pairs]
+
+
+class NodeFamily:
+    """A dynamic supervisor of actors on this node; they end with their node, or before."""
+
+    def __init__(self, runtime: Runtime, local: LocalNode, name: str, tasks: TaskGroup) -> None:
+        self.loop = runtime.loop
+        self._runtime = runtime
+        self._local = local
+        self._supervisor = DynamicSupervisor(name, tasks=tasks, report=runtime.report)
+
+    async def open(self) -> NodeFamily:
+        """Start, with nobody in it."""
+        await self._supervisor.start()
+        return self
+
+    async def spawn(
+        self,
+        cls: type,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        /,
+        *,
+        name: str | None = None,
+        restart: Restart | None = None,
+        backoff: Backoff | None = None,
+        mailbox: int = 1024,
+        **_options: Any,
+    ) -> Ref[Any]:
+        """Start an actor here and return its ref when it is ready."""
+        check_actor_options(cls, name, mailbox, restart=restart, backoff=backoff)
+        runtime = self._runtime
+        args, kwargs = keep_arguments(args, kwargs)
+        uid = runtime.new_uid()
+        key = name or f"{cls.__name__}-{uid & 0xFFFFFFFF}@{runtime.name}"
+        cell = runtime.new_cell(uid, key, cls, mailbox)
+        try:
+            if name is not None:
+                await runtime.authority.claim(cell.ref)
+            life = Life(self, self._local, cell.ref, cls, args, kwargs)
+            spec = ChildSpec(
+                name=key,
+                start=life.new_run,
+                restart=restart or Restart.TRANSIENT,
+                backoff=backoff or PLAIN_BACKOFF,
+                gone=life.gone,
+            )
+            life.supervisor = self._supervisor
+            await self._supervisor.start_child(spec)
+        except BaseException as error:
+            cell.release(Exit.KILLED)
+            if isinstance(error, NotStarted) and error.__cause__ is not None:
+                raise error.__cause__ from error.__cause__.__cause__
+            raise
+        return cell.ref
+
+    def life_ended(self, life: Life, end: Exit) -> None:
+        """The cell frees its own name; there are no books here."""
+
+    def uids(self) -> list[int]:
+        """Return the numbers of those that are there now."""
+        runs = [info.child for info in self._supervisor.children()]
+        return [run.ref.uid for run in runs if isinstance(run, ActorRun)]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return who is there now, in start order; their own children are in other families."""
+        return [child_facts(info) for info in reversed(self._supervisor.children())]
+
+    async def aclose(self, *, kill: bool = False) -> None:
+        """End everybody, together: politely, or at once, also if the polite way has begun."""
+        (self._supervisor.kill if kill else self._supervisor.stop)()
+        await self._supervisor.wait()

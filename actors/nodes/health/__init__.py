@@ -1,0 +1,3 @@
+"""How a node is watched while it runs: heartbeat, stacks, samples, stats."""
+
+__all__: list[str] = []

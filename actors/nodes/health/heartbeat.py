@@ -1,0 +1,213 @@
+"""Heartbeats: a node says that its loop runs, and its parent notices when it no longer does.
+
+Rule 1: silence counts only while the parent's own loop ran: no node ends because its parent slept.
+Rule 2: a process dumps its stacks itself, before it is killed: every beat puts faulthandler's timer
+off, a thread of C that needs neither the loop nor the interpreter's lock.
+Rule 3: one timer every few seconds at either end, and nothing per message.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from actors.nodes.health.stats import resident_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from actors._base.loop import Timer
+
+__all__ = ["Heart", "Watch", "beat_every", "margin_of", "stacks_of"]
+
+_BEATS: Final = 4
+"""How many beats fit into the silence after which a node counts as hung."""
+_MOST_OFTEN: Final = 0.05
+_LEAST_OFTEN: Final = 5.0
+_MEMORY: Final = 1.0
+"""Seconds between two looks at the memory of a node that has a limit."""
+_STDERR: Final = 2
+_STACKS_BEGIN: Final = "Timeout ("
+"""How the first line of a dump by faulthandler's timer begins."""
+
+
+class Clock(Protocol):
+    """What is needed of an event loop."""
+
+    def now(self) -> float: ...
+    def call_later(self, seconds: float, fn: Callable[..., object], /, *args: Any) -> Timer: ...
+
+
+class Parent(Protocol):
+    """The link to whoever listens for the beats."""
+
+    def note(self, op: str, *args: Any) -> object: ...
+    def flush(self) -> object: ...
+
+
+def beat_every(hang_after: float) -> float:
+    """Return the seconds between two beats."""
+    return min(max(hang_after / _BEATS, _MOST_OFTEN), _LEAST_OFTEN)
+
+
+def margin_of(hang_after: float) -> float:
+    """Return how much longer than *hang_after* the parent waits, so that the stacks are out."""
+    return min(max(hang_after / _BEATS, 0.25), 1.0)
+
+
+def stacks_of(lines: list[str]) -> list[str]:
+    """Return the last dump of stacks among *lines*; what else was written if there is none."""
+    for start in range(len(lines) - 1, -1, -1):
+        if lines[start].startswith(_STACKS_BEGIN):
+            return lines[start:]
+    return lines[-20:]
+
+
+def _debugging() -> bool:
+    """Whether somebody may be looking at this node while it stands still."""
+    tracer = sys.gettrace()
+    # One that only measures coverage never stops anything.
+    traced = tracer is not None and not type(tracer).__module__.startswith("coverage")
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None:
+        traced = True
+    return traced or sys.flags.dev_mode or bool(os.environ.get("PYTHONASYNCIODEBUG"))
+
+
+class Heart:
+    """The node's side: beats, has stacks dumped when it cannot, and says when memory is over the limit.
+
+    Attributes:
+        late: by how many seconds the last beat was late, which is how long the loop was kept.
+    """
+
+    def __init__(self, loop: Clock, parent: Parent, config: dict[str, Any]) -> None:
+        self.late = 0.0
+        self._loop = loop
+        self._parent = parent
+        self._hang_after: float | None = config["hang_after"]
+        self._max_rss: int | None = config["max_rss"]
+        # A process has one such timer; the threads of it are looked at by the parent.
+        self._dumps = self._hang_after is not None and config["dumps"]
+        self._every = _LEAST_OFTEN if self._hang_after is None else beat_every(self._hang_after)
+        if self._max_rss is not None:
+            self._every = min(self._every, _MEMORY)
+        self._timer: Timer | None = None
+        self._due = 0.0
+        self._held = False
+
+    def start(self) -> None:
+        """Beat from now on."""
+        if self._hang_after is not None or self._max_rss is not None:
+            self._due = self._loop.now()
+            self._beat()
+
+    def _beat(self) -> None:
+        now = self._loop.now()
+        self.late = max(0.0, now - self._due)
+        self._due = now + self._every
+        self._timer = self._loop.call_later(self._every, self._beat)
+        self._tell(watched=not self._held and not _debugging())
+        self._look_at_memory()
+
+    def _tell(self, *, watched: bool) -> None:
+        if self._hang_after is None:
+            return
+        self._parent.note("beat", watched)
+        if not self._dumps:
+            return
+        if watched:
+            faulthandler.dump_traceback_later(self._hang_after, file=_STDERR)
+        else:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _look_at_memory(self) -> None:
+        if self._max_rss is None:
+            return
+        resident = resident_memory()
+        if resident > self._max_rss:
+            self._parent.note("over_rss", resident)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be excused for the length of the block: an import may keep the loop for a minute."""
+        if self._timer is None or self._held:
+            yield
+            return
+        self._held = True
+        self._tell(watched=False)
+        self._parent.flush()
+        try:
+            yield
+        finally:
+            self._held = False
+            if self._timer is not None:
+                self._tell(watched=not _debugging())
+
+    def stop(self) -> None:
+        """Beat no more; nobody waits for it."""
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        if self._dumps:
+            faulthandler.cancel_dump_traceback_later()
+
+
+class Watch:
+    """The parent's side: counts the silence of one run of a node.
+
+    Args:
+        loop: the parent's.
+        hang_after: seconds of silence after which the node counts as hung; None watches nothing.
+        hung: called once, when it does.
+    """
+
+    def __init__(self, loop: Clock, hang_after: float | None, hung: Callable[[], None]) -> None:
+        self._loop = loop
+        self._hung = hung
+        self._limit = None if hang_after is None else hang_after + margin_of(hang_after)
+        self._every = 0.0 if hang_after is None else beat_every(hang_after)
+        self._watched = False
+        self._silence = 0.0
+        self._since = 0.0
+        self._wait = 0.0
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """The node is ready: from now on its silence counts."""
+        if self._limit is not None:
+            self.beat(watched=self._watched)
+            self._next(self._limit)
+
+    def beat(self, *, watched: bool) -> None:
+        """The node's loop runs; unless *watched*, do not wait for the next beat."""
+        self._watched = watched
+        self._silence = 0.0
+        self._since = self._loop.now()
+
+    def _next(self, limit: float) -> None:
+        self._wait = max(min(self._every, limit - self._silence), 0.001)
+        self._timer = self._loop.call_later(self._wait, self._look, limit)
+
+    def _look(self, limit: float) -> None:
+        now = self._loop.now()
+        if self._watched:
+            # However late this look is, it counts as one in time: what kept us may have kept the
+            # beats from being read as well.
+            self._silence += min(now - self._since, self._wait)
+        self._since = now
+        if self._silence >= limit:
+            self._timer = None
+            self._hung()
+        else:
+            self._next(limit)
+
+    def stop(self) -> None:
+        """Wait for no more beats."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

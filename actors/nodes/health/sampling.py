@@ -1,0 +1,112 @@
+"""What a node does over a short while, and which of its actors are the busiest: for whoever looks.
+
+Rule 1: it costs nothing while nobody looks, and keeps nothing between two looks.
+Rule 2: only the busiest actors are described: there may be a hundred thousand others.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from time import thread_time
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio import sleep
+
+from actors._messaging.deadlock import waits_of
+from actors.nodes.health.stats import resident_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actors._actor.cell import Cell
+    from actors._remoting.actor_host import Runtime
+
+__all__ = ["ORDERS", "busiest_first", "sampled"]
+
+ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "mailbox": ("mailbox", "handling_seconds", "rate"),
+    "handling": ("handling_seconds", "mailbox", "rate"),
+    "rate": ("rate", "mailbox", "handling_seconds"),
+    "restarts": ("restarts", "mailbox", "rate"),
+}
+"""Which actors are the busiest, by what is looked at first."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at how late the loop is."""
+
+
+def busiest_first(facts: Mapping[str, Any], by: str) -> tuple[float, ...]:
+    """Return what to sort the facts of an actor by, the largest first."""
+    return tuple(facts[name] or 0 for name in ORDERS[by])
+
+
+async def sampled(runtime: Runtime, seconds: float, rows: int, by: str) -> dict[str, Any]:
+    """Watch this node for *seconds* and say what it did.
+
+    Args:
+        runtime: the node.
+        seconds: how long; 0 looks once, and knows no rates.
+        rows: how many of the busiest actors are described.
+        by: one of `ORDERS`.
+    """
+    before = {uid: _handled(cell) for uid, cell in runtime.cells.items()} if seconds else {}
+    cpu, began = thread_time(), runtime.loop.now()
+    lag = await _lag(runtime, seconds)
+    cpu, took = thread_time() - cpu, runtime.loop.now() - began
+    cells = list(runtime.cells.items()) if seconds or rows else []
+    rates = {uid: _new(cell, before.get(uid, 0)) / took if seconds else 0.0 for uid, cell in cells}
+    figures = [(cell, _figures(cell, rates[uid])) for uid, cell in cells if rows]
+    top = heapq.nlargest(rows, figures, key=lambda item: busiest_first(item[1], by))
+    return {
+        "pid": os.getpid(),
+        "rss": resident_memory(),
+        "cpu": round(cpu / took, 3) if seconds else None,
+        "lag": round(lag, 6),
+        "actors": len(runtime.cells),
+        "rate": round(sum(rates.values()), 1) if seconds else None,
+        "busiest": [_facts(runtime, cell, facts) for cell, facts in top],
+    }
+
+
+async def _lag(runtime: Runtime, seconds: float) -> float:
+    """Wait, and return by how many seconds the loop was late at most."""
+    late = 0.0
+    until = runtime.loop.now() + seconds
+    while (due := min(until, runtime.loop.now() + _LOOK)) > runtime.loop.now():
+        await sleep(due - runtime.loop.now())
+        late = max(late, runtime.loop.now() - due)
+    return late
+
+
+def _handled(cell: Cell) -> int:
+    return 0 if cell.run is None else cell.run.handled
+
+
+def _new(cell: Cell, before: int) -> int:
+    """Return how many messages it has taken since; what was restarted counts from nothing again."""
+    handled = _handled(cell)
+    return handled - before if handled >= before else handled
+
+
+def _figures(cell: Cell, rate: float) -> dict[str, Any]:
+    """Return what an actor is judged by."""
+    handling = None if cell.run is None else cell.run.handling
+    return {
+        "mailbox": len(cell.mailbox),
+        "handling": None if handling is None else handling[0],
+        "handling_seconds": None if handling is None else round(handling[1], 6),
+        "rate": round(rate, 1),
+        "restarts": max(0, cell.number - 1),
+    }
+
+
+def _facts(runtime: Runtime, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": cell.ref.name,
+        "class": cell.ref.cls_path,
+        "node": runtime.name,
+        "state": cell.state.value,
+        **figures,
+        "beside": 0 if cell.run is None else cell.run.beside,
+        "waiting_for": [target.ref.name for _, target in waits_of(cell)],
+    }

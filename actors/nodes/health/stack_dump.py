@@ -1,0 +1,101 @@
+"""What the threads and tasks of a node are at: the node's side, ready before anybody asks.
+
+Rule 1: threads are shown by faulthandler's signal handler, which is C: it needs neither the loop nor
+the interpreter's lock.
+Rule 2: tasks are shown by a handler of Python, which runs in the main thread between two instructions:
+the loop may hang, in Python or in a call that waits, but not in C code that computes.
+Rule 3: both only look. What they write goes into memory that the parent has open, not into the log.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import fcntl
+import json
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from actors._base.loop import Loop
+
+__all__ = ["TASKS", "THREADS", "Stacks", "frames_of", "task_stacks"]
+
+_NAMES: Final = 20
+"""How many of the tasks that stand at the same place are named."""
+
+# Real-time signals: nobody's by convention, and never sent before the node has said that it is there.
+THREADS: Final = getattr(signal, "SIGRTMIN", 0) + 6
+TASKS: Final = getattr(signal, "SIGRTMIN", 0) + 7
+
+
+def task_stacks(loop: Loop) -> list[dict[str, Any]]:
+    """Return where every task of *loop* stands; those that stand at the same place are one entry."""
+    places: dict[tuple[str, ...], list[str]] = {}
+    for name, coroutine in loop.tasks():
+        places.setdefault(tuple(_awaits(coroutine)), []).append(name)
+    return [
+        {"count": len(names), "names": sorted(names)[:_NAMES], "stack": list(place)}
+        for place, names in sorted(places.items(), key=lambda item: min(item[1]))
+    ]
+
+
+def frames_of(frame: FrameType | None) -> Iterator[str]:
+    """Give the frames of a thread, the most recent call first."""
+    while frame is not None:
+        yield _place(frame)
+        frame = frame.f_back
+
+
+def _awaits(coroutine: Any) -> list[str]:
+    """Return the frames of a task, the most recent call first."""
+    frames: list[str] = []
+    while coroutine is not None:
+        kind = next(
+            (kind for kind in ("cr", "gi", "ag") if hasattr(coroutine, f"{kind}_frame")), ""
+        )
+        frame = getattr(coroutine, f"{kind}_frame", None)
+        if frame is None:
+            break
+        frames.append(_place(frame))
+        if getattr(coroutine, f"{kind}_running", False):
+            frames.append("(it runs now: see its thread)")
+            break
+        coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else f"{kind}_await", None)
+    return frames[::-1]
+
+
+def _place(frame: FrameType) -> str:
+    code = frame.f_code
+    return f'File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}'
+
+
+class Stacks:
+    """Makes this process ready to be looked at; it is so until it ends."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._fd = os.memfd_create("actors-stacks")
+        # The parent empties it before it asks: what is written then begins at its beginning.
+        fcntl.fcntl(self._fd, fcntl.F_SETFL, fcntl.fcntl(self._fd, fcntl.F_GETFL) | os.O_APPEND)
+        faulthandler.register(THREADS, file=self._fd, all_threads=True)
+        signal.signal(TASKS, self._tasks)
+
+    def for_parent(self) -> int:
+        """Return a descriptor of what is written, for somebody else to own."""
+        return os.dup(self._fd)
+
+    def _tasks(self, _number: int, _frame: FrameType | None) -> None:
+        """Write what tasks there are, and the names of the threads, as one line."""
+        try:
+            # The lock of `threading.enumerate` may be held by what this interrupts.
+            known = dict(threading._active)  # type: ignore[attr-defined] # noqa: SLF001
+            threads = {str(ident): thread.name for ident, thread in known.items()}
+            facts = {"tasks": task_stacks(self._loop), "threads": threads}
+        except Exception as error:  # noqa: BLE001 - it would come out of whatever this interrupts
+            facts = {"error": f"{type(error).__name__}: {error}"}
+        os.write(self._fd, json.dumps(facts).encode() + b"\n")

@@ -1,0 +1,61 @@
+"""Figures of one node, read when somebody asks and free when nobody does."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actors._messaging.deadlock import waits_of
+
+if TYPE_CHECKING:
+    from actors._actor.cell import Cell
+    from actors._remoting.actor_host import Runtime
+
+__all__ = ["resident_memory", "runtime_stats"]
+
+
+def _actor_stats(cell: Cell) -> dict[str, Any]:
+    handling = cell.run.handling if cell.run is not None else None
+    return {
+        "name": cell.ref.name,
+        "uid": cell.ref.uid,
+        "class": cell.ref.cls_path,
+        "state": cell.state.value,
+        "mailbox": len(cell.mailbox),
+        "incarnation": cell.number,
+        "waiting_for": [target.ref.name for _, target in waits_of(cell)],
+        "handling": None if handling is None else handling[0],
+        "handling_seconds": None if handling is None else round(handling[1], 6),
+    }
+
+
+def resident_memory() -> int:
+    """Return the resident memory of this process in bytes."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def runtime_stats(runtime: Runtime) -> dict[str, Any]:
+    """Return the node's figures: its actors, its links, its memory (bytes) and CPU time (seconds)."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    links = {}
+    for peer in runtime.peers.values():
+        if peer.link is not None and (stats := peer.link.stats()) is not None:
+            figures = {name: getattr(stats, name) for name in stats.__slots__}
+            cargo = peer.link.cargo
+            modes = {mode.value: count for mode, count in cargo.modes.items()}
+            links[peer.name] = {**figures, "modes": modes, "bytes_lent": cargo.lent}
+    return {
+        "node": runtime.name,
+        "pid": os.getpid(),
+        "rss": resident_memory(),
+        "cpu": round(usage.ru_utime + usage.ru_stime, 3),
+        "actors": [_actor_stats(cell) for cell in runtime.cells.values()],
+        "links": links,
+        "memory": runtime.memory.stats(),
+    }

@@ -1,0 +1,342 @@
+"""A process node, seen from inside: boot, serve its parent's wishes, end.
+
+Rule 1: it dies with its parent, and so does every program it started: the kernel kills the group
+when the lifeline ends, and where it cannot, a thread does that works while the loop is stuck.
+Rule 2: it says READY itself, after everything it needs is imported; what fails before is told
+with its traceback.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+from actors._base.events import TRACE
+from actors._base.log import get_logger, write_lines_to
+from actors._messaging.context_propagation import Propagation
+from actors._remoting.actor_host import Runtime
+from actors._remoting.constructor_args import unpack_arguments
+from actors._remoting.link import Link
+from actors.nodes._local import LocalNode
+from actors.nodes.boot.main_module import install_main
+from actors.nodes.child_actors import NodeFamily
+from actors.nodes.drain import finish_cells
+from actors.nodes.health.heartbeat import Heart
+from actors.nodes.health.sampling import sampled
+from actors.nodes.health.stack_dump import Stacks, task_stacks
+from actors.nodes.health.stats import runtime_stats
+from actors.supervisors import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.abc import TaskGroup
+
+    from actors._actor.cell import Cell
+    from actors._base.loop import Loop
+    from actors._messaging.ref import Ref
+    from actors._remoting.peer import Peer
+    from actors.transport import Door
+
+__all__ = ["BOOT_FAILED", "ChildNode", "boot_config"]
+
+_NEWS: Final = 0.09
+"""Seconds within which the parent tells of a sibling's end; it sees a process end at once."""
+BOOT_FAILED: Final = 70
+"""The exit code of a node that never got ready (sysexits' EX_SOFTWARE)."""
+
+
+def boot_config(lifeline_fd: int) -> dict[str, Any]:
+    """Take the process into the parent's hands: read the config, tie the lives, be as the parent is."""
+    lifeline = socket.socket(fileno=lifeline_fd)
+    config = _read_config(lifeline)
+    _die_with_parent(lifeline, config["parent_pid"])
+    _inherit(config)
+    return config
+
+
+def _read_config(lifeline: socket.socket) -> dict[str, Any]:
+    with lifeline.makefile("rb") as stream:
+        size = int.from_bytes(stream.read(4), "little")
+        config: dict[str, Any] = json.loads(stream.read(size) or b"{}")
+    if not config:
+        raise SystemExit("the parent of this node ended before it had booted")
+    return config
+
+
+def _die_with_parent(lifeline: socket.socket, parent: int) -> None:
+    """End the whole process group when the parent's end of the lifeline closes."""
+    if hasattr(fcntl, "F_SETSIG"):
+        # The kernel does it, whatever this process is busy with: SIGKILL for the group instead of
+        # SIGIO. It takes programs that actors started along, which PDEATHSIG would leave behind.
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if os.getppid() != parent:
+        os._exit(BOOT_FAILED)  # it ended before the lines above
+
+    def watch() -> None:
+        # Polled, because a reader that blocks keeps the kernel from sending the signal above.
+        poll = select.poll()
+        poll.register(lifeline, select.POLLIN | select.POLLHUP)
+        poll.poll()
+        os.killpg(0, signal.SIGKILL)
+
+    # Daemon, because it waits for an event that on a clean end never comes.
+    threading.Thread(target=watch, name="actors lifeline", daemon=True).start()
+
+
+def _inherit(config: dict[str, Any]) -> None:
+    """Be as the parent is: path, environment, signals, log."""
+    sys.path[:] = config["path"]
+    own = os.environ.pop("ACTORS_PYTHONPATH", "")
+    if own:
+        os.environ["PYTHONPATH"] = own
+    else:
+        os.environ.pop("PYTHONPATH", None)
+    write_lines_to(config["log"])
+    if config["nice"]:
+        os.nice(config["nice"])
+    install_main(config["main"])
+    # Terminals send SIGINT to whole groups, operators to names: the parent decides when a node ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _runtime(config: dict[str, Any], loop: Loop) -> Runtime:
+    propagation = Propagation.of(config["propagate"])
+    name, number = config["name"], config["number"]
+    return Runtime(name, number, loop, propagation=propagation, trace=config["trace"])
+
+
+class ChildNode:
+    """What the parent can ask of this node, and what this node asks of the parent (its `Authority`)."""
+
+    def __init__(self, config: dict[str, Any], loop: Loop, tasks: TaskGroup) -> None:
+        self.tasks = tasks
+        self.config = config
+        self.runtime = _runtime(config, loop)
+        self.runtime.address = config["address"]
+        self.runtime.authority = self
+        self.runtime.new_family = self.new_family
+        self.runtime.link_ended = self._link_ended
+        self.local = LocalNode(self.runtime, self)
+        self.parent = Link(self.runtime, config["parent"])
+        self.peer_of_parent = self.runtime.peer(config["parent"])
+        self.peer_of_parent.link = self.parent
+        self.heart = Heart(loop, self.parent, config)
+        self.leaving = False
+        """Whether this node finishes what it has, to end then."""
+        self.log = get_logger(node=config["name"])
+        self.runtime.calls.update(start=self._start, topic_interest=self._interest)
+        self.runtime.calls.update(stats=self._stats, sampled=self._sampled, tasks=self._tasks)
+        self.runtime.topics.interests(config["topics"])
+        self.runtime.notes.update(
+            stop_actor=lambda _, uid: self.local.stop_actor(uid),
+            kill_actor=lambda _, uid: self.local.kill_actor(uid),
+            release_actor=self._release,
+            expect=self._expect,
+            node_up=lambda _, name: self.runtime.peer(name).up(),
+            node_moved=lambda _, node, address: self.runtime.node_moved(node, address),
+            node_down=self._node_down,
+            topic_interest=lambda _, name, node, wanted: self.runtime.topics.interest(
+                name, node, wanted=wanted
+            ),
+            node_draining=lambda _, name, why, restarting: self.runtime.peer(name).drain(
+                why, restarting=restarting
+            ),
+            peer=self._peer,
+        )
+        for node, address in config["moved"]:
+            self.runtime.node_moved(node, address)
+        for name in config["down"]:
+            self.runtime.peer(name).down("not started yet", restarting=True)
+
+    def attach(self, link: int | Door) -> None:
+        """Take the link the parent left open for us: a descriptor, or a door to its thread."""
+        self.parent.attach(socket.socket(fileno=link) if isinstance(link, int) else link)
+
+    def show_stacks(self) -> None:
+        """Have the parent see what this process is at, whenever it asks; for the main thread."""
+        self.parent.note("stacks", fds=(Stacks(self.runtime.loop).for_parent(),))
+
+    # -- what the parent asks --------------------------------------------------------------
+
+    async def _start(
+        self,
+        _link: Link,
+        uid: int,
+        name: str,
+        path: str,
+        mailbox: int,
+        incarnation: int,
+        shutdown: float,
+        arguments: list[bytes],
+    ) -> None:
+        cell = self._cell(uid, name, path, mailbox)
+        # Counted by the parent, over the deaths of nodes too.
+        cell.number = incarnation - 1
+
+        def ended(end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
+            if self.leaving and not voluntary and not end.abnormal:
+                # Nobody asked this actor to end: it goes with its node, and comes back with that.
+                end = Exit.NODE_DOWN(f"{self.runtime.name}: it is draining")
+            self.parent.note("actor_ended", uid, end, voluntary)
+
+        # Unpacked at every start: one incarnation's changes never reach the next.
+        await cell.start(*unpack_arguments(self.runtime, arguments), ended, shutdown=shutdown)
+
+    def _cell(self, uid: int, name: str, path: str, mailbox: int) -> Any:
+        cell = self.runtime.cells.get(uid)
+        if cell is None:
+            module, _, qualname = path.partition(":")
+            # The first actor of a class may bring half a library in.
+            with nullcontext() if module in sys.modules else self.heart.held():
+                cls = self.runtime.resolve_class(module, qualname)
+            cell = self.runtime.new_cell(uid, name, cls, mailbox)
+        return cell
+
+    def _expect(self, _link: Link, uid: int, name: str, path: str, mailbox: int) -> None:
+        """Make room for an actor that is about to be started again: its messages queue from now on."""
+        try:
+            self._cell(uid, name, path, mailbox)
+        except Exception as error:  # noqa: BLE001 - the start that follows fails the same way, and is told
+            self.log.warning("cannot make room", actor=name, error=str(error))
+
+    def _release(self, _link: Link, uid: int, end: Exit) -> None:
+        self.local.release_actor(uid, end)
+
+    async def new_family(self, name: str) -> NodeFamily:
+        """Make a supervisor for actors that are this node's own."""
+        return await NodeFamily(self.runtime, self.local, name, self.tasks).open()
+
+    async def _stats(self, _link: Link) -> dict[str, Any]:
+        return {**runtime_stats(self.runtime), "loop_lag": round(self.heart.late, 6)}
+
+    async def _sampled(self, _link: Link, seconds: float, rows: int, by: str) -> dict[str, Any]:
+        return await sampled(self.runtime, seconds, rows, by)
+
+    async def _tasks(self, _link: Link) -> list[dict[str, Any]]:
+        return task_stacks(self.runtime.loop)
+
+    def _node_down(self, _link: Link, name: str, why: str, restarting: bool) -> None:  # noqa: FBT001 - a wire field
+        self.runtime.peer(name).down(why, restarting=restarting)
+
+    def _link_ended(self, link: Link) -> None:
+        """The parent says in a moment why; if it does not, the link alone is gone."""
+        if link is not self.parent:
+            self.runtime.loop.call_later(_NEWS, self._lost, link)
+
+    def _lost(self, link: Link) -> None:
+        peer = self.runtime.peer(link.peer)
+        if peer.link is link:
+            peer.link = None
+            peer.why = link.closed or ""
+            peer.drop(link)
+
+    def _peer(self, _link: Link, name: str, way: int | Door) -> None:
+        peer = self.runtime.peer(name)
+        link = peer.link
+        if link is not None and link.attached:
+            # The other end made this one because that one is at its end.
+            peer.link = None
+            peer.drop(link)
+            link = None
+        if link is None:
+            link = peer.link = Link(self.runtime, name)
+        peer.links += 1
+        link.attach(socket.socket(fileno=way) if isinstance(way, int) else way)
+
+    async def finish_actors(self, seconds: float) -> None:
+        """Let the actors that the parent supervises finish what they have, then end them."""
+        self.leaving = True
+        await finish_cells(self.runtime.cells, self._supervised(), seconds)
+
+    @property
+    def has_supervised(self) -> bool:
+        """Whether there are actors here that the parent supervises."""
+        return bool(self._supervised())
+
+    def _supervised(self) -> list[Cell]:
+        own = self.runtime.number
+        return [cell for uid, cell in self.runtime.cells.items() if uid >> 32 != own]
+
+    async def _interest(self, _link: Link, name: str, node: str, wanted: bool) -> None:  # noqa: FBT001 - a wire field
+        self.runtime.topics.interest(name, node, wanted=wanted)
+
+    # -- what this node asks -----------------------------------------------------------------
+
+    def connect(self, peer: Peer) -> Link:
+        """Ask for a link to a sibling; it takes messages at once and sends when it is there."""
+        self.parent.note("connect", peer.name, peer.links)
+        return Link(self.runtime, peer.name)
+
+    def watch_life(
+        self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
+    ) -> Callable[[], None]:
+        """Watch an actor whose node is gone: what the parent restarts, only the parent knows the end of."""
+        if ref.uid >> 32:
+            notice(Exit.NODE_DOWN(why))
+            return lambda: None
+        watched = [notice]
+
+        async def wait() -> None:
+            end = await self.parent.call("wait_life", ref.uid)
+            if watched:
+                watched.pop()(end)
+
+        task = self.runtime.loop.start(wait, name=f"watch {ref.name}", fresh=True)
+
+        def cancel() -> None:
+            watched.clear()
+            task.cancel()
+
+        return cancel
+
+    def event(self, kind: str, facts: dict[str, Any]) -> None:
+        """Report something; the parent words it, unless it cannot be reached any more."""
+        if self.parent.closed is None:
+            self.parent.note("event", kind, facts)
+        elif kind != TRACE:
+            self.log.error(kind.replace("_", " "), **facts)
+
+    async def topic_join(self, name: str) -> None:
+        """Have the system know that this node has subscribers to a topic."""
+        await self.parent.call("topic_join", name)
+
+    def topic_leave(self, name: str) -> None:
+        """Have it know that there are none any more."""
+        self.parent.note("topic_leave", name)
+
+    def unclaim(self, ref: Ref[Any]) -> None:
+        """Give a name back."""
+        self.parent.note("unclaim", ref.name, ref.uid)
+
+    async def claim(self, ref: Ref[Any]) -> None:
+        """Take a name for an actor of this node.
+
+        Raises:
+            NameTaken: another living actor has it.
+        """
+        await self.parent.call("claim", ref)
+
+    # -- what the handle of this node asks (its `NodeKeeper`) -------------------------------
+
+    async def stop_node(self, _name: str, grace: float | None) -> None:
+        """Have this node ended for good; the parent does so when what is handled now is done."""
+        await self.parent.call("stop_node", grace)
+
+    async def drain_node(self, _name: str, grace: float | None) -> None:
+        """Have this node drained; this returns when it is."""
+        await self.parent.call("drain_node", grace)
+
+    def kill_node(self, _name: str) -> None:
+        """Have this node killed."""
+        self.parent.note("kill_node")

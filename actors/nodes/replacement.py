@@ -1,0 +1,206 @@
+"""The runs of a node from one start by its supervisor to the end: mostly one, two while one takes over.
+
+Rule 1: a new run takes the place of the old one only when it is ready; until then nobody hears of it.
+Rule 2: an actor never runs twice: those of the old run have ended before the new run is given any.
+Rule 3: to the supervisor all of it is one run. It ends with the run that has the place, and then no
+other is left.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from actors._base.errors import ActorsError
+from actors.nodes._node import NodeState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors._base.loop import Waiter
+    from actors.nodes.remote_node import RemoteNode
+    from actors.nodes.remote_run import RemoteRun
+    from actors.supervisors import Exit
+
+__all__ = ["Tenure"]
+
+
+class Tenure:
+    """What a node's supervisor starts, as a `supervisors.Child`.
+
+    Attributes:
+        main: the run that has the node's place: connections go there.
+    """
+
+    def __init__(self, node: RemoteNode) -> None:
+        self.node = node
+        node.tenure = self
+        self.main: RemoteRun = node.make_run()
+        self._next: RemoteRun | None = None
+        """The run that is to take the place, booting or ready."""
+        self._living: list[RemoteRun] = []
+        self._exit: Exit | None = None
+        self._told: Callable[[Exit], None] | None = None
+        self._stopping = False
+        self._waiters: list[Waiter] = []
+
+    @property
+    def runs(self) -> list[RemoteRun]:
+        """All runs that are not known to have ended, the oldest first."""
+        return list(self._living)
+
+    @property
+    def swapping(self) -> bool:
+        """Whether there is more than one run."""
+        return len(self._living) > 1
+
+    # -- what the supervisor does -----------------------------------------------------------
+
+    async def start(self, ended: Callable[[Exit], None]) -> None:
+        """Start the first run; see `RemoteRun.start`."""
+        run = self.main
+        self._living.append(run)
+        self._told = ended
+        try:
+            await run.start(partial(self._over, run))
+        except BaseException:
+            self._living.remove(run)
+            raise
+
+    async def wait(self) -> Exit:
+        """Wait for the end of the run that has the place, and of every other; return the first's."""
+        while True:
+            main = self.main
+            end = await main.wait()
+            if main is self.main:
+                break
+        for run in self.runs:
+            await run.wait()
+        return end
+
+    def stop(self) -> None:
+        """Ask every run to drain and end; one that boots is killed."""
+        self._stopping = True
+        for run in self.runs:
+            if run is self._next:
+                run.kill()
+            else:
+                run.stop()
+
+    def kill(self) -> None:
+        """Kill every run."""
+        self._stopping = True
+        self.main.kill()
+        for run in self.runs:
+            run.kill()
+
+    # -- what a reload does -----------------------------------------------------------------
+
+    async def boot_next(self, within: float | None = None) -> None:
+        """Start another run beside the one there is; return when it is ready to take its place.
+
+        Args:
+            within: seconds it has; None is the node's `boot_timeout`.
+
+        Raises:
+            ActorsError: the node is not READY, or ended meanwhile.
+            BootFailed: the new run did not get ready; nothing of it is left.
+        """
+        node = self.node
+        if self.swapping or node.run is not self.main or not node.ready or self._stopping:
+            raise ActorsError(f"node {node.name} is {node.state.value}, not READY")
+        run = self._next = node.make_run(beside=True)
+        self._living.append(run)
+        try:
+            await run.start(partial(self._over, run), within)
+        except BaseException as error:
+            self._next = None
+            self._living.remove(run)
+            self._settle()
+            if isinstance(error, Exception):
+                self._check_place(error)
+            raise
+
+    async def drop_next(self) -> None:
+        """End the run that was to take the place."""
+        run, self._next = self._next, None
+        if run is not None:
+            run.kill()
+            await run.wait()
+
+    def take_over(self, why: str) -> None:
+        """Give the place to the run that has booted; the one that had it finishes what it has.
+
+        Connections go to the new run from here on. Actors go there when the old run has ended,
+        which takes at most the node's `shutdown` seconds; without any, nothing waits for that.
+
+        Args:
+            why: what the events say.
+
+        Raises:
+            ActorsError: one of the two has ended meanwhile.
+        """
+        node, old, new = self.node, self.main, self._next
+        self._check_place(None)
+        if new is None or new.state is not NodeState.READY:
+            why = "" if new is None else f": {new.last_end}"
+            raise ActorsError(f"the new process of node {node.name} has ended{why}")
+        self._next = None
+        self.main = new
+        new.beside = False
+        node.home.node_ready(new)
+        if not node.home.has_actors(node):
+            self._succeed()
+        old.retire(why)
+
+    def _check_place(self, cause: Exception | None) -> None:
+        if self._exit is not None:
+            ended = f"node {self.node.name} ended by itself meanwhile: {self._exit}"
+            raise ActorsError(ended) from cause
+        if self._stopping or self.main.state is not NodeState.READY:
+            raise ActorsError(f"node {self.node.name} is being stopped") from cause
+
+    async def handed_over(self) -> None:
+        """Wait until the run that has the place has the node's actors, too, or there is none any more."""
+        while self._exit is None and self.node.run is not self.main:
+            waiter = self.node.home.runtime.loop.waiter()
+            self._waiters.append(waiter)
+            await waiter
+
+    async def alone(self) -> None:
+        """Wait until every run but that one has ended."""
+        for run in self.runs:
+            if run is not self.main:
+                await run.wait()
+
+    # -- steps ------------------------------------------------------------------------------
+
+    def _over(self, run: RemoteRun, end: Exit) -> None:
+        """A run that had been ready has ended."""
+        self._living.remove(run)
+        if run is self.main:
+            self._exit = end
+            for other in self.runs:
+                other.kill()
+        elif self._exit is None and self.node.run is None:
+            self._succeed()
+        self._settle()
+
+    def _succeed(self) -> None:
+        """The old run has no actors, or none any more: the node is the new run from here on."""
+        node = self.node
+        node.run = self.main
+        node.address = self.main.address
+        node.restarts += 1
+        node.home.node_moved(node)
+        self.main.show()
+        node.changed()
+
+    def _settle(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._exit is not None and not self._living and self._told is not None:
+            told, self._told = self._told, None
+            told(self._exit)

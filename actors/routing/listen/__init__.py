@@ -1,0 +1,3 @@
+"""Listening sockets: addresses, binding, TLS, inherited descriptors, and the listener that owns them."""
+
+__all__: list[str] = []

@@ -1,0 +1,183 @@
+"""Listening sockets: made, described, removed.
+
+Rule 1: whatever the system answers becomes `ListenFailed` with the address in its text.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+
+from actors.routing.errors import ListenFailed
+from actors.routing.listen.address import Given, Inet, Udp, Unix, Where
+from actors.routing.listen.inherited import given_socket
+from actors.routing.listen.listener import Listener
+
+__all__ = ["bind", "describe", "probe", "release", "remove", "reserve", "sibling", "where_of"]
+
+
+def bind(spec: Listener) -> socket.socket:
+    """Make the socket of *spec*: non-blocking, close-on-exec, TCP_NODELAY inherited, listening.
+
+    A Unix path that nobody listens on any more is taken over. One for UDP does not listen.
+
+    Raises:
+        ListenFailed: the address is in use, forbidden, or does not exist here.
+    """
+    made = _bound(spec)
+    try:
+        if made.type == socket.SOCK_STREAM:
+            made.listen(spec.backlog)
+    except OSError as error:
+        made.close()
+        raise _failed(spec.address, error) from error
+    made.setblocking(False)
+    return made
+
+
+def probe(spec: Listener) -> None:
+    """Take the address of *spec* and give it back, if it is a port; who asks has not listened yet.
+
+    Raises:
+        ListenFailed: as `bind`.
+    """
+    where = spec.where.inet if isinstance(spec.where, Udp) else spec.where
+    if isinstance(where, Inet) and where.port:
+        _bound(spec).close()
+
+
+def reserve(spec: Listener) -> socket.socket:
+    """Take the TCP address of *spec* without listening, so that only `sibling` may share it.
+
+    Raises:
+        ListenFailed: as `bind`; also if somebody else shares the port already.
+    """
+    made = _bound(spec)
+    # Afterwards only: a socket bound with SO_REUSEPORT would join a stranger's group without a
+    # word, and one with SO_REUSEADDR that does not listen lets a stranger take the port.
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return made
+
+
+def sibling(reserved: socket.socket, backlog: int) -> socket.socket:
+    """Make a listening socket of a reserved address; clients may connect from here on.
+
+    Raises:
+        OSError: as `socket.bind`.
+    """
+    made = socket.socket(reserved.family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if reserved.family == socket.AF_INET6:
+            only = reserved.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        made.bind(reserved.getsockname())
+        made.listen(backlog)
+    except BaseException:
+        made.close()
+        raise
+    made.setblocking(False)
+    return made
+
+
+def where_of(listening: socket.socket) -> Where:
+    """Return the real address of a socket, the chosen port included."""
+    name = listening.getsockname()
+    if listening.family == socket.AF_UNIX:
+        return Unix(os.fsdecode(name))
+    inet = Inet(name[0], name[1])
+    return Udp(inet) if listening.type == socket.SOCK_DGRAM else inet
+
+
+def describe(listening: socket.socket) -> str:
+    """Return the real address of a socket as text."""
+    return str(where_of(listening))
+
+
+def release(taken: socket.socket, spec: Listener) -> None:
+    """Close the socket of *spec*; the path of one that was given is left to whoever made it."""
+    if isinstance(spec.where, Given):
+        taken.close()
+    else:
+        remove(taken)
+
+
+def remove(listening: socket.socket) -> None:
+    """Close a listening socket; unlink its Unix path."""
+    path = listening.getsockname() if listening.family == socket.AF_UNIX else None
+    listening.close()
+    if path:
+        try:
+            os.unlink(path)  # noqa: PTH108 - the name may be bytes
+        except FileNotFoundError:
+            return
+
+
+def _bound(spec: Listener) -> socket.socket:
+    where = spec.where
+    try:
+        match where:
+            case Given():
+                return given_socket(where.name)
+            case Unix():
+                return _unix(where)
+            case Udp():
+                return _inet(where.inet, socket.SOCK_DGRAM)
+            case Inet():
+                return _inet(where, socket.SOCK_STREAM)
+    except OSError as error:
+        if isinstance(error, ListenFailed):
+            raise
+        raise _failed(spec.address, error) from error
+
+
+def _failed(address: str, error: OSError) -> ListenFailed:
+    return ListenFailed(address, error.errno or 0, error.strerror or str(error))
+
+
+def _inet(where: Inet, kind: socket.SocketKind) -> socket.socket:
+    found = socket.getaddrinfo(where.host, where.port, type=kind, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = found[0]
+    made = socket.socket(family, kind)
+    try:
+        if kind == socket.SOCK_STREAM:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Accepted sockets inherit this: one call here instead of one for each connection.
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6:
+            dual = where.host == "::"
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+        made.bind(address)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _unix(where: Unix) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            made.bind(where.path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _abandoned(where.path):
+                raise
+            os.unlink(where.path)  # noqa: PTH108 - beside the one above
+            made.bind(where.path)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _abandoned(path: str) -> bool:
+    """Whether *path* is a socket that nobody listens on."""
+    if not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116 - one call, no object
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED

@@ -1,0 +1,94 @@
+"""Listening sockets that were given to this process: by systemd (LISTEN_FDS), by a shell.
+
+Rule 1: what was given stays open as long as the process lives; callers get a copy.
+Rule 2: each thing that can be wrong with it has its own sentence.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from typing import Final
+
+from actors.routing.errors import ListenFailed
+
+__all__ = ["given_socket"]
+
+_FIRST: Final = 3  # SD_LISTEN_FDS_START
+
+
+def given_socket(name: str, environ: Mapping[str, str] | None = None) -> socket.socket:
+    """Return a copy of the listening socket ``fd://NAME``.
+
+    Args:
+        name: the number of a descriptor, or a name from LISTEN_FDNAMES.
+        environ: the environment, where LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES are looked for.
+
+    Raises:
+        ListenFailed: there is none, it is for another process, or nobody can listen with it.
+    """
+    env = os.environ if environ is None else environ
+    fd = int(name) if name.isdigit() else _named(name, env)
+    _check_owner(name, fd, env)
+    _check_kind(name, fd)
+    os.set_inheritable(fd, False)  # no node may keep it alive
+    try:
+        given = socket.socket(fileno=os.dup(fd))
+    except OSError as error:
+        raise ListenFailed(f"fd://{name}", error.errno or 0) from error
+    _check_listening(name, given)
+    given.setblocking(False)
+    return given
+
+
+def _named(name: str, env: Mapping[str, str]) -> int:
+    names = env.get("LISTEN_FDNAMES", "").split(":") if "LISTEN_FDNAMES" in env else []
+    if not names:
+        why = "LISTEN_FDNAMES is not set: a socket can be given by number, as in fd://3"
+        raise ListenFailed(f"fd://{name}", errno.EBADF, why)
+    if name not in names:
+        known = ", ".join(names)
+        why = f"LISTEN_FDNAMES has no such name; it has {known}"
+        raise ListenFailed(f"fd://{name}", errno.EBADF, why)
+    return _FIRST + names.index(name)
+
+
+def _check_owner(name: str, fd: int, env: Mapping[str, str]) -> None:
+    """Refuse what LISTEN_PID says is for another process: the numbers mean something else here."""
+    count, pid = env.get("LISTEN_FDS", ""), env.get("LISTEN_PID", "")
+    if name.isdigit() and not (count.isdigit() and fd < _FIRST + int(count)):
+        return
+    if pid != str(os.getpid()):
+        why = f"LISTEN_PID is {pid or 'not set'}, and this process is {os.getpid()}"
+        raise ListenFailed(f"fd://{name}", errno.EPERM, why)
+    if not (count.isdigit() and fd < _FIRST + int(count)):
+        why = f"LISTEN_FDS is {count or 'not set'}: descriptor {fd} was not given"
+        raise ListenFailed(f"fd://{name}", errno.EBADF, why)
+
+
+def _check_kind(name: str, fd: int) -> None:
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError as error:
+        why = f"there is no open descriptor {fd}"
+        raise ListenFailed(f"fd://{name}", errno.EBADF, why) from error
+    if not stat.S_ISSOCK(mode):
+        raise ListenFailed(f"fd://{name}", errno.ENOTSOCK, f"descriptor {fd} is no socket")
+
+
+def _check_listening(name: str, given: socket.socket) -> None:
+    if given.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+        why = f"it must be a TCP or Unix socket, got family {given.family!r}"
+    elif given.type != socket.SOCK_STREAM:
+        why = f"it must be a stream socket, got {socket.SocketKind(given.type).name}"
+    elif not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        why = "the socket is not listening: call listen() on it before it is given"
+    else:
+        if given.family != socket.AF_UNIX:
+            given.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return
+    given.close()
+    raise ListenFailed(f"fd://{name}", errno.EINVAL, why)

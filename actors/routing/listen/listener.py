@@ -1,0 +1,353 @@
+"""Listeners as frozen data: what is served, where, by which nodes, shared out how.
+
+Rule 1: everything is checked here, before anything starts; nothing is imported, resolved or bound.
+Certificate files are read, to see that they can be used.
+Rule 2: a handler is held as its import path, because it runs on nodes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from inspect import iscoroutinefunction, isfunction
+from typing import Final, Literal, TypeAlias, get_args
+
+from actors._base.options import known_options
+from actors.routing.errors import BadListener
+from actors.routing.listen.address import Given, Udp, Unix, Where, parse_address
+from actors.routing.listen.tls import Tls, checked_tls
+from actors.routing.policy.kernel import ByKernel, ReusePort
+from actors.routing.policy.policy import LeastConnections, Policy, Sticky, key_of, policy_from
+from actors.routing.sticky.datagram_source import Source
+from actors.routing.sticky.http_keys import Cookie
+from actors.routing.sticky.keys import Proxy, sources_of
+
+__all__ = ["Asgi", "Handler", "Lifespan", "Listener", "asgi", "handler_path", "listen"]
+
+Handler: TypeAlias = Callable[..., Awaitable[object]]
+Lifespan: TypeAlias = Literal["auto", "on", "off"]
+
+_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_LIFESPANS: Final = get_args(Lifespan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asgi:
+    """An ASGI application as data, served with uvicorn's protocols inside asyncio nodes.
+
+    Times are in seconds, sizes in bytes.
+    """
+
+    app: str
+    """Import path, ``pkg.mod:attr``."""
+    factory: bool = False
+    """`app` is to be called without arguments, once per node, and returns the application."""
+    lifespan: Lifespan = "auto"
+    root_path: str = ""
+    head_timeout: float = 10.0
+    """How long a client may take for a complete request head."""
+    max_head: int = 64 * 1024
+    """How long a request head may be."""
+    body_timeout: float = 60.0
+    """How long a client may send nothing of a request body that is being waited for."""
+    keep_alive: float = 5.0
+    """How long an idle connection is kept between two requests."""
+    ws_ping_interval: float | None = 20.0
+    ws_ping_timeout: float | None = 20.0
+    ws_max_size: int = 16 * 1024 * 1024
+    limit_concurrency: int | None = None
+    """Connections of a node beyond which requests are answered 503."""
+    proxy_headers: bool = True
+    """Believe X-Forwarded-For and -Proto of the addresses in `forwarded_allow_ips`."""
+    forwarded_allow_ips: str = "127.0.0.1,::1"
+
+    def __post_init__(self) -> None:
+        _check_path(self.app, "app")
+        if self.lifespan not in _LIFESPANS:
+            raise BadListener(f"lifespan must be auto, on or off, got {self.lifespan!r}")
+        for name in ("head_timeout", "body_timeout", "keep_alive"):
+            _check_positive(name, getattr(self, name))
+        for name in ("ws_ping_interval", "ws_ping_timeout", "limit_concurrency"):
+            if getattr(self, name) is not None:
+                _check_positive(name, getattr(self, name))
+        for name in ("max_head", "ws_max_size"):
+            _check_count(name, getattr(self, name))
+
+    @property
+    def path(self) -> str:
+        """The import path of what serves."""
+        return self.app
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """One listening address and how its connections are shared out. Made by `listen`."""
+
+    handler: str | Asgi
+    """Import path of an ``async def handle(stream)``, or an ASGI application."""
+    address: str
+    nodes: str
+    """The group of nodes that serve."""
+    policy: Policy = field(default_factory=LeastConnections)
+    backlog: int = 1024
+    """Connections the kernel holds while the router does not accept."""
+    max_pending: int = 1024
+    """Accepted connections no node has taken yet, beyond which accepting stops."""
+    max_connections: int | tuple[int, ...] | None = None
+    """Connections one node serves at a time; one number for each slot; None for no limit."""
+    max_peeking: int = 1024
+    """Connections whose key is being waited for, beyond which the oldest goes without."""
+    tls: Tls | None = None
+    """The certificate; None for connections in the clear."""
+    proxy_protocol: bool = False
+    """Every connection begins with a PROXY header, which names the client."""
+    name: str = ""
+    """Unique in a system; the address if not given."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.handler, Asgi):
+            _check_path(self.handler, "handler")
+        parse_address(self.address)
+        _check_name("nodes", self.nodes)
+        if isinstance(self.policy, type) or not isinstance(self.policy, Policy):
+            raise BadListener(f"policy must be a policy such as RoundRobin(), got {self.policy!r}")
+        for name in ("backlog", "max_pending", "max_peeking"):
+            _check_count(name, getattr(self, name))
+        _check_limits(self.max_connections)
+        _check_key(self)
+        _check_way(self)
+        if not self.name:  # a frozen default that depends on another field
+            object.__setattr__(self, "name", self.address)
+
+    @property
+    def where(self) -> Where:
+        """The address, parsed."""
+        return parse_address(self.address)
+
+    def limit(self, slot: int) -> int | None:
+        """Return how many connections the node of *slot* serves at a time; None for no limit."""
+        limits = self.max_connections
+        return limits[min(slot, len(limits) - 1)] if isinstance(limits, tuple) else limits
+
+    @property
+    def path(self) -> str:
+        """The import path of what serves."""
+        return self.handler.path if isinstance(self.handler, Asgi) else self.handler
+
+    @property
+    def beyond_loopback(self) -> bool:
+        """Whether other machines can connect; without TLS this deserves a warning."""
+        return self.where.beyond_loopback
+
+
+@known_options
+def listen(
+    handler: str | Handler | Asgi,
+    address: str = "127.0.0.1:8000",
+    *,
+    nodes: str = "web",
+    policy: Policy | str | None = None,
+    backlog: int = 1024,
+    max_pending: int = 1024,
+    max_connections: int | Sequence[int] | None = None,
+    max_peeking: int = 1024,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    keyfile_password: str | None = None,
+    handshake_timeout: float = 10.0,
+    proxy_protocol: bool = False,
+    name: str | None = None,
+) -> Listener:
+    """Describe a listener.
+
+    Args:
+        handler: an ``async def handle(stream)`` of a module, its import path ``pkg.mod:attr``, or
+            ``asgi("pkg:app")``; for UDP an ``async def handle(datagram, reply)``, which answers by
+            ``await reply(data)``.
+        address: ``127.0.0.1:8000``, ``[::1]:8000``, ``[::]:8000`` for IPv6 and IPv4 or
+            ``unix:/path``; port 0 lets the system choose. ``fd://3`` or ``fd://NAME`` is a
+            listening socket that this process was given (LISTEN_FDS, LISTEN_FDNAMES);
+            ``udp://127.0.0.1:5353`` is for datagrams.
+        nodes: the group of nodes that serve.
+        policy: how connections are shared out; `LeastConnections` if not given. Text as
+            `policy_from` reads it will do. Datagrams go by `Sticky`; by the address of their
+            sender, port included, if it is not given.
+        backlog: connections the kernel holds while nobody accepts.
+        max_pending: accepted connections no node has taken yet, beyond which accepting stops;
+            datagrams one node handles at a time.
+        max_connections: connections one node serves at a time, or a number for each slot, the last
+            of which holds for those after it. With all nodes full clients wait, `max_pending`
+            accepted and the others in the backlog. None for no limit.
+        max_peeking: connections whose sticky key is being waited for, beyond which the oldest is
+            handed over without one.
+        certfile: a PEM file with the certificate and those between it and the root: connections
+            are TLS 1.2 or newer, the handshake is done by the nodes, and files that are replaced
+            are used for new connections within a second of the first. None for no TLS.
+        keyfile: a PEM file with the private key; `certfile` if not given.
+        keyfile_password: of an encrypted key.
+        handshake_timeout: seconds a client may take for the handshake.
+        proxy_protocol: a proxy in front begins every connection with a PROXY header, version 1 or
+            2. It is taken off, and the client it names is the client that keys, handlers and
+            applications see. A connection without one is closed. Whoever can reach the address can
+            pretend to be anybody: let only the proxy reach it.
+        name: unique in a system; the address if not given.
+
+    Raises:
+        BadListener: something of this cannot be; the message shows the bad value.
+    """
+    chosen = policy_from(policy) if isinstance(policy, str) else policy
+    limits = max_connections
+    return Listener(
+        handler=handler if isinstance(handler, str | Asgi) else handler_path(handler),
+        address=address,
+        nodes=nodes,
+        policy=_default_policy(address) if chosen is None else chosen,
+        backlog=backlog,
+        max_pending=max_pending,
+        max_connections=tuple(limits) if isinstance(limits, Sequence) else limits,
+        max_peeking=max_peeking,
+        tls=checked_tls(certfile, keyfile, keyfile_password, handshake_timeout),
+        proxy_protocol=proxy_protocol,
+        name=name or "",
+    )
+
+
+@known_options
+def asgi(
+    app: str,
+    *,
+    factory: bool = False,
+    lifespan: Lifespan = "auto",
+    root_path: str = "",
+    head_timeout: float = 10.0,
+    max_head: int = 64 * 1024,
+    body_timeout: float = 60.0,
+    keep_alive: float = 5.0,
+    ws_ping_interval: float | None = 20.0,
+    ws_ping_timeout: float | None = 20.0,
+    ws_max_size: int = 16 * 1024 * 1024,
+    limit_concurrency: int | None = None,
+    proxy_headers: bool = True,
+    forwarded_allow_ips: str = "127.0.0.1,::1",
+) -> Asgi:
+    """Describe an ASGI application to be served; the fields of `Asgi` say what each is.
+
+    Raises:
+        BadListener: something of this cannot be; the message shows the bad value.
+    """
+    return Asgi(
+        app=app,
+        factory=factory,
+        lifespan=lifespan,
+        root_path=root_path,
+        head_timeout=head_timeout,
+        max_head=max_head,
+        body_timeout=body_timeout,
+        keep_alive=keep_alive,
+        ws_ping_interval=ws_ping_interval,
+        ws_ping_timeout=ws_ping_timeout,
+        ws_max_size=ws_max_size,
+        limit_concurrency=limit_concurrency,
+        proxy_headers=proxy_headers,
+        forwarded_allow_ips=forwarded_allow_ips,
+    )
+
+
+def handler_path(handler: object) -> str:
+    """Return the import path of an ``async def handle(stream)`` of a module.
+
+    Raises:
+        BadListener: nodes could not import it, or it is not async.
+    """
+    if not isfunction(handler):
+        raise BadListener(
+            f'handler must be an async function, its path "pkg.mod:attr" or asgi("pkg:app"), '
+            f"got {handler!r}"
+        )
+    name = f"{handler.__module__}:{handler.__qualname__}"
+    if "<" in handler.__qualname__:
+        raise BadListener(
+            f"handler {name} is a lambda or inside a function: nodes cannot import it"
+        )
+    if not iscoroutinefunction(handler):
+        raise BadListener(f"handler {name} must be async: async def {handler.__name__}(stream)")
+    return name
+
+
+def _check_key(spec: Listener) -> None:
+    """Refuse keys that no client of this listener can have."""
+    if spec.tls is not None:
+        _check_positive("handshake_timeout", spec.tls.handshake_timeout)
+    key = key_of(spec.policy)
+    web = isinstance(spec.handler, Asgi)
+    for source in () if key is None else sources_of(key):
+        if source.layer == "http" and spec.tls is not None:
+            raise BadListener(
+                f"the sticky key {source} of {spec.address} is inside TLS, where the router cannot "
+                f"read it: use sni() or ip(), or end TLS in front"
+            )
+        if source.layer == "tls" and spec.tls is None:
+            raise BadListener(
+                f"the sticky key {source} needs TLS, and {spec.address} has no certfile"
+            )
+        if isinstance(source, Cookie) and source.set and not (web and type(spec.policy) is Sticky):
+            raise BadListener(
+                f"the sticky key {source} sets a cookie, which only asgi() under Sticky does, "
+                f"got {spec.path!r} under {spec.policy}"
+            )
+        if isinstance(source, Proxy) and web and not spec.proxy_protocol:
+            raise BadListener(
+                f"the sticky key {source} under asgi() needs proxy_protocol=True on "
+                f"{spec.address}, or the application gets to see the header"
+            )
+
+
+def _default_policy(address: str) -> Policy:
+    return Sticky(Source()) if isinstance(parse_address(address), Udp) else LeastConnections()
+
+
+def _check_way(spec: Listener) -> None:
+    """Refuse policies and options that this kind of address cannot have."""
+    where, policy = spec.where, spec.policy
+    if isinstance(policy, ReusePort) and isinstance(where, Unix | Given):
+        raise BadListener(f"{policy} needs a TCP address of its own, got {spec.address!r}")
+    if not isinstance(where, Udp):
+        return
+    wrong = {
+        "asgi()": isinstance(spec.handler, Asgi),
+        "max_connections": spec.max_connections is not None,
+        "proxy_protocol": spec.proxy_protocol,
+        "a certificate": spec.tls is not None,
+        f"the policy {policy}": isinstance(policy, ByKernel) or key_of(policy) is None,
+    }
+    for what in (what for what, is_so in wrong.items() if is_so):
+        raise BadListener(f"{what} is for connections, and {spec.address!r} has datagrams")
+
+
+def _check_limits(limits: object) -> None:
+    for limit in limits if isinstance(limits, tuple) else (limits,):
+        if limit is not None or limits is not None:
+            _check_count("max_connections", limit)
+    if limits == ():
+        raise BadListener("max_connections needs a number for the first slot, got ()")
+
+
+def _check_path(path: object, what: str) -> None:
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
+        raise BadListener(f'{what} must be an import path such as "pkg.mod:attr", got {path!r}')
+
+
+def _check_name(what: str, name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise BadListener(f"{what} must be the name of a group of nodes, got {name!r}")
+
+
+def _check_positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise BadListener(f"{name} must be more than 0, got {value!r}")
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise BadListener(f"{name} must be a whole number from 1 up, got {value!r}")

@@ -1,0 +1,3 @@
+"""Which node gets a connection: pure functions over snapshots of the nodes."""
+
+__all__: list[str] = []

@@ -1,0 +1,92 @@
+"""An ASGI application as a node finds it: imported, called if it is a factory, checked, wrapped.
+
+Rule 1: what cannot serve is one clear error at boot, not a 500 for every request.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from actors.routing.errors import HandlerUnfit
+from actors.routing.listen.listener import Asgi
+from actors.routing.serving.affinity import Affinity
+from actors.routing.serving.set_cookie import SetCookie
+
+__all__ = ["made", "uvicorn_config", "wrapped"]
+
+
+def uvicorn_config(spec: Asgi) -> Config:
+    """Make what uvicorn's protocols ask for, without its logging and without its app loading."""
+    config = Config(
+        _nobody,
+        loop="none",
+        http=HttpToolsProtocol,
+        ws=WebSocketsSansIOProtocol,
+        ws_max_size=spec.ws_max_size,
+        ws_ping_interval=spec.ws_ping_interval,
+        ws_ping_timeout=spec.ws_ping_timeout,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        interface="asgi3",
+        proxy_headers=False,
+        root_path=spec.root_path,
+        limit_concurrency=spec.limit_concurrency,
+        timeout_keep_alive=spec.keep_alive,  # type: ignore[arg-type]  # any number of seconds will do
+    )
+    config.load()
+    return config
+
+
+def wrapped(app: Any, spec: Asgi, affinity: Affinity | None) -> Any:
+    """Return *app* as requests reach it: proxies' headers read, the sticky cookie set."""
+    if affinity is not None and affinity.cookies:
+        app = SetCookie(app, affinity)
+    if spec.proxy_headers:
+        app = ProxyHeadersMiddleware(app, trusted_hosts=spec.forwarded_allow_ips)
+    return app
+
+
+async def _nobody(_scope: object, _receive: object, _send: object) -> None:
+    """Stand in while uvicorn's configuration loads; ours is imported with better errors."""
+
+
+def made(spec: Asgi, found: Any) -> Any:
+    """Return the application: what was found, or what it returns if it is a factory."""
+    if not callable(found):
+        raise HandlerUnfit(spec.app, f"an ASGI application is callable, got {found!r}")
+    if spec.factory:
+        try:
+            found = found()
+        except Exception as error:
+            raise HandlerUnfit(
+                spec.app, f"the factory raised {type(error).__name__}: {error}"
+            ) from error
+        if not callable(found):
+            raise HandlerUnfit(spec.app, f"the factory returned {found!r}, no ASGI application")
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return found
+    if _takes(signature, 3):
+        return found
+    hint = (
+        "it takes no argument: did you mean factory=True (--factory)?"
+        if _takes(signature, 0)
+        else (f"an ASGI application takes (scope, receive, send), this one takes {signature}")
+    )
+    raise HandlerUnfit(spec.app, hint)
+
+
+def _takes(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True

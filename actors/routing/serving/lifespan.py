@@ -1,0 +1,120 @@
+"""The lifespan of an ASGI application: startup before the first connection, shutdown at the end.
+
+Rule 1: no server in here, only the protocol: one scope, two messages each way.
+Rule 2: an application that does not know the protocol is fine, unless it is told it must.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+from actors.routing.errors import LifespanFailed
+
+__all__ = ["App", "LifespanRun"]
+
+Message: TypeAlias = MutableMapping[str, Any]
+App: TypeAlias = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]],
+    Awaitable[None],
+]
+
+
+class LifespanRun:
+    """One run of the lifespan of one application.
+
+    Args:
+        app: the application.
+        path: its import path, for errors.
+        required: whether an application without lifespan is an error.
+        state: the state that every connection's scope gets a copy of; the application fills it.
+    """
+
+    def __init__(self, app: App, path: str, *, required: bool, state: dict[str, Any]) -> None:
+        self._app = app
+        self._path = path
+        self._required = required
+        self._state = state
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._answers: dict[str, asyncio.Future[str | None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def startup(self) -> None:
+        """Let the application start.
+
+        Raises:
+            LifespanFailed: it said so, or it has no lifespan and must.
+        """
+        self._answers["startup"] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run(), name=f"lifespan of {self._path}")
+        failure, silent = await self._send("startup")
+        if failure is None and not silent:
+            return
+        error = await self._ended()
+        if failure is not None:
+            raise LifespanFailed(self._path, "startup", failure) from error
+        if self._required:
+            why = (
+                "it ended without saying that startup is complete" if error is None else repr(error)
+            )
+            raise LifespanFailed(self._path, "startup", why) from error
+
+    async def shutdown(self) -> None:
+        """Let the application end; does nothing if it has ended or never knew the protocol.
+
+        Raises:
+            LifespanFailed: it said so, or it raised.
+        """
+        task = self._task
+        if task is None:
+            return
+        failure: str | None = None
+        if not task.done():
+            self._answers["shutdown"] = asyncio.get_running_loop().create_future()
+            failure, _ = await self._send("shutdown")
+        error = await self._ended()
+        if failure is not None or error is not None:
+            why = failure if failure is not None else repr(error)
+            raise LifespanFailed(self._path, "shutdown", why) from error
+
+    async def _send(self, phase: str) -> tuple[str | None, bool]:
+        """Send a phase; return what failed, and whether the application ended without a word."""
+        assert self._task is not None
+        answer = self._answers[phase]
+        self._inbox.put_nowait({"type": f"lifespan.{phase}"})
+        try:
+            both: set[asyncio.Future[Any]] = {answer, self._task}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise
+        return (answer.result(), False) if answer.done() else (None, True)
+
+    async def _ended(self) -> BaseException | None:
+        """Wait for the application to end; return what it raised."""
+        task = self._task
+        assert task is not None
+        self._task = None
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        return None if task.cancelled() else task.exception()
+
+    async def _run(self) -> None:
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self._state,
+        }
+        await self._app(scope, self._inbox.get, self._answer)
+
+    async def _answer(self, message: Message) -> None:
+        head, _, outcome = message["type"].rpartition(".")
+        answer = self._answers.get(head.removeprefix("lifespan."))
+        if answer is None or answer.done() or outcome not in ("complete", "failed"):
+            raise RuntimeError(f"unexpected ASGI message {message['type']!r} in lifespan")
+        said = str(message.get("message", "")) or "the application did not say why"
+        answer.set_result(said if outcome == "failed" else None)

@@ -1,0 +1,229 @@
+"""Where a sticky key comes from: what every source is, the sources outside HTTP, and chains.
+
+Rule 1: pure. A key is asked with what has been peeked so far and answers with its bytes, with None
+(it is not there), or with NEED_MORE.
+Rule 2: only the value is the key, not its source: `query("room") | cookie("room")` sends one room
+to one node whichever way the client names it. An empty value counts as absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from actors.routing.errors import BadListener
+from actors.routing.sticky.client_hello import server_name
+from actors.routing.sticky.http_head import NEED_MORE, NeedMore
+from actors.routing.sticky.proxy_protocol import ProxyHeader, proxy_header
+
+__all__ = [
+    "Address",
+    "Chain",
+    "Function",
+    "Ip",
+    "Key",
+    "KeyFunction",
+    "Layer",
+    "Peeked",
+    "Proxy",
+    "Sni",
+    "ip",
+    "key",
+    "proxy",
+    "sni",
+    "sources_of",
+]
+
+Address: TypeAlias = "tuple[Any, ...] | str | bytes | None"
+"""What `socket.accept` gives as the peer's address; a tuple begins with the host."""
+
+KeyFunction: TypeAlias = Callable[[bytes, Address], "bytes | NeedMore | None"]
+"""A user's own source: the first bytes and the client's address in, a key out."""
+
+Layer: TypeAlias = Literal["", "http", "tls"]
+"""What the client has to speak in the clear for a source to find anything; "" for anything."""
+
+
+class Peeked(NamedTuple):
+    """What is known of a connection before anybody has read from it."""
+
+    head: bytes
+    """The first bytes, at most 16 KiB; without the PROXY header, if the listener expects one."""
+    client: Address
+    """The client; the one that the PROXY header names, if the listener expects one."""
+    complete: bool
+    """No more bytes will be looked at."""
+    proxied: Address = None
+    """The client that a PROXY header named which is no longer in `head`."""
+
+
+class Key:
+    """One source of sticky keys; subclasses are frozen data. Chained by ``|``."""
+
+    needs_head: bool = True
+    """Whether bytes of the client are needed; without, nothing is peeked."""
+
+    layer: Layer = ""
+    """What the client has to speak for it. Each HTTP request of a connection has a key of its own."""
+
+    def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
+        """Return the key, None if it is not there, NEED_MORE while that is open."""
+        raise NotImplementedError
+
+    def __or__(self, other: Key) -> Chain:
+        """Take the key from *other* when this source has none."""
+        if not isinstance(other, Key):
+            return NotImplemented
+        return Chain((*sources_of(self), *sources_of(other)))
+
+
+@dataclass(frozen=True)
+class Ip(Key):
+    """The host of the client's address; an IPv4 client of a dual listener keeps one key."""
+
+    needs_head = False
+
+    def __str__(self) -> str:
+        return "ip"
+
+    def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
+        """Return the host; None for clients of a Unix socket."""
+        return _host(peeked.client)
+
+
+@dataclass(frozen=True)
+class Proxy(Key):
+    """The host of the client that a PROXY header names."""
+
+    def __str__(self) -> str:
+        return "proxy"
+
+    def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
+        """Return the host; None if there is no header, or the proxy speaks for itself."""
+        if peeked.proxied is not None:
+            return _host(peeked.proxied)
+        header = proxy_header(peeked.head)
+        return _host(header.client) if isinstance(header, ProxyHeader) else header
+
+
+@dataclass(frozen=True)
+class Sni(Key):
+    """The server name that a TLS client asks for, in lower case; nothing is decrypted for it."""
+
+    layer = "tls"
+
+    def __str__(self) -> str:
+        return "sni"
+
+    def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
+        """Return the name once the ClientHello is whole."""
+        return server_name(peeked.head)
+
+
+@dataclass(frozen=True)
+class Function(Key):
+    """What a user's function makes of the first bytes and the client's address."""
+
+    fn: KeyFunction
+
+    def __post_init__(self) -> None:
+        if not callable(self.fn):
+            raise BadListener(f"key() takes a function fn(data, peer), got {self.fn!r}")
+
+    def __str__(self) -> str:
+        return f"key:{getattr(self.fn, '__qualname__', type(self.fn).__qualname__)}"
+
+    def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
+        """Return what the function returns.
+
+        Raises:
+            TypeError: that is not a key.
+        """
+        found = self.fn(peeked.head, peeked.client)
+        if found is None or found is NEED_MORE or isinstance(found, bytes):
+            return found or None
+        raise TypeError(f"{self} must return bytes, None or NEED_MORE, got {found!r}")
+
+
+@dataclass(frozen=True)
+class Chain(Key):
+    """The first source that has a key."""
+
+    sources: tuple[Key, ...]
+
+    def __str__(self) -> str:
+        return "|".join(map(str, self.sources))
+
+    @property
+    def needs_head(self) -> bool:  # type: ignore[override]
+        """Whether any source before the first certain one needs bytes of the client."""
+        return any(source.needs_head for source in self.sources)
+
+    def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
+        """Ask the sources in order; one that needs more holds up those after it."""
+        for source in self.sources:
+            found = source.extract(peeked)
+            if found is NEED_MORE and not peeked.complete:
+                return NEED_MORE
+            if isinstance(found, bytes):
+                return found
+        return None
+
+
+_MAPPED: Final = "::ffff:"
+
+
+def ip() -> Ip:
+    """Make keys of client addresses; needs no look at the client's bytes.
+
+    Behind a proxy that is the proxy's address, unless the listener says ``proxy_protocol=True``.
+    """
+    return Ip()
+
+
+def proxy() -> Proxy:
+    """Make keys of the client address in the PROXY header (version 1 or 2) that a proxy sends first.
+
+    A client without one, and a proxy that speaks for itself, has no key. Anybody who can reach the
+    listener can write such a header: let only the proxy reach it.
+    """
+    return Proxy()
+
+
+def sni() -> Sni:
+    """Make keys of the host name a TLS client asks for, read from its first bytes."""
+    return Sni()
+
+
+def key(fn: KeyFunction) -> Function:
+    """Make keys with a function of your own. It runs in the parent, for every connection.
+
+    Args:
+        fn: called as ``fn(data, peer)`` with the first bytes that have arrived, at most 16 KiB, and
+            the client's address as `socket.accept` gives it. Returns the key; None if there is
+            none; `NEED_MORE` to be called again with more, for at most 2 seconds. It must be
+            quick: nobody is routed meanwhile. What it raises is reported once, and the connection
+            goes on without a key.
+
+    Raises:
+        BadListener: *fn* cannot be called.
+    """
+    return Function(fn)
+
+
+def sources_of(source: Key) -> tuple[Key, ...]:
+    """Return the single sources of a key, in order."""
+    if not isinstance(source, Chain):
+        return (source,)
+    return tuple(single for part in source.sources for single in sources_of(part))
+
+
+def _host(client: Address) -> bytes | None:
+    if not isinstance(client, tuple):
+        return None
+    host = str(client[0]).partition("%")[0]
+    if host.startswith(_MAPPED):
+        host = str(IPv6Address(host).ipv4_mapped or host)
+    return host.encode() or None

@@ -1,0 +1,154 @@
+"""How one payload travels: a pure table over what it is and where it goes."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from actors.transport.attachments.move import Move
+from actors.transport.memory.buffer import Buffer
+from actors.transport.memory.lease import Room
+from actors.transport.memory.shared_buffer import SharedBuffer
+from actors.transport.types.numpy import array_bytes, is_array
+from actors.transport.types.registry import Local
+from actors.transport.types.tags import LEAVES
+from actors.transport.wire.frames import FRAME_LIMIT
+
+__all__ = ["Mode", "Sizes", "choose_mode", "payload_bytes"]
+
+
+class Mode(Enum):
+    """What happens to a payload on its way.
+
+    REFERENCE: the receiver gets the object itself.
+    COPY: it is copied; between processes, into the frame.
+    LEASE: it is copied once, into shared memory, which the receiver maps.
+    TRANSFER: its owner changes, and nothing is copied.
+    SHARED: both sides have the same bytes.
+    REFUSED: it does not travel.
+    """
+
+    REFERENCE = "reference"
+    COPY = "copy"
+    LEASE = "lease"
+    TRANSFER = "transfer"
+    SHARED = "shared"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Where one way becomes dearer than another, in bytes.
+
+    Attributes:
+        share: from here on a payload in one piece goes by shared memory.
+        frame: what is bigger fits no frame, so that even cold shared memory is the better way.
+    """
+
+    share: int = 64 * 1024
+    frame: int = FRAME_LIMIT
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= self.frame:
+            raise ValueError(f"share must be in 1..frame, got {self.share} and {self.frame}")
+
+
+class _Sort(Enum):
+    LEAF = 1
+    BIG_LEAF = 2
+    BIG = 3
+    MOVED_BIG = 4
+    MOVED_SMALL = 5
+    MOVED = 6
+    SHARED = 7
+    LOCAL = 8
+    OTHER = 9
+
+
+# By where it goes: within this process; to another, with shared memory warm, cold or full.
+_TABLE: Final[dict[_Sort, tuple[Mode, Mode, Mode, Mode]]] = {
+    _Sort.LEAF: (Mode.REFERENCE, Mode.COPY, Mode.COPY, Mode.COPY),
+    _Sort.BIG_LEAF: (Mode.REFERENCE, Mode.LEASE, Mode.COPY, Mode.COPY),
+    _Sort.BIG: (Mode.COPY, Mode.LEASE, Mode.COPY, Mode.COPY),
+    _Sort.MOVED_BIG: (Mode.TRANSFER, Mode.LEASE, Mode.COPY, Mode.COPY),
+    _Sort.MOVED_SMALL: (Mode.TRANSFER, Mode.COPY, Mode.COPY, Mode.COPY),
+    _Sort.MOVED: (Mode.TRANSFER, Mode.TRANSFER, Mode.TRANSFER, Mode.TRANSFER),
+    _Sort.SHARED: (Mode.SHARED, Mode.SHARED, Mode.SHARED, Mode.SHARED),
+    _Sort.LOCAL: (Mode.REFERENCE, Mode.REFUSED, Mode.REFUSED, Mode.REFUSED),
+    _Sort.OTHER: (Mode.COPY, Mode.COPY, Mode.COPY, Mode.COPY),
+}
+_COLUMN: Final = {Room.WARM: 1, Room.COLD: 2, Room.FULL: 3}
+
+
+def choose_mode(
+    value: Any,
+    *,
+    same_process: bool,
+    room: Room = Room.WARM,
+    sizes: Sizes | None = None,
+    by_number: bool = True,
+) -> Mode:
+    """How `value` as a whole travels to a receiver in the same process or another.
+
+    A COPY within one process shares what is immutable inside it.
+
+    Args:
+        value: the payload.
+        same_process: whether the receiver lives in this process.
+        room: what `Arenas.room` says of its size.
+        sizes: the thresholds.
+        by_number: whether a moved buffer is the link's own, or the receiver's, so that its number
+            says it all; one of somebody else's is copied like any other bytes.
+    """
+    sizes = sizes or Sizes()
+    size = _size(value.value if type(value) is Move else value)
+    sort = _sort(value, size >= sizes.share, by_number)
+    if same_process:
+        return _TABLE[sort][0]
+    if size > sizes.frame and room is Room.COLD:
+        room = Room.WARM
+    return _TABLE[sort][_COLUMN[room]]
+
+
+def _sort(value: Any, big: bool, by_number: bool) -> _Sort:  # noqa: FBT001 - two columns of the table
+    cls = type(value)
+    if cls is Move:
+        if type(value.value) in (bytearray, Buffer) and not (
+            by_number and type(value.value) is Buffer
+        ):
+            return _Sort.MOVED_BIG if big else _Sort.MOVED_SMALL
+        return _Sort.MOVED
+    if cls in LEAVES:
+        return _Sort.BIG_LEAF if big else _Sort.LEAF
+    if cls is SharedBuffer:
+        return _Sort.SHARED
+    if cls is Local:
+        return _Sort.LOCAL
+    return _Sort.BIG if big else _Sort.OTHER
+
+
+def _size(value: Any) -> int:
+    """Bytes of a payload that is one piece of bytes; 0 of any other."""
+    cls = type(value)
+    if cls is bytes or cls is bytearray:
+        return len(value)
+    if cls is Buffer:
+        return 0 if value.moved else len(value)
+    if cls is memoryview:
+        return value.nbytes if value.c_contiguous and value.format != "O" else 0
+    return 0 if not is_array(value) or array_bytes(value) is None else int(value.nbytes)
+
+
+def payload_bytes(value: Any) -> memoryview | None:
+    """The bytes of what may go by shared memory, without a copy; None if it is not in one piece.
+
+    A multi-dimensional memoryview or array has to be told of besides.
+    """
+    cls = type(value)
+    if cls is bytes or cls is bytearray:
+        return memoryview(value)
+    if cls is Buffer:
+        view: memoryview = value.view()
+        return view
+    if cls is memoryview:
+        return value.cast("B") if value.c_contiguous and value.nbytes else None
+    return array_bytes(value) if is_array(value) else None

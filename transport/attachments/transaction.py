@@ -1,0 +1,90 @@
+"""What one message takes along beside its frame, until it is on its way or will not be sent.
+
+Rule: whatever was prepared for it can be undone until `commit`; what it gives away goes only then.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from actors.transport.errors import Moved, Unsendable, shown
+from actors.transport.wire.outbox import close_all
+
+__all__ = ["MOST_DESCRIPTORS", "Ahead", "Load"]
+
+MOST_DESCRIPTORS: Final = 256
+"""Sockets and shared buffers of one message."""
+
+
+class Ahead(NamedTuple):
+    """What has to be sent before a message: plain numbers, and descriptors that become the link's."""
+
+    op: str
+    numbers: list[int]
+    fds: list[int]
+
+
+class Load:
+    """The load of the message that is being encoded; one after the other."""
+
+    def __init__(self) -> None:
+        self.ahead: list[Ahead] = []
+        self._undo: list[Callable[[], object]] = []
+        self._done: list[Callable[[], object]] = []
+        self._moved: set[int] = set()
+        self._descriptors = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to commit or undo."""
+        return not (self._undo or self._done or self.ahead)
+
+    def claim(self, value: object) -> None:
+        """This message gives `value` away.
+
+        Raises:
+            Moved: it did so before.
+        """
+        if id(value) in self._moved:
+            raise Moved(f"{shown(value)} is moved twice in one message")
+        self._moved.add(id(value))
+
+    def count(self, value: object) -> None:
+        """This message takes one more thing that is descriptors.
+
+        Raises:
+            Unsendable: that is too much.
+        """
+        self._descriptors += 1
+        if self._descriptors > MOST_DESCRIPTORS:
+            why = f"one message carries at most {MOST_DESCRIPTORS} sockets and shared buffers"
+            raise Unsendable("", value, why)
+
+    def on_undo(self, step: Callable[[], object]) -> None:
+        """Take *step* if the message is not sent."""
+        self._undo.append(step)
+
+    def on_commit(self, step: Callable[[], object]) -> None:
+        """Take *step* when it is on its way."""
+        self._done.append(step)
+
+    def commit(self) -> None:
+        """The message is on its way, behind all that was ahead of it."""
+        for step in self._clear(self._done):
+            step()
+
+    def undo(self) -> None:
+        """The message will not be sent."""
+        for step in reversed(self._clear(self._undo)):
+            step()
+        # What was leased took its own away.
+        for ahead in self.ahead:
+            close_all(ahead.fds)
+        self.ahead.clear()
+
+    def _clear(self, steps: list[Callable[[], Any]]) -> list[Callable[[], Any]]:
+        kept = steps.copy()
+        self._done.clear()
+        self._undo.clear()
+        self._moved.clear()
+        self._descriptors = 0
+        return kept

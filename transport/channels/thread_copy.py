@@ -1,0 +1,76 @@
+"""What is handed over within a process as it is: a copy of a value that holds nothing of its place.
+
+Immutable leaves go by reference; containers and data objects are copied. What belongs to a link or to
+memory (refs, arrays, buffers, marks, exceptions, registered types) goes through the codec of the link.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from actors.transport.attachments.mode import Mode
+from actors.transport.codec.encoder import Encoder
+from actors.transport.codec.held_snapshot import snapshot_to_hand
+from actors.transport.errors import Unsendable
+from actors.transport.types.tags import LEAVES
+
+__all__ = ["Handed", "Handing"]
+
+_plain: Final = LEAVES.issuperset
+"""Whether each of some types is a leaf, at the speed of C."""
+
+
+class Handed:
+    """Marks a field of a message that is handed over as it is."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Handing:
+    """An encoder whose link stays within the process: it copies what it can, and packs the rest.
+
+    A tuple of leaves among the fields of a message, and what is `Handed`, is handed over as it is; a
+    message with any other container in it is packed whole.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.packing = encoder
+        self._cargo = encoder.cargo
+        self.check_size = encoder.check_size
+        self.encode_error = encoder.encode_error
+
+    def encode_args(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Sequence[Any] | Handed, dict[str, Any] | Handed | None]:
+        """As `Encoder.encode_args`."""
+        handed: tuple[Any, ...] | Handed = args
+        keywords = None
+        with suppress(Unsendable):
+            if not _plain(map(type, args)):
+                handed = Handed(tuple(map(snapshot_to_hand, args)))
+            if kwargs:
+                keywords = Handed({name: snapshot_to_hand(v) for name, v in kwargs.items()})
+            self._note(args)
+            self._note(kwargs.values())
+            return handed, keywords
+        # Outside the handler: what the codec raises has no other error as its context.
+        return self.packing.encode_args(args, kwargs)
+
+    def encode_value(self, value: Any, root: str = "value") -> Any:
+        """As `Encoder.encode_value`."""
+        if type(value) in LEAVES:
+            self._note((value,))
+            return value
+        with suppress(Unsendable):
+            return Handed(snapshot_to_hand(value))
+        return self.packing.encode_value(value, root)
+
+    def _note(self, values: Iterable[Any]) -> None:
+        """Count bytes so big that over another link they would go by shared memory."""
+        for value in values:
+            if type(value) is bytes and len(value) >= self._cargo.sizes.share:
+                self._cargo.modes[Mode.REFERENCE] += 1
+                self._cargo.lent += len(value)

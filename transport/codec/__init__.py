@@ -1,0 +1,3 @@
+"""Values to messages and back, and the copy of a value that a sender keeps."""
+
+__all__: list[str] = []

@@ -1,0 +1,383 @@
+"""Turn frame bodies of one link into messages: it looks numbers up and builds data, no more.
+
+A payload that cannot be rebuilt arrives as `Undecoded`, in its place in the message; bytes that
+break the protocol end the link.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from actors.transport.attachments.attachments import Cargo
+from actors.transport.errors import FrameError, TransportError, Undecodable, VersionSkew
+from actors.transport.types.class_schema import Shape, check_schema, find_class, shape_of
+from actors.transport.types.exceptions import Parts, RemoteError, attach_text, rebuild_error
+from actors.transport.types.registry import CUSTOM, Extra
+from actors.transport.types.scalars import READERS
+from actors.transport.types.tags import INTRODUCE, MAX_DEPTH, TOO_DEEP, Kind, Tag
+from actors.transport.wire.batches import BATCH_LIMIT
+from actors.transport.wire.frames import FRAME_LIMIT
+from actors.transport.wire.msgpack import UNPACK_ERRORS, new_unpacker, unpack_one
+
+__all__ = ["Decoder", "Undecoded"]
+
+_MAX_CLASSES: Final = 65_536
+_DIRECT: Final = 8
+_NIL: Final = b"\xc0"
+_LIST: Final = frozenset({list})
+_INT: Final = frozenset({int})
+_kind: Final = itemgetter(0)
+
+
+_CUT: Final = "it ends inside a message"
+_NO_MESSAGE: Final = "a message is not a list that starts with its kind"
+
+
+class Undecoded:
+    """Stands in a message for a payload that could not be rebuilt.
+
+    Attributes:
+        error: why, an `Undecodable`.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Undecodable) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"<Undecoded: {self.error}>"
+
+
+class _Introduced(NamedTuple):
+    kind: int
+    module: str
+    qualname: str
+    schema: bytes
+    fields: list[str]
+
+
+class Decoder:
+    """The receiving half of one link's codec.
+
+    Args:
+        extras: types only this link knows, in the order of the peer's encoder.
+        resolve: from module and qualname to a class; it may import, and may raise anything.
+        limit: largest frame body in bytes.
+        cargo: what came beside the frames.
+    """
+
+    def __init__(
+        self,
+        *,
+        extras: Sequence[Extra[Any]] = (),
+        resolve: Callable[[str, str], Any] = find_class,
+        limit: int = FRAME_LIMIT,
+        cargo: Cargo | None = None,
+    ) -> None:
+        self._cargo = cargo or Cargo.none()
+        self._extras = tuple(extras)
+        self._resolve = resolve
+        self._limit = limit
+        self._introduced: list[_Introduced] = []
+        self._shapes: dict[int, Shape] = {}
+        self._unpackers: dict[int, Any] = {}
+        self._depth = 0
+        self._failures = 0
+        self._broken: Exception | None = None
+        self._fatal: FrameError | None = None
+        self._openers: dict[int, Callable[[bytes], Any]] = {
+            **{tag: self._scalar(read) for tag, read in READERS.items()},
+            Tag.TUPLE: lambda data: tuple(self._values(data)),
+            Tag.SET: lambda data: set(self._values(data)),
+            Tag.FROZENSET: lambda data: frozenset(self._values(data)),
+            Tag.BYTEARRAY: bytearray,
+            Tag.BIG_INT: lambda data: int.from_bytes(data, "little", signed=True),
+            Tag.DICT: self._dict,
+            Tag.DEQUE: self._deque,
+            Tag.ENUM: self._enum,
+            Tag.INSTANCE: self._instance,
+            Tag.NAMEDTUPLE: self._named_tuple,
+            Tag.PYDANTIC: self._model,
+            Tag.CUSTOM: self._custom,
+            Tag.EXCEPTION: self._error,
+            Tag.CARGO: lambda data: self._cargo.read(self._values(data)),
+        }
+        self._unpacker = new_unpacker(limit, self._outermost)
+
+    def feed(self, body: bytes | bytearray | memoryview) -> list[Any]:
+        """The messages of one frame, without the introductions, which are taken in here.
+
+        Args:
+            body: a whole frame body.
+
+        Returns:
+            lists that start with a number from 1; what could not be rebuilt is `Undecoded`.
+
+        Raises:
+            FrameError: not a batch of messages; the link must end.
+        """
+        failures = self._failures
+        unpacker = self._unpacker
+        try:
+            if len(body) > BATCH_LIMIT:  # a frame this big holds one message
+                messages = [unpack_one(memoryview(body), self._limit, self._outermost)]
+            else:
+                unpacker.feed(body)
+                messages = list(unpacker)
+                # The byte fed after the messages comes out only if none of them was cut.
+                unpacker.feed(_NIL)
+                if unpacker.unpack() is not None:
+                    raise ValueError(_CUT)
+        except UNPACK_ERRORS as error:
+            self._unpacker = new_unpacker(self._limit, self._outermost)
+            # What it holds half built no collection sees; it would live on with this traceback.
+            del unpacker
+            msg = f"a frame holds bytes that are not messages: {type(error).__name__} {error}"
+            raise FrameError(msg) from error
+        if self._fatal is not None:
+            fatal, self._fatal = self._fatal, None
+            raise fatal
+        if len(messages) == 1 and self._failures == failures:
+            message = messages[0]
+            if type(message) is list and message and type(message[0]) is int and message[0] > 0:
+                return messages
+        return self._checked(messages, damaged=self._failures != failures)
+
+    def _checked(self, messages: list[Any], *, damaged: bool) -> list[Any]:
+        # The types first: what else a peer sends may do anything when it is indexed.
+        if not (_LIST.issuperset(map(type, messages)) and all(messages)):
+            raise FrameError(_NO_MESSAGE)
+        kinds = list(map(_kind, messages))
+        if not _INT.issuperset(map(type, kinds)) or min(kinds, default=INTRODUCE) < INTRODUCE:
+            raise FrameError(_NO_MESSAGE)
+        if damaged:
+            self._cargo.drop_arrived()
+            messages = [[_whole(field) for field in message] for message in messages]
+        if INTRODUCE in kinds:
+            for message in messages:
+                if message[0] == INTRODUCE:
+                    self._take_in(message)
+            messages = [message for message in messages if message[0] != INTRODUCE]
+        return messages
+
+    def _take_in(self, message: list[Any]) -> None:
+        """Learn the number of a class; it is looked up when first used."""
+        types = [type(field) for field in message]
+        if types != [int, int, int, str, str, bytes, list] or not {str}.issuperset(
+            map(type, message[-1])
+        ):
+            msg = f"an introduction has the wrong parts: {[kind.__name__ for kind in types]}"
+            raise FrameError(msg)
+        number = message[1]
+        if number != len(self._introduced) or number >= _MAX_CLASSES:
+            msg = f"class number {number} introduced out of order, expected {len(self._introduced)}"
+            raise FrameError(msg)
+        self._introduced.append(_Introduced(*message[2:]))
+
+    def _shape(self, number: Any, *kinds: Kind) -> Shape:
+        """Our side of the class with that number."""
+        shape = self._shapes.get(number) if type(number) is int else None
+        if shape is None:
+            shape = self._look_up(number)
+            self._shapes[number] = shape
+        if shape.kind not in kinds:
+            msg = f"{shape.cls.__qualname__} is not a {' or '.join(kind.name for kind in kinds)}"
+            raise Undecodable(msg)
+        return shape
+
+    def _look_up(self, number: Any) -> Shape:
+        if type(number) is not int or not 0 <= number < len(self._introduced):
+            msg = f"class number {number} was never introduced"
+            raise Undecodable(msg)
+        known = self._introduced[number]
+        try:
+            cls = self._resolve(known.module, known.qualname)
+        except Exception as error:
+            msg = f"cannot find {known.module}.{known.qualname}: {error}"
+            raise Undecodable(msg) from error
+        shape = shape_of(cls) if isinstance(cls, type) else None
+        if shape is None:
+            msg = f"{known.module}.{known.qualname} is not a sendable class here"
+            raise Undecodable(msg)
+        check_schema(shape, known.kind, known.schema, known.fields)
+        return shape
+
+    def _outermost(self, tag: int, data: bytes) -> Any:
+        """The hook of the frame's own unpacker; raising here would lose the place in the frame."""
+        value = self._open(tag, data)
+        if self._broken is None:
+            return value
+        error, self._broken = self._broken, None
+        self._depth = 0
+        if isinstance(error, FrameError):
+            self._fatal = error  # the peer lied about what lies beside the frame: the link ends
+            return None
+        self._failures += 1
+        return Undecoded(_undecodable(error))
+
+    def _raise_broken(self) -> None:
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
+
+    def _open(self, tag: int, data: bytes) -> Any:
+        """The hook of every other unpacker; raising in it would lose what that has built so far."""
+        if self._broken is not None:
+            return None
+        try:
+            if self._depth >= MAX_DEPTH + 2:
+                raise Undecodable(TOO_DEEP)  # noqa: TRY301 - it is taken note of like any other
+            opener = self._openers.get(tag)
+            if opener is not None:
+                return opener(data)
+            if Tag.EXTRA <= tag < Tag.EXTRA + len(self._extras):
+                return self._extras[tag - Tag.EXTRA].decode(self._inner(data))
+            raise Undecodable(f"unknown tag {tag}")  # noqa: TRY301 - as above
+        except Exception as error:  # noqa: BLE001 - constructors of users' types run in there
+            self._broken = error
+            return None
+
+    def _inner(self, data: bytes) -> Any:
+        """The one value packed in `data`; each level has an unpacker, as each holds a stack."""
+        depth = self._depth
+        if len(data) > BATCH_LIMIT and depth < _DIRECT:
+            return self._inner_large(data, depth)
+        unpacker = self._unpackers.get(depth)
+        if unpacker is None:
+            unpacker = self._unpackers[depth] = new_unpacker(self._limit, self._open)
+        self._depth = depth + 1
+        try:
+            start = unpacker.tell()
+            unpacker.feed(data)
+            value = unpacker.unpack()
+            rest = len(data) - (unpacker.tell() - start)
+        except Exception:
+            del self._unpackers[depth]
+            self._broken = None
+            raise
+        finally:
+            self._depth = depth
+        if self._broken is not None:
+            self._raise_broken()
+        if rest:
+            del self._unpackers[depth]
+            msg = f"a value is followed by {rest} other bytes"
+            raise Undecodable(msg)
+        return value
+
+    def _inner_large(self, data: bytes, depth: int) -> Any:
+        self._depth = depth + 1
+        try:
+            value = unpack_one(data, self._limit, self._open)
+            self._raise_broken()
+            return value
+        finally:
+            self._depth = depth
+
+    def _parts(self, data: bytes, *types: type | tuple[type, ...]) -> list[Any]:
+        """The list packed in `data`, its elements checked."""
+        parts = self._inner(data)
+        if type(parts) is not list or len(parts) != len(types):
+            msg = f"expected {len(types)} parts"
+            raise Undecodable(msg)
+        for part, wanted in zip(parts, types, strict=True):
+            if not isinstance(part, wanted):
+                msg = f"expected {wanted}, got {type(part).__name__}"
+                raise Undecodable(msg)
+        return parts
+
+    def _values(self, data: bytes) -> list[Any]:
+        values = self._inner(data)
+        if type(values) is not list:
+            msg = f"expected a list, got {type(values).__name__}"
+            raise Undecodable(msg)
+        return values
+
+    def _scalar(self, read: Callable[[Any], Any]) -> Callable[[bytes], Any]:
+        return lambda data: read(self._inner(data))
+
+    def _enum(self, data: bytes) -> Any:
+        number, name, value = self._inner(data)
+        cls: Any = self._shape(number, Kind.ENUM).cls
+        if name is None:
+            return cls(value)
+        member = cls.__members__.get(name)
+        if not isinstance(member, Enum):
+            raise VersionSkew(f"{cls.__module__}.{cls.__qualname__}", name, "is no member here")
+        return member
+
+    def _instance(self, data: bytes) -> Any:
+        number, values, extra = self._inner(data)
+        return self._shape(number, Kind.DATACLASS, Kind.ATTRS).rebuild(values, extra)
+
+    def _named_tuple(self, data: bytes) -> Any:
+        number, values = self._inner(data)
+        return self._shape(number, Kind.NAMEDTUPLE).rebuild(values, None)
+
+    def _model(self, data: bytes) -> Any:
+        number, state, extra, private, fields = self._parts(data, int, dict, _DICT, _DICT, list)
+        instance: Any = object.__new__(self._shape(number, Kind.PYDANTIC).cls)
+        object.__setattr__(instance, "__dict__", state)
+        object.__setattr__(instance, "__pydantic_extra__", extra)
+        object.__setattr__(instance, "__pydantic_private__", private)
+        object.__setattr__(instance, "__pydantic_fields_set__", set(fields))
+        return instance
+
+    def _custom(self, data: bytes) -> Any:
+        number, value = self._inner(data)
+        return CUSTOM[self._shape(number, Kind.CUSTOM).cls].decode(value)
+
+    def _error(self, data: bytes) -> BaseException:
+        number, name, last, whole, body = self._parts(data, (int, type(None)), str, str, str, bytes)
+        error: BaseException
+        try:
+            shape = self._shape(number, Kind.EXCEPTION)
+            parts = Parts(
+                *self._parts(body, list, dict, object, _LIST_OR_NONE, object, object, bool)
+            )
+            error = rebuild_error(shape.cls, parts)
+            attach_text(error, whole)
+        except Exception as failure:  # noqa: BLE001 - whatever is wrong with it, its text gets through
+            error = RemoteError(whole or last, name)
+            error.__context__ = failure if isinstance(failure, TransportError) else None
+            error.__suppress_context__ = True
+        return error
+
+    def _dict(self, data: bytes) -> dict[Any, Any]:
+        keys, items = self._parts(data, list, list)
+        return dict(zip(keys, items, strict=True))
+
+    def _deque(self, data: bytes) -> deque[Any]:
+        size, items = self._parts(data, (int, type(None)), list)
+        return deque(items, size)
+
+
+def _undecodable(error: Exception) -> Undecodable:
+    """What to say of an error; not where it was caught, as that frame would then be part of a cycle."""
+    if isinstance(error, Undecodable):
+        return error
+    failure = Undecodable(f"cannot rebuild a value: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+_DICT: Final = (dict, type(None))
+_LIST_OR_NONE: Final = (list, type(None))
+
+
+def _whole(field: Any) -> Any:
+    """The field, or the `Undecoded` found anywhere in it."""
+    waiting = [field]
+    while waiting:
+        part = waiting.pop()
+        if type(part) is Undecoded:
+            return part
+        if type(part) is list:
+            waiting.extend(part)
+        elif type(part) is dict:
+            waiting.extend(part.values())
+            waiting.extend(part)
+    return field

@@ -1,0 +1,394 @@
+"""Turn messages of one link into frame bodies; a message that cannot be sent leaves nothing behind.
+
+User values are walked before packing: what msgpack knows stays as it is, the rest becomes tagged
+extensions, and classes are introduced once, on the control lane. The result of a walk may share the
+caller's containers: pack it before anyone changes them.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Flag
+from typing import Any, Final
+
+from actors.transport.attachments.attachments import Cargo, What
+from actors.transport.attachments.move import Move
+from actors.transport.errors import Unsendable, shown
+from actors.transport.memory.buffer import Buffer
+from actors.transport.memory.shared_buffer import SharedBuffer
+from actors.transport.types.class_schema import Shape, shape_of
+from actors.transport.types.exceptions import capture, text_of
+from actors.transport.types.numpy import is_array
+from actors.transport.types.refusals import NOT_LOCAL, why_not
+from actors.transport.types.registry import CUSTOM, Extra, Local
+from actors.transport.types.scalars import SCALARS, Scalar
+from actors.transport.types.tags import INTRODUCE, MAX_DEPTH, MAX_EXTRAS, PLAIN, TOO_DEEP, Kind, Tag
+from actors.transport.wire.batches import Batches
+from actors.transport.wire.frames import FRAME_LIMIT, Lane
+from actors.transport.wire.msgpack import ext
+
+__all__ = ["Encoder"]
+
+_plain: Final = PLAIN.issuperset
+"""Whether each of some types is a leaf, at the speed of C."""
+
+_Encode = Callable[[Any, int], Any]
+
+
+def _no_rename(module: str) -> str:
+    return module
+
+
+class Encoder:
+    """The sending half of one link's codec.
+
+    Args:
+        extras: types only this link knows; the peer's decoder gets the same ones in the same order.
+        rename: from the module name of a class to the one the peer knows it by.
+        limit: largest frame body in bytes.
+        cargo: what goes beside the frames; without it, everything is copied into them.
+    """
+
+    def __init__(
+        self,
+        *,
+        extras: Sequence[Extra[Any]] = (),
+        rename: Callable[[str], str] = _no_rename,
+        limit: int = FRAME_LIMIT,
+        cargo: Cargo | None = None,
+    ) -> None:
+        if len(extras) > MAX_EXTRAS:
+            msg = f"a link has room for {MAX_EXTRAS} extra types, got {len(extras)}"
+            raise ValueError(msg)
+        self._rename = rename
+        self._limit = limit
+        self.cargo = cargo or Cargo.none()
+        self._introduced: dict[type, int] = {}
+        self.batches = Batches(limit)
+        self.pack: Callable[..., int] = self.batches.pack
+        """Add a message to the batch of its lane, see `Batches.pack`."""
+        self._table: dict[type, _Encode] = {
+            list: self._list,
+            tuple: self._tuple,
+            dict: self._dict,
+            set: lambda value, depth: self._ext(Tag.SET, self._members(value, depth)),
+            frozenset: lambda value, depth: self._ext(Tag.FROZENSET, self._members(value, depth)),
+            deque: self._deque,
+            Local: _refuse_local,
+            **{cls: self._scalar(scalar) for cls, scalar in SCALARS.items()},
+            bytes: self._bytes,
+            bytearray: self._bytearray,
+            memoryview: self._memoryview,
+            Move: self._move,
+            Buffer: lambda value, _: self._ext(Tag.CARGO, self.cargo.buffer(value)),
+            SharedBuffer: lambda value, _: self._ext(Tag.CARGO, self.cargo.shared(value)),
+        }
+        for index, extra in enumerate(extras):
+            self._table[extra.cls] = self._extra(Tag.EXTRA + index, extra)
+
+    def encode_args(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Sequence[Any], dict[str, Any] | None]:
+        """The arguments of one call, ready for `pack`; no keywords are None.
+
+        Raises:
+            Unsendable: its path starts with ``args[0]`` or the keyword.
+            Moved, StillViewed: something in it cannot be moved; nothing was.
+        """
+        if _plain(map(type, args)) and not kwargs:
+            return args, None
+        try:
+            return self._args(args, kwargs)
+        except BaseException:
+            self.cargo.load.undo()
+            raise
+
+    def _args(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Sequence[Any], dict[str, Any] | None]:
+        packable = [self._value(value, f"args[{index}]") for index, value in enumerate(args)]
+        if not kwargs:
+            return packable, None
+        return packable, {name: self._value(value, name) for name, value in kwargs.items()}
+
+    def encode_value(self, value: Any, root: str = "value") -> Any:
+        """One value, ready for `pack`.
+
+        Args:
+            value: anything sendable.
+            root: what the path in an error starts with.
+
+        Raises:
+            Unsendable: naming the path of what does not travel.
+            Moved, StillViewed: something in it cannot be moved; nothing was.
+        """
+        if type(value) in PLAIN:
+            return value
+        try:
+            return self._value(value, root)
+        except BaseException:
+            self.cargo.load.undo()
+            raise
+
+    def check_size(self, message: list[Any]) -> None:
+        """See that a frame holds `message`, before anything goes ahead of it.
+
+        Raises:
+            TooBig: it does not.
+        """
+        self.batches.check(self.batches.pack_one(message))
+
+    def _value(self, value: Any, root: str) -> Any:
+        try:
+            return self._walk(value, 0)
+        except Unsendable as error:
+            error.inside(root)
+            raise
+        except RecursionError as error:
+            raise Unsendable(root, value, TOO_DEEP) from error
+
+    def encode_error(self, error: BaseException) -> Any:
+        """An exception, ready for `pack`; never raises.
+
+        What does not travel inside it becomes its repr; what fills over half a frame, its text.
+        """
+        try:
+            packable = self._error(error, 0, frozenset())
+            if len(packable[1]) <= self._limit // 2:
+                return packable
+        except Exception:  # noqa: BLE001, S110 - whatever a user's exception does when looked at, its text below gets through
+            pass
+        last, whole = text_of(error)
+        room = max(self._limit // 16, 16)
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        return self._ext(Tag.EXCEPTION, [None, name[-room:], last[-room:], whole[-room:], b""])
+
+    @property
+    def pending(self) -> int:
+        """Bytes packed and not taken yet, both lanes together."""
+        return self.batches.pending
+
+    def take(self, lane: Lane) -> list[bytes]:
+        """The frame bodies packed for `lane` since the last call, in order."""
+        return self.batches.take(lane)
+
+    def _ext(self, tag: int, value: Any) -> Any:
+        return ext((tag, self.batches.pack_one(value)))
+
+    def _walk(self, value: Any, depth: int) -> Any:
+        cls = type(value)
+        if cls in PLAIN:
+            return value
+        if depth > MAX_DEPTH:
+            raise Unsendable("", value, TOO_DEEP)
+        encode = self._table.get(cls) or self._find(cls, value)
+        return encode(value, depth + 1)
+
+    def _items(self, values: Iterable[Any], depth: int) -> list[Any]:
+        out: list[Any] = []
+        try:
+            for value in values:
+                out.append(self._walk(value, depth))  # noqa: PERF401 - the length is the index of what failed
+        except Unsendable as error:
+            error.inside(f"[{len(out)}]")
+            raise
+        return out
+
+    def _bytes(self, value: bytes, _depth: int) -> Any:
+        if self.cargo.big(len(value)):
+            lease = self.cargo.lease(value)
+            if lease is not None:
+                return self._ext(Tag.CARGO, [What.BYTES, *lease])
+        return value
+
+    def _bytearray(self, value: bytearray, _depth: int) -> Any:
+        lease = self.cargo.lease(value) if self.cargo.big(len(value)) else None
+        if lease is not None:
+            return self._ext(Tag.CARGO, [What.BYTEARRAY, *lease])
+        return ext((Tag.BYTEARRAY, bytes(value)))
+
+    def _memoryview(self, value: memoryview, depth: int) -> Any:
+        leased = self.cargo.view(value)
+        if leased is not None:
+            return self._ext(Tag.CARGO, leased)
+        return self._scalar(SCALARS[memoryview])(value, depth)
+
+    def _move(self, mark: Move[Any], _depth: int) -> Any:
+        written = self.cargo.move(mark)
+        # A moved bytearray that goes into the frame is one like any other.
+        return self._ext(Tag.CARGO, written) if written[0] else ext((Tag.BYTEARRAY, written[-1]))
+
+    def _list(self, value: list[Any], depth: int) -> list[Any]:
+        return value if _plain(map(type, value)) else self._items(value, depth)
+
+    def _tuple(self, value: tuple[Any, ...], depth: int) -> Any:
+        return self._ext(
+            Tag.TUPLE, value if _plain(map(type, value)) else self._items(value, depth)
+        )
+
+    def _deque(self, value: deque[Any], depth: int) -> Any:
+        return self._ext(Tag.DEQUE, [value.maxlen, self._items(value, depth)])
+
+    def _scalar(self, scalar: Scalar) -> _Encode:
+        return lambda value, _depth: self._ext(scalar.tag, scalar.write(value))
+
+    def _members(self, values: Iterable[Any], depth: int) -> list[Any]:
+        if _plain(map(type, values)):
+            return list(values)
+        out = []
+        for value in values:
+            try:
+                out.append(self._walk(value, depth))
+            except Unsendable as error:
+                error.inside("{...}")
+                raise
+        return out
+
+    def _dict(self, value: dict[Any, Any], depth: int) -> Any:
+        out = value
+        key = None
+        try:
+            for key, item in value.items():
+                if type(item) not in PLAIN:
+                    packable = self._walk(item, depth)
+                    if packable is not item:
+                        # What is plain throughout is packed as it is; only the rest is copied.
+                        out = value.copy() if out is value else out
+                        out[key] = packable
+        except Unsendable as error:
+            error.inside(f"[{shown(key)}]")
+            raise
+        if _plain(map(type, value)):
+            return out
+        return self._ext(Tag.DICT, [self._members(value, depth), list(out.values())])
+
+    def _attributes(self, names: Iterable[str], values: Iterable[Any], depth: int) -> list[Any]:
+        out = []
+        for name, value in zip(names, values, strict=True):
+            try:
+                out.append(self._walk(value, depth))
+            except Unsendable as error:
+                error.inside(f".{name}")
+                raise
+        return out
+
+    def _mapping(self, state: Mapping[str, Any] | None, depth: int) -> dict[str, Any] | None:
+        return (
+            None
+            if state is None
+            else dict(zip(state, self._attributes(state, state.values(), depth), strict=True))
+        )
+
+    def _find(self, cls: type, value: Any) -> _Encode:
+        """The encoding of a class met for the first time on this link."""
+        shape = shape_of(cls)
+        encode: _Encode
+        if is_array(value):
+            encode = lambda array, _: self._ext(Tag.CARGO, self.cargo.array(array))  # noqa: E731
+        elif shape is None:
+            raise Unsendable("", value, why_not(value))
+        elif shape.kind is Kind.EXCEPTION:
+            encode = lambda error, depth: self._error(error, depth, frozenset())  # noqa: E731
+        else:
+            encode = {
+                Kind.ENUM: self._enum,
+                Kind.NAMEDTUPLE: self._named_tuple,
+                Kind.PYDANTIC: self._model,
+                Kind.CUSTOM: self._custom,
+            }.get(shape.kind, self._instance)(shape, self._introduce(shape, value))
+        self._table[cls] = encode
+        return encode
+
+    def _introduce(self, shape: Shape, value: Any) -> int:
+        """The number of a class on this link; at first, it is introduced on the control lane."""
+        cls = shape.cls
+        known = self._introduced.get(cls)
+        if known is not None:
+            return known
+        if "<locals>" in cls.__qualname__:
+            why = (
+                f"{cls.__qualname__} is defined inside a function, where no other process finds it"
+            )
+            raise Unsendable("", value, why)
+        number = len(self._introduced)
+        module = self._rename(cls.__module__)
+        message = [
+            INTRODUCE,
+            number,
+            shape.kind,
+            module,
+            cls.__qualname__,
+            shape.schema,
+            shape.fields,
+        ]
+        self.pack(message, Lane.CONTROL)
+        # A frame is unpacked whole: what uses the class has to be in a later one.
+        self.batches.seal()
+        self._introduced[cls] = number
+        return number
+
+    def _instance(self, shape: Shape, number: int) -> _Encode:
+        def encode(value: Any, depth: int) -> Any:
+            values, extra = shape.state(value)
+            if values is not None and not _plain(map(type, values)):
+                values = tuple(self._attributes(shape.fields, values, depth))
+            return self._ext(Tag.INSTANCE, [number, values, self._mapping(extra, depth)])
+
+        return encode
+
+    def _named_tuple(self, shape: Shape, number: int) -> _Encode:
+        return lambda value, depth: self._ext(
+            Tag.NAMEDTUPLE, [number, self._attributes(shape.fields, tuple(value), depth)]
+        )
+
+    def _enum(self, shape: Shape, number: int) -> _Encode:
+        composite = issubclass(shape.cls, Flag)
+
+        def encode(value: Any, depth: int) -> Any:
+            if composite:
+                return self._ext(Tag.ENUM, [number, None, self._walk(value.value, depth)])
+            return self._ext(Tag.ENUM, [number, value.name, None])
+
+        return encode
+
+    def _model(self, _shape: Shape, number: int) -> _Encode:
+        def encode(value: Any, depth: int) -> Any:
+            parts = [
+                self._mapping(getattr(value, part, None), depth)
+                for part in ("__dict__", "__pydantic_extra__", "__pydantic_private__")
+            ]
+            return self._ext(Tag.PYDANTIC, [number, *parts, list(value.__pydantic_fields_set__)])
+
+        return encode
+
+    def _custom(self, shape: Shape, number: int) -> _Encode:
+        codec = CUSTOM[shape.cls]
+        return lambda value, depth: self._ext(
+            Tag.CUSTOM, [number, self._walk(codec.encode(value), depth)]
+        )
+
+    def _extra(self, tag: int, extra: Extra[Any]) -> _Encode:
+        return lambda value, depth: self._ext(tag, self._walk(extra.encode(value), depth))
+
+    def _error(self, error: BaseException, depth: int, seen: frozenset[int]) -> Any:
+        if depth > MAX_DEPTH:
+            raise Unsendable("", error, TOO_DEEP)
+        cls = type(error)
+        shape = shape_of(cls)
+        number = None
+        if shape is not None and "<locals>" not in cls.__qualname__:
+            number = self._introduce(shape, error)
+        last, whole = text_of(error) if not seen else (text_of(error)[0], "")
+        # What does not travel becomes its repr, and then nothing may wait ahead for it.
+        with self.cargo.only_copies():
+            parts = capture(
+                error,
+                lambda value: self._walk(value, depth + 1),
+                lambda link, above: self._error(link, depth + 1, above),
+                seen,
+            )
+        name = f"{cls.__module__}.{cls.__qualname__}"
+        return self._ext(Tag.EXCEPTION, [number, name, last, whole, self.batches.pack_one(parts)])
+
+
+def _refuse_local(value: Any, _depth: int) -> Any:
+    raise Unsendable("", value, NOT_LOCAL)

@@ -1,0 +1,384 @@
+"""Copy a value within one process so that later changes do not show; the types are the wire's.
+
+Immutable values go by reference, also inside containers: a tuple of immutables is itself. An object
+reachable twice is copied twice. A memoryview becomes a read-only view of a copy.
+"""
+
+import datetime as dt
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from actors.transport.attachments.move import NO_DESCRIPTORS, Move, MovesFound, here, move_here
+from actors.transport.errors import Unsendable, shown
+from actors.transport.memory.buffer import Buffer
+from actors.transport.memory.shared_buffer import SharedBuffer
+from actors.transport.types.class_schema import Shape, shape_of
+from actors.transport.types.exceptions import copy_error
+from actors.transport.types.numpy import NOT_PLAIN, array_form, is_array
+from actors.transport.types.refusals import NOT_BY_HAND, NOT_LOCAL, why_not
+from actors.transport.types.registry import CUSTOM, OPAQUE, Local
+from actors.transport.types.scalars import SCALARS, check_zone, copy_view
+from actors.transport.types.tags import LEAVES, MAX_DEPTH, TOO_DEEP, Kind
+
+__all__ = ["snapshot", "snapshot_args"]
+
+_plain: Final = LEAVES.issuperset
+"""Whether each of some types is a leaf, at the speed of C."""
+
+_Copier = Callable[[Any, int], Any]
+
+
+def snapshot(value: Any, root: str = "value") -> Any:
+    """`value` as it is now, whatever happens to it later.
+
+    Args:
+        value: anything sendable.
+        root: what the path in an error starts with.
+
+    Raises:
+        Unsendable: naming the path of what does not travel.
+    """
+    if type(value) in LEAVES:
+        return value
+    try:
+        return _copy(value, 0)
+    except MovesFound:
+        return here().both(partial(snapshot, value, root))
+    except Unsendable as error:
+        error.inside(root)
+        raise
+    except RecursionError as error:
+        raise Unsendable(root, value, TOO_DEEP) from error
+
+
+def snapshot_args(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of one call as they are now; paths start with ``args[0]`` or the keyword.
+
+    Raises:
+        Unsendable: naming the path of what does not travel.
+        Moved, StillViewed: something in it cannot be moved; nothing was.
+    """
+    try:
+        return _copy_args(args, kwargs)
+    except MovesFound:
+        return here().both(partial(_copy_args, args, kwargs))
+
+
+def _copy_args(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    root = ""
+    try:
+        for index, value in enumerate(args):
+            if type(value) not in LEAVES:
+                root = f"args[{index}]"
+                copied = (_COPIERS.get(type(value)) or _find(type(value), value))(value, 1)
+                args = (*args[:index], copied, *args[index + 1 :])
+        if kwargs:
+            kwargs = kwargs.copy()
+            for root, value in kwargs.items():
+                if type(value) not in LEAVES:
+                    kwargs[root] = _copy(value, 0)
+    except Unsendable as error:
+        error.inside(root)
+        raise
+    except RecursionError as error:
+        raise Unsendable(root, args, TOO_DEEP) from error
+    return args, kwargs
+
+
+def _copy(value: Any, depth: int) -> Any:
+    cls = type(value)
+    copier = _COPIERS.get(cls)
+    if copier is None:
+        if cls in LEAVES:
+            return value
+        copier = _find(cls, value)
+    if depth > MAX_DEPTH:
+        raise Unsendable("", value, TOO_DEEP)
+    return copier(value, depth + 1)
+
+
+def _find(cls: type, value: Any) -> _Copier:
+    """The copier of a class met for the first time."""
+    copier: _Copier
+    shape = None if cls in OPAQUE else shape_of(cls)
+    if cls in OPAQUE:
+        copier = _for_a_link(_same)
+    elif is_array(value):
+        copier = _for_a_link(_array)
+    elif shape is None:
+        raise Unsendable("", value, why_not(value))
+    elif shape.kind is not Kind.EXCEPTION and "<locals>" in cls.__qualname__:
+        raise Unsendable(
+            "",
+            value,
+            f"{cls.__qualname__} is defined inside a function, where no other process finds it",
+        )
+    else:
+        copier = _SHAPED.get(shape.kind, _instance)(shape)
+    _COPIERS[cls] = copier
+    return copier
+
+
+def _same(value: Any, _depth: int) -> Any:
+    return value
+
+
+def _for_a_link(copier: _Copier) -> _Copier:
+    """The copier of what belongs to a link or to memory: another thread gets it by a codec."""
+
+    def copy(value: Any, depth: int) -> Any:
+        if here().handing:
+            raise Unsendable("", value, NOT_BY_HAND)
+        return copier(value, depth)
+
+    return copy
+
+
+def _items(values: Iterable[Any], depth: int) -> list[Any]:
+    out = list(values)
+    index = 0
+    try:
+        for index, value in enumerate(out):
+            if type(value) not in LEAVES:
+                out[index] = _copy(value, depth)
+    except Unsendable as error:
+        error.inside(f"[{index}]")
+        raise
+    return out
+
+
+def _identical(copies: Iterable[Any], originals: Iterable[Any]) -> bool:
+    return all(copy is original for copy, original in zip(copies, originals, strict=True))
+
+
+def _list(value: list[Any], depth: int) -> list[Any]:
+    if _plain(map(type, value)):
+        return value.copy()
+    return _items(value, depth)
+
+
+def _tuple(value: tuple[Any, ...], depth: int) -> tuple[Any, ...]:
+    if _plain(map(type, value)):
+        return value
+    copies = _items(value, depth)
+    return value if _identical(copies, value) else tuple(copies)
+
+
+def _set(value: set[Any], depth: int) -> set[Any]:
+    return value.copy() if _plain(map(type, value)) else set(_members(value, depth))
+
+
+def _frozenset(value: frozenset[Any], depth: int) -> frozenset[Any]:
+    if _plain(map(type, value)):
+        return value
+    copies = _members(value, depth)
+    return value if _identical(copies, value) else frozenset(copies)
+
+
+def _members(value: Iterable[Any], depth: int) -> list[Any]:
+    out = []
+    for member in value:
+        try:
+            out.append(_copy(member, depth))
+        except Unsendable as error:
+            error.inside("{...}")
+            raise
+    return out
+
+
+def _dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
+    if _plain(map(type, value)):
+        if _plain(map(type, value.values())):
+            return value.copy()
+        out = value.copy()
+    else:
+        out = dict(zip(_members(value, depth), value.values(), strict=True))
+    key = None
+    try:
+        for key, item in out.items():
+            if type(item) not in LEAVES:
+                out[key] = _copy(item, depth)
+    except Unsendable as error:
+        error.inside(f"[{shown(key)}]")
+        raise
+    return out
+
+
+def _deque(value: deque[Any], depth: int) -> deque[Any]:
+    return deque(_items(value, depth), value.maxlen)
+
+
+def _memoryview(value: memoryview, _depth: int) -> memoryview:
+    return copy_view(value)
+
+
+def _array(value: Any, _depth: int) -> Any:
+    """As it arrives from another process: a copy, which is read-only."""
+    if array_form(value) is None:
+        raise Unsendable("", value, NOT_PLAIN)
+    copied = value.copy(order="K")
+    copied.flags.writeable = False
+    return copied
+
+
+def _buffer(value: Buffer, _depth: int) -> Buffer:
+    copied = Buffer(len(value), zero=False)
+    copied[:] = value.view()
+    return copied
+
+
+def _moved(mark: Move[Any], _depth: int) -> Any:
+    return move_here(mark)
+
+
+def _shared(value: SharedBuffer, _depth: int) -> SharedBuffer:
+    if here().kept:
+        raise Unsendable("", value, NO_DESCRIPTORS)
+    return value
+
+
+def _zoned(value: Any, _depth: int) -> Any:
+    """Times are immutable if their zone is one of the standard library's."""
+    check_zone(value.tzinfo, value)
+    return value
+
+
+def _zone(value: Any, _depth: int) -> Any:
+    check_zone(value, value)
+    return value
+
+
+def _local(value: Local[Any], _depth: int) -> Any:
+    if here().leaves:
+        raise Unsendable("", value, NOT_LOCAL)
+    return value.value
+
+
+def _attributes(names: Iterable[str], values: Iterable[Any], depth: int) -> list[Any]:
+    out = list(values)
+    if _plain(map(type, out)):
+        return out
+    for index, (name, value) in enumerate(zip(names, values, strict=True)):
+        try:
+            out[index] = _copy(value, depth)
+        except Unsendable as error:
+            error.inside(f".{name}")
+            raise
+    return out
+
+
+def _all_state(shape: Shape) -> Callable[[Any], Iterable[Any]] | None:
+    """What reads all that an instance holds, where that takes one step."""
+    if shape.others:
+        return None
+    if not shape.slotted:
+        return lambda value: value.__dict__.values()
+    if shape.cls.__dictoffset__:
+        return None
+    return shape.read
+
+
+def _instance(shape: Shape) -> _Copier:
+    """The copier of a class with fields; the closure is made once per class."""
+    state = shape.state
+    by_reference = shape.immutable
+    same_if_plain = _all_state(shape) if by_reference else None
+
+    def copy(value: Any, depth: int) -> Any:
+        if same_if_plain is not None:
+            try:
+                if _plain(map(type, same_if_plain(value))):
+                    return value
+            except AttributeError:
+                pass  # a field is unset: the slow way finds out which
+        values, extra = state(value)
+        if by_reference and extra is None and values is not None and _plain(map(type, values)):
+            return value
+        copies = None if values is None else _attributes(shape.fields, values, depth)
+        more = None
+        if extra is not None:
+            more = dict(zip(extra, _attributes(extra, extra.values(), depth), strict=True))
+        elif by_reference and copies is not None and _identical(copies, values or ()):
+            return value
+        return shape.rebuild(copies, more)
+
+    return copy
+
+
+def _named_tuple(shape: Shape) -> _Copier:
+    def copy(value: Any, depth: int) -> Any:
+        copies = _attributes(shape.fields, tuple(value), depth)
+        return value if _identical(copies, tuple(value)) else shape.rebuild(copies, None)
+
+    return copy
+
+
+def _model(shape: Shape) -> _Copier:
+    """The copier of a pydantic model: its four parts, set as its own `model_construct` does."""
+
+    def copy(value: Any, depth: int) -> Any:
+        instance: Any = object.__new__(shape.cls)
+        for part in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
+            state = getattr(value, part, None)
+            if state is not None:
+                state = dict(zip(state, _attributes(state, state.values(), depth), strict=True))
+            object.__setattr__(instance, part, state)
+        object.__setattr__(instance, "__pydantic_fields_set__", set(value.__pydantic_fields_set__))
+        return instance
+
+    return copy
+
+
+def _custom(shape: Shape) -> _Copier:
+    codec = CUSTOM[shape.cls]
+
+    def copy(value: Any, depth: int) -> Any:
+        return codec.decode(_copy(codec.encode(value), depth))
+
+    return copy
+
+
+def _error(_shape: Shape) -> _Copier:
+    def copy(value: Any, depth: int) -> Any:
+        return copy_error(value, lambda part: _copy(part, depth))
+
+    return copy
+
+
+def _by_reference(_shape: Shape) -> _Copier:
+    return _same
+
+
+_SHAPED: Final[dict[Kind, Callable[[Shape], _Copier]]] = {
+    Kind.NAMEDTUPLE: _named_tuple,
+    Kind.PYDANTIC: lambda shape: _for_a_link(_model(shape)),
+    Kind.ENUM: _by_reference,
+    Kind.EXCEPTION: lambda shape: _for_a_link(_error(shape)),
+    Kind.CUSTOM: lambda shape: _for_a_link(_custom(shape)),
+}
+
+_COPIERS: Final[dict[type, _Copier]] = {
+    **dict.fromkeys((*LEAVES, *SCALARS), _same),
+    dt.datetime: _zoned,
+    dt.time: _zoned,
+    ZoneInfo: _zone,
+    list: _list,
+    tuple: _tuple,
+    set: _set,
+    frozenset: _frozenset,
+    dict: _dict,
+    deque: _deque,
+    bytearray: _for_a_link(lambda value, _depth: bytearray(value)),
+    memoryview: _for_a_link(_memoryview),
+    Local: _for_a_link(_local),
+    Move: _for_a_link(_moved),
+    Buffer: _for_a_link(_buffer),
+    SharedBuffer: _for_a_link(_shared),
+}

@@ -1,0 +1,224 @@
+"""`Buffer`: shared memory to fill in place and move to another node without a copy.
+
+Its memory is a slot of the arenas of the thread that made it, or a slot of a peer that moved it here,
+or, if there was no room, memory of this process alone, which is copied when it leaves.
+"""
+
+import mmap
+import sys
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
+
+from actors.transport.errors import Moved, StillViewed, shown
+from actors.transport.memory.lease import Descriptor, Lease
+from actors.transport.memory.mapping import Borrowed, Mappings
+from actors.transport.memory.pool import Arenas, Held
+from actors.transport.memory.region import Region
+from actors.transport.memory.segment import slot_size
+from actors.transport.memory.thread_pool import arenas_here
+
+__all__ = ["Buffer"]
+
+_Home = tuple[Arenas, Held] | tuple[Mappings, Borrowed] | None
+
+
+class Buffer:
+    """`size` bytes of shared memory, written through views and moved by `move(buffer)`.
+
+    ``buffer.view()`` and, from Python 3.12 on, anything that takes a buffer see its bytes themselves:
+    ``memoryview(buffer)``, ``numpy.frombuffer(buffer)``. Indexing and slicing copy. Once moved, every
+    use raises `Moved`; while a view or an array made of one is alive it cannot be moved.
+
+    Args:
+        size: how many bytes, 1 or more.
+        zero: whether they begin as zeros. Without, making a buffer takes the same time at any size,
+            and what earlier messages of this node left there is seen, by the receiver too.
+
+    Raises:
+        ValueError: the size is not 1 or more.
+        MemoryError: there is no memory.
+    """
+
+    __slots__ = ("__weakref__", "_home", "_region", "_size")
+
+    def __init__(self, size: int, *, zero: bool = True) -> None:
+        if type(size) is not int:
+            raise TypeError(f"a buffer's size is a number of bytes, got {shown(size)}")
+        if size < 1:
+            raise ValueError(f"a buffer holds 1 byte or more, got {size}")
+        arenas = arenas_here()
+        held = arenas.hold(size, zero=zero)
+        self._size = size
+        self._home: _Home = None if held is None else (arenas, held)
+        self._region: Region | None = _private(size) if held is None else held.region
+
+    @classmethod
+    def _of(cls, home: _Home, region: Region, size: int) -> "Buffer":
+        buffer = object.__new__(cls)
+        buffer._size = size
+        buffer._home = home
+        buffer._region = region
+        return buffer
+
+    def _here(self) -> Region:
+        if self._region is None:
+            raise Moved(f"this buffer of {self._size} bytes was moved; only its receiver has it")
+        return self._region
+
+    def view(self) -> memoryview:
+        """A new view of its bytes, to be read and written."""
+        return self._here().view()
+
+    if sys.version_info >= (3, 12):
+
+        def __buffer__(self, flags: int, /) -> memoryview:
+            return self.view()
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.view())
+
+    def __len__(self) -> int:
+        self._here()
+        return self._size
+
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:
+        """One byte as a number, or some of them as a copy."""
+        got = self.view()[index]
+        return bytes(got) if isinstance(index, slice) else got
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Set one byte from a number, or some of them from as many bytes."""
+        self.view()[index] = value
+
+    def __repr__(self) -> str:
+        return f"<Buffer of {self._size} bytes{', moved' if self._region is None else ''}>"
+
+    @property
+    def moved(self) -> bool:
+        """Whether it was moved, so that only its receiver has it."""
+        return self._region is None
+
+    # ------------------------------------------------------------ for links
+
+    def check_move(self) -> None:
+        """See that it can be moved; changes nothing.
+
+        Raises:
+            Moved: it was moved before.
+            StillViewed: a view of it, or an array made of one, is alive.
+        """
+        if self._here().viewed:
+            msg = (
+                f"views of this buffer of {self._size} bytes are alive; release them, then move it"
+            )
+            raise StillViewed(msg)
+
+    def take(self) -> "Buffer":
+        """Move it within this process: a new buffer has it, at once and at any size.
+
+        Raises:
+            Moved: as in `check_move`, like `StillViewed`.
+        """
+        self.check_move()
+        taken = Buffer._of(self._home, self._here(), self._size)
+        self._gone()
+        return taken
+
+    def _gone(self) -> None:
+        self._home = self._region = None
+
+    def let_go(self) -> None:
+        """It was moved by a copy of its bytes: its memory is free.
+
+        Raises:
+            Moved: as in `check_move`, like `StillViewed`.
+        """
+        self.check_move()
+        self._gone()
+
+    def lease_to(self, arenas: Arenas, peer: Any) -> Lease | None:
+        """Move it to another process that has not lent it here, by number alone.
+
+        Args:
+            arenas: of the node that sends it, which has to be the one that made it.
+            peer: who gets it.
+
+        Returns:
+            None if it has no slot in these arenas, or descriptors have run out: nothing has changed
+            then, and its bytes have to be copied.
+
+        Raises:
+            Moved: as in `check_move`, like `StillViewed`.
+        """
+        self.check_move()
+        match self._home:
+            case (owner, Held() as held) if owner is arenas:
+                lease = arenas.transfer(held, peer)
+            case _:
+                lease = None
+        if lease is not None:
+            self._gone()
+        return lease
+
+    def stay(self, arenas: Arenas, lease: Lease, peer: Any) -> None:
+        """Undo `lease_to`: the peer was never told, and this has the slot again."""
+        held = arenas.keep(lease, peer)
+        self._home, self._region = (arenas, held), held.region
+
+    def put_back(self, taken: "Buffer") -> None:
+        """Undo `take`: this has again what `taken` has."""
+        self._home, self._region = taken._home, taken._here()  # noqa: SLF001 - the same noun
+        taken._gone()  # noqa: SLF001 - as above
+
+    def way_back(self, mappings: Mappings, peer: Any) -> Descriptor | None:
+        """What `return_to` will return; changes nothing."""
+        match self._home:
+            case (holder, Borrowed() as borrowed) if holder is mappings:
+                return mappings.way_back(borrowed, peer)
+            case _:
+                return None
+
+    def return_to(self, mappings: Mappings, peer: Any) -> Descriptor | None:
+        """Move it back to the process that moved it here, by number alone.
+
+        Args:
+            mappings: of the node that sends it.
+            peer: who gets it.
+
+        Returns:
+            None if another peer, or nobody, moved it here: nothing has changed then.
+
+        Raises:
+            Moved: as in `check_move`, like `StillViewed`.
+        """
+        self.check_move()
+        match self._home:
+            case (holder, Borrowed() as borrowed) if holder is mappings:
+                descriptor = mappings.move_back(borrowed, peer)
+            case _:
+                descriptor = None
+        if descriptor is not None:
+            self._gone()
+        return descriptor
+
+    @classmethod
+    def arrived(cls, mappings: Mappings, peer: Any, fields: Sequence[Any]) -> "Buffer":
+        """What `peer` moved here by a lease; errors as in `Mappings.open`."""
+        borrowed = mappings.adopt(peer, fields)
+        return cls._of((mappings, borrowed), borrowed.region, borrowed.descriptor.length)
+
+    @classmethod
+    def came_back(cls, arenas: Arenas, peer: Any, fields: Sequence[Any]) -> "Buffer":
+        """What `peer` moved back to its owner; errors as in `Arenas.take_back`."""
+        held = arenas.take_back(fields, peer)
+        return cls._of((arenas, held), held.region, held.slot.length)
+
+
+def _private(size: int) -> Region:
+    """Memory that no other process can see, for a node whose arenas are full."""
+    whole = slot_size(size)
+    try:
+        memory = mmap.mmap(-1, whole)
+    except (OSError, ValueError, OverflowError) as error:
+        raise MemoryError(f"no memory for a buffer of {size} bytes") from error
+    return Region(memory, 0, size=whole, length=size, dropped=None, writable=True)

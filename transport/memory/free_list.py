@@ -1,0 +1,254 @@
+"""The slots of one node: which are free, how much memory is behind them, which to take; not who has them.
+
+A page of fresh shared memory costs thirty times what copying into it costs, so what was used last is
+used next, and memory is given back only when it was idle for a while.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from actors.transport.memory.lease import Room
+from actors.transport.memory.memfd import PAGE
+from actors.transport.memory.segment import Arena, Slot, plan_of, slot_size
+
+__all__ = ["Slots"]
+
+_MOST_ARENAS: Final = 64
+_LOOKED_AT: Final = 8
+_AHEAD: Final = 4
+_COLD_SHARE: Final = 8
+"""With more than an eighth of it cold, a payload costs more than the socket would."""
+
+
+class Slots:
+    """Free slots by size, the one used last on top.
+
+    Attributes:
+        limit: most bytes of memory there may be behind all slots.
+        resident: bytes of memory there are.
+        held: those behind slots that are not free.
+    """
+
+    def __init__(self, limit: int) -> None:
+        if limit < PAGE:
+            msg = f"limit must be {PAGE} bytes or more, got {limit}"
+            raise ValueError(msg)
+        self.limit = limit
+        self.arenas: dict[int, Arena] = {}
+        self.resident = self.peak_resident = 0
+        self.held = self.peak_held = 0
+        self._free: dict[int, list[Slot]] = {}
+        self._growing: dict[int, Arena] = {}
+        self._wanted: dict[int, tuple[int, int]] = {}
+        self._next = 1
+        self._now = 0
+
+    def at(self, number: int, offset: int) -> Slot | None:
+        """The slot at this place of an arena; None if there is none."""
+        arena = self.arenas.get(number)
+        return None if arena is None else arena.at(offset)
+
+    def room(self, size: int) -> Room:
+        """Whether `acquire` would find a slot, and memory behind it."""
+        if self.held + _pages(size) > self.limit:
+            return Room.FULL
+        free = self._free.get(slot_size(size))
+        if not free:
+            known = slot_size(size) in self._growing
+            return Room.COLD if known or len(self.arenas) < _MOST_ARENAS else Room.FULL
+        return Room.COLD if _is_cold(free[_warmest(free, size)], size) else Room.WARM
+
+    def acquire(self, size: int, *, cold: bool = True) -> Slot | Room:
+        """Take a slot with room for `size`, the warmest there is.
+
+        Args:
+            size: bytes, 1 or more.
+            cold: whether memory may be missing behind it; what is missing fits the limit.
+
+        Returns:
+            the slot; or, if there is none, what `room` says.
+        """
+        if self.held + _pages(size) > self.limit:
+            return Room.FULL
+        whole = slot_size(size)
+        free = self._free.get(whole)
+        if not cold and (not free or _is_cold(free[_warmest(free, size)], size)):
+            return self.room(size)
+        slot = free.pop(_warmest(free, size)) if free else self._grow(whole)
+        if slot is None:
+            return Room.FULL
+        if slot.warm < size and not self._make_room(_pages(size) - slot.warm, idle_only=False):
+            self._free.setdefault(whole, []).append(slot)
+            return Room.FULL
+        self.held += slot.warm
+        self.peak_held = max(self.peak_held, self.held)
+        return slot
+
+    def write(self, slot: Slot, data: memoryview) -> None:
+        """Copy `data` into an acquired slot.
+
+        Raises:
+            OSError: no memory is to be had.
+        """
+        before = slot.warm
+        if len(data) <= before:
+            slot.write(data)
+            return
+        try:
+            slot.write(data)
+        finally:
+            self._grew(slot.warm - before, held=True)
+
+    def expect(self, slot: Slot, size: int) -> None:
+        """Somebody is going to write `size` bytes into an acquired slot by himself."""
+        before = slot.warm
+        slot.warm = max(before, _pages(size))
+        slot.dirty = max(slot.dirty, size)
+        self._grew(slot.warm - before, held=True)
+
+    def release(self, slot: Slot) -> None:
+        """Free an acquired slot."""
+        self.held -= slot.warm
+        slot.take()
+        slot.stamp = self._now
+        self._free.setdefault(slot.arena.plan.slot_size, []).append(slot)
+
+    def _grew(self, count: int, *, held: bool = False) -> None:
+        self.resident += count
+        self.peak_resident = max(self.peak_resident, self.resident)
+        if held:
+            self.held += count
+            self.peak_held = max(self.peak_held, self.held)
+
+    def _grow(self, size: int) -> Slot | None:
+        """A slot that was never in use, from a new arena if need be; None if there is none."""
+        arena = self._growing.get(size)
+        slot = None if arena is None else arena.grow()
+        if slot is not None or len(self.arenas) >= _MOST_ARENAS:
+            return slot
+        try:
+            arena = Arena(plan_of(self._next, size))
+        except (OSError, ValueError, OverflowError):
+            return None
+        self.arenas[self._next] = self._growing[size] = arena
+        self._next += 1
+        return arena.grow()
+
+    # ------------------------------------------------------------ upkeep
+
+    def want(self, size: int) -> None:
+        """Somebody would have used a slot with `size` bytes of memory behind it."""
+        whole = slot_size(size)
+        most, count = self._wanted.get(whole, (0, 0))
+        self._wanted[whole] = max(most, size), min(count + 1, _AHEAD)
+
+    def warm(self, budget: int) -> bool:
+        """Touch memory behind wanted slots, about `budget` bytes; returns if there is more to do."""
+        while budget > 0 and self._wanted:
+            whole, (size, count) = next(iter(self._wanted.items()))
+            slot = self._coolest(whole, size)
+            step = 0 if slot is None else min(_pages(budget), _pages(size) - slot.warm)
+            if slot is None or not self._make_room(step, idle_only=True, but=slot):
+                del self._wanted[whole]
+                continue
+            slot.heat(slot.warm + step)
+            self._grew(step)
+            budget -= step
+            if slot.warm >= size:
+                self._satisfy(whole, size, count)
+                self._on_top(slot)
+        return bool(self._wanted)
+
+    def _satisfy(self, whole: int, size: int, count: int) -> None:
+        if count > 1:
+            self._wanted[whole] = size, count - 1
+        else:
+            del self._wanted[whole]
+
+    def _on_top(self, slot: Slot) -> None:
+        free = self._free[slot.arena.plan.slot_size]
+        free.remove(slot)
+        free.append(slot)
+        slot.stamp = self._now
+
+    def _coolest(self, whole: int, size: int) -> Slot | None:
+        """A free slot that is not warm enough, the warmest of those."""
+        free = self._free.setdefault(whole, [])
+        slot = max((s for s in free if s.warm < size), key=lambda s: s.warm, default=None)
+        if slot is None and (slot := self._grow(whole)) is not None:
+            free.append(slot)
+        return slot
+
+    def _make_room(self, count: int, *, idle_only: bool, but: Slot | None = None) -> bool:
+        """See that `count` bytes more stay within the limit; returns whether they do."""
+        missing = self.resident + count - self.limit
+        if missing <= 0:
+            return True
+        for slot in sorted(self._warm_and_free(), key=lambda s: s.stamp):
+            if slot is not but and not (idle_only and slot.stamp >= self._now):
+                missing -= self._cool(slot, missing)
+                if missing <= 0:
+                    return True
+        return False
+
+    def _warm_and_free(self) -> Iterator[Slot]:
+        return (slot for free in self._free.values() for slot in free if slot.warm)
+
+    def _cool(self, slot: Slot, most: int) -> int:
+        count = slot.cool(most)
+        self.resident -= count
+        return count
+
+    def trim(self, budget: int) -> list[Arena]:
+        """Give back what nobody used since the last call, and close arenas that hold nothing.
+
+        Returns:
+            the arenas it closed.
+        """
+        for slot in list(self._warm_and_free()):
+            if budget <= 0:
+                break
+            if slot.stamp < self._now:
+                budget -= self._cool(slot, budget)
+        self._now += 1
+        return [self._close(arena) for arena in list(self.arenas.values()) if arena.idle]
+
+    def _close(self, arena: Arena) -> Arena:
+        size = arena.plan.slot_size
+        del self.arenas[arena.plan.number]
+        if self._growing.get(size) is arena:
+            del self._growing[size]
+        self._free[size] = [slot for slot in self._free.get(size, ()) if slot.arena is not arena]
+        arena.close()
+        return arena
+
+    def close(self) -> None:
+        """Close all arenas; what is in use stays with who uses it."""
+        for arena in self.arenas.values():
+            arena.close()
+        self.arenas.clear()
+        self._growing.clear()
+        self._free.clear()
+        self._wanted.clear()
+        self.resident = 0
+
+
+def _pages(size: int) -> int:
+    return -(-size // PAGE) * PAGE
+
+
+def _is_cold(slot: Slot, size: int) -> bool:
+    return (size - slot.warm) * _COLD_SHARE > size
+
+
+def _warmest(free: list[Slot], size: int) -> int:
+    """The index of the first of the top few that is warm enough, or else of the warmest."""
+    best = len(free) - 1
+    if free[best].warm >= size:
+        return best
+    for index in range(len(free) - 1, max(-1, len(free) - 1 - _LOOKED_AT), -1):
+        if free[index].warm >= size:
+            return index
+        if free[index].warm > free[best].warm:
+            best = index
+    return best

@@ -1,0 +1,92 @@
+"""What two nodes tell each other about shared memory: plain numbers, and one descriptor per arena."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from actors.transport.errors import OutOfRange, shown
+from actors.transport.memory.segment import Plan
+
+__all__ = [
+    "GIVEN_BACK",
+    "Descriptor",
+    "Introduction",
+    "Lease",
+    "Room",
+    "descriptor_of",
+    "plain_ints",
+]
+
+_integers: Final = frozenset({int}).issuperset
+GIVEN_BACK: Final = 3
+"""Numbers per lease in a batch that goes back: arena, offset, generation."""
+
+
+class Room(Enum):
+    """Whether an arena would take a payload now."""
+
+    WARM = "warm"
+    COLD = "cold"
+    FULL = "full"
+
+
+class Descriptor(NamedTuple):
+    """Where a payload is: plain numbers, to go in the message itself."""
+
+    arena: int
+    offset: int
+    length: int
+    generation: int
+
+
+class Introduction(NamedTuple):
+    """What makes an arena known to a peer; it has to arrive before a descriptor that names the arena.
+
+    Attributes:
+        plan: plain numbers.
+        fd: a descriptor of the segment, from here on the caller's: to be passed on, or closed.
+    """
+
+    plan: Plan
+    fd: int
+
+
+class Lease(NamedTuple):
+    """A payload in shared memory, ready to be told of.
+
+    Attributes:
+        descriptor: where it is.
+        introduction: to be sent ahead, if the peer has not seen this arena yet; else None.
+    """
+
+    descriptor: Descriptor
+    introduction: Introduction | None
+
+
+def descriptor_of(fields: Sequence[Any]) -> Descriptor:
+    """A descriptor as a peer wrote it, its numbers not yet looked at.
+
+    Raises:
+        OutOfRange: it is not four numbers from 0 up.
+    """
+    return Descriptor(*plain_ints(fields, len(Descriptor._fields)))
+
+
+def plain_ints(fields: Sequence[Any], count: int | None = None) -> Sequence[int]:
+    """`fields` as they are, if they are integers from 0 up.
+
+    Args:
+        fields: whatever a peer sent.
+        count: how many there have to be; None if any number will do.
+
+    Raises:
+        OutOfRange: they are something else.
+    """
+    if (
+        not isinstance(fields, list | tuple)
+        or count not in (None, len(fields))
+        or (fields and (not _integers(map(type, fields)) or min(fields) < 0))
+    ):
+        many = "numbers" if count is None else f"{count} numbers"
+        raise OutOfRange(f"{many} from 0 up say where memory is, got {shown(fields)}")
+    return fields

@@ -1,0 +1,212 @@
+"""Segments of peers as a receiver sees them: checked, mapped once, and given back lease by lease.
+
+Whatever a peer says is checked before it is used; each lie has its error, and all of them are
+`FrameError`s, so that the link ends. One thread owns it; views of what it opened may end anywhere.
+"""
+
+import mmap
+import os
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from actors.transport.errors import OutOfRange, StaleLease, WrongSize
+from actors.transport.memory.lease import Descriptor, descriptor_of, plain_ints
+from actors.transport.memory.memfd import check, map_whole
+from actors.transport.memory.region import Region
+from actors.transport.memory.segment import MOST_SLOTS, SMALLEST_SLOT, WORD, Plan
+
+__all__ = ["Borrowed", "Mappings"]
+
+
+class _Mapping:
+    """One arena of one peer. `held` has the slots that are open here, by index."""
+
+    __slots__ = ("generations", "header", "held", "memory", "peer", "plan", "retired")
+
+    def __init__(self, peer: Hashable, plan: Plan, memory: mmap.mmap) -> None:
+        self.peer = peer
+        self.plan = plan
+        self.header = plan.header
+        self.memory = memory
+        self.generations = memoryview(memory)[: plan.slots * WORD].cast("Q")
+        self.held: set[int] = set()
+        self.retired = False
+
+    def open(self, descriptor: Descriptor) -> int:
+        """The index of the slot it names, from here on held.
+
+        Raises:
+            OutOfRange: no such slot, or more bytes than it has.
+            StaleLease: it has changed hands since, or is open here already.
+        """
+        plan = self.plan
+        index, rest = divmod(descriptor.offset - self.header, plan.slot_size)
+        if rest or not 0 <= index < plan.slots or not 0 < descriptor.length <= plan.slot_size:
+            msg = f"{descriptor.length} bytes at {descriptor.offset} are no slot of {tuple(plan)}"
+            raise OutOfRange(msg)
+        now = self.generations[index]
+        if descriptor.generation != now or now % 2 == 0:
+            msg = f"the lease {tuple(descriptor)} is stale: its slot is at generation {now}"
+            raise StaleLease(msg)
+        if index in self.held:
+            raise StaleLease(f"the lease {tuple(descriptor)} was opened before")
+        self.held.add(index)
+        return index
+
+
+class Borrowed(NamedTuple):
+    """A slot of a peer that was moved here, and the region that shows it."""
+
+    mapping: _Mapping
+    descriptor: Descriptor
+    region: Region
+
+
+class Mappings:
+    """The arenas of all peers of one node, mapped here.
+
+    Args:
+        wake: called when a lease is the first to end since `returned` was called; in any thread
+            and inside a garbage collection, so it may only make the owner's loop call `returned`.
+    """
+
+    def __init__(self, wake: Callable[[], object] | None = None) -> None:
+        self._peers: dict[Hashable, dict[int, _Mapping]] = {}
+        self._ended: deque[tuple[_Mapping, int, int]] = deque()
+        self._wake = wake
+        self._awake = False
+
+    def introduce(self, peer: Hashable, plan: Sequence[Any], fd: int) -> None:
+        """Map an arena of `peer`.
+
+        Args:
+            peer: one incarnation of a node.
+            plan: the introduction's numbers, as they came.
+            fd: its descriptor; closed when this returns, whatever happens.
+
+        Raises:
+            SegmentError: the descriptor or the numbers are not what they have to be.
+        """
+        try:
+            checked = _checked_plan(plan)
+            mappings = self._peers.setdefault(peer, {})
+            if checked.number in mappings:
+                raise StaleLease(f"arena {checked.number} was introduced before")
+            check(fd, checked.size)
+            memory = map_whole(fd, checked.size)
+        finally:
+            os.close(fd)
+        mappings[checked.number] = _Mapping(peer, checked, memory)
+
+    def open(self, peer: Hashable, fields: Sequence[Any]) -> memoryview:
+        """A read-only view of a payload, without a copy; its end gives the lease back.
+
+        Args:
+            peer: who sent it.
+            fields: the descriptor, as it came.
+
+        Raises:
+            SegmentError: it names no lease of ours.
+        """
+        return self._borrow(peer, fields, writable=False).region.view()
+
+    def adopt(self, peer: Hashable, fields: Sequence[Any]) -> Borrowed:
+        """A slot that a peer moved here, to be written as well; arguments and errors as in `open`."""
+        return self._borrow(peer, fields, writable=True)
+
+    def _borrow(self, peer: Hashable, fields: Sequence[Any], *, writable: bool) -> Borrowed:
+        descriptor = descriptor_of(fields)
+        mapping = self._peers.get(peer, {}).get(descriptor.arena)
+        if mapping is None:
+            raise OutOfRange(f"arena {descriptor.arena} was never introduced by this peer")
+        mapping.open(descriptor)
+        region = Region(
+            mapping.memory,
+            descriptor.offset,
+            size=mapping.plan.slot_size,
+            length=descriptor.length,
+            dropped=partial(self._end, mapping, descriptor.offset, descriptor.generation),
+            writable=writable,
+        )
+        return Borrowed(mapping, descriptor, region)
+
+    def _end(self, mapping: _Mapping, offset: int, generation: int) -> None:
+        """A lease is over: noted here, in whatever thread, and taken up by `returned`."""
+        self._ended.append((mapping, offset, generation))
+        if self._wake is not None and not self._awake:
+            self._awake = True
+            self._wake()
+
+    @staticmethod
+    def way_back(borrowed: Borrowed, peer: Hashable) -> Descriptor | None:
+        """What `move_back` will return; changes nothing."""
+        mapping = borrowed.mapping
+        return None if mapping.peer != peer or mapping.retired else borrowed.descriptor
+
+    def move_back(self, borrowed: Borrowed, peer: Hashable) -> Descriptor | None:
+        """The descriptor by which a moved slot goes back to its owner, who is `peer`.
+
+        Returns:
+            None if another peer owns it: then its bytes have to be copied.
+        """
+        if self.way_back(borrowed, peer) is None:
+            return None
+        borrowed.region.disarm()
+        self._close(borrowed.mapping, borrowed.descriptor.offset)
+        return borrowed.descriptor
+
+    @staticmethod
+    def _close(mapping: _Mapping, offset: int) -> None:
+        mapping.held.discard((offset - mapping.header) // mapping.plan.slot_size)
+
+    def returned(self) -> dict[Hashable, list[int]]:
+        """What has ended since the last call: a batch for the `give_back` of each peer that lives."""
+        # Before the queue is emptied, so that what comes now wakes again.
+        self._awake = False
+        batches: dict[Hashable, list[int]] = {}
+        while self._ended:
+            mapping, offset, generation = self._ended.popleft()
+            self._close(mapping, offset)
+            if not mapping.retired:
+                batch = batches.setdefault(mapping.peer, [])
+                batch += mapping.plan.number, offset, generation
+        return batches
+
+    def retire(self, peer: Hashable, numbers: Sequence[Any]) -> None:
+        """Arenas that `peer` has closed: unmapped when the last view of them ends.
+
+        Raises:
+            OutOfRange: an arena it never introduced.
+        """
+        mappings = self._peers.get(peer, {})
+        for number in plain_ints(numbers):
+            mapping = mappings.pop(number, None)
+            if mapping is None:
+                raise OutOfRange(f"arena {number} was never introduced by this peer")
+            mapping.retired = True
+
+    def forget(self, peer: Hashable) -> None:
+        """A peer that is gone, or its link: what is open stays readable, nothing goes back."""
+        for mapping in self._peers.pop(peer, {}).values():
+            mapping.retired = True
+
+    def count(self) -> int:
+        """How many leases of peers are open here."""
+        mapped = (m for mappings in self._peers.values() for m in mappings.values())
+        return sum(len(mapping.held) for mapping in mapped)
+
+    def close(self) -> None:
+        """Forget every peer."""
+        for peer in list(self._peers):
+            self.forget(peer)
+        self.returned()
+
+
+def _checked_plan(fields: Sequence[Any]) -> Plan:
+    plan = Plan(*plain_ints(fields, len(Plan._fields)))
+    size = plan.slot_size
+    if size < SMALLEST_SLOT or size & (size - 1) or not 0 < plan.slots <= MOST_SLOTS:
+        raise WrongSize(f"no arena is laid out like {tuple(plan)}")
+    return plan

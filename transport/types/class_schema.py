@@ -1,0 +1,247 @@
+"""What a class looks like to a copier or a codec: its kind, its fields, how to rebuild an instance.
+
+Rebuilding never runs `__init__`, `__new__` or `__setattr__` of the class. attrs and pydantic are
+recognised by the marks they leave on a class and never imported.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Final, get_origin
+from zlib import crc32
+
+from actors.transport.errors import VersionSkew
+from actors.transport.types.refusals import PRIMITIVE
+from actors.transport.types.registry import CUSTOM
+from actors.transport.types.tags import Kind
+
+__all__ = ["Shape", "check_schema", "find_class", "shape_of"]
+
+_DROPPED: Final = frozenset({"__orig_class__"})
+_HASH_CACHE: Final = "_attrs_cached_hash"
+
+State = tuple[tuple[Any, ...] | None, dict[str, Any] | None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shape:
+    """One sendable class.
+
+    Attributes:
+        cls: the class.
+        kind: what it is.
+        fields: names in order; empty where the names are not part of the schema.
+        schema: four bytes per field, a checksum of its name and annotation.
+        immutable: whether immutable parts make it immutable: frozen classes and named tuples.
+        slotted: whether fields must be set one by one.
+        others: slot names that are not fields.
+    """
+
+    cls: type
+    kind: Kind
+    fields: tuple[str, ...] = ()
+    schema: bytes = b""
+    immutable: bool = False
+    slotted: bool = False
+    others: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
+    read: Callable[[Any], tuple[Any, ...]] = tuple
+
+    def state(self, instance: Any) -> State:
+        """Field values in order, or None if one is unset, and the attributes that are no fields."""
+        values: tuple[Any, ...] | None
+        try:
+            values = self.read(instance)
+        except AttributeError:
+            values = None
+        extra = None
+        attributes = getattr(instance, "__dict__", None)
+        if values is None or self.others or (attributes and not attributes.keys() <= self.names):
+            extra = self._extra(instance, attributes or {}, fields=values is None)
+        return values, extra or None
+
+    def _extra(
+        self, instance: Any, attributes: Mapping[str, Any], *, fields: bool
+    ) -> dict[str, Any]:
+        wanted = (*self.others, *self.fields) if fields else self.others
+        extra = {name: getattr(instance, name) for name in wanted if hasattr(instance, name)}
+        extra |= {
+            name: value
+            for name, value in attributes.items()
+            if name not in self.names and name not in _DROPPED
+        }
+        if _HASH_CACHE in extra:
+            extra[_HASH_CACHE] = None
+        return extra
+
+    def rebuild(
+        self, values: tuple[Any, ...] | list[Any] | None, extra: Mapping[str, Any] | None
+    ) -> Any:
+        """An instance with these field values and other attributes."""
+        if values is not None and len(values) != len(self.fields):
+            field = (*self.fields, f"[{len(self.fields)}]")[min(len(values), len(self.fields))]
+            raise VersionSkew(f"{self.cls.__module__}.{self.cls.__qualname__}", field)
+        if self.kind is Kind.NAMEDTUPLE:
+            return tuple.__new__(self.cls, values or ())
+        instance: Any = object.__new__(self.cls)
+        if not self.slotted and not self.others:
+            attributes = instance.__dict__
+            if values is not None:
+                attributes.update(zip(self.fields, values, strict=True))
+            if extra:
+                attributes.update(extra)
+            return instance
+        for name, value in zip(self.fields, values or (), strict=values is not None):
+            object.__setattr__(instance, name, value)
+        for name, value in (extra or {}).items():
+            object.__setattr__(instance, name, value)
+        return instance
+
+
+def _slots(cls: type) -> list[str]:
+    """Names of every slot of the class and its bases, mangled as the attribute is."""
+    found = []
+    for base in cls.__mro__:
+        declared = vars(base).get("__slots__", ())
+        for name in (declared,) if isinstance(declared, str) else tuple(declared):
+            if name in {"__dict__", "__weakref__"}:
+                continue
+            private = name.startswith("__") and not name.endswith("__")
+            found.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
+    return found
+
+
+def _annotation(annotation: Any) -> str:
+    """A name for an annotation that is the same in every process."""
+    if isinstance(annotation, str):
+        return annotation
+    if isinstance(annotation, type):
+        return annotation.__qualname__
+    return str(getattr(get_origin(annotation), "__qualname__", ""))
+
+
+def _schema(pairs: list[tuple[str, Any]]) -> bytes:
+    return b"".join(
+        crc32(f"{name}:{_annotation(kind)}".encode()).to_bytes(4, "little") for name, kind in pairs
+    )
+
+
+def _reader(fields: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """The values of these attributes, at the speed of C where there are two or more."""
+    if len(fields) > 1:
+        return attrgetter(*fields)
+    return lambda instance: tuple([getattr(instance, name) for name in fields])
+
+
+def _with_fields(cls: type, kind: Kind, pairs: list[tuple[str, Any]], *, immutable: bool) -> Shape:
+    fields = tuple(name for name, _ in pairs)
+    slots = _slots(cls)
+    return Shape(
+        cls=cls,
+        kind=kind,
+        fields=fields,
+        schema=_schema(pairs),
+        immutable=immutable,
+        slotted=not cls.__dictoffset__ or not set(fields).isdisjoint(slots),
+        others=tuple(name for name in slots if name not in fields),
+        names=frozenset(fields),
+        read=_reader(fields),
+    )
+
+
+def _named_tuple(cls: type) -> Shape | None:
+    fields = getattr(cls, "_fields", None)
+    if not issubclass(cls, tuple) or not isinstance(fields, tuple) or not hasattr(cls, "_make"):
+        return None
+    annotations = getattr(cls, "__annotations__", {})
+    pairs = [(name, annotations.get(name, "")) for name in fields]
+    return Shape(
+        cls=cls, kind=Kind.NAMEDTUPLE, fields=fields, schema=_schema(pairs), immutable=True
+    )
+
+
+def _dataclass(cls: type) -> Shape | None:
+    if not dataclasses.is_dataclass(cls):
+        return None
+    pairs = [(field.name, field.type) for field in dataclasses.fields(cls)]
+    frozen = bool(cls.__dataclass_params__.frozen)  # type: ignore[attr-defined]  # every dataclass has it
+    return _with_fields(cls, Kind.DATACLASS, pairs, immutable=frozen)
+
+
+def _attrs(cls: type) -> Shape | None:
+    attributes = getattr(cls, "__attrs_attrs__", None)
+    if attributes is None:
+        return None
+    pairs = [(attribute.name, attribute.type) for attribute in attributes]
+    frozen = getattr(cls.__setattr__, "__name__", "") == "_frozen_setattrs"
+    return _with_fields(cls, Kind.ATTRS, pairs, immutable=frozen)
+
+
+def _pydantic(cls: type) -> Shape | None:
+    model = getattr(sys.modules.get("pydantic"), "BaseModel", None)
+    if model is None or not issubclass(cls, model):
+        return None
+    known = getattr(cls, "__pydantic_fields__", None) or getattr(cls, "model_fields", {})
+    pairs = [(name, field.annotation) for name, field in known.items()]
+    return Shape(cls=cls, kind=Kind.PYDANTIC, fields=tuple(known), schema=_schema(pairs))
+
+
+@lru_cache(maxsize=4096)
+def _shape(cls: type) -> Shape | None:
+    if issubclass(cls, Enum):
+        return Shape(cls=cls, kind=Kind.ENUM)
+    if issubclass(cls, BaseException):
+        return Shape(cls=cls, kind=Kind.EXCEPTION)
+    found = _named_tuple(cls)
+    if found is not None or issubclass(cls, PRIMITIVE):
+        return found
+    return _pydantic(cls) or _attrs(cls) or _dataclass(cls)
+
+
+def shape_of(cls: type) -> Shape | None:
+    """How instances of exactly `cls` are read and rebuilt, or None if they do not travel."""
+    return Shape(cls=cls, kind=Kind.CUSTOM) if cls in CUSTOM else _shape(cls)
+
+
+def check_schema(shape: Shape, kind: int, schema: bytes, fields: list[str]) -> None:
+    """Compare our class with the one the peer introduced.
+
+    Raises:
+        VersionSkew: naming the first field that differs.
+    """
+    name = f"{shape.cls.__module__}.{shape.cls.__qualname__}"
+    if shape.kind != kind:
+        there = Kind(kind).name if kind in set(Kind) else f"kind {kind}"
+        raise VersionSkew(name, "__class__", f"is {shape.kind.name} here and {there} there")
+    ours = shape.fields
+    if schema == shape.schema and tuple(fields) == ours:
+        return
+    for index in range(max(len(ours), len(fields))):
+        if index >= len(ours):
+            raise VersionSkew(name, fields[index], "does not exist here")
+        if index >= len(fields):
+            raise VersionSkew(name, ours[index], "does not exist there")
+        if fields[index] != ours[index]:
+            raise VersionSkew(name, ours[index], f"is {fields[index]} there")
+        if schema[index * 4 : index * 4 + 4] != shape.schema[index * 4 : index * 4 + 4]:
+            raise VersionSkew(name, ours[index], "has another type there")
+
+
+def find_class(module: str, qualname: str) -> type:
+    """The class of that name in a module that is already imported; runs no `__getattr__`.
+
+    Raises:
+        LookupError: no such module or class here.
+    """
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        if found is None:
+            break
+        found = getattr(found, "__dict__", {}).get(part)
+    if not isinstance(found, type):
+        msg = f"no class {module}.{qualname} in this process"
+        raise LookupError(msg)  # noqa: TRY004 - a name that leads elsewhere is a name not found
+    return found

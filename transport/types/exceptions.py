@@ -1,0 +1,260 @@
+"""Take an exception apart and put it together again without running its `__init__`.
+
+What cannot travel inside it becomes its repr. The fallback cannot fail: an exception that cannot be
+rebuilt arrives as a `RemoteError` with its text.
+"""
+
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from types import GetSetDescriptorType, MemberDescriptorType
+from typing import Any, Final, NamedTuple
+
+from actors.transport.errors import Undecodable, Unsendable, shown
+
+__all__ = [
+    "Parts",
+    "RemoteError",
+    "RemoteTraceback",
+    "attach_text",
+    "capture",
+    "copy_error",
+    "rebuild_error",
+    "text_of",
+]
+
+REMOTE_TRACEBACK: Final = "__remote_traceback__"
+_HEAP_TYPE: Final = 1 << 9
+_MAX_CHAIN: Final = 30
+_MAX_TEXT: Final = 64 * 1024
+_NOT_STATE: Final = frozenset({"obj", "message", "exceptions", "characters_written"})
+
+_put: Final = BaseException.__setattr__
+"""Sets an attribute past the `__setattr__` of the class."""
+
+Walk = Callable[[Any], Any]
+Nest = Callable[[BaseException, frozenset[int]], Any]
+
+
+class RemoteError(Exception):
+    """Stands for an exception whose class is not known here, or that could not be rebuilt.
+
+    Attributes:
+        text: its traceback, or at least its last line.
+        class_name: ``module.qualname`` of its class over there.
+    """
+
+    def __init__(self, text: str, class_name: str) -> None:
+        super().__init__(text, class_name)
+        self.text = text
+        self.class_name = class_name
+
+    def __str__(self) -> str:
+        return self.text or self.class_name
+
+
+class RemoteTraceback(Exception):
+    """The traceback of another process, as the first cause of what it raised, so it is printed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+class Parts(NamedTuple):
+    """Everything an exception is made of, each value already walked."""
+
+    args: list[Any]
+    state: dict[str, Any]
+    message: Any
+    members: list[Any] | None
+    cause: Any
+    context: Any
+    suppress: bool
+
+
+def capture(error: BaseException, walk: Walk, nest: Nest, seen: frozenset[int]) -> Parts:
+    """Take `error` apart.
+
+    Args:
+        error: any exception.
+        walk: turns one argument or attribute into what travels; if it raises `Unsendable`, the
+            value's repr goes instead.
+        nest: turns a cause, context or group member into what travels.
+        seen: ids of the exceptions this one hangs from, so that a ring ends.
+    """
+    seen |= {id(error)}
+
+    def chained(link: BaseException | None) -> Any:
+        if (
+            link is None
+            or id(link) in seen
+            or len(seen) > _MAX_CHAIN
+            or isinstance(link, RemoteTraceback)
+        ):
+            return None
+        return nest(link, seen)
+
+    message, members = None, None
+    args = error.args
+    if isinstance(error, BaseExceptionGroup):
+        message = str(error.message)
+        members = (
+            [nest(member, seen) for member in error.exceptions] if len(seen) <= _MAX_CHAIN else None
+        )
+        args = ()
+    return Parts(
+        args=[_safe(value, walk) for value in args],
+        state={str(name): _safe(value, walk) for name, value in _state(error).items()},
+        message=message,
+        members=members,
+        cause=chained(error.__cause__),
+        context=None if error.__suppress_context__ else chained(error.__context__),
+        suppress=bool(error.__suppress_context__),
+    )
+
+
+def _safe(value: Any, walk: Walk) -> Any:
+    try:
+        return walk(value)
+    except (Unsendable, RecursionError):
+        return shown(value)
+
+
+@lru_cache(maxsize=1024)
+def _members(cls: type[Any]) -> tuple[str, ...]:
+    """Attributes that C code or slots keep outside `__dict__`."""
+    names = []
+    for base in cls.__mro__[: cls.__mro__.index(BaseException)]:
+        for name, member in vars(base).items():
+            if isinstance(
+                member, MemberDescriptorType | GetSetDescriptorType
+            ) and not name.startswith("__"):
+                names.append(name)
+    return tuple(name for name in names if name not in _NOT_STATE)
+
+
+def _state(error: BaseException) -> dict[str, Any]:
+    state = {}
+    cls: Any = type(error)
+    for name in _members(cls):
+        value = getattr(error, name, None)
+        if value is not None:
+            state[name] = value
+    state.update(error.__dict__)
+    state.pop(REMOTE_TRACEBACK, None)
+    return state
+
+
+def _native(cls: type[BaseException]) -> Any:
+    """The nearest base written in C, whose `__new__` makes the object."""
+    return next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
+
+
+def rebuild_error(cls: type[BaseException], parts: Parts) -> BaseException:
+    """An exception of `cls` made of `parts`.
+
+    Raises:
+        Undecodable: the class or the parts do not allow it.
+    """
+    try:
+        error = _rebuild(cls, parts)
+    except Exception as failure:
+        msg = f"cannot rebuild {cls.__qualname__}: {failure}"
+        raise Undecodable(msg) from failure
+    if type(error) is not cls:
+        msg = f"rebuilding {cls.__qualname__} gave {type(error).__qualname__}"
+        raise Undecodable(msg)
+    return error
+
+
+def _rebuild(cls: type[BaseException], parts: Parts) -> BaseException:
+    error: BaseException
+    if parts.members is not None:
+        error = BaseExceptionGroup.__new__(cls, parts.message, list(parts.members))  # type: ignore[type-var]
+    else:
+        error = _native(cls).__new__(cls, *parts.args)
+        _put(error, "args", tuple(parts.args))
+    for name, value in parts.state.items():
+        try:
+            _put(error, name, value)
+        except (AttributeError, TypeError):
+            error.__dict__[name] = value
+    _put(error, "__cause__", parts.cause)
+    _put(error, "__context__", parts.context)
+    _put(error, "__suppress_context__", bool(parts.suppress))
+    return error
+
+
+def copy_error(
+    error: BaseException, walk: Walk, seen: frozenset[int] = frozenset()
+) -> BaseException:
+    """A copy for the same process, traceback included; the original if it cannot be rebuilt."""
+    parts = capture(error, walk, lambda link, above: copy_error(link, walk, above), seen)
+    try:
+        copy = rebuild_error(type(error), parts)
+    except Undecodable:
+        return error
+    if REMOTE_TRACEBACK in error.__dict__:
+        copy.__dict__[REMOTE_TRACEBACK] = error.__dict__[REMOTE_TRACEBACK]
+    if parts.cause is None and isinstance(error.__cause__, RemoteTraceback):
+        _put(copy, "__cause__", error.__cause__)
+    _put(copy, "__suppress_context__", error.__suppress_context__)
+    return copy.with_traceback(error.__traceback__)
+
+
+def text_of(error: BaseException) -> tuple[str, str]:
+    """The last line of the traceback and, if the exception was raised, all of it; never raises.
+
+    Longer than 64 KiB, the text keeps its end, where the error is.
+    """
+    try:
+        last = "".join(traceback.format_exception_only(error)).strip()
+        raised = error.__traceback__ is not None or REMOTE_TRACEBACK in error.__dict__
+        whole = "".join(traceback.format_exception(error)) if raised else ""
+    except Exception:  # noqa: BLE001 - users' __str__ and __repr__ run here
+        return type(error).__qualname__, ""
+    return last[-_MAX_TEXT:], whole[-_MAX_TEXT:]
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback of *error*: the one it was raised with, in whichever process that was."""
+    kept: str | None = error.__dict__.get(REMOTE_TRACEBACK)
+    return text_of(error)[1] if kept is None else kept
+
+
+def let_go_of_frames(error: BaseException) -> None:
+    """Keep the traceback of *error* as text, as one from another process has it, and free its frames.
+
+    They hold every local variable of the code that failed, its own object included.
+    """
+    if REMOTE_TRACEBACK not in error.__dict__:
+        attach_text(error, text_of(error)[1])
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        link = waiting.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        link.__traceback__ = None
+        waiting += (link.__cause__, link.__context__)
+        if isinstance(link, BaseExceptionGroup):
+            waiting += link.exceptions
+
+
+def attach_text(error: BaseException, text: str) -> None:
+    """Keep the remote traceback on `error` and as the first cause of its chain, to be printed."""
+    if not text:
+        return
+    error.__dict__[REMOTE_TRACEBACK] = text
+    root = error
+    while True:
+        link = root.__cause__ or (None if root.__suppress_context__ else root.__context__)
+        if link is None:
+            break
+        root = link
+    _put(root, "__cause__", RemoteTraceback(text))

@@ -1,0 +1,3 @@
+"""Bytes between two processes: frames, batches, socket reads and writes, msgpack."""
+
+__all__: list[str] = []

@@ -1,0 +1,159 @@
+"""Messages packed and waiting to become frames, per lane; what cannot be packed changes nothing."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from actors.transport.errors import TooBig, Unsendable
+from actors.transport.types.refusals import why_not
+from actors.transport.types.tags import Tag
+from actors.transport.wire.frames import Lane
+from actors.transport.wire.msgpack import ext, new_packer
+
+__all__ = ["BATCH_LIMIT", "Batches"]
+
+BATCH_LIMIT: Final = 64 * 1024
+_RENEW: Final = 4 * 1024 * 1024
+
+
+class Batches:
+    """The packing half of an encoder.
+
+    Args:
+        limit: largest frame body in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._room = min(limit, BATCH_LIMIT)
+        self._pack: Callable[[Any], bytes] = new_packer(_big_int)
+        self._lenient = new_packer(_big_int, lenient=True)
+        self._open: tuple[list[bytes], list[bytes]] = ([], [])
+        self._open_size = 0
+        self._sealed: tuple[list[bytes], list[bytes]] = ([], [])
+        self.sealed_size = 0
+        """Bytes of full batches that wait to be taken, both lanes together."""
+        self._packed = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes packed and not taken yet, both lanes together."""
+        return self._open_size + self.sealed_size
+
+    @property
+    def packed(self) -> int:
+        """Messages packed so far, introductions included."""
+        return self._packed + sum(map(len, self._open))
+
+    def pack(self, message: list[Any], lane: Lane = Lane.DATA) -> int:
+        """Add one message to the batch of its lane.
+
+        Args:
+            message: a number from 1 and plain fields; user values as the encoder returned them.
+            lane: the queue.
+
+        Returns:
+            its size in bytes.
+
+        Raises:
+            TooBig: over the frame limit; the batch is as before.
+            Unsendable: a field is not plain; the batch is as before.
+        """
+        try:
+            packed = self._pack(message)
+        except Exception as error:  # noqa: BLE001 - sorted out in there
+            packed = self._pack_again(message, error)
+        size = len(packed)
+        total = self._open_size + size
+        if total > self._room:
+            self._make_room(size)
+            total = size
+        self._open[lane].append(packed)
+        self._open_size = total
+        return size
+
+    def pack_one(self, value: Any) -> bytes:
+        """Pack one plain value or message by itself, past every batch.
+
+        Raises:
+            Unsendable: a part of it is not plain.
+        """
+        try:
+            return self._pack(value)
+        except Exception as error:  # noqa: BLE001 - sorted out in there
+            return self._pack_again(value, error)
+
+    def take(self, lane: Lane) -> list[bytes]:
+        """The frame bodies packed for `lane` since the last call, in order.
+
+        Returns:
+            bodies of 64 KiB at most, or of one message.
+        """
+        if self._open_size:
+            self.seal()
+        bodies = self._sealed[lane]
+        taken = bodies.copy()
+        bodies.clear()
+        self.sealed_size -= sum(map(len, taken))
+        return taken
+
+    def take_single(self) -> tuple[Lane, list[bytes]] | None:
+        """The parts of the one open batch, if one is all there is: the common case of a turn."""
+        control, data = self._open
+        if self.sealed_size or (control and data):
+            return None
+        parts = data or control
+        if not parts:
+            return None
+        taken = parts.copy()
+        parts.clear()
+        self._packed += len(taken)
+        self._open_size = 0
+        return (Lane.DATA if parts is data else Lane.CONTROL), taken
+
+    def check(self, body: bytes) -> bytes:
+        """The body, if a frame may hold it.
+
+        Raises:
+            TooBig: it may not.
+        """
+        if len(body) > self._limit:
+            raise TooBig(len(body), self._limit)
+        return body
+
+    def _make_room(self, size: int) -> None:
+        """Seal the open batches for a message that does not fit into them, or refuse it."""
+        if size > _RENEW:
+            self._pack = new_packer(_big_int)
+        if size > self._limit:
+            raise TooBig(size, self._limit)
+        self.seal()
+
+    def seal(self) -> None:
+        """Close the open batches: what is packed next goes into frames of its own."""
+        for parts, bodies in zip(self._open, self._sealed, strict=True):
+            if parts:
+                bodies.append(b"".join(parts))
+                self._packed += len(parts)
+                parts.clear()
+        self.sealed_size += self._open_size
+        self._open_size = 0
+
+    def _pack_again(self, message: Any, error: Exception) -> bytes:
+        """Pack what the fast packer refused: only lone surrogates pass."""
+        if isinstance(error, UnicodeEncodeError):
+            try:
+                return self._lenient(message)
+            except Exception as again:  # noqa: BLE001 - reported below
+                error = again
+        self._pack = new_packer(_big_int)
+        if isinstance(error, Unsendable):
+            raise error
+        raise Unsendable("message", message, f"it is not plain: {error}") from error
+
+
+def _big_int(value: Any) -> Any:
+    """The packer's way out for what it does not know: integers beyond 64 bits, nothing else."""
+    if type(value) is int:
+        size = value.bit_length() // 8 + 1
+        return ext((Tag.BIG_INT, value.to_bytes(size, "little", signed=True)))
+    raise Unsendable("message", value, why_not(value))

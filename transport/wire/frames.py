@@ -1,0 +1,180 @@
+"""Cut a byte stream into frames and back, without I/O; nothing here knows what a body means.
+
+A frame is eight header bytes and a body (little endian)::
+
+    magic u8 = 0xAC | version << 4 | lane u8 | fd count u16 | body length u32
+
+A body is a batch of messages, at most 64 KiB together, or one message of any size up to the limit.
+The header is checked before one body byte is kept, and memory grows only with bytes that arrived.
+"""
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from actors.transport.errors import FrameError
+
+__all__ = [
+    "FRAME_LIMIT",
+    "HEADER_SIZE",
+    "MAX_FDS",
+    "Frame",
+    "FrameDecoder",
+    "Lane",
+    "encode_header",
+    "encode_single",
+]
+
+FRAME_LIMIT: Final = 64 * 1024 * 1024
+HEADER_SIZE: Final = 8
+MAX_FDS: Final = 16
+
+_HEADER: Final = struct.Struct("<BBHI")
+_MAGIC: Final = 0xAC
+_VERSION: Final = 1
+
+
+class Lane(IntEnum):
+    """Which of the two queues a frame belongs to; CONTROL overtakes DATA."""
+
+    CONTROL = 0
+    DATA = 1
+
+
+_LANES: Final = {_VERSION << 4 | lane: lane for lane in Lane}
+
+
+class Frame(NamedTuple):
+    """One frame; `body` is valid until the decoder is asked for the next one."""
+
+    lane: Lane
+    fd_count: int
+    body: memoryview
+
+
+def encode_single(lane: Lane, parts: list[bytes]) -> bytes:
+    """A whole frame without descriptors, in one piece."""
+    if len(parts) == 1:
+        body = parts[0]
+        return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, 0, len(body)) + body
+    length = sum(map(len, parts))
+    return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, 0, length) + b"".join(parts)
+
+
+def encode_header(lane: Lane, fd_count: int, length: int) -> bytes:
+    """The eight bytes before a body.
+
+    Args:
+        lane: the queue it belongs to.
+        fd_count: descriptors that travel with its first byte, at most 16.
+        length: body length in bytes.
+
+    Raises:
+        FrameError: more descriptors than a frame may carry.
+    """
+    if not 0 <= fd_count <= MAX_FDS:
+        msg = f"a frame carries 0 to {MAX_FDS} descriptors, got {fd_count}"
+        raise FrameError(msg)
+    return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, fd_count, length)
+
+
+class FrameDecoder:
+    """Turns received chunks into frames.
+
+    Args:
+        limit: largest body accepted, in bytes.
+    """
+
+    def __init__(self, limit: int = FRAME_LIMIT) -> None:
+        self._limit = limit
+        self._kept = bytearray()
+        self._need = HEADER_SIZE
+        self._failed = False
+
+    @property
+    def pending(self) -> int:
+        """Bytes kept of a frame that is not complete."""
+        return len(self._kept)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
+        """Yield each frame that `data` completes, in order.
+
+        Args:
+            data: the next bytes of the stream; it may be reused once the iterator is exhausted.
+
+        Raises:
+            FrameError: bad magic, version, lane, descriptor count or length; or it failed before.
+        """
+        if self._failed:
+            msg = "this stream broke the protocol earlier"
+            raise FrameError(msg)
+        if not self._kept:
+            yield from self._cut(memoryview(data))
+            return
+        rest = memoryview(data)
+        while rest and self._kept:
+            rest = self._complete(rest)
+            if len(self._kept) < self._need:
+                return
+            header = self._parse(self._kept)
+            if len(self._kept) < self._need:
+                continue
+            whole = memoryview(self._kept)
+            self._kept = bytearray()
+            self._need = HEADER_SIZE
+            yield Frame(header[0], header[1], whole[HEADER_SIZE:])
+        if rest:
+            yield from self._cut(rest)
+
+    def single(self, data: memoryview) -> Lane | None:
+        """The lane of the one frame that `data` is, if it is that and no more: the common case.
+
+        A frame with descriptors, or anything wrong, is left to `feed`.
+        """
+        if self._kept or self._failed or len(data) < HEADER_SIZE:
+            return None
+        magic, kind, fd_count, length = _HEADER.unpack_from(data)
+        if length + HEADER_SIZE != len(data) or length > self._limit or fd_count or magic != _MAGIC:
+            return None
+        return _LANES.get(kind)
+
+    def _complete(self, rest: memoryview) -> memoryview:
+        """Keep as much of `rest` as the frame under way still needs; returns what is left."""
+        missing = self._need - len(self._kept)
+        self._kept += rest[:missing]
+        return rest[missing:]
+
+    def _cut(self, data: memoryview) -> Iterator[Frame]:
+        """Yield the whole frames of `data` without copying; keep the rest."""
+        at = 0
+        end = len(data)
+        while end - at >= HEADER_SIZE:
+            lane, fd_count, length = self._parse(data, at)
+            stop = at + HEADER_SIZE + length
+            if stop > end:
+                break
+            self._need = HEADER_SIZE
+            yield Frame(lane, fd_count, data[at + HEADER_SIZE : stop])
+            at = stop
+        self._kept += data[at:]
+
+    def _parse(self, data: bytearray | memoryview, at: int = 0) -> tuple[Lane, int, int]:
+        magic, kind, fd_count, length = _HEADER.unpack_from(data, at)
+        lane = _LANES.get(kind)
+        if magic != _MAGIC or lane is None:
+            self._fail(f"expected magic 0xac and version {_VERSION}, got {magic:#x} and {kind:#x}")
+        if fd_count > MAX_FDS:
+            self._fail(
+                f"a frame carries at most {MAX_FDS} descriptors, its header claims {fd_count}"
+            )
+        if length > self._limit:
+            self._fail(f"a frame holds at most {self._limit} bytes, its header claims {length}")
+        self._need = HEADER_SIZE + length
+        assert lane is not None
+        return lane, fd_count, length
+
+    def _fail(self, why: str) -> None:
+        self._failed = True
+        self._kept = bytearray()
+        raise FrameError(why)

@@ -1,0 +1,50 @@
+"""How much a channel holds, and what went through it: data only."""
+
+from dataclasses import dataclass
+
+from actors.transport.wire.frames import FRAME_LIMIT
+
+__all__ = ["Limits", "Stats"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes in bytes.
+
+    Attributes:
+        frame: largest frame body.
+        high_water: unsent bytes from which the channel is congested.
+        low_water: unsent bytes below which `on_room` is called.
+        fds: unsent descriptors from which the channel is congested; below half of them it is not.
+        per_turn: read at most about this much before other callbacks of the loop run.
+    """
+
+    frame: int = FRAME_LIMIT
+    high_water: int = 1024 * 1024
+    low_water: int = 256 * 1024
+    fds: int = 64
+    per_turn: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low_water <= self.high_water:
+            msg = f"low_water must be in 1..high_water, got {self.low_water} and {self.high_water}"
+            raise ValueError(msg)
+        if not (0 < self.frame <= FRAME_LIMIT and self.per_turn > 0):
+            got = f"{self.frame} and {self.per_turn}"
+            msg = f"frame must be in 1..{FRAME_LIMIT} and per_turn above 0, got {got}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What went through one channel so far, and what waits."""
+
+    messages_sent: int
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    frames_sent: int
+    frames_received: int
+    fds_sent: int
+    fds_received: int
+    queued_bytes: int

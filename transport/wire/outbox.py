@@ -1,0 +1,123 @@
+"""Frames waiting to be written, in two lanes: order, partial writes and descriptors, no writing.
+
+A frame once begun is finished; then control frames go before data frames. Descriptors belong to the
+outbox until the first byte of their frame is written, and are then closed.
+"""
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from actors.transport.wire.frames import HEADER_SIZE, Lane, encode_header
+
+__all__ = ["Outbox", "Write", "close_all"]
+
+_GATHER_BYTES: Final = 1024 * 1024
+_GATHER_FRAMES: Final = 32
+
+
+def close_all(fds: Sequence[int]) -> None:
+    """Close descriptors we own; one that is already gone is nobody's."""
+    for fd in fds:
+        try:
+            os.close(fd)
+        except OSError:
+            continue
+
+
+class _Frame(NamedTuple):
+    header: bytes
+    body: bytes
+    fds: tuple[int, ...]
+
+
+class Write(NamedTuple):
+    """One call of sendmsg: what to write and the descriptors that go with its first byte."""
+
+    buffers: list[bytes | memoryview]
+    fds: tuple[int, ...]
+
+
+class Outbox:
+    """The frames of one socket, in the order they will be written."""
+
+    def __init__(self) -> None:
+        self._lanes: tuple[deque[_Frame], deque[_Frame]] = (deque(), deque())
+        self._begun: list[memoryview] = []
+        self.size = 0
+        """Bytes not written yet, headers included."""
+        self.fds = 0
+        """Descriptors not written yet."""
+
+    def add(self, lane: Lane, body: bytes, fds: tuple[int, ...] = ()) -> None:
+        """Queue a frame; its descriptors are ours from here on."""
+        self._lanes[lane].append(_Frame(encode_header(lane, len(fds), len(body)), body, fds))
+        self.size += HEADER_SIZE + len(body)
+        self.fds += len(fds)
+
+    def gather(self) -> Write:
+        """The next bytes to write; no buffers if there is nothing.
+
+        A frame with descriptors is the first of its write: they go with its first byte.
+        """
+        buffers: list[bytes | memoryview] = list(self._begun)
+        room = _GATHER_BYTES
+        for lane in self._lanes:
+            for frame in lane:
+                if frame.fds:
+                    return (
+                        Write([frame.header, frame.body], frame.fds)
+                        if not buffers
+                        else Write(buffers, ())
+                    )
+                buffers += (frame.header, frame.body)
+                room -= len(frame.body)
+                if room <= 0 or len(buffers) >= 2 * _GATHER_FRAMES:
+                    return Write(buffers, ())
+        return Write(buffers, ())
+
+    def written(self, count: int) -> int:
+        """Note that `count` bytes of what `gather` gave were written.
+
+        Returns:
+            how many frames they begin.
+        """
+        self.size -= count
+        count = self._finish_begun(count)
+        begun = 0
+        for lane in self._lanes:
+            while lane and count > 0:
+                frame = lane.popleft()
+                begun += 1
+                close_all(frame.fds)
+                self.fds -= len(frame.fds)
+                size = HEADER_SIZE + len(frame.body)
+                if count < size:
+                    self._begun = _rest((memoryview(frame.header), memoryview(frame.body)), count)
+                count -= size
+        return begun
+
+    def _finish_begun(self, count: int) -> int:
+        size = sum(map(len, self._begun))
+        self._begun = _rest(self._begun, count)
+        return count - size
+
+    def clear(self) -> None:
+        """Drop everything and close its descriptors."""
+        for lane in self._lanes:
+            for frame in lane:
+                close_all(frame.fds)
+            lane.clear()
+        self._begun = []
+        self.size = self.fds = 0
+
+
+def _rest(buffers: Sequence[memoryview], count: int) -> list[memoryview]:
+    """What is left of the buffers after their first `count` bytes."""
+    rest = []
+    for buffer in buffers:
+        if count < len(buffer):
+            rest.append(buffer[count:])
+        count = max(0, count - len(buffer))
+    return rest

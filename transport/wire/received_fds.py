@@ -1,0 +1,72 @@
+"""The descriptors of frames: how many one may carry, and those that came and wait for theirs; no I/O."""
+
+from collections import deque
+from collections.abc import Iterable, Sized
+from typing import Final
+
+from actors.transport.errors import FrameError
+from actors.transport.wire.frames import MAX_FDS
+from actors.transport.wire.outbox import close_all
+
+__all__ = ["Claims", "check_count"]
+
+_LOST: Final = "descriptors were lost on the way: more than a frame may carry, or no room here"
+
+
+def check_count(fds: Sized) -> None:
+    """See that a frame may carry so many.
+
+    Raises:
+        FrameError: none, or too many.
+    """
+    if not 0 < len(fds) <= MAX_FDS:
+        msg = f"a message carries 1 to {MAX_FDS} descriptors, got {len(fds)}"
+        raise FrameError(msg)
+
+
+class Claims:
+    """What came and was not claimed yet, in order; ours until it is.
+
+    Attributes:
+        lost: whether the kernel dropped some.
+    """
+
+    def __init__(self) -> None:
+        self.fds: deque[int] = deque()
+        self.lost = False
+
+    def came(self, fds: Iterable[int], *, lost: bool) -> None:
+        """Keep what one read gave."""
+        self.fds.extend(fds)
+        self.lost = self.lost or lost
+
+    def check(self, count: int) -> None:
+        """See that a frame may claim so many.
+
+        Raises:
+            FrameError: not so many came.
+        """
+        if count > len(self.fds):
+            msg = f"a frame claims {count} descriptors, {len(self.fds)} came"
+            raise FrameError(_LOST if self.lost else msg)
+
+    def take(self, count: int) -> list[int]:
+        """Give so many, the first that came, to whoever claimed them."""
+        return [self.fds.popleft() for _ in range(count)]
+
+    def check_leftovers(self, *, more: bool) -> None:
+        """See that nothing is left unclaimed, unless *more* of a frame is to come.
+
+        Raises:
+            FrameError: something is, or was lost.
+        """
+        if self.lost:
+            raise FrameError(_LOST)
+        if self.fds and not more:
+            msg = f"{len(self.fds)} descriptors came that no frame claims"
+            raise FrameError(msg)
+
+    def close(self) -> None:
+        """Close what nobody claimed."""
+        close_all(self.fds)
+        self.fds.clear()
