@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import actors
 from actors._system.system import core_of
-from actors.transport import FRAME_LIMIT, Cargo, Mode, Sizes
+from actors.transport import FRAME_LIMIT, Attachments, Mode, Thresholds
 
 __all__ = ["Way", "crossover", "dearer", "show", "size_text"]
 
@@ -29,8 +29,8 @@ ALIKE: Final = 0.1
 """Two times that differ by less than this part are the same, on a machine that does other things."""
 
 # Everything below the frame limit by copy, or everything by lease.
-COPY: Final = Sizes(share=FRAME_LIMIT)
-LEASE: Final = Sizes(share=1)
+COPY: Final = Thresholds(share=FRAME_LIMIT)
+LEASE: Final = Thresholds(share=1)
 
 Row = dict[str, float]
 """Microseconds by way."""
@@ -47,7 +47,7 @@ class Way:
     """
 
     make: Callable[[], Any]
-    sizes: Sizes | None = None
+    sizes: Thresholds | None = None
     mode: Mode | None = None
 
 
@@ -82,11 +82,11 @@ def ways(size: int, *, linked: bool) -> dict[str, Way]:
     }
 
 
-async def exchange(scale: actors.Ref[Scale], way: Way, cargo: Cargo | None) -> float | None:
+async def exchange(scale: actors.Ref[Scale], way: Way, cargo: Attachments | None) -> float | None:
     """Return the microseconds of one exchange; None if it went another way."""
     payload = way.make()
     if cargo is not None:
-        cargo.sizes = way.sizes or Sizes()
+        cargo.sizes = way.sizes or Thresholds()
     before = cargo.modes[way.mode] if cargo is not None and way.mode is not None else 0
     start = time.perf_counter()
     await scale.ask(Scale.weigh, payload)
@@ -96,7 +96,7 @@ async def exchange(scale: actors.Ref[Scale], way: Way, cargo: Cargo | None) -> f
     return took
 
 
-async def measure(scale: actors.Ref[Scale], cargo: Cargo | None, size: int) -> Row:
+async def measure(scale: actors.Ref[Scale], cargo: Attachments | None, size: int) -> Row:
     """Return the medians of every way of one size; the ways take turns."""
     todo = ways(size, linked=cargo is not None)
     if size >= FRAME_LIMIT:  # which no frame holds
@@ -139,7 +139,7 @@ async def measure_all() -> dict[str, dict[int, Row]]:
     return found
 
 
-def _cargo(system: actors.System, node: str) -> Cargo:
+def _cargo(system: actors.System, node: str) -> Attachments:
     (link,) = [
         peer.link
         for peer in core_of(system).runtime.peers.values()
@@ -193,7 +193,7 @@ def _table(rows: dict[int, Row]) -> str:
 
 
 def _verdict(place: str, rows: dict[int, Row]) -> Sequence[str]:
-    share = Sizes().share
+    share = Thresholds().share
     lines = []
     for what in ("view", "bytes"):
         begins = crossover(rows, what)
@@ -226,7 +226,7 @@ def show() -> None:
     for place in linked:
         print("\n".join(_verdict(place, found[place])))
     process = found["process node"]
-    share = Sizes().share
+    share = Thresholds().share
     wrong = [what for what in ("view", "bytes") if dearer(process, what, share)]
     right = "is right here" if not wrong else f"is not the best here for {' and '.join(wrong)}"
     print(f"Sizes.share, {size_text(share)}, {right}")

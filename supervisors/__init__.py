@@ -5,7 +5,7 @@ by its strategy: as in OTP, on asyncio, uvloop and trio. What a child is, is up 
 with the four verbs of `Child`. Knows nothing of actors, sockets or logs.
 """
 
-from actors.supervisors._backoff import Backoff, BackoffRow
+from actors.supervisors._backoff import Backoff, BackoffState
 from actors.supervisors._budget import Budget, RestartLog
 from actors.supervisors._child import Child, Host, Ignored
 from actors.supervisors._dynamic import DynamicSupervisor
@@ -32,12 +32,12 @@ from actors.supervisors._events import (
     ChildMisbehaved,
     ChildStarted,
     ChildStartFailed,
-    Event,
     Reporter,
     RestartScheduled,
     RestartsGivenUp,
     ShutdownOverrun,
     SupervisorEnded,
+    SupervisorEvent,
     SupervisorStarted,
     WaitingForHost,
 )
@@ -52,7 +52,7 @@ __all__ = [
     "AlreadyStarted",
     "AutoShutdown",
     "Backoff",
-    "BackoffRow",
+    "BackoffState",
     "Budget",
     "BudgetExceeded",
     "Child",
@@ -70,7 +70,6 @@ __all__ = [
     "ChildState",
     "Count",
     "DynamicSupervisor",
-    "Event",
     "Exit",
     "ExitKind",
     "Host",
@@ -91,6 +90,7 @@ __all__ = [
     "Supervisor",
     "SupervisorEnded",
     "SupervisorError",
+    "SupervisorEvent",
     "SupervisorStarted",
     "SupervisorStopped",
     "WaitingForHost",

@@ -10,12 +10,12 @@ from typing import TypeAlias
 import anyio
 
 from actors.supervisors._child import Ignored
-from actors.supervisors._child_state import Row
+from actors.supervisors._child_state import ChildRecord
 from actors.supervisors._info import ChildState
-from actors.supervisors._run import Observer, Run
+from actors.supervisors._run import Run, RunObserver
 from actors.supervisors._shutdown import insist
 
-Start: TypeAlias = "Callable[[Row, Run], Awaitable[Attempt]]"
+Start: TypeAlias = "Callable[[ChildRecord, Run], Awaitable[Attempt]]"
 
 
 class Attempt(Enum):
@@ -29,7 +29,7 @@ class Attempt(Enum):
     """By `Run.interrupt`."""
 
 
-async def attempt(row: Row, observer: Observer, start: Start) -> Attempt:
+async def attempt(row: ChildRecord, observer: RunObserver, start: Start) -> Attempt:
     """Start a new run of *row*, in one of the two ways below.
 
     Afterwards the row has a run if, and only if, the outcome is READY.
@@ -56,7 +56,7 @@ async def attempt(row: Row, observer: Observer, start: Start) -> Attempt:
     return outcome
 
 
-async def in_scope(row: Row, run: Run) -> Attempt:
+async def in_scope(row: ChildRecord, run: Run) -> Attempt:
     """Start in a task of the supervisor, where `Run.interrupt` cancels it."""
     try:
         with anyio.CancelScope() as scope:
@@ -77,7 +77,7 @@ async def in_scope(row: Row, run: Run) -> Attempt:
     return Attempt.INTERRUPTED
 
 
-async def in_place(_: Row, run: Run) -> Attempt:
+async def in_place(_: ChildRecord, run: Run) -> Attempt:
     """Start in the task of a caller, without a scope: that would be the dearest thing about it.
 
     What interrupts it here is that its run is declared void and its child is killed, which makes
@@ -98,7 +98,7 @@ async def in_place(_: Row, run: Run) -> Attempt:
     return Attempt.INTERRUPTED
 
 
-def _forget_run(row: Row) -> None:
+def _forget_run(row: ChildRecord) -> None:
     if row.run is not None:
         row.run.void = True
         row.run = None

@@ -72,7 +72,7 @@ class Backoff:
         return plain * (1 + self.jitter * random())
 
 
-class BackoffRow:
+class BackoffState:
     """The restarts in a row of one child, until it has been healthy for long enough."""
 
     __slots__ = ("_last_delay", "_started", "backoff", "restarts")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from actors.supervisors._backoff import BackoffRow
+from actors.supervisors._backoff import BackoffState
 from actors.supervisors._exit import Exit, ExitKind
 from actors.supervisors._info import ChildInfo, ChildState, Count
 from actors.supervisors._run import Run
 from actors.supervisors._spec import ChildSpec
 
 
-class Row:
+class ChildRecord:
     """One child: its spec, its current run, and its history."""
 
     __slots__ = (
@@ -39,7 +39,7 @@ class Row:
         self.grace = spec.grace
         """Seconds it has between being asked to stop and being killed; whoever stops it may say."""
         self.run: Run | None = None
-        self.backoff = None if spec.backoff is None else BackoffRow(spec.backoff)
+        self.backoff = None if spec.backoff is None else BackoffState(spec.backoff)
         self.due: float | None = None
         """When it is restarted, if it is backing off."""
         self.attempts = 0
@@ -122,7 +122,7 @@ class Row:
 _ACTIVE = frozenset({ChildState.RUNNING, ChildState.STOPPING})
 
 
-def count(rows: Collection[Row]) -> Count:
+def count(rows: Collection[ChildRecord]) -> Count:
     """Return how many children these are."""
     supervisors = sum(row.spec.kind == "supervisor" for row in rows)
     active = sum(row.state in _ACTIVE for row in rows)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import anyio
 
-from actors.supervisors._child_state import Row
+from actors.supervisors._child_state import ChildRecord
 from actors.supervisors._errors import ChildRestarting, ChildRunning, NotFound, StartFailed
 from actors.supervisors._events import (
     ChildEnded,
@@ -22,7 +22,7 @@ from actors.supervisors._events import (
 )
 from actors.supervisors._exit import Exit, ExitKind
 from actors.supervisors._info import ChildState
-from actors.supervisors._lifecycle import Owner
+from actors.supervisors._lifecycle import SupervisorTask
 from actors.supervisors._run import Run
 from actors.supervisors._shutdown import ask, insist, kill
 from actors.supervisors._spec import ChildSpec, Restart, expected
@@ -31,7 +31,7 @@ _RUNNING = frozenset({ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPI
 _STOPPED = frozenset({ChildState.STOPPED, ChildState.ABANDONED})
 
 
-class Rows:
+class ChildTable:
     """The rows of *owner*, by name, in start order.
 
     Args:
@@ -41,20 +41,20 @@ class Rows:
 
     __slots__ = ("_keeps", "_leaving", "_owner", "_positions", "by_name")
 
-    def __init__(self, owner: Owner, *, keeps: bool) -> None:
-        self.by_name: dict[str, Row] = {}
+    def __init__(self, owner: SupervisorTask, *, keeps: bool) -> None:
+        self.by_name: dict[str, ChildRecord] = {}
         self._owner = owner
         self._keeps = keeps
         self._positions = 0
-        self._leaving: dict[Row, anyio.Event] = {}
+        self._leaving: dict[ChildRecord, anyio.Event] = {}
 
-    def add(self, spec: ChildSpec) -> Row:
+    def add(self, spec: ChildSpec) -> ChildRecord:
         """Give *spec* a row after all others."""
         self._positions += 1
-        row = self.by_name[spec.name] = Row(spec, self._positions)
+        row = self.by_name[spec.name] = ChildRecord(spec, self._positions)
         return row
 
-    def get(self, name: str) -> Row:
+    def get(self, name: str) -> ChildRecord:
         """Return the row of a child.
 
         Raises:
@@ -65,7 +65,7 @@ class Rows:
             raise NotFound(self._owner.name, name)
         return row
 
-    def get_stopped(self, name: str) -> Row:
+    def get_stopped(self, name: str) -> ChildRecord:
         """Return the row of a child that is kept without a run.
 
         Raises:
@@ -80,23 +80,23 @@ class Rows:
             raise ChildRestarting(self._owner.name, name)
         return row
 
-    def started(self, row: Row) -> None:
+    def started(self, row: ChildRecord) -> None:
         """A run has become ready."""
         if not self._owner.silent:
             self._owner.report(ChildStarted(self._owner.name, row.spec.name, row.restarts))
 
-    def ignored(self, row: Row) -> None:
+    def ignored(self, row: ChildRecord) -> None:
         """A child said that there is nothing to run."""
         self._owner.report(ChildIgnored(self._owner.name, row.spec.name))
         self.settle(row, Exit.NORMAL)
 
-    def failed(self, row: Row) -> Exit:
+    def failed(self, row: ChildRecord) -> Exit:
         """A child did not become ready; return the end that is."""
         error = row.error or StartFailed(self._owner.name, row.spec.name, "no reason given")
         self._owner.report(ChildStartFailed(self._owner.name, row.spec.name, error))
         return Exit.CRASHED(error)
 
-    def ended(self, row: Row, exit_: Exit, *, asked: bool) -> None:
+    def ended(self, row: ChildRecord, exit_: Exit, *, asked: bool) -> None:
         """A run has ended, because it was *asked* to or by itself."""
         row.run = None
         row.last_exit = exit_
@@ -104,7 +104,7 @@ class Rows:
             fine = _fine(row.spec, exit_) if asked else expected(row.spec.restart, exit_)
             self._owner.report(ChildEnded(self._owner.name, row.spec.name, exit_, asked, fine))
 
-    async def stop(self, row: Row) -> Exit | None:
+    async def stop(self, row: ChildRecord) -> Exit | None:
         """End the run of *row*; return how it ended, None if the owner lost its patience before."""
         run = row.run
         if run is None:
@@ -118,12 +118,12 @@ class Rows:
             self.ended(row, run.exit, asked=asked)
         return run.exit
 
-    def overrun(self, row: Row) -> None:
+    def overrun(self, row: ChildRecord) -> None:
         """A child has not ended in time."""
         if row.grace > 0:
             self._owner.report(ShutdownOverrun(self._owner.name, row.spec.name, row.grace))
 
-    def settle(self, row: Row, exit_: Exit) -> None:
+    def settle(self, row: ChildRecord, exit_: Exit) -> None:
         """End a life: no restart follows.
 
         The name of a child that is not kept is free before anyone is told.
@@ -141,7 +141,7 @@ class Rows:
         except Exception as error:  # noqa: BLE001 - a broken `gone` is not the child's fault, and must not stop the others
             self._owner.fail(error)
 
-    async def left(self, row: Row) -> None:
+    async def left(self, row: ChildRecord) -> None:
         """Wait until the life of *row* has been ended, by whoever is at it."""
         if self.by_name.get(row.spec.name) is row:
             await self._leaving.setdefault(row, anyio.Event()).wait()
@@ -164,19 +164,19 @@ class Rows:
         for row in rows:
             self.settle(row, Exit.SHUTDOWN if row.run is None else self._bury(row, row.run))
 
-    def interrupt_start(self, row: Row) -> None:
+    def interrupt_start(self, row: ChildRecord) -> None:
         """Make a start fail that goes on in the task of a caller."""
         if row.run is not None:
             row.run.void = True
             insist(row.run)
 
-    async def leave(self, row: Row) -> None:
+    async def leave(self, row: ChildRecord) -> None:
         """Wait until the caller whose start was interrupted has cleaned up, or abandon it."""
         with anyio.move_on_after(self._abandon_after(row)):
             await self.left(row)
         self.settle(row, Exit.ABANDONED)
 
-    async def kill(self, rows: Sequence[Row]) -> None:
+    async def kill(self, rows: Sequence[ChildRecord]) -> None:
         """Kill the runs of *rows* together, whatever the owner's patience, and end their lives."""
         runs = [row.run for row in rows if row.run is not None]
         if runs:
@@ -187,7 +187,7 @@ class Rows:
                 self.ended(row, exit_, asked=True)
                 self.settle(row, exit_)
 
-    def _bury(self, row: Row, run: Run) -> Exit:
+    def _bury(self, row: ChildRecord, run: Run) -> Exit:
         """A run had ended by itself, and it is too late to do anything about it."""
         exit_ = run.exit or Exit.KILLED
         if not run.void:
@@ -198,7 +198,7 @@ class Rows:
         """A verb of a child raised."""
         self._owner.report(ChildMisbehaved(self._owner.name, run.name, verb, error))
 
-    def _abandon_after(self, row: Row) -> float:
+    def _abandon_after(self, row: ChildRecord) -> float:
         return self._owner.abandon_after(supervisor=row.spec.kind == "supervisor")
 
 

@@ -12,8 +12,8 @@ from actors.supervisors._budget import Budget
 from actors.supervisors._check import check_count, check_number, check_type
 from actors.supervisors._child import Child
 from actors.supervisors._child_state import count
-from actors.supervisors._child_table import Rows
-from actors.supervisors._dynamic_children import Crowd
+from actors.supervisors._child_table import ChildTable
+from actors.supervisors._dynamic_children import DynamicChildren
 from actors.supervisors._errors import (
     AlreadyPresent,
     AlreadyStarted,
@@ -25,8 +25,8 @@ from actors.supervisors._errors import (
 from actors.supervisors._events import Reporter
 from actors.supervisors._exit import Exit
 from actors.supervisors._info import ChildInfo, Count
-from actors.supervisors._lifecycle import Owner
-from actors.supervisors._restart_limits import Charge
+from actors.supervisors._lifecycle import SupervisorTask
+from actors.supervisors._restart_limits import RestartLimiter
 from actors.supervisors._spec import ChildSpec
 
 
@@ -69,7 +69,7 @@ class DynamicSupervisor:
     ) -> None:
         if max_children is not None:
             check_count("max_children", max_children)
-        self._owner = Owner(
+        self._owner = SupervisorTask(
             name,
             tasks,
             report=report,
@@ -77,8 +77,10 @@ class DynamicSupervisor:
             abandon_after=abandon_after,
         )
         self._max_children = max_children
-        self._rows = Rows(self._owner, keeps=False)
-        self._crowd = Crowd(self._owner, self._rows, Charge(self._owner, budget, random))
+        self._rows = ChildTable(self._owner, keeps=False)
+        self._crowd = DynamicChildren(
+            self._owner, self._rows, RestartLimiter(self._owner, budget, random)
+        )
 
     @property
     def name(self) -> str:

@@ -10,21 +10,21 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from actors.supervisors._attempt import Attempt, attempt, in_place, in_scope
-from actors.supervisors._child_state import Row
-from actors.supervisors._child_table import Rows
+from actors.supervisors._child_state import ChildRecord
+from actors.supervisors._child_table import ChildTable
 from actors.supervisors._errors import StartFailed, SupervisorStopped
 from actors.supervisors._events import RestartsGivenUp, WaitingForHost
 from actors.supervisors._exit import Exit
 from actors.supervisors._info import ChildState
-from actors.supervisors._lifecycle import Owner
-from actors.supervisors._mailbox import Inbox
-from actors.supervisors._restart_limits import Charge
+from actors.supervisors._lifecycle import SupervisorTask
+from actors.supervisors._mailbox import SupervisorMailbox
+from actors.supervisors._restart_limits import RestartLimiter
 from actors.supervisors._run import Run
 from actors.supervisors._shutdown import insist, request
 from actors.supervisors._spec import should_restart
 
 
-class Crowd:
+class DynamicChildren:
     """What the owner of a dynamic supervisor works at.
 
     Args:
@@ -33,12 +33,12 @@ class Crowd:
         charge: What restarts cost.
     """
 
-    def __init__(self, owner: Owner, rows: Rows, charge: Charge) -> None:
+    def __init__(self, owner: SupervisorTask, rows: ChildTable, charge: RestartLimiter) -> None:
         self._owner = owner
         self._rows = rows
         self._charge = charge
-        self._inbox: Inbox[Row] = Inbox()
-        self._revivals: dict[Row, anyio.CancelScope] = {}
+        self._inbox: SupervisorMailbox[ChildRecord] = SupervisorMailbox()
+        self._revivals: dict[ChildRecord, anyio.CancelScope] = {}
 
     # What is called from outside the task.
 
@@ -99,7 +99,7 @@ class Crowd:
 
     # What calls ask for, in the task of the caller.
 
-    async def start(self, row: Row) -> Run | None:
+    async def start(self, row: ChildRecord) -> Run | None:
         """Begin a life; return its run, or None if the child said that there is nothing to run.
 
         Raises:
@@ -128,7 +128,7 @@ class Crowd:
         self._rows.ignored(row)
         return None
 
-    async def stop(self, row: Row) -> None:
+    async def stop(self, row: ChildRecord) -> None:
         """End a life, whatever stage it is at."""
         revival = self._revivals.get(row)
         if revival is not None:
@@ -146,7 +146,7 @@ class Crowd:
 
     # Steps.
 
-    def _fell(self, row: Row, exit_: Exit) -> None:
+    def _fell(self, row: ChildRecord, exit_: Exit) -> None:
         """A run has ended by itself: have it brought back, or free its name."""
         self._rows.ended(row, exit_, asked=False)
         if should_restart(row.spec.restart, exit_) and self._owner.verdict is None:
@@ -155,7 +155,7 @@ class Crowd:
         else:
             self._rows.settle(row, exit_)
 
-    def _ask(self, row: Row) -> bool:
+    def _ask(self, row: ChildRecord) -> bool:
         """Ask one child of all to end; return whether its end is to be waited for."""
         if row.run is None:
             self._rows.settle(row, Exit.SHUTDOWN)
@@ -168,19 +168,19 @@ class Crowd:
             (request if row.spec.grace > 0 else insist)(row.run)
         return True
 
-    def _collect(self, row: Row) -> None:
+    def _collect(self, row: ChildRecord) -> None:
         """Note the end of a child that was asked."""
         if row.run is not None and row.run.exit is not None:
             exit_ = row.run.exit
             self._rows.ended(row, exit_, asked=True)
             self._rows.settle(row, exit_)
 
-    def _ready(self, row: Row) -> None:
+    def _ready(self, row: ChildRecord) -> None:
         self._rows.started(row)
         if row.run is not None and row.run.exit is not None:
             self._fell(row, row.run.exit)
 
-    async def _go_on(self, row: Row) -> None:
+    async def _go_on(self, row: ChildRecord) -> None:
         """Do for *row* what nobody else does: restart it, or stop it to the end."""
         if self._rows.by_name.get(row.spec.name) is not row:
             # It was stopped before this task had its first turn.
@@ -197,7 +197,7 @@ class Crowd:
         if scope.cancel_called:
             await self._stop_run(row)
 
-    async def _stop_run(self, row: Row) -> None:
+    async def _stop_run(self, row: ChildRecord) -> None:
         try:
             exit_ = Exit.SHUTDOWN if row.run is None else await self._rows.stop(row)
         except BaseException:
@@ -208,7 +208,7 @@ class Crowd:
         else:
             self._rows.settle(row, exit_)
 
-    async def _revive(self, row: Row) -> None:
+    async def _revive(self, row: ChildRecord) -> None:
         """Bring *row* back, however many attempts it takes, until it is given up."""
         exit_, excused = row.last_exit or Exit.NORMAL, row.excused
         while True:
@@ -229,7 +229,7 @@ class Crowd:
                 return
             exit_, excused = self._rows.failed(row), False
 
-    async def _delay(self, row: Row, seconds: float) -> None:
+    async def _delay(self, row: ChildRecord, seconds: float) -> None:
         if seconds <= 0:
             # A child that fails without ever waiting must not keep the loop from running.
             await checkpoint()
@@ -239,7 +239,7 @@ class Crowd:
         await anyio.sleep(seconds)
         row.due = None
 
-    async def _find_host(self, row: Row) -> bool:
+    async def _find_host(self, row: ChildRecord) -> bool:
         """Wait until *row* can be started; return whether that will ever be."""
         if row.hostless and not row.forsaken:
             row.state = ChildState.WAITING_NODE

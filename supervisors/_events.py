@@ -13,26 +13,26 @@ from actors.supervisors._exit import Exit
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class SupervisorEvent:
     """Something happened under the supervisor of this name or path."""
 
     supervisor: str
 
 
 @dataclass(frozen=True, slots=True)
-class SupervisorStarted(Event):
+class SupervisorStarted(SupervisorEvent):
     """All children were started, or wait for their hosts."""
 
 
 @dataclass(frozen=True, slots=True)
-class SupervisorEnded(Event):
+class SupervisorEnded(SupervisorEvent):
     """A supervisor that had started has ended; none of its children is left."""
 
     exit: Exit
 
 
 @dataclass(frozen=True, slots=True)
-class ChildEvent(Event):
+class ChildEvent(SupervisorEvent):
     """Something happened to this child."""
 
     child: str
@@ -118,4 +118,4 @@ class ShutdownOverrun(ChildEvent):
     grace: float
 
 
-Reporter: TypeAlias = Callable[[Event], None]
+Reporter: TypeAlias = Callable[[SupervisorEvent], None]

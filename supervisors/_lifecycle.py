@@ -15,12 +15,12 @@ from anyio.lowlevel import current_token
 
 from actors.supervisors._check import check_callable, check_name, check_number
 from actors.supervisors._errors import AlreadyStarted, InvalidSpec, SupervisorStopped
-from actors.supervisors._events import Event, Reporter, SupervisorEnded, SupervisorStarted
+from actors.supervisors._events import Reporter, SupervisorEnded, SupervisorEvent, SupervisorStarted
 from actors.supervisors._exit import Exit, ExitKind
-from actors.supervisors._shutdown import Patience
+from actors.supervisors._shutdown import ShutdownDeadline
 
 
-class Work(Protocol):
+class SupervisorWork(Protocol):
     """What an owner does in its task, in this order."""
 
     async def open(self) -> None:
@@ -39,7 +39,7 @@ class Work(Protocol):
         """Look at the owner's verdict now, whatever you wait for."""
 
 
-class Owner:
+class SupervisorTask:
     """The life of one supervisor.
 
     Args:
@@ -72,7 +72,7 @@ class Owner:
             check_number("shutdown_deadline", shutdown_deadline, infinite=True)
         check_number("abandon_after", abandon_after)
         self.name = name
-        self.patience = Patience()
+        self.patience = ShutdownDeadline()
         self.verdict: Exit | None = None
         """How the supervisor is going to end, once that is decided."""
         self.exit: Exit | None = None
@@ -85,14 +85,14 @@ class Owner:
         # Looked up in a task, because stop() may be called from a bare callback of the loop.
         self.now: Callable[[], float] = anyio.current_time
         """The loop's clock, also from a bare callback."""
-        self._work: Work | None = None
+        self._work: SupervisorWork | None = None
         self._tell: Callable[[Exit], None] | None = None
         self._failure: Exception | None = None
         self._ready = False
         self._settled = anyio.Event()
         self._done = anyio.Event()
 
-    async def start(self, work: Work, ended: Callable[[Exit], None]) -> None:
+    async def start(self, work: SupervisorWork, ended: Callable[[Exit], None]) -> None:
         """Start the task and return when *work* is open.
 
         Raises:
@@ -148,7 +148,7 @@ class Owner:
         if self._work is not None:
             self._work.interrupt()
 
-    def report(self, event: Event) -> None:
+    def report(self, event: SupervisorEvent) -> None:
         """Pass *event* on."""
         if self._reporter is None:
             return
@@ -192,7 +192,7 @@ class Owner:
                 await self._work.slay()
             self._end(exit_)
 
-    async def _obey(self, work: Work) -> Exit:
+    async def _obey(self, work: SupervisorWork) -> Exit:
         try:
             await work.open()
         except Exception as error:  # noqa: BLE001 - it is raised again by start()

@@ -12,7 +12,7 @@ import anyio
 T = TypeVar("T")
 
 
-class Inbox(Generic[T]):
+class SupervisorMailbox(Generic[T]):
     """A queue for one task, which can also be woken for no item at all."""
 
     __slots__ = ("_event", "_items", "_woken")

@@ -12,14 +12,14 @@ from anyio import current_time
 
 from actors.supervisors._budget import Budget, RestartLog
 from actors.supervisors._check import check_callable, check_type
-from actors.supervisors._child_state import Row
+from actors.supervisors._child_state import ChildRecord
 from actors.supervisors._errors import ChildGaveUp, RestartBudgetExceeded
 from actors.supervisors._events import BudgetExceeded, RestartScheduled, RestartsGivenUp
 from actors.supervisors._exit import Exit
-from actors.supervisors._lifecycle import Owner
+from actors.supervisors._lifecycle import SupervisorTask
 
 
-class Charge:
+class RestartLimiter:
     """The price list of one supervisor.
 
     Args:
@@ -33,14 +33,14 @@ class Charge:
 
     __slots__ = ("_log", "_owner", "_random")
 
-    def __init__(self, owner: Owner, budget: Budget, random: Callable[[], float]) -> None:
+    def __init__(self, owner: SupervisorTask, budget: Budget, random: Callable[[], float]) -> None:
         check_type("budget", budget, Budget)
         check_callable("random", random)
         self._owner = owner
         self._log = RestartLog(budget)
         self._random = random
 
-    def restart(self, row: Row, exit_: Exit, *, excused: bool) -> float | Exit:
+    def restart(self, row: ChildRecord, exit_: Exit, *, excused: bool) -> float | Exit:
         """Charge one restart; return the seconds until it is made, or how the life ends instead.
 
         Args:
@@ -56,7 +56,7 @@ class Charge:
             )
         return price
 
-    def _price(self, row: Row, exit_: Exit, *, excused: bool) -> float | Exit:
+    def _price(self, row: ChildRecord, exit_: Exit, *, excused: bool) -> float | Exit:
         if excused or row.hostless:
             return 0.0
         if row.backoff is not None:
@@ -67,7 +67,7 @@ class Charge:
         self._exceed(row, exit_)
         return exit_
 
-    def _give_up(self, row: Row, exit_: Exit) -> Exit:
+    def _give_up(self, row: ChildRecord, exit_: Exit) -> Exit:
         restarts = 0 if row.backoff is None else row.backoff.restarts
         error = ChildGaveUp(self._owner.name, row.spec.name, restarts=restarts)
         error.__cause__ = exit_.error
@@ -75,7 +75,7 @@ class Charge:
         self._owner.report(RestartsGivenUp(self._owner.name, row.spec.name, given_up))
         return given_up
 
-    def _exceed(self, row: Row, exit_: Exit) -> None:
+    def _exceed(self, row: ChildRecord, exit_: Exit) -> None:
         owner, name, budget = self._owner, row.spec.name, self._log.budget
         first = self._log.first or exit_
         error = RestartBudgetExceeded(

@@ -14,7 +14,7 @@ from actors.supervisors._child import Child
 from actors.supervisors._exit import Exit
 
 
-class Observer(Protocol):
+class RunObserver(Protocol):
     """Who is told about a run."""
 
     def heard(self, run: Run) -> None:
@@ -29,7 +29,7 @@ class Run:
 
     __slots__ = ("_observer", "_waiting", "child", "exit", "name", "starting", "void")
 
-    def __init__(self, name: str, child: Child, observer: Observer) -> None:
+    def __init__(self, name: str, child: Child, observer: RunObserver) -> None:
         self.name = name
         self.child = child
         self.exit: Exit | None = None

@@ -13,7 +13,7 @@ import anyio
 from actors.supervisors._run import Run
 
 
-class Patience:
+class ShutdownDeadline:
     """How long a supervisor still waits for anything; it can be cut, never grown."""
 
     __slots__ = ("_deadline", "_scopes")
@@ -53,7 +53,7 @@ def insist(run: Run) -> None:
     _call(run, "kill", run.child.kill)
 
 
-async def ask(run: Run, grace: float, patience: Patience) -> bool:
+async def ask(run: Run, grace: float, patience: ShutdownDeadline) -> bool:
     """Ask *run* to end and give it *grace* seconds; return whether it has ended."""
     if run.exit is None and grace > 0 and not patience.over:
         request(run)
@@ -62,12 +62,14 @@ async def ask(run: Run, grace: float, patience: Patience) -> bool:
     return run.exit is not None
 
 
-async def kill(runs: Sequence[Run], within: float, patience: Patience | None = None) -> None:
+async def kill(
+    runs: Sequence[Run], within: float, patience: ShutdownDeadline | None = None
+) -> None:
     """Kill all *runs* at once and wait *within* seconds for all of them together.
 
     Those that have not ended then are abandoned, unless *patience* was cut before.
     """
-    patience = patience or Patience()
+    patience = patience or ShutdownDeadline()
     for run in runs:
         insist(run)
     deadline = anyio.current_time() + within

@@ -14,15 +14,15 @@ from anyio import CancelScope, current_time
 from anyio.lowlevel import checkpoint
 
 from actors.supervisors._attempt import Attempt, attempt, in_scope
-from actors.supervisors._child_state import Row
-from actors.supervisors._child_table import Rows
+from actors.supervisors._child_state import ChildRecord
+from actors.supervisors._child_table import ChildTable
 from actors.supervisors._errors import StartFailed, SupervisorStopped
 from actors.supervisors._events import RestartsGivenUp, WaitingForHost
 from actors.supervisors._exit import Exit
 from actors.supervisors._info import ChildState
-from actors.supervisors._lifecycle import Owner
-from actors.supervisors._mailbox import Call, Inbox
-from actors.supervisors._restart_limits import Charge
+from actors.supervisors._lifecycle import SupervisorTask
+from actors.supervisors._mailbox import Call, SupervisorMailbox
+from actors.supervisors._restart_limits import RestartLimiter
 from actors.supervisors._run import Run
 from actors.supervisors._spec import Restart, should_restart
 from actors.supervisors._strategy import (
@@ -36,7 +36,7 @@ from actors.supervisors._strategy import (
 AnyCall: TypeAlias = "Call[Any]"
 
 
-class Siblings:
+class StaticChildren:
     """What the owner of a static supervisor works at.
 
     Args:
@@ -48,16 +48,22 @@ class Siblings:
     """
 
     def __init__(
-        self, owner: Owner, rows: Rows, charge: Charge, *, strategy: Strategy, auto: AutoShutdown
+        self,
+        owner: SupervisorTask,
+        rows: ChildTable,
+        charge: RestartLimiter,
+        *,
+        strategy: Strategy,
+        auto: AutoShutdown,
     ) -> None:
         self._owner = owner
         self._rows = rows
         self._charge = charge
         self._strategy = strategy
         self._auto = auto
-        self._inbox: Inbox[Run | AnyCall] = Inbox()
-        self._pending: dict[str, Row] = {}
-        self._starting: Row | None = None
+        self._inbox: SupervisorMailbox[Run | AnyCall] = SupervisorMailbox()
+        self._pending: dict[str, ChildRecord] = {}
+        self._starting: ChildRecord | None = None
         self._serving: AnyCall | None = None
 
     # What is called from outside the task.
@@ -79,7 +85,7 @@ class Siblings:
         if self._starting is not None and self._starting.run is not None:
             self._starting.run.interrupt()
 
-    def interrupt_start(self, row: Row) -> None:
+    def interrupt_start(self, row: ChildRecord) -> None:
         """Do not start *row*, if that is what you are at."""
         if self._starting is row:
             self.interrupt()
@@ -150,7 +156,7 @@ class Siblings:
 
     # What calls ask for, and the work does too.
 
-    async def start(self, row: Row) -> Run | None:
+    async def start(self, row: ChildRecord) -> Run | None:
         """Begin a life; return its run, or None if the child said that there is nothing to run.
 
         Raises:
@@ -171,7 +177,7 @@ class Siblings:
             raise StartFailed(self._owner.name, name, "it was stopped before it was ready")
         return row.run
 
-    async def stop(self, row: Row) -> None:
+    async def stop(self, row: ChildRecord) -> None:
         """End a life, whether it has a run at the moment or is about to."""
         if row.run is None:
             self._settle(row, Exit.SHUTDOWN)
@@ -190,7 +196,7 @@ class Siblings:
         finally:
             self._serving = None
 
-    async def _attempt(self, row: Row, *, again: bool = False) -> Attempt:
+    async def _attempt(self, row: ChildRecord, *, again: bool = False) -> Attempt:
         """Try to give *row* a run, perhaps *again*; READY and IGNORED are dealt with."""
         self._pending.pop(row.spec.name, None)
         self._starting = row
@@ -215,7 +221,7 @@ class Siblings:
             else:
                 self._end(row, run.exit)
 
-    async def _fall(self, row: Row, exit_: Exit, *, excused: bool) -> None:
+    async def _fall(self, row: ChildRecord, exit_: Exit, *, excused: bool) -> None:
         """A child is down and to be restarted: take down who falls with it, if it can be paid."""
         price = self._charge.restart(row, exit_, excused=excused)
         if isinstance(price, Exit):
@@ -230,7 +236,7 @@ class Siblings:
             if self._owner.verdict is not None:
                 return
 
-    async def _take_down(self, row: Row) -> None:
+    async def _take_down(self, row: ChildRecord) -> None:
         own_end = None if row.run is None else row.run.exit
         exit_ = await self._rows.stop(row)
         if exit_ is None:
@@ -242,7 +248,7 @@ class Siblings:
         else:
             self._pend(row)
 
-    async def _bring_up(self, row: Row) -> None:
+    async def _bring_up(self, row: ChildRecord) -> None:
         """Make one attempt at a restart, or find that it has to wait for its host."""
         if row.forsaken:
             exit_ = row.lost()
@@ -259,14 +265,14 @@ class Siblings:
             if self._owner.verdict is None and not self._inbox:
                 await self._restart(row)
 
-    async def _restart(self, row: Row) -> None:
+    async def _restart(self, row: ChildRecord) -> None:
         outcome = await self._attempt(row, again=True)
         if outcome is Attempt.FAILED:
             await self._fall(row, self._rows.failed(row), excused=False)
         elif outcome is Attempt.INTERRUPTED:
             self._settle(row, Exit.SHUTDOWN)
 
-    def _end(self, row: Row, exit_: Exit) -> None:
+    def _end(self, row: ChildRecord, exit_: Exit) -> None:
         """A life ended without anybody having asked for it."""
         self._settle(row, exit_)
         others = (
@@ -277,17 +283,17 @@ class Siblings:
         if shuts_down(self._auto, significant=row.spec.significant, others=others):
             self._owner.rule(Exit.SHUTDOWN)
 
-    def _settle(self, row: Row, exit_: Exit) -> None:
+    def _settle(self, row: ChildRecord, exit_: Exit) -> None:
         self._pending.pop(row.spec.name, None)
         self._rows.settle(row, exit_)
 
-    def _pend(self, row: Row, delay: float = 0.0) -> None:
+    def _pend(self, row: ChildRecord, delay: float = 0.0) -> None:
         """Have *row* brought up when it is its turn."""
         row.state = ChildState.BACKING_OFF if delay > 0 else ChildState.RESTARTING
         row.due = current_time() + delay if delay > 0 else None
         self._pending[row.spec.name] = row
 
-    def _next(self) -> Row | None:
+    def _next(self) -> ChildRecord | None:
         """Return who is to be started now."""
         if not self._pending:
             return None
@@ -311,7 +317,7 @@ class Siblings:
                 item.refuse(SupervisorStopped(self._owner.name))
 
 
-def _ripe(row: Row, now: float) -> bool:
+def _ripe(row: ChildRecord, now: float) -> bool:
     """Return whether what *row* waited for has come."""
     if row.state is ChildState.BACKING_OFF:
         return row.due is None or row.due <= now

@@ -12,8 +12,8 @@ from anyio.abc import TaskGroup
 from actors.supervisors._budget import Budget
 from actors.supervisors._check import check_member, check_type
 from actors.supervisors._child import Child
-from actors.supervisors._child_state import Row, count
-from actors.supervisors._child_table import Rows
+from actors.supervisors._child_state import ChildRecord, count
+from actors.supervisors._child_table import ChildTable
 from actors.supervisors._errors import (
     AlreadyPresent,
     AlreadyStarted,
@@ -23,11 +23,11 @@ from actors.supervisors._errors import (
 from actors.supervisors._events import Reporter
 from actors.supervisors._exit import Exit
 from actors.supervisors._info import ChildInfo, Count
-from actors.supervisors._lifecycle import Owner
+from actors.supervisors._lifecycle import SupervisorTask
 from actors.supervisors._mailbox import Call
-from actors.supervisors._restart_limits import Charge
+from actors.supervisors._restart_limits import RestartLimiter
 from actors.supervisors._spec import ChildSpec
-from actors.supervisors._static_children import Siblings
+from actors.supervisors._static_children import StaticChildren
 from actors.supervisors._strategy import AutoShutdown, Strategy
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Supervisor:
     ) -> None:
         check_member("strategy", strategy, Strategy)
         check_member("auto_shutdown", auto_shutdown, AutoShutdown)
-        self._owner = Owner(
+        self._owner = SupervisorTask(
             name,
             tasks,
             report=report,
@@ -87,9 +87,9 @@ class Supervisor:
             abandon_after=abandon_after,
         )
         self._auto = auto_shutdown
-        self._rows = Rows(self._owner, keeps=True)
-        charge = Charge(self._owner, budget, random)
-        self._siblings = Siblings(
+        self._rows = ChildTable(self._owner, keeps=True)
+        charge = RestartLimiter(self._owner, budget, random)
+        self._siblings = StaticChildren(
             self._owner, self._rows, charge, strategy=strategy, auto=auto_shutdown
         )
         for spec in children:
@@ -269,7 +269,7 @@ class Supervisor:
         if not self._owner.running:
             raise SupervisorStopped(self.name)
 
-    def _visible(self) -> list[Row]:
+    def _visible(self) -> list[ChildRecord]:
         if not self._owner.visible:
             raise SupervisorStopped(self.name)
         return list(self._rows.by_name.values())

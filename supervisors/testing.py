@@ -19,20 +19,20 @@ import anyio
 from anyio.abc import TaskGroup
 
 from actors.supervisors._child import Ignored
-from actors.supervisors._events import Event
+from actors.supervisors._events import SupervisorEvent
 from actors.supervisors._exit import Exit
 from actors.supervisors._spec import ChildSpec
 
-E = TypeVar("E", bound="Event")
+E = TypeVar("E", bound="SupervisorEvent")
 
 
 class EventLog:
     """A reporter that keeps everything."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[SupervisorEvent] = []
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: SupervisorEvent) -> None:
         """Keep *event*."""
         self.events.append(event)
 
@@ -165,7 +165,11 @@ class Gate:
 
     def close(self) -> None:
         """Have the next child wait again."""
-        self.waiting, self._answer, self._error = anyio.Event(), anyio.Event(), None
+        self.waiting, self._answer, self._error = (
+            anyio.Event(),
+            anyio.Event(),
+            None,
+        )
 
     async def __call__(self, _: ScriptedChild) -> None:
         """Wait here, as the start of a child."""

@@ -4,14 +4,14 @@ Nothing in here knows actors, supervision or an event loop; the loop is handed i
 atomic integer, which users await themselves, goes through anyio.
 """
 
-from actors.transport.attachments.attachments import Cargo
-from actors.transport.attachments.mode import Mode, Sizes, choose_mode, payload_bytes
+from actors.transport.attachments.attachments import Attachments
+from actors.transport.attachments.mode import Mode, Thresholds, choose_mode, payload_bytes
 from actors.transport.attachments.move import Move, check_moves, move
-from actors.transport.attachments.transaction import Ahead
+from actors.transport.attachments.transaction import Prerequisite
 from actors.transport.channels.socket_channel import Channel
-from actors.transport.channels.thread_channel import Passage
-from actors.transport.channels.thread_copy import Handed, Handing
-from actors.transport.channels.thread_pair import Door, doors
+from actors.transport.channels.thread_channel import ThreadChannel
+from actors.transport.channels.thread_copy import ByReference, InProcessEncoder
+from actors.transport.channels.thread_pair import Endpoint, doors
 from actors.transport.codec.decoder import Decoder, Undecoded
 from actors.transport.codec.encoder import Encoder
 from actors.transport.codec.held_snapshot import hold_args, snapshot_for_many, snapshot_to_keep
@@ -35,9 +35,9 @@ from actors.transport.errors import (
 )
 from actors.transport.memory.atomics import Atomics
 from actors.transport.memory.buffer import Buffer
-from actors.transport.memory.lease import Descriptor, Introduction, Lease, Room
-from actors.transport.memory.mapping import Mappings
-from actors.transport.memory.pool import Arenas, ArenaStats
+from actors.transport.memory.lease import Availability, Lease, LeaseDescriptor, SegmentIntroduction
+from actors.transport.memory.mapping import SegmentMappings
+from actors.transport.memory.pool import PoolStats, SegmentPool
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.memory.thread_pool import arenas_here, close_arenas, open_arenas, set_arenas
 from actors.transport.types.class_schema import find_class
@@ -48,7 +48,7 @@ from actors.transport.types.exceptions import (
     let_go_of_frames,
     traceback_text,
 )
-from actors.transport.types.numpy import Form, array_bytes, array_form, is_array, rebuild_array
+from actors.transport.types.numpy import ArrayForm, array_bytes, array_form, is_array, rebuild_array
 from actors.transport.types.registry import Extra, Local, local, register, register_immutable
 from actors.transport.types.tags import INTRODUCE, LEAVES, PLAIN
 from actors.transport.wire.frames import (
@@ -59,8 +59,8 @@ from actors.transport.wire.frames import (
     Lane,
     encode_header,
 )
-from actors.transport.wire.limits import Limits, Stats
-from actors.transport.wire.loop import Loop
+from actors.transport.wire.limits import ChannelStats, Limits
+from actors.transport.wire.loop import ChannelLoop
 from actors.transport.wire.socket_io import pair
 
 __all__ = [
@@ -69,47 +69,47 @@ __all__ = [
     "LEAVES",
     "MAX_FDS",
     "PLAIN",
-    "Ahead",
-    "ArenaStats",
-    "Arenas",
+    "ArrayForm",
     "Atomics",
+    "Attachments",
+    "Availability",
     "Buffer",
-    "Cargo",
+    "ByReference",
     "Channel",
     "ChannelBroken",
     "ChannelClosed",
+    "ChannelLoop",
+    "ChannelStats",
     "Decoder",
-    "Descriptor",
-    "Door",
     "Encoder",
+    "Endpoint",
     "Extra",
-    "Form",
     "Frame",
     "FrameDecoder",
     "FrameError",
-    "Handed",
-    "Handing",
-    "Introduction",
+    "InProcessEncoder",
     "Lane",
     "Lease",
+    "LeaseDescriptor",
     "Limits",
     "Local",
-    "Loop",
-    "Mappings",
     "Mode",
     "Move",
     "Moved",
     "OutOfRange",
-    "Passage",
+    "PoolStats",
+    "Prerequisite",
     "RemoteError",
     "RemoteTraceback",
-    "Room",
     "SegmentError",
+    "SegmentIntroduction",
+    "SegmentMappings",
+    "SegmentPool",
     "SharedBuffer",
-    "Sizes",
     "StaleLease",
-    "Stats",
     "StillViewed",
+    "ThreadChannel",
+    "Thresholds",
     "TooBig",
     "TransportError",
     "Undecodable",

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._actor.incarnation import Incarnation
-from actors._actor.interfaces import Ended, IncarnationHome, Run
+from actors._actor.interfaces import Ended, IncarnationHost, RunningIncarnation
 from actors._base.errors import ActorStopped, not_sendable
-from actors._messaging.envelope import Envelope, Handler, Kind
-from actors._messaging.mailbox import Line, Mailbox
+from actors._messaging.envelope import Envelope, Handler, MessageKind
+from actors._messaging.mailbox import Mailbox, WaitQueue
 from actors._messaging.message_table import handlers_by_name
 from actors.supervisors import Exit
 from actors.transport import LEAVES, Unsendable, let_go_of_frames, snapshot_args
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from actors._messaging.envelope import Asker, Target
     from actors._messaging.ref import Ref
 
-__all__ = ["Cell", "CellHome", "CellState", "as_not_sendable", "not_sendable"]
+__all__ = ["Cell", "CellHost", "CellState", "as_not_sendable", "not_sendable"]
 
 _plain: Final = LEAVES.issuperset
 
-_STOP: Final = Handler("(stop)", lambda: None, Kind.STOP)
+_STOP: Final = Handler("(stop)", lambda: None, MessageKind.STOP)
 
 
 class CellState(enum.Enum):
@@ -53,7 +53,7 @@ _MOVES: Final = {
 }
 
 
-class CellHome(IncarnationHome, Protocol):
+class CellHost(IncarnationHost, Protocol):
     """The node a cell lives on, as the cell sees it."""
 
     propagation: Propagation | None
@@ -86,7 +86,7 @@ class Cell:
         "waits",
     )
 
-    def __init__(self, home: CellHome, ref: Ref[Any], cls: type, *, mailbox: int) -> None:
+    def __init__(self, home: CellHost, ref: Ref[Any], cls: type, *, mailbox: int) -> None:
         self.home = home
         self.ref = ref
         self.cls = cls
@@ -172,7 +172,7 @@ class Cell:
             self.mailbox.put(envelope)
 
     @property
-    def line(self) -> Line:
+    def line(self) -> WaitQueue:
         """Who waits for room in its mailbox."""
         return self.mailbox.line
 
@@ -238,17 +238,17 @@ class Cell:
         """Have the node look whether this actor waits in a circle over several nodes."""
         self.home.suspect(self)
 
-    def run_ready(self, run: Run) -> None:
+    def run_ready(self, run: RunningIncarnation) -> None:
         """The current incarnation takes messages."""
         if self.run is run:
             self.move(CellState.READY)
 
-    def run_ending(self, run: Run) -> None:
+    def run_ending(self, run: RunningIncarnation) -> None:
         """The current incarnation takes no more, and lets go of what it has."""
         if self.run is run:
             self.move(CellState.STOPPING)
 
-    def run_ended(self, run: Run) -> None:
+    def run_ended(self, run: RunningIncarnation) -> None:
         """Take note that the current incarnation is over; the supervisor decides what follows."""
         if self.run is not run:
             return
@@ -306,7 +306,7 @@ class Cell:
     def _turn_away(self, envelope: Envelope) -> None:
         if envelope.origin is not None:
             envelope.origin.left()
-        if envelope.handler.kind is Kind.RESUME:
+        if envelope.handler.kind is MessageKind.RESUME:
             envelope.args[0].crash(self.refusal(envelope))
         elif not envelope.fail(self.refusal(envelope)) and envelope.handler.kind in _MESSAGES:
             self.home.dead_letter(self.ref, envelope, self.refusal(envelope).why)
@@ -323,7 +323,7 @@ class Cell:
         return lambda: (watchers.pop(key, None), None)[1]
 
 
-_MESSAGES: Final = {Kind.CALL, Kind.CONCURRENT, Kind.STREAM}
+_MESSAGES: Final = {MessageKind.CALL, MessageKind.CONCURRENT, MessageKind.STREAM}
 
 
 def _nothing() -> None:

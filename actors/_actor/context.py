@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from actors._messaging.ref import Ref
     from actors.supervisors import Backoff, Restart
 
-__all__ = ["Context", "Surroundings"]
+__all__ = ["Context", "ContextHost"]
 
 A = TypeVar("A")
 
 
-class Surroundings(Protocol):
+class ContextHost(Protocol):
     """What the incarnation offers its actor through the context."""
 
     @property
@@ -59,7 +59,7 @@ class Context:
 
     __slots__ = ("_inner",)
 
-    def __init__(self, inner: Surroundings) -> None:
+    def __init__(self, inner: ContextHost) -> None:
         self._inner = inner
 
     @property

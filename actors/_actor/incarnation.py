@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.base import Actor
 from actors._actor.context import Context
-from actors._actor.message_loop import Turns, exit_notice
-from actors._actor.resources import Belongings
+from actors._actor.message_loop import MessageLoop, exit_notice
+from actors._actor.resources import IncarnationResources
 from actors._base.errors import ActorCrashed, ActorStopped, start_failed
 from actors._base.log import get_logger
 from actors._messaging.envelope import TURN, Envelope
@@ -25,7 +25,7 @@ from actors.transport import let_go_of_frames, snapshot_args
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._actor.interfaces import Body, Ended
+    from actors._actor.interfaces import CellInterface, Ended
     from actors._actor.tasks import ActorTasks
     from actors._actor.timers import Timers
     from actors._base.log import Logger
@@ -45,7 +45,7 @@ _FRAMES_GO_AFTER: Final = 0.01
 class Incarnation:
     """What lives from one start of an actor to the end that follows it."""
 
-    def __init__(self, cell: Body, number: int, ready: Waiter, ended: Ended) -> None:
+    def __init__(self, cell: CellInterface, number: int, ready: Waiter, ended: Ended) -> None:
         home = cell.home
         self.cell = cell
         self.ref: Ref[Any] = cell.ref
@@ -56,9 +56,9 @@ class Incarnation:
         self.gone = False
         """Whether its task has ended; before it reported, if by what is for the node."""
         self.loop = home.as_home.loop
-        self._own: Belongings | None = None
+        self._own: IncarnationResources | None = None
         self._parting = False
-        self._turns = Turns(self)
+        self._turns = MessageLoop(self)
         self._ready: Waiter | None = ready
         self._ended = ended
         self._interrupt = self.loop.interrupt()
@@ -71,10 +71,10 @@ class Incarnation:
     # -- what the context offers ---------------------------------------------------------
 
     @property
-    def own(self) -> Belongings:
+    def own(self) -> IncarnationResources:
         """Its tasks, timers and watches."""
         if self._own is None:
-            self._own = Belongings(self.cell, self.crash, self._hear)
+            self._own = IncarnationResources(self.cell, self.crash, self._hear)
             if self._parting:
                 self._own.part()
             if self._reported:

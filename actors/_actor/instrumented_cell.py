@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from actors._actor.cell import Cell
 from actors._base.errors import not_sendable
 from actors._messaging.ask import answer
-from actors._messaging.envelope import Envelope, Kind
-from actors._messaging.headers import Baggage
+from actors._messaging.envelope import Envelope, MessageKind
+from actors._messaging.headers import MessageHeaders
 from actors._messaging.message_trace import answer_facts, facts_of, weigh
 from actors._messaging.stream import Stream
 from actors.transport import Mode, Unsendable, snapshot
@@ -19,13 +19,13 @@ from actors.transport import Mode, Unsendable, snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._actor.interfaces import Run
+    from actors._actor.interfaces import RunningIncarnation
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.envelope import Handler
 
 __all__ = ["cell_class", "load"]
 
-_TRACED: Final = {Kind.CALL, Kind.CONCURRENT, Kind.STREAM}
+_TRACED: Final = {MessageKind.CALL, MessageKind.CONCURRENT, MessageKind.STREAM}
 
 
 def load(envelope: Envelope, propagation: Propagation) -> None:
@@ -35,13 +35,13 @@ def load(envelope: Envelope, propagation: Propagation) -> None:
         NotSendable: one cannot travel.
     """
     baggage = envelope.origin
-    if not isinstance(baggage, Baggage):
-        envelope.origin = Baggage(values=propagation.values(), carrier=propagation)
+    if not isinstance(baggage, MessageHeaders):
+        envelope.origin = MessageHeaders(values=propagation.values(), carrier=propagation)
     elif baggage.carrier is None:
         baggage.values, baggage.carrier = propagation.values(), propagation
 
 
-class CarryingCell(Cell):
+class PropagatingCell(Cell):
     """Every message carries context variables, and a handler sees those of its own message only."""
 
     __slots__ = ()
@@ -74,13 +74,13 @@ class CarryingCell(Cell):
     def post(self, envelope: Envelope) -> None:
         """As `Cell.post`; what comes from nobody, like a timer's tick, carries nothing."""
         baggage = envelope.origin
-        if not isinstance(baggage, Baggage):
-            envelope.origin = Baggage(carrier=self._propagation, inner=baggage)
+        if not isinstance(baggage, MessageHeaders):
+            envelope.origin = MessageHeaders(carrier=self._propagation, inner=baggage)
         elif baggage.carrier is None:
             baggage.carrier = self._propagation
         super().post(envelope)
 
-    def run_ending(self, run: Run) -> None:
+    def run_ending(self, run: RunningIncarnation) -> None:
         """As `Cell.run_ending`; the end belongs to no message."""
         self._propagation.put({})
         super().run_ending(run)
@@ -221,7 +221,7 @@ class TracedCell(Cell):
         self._traced(envelope, args, before)
 
 
-class CarryingTracedCell(TracedCell, CarryingCell):
+class PropagatingTracedCell(TracedCell, PropagatingCell):
     """Both."""
 
     __slots__ = ()
@@ -234,7 +234,7 @@ def cell_class(*, carries: bool, traced: bool) -> Callable[..., Cell]:
 
 _CLASSES: Final[dict[tuple[bool, bool], type[Cell]]] = {
     (False, False): Cell,
-    (True, False): CarryingCell,
+    (True, False): PropagatingCell,
     (False, True): TracedCell,
-    (True, True): CarryingTracedCell,
+    (True, True): PropagatingTracedCell,
 }

@@ -10,22 +10,22 @@ from actors.supervisors import Exit
 if TYPE_CHECKING:
     from actors._messaging.envelope import Asker, Envelope
     from actors._messaging.mailbox import Mailbox
-    from actors._messaging.ref import Home, Ref
+    from actors._messaging.ref import Ref, RefHost
 
-__all__ = ["Body", "Ended", "IncarnationHome", "Run"]
+__all__ = ["CellInterface", "Ended", "IncarnationHost", "RunningIncarnation"]
 
 Ended: TypeAlias = Callable[[Exit, bool], None]
 """Told once how an incarnation ended, and whether it had asked to: then it is not restarted."""
 
 
-class Run(Protocol):
+class RunningIncarnation(Protocol):
     """An incarnation, as its surroundings see it."""
 
     ref: Ref[Any]
     children: Any
 
 
-class IncarnationHome(Protocol):
+class IncarnationHost(Protocol):
     """The node, as an incarnation sees it."""
 
     name: str
@@ -33,16 +33,16 @@ class IncarnationHome(Protocol):
     over: bool
 
     @property
-    def as_home(self) -> Home: ...
+    def as_home(self) -> RefHost: ...
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
     def message_failed(self, ref: Ref[Any], envelope: Envelope, error: BaseException) -> None: ...
     async def spawn_child(
-        self, parent: Run, cls: type, args: Any, kwargs: Any, **options: Any
+        self, parent: RunningIncarnation, cls: type, args: Any, kwargs: Any, **options: Any
     ) -> Ref[Any]: ...
-    async def stop_children(self, parent: Run, *, kill: bool) -> None: ...
+    async def stop_children(self, parent: RunningIncarnation, *, kill: bool) -> None: ...
 
 
-class Body(Protocol):
+class CellInterface(Protocol):
     """The cell, as its incarnation sees it: what outlives this run."""
 
     ref: Ref[Any]
@@ -52,10 +52,10 @@ class Body(Protocol):
     shutdown: float
 
     @property
-    def home(self) -> IncarnationHome: ...
+    def home(self) -> IncarnationHost: ...
     def as_target(self) -> Asker: ...
     def post(self, envelope: Envelope) -> None: ...
     def ask_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None: ...
-    def run_ready(self, run: Run) -> None: ...
-    def run_ending(self, run: Run) -> None: ...
-    def run_ended(self, run: Run) -> None: ...
+    def run_ready(self, run: RunningIncarnation) -> None: ...
+    def run_ending(self, run: RunningIncarnation) -> None: ...
+    def run_ended(self, run: RunningIncarnation) -> None: ...

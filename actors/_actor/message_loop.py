@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from actors._actor.on_error import OnError, decide
 from actors._base.errors import ActorCrashed, DeadlineExceeded
 from actors._messaging.ask import answer
-from actors._messaging.envelope import TURN, Envelope, Handler, Kind, Sender, Turn
-from actors._messaging.stream import Outlets
+from actors._messaging.envelope import TURN, Envelope, Handler, MessageKind, Sender, Turn
+from actors._messaging.stream import StreamProducers
 from actors.transport import copy_error
 
 if TYPE_CHECKING:
     from actors._actor.base import Actor
-    from actors._actor.interfaces import Body
-    from actors._actor.resources import Belongings
+    from actors._actor.interfaces import CellInterface
+    from actors._actor.resources import IncarnationResources
     from actors._base.loop import Loop, Task
     from actors._messaging.envelope import Tell
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
 
-__all__ = ["MESSAGES_PER_TURN", "SECONDS_PER_TURN", "TurnTaker", "Turns", "exit_notice"]
+__all__ = ["MESSAGES_PER_TURN", "SECONDS_PER_TURN", "MessageLoop", "MessageLoopHost", "exit_notice"]
 
 
 MESSAGES_PER_TURN: Final = 64
@@ -37,32 +37,32 @@ MESSAGES_PER_CLOCK: Final = 4
 SECONDS_PER_TURN: Final = 0.010
 
 _NONE_BESIDE: Final = cast("dict[Envelope, Task]", MappingProxyType({}))
-_EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, Kind.NOTICE)
+_EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, MessageKind.NOTICE)
 
 
-def exit_notice(run: TurnTaker, ref: Ref[Any], end: Exit) -> Envelope:
+def exit_notice(run: MessageLoopHost, ref: Ref[Any], end: Exit) -> Envelope:
     """Return the message that tells *run*, and no later one, how an actor it watches ended."""
     return Envelope(_EXIT_NOTICE, (run, ref, end), {})
 
 
-class TurnTaker(Sender, Protocol):
+class MessageLoopHost(Sender, Protocol):
     """The incarnation, as its turns see it."""
 
     ref: Ref[Any]
     exit: Exit | None
     voluntary: bool
-    cell: Body
+    cell: CellInterface
     loop: Loop
 
     @property
-    def own(self) -> Belongings: ...
+    def own(self) -> IncarnationResources: ...
 
     def crash(self, error: BaseException) -> None: ...
     def end(self, how: Exit, *, voluntary: bool) -> None: ...
     def break_off(self) -> None: ...
 
 
-class Turns:
+class MessageLoop:
     """Takes what comes to a cell and runs its handlers until told to halt.
 
     Attributes:
@@ -72,11 +72,11 @@ class Turns:
         actor: whose handlers they are, once it is there.
     """
 
-    def __init__(self, run: TurnTaker) -> None:
+    def __init__(self, run: MessageLoopHost) -> None:
         self.halt = self.resumed = False
         self.handled = 0
         self.actor: Actor | None = None
-        self._outlets: Outlets | None = None
+        self._outlets: StreamProducers | None = None
         self.turn = Turn(run, run.cell.as_target(), exclusive=True)
         self._run = run
         self._cell = run.cell
@@ -86,10 +86,10 @@ class Turns:
         self._beside = _NONE_BESIDE
 
     @property
-    def outlets(self) -> Outlets:
+    def outlets(self) -> StreamProducers:
         """The open streams."""
         if self._outlets is None:
-            self._outlets = Outlets(self._run.ref, self._cell.post)
+            self._outlets = StreamProducers(self._run.ref, self._cell.post)
         return self._outlets
 
     @property
@@ -181,7 +181,7 @@ class Turns:
         """Do what the class decides about the error of a message; return whether the run ends by it."""
         run = self._run
         message = Envelope.of(item)
-        plain = isinstance(error, Exception) and message.handler.kind is not Kind.RESUME
+        plain = isinstance(error, Exception) and message.handler.kind is not MessageKind.RESUME
         if run.exit is not None or not plain:
             return True
         decided = decide(self._cell.cls, error, asked=message.reply is not None)
@@ -206,7 +206,7 @@ class Turns:
             self._outlets.crash(self._gone)
 
     def _lose(self, envelope: Envelope) -> None:
-        if envelope.handler.kind is Kind.RESUME:
+        if envelope.handler.kind is MessageKind.RESUME:
             envelope.args[0].crash(self._gone())
         else:
             envelope.fail(self._gone())
@@ -310,12 +310,12 @@ def _same(part: Any) -> Any:
     return part
 
 
-_SPECIAL: Final[dict[Kind, Any]] = {
-    Kind.CALL: Turns._call,  # noqa: SLF001 - the table of this class
-    Kind.CONCURRENT: Turns._concurrent,  # noqa: SLF001 - as above
-    Kind.STREAM: Turns._stream,  # noqa: SLF001 - as above
-    Kind.RESUME: Turns._resume,  # noqa: SLF001 - as above
-    Kind.NOTICE: Turns._notice,  # noqa: SLF001 - as above
-    Kind.TICK: Turns._tick,  # noqa: SLF001 - as above
-    Kind.STOP: Turns._stop,  # noqa: SLF001 - as above
+_SPECIAL: Final[dict[MessageKind, Any]] = {
+    MessageKind.CALL: MessageLoop._call,  # noqa: SLF001 - the table of this class
+    MessageKind.CONCURRENT: MessageLoop._concurrent,  # noqa: SLF001 - as above
+    MessageKind.STREAM: MessageLoop._stream,  # noqa: SLF001 - as above
+    MessageKind.RESUME: MessageLoop._resume,  # noqa: SLF001 - as above
+    MessageKind.NOTICE: MessageLoop._notice,  # noqa: SLF001 - as above
+    MessageKind.TICK: MessageLoop._tick,  # noqa: SLF001 - as above
+    MessageKind.STOP: MessageLoop._stop,  # noqa: SLF001 - as above
 }

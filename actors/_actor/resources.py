@@ -14,14 +14,14 @@ from actors._actor.watches import Watches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._actor.interfaces import Body
+    from actors._actor.interfaces import CellInterface
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
 
-__all__ = ["Belongings"]
+__all__ = ["IncarnationResources"]
 
 
-class Belongings:
+class IncarnationResources:
     """The tasks, timers and watches of one incarnation.
 
     Args:
@@ -34,7 +34,7 @@ class Belongings:
 
     def __init__(
         self,
-        cell: Body,
+        cell: CellInterface,
         failed: Callable[[BaseException], None],
         hear: Callable[[Ref[Any], Exit], None],
     ) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["ActorTasks"]
 
 
-class _Owned:
+class _ActorTask:
     """One task of an actor; cancelled before its first step, it is so at its first await.
 
     Asyncio would never enter what was cancelled so early, and nothing in it could clean up.
@@ -46,7 +46,7 @@ class ActorTasks:
         self._loop = loop
         self._name = name
         self._failed = failed
-        self._running: set[_Owned] = set()
+        self._running: set[_ActorTask] = set()
         self._closed = False
         self._empty: Waiter | None = None
         self._late: BaseException | None = None
@@ -72,14 +72,17 @@ class ActorTasks:
         """
         if self._closed:
             raise RuntimeError(f"{self._name} has ended: it starts no more tasks")
-        owned = _Owned()
+        owned = _ActorTask()
         label = name or getattr(fn, "__qualname__", repr(fn))
         owned.task = self._loop.start(self._run, owned, fn, args, name=f"{self._name}: {label}")
         self._running.add(owned)
         return owned
 
     async def _run(
-        self, owned: _Owned, fn: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...]
+        self,
+        owned: _ActorTask,
+        fn: Callable[..., Coroutine[Any, Any, object]],
+        args: tuple[Any, ...],
     ) -> None:
         turn = TURN.get()
         if turn is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors._base.errors import not_sendable
-from actors._messaging.envelope import Envelope, Handler, Kind
+from actors._messaging.envelope import Envelope, Handler, MessageKind
 from actors._messaging.message_table import handlers_of, refusal
 from actors.transport import Local, Unsendable, snapshot_args, snapshot_for_many
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Timers"]
 
 
-class _Timing:
+class _ActorTimer:
     """One timer: its message, and when it is due."""
 
     __slots__ = ("alarm", "args", "began", "handler", "key", "kwargs", "period", "ticks", "waits")
@@ -66,7 +66,7 @@ class Timers:
         self._name = name
         self._cls = cls
         self._post = post
-        self._set: dict[Hashable, _Timing] = {}
+        self._set: dict[Hashable, _ActorTimer] = {}
         self._named = 0
         self._closed = False
 
@@ -136,7 +136,7 @@ class Timers:
 
     def take(self, tick: Envelope) -> Envelope | None:
         """Return the message of a tick whose turn has come; None if nobody wants it any more."""
-        timing: _Timing = tick.args[0]
+        timing: _ActorTimer = tick.args[0]
         if self._set.get(timing.key) is not timing:
             return None
         timing.waits = False
@@ -153,24 +153,24 @@ class Timers:
 
     def _timing(
         self, method: object, args: tuple[Any, ...], kwargs: dict[str, Any], period: float | None
-    ) -> _Timing:
+    ) -> _ActorTimer:
         try:
             handler = handlers_of(self._cls).get(method)
         except TypeError:
             handler = None
-        if handler is None or handler.kind is Kind.STREAM:
+        if handler is None or handler.kind is MessageKind.STREAM:
             raise refusal(self._cls, method)
         if self._closed:
             raise RuntimeError(f"{self._name} has ended: it sets no more timers")
         try:
             kept = tuple([_kept(value, f"args[{index}]") for index, value in enumerate(args)])
-            return _Timing(
+            return _ActorTimer(
                 handler, kept, {name: _kept(value, name) for name, value in kwargs.items()}, period
             )
         except Unsendable as error:
             raise not_sendable(error) from error
 
-    def _start(self, timing: _Timing, key: Hashable, seconds: float) -> Hashable:
+    def _start(self, timing: _ActorTimer, key: Hashable, seconds: float) -> Hashable:
         timing.key = self._new_key(timing) if key is None else key
         self.cancel(timing.key)
         self._set[timing.key] = timing
@@ -178,11 +178,11 @@ class Timers:
         timing.alarm = self._loop.call_later(seconds, self._due, timing)
         return timing.key
 
-    def _new_key(self, timing: _Timing) -> str:
+    def _new_key(self, timing: _ActorTimer) -> str:
         self._named += 1
         return f"{timing.handler.name} #{self._named}"
 
-    def _due(self, timing: _Timing) -> None:
+    def _due(self, timing: _ActorTimer) -> None:
         # On trio an alarm may still go off in the turn in which it was cancelled.
         if self._set.get(timing.key) is not timing:
             return
@@ -192,7 +192,7 @@ class Timers:
         if not timing.waits:
             timing.waits = True
             name, fn = timing.handler.name, timing.handler.fn
-            self._post(Envelope(Handler(name, fn, Kind.TICK), (timing,), {}))
+            self._post(Envelope(Handler(name, fn, MessageKind.TICK), (timing,), {}))
 
 
 def _is_number(seconds: object) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._messaging.ref import Home, Ref
+    from actors._messaging.ref import Ref, RefHost
     from actors.supervisors import Exit
 
 __all__ = ["Watches"]
@@ -16,7 +16,7 @@ __all__ = ["Watches"]
 class Watches:
     """The refs one incarnation watches; `clear` ends them all with it."""
 
-    def __init__(self, home: Home, hear: Callable[[Ref[Any], Exit], None]) -> None:
+    def __init__(self, home: RefHost, hear: Callable[[Ref[Any], Exit], None]) -> None:
         self._home = home
         self._hear = hear
         self._cancels: dict[Ref[Any], Callable[[], None]] = {}

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from actors._base.loop import Waiter
     from actors.supervisors import Exit
 
-__all__ = ["Ending"]
+__all__ = ["Completion"]
 
 
-class Ending:
+class Completion:
     """Holds how a run ended; the end of a run is final.
 
     Attributes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actors._base.events import Event
     from actors._base.log import Logger
 
-__all__ = ["Later", "LogSubscriber"]
+__all__ = ["DelayedDelivery", "LogSubscriber"]
 
 _NUMBER: Final = re.compile(r"-\d+.*")
 _KINDS: Final = 1024
@@ -88,7 +88,7 @@ def _is_news(facts: Mapping[str, Any]) -> bool:
     return not str(facts.get("exit", "")).startswith("NODE_DOWN")
 
 
-class Later:
+class DelayedDelivery:
     """Hands events to *take* a moment after they happened: a restart does not wait for its paperwork."""
 
     def __init__(

@@ -33,7 +33,7 @@ class Logger(Protocol):
     def bind(self, **facts: Any) -> Logger: ...
 
 
-class _Lines:
+class _LineWriter:
     """Where lines go: standard error, or a node's log pipe."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class _Lines:
     debug = info = warning = error = critical = msg
 
 
-_LINES: Final = _Lines()
+_LINES: Final = _LineWriter()
 _RENDERED: Final[dict[bool, Any]] = {}
 
 

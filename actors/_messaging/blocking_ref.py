@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Task
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.deadline_ref import Within
+    from actors._messaging.deadline_ref import DeadlineRef
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
 
-__all__ = ["Blocking", "Threads"]
+__all__ = ["BlockingRef", "ThreadPortal"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -33,7 +33,7 @@ R = TypeVar("R")
 _OVER: Final = "the system ended before there was an answer"
 
 
-class Threads:
+class ThreadPortal:
     """The door by which other threads reach a loop."""
 
     def __init__(self, loop: Loop, propagation: Propagation | None) -> None:
@@ -135,12 +135,12 @@ def _fail(future: Future[Any], error: BaseException) -> None:
         future.set_exception(error)
 
 
-class Blocking(Generic[A]):
+class BlockingRef(Generic[A]):
     """A ref for threads that are not the loop's; see `System.blocking`."""
 
     __slots__ = ("_ref", "_threads", "_verbs")
 
-    def __init__(self, threads: Threads, ref: Ref[A], verbs: Ref[A] | Within[A]) -> None:
+    def __init__(self, threads: ThreadPortal, ref: Ref[A], verbs: Ref[A] | DeadlineRef[A]) -> None:
         self._threads = threads
         self._ref = ref
         self._verbs = verbs
@@ -148,9 +148,9 @@ class Blocking(Generic[A]):
     def __repr__(self) -> str:
         return f"<Blocking {self._ref!r}>"
 
-    def within(self, seconds: float) -> Blocking[A]:
+    def within(self, seconds: float) -> BlockingRef[A]:
         """Return the same with a deadline; see `Ref.within`."""
-        return Blocking(self._threads, self._ref, self._ref.within(seconds))
+        return BlockingRef(self._threads, self._ref, self._ref.within(seconds))
 
     def ask(
         self,

@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop
     from actors._messaging.envelope import Handler, Target
 
-__all__ = ["Within"]
+__all__ = ["DeadlineRef"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Looped(Protocol):
+class LoopOwner(Protocol):
     """The node it is on."""
 
     @property
     def loop(self) -> Loop: ...
 
 
-class Address(Protocol):
+class RefAddress(Protocol):
     """The ref, as its deadline sees it."""
 
     _target: Target | None
 
     @property
-    def home(self) -> Looped: ...
+    def home(self) -> LoopOwner: ...
     def _handler(self, method: object) -> Handler: ...
     def _resolve(self) -> Target: ...
     def _open(
@@ -44,12 +44,12 @@ class Address(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]: ...
 
 
-class Within(Generic[A]):
+class DeadlineRef(Generic[A]):
     """A ref with a deadline; see `Ref.within`."""
 
     __slots__ = ("_ref", "_seconds")
 
-    def __init__(self, ref: Address, seconds: float) -> None:
+    def __init__(self, ref: RefAddress, seconds: float) -> None:
         self._ref = ref
         self._seconds = seconds
 

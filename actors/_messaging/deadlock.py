@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import CallCycle
-from actors._messaging.envelope import Envelope, Handler, Kind
-from actors._messaging.headers import LONGEST_CHAIN, Baggage
+from actors._messaging.envelope import Envelope, Handler, MessageKind
+from actors._messaging.headers import LONGEST_CHAIN, MessageHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-_ENDING: Final = Handler("(end)", lambda: None, Kind.STOP)
+_ENDING: Final = Handler("(end)", lambda: None, MessageKind.STOP)
 
 
 def waits_of(target: Target) -> Iterator[tuple[Envelope, Target]]:
@@ -148,7 +148,7 @@ def begin_wait(ref: object, target: Target, envelope: Envelope, turn: Turn) -> A
     far = refuse_cycle(ref, target, envelope, turn)
     # Within a node the edges say it all, but for what does not run in an actor's own turns.
     if turn.chain or target.remote or not envelope.handler.plain:
-        envelope.origin = Baggage(chain_of(turn))
+        envelope.origin = MessageHeaders(chain_of(turn))
     if not turn.exclusive:
         return None
     me = turn.target
@@ -231,5 +231,5 @@ def stream_wait(ref: object, target: Target, envelope: Envelope, turn: Turn) -> 
     chain = chain_of(turn)
     if not chain:
         return None
-    envelope.origin = Baggage(chain)
+    envelope.origin = MessageHeaders(chain)
     return StreamWait(ref, target, envelope, turn)

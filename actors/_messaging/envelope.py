@@ -20,17 +20,17 @@ __all__ = [
     "Asker",
     "Envelope",
     "Handler",
-    "Kind",
+    "MessageKind",
     "Origin",
-    "Queue",
     "Sender",
+    "SenderQueue",
     "Target",
     "Tell",
     "Turn",
 ]
 
 
-class Kind(enum.Enum):
+class MessageKind(enum.Enum):
     """What an envelope asks of the actor's loop."""
 
     CALL = "call"
@@ -47,12 +47,12 @@ class Handler:
 
     __slots__ = ("fn", "kind", "name", "plain")
 
-    def __init__(self, name: str, fn: Callable[..., Any], kind: Kind) -> None:
+    def __init__(self, name: str, fn: Callable[..., Any], kind: MessageKind) -> None:
         self.name = name
         self.fn = fn
         self.kind = kind
         # The one question the loop asks of every message.
-        self.plain = kind is Kind.CALL
+        self.plain = kind is MessageKind.CALL
 
     def __repr__(self) -> str:
         return f"Handler({self.name}, {self.kind.value})"
@@ -121,7 +121,7 @@ class Envelope:
         return True
 
 
-class Queue(Protocol):
+class SenderQueue(Protocol):
     """The line of senders that wait for room."""
 
     def stands(self, envelope: Envelope) -> bool:
@@ -143,7 +143,7 @@ class Target(Protocol):
         """Whether it is on another node."""
 
     @property
-    def line(self) -> Queue:
+    def line(self) -> SenderQueue:
         """Who waits for room in its mailbox."""
 
     @property

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from actors._messaging.envelope import Origin
 
-__all__ = ["LONGEST_CHAIN", "Baggage", "Carrier"]
+__all__ = ["LONGEST_CHAIN", "HeaderCarrier", "MessageHeaders"]
 
 _NO_VALUES: Final[Mapping[str, Any]] = {}
 
@@ -23,14 +23,14 @@ LONGEST_CHAIN: Final = 64
 """Actors of a chain that are named; what closes over more of them is found by asking around."""
 
 
-class Carrier(Protocol):
+class HeaderCarrier(Protocol):
     """What reads context variables where a message is sent, and sets them where it is handled."""
 
     def put(self, values: Mapping[str, Any]) -> None: ...
     def packed(self, values: Mapping[str, Any]) -> list[Any]: ...
 
 
-class Baggage:
+class MessageHeaders:
     """What one message carries; an `Origin` that may have another one inside.
 
     Attributes:
@@ -46,7 +46,7 @@ class Baggage:
         self,
         chain: tuple[tuple[int, str], ...] = (),
         values: Mapping[str, Any] = _NO_VALUES,
-        carrier: Carrier | None = None,
+        carrier: HeaderCarrier | None = None,
         inner: Origin | None = None,
     ) -> None:
         self.chain = chain
@@ -70,8 +70,8 @@ class Baggage:
         if self.inner is not None:
             self.inner.left()
 
-    def later(self) -> Baggage:
+    def later(self) -> MessageHeaders:
         """Return what further turns of the same message begin with; it has left the mailbox once."""
         if self.inner is None:
             return self
-        return Baggage(self.chain, self.values, self.carrier)
+        return MessageHeaders(self.chain, self.values, self.carrier)

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from actors._base.loop import Waiter
     from actors._messaging.envelope import Tell
 
-__all__ = ["Line", "Mailbox", "Place"]
+__all__ = ["Mailbox", "WaitQueue", "WaitingSender"]
 
 
-class Place:
+class WaitingSender:
     """A sender's place in the line; `admit` or `refuse` ends it."""
 
     __slots__ = ("_line", "admitted", "envelope", "waiter")
 
-    def __init__(self, line: deque[Place], envelope: Envelope, waiter: Waiter) -> None:
+    def __init__(self, line: deque[WaitingSender], envelope: Envelope, waiter: Waiter) -> None:
         self._line = line
         self.envelope = envelope
         self.waiter = waiter
@@ -47,13 +47,13 @@ class Place:
         self.waiter.set_exception(error)
 
 
-_NOBODY: Final = cast("deque[Place]", ())
+_NOBODY: Final = cast("deque[WaitingSender]", ())
 """The line in which nobody has stood yet: most never need one, and an empty deque takes 760 bytes."""
 _NOTHING: Final = cast("deque[Envelope | Tell]", ())
 """The queue in which nothing has been yet. Who adds to a queue without asking for it fails loudly."""
 
 
-class Line:
+class WaitQueue:
     """Senders waiting for room, first come first served."""
 
     __slots__ = ("_make_waiter", "waiting")
@@ -81,7 +81,7 @@ class Line:
             raise not_sendable(error) from error
         if self.waiting is _NOBODY:
             self.waiting = deque()
-        place = Place(self.waiting, envelope, self._make_waiter())
+        place = WaitingSender(self.waiting, envelope, self._make_waiter())
         try:
             await place.waiter
         except BaseException as error:
@@ -108,7 +108,7 @@ class Line:
                 place.refuse(error)
                 return
 
-    def first(self) -> Place | None:
+    def first(self) -> WaitingSender | None:
         """Return the place of the first sender who still waits."""
         while self.waiting:
             place = self.waiting[0]
@@ -139,7 +139,7 @@ class Mailbox:
     def __init__(self, limit: int, make_waiter: Callable[[], Waiter]) -> None:
         self.limit = limit
         self.queue = _NOTHING
-        self.line = Line(make_waiter)
+        self.line = WaitQueue(make_waiter)
         self.waker: Waiter | None = None
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ import inspect
 from typing import Any, Final
 
 from actors._base.errors import NotAMessage
-from actors._messaging.envelope import Handler, Kind
+from actors._messaging.envelope import Handler, MessageKind
 
 __all__ = ["CONCURRENT_MARK", "HOOKS", "ROOT_MARK", "handlers_by_name", "handlers_of", "refusal"]
 
@@ -25,10 +25,12 @@ def _handler(name: str, fn: Any) -> Handler | None:
     if name.startswith("_") or name in HOOKS or not inspect.isfunction(fn):
         return None
     if inspect.isasyncgenfunction(fn):
-        return Handler(name, fn, Kind.STREAM)
+        return Handler(name, fn, MessageKind.STREAM)
     if not inspect.iscoroutinefunction(fn):
         return None
-    return Handler(name, fn, Kind.CONCURRENT if hasattr(fn, CONCURRENT_MARK) else Kind.CALL)
+    return Handler(
+        name, fn, MessageKind.CONCURRENT if hasattr(fn, CONCURRENT_MARK) else MessageKind.CALL
+    )
 
 
 def _own_functions(cls: type) -> list[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actors._messaging.envelope import Kind
+from actors._messaging.envelope import MessageKind
 from actors.transport import Mode, choose_mode, payload_bytes
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def facts_of(envelope: Envelope, sender: str, actor: Any, mode: Mode, size: int)
     """Return the facts of a `message` event."""
     asked = "tell" if envelope.reply is None else "ask"
     return {
-        "verb": "stream" if envelope.handler.kind is Kind.STREAM else asked,
+        "verb": "stream" if envelope.handler.kind is MessageKind.STREAM else asked,
         "node": sender,
         "actor": actor.name,
         "to": actor.node,

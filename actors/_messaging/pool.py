@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 from actors._base.errors import InvalidSpec
-from actors._messaging.deadline_ref import Within
+from actors._messaging.deadline_ref import DeadlineRef
 from actors._messaging.ref import Ref
 from actors.transport import register
 
@@ -117,7 +117,7 @@ class Pool(Generic[A]):
         """Open a stream of one member; see `Ref.stream`."""
         return self.choose().stream(method, *args, **kwargs)
 
-    def within(self, seconds: float) -> Within[A]:
+    def within(self, seconds: float) -> DeadlineRef[A]:
         """Return one member with a deadline; see `Ref.within`."""
         return self.choose().within(seconds)
 

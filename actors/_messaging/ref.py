@@ -22,8 +22,8 @@ from typing import (
 
 from actors._base.errors import MailboxFull, NotAMessage
 from actors._messaging.ask import admit_in_turn, ask_in_turn, give_up, open_stream
-from actors._messaging.deadline_ref import Within
-from actors._messaging.envelope import TURN, Envelope, Handler, Kind
+from actors._messaging.deadline_ref import DeadlineRef
+from actors._messaging.envelope import TURN, Envelope, Handler, MessageKind
 from actors._messaging.fencing import FENCED, refuse_fenced
 from actors._messaging.message_table import handlers_of, refusal
 from actors._messaging.stream import Stream
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from actors._messaging.envelope import Target
     from actors.supervisors import Exit
 
-__all__ = ["Home", "Ref"]
+__all__ = ["Ref", "RefHost"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -46,7 +46,7 @@ R = TypeVar("R")
 _NOT_LOOKED_UP: Final[dict[Any, Handler]] = {}
 
 
-class Home(Protocol):
+class RefHost(Protocol):
     """The node a ref object lives in, as the ref sees it."""
 
     loop: Loop
@@ -103,7 +103,7 @@ class Ref(Generic[A]):
 
     def __init__(
         self,
-        home: Home,
+        home: RefHost,
         uid: int,
         node: str,
         name: str,
@@ -123,7 +123,7 @@ class Ref(Generic[A]):
         self.mailbox = mailbox
 
     @property
-    def home(self) -> Home:
+    def home(self) -> RefHost:
         """The node this object lives in, and through it the system."""
         return self._home
 
@@ -241,7 +241,7 @@ class Ref(Generic[A]):
         async with self._open(method, args, kwargs, None) as items:
             yield items
 
-    def within(self, seconds: float) -> Within[A]:
+    def within(self, seconds: float) -> DeadlineRef[A]:
         """Return this address with a deadline: its `ask`, `tell` and `stream` end in *seconds*.
 
         The deadline travels with the message, is inherited by asks made while handling it, and
@@ -252,7 +252,7 @@ class Ref(Generic[A]):
         """
         if not seconds > 0:
             raise ValueError(f"within(seconds) must be more than 0, got {seconds!r}")
-        return Within(self, seconds)
+        return DeadlineRef(self, seconds)
 
     async def wait(self) -> Exit:
         """Wait until the actor has ended for good and return how; a restart is not an end."""
@@ -308,7 +308,7 @@ class Ref(Generic[A]):
         self._handlers = {
             fn: handler
             for fn, handler in handlers_of(cls).items()
-            if handler.kind is not Kind.STREAM
+            if handler.kind is not MessageKind.STREAM
         }
         try:
             return self._handlers[method]
@@ -327,7 +327,7 @@ class Ref(Generic[A]):
         handler = handlers_of(cls).get(method)
         if handler is None:
             raise refusal(cls, method)
-        if handler.kind is not Kind.STREAM:
+        if handler.kind is not MessageKind.STREAM:
             raise NotAMessage(
                 f"{cls.__name__}.{handler.name} is not an async generator: use ask or tell"
             )
@@ -349,4 +349,4 @@ class Ref(Generic[A]):
 # A ref means the same on every node: a snapshot is the ref itself.
 register_immutable(Ref)
 
-_READY = Handler("(wait_ready)", lambda: None, Kind.NOTICE)
+_READY = Handler("(wait_ready)", lambda: None, MessageKind.NOTICE)

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from actors._base.errors import ActorCrashed, not_sendable
-from actors._messaging.envelope import Envelope, Handler, Kind
+from actors._messaging.envelope import Envelope, Handler, MessageKind
 from actors.transport import Unsendable, snapshot
 
 if TYPE_CHECKING:
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from actors._base.loop import Waiter
     from actors._messaging.envelope import Origin
 
-__all__ = ["WINDOW", "Outlet", "Outlets", "Sink", "Stream"]
+__all__ = ["WINDOW", "ItemSink", "Stream", "StreamProducer", "StreamProducers"]
 
 R = TypeVar("R")
 WINDOW: Final = 16
-_RESUME: Final = Handler("(resume)", lambda: None, Kind.RESUME)
+_RESUME: Final = Handler("(resume)", lambda: None, MessageKind.RESUME)
 
 
-class Wait(Protocol):
+class StreamEdge(Protocol):
     """The edge between a reader and the actor whose item it awaits."""
 
     def begin(self) -> None: ...
     def end(self) -> None: ...
 
 
-class Sink(Protocol):
+class ItemSink(Protocol):
     """Where a generator's items go: a stream of this node, or a link."""
 
-    outlet: Outlet | None
+    outlet: StreamProducer | None
 
     def done(self) -> bool: ...
     def cancelled(self) -> bool: ...
@@ -50,11 +50,11 @@ class Stream(Generic[R]):
     """The reader's end: items in order, then the end or the error."""
 
     def __init__(self, make_waiter: Callable[[], Waiter]) -> None:
-        self.outlet: Outlet | None = None
+        self.outlet: StreamProducer | None = None
         # A link sets this to tell the other node that an item was taken.
         self.pulled: Callable[[], None] | None = None
         # Of a reader that is an actor: whom it waits for, while it does.
-        self.wait: Wait | None = None
+        self.wait: StreamEdge | None = None
         self._make_waiter = make_waiter
         self._items: deque[R] = deque()
         self._waiter: Waiter | None = None
@@ -130,7 +130,7 @@ class Stream(Generic[R]):
             self.wait.end()
 
 
-class Outlet:
+class StreamProducer:
     """The generator's end, in the actor's own turns."""
 
     __slots__ = ("_busy", "_credit", "_generator", "_origin", "_push", "closing", "sink")
@@ -138,7 +138,7 @@ class Outlet:
     def __init__(
         self,
         generator: Any,
-        sink: Sink,
+        sink: ItemSink,
         push: Callable[[Envelope], None],
         origin: Origin | None = None,
     ) -> None:
@@ -200,13 +200,13 @@ class Outlet:
         self._end(error)
 
 
-class Outlets:
+class StreamProducers:
     """The outlets of one incarnation, by the message that opened each."""
 
     def __init__(self, ref: object, push: Callable[[Envelope], None]) -> None:
         self._ref = ref
         self._push = push
-        self._open: dict[Envelope, Outlet] = {}
+        self._open: dict[Envelope, StreamProducer] = {}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -217,14 +217,14 @@ class Outlets:
         if not sink.done():
             generator = envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
             origin = None if envelope.origin is None else envelope.origin.later()
-            self._open[envelope] = Outlet(generator, sink, self._push, origin)
+            self._open[envelope] = StreamProducer(generator, sink, self._push, origin)
 
     def close(self, envelope: Envelope) -> None:
         """End the generator that *envelope* opened, if it is one of these."""
         if envelope in self._open:
             self._open[envelope].close()
 
-    async def resume(self, outlet: Outlet) -> None:
+    async def resume(self, outlet: StreamProducer) -> None:
         """Let *outlet* take its turn; one of an earlier incarnation has none any more."""
         key = next((known for known, own in self._open.items() if own is outlet), None)
         if key is None:

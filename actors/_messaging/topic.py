@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Waiter
 
-__all__ = ["Lagged", "Subscription", "Topic", "TopicHome"]
+__all__ = ["Lagged", "Subscription", "Topic", "TopicCarrier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Subscription:
         return self._values.popleft()
 
 
-class TopicHome(Protocol):
+class TopicCarrier(Protocol):
     """What carries topics between nodes."""
 
     loop: Loop
@@ -97,7 +97,7 @@ class Topic:
 
     __slots__ = ("_home", "name")
 
-    def __init__(self, home: TopicHome, name: str) -> None:
+    def __init__(self, home: TopicCarrier, name: str) -> None:
         given: object = name
         if not isinstance(given, str) or not given:
             raise InvalidSpec(f"a topic has a non-empty text for a name, got {name!r}")

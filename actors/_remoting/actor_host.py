@@ -20,12 +20,12 @@ from actors._messaging.deadlock import waiting_for_ends
 from actors._messaging.envelope import Envelope
 from actors._messaging.ref import Ref
 from actors._remoting import protocol as wire
-from actors._remoting.deadlock_probe import Probes
+from actors._remoting.deadlock_probe import DeadlockProbe
 from actors._remoting.instrumented_remote_actor import account_class, answer_classes
 from actors._remoting.link import Link
 from actors._remoting.peer import Peer
-from actors._remoting.receiver import Intake
-from actors._remoting.shared_memory import Memory
+from actors._remoting.receiver import Receiver
+from actors._remoting.shared_memory import SharedMemory
 from actors._remoting.topics import Topics
 from actors.supervisors import Exit
 from actors.transport import ChannelBroken, Undecodable, Unsendable
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from actors._actor.cell import Cell
-    from actors._actor.interfaces import Run
+    from actors._actor.interfaces import RunningIncarnation
     from actors._base.loop import Loop
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.envelope import Handler, Target
-    from actors._messaging.ref import Home
+    from actors._messaging.ref import RefHost
     from actors.transport import Lane, TransportError
 
-__all__ = ["MAIN_ALIAS", "Authority", "Family", "Runtime", "class_path"]
+__all__ = ["MAIN_ALIAS", "ActorHost", "LocalChildren", "SystemServices", "class_path"]
 
 MAIN_ALIAS: Final = "__actors_main__"
 """The name under which a process node imports the file that is `__main__` in its parent."""
@@ -54,7 +54,7 @@ def class_path(cls: type) -> str:
     return intern(f"{module}:{cls.__qualname__}")  # one string, however many actors have it
 
 
-class Authority(Protocol):
+class SystemServices(Protocol):
     """What a runtime asks of the system it is part of."""
 
     def connect(self, peer: Peer) -> Link: ...
@@ -68,7 +68,7 @@ class Authority(Protocol):
     async def claim(self, ref: Ref[Any]) -> None: ...
 
 
-class Family(Protocol):
+class LocalChildren(Protocol):
     """Actors of one node that are supervised on it: the children of an actor, or of the node."""
 
     async def spawn(self, cls: type, args: Any, kwargs: Any, /, **options: Any) -> Ref[Any]: ...
@@ -76,7 +76,7 @@ class Family(Protocol):
     async def aclose(self, *, kill: bool = False) -> None: ...
 
 
-class _Ended:
+class _EndedTarget:
     """The target of refs to actors this node does not have any more."""
 
     remote = False
@@ -110,8 +110,8 @@ class _Ended:
         return False
 
 
-class Runtime:
-    """One node's cells and peers; the `Home` of its refs and the `CellHome` of its cells."""
+class ActorHost:
+    """One node's cells and peers; the `RefHost` of its refs and the `CellHome` of its cells."""
 
     def __init__(
         self,
@@ -131,8 +131,8 @@ class Runtime:
         self.system: Any = None
         self.over = False
         """Whether an actor has ended the whole node."""
-        self.authority: Authority
-        self.new_family: Callable[[str], Coroutine[Any, Any, Family]]
+        self.authority: SystemServices
+        self.new_family: Callable[[str], Coroutine[Any, Any, LocalChildren]]
         self.cells: dict[int, Cell] = {}
         self.peers: dict[str, Peer] = {}
         self._moved: dict[str, str] = {}
@@ -143,8 +143,8 @@ class Runtime:
         self.link_ended: Callable[[Link], None] = _ignore
         self._uids = number << 32
         self.topics = Topics(self)
-        self.probes = Probes(loop)
-        self.memory = Memory(loop)
+        self.probes = DeadlockProbe(loop)
+        self.memory = SharedMemory(loop)
         self.propagation = propagation
         carries = propagation is not None
         self.new_account = account_class(carries=carries, traced=trace)
@@ -154,7 +154,7 @@ class Runtime:
     # -- cells and refs ------------------------------------------------------------------
 
     @property
-    def as_home(self) -> Home:
+    def as_home(self) -> RefHost:
         """This runtime as refs see it."""
         return self
 
@@ -217,7 +217,7 @@ class Runtime:
         if cell is not None:
             return cell
         if self.is_own(ref):
-            return _Ended(ref, self.ended.get(ref.uid))
+            return _EndedTarget(ref, self.ended.get(ref.uid))
         return self.peer_of(ref).account(ref)
 
     def reachable(self, ref: Ref[Any]) -> bool:
@@ -271,7 +271,7 @@ class Runtime:
             peer.connect(ref, None).send([wire.KILL, ref.uid])
 
     async def spawn_child(
-        self, parent: Run, cls: type, args: Any, kwargs: Any, **options: Any
+        self, parent: RunningIncarnation, cls: type, args: Any, kwargs: Any, **options: Any
     ) -> Ref[Any]:
         """Start a child of an actor on this node."""
         if parent.children is None:
@@ -279,7 +279,7 @@ class Runtime:
         ref: Ref[Any] = await parent.children.spawn(cls, args, kwargs, **options)
         return ref
 
-    async def stop_children(self, parent: Run, *, kill: bool) -> None:
+    async def stop_children(self, parent: RunningIncarnation, *, kill: bool) -> None:
         """End the children of an actor, politely or at once."""
         if parent.children is None:
             return
@@ -371,7 +371,7 @@ class Runtime:
 
     def new_intake(self, link: Link) -> Callable[[list[Any], Lane], None]:
         """Return what takes the messages of a new link."""
-        return Intake(self, link).take
+        return Receiver(self, link).take
 
     def link_room(self, link: Link) -> None:
         """Senders that waited for a congested link may go on."""

@@ -13,7 +13,7 @@ from actors._messaging.ref import Ref
 from actors.transport import Decoder, Encoder, Extra, Lane, Local, Undecoded, snapshot_to_keep
 
 if TYPE_CHECKING:
-    from actors._remoting.actor_host import Runtime
+    from actors._remoting.actor_host import ActorHost
 
 __all__ = ["keep_arguments", "pack_arguments", "unpack_arguments"]
 
@@ -39,7 +39,9 @@ def _kept(value: Any, where: str) -> Any:
     return value if type(value) is Local else snapshot_to_keep(value, where)
 
 
-def pack_arguments(runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[bytes]:
+def pack_arguments(
+    runtime: ActorHost, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[bytes]:
     """Return the arguments as the bodies of frames.
 
     Raises:
@@ -58,7 +60,7 @@ def pack_arguments(runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def unpack_arguments(
-    runtime: Runtime, frames: list[bytes]
+    runtime: ActorHost, frames: list[bytes]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return new arguments from what `pack_arguments` made.
 

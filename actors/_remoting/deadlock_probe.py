@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import CallCycle
 from actors._messaging.deadlock import cycle_text, edges
-from actors._remoting.remote_actor import Account
+from actors._remoting.remote_actor import RemoteActor
 
 if TYPE_CHECKING:
     from actors._actor.cell import Cell
     from actors._base.loop import Loop
     from actors._messaging.envelope import Envelope, Target
 
-__all__ = ["Probes"]
+__all__ = ["DeadlockProbe"]
 
 _EVERY: Final = 0.05
 """Seconds between two looks: a wait is asked about when it has been there for one to two of them."""
 _LONGEST: Final = 64
 
 
-class Probes:
+class DeadlockProbe:
     """The questions of one node, and its answers to those of others."""
 
     def __init__(self, loop: Loop) -> None:
@@ -72,7 +72,7 @@ class Probes:
 
     def _follow(self, envelope: Envelope, target: Target, number: int, path: list[Any]) -> None:
         """Take a question over one wait, to this node or to another."""
-        if isinstance(target, Account):
+        if isinstance(target, RemoteActor):
             target.probe(envelope, number, path)
         else:
             self._meet(target, number, path)

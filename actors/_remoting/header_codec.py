@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors._messaging.headers import Baggage
+from actors._messaging.headers import MessageHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.envelope import Envelope, Origin
-    from actors.transport import Encoder, Handing
+    from actors.transport import Encoder, InProcessEncoder
 
 __all__ = ["packed", "unpacked"]
 
 
 def packed(
-    envelope: Envelope, encoder: Encoder | Handing, packing: Encoder
+    envelope: Envelope, encoder: Encoder | InProcessEncoder, packing: Encoder
 ) -> tuple[Any, Any, Sequence[Any]]:
     """Return args and kwargs of a message as *encoder* makes them, and what goes behind them.
 
@@ -27,7 +27,7 @@ def packed(
         Unsendable: naming the argument, or the context variable.
     """
     baggage = envelope.origin
-    assert isinstance(baggage, Baggage)
+    assert isinstance(baggage, MessageHeaders)
     chain = baggage.chain or None
     if baggage.carrier is None:
         return *encoder.encode_args(envelope.args, envelope.kwargs), (chain,)
@@ -44,5 +44,7 @@ def unpacked(inner: Origin | None, more: Sequence[Any], carrier: Propagation | N
         return inner
     chain = tuple([(uid, name) for uid, name in more[0] or ()])
     if carrier is None or len(more) == 1:
-        return Baggage(chain=chain, carrier=carrier, inner=inner)
-    return Baggage(chain=chain, values=carrier.unpacked(more[1]), carrier=carrier, inner=inner)
+        return MessageHeaders(chain=chain, carrier=carrier, inner=inner)
+    return MessageHeaders(
+        chain=chain, values=carrier.unpacked(more[1]), carrier=carrier, inner=inner
+    )

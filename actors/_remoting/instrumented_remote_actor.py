@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actors._actor.instrumented_cell import load
 from actors._messaging.envelope import Envelope
 from actors._messaging.message_trace import answer_facts, facts_of, strongest
-from actors._remoting.remote_actor import Account, RemoteReply, RemoteSink
+from actors._remoting.remote_actor import RemoteActor, RemoteReply, RemoteSink
 from actors.transport import Mode
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _weighed(link: Link, send: Callable[[], int]) -> tuple[Mode, int]:
     return strongest([*used, Mode.COPY]), size + cargo.lent - lent
 
 
-class CarryingAccount(Account):
+class PropagatingRemoteActor(RemoteActor):
     """Every message carries context variables."""
 
     __slots__ = ()
@@ -41,32 +41,32 @@ class CarryingAccount(Account):
         return propagation
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """As `Account.send`."""
+        """As `RemoteActor.send`."""
         return self.offer(Envelope(handler, args, kwargs))
 
     def offer(self, envelope: Envelope) -> bool:
-        """As `Account.offer`."""
+        """As `RemoteActor.offer`."""
         load(envelope, self._propagation)
         return super().offer(envelope)
 
     async def admit(self, envelope: Envelope) -> None:
-        """As `Account.admit`."""
+        """As `RemoteActor.admit`."""
         load(envelope, self._propagation)
         await super().admit(envelope)
 
     def push(self, envelope: Envelope) -> None:
-        """As `Account.push`."""
+        """As `RemoteActor.push`."""
         load(envelope, self._propagation)
         super().push(envelope)
 
 
-class TracedAccount(Account):
+class TracedRemoteActor(RemoteActor):
     """Every message to the actor is an event."""
 
     __slots__ = ()
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """As `Account.send`."""
+        """As `RemoteActor.send`."""
         return self.offer(Envelope(handler, args, kwargs))
 
     def _ask(self, link: Link, envelope: Envelope) -> None:
@@ -76,7 +76,7 @@ class TracedAccount(Account):
         sizes: list[int] = []
 
         def send() -> int:
-            sizes.append(super(TracedAccount, self)._send(link, envelope))
+            sizes.append(super(TracedRemoteActor, self)._send(link, envelope))
             return sizes[0]
 
         mode, size = _weighed(link, send)
@@ -85,7 +85,7 @@ class TracedAccount(Account):
         return sizes[0]
 
 
-class CarryingTracedAccount(TracedAccount, CarryingAccount):
+class PropagatingTracedRemoteActor(TracedRemoteActor, PropagatingRemoteActor):
     """Both."""
 
     __slots__ = ()
@@ -137,14 +137,14 @@ def answer_classes(*, traced: bool) -> tuple[type[RemoteReply], type[RemoteReply
     return (TracedReply, TracedSink) if traced else (RemoteReply, RemoteSink)
 
 
-def account_class(*, carries: bool, traced: bool) -> Callable[..., Account]:
+def account_class(*, carries: bool, traced: bool) -> Callable[..., RemoteActor]:
     """Return the class of the accounts of a node."""
     return _CLASSES[carries, traced]
 
 
-_CLASSES: Final[dict[tuple[bool, bool], type[Account]]] = {
-    (False, False): Account,
-    (True, False): CarryingAccount,
-    (False, True): TracedAccount,
-    (True, True): CarryingTracedAccount,
+_CLASSES: Final[dict[tuple[bool, bool], type[RemoteActor]]] = {
+    (False, False): RemoteActor,
+    (True, False): PropagatingRemoteActor,
+    (False, True): TracedRemoteActor,
+    (True, True): PropagatingTracedRemoteActor,
 }

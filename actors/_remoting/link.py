@@ -17,18 +17,18 @@ from actors._remoting import protocol as wire
 from actors._remoting.header_codec import packed
 from actors.transport import (
     PLAIN,
-    Ahead,
+    ByReference,
     Channel,
     ChannelBroken,
     ChannelClosed,
     Decoder,
-    Door,
     Encoder,
+    Endpoint,
     Extra,
-    Handed,
-    Handing,
+    InProcessEncoder,
     Lane,
-    Passage,
+    Prerequisite,
+    ThreadChannel,
     TransportError,
     Undecoded,
 )
@@ -39,18 +39,18 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Task, Waiter
     from actors._messaging.envelope import Envelope
-    from actors._messaging.stream import Sink
-    from actors._remoting.shared_memory import Memory
+    from actors._messaging.stream import ItemSink
+    from actors._remoting.shared_memory import SharedMemory
 
 
-__all__ = ["Link", "LinkOwner", "NotYet"]
+__all__ = ["Link", "LinkOwner", "NotYetAttached"]
 
 
-class NotYet(TransportError):
+class NotYetAttached(TransportError):
     """What goes over a link only once it has its socket."""
 
 
-class Asked(Protocol):
+class PendingAsk(Protocol):
     """The account an ask was booked on."""
 
     ref: Ref[Any]
@@ -62,7 +62,7 @@ class LinkOwner(Protocol):
     """The runtime a link belongs to: it supplies the outside of both codecs and takes what arrives."""
 
     loop: Loop
-    memory: Memory
+    memory: SharedMemory
     calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]]
     notes: dict[str, Callable[..., None]]
 
@@ -93,7 +93,7 @@ class Link:
         self.peer = peer
         self.owner = owner
         self.closed: str | None = None
-        self.pending: dict[int, tuple[Envelope, Asked]] = {}
+        self.pending: dict[int, tuple[Envelope, PendingAsk]] = {}
         self.calls: dict[int, Waiter] = {}
         self.serving: dict[int, Callable[[], None]] = {}
         self._tasks: dict[int, Task] = {}
@@ -103,17 +103,17 @@ class Link:
         ref: Extra[Any] = Extra(Ref, owner.ref_fields, owner.make_ref)
         self.cargo = owner.memory.new_cargo(_teller(ref_to(self)))
         self._packing = Encoder(extras=[ref], rename=owner.wire_module, cargo=self.cargo)
-        self.encoder: Encoder | Handing = self._packing
+        self.encoder: Encoder | InProcessEncoder = self._packing
         self._decoder = Decoder(extras=[ref], resolve=owner.resolve_class, cargo=self.cargo)
-        self.sinks: dict[int, Sink] = {}
+        self.sinks: dict[int, ItemSink] = {}
         self._take = owner.new_intake(self)
-        self._channel: Channel | Passage | None = None
+        self._channel: Channel | ThreadChannel | None = None
         # How a message gets on its way: into the encoder until there is a channel.
         self.post: Callable[[list[Any]], int] = self._packing.pack
 
-    def attach(self, way: socket.socket | Door) -> None:
+    def attach(self, way: socket.socket | Endpoint) -> None:
         """Give the link its socket, or its door within the process; what was kept is sent."""
-        channel: Callable[..., Any] = Passage if isinstance(way, Door) else Channel
+        channel: Callable[..., Any] = ThreadChannel if isinstance(way, Endpoint) else Channel
         self._channel = channel(
             way,
             self.owner.loop,
@@ -164,10 +164,10 @@ class Link:
         load.commit()
         return size
 
-    def _send_ahead(self, load: list[Ahead]) -> None:
+    def _send_ahead(self, load: list[Prerequisite]) -> None:
         while load:
             if self._channel is None:
-                raise NotYet("the link has no socket yet, which descriptors could take")
+                raise NotYetAttached("the link has no socket yet, which descriptors could take")
             op, numbers, fds = load.pop(0)
             # In the lane of messages: just ahead of the one that needs it, and of no other.
             self._channel.send_fds([wire.NOTE, op, [numbers]], fds, Lane.DATA)
@@ -190,7 +190,7 @@ class Link:
         except (ChannelBroken, ChannelClosed):
             return 0  # whoever awaits something over this link is told by its end
 
-    def send_envelope(self, account: Asked, envelope: Envelope, *, stream: bool) -> int:
+    def send_envelope(self, account: PendingAsk, envelope: Envelope, *, stream: bool) -> int:
         """Queue an actor's message; its reply, if one is awaited, is matched by number.
 
         Returns:
@@ -267,7 +267,7 @@ class Link:
             ChannelBroken, ChannelClosed: it cannot be told.
         """
         if self._channel is not None:
-            self._channel.send([wire.NOTE, op, Handed(args)], Lane.CONTROL)
+            self._channel.send([wire.NOTE, op, ByReference(args)], Lane.CONTROL)
 
     def _plain_or_copied(self, op: str, args: tuple[Any, ...]) -> list[Any]:
         if all(_plain(map(type, arg)) if type(arg) is list else type(arg) in PLAIN for arg in args):

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 from actors._base.errors import NodeDown
 from actors._remoting import protocol as wire
 from actors._remoting.link import Link
-from actors.transport import Cargo, Lane
+from actors.transport import Attachments, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.envelope import Envelope
     from actors._messaging.ref import Ref
-    from actors._remoting.remote_actor import Account
+    from actors._remoting.remote_actor import RemoteActor
     from actors._remoting.topics import Topics
     from actors.supervisors import Exit
 
-__all__ = ["Peer", "PeerHome"]
+__all__ = ["Peer", "PeerHost"]
 
 
-class PeerHome(Protocol):
+class PeerHost(Protocol):
     """The runtime, as its peers see it."""
 
     name: str
     loop: Loop
     topics: Topics
     propagation: Propagation | None
-    new_account: Callable[..., Account]
+    new_account: Callable[..., RemoteActor]
 
     def traced(self, facts: dict[str, Any]) -> None: ...
 
@@ -46,7 +46,7 @@ class PeerHome(Protocol):
 class Peer:
     """Refuses at once while its node is not ready; keeps accounts and watches across links."""
 
-    def __init__(self, runtime: PeerHome, name: str) -> None:
+    def __init__(self, runtime: PeerHost, name: str) -> None:
         self.runtime = runtime
         self.name = name
         self.node = name.partition("~")[0]
@@ -61,11 +61,11 @@ class Peer:
         self.links = 0
         """How many links to the current run of it there have been."""
         # An account lives as long as somebody has the ref or waits for a reply.
-        self._accounts: WeakValueDictionary[int, Account] = WeakValueDictionary()
-        self._lent: list[Cargo] = []
+        self._accounts: WeakValueDictionary[int, RemoteActor] = WeakValueDictionary()
+        self._lent: list[Attachments] = []
         self._watches: dict[int, tuple[Ref[Any], Callable[[Exit], None]]] = {}
 
-    def account(self, ref: Ref[Any]) -> Account:
+    def account(self, ref: Ref[Any]) -> RemoteActor:
         """Return the account with one of its actors."""
         account = self._accounts.get(ref.uid)
         if account is None:

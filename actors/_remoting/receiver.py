@@ -16,11 +16,11 @@ from actors._base.errors import (
     not_sendable,
 )
 from actors._messaging.deadlock import closing_chain
-from actors._messaging.envelope import Envelope, Handler, Kind
-from actors._messaging.ref import Home, Ref
+from actors._messaging.envelope import Envelope, Handler, MessageKind
+from actors._messaging.ref import Ref, RefHost
 from actors._remoting import protocol as wire
 from actors._remoting.header_codec import unpacked
-from actors._remoting.remote_actor import Debt, RemoteReply, RemoteSink, counts_apart
+from actors._remoting.remote_actor import CreditReturn, RemoteReply, RemoteSink, counts_apart
 from actors.supervisors import Exit
 from actors.transport import Lane, TooBig, Undecoded, Unsendable
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     from actors._actor.cell import Cell
     from actors._messaging.context_propagation import Propagation
-    from actors._remoting.deadlock_probe import Probes
+    from actors._remoting.deadlock_probe import DeadlockProbe
     from actors._remoting.link import Link
     from actors._remoting.peer import Peer
     from actors._remoting.topics import Topics
 
-__all__ = ["Intake", "IntakeHome"]
+__all__ = ["Receiver", "ReceiverHost"]
 
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 _NEITHER: Final = (None, None)
@@ -43,17 +43,17 @@ _ASK_ENDS: Final = 5
 """Where a message without keywords and deadline ends."""
 _OWN: Final = 2
 """Args and keywords; what is behind those is the message's baggage."""
-_READY: Final = Handler("(wait_ready)", lambda: None, Kind.NOTICE)
+_READY: Final = Handler("(wait_ready)", lambda: None, MessageKind.NOTICE)
 
 
-class IntakeHome(Home, Protocol):
+class ReceiverHost(RefHost, Protocol):
     """The runtime, as what arrives sees it."""
 
     name: str
     cells: dict[int, Cell]
     notes: dict[str, Callable[..., None]]
     topics: Topics
-    probes: Probes
+    probes: DeadlockProbe
     propagation: Propagation | None
     answers: tuple[type[RemoteReply], type[RemoteReply]]
 
@@ -63,12 +63,12 @@ class IntakeHome(Home, Protocol):
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
 
 
-class _Run:
+class _TellRun:
     """A run of plain tells to one actor."""
 
     __slots__ = ("_cell", "_debt", "_handlers", "_mailbox", "_queue")
 
-    def __init__(self, cell: Cell, debt: Debt) -> None:
+    def __init__(self, cell: Cell, debt: CreditReturn) -> None:
         self._cell = cell
         self._debt = debt
         self._handlers = cell.handlers
@@ -86,13 +86,13 @@ class _Run:
         return True
 
 
-class Intake:
+class Receiver:
     """The receiving end of one link."""
 
-    def __init__(self, node: IntakeHome, link: Link) -> None:
+    def __init__(self, node: ReceiverHost, link: Link) -> None:
         self._node = node
         self._link = link
-        self._owing: list[Debt] = []
+        self._owing: list[CreditReturn] = []
         self._reply, self._sink = node.answers
         self._table: dict[int, Callable[[list[Any]], None]] = {
             wire.TELL: self._take_tell,
@@ -136,16 +136,16 @@ class Intake:
             if run is None or not run.take(name, args):
                 self._take_tell(message)
 
-    def _run_of(self, uid: int) -> _Run | None:
+    def _run_of(self, uid: int) -> _TellRun | None:
         cell = self._node.cells.get(uid)
-        return None if cell is None else _Run(cell, self._debt(cell))
+        return None if cell is None else _TellRun(cell, self._debt(cell))
 
-    def _debt(self, cell: Cell) -> Debt:
+    def _debt(self, cell: Cell) -> CreditReturn:
         if cell.debts is None:
             cell.debts = {}
-        debt: Debt | None = cell.debts.get(self._link)
+        debt: CreditReturn | None = cell.debts.get(self._link)
         if debt is None:
-            debt = cell.debts[self._link] = Debt(self._link, cell.ref.uid, self._owing)
+            debt = cell.debts[self._link] = CreditReturn(self._link, cell.ref.uid, self._owing)
         return debt
 
     def _take_tell(self, message: list[Any]) -> None:
@@ -168,13 +168,13 @@ class Intake:
 
     def _misfit(self, uid: int, name: str, *parts: Any) -> None:
         """A tell that cannot be handled: account for it, and say so."""
-        Debt(self._link, uid, self._owing).left()
+        CreditReturn(self._link, uid, self._owing).left()
         ref = (
             self._node.cells[uid].ref
             if uid in self._node.cells
             else Ref(self._node, uid, self._node.name, f"#{uid}", "", 1)
         )
-        envelope = Envelope(Handler(name, _nothing, Kind.CALL), (), {})
+        envelope = Envelope(Handler(name, _nothing, MessageKind.CALL), (), {})
         self._node.dead_letter(ref, envelope, str(self._unfit(uid, name, *parts)))
 
     def _unfit(self, uid: int, name: str, *parts: Any) -> Exception:
@@ -246,7 +246,7 @@ class Intake:
     def _not_taken(self, uid: int, cell: Cell | None, handler: Handler | None) -> None:
         """Give back what an ask cost that does not come into the mailbox, unless its reply does."""
         if cell is not None and handler is not None and counts_apart(handler, cell.mailbox.limit):
-            Debt(self._link, uid, self._owing).left()
+            CreditReturn(self._link, uid, self._owing).left()
 
     def _fits(self, cell: Cell, more: list[Any]) -> bool:
         """Whether what goes with an ask can be read, and its wait can end."""

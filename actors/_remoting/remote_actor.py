@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._actor.cell import not_sendable
 from actors._base.errors import ActorsError, MessageTooBig, NodeDown
-from actors._messaging.envelope import Envelope, Kind
-from actors._messaging.mailbox import Line
+from actors._messaging.envelope import Envelope, MessageKind
+from actors._messaging.mailbox import WaitQueue
 from actors._remoting import protocol as wire
-from actors._remoting.link import NotYet
+from actors._remoting.link import NotYetAttached
 from actors.transport import (
     PLAIN,
     ChannelBroken,
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.envelope import Handler, Target
     from actors._messaging.ref import Ref
-    from actors._messaging.stream import Outlet
+    from actors._messaging.stream import StreamProducer
     from actors._remoting.link import Link
 
-__all__ = ["Account", "Debt", "RemoteReply", "RemoteSink", "counts_apart"]
+__all__ = ["CreditReturn", "RemoteActor", "RemoteReply", "RemoteSink", "counts_apart"]
 
 SMALL: Final = 16
 """A mailbox below this has no place to spare for the ask that is being handled."""
@@ -55,7 +55,7 @@ def counts_apart(handler: Handler, mailbox: int) -> bool:
     return not handler.plain or mailbox < SMALL
 
 
-class AccountHome(Protocol):
+class RemoteActorHost(Protocol):
     """The runtime, as its accounts see it."""
 
     name: str
@@ -67,18 +67,18 @@ class AccountHome(Protocol):
     def lost_tells(self, ref: Ref[Any], count: int, why: str) -> None: ...
 
 
-class AccountPeer(Protocol):
+class RemoteActorPeer(Protocol):
     """The other node, as its accounts see it."""
 
     link: Link | None
 
     @property
-    def runtime(self) -> AccountHome: ...
+    def runtime(self) -> RemoteActorHost: ...
     def connect(self, ref: Ref[Any], envelope: Envelope | None) -> Link: ...
     def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown: ...
 
 
-class Account:
+class RemoteActor:
     """The sending side: where a ref of another node's actor delivers (a `Target`)."""
 
     __slots__ = ("__weakref__", "credit", "line", "peer", "ref")
@@ -87,11 +87,11 @@ class Account:
     # On whom an actor of another node waits is not known here.
     waits: Mapping[Envelope, Target] = MappingProxyType({})
 
-    def __init__(self, peer: AccountPeer, ref: Ref[Any]) -> None:
+    def __init__(self, peer: RemoteActorPeer, ref: Ref[Any]) -> None:
         self.peer = peer
         self.ref = ref
         self.credit = ref.mailbox
-        self.line = Line(peer.runtime.loop.waiter)
+        self.line = WaitQueue(peer.runtime.loop.waiter)
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Send a plain tell now if there is credit; see `Target`."""
@@ -115,7 +115,7 @@ class Account:
             return False
         try:
             return self._offer(link, envelope)
-        except (NotYet, MessageTooBig):
+        except (NotYetAttached, MessageTooBig):
             # Over a link that has its socket what is so big goes another way.
             if link.attached:
                 raise
@@ -156,7 +156,7 @@ class Account:
     def push(self, envelope: Envelope) -> None:
         """Send past the bound."""
         link = self.peer.link or self.peer.connect(self.ref, envelope)
-        if envelope.handler.kind is Kind.NOTICE:
+        if envelope.handler.kind is MessageKind.NOTICE:
             number = envelope.request = link.number()
             # Control takes no place in the mailbox, so it costs no credit and gives none back.
             link.pending[number] = (envelope, self)
@@ -194,10 +194,10 @@ class Account:
 
     def _send(self, link: Link, envelope: Envelope) -> int:
         """Send a message whatever its credit; return its size in bytes."""
-        stream = envelope.handler.kind is Kind.STREAM
+        stream = envelope.handler.kind is MessageKind.STREAM
         try:
             size = link.send_envelope(self, envelope, stream=stream)
-        except (Moved, StillViewed, NotYet):
+        except (Moved, StillViewed, NotYetAttached):
             raise  # the sender's own, at the sender
         except TransportError as error:
             raise self._error(error, envelope) from error
@@ -247,12 +247,12 @@ class Account:
         self.line.fail(lambda envelope: why.to(self.ref, envelope.message))
 
 
-class Debt:
+class CreditReturn:
     """The receiving side: counts what an actor took, for one sending node (an `Origin`)."""
 
     __slots__ = ("_link", "_owing", "owed", "uid")
 
-    def __init__(self, link: Link, uid: int, owing: list[Debt]) -> None:
+    def __init__(self, link: Link, uid: int, owing: list[CreditReturn]) -> None:
         self._link = link
         self._owing = owing
         self.owed = 0
@@ -278,7 +278,7 @@ class Debt:
             self._link.send([wire.CREDIT, self.uid, owed], Lane.CONTROL)
 
 
-def _pay(owing: list[Debt]) -> None:
+def _pay(owing: list[CreditReturn]) -> None:
     debts = owing.copy()
     owing.clear()
     for debt in debts:
@@ -348,7 +348,7 @@ class RemoteSink(RemoteReply):
 
     def __init__(self, link: Link, request: int, cell: Cell) -> None:
         super().__init__(link, request, cell)
-        self.outlet: Outlet | None = None
+        self.outlet: StreamProducer | None = None
 
     def withdraw(self) -> None:
         """The reader went away."""

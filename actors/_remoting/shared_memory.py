@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from actors._remoting import protocol as wire
-from actors.transport import Cargo, Mappings, close_arenas, open_arenas
+from actors.transport import Attachments, SegmentMappings, close_arenas, open_arenas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors._base.loop import Loop, Timer
 
-__all__ = ["Memory"]
+__all__ = ["SharedMemory"]
 
 _TRIM_EVERY: Final = 2.0
 """Seconds between two looks for memory that nobody uses any more."""
@@ -25,27 +25,27 @@ _PAUSE: Final = 0.001
 """Seconds the loop has between two steps of warming, each of which takes about as long."""
 
 
-class Memory:
+class SharedMemory:
     """The arenas and mappings of one node."""
 
     def __init__(self, loop: Loop) -> None:
         # Buffers that actors make on this thread come from the same arenas.
         self.arenas = open_arenas(self)
         self._loop = loop
-        self._mappings = Mappings(self._wake)
-        self._cargos: WeakKeyDictionary[Cargo, Callable[[int, list[int]], object]] = (
+        self._mappings = SegmentMappings(self._wake)
+        self._cargos: WeakKeyDictionary[Attachments, Callable[[int, list[int]], object]] = (
             WeakKeyDictionary()
         )
         self._trimming: Timer | None = None
         self._warming = False
 
-    def new_cargo(self, tell: Callable[[int, list[int]], object]) -> Cargo:
+    def new_cargo(self, tell: Callable[[int, list[int]], object]) -> Attachments:
         """Make the cargo of a link; *tell* sends plain numbers to the other end."""
-        cargo = Cargo(self.arenas, self._mappings, wanted=self._warm_soon)
+        cargo = Attachments(self.arenas, self._mappings, wanted=self._warm_soon)
         self._cargos[cargo] = tell
         return cargo
 
-    def forget(self, cargo: Cargo) -> None:
+    def forget(self, cargo: Attachments) -> None:
         """Its link is at its end: nothing is told over it any more."""
         self._cargos.pop(cargo, None)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actors._messaging.topic import Subscription
     from actors._remoting.link import Link
 
-__all__ = ["TopicAuthority", "Topics", "TopicsHome"]
+__all__ = ["TopicAuthority", "Topics", "TopicsHost"]
 
 
 class TopicAuthority(Protocol):
@@ -30,7 +30,7 @@ class TopicAuthority(Protocol):
     def event(self, kind: str, facts: dict[str, Any]) -> None: ...
 
 
-class Reached(Protocol):
+class TopicPeer(Protocol):
     """Another node, as far as topics need it."""
 
     link: Link | None
@@ -38,20 +38,20 @@ class Reached(Protocol):
     def connect(self, ref: Any, envelope: None) -> Link: ...
 
 
-class TopicsHome(Protocol):
+class TopicsHost(Protocol):
     """The runtime, as its topics see it."""
 
     loop: Loop
 
     @property
     def authority(self) -> TopicAuthority: ...
-    def peer(self, name: str) -> Reached: ...
+    def peer(self, name: str) -> TopicPeer: ...
 
 
 class Topics:
     """The `TopicHome` of one node."""
 
-    def __init__(self, node: TopicsHome) -> None:
+    def __init__(self, node: TopicsHost) -> None:
         self.loop = node.loop
         self._node = node
         self._here: dict[str, list[Subscription]] = {}

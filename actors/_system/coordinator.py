@@ -13,30 +13,30 @@ from typing import TYPE_CHECKING, Any
 from anyio import create_task_group
 
 from actors._base.errors import NodeDown
-from actors._base.event_log import Later, LogSubscriber
+from actors._base.event_log import DelayedDelivery, LogSubscriber
 from actors._base.events import Event, EventBus, event_of
-from actors._messaging.blocking_ref import Threads
+from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.ref import Ref
 from actors._messaging.registry import Registry
 from actors._system.cpu_budget import cpu_budget
-from actors._system.listeners import Listening
-from actors._system.node_groups import Groups
-from actors._system.node_services import NodeRequests
-from actors._system.placement import MAIN_GROUP, Spawning
-from actors._system.rolling_reload import Reloading
-from actors._system.supervision_tree import Tree, first_cause
-from actors._system.topic_directory import Interests
+from actors._system.listeners import ListenerController
+from actors._system.node_groups import NodeGroups
+from actors._system.node_services import NodeServices
+from actors._system.placement import MAIN_GROUP, Placement
+from actors._system.rolling_reload import RollingReload
+from actors._system.supervision_tree import SupervisionTree, first_cause
+from actors._system.topic_directory import TopicDirectory
 from actors.nodes import (
+    ActorHost,
+    ChildActors,
     Launcher,
-    Life,
     Link,
     LocalNode,
-    NodeFamily,
     Peer,
     RemoteNode,
     RemoteRun,
-    Runtime,
+    SupervisedActor,
     describe_main,
     nodes,
 )
@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop
     from actors._system.topology import ActorSpec, Topology
 
-__all__ = ["Core"]
+__all__ = ["Coordinator"]
 
 
-class Core:
+class Coordinator:
     """One running system."""
 
     node_module = "actors._system.node_main"
@@ -75,31 +75,31 @@ class Core:
         self.end = end
         self.loop = loop
         propagation = Propagation.of(topology.propagate)
-        self.runtime = Runtime(
+        self.runtime = ActorHost(
             name, 0, loop, may_import=local, propagation=propagation, trace=topology.trace
         )
         self.runtime.authority = self
         self.runtime.link_ended = self.link_ended
         self.launcher = Launcher(loop, lambda why: self.event("template_unusable", {"why": why}))
         self.bus = EventBus(loop)
-        self._log = Later(LogSubscriber(loop.now), loop.call_later)
+        self._log = DelayedDelivery(LogSubscriber(loop.now), loop.call_later)
         self.bus.subscribe(self._log)
         self.registry = Registry(loop.waiter)
-        self.lives: dict[int, Life] = {}
+        self.lives: dict[int, SupervisedActor] = {}
         self.local = LocalNode(self.runtime) if local else None
         self.nodes: dict[str, RemoteNode] = {}
         self.runs: dict[str, RemoteRun] = {}
-        self.listeners: list[Listening] = []
-        self.tree = Tree(self)
-        self.groups = Groups(self)
-        self.reloading = Reloading(self)
+        self.listeners: list[ListenerController] = []
+        self.tree = SupervisionTree(self)
+        self.groups = NodeGroups(self)
+        self.reloading = RollingReload(self)
         self.stopping = False
         self._numbers = itertools.count(1)
         self.runtime.new_family = self._new_family
-        self.spawning = Spawning(self)
-        self.threads = Threads(loop, propagation)
-        self.interests = Interests(self)
-        NodeRequests(self).register()
+        self.spawning = Placement(self)
+        self.threads = ThreadPortal(loop, propagation)
+        self.interests = TopicDirectory(self)
+        NodeServices(self).register()
 
     # -- reports ---------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class Core:
             self.groups.add(spec)
         if self.local is None and self.topology.has_unplaced and not self.group(MAIN_GROUP):
             self.groups.add(nodes(MAIN_GROUP))
-        self.listeners = [Listening(self, spec) for spec in self.topology.listeners]
+        self.listeners = [ListenerController(self, spec) for spec in self.topology.listeners]
         try:
             await self.tree.start(ended)
         except NotStarted as error:
@@ -344,16 +344,16 @@ class Core:
         self.registry.claim(ref.name)
         self.registry.settle(ref.name, ref)
 
-    async def _new_family(self, name: str) -> NodeFamily:
+    async def _new_family(self, name: str) -> ChildActors:
         assert self.local is not None
-        return await NodeFamily(self.runtime, self.local, name, self.tasks).open()
+        return await ChildActors(self.runtime, self.local, name, self.tasks).open()
 
     @property
-    def life_of(self) -> Callable[[ActorSpec], Life]:
+    def life_of(self) -> Callable[[ActorSpec], SupervisedActor]:
         """How a static child gets its books."""
         return self.spawning.life_of
 
-    def life_ended(self, life: Life, end: Exit) -> None:
+    def life_ended(self, life: SupervisedActor, end: Exit) -> None:
         """An actor is over for good: free its name before anybody hears of it."""
         self.lives.pop(life.ref.uid, None)
         if end.error is not None and end.error.__traceback__ is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from anyio import create_task_group
 
-from actors._base.completion import Ending
+from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed, NodeDown
 from actors.routing import Listener, Sticky, new_router, told
 from actors.supervisors import Exit
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from actors.nodes import RemoteNode, RemoteRun
     from actors.routing import AnyRouter, HandedOver
 
-__all__ = ["ListenerHome", "ListenerRun", "Listening"]
+__all__ = ["ListenerController", "ListenerHost", "ListenerRun"]
 
 _DRAIN: Final = 5.0
 """Seconds that connections have to finish when a listener stops."""
 
 
-class ListenerHome(Protocol):
+class ListenerHost(Protocol):
     """The system, as its listeners see it."""
 
     @property
@@ -35,7 +35,7 @@ class ListenerHome(Protocol):
     def report(self, record: Any) -> None: ...
 
 
-class _Seat:
+class _ListenerNode:
     """One run of a node, as the router sees it."""
 
     def __init__(self, run: RemoteRun) -> None:
@@ -68,16 +68,16 @@ class _Seat:
         self._link.note("slots", listener, self.slot, live, every)
 
 
-class Listening:
+class ListenerController:
     """One listener over all its restarts; knows which nodes have its server."""
 
-    def __init__(self, home: ListenerHome, spec: Listener) -> None:
+    def __init__(self, home: ListenerHost, spec: Listener) -> None:
         self.home = home
         self.spec = spec
         self.router: AnyRouter | None = None
         self.active = False
         self._served: set[int] = set()
-        self._seats: dict[str, _Seat] = {}
+        self._seats: dict[str, _ListenerNode] = {}
 
     def new_run(self) -> ListenerRun:
         """Make the next run, for the supervisor."""
@@ -123,7 +123,7 @@ class Listening:
     def node_ready(self, run: RemoteRun) -> None:
         """A node is ready; if it has the server, it gets connections, and one that it relieves no more."""
         if self.router is not None and run.number in self._served:
-            seat = self._seats[run.address] = _Seat(run)
+            seat = self._seats[run.address] = _ListenerNode(run)
             self._tell_slots(joining=seat)
             self.router.joined(seat)
 
@@ -142,7 +142,7 @@ class Listening:
             self.router.left(seat, dead=True)
             self._tell_slots()
 
-    def _tell_slots(self, joining: _Seat | None = None) -> None:
+    def _tell_slots(self, joining: _ListenerNode | None = None) -> None:
         """Tell the nodes who shares the keys, if they have to know: requests that belong elsewhere."""
         if self.router is None or type(self.spec.policy) is not Sticky:
             return
@@ -188,14 +188,14 @@ class Listening:
 class ListenerRun:
     """One run of a listener, as a `supervisors.Child`."""
 
-    def __init__(self, listening: Listening) -> None:
+    def __init__(self, listening: ListenerController) -> None:
         self.listening = listening
         self._loop = listening.home.loop
-        self._ending = Ending(self._loop.waiter)
+        self._ending = Completion(self._loop.waiter)
         self._stopping = False
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
-        """Open the listener; see `Listening.open`."""
+        """Open the listener; see `ListenerController.open`."""
         await self.listening.open()
         self._ending.told = ended
 

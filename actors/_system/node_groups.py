@@ -15,16 +15,16 @@ from anyio import Lock, create_task_group, move_on_after, sleep
 from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
 from actors._system.cpu_budget import cpu_budget
 from actors._system.supervision_tree import first_cause
-from actors.nodes import NodeState, RemoteHome, new_node
+from actors.nodes import NodeState, RemoteNodeHost, new_node
 from actors.supervisors import StartFailed, SupervisorStopped
 from actors.transport import TransportError
 
 if TYPE_CHECKING:
-    from actors._system.listeners import Listening
-    from actors._system.supervision_tree import Tree
-    from actors.nodes import Life, LocalNode, NodesSpec, RemoteNode, RunNode
+    from actors._system.listeners import ListenerController
+    from actors._system.supervision_tree import SupervisionTree
+    from actors.nodes import LocalNode, NodesSpec, RemoteNode, RunningNode, SupervisedActor
 
-__all__ = ["Groups", "GroupsHome"]
+__all__ = ["NodeGroups", "NodeGroupsHost"]
 
 _IN_ORDER: Final = 0.8
 """The part of a node's grace in which it finishes what it has; the rest is for its end."""
@@ -33,21 +33,21 @@ _AGAIN: Final = 0.5
 """Seconds after which a node of a system that stops is asked again whether it answers."""
 
 
-class GroupsHome(RemoteHome, Protocol):
+class NodeGroupsHost(RemoteNodeHost, Protocol):
     """The core, as its groups see it."""
 
     nodes: dict[str, RemoteNode]
-    lives: dict[int, Life]
-    listeners: list[Listening]
+    lives: dict[int, SupervisedActor]
+    listeners: list[ListenerController]
     local: LocalNode | None
-    tree: Tree
+    tree: SupervisionTree
     stopping: bool
 
 
-class Groups:
+class NodeGroups:
     """Knows how the nodes of each group are made, and changes how many there are."""
 
-    def __init__(self, home: GroupsHome) -> None:
+    def __init__(self, home: NodeGroupsHost) -> None:
         self._home = home
         self._specs: dict[str, NodesSpec] = {}
         self._changing: dict[str, Lock] = {}
@@ -65,7 +65,7 @@ class Groups:
         found = [node for node in self._home.nodes.values() if node.group == name]
         return sorted((node for node in found if _stays(node)), key=lambda node: node.slot)
 
-    def forget(self, node: RunNode) -> None:
+    def forget(self, node: RunningNode) -> None:
         """A node is gone for good because it was told to: nobody finds it any more."""
         if self._home.nodes.get(node.name) is node:
             del self._home.nodes[node.name]

@@ -13,16 +13,16 @@ from anyio import create_task_group, current_time, move_on_after
 
 from actors._base.errors import ActorsError
 from actors._base.run_loop import open_loop, run_on
-from actors._messaging.blocking_ref import Threads
+from actors._messaging.blocking_ref import ThreadPortal
 from actors._system.system import System
-from actors.nodes import BOOT_FAILED, ChildNode, boot_config, class_path, families, pack_arguments
-from actors.routing import Seated, Telling, import_handler, nearly_full, serve
+from actors.nodes import BOOT_FAILED, NodeProcess, boot_config, class_path, families, pack_arguments
+from actors.routing import AckBatcher, SocketServer, import_handler, nearly_full, serve
 from actors.transport import Local
 
 if TYPE_CHECKING:
     from actors._base.events import EventStream
-    from actors._system.supervisor_handle import Branch
-    from actors.nodes import Link, LocalNode, Node, NodeFamily, NodesSpec
+    from actors._system.supervisor_handle import SupervisorHandle
+    from actors.nodes import ChildActors, Link, LocalNode, Node, NodesSpec
     from actors.routing import Listener, Server
 
 __all__ = ["main", "run_thread"]
@@ -50,7 +50,7 @@ def run_thread(config: dict[str, Any]) -> None:
 async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 - passed on by position
     """Serve the parent, *alone* in its process or not; return whether the node had got ready."""
     async with open_loop() as loop, create_task_group() as tasks:
-        node = ChildNode(config, loop, tasks)
+        node = NodeProcess(config, loop, tasks)
         try:
             node.attach(config["link"])
             if alone:
@@ -81,14 +81,14 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
 class NodeAccess:
     """How the System of a node reaches the core: by asking its parent; and this node's servers."""
 
-    def __init__(self, node: ChildNode) -> None:
+    def __init__(self, node: NodeProcess) -> None:
         self._node = node
         self._parent = node.parent
-        self._family: NodeFamily | None = None
+        self._family: ChildActors | None = None
         self._servers: dict[str, Server] = {}
-        self._tellings: dict[str, Telling] = {}
+        self._tellings: dict[str, AckBatcher] = {}
         self.local: LocalNode = node.local
-        self.threads = Threads(node.runtime.loop, node.runtime.propagation)
+        self.threads = ThreadPortal(node.runtime.loop, node.runtime.propagation)
         self.topics = node.runtime.topics
         self.done = node.runtime.loop.waiter()
         self._ending = False
@@ -147,7 +147,7 @@ class NodeAccess:
         """Refuse: the event stream ends where the system was made."""
         raise ActorsError("system.events() is for the process that made the system")
 
-    def supervisor(self, path: str) -> Branch:
+    def supervisor(self, path: str) -> SupervisorHandle:
         """Refuse: supervisors are handled where the system was made."""
         raise ActorsError(f"supervisor {path!r} is for the process that made the system")
 
@@ -174,7 +174,7 @@ class NodeAccess:
 
     async def _call_serve(self, link: Link, spec: Listener) -> None:
         loop = self._node.runtime.loop
-        telling = Telling(loop, lambda *told: link.note("told", spec.name, *told))
+        telling = AckBatcher(loop, lambda *told: link.note("told", spec.name, *told))
         server = serve(
             spec,
             loop,
@@ -218,7 +218,7 @@ class NodeAccess:
     def _note_seat(self, _link: Link, listener: str, limit: int | None, *fds: int) -> None:
         socks = [socket.socket(fileno=fd) for fd in fds]
         server = self._servers.get(listener)
-        if isinstance(server, Seated):
+        if isinstance(server, SocketServer):
             server.seat(limit, *socks)
         else:
             for sock in socks:
@@ -226,13 +226,13 @@ class NodeAccess:
 
     def _note_unseat(self, _link: Link, listener: str) -> None:
         server = self._servers.get(listener)
-        if isinstance(server, Seated):
+        if isinstance(server, SocketServer):
             server.unseat()
 
     def unseat(self) -> None:
         """Leave no listening socket of this node behind: clients would wait there in vain."""
         for server in self._servers.values():
-            if isinstance(server, Seated):
+            if isinstance(server, SocketServer):
                 server.unseat()
 
     def _note_slots(

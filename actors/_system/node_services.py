@@ -10,7 +10,7 @@ from actors._system.placement import ActorRequest
 from actors._system.tree_snapshot import whole_tree
 from actors.nodes import NodeState, RemoteRun
 from actors.supervisors import Exit
-from actors.transport import ChannelBroken, ChannelClosed, Door, doors, pair
+from actors.transport import ChannelBroken, ChannelClosed, Endpoint, doors, pair
 
 if TYPE_CHECKING:
     import socket
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from actors._messaging.pool import Pool
     from actors._messaging.ref import Ref
     from actors._messaging.registry import Registry
-    from actors._system.listeners import Listening
-    from actors._system.placement import Spawning
-    from actors._system.supervision_tree import Tree
-    from actors.nodes import Life, Link, LocalNode, RemoteNode, Runtime
+    from actors._system.listeners import ListenerController
+    from actors._system.placement import Placement
+    from actors._system.supervision_tree import SupervisionTree
+    from actors.nodes import ActorHost, Link, LocalNode, RemoteNode, SupervisedActor
 
-__all__ = ["NodeRequests", "RequestsHome"]
+__all__ = ["NodeServices", "NodeServicesHost"]
 
 
-class RequestsHome(Protocol):
+class NodeServicesHost(Protocol):
     """The core, as its nodes see it."""
 
     loop: Loop
-    runtime: Runtime
+    runtime: ActorHost
     local: LocalNode | None
     registry: Registry
-    lives: dict[int, Life]
+    lives: dict[int, SupervisedActor]
     nodes: dict[str, RemoteNode]
     runs: dict[str, RemoteRun]
-    listeners: list[Listening]
-    spawning: Spawning
-    tree: Tree
+    listeners: list[ListenerController]
+    spawning: Placement
+    tree: SupervisionTree
     end: Callable[[], None]
 
     async def stop_node(self, name: str, grace: float | None) -> None: ...
@@ -51,10 +51,10 @@ class RequestsHome(Protocol):
     async def claim(self, ref: Ref[Any]) -> None: ...
 
 
-class NodeRequests:
+class NodeServices:
     """Answers calls and takes notes of every node."""
 
-    def __init__(self, core: RequestsHome) -> None:
+    def __init__(self, core: NodeServicesHost) -> None:
         self._core = core
         # How often each pair of runs was connected: both may ask, one pair of sockets is made.
         self._connected: dict[frozenset[tuple[str, int]], int] = {}
@@ -189,9 +189,9 @@ class NodeRequests:
         _hand_out(link, asked.address, ours)
 
 
-def _hand_out(link: Link, peer: str, way: socket.socket | Door) -> None:
+def _hand_out(link: Link, peer: str, way: socket.socket | Endpoint) -> None:
     """Give a node its end of a new link to *peer*."""
-    if isinstance(way, Door):
+    if isinstance(way, Endpoint):
         link.hand("peer", peer, way)
     else:
         link.note("peer", peer, fds=(way.detach(),))

@@ -12,9 +12,9 @@ from actors._messaging.ref import Ref
 from actors._system.supervision_tree import first_cause
 from actors.nodes import (
     PLAIN_BACKOFF,
-    Life,
     LocalNode,
     RemoteNode,
+    SupervisedActor,
     check_actor_options,
     class_path,
     keep_arguments,
@@ -29,12 +29,12 @@ from actors.supervisors import Backoff, Exit, Restart, StartFailed as NotStarted
 if TYPE_CHECKING:
     from actors._base.loop import Loop
     from actors._messaging.registry import Registry
-    from actors._system.node_groups import Groups
-    from actors._system.supervision_tree import Tree
+    from actors._system.node_groups import NodeGroups
+    from actors._system.supervision_tree import SupervisionTree
     from actors._system.topology import ActorSpec
-    from actors.nodes import Runtime
+    from actors.nodes import ActorHost
 
-__all__ = ["MAIN_GROUP", "ActorRequest", "Arguments", "Spawning", "SpawningHome"]
+__all__ = ["MAIN_GROUP", "ActorRequest", "Arguments", "Placement", "PlacementHost"]
 
 MAIN_GROUP: Final = "main"
 """The group that unplaced actors run on when the parent is to stay free of user code."""
@@ -66,27 +66,27 @@ class ActorRequest:
             raise InvalidSpec(f"if_exists must be 'raise' or 'return', got {self.if_exists!r}")
 
 
-class SpawningHome(Protocol):
+class PlacementHost(Protocol):
     """The core, as this part of it sees it."""
 
     loop: Loop
-    runtime: Runtime
+    runtime: ActorHost
     registry: Registry
-    lives: dict[int, Life]
+    lives: dict[int, SupervisedActor]
     nodes: dict[str, RemoteNode]
     local: LocalNode | None
-    tree: Tree
-    groups: Groups
+    tree: SupervisionTree
+    groups: NodeGroups
     stopping: bool
 
     def group(self, name: str) -> list[RemoteNode]: ...
-    def life_ended(self, life: Life, end: Exit) -> None: ...
+    def life_ended(self, life: SupervisedActor, end: Exit) -> None: ...
 
 
-class Spawning:
+class Placement:
     """Places and starts actors for the whole system."""
 
-    def __init__(self, home: SpawningHome) -> None:
+    def __init__(self, home: PlacementHost) -> None:
         self._home = home
         self._turns = itertools.count()
 
@@ -178,7 +178,7 @@ class Spawning:
         slot = owner(name.encode(), [node.slot for node in ready])
         return next(node for node in ready if node.slot == slot)
 
-    def new_life(self, place: LocalNode | RemoteNode, request: ActorRequest) -> Life:
+    def new_life(self, place: LocalNode | RemoteNode, request: ActorRequest) -> SupervisedActor:
         """Make the books of one actor; its cell, where it is ours, takes messages from now on."""
         home = self._home
         uid = home.runtime.new_uid()
@@ -194,13 +194,15 @@ class Spawning:
             ref: Ref[Any] = Ref(
                 home.runtime, uid, place.name, name, request.path, request.mailbox, request.cls
             )
-            life = Life(
+            life = SupervisedActor(
                 home, place, ref, request.cls, arguments=arguments, shutdown=request.shutdown
             )
         home.lives[uid] = life
         return life
 
-    def _local_life(self, place: LocalNode, uid: int, name: str, request: ActorRequest) -> Life:
+    def _local_life(
+        self, place: LocalNode, uid: int, name: str, request: ActorRequest
+    ) -> SupervisedActor:
         runtime = self._home.runtime
         arguments = request.arguments
         if isinstance(arguments, list):
@@ -208,9 +210,11 @@ class Spawning:
         args, kwargs = keep_arguments(*arguments)
         cls = request.cls or runtime.resolve_class(*request.path.split(":"))
         cell = runtime.new_cell(uid, name, cls, request.mailbox)
-        return Life(self._home, place, cell.ref, cls, args, kwargs, shutdown=request.shutdown)
+        return SupervisedActor(
+            self._home, place, cell.ref, cls, args, kwargs, shutdown=request.shutdown
+        )
 
-    def life_of(self, spec: ActorSpec) -> Life:
+    def life_of(self, spec: ActorSpec) -> SupervisedActor:
         """Make the books of a static child, by its spec."""
         registry = self._home.registry
         request = ActorRequest(
@@ -223,7 +227,7 @@ class Spawning:
         )
         place = self.place_for(spec.on, spec.name, spec.turn)
         registry.claim(spec.name)
-        life: Life | None = None
+        life: SupervisedActor | None = None
         try:
             life = self.new_life(place, request)
         finally:

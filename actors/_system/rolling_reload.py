@@ -16,34 +16,34 @@ from anyio import CancelScope, create_task_group
 
 from actors._base.errors import ActorsError, InvalidSpec, ReloadFailed, ReloadRunning, SystemStopped
 from actors._base.user_traceback import users_part
-from actors._system.node_groups import GroupsHome
-from actors.nodes import Tenure
+from actors._system.node_groups import NodeGroupsHost
+from actors.nodes import NodeReplacement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors._base.loop import Loop
-    from actors._system.node_groups import Groups
+    from actors._system.node_groups import NodeGroups
     from actors.nodes import RemoteNode
 
-__all__ = ["Reloading", "ReloadingHome"]
+__all__ = ["RollingReload", "RollingReloadHost"]
 
 _WHY: Final = "reloaded"
 
 
-class ReloadingHome(GroupsHome, Protocol):
+class RollingReloadHost(NodeGroupsHost, Protocol):
     """The core, as its reload sees it."""
 
     loop: Loop
-    groups: Groups
+    groups: NodeGroups
 
     def group(self, name: str) -> list[RemoteNode]: ...
 
 
-class Reloading:
+class RollingReload:
     """Renews the code of a running system's process nodes."""
 
-    def __init__(self, home: ReloadingHome) -> None:
+    def __init__(self, home: RollingReloadHost) -> None:
         self._home = home
         self._running = ""
 
@@ -70,7 +70,7 @@ class Reloading:
         if self._running:
             raise ReloadRunning(f"another reload is under way, {self._running}")
         self._running = f"by {by}: {', '.join(names) or 'all nodes'}"
-        roll = _Roll(nodes, ready_timeout)
+        roll = _ReloadProgress(nodes, ready_timeout)
         try:
             async with AsyncExitStack() as held:
                 for group in sorted({node.group for node in nodes}):
@@ -80,7 +80,7 @@ class Reloading:
             self._running = ""
         return nodes
 
-    async def _roll(self, roll: _Roll, *, surge: bool, by: str) -> None:
+    async def _roll(self, roll: _ReloadProgress, *, surge: bool, by: str) -> None:
         home, names = self._home, [node.name for node in roll.nodes]
         home.event("reload_started", {"nodes": names, "by": by, "surge": surge})
         began = home.loop.now()
@@ -120,7 +120,7 @@ class Reloading:
         return sorted(chosen, key=lambda node: (node.group, node.slot))
 
 
-class _Roll:
+class _ReloadProgress:
     """The way of one reload through its nodes."""
 
     def __init__(self, nodes: list[RemoteNode], ready_timeout: float | None) -> None:
@@ -168,21 +168,24 @@ class _Roll:
             await tenure.alone()
 
     async def _boot(
-        self, node: RemoteNode, tenure: Tenure, failures: list[tuple[RemoteNode, Exception]]
+        self,
+        node: RemoteNode,
+        tenure: NodeReplacement,
+        failures: list[tuple[RemoteNode, Exception]],
     ) -> None:
         try:
             await tenure.boot_next(self._within)
         except Exception as error:  # noqa: BLE001 - the first is raised when all have said theirs
             failures.append((node, error))
 
-    async def _take_over(self, node: RemoteNode, tenure: Tenure) -> None:
+    async def _take_over(self, node: RemoteNode, tenure: NodeReplacement) -> None:
         tenure.take_over(_WHY)
         await tenure.handed_over()
         self.renewed.append(node.name)
 
-    def _tenure(self, node: RemoteNode) -> Tenure:
+    def _tenure(self, node: RemoteNode) -> NodeReplacement:
         self.at = node.name
-        if not isinstance(node.tenure, Tenure):
+        if not isinstance(node.tenure, NodeReplacement):
             raise ActorsError(f"node {node.name} is not running")
         return node.tenure
 
@@ -193,5 +196,5 @@ def _check_timeout(seconds: object) -> None:
         raise InvalidSpec(f"ready_timeout must be more than 0 seconds, got {seconds!r}")
 
 
-def _failure(roll: _Roll, error: Exception) -> ReloadFailed:
+def _failure(roll: _ReloadProgress, error: Exception) -> ReloadFailed:
     return ReloadFailed(roll.at, str(error), roll.renewed, users_part(error))

@@ -10,7 +10,7 @@ import anyio
 
 from actors._base.errors import ActorsError
 from actors._base.run_loop import run_on
-from actors.nodes import EndOfImport, importing_main
+from actors.nodes import MainImportEnded, importing_main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -46,7 +46,7 @@ def run(
     _check_main(main)
     if importing_main():
         # A node imports this file for its classes: what follows is for the parent alone.
-        raise EndOfImport
+        raise MainImportEnded
     result: T = run_on(with_signals, main, args, backend=backend, uvloop=uvloop)
     return result
 

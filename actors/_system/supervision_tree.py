@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from anyio import CancelScope, create_task_group
 
 from actors._base.errors import InvalidSpec, SupervisorStopped
-from actors._system.supervisor_handle import Branch, Slot
+from actors._system.supervisor_handle import StaticChild, SupervisorHandle
 from actors._system.topology import ActorSpec, DynamicSpec, PoolSpec, SupervisorSpec
-from actors.nodes import ActorRun, Tenure, child_facts
+from actors.nodes import ActorRun, NodeReplacement, child_facts
 from actors.supervisors import (
     Backoff,
     Child,
@@ -38,29 +38,29 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from actors._messaging.ref import Ref
-    from actors._system.listeners import Listening
+    from actors._system.listeners import ListenerController
     from actors._system.topology import Topology, TreeSpec
-    from actors.nodes import Life, RemoteNode
+    from actors.nodes import RemoteNode, SupervisedActor
     from actors.supervisors import Reporter
 
-__all__ = ["Tree", "TreeHome", "first_cause"]
+__all__ = ["SupervisionTree", "SupervisionTreeHost", "first_cause"]
 
 _OVERALL: Final = 30.0
 """Seconds that the orderly end of a whole system may take."""
 
 
-class TreeHome(Protocol):
+class SupervisionTreeHost(Protocol):
     """The system, as its tree sees it."""
 
     topology: Topology
     tasks: TaskGroup
     nodes: dict[str, RemoteNode]
-    listeners: list[Listening]
+    listeners: list[ListenerController]
 
     def report(self, record: Any) -> None: ...
     def node_given_up(self, node: RemoteNode) -> None: ...
     @property
-    def life_of(self) -> Callable[[ActorSpec], Life]: ...
+    def life_of(self) -> Callable[[ActorSpec], SupervisedActor]: ...
 
 
 class NodesSupervisor(DynamicSupervisor):
@@ -124,13 +124,13 @@ class NodesSupervisor(DynamicSupervisor):
                 together.start_soon(stop, name, grace)
 
 
-class Tree:
+class SupervisionTree:
     """Builds the supervisors of one system and runs them."""
 
-    def __init__(self, home: TreeHome) -> None:
+    def __init__(self, home: SupervisionTreeHost) -> None:
         self._home = home
         self._started = False
-        self.branches: dict[str, Branch] = {}
+        self.branches: dict[str, SupervisorHandle] = {}
         self._pools: dict[str, PoolSpec] = {}
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
@@ -178,30 +178,30 @@ class Tree:
     def _node(self, node: RemoteNode) -> ChildSpec:
         return ChildSpec(
             name=node.name,
-            start=partial(Tenure, node),
+            start=partial(NodeReplacement, node),
             backoff=node.spec.backoff,
             shutdown=2 * node.spec.shutdown,
             gone=lambda _end: self._home.node_given_up(node),
         )
 
-    def _listener(self, listening: Listening) -> ChildSpec:
+    def _listener(self, listening: ListenerController) -> ChildSpec:
         return ChildSpec(
             name=f"listener {listening.spec.name}", start=listening.new_run, shutdown=10.0
         )
 
-    def branch(self, path: str) -> Branch:
+    def branch(self, path: str) -> SupervisorHandle:
         """Return what stands for the supervisor of that path, over all its restarts."""
         branch = self.branches.get(path)
         if branch is None:
-            branch = self.branches[path] = Branch(self, path)
+            branch = self.branches[path] = SupervisorHandle(self, path)
         return branch
 
-    def _runs(self, branch: Branch, run: Supervisor | DynamicSupervisor) -> None:
+    def _runs(self, branch: SupervisorHandle, run: Supervisor | DynamicSupervisor) -> None:
         """Take note of the next run of a branch, which may have been stopped for good before."""
         self.branches[branch.path] = branch
         branch.now(run)
 
-    def _gone(self, outer: Branch, branch: Branch, _end: Exit) -> None:
+    def _gone(self, outer: SupervisorHandle, branch: SupervisorHandle, _end: Exit) -> None:
         """A subtree has ended: forget it, unless it ends with the one it is in, which may return."""
         if outer.supervisor.running:
             below = f"{branch.path}/"
@@ -210,7 +210,7 @@ class Tree:
             self.branches.pop(branch.path, None)
             self._pools.pop(branch.path, None)
 
-    def find(self, path: str) -> Branch:
+    def find(self, path: str) -> SupervisorHandle:
         """Return the supervisor of that path.
 
         Raises:
@@ -228,7 +228,7 @@ class Tree:
         known = ", ".join(sorted(filter(None, self.branches))) or "none"
         raise InvalidSpec(f"there is no supervisor {path!r}; there are {known}")
 
-    def spec_of(self, item: TreeSpec, branch: Branch) -> ChildSpec:
+    def spec_of(self, item: TreeSpec, branch: SupervisorHandle) -> ChildSpec:
         """Return a part of the tree as its supervisor wants it."""
         if isinstance(item, ActorSpec):
             return self._actor(item, branch)
@@ -256,7 +256,7 @@ class Tree:
         """Return the address of a run, if it is an actor's."""
         return run.ref if isinstance(run, ActorRun) else None
 
-    def _new_static(self, item: SupervisorSpec, branch: Branch) -> Supervisor:
+    def _new_static(self, item: SupervisorSpec, branch: SupervisorHandle) -> Supervisor:
         home = self._home
         made = Supervisor(
             branch.path,
@@ -270,7 +270,7 @@ class Tree:
         self._runs(branch, made)
         return made
 
-    def _new_dynamic(self, item: DynamicSpec, branch: Branch) -> DynamicSupervisor:
+    def _new_dynamic(self, item: DynamicSpec, branch: SupervisorHandle) -> DynamicSupervisor:
         home = self._home
         made = DynamicSupervisor(
             branch.path,
@@ -282,8 +282,8 @@ class Tree:
         self._runs(branch, made)
         return made
 
-    def _actor(self, item: ActorSpec, branch: Branch) -> ChildSpec:
-        slot = Slot(self._home.life_of, item, branch)
+    def _actor(self, item: ActorSpec, branch: SupervisorHandle) -> ChildSpec:
+        slot = StaticChild(self._home.life_of, item, branch)
         return ChildSpec(
             name=item.name,
             start=slot.new_run,
@@ -306,7 +306,7 @@ class Tree:
         }
 
     async def add_actor(
-        self, life: Life, restart: Restart, backoff: Backoff, shutdown: float
+        self, life: SupervisedActor, restart: Restart, backoff: Backoff, shutdown: float
     ) -> None:
         """Start an actor under the system's own dynamic supervisor."""
         life.supervisor = self.spawned
@@ -344,7 +344,7 @@ def first_cause(error: BaseException) -> BaseException:
 def _child_facts(info: ChildInfo) -> dict[str, Any]:
     facts = child_facts(info)
     run = info.child
-    if isinstance(run, Tenure):
+    if isinstance(run, NodeReplacement):
         facts |= {"kind": "node", "pid": run.node.pid, "node_state": run.node.state.value}
     elif isinstance(run, Supervisor | DynamicSupervisor):
         facts["children"] = [_child_facts(inner) for inner in reversed(run.children())]

@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
     from actors._messaging.ref import Ref
     from actors._system.topology import ActorSpec, TreeSpec
-    from actors.nodes import ActorRun, Life
+    from actors.nodes import ActorRun, SupervisedActor
     from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor, Exit, Supervisor
 
-__all__ = ["Branch", "BranchHome", "Slot"]
+__all__ = ["StaticChild", "SupervisorHandle", "SupervisorHandleHost"]
 
 
-class BranchHome(Protocol):
+class SupervisorHandleHost(Protocol):
     """The tree, as its branches see it."""
 
-    def spec_of(self, item: TreeSpec, branch: Branch) -> ChildSpec: ...
+    def spec_of(self, item: TreeSpec, branch: SupervisorHandle) -> ChildSpec: ...
     def ref_of(self, run: object) -> Ref[Any] | None: ...
 
 
-class Branch:
+class SupervisorHandle:
     """A supervisor of the running system: add, stop, restart and delete children, with OTP's results.
 
     Errors are those of the `supervisors` package: `AlreadyStarted`, `NotFound`, `ChildRunning` ...
@@ -33,7 +33,7 @@ class Branch:
         path: the supervisor's name, after those it stands under.
     """
 
-    def __init__(self, home: BranchHome, path: str) -> None:
+    def __init__(self, home: SupervisorHandleHost, path: str) -> None:
         self._home = home
         self._supervisor: Supervisor | DynamicSupervisor | None = None
         self.path = path
@@ -93,16 +93,19 @@ class Branch:
         return self.supervisor.count()
 
 
-class Slot:
+class StaticChild:
     """A static child over its lives; also the `supervisors.Host` it stands on, once it has been placed."""
 
     def __init__(
-        self, life_of: Callable[[ActorSpec], Life], spec: ActorSpec, branch: Branch
+        self,
+        life_of: Callable[[ActorSpec], SupervisedActor],
+        spec: ActorSpec,
+        branch: SupervisorHandle,
     ) -> None:
         self._life_of = life_of
         self._spec = spec
         self._branch = branch
-        self._life: Life | None = None
+        self._life: SupervisedActor | None = None
 
     def new_run(self) -> ActorRun:
         """Make the next run, of a new life if the last one is over."""

@@ -12,13 +12,13 @@ import anyio
 from actors._base.errors import ActorsError, NoSystem, SystemStopped
 from actors._base.events import EventStream
 from actors._base.run_loop import open_loop
-from actors._messaging.blocking_ref import Blocking
+from actors._messaging.blocking_ref import BlockingRef
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.envelope import TURN
 from actors._messaging.fencing import refuse_fenced
 from actors._messaging.topic import Topic
-from actors._system.coordinator import Core
-from actors._system.supervisor_handle import Branch
+from actors._system.coordinator import Coordinator
+from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.system_access import DirectAccess, SystemAccess
 from actors._system.topology import PoolSpec, Topology, TreeSpec
 from actors.nodes import NodesSpec, check_actor_options
@@ -60,7 +60,7 @@ def current() -> System:
     return system
 
 
-def core_of(system: System) -> Core:
+def core_of(system: System) -> Coordinator:
     """Return what runs *system* in this process; for the floors above, which show and control it.
 
     Raises:
@@ -109,7 +109,7 @@ class System:
         Propagation.of(self._topology.propagate)  # here, before anything starts
         self._with_local = local
         self._access: SystemAccess | None = None
-        self._core: Core | None = None
+        self._core: Coordinator | None = None
         self._stack = AsyncExitStack()
         self._failure: BaseException | None = None
         self._outer: System | None = None
@@ -129,7 +129,9 @@ class System:
         with anyio.CancelScope(shield=True):
             loop, tasks = await self._block.start(self._hold)
         end = self._block.cancel_scope.cancel
-        core = self._core = Core(self._topology, loop, tasks, end=end, local=self._with_local)
+        core = self._core = Coordinator(
+            self._topology, loop, tasks, end=end, local=self._with_local
+        )
         core.runtime.system = self
         self._access = DirectAccess(core)
         self._outer = _CURRENT.get()
@@ -157,7 +159,7 @@ class System:
             raise SystemStopped(f"the system ended by itself: {self._failure}") from self._failure
         return bool(swallowed and cancelled)
 
-    async def _close(self, core: Core) -> None:
+    async def _close(self, core: Coordinator) -> None:
         _CURRENT.set(self._outer)
         with anyio.CancelScope(shield=True):
             await core.stop()
@@ -275,7 +277,7 @@ class System:
         """Return the supervision tree as plain data, in start order; a node that hangs is marked."""
         return await self._running().tree()
 
-    def supervisor(self, path: str) -> Branch:
+    def supervisor(self, path: str) -> SupervisorHandle:
         """Return a supervisor of the topology, to add, stop, restart and delete its children.
 
         Args:
@@ -375,14 +377,14 @@ class System:
         """Return the topic of that name; it is there as soon as somebody says its name."""
         return Topic(self._running().topics, name)
 
-    def blocking(self, ref: Ref[A]) -> Blocking[A]:
+    def blocking(self, ref: Ref[A]) -> BlockingRef[A]:
         """Return *ref* for other threads: ``system.blocking(counter).ask(Counter.add, 1)``.
 
         Its verbs block the thread that calls them and are refused on the loop's own. A thread that
         waits on behalf of an actor's handler (``anyio.to_thread``) is part of that handler's chain of
         calls.
         """
-        return Blocking(self._running().threads, ref, ref)
+        return BlockingRef(self._running().threads, ref, ref)
 
     def events(self) -> EventStream:
         """Return what happens from now on: ``async for event in system.events()``.

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.events import EventStream
-from actors._messaging.blocking_ref import Threads
-from actors._messaging.topic import TopicHome
-from actors._system.coordinator import Core
+from actors._messaging.blocking_ref import ThreadPortal
+from actors._messaging.topic import TopicCarrier
+from actors._system.coordinator import Coordinator
 from actors._system.placement import ActorRequest
-from actors._system.supervisor_handle import Branch
+from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.tree_snapshot import whole_tree
 from actors.nodes import NodesSpec, class_path
 
@@ -30,9 +30,9 @@ class SystemAccess(Protocol):
     @property
     def local(self) -> LocalNode | None: ...
     @property
-    def topics(self) -> TopicHome: ...
+    def topics(self) -> TopicCarrier: ...
     @property
-    def threads(self) -> Threads: ...
+    def threads(self) -> ThreadPortal: ...
     async def spawn(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
     ) -> Any: ...
@@ -41,7 +41,7 @@ class SystemAccess(Protocol):
     async def tree(self) -> dict[str, Any]: ...
     def nodes(self) -> list[Node]: ...
     def events(self) -> EventStream: ...
-    def supervisor(self, path: str) -> Branch: ...
+    def supervisor(self, path: str) -> SupervisorHandle: ...
     async def start_nodes(self, spec: NodesSpec) -> list[Node]: ...
     async def scale(self, group: str, count: int) -> list[Node]: ...
     async def reload(
@@ -53,7 +53,7 @@ class SystemAccess(Protocol):
 class DirectAccess:
     """The core is in this process."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Coordinator) -> None:
         self._core = core
         self.local = core.local
         self.topics = core.runtime.topics
@@ -81,7 +81,7 @@ class DirectAccess:
     def events(self) -> EventStream:
         return self._core.bus.stream()
 
-    def supervisor(self, path: str) -> Branch:
+    def supervisor(self, path: str) -> SupervisorHandle:
         return self._core.tree.find(path)
 
     async def start_nodes(self, spec: NodesSpec) -> list[Node]:

@@ -15,25 +15,25 @@ from actors._base.errors import ActorsError
 from actors.nodes import NodeState
 
 if TYPE_CHECKING:
-    from actors.nodes import Link, RemoteRun, Runtime
+    from actors.nodes import ActorHost, Link, RemoteRun
 
-__all__ = ["Interests", "InterestsHome"]
+__all__ = ["TopicDirectory", "TopicDirectoryHost"]
 
 _ANSWER: Final = 1.0
 """Seconds that a node's word is waited for."""
 
 
-class InterestsHome(Protocol):
+class TopicDirectoryHost(Protocol):
     """The core, as its interests see it."""
 
-    runtime: Runtime
+    runtime: ActorHost
     runs: dict[str, RemoteRun]
 
 
-class Interests:
+class TopicDirectory:
     """The one place that knows every subscription of the system, by node."""
 
-    def __init__(self, core: InterestsHome) -> None:
+    def __init__(self, core: TopicDirectoryHost) -> None:
         self._core = core
         self._wanted: dict[str, set[str]] = {}
         core.runtime.calls.update(topic_join=lambda link, name: self.join(name, link.peer))

@@ -17,25 +17,25 @@ from actors.transport import TransportError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actors._system.supervision_tree import Tree
-    from actors.nodes import LocalNode, RemoteNode, Runtime
+    from actors._system.supervision_tree import SupervisionTree
+    from actors.nodes import ActorHost, LocalNode, RemoteNode
 
-__all__ = ["Pictured", "whole_tree"]
+__all__ = ["TreeSnapshotSource", "whole_tree"]
 
 _PATIENCE: Final = 0.5
 """Seconds that a node has to answer."""
 
 
-class Pictured(Protocol):
+class TreeSnapshotSource(Protocol):
     """The core, as its picture needs it."""
 
-    runtime: Runtime
+    runtime: ActorHost
     local: LocalNode | None
     nodes: dict[str, RemoteNode]
-    tree: Tree
+    tree: SupervisionTree
 
 
-async def whole_tree(core: Pictured) -> dict[str, Any]:
+async def whole_tree(core: TreeSnapshotSource) -> dict[str, Any]:
     """Return the tree as plain data, in start order, with children of actors under their parents.
 
     Below a node stands what is its own: actors that cannot leave it.

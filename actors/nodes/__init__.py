@@ -1,51 +1,56 @@
 """Nodes: where actors run. One interface, a local and a process implementation."""
 
-from actors._remoting.actor_host import Runtime, class_path
+from actors._remoting.actor_host import ActorHost, class_path
 from actors._remoting.constructor_args import keep_arguments, pack_arguments, unpack_arguments
 from actors._remoting.link import Link
 from actors._remoting.peer import Peer
 from actors.nodes._local import LocalNode
-from actors.nodes._node import Node, NodeState, Place
+from actors.nodes._node import ActorPlacement, Node, NodeState
 from actors.nodes._process import ProcessNode
 from actors.nodes._spec import NodesSpec, nodes
 from actors.nodes._thread import ThreadNode
 from actors.nodes.boot.launcher import Launcher
-from actors.nodes.boot.main_module import EndOfImport, describe_main, importing_main, main_problem
-from actors.nodes.child_actors import NodeFamily, check_actor_options, child_facts, families
+from actors.nodes.boot.main_module import (
+    MainImportEnded,
+    describe_main,
+    importing_main,
+    main_problem,
+)
+from actors.nodes.child_actors import ChildActors, check_actor_options, child_facts, families
 from actors.nodes.factory import new_node
 from actors.nodes.health.inspect_process import process_figures
 from actors.nodes.health.sampling import ORDERS, busiest_first
-from actors.nodes.node_process import BOOT_FAILED, ChildNode, boot_config
-from actors.nodes.remote_node import RemoteHome, RemoteNode
-from actors.nodes.remote_run import NodeDied, RemoteRun, RunNode
-from actors.nodes.replacement import Tenure
-from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, Life
+from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
+from actors.nodes.remote_node import RemoteNode, RemoteNodeHost
+from actors.nodes.remote_run import NodeDied, RemoteRun, RunningNode
+from actors.nodes.replacement import NodeReplacement
+from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, SupervisedActor
 
 __all__ = [
     "BOOT_FAILED",
     "ORDERS",
     "PLAIN_BACKOFF",
+    "ActorHost",
+    "ActorPlacement",
     "ActorRun",
-    "ChildNode",
-    "EndOfImport",
+    "ChildActors",
     "Launcher",
-    "Life",
     "Link",
     "LocalNode",
+    "MainImportEnded",
     "Node",
     "NodeDied",
-    "NodeFamily",
+    "NodeProcess",
+    "NodeReplacement",
     "NodeState",
     "NodesSpec",
     "Peer",
-    "Place",
     "ProcessNode",
-    "RemoteHome",
     "RemoteNode",
+    "RemoteNodeHost",
     "RemoteRun",
-    "RunNode",
-    "Runtime",
-    "Tenure",
+    "RunningNode",
+    "SupervisedActor",
     "ThreadNode",
     "boot_config",
     "busiest_first",

@@ -10,14 +10,14 @@ from actors.nodes.health.stats import runtime_stats
 
 if TYPE_CHECKING:
     from actors._actor.interfaces import Ended
-    from actors._remoting.actor_host import Runtime
-    from actors.nodes._node import ActorStart, NodeKeeper
+    from actors._remoting.actor_host import ActorHost
+    from actors.nodes._node import ActorStart, NodeOwner
     from actors.supervisors import Exit
 
 __all__ = ["LocalNode", "start_cell"]
 
 
-async def start_cell(runtime: Runtime, actor: ActorStart, ended: Ended) -> None:
+async def start_cell(runtime: ActorHost, actor: ActorStart, ended: Ended) -> None:
     """Run the next incarnation of an actor in *runtime*, in its cell of old if it has one."""
     ref = actor.ref
     cell = runtime.cells.get(ref.uid) or runtime.new_cell(ref.uid, ref.name, actor.cls, ref.mailbox)
@@ -34,7 +34,7 @@ class LocalNode(Node):
 
     kind = "local"
 
-    def __init__(self, runtime: Runtime, keeper: NodeKeeper | None = None) -> None:
+    def __init__(self, runtime: ActorHost, keeper: NodeOwner | None = None) -> None:
         super().__init__(runtime.name, runtime.name, 0, keeper)
         self.runtime = runtime
         self.pid = os.getpid()

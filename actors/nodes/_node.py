@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
 
-__all__ = ["ActorStart", "Node", "NodeKeeper", "NodeState", "Place"]
+__all__ = ["ActorPlacement", "ActorStart", "Node", "NodeOwner", "NodeState"]
 
 
 class NodeState(enum.Enum):
@@ -46,7 +46,7 @@ class ActorStart(Protocol):
     def kwargs(self) -> dict[str, Any]: ...
 
 
-class Place(Protocol):
+class ActorPlacement(Protocol):
     """A node as the system uses it; also the `supervisors.Host` of what runs on it."""
 
     name: str
@@ -63,7 +63,7 @@ class Place(Protocol):
     async def stats(self) -> dict[str, Any]: ...
 
 
-class NodeKeeper(Protocol):
+class NodeOwner(Protocol):
     """Whoever can end nodes, by name: the core, or on a node the way to it."""
 
     async def stop_node(self, name: str, grace: float | None) -> None: ...
@@ -90,7 +90,7 @@ class Node:
 
     kind = "local"
 
-    def __init__(self, name: str, group: str, slot: int, keeper: NodeKeeper | None = None) -> None:
+    def __init__(self, name: str, group: str, slot: int, keeper: NodeOwner | None = None) -> None:
         self._keeper = keeper
         self.name = name
         self.group = group
@@ -158,7 +158,7 @@ class Node:
         """
         self._kept("kill").kill_node(self.name)
 
-    def _kept(self, verb: str) -> NodeKeeper:
+    def _kept(self, verb: str) -> NodeOwner:
         if self._keeper is None:
             raise ActorsError(
                 f"{verb}: the local node {self.name!r} lives as long as its system; "

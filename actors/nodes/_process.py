@@ -20,13 +20,13 @@ from anyio import Lock
 
 from actors._base.errors import ActorsError, BootFailed
 from actors._remoting.link import Link
-from actors.nodes.boot.descriptors import Ends
+from actors.nodes.boot.descriptors import NodePipes
 from actors.nodes.boot.launch import Launch
 from actors.nodes.boot.output import LinesReader
 from actors.nodes.health.heartbeat import stacks_of
 from actors.nodes.health.inspect_process import process_stacks
 from actors.nodes.remote_node import RemoteNode
-from actors.nodes.remote_run import RemoteRun, RunNode
+from actors.nodes.remote_run import RemoteRun, RunningNode
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ProcessNode(RemoteNode):
 class ProcessRun(RemoteRun):
     """One process, from its start to its reaping."""
 
-    def __init__(self, node: RunNode, *, beside: bool = False) -> None:
+    def __init__(self, node: RunningNode, *, beside: bool = False) -> None:
         super().__init__(node, beside=beside)
         self._process: Started | None = None
         self._pidfd = -1
@@ -73,7 +73,7 @@ class ProcessRun(RemoteRun):
         node = self.node
         if not hasattr(os, "pidfd_open"):
             raise BootFailed(f"node {node.name}: process nodes need pidfds, so Linux 5.4 or newer")
-        ends = Ends.open()
+        ends = NodePipes.open()
         try:
             process = await self._home.launcher.start(
                 Launch(
@@ -111,7 +111,7 @@ class ProcessRun(RemoteRun):
             raise BootFailed(f"node {self.node.name} was killed before it was there")
         return os.pidfd_open(process.pid)
 
-    def _adopt(self, ends: Ends) -> None:
+    def _adopt(self, ends: NodePipes) -> None:
         """Watch the process, read what it writes, tell it who it is, and talk to it."""
         home, node, started = self._home, self.node, self._process
         assert started is not None

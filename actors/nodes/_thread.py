@@ -19,9 +19,9 @@ from actors._base.errors import ActorsError
 from actors._remoting.link import Link
 from actors.nodes.health.stack_dump import frames_of
 from actors.nodes.remote_node import RemoteNode
-from actors.nodes.remote_run import RemoteRun, RunNode
+from actors.nodes.remote_run import RemoteRun, RunningNode
 from actors.supervisors import Exit
-from actors.transport import Door, doors
+from actors.transport import Endpoint, doors
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -49,7 +49,7 @@ class ThreadNode(RemoteNode):
 class ThreadRun(RemoteRun):
     """One thread, from its start to its end."""
 
-    def __init__(self, node: RunNode, *, beside: bool = False) -> None:
+    def __init__(self, node: RunningNode, *, beside: bool = False) -> None:
         super().__init__(node, beside=beside)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -85,7 +85,7 @@ class ThreadRun(RemoteRun):
             raise
         self._thread = thread
 
-    def _run(self, config: dict[str, Any], door: Door) -> None:
+    def _run(self, config: dict[str, Any], door: Endpoint) -> None:
         """The thread itself."""
         try:
             import_module(self._home.node_module).run_thread(config)

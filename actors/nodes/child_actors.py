@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from actors._actor.base import Actor
 from actors._base.errors import InvalidSpec
 from actors._remoting.constructor_args import keep_arguments
-from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, Life
+from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, SupervisedActor
 from actors.supervisors import (
     Backoff,
     ChildInfo,
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from actors._messaging.ref import Ref
-    from actors._remoting.actor_host import Runtime
+    from actors._remoting.actor_host import ActorHost
     from actors.nodes._local import LocalNode
 
-__all__ = ["NodeFamily", "check_actor_options", "child_facts", "families"]
+__all__ = ["ChildActors", "check_actor_options", "child_facts", "families"]
 
 
 def check_actor_options(
@@ -78,7 +78,7 @@ def child_facts(info: ChildInfo) -> dict[str, Any]:
     return facts
 
 
-def families(runtime: Runtime, own: NodeFamily | None) -> list[Any]:
+def families(runtime: ActorHost, own: ChildActors | None) -> list[Any]:
     """Return who is supervised on this node.
 
     Args:
@@ -93,16 +93,16 @@ def families(runtime: Runtime, own: NodeFamily | None) -> list[Any]:
     return [[] if own is None else own.describe(), pairs]
 
 
-class NodeFamily:
+class ChildActors:
     """A dynamic supervisor of actors on this node; they end with their node, or before."""
 
-    def __init__(self, runtime: Runtime, local: LocalNode, name: str, tasks: TaskGroup) -> None:
+    def __init__(self, runtime: ActorHost, local: LocalNode, name: str, tasks: TaskGroup) -> None:
         self.loop = runtime.loop
         self._runtime = runtime
         self._local = local
         self._supervisor = DynamicSupervisor(name, tasks=tasks, report=runtime.report)
 
-    async def open(self) -> NodeFamily:
+    async def open(self) -> ChildActors:
         """Start, with nobody in it."""
         await self._supervisor.start()
         return self
@@ -130,7 +130,7 @@ class NodeFamily:
         try:
             if name is not None:
                 await runtime.authority.claim(cell.ref)
-            life = Life(self, self._local, cell.ref, cls, args, kwargs)
+            life = SupervisedActor(self, self._local, cell.ref, cls, args, kwargs)
             spec = ChildSpec(
                 name=key,
                 start=life.new_run,
@@ -147,7 +147,7 @@ class NodeFamily:
             raise
         return cell.ref
 
-    def life_ended(self, life: Life, end: Exit) -> None:
+    def life_ended(self, life: SupervisedActor, end: Exit) -> None:
         """The cell frees its own name; there are no books here."""
 
     def uids(self) -> list[int]:

@@ -9,13 +9,13 @@ from actors.nodes._thread import ThreadNode
 
 if TYPE_CHECKING:
     from actors.nodes._spec import NodesSpec
-    from actors.nodes.remote_node import RemoteHome, RemoteNode
+    from actors.nodes.remote_node import RemoteNode, RemoteNodeHost
 
 __all__ = ["new_node"]
 
 _CLASSES: Final[dict[str, type[RemoteNode]]] = {"process": ProcessNode, "thread": ThreadNode}
 
 
-def new_node(home: RemoteHome, spec: NodesSpec, slot: int) -> RemoteNode:
+def new_node(home: RemoteNodeHost, spec: NodesSpec, slot: int) -> RemoteNode:
     """Make the node of *slot*; its supervisor starts it."""
     return _CLASSES[spec.kind](home, spec, slot)

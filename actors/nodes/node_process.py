@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any, Final
 from actors._base.events import TRACE
 from actors._base.log import get_logger, write_lines_to
 from actors._messaging.context_propagation import Propagation
-from actors._remoting.actor_host import Runtime
+from actors._remoting.actor_host import ActorHost
 from actors._remoting.constructor_args import unpack_arguments
 from actors._remoting.link import Link
 from actors.nodes._local import LocalNode
 from actors.nodes.boot.main_module import install_main
-from actors.nodes.child_actors import NodeFamily
+from actors.nodes.child_actors import ChildActors
 from actors.nodes.drain import finish_cells
-from actors.nodes.health.heartbeat import Heart
+from actors.nodes.health.heartbeat import Heartbeat
 from actors.nodes.health.sampling import sampled
-from actors.nodes.health.stack_dump import Stacks, task_stacks
+from actors.nodes.health.stack_dump import StackDump, task_stacks
 from actors.nodes.health.stats import runtime_stats
 from actors.supervisors import Exit
 
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop
     from actors._messaging.ref import Ref
     from actors._remoting.peer import Peer
-    from actors.transport import Door
+    from actors.transport import Endpoint
 
-__all__ = ["BOOT_FAILED", "ChildNode", "boot_config"]
+__all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 
 _NEWS: Final = 0.09
 """Seconds within which the parent tells of a sibling's end; it sees a process end at once."""
@@ -110,13 +110,13 @@ def _inherit(config: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _runtime(config: dict[str, Any], loop: Loop) -> Runtime:
+def _runtime(config: dict[str, Any], loop: Loop) -> ActorHost:
     propagation = Propagation.of(config["propagate"])
     name, number = config["name"], config["number"]
-    return Runtime(name, number, loop, propagation=propagation, trace=config["trace"])
+    return ActorHost(name, number, loop, propagation=propagation, trace=config["trace"])
 
 
-class ChildNode:
+class NodeProcess:
     """What the parent can ask of this node, and what this node asks of the parent (its `Authority`)."""
 
     def __init__(self, config: dict[str, Any], loop: Loop, tasks: TaskGroup) -> None:
@@ -131,7 +131,7 @@ class ChildNode:
         self.parent = Link(self.runtime, config["parent"])
         self.peer_of_parent = self.runtime.peer(config["parent"])
         self.peer_of_parent.link = self.parent
-        self.heart = Heart(loop, self.parent, config)
+        self.heart = Heartbeat(loop, self.parent, config)
         self.leaving = False
         """Whether this node finishes what it has, to end then."""
         self.log = get_logger(node=config["name"])
@@ -159,13 +159,13 @@ class ChildNode:
         for name in config["down"]:
             self.runtime.peer(name).down("not started yet", restarting=True)
 
-    def attach(self, link: int | Door) -> None:
+    def attach(self, link: int | Endpoint) -> None:
         """Take the link the parent left open for us: a descriptor, or a door to its thread."""
         self.parent.attach(socket.socket(fileno=link) if isinstance(link, int) else link)
 
     def show_stacks(self) -> None:
         """Have the parent see what this process is at, whenever it asks; for the main thread."""
-        self.parent.note("stacks", fds=(Stacks(self.runtime.loop).for_parent(),))
+        self.parent.note("stacks", fds=(StackDump(self.runtime.loop).for_parent(),))
 
     # -- what the parent asks --------------------------------------------------------------
 
@@ -213,9 +213,9 @@ class ChildNode:
     def _release(self, _link: Link, uid: int, end: Exit) -> None:
         self.local.release_actor(uid, end)
 
-    async def new_family(self, name: str) -> NodeFamily:
+    async def new_family(self, name: str) -> ChildActors:
         """Make a supervisor for actors that are this node's own."""
-        return await NodeFamily(self.runtime, self.local, name, self.tasks).open()
+        return await ChildActors(self.runtime, self.local, name, self.tasks).open()
 
     async def _stats(self, _link: Link) -> dict[str, Any]:
         return {**runtime_stats(self.runtime), "loop_lag": round(self.heart.late, 6)}
@@ -241,7 +241,7 @@ class ChildNode:
             peer.why = link.closed or ""
             peer.drop(link)
 
-    def _peer(self, _link: Link, name: str, way: int | Door) -> None:
+    def _peer(self, _link: Link, name: str, way: int | Endpoint) -> None:
         peer = self.runtime.peer(name)
         link = peer.link
         if link is not None and link.attached:

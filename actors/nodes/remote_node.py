@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import ActorsError
 from actors.nodes._node import Node, NodeState
-from actors.nodes.remote_run import RunHome
+from actors.nodes.remote_run import RemoteRunHost
 
 if TYPE_CHECKING:
     from actors._actor.interfaces import Ended
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from actors.nodes.remote_run import RemoteRun
     from actors.supervisors import Exit
 
-__all__ = ["RemoteHome", "RemoteNode", "Tenancy"]
+__all__ = ["RemoteNode", "RemoteNodeHost", "Replacement"]
 
 
-class RemoteHome(RunHome, Protocol):
+class RemoteNodeHost(RemoteRunHost, Protocol):
     """The system, as its nodes see it."""
 
     def node_moved(self, node: RemoteNode) -> None: ...
@@ -32,7 +32,7 @@ class RemoteHome(RunHome, Protocol):
     def kill_node(self, name: str) -> None: ...
 
 
-class Tenancy(Protocol):
+class Replacement(Protocol):
     """All runs of a node since its supervisor started it last; see `_swap`."""
 
     main: RemoteRun
@@ -52,13 +52,13 @@ class RemoteNode(Node):
         tenure: its runs since its supervisor started it last.
     """
 
-    def __init__(self, home: RemoteHome, spec: NodesSpec, slot: int) -> None:
+    def __init__(self, home: RemoteNodeHost, spec: NodesSpec, slot: int) -> None:
         super().__init__(spec.named(slot), spec.name, slot, home)
         self.home = home
         self.spec = spec
         self.run: RemoteRun | None = None
         self.address = home.runtime.peer_named(self.name).name
-        self.tenure: Tenancy | None = None
+        self.tenure: Replacement | None = None
         self.ended: dict[int, Ended] = {}
         self.leaving = False
         """Whether it was told to end for good, by itself and not with its system."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from anyio import fail_after, move_on_after
 
-from actors._base.completion import Ending
+from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed
 from actors.nodes._node import NodeState
-from actors.nodes.health.heartbeat import Watch
+from actors.nodes.health.heartbeat import HangDetector
 from actors.supervisors import Exit, ExitKind
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from actors._actor.interfaces import Ended
     from actors._base.loop import Timer, Waiter
-    from actors._remoting.actor_host import Runtime
+    from actors._remoting.actor_host import ActorHost
     from actors._remoting.link import Link
     from actors.nodes._spec import NodesSpec
     from actors.nodes.boot.launcher import Launcher
 
-__all__ = ["NodeDied", "RemoteRun", "RunHome", "RunNode"]
+__all__ = ["NodeDied", "RemoteRun", "RemoteRunHost", "RunningNode"]
 
 _GONE: Final = 5.0
 """Seconds a node that was killed while it booted is waited for."""
@@ -40,10 +40,10 @@ class NodeDied(ActorsError):
     """A node ended although nobody had asked it to."""
 
 
-class RunHome(Protocol):
+class RemoteRunHost(Protocol):
     """The system, as the runs of its nodes see it."""
 
-    runtime: Runtime
+    runtime: ActorHost
     launcher: Launcher
     node_module: str
     runs: dict[str, RemoteRun]
@@ -62,7 +62,7 @@ class RunHome(Protocol):
     def write_line(self, line: str) -> None: ...
 
 
-class RunNode(Protocol):
+class RunningNode(Protocol):
     """The node, as its runs see it."""
 
     name: str
@@ -80,7 +80,7 @@ class RunNode(Protocol):
     last_end: str
 
     @property
-    def home(self) -> RunHome: ...
+    def home(self) -> RemoteRunHost: ...
     def changed(self) -> None: ...
     def replace(self, why: str) -> bool: ...
     def actor_ended(self, uid: int, end: Exit, *, voluntary: bool) -> None: ...
@@ -94,7 +94,7 @@ class RemoteRun:
         beside: whether the node has another run, whose place this one is to take.
     """
 
-    def __init__(self, node: RunNode, *, beside: bool = False) -> None:
+    def __init__(self, node: RunningNode, *, beside: bool = False) -> None:
         self.node = node
         self.beside = beside
         """Whether it is not the node's yet: nobody counts on it."""
@@ -111,11 +111,11 @@ class RemoteRun:
         self._home = node.home
         self._loop = node.home.runtime.loop
         self._ready: Waiter | None = None
-        self._ending = Ending(self._loop.waiter)
+        self._ending = Completion(self._loop.waiter)
         self._asked: Exit | None = None
         self._slain = False
         self._boot_error = ""
-        self.watch = Watch(self._loop, node.spec.hang_after, self._hung)
+        self.watch = HangDetector(self._loop, node.spec.hang_after, self._hung)
         self._broken = ""
         """Why it had to be killed, if that was."""
         self._replaced = ""

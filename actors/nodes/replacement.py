@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from actors.nodes.remote_run import RemoteRun
     from actors.supervisors import Exit
 
-__all__ = ["Tenure"]
+__all__ = ["NodeReplacement"]
 
 
-class Tenure:
+class NodeReplacement:
     """What a node's supervisor starts, as a `supervisors.Child`.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._base.completion import Ending
+from actors._base.completion import Completion
 from actors._base.errors import SystemStopped
 from actors.supervisors import Backoff, Exit, Restart, SupervisorError, should_restart
 from actors.transport import let_go_of_frames
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop
     from actors._messaging.ref import Ref
-    from actors.nodes._node import Place
+    from actors.nodes._node import ActorPlacement
 
-__all__ = ["PLAIN_BACKOFF", "ActorRun", "Life", "LifeOwner"]
+__all__ = ["PLAIN_BACKOFF", "ActorRun", "SupervisedActor", "SupervisedActorOwner"]
 
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 _FRAMES_GO_AFTER: Final = 0.01
@@ -28,21 +28,21 @@ PLAIN_BACKOFF: Final = Backoff()
 """Of every actor whose spec names none: one object."""
 
 
-class Stopper(Protocol):
+class ActorStopper(Protocol):
     """The supervisor of a life."""
 
     async def stop_child(self, name: str) -> None: ...
 
 
-class LifeOwner(Protocol):
+class SupervisedActorOwner(Protocol):
     """Whoever keeps the books of lives."""
 
     loop: Loop
 
-    def life_ended(self, life: Life, end: Exit) -> None: ...
+    def life_ended(self, life: SupervisedActor, end: Exit) -> None: ...
 
 
-class Life:
+class SupervisedActor:
     """What it takes to run an actor again; ends once.
 
     Attributes:
@@ -69,8 +69,8 @@ class Life:
 
     def __init__(
         self,
-        owner: LifeOwner,
-        place: Place,
+        owner: SupervisedActorOwner,
+        place: ActorPlacement,
         ref: Ref[Any],
         cls: type | None,
         args: tuple[Any, ...] = (),
@@ -90,7 +90,7 @@ class Life:
         self.incarnation = 0
         self.end: Exit | None = None
         self.voluntary_end: Exit | None = None
-        self.supervisor: Stopper | None = None
+        self.supervisor: ActorStopper | None = None
         self.restart: Restart | None = None
         self._watchers: dict[object, Callable[[Exit], None]] | None = None
 
@@ -137,9 +137,9 @@ class ActorRun:
 
     __slots__ = ("_asked", "_early", "_ending", "_held", "_life", "_started")
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, life: SupervisedActor) -> None:
         self._life = life
-        self._ending = Ending(life.owner.loop.waiter)
+        self._ending = Completion(life.owner.loop.waiter)
         self._held: Exit | None = None
         self._early: tuple[Exit, bool] | None = None
         self._started = False
@@ -219,7 +219,7 @@ class ActorRun:
             self._life.place.kill_actor(self._life.ref.uid)
 
 
-async def _have_stopped(supervisor: Stopper, name: str) -> None:
+async def _have_stopped(supervisor: ActorStopper, name: str) -> None:
     """Ask a supervisor for a stop; one that is stopping itself gets to this child anyway."""
     with suppress(SupervisorError, SystemStopped):
         await supervisor.stop_child(name)

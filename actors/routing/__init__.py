@@ -2,14 +2,14 @@
 
 In the parent a `Router` holds the listening socket of a `Listener`, accepts, lets a policy choose
 a node and hands the connection's descriptor over; on the node a `Server` made by `serve` takes it.
-Neither knows how the two are connected: see `Place`.
+Neither knows how the two are connected: see `RouterNode`.
 
 Rule 1: this facade is all that other floors import.
 Rule 2: policies and keys are pure; a listener is frozen data.
 """
 
 from actors.routing.balancer.factory import AnyRouter, new_router
-from actors.routing.balancer.router import PlaceStats, Router, RouterStats
+from actors.routing.balancer.router import NodeStats, Router, RouterStats
 from actors.routing.errors import (
     BadListener,
     HandlerNotFound,
@@ -34,7 +34,15 @@ from actors.routing.events import (
     TlsReloaded,
     TlsReloadFailed,
 )
-from actors.routing.interfaces import HandedOver, Loop, NodeLoop, Place, Report, Seat, ServerLoop
+from actors.routing.interfaces import (
+    HandedOver,
+    KernelNode,
+    NodeLoop,
+    Report,
+    RouterLoop,
+    RouterNode,
+    ServerLoop,
+)
 from actors.routing.listen.bind import probe
 from actors.routing.listen.fd_limit import nearly_full
 from actors.routing.listen.listener import Asgi, Listener, asgi, listen
@@ -50,8 +58,8 @@ from actors.routing.policy.policy import (
     told,
 )
 from actors.routing.policy.rendezvous import owner, rank
-from actors.routing.serving.acknowledgements import Telling
-from actors.routing.serving.server import Seated, Server, import_handler, modules_of, serve
+from actors.routing.serving.acknowledgements import AckBatcher
+from actors.routing.serving.server import Server, SocketServer, import_handler, modules_of, serve
 from actors.routing.serving.udp import Reply
 from actors.routing.sticky.http_head import NEED_MORE, NeedMore
 from actors.routing.sticky.http_keys import cookie, header, path, query
@@ -62,6 +70,7 @@ __all__ = [
     "NEED_MORE",
     "AcceptPaused",
     "AcceptResumed",
+    "AckBatcher",
     "Address",
     "AnyRouter",
     "Asgi",
@@ -73,20 +82,19 @@ __all__ = [
     "HandlerFailed",
     "HandlerNotFound",
     "HandlerUnfit",
+    "KernelNode",
     "Key",
     "LeastConnections",
     "LifespanFailed",
     "ListenFailed",
     "Listener",
     "Listening",
-    "Loop",
     "NeedMore",
     "NodeLoop",
+    "NodeStats",
     "NodeSuspect",
     "NodeTrusted",
     "Peeked",
-    "Place",
-    "PlaceStats",
     "Policy",
     "PolicyFailed",
     "ProxyHeaderMissing",
@@ -97,16 +105,16 @@ __all__ = [
     "ReusePort",
     "RoundRobin",
     "Router",
+    "RouterLoop",
+    "RouterNode",
     "RouterStats",
     "RoutingError",
-    "Seat",
-    "Seated",
     "Server",
     "ServerLoop",
     "SharedListener",
     "Snapshot",
+    "SocketServer",
     "Sticky",
-    "Telling",
     "Tls",
     "TlsReloadFailed",
     "TlsReloaded",

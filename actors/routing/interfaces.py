@@ -11,21 +11,33 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from actors.routing.sticky.keys import Address
 
-__all__ = ["Loop", "NodeLoop", "Place", "Report", "Seat", "Seated", "Server", "ServerLoop", "Timer"]
+__all__ = [
+    "KernelNode",
+    "NodeLoop",
+    "Report",
+    "RouterLoop",
+    "RouterNode",
+    "RouterTimer",
+    "Server",
+    "ServerLoop",
+    "SocketServer",
+]
 
 
-class Timer(Protocol):
+class RouterTimer(Protocol):
     """A call that is due later."""
 
     def cancel(self) -> object: ...
 
 
-class Loop(Protocol):
+class RouterLoop(Protocol):
     """The event loop of the parent; readiness is level-triggered, seconds are monotonic."""
 
     def now(self) -> float: ...
     def call_soon(self, fn: Callable[..., object], /, *args: Any) -> object: ...
-    def call_later(self, seconds: float, fn: Callable[..., object], /, *args: Any) -> Timer: ...
+    def call_later(
+        self, seconds: float, fn: Callable[..., object], /, *args: Any
+    ) -> RouterTimer: ...
     def watch_readable(self, fd: int, fn: Callable[[], object], /) -> object: ...
     def unwatch_readable(self, fd: int, /) -> object: ...
 
@@ -43,7 +55,7 @@ class ServerLoop(Protocol):
     ) -> object: ...
 
 
-class NodeLoop(Loop, ServerLoop, Protocol):
+class NodeLoop(RouterLoop, ServerLoop, Protocol):
     """The event loop of a node that gets its work from a socket of its own."""
 
 
@@ -61,7 +73,7 @@ class HandedOver(NamedTuple):
     client: Address
 
 
-class Place(Protocol):
+class RouterNode(Protocol):
     """A node that connections can be handed to."""
 
     @property
@@ -91,17 +103,17 @@ class Place(Protocol):
         ...
 
 
-class Seat(Protocol):
+class KernelNode(Protocol):
     """A node that is given a socket to get its work from."""
 
     @property
     def name(self) -> str:
-        """As in `Place`."""
+        """As in `RouterNode`."""
         ...
 
     @property
     def slot(self) -> int:
-        """As in `Place`."""
+        """As in `RouterNode`."""
         ...
 
     def seat(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
@@ -184,7 +196,7 @@ class Server(Protocol):
 
 
 @runtime_checkable
-class Seated(Server, Protocol):
+class SocketServer(Server, Protocol):
     """A server that gets its work from a socket it is given."""
 
     def seat(self, limit: int | None, *socks: socket.socket) -> None:

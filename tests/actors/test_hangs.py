@@ -16,7 +16,7 @@ import pytest
 from actors import Backoff, Node, NodeDown, Ref, System, Topology, nodes
 from actors._base.events import Event
 from actors.nodes import _thread
-from actors.nodes.health.heartbeat import Heart, Watch, beat_every, margin_of, stacks_of
+from actors.nodes.health.heartbeat import HangDetector, Heartbeat, beat_every, margin_of, stacks_of
 from actors.testing import eventually, running_system
 from tests.actors.hanging import GATE, Grower, Hanger
 from tests.conftest import LOOPS
@@ -221,7 +221,7 @@ def test_beats_are_as_rare_as_they_may_be(hang_after: float, every: float, margi
 
 def test_a_silent_node_is_hung_after_its_time_and_the_margin_once(loop: SleepyLoop) -> None:
     hung = Hung(loop)
-    watch = Watch(loop, 30.0, hung)
+    watch = HangDetector(loop, 30.0, hung)
     watch.start()
     watch.beat(watched=True)
     loop.advance(100)
@@ -231,7 +231,7 @@ def test_a_silent_node_is_hung_after_its_time_and_the_margin_once(loop: SleepyLo
 
 def test_a_beat_begins_the_wait_anew(loop: SleepyLoop) -> None:
     hung = Hung(loop)
-    watch = Watch(loop, 30.0, hung)
+    watch = HangDetector(loop, 30.0, hung)
     watch.start()
     for _ in range(10):
         loop.advance(29)
@@ -243,7 +243,7 @@ def test_a_beat_begins_the_wait_anew(loop: SleepyLoop) -> None:
 
 def test_a_look_that_comes_late_counts_as_one_in_time(loop: SleepyLoop) -> None:
     hung = Hung(loop)
-    watch = Watch(loop, 30.0, hung)
+    watch = HangDetector(loop, 30.0, hung)
     watch.start()
     watch.beat(watched=True)
     loop.oversleep(3600)
@@ -258,7 +258,7 @@ def test_a_node_that_was_silent_before_the_parent_slept_has_the_rest_of_its_time
     loop: SleepyLoop,
 ) -> None:
     hung = Hung(loop)
-    watch = Watch(loop, 30.0, hung)
+    watch = HangDetector(loop, 30.0, hung)
     watch.start()
     watch.beat(watched=True)
     loop.advance(10)
@@ -273,7 +273,7 @@ def test_silence_means_nothing_before_the_first_beat_and_while_unwatched(
     loop: SleepyLoop,
 ) -> None:
     hung = Hung(loop)
-    watch = Watch(loop, 30.0, hung)
+    watch = HangDetector(loop, 30.0, hung)
     watch.start()
     loop.advance(100)
     watch.beat(watched=True)
@@ -291,7 +291,7 @@ def test_a_watch_that_is_stopped_or_off_has_no_timer(
     loop: SleepyLoop, hang_after: float | None
 ) -> None:
     hung = Hung(loop)
-    watch = Watch(loop, hang_after, hung)
+    watch = HangDetector(loop, hang_after, hung)
     watch.start()
     watch.beat(watched=True)
     watch.stop()
@@ -315,11 +315,11 @@ class Parent:
         self.told.append(("flushed",))
 
 
-def beating(loop: SleepyLoop, **config: Any) -> tuple[Heart, Parent]:
+def beating(loop: SleepyLoop, **config: Any) -> tuple[Heartbeat, Parent]:
     parent = Parent()
     # Without dumps: this process's timer is pytest's.
     options = {"hang_after": 20.0, "max_rss": None, "dumps": False, **config}
-    return Heart(loop, parent, options), parent
+    return Heartbeat(loop, parent, options), parent
 
 
 def test_a_node_beats_until_it_is_told_to_leave(loop: SleepyLoop) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from actors._messaging.envelope import Envelope, Handler, Kind
-from actors._messaging.mailbox import Line, Mailbox
+from actors._messaging.envelope import Envelope, Handler, MessageKind
+from actors._messaging.mailbox import Mailbox, WaitQueue
 
 
 class HandWaiter:
@@ -37,7 +37,7 @@ class HandWaiter:
         self._done, self._error = True, error
 
 
-NOTE = Handler("note", lambda: None, Kind.CALL)
+NOTE = Handler("note", lambda: None, MessageKind.CALL)
 
 
 def message(n: int) -> Envelope:
@@ -48,7 +48,7 @@ def numbers(mailbox: Mailbox) -> list[int]:
     return [envelope.args[0] for envelope in mailbox.clear()]
 
 
-def stands(line: Line, n: int) -> Coroutine[Any, Any, None]:
+def stands(line: WaitQueue, n: int) -> Coroutine[Any, Any, None]:
     """Somebody who stands in line."""
     sender = line.stand(message(n), leaves=False)
     sender.send(None)

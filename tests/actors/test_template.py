@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from actors import Backoff, Ref, System, Topology, nodes
-from actors._system.coordinator import Core
+from actors._system.coordinator import Coordinator
 from actors.errors import NodeDown
-from actors.nodes.boot.fork_server import Template
-from actors.nodes.boot.launch import Machine, exec_reason
+from actors.nodes.boot.fork_server import ForkServer
+from actors.nodes.boot.launch import Platform, exec_reason
 from actors.testing import eventually, running_system
 from tests.actors.kit import Victim
 from tests.actors.resident import Resident
@@ -27,7 +27,7 @@ from tests.actors.scripts import finish, start
 from tests.leaks import census
 
 AT_ONCE = Backoff(first=0.001, cap=0.001, reset_after=0.001)
-GLIBC = Machine("linux", "x86_64", "glibc 2.36", free_threaded=False)
+GLIBC = Platform("linux", "x86_64", "glibc 2.36", free_threaded=False)
 PATIENCE = 20
 
 
@@ -69,7 +69,7 @@ async def _again(system: System, ref: Ref[Resident]) -> dict[str, Any]:
     "machine, env, custom, reason",
     [
         (GLIBC, [], "", ""),
-        (Machine("linux", "aarch64", "glibc 2.40", free_threaded=False), [], "", ""),
+        (Platform("linux", "aarch64", "glibc 2.40", free_threaded=False), [], "", ""),
         (GLIBC, ["COLOUR", "TZ", "ACTORS_LOG"], "", ""),
         (GLIBC, ["PYTHONHASHSEED"], "", "PYTHONHASHSEED is read when a program starts"),
         (GLIBC, ["A", "LD_PRELOAD"], "", "LD_PRELOAD is read when a program starts"),
@@ -80,25 +80,25 @@ async def _again(system: System, ref: Ref[Resident]) -> dict[str, Any]:
         (GLIBC, ["LC_ALL"], "", "LC_ALL is read when a program starts"),
         (GLIBC, [], "/x/sitecustomize.py", "/x/sitecustomize.py is run when an interpreter starts"),
         (
-            Machine("linux", "riscv64", "glibc 2.40", free_threaded=False),
+            Platform("linux", "riscv64", "glibc 2.40", free_threaded=False),
             [],
             "",
             "no fork into the parent's hands is known on linux riscv64",
         ),
         (
-            Machine("darwin", "x86_64", "", free_threaded=False),
+            Platform("darwin", "x86_64", "", free_threaded=False),
             [],
             "",
             "no fork into the parent's hands is known on darwin x86_64",
         ),
         (
-            Machine("linux", "x86_64", "", free_threaded=False),
+            Platform("linux", "x86_64", "", free_threaded=False),
             [],
             "",
             "only glibc is known to stand it",
         ),
         (
-            Machine("linux", "x86_64", "glibc 2.40", free_threaded=True),
+            Platform("linux", "x86_64", "glibc 2.40", free_threaded=True),
             [],
             "",
             "without the interpreter's lock a fork cannot be made by hand",
@@ -106,7 +106,7 @@ async def _again(system: System, ref: Ref[Resident]) -> dict[str, Any]:
     ],
 )
 def test_what_a_fork_cannot_give_goes_by_exec(
-    machine: Machine, env: list[str], custom: str, reason: str
+    machine: Platform, env: list[str], custom: str, reason: str
 ) -> None:
     assert exec_reason(machine, env, custom) == reason
 
@@ -227,7 +227,7 @@ async def test_a_killed_template_takes_no_node_along_and_is_replaced() -> None:
 
 
 async def test_a_template_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[Template.__module__], "_PATIENCE", 0.2)
+    monkeypatch.setattr(sys.modules[ForkServer.__module__], "_PATIENCE", 0.2)
     async with running_system(Topology(nodes=[nodes("web", backoff=AT_ONCE)])) as system:
         resident = await _resident(system, "web")
         (template,) = _templates(system)
@@ -244,7 +244,7 @@ async def test_what_starts_a_thread_is_never_forked(
     )
     (tmp_path / "threaded.py").write_text(threaded)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(Core, "preload", lambda _self, _node: ("threaded",))
+    monkeypatch.setattr(Coordinator, "preload", lambda _self, _node: ("threaded",))
     async with running_system(Topology(nodes=[nodes("web")])) as system:
         resident = await _resident(system, "web")
         with anyio.fail_after(PATIENCE):

@@ -10,7 +10,7 @@ import anyio.to_thread
 import pytest
 
 from actors import Actor, NodeDown, Ref, System, Topology, nodes
-from actors._system.coordinator import Core
+from actors._system.coordinator import Coordinator
 from actors.errors import BootFailed
 from actors.testing import eventually, running_system
 from tests.conftest import LOOPS
@@ -64,7 +64,7 @@ class Asker(Actor):
 async def test_a_thread_node_that_cannot_be_imported_leaves_nothing_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Core, "node_module", "no_such_module_of_a_node")
+    monkeypatch.setattr(Coordinator, "node_module", "no_such_module_of_a_node")
     # What it had open, the census of every test would find.
     with pytest.raises(BootFailed, match="No module named 'no_such_module_of_a_node'"):
         async with System(Topology(nodes=BESIDE)):

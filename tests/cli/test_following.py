@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from actors import System, Topology
-from actors._system.coordinator import Core
+from actors._system.coordinator import Coordinator
 from actors._system.system import core_of
 from actors.cli.server.control import control_socket
 from actors.cli.server.folder import make_folder
@@ -61,7 +61,7 @@ class Follower:
 @asynccontextmanager
 async def served(
     folder: Path, topology: Topology | None = None
-) -> AsyncIterator[tuple[Path, Core]]:
+) -> AsyncIterator[tuple[Path, Coordinator]]:
     make_folder(folder)
     async with System(topology) as system, control_socket(system, folder) as path:
         yield path, core_of(system)

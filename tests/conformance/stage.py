@@ -10,7 +10,7 @@ import anyio
 import actors
 from actors import Actor, Ref, System
 from actors._base.events import Event
-from actors._system.supervisor_handle import Branch
+from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.topology import ActorSpec, TreeSpec
 from actors.supervisors import NotFound
 from actors.testing import Probe
@@ -40,7 +40,7 @@ class Stage:
         return self.on == self.system.node.name
 
     @property
-    def top(self) -> Branch:
+    def top(self) -> SupervisorHandle:
         """The top of the tree."""
         return self.system.supervisor("")
 
@@ -50,7 +50,7 @@ class Stage:
         """Describe an actor that tells the probe of its life."""
         return actors.child(cls, self.probe.ref, *args, name=name, on=self.on, **options)
 
-    async def tree(self, item: TreeSpec) -> Branch:
+    async def tree(self, item: TreeSpec) -> SupervisorHandle:
         """Start a tree at the top; it is taken down after the test."""
         self._trees.append(item.name)
         await self.system.start(item)

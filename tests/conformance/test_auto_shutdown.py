@@ -6,14 +6,14 @@ import anyio
 import pytest
 
 from actors import AutoShutdown, Budget, Exit, Restart, Strategy, supervisor
-from actors._system.supervisor_handle import Branch
+from actors._system.supervisor_handle import SupervisorHandle
 from tests.conformance.cast import Well
 from tests.conformance.stage import Stage
 
 ANY, ALL = AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT
 
 
-async def _three(stage: Stage, auto: AutoShutdown, restart: Restart) -> Branch:
+async def _three(stage: Stage, auto: AutoShutdown, restart: Restart) -> SupervisorHandle:
     """Two significant children, 1 and 2, and a third that is not."""
     significant = auto is not AutoShutdown.NEVER
     specs = [

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from actors import Backoff, Budget, Exit, ExitKind, Ref, Restart, dynamic, supervisor
-from actors._system.supervisor_handle import Branch
+from actors._system.supervisor_handle import SupervisorHandle
 from actors.errors import ActorsError
 from actors.supervisors import ChildState, StartFailed, SupervisorStopped
 from tests.conformance.cast import Cued, Director, Faulty, Plain, Well
@@ -18,13 +18,13 @@ GRACE = 0.1
 TREES = ["static", "dynamic"]
 
 
-async def _tree(stage: Stage, kind: str, **options: Any) -> Branch:
+async def _tree(stage: Stage, kind: str, **options: Any) -> SupervisorHandle:
     if kind == "dynamic":
         return await stage.tree(dynamic("sup", restart=Restart.TEMPORARY, **options))
     return await stage.tree(supervisor("sup", [], restart=Restart.TEMPORARY, **options))
 
 
-async def _start(branch: Branch, stage: Stage, *fault: Any, **options: Any) -> Ref[Any]:
+async def _start(branch: SupervisorHandle, stage: Stage, *fault: Any, **options: Any) -> Ref[Any]:
     ref = await branch.start_child(
         stage.child("faulty", Faulty, *fault, **{"shutdown": GRACE, **options})
     )

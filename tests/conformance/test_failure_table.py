@@ -17,7 +17,7 @@ import pytest
 import sniffio
 
 from actors import Backoff, Exit, Ref, Restart, dynamic
-from actors._system.supervisor_handle import Branch
+from actors._system.supervisor_handle import SupervisorHandle
 from actors.errors import ActorsError
 from actors.testing import eventually
 from tests.conformance.cast import Plain
@@ -89,7 +89,7 @@ TABLE = [
 class Scene:
     """One actor that fails, one on its node that looks on, and all that waits for the first."""
 
-    def __init__(self, stage: Stage, cell: Cell, branch: Branch) -> None:
+    def __init__(self, stage: Stage, cell: Cell, branch: SupervisorHandle) -> None:
         self.stage = stage
         self.cell = cell
         self.branch = branch

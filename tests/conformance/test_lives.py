@@ -9,7 +9,7 @@ import pytest
 
 import actors
 from actors import Budget, Exit, Restart, System, dynamic, supervisor
-from actors._system.supervisor_handle import Branch
+from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.topology import TreeSpec
 from actors.errors import ActorCrashed, SystemStopped
 from actors.supervisors import StartFailed, SupervisorStopped
@@ -89,7 +89,7 @@ async def test_c65_nothing_is_started_under_a_supervisor_that_stops(stage: Stage
         await _refuses_while_it_stops(stage, crowd, "slower")
 
 
-async def _refuses_while_it_stops(stage: Stage, branch: Branch, slow: str) -> None:
+async def _refuses_while_it_stops(stage: Stage, branch: SupervisorHandle, slow: str) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stage.top.stop_child, branch.path)
         await stage.heard(("stopping", slow))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Self
 
 from actors._base.loop import Loop as LoopShim
-from actors.routing import AnyRouter, Listener, Seated, new_router, serve, told
+from actors.routing import AnyRouter, Listener, SocketServer, new_router, serve, told
 
 
 class ServingSeat:
@@ -15,7 +15,7 @@ class ServingSeat:
         self.router = router
         self.name = name
         self.slot = slot
-        self.server: Seated | None = None
+        self.server: SocketServer | None = None
         self.broken: OSError | None = None
         self.asked = 0
 
@@ -79,7 +79,7 @@ class Seating:
             counted=seat.counted,
             report=self.facts.append,
         )
-        assert isinstance(server, Seated)
+        assert isinstance(server, SocketServer)
         seat.server = server
         await server.start()
         self.seats.append(seat)

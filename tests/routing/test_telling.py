@@ -1,6 +1,6 @@
 """What a node tells of its connections: the urgent at once, the rest with it or a moment later."""
 
-from actors.routing import Telling
+from actors.routing import AckBatcher
 from tests.routing.rig import VirtualLoop
 
 MOMENT = 0.002
@@ -10,7 +10,7 @@ class Heard:
     def __init__(self) -> None:
         self.loop = VirtualLoop()
         self.told: list[tuple[list[int], list[int], list[int]]] = []
-        self.telling = Telling(self.loop, lambda *told: self.told.append(told))
+        self.telling = AckBatcher(self.loop, lambda *told: self.told.append(told))
 
 
 def test_that_a_connection_was_taken_or_refused_is_told_at_once() -> None:

@@ -16,7 +16,6 @@ from actors.supervisors import (
     Budget,
     ChildSpec,
     DynamicSupervisor,
-    Event,
     Exit,
     ExitKind,
     Ignored,
@@ -26,6 +25,7 @@ from actors.supervisors import (
     Supervisor,
     SupervisorEnded,
     SupervisorError,
+    SupervisorEvent,
 )
 from actors.supervisors.testing import FakeHost, Kit, Script, ScriptedChild
 from tests.supervisors.plain import INF, Spec
@@ -112,7 +112,7 @@ class Real:
         if plan == "DIES":
             child.crash()
 
-    def report(self, event: Event) -> None:
+    def report(self, event: SupervisorEvent) -> None:
         """Keep how supervisors ended."""
         if isinstance(event, SupervisorEnded):
             if event.exit.kind is ExitKind.CRASHED:

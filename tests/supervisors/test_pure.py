@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from actors.supervisors import (
     AutoShutdown,
     Backoff,
-    BackoffRow,
+    BackoffState,
     Budget,
     ChildSpec,
     ChildState,
@@ -261,7 +261,7 @@ def test_c50_nothing_overflows(first: float, expected: float) -> None:
 
 
 def test_c50_a_row_is_forgotten_after_health_and_only_then() -> None:
-    row = BackoffRow(Backoff(first=10, jitter=0))
+    row = BackoffState(Backoff(first=10, jitter=0))
     now = 0.0
 
     assert row.next(now, half) == 0
@@ -276,7 +276,7 @@ def test_c50_a_row_is_forgotten_after_health_and_only_then() -> None:
 
 
 def test_a_row_is_forgotten_after_as_long_as_it_says() -> None:
-    row = BackoffRow(Backoff(first=10, jitter=0, reset_after=1))
+    row = BackoffState(Backoff(first=10, jitter=0, reset_after=1))
 
     assert row.next(0, half) == 0
     row.started(0)
@@ -287,7 +287,7 @@ def test_a_row_is_forgotten_after_as_long_as_it_says() -> None:
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
 def test_a_row_ends(limit: int) -> None:
-    row = BackoffRow(Backoff(give_up_after=limit))
+    row = BackoffState(Backoff(give_up_after=limit))
 
     given_up = [row.next(0, half) is None for _ in range(limit + 2)]
 

@@ -27,13 +27,13 @@ from actors.supervisors import (
     ChildSpec,
     ChildStarted,
     DynamicSupervisor,
-    Event,
     Exit,
     Ignored,
     Restart,
     Strategy,
     Supervisor,
     SupervisorError,
+    SupervisorEvent,
 )
 
 ABANDON_AFTER = 5.0
@@ -171,13 +171,13 @@ class Tree:
 
         self.tasks.start_soon(wait)
 
-    def count(self, event: Event) -> None:
+    def count(self, event: SupervisorEvent) -> None:
         """Count starts and ends."""
         if isinstance(event, ChildStarted | ChildEnded):
             way = 1 if isinstance(event, ChildStarted) else -1
             self.running[event.supervisor, event.child] += way
 
-    def report(self, event: Event) -> None:
+    def report(self, event: SupervisorEvent) -> None:
         """Count, and fail now and then."""
         self.count(event)
         if self.dice.random() < 0.002:

@@ -22,20 +22,20 @@ from typing import Any, Final
 import numpy as np
 
 from actors.transport import (
-    Ahead,
-    Arenas,
+    Attachments,
     Buffer,
-    Cargo,
     Decoder,
     Encoder,
     Extra,
     FrameDecoder,
     FrameError,
     Lane,
-    Mappings,
     Mode,
+    Prerequisite,
+    SegmentMappings,
+    SegmentPool,
     SharedBuffer,
-    Sizes,
+    Thresholds,
     Undecodable,
     Undecoded,
     VersionSkew,
@@ -44,7 +44,7 @@ from actors.transport import (
     move,
     set_arenas,
 )
-from actors.transport.attachments.moved_stream import Arrived, arrived
+from actors.transport.attachments.moved_stream import MovedStream, arrived
 from actors.transport.testing import mutations
 from actors.transport.wire.msgpack import UNPACK_ERRORS, ext, new_packer, new_unpacker
 from tests.transport.kinds import SAMPLES, Odd
@@ -78,7 +78,7 @@ class Talk:
     """
 
     name: str
-    ahead: tuple[Ahead, ...]
+    ahead: tuple[Prerequisite, ...]
     introductions: tuple[bytes, ...]
     body: bytes
 
@@ -87,8 +87,8 @@ class Corpus:
     """Talks, and the memory and descriptors that they speak of; close it."""
 
     def __init__(self) -> None:
-        self._sizes = Sizes(share=_BIG)
-        self.arenas = Arenas()
+        self._sizes = Thresholds(share=_BIG)
+        self.arenas = SegmentPool()
         set_arenas(self.arenas)  # buffers begin their life in there
         self._kept: list[Any] = []
         self.talks = [self._talk(name, value) for name, value in SAMPLES.items()]
@@ -132,7 +132,7 @@ class Corpus:
 
     def _talk(self, name: str, value: Any) -> Talk:
         while True:
-            cargo = Cargo(self.arenas, Mappings(), sizes=self._sizes)
+            cargo = Attachments(self.arenas, SegmentMappings(), sizes=self._sizes)
             cargo.open = True
             encoder = Encoder(extras=[EXTRA], cargo=cargo)
             field = encoder.encode_value(value)
@@ -168,7 +168,7 @@ class Corpus:
             encoder.pack(message)
             yield self._taken("plain", encoder, ())
 
-    def _taken(self, name: str, encoder: Encoder, ahead: tuple[Ahead, ...]) -> Talk:
+    def _taken(self, name: str, encoder: Encoder, ahead: tuple[Prerequisite, ...]) -> Talk:
         introductions = tuple(encoder.take(Lane.CONTROL))
         (body,) = encoder.take(Lane.DATA)
         return Talk(name, ahead, introductions, body)
@@ -239,8 +239,8 @@ class Judge:
             AssertionError: something happened that no bytes may bring about.
         """
         start = time.thread_time()
-        mappings = Mappings()
-        cargo = Cargo(self._corpus.arenas, mappings)
+        mappings = SegmentMappings()
+        cargo = Attachments(self._corpus.arenas, mappings)
         cargo.open = True
         resolved: set[type] = set()
         try:
@@ -257,7 +257,7 @@ class Judge:
 
     def _read(
         self,
-        cargo: Cargo,
+        cargo: Attachments,
         resolved: set[type],
         talk: Talk,
         introductions: Iterable[bytes],
@@ -309,7 +309,7 @@ class Judge:
                 waiting += part.__dict__.values()
             elif cls is socket.socket:
                 part.close()
-            elif isinstance(part, Arrived):
+            elif isinstance(part, MovedStream):
                 part._sock.close()
         return undecoded
 

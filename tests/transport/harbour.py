@@ -4,17 +4,17 @@ import gc
 import os
 from typing import Any
 
-from actors.transport import Arenas, Cargo, Decoder, Encoder, Lane, Mappings
+from actors.transport import Attachments, Decoder, Encoder, Lane, SegmentMappings, SegmentPool
 
 
 class Harbour:
     """What is shipped at `here` arrives at `there`."""
 
     def __init__(self) -> None:
-        self.arenas = Arenas()
-        self.here = Cargo(self.arenas, Mappings())
-        self.mappings = Mappings()
-        self.there = Cargo(Arenas(), self.mappings)
+        self.arenas = SegmentPool()
+        self.here = Attachments(self.arenas, SegmentMappings())
+        self.mappings = SegmentMappings()
+        self.there = Attachments(SegmentPool(), self.mappings)
         self.here.open = self.there.open = True
         self.encoder = Encoder(cargo=self.here)
         self.decoder = Decoder(cargo=self.there)

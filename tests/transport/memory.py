@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-from actors.transport import Arenas, Buffer, Introduction, Lease, Mappings
+from actors.transport import Buffer, Lease, SegmentIntroduction, SegmentMappings, SegmentPool
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -34,7 +34,7 @@ def shmem() -> int:
     raise AssertionError
 
 
-def behind(arenas: Arenas) -> int:
+def behind(arenas: SegmentPool) -> int:
     """Bytes of memory the kernel holds for these arenas, the page of generations of each included."""
     segments = arenas._slots.arenas.values()
     return sum(os.fstat(arena.fd).st_blocks * 512 for arena in segments)
@@ -43,14 +43,14 @@ def behind(arenas: Arenas) -> int:
 class Post:
     """What links will do between one owner and its peers: introductions, descriptors, returns."""
 
-    def __init__(self, arenas: Arenas) -> None:
+    def __init__(self, arenas: SegmentPool) -> None:
         self.arenas = arenas
-        self.mappings: dict[Hashable, Mappings] = {}
+        self.mappings: dict[Hashable, SegmentMappings] = {}
 
-    def at(self, peer: Hashable) -> Mappings:
-        return self.mappings.setdefault(peer, Mappings())
+    def at(self, peer: Hashable) -> SegmentMappings:
+        return self.mappings.setdefault(peer, SegmentMappings())
 
-    def introduce(self, peer: Hashable, introduction: Introduction | None) -> None:
+    def introduce(self, peer: Hashable, introduction: SegmentIntroduction | None) -> None:
         if introduction is not None:
             self.at(peer).introduce("owner", list(introduction.plan), introduction.fd)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from actors.transport import Buffer, Mappings, SharedBuffer
+from actors.transport import Buffer, SegmentMappings, SharedBuffer
 
 
 def messages(sock: socket.socket) -> Iterator[tuple[Any, list[int]]]:
@@ -28,7 +28,7 @@ def say(sock: socket.socket, *words: Any) -> None:
 
 def borrow(sock: socket.socket) -> None:
     """Opens what it is lent, says what is in it, and keeps it until told to return it."""
-    mappings = Mappings()
+    mappings = SegmentMappings()
     kept: list[Any] = []
     for (verb, *fields), fds in messages(sock):
         match verb:

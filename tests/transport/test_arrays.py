@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.transport import (
-    Form,
+    ArrayForm,
     Mode,
     Undecodable,
     array_bytes,
@@ -100,4 +100,4 @@ def test_a_form_that_lies_is_refused(np: Any) -> None:
     ):  # fmt: skip
         with pytest.raises(Undecodable):
             rebuild_array(data, form)
-    assert rebuild_array(data, Form("<i4", (16,), "C")).shape == (16,)
+    assert rebuild_array(data, ArrayForm("<i4", (16,), "C")).shape == (16,)

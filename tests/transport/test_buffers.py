@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from actors.transport import (
-    Arenas,
     Buffer,
     Move,
     Moved,
+    SegmentPool,
     StaleLease,
     StillViewed,
     arenas_here,
@@ -29,8 +29,8 @@ exports = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def arenas() -> Iterator[Arenas]:
-    arenas = Arenas(limit=256 * MIB)
+def arenas() -> Iterator[SegmentPool]:
+    arenas = SegmentPool(limit=256 * MIB)
     set_arenas(arenas)
     yield arenas
     arenas.close()
@@ -40,7 +40,7 @@ def arenas() -> Iterator[Arenas]:
 
 
 @pytest.fixture
-def post(arenas: Arenas) -> Iterator[Post]:
+def post(arenas: SegmentPool) -> Iterator[Post]:
     post = Post(arenas)
     yield post
     post.close()
@@ -122,7 +122,7 @@ def test_whatever_takes_a_buffer_takes_this_one() -> None:
         memoryview(buffer)
 
 
-def test_memory_of_a_buffer_comes_back_with_its_last_view(arenas: Arenas) -> None:
+def test_memory_of_a_buffer_comes_back_with_its_last_view(arenas: SegmentPool) -> None:
     buffer = Buffer(100_000)
     view = buffer.view()[5:]
     del buffer
@@ -133,7 +133,7 @@ def test_memory_of_a_buffer_comes_back_with_its_last_view(arenas: Arenas) -> Non
     assert (arenas.stats().buffers, arenas.stats().held) == (0, 0)
 
 
-def test_a_buffer_dropped_by_another_thread_comes_back(arenas: Arenas) -> None:
+def test_a_buffer_dropped_by_another_thread_comes_back(arenas: SegmentPool) -> None:
     buffers = [Buffer(1000) for _ in range(20)]
     thread = threading.Thread(target=buffers.clear)
     thread.start()
@@ -141,8 +141,8 @@ def test_a_buffer_dropped_by_another_thread_comes_back(arenas: Arenas) -> None:
     assert arenas.stats().buffers == 0
 
 
-def test_every_thread_has_arenas_of_its_own(arenas: Arenas) -> None:
-    seen: list[Arenas] = []
+def test_every_thread_has_arenas_of_its_own(arenas: SegmentPool) -> None:
+    seen: list[SegmentPool] = []
 
     def work() -> None:
         seen.extend((arenas_here(), arenas_here()))
@@ -174,7 +174,7 @@ def test_a_thread_that_ends_leaves_nothing_of_its_arenas() -> None:
     assert (open_fds(), mapped()) == before
 
 
-def test_a_buffer_outlives_the_arenas_it_is_made_of(arenas: Arenas) -> None:
+def test_a_buffer_outlives_the_arenas_it_is_made_of(arenas: SegmentPool) -> None:
     buffer = Buffer(1000)
     buffer[:2] = b"ab"
     arenas.close()
@@ -187,7 +187,7 @@ def test_a_buffer_outlives_the_arenas_it_is_made_of(arenas: Arenas) -> None:
 
 
 def test_without_room_a_buffer_has_memory_of_its_own_and_is_copied_when_it_leaves() -> None:
-    small = Arenas(limit=64 * KIB)
+    small = SegmentPool(limit=64 * KIB)
     set_arenas(small)
     kept = Buffer(60_000)
     buffer = Buffer(60_000)
@@ -280,7 +280,7 @@ def test_a_buffer_moved_twice_in_one_message_moves_not_at_all() -> None:
     assert (one.moved, two.moved) == (False, False)
 
 
-def test_a_move_within_the_process_keeps_the_memory_where_it_is(arenas: Arenas) -> None:
+def test_a_move_within_the_process_keeps_the_memory_where_it_is(arenas: SegmentPool) -> None:
     buffer = Buffer(100_000)
     buffer[:] = pattern(100_000)
     before = arenas.stats()
@@ -326,7 +326,7 @@ def test_the_number_of_an_earlier_move_is_no_good_for_a_later_one(post: Post) ->
 def test_a_buffer_of_one_peer_goes_to_a_third_as_bytes(post: Post) -> None:
     there = post.move(Buffer(1000))
     assert there.return_to(post.at("peer"), "third") is None
-    own = Arenas()
+    own = SegmentPool()
     assert there.lease_to(own, "third") is None
     assert not there.moved
     assert Buffer(1000).lease_to(own, "third") is None
@@ -355,7 +355,7 @@ def _own_shared() -> int:
         return int(file.read().split()[2]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_buffer_moves_to_another_process_and_back(arenas: Arenas) -> None:
+def test_a_buffer_moves_to_another_process_and_back(arenas: SegmentPool) -> None:
     peer = Peer("borrow")
     buffer = Buffer(3 * MIB)
     buffer[:8] = b"original"
@@ -372,7 +372,7 @@ def test_a_buffer_moves_to_another_process_and_back(arenas: Arenas) -> None:
     peer.close()
 
 
-def test_what_a_killed_process_had_been_given_comes_back(arenas: Arenas) -> None:
+def test_what_a_killed_process_had_been_given_comes_back(arenas: SegmentPool) -> None:
     peer = Peer("borrow")
     for _ in range(5):
         lease = Buffer(MIB).lease_to(arenas, "peer")

@@ -25,7 +25,7 @@ from actors.transport import (
     move,
     set_arenas,
 )
-from actors.transport.attachments.attachments import What
+from actors.transport.attachments.attachments import AttachmentKind
 from actors.transport.attachments.transaction import MOST_DESCRIPTORS
 from actors.transport.types.tags import Tag
 from tests.transport.harbour import Harbour, pipe_end
@@ -158,7 +158,7 @@ def leased(change: Callable[[list[Any]], list[Any]]) -> Callable[[Harbour], Any]
         harbour.here.load.ahead.clear()
         harbour.here.load.commit()
         parts = Decoder()._inner(packed.data)
-        return carrying(What.BYTES, *change(parts[1:]))(harbour)
+        return carrying(AttachmentKind.BYTES, *change(parts[1:]))(harbour)
 
     return feed
 
@@ -213,7 +213,7 @@ SOCKET = (int(socket.AF_UNIX), int(socket.SOCK_STREAM), 0)
 DATAGRAMS = (int(socket.AF_UNIX), int(socket.SOCK_DGRAM), 0)
 LIES: dict[str, tuple[Callable[[Harbour], Any], type[FrameError], str]] = {
     "arena never introduced": (
-        carrying(What.BYTES, 7, 4096, 10, 1),
+        carrying(AttachmentKind.BYTES, 7, 4096, 10, 1),
         OutOfRange,
         "arena 7 was never introduced by this peer",
     ),
@@ -242,56 +242,60 @@ LIES: dict[str, tuple[Callable[[Harbour], Any], type[FrameError], str]] = {
         WrongSize,
         "no arena is laid out like",
     ),
-    "descriptors that never came": (carrying(What.SHARED, 5), FrameError, "cargo 5 never came"),
+    "descriptors that never came": (
+        carrying(AttachmentKind.SHARED, 5),
+        FrameError,
+        "cargo 5 never came",
+    ),
     "a number that is none": (ahead(pipe_end, number="x"), FrameError, "which is none"),
     "the same number twice": (twice, FrameError, "number 1, which is none"),
     "too many that wait": (too_many, FrameError, "over 256 descriptors wait"),
     "a shared buffer of one": (
-        ahead(pipe_end, then=carrying(What.SHARED, 1)),
+        ahead(pipe_end, then=carrying(AttachmentKind.SHARED, 1)),
         OutOfRange,
         "comes as 2 descriptors, got 1",
     ),
     "a shared buffer of pipes": (
-        ahead(pipe_end, pipe_end, then=carrying(What.SHARED, 1)),
+        ahead(pipe_end, pipe_end, then=carrying(AttachmentKind.SHARED, 1)),
         Unsealed,
         "no segment",
     ),
     "a socket that is a pipe": (
-        ahead(pipe_end, then=carrying(What.SOCKET, 1, *SOCKET, None)),
+        ahead(pipe_end, then=carrying(AttachmentKind.SOCKET, 1, *SOCKET, None)),
         FrameError,
         "number 1 is no socket",
     ),
     "a socket of two": (
-        ahead(pipe_end, pipe_end, then=carrying(What.SOCKET, 1, *SOCKET, None)),
+        ahead(pipe_end, pipe_end, then=carrying(AttachmentKind.SOCKET, 1, *SOCKET, None)),
         FrameError,
         "number 1 is no socket",
     ),
     "a socket of no family": (
-        ahead(pipe_end, then=carrying(What.SOCKET, 1, "x", 1, 0, None)),
+        ahead(pipe_end, then=carrying(AttachmentKind.SOCKET, 1, "x", 1, 0, None)),
         FrameError,
         "number 1 is no socket",
     ),
     "a stream that is a pipe": (
-        ahead(pipe_end, then=carrying(What.STREAM, 1, *SOCKET, b"")),
+        ahead(pipe_end, then=carrying(AttachmentKind.STREAM, 1, *SOCKET, b"")),
         FrameError,
         "number 1 is no socket",
     ),
     "a stream of datagrams": (
-        ahead(datagrams, then=carrying(What.STREAM, 1, *DATAGRAMS, b"")),
+        ahead(datagrams, then=carrying(AttachmentKind.STREAM, 1, *DATAGRAMS, b"")),
         FrameError,
         "number 1 is no stream",
     ),
     "a stream that has read a number": (
-        ahead(stream_end, then=carrying(What.STREAM, 1, *SOCKET, 5)),
+        ahead(stream_end, then=carrying(AttachmentKind.STREAM, 1, *SOCKET, 5)),
         FrameError,
         "number 1 is no stream",
     ),
     "a buffer back that was never here": (
-        carrying(What.BUFFER_BACK, 1, 4096, 10, 1),
+        carrying(AttachmentKind.BUFFER_BACK, 1, 4096, 10, 1),
         StaleLease,
         "what it does not have",
     ),
-    "too few parts": (carrying(What.SOCKET), FrameError, "wrong parts"),
+    "too few parts": (carrying(AttachmentKind.SOCKET), FrameError, "wrong parts"),
     "no parts": (carrying(), FrameError, "no cargo is like"),
     "an unknown kind": (carrying(99, 1), FrameError, "no cargo is like"),
     "given back what it has not": (

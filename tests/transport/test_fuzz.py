@@ -9,7 +9,7 @@ from weakref import ref
 
 import pytest
 
-from actors.transport import Arenas, Cargo, Decoder, FrameError, Mappings, pair
+from actors.transport import Attachments, Decoder, FrameError, SegmentMappings, SegmentPool, pair
 from tests.transport.fuzz import LIMIT, Judge, corpus, framed, no_imports
 from tests.transport.kinds import open_fds
 
@@ -66,7 +66,7 @@ def test_descriptors_that_become_no_socket_are_closed() -> None:
     for family, timeout in ((2**40, 1.0), (1, 1e300)):
         ours, theirs = pair()
         with ours, theirs:
-            cargo = Cargo(Arenas(), Mappings())
+            cargo = Attachments(SegmentPool(), SegmentMappings())
             cargo.came("fds", [1], [os.dup(theirs.fileno())])
             with pytest.raises(FrameError, match=r"another socket|no socket has a timeout"):
                 cargo.read([10, 1, family, 1, 0, timeout])

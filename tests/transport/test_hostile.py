@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from actors.transport import (
-    Arenas,
+    Attachments,
     Buffer,
-    Cargo,
     Decoder,
     Encoder,
     FrameDecoder,
     FrameError,
     Lane,
-    Mappings,
+    SegmentMappings,
+    SegmentPool,
     TransportError,
     Undecodable,
     Undecoded,
@@ -56,8 +56,8 @@ class Seaport:
         self.harbour.here.load.commit()
         return packed
 
-    def reader(self) -> Cargo:
-        cargo = Cargo(Arenas(), Mappings())
+    def reader(self) -> Attachments:
+        cargo = Attachments(SegmentPool(), SegmentMappings())
         for op, numbers, fds in self.ahead:
             cargo.came(op, numbers, [os.dup(fd) for fd in fds])
         return cargo
@@ -126,7 +126,7 @@ def conversation() -> bytes:
     return stream
 
 
-def read(stream: bytes, cargo: Cargo | None = None) -> Iterator[Any]:
+def read(stream: bytes, cargo: Attachments | None = None) -> Iterator[Any]:
     frames, decoder = FrameDecoder(), Decoder(cargo=cargo)
     for frame in frames.feed(stream):
         yield from decoder.feed(frame.body)

@@ -12,16 +12,16 @@ import pytest
 
 from actors.transport import (
     FRAME_LIMIT,
-    Arenas,
-    Cargo,
+    Attachments,
     Channel,
     ChannelBroken,
     Decoder,
     Encoder,
     FrameError,
     Lane,
-    Mappings,
     OutOfRange,
+    SegmentMappings,
+    SegmentPool,
     StaleLease,
     TransportError,
     Unsealed,
@@ -29,7 +29,7 @@ from actors.transport import (
     pair,
     set_arenas,
 )
-from actors.transport.attachments.attachments import What
+from actors.transport.attachments.attachments import AttachmentKind
 from actors.transport.testing import ManualLoop
 from actors.transport.types.tags import Tag
 from tests.transport.ends import frame
@@ -46,7 +46,7 @@ class Victim:
     def __init__(self, loop: ManualLoop, sock: socket.socket) -> None:
         self.got: list[Any] = []
         self.ends: list[TransportError | None] = []
-        cargo = self.cargo = Cargo(Arenas(), Mappings())
+        cargo = self.cargo = Attachments(SegmentPool(), SegmentMappings())
         cargo.open = True
         self.channel = Channel(
             sock,
@@ -122,22 +122,22 @@ def oversized(liar: Liar) -> None:
 
 def stale(liar: Liar) -> None:
     *slot, generation = liar.lease()
-    liar.carry(What.BYTES, *slot, generation + 2)
+    liar.carry(AttachmentKind.BYTES, *slot, generation + 2)
 
 
 def beyond(liar: Liar) -> None:
     arena, offset, *rest = liar.lease()
-    liar.carry(What.BYTES, arena, offset + (1 << 40), *rest)
+    liar.carry(AttachmentKind.BYTES, arena, offset + (1 << 40), *rest)
 
 
 def too_long(liar: Liar) -> None:
     arena, offset, _, generation = liar.lease()
-    liar.carry(What.BYTES, arena, offset, 1 << 30, generation)
+    liar.carry(AttachmentKind.BYTES, arena, offset, 1 << 30, generation)
 
 
 def no_socket(liar: Liar) -> None:
     liar.say(NOTE, "fds", [[1]], fds=(pipe_end(),))
-    liar.carry(What.SOCKET, 1, int(socket.AF_UNIX), int(socket.SOCK_STREAM), 0, None)
+    liar.carry(AttachmentKind.SOCKET, 1, int(socket.AF_UNIX), int(socket.SOCK_STREAM), 0, None)
 
 
 LIES: dict[str, tuple[Callable[[Liar], None], type[TransportError], str]] = {
@@ -194,7 +194,7 @@ def test_each_lie_ends_its_link_by_its_own_error(
 ) -> None:
     loop, victim, liar = ends
     tell, error, text = LIES[lie]
-    liar.carry(What.BYTES, *liar.lease())
+    liar.carry(AttachmentKind.BYTES, *liar.lease())
     loop.settle()
     assert victim.got == [[1, bytes(BIG)]], "what is no lie arrives"
     before = open_fds()

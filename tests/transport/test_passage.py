@@ -11,16 +11,16 @@ from hypothesis import given, settings
 
 from actors._base.run_loop import open_loop, run_on
 from actors.transport import (
+    ByReference,
     ChannelBroken,
     ChannelClosed,
     Decoder,
-    Door,
     Encoder,
+    Endpoint,
     FrameError,
-    Handed,
     Lane,
     Limits,
-    Passage,
+    ThreadChannel,
     TooBig,
     TransportError,
     Unsendable,
@@ -33,7 +33,7 @@ from tests.transport.kinds import SAMPLES, Box, Point, types, values
 class Side:
     """A passage and what came out of it."""
 
-    def __init__(self, door: Door, loop: Any, limits: Limits | None = None) -> None:
+    def __init__(self, door: Endpoint, loop: Any, limits: Limits | None = None) -> None:
         self.loop = loop
         self.got: list[Any] = []
         self.batches: list[tuple[int, Lane]] = []
@@ -42,7 +42,7 @@ class Side:
         self.rooms = 0
         self.on_message: Callable[[Any], object] = lambda _message: None
         size = limits.frame if limits else 64 << 20
-        self.passage = Passage(
+        self.passage = ThreadChannel(
             door,
             loop,
             encoder=Encoder(limit=size),
@@ -72,8 +72,8 @@ class Side:
         """Its loop is gone without a word."""
         self.door().close()
 
-    def door(self) -> Door:
-        door: Door = self.passage._door
+    def door(self) -> Endpoint:
+        door: Endpoint = self.passage._door
         return door
 
 
@@ -199,7 +199,7 @@ def test_what_was_packed_before_there_was_a_passage_goes_first() -> None:
     encoder = Encoder()
     encoder.pack([1, ["early"]])
     loop = ManualLoop()
-    passage = Passage(
+    passage = ThreadChannel(
         one,
         loop,
         encoder=encoder,
@@ -509,7 +509,7 @@ def test_a_door_that_was_dropped_is_a_lost_peer(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
     one, other = doors()
     side = Side(one, ManualLoop())
-    a.passage.send([1, Handed((other,))])
+    a.passage.send([1, ByReference((other,))])
     del other
     b.passage.close()
     settle(side)
@@ -534,7 +534,7 @@ def test_stats_count_both_ways(pair_of_sides: Pair) -> None:
 class Echo:
     """A thread with a loop, which sends back what it gets until the other side closes."""
 
-    def __init__(self, door: Door, kind: str) -> None:
+    def __init__(self, door: Endpoint, kind: str) -> None:
         self._door = door
         self._kind = kind
         self.side: Side | None = None

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from actors.transport import (
-    Arenas,
+    Availability,
     Buffer,
     Mode,
-    Room,
+    SegmentPool,
     SharedBuffer,
-    Sizes,
+    Thresholds,
     choose_mode,
     local,
     move,
@@ -60,14 +60,14 @@ def test_each_sort_of_payload_has_one_mode_for_each_place(
 ) -> None:
     value = make()
     assert choose_mode(value, same_process=True) is same
-    assert choose_mode(value, same_process=True, room=Room.FULL) is same
-    found = [choose_mode(value, same_process=False, room=room) for room in Room]
+    assert choose_mode(value, same_process=True, room=Availability.FULL) is same
+    found = [choose_mode(value, same_process=False, room=room) for room in Availability]
     assert found == [warm, cold, full]
 
 
 @pytest.fixture
 def own_arenas() -> Any:
-    arenas = Arenas()
+    arenas = SegmentPool()
     set_arenas(arenas)
     yield
     arenas.close()
@@ -82,19 +82,19 @@ def test_a_buffer_of_somebody_else_is_moved_as_bytes(own_arenas: None) -> None:
 
 
 def test_what_fits_no_frame_goes_by_cold_shared_memory_rather_than_not_at_all() -> None:
-    sizes = Sizes(share=1 * KIB, frame=1 * MIB)
+    sizes = Thresholds(share=1 * KIB, frame=1 * MIB)
     fits, does_not = bytes(1 * MIB), bytes(1 * MIB + 1)
-    assert choose_mode(fits, same_process=False, room=Room.COLD, sizes=sizes) is COPY
-    assert choose_mode(does_not, same_process=False, room=Room.COLD, sizes=sizes) is LEASE
-    assert choose_mode(does_not, same_process=False, room=Room.FULL, sizes=sizes) is COPY
+    assert choose_mode(fits, same_process=False, room=Availability.COLD, sizes=sizes) is COPY
+    assert choose_mode(does_not, same_process=False, room=Availability.COLD, sizes=sizes) is LEASE
+    assert choose_mode(does_not, same_process=False, room=Availability.FULL, sizes=sizes) is COPY
 
 
 def test_the_threshold_is_the_callers() -> None:
-    small = Sizes(share=10)
+    small = Thresholds(share=10)
     assert choose_mode(bytes(10), same_process=False, sizes=small) is LEASE
     assert choose_mode(bytes(9), same_process=False, sizes=small) is COPY
     with pytest.raises(ValueError, match=r"share must be in 1\.\.frame, got 9 and 8"):
-        Sizes(share=9, frame=8)
+        Thresholds(share=9, frame=8)
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from actors.transport import (
-    Arenas,
-    Descriptor,
+    Availability,
     FrameError,
-    Mappings,
+    LeaseDescriptor,
     OutOfRange,
-    Room,
     SegmentError,
+    SegmentMappings,
+    SegmentPool,
     StaleLease,
     Unsealed,
     WrongSize,
@@ -31,14 +31,14 @@ from tests.transport.memory import KIB, MIB, Peer, Post, behind, mapped, pattern
 
 
 @pytest.fixture
-def arenas() -> Iterator[Arenas]:
-    arenas = Arenas(limit=64 * MIB)
+def arenas() -> Iterator[SegmentPool]:
+    arenas = SegmentPool(limit=64 * MIB)
     yield arenas
     arenas.close()
 
 
 @pytest.fixture
-def post(arenas: Arenas) -> Iterator[Post]:
+def post(arenas: SegmentPool) -> Iterator[Post]:
     post = Post(arenas)
     yield post
     post.close()
@@ -132,10 +132,10 @@ def test_leases_that_end_in_other_threads_and_collections_come_back(post: Post) 
     assert post.arenas.stats().leases == 0
 
 
-def test_the_end_of_a_lease_wakes_its_loop_once_per_batch(arenas: Arenas) -> None:
+def test_the_end_of_a_lease_wakes_its_loop_once_per_batch(arenas: SegmentPool) -> None:
     wakes: list[int] = []
     post = Post(arenas)
-    post.mappings["peer"] = Mappings(wake=lambda: wakes.append(1))
+    post.mappings["peer"] = SegmentMappings(wake=lambda: wakes.append(1))
     views = [post.send(b"x") for _ in range(10)]
     views.clear()
     assert wakes == [1]
@@ -164,9 +164,9 @@ _DUPLICATES = 0 if sys.version_info >= (3, 13) else 1
 # ---------------------------------------------------------------- cold, warm, full
 
 
-def test_a_cold_slot_is_refused_until_it_is_warmed_in_small_steps(arenas: Arenas) -> None:
+def test_a_cold_slot_is_refused_until_it_is_warmed_in_small_steps(arenas: SegmentPool) -> None:
     data = memoryview(pattern(1 * MIB))
-    assert arenas.room(len(data), "peer") is Room.COLD
+    assert arenas.room(len(data), "peer") is Availability.COLD
     assert arenas.lease(data, "peer") is None
     assert arenas.stats().resident == 0
     steps = 1
@@ -174,7 +174,7 @@ def test_a_cold_slot_is_refused_until_it_is_warmed_in_small_steps(arenas: Arenas
         assert arenas.stats().resident == steps * 256 * KIB
         steps += 1
     assert steps == 4
-    assert arenas.room(len(data), "peer") is Room.WARM
+    assert arenas.room(len(data), "peer") is Availability.WARM
     lease = arenas.lease(data, "peer")
     assert lease is not None
     arenas.cancel(lease, "peer")
@@ -182,7 +182,7 @@ def test_a_cold_slot_is_refused_until_it_is_warmed_in_small_steps(arenas: Arenas
     assert (stats.refused_cold, stats.refused_full, stats.resident) == (1, 0, MIB)
 
 
-def test_as_many_slots_are_warmed_as_were_wanted_at_once(arenas: Arenas) -> None:
+def test_as_many_slots_are_warmed_as_were_wanted_at_once(arenas: SegmentPool) -> None:
     data = memoryview(bytes(100 * KIB))
     for _ in range(3):
         assert arenas.lease(data, "peer") is None
@@ -196,11 +196,11 @@ def test_as_many_slots_are_warmed_as_were_wanted_at_once(arenas: Arenas) -> None
 
 
 def test_a_full_arena_refuses_and_takes_again_what_comes_back() -> None:
-    arenas = Arenas(limit=1 * MIB, per_peer=1 * MIB)
+    arenas = SegmentPool(limit=1 * MIB, per_peer=1 * MIB)
     post = Post(arenas)
     views = [post.send(pattern(256 * KIB, n)) for n in range(4)]
     data = bytes(64 * KIB)
-    assert arenas.room(len(data), "other") is Room.FULL
+    assert arenas.room(len(data), "other") is Availability.FULL
     assert arenas.lease(memoryview(data), "other", cold=True) is None
     assert [bytes(view) for view in views] == [pattern(256 * KIB, n) for n in range(4)]
     views.pop()
@@ -215,10 +215,10 @@ def test_a_full_arena_refuses_and_takes_again_what_comes_back() -> None:
 
 
 def test_a_peer_that_gives_nothing_back_leaves_room_for_the_others() -> None:
-    arenas = Arenas(limit=2 * MIB)
+    arenas = SegmentPool(limit=2 * MIB)
     post = Post(arenas)
     kept = []
-    while arenas.room(128 * KIB, "hung") is not Room.FULL:
+    while arenas.room(128 * KIB, "hung") is not Availability.FULL:
         kept.append(post.send(bytes(128 * KIB), "hung"))
     assert len(kept) == 8
     assert arenas.lease(memoryview(bytes(128 * KIB)), "hung", cold=True) is None
@@ -306,15 +306,15 @@ def test_without_descriptors_left_nothing_is_lent_and_nothing_lost(post: Post) -
 
 def test_limits_are_checked_at_the_door() -> None:
     with pytest.raises(ValueError, match=r"per_peer must be in 1\.\.limit, got 9000 of 8192"):
-        Arenas(limit=8192, per_peer=9000)
+        SegmentPool(limit=8192, per_peer=9000)
     with pytest.raises(ValueError, match="limit must be 4096 bytes or more, got 0"):
-        Arenas(limit=0, per_peer=0)
+        SegmentPool(limit=0, per_peer=0)
 
 
 # ---------------------------------------------------------------- processes that die
 
 
-def _lend(arenas: Arenas, peer: Peer, data: bytes) -> Descriptor:
+def _lend(arenas: SegmentPool, peer: Peer, data: bytes) -> LeaseDescriptor:
     lease = arenas.lease(memoryview(data), "peer", cold=True)
     assert lease is not None
     if lease.introduction is not None:
@@ -325,7 +325,7 @@ def _lend(arenas: Arenas, peer: Peer, data: bytes) -> Descriptor:
 
 
 def test_another_process_reads_what_it_was_lent_and_gives_it_back(
-    arenas: Arenas, borrower: Peer
+    arenas: SegmentPool, borrower: Peer
 ) -> None:
     lent = [_lend(arenas, borrower, pattern(size, size)) for size in (10, 70_000, 3 * MIB)]
     borrower.send(("return",))
@@ -337,7 +337,7 @@ def test_another_process_reads_what_it_was_lent_and_gives_it_back(
 
 
 def test_a_killed_borrowers_leases_come_back_and_the_memory_with_them(
-    arenas: Arenas, borrower: Peer
+    arenas: SegmentPool, borrower: Peer
 ) -> None:
     for n in range(8):
         _lend(arenas, borrower, pattern(4 * MIB, n))
@@ -346,7 +346,7 @@ def test_a_killed_borrowers_leases_come_back_and_the_memory_with_them(
     assert arenas.reclaim("peer") == 8
     stats = arenas.stats()
     assert (stats.leases, stats.held, stats.reclaimed) == (0, 0, 8)
-    assert arenas.room(4 * MIB, "next") is Room.WARM
+    assert arenas.room(4 * MIB, "next") is Availability.WARM
     assert behind(arenas) == 32 * MIB + 4 * KIB
     arenas.trim()
     assert arenas.trim(64 * MIB) == 32 * MIB
@@ -365,7 +365,7 @@ def test_what_a_dead_owner_lent_stays_readable_and_goes_with_its_last_view(post:
     assert post.at("peer").returned() == {}
     del view
     post.mappings.clear()
-    post.arenas = Arenas()
+    post.arenas = SegmentPool()
     assert post.at("peer").returned() == {}
     gc.collect()
     assert open_fds() <= fds + _DUPLICATES
@@ -375,7 +375,7 @@ def test_what_a_dead_owner_lent_stays_readable_and_goes_with_its_last_view(post:
 # ---------------------------------------------------------------- hostile peers
 
 
-def _stale(lease: Descriptor) -> Any:
+def _stale(lease: LeaseDescriptor) -> Any:
     return lease._replace(generation=lease.generation - 1)
 
 
@@ -485,7 +485,7 @@ def test_a_segment_that_is_not_what_it_should_be_is_never_mapped(
 ) -> None:
     before = open_fds(), mapped()
     with pytest.raises(error, match=text) as caught:
-        Mappings().introduce("owner", plan, make())
+        SegmentMappings().introduce("owner", plan, make())
     assert type(caught.value) is error
     assert (open_fds(), mapped()) == before
 

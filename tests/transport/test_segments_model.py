@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from actors.transport import Arenas, Buffer, set_arenas
+from actors.transport import Buffer, SegmentPool, set_arenas
 from tests.transport.memory import KIB, MIB, Post, pattern
 
 PEERS = ("a", "b", "c")
@@ -19,7 +19,7 @@ class Lending(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.arenas = Arenas(limit=LIMIT, per_peer=MIB)
+        self.arenas = SegmentPool(limit=LIMIT, per_peer=MIB)
         set_arenas(self.arenas)
         self.post = Post(self.arenas)
         self.lives = dict.fromkeys(PEERS, 0)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
-from actors.transport.attachments.moved_stream import Arrived, UnixArrived, arrived
+from actors.transport.attachments.moved_stream import MovedStream, MovedUnixStream, arrived
 from actors.transport.errors import Moved, StillViewed, Unsendable, shown
 
 __all__ = [
@@ -31,8 +31,8 @@ _KNOWN: Final = {
     (_ASYNCIO, "UNIXSocketStream"): False,
     (_TRIO, "SocketStream"): False,
     (_TRIO, "UNIXSocketStream"): False,
-    (Arrived.__module__, Arrived.__qualname__): False,
-    (UnixArrived.__module__, UnixArrived.__qualname__): False,
+    (MovedStream.__module__, MovedStream.__qualname__): False,
+    (MovedUnixStream.__module__, MovedUnixStream.__qualname__): False,
 }
 _OTHERWISE: Final = (
     "this version of anyio has other streams; move the socket, before a stream is made of it"
@@ -103,7 +103,7 @@ def _unread(stream: Any) -> bytes:
     return getattr(stream, "_unread", b"")
 
 
-def take_stream(stream: Any) -> Arrived:
+def take_stream(stream: Any) -> MovedStream:
     """Take a stream that was checked: another has its socket and its bytes, and it is closed.
 
     Until it is parted with for good, it can be put back.
@@ -120,7 +120,7 @@ def take_stream(stream: Any) -> Arrived:
     return arrived(socket.socket(raw.family, raw.type, raw.proto, raw.detach()), unread)
 
 
-def put_stream_back(stream: Any, taken: Arrived) -> None:
+def put_stream_back(stream: Any, taken: MovedStream) -> None:
     """Undo `take_stream`."""
     sock = _raw(taken)
     if _on_transport(stream):

@@ -15,15 +15,15 @@ from functools import partial
 from typing import Any, Final
 
 from actors.transport.attachments.anyio_streams import give_away_stream, is_stream, stream_parts
-from actors.transport.attachments.mode import Mode, Sizes, choose_mode, payload_bytes
+from actors.transport.attachments.mode import Mode, Thresholds, choose_mode, payload_bytes
 from actors.transport.attachments.move import NO_DESCRIPTORS, Move, check_move
 from actors.transport.attachments.moved_stream import arrived
-from actors.transport.attachments.transaction import MOST_DESCRIPTORS, Ahead, Load
+from actors.transport.attachments.transaction import MOST_DESCRIPTORS, Prerequisite, SendTransaction
 from actors.transport.errors import FrameError, Unsendable
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.lease import Lease
-from actors.transport.memory.mapping import Mappings
-from actors.transport.memory.pool import Arenas
+from actors.transport.memory.mapping import SegmentMappings
+from actors.transport.memory.pool import SegmentPool
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.memory.thread_pool import arenas_here
 from actors.transport.types.numpy import (
@@ -36,7 +36,7 @@ from actors.transport.types.numpy import (
 )
 from actors.transport.wire.outbox import close_all
 
-__all__ = ["Cargo", "What"]
+__all__ = ["AttachmentKind", "Attachments"]
 
 _NOT_GIVEN: Final = "only what is sent, replied or streamed is given away; in here it is copied"
 
@@ -45,7 +45,7 @@ def _nothing(*_args: object) -> None:
     """There is no link to tell."""
 
 
-class What(IntEnum):
+class AttachmentKind(IntEnum):
     """What a piece of cargo is; the first field of its extension."""
 
     BYTES = 1
@@ -61,36 +61,36 @@ class What(IntEnum):
     STREAM = 11
 
 
-class Cargo:
+class Attachments:
     """One link's cargo, both ways; also what identifies the other end to arenas and mappings.
 
     Args:
         arenas: the memory this node lends.
         mappings: what it has mapped of others.
         sizes: from which sizes on shared memory is used.
-        wanted: called when shared memory was wanted and not there: `Arenas.warm` has something to do.
+        wanted: called when shared memory was wanted and not there: `SegmentPool.warm` has something to do.
         linked: whether there is or will be a link, so that descriptors can go over it.
     """
 
     def __init__(
         self,
-        arenas: Arenas,
-        mappings: Mappings,
+        arenas: SegmentPool,
+        mappings: SegmentMappings,
         *,
-        sizes: Sizes | None = None,
+        sizes: Thresholds | None = None,
         wanted: Callable[[], object] = _nothing,
         linked: bool = True,
     ) -> None:
         self._wanted = wanted
         self._arenas = arenas
         self._mappings = mappings
-        self.sizes = sizes or Sizes()
+        self.sizes = sizes or Thresholds()
         self.open = False
         """Whether descriptors can be sent now; until then everything is copied."""
         self.copying = not linked
         """Whether only copies travel just now: in errors, in what is no message, without a link."""
         self._giving = True
-        self.load = Load()
+        self.load = SendTransaction()
         self.modes: dict[Mode, int] = dict.fromkeys(Mode, 0)
         """How many payloads went each way."""
         self.lent = 0
@@ -98,23 +98,27 @@ class Cargo:
         self._sent = 0
         self._arrived: dict[int, list[int]] = {}
         self._readers: dict[int, Callable[..., Any]] = {
-            What.BYTES: lambda *lease: bytes(self._view(lease)),
-            What.BYTEARRAY: lambda *lease: bytearray(self._view(lease)),
-            What.VIEW: lambda form, shape, *lease: _cast(self._view(lease), form, shape),
-            What.ARRAY: lambda form, *lease: rebuild_array(self._view(lease), form_of(form)),
-            What.ARRAY_COPY: lambda form, data: rebuild_array(memoryview(data), form_of(form)),
-            What.BUFFER: lambda *lease: Buffer.arrived(mappings, self, lease),
-            What.BUFFER_COPY: _filled,
-            What.BUFFER_BACK: lambda *lease: Buffer.came_back(arenas, self, lease),
-            What.SHARED: lambda number: SharedBuffer.arrived(self._claim(number)),
-            What.SOCKET: self._socket,
-            What.STREAM: self._stream,
+            AttachmentKind.BYTES: lambda *lease: bytes(self._view(lease)),
+            AttachmentKind.BYTEARRAY: lambda *lease: bytearray(self._view(lease)),
+            AttachmentKind.VIEW: lambda form, shape, *lease: _cast(self._view(lease), form, shape),
+            AttachmentKind.ARRAY: lambda form, *lease: rebuild_array(
+                self._view(lease), form_of(form)
+            ),
+            AttachmentKind.ARRAY_COPY: lambda form, data: rebuild_array(
+                memoryview(data), form_of(form)
+            ),
+            AttachmentKind.BUFFER: lambda *lease: Buffer.arrived(mappings, self, lease),
+            AttachmentKind.BUFFER_COPY: _filled,
+            AttachmentKind.BUFFER_BACK: lambda *lease: Buffer.came_back(arenas, self, lease),
+            AttachmentKind.SHARED: lambda number: SharedBuffer.arrived(self._claim(number)),
+            AttachmentKind.SOCKET: self._socket,
+            AttachmentKind.STREAM: self._stream,
         }
 
     @classmethod
-    def none(cls) -> "Cargo":
+    def none(cls) -> "Attachments":
         """The cargo of an encoder or decoder without a link: everything is copied."""
-        return cls(arenas_here(), Mappings(), linked=False)
+        return cls(arenas_here(), SegmentMappings(), linked=False)
 
     @contextmanager
     def only_copies(self) -> Iterator[None]:
@@ -162,13 +166,13 @@ class Cargo:
         ahead = None
         if lease.introduction is not None:
             plan, fd = lease.introduction
-            ahead = Ahead("arena", list(plan), [fd])
+            ahead = Prerequisite("arena", list(plan), [fd])
             self.load.ahead.append(ahead)
         self.load.on_undo(partial(self._take_back, lease, ahead, back))
         return list(lease.descriptor)
 
     def _take_back(
-        self, lease: Lease, ahead: Ahead | None, back: Callable[[Lease, Any], object]
+        self, lease: Lease, ahead: Prerequisite | None, back: Callable[[Lease, Any], object]
     ) -> None:
         if ahead in self.load.ahead:
             self.load.ahead.remove(ahead)  # whoever takes it back closes its descriptor
@@ -179,7 +183,11 @@ class Cargo:
     def view(self, value: memoryview) -> list[Any] | None:
         """A big view by lease."""
         lease = self.lease(value) if self.big(value.nbytes) else None
-        return None if lease is None else [What.VIEW, value.format, list(value.shape or ()), *lease]
+        return (
+            None
+            if lease is None
+            else [AttachmentKind.VIEW, value.format, list(value.shape or ()), *lease]
+        )
 
     def array(self, value: Any) -> list[Any]:
         """A numpy array, by lease or by copy.
@@ -193,26 +201,30 @@ class Cargo:
         lease = self.lease(value) if self.big(value.nbytes) else None
         plain = plain_form(form)
         if lease is not None:
-            return [What.ARRAY, plain, *lease]
-        return [What.ARRAY_COPY, plain, b"" if data is None else bytes(data)]
+            return [AttachmentKind.ARRAY, plain, *lease]
+        return [AttachmentKind.ARRAY_COPY, plain, b"" if data is None else bytes(data)]
 
     def buffer(self, value: Buffer) -> list[Any]:
         """A buffer that stays: the other end gets one of its own."""
         lease = self.lease(value) if self.big(len(value)) else None
-        return [What.BUFFER_COPY, bytes(value)] if lease is None else [What.BUFFER, *lease]
+        return (
+            [AttachmentKind.BUFFER_COPY, bytes(value)]
+            if lease is None
+            else [AttachmentKind.BUFFER, *lease]
+        )
 
     def shared(self, value: SharedBuffer) -> list[Any]:
         """The same bytes for both ends."""
         number = self._send_fds(value, value.fds)
         self.modes[Mode.SHARED] += 1
-        return [What.SHARED, number]
+        return [AttachmentKind.SHARED, number]
 
     def _send_fds(self, value: object, make: Callable[[], list[int]]) -> int:
         """Have descriptors sent ahead; return the number by which the other end finds them."""
         if self.copying:
             raise Unsendable("", value, NO_DESCRIPTORS)
         self.load.count(value)
-        self.load.ahead.append(Ahead("fds", [self._sent + 1], make()))
+        self.load.ahead.append(Prerequisite("fds", [self._sent + 1], make()))
         self._sent += 1
         return self._sent
 
@@ -242,12 +254,15 @@ class Cargo:
                 self.modes[Mode.TRANSFER] += 1
                 self.lent += size
                 self.load.on_commit(partial(value.return_to, self._mappings, self))
-                return [What.BUFFER_BACK, *back]
+                return [AttachmentKind.BUFFER_BACK, *back]
             lease = value.lease_to(self._arenas, self)
             if lease is not None:
                 self.modes[Mode.TRANSFER] += 1
                 self.lent += size
-                return [What.BUFFER, *self._lend(lease, partial(value.stay, self._arenas))]
+                return [
+                    AttachmentKind.BUFFER,
+                    *self._lend(lease, partial(value.stay, self._arenas)),
+                ]
         written = self.buffer(value)
         self.load.on_commit(value.let_go)
         return written
@@ -255,14 +270,14 @@ class Cargo:
     def _move_bytearray(self, value: bytearray) -> list[Any]:
         lease = self.lease(value) if self.big(len(value)) else None
         self.load.on_commit(value.clear)
-        return [What.BYTEARRAY, *lease] if lease is not None else [0, bytes(value)]
+        return [AttachmentKind.BYTEARRAY, *lease] if lease is not None else [0, bytes(value)]
 
     def _move_socket(self, value: socket.socket) -> list[Any]:
         number = self._send_fds(value, lambda: [os.dup(value.fileno())])
         self.load.on_commit(value.close)
         self.modes[Mode.TRANSFER] += 1
         return [
-            What.SOCKET,
+            AttachmentKind.SOCKET,
             number,
             int(value.family),
             int(value.type),
@@ -275,7 +290,7 @@ class Cargo:
         number = self._send_fds(value, lambda: [os.dup(sock.fileno())])
         self.load.on_commit(partial(give_away_stream, value))
         self.modes[Mode.TRANSFER] += 1
-        return [What.STREAM, number, int(sock.family), int(sock.type), sock.proto, unread]
+        return [AttachmentKind.STREAM, number, int(sock.family), int(sock.type), sock.proto, unread]
 
     # ------------------------------------------------------------ reading
 

@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from actors.transport.attachments.move import Move
 from actors.transport.memory.buffer import Buffer
-from actors.transport.memory.lease import Room
+from actors.transport.memory.lease import Availability
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.numpy import array_bytes, is_array
 from actors.transport.types.registry import Local
 from actors.transport.types.tags import LEAVES
 from actors.transport.wire.frames import FRAME_LIMIT
 
-__all__ = ["Mode", "Sizes", "choose_mode", "payload_bytes"]
+__all__ = ["Mode", "Thresholds", "choose_mode", "payload_bytes"]
 
 
 class Mode(Enum):
@@ -36,7 +36,7 @@ class Mode(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
+class Thresholds:
     """Where one way becomes dearer than another, in bytes.
 
     Attributes:
@@ -52,7 +52,7 @@ class Sizes:
             raise ValueError(f"share must be in 1..frame, got {self.share} and {self.frame}")
 
 
-class _Sort(Enum):
+class _PayloadKind(Enum):
     LEAF = 1
     BIG_LEAF = 2
     BIG = 3
@@ -65,26 +65,26 @@ class _Sort(Enum):
 
 
 # By where it goes: within this process; to another, with shared memory warm, cold or full.
-_TABLE: Final[dict[_Sort, tuple[Mode, Mode, Mode, Mode]]] = {
-    _Sort.LEAF: (Mode.REFERENCE, Mode.COPY, Mode.COPY, Mode.COPY),
-    _Sort.BIG_LEAF: (Mode.REFERENCE, Mode.LEASE, Mode.COPY, Mode.COPY),
-    _Sort.BIG: (Mode.COPY, Mode.LEASE, Mode.COPY, Mode.COPY),
-    _Sort.MOVED_BIG: (Mode.TRANSFER, Mode.LEASE, Mode.COPY, Mode.COPY),
-    _Sort.MOVED_SMALL: (Mode.TRANSFER, Mode.COPY, Mode.COPY, Mode.COPY),
-    _Sort.MOVED: (Mode.TRANSFER, Mode.TRANSFER, Mode.TRANSFER, Mode.TRANSFER),
-    _Sort.SHARED: (Mode.SHARED, Mode.SHARED, Mode.SHARED, Mode.SHARED),
-    _Sort.LOCAL: (Mode.REFERENCE, Mode.REFUSED, Mode.REFUSED, Mode.REFUSED),
-    _Sort.OTHER: (Mode.COPY, Mode.COPY, Mode.COPY, Mode.COPY),
+_TABLE: Final[dict[_PayloadKind, tuple[Mode, Mode, Mode, Mode]]] = {
+    _PayloadKind.LEAF: (Mode.REFERENCE, Mode.COPY, Mode.COPY, Mode.COPY),
+    _PayloadKind.BIG_LEAF: (Mode.REFERENCE, Mode.LEASE, Mode.COPY, Mode.COPY),
+    _PayloadKind.BIG: (Mode.COPY, Mode.LEASE, Mode.COPY, Mode.COPY),
+    _PayloadKind.MOVED_BIG: (Mode.TRANSFER, Mode.LEASE, Mode.COPY, Mode.COPY),
+    _PayloadKind.MOVED_SMALL: (Mode.TRANSFER, Mode.COPY, Mode.COPY, Mode.COPY),
+    _PayloadKind.MOVED: (Mode.TRANSFER, Mode.TRANSFER, Mode.TRANSFER, Mode.TRANSFER),
+    _PayloadKind.SHARED: (Mode.SHARED, Mode.SHARED, Mode.SHARED, Mode.SHARED),
+    _PayloadKind.LOCAL: (Mode.REFERENCE, Mode.REFUSED, Mode.REFUSED, Mode.REFUSED),
+    _PayloadKind.OTHER: (Mode.COPY, Mode.COPY, Mode.COPY, Mode.COPY),
 }
-_COLUMN: Final = {Room.WARM: 1, Room.COLD: 2, Room.FULL: 3}
+_COLUMN: Final = {Availability.WARM: 1, Availability.COLD: 2, Availability.FULL: 3}
 
 
 def choose_mode(
     value: Any,
     *,
     same_process: bool,
-    room: Room = Room.WARM,
-    sizes: Sizes | None = None,
+    room: Availability = Availability.WARM,
+    sizes: Thresholds | None = None,
     by_number: bool = True,
 ) -> Mode:
     """How `value` as a whole travels to a receiver in the same process or another.
@@ -99,31 +99,31 @@ def choose_mode(
         by_number: whether a moved buffer is the link's own, or the receiver's, so that its number
             says it all; one of somebody else's is copied like any other bytes.
     """
-    sizes = sizes or Sizes()
+    sizes = sizes or Thresholds()
     size = _size(value.value if type(value) is Move else value)
     sort = _sort(value, size >= sizes.share, by_number)
     if same_process:
         return _TABLE[sort][0]
-    if size > sizes.frame and room is Room.COLD:
-        room = Room.WARM
+    if size > sizes.frame and room is Availability.COLD:
+        room = Availability.WARM
     return _TABLE[sort][_COLUMN[room]]
 
 
-def _sort(value: Any, big: bool, by_number: bool) -> _Sort:  # noqa: FBT001 - two columns of the table
+def _sort(value: Any, big: bool, by_number: bool) -> _PayloadKind:  # noqa: FBT001 - two columns of the table
     cls = type(value)
     if cls is Move:
         if type(value.value) in (bytearray, Buffer) and not (
             by_number and type(value.value) is Buffer
         ):
-            return _Sort.MOVED_BIG if big else _Sort.MOVED_SMALL
-        return _Sort.MOVED
+            return _PayloadKind.MOVED_BIG if big else _PayloadKind.MOVED_SMALL
+        return _PayloadKind.MOVED
     if cls in LEAVES:
-        return _Sort.BIG_LEAF if big else _Sort.LEAF
+        return _PayloadKind.BIG_LEAF if big else _PayloadKind.LEAF
     if cls is SharedBuffer:
-        return _Sort.SHARED
+        return _PayloadKind.SHARED
     if cls is Local:
-        return _Sort.LOCAL
-    return _Sort.BIG if big else _Sort.OTHER
+        return _PayloadKind.LOCAL
+    return _PayloadKind.BIG if big else _PayloadKind.OTHER
 
 
 def _size(value: Any) -> int:

@@ -23,8 +23,8 @@ from actors.transport.memory.buffer import Buffer
 __all__ = [
     "NO_DESCRIPTORS",
     "Move",
+    "MovePhase",
     "MovesFound",
-    "Phase",
     "check_move",
     "check_moves",
     "here",
@@ -60,7 +60,7 @@ def move(value: T) -> T:
     return cast("T", Move(value))
 
 
-class Phase:
+class MovePhase:
     """Which pass a message that moves something within this process is in."""
 
     def __init__(self) -> None:
@@ -128,15 +128,15 @@ class Phase:
         return moved
 
 
-class _Here(threading.local):
+class _ThreadState(threading.local):
     def __init__(self) -> None:
-        self.phase = Phase()
+        self.phase = MovePhase()
 
 
-_here = _Here()
+_here = _ThreadState()
 
 
-def here() -> Phase:
+def here() -> MovePhase:
     """The phase of the message this thread is taking a snapshot of."""
     return _here.phase
 

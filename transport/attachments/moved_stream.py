@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import SocketStream, UNIXSocketStream
 
-__all__ = ["Arrived", "UnixArrived", "arrived"]
+__all__ = ["MovedStream", "MovedUnixStream", "arrived"]
 
 T = TypeVar("T")
 _PIECE: Final = 65536
@@ -26,7 +26,7 @@ def _at_least_one(what: str, value: object) -> None:
         raise ValueError(f"{what} must be 1 or more, got {value!r}")
 
 
-class Arrived(SocketStream):
+class MovedStream(SocketStream):
     """As any socket stream of anyio.
 
     Args:
@@ -102,7 +102,7 @@ class Arrived(SocketStream):
         await anyio.lowlevel.checkpoint()
 
 
-class UnixArrived(Arrived, UNIXSocketStream):
+class MovedUnixStream(MovedStream, UNIXSocketStream):
     """One that passes descriptors too."""
 
     async def receive_fds(self, msglen: int, maxfds: int) -> tuple[bytes, list[int]]:
@@ -133,6 +133,6 @@ class UnixArrived(Arrived, UNIXSocketStream):
             await self._send_all(view[await self._when(anyio.wait_writable, send) :])
 
 
-def arrived(sock: socket.socket, unread: bytes = b"") -> Arrived:
+def arrived(sock: socket.socket, unread: bytes = b"") -> MovedStream:
     """The stream of a socket that came with these unread bytes."""
-    return (UnixArrived if sock.family == socket.AF_UNIX else Arrived)(sock, unread)
+    return (MovedUnixStream if sock.family == socket.AF_UNIX else MovedStream)(sock, unread)

@@ -9,13 +9,13 @@ from typing import Any, Final, NamedTuple
 from actors.transport.errors import Moved, Unsendable, shown
 from actors.transport.wire.outbox import close_all
 
-__all__ = ["MOST_DESCRIPTORS", "Ahead", "Load"]
+__all__ = ["MOST_DESCRIPTORS", "Prerequisite", "SendTransaction"]
 
 MOST_DESCRIPTORS: Final = 256
 """Sockets and shared buffers of one message."""
 
 
-class Ahead(NamedTuple):
+class Prerequisite(NamedTuple):
     """What has to be sent before a message: plain numbers, and descriptors that become the link's."""
 
     op: str
@@ -23,11 +23,11 @@ class Ahead(NamedTuple):
     fds: list[int]
 
 
-class Load:
+class SendTransaction:
     """The load of the message that is being encoded; one after the other."""
 
     def __init__(self) -> None:
-        self.ahead: list[Ahead] = []
+        self.ahead: list[Prerequisite] = []
         self._undo: list[Callable[[], object]] = []
         self._done: list[Callable[[], object]] = []
         self._moved: set[int] = set()

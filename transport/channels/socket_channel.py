@@ -20,10 +20,10 @@ from actors.transport.wire.frames import (
     encode_header,
     encode_single,
 )
-from actors.transport.wire.limits import Limits, Stats
-from actors.transport.wire.loop import Loop
+from actors.transport.wire.limits import ChannelStats, Limits
+from actors.transport.wire.loop import ChannelLoop
 from actors.transport.wire.outbox import Outbox, close_all
-from actors.transport.wire.received_fds import Claims, check_count
+from actors.transport.wire.received_fds import ReceivedFds, check_count
 from actors.transport.wire.socket_io import prepare, receive, write
 
 __all__ = ["Channel"]
@@ -56,7 +56,7 @@ class Channel:
     def __init__(
         self,
         sock: socket.socket,
-        loop: Loop,
+        loop: ChannelLoop,
         *,
         encoder: Encoder,
         decoder: Decoder,
@@ -78,7 +78,7 @@ class Channel:
         self._limits = limits or Limits()
         self._frames = FrameDecoder(self._limits.frame)
         self._outbox = Outbox()
-        self._came = Claims()
+        self._came = ReceivedFds()
         self._chunk = memoryview(bytearray(_CHUNK))
         self._closed = False
         self._ended = False
@@ -107,9 +107,9 @@ class Channel:
         """Bytes that were sent here and not yet written to the socket."""
         return self._outbox.size + self._batches.pending
 
-    def stats(self) -> Stats:
+    def stats(self) -> ChannelStats:
         """Counters since the channel began."""
-        return Stats(
+        return ChannelStats(
             messages_sent=self._batches.packed + self._fd_messages,
             messages_received=self._received,
             bytes_sent=self._bytes[0],

@@ -10,18 +10,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from actors.transport.channels.thread_copy import Handed, Handing
-from actors.transport.channels.thread_pair import END, ROOM, Door, Packed, Way
+from actors.transport.channels.thread_copy import ByReference, InProcessEncoder
+from actors.transport.channels.thread_pair import END, ROOM, Endpoint, OneWayQueue, Packed
 from actors.transport.codec.decoder import Decoder
 from actors.transport.codec.encoder import Encoder
 from actors.transport.errors import ChannelBroken, FrameError, TooBig, TransportError, refuse_ended
 from actors.transport.wire.frames import Lane
-from actors.transport.wire.limits import Limits, Stats
-from actors.transport.wire.loop import Loop
+from actors.transport.wire.limits import ChannelStats, Limits
+from actors.transport.wire.loop import ChannelLoop
 from actors.transport.wire.outbox import close_all
 from actors.transport.wire.received_fds import check_count
 
-__all__ = ["Passage"]
+__all__ = ["ThreadChannel"]
 
 _MESSAGES: Final = 64
 """Delivered at most in one turn of the loop."""
@@ -35,7 +35,7 @@ def _ignore(*_args: object) -> None:
     """The callback of who did not ask for one."""
 
 
-class Passage:
+class ThreadChannel:
     """Sends and receives messages through one door, which it owns from here on.
 
     Args:
@@ -53,8 +53,8 @@ class Passage:
 
     def __init__(
         self,
-        door: Door,
-        loop: Loop,
+        door: Endpoint,
+        loop: ChannelLoop,
         *,
         encoder: Encoder,
         decoder: Decoder,
@@ -68,7 +68,7 @@ class Passage:
         self._in = door.inbound
         self._out = door.outbound
         self._loop = loop
-        self.encoder = Handing(encoder)
+        self.encoder = InProcessEncoder(encoder)
         self._batches = encoder.batches
         self._big = encoder.cargo.sizes.share
         self._decoder = decoder
@@ -97,9 +97,9 @@ class Passage:
         """Bytes that were sent here and not yet taken by the other side."""
         return self._out.sent - self._out.taken
 
-    def stats(self) -> Stats:
+    def stats(self) -> ChannelStats:
         """Counters since it began; a frame is here a time that the other side was rung for, or looked."""
-        return Stats(
+        return ChannelStats(
             messages_sent=self._sent,
             messages_received=self._received,
             bytes_sent=self._out.sent,
@@ -238,7 +238,7 @@ class Passage:
             if not self.closed:
                 self._after_look(way, more=more)
 
-    def _after_look(self, way: Way, *, more: bool) -> None:
+    def _after_look(self, way: OneWayQueue, *, more: bool) -> None:
         if way.wanted and self._has_room(way):
             way.wanted = False
             self._put(Lane.CONTROL, 0, ROOM)
@@ -246,7 +246,7 @@ class Passage:
             way.awake = True
             self._loop.call_soon(self._look)
 
-    def _has_room(self, way: Way) -> bool:
+    def _has_room(self, way: OneWayQueue) -> bool:
         few = way.fds_sent - way.fds_taken <= self._limits.fds // 2
         return few and way.sent - way.taken < self._limits.low_water
 
@@ -344,12 +344,12 @@ def _size_by_hand(message: list[Any], big: int) -> int:
             size += len(field)
         elif cls is tuple or cls is bytes:
             size += _size_of(field if cls is tuple else (field,), big)
-        elif cls is Handed:
+        elif cls is ByReference:
             marked = True
         else:
             return 0
     if marked:
-        message[:] = [field.value if type(field) is Handed else field for field in message]
+        message[:] = [field.value if type(field) is ByReference else field for field in message]
     return size
 
 

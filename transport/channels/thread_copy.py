@@ -14,13 +14,13 @@ from actors.transport.codec.held_snapshot import snapshot_to_hand
 from actors.transport.errors import Unsendable
 from actors.transport.types.tags import LEAVES
 
-__all__ = ["Handed", "Handing"]
+__all__ = ["ByReference", "InProcessEncoder"]
 
 _plain: Final = LEAVES.issuperset
 """Whether each of some types is a leaf, at the speed of C."""
 
 
-class Handed:
+class ByReference:
     """Marks a field of a message that is handed over as it is."""
 
     __slots__ = ("value",)
@@ -29,10 +29,10 @@ class Handed:
         self.value = value
 
 
-class Handing:
+class InProcessEncoder:
     """An encoder whose link stays within the process: it copies what it can, and packs the rest.
 
-    A tuple of leaves among the fields of a message, and what is `Handed`, is handed over as it is; a
+    A tuple of leaves among the fields of a message, and what is `ByReference`, is handed over as it is; a
     message with any other container in it is packed whole.
     """
 
@@ -44,15 +44,15 @@ class Handing:
 
     def encode_args(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Sequence[Any] | Handed, dict[str, Any] | Handed | None]:
+    ) -> tuple[Sequence[Any] | ByReference, dict[str, Any] | ByReference | None]:
         """As `Encoder.encode_args`."""
-        handed: tuple[Any, ...] | Handed = args
+        handed: tuple[Any, ...] | ByReference = args
         keywords = None
         with suppress(Unsendable):
             if not _plain(map(type, args)):
-                handed = Handed(tuple(map(snapshot_to_hand, args)))
+                handed = ByReference(tuple(map(snapshot_to_hand, args)))
             if kwargs:
-                keywords = Handed({name: snapshot_to_hand(v) for name, v in kwargs.items()})
+                keywords = ByReference({name: snapshot_to_hand(v) for name, v in kwargs.items()})
             self._note(args)
             self._note(kwargs.values())
             return handed, keywords
@@ -65,7 +65,7 @@ class Handing:
             self._note((value,))
             return value
         with suppress(Unsendable):
-            return Handed(snapshot_to_hand(value))
+            return ByReference(snapshot_to_hand(value))
         return self.packing.encode_value(value, root)
 
     def _note(self, values: Iterable[Any]) -> None:

@@ -8,11 +8,11 @@ whatever one side has to tell the other is an item of a queue, whose own lock or
 from collections import deque
 from typing import Any, Final, NamedTuple
 
-from actors.transport.channels.wakeup import Doorbell
+from actors.transport.channels.wakeup import Wakeup
 from actors.transport.wire.frames import Lane
 from actors.transport.wire.outbox import close_all
 
-__all__ = ["END", "ROOM", "Door", "Packed", "Way", "doors"]
+__all__ = ["END", "ROOM", "Endpoint", "OneWayQueue", "Packed", "doors"]
 
 
 class Packed(NamedTuple):
@@ -22,17 +22,17 @@ class Packed(NamedTuple):
     fds: tuple[int, ...]
 
 
-class _Sign:
+class _Signal:
     """What one side tells the other beside messages."""
 
 
-END: Final = _Sign()
+END: Final = _Signal()
 """Nothing follows: the last item in the lane of data."""
-ROOM: Final = _Sign()
+ROOM: Final = _Signal()
 """There is room again in the other direction."""
 
 
-class Way:
+class OneWayQueue:
     """One direction. What is named after taking is written by its receiver, the rest by its sender."""
 
     __slots__ = ("awake", "bell", "fds_sent", "fds_taken", "lanes", "sent", "taken", "wanted")
@@ -40,7 +40,7 @@ class Way:
     def __init__(self) -> None:
         self.lanes: tuple[deque[tuple[int, Any]], deque[tuple[int, Any]]] = (deque(), deque())
         """Sizes, each with a message as it is, `Packed` ones or a sign; control and data."""
-        self.bell = Doorbell()
+        self.bell = Wakeup()
         self.awake = True
         """Whether the receiver looks without being rung for: at first it does, when it comes. It
         takes this back before it looks."""
@@ -65,10 +65,10 @@ class Way:
             close_all(item.fds)
 
 
-class Door:
+class Endpoint:
     """One side of a passage, whether somebody stands there or not."""
 
-    def __init__(self, inbound: Way, outbound: Way, first: deque[None]) -> None:
+    def __init__(self, inbound: OneWayQueue, outbound: OneWayQueue, first: deque[None]) -> None:
         self.inbound = inbound
         self.outbound = outbound
         self._first = first
@@ -98,17 +98,17 @@ class Door:
                 way.bell.close()
 
 
-def doors() -> tuple[Door, Door]:
+def doors() -> tuple[Endpoint, Endpoint]:
     """Make a passage: its two sides.
 
     Raises:
         OSError: there are no descriptors left for it.
     """
-    here = Way()
+    here = OneWayQueue()
     try:
-        there = Way()
+        there = OneWayQueue()
     except OSError:
         here.bell.close()
         raise
     first: deque[None] = deque([None])
-    return Door(here, there, first), Door(there, here, first)
+    return Endpoint(here, there, first), Endpoint(there, here, first)

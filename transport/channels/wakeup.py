@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Final
 
-__all__ = ["Doorbell"]
+__all__ = ["Wakeup"]
 
 
 _ONE: Final = (1).to_bytes(8, sys.byteorder)
@@ -16,7 +16,7 @@ _ONE: Final = (1).to_bytes(8, sys.byteorder)
 _MOST: Final = 4096
 
 
-class Doorbell:
+class Wakeup:
     """An eventfd, or a pipe where the system has none."""
 
     def __init__(self) -> None:

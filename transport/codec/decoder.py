@@ -10,13 +10,13 @@ from enum import Enum
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from actors.transport.attachments.attachments import Cargo
+from actors.transport.attachments.attachments import Attachments
 from actors.transport.errors import FrameError, TransportError, Undecodable, VersionSkew
-from actors.transport.types.class_schema import Shape, check_schema, find_class, shape_of
-from actors.transport.types.exceptions import Parts, RemoteError, attach_text, rebuild_error
+from actors.transport.types.class_schema import ClassSchema, check_schema, find_class, shape_of
+from actors.transport.types.exceptions import ErrorParts, RemoteError, attach_text, rebuild_error
 from actors.transport.types.registry import CUSTOM, Extra
 from actors.transport.types.scalars import READERS
-from actors.transport.types.tags import INTRODUCE, MAX_DEPTH, TOO_DEEP, Kind, Tag
+from actors.transport.types.tags import INTRODUCE, MAX_DEPTH, TOO_DEEP, ClassKind, Tag
 from actors.transport.wire.batches import BATCH_LIMIT
 from actors.transport.wire.frames import FRAME_LIMIT
 from actors.transport.wire.msgpack import UNPACK_ERRORS, new_unpacker, unpack_one
@@ -51,7 +51,7 @@ class Undecoded:
         return f"<Undecoded: {self.error}>"
 
 
-class _Introduced(NamedTuple):
+class _IntroducedClass(NamedTuple):
     kind: int
     module: str
     qualname: str
@@ -75,14 +75,14 @@ class Decoder:
         extras: Sequence[Extra[Any]] = (),
         resolve: Callable[[str, str], Any] = find_class,
         limit: int = FRAME_LIMIT,
-        cargo: Cargo | None = None,
+        cargo: Attachments | None = None,
     ) -> None:
-        self._cargo = cargo or Cargo.none()
+        self._cargo = cargo or Attachments.none()
         self._extras = tuple(extras)
         self._resolve = resolve
         self._limit = limit
-        self._introduced: list[_Introduced] = []
-        self._shapes: dict[int, Shape] = {}
+        self._introduced: list[_IntroducedClass] = []
+        self._shapes: dict[int, ClassSchema] = {}
         self._unpackers: dict[int, Any] = {}
         self._depth = 0
         self._failures = 0
@@ -175,9 +175,9 @@ class Decoder:
         if number != len(self._introduced) or number >= _MAX_CLASSES:
             msg = f"class number {number} introduced out of order, expected {len(self._introduced)}"
             raise FrameError(msg)
-        self._introduced.append(_Introduced(*message[2:]))
+        self._introduced.append(_IntroducedClass(*message[2:]))
 
-    def _shape(self, number: Any, *kinds: Kind) -> Shape:
+    def _shape(self, number: Any, *kinds: ClassKind) -> ClassSchema:
         """Our side of the class with that number."""
         shape = self._shapes.get(number) if type(number) is int else None
         if shape is None:
@@ -188,7 +188,7 @@ class Decoder:
             raise Undecodable(msg)
         return shape
 
-    def _look_up(self, number: Any) -> Shape:
+    def _look_up(self, number: Any) -> ClassSchema:
         if type(number) is not int or not 0 <= number < len(self._introduced):
             msg = f"class number {number} was never introduced"
             raise Undecodable(msg)
@@ -301,7 +301,7 @@ class Decoder:
 
     def _enum(self, data: bytes) -> Any:
         number, name, value = self._inner(data)
-        cls: Any = self._shape(number, Kind.ENUM).cls
+        cls: Any = self._shape(number, ClassKind.ENUM).cls
         if name is None:
             return cls(value)
         member = cls.__members__.get(name)
@@ -311,15 +311,15 @@ class Decoder:
 
     def _instance(self, data: bytes) -> Any:
         number, values, extra = self._inner(data)
-        return self._shape(number, Kind.DATACLASS, Kind.ATTRS).rebuild(values, extra)
+        return self._shape(number, ClassKind.DATACLASS, ClassKind.ATTRS).rebuild(values, extra)
 
     def _named_tuple(self, data: bytes) -> Any:
         number, values = self._inner(data)
-        return self._shape(number, Kind.NAMEDTUPLE).rebuild(values, None)
+        return self._shape(number, ClassKind.NAMEDTUPLE).rebuild(values, None)
 
     def _model(self, data: bytes) -> Any:
         number, state, extra, private, fields = self._parts(data, int, dict, _DICT, _DICT, list)
-        instance: Any = object.__new__(self._shape(number, Kind.PYDANTIC).cls)
+        instance: Any = object.__new__(self._shape(number, ClassKind.PYDANTIC).cls)
         object.__setattr__(instance, "__dict__", state)
         object.__setattr__(instance, "__pydantic_extra__", extra)
         object.__setattr__(instance, "__pydantic_private__", private)
@@ -328,14 +328,14 @@ class Decoder:
 
     def _custom(self, data: bytes) -> Any:
         number, value = self._inner(data)
-        return CUSTOM[self._shape(number, Kind.CUSTOM).cls].decode(value)
+        return CUSTOM[self._shape(number, ClassKind.CUSTOM).cls].decode(value)
 
     def _error(self, data: bytes) -> BaseException:
         number, name, last, whole, body = self._parts(data, (int, type(None)), str, str, str, bytes)
         error: BaseException
         try:
-            shape = self._shape(number, Kind.EXCEPTION)
-            parts = Parts(
+            shape = self._shape(number, ClassKind.EXCEPTION)
+            parts = ErrorParts(
                 *self._parts(body, list, dict, object, _LIST_OR_NONE, object, object, bool)
             )
             error = rebuild_error(shape.cls, parts)

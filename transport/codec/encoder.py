@@ -10,18 +10,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Flag
 from typing import Any, Final
 
-from actors.transport.attachments.attachments import Cargo, What
+from actors.transport.attachments.attachments import AttachmentKind, Attachments
 from actors.transport.attachments.move import Move
 from actors.transport.errors import Unsendable, shown
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.types.class_schema import Shape, shape_of
+from actors.transport.types.class_schema import ClassSchema, shape_of
 from actors.transport.types.exceptions import capture, text_of
 from actors.transport.types.numpy import is_array
 from actors.transport.types.refusals import NOT_LOCAL, why_not
 from actors.transport.types.registry import CUSTOM, Extra, Local
 from actors.transport.types.scalars import SCALARS, Scalar
-from actors.transport.types.tags import INTRODUCE, MAX_DEPTH, MAX_EXTRAS, PLAIN, TOO_DEEP, Kind, Tag
+from actors.transport.types.tags import (
+    INTRODUCE,
+    MAX_DEPTH,
+    MAX_EXTRAS,
+    PLAIN,
+    TOO_DEEP,
+    ClassKind,
+    Tag,
+)
 from actors.transport.wire.batches import Batches
 from actors.transport.wire.frames import FRAME_LIMIT, Lane
 from actors.transport.wire.msgpack import ext
@@ -54,14 +62,14 @@ class Encoder:
         extras: Sequence[Extra[Any]] = (),
         rename: Callable[[str], str] = _no_rename,
         limit: int = FRAME_LIMIT,
-        cargo: Cargo | None = None,
+        cargo: Attachments | None = None,
     ) -> None:
         if len(extras) > MAX_EXTRAS:
             msg = f"a link has room for {MAX_EXTRAS} extra types, got {len(extras)}"
             raise ValueError(msg)
         self._rename = rename
         self._limit = limit
-        self.cargo = cargo or Cargo.none()
+        self.cargo = cargo or Attachments.none()
         self._introduced: dict[type, int] = {}
         self.batches = Batches(limit)
         self.pack: Callable[..., int] = self.batches.pack
@@ -197,13 +205,13 @@ class Encoder:
         if self.cargo.big(len(value)):
             lease = self.cargo.lease(value)
             if lease is not None:
-                return self._ext(Tag.CARGO, [What.BYTES, *lease])
+                return self._ext(Tag.CARGO, [AttachmentKind.BYTES, *lease])
         return value
 
     def _bytearray(self, value: bytearray, _depth: int) -> Any:
         lease = self.cargo.lease(value) if self.cargo.big(len(value)) else None
         if lease is not None:
-            return self._ext(Tag.CARGO, [What.BYTEARRAY, *lease])
+            return self._ext(Tag.CARGO, [AttachmentKind.BYTEARRAY, *lease])
         return ext((Tag.BYTEARRAY, bytes(value)))
 
     def _memoryview(self, value: memoryview, depth: int) -> Any:
@@ -286,19 +294,19 @@ class Encoder:
             encode = lambda array, _: self._ext(Tag.CARGO, self.cargo.array(array))  # noqa: E731
         elif shape is None:
             raise Unsendable("", value, why_not(value))
-        elif shape.kind is Kind.EXCEPTION:
+        elif shape.kind is ClassKind.EXCEPTION:
             encode = lambda error, depth: self._error(error, depth, frozenset())  # noqa: E731
         else:
             encode = {
-                Kind.ENUM: self._enum,
-                Kind.NAMEDTUPLE: self._named_tuple,
-                Kind.PYDANTIC: self._model,
-                Kind.CUSTOM: self._custom,
+                ClassKind.ENUM: self._enum,
+                ClassKind.NAMEDTUPLE: self._named_tuple,
+                ClassKind.PYDANTIC: self._model,
+                ClassKind.CUSTOM: self._custom,
             }.get(shape.kind, self._instance)(shape, self._introduce(shape, value))
         self._table[cls] = encode
         return encode
 
-    def _introduce(self, shape: Shape, value: Any) -> int:
+    def _introduce(self, shape: ClassSchema, value: Any) -> int:
         """The number of a class on this link; at first, it is introduced on the control lane."""
         cls = shape.cls
         known = self._introduced.get(cls)
@@ -326,7 +334,7 @@ class Encoder:
         self._introduced[cls] = number
         return number
 
-    def _instance(self, shape: Shape, number: int) -> _Encode:
+    def _instance(self, shape: ClassSchema, number: int) -> _Encode:
         def encode(value: Any, depth: int) -> Any:
             values, extra = shape.state(value)
             if values is not None and not _plain(map(type, values)):
@@ -335,12 +343,12 @@ class Encoder:
 
         return encode
 
-    def _named_tuple(self, shape: Shape, number: int) -> _Encode:
+    def _named_tuple(self, shape: ClassSchema, number: int) -> _Encode:
         return lambda value, depth: self._ext(
             Tag.NAMEDTUPLE, [number, self._attributes(shape.fields, tuple(value), depth)]
         )
 
-    def _enum(self, shape: Shape, number: int) -> _Encode:
+    def _enum(self, shape: ClassSchema, number: int) -> _Encode:
         composite = issubclass(shape.cls, Flag)
 
         def encode(value: Any, depth: int) -> Any:
@@ -350,7 +358,7 @@ class Encoder:
 
         return encode
 
-    def _model(self, _shape: Shape, number: int) -> _Encode:
+    def _model(self, _shape: ClassSchema, number: int) -> _Encode:
         def encode(value: Any, depth: int) -> Any:
             parts = [
                 self._mapping(getattr(value, part, None), depth)
@@ -360,7 +368,7 @@ class Encoder:
 
         return encode
 
-    def _custom(self, shape: Shape, number: int) -> _Encode:
+    def _custom(self, shape: ClassSchema, number: int) -> _Encode:
         codec = CUSTOM[shape.cls]
         return lambda value, depth: self._ext(
             Tag.CUSTOM, [number, self._walk(codec.encode(value), depth)]

@@ -5,10 +5,10 @@ from typing import Any
 from actors.transport.attachments.move import here, part_with, put_back
 from actors.transport.codec.snapshot import snapshot, snapshot_args
 
-__all__ = ["Held", "hold_args", "snapshot_for_many", "snapshot_to_hand", "snapshot_to_keep"]
+__all__ = ["HeldSnapshot", "hold_args", "snapshot_for_many", "snapshot_to_hand", "snapshot_to_keep"]
 
 
-class Held:
+class HeldSnapshot:
     """What a message that waits for room has moved; one of the two ends it."""
 
     __slots__ = ("_moved",)
@@ -61,7 +61,7 @@ def snapshot_to_hand(value: Any) -> Any:
 
 def hold_args(
     args: tuple[Any, ...], kwargs: dict[str, Any], *, leaves: bool
-) -> tuple[tuple[Any, ...], dict[str, Any], Held]:
+) -> tuple[tuple[Any, ...], dict[str, Any], HeldSnapshot]:
     """As `snapshot_args`, for a message that waits for room and perhaps will not get it.
 
     Args:
@@ -79,4 +79,4 @@ def hold_args(
     finally:
         phase.waits = phase.leaves = False
         moved = phase.take_moved()
-    return args, kwargs, Held(moved)
+    return args, kwargs, HeldSnapshot(moved)

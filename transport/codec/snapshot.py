@@ -15,13 +15,13 @@ from actors.transport.attachments.move import NO_DESCRIPTORS, Move, MovesFound, 
 from actors.transport.errors import Unsendable, shown
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.types.class_schema import Shape, shape_of
+from actors.transport.types.class_schema import ClassSchema, shape_of
 from actors.transport.types.exceptions import copy_error
 from actors.transport.types.numpy import NOT_PLAIN, array_form, is_array
 from actors.transport.types.refusals import NOT_BY_HAND, NOT_LOCAL, why_not
 from actors.transport.types.registry import CUSTOM, OPAQUE, Local
 from actors.transport.types.scalars import SCALARS, check_zone, copy_view
-from actors.transport.types.tags import LEAVES, MAX_DEPTH, TOO_DEEP, Kind
+from actors.transport.types.tags import LEAVES, MAX_DEPTH, TOO_DEEP, ClassKind
 
 __all__ = ["snapshot", "snapshot_args"]
 
@@ -114,7 +114,7 @@ def _find(cls: type, value: Any) -> _Copier:
         copier = _for_a_link(_array)
     elif shape is None:
         raise Unsendable("", value, why_not(value))
-    elif shape.kind is not Kind.EXCEPTION and "<locals>" in cls.__qualname__:
+    elif shape.kind is not ClassKind.EXCEPTION and "<locals>" in cls.__qualname__:
         raise Unsendable(
             "",
             value,
@@ -274,7 +274,7 @@ def _attributes(names: Iterable[str], values: Iterable[Any], depth: int) -> list
     return out
 
 
-def _all_state(shape: Shape) -> Callable[[Any], Iterable[Any]] | None:
+def _all_state(shape: ClassSchema) -> Callable[[Any], Iterable[Any]] | None:
     """What reads all that an instance holds, where that takes one step."""
     if shape.others:
         return None
@@ -285,7 +285,7 @@ def _all_state(shape: Shape) -> Callable[[Any], Iterable[Any]] | None:
     return shape.read
 
 
-def _instance(shape: Shape) -> _Copier:
+def _instance(shape: ClassSchema) -> _Copier:
     """The copier of a class with fields; the closure is made once per class."""
     state = shape.state
     by_reference = shape.immutable
@@ -312,7 +312,7 @@ def _instance(shape: Shape) -> _Copier:
     return copy
 
 
-def _named_tuple(shape: Shape) -> _Copier:
+def _named_tuple(shape: ClassSchema) -> _Copier:
     def copy(value: Any, depth: int) -> Any:
         copies = _attributes(shape.fields, tuple(value), depth)
         return value if _identical(copies, tuple(value)) else shape.rebuild(copies, None)
@@ -320,7 +320,7 @@ def _named_tuple(shape: Shape) -> _Copier:
     return copy
 
 
-def _model(shape: Shape) -> _Copier:
+def _model(shape: ClassSchema) -> _Copier:
     """The copier of a pydantic model: its four parts, set as its own `model_construct` does."""
 
     def copy(value: Any, depth: int) -> Any:
@@ -336,7 +336,7 @@ def _model(shape: Shape) -> _Copier:
     return copy
 
 
-def _custom(shape: Shape) -> _Copier:
+def _custom(shape: ClassSchema) -> _Copier:
     codec = CUSTOM[shape.cls]
 
     def copy(value: Any, depth: int) -> Any:
@@ -345,23 +345,23 @@ def _custom(shape: Shape) -> _Copier:
     return copy
 
 
-def _error(_shape: Shape) -> _Copier:
+def _error(_shape: ClassSchema) -> _Copier:
     def copy(value: Any, depth: int) -> Any:
         return copy_error(value, lambda part: _copy(part, depth))
 
     return copy
 
 
-def _by_reference(_shape: Shape) -> _Copier:
+def _by_reference(_shape: ClassSchema) -> _Copier:
     return _same
 
 
-_SHAPED: Final[dict[Kind, Callable[[Shape], _Copier]]] = {
-    Kind.NAMEDTUPLE: _named_tuple,
-    Kind.PYDANTIC: lambda shape: _for_a_link(_model(shape)),
-    Kind.ENUM: _by_reference,
-    Kind.EXCEPTION: lambda shape: _for_a_link(_error(shape)),
-    Kind.CUSTOM: lambda shape: _for_a_link(_custom(shape)),
+_SHAPED: Final[dict[ClassKind, Callable[[ClassSchema], _Copier]]] = {
+    ClassKind.NAMEDTUPLE: _named_tuple,
+    ClassKind.PYDANTIC: lambda shape: _for_a_link(_model(shape)),
+    ClassKind.ENUM: _by_reference,
+    ClassKind.EXCEPTION: lambda shape: _for_a_link(_error(shape)),
+    ClassKind.CUSTOM: lambda shape: _for_a_link(_custom(shape)),
 }
 
 _COPIERS: Final[dict[type, _Copier]] = {

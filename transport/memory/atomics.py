@@ -22,7 +22,7 @@ from actors.transport.errors import shown
 if sys.platform == "linux":
     import select
 
-__all__ = ["Atomics", "Bell", "CellLock", "EventBell", "PolledBell", "new_bell"]
+__all__ = ["AtomicLock", "Atomics", "Bell", "EventBell", "PolledBell", "new_bell"]
 
 _WORD: Final = 8
 _LOW: Final = -(2**63)
@@ -32,7 +32,7 @@ _FLOCK: Final = struct.Struct("@hhqqi0q")
 _OFD_WAIT: Final = getattr(fcntl, "F_OFD_SETLKW", 38)
 
 
-class CellLock:
+class AtomicLock:
     """Locks on cells of one segment, against threads here and against other processes.
 
     Args:
@@ -172,7 +172,7 @@ class Atomics:
 
     __slots__ = ("_bell", "_cells", "_lock")
 
-    def __init__(self, cells: memoryview, lock: CellLock, bell: Bell) -> None:
+    def __init__(self, cells: memoryview, lock: AtomicLock, bell: Bell) -> None:
         self._cells = cells
         self._lock = lock
         self._bell = bell

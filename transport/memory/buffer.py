@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
 from actors.transport.errors import Moved, StillViewed, shown
-from actors.transport.memory.lease import Descriptor, Lease
-from actors.transport.memory.mapping import Borrowed, Mappings
-from actors.transport.memory.pool import Arenas, Held
+from actors.transport.memory.lease import Lease, LeaseDescriptor
+from actors.transport.memory.mapping import BorrowedSlot, SegmentMappings
+from actors.transport.memory.pool import OwnSlot, SegmentPool
 from actors.transport.memory.region import Region
 from actors.transport.memory.segment import slot_size
 from actors.transport.memory.thread_pool import arenas_here
 
 __all__ = ["Buffer"]
 
-_Home = tuple[Arenas, Held] | tuple[Mappings, Borrowed] | None
+_Home = tuple[SegmentPool, OwnSlot] | tuple[SegmentMappings, BorrowedSlot] | None
 
 
 class Buffer:
@@ -136,7 +136,7 @@ class Buffer:
         self.check_move()
         self._gone()
 
-    def lease_to(self, arenas: Arenas, peer: Any) -> Lease | None:
+    def lease_to(self, arenas: SegmentPool, peer: Any) -> Lease | None:
         """Move it to another process that has not lent it here, by number alone.
 
         Args:
@@ -152,7 +152,7 @@ class Buffer:
         """
         self.check_move()
         match self._home:
-            case (owner, Held() as held) if owner is arenas:
+            case (owner, OwnSlot() as held) if owner is arenas:
                 lease = arenas.transfer(held, peer)
             case _:
                 lease = None
@@ -160,7 +160,7 @@ class Buffer:
             self._gone()
         return lease
 
-    def stay(self, arenas: Arenas, lease: Lease, peer: Any) -> None:
+    def stay(self, arenas: SegmentPool, lease: Lease, peer: Any) -> None:
         """Undo `lease_to`: the peer was never told, and this has the slot again."""
         held = arenas.keep(lease, peer)
         self._home, self._region = (arenas, held), held.region
@@ -170,15 +170,15 @@ class Buffer:
         self._home, self._region = taken._home, taken._here()  # noqa: SLF001 - the same noun
         taken._gone()  # noqa: SLF001 - as above
 
-    def way_back(self, mappings: Mappings, peer: Any) -> Descriptor | None:
+    def way_back(self, mappings: SegmentMappings, peer: Any) -> LeaseDescriptor | None:
         """What `return_to` will return; changes nothing."""
         match self._home:
-            case (holder, Borrowed() as borrowed) if holder is mappings:
+            case (holder, BorrowedSlot() as borrowed) if holder is mappings:
                 return mappings.way_back(borrowed, peer)
             case _:
                 return None
 
-    def return_to(self, mappings: Mappings, peer: Any) -> Descriptor | None:
+    def return_to(self, mappings: SegmentMappings, peer: Any) -> LeaseDescriptor | None:
         """Move it back to the process that moved it here, by number alone.
 
         Args:
@@ -193,7 +193,7 @@ class Buffer:
         """
         self.check_move()
         match self._home:
-            case (holder, Borrowed() as borrowed) if holder is mappings:
+            case (holder, BorrowedSlot() as borrowed) if holder is mappings:
                 descriptor = mappings.move_back(borrowed, peer)
             case _:
                 descriptor = None
@@ -202,14 +202,14 @@ class Buffer:
         return descriptor
 
     @classmethod
-    def arrived(cls, mappings: Mappings, peer: Any, fields: Sequence[Any]) -> "Buffer":
-        """What `peer` moved here by a lease; errors as in `Mappings.open`."""
+    def arrived(cls, mappings: SegmentMappings, peer: Any, fields: Sequence[Any]) -> "Buffer":
+        """What `peer` moved here by a lease; errors as in `SegmentMappings.open`."""
         borrowed = mappings.adopt(peer, fields)
         return cls._of((mappings, borrowed), borrowed.region, borrowed.descriptor.length)
 
     @classmethod
-    def came_back(cls, arenas: Arenas, peer: Any, fields: Sequence[Any]) -> "Buffer":
-        """What `peer` moved back to its owner; errors as in `Arenas.take_back`."""
+    def came_back(cls, arenas: SegmentPool, peer: Any, fields: Sequence[Any]) -> "Buffer":
+        """What `peer` moved back to its owner; errors as in `SegmentPool.take_back`."""
         held = arenas.take_back(fields, peer)
         return cls._of((arenas, held), held.region, held.slot.length)
 

@@ -7,11 +7,11 @@ used next, and memory is given back only when it was idle for a while.
 from collections.abc import Iterator
 from typing import Final
 
-from actors.transport.memory.lease import Room
+from actors.transport.memory.lease import Availability
 from actors.transport.memory.memfd import PAGE
-from actors.transport.memory.segment import Arena, Slot, plan_of, slot_size
+from actors.transport.memory.segment import Segment, Slot, plan_of, slot_size
 
-__all__ = ["Slots"]
+__all__ = ["FreeList"]
 
 _MOST_ARENAS: Final = 64
 _LOOKED_AT: Final = 8
@@ -20,7 +20,7 @@ _COLD_SHARE: Final = 8
 """With more than an eighth of it cold, a payload costs more than the socket would."""
 
 
-class Slots:
+class FreeList:
     """Free slots by size, the one used last on top.
 
     Attributes:
@@ -34,11 +34,11 @@ class Slots:
             msg = f"limit must be {PAGE} bytes or more, got {limit}"
             raise ValueError(msg)
         self.limit = limit
-        self.arenas: dict[int, Arena] = {}
+        self.arenas: dict[int, Segment] = {}
         self.resident = self.peak_resident = 0
         self.held = self.peak_held = 0
         self._free: dict[int, list[Slot]] = {}
-        self._growing: dict[int, Arena] = {}
+        self._growing: dict[int, Segment] = {}
         self._wanted: dict[int, tuple[int, int]] = {}
         self._next = 1
         self._now = 0
@@ -48,17 +48,21 @@ class Slots:
         arena = self.arenas.get(number)
         return None if arena is None else arena.at(offset)
 
-    def room(self, size: int) -> Room:
+    def room(self, size: int) -> Availability:
         """Whether `acquire` would find a slot, and memory behind it."""
         if self.held + _pages(size) > self.limit:
-            return Room.FULL
+            return Availability.FULL
         free = self._free.get(slot_size(size))
         if not free:
             known = slot_size(size) in self._growing
-            return Room.COLD if known or len(self.arenas) < _MOST_ARENAS else Room.FULL
-        return Room.COLD if _is_cold(free[_warmest(free, size)], size) else Room.WARM
+            return (
+                Availability.COLD if known or len(self.arenas) < _MOST_ARENAS else Availability.FULL
+            )
+        return (
+            Availability.COLD if _is_cold(free[_warmest(free, size)], size) else Availability.WARM
+        )
 
-    def acquire(self, size: int, *, cold: bool = True) -> Slot | Room:
+    def acquire(self, size: int, *, cold: bool = True) -> Slot | Availability:
         """Take a slot with room for `size`, the warmest there is.
 
         Args:
@@ -69,17 +73,17 @@ class Slots:
             the slot; or, if there is none, what `room` says.
         """
         if self.held + _pages(size) > self.limit:
-            return Room.FULL
+            return Availability.FULL
         whole = slot_size(size)
         free = self._free.get(whole)
         if not cold and (not free or _is_cold(free[_warmest(free, size)], size)):
             return self.room(size)
         slot = free.pop(_warmest(free, size)) if free else self._grow(whole)
         if slot is None:
-            return Room.FULL
+            return Availability.FULL
         if slot.warm < size and not self._make_room(_pages(size) - slot.warm, idle_only=False):
             self._free.setdefault(whole, []).append(slot)
-            return Room.FULL
+            return Availability.FULL
         self.held += slot.warm
         self.peak_held = max(self.peak_held, self.held)
         return slot
@@ -127,7 +131,7 @@ class Slots:
         if slot is not None or len(self.arenas) >= _MOST_ARENAS:
             return slot
         try:
-            arena = Arena(plan_of(self._next, size))
+            arena = Segment(plan_of(self._next, size))
         except (OSError, ValueError, OverflowError):
             return None
         self.arenas[self._next] = self._growing[size] = arena
@@ -199,7 +203,7 @@ class Slots:
         self.resident -= count
         return count
 
-    def trim(self, budget: int) -> list[Arena]:
+    def trim(self, budget: int) -> list[Segment]:
         """Give back what nobody used since the last call, and close arenas that hold nothing.
 
         Returns:
@@ -213,7 +217,7 @@ class Slots:
         self._now += 1
         return [self._close(arena) for arena in list(self.arenas.values()) if arena.idle]
 
-    def _close(self, arena: Arena) -> Arena:
+    def _close(self, arena: Segment) -> Segment:
         size = arena.plan.slot_size
         del self.arenas[arena.plan.number]
         if self._growing.get(size) is arena:

@@ -5,14 +5,14 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from actors.transport.errors import OutOfRange, shown
-from actors.transport.memory.segment import Plan
+from actors.transport.memory.segment import SegmentLayout
 
 __all__ = [
     "GIVEN_BACK",
-    "Descriptor",
-    "Introduction",
+    "Availability",
     "Lease",
-    "Room",
+    "LeaseDescriptor",
+    "SegmentIntroduction",
     "descriptor_of",
     "plain_ints",
 ]
@@ -22,7 +22,7 @@ GIVEN_BACK: Final = 3
 """Numbers per lease in a batch that goes back: arena, offset, generation."""
 
 
-class Room(Enum):
+class Availability(Enum):
     """Whether an arena would take a payload now."""
 
     WARM = "warm"
@@ -30,7 +30,7 @@ class Room(Enum):
     FULL = "full"
 
 
-class Descriptor(NamedTuple):
+class LeaseDescriptor(NamedTuple):
     """Where a payload is: plain numbers, to go in the message itself."""
 
     arena: int
@@ -39,7 +39,7 @@ class Descriptor(NamedTuple):
     generation: int
 
 
-class Introduction(NamedTuple):
+class SegmentIntroduction(NamedTuple):
     """What makes an arena known to a peer; it has to arrive before a descriptor that names the arena.
 
     Attributes:
@@ -47,7 +47,7 @@ class Introduction(NamedTuple):
         fd: a descriptor of the segment, from here on the caller's: to be passed on, or closed.
     """
 
-    plan: Plan
+    plan: SegmentLayout
     fd: int
 
 
@@ -59,17 +59,17 @@ class Lease(NamedTuple):
         introduction: to be sent ahead, if the peer has not seen this arena yet; else None.
     """
 
-    descriptor: Descriptor
-    introduction: Introduction | None
+    descriptor: LeaseDescriptor
+    introduction: SegmentIntroduction | None
 
 
-def descriptor_of(fields: Sequence[Any]) -> Descriptor:
+def descriptor_of(fields: Sequence[Any]) -> LeaseDescriptor:
     """A descriptor as a peer wrote it, its numbers not yet looked at.
 
     Raises:
         OutOfRange: it is not four numbers from 0 up.
     """
-    return Descriptor(*plain_ints(fields, len(Descriptor._fields)))
+    return LeaseDescriptor(*plain_ints(fields, len(LeaseDescriptor._fields)))
 
 
 def plain_ints(fields: Sequence[Any], count: int | None = None) -> Sequence[int]:

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Hashable
 
-from actors.transport.memory.lease import Introduction
-from actors.transport.memory.segment import Arena, Slot
+from actors.transport.memory.lease import SegmentIntroduction
+from actors.transport.memory.segment import Segment, Slot
 
-__all__ = ["Accounts"]
+__all__ = ["LeasesByPeer"]
 
 
-class _Account:
+class _PeerLeases:
     __slots__ = ("held", "known", "retired", "slots")
 
     def __init__(self) -> None:
@@ -19,16 +19,16 @@ class _Account:
         self.retired: list[int] = []
 
 
-class Accounts:
+class LeasesByPeer:
     """One account per peer, opened by its first lease and closed by its death."""
 
     def __init__(self) -> None:
-        self._accounts: dict[Hashable, _Account] = {}
+        self._accounts: dict[Hashable, _PeerLeases] = {}
 
-    def _of(self, peer: Hashable) -> _Account:
+    def _of(self, peer: Hashable) -> _PeerLeases:
         account = self._accounts.get(peer)
         if account is None:
-            account = self._accounts[peer] = _Account()
+            account = self._accounts[peer] = _PeerLeases()
         return account
 
     @property
@@ -58,7 +58,7 @@ class Accounts:
         account.slots.remove(slot)
         account.held -= slot.length
 
-    def introduce(self, arena: Arena, peer: Hashable) -> Introduction | None:
+    def introduce(self, arena: Segment, peer: Hashable) -> SegmentIntroduction | None:
         """What this peer needs to know of an arena it has not seen; None if it has.
 
         Raises:
@@ -68,11 +68,11 @@ class Accounts:
         number = arena.plan.number
         if number in known:
             return None
-        introduction = Introduction(arena.plan, os.dup(arena.fd))
+        introduction = SegmentIntroduction(arena.plan, os.dup(arena.fd))
         known.add(number)
         return introduction
 
-    def forget(self, introduction: Introduction | None, peer: Hashable) -> None:
+    def forget(self, introduction: SegmentIntroduction | None, peer: Hashable) -> None:
         """An introduction that will not be sent."""
         if introduction is not None:
             os.close(introduction.fd)

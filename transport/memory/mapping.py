@@ -12,20 +12,20 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from actors.transport.errors import OutOfRange, StaleLease, WrongSize
-from actors.transport.memory.lease import Descriptor, descriptor_of, plain_ints
+from actors.transport.memory.lease import LeaseDescriptor, descriptor_of, plain_ints
 from actors.transport.memory.memfd import check, map_whole
 from actors.transport.memory.region import Region
-from actors.transport.memory.segment import MOST_SLOTS, SMALLEST_SLOT, WORD, Plan
+from actors.transport.memory.segment import MOST_SLOTS, SMALLEST_SLOT, WORD, SegmentLayout
 
-__all__ = ["Borrowed", "Mappings"]
+__all__ = ["BorrowedSlot", "SegmentMappings"]
 
 
-class _Mapping:
+class _PeerSegment:
     """One arena of one peer. `held` has the slots that are open here, by index."""
 
     __slots__ = ("generations", "header", "held", "memory", "peer", "plan", "retired")
 
-    def __init__(self, peer: Hashable, plan: Plan, memory: mmap.mmap) -> None:
+    def __init__(self, peer: Hashable, plan: SegmentLayout, memory: mmap.mmap) -> None:
         self.peer = peer
         self.plan = plan
         self.header = plan.header
@@ -34,7 +34,7 @@ class _Mapping:
         self.held: set[int] = set()
         self.retired = False
 
-    def open(self, descriptor: Descriptor) -> int:
+    def open(self, descriptor: LeaseDescriptor) -> int:
         """The index of the slot it names, from here on held.
 
         Raises:
@@ -56,15 +56,15 @@ class _Mapping:
         return index
 
 
-class Borrowed(NamedTuple):
+class BorrowedSlot(NamedTuple):
     """A slot of a peer that was moved here, and the region that shows it."""
 
-    mapping: _Mapping
-    descriptor: Descriptor
+    mapping: _PeerSegment
+    descriptor: LeaseDescriptor
     region: Region
 
 
-class Mappings:
+class SegmentMappings:
     """The arenas of all peers of one node, mapped here.
 
     Args:
@@ -73,8 +73,8 @@ class Mappings:
     """
 
     def __init__(self, wake: Callable[[], object] | None = None) -> None:
-        self._peers: dict[Hashable, dict[int, _Mapping]] = {}
-        self._ended: deque[tuple[_Mapping, int, int]] = deque()
+        self._peers: dict[Hashable, dict[int, _PeerSegment]] = {}
+        self._ended: deque[tuple[_PeerSegment, int, int]] = deque()
         self._wake = wake
         self._awake = False
 
@@ -98,7 +98,7 @@ class Mappings:
             memory = map_whole(fd, checked.size)
         finally:
             os.close(fd)
-        mappings[checked.number] = _Mapping(peer, checked, memory)
+        mappings[checked.number] = _PeerSegment(peer, checked, memory)
 
     def open(self, peer: Hashable, fields: Sequence[Any]) -> memoryview:
         """A read-only view of a payload, without a copy; its end gives the lease back.
@@ -112,11 +112,11 @@ class Mappings:
         """
         return self._borrow(peer, fields, writable=False).region.view()
 
-    def adopt(self, peer: Hashable, fields: Sequence[Any]) -> Borrowed:
+    def adopt(self, peer: Hashable, fields: Sequence[Any]) -> BorrowedSlot:
         """A slot that a peer moved here, to be written as well; arguments and errors as in `open`."""
         return self._borrow(peer, fields, writable=True)
 
-    def _borrow(self, peer: Hashable, fields: Sequence[Any], *, writable: bool) -> Borrowed:
+    def _borrow(self, peer: Hashable, fields: Sequence[Any], *, writable: bool) -> BorrowedSlot:
         descriptor = descriptor_of(fields)
         mapping = self._peers.get(peer, {}).get(descriptor.arena)
         if mapping is None:
@@ -130,9 +130,9 @@ class Mappings:
             dropped=partial(self._end, mapping, descriptor.offset, descriptor.generation),
             writable=writable,
         )
-        return Borrowed(mapping, descriptor, region)
+        return BorrowedSlot(mapping, descriptor, region)
 
-    def _end(self, mapping: _Mapping, offset: int, generation: int) -> None:
+    def _end(self, mapping: _PeerSegment, offset: int, generation: int) -> None:
         """A lease is over: noted here, in whatever thread, and taken up by `returned`."""
         self._ended.append((mapping, offset, generation))
         if self._wake is not None and not self._awake:
@@ -140,12 +140,12 @@ class Mappings:
             self._wake()
 
     @staticmethod
-    def way_back(borrowed: Borrowed, peer: Hashable) -> Descriptor | None:
+    def way_back(borrowed: BorrowedSlot, peer: Hashable) -> LeaseDescriptor | None:
         """What `move_back` will return; changes nothing."""
         mapping = borrowed.mapping
         return None if mapping.peer != peer or mapping.retired else borrowed.descriptor
 
-    def move_back(self, borrowed: Borrowed, peer: Hashable) -> Descriptor | None:
+    def move_back(self, borrowed: BorrowedSlot, peer: Hashable) -> LeaseDescriptor | None:
         """The descriptor by which a moved slot goes back to its owner, who is `peer`.
 
         Returns:
@@ -158,7 +158,7 @@ class Mappings:
         return borrowed.descriptor
 
     @staticmethod
-    def _close(mapping: _Mapping, offset: int) -> None:
+    def _close(mapping: _PeerSegment, offset: int) -> None:
         mapping.held.discard((offset - mapping.header) // mapping.plan.slot_size)
 
     def returned(self) -> dict[Hashable, list[int]]:
@@ -204,8 +204,8 @@ class Mappings:
         self.returned()
 
 
-def _checked_plan(fields: Sequence[Any]) -> Plan:
-    plan = Plan(*plain_ints(fields, len(Plan._fields)))
+def _checked_plan(fields: Sequence[Any]) -> SegmentLayout:
+    plan = SegmentLayout(*plain_ints(fields, len(SegmentLayout._fields)))
     size = plan.slot_size
     if size < SMALLEST_SLOT or size & (size - 1) or not 0 < plan.slots <= MOST_SLOTS:
         raise WrongSize(f"no arena is laid out like {tuple(plan)}")

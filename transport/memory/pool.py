@@ -12,26 +12,26 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from actors.transport.errors import OutOfRange, StaleLease
-from actors.transport.memory.free_list import Slots
+from actors.transport.memory.free_list import FreeList
 from actors.transport.memory.lease import (
     GIVEN_BACK,
-    Descriptor,
+    Availability,
     Lease,
-    Room,
+    LeaseDescriptor,
     descriptor_of,
     plain_ints,
 )
-from actors.transport.memory.leases_by_peer import Accounts
+from actors.transport.memory.leases_by_peer import LeasesByPeer
 from actors.transport.memory.region import Region
 from actors.transport.memory.segment import Slot
 
-__all__ = ["ArenaStats", "Arenas", "Held"]
+__all__ = ["OwnSlot", "PoolStats", "SegmentPool"]
 
 GIB: Final = 1024 * 1024 * 1024
 _HERE: Final = "here"
 
 
-class ArenaStats(NamedTuple):
+class PoolStats(NamedTuple):
     """What the arenas of one node hold and did so far; sizes in bytes.
 
     Attributes:
@@ -65,14 +65,14 @@ class ArenaStats(NamedTuple):
     refused_full: int
 
 
-class Held(NamedTuple):
+class OwnSlot(NamedTuple):
     """A slot that this node itself uses, and the region that shows it."""
 
     slot: Slot
     region: Region
 
 
-class Arenas:
+class SegmentPool:
     """Shared memory that one node owns, lends to its peers and gives to its own buffers.
 
     Args:
@@ -82,12 +82,12 @@ class Arenas:
     """
 
     def __init__(self, *, limit: int = GIB, per_peer: int | None = None) -> None:
-        self._slots = Slots(limit)
+        self._slots = FreeList(limit)
         self._per_peer = limit // 2 if per_peer is None else per_peer
         if not 0 < self._per_peer <= limit:
             msg = f"per_peer must be in 1..limit, got {self._per_peer} of {limit}"
             raise ValueError(msg)
-        self._accounts = Accounts()
+        self._accounts = LeasesByPeer()
         self._buffers = 0
         self._dropped: deque[Slot] = deque()
         self._counts = dict.fromkeys(("leased", "given_back", "reclaimed", "cold", "full"), 0)
@@ -95,11 +95,11 @@ class Arenas:
 
     # ------------------------------------------------------------ lending
 
-    def room(self, size: int, peer: Hashable) -> Room:
+    def room(self, size: int, peer: Hashable) -> Availability:
         """Whether `lease` would take `size` bytes for `peer`, and if memory is behind them already."""
         self._collect()
         if self._closed or self._accounts.held(peer) + size > self._per_peer:
-            return Room.FULL
+            return Availability.FULL
         return self._slots.room(size)
 
     def lease(self, data: memoryview, peer: Hashable, *, cold: bool = False) -> Lease | None:
@@ -117,27 +117,27 @@ class Arenas:
         flat = data if data.format == "B" and data.ndim == 1 else data.cast("B")
         size = len(flat)
         slot = self._take(size, peer, cold=cold)
-        if isinstance(slot, Room):
+        if isinstance(slot, Availability):
             self._refuse(slot, size)
             return None
         try:
             self._slots.write(slot, flat)
         except OSError:
             self._slots.release(slot)
-            self._refuse(Room.FULL, size)
+            self._refuse(Availability.FULL, size)
             return None
         return self._lend(slot, peer, size)
 
-    def _take(self, size: int, peer: Hashable, *, cold: bool) -> Slot | Room:
+    def _take(self, size: int, peer: Hashable, *, cold: bool) -> Slot | Availability:
         if self._dropped:
             self._collect()
         if self._closed or self._accounts.held(peer) + size > self._per_peer:
-            return Room.FULL
+            return Availability.FULL
         return self._slots.acquire(size, cold=cold)
 
-    def _refuse(self, room: Room, size: int) -> None:
-        self._counts["cold" if room is Room.COLD else "full"] += 1
-        if room is Room.COLD:
+    def _refuse(self, room: Availability, size: int) -> None:
+        self._counts["cold" if room is Availability.COLD else "full"] += 1
+        if room is Availability.COLD:
             self._slots.want(size)
 
     def _lend(self, slot: Slot, peer: Hashable, size: int) -> Lease | None:
@@ -145,7 +145,7 @@ class Arenas:
             introduction = self._accounts.introduce(slot.arena, peer)
         except OSError:
             self._slots.release(slot)
-            self._refuse(Room.FULL, size)
+            self._refuse(Availability.FULL, size)
             return None
         slot.give(peer, size)
         self._accounts.add(peer, slot)
@@ -215,7 +215,7 @@ class Arenas:
 
     # ------------------------------------------------------------ memory of this node's own
 
-    def hold(self, size: int, *, zero: bool) -> Held | None:
+    def hold(self, size: int, *, zero: bool) -> OwnSlot | None:
         """A slot for a buffer of this node.
 
         Args:
@@ -226,15 +226,15 @@ class Arenas:
             the slot, or None if there is no room.
         """
         self._collect()
-        slot = Room.FULL if self._closed else self._slots.acquire(size)
-        if isinstance(slot, Room):
+        slot = Availability.FULL if self._closed else self._slots.acquire(size)
+        if isinstance(slot, Availability):
             return None
         if zero:
             slot.clean(size)
         self._slots.expect(slot, size)
         return self._hold(slot, size)
 
-    def _hold(self, slot: Slot, size: int) -> Held:
+    def _hold(self, slot: Slot, size: int) -> OwnSlot:
         slot.give(_HERE, size)
         self._buffers += 1
         region = Region(
@@ -245,9 +245,9 @@ class Arenas:
             dropped=partial(self._dropped.append, slot),
             writable=True,
         )
-        return Held(slot, region)
+        return OwnSlot(slot, region)
 
-    def transfer(self, held: Held, peer: Hashable) -> Lease | None:
+    def transfer(self, held: OwnSlot, peer: Hashable) -> Lease | None:
         """Lease to `peer` what a buffer here held, where it is; the buffer must be done with.
 
         Returns:
@@ -265,12 +265,12 @@ class Arenas:
         self._counts["leased"] += 1
         return Lease(_descriptor(held.slot), introduction)
 
-    def keep(self, lease: Lease, peer: Hashable) -> Held:
+    def keep(self, lease: Lease, peer: Hashable) -> OwnSlot:
         """Undo a transfer of which the peer was never told, and close its descriptor."""
         self._accounts.forget(lease.introduction, peer)
         return self.take_back(list(lease.descriptor), peer)
 
-    def take_back(self, fields: Sequence[Any], peer: Hashable) -> Held:
+    def take_back(self, fields: Sequence[Any], peer: Hashable) -> OwnSlot:
         """What a peer moved back to its owner.
 
         Args:
@@ -324,11 +324,11 @@ class Arenas:
         """Arenas this peer knows that have been closed since the last call, for it to unmap."""
         return self._accounts.retired(peer)
 
-    def stats(self) -> ArenaStats:
+    def stats(self) -> PoolStats:
         """Counters since the beginning, and what is there now."""
         self._collect()
         slots, counts = self._slots, self._counts
-        return ArenaStats(
+        return PoolStats(
             limit=slots.limit,
             arenas=len(slots.arenas),
             resident=slots.resident,
@@ -348,14 +348,14 @@ class Arenas:
         """Close every descriptor; peers and buffers keep what they have. Twice is once."""
         self._closed = True
         self._collect()
-        self._accounts = Accounts()
+        self._accounts = LeasesByPeer()
         self._slots.close()
 
 
-def _descriptor(slot: Slot) -> Descriptor:
-    return Descriptor(slot.arena.plan.number, slot.offset, slot.length, slot.generation)
+def _descriptor(slot: Slot) -> LeaseDescriptor:
+    return LeaseDescriptor(slot.arena.plan.number, slot.offset, slot.length, slot.generation)
 
 
-def _key(descriptor: Descriptor) -> tuple[int, int, int, int]:
+def _key(descriptor: LeaseDescriptor) -> tuple[int, int, int, int]:
     arena, offset, length, generation = descriptor
     return arena, offset, generation, length

@@ -12,7 +12,16 @@ from typing import Final, NamedTuple
 
 from actors.transport.memory.memfd import PAGE, create, discard, fill, map_whole, touch, zero
 
-__all__ = ["MOST_SLOTS", "SMALLEST_SLOT", "WORD", "Arena", "Plan", "Slot", "plan_of", "slot_size"]
+__all__ = [
+    "MOST_SLOTS",
+    "SMALLEST_SLOT",
+    "WORD",
+    "Segment",
+    "SegmentLayout",
+    "Slot",
+    "plan_of",
+    "slot_size",
+]
 
 SMALLEST_SLOT: Final = 64 * 1024
 _ARENA: Final = 64 * 1024 * 1024
@@ -20,7 +29,7 @@ MOST_SLOTS: Final = 256
 WORD: Final = 8
 
 
-class Plan(NamedTuple):
+class SegmentLayout(NamedTuple):
     """How an arena is laid out: all that a peer has to be told besides the descriptor."""
 
     number: int
@@ -43,12 +52,12 @@ def slot_size(length: int) -> int:
     return max(SMALLEST_SLOT, 1 << (length - 1).bit_length())
 
 
-def plan_of(number: int, size: int) -> Plan:
+def plan_of(number: int, size: int) -> SegmentLayout:
     """The layout of a new arena: 64 MiB, but no more than 256 slots and no less than one.
 
     What it spans costs nothing; memory is taken by the page when it is touched.
     """
-    return Plan(number, size, min(MOST_SLOTS, max(1, _ARENA // size)))
+    return SegmentLayout(number, size, min(MOST_SLOTS, max(1, _ARENA // size)))
 
 
 class Slot:
@@ -78,7 +87,7 @@ class Slot:
         "warm",
     )
 
-    def __init__(self, arena: "Arena", index: int) -> None:
+    def __init__(self, arena: "Segment", index: int) -> None:
         self.arena = arena
         self.index = index
         self.offset = arena.header + index * arena.plan.slot_size
@@ -156,7 +165,7 @@ def _pages(size: int) -> int:
     return -(-size // PAGE) * PAGE
 
 
-class Arena:
+class Segment:
     """One segment and its slots.
 
     Args:
@@ -172,7 +181,7 @@ class Arena:
         OSError: no descriptors left, or no shared memory to be had.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: SegmentLayout) -> None:
         self.plan = plan
         self.header = plan.header
         self.fd = create(plan.size)

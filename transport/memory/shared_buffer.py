@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any, Final, SupportsIndex
 
 from actors.transport.errors import OutOfRange, Unsealed, shown
-from actors.transport.memory.atomics import Atomics, Bell, CellLock, EventBell, PolledBell, new_bell
+from actors.transport.memory.atomics import (
+    AtomicLock,
+    Atomics,
+    Bell,
+    EventBell,
+    PolledBell,
+    new_bell,
+)
 from actors.transport.memory.memfd import check, create_lockable, map_whole
 from actors.transport.wire.outbox import close_all
 
@@ -58,7 +65,7 @@ class SharedBuffer:
         self._fd = fd
         try:
             self._memory: mmap.mmap = map_whole(fd, size)
-            lock = CellLock(_reopened(fd))
+            lock = AtomicLock(_reopened(fd))
         except BaseException:
             os.close(fd)
             self._fd = -1

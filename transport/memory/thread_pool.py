@@ -7,29 +7,29 @@ import threading
 from typing import Any
 from weakref import WeakSet
 
-from actors.transport.memory.pool import Arenas
+from actors.transport.memory.pool import SegmentPool
 
 __all__ = ["arenas_here", "close_arenas", "open_arenas", "set_arenas"]
 
 
-class _Here(threading.local):
-    arenas: Arenas | None = None
+class _ThreadPool(threading.local):
+    arenas: SegmentPool | None = None
 
     def __init__(self) -> None:
         self.nodes: WeakSet[Any] = WeakSet()
 
 
-_here = _Here()
+_here = _ThreadPool()
 
 
-def arenas_here() -> Arenas:
+def arenas_here() -> SegmentPool:
     """This thread's arenas, made when first asked for; they take no memory before they are used."""
     if _here.arenas is None:
-        _here.arenas = Arenas()
+        _here.arenas = SegmentPool()
     return _here.arenas
 
 
-def open_arenas(node: object) -> Arenas:
+def open_arenas(node: object) -> SegmentPool:
     """As `arenas_here`, for a node that begins in this thread."""
     _here.nodes.add(node)
     return arenas_here()
@@ -48,6 +48,6 @@ def close_arenas(node: object) -> None:
         _here.arenas = None
 
 
-def set_arenas(arenas: Arenas | None) -> None:
+def set_arenas(arenas: SegmentPool | None) -> None:
     """Use other arenas in this thread; None makes new ones when next asked for."""
     _here.arenas = arenas

@@ -16,9 +16,9 @@ from zlib import crc32
 from actors.transport.errors import VersionSkew
 from actors.transport.types.refusals import PRIMITIVE
 from actors.transport.types.registry import CUSTOM
-from actors.transport.types.tags import Kind
+from actors.transport.types.tags import ClassKind
 
-__all__ = ["Shape", "check_schema", "find_class", "shape_of"]
+__all__ = ["ClassSchema", "check_schema", "find_class", "shape_of"]
 
 _DROPPED: Final = frozenset({"__orig_class__"})
 _HASH_CACHE: Final = "_attrs_cached_hash"
@@ -27,7 +27,7 @@ State = tuple[tuple[Any, ...] | None, dict[str, Any] | None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shape:
+class ClassSchema:
     """One sendable class.
 
     Attributes:
@@ -41,7 +41,7 @@ class Shape:
     """
 
     cls: type
-    kind: Kind
+    kind: ClassKind
     fields: tuple[str, ...] = ()
     schema: bytes = b""
     immutable: bool = False
@@ -84,7 +84,7 @@ class Shape:
         if values is not None and len(values) != len(self.fields):
             field = (*self.fields, f"[{len(self.fields)}]")[min(len(values), len(self.fields))]
             raise VersionSkew(f"{self.cls.__module__}.{self.cls.__qualname__}", field)
-        if self.kind is Kind.NAMEDTUPLE:
+        if self.kind is ClassKind.NAMEDTUPLE:
             return tuple.__new__(self.cls, values or ())
         instance: Any = object.__new__(self.cls)
         if not self.slotted and not self.others:
@@ -136,10 +136,12 @@ def _reader(fields: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda instance: tuple([getattr(instance, name) for name in fields])
 
 
-def _with_fields(cls: type, kind: Kind, pairs: list[tuple[str, Any]], *, immutable: bool) -> Shape:
+def _with_fields(
+    cls: type, kind: ClassKind, pairs: list[tuple[str, Any]], *, immutable: bool
+) -> ClassSchema:
     fields = tuple(name for name, _ in pairs)
     slots = _slots(cls)
-    return Shape(
+    return ClassSchema(
         cls=cls,
         kind=kind,
         fields=fields,
@@ -152,61 +154,61 @@ def _with_fields(cls: type, kind: Kind, pairs: list[tuple[str, Any]], *, immutab
     )
 
 
-def _named_tuple(cls: type) -> Shape | None:
+def _named_tuple(cls: type) -> ClassSchema | None:
     fields = getattr(cls, "_fields", None)
     if not issubclass(cls, tuple) or not isinstance(fields, tuple) or not hasattr(cls, "_make"):
         return None
     annotations = getattr(cls, "__annotations__", {})
     pairs = [(name, annotations.get(name, "")) for name in fields]
-    return Shape(
-        cls=cls, kind=Kind.NAMEDTUPLE, fields=fields, schema=_schema(pairs), immutable=True
+    return ClassSchema(
+        cls=cls, kind=ClassKind.NAMEDTUPLE, fields=fields, schema=_schema(pairs), immutable=True
     )
 
 
-def _dataclass(cls: type) -> Shape | None:
+def _dataclass(cls: type) -> ClassSchema | None:
     if not dataclasses.is_dataclass(cls):
         return None
     pairs = [(field.name, field.type) for field in dataclasses.fields(cls)]
     frozen = bool(cls.__dataclass_params__.frozen)  # type: ignore[attr-defined]  # every dataclass has it
-    return _with_fields(cls, Kind.DATACLASS, pairs, immutable=frozen)
+    return _with_fields(cls, ClassKind.DATACLASS, pairs, immutable=frozen)
 
 
-def _attrs(cls: type) -> Shape | None:
+def _attrs(cls: type) -> ClassSchema | None:
     attributes = getattr(cls, "__attrs_attrs__", None)
     if attributes is None:
         return None
     pairs = [(attribute.name, attribute.type) for attribute in attributes]
     frozen = getattr(cls.__setattr__, "__name__", "") == "_frozen_setattrs"
-    return _with_fields(cls, Kind.ATTRS, pairs, immutable=frozen)
+    return _with_fields(cls, ClassKind.ATTRS, pairs, immutable=frozen)
 
 
-def _pydantic(cls: type) -> Shape | None:
+def _pydantic(cls: type) -> ClassSchema | None:
     model = getattr(sys.modules.get("pydantic"), "BaseModel", None)
     if model is None or not issubclass(cls, model):
         return None
     known = getattr(cls, "__pydantic_fields__", None) or getattr(cls, "model_fields", {})
     pairs = [(name, field.annotation) for name, field in known.items()]
-    return Shape(cls=cls, kind=Kind.PYDANTIC, fields=tuple(known), schema=_schema(pairs))
+    return ClassSchema(cls=cls, kind=ClassKind.PYDANTIC, fields=tuple(known), schema=_schema(pairs))
 
 
 @lru_cache(maxsize=4096)
-def _shape(cls: type) -> Shape | None:
+def _shape(cls: type) -> ClassSchema | None:
     if issubclass(cls, Enum):
-        return Shape(cls=cls, kind=Kind.ENUM)
+        return ClassSchema(cls=cls, kind=ClassKind.ENUM)
     if issubclass(cls, BaseException):
-        return Shape(cls=cls, kind=Kind.EXCEPTION)
+        return ClassSchema(cls=cls, kind=ClassKind.EXCEPTION)
     found = _named_tuple(cls)
     if found is not None or issubclass(cls, PRIMITIVE):
         return found
     return _pydantic(cls) or _attrs(cls) or _dataclass(cls)
 
 
-def shape_of(cls: type) -> Shape | None:
+def shape_of(cls: type) -> ClassSchema | None:
     """How instances of exactly `cls` are read and rebuilt, or None if they do not travel."""
-    return Shape(cls=cls, kind=Kind.CUSTOM) if cls in CUSTOM else _shape(cls)
+    return ClassSchema(cls=cls, kind=ClassKind.CUSTOM) if cls in CUSTOM else _shape(cls)
 
 
-def check_schema(shape: Shape, kind: int, schema: bytes, fields: list[str]) -> None:
+def check_schema(shape: ClassSchema, kind: int, schema: bytes, fields: list[str]) -> None:
     """Compare our class with the one the peer introduced.
 
     Raises:
@@ -214,7 +216,7 @@ def check_schema(shape: Shape, kind: int, schema: bytes, fields: list[str]) -> N
     """
     name = f"{shape.cls.__module__}.{shape.cls.__qualname__}"
     if shape.kind != kind:
-        there = Kind(kind).name if kind in set(Kind) else f"kind {kind}"
+        there = ClassKind(kind).name if kind in set(ClassKind) else f"kind {kind}"
         raise VersionSkew(name, "__class__", f"is {shape.kind.name} here and {there} there")
     ours = shape.fields
     if schema == shape.schema and tuple(fields) == ours:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from actors.transport.errors import Undecodable, Unsendable, shown
 
 __all__ = [
-    "Parts",
+    "ErrorParts",
     "RemoteError",
     "RemoteTraceback",
     "attach_text",
@@ -64,7 +64,7 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.text}"""'
 
 
-class Parts(NamedTuple):
+class ErrorParts(NamedTuple):
     """Everything an exception is made of, each value already walked."""
 
     args: list[Any]
@@ -76,7 +76,7 @@ class Parts(NamedTuple):
     suppress: bool
 
 
-def capture(error: BaseException, walk: Walk, nest: Nest, seen: frozenset[int]) -> Parts:
+def capture(error: BaseException, walk: Walk, nest: Nest, seen: frozenset[int]) -> ErrorParts:
     """Take `error` apart.
 
     Args:
@@ -106,7 +106,7 @@ def capture(error: BaseException, walk: Walk, nest: Nest, seen: frozenset[int]) 
             [nest(member, seen) for member in error.exceptions] if len(seen) <= _MAX_CHAIN else None
         )
         args = ()
-    return Parts(
+    return ErrorParts(
         args=[_safe(value, walk) for value in args],
         state={str(name): _safe(value, walk) for name, value in _state(error).items()},
         message=message,
@@ -154,7 +154,7 @@ def _native(cls: type[BaseException]) -> Any:
     return next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
 
 
-def rebuild_error(cls: type[BaseException], parts: Parts) -> BaseException:
+def rebuild_error(cls: type[BaseException], parts: ErrorParts) -> BaseException:
     """An exception of `cls` made of `parts`.
 
     Raises:
@@ -171,7 +171,7 @@ def rebuild_error(cls: type[BaseException], parts: Parts) -> BaseException:
     return error
 
 
-def _rebuild(cls: type[BaseException], parts: Parts) -> BaseException:
+def _rebuild(cls: type[BaseException], parts: ErrorParts) -> BaseException:
     error: BaseException
     if parts.members is not None:
         error = BaseExceptionGroup.__new__(cls, parts.message, list(parts.members))  # type: ignore[type-var]

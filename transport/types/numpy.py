@@ -8,7 +8,7 @@ from actors.transport.errors import Undecodable, shown
 
 __all__ = [
     "NOT_PLAIN",
-    "Form",
+    "ArrayForm",
     "array_bytes",
     "array_form",
     "form_of",
@@ -21,7 +21,7 @@ __all__ = [
 NOT_PLAIN: Final = "only arrays of plain data in one piece travel; send numpy.ascontiguousarray(it)"
 
 
-class Form(NamedTuple):
+class ArrayForm(NamedTuple):
     """What an array is besides its bytes; any codec that keeps tuples carries it.
 
     Attributes:
@@ -49,17 +49,17 @@ def array_bytes(array: Any) -> memoryview | None:
     return memoryview(flat.view("u1"))
 
 
-def array_form(array: Any) -> Form | None:
+def array_form(array: Any) -> ArrayForm | None:
     """What else is needed to rebuild it; None if its type is not one of numpy's own."""
     npformat = sys.modules["numpy"].lib.format
     dtype = npformat.dtype_to_descr(array.dtype)
     order = _order(array)
     if order is None or array.dtype.hasobject or npformat.descr_to_dtype(dtype) != array.dtype:
         return None
-    return Form(dtype, array.shape, order)
+    return ArrayForm(dtype, array.shape, order)
 
 
-def plain_form(form: Form) -> list[Any]:
+def plain_form(form: ArrayForm) -> list[Any]:
     """A form without tuples, which a frame does not hold as they are."""
     return [_plain_fields(form.dtype), list(form.shape), form.order]
 

@@ -10,7 +10,7 @@ __all__ = [
     "MAX_EXTRAS",
     "PLAIN",
     "TOO_DEEP",
-    "Kind",
+    "ClassKind",
     "Tag",
 ]
 
@@ -60,7 +60,7 @@ class Tag(IntEnum):
     EXTRA = 64
 
 
-class Kind(IntEnum):
+class ClassKind(IntEnum):
     """What an introduced class is."""
 
     NAMEDTUPLE = 1

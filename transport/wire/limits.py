@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from actors.transport.wire.frames import FRAME_LIMIT
 
-__all__ = ["Limits", "Stats"]
+__all__ = ["ChannelStats", "Limits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class ChannelStats:
     """What went through one channel so far, and what waits."""
 
     messages_sent: int

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Loop"]
+__all__ = ["ChannelLoop"]
 
 
-class Loop(Protocol):
+class ChannelLoop(Protocol):
     """Five functions of an event loop; watches are persistent and level-triggered."""
 
     def call_soon(self, fn: Callable[..., object], *args: Any) -> object:

@@ -8,7 +8,7 @@ from actors.transport.errors import FrameError
 from actors.transport.wire.frames import MAX_FDS
 from actors.transport.wire.outbox import close_all
 
-__all__ = ["Claims", "check_count"]
+__all__ = ["ReceivedFds", "check_count"]
 
 _LOST: Final = "descriptors were lost on the way: more than a frame may carry, or no room here"
 
@@ -24,7 +24,7 @@ def check_count(fds: Sized) -> None:
         raise FrameError(msg)
 
 
-class Claims:
+class ReceivedFds:
     """What came and was not claimed yet, in order; ours until it is.
 
     Attributes:

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 from actors.cli._failure import FAILED, NOT_RUNNING, WRONG, CommandFailed
 from actors.cli.server.folder import control_folder, socket_path, sockets
 
-__all__ = ["Connection", "connect"]
+__all__ = ["ControlConnection", "connect"]
 
 _REPLY: Final = 10.0
 """Seconds that a reply may take; a system bounds its own questions to its nodes."""
@@ -35,7 +35,7 @@ class _Found:
     sock: socket.socket
 
 
-class Connection:
+class ControlConnection:
     """One question to one running system; use it as a context manager."""
 
     def __init__(self, found: _Found) -> None:
@@ -125,7 +125,7 @@ class Connection:
             os.close(process)
 
 
-def connect(pid: int | None) -> Connection:
+def connect(pid: int | None) -> ControlConnection:
     """Connect to the one running system, or to that of process *pid*.
 
     Raises:
@@ -136,10 +136,10 @@ def connect(pid: int | None) -> Connection:
     if pid is not None:
         chosen = _try(pid, socket_path(folder, pid))
         if chosen is not None:
-            return Connection(chosen)
+            return ControlConnection(chosen)
         found = _running(folder)
     if pid is None and len(found) == 1:
-        return Connection(found[0])
+        return ControlConnection(found[0])
     for other in found:
         other.sock.close()
     if pid is not None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import anyio
 
 from actors._base.errors import ActorsError, InvalidSpec
-from actors._system.coordinator import Core
+from actors._system.coordinator import Coordinator
 from actors.cli.server.status import node_facts
 from actors.nodes import ORDERS, RemoteNode, busiest_first, process_figures
 from actors.transport import TransportError
@@ -26,7 +26,7 @@ _PATIENCE: Final = 1.0
 
 
 async def top(
-    core: Core, seconds: float = 1.0, rows: int = 20, by: str = "mailbox"
+    core: Coordinator, seconds: float = 1.0, rows: int = 20, by: str = "mailbox"
 ) -> dict[str, Any]:
     """Look at every node of *core* for *seconds*; return what they did, and the busiest actors.
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import anyio
 from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 
-from actors._system.coordinator import Core
+from actors._system.coordinator import Coordinator
 from actors._system.system import System, core_of
 from actors.cli._failure import did_you_mean
 from actors.cli.server.folder import remove_stale, socket_path
@@ -64,7 +64,7 @@ async def control_socket(
 class _Control:
     """Serves the connections of one control socket."""
 
-    def __init__(self, core: Core, patience: float) -> None:
+    def __init__(self, core: Coordinator, patience: float) -> None:
         self._core = core
         self._patience = patience
         self._followers = Followers(core)

@@ -16,7 +16,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from actors._base.events import Event, EventStream
 from actors._base.log import iso_time
-from actors._system.coordinator import Core
+from actors._system.coordinator import Coordinator
 
 __all__ = ["Followers"]
 
@@ -27,7 +27,7 @@ _GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 class Followers:
     """Serves those who follow the events of one system."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Coordinator) -> None:
         self._core = core
         self._count = 0
         # The time of day at which the loop's clock began. Taken once: what came later is never told as

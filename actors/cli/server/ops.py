@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec
-from actors._system.coordinator import Core
+from actors._system.coordinator import Coordinator
 from actors._system.tree_snapshot import whole_tree
 from actors.cli._failure import did_you_mean
 from actors.cli.server.busy import top
@@ -37,7 +37,7 @@ class Op:
     """
 
     answer: Callable[..., Awaitable[Any]]
-    afterwards: Callable[[Core], object] | None = None
+    afterwards: Callable[[Coordinator], object] | None = None
     takes: frozenset[str] = frozenset()
     follows: bool = False
 
@@ -51,15 +51,15 @@ def refusal(error: Exception) -> dict[str, str]:
     return {"error": f"{type(error).__name__}: {error}"}
 
 
-async def _tree(core: Core) -> dict[str, Any]:
+async def _tree(core: Coordinator) -> dict[str, Any]:
     return await whole_tree(core)
 
 
-async def _pid(_core: Core) -> dict[str, Any]:
+async def _pid(_core: Coordinator) -> dict[str, Any]:
     return {"pid": os.getpid()}
 
 
-async def _stack(core: Core, node: str) -> dict[str, Any]:
+async def _stack(core: Coordinator, node: str) -> dict[str, Any]:
     found = _node(core, node)
     run = found.run or found.front
     if run is None:
@@ -67,11 +67,11 @@ async def _stack(core: Core, node: str) -> dict[str, Any]:
     return {**_facts(found), **await run.stacks()}
 
 
-async def _spawn(core: Core, **options: Any) -> list[dict[str, Any]]:
+async def _spawn(core: Coordinator, **options: Any) -> list[dict[str, Any]]:
     return [_facts(node) for node in await core.groups.start(nodes(**options))]
 
 
-async def _scale(core: Core, groups: dict[str, int]) -> dict[str, list[dict[str, Any]]]:
+async def _scale(core: Coordinator, groups: dict[str, int]) -> dict[str, list[dict[str, Any]]]:
     for name, count in groups.items():  # all are looked at before any is changed
         core.groups.check(name, count)
     return {
@@ -81,7 +81,7 @@ async def _scale(core: Core, groups: dict[str, int]) -> dict[str, list[dict[str,
 
 
 async def _reload(
-    core: Core,
+    core: Coordinator,
     nodes: list[str] | None = None,
     *,
     surge: bool = False,
@@ -93,13 +93,13 @@ async def _reload(
     return [_facts(node) for node in renewed]
 
 
-async def _stop_node(core: Core, node: str) -> dict[str, Any]:
+async def _stop_node(core: Coordinator, node: str) -> dict[str, Any]:
     facts = _facts(_node(core, node))
     await core.stop_node(node, None)
     return {**facts, "state": "EXITED", "pid": None}
 
 
-async def _kill(core: Core, node: str) -> dict[str, Any]:
+async def _kill(core: Coordinator, node: str) -> dict[str, Any]:
     found = _node(core, node)
     if found.pid is None:
         raise ActorsError(f"node {node} is not running: it is {found.state.value}")
@@ -108,7 +108,7 @@ async def _kill(core: Core, node: str) -> dict[str, Any]:
     return facts
 
 
-def _node(core: Core, name: str) -> RemoteNode:
+def _node(core: Coordinator, name: str) -> RemoteNode:
     found = core.nodes.get(name)
     if found is None:
         known = ", ".join(core.nodes) or "none"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import anyio
 
 from actors._base.errors import ActorsError, ReloadFailed
-from actors._system.coordinator import Core
+from actors._system.coordinator import Coordinator
 from actors.cli.server.sources import Sources, roots_of
 
 __all__ = ["NO_RELOADS", "Reloads"]
@@ -35,23 +35,23 @@ class Reloads:
     watched: tuple[str, ...] | None = None
 
     @contextmanager
-    def noted(self) -> Iterator[Reasons]:
+    def noted(self) -> Iterator[ReloadReasons]:
         """Take note of what happens from here on: a system that starts has read its files."""
         sources = None if self.watched is None else Sources(roots_of(self.watched))
         if not self.on_hangup:
-            yield Reasons(None, sources)
+            yield ReloadReasons(None, sources)
             return
         with anyio.open_signal_receiver(signal.SIGHUP) as hangups:
-            yield Reasons(hangups, sources)
+            yield ReloadReasons(hangups, sources)
 
 
-class Reasons(NamedTuple):
+class ReloadReasons(NamedTuple):
     """What a reload may follow."""
 
     hangups: AsyncIterator[Any] | None
     sources: Sources | None
 
-    async def serve(self, core: Core) -> None:
+    async def serve(self, core: Coordinator) -> None:
         """Reload for as long as the system runs."""
         async with anyio.create_task_group() as tasks:
             if self.hangups is not None:
@@ -63,7 +63,7 @@ class Reasons(NamedTuple):
 NO_RELOADS = Reloads()
 
 
-async def _on_hangup(core: Core, hangups: AsyncIterator[Any]) -> None:
+async def _on_hangup(core: Coordinator, hangups: AsyncIterator[Any]) -> None:
     async for _ in hangups:
         try:
             await core.reloading.reload(by="SIGHUP")
@@ -73,7 +73,7 @@ async def _on_hangup(core: Core, hangups: AsyncIterator[Any]) -> None:
             core.event("reload_refused", {"by": "SIGHUP", "why": str(error)})
 
 
-async def _on_change(core: Core, sources: Sources) -> None:
+async def _on_change(core: Coordinator, sources: Sources) -> None:
     while True:
         names = await sources.changed()
         try:

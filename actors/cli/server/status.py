@@ -12,10 +12,10 @@ from typing import Any, Final
 import anyio
 
 from actors._base.errors import ActorsError
-from actors._system.coordinator import Core
-from actors._system.listeners import Listening
+from actors._system.coordinator import Coordinator
+from actors._system.listeners import ListenerController
 from actors.nodes import RemoteNode
-from actors.routing import PlaceStats
+from actors.routing import NodeStats
 from actors.transport import TransportError
 
 __all__ = ["node_facts", "status"]
@@ -25,7 +25,7 @@ _PATIENCE: Final = 1.0
 _COUNTED: Final = ("accepted", "pending", "peeking", "refused", "redispatched", "dropped")
 
 
-async def status(core: Core) -> dict[str, Any]:
+async def status(core: Coordinator) -> dict[str, Any]:
     """Return the facts about every node and listener of *core*."""
     nodes = {name: node_facts(node) for name, node in core.nodes.items()}
     async with anyio.create_task_group() as tasks:
@@ -63,7 +63,7 @@ async def _ask(node: RemoteNode, facts: dict[str, Any]) -> None:
         facts |= {"answering": True, "rss": now["rss"], "actors": now["actors"]}
 
 
-def _listener(listening: Listening) -> dict[str, Any]:
+def _listener(listening: ListenerController) -> dict[str, Any]:
     spec, router = listening.spec, listening.router
     facts: dict[str, Any] = {
         "name": spec.name,
@@ -85,7 +85,7 @@ def _listener(listening: Listening) -> dict[str, Any]:
     return facts
 
 
-def _by_node(places: Iterable[PlaceStats]) -> dict[str, int]:
+def _by_node(places: Iterable[NodeStats]) -> dict[str, int]:
     """Return the open connections of each node, those of a process that it replaces included."""
     counts: dict[str, int] = {}
     for place in places:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from actors.transport import pair
 
-__all__ = ["Ends"]
+__all__ = ["NodePipes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ends:
+class NodePipes:
     """Our ends, and by number the far ones, which the process inherits under the same numbers."""
 
     link: socket.socket
@@ -29,7 +29,7 @@ class Ends:
     far_output: int
 
     @classmethod
-    def open(cls) -> Ends:
+    def open(cls) -> NodePipes:
         """Open all of them.
 
         Raises:

@@ -16,12 +16,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from actors.nodes.boot.launch import Launch, Standing, Started, popen_of
+from actors.nodes.boot.launch import Launch, LaunchContext, Started, popen_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ANSWER", "HEAD", "READY", "TEMPLATE_MODULE", "Template"]
+__all__ = ["ANSWER", "HEAD", "READY", "TEMPLATE_MODULE", "ForkServer"]
 
 TEMPLATE_MODULE: Final = "actors.nodes.boot.fork_server_main"
 HEAD: Final = struct.Struct("<I")
@@ -35,11 +35,11 @@ _PATIENCE: Final = 5.0
 """Seconds it may take to fork; a busy machine takes a tenth of one, unless it has more to import."""
 
 
-class Template:
+class ForkServer:
     """One template process; it is good for what its `standing` says."""
 
     def __init__(
-        self, standing: Standing, command: list[str], module: str, env: Mapping[str, str]
+        self, standing: LaunchContext, command: list[str], module: str, env: Mapping[str, str]
     ) -> None:
         """Start it; it is not ready yet.
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Launch",
-    "Machine",
-    "Standing",
+    "LaunchContext",
+    "Platform",
     "Started",
     "custom_site",
     "exec_reason",
@@ -124,7 +124,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Platform:
     """What decides for a whole machine."""
 
     system: str
@@ -133,7 +133,7 @@ class Machine:
     free_threaded: bool
 
     @classmethod
-    def here(cls) -> Machine:
+    def here(cls) -> Platform:
         """Return the one this runs on."""
         return cls(
             sys.platform,
@@ -150,7 +150,7 @@ def _libc() -> str:
         return ""  # another library: it does not know the name
 
 
-def exec_reason(machine: Machine, env: Iterable[str], custom: str = "") -> str:
+def exec_reason(machine: Platform, env: Iterable[str], custom: str = "") -> str:
     """Return why a process cannot be forked from a template, or nothing.
 
     Args:
@@ -181,7 +181,7 @@ def custom_site() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LaunchContext:
     """What a process that this thread starts now inherits for good.
 
     A template is fit while this is as it was when it started.
@@ -192,7 +192,7 @@ class Standing:
     kernel: tuple[str, ...]
 
     @classmethod
-    def now(cls, command: Iterable[str], environment: Mapping[str, str]) -> Standing:
+    def now(cls, command: Iterable[str], environment: Mapping[str, str]) -> LaunchContext:
         """Take it down.
 
         Raises:

@@ -13,11 +13,11 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.nodes.boot.fork_server import TEMPLATE_MODULE, Template
+from actors.nodes.boot.fork_server import TEMPLATE_MODULE, ForkServer
 from actors.nodes.boot.launch import (
     Launch,
-    Machine,
-    Standing,
+    LaunchContext,
+    Platform,
     Started,
     custom_site,
     exec_reason,
@@ -52,9 +52,9 @@ class Launcher:
         self._unusable = unusable
         self._requests: queue.SimpleQueue[tuple[Launch, Waiter] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._machine = Machine.here()
-        self._template: Template | None = None
-        self._unfit: Standing | None = None
+        self._machine = Platform.here()
+        self._template: ForkServer | None = None
+        self._unfit: LaunchContext | None = None
         self._closing = threading.Event()
         self._outdated = threading.Event()
 
@@ -118,7 +118,7 @@ class Launcher:
             raise OSError(errno.ECANCELED, "the system is ending")
         return start_by_exec(launch)
 
-    def _fork(self, template: Template, launch: Launch) -> Started | None:
+    def _fork(self, template: ForkServer, launch: Launch) -> Started | None:
         try:
             return template.fork(launch)
         except OSError as error:
@@ -127,13 +127,13 @@ class Launcher:
             self._give_up(template.standing, f"it cannot fork: {error}")
             return None
 
-    def _give_up(self, standing: Standing, why: str) -> None:
+    def _give_up(self, standing: LaunchContext, why: str) -> None:
         """Start nodes without a template as long as all is as it was for this one."""
         self._unfit = standing
         if not self._closing.is_set():
             self._loop.call_threadsafe(self._unusable, why)
 
-    def _template_for(self, launch: Launch) -> Template | None:
+    def _template_for(self, launch: Launch) -> ForkServer | None:
         """Return a template that is ready and as a new process would be, or nothing if exec is better."""
         if self._outdated.is_set():
             self._outdated.clear()
@@ -144,11 +144,11 @@ class Launcher:
         command = python(TEMPLATE_MODULE)
         environment = {**os.environ, **launch.common}
         try:
-            standing = Standing.now(command, environment)
+            standing = LaunchContext.now(command, environment)
             if self._template is not None and self._template.standing != standing:
                 self._drop()
             if self._template is None and self._unfit != standing:
-                self._template = Template(standing, command, launch.module, environment)
+                self._template = ForkServer(standing, command, launch.module, environment)
                 if self._closing.is_set() or not self._template.wait_ready():
                     self._give_up(standing, "it did not get ready")
                     self._drop()

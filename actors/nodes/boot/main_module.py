@@ -16,10 +16,10 @@ from typing import Any, Final
 from actors._base.errors import InvalidSpec
 from actors._remoting.actor_host import MAIN_ALIAS
 
-__all__ = ["EndOfImport", "describe_main", "importing_main", "install_main", "main_problem"]
+__all__ = ["MainImportEnded", "describe_main", "importing_main", "install_main", "main_problem"]
 
 
-class EndOfImport(BaseException):
+class MainImportEnded(BaseException):
     """Ends the import of a main file at its call of `actors.run`; not an error."""
 
 
@@ -85,7 +85,7 @@ def _load_main() -> ModuleType:
     _STATE["importing"] = True
     try:
         exec(code, module.__dict__)  # noqa: S102 - this is what importing a file by its path is
-    except EndOfImport:
+    except MainImportEnded:
         pass  # everything above the call of `actors.run` is defined
     except BaseException:
         del sys.modules[MAIN_ALIAS]

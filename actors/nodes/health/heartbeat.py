@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Timer
 
-__all__ = ["Heart", "Watch", "beat_every", "margin_of", "stacks_of"]
+__all__ = ["HangDetector", "Heartbeat", "beat_every", "margin_of", "stacks_of"]
 
 _BEATS: Final = 4
 """How many beats fit into the silence after which a node counts as hung."""
@@ -77,7 +77,7 @@ def _debugging() -> bool:
     return traced or sys.flags.dev_mode or bool(os.environ.get("PYTHONASYNCIODEBUG"))
 
 
-class Heart:
+class Heartbeat:
     """The node's side: beats, has stacks dumped when it cannot, and says when memory is over the limit.
 
     Attributes:
@@ -157,7 +157,7 @@ class Heart:
             faulthandler.cancel_dump_traceback_later()
 
 
-class Watch:
+class HangDetector:
     """The parent's side: counts the silence of one run of a node.
 
     Args:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actors._actor.cell import Cell
-    from actors._remoting.actor_host import Runtime
+    from actors._remoting.actor_host import ActorHost
 
 __all__ = ["ORDERS", "busiest_first", "sampled"]
 
@@ -40,7 +40,7 @@ def busiest_first(facts: Mapping[str, Any], by: str) -> tuple[float, ...]:
     return tuple(facts[name] or 0 for name in ORDERS[by])
 
 
-async def sampled(runtime: Runtime, seconds: float, rows: int, by: str) -> dict[str, Any]:
+async def sampled(runtime: ActorHost, seconds: float, rows: int, by: str) -> dict[str, Any]:
     """Watch this node for *seconds* and say what it did.
 
     Args:
@@ -68,7 +68,7 @@ async def sampled(runtime: Runtime, seconds: float, rows: int, by: str) -> dict[
     }
 
 
-async def _lag(runtime: Runtime, seconds: float) -> float:
+async def _lag(runtime: ActorHost, seconds: float) -> float:
     """Wait, and return by how many seconds the loop was late at most."""
     late = 0.0
     until = runtime.loop.now() + seconds
@@ -100,7 +100,7 @@ def _figures(cell: Cell, rate: float) -> dict[str, Any]:
     }
 
 
-def _facts(runtime: Runtime, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]:
+def _facts(runtime: ActorHost, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": cell.ref.name,
         "class": cell.ref.cls_path,

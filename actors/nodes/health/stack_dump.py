@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop
 
-__all__ = ["TASKS", "THREADS", "Stacks", "frames_of", "task_stacks"]
+__all__ = ["TASKS", "THREADS", "StackDump", "frames_of", "task_stacks"]
 
 _NAMES: Final = 20
 """How many of the tasks that stand at the same place are named."""
@@ -74,7 +74,7 @@ def _place(frame: FrameType) -> str:
     return f'File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}'
 
 
-class Stacks:
+class StackDump:
     """Makes this process ready to be looked at; it is so until it ends."""
 
     def __init__(self, loop: Loop) -> None:

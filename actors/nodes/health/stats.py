@@ -11,7 +11,7 @@ from actors._messaging.deadlock import waits_of
 
 if TYPE_CHECKING:
     from actors._actor.cell import Cell
-    from actors._remoting.actor_host import Runtime
+    from actors._remoting.actor_host import ActorHost
 
 __all__ = ["resident_memory", "runtime_stats"]
 
@@ -40,7 +40,7 @@ def resident_memory() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def runtime_stats(runtime: Runtime) -> dict[str, Any]:
+def runtime_stats(runtime: ActorHost) -> dict[str, Any]:
     """Return the node's figures: its actors, its links, its memory (bytes) and CPU time (seconds)."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     links = {}

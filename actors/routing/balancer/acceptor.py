@@ -14,7 +14,7 @@ from typing import Final
 
 from actors.routing.balancer.records import Connection
 from actors.routing.events import AcceptPaused, AcceptResumed
-from actors.routing.interfaces import Loop, Report, Timer
+from actors.routing.interfaces import Report, RouterLoop, RouterTimer
 from actors.routing.listen.fd_limit import nearly_full, scarce
 
 __all__ = ["Acceptor"]
@@ -52,7 +52,7 @@ class Acceptor:
     def __init__(
         self,
         listening: socket.socket,
-        loop: Loop,
+        loop: RouterLoop,
         *,
         accepted: Callable[[Connection], None],
         room: Callable[[], int],
@@ -68,8 +68,8 @@ class Acceptor:
         self._fd = listening.fileno()
         self._watching = False
         self._wanted = False
-        self._pause: Timer | None = None
-        self._calm: Timer | None = None
+        self._pause: RouterTimer | None = None
+        self._calm: RouterTimer | None = None
         self._told = False
         self.total = 0
 

@@ -27,7 +27,7 @@ from actors.routing.events import (
     PolicyFailed,
     Redispatched,
 )
-from actors.routing.interfaces import HandedOver, Loop, Place, Report, Timer
+from actors.routing.interfaces import HandedOver, Report, RouterLoop, RouterNode, RouterTimer
 from actors.routing.policy.policy import LeastConnections, Policy, Snapshot
 
 __all__ = ["Dispatch"]
@@ -52,7 +52,7 @@ class Dispatch:
 
     def __init__(
         self,
-        loop: Loop,
+        loop: RouterLoop,
         policy: Policy,
         *,
         listener: str,
@@ -82,7 +82,7 @@ class Dispatch:
         """Whether any node takes connections at all."""
         self.refused = self.redispatched = self.dropped = 0
         """Connections that a node closed unread, that a dead node had not read, that were given up."""
-        self._timer: Timer | None = None
+        self._timer: RouterTimer | None = None
         self._flushing = False
         self._policy_failed = False
 
@@ -101,7 +101,7 @@ class Dispatch:
         """Connections that have not been handed over."""
         return len(self._pending) + self._queued
 
-    def joined(self, place: Place) -> None:
+    def joined(self, place: RouterNode) -> None:
         """Give connections to *place* from now on.
 
         One of the same name is gone; one of the same slot but another name drains.

@@ -11,26 +11,26 @@ from dataclasses import dataclass
 from typing import Final
 
 from actors.routing.events import HandOverFailed
-from actors.routing.interfaces import Loop, Report, Seat, Timer
+from actors.routing.interfaces import KernelNode, Report, RouterLoop, RouterTimer
 
-__all__ = ["Seats", "Sitter"]
+__all__ = ["KernelMember", "KernelMembers"]
 
 _AGAIN: Final = 0.5
 
 
 @dataclass(slots=True, eq=False)
-class Sitter:
+class KernelMember:
     """One node, and what it told last."""
 
-    seat: Seat
+    seat: KernelNode
     ready: bool = True
     """Cleared for good when it begins to leave."""
     open: int = 0
     total: int = 0
-    retry: Timer | None = None
+    retry: RouterTimer | None = None
 
 
-class Seats:
+class KernelMembers:
     """The nodes of one listener.
 
     Args:
@@ -44,12 +44,12 @@ class Seats:
 
     def __init__(
         self,
-        loop: Loop,
+        loop: RouterLoop,
         *,
         listener: str,
         report: Report,
-        give: Callable[[Sitter], None],
-        taken: Callable[[Sitter], None],
+        give: Callable[[KernelMember], None],
+        taken: Callable[[KernelMember], None],
         changed: Callable[[], None],
     ) -> None:
         self._loop = loop
@@ -58,26 +58,26 @@ class Seats:
         self._give = give
         self._taken = taken
         self._changed = changed
-        self._sitters: dict[str, Sitter] = {}
+        self._sitters: dict[str, KernelMember] = {}
 
     @property
-    def sitters(self) -> list[Sitter]:
+    def sitters(self) -> list[KernelMember]:
         """The nodes, in order of slots."""
         return sorted(self._sitters.values(), key=lambda sitter: sitter.seat.slot)
 
     @property
-    def ready(self) -> list[Sitter]:
+    def ready(self) -> list[KernelMember]:
         """Those that get work, in order of slots."""
         return [sitter for sitter in self.sitters if sitter.ready]
 
-    def joined(self, seat: Seat) -> None:
+    def joined(self, seat: KernelNode) -> None:
         """Give *seat* work from now on; one of its name is gone, another in its slot drains."""
         for sitter in list(self._sitters.values()):
             if sitter.seat.name == seat.name:
                 self.left(seat.name, dead=True)
             elif sitter.seat.slot == seat.slot:
                 self.left(sitter.seat.name, dead=False)
-        sitter = self._sitters[seat.name] = Sitter(seat)
+        sitter = self._sitters[seat.name] = KernelMember(seat)
         self._offer(sitter)
         self._changed()
 
@@ -113,7 +113,7 @@ class Seats:
         for name in list(self._sitters):
             self.left(name, dead=True)
 
-    def _offer(self, sitter: Sitter) -> None:
+    def _offer(self, sitter: KernelMember) -> None:
         sitter.retry = None
         try:
             self._give(sitter)

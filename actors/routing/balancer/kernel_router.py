@@ -13,10 +13,10 @@ import socket
 from itertools import cycle
 from typing import Final
 
-from actors.routing.balancer.kernel_members import Seats, Sitter
-from actors.routing.balancer.router import PlaceStats, RouterStats
+from actors.routing.balancer.kernel_members import KernelMember, KernelMembers
+from actors.routing.balancer.router import NodeStats, RouterStats
 from actors.routing.events import HandOverFailed, Listening
-from actors.routing.interfaces import Loop, Report, Seat, Timer
+from actors.routing.interfaces import KernelNode, Report, RouterLoop, RouterTimer
 from actors.routing.listen.bind import bind, describe, release, reserve, sibling, where_of
 from actors.routing.listen.listener import Listener
 from actors.routing.policy.kernel import ReusePort
@@ -36,7 +36,7 @@ class KernelRouter:
         report: takes facts (`_events`); must not raise.
     """
 
-    def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
+    def __init__(self, spec: Listener, loop: RouterLoop, report: Report) -> None:
         self._spec = spec
         self._loop = loop
         self._report = report
@@ -44,9 +44,9 @@ class KernelRouter:
         self._alone = isinstance(spec.policy, ReusePort)
         self._own: dict[int, socket.socket] = {}
         """The socket of each slot, where each has one."""
-        self._closing: dict[int, Timer] = {}
+        self._closing: dict[int, RouterTimer] = {}
         self._address = ""
-        self._seats = Seats(
+        self._seats = KernelMembers(
             loop,
             listener=spec.name,
             report=report,
@@ -97,7 +97,7 @@ class KernelRouter:
             )
         )
 
-    def joined(self, seat: Seat) -> None:
+    def joined(self, seat: KernelNode) -> None:
         """Give *seat*, which is ready, a socket to accept from; that of its slot, if there is one."""
         timer = self._closing.pop(seat.slot, None)
         if timer is not None:
@@ -106,7 +106,7 @@ class KernelRouter:
         for slot in list(self._closing):
             self._pass_on(slot)
 
-    def left(self, seat: Seat, *, dead: bool) -> None:
+    def left(self, seat: KernelNode, *, dead: bool) -> None:
         """Tell *seat* to accept no more; forget it if it is dead."""
         had = any(sitter.seat.name == seat.name for sitter in self._seats.ready)
         if had and not dead:
@@ -144,7 +144,7 @@ class KernelRouter:
         """Describe this at the moment; what nodes serve was told up to a tenth of a second ago."""
         return stats_of(self._spec.name, self._address, self._seats, open_=self._socket is not None)
 
-    def _give(self, sitter: Sitter) -> None:
+    def _give(self, sitter: KernelMember) -> None:
         taken, seat = self._socket, sitter.seat
         if taken is None:
             return
@@ -179,7 +179,7 @@ class KernelRouter:
             own.close()
 
 
-def stats_of(listener: str, address: str, seats: Seats, *, open_: bool) -> RouterStats:
+def stats_of(listener: str, address: str, seats: KernelMembers, *, open_: bool) -> RouterStats:
     """Describe nodes that get their work themselves."""
     sitters = seats.sitters
     return RouterStats(
@@ -190,7 +190,7 @@ def stats_of(listener: str, address: str, seats: Seats, *, open_: bool) -> Route
         pending=0,
         peeking=0,
         places=tuple(
-            PlaceStats(
+            NodeStats(
                 name=sitter.seat.name,
                 slot=sitter.seat.slot,
                 open=sitter.open,

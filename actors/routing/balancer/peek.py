@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from actors.routing.balancer.records import Connection
-from actors.routing.interfaces import Loop, Timer
+from actors.routing.interfaces import RouterLoop, RouterTimer
 from actors.routing.sticky.http_head import HEAD_LIMIT, NEED_MORE
 from actors.routing.sticky.keys import Key, Peeked
 from actors.routing.sticky.proxy_protocol import proxy_header
@@ -34,10 +34,10 @@ _LONGEST_REST: Final = 0.25
 class _Wait:
     connection: Connection
     fd: int
-    deadline: Timer
+    deadline: RouterTimer
     seen: int
     looks: int = 0
-    retry: Timer | None = None
+    retry: RouterTimer | None = None
 
 
 class Peeker:
@@ -55,7 +55,7 @@ class Peeker:
 
     def __init__(
         self,
-        loop: Loop,
+        loop: RouterLoop,
         key: Key,
         *,
         found: Callable[[Connection], None],

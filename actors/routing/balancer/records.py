@@ -9,7 +9,7 @@ import socket
 from collections import deque
 from dataclasses import dataclass, field
 
-from actors.routing.interfaces import Place
+from actors.routing.interfaces import RouterNode
 from actors.routing.policy.lag import faded, stalled
 from actors.routing.policy.policy import Snapshot
 from actors.routing.sticky.keys import Address
@@ -40,7 +40,7 @@ class Connection:
 class Member:
     """One node and the connections that are or will be its."""
 
-    place: Place
+    place: RouterNode
     ready: bool = True
     """Cleared for good when it begins to leave."""
     late: bool = False

@@ -15,16 +15,16 @@ from actors.routing.balancer.dispatch import Dispatch
 from actors.routing.balancer.peek import Peeker
 from actors.routing.balancer.records import Connection
 from actors.routing.events import Listening, PolicyFailed
-from actors.routing.interfaces import Loop, Place, Report
+from actors.routing.interfaces import Report, RouterLoop, RouterNode
 from actors.routing.listen.bind import bind, describe, release, where_of
 from actors.routing.listen.listener import Listener
 from actors.routing.policy.policy import key_of
 
-__all__ = ["PlaceStats", "Router", "RouterStats"]
+__all__ = ["NodeStats", "Router", "RouterStats"]
 
 
 @dataclass(frozen=True)
-class PlaceStats:
+class NodeStats:
     """One node of a router: connections it serves, owes and will get; all it ever got."""
 
     name: str
@@ -53,7 +53,7 @@ class RouterStats:
     accepted: int
     pending: int
     peeking: int
-    places: tuple[PlaceStats, ...]
+    places: tuple[NodeStats, ...]
     dropped: int = 0
     refused: int = 0
     redispatched: int = 0
@@ -77,7 +77,7 @@ class Router:
     def __init__(
         self,
         spec: Listener,
-        loop: Loop,
+        loop: RouterLoop,
         report: Report | None = None,
         *,
         given: socket.socket | None = None,
@@ -170,14 +170,14 @@ class Router:
         )
         self._changed()
 
-    def joined(self, place: Place) -> None:
+    def joined(self, place: RouterNode) -> None:
         """Give connections to *place*, which is ready.
 
         One of the same name counts as dead; one of the same slot but another name as draining.
         """
         self._dispatch.joined(place)
 
-    def left(self, place: Place, *, dead: bool) -> None:
+    def left(self, place: RouterNode, *, dead: bool) -> None:
         """Give *place* no more connections.
 
         Hear out the link of a dead node first: an acknowledgement still in there says that the
@@ -237,7 +237,7 @@ class Router:
             pending=self._dispatch.pending,
             peeking=0 if self._peeker is None else len(self._peeker),
             places=tuple(
-                PlaceStats(
+                NodeStats(
                     name=member.name,
                     slot=member.place.slot,
                     open=len(member.open),

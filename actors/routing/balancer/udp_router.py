@@ -16,11 +16,11 @@ import socket
 from dataclasses import replace
 from typing import Final
 
-from actors.routing.balancer.kernel_members import Seats, Sitter
+from actors.routing.balancer.kernel_members import KernelMember, KernelMembers
 from actors.routing.balancer.kernel_router import stats_of
 from actors.routing.balancer.router import RouterStats
 from actors.routing.events import Listening, PolicyFailed
-from actors.routing.interfaces import Loop, Report, Seat
+from actors.routing.interfaces import KernelNode, Report, RouterLoop
 from actors.routing.listen.bind import bind, describe, where_of
 from actors.routing.listen.listener import Listener
 from actors.routing.listen.pktinfo import SPACE, asked, local_of
@@ -47,7 +47,7 @@ class DatagramRouter:
         report: takes facts (`_events`); must not raise.
     """
 
-    def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
+    def __init__(self, spec: Listener, loop: RouterLoop, report: Report) -> None:
         self._spec = spec
         self._key = key_of(spec.policy)
         self._loop = loop
@@ -57,12 +57,12 @@ class DatagramRouter:
         self._everywhere = False
         self._watching = False
         self._failed = False
-        self._pipes: dict[Sitter, socket.socket] = {}
-        self._homes: dict[Sender, Sitter] = {}
+        self._pipes: dict[KernelMember, socket.socket] = {}
+        self._homes: dict[Sender, KernelMember] = {}
         self._received = 0
         self.dropped = 0
         """Datagrams that found no node, or no room on theirs."""
-        self._seats = Seats(
+        self._seats = KernelMembers(
             loop,
             listener=spec.name,
             report=report,
@@ -103,11 +103,11 @@ class DatagramRouter:
         beyond = where_of(self._socket).beyond_loopback
         self._report(Listening(spec.name, self._address, spec.policy, spec.nodes, beyond))
 
-    def joined(self, seat: Seat) -> None:
+    def joined(self, seat: KernelNode) -> None:
         """Pass datagrams to *seat*, which is ready."""
         self._seats.joined(seat)
 
-    def left(self, seat: Seat, *, dead: bool) -> None:
+    def left(self, seat: KernelNode, *, dead: bool) -> None:
         """Pass no more datagrams to *seat*; forget it if it is dead."""
         self._seats.left(seat.name, dead=dead)
 
@@ -134,7 +134,7 @@ class DatagramRouter:
         )
         return replace(stats, accepted=self._received, dropped=self.dropped)
 
-    def _give(self, sitter: Sitter) -> None:
+    def _give(self, sitter: KernelMember) -> None:
         if self._socket is None or not sitter.ready:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -150,7 +150,7 @@ class DatagramRouter:
         self._pipes[sitter] = ours
         self._changed()
 
-    def _take_back(self, sitter: Sitter) -> None:
+    def _take_back(self, sitter: KernelMember) -> None:
         pipe = self._pipes.pop(sitter, None)
         if pipe is not None:
             pipe.close()
@@ -194,7 +194,7 @@ class DatagramRouter:
         except OSError:  # no room there, or the node has just ended
             self.dropped += 1
 
-    def _choose(self, data: bytes, sender: Sender) -> Sitter | None:
+    def _choose(self, data: bytes, sender: Sender) -> KernelMember | None:
         able = {sitter.seat.name: sitter for sitter in self._seats.ready if sitter in self._pipes}
         nodes = [
             Snapshot(name, sitter.seat.slot, 0, 0, True, False, None)

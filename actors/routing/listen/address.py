@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from actors.routing.errors import BadListener
 
-__all__ = ["Given", "Inet", "Udp", "Unix", "Where", "parse_address"]
+__all__ = ["Inet", "InheritedSocket", "Udp", "Unix", "Where", "parse_address"]
 
 _LONGEST_PATH: Final = 107  # sun_path with its closing zero, on Linux
 _LAST_PORT: Final = 65535
@@ -72,7 +72,7 @@ class Udp:
 
 
 @dataclass(frozen=True)
-class Given:
+class InheritedSocket:
     """A listening socket that this process was given, by the number or the name of its descriptor."""
 
     name: str
@@ -86,7 +86,7 @@ class Given:
         return False
 
 
-Where: TypeAlias = Inet | Unix | Udp | Given
+Where: TypeAlias = Inet | Unix | Udp | InheritedSocket
 
 
 def parse_address(text: str) -> Where:
@@ -143,11 +143,11 @@ def _unix(text: str) -> Unix:
     return Unix(path)
 
 
-def _given(text: str) -> Given:
+def _given(text: str) -> InheritedSocket:
     name = text.removeprefix("fd://")
     if not _GIVEN.fullmatch(name) or (name.isdigit() and int(name) < _FIRST_GIVEN):
         raise BadListener(
             f'a given socket is "fd://3" (a descriptor from 3 up) or "fd://NAME" (of '
             f"LISTEN_FDNAMES), got {text!r}"
         )
-    return Given(str(int(name)) if name.isdigit() else name)
+    return InheritedSocket(str(int(name)) if name.isdigit() else name)

@@ -11,7 +11,7 @@ import socket
 import stat
 
 from actors.routing.errors import ListenFailed
-from actors.routing.listen.address import Given, Inet, Udp, Unix, Where
+from actors.routing.listen.address import Inet, InheritedSocket, Udp, Unix, Where
 from actors.routing.listen.inherited import given_socket
 from actors.routing.listen.listener import Listener
 
@@ -100,7 +100,7 @@ def describe(listening: socket.socket) -> str:
 
 def release(taken: socket.socket, spec: Listener) -> None:
     """Close the socket of *spec*; the path of one that was given is left to whoever made it."""
-    if isinstance(spec.where, Given):
+    if isinstance(spec.where, InheritedSocket):
         taken.close()
     else:
         remove(taken)
@@ -121,7 +121,7 @@ def _bound(spec: Listener) -> socket.socket:
     where = spec.where
     try:
         match where:
-            case Given():
+            case InheritedSocket():
                 return given_socket(where.name)
             case Unix():
                 return _unix(where)

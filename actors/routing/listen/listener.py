@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from actors._base.options import known_options
 from actors.routing.errors import BadListener
-from actors.routing.listen.address import Given, Udp, Unix, Where, parse_address
+from actors.routing.listen.address import InheritedSocket, Udp, Unix, Where, parse_address
 from actors.routing.listen.tls import Tls, checked_tls
 from actors.routing.policy.kernel import ByKernel, ReusePort
 from actors.routing.policy.policy import LeastConnections, Policy, Sticky, key_of, policy_from
@@ -310,7 +310,7 @@ def _default_policy(address: str) -> Policy:
 def _check_way(spec: Listener) -> None:
     """Refuse policies and options that this kind of address cannot have."""
     where, policy = spec.where, spec.policy
-    if isinstance(policy, ReusePort) and isinstance(where, Unix | Given):
+    if isinstance(policy, ReusePort) and isinstance(where, Unix | InheritedSocket):
         raise BadListener(f"{policy} needs a TCP address of its own, got {spec.address!r}")
     if not isinstance(where, Udp):
         return

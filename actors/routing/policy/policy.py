@@ -22,11 +22,11 @@ from actors.routing.sticky.parse import key_from
 
 __all__ = [
     "LeastConnections",
+    "OpaqueKey",
     "Policy",
     "RoundRobin",
     "Snapshot",
     "Sticky",
-    "Untold",
     "key_of",
     "policy_from",
     "told",
@@ -176,7 +176,7 @@ def policy_from(text: str) -> Policy:
 
 
 @dataclass(frozen=True)
-class Untold(Key):
+class OpaqueKey(Key):
     """Stands on a node for a source that only the parent can ask: a user's function, a user's class."""
 
     def __str__(self) -> str:
@@ -200,7 +200,9 @@ def told(policy: Policy) -> Policy:
         return policy
     if type(policy) is not Sticky:
         return LeastConnections()
-    sources = [source if type(source) in _TOLD else Untold() for source in sources_of(policy.key)]
+    sources = [
+        source if type(source) in _TOLD else OpaqueKey() for source in sources_of(policy.key)
+    ]
     return Sticky(sources[0] if len(sources) == 1 else Chain(tuple(sources)))
 
 

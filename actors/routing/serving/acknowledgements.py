@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from actors.routing.interfaces import Loop, Timer
+from actors.routing.interfaces import RouterLoop, RouterTimer
 
-__all__ = ["Telling"]
+__all__ = ["AckBatcher"]
 
 _MOMENT: Final = 0.002
 """Seconds for which the router may count a connection that has ended."""
 
 
-class Telling:
+class AckBatcher:
     """The connections of one listener on one node.
 
     Args:
@@ -27,18 +27,18 @@ class Telling:
     """
 
     def __init__(
-        self, loop: Loop, tell: Callable[[list[int], list[int], list[int]], object]
+        self, loop: RouterLoop, tell: Callable[[list[int], list[int], list[int]], object]
     ) -> None:
         self._loop = loop
         self._tell = tell
         self._acknowledged: list[int] = []
         self._refused: list[int] = []
         self._closed: list[int] = []
-        self._timer: Timer | None = None
+        self._timer: RouterTimer | None = None
         self._together = False
 
     @contextmanager
-    def together(self) -> Iterator[Telling]:
+    def together(self) -> Iterator[AckBatcher]:
         """Tell all that is urgent in one message, at the end of the block."""
         self._together = True
         try:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from actors.routing.policy.policy import Untold
+from actors.routing.policy.policy import OpaqueKey
 from actors.routing.policy.rendezvous import owner
 from actors.routing.sticky.http_head import HEAD_LIMIT
 from actors.routing.sticky.http_keys import Cookie
@@ -34,7 +34,7 @@ class Affinity:
         self, key: Key, *, chance: Callable[[], str] = lambda: secrets.token_urlsafe(16)
     ) -> None:
         sources = sources_of(key)
-        known = not any(isinstance(source, Untold) for source in sources)
+        known = not any(isinstance(source, OpaqueKey) for source in sources)
         self._key = key
         self._chance = chance
         self._per_request = known and any(source.layer == "http" for source in sources)

@@ -15,21 +15,21 @@ from typing import Final
 
 from actors.routing.balancer.acceptor import Acceptor
 from actors.routing.balancer.records import Connection
-from actors.routing.interfaces import NodeLoop, Report, Server, Timer
+from actors.routing.interfaces import NodeLoop, Report, RouterTimer, Server
 
-__all__ = ["Counter", "OwnServer"]
+__all__ = ["OpenCounter", "SelfAcceptingServer"]
 
 _EVERY: Final = 0.1
 _MANY: Final = 1024
 
 
-class Counter:
+class OpenCounter:
     """What a node serves and has served, told upwards now and then."""
 
     def __init__(self, loop: NodeLoop, counted: Callable[[int, int], object]) -> None:
         self._loop = loop
         self._counted = counted
-        self._timer: Timer | None = None
+        self._timer: RouterTimer | None = None
         self._last = (0, 0)
         self.open = 0
         self.total = 0
@@ -62,7 +62,7 @@ class Counter:
             self._counted(self.open, self.total)
 
 
-class OwnServer:
+class SelfAcceptingServer:
     """Accepts from the socket it is given and has *inner* serve. See `Server` and `Seated`.
 
     Args:
@@ -85,7 +85,7 @@ class OwnServer:
         counted: Callable[[int, int], object],
         report: Report,
     ) -> None:
-        self._counter = Counter(loop, counted)
+        self._counter = OpenCounter(loop, counted)
         self._inner = make(
             acknowledge=lambda _number: self._counter.begin(),
             refused=lambda _number: None,

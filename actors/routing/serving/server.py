@@ -15,15 +15,15 @@ from importlib import import_module
 from typing import Any
 
 from actors.routing.errors import HandlerNotFound, HandlerUnfit
-from actors.routing.interfaces import NodeLoop, Report, Seated, Server, ServerLoop
+from actors.routing.interfaces import NodeLoop, Report, Server, ServerLoop, SocketServer
 from actors.routing.listen.address import Udp
 from actors.routing.listen.listener import Asgi, Listener
 from actors.routing.policy.kernel import ByKernel, ReusePort
-from actors.routing.serving.self_accepting import OwnServer
+from actors.routing.serving.self_accepting import SelfAcceptingServer
 from actors.routing.serving.stream import StreamServer
 from actors.routing.serving.udp import DatagramServer
 
-__all__ = ["Seated", "Server", "import_handler", "modules_of", "serve"]
+__all__ = ["Server", "SocketServer", "import_handler", "modules_of", "serve"]
 
 
 def import_handler(path: str) -> Any:
@@ -73,7 +73,7 @@ def serve(
 ) -> Server:
     """Make the server of *spec* for this node; nothing starts before its `start`.
 
-    Where a node gets its work from a socket of its own, it is a `Seated`.
+    Where a node gets its work from a socket of its own, it is a `SocketServer`.
 
     Args:
         spec: the listener.
@@ -95,7 +95,7 @@ def serve(
         )
     make = partial(_connections, spec, loop, report=report, system=system, resolve=resolve)
     if isinstance(spec.policy, ByKernel):
-        return OwnServer(
+        return SelfAcceptingServer(
             make,
             loop,
             listener=spec.name,

@@ -20,7 +20,7 @@ from actors.routing.events import HandlerFailed
 from actors.routing.interfaces import NodeLoop, Report
 from actors.routing.listen.listener import Listener
 from actors.routing.listen.pktinfo import send
-from actors.routing.serving.self_accepting import Counter
+from actors.routing.serving.self_accepting import OpenCounter
 from actors.routing.sticky.datagram_source import LARGEST, Sender, unpack
 
 __all__ = ["DatagramServer", "Reply"]
@@ -67,7 +67,7 @@ class DatagramServer:
         self._refused = refused
         self._report = report
         self._resolve = resolve
-        self._counter = Counter(loop, counted)
+        self._counter = OpenCounter(loop, counted)
         self._handler: Any = None
         self._inbox: socket.socket | None = None
         self._answers: socket.socket | None = None

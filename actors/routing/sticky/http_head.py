@@ -10,20 +10,20 @@ import re
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["HEAD_LIMIT", "NEED_MORE", "More", "NeedMore", "header_values", "request_target"]
+__all__ = ["HEAD_LIMIT", "NEED_MORE", "NeedMore", "header_values", "request_target"]
 
 HEAD_LIMIT: Final = 16 * 1024
 """The most bytes of a head that are looked at."""
 
 
-class More(Enum):
+class _NeedMore(Enum):
     """The answer "not decidable yet"."""
 
     NEED_MORE = "need more bytes"
 
 
-NEED_MORE: Final = More.NEED_MORE
-NeedMore: TypeAlias = Literal[More.NEED_MORE]
+NEED_MORE: Final = _NeedMore.NEED_MORE
+NeedMore: TypeAlias = Literal[_NeedMore.NEED_MORE]
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _BEGIN: Final = re.compile(rb"(?:\r\n|\n)*\r?\Z|(?:\r\n|\n)*" + _TOKEN + rb"{1,32}(?: |\Z)")
