@@ -5,7 +5,7 @@ PORT   ?= 8000
 NODES  ?= 2
 ROUNDS ?= 5
 BENCH  ?=
-VERSIONS ?= 3.11 3.12 3.13 3.14
+VERSIONS ?= 3.11 3.12 3.13 3.14 3.15
 TESTS  ?=
 # Test files run beside each other: most of a test's time is waiting.
 JOBS   ?= 4
@@ -31,7 +31,7 @@ help:
 	@echo 'make bench     compare with the peers         BENCH="local process" ROUNDS=$(ROUNDS)'
 	@echo 'make soak      the tests that take an hour or two    CHAOS_SECONDS=120 FUZZ_MINUTES=60'
 	@echo 'make repeat    run the suite over and over    ROUNDS=$(ROUNDS) TESTS=path::or::-k'
-	@echo 'make versions  three folders of tests on every Python that is found    VERSIONS="$(VERSIONS)"'
+	@echo 'make versions  run the suite on one Python after another    VERSIONS="$(VERSIONS)"'
 	@echo 'make clean     remove everything made here'
 
 # `exec`: no shell in between, so that Ctrl-C reaches the program and make waits for its clean end.
@@ -75,17 +75,9 @@ repeat: $(DEV_STAMP)
 		$(BIN)/python -m pytest -q -x $(TESTS) || exit 1; \
 	done
 
-# pyenv's and the PATH's; what is on the PATH may be a shim for nothing, so it is tried.
+# The whole suite on each; an interpreter that is not installed comes from Debian where that can be done.
 versions:
-	@for version in $(VERSIONS); do \
-		python=$$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
-		python=$${python:-python$$version}; \
-		$$python -c '' 2>/dev/null || { echo "Python $$version: not found, skipped"; continue; }; \
-		echo "Python $$version: $$python"; \
-		$$python -m venv .versions/$$version && \
-		.versions/$$version/bin/python -m pip --disable-pip-version-check --quiet install --editable '.[dev]' && \
-		.versions/$$version/bin/python -m pytest -q -p no:cacheprovider $(or $(TESTS),tests/transport tests/supervisors tests/contracts) || exit 1; \
-	done
+	@JOBS=$(JOBS) PYTEST='$(TESTS)' .ci/versions $(VERSIONS)
 
 clean:
 	rm -rf .venv .versions .peers .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
