@@ -82,30 +82,32 @@ def ways(size: int, *, linked: bool) -> dict[str, Way]:
     }
 
 
-async def exchange(scale: actors.Ref[Scale], way: Way, cargo: Attachments | None) -> float | None:
+async def exchange(
+    scale: actors.Ref[Scale], way: Way, attachments: Attachments | None
+) -> float | None:
     """Return the microseconds of one exchange; None if it went another way."""
     payload = way.make()
-    if cargo is not None:
-        cargo.sizes = way.sizes or Thresholds()
-    before = cargo.modes[way.mode] if cargo is not None and way.mode is not None else 0
+    if attachments is not None:
+        attachments.thresholds = way.sizes or Thresholds()
+    before = attachments.modes[way.mode] if attachments is not None and way.mode is not None else 0
     start = time.perf_counter()
     await scale.ask(Scale.weigh, payload)
     took = 1e6 * (time.perf_counter() - start)
-    if cargo is not None and way.mode is not None and cargo.modes[way.mode] == before:
+    if attachments is not None and way.mode is not None and attachments.modes[way.mode] == before:
         return None
     return took
 
 
-async def measure(scale: actors.Ref[Scale], cargo: Attachments | None, size: int) -> Row:
+async def measure(scale: actors.Ref[Scale], attachments: Attachments | None, size: int) -> Row:
     """Return the medians of every way of one size; the ways take turns."""
-    todo = ways(size, linked=cargo is not None)
+    todo = ways(size, linked=attachments is not None)
     if size >= FRAME_LIMIT:  # which no frame holds
         todo = {name: way for name, way in todo.items() if way.sizes is not COPY}
     took: dict[str, list[float]] = {name: [] for name in todo}
     start = time.perf_counter()
     for _ in range(MOST):
         for name, way in todo.items():
-            figure = await exchange(scale, way, cargo)
+            figure = await exchange(scale, way, attachments)
             if figure is not None:
                 took[name].append(figure)
         spent = time.perf_counter() - start
@@ -134,18 +136,18 @@ async def measure_all() -> dict[str, dict[int, Row]]:
         for place, on in places.items():
             scale = await system.spawn(Scale, on=on)
             await scale.ask(Scale.weigh, b"")
-            cargo = None if place == "same process" else _cargo(system, scale.node)
-            found[place] = {size: await measure(scale, cargo, size) for size in SIZES}
+            attachments = None if place == "same process" else _attachments(system, scale.node)
+            found[place] = {size: await measure(scale, attachments, size) for size in SIZES}
     return found
 
 
-def _cargo(system: actors.System, node: str) -> Attachments:
+def _attachments(system: actors.System, node: str) -> Attachments:
     (link,) = [
         peer.link
         for peer in core_of(system).runtime.peers.values()
         if peer.name == node and peer.link is not None
     ]
-    return link.cargo
+    return link.attachments
 
 
 def crossover(rows: dict[int, Row], what: str) -> int | None:

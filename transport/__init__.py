@@ -11,7 +11,7 @@ from actors.transport.attachments.transaction import Prerequisite
 from actors.transport.channels.socket_channel import Channel
 from actors.transport.channels.thread_channel import ThreadChannel
 from actors.transport.channels.thread_copy import ByReference, InProcessEncoder
-from actors.transport.channels.thread_pair import Endpoint, doors
+from actors.transport.channels.thread_pair import Endpoint, endpoint_pair
 from actors.transport.codec.decoder import Decoder, Undecoded
 from actors.transport.codec.encoder import Encoder
 from actors.transport.codec.held_snapshot import hold_args, snapshot_for_many, snapshot_to_keep
@@ -39,16 +39,27 @@ from actors.transport.memory.lease import Availability, Lease, LeaseDescriptor, 
 from actors.transport.memory.mapping import SegmentMappings
 from actors.transport.memory.pool import PoolStats, SegmentPool
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.memory.thread_pool import arenas_here, close_arenas, open_arenas, set_arenas
+from actors.transport.memory.thread_pool import (
+    attach_node,
+    detach_node,
+    set_thread_pool,
+    thread_pool,
+)
 from actors.transport.types.class_schema import find_class
 from actors.transport.types.exceptions import (
     RemoteError,
     RemoteTraceback,
     copy_error,
-    let_go_of_frames,
+    drop_frames,
     traceback_text,
 )
-from actors.transport.types.numpy import ArrayForm, array_bytes, array_form, is_array, rebuild_array
+from actors.transport.types.numpy import (
+    ArrayLayout,
+    array_bytes,
+    array_layout,
+    is_array,
+    rebuild_array,
+)
 from actors.transport.types.registry import Extra, Local, local, register, register_immutable
 from actors.transport.types.tags import INTRODUCE, LEAVES, PLAIN
 from actors.transport.wire.frames import (
@@ -69,7 +80,7 @@ __all__ = [
     "LEAVES",
     "MAX_FDS",
     "PLAIN",
-    "ArrayForm",
+    "ArrayLayout",
     "Atomics",
     "Attachments",
     "Availability",
@@ -118,31 +129,31 @@ __all__ = [
     "Unsendable",
     "VersionSkew",
     "WrongSize",
-    "arenas_here",
     "array_bytes",
-    "array_form",
+    "array_layout",
+    "attach_node",
     "check_moves",
     "choose_mode",
-    "close_arenas",
     "copy_error",
-    "doors",
+    "detach_node",
+    "drop_frames",
     "encode_header",
+    "endpoint_pair",
     "find_class",
     "hold_args",
     "is_array",
-    "let_go_of_frames",
     "local",
     "move",
-    "open_arenas",
     "pair",
     "payload_bytes",
     "rebuild_array",
     "register",
     "register_immutable",
-    "set_arenas",
+    "set_thread_pool",
     "snapshot",
     "snapshot_args",
     "snapshot_for_many",
     "snapshot_to_keep",
+    "thread_pool",
     "traceback_text",
 ]

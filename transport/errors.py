@@ -35,13 +35,13 @@ __all__ = [
     "Unsendable",
     "VersionSkew",
     "WrongSize",
-    "shown",
+    "short_repr",
 ]
 
 _SHOWN: Final = 120
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """The value's repr, cut to 120 characters; never raises."""
     try:
         text = repr(value)
@@ -76,7 +76,7 @@ class Unsendable(TransportError):
         return self
 
     def __str__(self) -> str:
-        return f"{self.path}: cannot send {shown(self.value)}: {self.why}"
+        return f"{self.path}: cannot send {short_repr(self.value)}: {self.why}"
 
 
 class TooBig(TransportError):
@@ -159,7 +159,7 @@ class ChannelBroken(TransportError):
     """The peer closed the channel or died; what it sent before was delivered."""
 
 
-def refuse_ended(broken: TransportError | None) -> None:
+def raise_ended(broken: TransportError | None) -> None:
     """Refuse to send over a channel that has ended: by that error, or because we closed it.
 
     Raises:

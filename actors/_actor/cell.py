@@ -18,7 +18,7 @@ from actors._messaging.envelope import Envelope, Handler, MessageKind
 from actors._messaging.mailbox import Mailbox, WaitQueue
 from actors._messaging.message_table import handlers_by_name
 from actors.supervisors import Exit
-from actors.transport import LEAVES, Unsendable, let_go_of_frames, snapshot_args
+from actors.transport import LEAVES, Unsendable, drop_frames, snapshot_args
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -293,7 +293,7 @@ class Cell:
         self.end = end
         if end.error is not None:
             # Its frames would keep the actor and all that it had open.
-            let_go_of_frames(end.error)
+            drop_frames(end.error)
         self.draining = True
         self.home.forget(self, end)
         for envelope in self.mailbox.clear():

@@ -20,7 +20,7 @@ from actors._base.log import get_logger
 from actors._messaging.envelope import TURN, Envelope
 from actors._messaging.fencing import FENCED, refuse_fenced
 from actors.supervisors import Exit, ExitKind
-from actors.transport import let_go_of_frames, snapshot_args
+from actors.transport import drop_frames, snapshot_args
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -261,7 +261,7 @@ class Incarnation:
         self.report(end)
         if end.error is not None:
             # Not now: the restart comes first, and it takes its time to write a traceback down.
-            self.loop.call_later(_FRAMES_GO_AFTER, let_go_of_frames, end.error)
+            self.loop.call_later(_FRAMES_GO_AFTER, drop_frames, end.error)
 
     def report(self, end: Exit) -> None:
         """Tell the supervisor how this run ended, or why it did not start; once."""

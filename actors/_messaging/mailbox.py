@@ -88,14 +88,14 @@ class WaitQueue:
             if not place.admitted:
                 if place in self.waiting:
                     self.waiting.remove(place)
-                held.give_back()
+                held.undo()
                 envelope.args, envelope.kwargs = given
                 if isinstance(error, SendError):
                     error.message = envelope.message
             raise
         finally:
             if place.admitted:
-                held.part()
+                held.finish()
 
     def stands(self, envelope: Envelope) -> bool:
         """Whether the sender of *envelope* is still waiting."""

@@ -53,9 +53,9 @@ def pack_arguments(
         try:
             encoder.pack([_ARGUMENTS, *encoder.encode_args(args, kwargs)])
         except BaseException:
-            encoder.cargo.load.undo()
+            encoder.attachments.transaction.undo()
             raise
-    encoder.cargo.load.commit()
+    encoder.attachments.transaction.commit()
     return [*encoder.take(Lane.CONTROL), *encoder.take(Lane.DATA)]
 
 

@@ -22,11 +22,11 @@ __all__ = ["account_class", "answer_classes"]
 
 def _weighed(link: Link, send: Callable[[], int]) -> tuple[Mode, int]:
     """Send one message; return how it travelled, and its bytes, of which some went beside the frame."""
-    cargo = link.cargo
-    modes, lent = cargo.modes.copy(), cargo.lent
+    attachments = link.attachments
+    modes, lent = attachments.modes.copy(), attachments.bytes_lent
     size = send()
-    used = [mode for mode, count in cargo.modes.items() if count != modes[mode]]
-    return strongest([*used, Mode.COPY]), size + cargo.lent - lent
+    used = [mode for mode, count in attachments.modes.items() if count != modes[mode]]
+    return strongest([*used, Mode.COPY]), size + attachments.bytes_lent - lent
 
 
 class PropagatingRemoteActor(RemoteActor):

@@ -101,10 +101,14 @@ class Link:
         self._early: set[int] = set()
         self.numbers = 0
         ref: Extra[Any] = Extra(Ref, owner.ref_fields, owner.make_ref)
-        self.cargo = owner.memory.new_cargo(_teller(ref_to(self)))
-        self._packing = Encoder(extras=[ref], rename=owner.wire_module, cargo=self.cargo)
+        self.attachments = owner.memory.new_attachments(_teller(ref_to(self)))
+        self._packing = Encoder(
+            extras=[ref], rename=owner.wire_module, attachments=self.attachments
+        )
         self.encoder: Encoder | InProcessEncoder = self._packing
-        self._decoder = Decoder(extras=[ref], resolve=owner.resolve_class, cargo=self.cargo)
+        self._decoder = Decoder(
+            extras=[ref], resolve=owner.resolve_class, attachments=self.attachments
+        )
         self.sinks: dict[int, ItemSink] = {}
         self._take = owner.new_intake(self)
         self._channel: Channel | ThreadChannel | None = None
@@ -126,7 +130,7 @@ class Link:
         )
         self.encoder = self._channel.encoder
         self.post = self._channel.send
-        self.cargo.open = True
+        self.attachments.open = True
         self._channel.flush()
         self._room()
 
@@ -145,30 +149,30 @@ class Link:
         self.owner.link_room(self)
 
     def ship(self, message: list[Any]) -> int:
-        """Post a message with user values in it, behind the cargo it needs; return its size in bytes.
+        """Post a message with user values in it, behind the attachments it needs; return its size in bytes.
 
         Raises:
             NotYet: it needs a socket, and there is none yet.
             TooBig, ChannelBroken, ChannelClosed: nothing was queued, and nothing moved.
         """
-        load = self.cargo.load
-        if load.empty:
+        transaction = self.attachments.transaction
+        if transaction.empty:
             return self.post(message)
         try:
             self.encoder.check_size(message)
-            self._send_ahead(load.ahead)
+            self._send_ahead(transaction.prerequisites)
             size = self.post(message)
         except BaseException:
-            load.undo()
+            transaction.undo()
             raise
-        load.commit()
+        transaction.commit()
         return size
 
-    def _send_ahead(self, load: list[Prerequisite]) -> None:
-        while load:
+    def _send_ahead(self, prerequisites: list[Prerequisite]) -> None:
+        while prerequisites:
             if self._channel is None:
                 raise NotYetAttached("the link has no socket yet, which descriptors could take")
-            op, numbers, fds = load.pop(0)
+            op, numbers, fds = prerequisites.pop(0)
             # In the lane of messages: just ahead of the one that needs it, and of no other.
             self._channel.send_fds([wire.NOTE, op, [numbers]], fds, Lane.DATA)
 
@@ -244,13 +248,13 @@ class Link:
         """Answer an ask by *error*; return the answer's size in bytes."""
         return self.send([wire.ERROR, request, self.encoder.encode_error(error)])
 
-    def note(self, op: str, *args: Any, fds: tuple[int, ...] = (), lent: bool = False) -> None:
+    def note(self, op: str, *args: Any, fds: tuple[int, ...] = (), keep_open: bool = False) -> None:
         """Tell the other runtime something.
 
-        Descriptors in *fds* are closed here once written, unless they are only *lent*.
+        Descriptors in *fds* are closed here once written, unless *keep_open*.
         """
         if self.closed is not None:
-            _close_all(() if lent else fds)
+            _close_all(() if keep_open else fds)
             if fds:
                 raise ChannelClosed(f"{self.peer}: {self.closed}")
             return
@@ -258,7 +262,7 @@ class Link:
         if not fds:
             self.send(message, Lane.CONTROL)
         elif self._channel is not None:
-            self._channel.send_fds(message, fds, lent=lent)
+            self._channel.send_fds(message, fds, keep_open=keep_open)
 
     def hand(self, op: str, *args: Any) -> None:
         """Tell a runtime in this process something, by reference.
@@ -272,7 +276,7 @@ class Link:
     def _plain_or_copied(self, op: str, args: tuple[Any, ...]) -> list[Any]:
         if all(_plain(map(type, arg)) if type(arg) is list else type(arg) in PLAIN for arg in args):
             return list(args)
-        with self.cargo.only_copies():
+        with self.attachments.only_copies():
             return [self._packing.encode_value(arg, op) for arg in args]
 
     async def call(self, op: str, *args: Any) -> Any:
@@ -280,7 +284,7 @@ class Link:
         if self.closed is not None:
             raise ActorsError(f"{self.peer}: {self.closed}")
         number = self.number()
-        with self.cargo.only_copies():
+        with self.attachments.only_copies():
             values = [
                 self._packing.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)
             ]
@@ -305,7 +309,7 @@ class Link:
             _close_all(fds)  # nobody here wants them: this ends the link
             raise
         if take is None:
-            self.cargo.came(op, args[0], fds)
+            self.attachments.receive_prerequisite(op, args[0], fds)
         else:
             take(self, *args, *fds)
 
@@ -322,7 +326,7 @@ class Link:
     async def _serve(self, number: int, op: str, args: list[Any]) -> None:
         try:
             result = await self.owner.calls[op](self, *args)
-            with self.cargo.only_copies():
+            with self.attachments.only_copies():
                 answer = [wire.ANSWER, number, self._packing.encode_value(result, "result")]
         except Exception as error:  # noqa: BLE001 - the caller at the other end is told
             answer = [wire.FAILED, number, self.encoder.encode_error(error)]
@@ -368,8 +372,8 @@ class Link:
         if self.closed is not None:
             return
         self.closed = str(error) if error is not None else "the link has ended"
-        self.cargo.close()
-        self.owner.memory.forget(self.cargo)
+        self.attachments.close()
+        self.owner.memory.forget(self.attachments)
         for task in list(self._tasks.values()):
             task.cancel()
         withdraw = list(self.serving.values())

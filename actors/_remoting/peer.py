@@ -136,8 +136,8 @@ class Peer:
             self.drop(link)
             link.close()
         # Only now is it certain that nobody reads what was lent over them.
-        for cargo in self._lent:
-            cargo.reclaim()
+        for attachments in self._lent:
+            attachments.reclaim()
         self._lent.clear()
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class Peer:
 
     def drop(self, link: Link) -> None:
         """End everything that hung on *link*."""
-        self._lent.append(link.cargo)
+        self._lent.append(link.attachments)
         pending = list(link.pending.values())
         link.pending.clear()
         error = self.down_error(self.name, None)

@@ -116,8 +116,8 @@ class Receiver:
             wire.FAILED: lambda message: link.answered(message, failed=True),
             wire.NOTE: self._take_note,
             wire.PUBLISH: self._take_value,
-            wire.BACK: lambda message: link.cargo.give_back(message[1]),
-            wire.RETIRED: lambda message: link.cargo.retire(message[1]),
+            wire.BACK: lambda message: link.attachments.release(message[1]),
+            wire.RETIRED: lambda message: link.attachments.retire(message[1]),
             wire.PROBE: self._take_probe,
         }
 

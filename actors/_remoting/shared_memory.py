@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from actors._remoting import protocol as wire
-from actors.transport import Attachments, SegmentMappings, close_arenas, open_arenas
+from actors.transport import Attachments, SegmentMappings, attach_node, detach_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,42 +26,42 @@ _PAUSE: Final = 0.001
 
 
 class SharedMemory:
-    """The arenas and mappings of one node."""
+    """The pool and mappings of one node."""
 
     def __init__(self, loop: Loop) -> None:
-        # Buffers that actors make on this thread come from the same arenas.
-        self.arenas = open_arenas(self)
+        # Buffers that actors make on this thread come from the same pool.
+        self.pool = attach_node(self)
         self._loop = loop
         self._mappings = SegmentMappings(self._wake)
-        self._cargos: WeakKeyDictionary[Attachments, Callable[[int, list[int]], object]] = (
+        self._attachments: WeakKeyDictionary[Attachments, Callable[[int, list[int]], object]] = (
             WeakKeyDictionary()
         )
         self._trimming: Timer | None = None
         self._warming = False
 
-    def new_cargo(self, tell: Callable[[int, list[int]], object]) -> Attachments:
-        """Make the cargo of a link; *tell* sends plain numbers to the other end."""
-        cargo = Attachments(self.arenas, self._mappings, wanted=self._warm_soon)
-        self._cargos[cargo] = tell
-        return cargo
+    def new_attachments(self, tell: Callable[[int, list[int]], object]) -> Attachments:
+        """Make the attachments of a link; *tell* sends plain numbers to the other end."""
+        attachments = Attachments(self.pool, self._mappings, on_cold=self._warm_soon)
+        self._attachments[attachments] = tell
+        return attachments
 
-    def forget(self, cargo: Attachments) -> None:
+    def forget(self, attachments: Attachments) -> None:
         """Its link is at its end: nothing is told over it any more."""
-        self._cargos.pop(cargo, None)
+        self._attachments.pop(attachments, None)
 
     def stats(self) -> dict[str, Any]:
         """Return the watermarks of what this node lends, in bytes, and what it has of others."""
-        return {**self.arenas.stats()._asdict(), "mapped_leases": self._mappings.count()}
+        return {**self.pool.stats()._asdict(), "mapped_leases": self._mappings.count()}
 
     def close(self) -> None:
         """Let go of everything: every other node is gone."""
         if self._trimming is not None:
             self._trimming.cancel()
-        for cargo in list(self._cargos):
-            cargo.close()
-            cargo.reclaim()
-        self._mappings.returned()
-        close_arenas(self)
+        for attachments in list(self._attachments):
+            attachments.close()
+            attachments.reclaim()
+        self._mappings.take_returned()
+        detach_node(self)
 
     # -- leases that ended ---------------------------------------------------------------------
 
@@ -72,8 +72,8 @@ class SharedMemory:
             return  # the loop is over, and the other ends with it
 
     def _give_back(self) -> None:
-        for cargo, batch in self._mappings.returned().items():
-            tell = self._cargos.get(cargo)  # type: ignore[call-overload] # peers are cargos here
+        for attachments, batch in self._mappings.take_returned().items():
+            tell = self._attachments.get(attachments)  # type: ignore[call-overload] # peers are cargos here
             if tell is not None:
                 tell(wire.BACK, batch)
 
@@ -87,17 +87,17 @@ class SharedMemory:
             self._trimming = self._loop.call_later(_TRIM_EVERY, self._trim)
 
     def _warm(self) -> None:
-        if self.arenas.warm():
+        if self.pool.warm():
             self._loop.call_later(_PAUSE, self._warm)
         else:
             self._warming = False
 
     def _trim(self) -> None:
         self._trimming = None
-        self.arenas.trim()
-        for cargo, tell in list(self._cargos.items()):
-            numbers = cargo.retired() if cargo.open else []
+        self.pool.trim()
+        for attachments, tell in list(self._attachments.items()):
+            numbers = attachments.take_retired() if attachments.open else []
             if numbers:
                 tell(wire.RETIRED, numbers)
-        if self.arenas.stats().resident:
+        if self.pool.stats().resident:
             self._trimming = self._loop.call_later(_TRIM_EVERY, self._trim)

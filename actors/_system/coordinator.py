@@ -42,7 +42,7 @@ from actors.nodes import (
 )
 from actors.routing import modules_of
 from actors.supervisors import Exit, RestartsGivenUp, StartFailed as NotStarted
-from actors.transport import copy_error, let_go_of_frames
+from actors.transport import copy_error, drop_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -359,7 +359,7 @@ class Coordinator:
         if end.error is not None and end.error.__traceback__ is not None:
             # It goes on to whoever asked for the start; what is remembered keeps none of its frames.
             light = copy_error(end.error, lambda part: part)
-            let_go_of_frames(light)
+            drop_frames(light)
             end = Exit.CRASHED(light)
         self.runtime.remember(life.ref.uid, end)
         self.registry.release(life.ref.name, life.ref.uid)

@@ -48,7 +48,7 @@ class _ListenerNode:
         """Send connections to the node; the router keeps its own copies until they are acknowledged."""
         numbers = [one.number for one in handed]
         self._link.note(
-            "connections", listener, numbers, fds=tuple([one.fd for one in handed]), lent=True
+            "connections", listener, numbers, fds=tuple([one.fd for one in handed]), keep_open=True
         )
 
     def seat(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:

@@ -10,7 +10,7 @@ from actors._system.placement import ActorRequest
 from actors._system.tree_snapshot import whole_tree
 from actors.nodes import NodeState, RemoteRun
 from actors.supervisors import Exit
-from actors.transport import ChannelBroken, ChannelClosed, Endpoint, doors, pair
+from actors.transport import ChannelBroken, ChannelClosed, Endpoint, endpoint_pair, pair
 
 if TYPE_CHECKING:
     import socket
@@ -176,7 +176,7 @@ class NodeServices:
         running = {(run.address, run.number) for run in core.runs.values()}
         self._connected = {known: n for known, n in self._connected.items() if known <= running}
         here = asker.node.spec.kind == asked.node.spec.kind == "thread"
-        ours, theirs = doors() if here else pair()
+        ours, theirs = endpoint_pair() if here else pair()
         try:
             _hand_out(asked.link, asker.address, theirs)
         except (ChannelBroken, ChannelClosed) as error:

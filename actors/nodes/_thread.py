@@ -21,7 +21,7 @@ from actors.nodes.health.stack_dump import frames_of
 from actors.nodes.remote_node import RemoteNode
 from actors.nodes.remote_run import RemoteRun, RunningNode
 from actors.supervisors import Exit
-from actors.transport import Endpoint, doors
+from actors.transport import Endpoint, endpoint_pair
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -57,7 +57,7 @@ class ThreadRun(RemoteRun):
 
     async def _spawn(self) -> None:
         node = self.node
-        ours, theirs = doors()
+        ours, theirs = endpoint_pair()
         config = {
             **self._home.node_config(),
             "name": node.name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from actors._base.completion import Completion
 from actors._base.errors import SystemStopped
 from actors.supervisors import Backoff, Exit, Restart, SupervisorError, should_restart
-from actors.transport import let_go_of_frames
+from actors.transport import drop_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,7 +164,7 @@ class ActorRun:
         except Exception as error:
             if self._life.incarnation > 1:
                 # Nobody but its supervisor is told, who keeps it: its frames would keep an ended link.
-                self._life.owner.loop.call_later(_FRAMES_GO_AFTER, let_go_of_frames, error)
+                self._life.owner.loop.call_later(_FRAMES_GO_AFTER, drop_frames, error)
             raise
         self._started = True
         if self._early is not None:

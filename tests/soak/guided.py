@@ -15,7 +15,7 @@ import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore] # 
 with atheris.instrument_imports(include=["transport"]):
     from actors import transport
     from tests.transport.fuzz import Judge, corpus, framed, no_imports
-    from tests.transport.kinds import Registered
+    from tests.transport.sample_values import Registered
 
 LARGEST = 4096
 

@@ -24,7 +24,7 @@ from tests.system.cargo_kit import (
     killed_in_the_middle,
     ways,
 )
-from tests.transport.memory import behind, mapped, shmem
+from tests.transport.shared_memory import behind, mapped, shmem
 
 pytestmark = [
     pytest.mark.soak,
@@ -75,7 +75,7 @@ class Dock:
         await comes_back(self.look, self._before)
         await comes_back(self.look_there, await self.none_there())
         stats = (await self.system.node.stats())["memory"]
-        assert behind(self.home.memory.arenas) <= stats["limit"]
+        assert behind(self.home.memory.pool) <= stats["limit"]
         assert stats["held"] == 0
 
     async def look_there(self) -> dict[str, int]:

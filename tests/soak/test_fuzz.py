@@ -17,9 +17,9 @@ import pytest
 
 from actors.transport import FrameError, Limits, TransportError, pair, register
 from actors.transport.testing import ManualLoop, mutations
-from tests.transport.ends import End
 from tests.transport.fuzz import LIMIT, Corpus, Judge, Talk, corpus, framed, no_imports, pieces
-from tests.transport.kinds import Registered
+from tests.transport.recording_channel import RecordingChannel
+from tests.transport.sample_values import Registered
 
 MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "1000000"))
 MINUTES = float(os.environ.get("FUZZ_MINUTES", "60"))
@@ -94,7 +94,7 @@ def _conversation(made: Corpus, talk: Talk, chance: random.Random) -> bytes:
 
 def _over_a_socket(loop: ManualLoop, stream: bytes, chance: random.Random) -> str:
     ours, theirs = pair()
-    end = End(loop, theirs, Limits(frame=LIMIT))
+    end = RecordingChannel(loop, theirs, Limits(frame=LIMIT))
     with ours:
         for piece in pieces(stream, chance):
             try:

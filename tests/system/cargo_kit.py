@@ -150,9 +150,9 @@ def ways() -> dict[str, Send]:
 
 
 def foreign_segments(home: Any) -> int:
-    """How many segments this process has mapped that are not arenas of its own node."""
-    arenas = home.memory.arenas._slots.arenas.values()
-    own = {os.fstat(arena.fd).st_ino for arena in arenas}
+    """How many segments this process has mapped that are not segments of its own node."""
+    pool = home.memory.pool._slots.segments.values()
+    own = {os.fstat(segment.fd).st_ino for segment in pool}
     lines = Path("/proc/self/maps").read_text().splitlines()
     return len({int(line.split()[4]) for line in lines if "/memfd:actors" in line} - own)
 

@@ -30,7 +30,7 @@ from tests.system.cargo_kit import (
     killed_in_the_middle,
     ways,
 )
-from tests.transport.memory import MIB, mapped
+from tests.transport.shared_memory import MIB, mapped
 
 MANY = 1000
 """Messages, which take 80 MiB together."""
@@ -332,7 +332,7 @@ async def test_leases_are_what_large_payloads_travel_by(
         ("arena", [999, 65536, 1], "the peer passed a descriptor that is no segment"),
         ("fds", ["x"], "descriptors came as number 'x', which is none"),
     ],
-    ids=["an arena that is none", "a number that is none"],
+    ids=["a segment that is none", "a number that is none"],
 )
 async def test_a_node_that_lies_about_its_cargo_loses_its_link_and_nobody_else_does(
     system: System, there: Ref[Stevedore], op: str, numbers: list[Any], text: str

@@ -11,8 +11,8 @@ import uvloop
 
 from actors.transport import Limits, pair, register
 from actors.transport.testing import ManualLoop
-from tests.transport.ends import End, Two
-from tests.transport.kinds import Registered, open_fds
+from tests.transport.recording_channel import RecordingChannel, Two
+from tests.transport.sample_values import Registered, open_fds
 
 register(Registered, lambda thing: thing.value, Registered)
 
@@ -40,11 +40,11 @@ def loop() -> ManualLoop:
 
 @pytest.fixture
 def two(loop: ManualLoop) -> Iterator[Two]:
-    ends: list[End] = []
+    ends: list[RecordingChannel] = []
 
-    def make(limits: Limits | None = None) -> tuple[End, End]:
+    def make(limits: Limits | None = None) -> tuple[RecordingChannel, RecordingChannel]:
         a, b = pair()
-        ends[:] = End(loop, a, limits), End(loop, b, limits)
+        ends[:] = RecordingChannel(loop, a, limits), RecordingChannel(loop, b, limits)
         return ends[0], ends[1]
 
     yield make
@@ -57,9 +57,9 @@ def two(loop: ManualLoop) -> Iterator[Two]:
 
 
 @pytest.fixture
-def raw(loop: ManualLoop) -> Iterator[tuple[socket.socket, End]]:
+def raw(loop: ManualLoop) -> Iterator[tuple[socket.socket, RecordingChannel]]:
     ours, theirs = pair()
-    end = End(loop, theirs)
+    end = RecordingChannel(loop, theirs)
     with ours:
         yield ours, end
         end.channel.close()

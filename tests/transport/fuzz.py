@@ -1,4 +1,4 @@
-"""A corpus of messages of every kind, cargo included, and a reader that judges what damaged ones do.
+"""A corpus of messages of every kind, attachments included, and a reader that judges what damaged ones do.
 
 Nothing here measures or counts for itself; the ordinary suite reads some thousands, the soak a million.
 """
@@ -42,12 +42,12 @@ from actors.transport import (
     encode_header,
     find_class,
     move,
-    set_arenas,
+    set_thread_pool,
 )
-from actors.transport.attachments.moved_stream import MovedStream, arrived
+from actors.transport.attachments.moved_stream import MovedStream, stream_from_socket
 from actors.transport.testing import mutations
 from actors.transport.wire.msgpack import UNPACK_ERRORS, ext, new_packer, new_unpacker
-from tests.transport.kinds import SAMPLES, Odd
+from tests.transport.sample_values import SAMPLES, Odd
 
 LIMIT: Final = 1024 * 1024
 """The frame limit of the readers: small, so that a claim that was believed would show."""
@@ -88,8 +88,8 @@ class Corpus:
 
     def __init__(self) -> None:
         self._sizes = Thresholds(share=_BIG)
-        self.arenas = SegmentPool()
-        set_arenas(self.arenas)  # buffers begin their life in there
+        self.pool = SegmentPool()
+        set_thread_pool(self.pool)  # buffers begin their life in there
         self._kept: list[Any] = []
         self.talks = [self._talk(name, value) for name, value in SAMPLES.items()]
         self.talks += [self._talk(name, make()) for name, make in self._beside().items()]
@@ -104,8 +104,8 @@ class Corpus:
         self._kept.clear()
         self.talks.clear()
         gc.collect()
-        self.arenas.close()
-        set_arenas(None)
+        self.pool.close()
+        set_thread_pool(None)
 
     def _beside(self) -> dict[str, Callable[[], Any]]:
         """What travels, or may travel, beside the frames."""
@@ -124,7 +124,7 @@ class Corpus:
             "moved buffer": lambda: move(Buffer(_BIG)),
             "shared buffer": lambda: SharedBuffer(64),
             "socket": lambda: move(socket.socket(socket.AF_UNIX)),
-            "stream": lambda: move(arrived(socket.socket(socket.AF_UNIX), b"unread")),
+            "stream": lambda: move(stream_from_socket(socket.socket(socket.AF_UNIX), b"unread")),
             "address": lambda: Address(7),
             "view": lambda: memoryview(b"abcdef").cast("H"),
             "several": lambda: [bytes(_BIG), {"a": grid}, SharedBuffer(8), move(Buffer(_BIG))],
@@ -132,20 +132,20 @@ class Corpus:
 
     def _talk(self, name: str, value: Any) -> Talk:
         while True:
-            cargo = Attachments(self.arenas, SegmentMappings(), sizes=self._sizes)
-            cargo.open = True
-            encoder = Encoder(extras=[EXTRA], cargo=cargo)
+            attachments = Attachments(self.pool, SegmentMappings(), thresholds=self._sizes)
+            attachments.open = True
+            encoder = Encoder(extras=[EXTRA], attachments=attachments)
             field = encoder.encode_value(value)
             # Moved things go; what the frames of this talk speak of is lent for good.
-            if not cargo.modes[Mode.COPY]:
+            if not attachments.modes[Mode.COPY]:
                 break  # all the memory it takes was warm
-            cargo.load.undo()
-            while self.arenas.warm():
+            attachments.transaction.undo()
+            while self.pool.warm():
                 pass
-        ahead = tuple(cargo.load.ahead)
-        cargo.load.ahead.clear()
-        cargo.load.commit()
-        self._kept += [cargo, value]
+        ahead = tuple(attachments.transaction.prerequisites)
+        attachments.transaction.prerequisites.clear()
+        attachments.transaction.commit()
+        self._kept += [attachments, value]
         encoder.pack([2, 77, "method", [field], {"keyword": 1}, 2.5])
         return self._taken(name, encoder, ahead)
 
@@ -240,16 +240,16 @@ class Judge:
         """
         start = time.thread_time()
         mappings = SegmentMappings()
-        cargo = Attachments(self._corpus.arenas, mappings)
-        cargo.open = True
+        attachments = Attachments(self._corpus.pool, mappings)
+        attachments.open = True
         resolved: set[type] = set()
         try:
-            outcome = self._read(cargo, resolved, talk, introductions, chunks)
+            outcome = self._read(attachments, resolved, talk, introductions, chunks)
         except FrameError as error:
             self.errors[type(error).__name__] += 1
             outcome = "ended"
         finally:
-            cargo.close()
+            attachments.close()
         self.outcomes[outcome] += 1
         took = time.thread_time() - start
         self.slowest = max(self.slowest, took)
@@ -257,7 +257,7 @@ class Judge:
 
     def _read(
         self,
-        cargo: Attachments,
+        attachments: Attachments,
         resolved: set[type],
         talk: Talk,
         introductions: Iterable[bytes],
@@ -270,11 +270,11 @@ class Judge:
             resolved.add(found)
             return found
 
-        decoder = Decoder(extras=[EXTRA], resolve=resolve, limit=LIMIT, cargo=cargo)
+        decoder = Decoder(extras=[EXTRA], resolve=resolve, limit=LIMIT, attachments=attachments)
         for body in introductions:
             decoder.feed(body)
         for op, numbers, fds in talk.ahead:
-            cargo.came(op, list(numbers), [os.dup(fd) for fd in fds])
+            attachments.receive_prerequisite(op, list(numbers), [os.dup(fd) for fd in fds])
         frames = FrameDecoder(LIMIT)
         outcome = "whole"
         for chunk in chunks:
@@ -285,7 +285,7 @@ class Judge:
                     assert message[0] > 0
                     if self._check(message, resolved):
                         outcome = "undecoded"
-                        cargo.drop_arrived()
+                        attachments.close_unclaimed_fds()
         return outcome
 
     def _check(self, message: list[Any], resolved: set[type]) -> bool:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from actors.transport import (
-    ArrayForm,
+    ArrayLayout,
     Mode,
     Undecodable,
     array_bytes,
-    array_form,
+    array_layout,
     choose_mode,
     is_array,
     payload_bytes,
@@ -59,7 +59,7 @@ def _arrays(np: Any) -> dict[str, Any]:
 
 def test_an_array_is_rebuilt_over_the_same_bytes_with_the_same_form(np: Any) -> None:
     for name, array in _arrays(np).items():
-        data, form = array_bytes(array), array_form(array)
+        data, form = array_bytes(array), array_layout(array)
         assert data is not None, name
         assert (data.format, data.nbytes) == ("B", array.nbytes), name
         again = rebuild_array(data.toreadonly(), snapshot(tuple(form or ())))
@@ -73,7 +73,7 @@ def test_an_array_is_rebuilt_over_the_same_bytes_with_the_same_form(np: Any) -> 
 def test_what_is_not_in_one_piece_or_holds_objects_has_no_bytes(np: Any) -> None:
     for array in (np.arange(9)[::2], np.array([None]), np.arange(16).reshape(4, 4)[:, :2]):
         assert array_bytes(array) is None
-        assert array_form(array) is None
+        assert array_layout(array) is None
         assert choose_mode(array, same_process=False) is Mode.COPY
     assert array_bytes(np.zeros((3, 0))) is None
 
@@ -100,4 +100,4 @@ def test_a_form_that_lies_is_refused(np: Any) -> None:
     ):  # fmt: skip
         with pytest.raises(Undecodable):
             rebuild_array(data, form)
-    assert rebuild_array(data, ArrayForm("<i4", (16,), "C")).shape == (16,)
+    assert rebuild_array(data, ArrayLayout("<i4", (16,), "C")).shape == (16,)

@@ -16,12 +16,12 @@ from actors.transport import (
     SegmentPool,
     StaleLease,
     StillViewed,
-    arenas_here,
-    set_arenas,
+    set_thread_pool,
+    thread_pool,
 )
 from actors.transport.attachments.move import check_moves
-from tests.transport.kinds import open_fds
-from tests.transport.memory import KIB, MIB, Peer, Post, mapped, pattern
+from tests.transport.sample_values import open_fds
+from tests.transport.shared_memory import KIB, MIB, PeerLinks, PeerProcess, mapped, pattern
 
 exports = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="classes export buffers from Python 3.12 on"
@@ -29,21 +29,21 @@ exports = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def arenas() -> Iterator[SegmentPool]:
-    arenas = SegmentPool(limit=256 * MIB)
-    set_arenas(arenas)
-    yield arenas
-    arenas.close()
-    set_arenas(None)
+def pool() -> Iterator[SegmentPool]:
+    pool = SegmentPool(limit=256 * MIB)
+    set_thread_pool(pool)
+    yield pool
+    pool.close()
+    set_thread_pool(None)
     # Caught errors hold frames, which hold buffers.
     gc.collect()
 
 
 @pytest.fixture
-def post(arenas: SegmentPool) -> Iterator[Post]:
-    post = Post(arenas)
-    yield post
-    post.close()
+def links(pool: SegmentPool) -> Iterator[PeerLinks]:
+    links = PeerLinks(pool)
+    yield links
+    links.close()
 
 
 # ---------------------------------------------------------------- bytes
@@ -63,10 +63,10 @@ def test_a_buffer_holds_what_was_written_and_zeros_elsewhere(size: int) -> None:
     assert type(buffer[:1]) is bytes
 
 
-def test_a_buffer_shows_nothing_of_what_was_there_before(post: Post) -> None:
-    view = post.send(b"secret" * 20_000)
+def test_a_buffer_shows_nothing_of_what_was_there_before(links: PeerLinks) -> None:
+    view = links.send(b"secret" * 20_000)
     del view
-    post.settle()
+    links.settle()
     used = Buffer(110_000)
     used[:] = b"s" * 110_000
     del used
@@ -117,35 +117,35 @@ def test_whatever_takes_a_buffer_takes_this_one() -> None:
         buffer.check_move()
     view.release()
     buffer.check_move()
-    buffer.let_go()
+    buffer.free_copied()
     with pytest.raises(Moved):
         memoryview(buffer)
 
 
-def test_memory_of_a_buffer_comes_back_with_its_last_view(arenas: SegmentPool) -> None:
+def test_memory_of_a_buffer_comes_back_with_its_last_view(pool: SegmentPool) -> None:
     buffer = Buffer(100_000)
     view = buffer.view()[5:]
     del buffer
     gc.collect()
-    assert arenas.stats().buffers == 1
+    assert pool.stats().buffers == 1
     view[0] = 1
     del view
-    assert (arenas.stats().buffers, arenas.stats().held) == (0, 0)
+    assert (pool.stats().buffers, pool.stats().held) == (0, 0)
 
 
-def test_a_buffer_dropped_by_another_thread_comes_back(arenas: SegmentPool) -> None:
+def test_a_buffer_dropped_by_another_thread_comes_back(pool: SegmentPool) -> None:
     buffers = [Buffer(1000) for _ in range(20)]
     thread = threading.Thread(target=buffers.clear)
     thread.start()
     thread.join()
-    assert arenas.stats().buffers == 0
+    assert pool.stats().buffers == 0
 
 
-def test_every_thread_has_arenas_of_its_own(arenas: SegmentPool) -> None:
+def test_every_thread_has_a_pool_of_its_own(pool: SegmentPool) -> None:
     seen: list[SegmentPool] = []
 
     def work() -> None:
-        seen.extend((arenas_here(), arenas_here()))
+        seen.extend((thread_pool(), thread_pool()))
         Buffer(1000)
         seen[0].close()
 
@@ -153,11 +153,11 @@ def test_every_thread_has_arenas_of_its_own(arenas: SegmentPool) -> None:
     thread.start()
     thread.join()
     assert seen[0] is seen[1]
-    assert seen[0] is not arenas
-    assert arenas_here() is arenas
+    assert seen[0] is not pool
+    assert thread_pool() is pool
 
 
-def test_a_thread_that_ends_leaves_nothing_of_its_arenas() -> None:
+def test_a_thread_that_ends_leaves_nothing_of_its_segments() -> None:
     before = open_fds(), mapped()
     kept: list[Buffer] = []
 
@@ -174,28 +174,28 @@ def test_a_thread_that_ends_leaves_nothing_of_its_arenas() -> None:
     assert (open_fds(), mapped()) == before
 
 
-def test_a_buffer_outlives_the_arenas_it_is_made_of(arenas: SegmentPool) -> None:
+def test_a_buffer_outlives_the_pool_it_is_made_of(pool: SegmentPool) -> None:
     buffer = Buffer(1000)
     buffer[:2] = b"ab"
-    arenas.close()
+    pool.close()
     assert buffer[:2] == b"ab"
     after = Buffer(1000)
-    assert (arenas.stats().buffers, bytes(after)) == (1, bytes(1000))
+    assert (pool.stats().buffers, bytes(after)) == (1, bytes(1000))
     del buffer, after
-    assert arenas.stats().buffers == 0
-    arenas.close()
+    assert pool.stats().buffers == 0
+    pool.close()
 
 
 def test_without_room_a_buffer_has_memory_of_its_own_and_is_copied_when_it_leaves() -> None:
     small = SegmentPool(limit=64 * KIB)
-    set_arenas(small)
+    set_thread_pool(small)
     kept = Buffer(60_000)
     buffer = Buffer(60_000)
     buffer[:] = pattern(60_000)
     assert small.stats().buffers == 1
     assert buffer.lease_to(small, "peer") is None
     assert bytes(buffer) == pattern(60_000)
-    buffer.let_go()
+    buffer.free_copied()
     with pytest.raises(Moved):
         bytes(buffer)
     small.close()
@@ -205,32 +205,32 @@ def test_without_room_a_buffer_has_memory_of_its_own_and_is_copied_when_it_leave
 # ---------------------------------------------------------------- moves
 
 
-def test_a_moved_buffer_is_the_receivers_to_read_and_write(post: Post) -> None:
+def test_a_moved_buffer_is_the_receivers_to_read_and_write(links: PeerLinks) -> None:
     buffer = Buffer(100_000)
     buffer[:] = pattern(100_000)
-    there = post.move(buffer)
+    there = links.move(buffer)
     assert bytes(there) == pattern(100_000)
     there[:2] = b"ab"
     assert there[:2] == b"ab"
-    assert post.settle() == 0
+    assert links.settle() == 0
     del there
-    assert post.settle() == 1
-    assert post.arenas.stats().held == 0
+    assert links.settle() == 1
+    assert links.pool.stats().held == 0
 
 
 USES: list[Callable[[Buffer], Any]] = [
     len, bytes, Buffer.view, lambda b: b[0], lambda b: b[:2], lambda b: b.__setitem__(0, 1),
-    Buffer.check_move, Buffer.take, Buffer.let_go, lambda b: b.lease_to(arenas_here(), "peer"),
+    Buffer.check_move, Buffer.take, Buffer.free_copied, lambda b: b.lease_to(thread_pool(), "peer"),
     lambda b: check_moves([Move(b)]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("use", USES)
 def test_every_use_of_a_moved_buffer_says_that_it_was_moved(
-    post: Post, use: Callable[[Buffer], Any]
+    links: PeerLinks, use: Callable[[Buffer], Any]
 ) -> None:
     buffer = Buffer(1000)
-    post.move(buffer)
+    links.move(buffer)
     with pytest.raises(Moved, match="this buffer of 1000 bytes was moved; only its receiver has"):
         use(buffer)
     assert (repr(buffer), buffer.moved) == ("<Buffer of 1000 bytes, moved>", True)
@@ -247,25 +247,25 @@ def test_every_use_of_a_moved_buffer_says_that_it_was_moved(
     ],
 )
 def test_a_buffer_somebody_looks_at_cannot_be_moved_and_nothing_changes(
-    post: Post, look: Callable[[Buffer], Any]
+    links: PeerLinks, look: Callable[[Buffer], Any]
 ) -> None:
     buffer = Buffer(1000)
     buffer[:3] = b"abc"
     seen = look(buffer)
-    before = post.arenas.stats()
+    before = links.pool.stats()
     for attempt in (
         buffer.check_move,
         buffer.take,
-        buffer.let_go,
-        lambda: buffer.lease_to(post.arenas, "peer"),
+        buffer.free_copied,
+        lambda: buffer.lease_to(links.pool, "peer"),
     ):
         with pytest.raises(StillViewed, match="views of this buffer of 1000 bytes are alive"):
             attempt()
     assert issubclass(StillViewed, BufferError)
-    assert post.arenas.stats() == before
+    assert links.pool.stats() == before
     assert buffer[:3] == b"abc"
     del seen
-    assert post.move(buffer)[:3] == b"abc"
+    assert links.move(buffer)[:3] == b"abc"
 
 
 def test_a_buffer_moved_twice_in_one_message_moves_not_at_all() -> None:
@@ -280,72 +280,72 @@ def test_a_buffer_moved_twice_in_one_message_moves_not_at_all() -> None:
     assert (one.moved, two.moved) == (False, False)
 
 
-def test_a_move_within_the_process_keeps_the_memory_where_it_is(arenas: SegmentPool) -> None:
+def test_a_move_within_the_process_keeps_the_memory_where_it_is(pool: SegmentPool) -> None:
     buffer = Buffer(100_000)
     buffer[:] = pattern(100_000)
-    before = arenas.stats()
+    before = pool.stats()
     taken = buffer.take()
     assert bytes(taken) == pattern(100_000)
     assert (buffer.moved, taken.moved) == (True, False)
-    assert arenas.stats() == before
+    assert pool.stats() == before
     del taken
-    assert arenas.stats().buffers == 0
+    assert pool.stats().buffers == 0
 
 
-def test_a_buffer_moves_back_and_forth_without_a_copy(post: Post) -> None:
+def test_a_buffer_moves_back_and_forth_without_a_copy(links: PeerLinks) -> None:
     buffer = Buffer(MIB)
     buffer[:5] = b"there"
-    resident = post.arenas.stats().resident
+    resident = links.pool.stats().resident
     for turn in range(5):
-        there = post.move(buffer)
+        there = links.move(buffer)
         there[5] = turn
-        descriptor = there.return_to(post.at("peer"), "owner")
+        descriptor = there.return_to(links.at("peer"), "owner")
         assert descriptor is not None
         assert there.moved
-        buffer = Buffer.came_back(post.arenas, "peer", list(descriptor))
+        buffer = Buffer.from_return(links.pool, "peer", list(descriptor))
         assert buffer[:6] == b"there" + bytes([turn])
-        assert post.settle() == 0
+        assert links.settle() == 0
         with pytest.raises(StaleLease):
-            Buffer.came_back(post.arenas, "peer", list(descriptor))
-    stats = post.arenas.stats()
+            Buffer.from_return(links.pool, "peer", list(descriptor))
+    stats = links.pool.stats()
     assert (stats.resident, stats.buffers, stats.leases) == (resident, 1, 0)
 
 
-def test_the_number_of_an_earlier_move_is_no_good_for_a_later_one(post: Post) -> None:
+def test_the_number_of_an_earlier_move_is_no_good_for_a_later_one(links: PeerLinks) -> None:
     buffer = Buffer(1000)
-    there = post.move(buffer)
-    first = there.return_to(post.at("peer"), "owner")
+    there = links.move(buffer)
+    first = there.return_to(links.at("peer"), "owner")
     assert first is not None
-    second = Buffer.came_back(post.arenas, "peer", list(first)).lease_to(post.arenas, "peer")
+    second = Buffer.from_return(links.pool, "peer", list(first)).lease_to(links.pool, "peer")
     assert second is not None
     with pytest.raises(StaleLease, match="is stale: its slot is at generation"):
-        Buffer.arrived(post.at("peer"), "owner", list(first))
-    assert len(Buffer.arrived(post.at("peer"), "owner", list(second.descriptor))) == 1000
+        Buffer.from_lease(links.at("peer"), "owner", list(first))
+    assert len(Buffer.from_lease(links.at("peer"), "owner", list(second.descriptor))) == 1000
 
 
-def test_a_buffer_of_one_peer_goes_to_a_third_as_bytes(post: Post) -> None:
-    there = post.move(Buffer(1000))
-    assert there.return_to(post.at("peer"), "third") is None
+def test_a_buffer_of_one_peer_goes_to_a_third_as_bytes(links: PeerLinks) -> None:
+    there = links.move(Buffer(1000))
+    assert there.return_to(links.at("peer"), "third") is None
     own = SegmentPool()
     assert there.lease_to(own, "third") is None
     assert not there.moved
     assert Buffer(1000).lease_to(own, "third") is None
-    there.let_go()
-    assert post.settle() == 1
+    there.free_copied()
+    assert links.settle() == 1
     own.close()
 
 
-def test_a_moved_buffer_dropped_before_it_is_looked_at_comes_back(post: Post) -> None:
-    del_me = [post.move(Buffer(1000)) for _ in range(10)]
+def test_a_moved_buffer_dropped_before_it_is_looked_at_comes_back(links: PeerLinks) -> None:
+    del_me = [links.move(Buffer(1000)) for _ in range(10)]
     del_me.clear()
-    assert post.settle() == 10
-    assert post.arenas.stats().leases == 0
+    assert links.settle() == 10
+    assert links.pool.stats().leases == 0
 
 
-def test_moving_a_buffer_takes_no_memory_whatever_its_size(post: Post) -> None:
+def test_moving_a_buffer_takes_no_memory_whatever_its_size(links: PeerLinks) -> None:
     buffer = Buffer(200 * MIB)
     before = _own_shared()
-    there = post.move(buffer)
+    there = links.move(buffer)
     assert len(there) == 200 * MIB
     assert _own_shared() - before < MIB
 
@@ -355,32 +355,32 @@ def _own_shared() -> int:
         return int(file.read().split()[2]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_buffer_moves_to_another_process_and_back(arenas: SegmentPool) -> None:
-    peer = Peer("borrow")
+def test_a_buffer_moves_to_another_process_and_back(pool: SegmentPool) -> None:
+    peer = PeerProcess("borrow")
     buffer = Buffer(3 * MIB)
     buffer[:8] = b"original"
-    lease = buffer.lease_to(arenas, "peer")
+    lease = buffer.lease_to(pool, "peer")
     assert lease is not None
     assert lease.introduction is not None
-    peer.send(("introduce", *lease.introduction.plan), (lease.introduction.fd,))
+    peer.send(("introduce", *lease.introduction.layout), (lease.introduction.fd,))
     peer.send(("adopt", *lease.descriptor))
     assert peer.hear() == f"{3 * MIB} {ord('i')}"
     peer.send(("move back",))
     text = peer.hear()
-    back = Buffer.came_back(arenas, "peer", [int(number) for number in text[1:-1].split(",")])
+    back = Buffer.from_return(pool, "peer", [int(number) for number in text[1:-1].split(",")])
     assert back[:8] == b"peerinal"
     peer.close()
 
 
-def test_what_a_killed_process_had_been_given_comes_back(arenas: SegmentPool) -> None:
-    peer = Peer("borrow")
+def test_what_a_killed_process_had_been_given_comes_back(pool: SegmentPool) -> None:
+    peer = PeerProcess("borrow")
     for _ in range(5):
-        lease = Buffer(MIB).lease_to(arenas, "peer")
+        lease = Buffer(MIB).lease_to(pool, "peer")
         assert lease is not None
         if lease.introduction is not None:
-            peer.send(("introduce", *lease.introduction.plan), (lease.introduction.fd,))
+            peer.send(("introduce", *lease.introduction.layout), (lease.introduction.fd,))
         peer.send(("adopt", *lease.descriptor))
         assert peer.hear() == f"{MIB} 0"
     peer.close()
-    assert arenas.reclaim("peer") == 5
-    assert (arenas.stats().held, arenas.stats().leases) == (0, 0)
+    assert pool.reclaim("peer") == 5
+    assert (pool.stats().held, pool.stats().leases) == (0, 0)

@@ -20,8 +20,8 @@ from actors.transport import (
     pair,
 )
 from actors.transport.testing import ManualLoop
-from tests.transport.ends import End, Two, frame
-from tests.transport.kinds import Box
+from tests.transport.recording_channel import RecordingChannel, Two, frame
+from tests.transport.sample_values import Box
 
 
 def test_messages_of_one_turn_arrive_as_one_batch_in_order(loop: ManualLoop, two: Two) -> None:
@@ -190,7 +190,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_a_killed_process_is_heard_to_its_last_message(loop: ManualLoop) -> None:
     ours, theirs = pair()
-    end = End(loop, ours)
+    end = RecordingChannel(loop, ours)
     number = theirs.fileno()
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(number)], pass_fds=[number])
     theirs.close()
@@ -200,7 +200,9 @@ def test_a_killed_process_is_heard_to_its_last_message(loop: ManualLoop) -> None
     assert [type(error) for error in end.ends] == [ChannelBroken]
 
 
-def test_an_end_inside_a_frame_says_so(loop: ManualLoop, raw: tuple[socket.socket, End]) -> None:
+def test_an_end_inside_a_frame_says_so(
+    loop: ManualLoop, raw: tuple[socket.socket, RecordingChannel]
+) -> None:
     ours, end = raw
     ours.send(frame(b"\x91\x01") + frame(b"\x91\x01")[:9])
     ours.close()
@@ -256,7 +258,7 @@ class AsyncioLoop:
 def test_ten_thousand_messages_cross_a_real_loop(run: str) -> None:
     async def main() -> None:
         one, other = pair()
-        a, b = End(AsyncioLoop(), one), End(AsyncioLoop(), other)
+        a, b = RecordingChannel(AsyncioLoop(), one), RecordingChannel(AsyncioLoop(), other)
         done = asyncio.Event()
         b.channel._on_closed = lambda _error: done.set()
         for n in range(10_000):

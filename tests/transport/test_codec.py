@@ -14,8 +14,17 @@ import pytest
 from hypothesis import given, settings
 
 from actors.transport import Decoder, Encoder, FrameError, Lane, TooBig, Unsendable, local, snapshot
-from tests.transport import kinds
-from tests.transport.kinds import SAMPLES, Box, Frozen, Point, Registered, travel, types, values
+from tests.transport import sample_values
+from tests.transport.sample_values import (
+    SAMPLES,
+    Box,
+    Frozen,
+    Point,
+    Registered,
+    travel,
+    types,
+    values,
+)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -41,7 +50,7 @@ def test_large_values_arrive_whole_at_any_depth(size: int) -> None:
 
 
 def test_fold_and_zone_names_survive() -> None:
-    got = travel(kinds.NOW)
+    got = travel(sample_values.NOW)
     assert (got.fold, got.tzinfo.key) == (1, "Europe/Berlin")
     assert travel(dt.timezone(dt.timedelta(hours=1), "X")).tzname(None) == "X"
 
@@ -53,7 +62,7 @@ def test_attributes_beside_the_fields_travel_too() -> None:
 
 
 def test_a_field_that_was_deleted_stays_unset() -> None:
-    box = kinds.Slotted(1)
+    box = sample_values.Slotted(1)
     del box.two
     got = travel(box)
     assert got.one == 1
@@ -180,7 +189,9 @@ def test_two_hundred_levels_travel() -> None:
     assert travel(deep) == deep == snapshot(deep)
 
 
-@pytest.mark.parametrize("wrap", [Box, kinds.Slotted, kinds.Attrs, lambda value: Point(value, 1)])
+@pytest.mark.parametrize(
+    "wrap", [Box, sample_values.Slotted, sample_values.Attrs, lambda value: Point(value, 1)]
+)
 def test_two_hundred_levels_of_objects_travel(wrap: Any) -> None:
     deep: Any = 1
     for _ in range(199):
@@ -193,13 +204,13 @@ def test_a_pydantic_model_arrives_whole_without_validation(
 ) -> None:
     pydantic = pytest.importorskip("pydantic")
     body = {
-        "__module__": kinds.__name__,
+        "__module__": sample_values.__name__,
         "__annotations__": {"name": str, "tags": list[str], "limit": int, "_seen": list[int]},
         "limit": 3,
         "_seen": pydantic.PrivateAttr(default_factory=list),
     }
     account = type(pydantic.BaseModel)("Account", (pydantic.BaseModel,), body)
-    monkeypatch.setattr(kinds, "Account", account, raising=False)
+    monkeypatch.setattr(sample_values, "Account", account, raising=False)
     model = account(name="a", tags=["x"])
     model._seen.append(1)
     for got in (travel(model), snapshot(model)):
@@ -269,4 +280,6 @@ def test_running_tasks_are_refused() -> None:
 
 def test_frozen_values_hash_and_compare_after_the_trip() -> None:
     assert {Frozen(1, (2,)): 1}[travel(Frozen(1, (2,)))] == 1
-    assert travel({Frozen(1, 2): kinds.Color.RED}) == {Frozen(1, 2): kinds.Color.RED}
+    assert travel({Frozen(1, 2): sample_values.Color.RED}) == {
+        Frozen(1, 2): sample_values.Color.RED
+    }

@@ -9,8 +9,8 @@ import pytest
 
 from actors.transport import FrameError, Lane, Unsendable
 from actors.transport.testing import ManualLoop
-from tests.transport.ends import End, Two, frame
-from tests.transport.kinds import open_fds
+from tests.transport.recording_channel import RecordingChannel, Two, frame
+from tests.transport.sample_values import open_fds
 
 
 def test_descriptors_arrive_with_their_message_and_in_order(loop: ManualLoop, two: Two) -> None:
@@ -63,7 +63,7 @@ def test_descriptors_of_a_message_that_cannot_be_sent_are_closed(two: Two) -> No
 def test_a_lent_descriptor_stays_open_here_and_arrives(loop: ManualLoop, two: Two) -> None:
     a, b = two()
     reader, writer = os.pipe()
-    a.channel.send_fds([1], [writer], lent=True)
+    a.channel.send_fds([1], [writer], keep_open=True)
     os.write(writer, b"ours")
     os.close(writer)
     loop.settle()
@@ -80,7 +80,7 @@ def test_a_lent_descriptor_that_has_to_wait_may_be_closed_meanwhile(
     reader, writer = os.pipe()
     before = open_fds()
     a.tell(b"x" * (8 << 20), lane=Lane.CONTROL)
-    a.channel.send_fds([1], [writer], lent=True)
+    a.channel.send_fds([1], [writer], keep_open=True)
     os.close(writer)
     loop.settle()
     ((_, (theirs,)),) = b.fds
@@ -94,9 +94,9 @@ def test_a_lent_descriptor_is_not_closed_by_a_message_that_cannot_be_sent(two: T
     a, b = two()
     reader, writer = os.pipe()
     with pytest.raises(Unsendable):
-        a.channel.send_fds([1, object()], [writer], lent=True)
+        a.channel.send_fds([1, object()], [writer], keep_open=True)
     b.channel.close()
-    a.channel.send_fds([1], [writer], lent=True)
+    a.channel.send_fds([1], [writer], keep_open=True)
     for fd in (reader, writer):
         os.close(fd)
 
@@ -115,7 +115,7 @@ def test_descriptors_nobody_took_are_closed_at_the_end(loop: ManualLoop, two: Tw
 
 
 def test_descriptors_merged_with_earlier_bytes_find_their_frame(
-    loop: ManualLoop, raw: tuple[socket.socket, End]
+    loop: ManualLoop, raw: tuple[socket.socket, RecordingChannel]
 ) -> None:
     ours, end = raw
     ours.send(frame(b"\x92\x01\x01") + frame(b"\x92\x02\x02", 1)[:5])
@@ -140,7 +140,11 @@ def test_descriptors_merged_with_earlier_bytes_find_their_frame(
     ],
 )
 def test_a_peer_that_breaks_the_protocol_ends_the_link_and_leaks_nothing(
-    loop: ManualLoop, raw: tuple[socket.socket, End], data: bytes, fds: int, message: str
+    loop: ManualLoop,
+    raw: tuple[socket.socket, RecordingChannel],
+    data: bytes,
+    fds: int,
+    message: str,
 ) -> None:
     ours, end = raw
     ours.send(frame(b"\x92\x01\x05"))

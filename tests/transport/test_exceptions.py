@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.transport import Decoder, Encoder, RemoteError, RemoteTraceback, Undecoded, snapshot
-from tests.transport.kinds import Box, Odd, carry
+from tests.transport.sample_values import Box, Odd, carry
 
 
 def sent(error: BaseException, decoder: Decoder | None = None, **options: Any) -> Any:
@@ -219,7 +219,7 @@ def test_a_class_the_receiver_lacks_becomes_a_remote_error_with_the_text() -> No
 
     got = sent(chained(), Decoder(resolve=resolve))
     assert type(got) is RemoteError
-    assert got.class_name == "tests.transport.kinds.Odd"
+    assert got.class_name == "tests.transport.sample_values.Odd"
     assert "odd 7" in str(got)
     assert "in chained" in got.text
 

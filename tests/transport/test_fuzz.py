@@ -11,7 +11,7 @@ import pytest
 
 from actors.transport import Attachments, Decoder, FrameError, SegmentMappings, SegmentPool, pair
 from tests.transport.fuzz import LIMIT, Judge, corpus, framed, no_imports
-from tests.transport.kinds import open_fds
+from tests.transport.sample_values import open_fds
 
 EACH = 200
 
@@ -66,10 +66,10 @@ def test_descriptors_that_become_no_socket_are_closed() -> None:
     for family, timeout in ((2**40, 1.0), (1, 1e300)):
         ours, theirs = pair()
         with ours, theirs:
-            cargo = Attachments(SegmentPool(), SegmentMappings())
-            cargo.came("fds", [1], [os.dup(theirs.fileno())])
+            attachments = Attachments(SegmentPool(), SegmentMappings())
+            attachments.receive_prerequisite("fds", [1], [os.dup(theirs.fileno())])
             with pytest.raises(FrameError, match=r"another socket|no socket has a timeout"):
-                cargo.read([10, 1, family, 1, 0, timeout])
+                attachments.decode([10, 1, family, 1, 0, timeout])
     assert open_fds() == before
 
 

@@ -24,14 +24,14 @@ from actors.transport import (
     Undecodable,
     Undecoded,
     encode_header,
-    set_arenas,
+    set_thread_pool,
 )
 from actors.transport.testing import mutations
 from actors.transport.wire.outbox import close_all
-from tests.transport.harbour import Harbour
-from tests.transport.kinds import SAMPLES, Odd
+from tests.transport.attachment_link import AttachmentLink
+from tests.transport.sample_values import SAMPLES, Odd
 
-CARGO: dict[str, Callable[[], Any]] = {
+ATTACHMENT: dict[str, Callable[[], Any]] = {
     "leased bytes": lambda: bytes(70_000),
     "leased bytearray": lambda: bytearray(70_000),
     "leased view": lambda: memoryview(bytes(80_000)).cast("i", (2, 10_000)),
@@ -42,72 +42,72 @@ CARGO: dict[str, Callable[[], Any]] = {
 
 
 class Seaport:
-    """A sender with cargo, and what came ahead of its messages, for any number of readers."""
+    """A sender with attachments, and what came ahead of its messages, for any number of readers."""
 
     def __init__(self) -> None:
-        self.harbour = Harbour()
-        self.harbour.warm(80_000, 8)
+        self.link = AttachmentLink()
+        self.link.warm(80_000, 8)
         self.ahead: list[tuple[str, list[int], list[int]]] = []
 
     def encode(self, value: Any) -> Any:
-        packed = self.harbour.encoder.encode_value(value)
-        self.ahead += self.harbour.here.load.ahead
-        self.harbour.here.load.ahead.clear()
-        self.harbour.here.load.commit()
+        packed = self.link.encoder.encode_value(value)
+        self.ahead += self.link.here.transaction.prerequisites
+        self.link.here.transaction.prerequisites.clear()
+        self.link.here.transaction.commit()
         return packed
 
     def reader(self) -> Attachments:
-        cargo = Attachments(SegmentPool(), SegmentMappings())
+        attachments = Attachments(SegmentPool(), SegmentMappings())
         for op, numbers, fds in self.ahead:
-            cargo.came(op, numbers, [os.dup(fd) for fd in fds])
-        return cargo
+            attachments.receive_prerequisite(op, numbers, [os.dup(fd) for fd in fds])
+        return attachments
 
     def close(self) -> None:
         for _, _, fds in self.ahead:
             close_all(fds)
-        self.harbour.close()
+        self.link.close()
 
 
 @pytest.fixture
 def seaport() -> Iterator[Seaport]:
     port = Seaport()
-    set_arenas(port.harbour.arenas)
+    set_thread_pool(port.link.pool)
     yield port
-    set_arenas(None)
+    set_thread_pool(None)
     port.close()
 
 
 @pytest.fixture
 def laden(seaport: Seaport) -> bytes:
-    """A conversation with cargo beside it."""
-    encoder = seaport.harbour.encoder
-    for name, make in CARGO.items():
+    """A conversation with attachments beside it."""
+    encoder = seaport.link.encoder
+    for name, make in ATTACHMENT.items():
         encoder.pack([1, name, seaport.encode(make())])
     (body,) = encoder.take(Lane.DATA)
     return encode_header(Lane.DATA, 0, len(body)) + body
 
 
-def test_a_thousand_damaged_messages_with_cargo_give_messages_or_one_error(
+def test_a_thousand_damaged_messages_with_attachments_give_messages_or_one_error(
     seaport: Seaport, laden: bytes
 ) -> None:
-    cargo = seaport.reader()
-    whole = list(read(laden, cargo))
-    assert [message[1] for message in whole] == list(CARGO)
+    attachments = seaport.reader()
+    whole = list(read(laden, attachments))
+    assert [message[1] for message in whole] == list(ATTACHMENT)
     assert whole[2][2].shape == (2, 10_000)
-    cargo.close()
+    attachments.close()
     modules = set(sys.modules)
     outcomes = {"whole": 0, "undecoded": 0, "ended": 0}
     for seed in range(4):
         for damaged in mutations(laden, seed, 250):
-            cargo = seaport.reader()
+            attachments = seaport.reader()
             try:
-                for message in read(damaged, cargo):
+                for message in read(damaged, attachments):
                     bad = [part for part in message if type(part) is Undecoded]
                     outcomes["undecoded" if bad else "whole"] += 1
             except TransportError as error:
                 assert isinstance(error, FrameError)  # noqa: PT017
                 outcomes["ended"] += 1
-            cargo.close()
+            attachments.close()
     gc.collect()  # a decoder is a cycle
     assert min(outcomes.values()) > 20
     assert set(sys.modules) == modules
@@ -126,13 +126,13 @@ def conversation() -> bytes:
     return stream
 
 
-def read(stream: bytes, cargo: Attachments | None = None) -> Iterator[Any]:
-    frames, decoder = FrameDecoder(), Decoder(cargo=cargo)
+def read(stream: bytes, attachments: Attachments | None = None) -> Iterator[Any]:
+    frames, decoder = FrameDecoder(), Decoder(attachments=attachments)
     for frame in frames.feed(stream):
         yield from decoder.feed(frame.body)
 
 
-# Whole conversations; damaged messages one by one, cargo included, are in `test_fuzz.py`.
+# Whole conversations; damaged messages one by one, attachments included, are in `test_fuzz.py`.
 @pytest.mark.parametrize("seed", range(3))
 def test_damaged_streams_give_messages_or_one_error(seed: int) -> None:
     stream = conversation()

@@ -27,40 +27,42 @@ from actors.transport import (
     Unsealed,
     encode_header,
     pair,
-    set_arenas,
+    set_thread_pool,
 )
 from actors.transport.attachments.attachments import AttachmentKind
 from actors.transport.testing import ManualLoop
 from actors.transport.types.tags import Tag
-from tests.transport.ends import frame
-from tests.transport.harbour import Harbour, pipe_end
-from tests.transport.kinds import open_fds
+from tests.transport.attachment_link import AttachmentLink, pipe_end
+from tests.transport.recording_channel import frame
+from tests.transport.sample_values import open_fds
 
 BIG = 100_000
 NOTE = 20
 
 
 class Victim:
-    """One end of a link, with its cargo, and what it saw of the other."""
+    """One end of a link, with its attachments, and what it saw of the other."""
 
     def __init__(self, loop: ManualLoop, sock: socket.socket) -> None:
         self.got: list[Any] = []
         self.ends: list[TransportError | None] = []
-        cargo = self.cargo = Attachments(SegmentPool(), SegmentMappings())
-        cargo.open = True
+        attachments = self.attachments = Attachments(SegmentPool(), SegmentMappings())
+        attachments.open = True
         self.channel = Channel(
             sock,
             loop,
-            encoder=Encoder(cargo=cargo),
-            decoder=Decoder(cargo=cargo),
+            encoder=Encoder(attachments=attachments),
+            decoder=Decoder(attachments=attachments),
             receive=lambda messages, _lane: self.got.extend(messages),
-            receive_fds=lambda message, fds: cargo.came(message[1], message[2][0], fds),
+            receive_fds=lambda message, fds: attachments.receive_prerequisite(
+                message[1], message[2][0], fds
+            ),
             closed=self.ends.append,
         )
 
     def close(self) -> None:
         self.channel.close()
-        self.cargo.close()
+        self.attachments.close()
         self.__dict__.clear()  # a fixture is remembered beyond its end
         gc.collect()
 
@@ -70,8 +72,8 @@ class Liar:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.harbour = Harbour()
-        self.harbour.warm(BIG, 4)
+        self.link = AttachmentLink()
+        self.link.warm(BIG, 4)
 
     def send(self, data: bytes, *fds: int, said: int | None = None) -> None:
         """Send a frame whose header says so many descriptors."""
@@ -90,17 +92,17 @@ class Liar:
         self.send(body, *fds, said=said)
 
     def carry(self, *parts: Any) -> None:
-        """Send a message whose cargo has these parts."""
-        self.say(1, Encoder()._ext(Tag.CARGO, list(parts)))
+        """Send a message whose attachments has these parts."""
+        self.say(1, Encoder()._ext(Tag.ATTACHMENT, list(parts)))
 
     def lease(self) -> list[int]:
         """Lend some bytes as any link does, but do not say so; return the lease's numbers."""
-        here = self.harbour.here
-        packed = self.harbour.encoder.encode_value(bytes(BIG))
-        for op, numbers, fds in here.load.ahead:
+        here = self.link.here
+        packed = self.link.encoder.encode_value(bytes(BIG))
+        for op, numbers, fds in here.transaction.prerequisites:
             self.say(NOTE, op, [numbers], fds=tuple(fds))
-        here.load.ahead.clear()
-        here.load.commit()
+        here.transaction.prerequisites.clear()
+        here.transaction.commit()
         lease: list[int] = Decoder()._inner(packed.data)[1:]
         return lease
 
@@ -126,13 +128,13 @@ def stale(liar: Liar) -> None:
 
 
 def beyond(liar: Liar) -> None:
-    arena, offset, *rest = liar.lease()
-    liar.carry(AttachmentKind.BYTES, arena, offset + (1 << 40), *rest)
+    segment, offset, *rest = liar.lease()
+    liar.carry(AttachmentKind.BYTES, segment, offset + (1 << 40), *rest)
 
 
 def too_long(liar: Liar) -> None:
-    arena, offset, _, generation = liar.lease()
-    liar.carry(AttachmentKind.BYTES, arena, offset, 1 << 30, generation)
+    segment, offset, _, generation = liar.lease()
+    liar.carry(AttachmentKind.BYTES, segment, offset, 1 << 30, generation)
 
 
 def no_socket(liar: Liar) -> None:
@@ -180,12 +182,12 @@ def ends() -> Iterator[tuple[ManualLoop, Victim, Liar]]:
     ours, theirs = pair()
     theirs.setblocking(True)
     victim, liar = Victim(loop, ours), Liar(theirs)
-    set_arenas(liar.harbour.arenas)
+    set_thread_pool(liar.link.pool)
     yield loop, victim, liar
-    set_arenas(None)
+    set_thread_pool(None)
     liar.sock.close()
     victim.close()
-    liar.harbour.close()
+    liar.link.close()
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -206,7 +208,7 @@ def test_each_lie_ends_its_link_by_its_own_error(
     assert type(caught) is error
     assert len(victim.got) == 1
     # Both the link and what came over it are closed, and its peer is told.
-    victim.cargo.close()
+    victim.attachments.close()
     assert open_fds() < before
     if liar.sock.fileno() >= 0:
         liar.sock.settimeout(10)

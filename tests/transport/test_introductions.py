@@ -15,8 +15,8 @@ from actors.transport import (
     Unsendable,
     VersionSkew,
 )
-from tests.transport import kinds
-from tests.transport.kinds import Box, Point, carry
+from tests.transport import sample_values
+from tests.transport.sample_values import Box, Point, carry
 
 
 def test_a_class_is_introduced_once_and_on_the_control_lane() -> None:
@@ -32,7 +32,7 @@ def test_a_class_is_introduced_once_and_on_the_control_lane() -> None:
 
 
 def test_a_class_unknown_to_the_receiver_fails_only_the_message_that_uses_it() -> None:
-    encoder = Encoder(rename=lambda module: module.replace("kinds", "elsewhere"))
+    encoder = Encoder(rename=lambda module: module.replace("sample_values", "elsewhere"))
     decoder = Decoder()
     encoder.pack([1, 7, encoder.encode_value({"a": [Box(1)]}), "envelope"])
     encoder.pack([2, 8, encoder.encode_value([1])])
@@ -51,7 +51,7 @@ def test_a_resolver_maps_names_and_its_failure_is_contained() -> None:
         seen.append((module, qualname))
         if qualname == "Box":
             raise OSError("no")
-        found: type = getattr(kinds, qualname)
+        found: type = getattr(sample_values, qualname)
         return found
 
     encoder, decoder = Encoder(rename=lambda _: "over.there"), Decoder(resolve=resolve)
@@ -106,8 +106,8 @@ def test_a_class_defined_differently_is_a_version_skew_that_names_the_field(
 
 
 def test_an_enum_member_that_is_gone_is_a_version_skew() -> None:
-    encoder, decoder = Encoder(), Decoder(resolve=lambda *_: kinds.Level)
-    got = carry(encoder, decoder, [1, encoder.encode_value(kinds.Color.RED)])[1]
+    encoder, decoder = Encoder(), Decoder(resolve=lambda *_: sample_values.Level)
+    got = carry(encoder, decoder, [1, encoder.encode_value(sample_values.Color.RED)])[1]
     assert isinstance(got.error, VersionSkew)
     assert got.error.field == "RED"
 

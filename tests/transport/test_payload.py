@@ -16,9 +16,9 @@ from actors.transport import (
     local,
     move,
     payload_bytes,
-    set_arenas,
+    set_thread_pool,
 )
-from tests.transport.memory import KIB, MIB
+from tests.transport.shared_memory import KIB, MIB
 
 REFERENCE, COPY, LEASE = Mode.REFERENCE, Mode.COPY, Mode.LEASE
 TRANSFER, SHARED, REFUSED = Mode.TRANSFER, Mode.SHARED, Mode.REFUSED
@@ -56,25 +56,28 @@ BIG = 64 * KIB
     ],
 )
 def test_each_sort_of_payload_has_one_mode_for_each_place(
-    own_arenas: None, make: Any, same: Mode, warm: Mode, cold: Mode, full: Mode
+    own_pool: None, make: Any, same: Mode, warm: Mode, cold: Mode, full: Mode
 ) -> None:
     value = make()
     assert choose_mode(value, same_process=True) is same
-    assert choose_mode(value, same_process=True, room=Availability.FULL) is same
-    found = [choose_mode(value, same_process=False, room=room) for room in Availability]
+    assert choose_mode(value, same_process=True, availability=Availability.FULL) is same
+    found = [
+        choose_mode(value, same_process=False, availability=availability)
+        for availability in Availability
+    ]
     assert found == [warm, cold, full]
 
 
 @pytest.fixture
-def own_arenas() -> Any:
-    arenas = SegmentPool()
-    set_arenas(arenas)
+def own_pool() -> Any:
+    pool = SegmentPool()
+    set_thread_pool(pool)
     yield
-    arenas.close()
-    set_arenas(None)
+    pool.close()
+    set_thread_pool(None)
 
 
-def test_a_buffer_of_somebody_else_is_moved_as_bytes(own_arenas: None) -> None:
+def test_a_buffer_of_somebody_else_is_moved_as_bytes(own_pool: None) -> None:
     for size, mode in ((BIG, LEASE), (1, COPY)):
         buffer = Buffer(size)
         assert choose_mode(move(buffer), same_process=False, by_number=False) is mode
@@ -82,17 +85,30 @@ def test_a_buffer_of_somebody_else_is_moved_as_bytes(own_arenas: None) -> None:
 
 
 def test_what_fits_no_frame_goes_by_cold_shared_memory_rather_than_not_at_all() -> None:
-    sizes = Thresholds(share=1 * KIB, frame=1 * MIB)
+    thresholds = Thresholds(share=1 * KIB, frame=1 * MIB)
     fits, does_not = bytes(1 * MIB), bytes(1 * MIB + 1)
-    assert choose_mode(fits, same_process=False, room=Availability.COLD, sizes=sizes) is COPY
-    assert choose_mode(does_not, same_process=False, room=Availability.COLD, sizes=sizes) is LEASE
-    assert choose_mode(does_not, same_process=False, room=Availability.FULL, sizes=sizes) is COPY
+    assert (
+        choose_mode(fits, same_process=False, availability=Availability.COLD, thresholds=thresholds)
+        is COPY
+    )
+    assert (
+        choose_mode(
+            does_not, same_process=False, availability=Availability.COLD, thresholds=thresholds
+        )
+        is LEASE
+    )
+    assert (
+        choose_mode(
+            does_not, same_process=False, availability=Availability.FULL, thresholds=thresholds
+        )
+        is COPY
+    )
 
 
 def test_the_threshold_is_the_callers() -> None:
     small = Thresholds(share=10)
-    assert choose_mode(bytes(10), same_process=False, sizes=small) is LEASE
-    assert choose_mode(bytes(9), same_process=False, sizes=small) is COPY
+    assert choose_mode(bytes(10), same_process=False, thresholds=small) is LEASE
+    assert choose_mode(bytes(9), same_process=False, thresholds=small) is COPY
     with pytest.raises(ValueError, match=r"share must be in 1\.\.frame, got 9 and 8"):
         Thresholds(share=9, frame=8)
 
@@ -117,7 +133,7 @@ def test_the_bytes_of_a_payload_are_exactly_those_it_shows(value: Any, expected:
     )
 
 
-def test_the_bytes_of_a_buffer_are_its_own(own_arenas: None) -> None:
+def test_the_bytes_of_a_buffer_are_its_own(own_pool: None) -> None:
     buffer = Buffer(10)
     view = payload_bytes(buffer)
     assert view is not None

@@ -26,29 +26,29 @@ from actors.transport import (
     Unsealed,
     WrongSize,
 )
-from tests.transport.kinds import open_fds
-from tests.transport.memory import KIB, MIB, Peer, Post, behind, mapped, pattern
+from tests.transport.sample_values import open_fds
+from tests.transport.shared_memory import KIB, MIB, PeerLinks, PeerProcess, behind, mapped, pattern
 
 
 @pytest.fixture
-def arenas() -> Iterator[SegmentPool]:
-    arenas = SegmentPool(limit=64 * MIB)
-    yield arenas
-    arenas.close()
+def pool() -> Iterator[SegmentPool]:
+    pool = SegmentPool(limit=64 * MIB)
+    yield pool
+    pool.close()
 
 
 @pytest.fixture
-def post(arenas: SegmentPool) -> Iterator[Post]:
-    post = Post(arenas)
-    yield post
-    post.close()
+def links(pool: SegmentPool) -> Iterator[PeerLinks]:
+    links = PeerLinks(pool)
+    yield links
+    links.close()
     # Caught errors hold frames, which hold mappings.
     gc.collect()
 
 
 @pytest.fixture
-def borrower() -> Iterator[Peer]:
-    peer = Peer("borrow")
+def borrower() -> Iterator[PeerProcess]:
+    peer = PeerProcess("borrow")
     yield peer
     peer.close()
 
@@ -57,104 +57,104 @@ def borrower() -> Iterator[Peer]:
 
 
 @pytest.mark.parametrize("size", [1, 4095, 64 * KIB, 65_521, 200_000, 9 * MIB])
-def test_what_is_lent_arrives_whole_and_cannot_be_written(post: Post, size: int) -> None:
+def test_what_is_lent_arrives_whole_and_cannot_be_written(links: PeerLinks, size: int) -> None:
     data = pattern(size)
-    view = post.send(data)
+    view = links.send(data)
     assert bytes(view) == data
     assert (len(view), view.format, view.readonly) == (size, "B", True)
 
 
-def test_the_borrower_sees_what_was_lent_whatever_happens_to_the_source(post: Post) -> None:
+def test_the_borrower_sees_what_was_lent_whatever_happens_to_the_source(links: PeerLinks) -> None:
     source = bytearray(b"a" * 100_000)
-    lease = post.arenas.lease(memoryview(source), "peer", cold=True)
+    lease = links.pool.lease(memoryview(source), "peer", cold=True)
     assert lease is not None
-    post.introduce("peer", lease.introduction)
+    links.introduce("peer", lease.introduction)
     source[:] = b"b" * 100_000
-    assert bytes(post.at("peer").open("owner", lease.descriptor)) == b"a" * 100_000
+    assert bytes(links.at("peer").open("owner", lease.descriptor)) == b"a" * 100_000
 
 
-def test_any_view_in_one_piece_is_lent_as_its_bytes(post: Post) -> None:
+def test_any_view_in_one_piece_is_lent_as_its_bytes(links: PeerLinks) -> None:
     numbers = memoryview(pattern(80_000)).cast("q", (100, 100))
-    lease = post.arenas.lease(numbers, "peer", cold=True)
+    lease = links.pool.lease(numbers, "peer", cold=True)
     assert lease is not None
-    post.introduce("peer", lease.introduction)
-    assert bytes(post.at("peer").open("owner", lease.descriptor)) == pattern(80_000)
+    links.introduce("peer", lease.introduction)
+    assert bytes(links.at("peer").open("owner", lease.descriptor)) == pattern(80_000)
 
 
-def test_an_arena_is_introduced_to_each_peer_once(post: Post) -> None:
-    leases = [post.arenas.lease(memoryview(b"x"), peer, cold=True) for peer in ("a", "b", "a", "b")]
+def test_a_segment_is_introduced_to_each_peer_once(links: PeerLinks) -> None:
+    leases = [links.pool.lease(memoryview(b"x"), peer, cold=True) for peer in ("a", "b", "a", "b")]
     introductions = [lease.introduction for lease in leases if lease is not None]
     assert [one is not None for one in introductions] == [True, True, False, False]
     for peer, introduction in zip(("a", "b", "a", "b"), introductions, strict=True):
-        post.introduce(peer, introduction)
+        links.introduce(peer, introduction)
 
 
-def test_a_lease_ends_with_the_last_view_of_it_and_not_before(post: Post) -> None:
-    view = post.send(pattern(100_000))
+def test_a_lease_ends_with_the_last_view_of_it_and_not_before(links: PeerLinks) -> None:
+    view = links.send(pattern(100_000))
     part = view[10:20]
     nested = memoryview(part.cast("B"))
     view.release()
     del view, part
     gc.collect()
-    assert post.settle() == 0
+    assert links.settle() == 0
     assert bytes(nested) == pattern(100_000)[10:20]
     del nested
-    assert post.settle() == 1
-    assert post.arenas.stats().leases == 0
+    assert links.settle() == 1
+    assert links.pool.stats().leases == 0
 
 
-def test_a_slot_is_used_again_only_after_it_came_back(post: Post) -> None:
-    first = post.send(pattern(100_000, 1))
-    second = post.send(pattern(100_000, 2))
+def test_a_slot_is_used_again_only_after_it_came_back(links: PeerLinks) -> None:
+    first = links.send(pattern(100_000, 1))
+    second = links.send(pattern(100_000, 2))
     assert (bytes(first), bytes(second)) == (pattern(100_000, 1), pattern(100_000, 2))
     del first
-    assert post.settle() == 1
-    resident = post.arenas.stats().resident
-    third = post.send(pattern(100_000, 3), cold=False)
+    assert links.settle() == 1
+    resident = links.pool.stats().resident
+    third = links.send(pattern(100_000, 3), cold=False)
     assert (bytes(second), bytes(third)) == (pattern(100_000, 2), pattern(100_000, 3))
-    assert post.arenas.stats().resident == resident
+    assert links.pool.stats().resident == resident
 
 
-def test_leases_that_end_in_other_threads_and_collections_come_back(post: Post) -> None:
+def test_leases_that_end_in_other_threads_and_collections_come_back(links: PeerLinks) -> None:
     class Cycle:
         def __init__(self, view: memoryview) -> None:
             self.view = view
             self.me = self
 
-    views = [post.send(pattern(1000)) for _ in range(50)]
+    views = [links.send(pattern(1000)) for _ in range(50)]
     cycles = [Cycle(views.pop()) for _ in range(25)]
     thread = threading.Thread(target=views.clear)
     thread.start()
     thread.join()
     cycles.clear()
     gc.collect()
-    assert post.settle() == 50
-    assert post.arenas.stats().leases == 0
+    assert links.settle() == 50
+    assert links.pool.stats().leases == 0
 
 
-def test_the_end_of_a_lease_wakes_its_loop_once_per_batch(arenas: SegmentPool) -> None:
+def test_the_end_of_a_lease_wakes_its_loop_once_per_batch(pool: SegmentPool) -> None:
     wakes: list[int] = []
-    post = Post(arenas)
-    post.mappings["peer"] = SegmentMappings(wake=lambda: wakes.append(1))
-    views = [post.send(b"x") for _ in range(10)]
+    links = PeerLinks(pool)
+    links.mappings["peer"] = SegmentMappings(wake=lambda: wakes.append(1))
+    views = [links.send(b"x") for _ in range(10)]
     views.clear()
     assert wakes == [1]
-    assert post.settle() == 10
-    view = post.send(b"x")
+    assert links.settle() == 10
+    view = links.send(b"x")
     del view
     assert wakes == [1, 1]
-    post.close()
+    links.close()
 
 
-def test_a_cancelled_lease_leaves_nothing_behind(post: Post) -> None:
+def test_a_cancelled_lease_leaves_nothing_behind(links: PeerLinks) -> None:
     before = open_fds()
-    lease = post.arenas.lease(memoryview(b"x" * 100_000), "peer", cold=True)
+    lease = links.pool.lease(memoryview(b"x" * 100_000), "peer", cold=True)
     assert lease is not None
     assert lease.introduction is not None
-    post.arenas.cancel(lease, "peer")
-    stats = post.arenas.stats()
+    links.pool.cancel(lease, "peer")
+    stats = links.pool.stats()
     assert (stats.leases, stats.held, open_fds() - before) == (0, 0, 1 + _DUPLICATES)
-    assert bytes(post.send(b"next")) == b"next"
+    assert bytes(links.send(b"next")) == b"next"
 
 
 # Before Python 3.13 every mapping keeps a descriptor of its own.
@@ -164,117 +164,117 @@ _DUPLICATES = 0 if sys.version_info >= (3, 13) else 1
 # ---------------------------------------------------------------- cold, warm, full
 
 
-def test_a_cold_slot_is_refused_until_it_is_warmed_in_small_steps(arenas: SegmentPool) -> None:
+def test_a_cold_slot_is_refused_until_it_is_warmed_in_small_steps(pool: SegmentPool) -> None:
     data = memoryview(pattern(1 * MIB))
-    assert arenas.room(len(data), "peer") is Availability.COLD
-    assert arenas.lease(data, "peer") is None
-    assert arenas.stats().resident == 0
+    assert pool.availability(len(data), "peer") is Availability.COLD
+    assert pool.lease(data, "peer") is None
+    assert pool.stats().resident == 0
     steps = 1
-    while arenas.warm(256 * KIB):
-        assert arenas.stats().resident == steps * 256 * KIB
+    while pool.warm(256 * KIB):
+        assert pool.stats().resident == steps * 256 * KIB
         steps += 1
     assert steps == 4
-    assert arenas.room(len(data), "peer") is Availability.WARM
-    lease = arenas.lease(data, "peer")
+    assert pool.availability(len(data), "peer") is Availability.WARM
+    lease = pool.lease(data, "peer")
     assert lease is not None
-    arenas.cancel(lease, "peer")
-    stats = arenas.stats()
+    pool.cancel(lease, "peer")
+    stats = pool.stats()
     assert (stats.refused_cold, stats.refused_full, stats.resident) == (1, 0, MIB)
 
 
-def test_as_many_slots_are_warmed_as_were_wanted_at_once(arenas: SegmentPool) -> None:
+def test_as_many_slots_are_warmed_as_were_wanted_at_once(pool: SegmentPool) -> None:
     data = memoryview(bytes(100 * KIB))
     for _ in range(3):
-        assert arenas.lease(data, "peer") is None
-    while arenas.warm():
+        assert pool.lease(data, "peer") is None
+    while pool.warm():
         pass
-    leases = [arenas.lease(data, "peer") for _ in range(4)]
+    leases = [pool.lease(data, "peer") for _ in range(4)]
     assert [lease is not None for lease in leases] == [True, True, True, False]
     for lease in leases:
         if lease is not None and lease.introduction is not None:
             os.close(lease.introduction.fd)
 
 
-def test_a_full_arena_refuses_and_takes_again_what_comes_back() -> None:
-    arenas = SegmentPool(limit=1 * MIB, per_peer=1 * MIB)
-    post = Post(arenas)
-    views = [post.send(pattern(256 * KIB, n)) for n in range(4)]
+def test_a_full_segment_refuses_and_takes_again_what_comes_back() -> None:
+    pool = SegmentPool(limit=1 * MIB, per_peer=1 * MIB)
+    links = PeerLinks(pool)
+    views = [links.send(pattern(256 * KIB, n)) for n in range(4)]
     data = bytes(64 * KIB)
-    assert arenas.room(len(data), "other") is Availability.FULL
-    assert arenas.lease(memoryview(data), "other", cold=True) is None
+    assert pool.availability(len(data), "other") is Availability.FULL
+    assert pool.lease(memoryview(data), "other", cold=True) is None
     assert [bytes(view) for view in views] == [pattern(256 * KIB, n) for n in range(4)]
     views.pop()
-    assert post.settle() == 1
-    assert bytes(post.send(data, "other")) == data
-    stats = arenas.stats()
+    assert links.settle() == 1
+    assert bytes(links.send(data, "other")) == data
+    stats = pool.stats()
     assert stats.resident <= stats.peak_resident <= 1 * MIB
     assert (stats.refused_full, stats.peak_held) == (1, 1 * MIB)
     views.clear()
-    post.close()
-    arenas.close()
+    links.close()
+    pool.close()
 
 
 def test_a_peer_that_gives_nothing_back_leaves_room_for_the_others() -> None:
-    arenas = SegmentPool(limit=2 * MIB)
-    post = Post(arenas)
+    pool = SegmentPool(limit=2 * MIB)
+    links = PeerLinks(pool)
     kept = []
-    while arenas.room(128 * KIB, "hung") is not Availability.FULL:
-        kept.append(post.send(bytes(128 * KIB), "hung"))
+    while pool.availability(128 * KIB, "hung") is not Availability.FULL:
+        kept.append(links.send(bytes(128 * KIB), "hung"))
     assert len(kept) == 8
-    assert arenas.lease(memoryview(bytes(128 * KIB)), "hung", cold=True) is None
-    kept.append(post.send(bytes(128 * KIB), "brisk"))
+    assert pool.lease(memoryview(bytes(128 * KIB)), "hung", cold=True) is None
+    kept.append(links.send(bytes(128 * KIB), "brisk"))
     kept.clear()
-    post.close()
-    arenas.close()
+    links.close()
+    pool.close()
 
 
-def test_idle_memory_goes_back_and_empty_arenas_are_retired(post: Post) -> None:
-    arenas = post.arenas
+def test_idle_memory_goes_back_and_empty_segments_are_retired(links: PeerLinks) -> None:
+    pool = links.pool
     before = mapped()
-    view = post.send(pattern(4 * MIB))
-    kept = post.send(pattern(100_000, 5))
+    view = links.send(pattern(4 * MIB))
+    kept = links.send(pattern(100_000, 5))
     del view
-    post.settle()
-    assert arenas.trim() == 0
-    assert arenas.stats().resident >= 4 * MIB
-    assert arenas.trim() == 4 * MIB
-    assert behind(arenas) == 25 * 4 * KIB + 4 * KIB
-    stats = arenas.stats()
-    assert (stats.resident, stats.arenas) == (25 * 4 * KIB, 1)
+    links.settle()
+    assert pool.trim() == 0
+    assert pool.stats().resident >= 4 * MIB
+    assert pool.trim() == 4 * MIB
+    assert behind(pool) == 25 * 4 * KIB + 4 * KIB
+    stats = pool.stats()
+    assert (stats.resident, stats.segments) == (25 * 4 * KIB, 1)
     assert bytes(kept) == pattern(100_000, 5)
-    numbers = arenas.retired("peer")
+    numbers = pool.take_retired("peer")
     assert len(numbers) == 1
-    assert arenas.retired("peer") == []
-    post.at("peer").retire("owner", numbers)
+    assert pool.take_retired("peer") == []
+    links.at("peer").retire("owner", numbers)
     gc.collect()
     assert mapped() == before + 2
-    assert bytes(post.send(pattern(4 * MIB))) == pattern(4 * MIB)
+    assert bytes(links.send(pattern(4 * MIB))) == pattern(4 * MIB)
 
 
-def test_memory_goes_back_in_steps_no_bigger_than_asked_for(post: Post) -> None:
-    view = post.send(pattern(1 * MIB))
+def test_memory_goes_back_in_steps_no_bigger_than_asked_for(links: PeerLinks) -> None:
+    view = links.send(pattern(1 * MIB))
     del view
-    post.settle()
-    post.arenas.trim()
-    assert [post.arenas.trim(400 * KIB) for _ in range(4)] == [400 * KIB, 400 * KIB, 224 * KIB, 0]
-    assert post.arenas.stats().arenas == 0
+    links.settle()
+    links.pool.trim()
+    assert [links.pool.trim(400 * KIB) for _ in range(4)] == [400 * KIB, 400 * KIB, 224 * KIB, 0]
+    assert links.pool.stats().segments == 0
 
 
-def test_cooled_memory_is_zero_when_it_is_used_again(post: Post) -> None:
-    view = post.send(b"x" * 1_000_000)
+def test_cooled_memory_is_zero_when_it_is_used_again(links: PeerLinks) -> None:
+    view = links.send(b"x" * 1_000_000)
     del view
-    post.settle()
-    post.arenas.trim()
-    post.arenas.trim(500 * KIB)
-    held = post.arenas.hold(1_000_000, zero=True)
+    links.settle()
+    links.pool.trim()
+    links.pool.trim(500 * KIB)
+    held = links.pool.allocate_own(1_000_000, zero=True)
     assert held is not None
     assert bytes(held.region.view()) == bytes(1_000_000)
 
 
-def test_memory_in_use_is_never_trimmed(post: Post) -> None:
-    views = {n: post.send(pattern(70_000 + n, n)) for n in range(20)}
+def test_memory_in_use_is_never_trimmed(links: PeerLinks) -> None:
+    views = {n: links.send(pattern(70_000 + n, n)) for n in range(20)}
     for _ in range(5):
-        post.arenas.trim()
+        links.pool.trim()
     assert all(bytes(view) == pattern(70_000 + n, n) for n, view in views.items())
 
 
@@ -285,23 +285,23 @@ def _spare() -> int | None:
         return None
 
 
-def test_without_descriptors_left_nothing_is_lent_and_nothing_lost(post: Post) -> None:
+def test_without_descriptors_left_nothing_is_lent_and_nothing_lost(links: PeerLinks) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    post.send(bytes(100))
+    links.send(bytes(100))
     fds = []
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (open_fds() + 20, hard))
         while (fd := _spare()) is not None:
             fds.append(fd)
-        assert post.arenas.lease(memoryview(bytes(100)), "new peer", cold=True) is None
-        assert post.arenas.lease(memoryview(bytes(MIB)), "peer", cold=True) is None
+        assert links.pool.lease(memoryview(bytes(100)), "new peer", cold=True) is None
+        assert links.pool.lease(memoryview(bytes(MIB)), "peer", cold=True) is None
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for fd in fds:
             os.close(fd)
-    post.settle()
-    assert post.arenas.stats().held == 0
-    assert bytes(post.send(b"again")) == b"again"
+    links.settle()
+    assert links.pool.stats().held == 0
+    assert bytes(links.send(b"again")) == b"again"
 
 
 def test_limits_are_checked_at_the_door() -> None:
@@ -314,59 +314,61 @@ def test_limits_are_checked_at_the_door() -> None:
 # ---------------------------------------------------------------- processes that die
 
 
-def _lend(arenas: SegmentPool, peer: Peer, data: bytes) -> LeaseDescriptor:
-    lease = arenas.lease(memoryview(data), "peer", cold=True)
+def _lend(pool: SegmentPool, peer: PeerProcess, data: bytes) -> LeaseDescriptor:
+    lease = pool.lease(memoryview(data), "peer", cold=True)
     assert lease is not None
     if lease.introduction is not None:
-        peer.send(("introduce", *lease.introduction.plan), (lease.introduction.fd,))
+        peer.send(("introduce", *lease.introduction.layout), (lease.introduction.fd,))
     peer.send(("open", *lease.descriptor))
     assert peer.hear() == f"{len(data)} {data[0]} {data[-1]}"
     return lease.descriptor
 
 
 def test_another_process_reads_what_it_was_lent_and_gives_it_back(
-    arenas: SegmentPool, borrower: Peer
+    pool: SegmentPool, borrower: PeerProcess
 ) -> None:
-    lent = [_lend(arenas, borrower, pattern(size, size)) for size in (10, 70_000, 3 * MIB)]
+    lent = [_lend(pool, borrower, pattern(size, size)) for size in (10, 70_000, 3 * MIB)]
     borrower.send(("return",))
     batch = ast.literal_eval(borrower.hear())
     back = {tuple(batch[at : at + 3]) for at in range(0, len(batch), 3)}
-    assert back == {(at.arena, at.offset, at.generation) for at in lent}
-    arenas.give_back(batch, "peer")
-    assert arenas.stats().leases == 0
+    assert back == {(at.segment, at.offset, at.generation) for at in lent}
+    pool.release(batch, "peer")
+    assert pool.stats().leases == 0
 
 
 def test_a_killed_borrowers_leases_come_back_and_the_memory_with_them(
-    arenas: SegmentPool, borrower: Peer
+    pool: SegmentPool, borrower: PeerProcess
 ) -> None:
     for n in range(8):
-        _lend(arenas, borrower, pattern(4 * MIB, n))
+        _lend(pool, borrower, pattern(4 * MIB, n))
     borrower.kill()
-    assert arenas.stats().leases == 8
-    assert arenas.reclaim("peer") == 8
-    stats = arenas.stats()
+    assert pool.stats().leases == 8
+    assert pool.reclaim("peer") == 8
+    stats = pool.stats()
     assert (stats.leases, stats.held, stats.reclaimed) == (0, 0, 8)
-    assert arenas.room(4 * MIB, "next") is Availability.WARM
-    assert behind(arenas) == 32 * MIB + 4 * KIB
-    arenas.trim()
-    assert arenas.trim(64 * MIB) == 32 * MIB
-    assert arenas.stats().arenas == 0
+    assert pool.availability(4 * MIB, "next") is Availability.WARM
+    assert behind(pool) == 32 * MIB + 4 * KIB
+    pool.trim()
+    assert pool.trim(64 * MIB) == 32 * MIB
+    assert pool.stats().segments == 0
 
 
-def test_what_a_dead_owner_lent_stays_readable_and_goes_with_its_last_view(post: Post) -> None:
+def test_what_a_dead_owner_lent_stays_readable_and_goes_with_its_last_view(
+    links: PeerLinks,
+) -> None:
     fds, maps = open_fds(), mapped()
-    view = post.send(pattern(100_000))
-    other = post.send(pattern(100_000, 1))
+    view = links.send(pattern(100_000))
+    other = links.send(pattern(100_000, 1))
     del other
-    post.arenas.close()
-    post.at("peer").forget("owner")
+    links.pool.close()
+    links.at("peer").forget("owner")
     gc.collect()
     assert bytes(view) == pattern(100_000)
-    assert post.at("peer").returned() == {}
+    assert links.at("peer").take_returned() == {}
     del view
-    post.mappings.clear()
-    post.arenas = SegmentPool()
-    assert post.at("peer").returned() == {}
+    links.mappings.clear()
+    links.pool = SegmentPool()
+    assert links.at("peer").take_returned() == {}
     gc.collect()
     assert open_fds() <= fds + _DUPLICATES
     assert mapped() <= maps + 1
@@ -382,7 +384,7 @@ def _stale(lease: LeaseDescriptor) -> Any:
 @pytest.mark.parametrize(
     "spoil, error, text",
     [
-        (lambda d: d._replace(arena=99), OutOfRange, "arena 99 was never introduced"),
+        (lambda d: d._replace(segment=99), OutOfRange, "segment 99 was never introduced"),
         (lambda d: d._replace(offset=0), OutOfRange, "are no slot of"),
         (lambda d: d._replace(offset=d.offset + 1), OutOfRange, "are no slot of"),
         (lambda d: d._replace(offset=d.offset + (1 << 40)), OutOfRange, "are no slot of"),
@@ -401,46 +403,46 @@ def _stale(lease: LeaseDescriptor) -> Any:
     ],
 )  # fmt: skip
 def test_a_descriptor_that_lies_has_its_own_error(
-    post: Post, spoil: Callable[[Any], Any], error: type[SegmentError], text: str
+    links: PeerLinks, spoil: Callable[[Any], Any], error: type[SegmentError], text: str
 ) -> None:
-    lease = post.lease(b"x" * 1000, "peer")
+    lease = links.lease(b"x" * 1000, "peer")
     with pytest.raises(error, match=text) as caught:
-        post.at("peer").open("owner", spoil(lease.descriptor))
+        links.at("peer").open("owner", spoil(lease.descriptor))
     assert isinstance(caught.value, FrameError)
     assert type(caught.value) is error
-    assert bytes(post.at("peer").open("owner", lease.descriptor)) == b"x" * 1000
+    assert bytes(links.at("peer").open("owner", lease.descriptor)) == b"x" * 1000
 
 
-def test_a_descriptor_is_good_once(post: Post) -> None:
-    lease = post.lease(b"x" * 1000, "peer")
-    mappings = post.at("peer")
+def test_a_descriptor_is_good_once(links: PeerLinks) -> None:
+    lease = links.lease(b"x" * 1000, "peer")
+    mappings = links.at("peer")
     view = mappings.open("owner", lease.descriptor)
     with pytest.raises(StaleLease, match="was opened before"):
         mappings.open("owner", lease.descriptor)
     del view
-    post.settle()
+    links.settle()
     with pytest.raises(StaleLease, match="at generation 2"):
         mappings.open("owner", lease.descriptor)
 
 
-def test_a_lease_of_one_peer_is_none_of_anothers(post: Post) -> None:
-    lease = post.lease(b"x" * 1000, "a")
+def test_a_lease_of_one_peer_is_none_of_anothers(links: PeerLinks) -> None:
+    lease = links.lease(b"x" * 1000, "a")
     with pytest.raises(OutOfRange, match="never introduced by this peer"):
-        post.at("a").open("somebody", lease.descriptor)
-    where = [lease.descriptor.arena, lease.descriptor.offset, lease.descriptor.generation]
+        links.at("a").open("somebody", lease.descriptor)
+    where = [lease.descriptor.segment, lease.descriptor.offset, lease.descriptor.generation]
     with pytest.raises(StaleLease, match="gave back what it does not have"):
-        post.arenas.give_back(where, "b")
-    post.arenas.give_back(where, "a")
+        links.pool.release(where, "b")
+    links.pool.release(where, "a")
     with pytest.raises(StaleLease, match="gave back what it does not have"):
-        post.arenas.give_back(where, "a")
+        links.pool.release(where, "a")
 
 
 @pytest.mark.parametrize("batch", [[1, 2], [1, 2, "3"], [1, -2, 3], [9, 9, 9], [1, 4096, 2], {}, 5])
-def test_a_hostile_return_has_its_own_error_and_frees_nothing(post: Post, batch: Any) -> None:
-    view = post.send(b"x" * 1000)
+def test_a_hostile_return_has_its_own_error_and_frees_nothing(links: PeerLinks, batch: Any) -> None:
+    view = links.send(b"x" * 1000)
     with pytest.raises(SegmentError):
-        post.arenas.give_back(batch, "peer")
-    assert post.arenas.stats().leases == 1
+        links.pool.release(batch, "peer")
+    assert links.pool.stats().leases == 1
     assert bytes(view) == b"x" * 1000
 
 
@@ -471,10 +473,15 @@ SIZE = 4096 + 64 * KIB
         (lambda: _memfd(SIZE - 1, BOTH), (1, 64 * KIB, 1), WrongSize, "69631 bytes and said 69632"),
         (lambda: _memfd(SIZE, BOTH), (1, 64 * KIB, 2), WrongSize, "69632 bytes and said"),
         (lambda: _memfd(0, BOTH), (1, 64 * KIB, 1), WrongSize, "segment of 0 bytes"),
-        (lambda: _memfd(SIZE, BOTH), (1, 64 * KIB, 0), WrongSize, "no arena is laid out like"),
-        (lambda: _memfd(SIZE, BOTH), (1, 64 * KIB, 10**9), WrongSize, "no arena is laid out like"),
-        (lambda: _memfd(SIZE, BOTH), (1, 65 * KIB, 1), WrongSize, "no arena is laid out like"),
-        (lambda: _memfd(SIZE, BOTH), (1, 1, 1), WrongSize, "no arena is laid out like"),
+        (lambda: _memfd(SIZE, BOTH), (1, 64 * KIB, 0), WrongSize, "no segment is laid out like"),
+        (
+            lambda: _memfd(SIZE, BOTH),
+            (1, 64 * KIB, 10**9),
+            WrongSize,
+            "no segment is laid out like",
+        ),
+        (lambda: _memfd(SIZE, BOTH), (1, 65 * KIB, 1), WrongSize, "no segment is laid out like"),
+        (lambda: _memfd(SIZE, BOTH), (1, 1, 1), WrongSize, "no segment is laid out like"),
         (lambda: _memfd(SIZE, BOTH), (1, 1 << 70, 1), WrongSize, "69632 bytes and said"),
         (lambda: _memfd(SIZE, BOTH), (1, "64", 1), OutOfRange, "3 numbers from 0 up"),
         (lambda: _memfd(SIZE, BOTH), (1,), OutOfRange, "3 numbers from 0 up"),
@@ -490,8 +497,8 @@ def test_a_segment_that_is_not_what_it_should_be_is_never_mapped(
     assert (open_fds(), mapped()) == before
 
 
-def test_a_borrower_can_neither_resize_a_segment_nor_seal_it(post: Post) -> None:
-    lease = post.arenas.lease(memoryview(b"x" * 1000), "peer", cold=True)
+def test_a_borrower_can_neither_resize_a_segment_nor_seal_it(links: PeerLinks) -> None:
+    lease = links.pool.lease(memoryview(b"x" * 1000), "peer", cold=True)
     assert lease is not None
     assert lease.introduction is not None
     plan, fd = lease.introduction
@@ -502,39 +509,41 @@ def test_a_borrower_can_neither_resize_a_segment_nor_seal_it(post: Post) -> None
     ):
         with pytest.raises(PermissionError):
             attempt()
-    post.introduce("peer", lease.introduction)
-    assert bytes(post.at("peer").open("owner", lease.descriptor)) == b"x" * 1000
+    links.introduce("peer", lease.introduction)
+    assert bytes(links.at("peer").open("owner", lease.descriptor)) == b"x" * 1000
 
 
-def test_an_arena_is_introduced_only_once(post: Post) -> None:
-    post.send(b"x")
-    with pytest.raises(StaleLease, match="arena 1 was introduced before"):
-        post.at("peer").introduce("owner", (1, 64 * KIB, 1), _memfd(SIZE, BOTH))
-    with pytest.raises(OutOfRange, match="arena 7 was never introduced"):
-        post.at("peer").retire("owner", [7])
+def test_a_segment_is_introduced_only_once(links: PeerLinks) -> None:
+    links.send(b"x")
+    with pytest.raises(StaleLease, match="segment 1 was introduced before"):
+        links.at("peer").introduce("owner", (1, 64 * KIB, 1), _memfd(SIZE, BOTH))
+    with pytest.raises(OutOfRange, match="segment 7 was never introduced"):
+        links.at("peer").retire("owner", [7])
 
 
-def test_a_hostile_descriptor_allocates_nothing(post: Post) -> None:
-    post.send(b"x")
+def test_a_hostile_descriptor_allocates_nothing(links: PeerLinks) -> None:
+    links.send(b"x")
     tracemalloc.start()
     for length in (1 << 30, 1 << 62, 1 << 200):
         with pytest.raises(OutOfRange):
-            post.at("peer").open("owner", (1, 4096, length, 1))
+            links.at("peer").open("owner", (1, 4096, length, 1))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < MIB
 
 
-def test_what_a_borrower_writes_into_the_segment_misleads_nobody_but_itself(post: Post) -> None:
-    lease = post.arenas.lease(memoryview(b"x" * 1000), "peer", cold=True)
+def test_what_a_borrower_writes_into_the_segment_misleads_nobody_but_itself(
+    links: PeerLinks,
+) -> None:
+    lease = links.pool.lease(memoryview(b"x" * 1000), "peer", cold=True)
     assert lease is not None
     assert lease.introduction is not None
     fd = os.dup(lease.introduction.fd)
-    post.introduce("peer", lease.introduction)
+    links.introduce("peer", lease.introduction)
     os.pwrite(fd, b"\xff" * 4096, 0)
     os.close(fd)
     with pytest.raises(StaleLease):
-        post.at("peer").open("owner", lease.descriptor)
-    post.arenas.give_back([lease.descriptor[n] for n in (0, 1, 3)], "peer")
-    assert post.arenas.stats().leases == 0
-    assert bytes(post.send(b"next")) == b"next"
+        links.at("peer").open("owner", lease.descriptor)
+    links.pool.release([lease.descriptor[n] for n in (0, 1, 3)], "peer")
+    assert links.pool.stats().leases == 0
+    assert bytes(links.send(b"next")) == b"next"

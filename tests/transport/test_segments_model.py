@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from actors.transport import Buffer, SegmentPool, set_arenas
-from tests.transport.memory import KIB, MIB, Post, pattern
+from actors.transport import Buffer, SegmentPool, set_thread_pool
+from tests.transport.shared_memory import KIB, MIB, PeerLinks, pattern
 
 PEERS = ("a", "b", "c")
 LIMIT = 2 * MIB
@@ -19,9 +19,9 @@ class Lending(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.arenas = SegmentPool(limit=LIMIT, per_peer=MIB)
-        set_arenas(self.arenas)
-        self.post = Post(self.arenas)
+        self.pool = SegmentPool(limit=LIMIT, per_peer=MIB)
+        set_thread_pool(self.pool)
+        self.links = PeerLinks(self.pool)
         self.lives = dict.fromkeys(PEERS, 0)
         self.views: list[tuple[Any, memoryview, bytes]] = []
         self.buffers: list[tuple[Any, Buffer, bytes]] = []
@@ -37,17 +37,17 @@ class Lending(RuleBasedStateMachine):
     @rule(size=sizes, name=peers, cold=st.booleans())
     def lend(self, size: int, name: str, cold: bool) -> None:
         peer, data = self._peer(name), self._data(size)
-        lease = self.arenas.lease(memoryview(data), peer, cold=cold)
+        lease = self.pool.lease(memoryview(data), peer, cold=cold)
         if lease is not None:
-            self.post.introduce(peer, lease.introduction)
-            view = self.post.at(peer).open("owner", list(lease.descriptor))
+            self.links.introduce(peer, lease.introduction)
+            view = self.links.at(peer).open("owner", list(lease.descriptor))
             self.views.append((peer, view, data))
 
     @rule(size=sizes, name=peers)
     def lend_and_think_better_of_it(self, size: int, name: str) -> None:
-        lease = self.arenas.lease(memoryview(self._data(size)), self._peer(name), cold=True)
+        lease = self.pool.lease(memoryview(self._data(size)), self._peer(name), cold=True)
         if lease is not None:
-            self.arenas.cancel(lease, self._peer(name))
+            self.pool.cancel(lease, self._peer(name))
 
     @rule(at=st.integers(0, 99))
     def end_a_view(self, at: int) -> None:
@@ -73,39 +73,39 @@ class Lending(RuleBasedStateMachine):
         holder, buffer, data = self.buffers.pop(at % len(self.buffers))
         if holder is None:
             peer = self._peer(name)
-            lease = buffer.lease_to(self.arenas, peer)
+            lease = buffer.lease_to(self.pool, peer)
             if lease is None:
                 return
-            self.post.introduce(peer, lease.introduction)
-            there = Buffer.arrived(self.post.at(peer), "owner", list(lease.descriptor))
+            self.links.introduce(peer, lease.introduction)
+            there = Buffer.from_lease(self.links.at(peer), "owner", list(lease.descriptor))
             self.buffers.append((peer, there, data))
         else:
-            back = buffer.return_to(self.post.at(holder), "owner")
+            back = buffer.return_to(self.links.at(holder), "owner")
             assert back is not None
-            self.buffers.append((None, Buffer.came_back(self.arenas, holder, list(back)), data))
+            self.buffers.append((None, Buffer.from_return(self.pool, holder, list(back)), data))
 
     @rule()
-    def give_back(self) -> None:
-        self.post.settle()
+    def release(self) -> None:
+        self.links.settle()
 
     @rule(name=peers)
     def kill(self, name: str) -> None:
         peer = self._peer(name)
         self.views = [one for one in self.views if one[0] != peer]
         self.buffers = [one for one in self.buffers if one[0] != peer]
-        self.post.mappings.pop(peer, None)
-        self.arenas.reclaim(peer)
+        self.links.mappings.pop(peer, None)
+        self.pool.reclaim(peer)
         self.lives[name] += 1
 
     @rule(budget=st.integers(1, MIB))
     def warm(self, budget: int) -> None:
-        self.arenas.warm(budget)
+        self.pool.warm(budget)
 
     @rule(budget=st.integers(1, 4 * MIB))
     def trim(self, budget: int) -> None:
-        self.arenas.trim(budget)
-        for peer, mappings in self.post.mappings.items():
-            mappings.retire("owner", self.arenas.retired(peer))
+        self.pool.trim(budget)
+        for peer, mappings in self.links.mappings.items():
+            mappings.retire("owner", self.pool.take_retired(peer))
 
     @invariant()
     def nobodys_bytes_change(self) -> None:
@@ -114,8 +114,8 @@ class Lending(RuleBasedStateMachine):
 
     @invariant()
     def the_book_is_right(self) -> None:
-        stats = self.arenas.stats()
-        slots = [slot for arena in self.arenas._slots.arenas.values() for slot in arena.slots]
+        stats = self.pool.stats()
+        slots = [slot for segment in self.pool._slots.segments.values() for slot in segment.slots]
         assert stats.resident == sum(slot.warm for slot in slots) <= LIMIT
         assert stats.held == sum(slot.warm for slot in slots if slot.holder is not None)
         assert stats.buffers == sum(slot.holder == "here" for slot in slots)
@@ -124,12 +124,12 @@ class Lending(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.views.clear()
         self.buffers.clear()
-        self.post.settle()
-        stats = self.arenas.stats()
+        self.links.settle()
+        stats = self.pool.stats()
         assert (stats.leases, stats.buffers, stats.held) == (0, 0, 0)
-        self.post.close()
-        self.arenas.close()
-        set_arenas(None)
+        self.links.close()
+        self.pool.close()
+        set_thread_pool(None)
 
 
 TestLending = Lending.TestCase

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from actors.transport import OutOfRange, SegmentError, SharedBuffer, Unsealed, WrongSize
-from tests.transport.kinds import open_fds
-from tests.transport.memory import MIB, Peer, mapped, shmem
+from tests.transport.sample_values import open_fds
+from tests.transport.shared_memory import MIB, PeerProcess, mapped, shmem
 
 LOW, HIGH = -(2**63), 2**63 - 1
 
@@ -40,12 +40,12 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., Peer]]:
-    peers: list[Peer] = []
+def start() -> Iterator[Callable[..., PeerProcess]]:
+    peers: list[PeerProcess] = []
 
-    def start(program: str, shared: SharedBuffer, *message: Any) -> Peer:
-        peers.append(Peer(program))
-        peers[-1].send(message or ("go",), tuple(shared.fds()))
+    def start(program: str, shared: SharedBuffer, *message: Any) -> PeerProcess:
+        peers.append(PeerProcess(program))
+        peers[-1].send(message or ("go",), tuple(shared.duplicate_fds()))
         return peers[-1]
 
     yield start
@@ -57,7 +57,7 @@ def start() -> Iterator[Callable[..., Peer]]:
 
 
 def test_two_processes_write_into_one_buffer_and_both_see_it_all(
-    start: Callable[..., Peer],
+    start: Callable[..., PeerProcess],
 ) -> None:
     shared = SharedBuffer(12)
     shared[:6] = b"Hello "
@@ -77,18 +77,20 @@ def test_a_shared_buffer_is_zeros_of_exactly_its_size() -> None:
 
 def test_sent_twice_it_is_one_object_there_and_back_home() -> None:
     shared = SharedBuffer(8)
-    assert SharedBuffer.arrived(shared.fds()) is shared
-    fds = shared.fds(), shared.fds()
+    assert SharedBuffer.from_fds(shared.duplicate_fds()) is shared
+    fds = shared.duplicate_fds(), shared.duplicate_fds()
     maps = mapped()
     shared[0] = 1
     del shared
     assert mapped() == maps - 1
-    first, second = map(SharedBuffer.arrived, fds)
+    first, second = map(SharedBuffer.from_fds, fds)
     assert first is second
     assert first[0] == 1
 
 
-def test_its_memory_goes_with_the_last_process_that_has_it(start: Callable[..., Peer]) -> None:
+def test_its_memory_goes_with_the_last_process_that_has_it(
+    start: Callable[..., PeerProcess],
+) -> None:
     before = shmem()
     shared = SharedBuffer(64 * MIB)
     shared.view()[::4096] = b"x" * (16 * 1024)
@@ -114,7 +116,7 @@ def test_nothing_of_it_stays_open() -> None:
     before = open_fds(), mapped()
     for _ in range(20):
         shared = SharedBuffer(100)
-        SharedBuffer.arrived(shared.fds())
+        SharedBuffer.from_fds(shared.duplicate_fds())
         del shared
     assert (open_fds(), mapped()) == before
 
@@ -144,11 +146,15 @@ FLAGS = os.EFD_CLOEXEC | os.EFD_NONBLOCK
         (lambda: [_memfd(8, fcntl.F_SEAL_GROW), os.eventfd(0, FLAGS)], Unsealed, "may change"),
         (lambda: [_memfd(0, *BOTH), os.eventfd(0, FLAGS)], WrongSize, "a segment of 0 bytes"),
         (lambda: [os.eventfd(0, FLAGS), _memfd(8, *BOTH)], Unsealed, "is no segment"),
-        (lambda: [_memfd(8, *BOTH), os.dup(0)], Unsealed, "where a bell that never blocks belongs"),
+        (
+            lambda: [_memfd(8, *BOTH), os.dup(0)],
+            Unsealed,
+            "where a notifier that never blocks belongs",
+        ),
         (
             lambda: [_memfd(8, *BOTH), os.eventfd(0, os.EFD_CLOEXEC)],
             Unsealed,
-            "eventfd.*where a bell that never blocks belongs",
+            "eventfd.*where a notifier that never blocks belongs",
         ),
     ],
 )
@@ -157,7 +163,7 @@ def test_descriptors_that_are_no_shared_buffer_are_refused_and_closed(
 ) -> None:
     before = open_fds(), mapped()
     with pytest.raises(error, match=text) as caught:
-        SharedBuffer.arrived(make())
+        SharedBuffer.from_fds(make())
     assert type(caught.value) is error
     del caught
     gc.collect()
@@ -225,7 +231,9 @@ def test_a_value_beyond_64_bits_is_refused_and_changes_nothing(value: int) -> No
     assert atomics.load(0) == 0
 
 
-def test_processes_and_threads_that_add_at_once_lose_nothing(start: Callable[..., Peer]) -> None:
+def test_processes_and_threads_that_add_at_once_lose_nothing(
+    start: Callable[..., PeerProcess],
+) -> None:
     shared = SharedBuffer(8)
     peers = [start("add", shared, 2000) for _ in range(2)]
     for peer in peers:
@@ -247,7 +255,7 @@ def test_processes_and_threads_that_add_at_once_lose_nothing(start: Callable[...
 
 
 def test_the_lock_of_a_killed_process_is_free_and_the_cell_as_it_was(
-    start: Callable[..., Peer],
+    start: Callable[..., PeerProcess],
 ) -> None:
     shared = SharedBuffer(16)
     shared.atomics.store(0, 41)
@@ -266,7 +274,7 @@ def test_the_lock_of_a_killed_process_is_free_and_the_cell_as_it_was(
     assert shared.atomics.load(0) == 42
 
 
-def test_a_change_under_way_holds_up_only_its_own_cell(start: Callable[..., Peer]) -> None:
+def test_a_change_under_way_holds_up_only_its_own_cell(start: Callable[..., PeerProcess]) -> None:
     shared = SharedBuffer(16)
     peer = start("hold", shared)
     assert peer.hear() == "locked 0"
@@ -337,7 +345,9 @@ async def test_everybody_who_waits_hears_of_a_change_and_only_when_notified() ->
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
-async def test_waiting_in_two_processes_is_ended_by_either(start: Callable[..., Peer]) -> None:
+async def test_waiting_in_two_processes_is_ended_by_either(
+    start: Callable[..., PeerProcess],
+) -> None:
     shared = SharedBuffer(16)
     peers = [start("wait", shared) for _ in range(2)]
     for peer in peers:
@@ -369,22 +379,22 @@ async def test_waiting_can_be_cancelled_and_leaves_nothing_open() -> None:
 
 async def test_who_waits_looks_again_once_per_notice_and_sleeps_in_between() -> None:
     shared = SharedBuffer(8)
-    bell, looks = shared.atomics._bell, []
+    notifier, looks = shared.atomics._notifier, []
 
-    class Signal:
+    class CountingWaiter:
         def __init__(self) -> None:
-            self.signal = bell.signal()
-            self.close = self.signal.close
+            self.inner = notifier.waiter()
+            self.close = self.inner.close
 
         async def wait(self) -> None:
-            await self.signal.wait()
+            await self.inner.wait()
             looks.append(shared.atomics.load(0))
 
-    class Bell:
-        ring = staticmethod(bell.ring)
-        signal = Signal
+    class CountingNotifier:
+        notify = staticmethod(notifier.notify)
+        waiter = CountingWaiter
 
-    shared.atomics._bell = Bell()
+    shared.atomics._notifier = CountingNotifier()
     shared.atomics.notify()
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
@@ -404,7 +414,7 @@ async def test_who_waits_looks_again_once_per_notice_and_sleeps_in_between() -> 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_waiter_that_was_killed_takes_no_wake_from_the_others(
-    start: Callable[..., Peer],
+    start: Callable[..., PeerProcess],
 ) -> None:
     shared = SharedBuffer(16)
     doomed, lives = start("wait", shared), start("wait", shared)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 
 from actors.transport import Unsendable, local, register_immutable, snapshot, snapshot_args
-from tests.transport import kinds
-from tests.transport.kinds import (
+from tests.transport import sample_values
+from tests.transport.sample_values import (
     SAMPLES,
     Attrs,
     AttrsFrozen,
@@ -135,7 +135,7 @@ def test_the_path_leads_through_keys_and_members() -> None:
 
 
 def test_dataclass_fields_reach_the_copy_without_init() -> None:
-    assert dataclasses.asdict(snapshot(kinds.Box(1, 2, [3]))) == {
+    assert dataclasses.asdict(snapshot(sample_values.Box(1, 2, [3]))) == {
         "item": 1,
         "callback": 2,
         "rest": [3],

@@ -1,6 +1,6 @@
 """What one link carries beside its frames: shared memory by number, and descriptors.
 
-Rule 1: what a message needs goes just ahead of it, in its lane: an arena to map, a descriptor.
+Rule 1: what a message needs goes just prerequisite of it, in its lane: a segment to map, a descriptor.
 Rule 2: until the message is on its way everything can be undone; `commit` or `undo` ends each.
 Rule 3: a message moves all that it moves, or nothing: what it gives away goes with `commit`.
 """
@@ -14,31 +14,31 @@ from enum import IntEnum
 from functools import partial
 from typing import Any, Final
 
-from actors.transport.attachments.anyio_streams import give_away_stream, is_stream, stream_parts
+from actors.transport.attachments.anyio_streams import close_moved_stream, is_stream, stream_parts
 from actors.transport.attachments.mode import Mode, Thresholds, choose_mode, payload_bytes
 from actors.transport.attachments.move import NO_DESCRIPTORS, Move, check_move
-from actors.transport.attachments.moved_stream import arrived
-from actors.transport.attachments.transaction import MOST_DESCRIPTORS, Prerequisite, SendTransaction
+from actors.transport.attachments.moved_stream import stream_from_socket
+from actors.transport.attachments.transaction import MAX_DESCRIPTORS, Prerequisite, SendTransaction
 from actors.transport.errors import FrameError, Unsendable
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.lease import Lease
 from actors.transport.memory.mapping import SegmentMappings
 from actors.transport.memory.pool import SegmentPool
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.memory.thread_pool import arenas_here
+from actors.transport.memory.thread_pool import thread_pool
 from actors.transport.types.numpy import (
     NOT_PLAIN,
     array_bytes,
-    array_form,
-    form_of,
-    plain_form,
+    array_layout,
+    layout_from_plain,
+    layout_to_plain,
     rebuild_array,
 )
 from actors.transport.wire.outbox import close_all
 
 __all__ = ["AttachmentKind", "Attachments"]
 
-_NOT_GIVEN: Final = "only what is sent, replied or streamed is given away; in here it is copied"
+_NOT_MOVED: Final = "only what is sent, replied or streamed is given away; in here it is copied"
 
 
 def _nothing(*_args: object) -> None:
@@ -46,7 +46,7 @@ def _nothing(*_args: object) -> None:
 
 
 class AttachmentKind(IntEnum):
-    """What a piece of cargo is; the first field of its extension."""
+    """What a piece of attachments is; the first field of its extension."""
 
     BYTES = 1
     BYTEARRAY = 2
@@ -62,79 +62,81 @@ class AttachmentKind(IntEnum):
 
 
 class Attachments:
-    """One link's cargo, both ways; also what identifies the other end to arenas and mappings.
+    """One link's attachments, both ways; also what identifies the other end to pool and mappings.
 
     Args:
-        arenas: the memory this node lends.
+        pool: the memory this node lends.
         mappings: what it has mapped of others.
-        sizes: from which sizes on shared memory is used.
-        wanted: called when shared memory was wanted and not there: `SegmentPool.warm` has something to do.
+        thresholds: from which thresholds on shared memory is used.
+        on_cold: called when shared memory was on_cold and not there: `SegmentPool.warm` has something to do.
         linked: whether there is or will be a link, so that descriptors can go over it.
     """
 
     def __init__(
         self,
-        arenas: SegmentPool,
+        pool: SegmentPool,
         mappings: SegmentMappings,
         *,
-        sizes: Thresholds | None = None,
-        wanted: Callable[[], object] = _nothing,
+        thresholds: Thresholds | None = None,
+        on_cold: Callable[[], object] = _nothing,
         linked: bool = True,
     ) -> None:
-        self._wanted = wanted
-        self._arenas = arenas
+        self._on_cold = on_cold
+        self._pool = pool
         self._mappings = mappings
-        self.sizes = sizes or Thresholds()
+        self.thresholds = thresholds or Thresholds()
         self.open = False
         """Whether descriptors can be sent now; until then everything is copied."""
-        self.copying = not linked
+        self.copy_only = not linked
         """Whether only copies travel just now: in errors, in what is no message, without a link."""
-        self._giving = True
-        self.load = SendTransaction()
+        self._may_move = True
+        self.transaction = SendTransaction()
         self.modes: dict[Mode, int] = dict.fromkeys(Mode, 0)
         """How many payloads went each way."""
-        self.lent = 0
+        self.bytes_lent = 0
         """How many bytes went beside the frames."""
         self._sent = 0
-        self._arrived: dict[int, list[int]] = {}
-        self._readers: dict[int, Callable[..., Any]] = {
-            AttachmentKind.BYTES: lambda *lease: bytes(self._view(lease)),
-            AttachmentKind.BYTEARRAY: lambda *lease: bytearray(self._view(lease)),
-            AttachmentKind.VIEW: lambda form, shape, *lease: _cast(self._view(lease), form, shape),
+        self._received_fds: dict[int, list[int]] = {}
+        self._decoders: dict[int, Callable[..., Any]] = {
+            AttachmentKind.BYTES: lambda *lease: bytes(self._open_lease(lease)),
+            AttachmentKind.BYTEARRAY: lambda *lease: bytearray(self._open_lease(lease)),
+            AttachmentKind.VIEW: lambda form, shape, *lease: _cast(
+                self._open_lease(lease), form, shape
+            ),
             AttachmentKind.ARRAY: lambda form, *lease: rebuild_array(
-                self._view(lease), form_of(form)
+                self._open_lease(lease), layout_from_plain(form)
             ),
             AttachmentKind.ARRAY_COPY: lambda form, data: rebuild_array(
-                memoryview(data), form_of(form)
+                memoryview(data), layout_from_plain(form)
             ),
-            AttachmentKind.BUFFER: lambda *lease: Buffer.arrived(mappings, self, lease),
+            AttachmentKind.BUFFER: lambda *lease: Buffer.from_lease(mappings, self, lease),
             AttachmentKind.BUFFER_COPY: _filled,
-            AttachmentKind.BUFFER_BACK: lambda *lease: Buffer.came_back(arenas, self, lease),
-            AttachmentKind.SHARED: lambda number: SharedBuffer.arrived(self._claim(number)),
+            AttachmentKind.BUFFER_BACK: lambda *lease: Buffer.from_return(pool, self, lease),
+            AttachmentKind.SHARED: lambda number: SharedBuffer.from_fds(self._take_fds(number)),
             AttachmentKind.SOCKET: self._socket,
             AttachmentKind.STREAM: self._stream,
         }
 
     @classmethod
     def none(cls) -> "Attachments":
-        """The cargo of an encoder or decoder without a link: everything is copied."""
-        return cls(arenas_here(), SegmentMappings(), linked=False)
+        """The attachments of an encoder or decoder without a link: everything is copied."""
+        return cls(thread_pool(), SegmentMappings(), linked=False)
 
     @contextmanager
     def only_copies(self) -> Iterator[None]:
         """Let nothing travel in here but by copy."""
-        before = self.copying, self._giving
-        self.copying, self._giving = True, False
+        before = self.copy_only, self._may_move
+        self.copy_only, self._may_move = True, False
         try:
             yield
         finally:
-            self.copying, self._giving = before
+            self.copy_only, self._may_move = before
 
     # ------------------------------------------------------------ writing
 
-    def big(self, size: int) -> bool:
+    def may_share(self, size: int) -> bool:
         """Whether a payload of so many bytes may go another way than into the frame."""
-        return size >= self.sizes.share and self.open and not self.copying
+        return size >= self.thresholds.share and self.open and not self.copy_only
 
     def lease(self, value: Any) -> list[int] | None:
         """Copy a payload into shared memory for the other end; None if it is to be copied instead."""
@@ -148,87 +150,91 @@ class Attachments:
             self.modes[Mode.COPY] += 1
             return None
         self.modes[Mode.LEASE] += 1
-        self.lent += lease.descriptor.length
-        return self._lend(lease, self._arenas.cancel)
+        self.bytes_lent += lease.descriptor.length
+        return self._add_lease(lease, self._pool.cancel)
 
     def _lease(self, value: Any, data: memoryview) -> Lease | None:
         size = len(data)
-        room = self._arenas.room(size, self)
-        mode = choose_mode(value, same_process=False, room=room, sizes=self.sizes)
+        availability = self._pool.availability(size, self)
+        mode = choose_mode(
+            value, same_process=False, availability=availability, thresholds=self.thresholds
+        )
         if mode is Mode.LEASE:
-            return self._arenas.lease(data, self, cold=size > self.sizes.frame)
+            return self._pool.lease(data, self, cold=size > self.thresholds.frame)
         if mode is Mode.COPY:
-            self._wanted()
-            return self._arenas.lease(data, self)  # refused, but noted: warm the next time
+            self._on_cold()
+            return self._pool.lease(data, self)  # refused, but noted: warm the next time
         return None
 
-    def _lend(self, lease: Lease, back: Callable[[Lease, Any], object]) -> list[int]:
-        ahead = None
+    def _add_lease(self, lease: Lease, back: Callable[[Lease, Any], object]) -> list[int]:
+        prerequisite = None
         if lease.introduction is not None:
-            plan, fd = lease.introduction
-            ahead = Prerequisite("arena", list(plan), [fd])
-            self.load.ahead.append(ahead)
-        self.load.on_undo(partial(self._take_back, lease, ahead, back))
+            layout, fd = lease.introduction
+            prerequisite = Prerequisite("arena", list(layout), [fd])
+            self.transaction.prerequisites.append(prerequisite)
+        self.transaction.on_undo(partial(self._undo_lease, lease, prerequisite, back))
         return list(lease.descriptor)
 
-    def _take_back(
-        self, lease: Lease, ahead: Prerequisite | None, back: Callable[[Lease, Any], object]
+    def _undo_lease(
+        self, lease: Lease, prerequisite: Prerequisite | None, back: Callable[[Lease, Any], object]
     ) -> None:
-        if ahead in self.load.ahead:
-            self.load.ahead.remove(ahead)  # whoever takes it back closes its descriptor
+        if prerequisite in self.transaction.prerequisites:
+            self.transaction.prerequisites.remove(
+                prerequisite
+            )  # whoever takes it back closes its descriptor
         else:
-            lease = lease._replace(introduction=None)  # the other end knows the arena by now
+            lease = lease._replace(introduction=None)  # the other end knows the segment by now
         back(lease, self)
 
-    def view(self, value: memoryview) -> list[Any] | None:
+    def encode_view(self, value: memoryview) -> list[Any] | None:
         """A big view by lease."""
-        lease = self.lease(value) if self.big(value.nbytes) else None
+        lease = self.lease(value) if self.may_share(value.nbytes) else None
         return (
             None
             if lease is None
             else [AttachmentKind.VIEW, value.format, list(value.shape or ()), *lease]
         )
 
-    def array(self, value: Any) -> list[Any]:
+    def encode_array(self, value: Any) -> list[Any]:
         """A numpy array, by lease or by copy.
 
         Raises:
             Unsendable: it is not in one piece of plain data.
         """
-        form, data = array_form(value), array_bytes(value)
+        form, data = array_layout(value), array_bytes(value)
         if form is None or (data is None and value.nbytes):
             raise Unsendable("", value, NOT_PLAIN)
-        lease = self.lease(value) if self.big(value.nbytes) else None
-        plain = plain_form(form)
+        lease = self.lease(value) if self.may_share(value.nbytes) else None
+        plain = layout_to_plain(form)
         if lease is not None:
             return [AttachmentKind.ARRAY, plain, *lease]
         return [AttachmentKind.ARRAY_COPY, plain, b"" if data is None else bytes(data)]
 
-    def buffer(self, value: Buffer) -> list[Any]:
+    def encode_buffer(self, value: Buffer) -> list[Any]:
         """A buffer that stays: the other end gets one of its own."""
-        lease = self.lease(value) if self.big(len(value)) else None
+        lease = self.lease(value) if self.may_share(len(value)) else None
         return (
             [AttachmentKind.BUFFER_COPY, bytes(value)]
             if lease is None
             else [AttachmentKind.BUFFER, *lease]
         )
 
-    def shared(self, value: SharedBuffer) -> list[Any]:
+    def encode_shared(self, value: SharedBuffer) -> list[Any]:
         """The same bytes for both ends."""
-        number = self._send_fds(value, value.fds)
+        number = self._send_fds(value, value.duplicate_fds)
         self.modes[Mode.SHARED] += 1
         return [AttachmentKind.SHARED, number]
 
     def _send_fds(self, value: object, make: Callable[[], list[int]]) -> int:
-        """Have descriptors sent ahead; return the number by which the other end finds them."""
-        if self.copying:
+        """Have descriptors sent prerequisite; return the number by which the other end finds them."""
+        if self.copy_only:
             raise Unsendable("", value, NO_DESCRIPTORS)
-        self.load.count(value)
-        self.load.ahead.append(Prerequisite("fds", [self._sent + 1], make()))
+        self.transaction.count_descriptors(value)
+        self.transaction.prerequisites.append(Prerequisite("fds", [self._sent + 1], make()))
         self._sent += 1
         return self._sent
 
-    def move(self, mark: Move[Any]) -> list[Any]:
+    def encode_move(self, mark: Move[Any]) -> list[Any]:
         """What is given away, when the message is on its way.
 
         Raises:
@@ -236,9 +242,9 @@ class Attachments:
             Moved, StillViewed: it cannot be now.
         """
         value = mark.value
-        if not self._giving:
-            raise Unsendable("", value, _NOT_GIVEN)
-        self.load.claim(value)
+        if not self._may_move:
+            raise Unsendable("", value, _NOT_MOVED)
+        self.transaction.add_moved(value)
         check_move(value)
         if isinstance(value, Buffer):
             return self._move_buffer(value)
@@ -248,33 +254,33 @@ class Attachments:
 
     def _move_buffer(self, value: Buffer) -> list[Any]:
         size = len(value)
-        if self.open and not self.copying:
-            back = value.way_back(self._mappings, self)
+        if self.open and not self.copy_only:
+            back = value.return_descriptor(self._mappings, self)
             if back is not None:
                 self.modes[Mode.TRANSFER] += 1
-                self.lent += size
-                self.load.on_commit(partial(value.return_to, self._mappings, self))
+                self.bytes_lent += size
+                self.transaction.on_commit(partial(value.return_to, self._mappings, self))
                 return [AttachmentKind.BUFFER_BACK, *back]
-            lease = value.lease_to(self._arenas, self)
+            lease = value.lease_to(self._pool, self)
             if lease is not None:
                 self.modes[Mode.TRANSFER] += 1
-                self.lent += size
+                self.bytes_lent += size
                 return [
                     AttachmentKind.BUFFER,
-                    *self._lend(lease, partial(value.stay, self._arenas)),
+                    *self._add_lease(lease, partial(value.undo_lease, self._pool)),
                 ]
-        written = self.buffer(value)
-        self.load.on_commit(value.let_go)
+        written = self.encode_buffer(value)
+        self.transaction.on_commit(value.free_copied)
         return written
 
     def _move_bytearray(self, value: bytearray) -> list[Any]:
-        lease = self.lease(value) if self.big(len(value)) else None
-        self.load.on_commit(value.clear)
+        lease = self.lease(value) if self.may_share(len(value)) else None
+        self.transaction.on_commit(value.clear)
         return [AttachmentKind.BYTEARRAY, *lease] if lease is not None else [0, bytes(value)]
 
     def _move_socket(self, value: socket.socket) -> list[Any]:
         number = self._send_fds(value, lambda: [os.dup(value.fileno())])
-        self.load.on_commit(value.close)
+        self.transaction.on_commit(value.close)
         self.modes[Mode.TRANSFER] += 1
         return [
             AttachmentKind.SOCKET,
@@ -288,33 +294,33 @@ class Attachments:
     def _move_stream(self, value: Any) -> list[Any]:
         sock, unread = stream_parts(value)
         number = self._send_fds(value, lambda: [os.dup(sock.fileno())])
-        self.load.on_commit(partial(give_away_stream, value))
+        self.transaction.on_commit(partial(close_moved_stream, value))
         self.modes[Mode.TRANSFER] += 1
         return [AttachmentKind.STREAM, number, int(sock.family), int(sock.type), sock.proto, unread]
 
     # ------------------------------------------------------------ reading
 
-    def read(self, parts: Sequence[Any]) -> Any:
-        """Rebuild one piece of cargo from the fields of its extension.
+    def decode(self, parts: Sequence[Any]) -> Any:
+        """Rebuild one piece of attachments from the fields of its extension.
 
         Raises:
             FrameError: it names what is not there; the link ends.
         """
-        reader = self._readers.get(parts[0]) if parts and type(parts[0]) is int else None
+        reader = self._decoders.get(parts[0]) if parts and type(parts[0]) is int else None
         if reader is None:
-            raise FrameError(f"no cargo is like {parts!r:.80}")
+            raise FrameError(f"no attachment is like {parts!r:.80}")
         try:
             return reader(*parts[1:])
         except TypeError as error:
-            raise FrameError(f"this cargo has the wrong parts: {parts!r:.80}") from error
+            raise FrameError(f"this attachment has the wrong parts: {parts!r:.80}") from error
 
-    def _view(self, lease: Sequence[Any]) -> memoryview:
+    def _open_lease(self, lease: Sequence[Any]) -> memoryview:
         return self._mappings.open(self, lease)
 
     def _socket(
         self, number: Any, family: Any, kind: Any, proto: Any, timeout: Any
     ) -> socket.socket:
-        fds = self._claim(number)
+        fds = self._take_fds(number)
         fits = [type(part) for part in (family, kind, proto)] == [int] * 3
         patient = timeout is None or (type(timeout) is float and timeout >= 0)
         if len(fds) != 1 or not (fits and patient and stat.S_ISSOCK(os.fstat(fds[0]).st_mode)):
@@ -337,16 +343,16 @@ class Attachments:
         if sock.type != socket.SOCK_STREAM or type(unread) is not bytes:
             sock.close()
             raise FrameError(f"what came as number {number} is no stream")
-        return arrived(sock, unread)
+        return stream_from_socket(sock, unread)
 
-    def _claim(self, number: Any) -> list[int]:
-        fds = self._arrived.pop(number, None) if type(number) is int else None
+    def _take_fds(self, number: Any) -> list[int]:
+        fds = self._received_fds.pop(number, None) if type(number) is int else None
         if fds is None:
-            raise FrameError(f"the descriptors of cargo {number!r:.80} never came")
+            raise FrameError(f"the descriptors of attachment {number!r:.80} never came")
         return fds
 
-    def came(self, op: str, numbers: Any, fds: list[int]) -> None:
-        """Take what came ahead of a message.
+    def receive_prerequisite(self, op: str, numbers: Any, fds: list[int]) -> None:
+        """Take what came prerequisite of a message.
 
         Raises:
             FrameError: it is not what it says.
@@ -358,19 +364,19 @@ class Attachments:
             close_all(fds)
             raise FrameError(f"descriptors came for {op!r:.80} {numbers!r:.80}")
         number = numbers[0]
-        if type(number) is not int or number in self._arrived:
+        if type(number) is not int or number in self._received_fds:
             close_all(fds)
             raise FrameError(f"descriptors came as number {number!r:.80}, which is none")
-        if len(self._arrived) >= MOST_DESCRIPTORS:
+        if len(self._received_fds) >= MAX_DESCRIPTORS:
             close_all(fds)
-            raise FrameError(f"over {MOST_DESCRIPTORS} descriptors wait for one message")
-        self._arrived[number] = fds
+            raise FrameError(f"over {MAX_DESCRIPTORS} descriptors wait for one message")
+        self._received_fds[number] = fds
 
-    def drop_arrived(self) -> None:
-        """A message could not be rebuilt: nobody will ask for what came ahead of it."""
-        for fds in self._arrived.values():
+    def close_unclaimed_fds(self) -> None:
+        """A message could not be rebuilt: nobody will ask for what came prerequisite of it."""
+        for fds in self._received_fds.values():
             close_all(fds)
-        self._arrived.clear()
+        self._received_fds.clear()
 
     # ------------------------------------------------------------ the end
 
@@ -378,23 +384,23 @@ class Attachments:
         """The link is at its end: nothing of the other end's is given back any more."""
         self.open = False
         self._mappings.forget(self)
-        self.drop_arrived()
+        self.close_unclaimed_fds()
 
     def reclaim(self) -> None:
         """The process at the other end is gone for certain: what it had is free."""
-        self._arenas.reclaim(self)
+        self._pool.reclaim(self)
 
     def retire(self, numbers: Sequence[Any]) -> None:
-        """The other end has closed some arenas."""
+        """The other end has closed some pool."""
         self._mappings.retire(self, numbers)
 
-    def retired(self) -> list[int]:
-        """Our own arenas that the other end knows and that are closed since the last call."""
-        return self._arenas.retired(self)
+    def take_retired(self) -> list[int]:
+        """Our own pool that the other end knows and that are closed since the last call."""
+        return self._pool.take_retired(self)
 
-    def give_back(self, batch: Sequence[Any]) -> None:
+    def release(self, batch: Sequence[Any]) -> None:
         """The other end needs some leases no more."""
-        self._arenas.give_back(batch, self)
+        self._pool.release(batch, self)
 
 
 def _cast(view: memoryview, form: Any, shape: Any) -> memoryview:

@@ -83,8 +83,8 @@ def choose_mode(
     value: Any,
     *,
     same_process: bool,
-    room: Availability = Availability.WARM,
-    sizes: Thresholds | None = None,
+    availability: Availability = Availability.WARM,
+    thresholds: Thresholds | None = None,
     by_number: bool = True,
 ) -> Mode:
     """How `value` as a whole travels to a receiver in the same process or another.
@@ -94,19 +94,19 @@ def choose_mode(
     Args:
         value: the payload.
         same_process: whether the receiver lives in this process.
-        room: what `Arenas.room` says of its size.
-        sizes: the thresholds.
+        availability: what `SegmentPool.availability` says of its size.
+        thresholds: the thresholds.
         by_number: whether a moved buffer is the link's own, or the receiver's, so that its number
             says it all; one of somebody else's is copied like any other bytes.
     """
-    sizes = sizes or Thresholds()
+    thresholds = thresholds or Thresholds()
     size = _size(value.value if type(value) is Move else value)
-    sort = _sort(value, size >= sizes.share, by_number)
+    sort = _sort(value, size >= thresholds.share, by_number)
     if same_process:
         return _TABLE[sort][0]
-    if size > sizes.frame and room is Availability.COLD:
-        room = Availability.WARM
-    return _TABLE[sort][_COLUMN[room]]
+    if size > thresholds.frame and availability is Availability.COLD:
+        availability = Availability.WARM
+    return _TABLE[sort][_COLUMN[availability]]
 
 
 def _sort(value: Any, big: bool, by_number: bool) -> _PayloadKind:  # noqa: FBT001 - two columns of the table

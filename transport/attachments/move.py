@@ -12,12 +12,12 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from actors.transport.attachments.anyio_streams import (
     check_stream,
+    finish_stream_move,
     is_stream,
-    part_with_stream,
-    put_stream_back,
     take_stream,
+    undo_take_stream,
 )
-from actors.transport.errors import Moved, StillViewed, Unsendable, shown
+from actors.transport.errors import Moved, StillViewed, Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 
 __all__ = [
@@ -27,11 +27,11 @@ __all__ = [
     "MovesFound",
     "check_move",
     "check_moves",
-    "here",
+    "current_phase",
+    "finish_moves",
     "move",
-    "move_here",
-    "part_with",
-    "put_back",
+    "move_marked",
+    "undo_moves",
 ]
 
 T = TypeVar("T")
@@ -67,18 +67,18 @@ class MovePhase:
         self._marks: list[Move[Any]] | None = None
         self._moving = False
         self._moved: list[tuple[Any, Any]] = []
-        self.waits = False
+        self.undoable = False
         """Whether the message has to wait for room: what moves is noted, to be given back if need be."""
-        self.leaves = False
-        """Whether it leaves this process after that: marks stay, and local values are refused."""
-        self.repeats = False
+        self.leaves_process = False
+        """Whether it leaves_process this process after that: marks stay, and local values are refused."""
+        self.sent_to_many = False
         """Whether it is sent more than once: then nothing is moved."""
-        self.kept = False
+        self.reused = False
         """Whether it is kept, to be copied again and again: descriptors are not."""
-        self.handing = False
+        self.for_thread = False
         """Whether another thread gets the copy itself: what belongs to a link or to memory is refused."""
 
-    def found(self, mark: Move[Any]) -> bool:
+    def visit(self, mark: Move[Any]) -> bool:
         """Take note of a mark; return whether it is to be moved now.
 
         Raises:
@@ -87,9 +87,9 @@ class MovePhase:
         """
         if _check_of(mark.value) is None:
             raise Unsendable("", mark.value, _why_not(mark.value))
-        if self.repeats:
+        if self.sent_to_many:
             raise Unsendable("", mark.value, ONE_OWNER)
-        if self.kept and type(mark.value) not in (Buffer, bytearray):
+        if self.reused and type(mark.value) not in (Buffer, bytearray):
             raise Unsendable("", mark.value, NO_DESCRIPTORS)
         if self._marks is not None:
             self._marks.append(mark)
@@ -97,11 +97,11 @@ class MovePhase:
             raise MovesFound
         return self._moving
 
-    def moved(self, original: Any, now: Any) -> None:
+    def record(self, original: Any, now: Any) -> None:
         """*original* has been moved, and is *now* this."""
         self._moved.append((original, now))
 
-    def both(self, step: Callable[[], T]) -> T:
+    def check_then_move(self, step: Callable[[], T]) -> T:
         """Take *step* once to check and once to move.
 
         Raises:
@@ -114,12 +114,12 @@ class MovePhase:
             self._marks, self._moving = None, True
             result = step()
         except BaseException:
-            put_back(self.take_moved())
+            undo_moves(self.take_moved())
             raise
         finally:
             self._marks, self._moving = None, False
-        if not self.waits:
-            part_with(self.take_moved())
+        if not self.undoable:
+            finish_moves(self.take_moved())
         return result
 
     def take_moved(self) -> list[tuple[Any, Any]]:
@@ -133,23 +133,23 @@ class _ThreadState(threading.local):
         self.phase = MovePhase()
 
 
-_here = _ThreadState()
+_local = _ThreadState()
 
 
-def here() -> MovePhase:
+def current_phase() -> MovePhase:
     """The phase of the message this thread is taking a snapshot of."""
-    return _here.phase
+    return _local.phase
 
 
-def move_here(mark: Move[Any]) -> Any:
+def move_marked(mark: Move[Any]) -> Any:
     """What a marked value becomes within this process."""
-    phase = _here.phase
-    if not phase.found(mark):
+    phase = _local.phase
+    if not phase.visit(mark):
         return None
     value = mark.value
     now = _take(value)
-    phase.moved(value, now)
-    return Move(now) if phase.leaves else now
+    phase.record(value, now)
+    return Move(now) if phase.leaves_process else now
 
 
 def _take(value: Any) -> Any:
@@ -167,15 +167,15 @@ def _take(value: Any) -> Any:
     return sock
 
 
-def put_back(moved: Iterable[tuple[Any, Any]]) -> None:
+def undo_moves(moved: Iterable[tuple[Any, Any]]) -> None:
     """Give what was moved back to where it was: the message could not be sent after all."""
     for original, now in moved:
         if isinstance(original, Buffer):
-            original.put_back(now)
+            original.undo_take(now)
         elif isinstance(original, bytearray):
             original[:] = now
         elif is_stream(original):
-            put_stream_back(original, now)
+            undo_take_stream(original, now)
         else:
             timeout = now.gettimeout()
             now_is = (now.family, now.type, now.proto)
@@ -183,11 +183,11 @@ def put_back(moved: Iterable[tuple[Any, Any]]) -> None:
             original.settimeout(timeout)
 
 
-def part_with(moved: Iterable[tuple[Any, Any]]) -> None:
+def finish_moves(moved: Iterable[tuple[Any, Any]]) -> None:
     """What was moved is the receiver's for good."""
     for original, _ in moved:
         if is_stream(original):
-            part_with_stream(original)
+            finish_stream_move(original)
 
 
 def _check_bytearray(value: bytearray) -> None:
@@ -201,7 +201,7 @@ def _check_bytearray(value: bytearray) -> None:
 
 def _check_socket(value: socket.socket) -> None:
     if value.fileno() < 0:
-        raise Moved(f"{shown(value)} is closed, or was moved before")
+        raise Moved(f"{short_repr(value)} is closed, or was moved before")
 
 
 _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
@@ -253,6 +253,6 @@ def check_moves(moves: Iterable[Move[Any]]) -> None:
     for marked in moves:
         value = marked.value
         if id(value) in seen:
-            raise Moved(f"{shown(value)} is moved twice in one message")
+            raise Moved(f"{short_repr(value)} is moved twice in one message")
         seen.add(id(value))
         check_move(value)

@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import SocketStream, UNIXSocketStream
 
-__all__ = ["MovedStream", "MovedUnixStream", "arrived"]
+__all__ = ["MovedStream", "MovedUnixStream", "stream_from_socket"]
 
 T = TypeVar("T")
 _PIECE: Final = 65536
@@ -94,7 +94,7 @@ class MovedStream(SocketStream):
             self._sock.shutdown(socket.SHUT_WR)
 
     async def aclose(self) -> None:
-        """Close it; whoever waits for it is told."""
+        """Close it; whoever undoable for it is told."""
         self._closed = True
         if self._sock.fileno() >= 0:
             anyio.notify_closing(self._sock)
@@ -133,6 +133,6 @@ class MovedUnixStream(MovedStream, UNIXSocketStream):
             await self._send_all(view[await self._when(anyio.wait_writable, send) :])
 
 
-def arrived(sock: socket.socket, unread: bytes = b"") -> MovedStream:
+def stream_from_socket(sock: socket.socket, unread: bytes = b"") -> MovedStream:
     """The stream of a socket that came with these unread bytes."""
     return (MovedUnixStream if sock.family == socket.AF_UNIX else MovedStream)(sock, unread)

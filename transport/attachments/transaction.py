@@ -6,12 +6,12 @@ Rule: whatever was prepared for it can be undone until `commit`; what it gives a
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from actors.transport.errors import Moved, Unsendable, shown
+from actors.transport.errors import Moved, Unsendable, short_repr
 from actors.transport.wire.outbox import close_all
 
-__all__ = ["MOST_DESCRIPTORS", "Prerequisite", "SendTransaction"]
+__all__ = ["MAX_DESCRIPTORS", "Prerequisite", "SendTransaction"]
 
-MOST_DESCRIPTORS: Final = 256
+MAX_DESCRIPTORS: Final = 256
 """Sockets and shared buffers of one message."""
 
 
@@ -27,7 +27,7 @@ class SendTransaction:
     """The load of the message that is being encoded; one after the other."""
 
     def __init__(self) -> None:
-        self.ahead: list[Prerequisite] = []
+        self.prerequisites: list[Prerequisite] = []
         self._undo: list[Callable[[], object]] = []
         self._done: list[Callable[[], object]] = []
         self._moved: set[int] = set()
@@ -36,27 +36,27 @@ class SendTransaction:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to commit or undo."""
-        return not (self._undo or self._done or self.ahead)
+        return not (self._undo or self._done or self.prerequisites)
 
-    def claim(self, value: object) -> None:
+    def add_moved(self, value: object) -> None:
         """This message gives `value` away.
 
         Raises:
             Moved: it did so before.
         """
         if id(value) in self._moved:
-            raise Moved(f"{shown(value)} is moved twice in one message")
+            raise Moved(f"{short_repr(value)} is moved twice in one message")
         self._moved.add(id(value))
 
-    def count(self, value: object) -> None:
+    def count_descriptors(self, value: object) -> None:
         """This message takes one more thing that is descriptors.
 
         Raises:
             Unsendable: that is too much.
         """
         self._descriptors += 1
-        if self._descriptors > MOST_DESCRIPTORS:
-            why = f"one message carries at most {MOST_DESCRIPTORS} sockets and shared buffers"
+        if self._descriptors > MAX_DESCRIPTORS:
+            why = f"one message carries at most {MAX_DESCRIPTORS} sockets and shared buffers"
             raise Unsendable("", value, why)
 
     def on_undo(self, step: Callable[[], object]) -> None:
@@ -68,7 +68,7 @@ class SendTransaction:
         self._done.append(step)
 
     def commit(self) -> None:
-        """The message is on its way, behind all that was ahead of it."""
+        """The message is on its way, behind all that was prerequisite of it."""
         for step in self._clear(self._done):
             step()
 
@@ -77,9 +77,9 @@ class SendTransaction:
         for step in reversed(self._clear(self._undo)):
             step()
         # What was leased took its own away.
-        for ahead in self.ahead:
-            close_all(ahead.fds)
-        self.ahead.clear()
+        for prerequisite in self.prerequisites:
+            close_all(prerequisite.fds)
+        self.prerequisites.clear()
 
     def _clear(self, steps: list[Callable[[], Any]]) -> list[Callable[[], Any]]:
         kept = steps.copy()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from actors.transport.codec.decoder import Decoder
 from actors.transport.codec.encoder import Encoder
-from actors.transport.errors import ChannelBroken, FrameError, TransportError, refuse_ended
+from actors.transport.errors import ChannelBroken, FrameError, TransportError, raise_ended
 from actors.transport.wire.frames import (
     HEADER_SIZE,
     Frame,
@@ -78,13 +78,13 @@ class Channel:
         self._limits = limits or Limits()
         self._frames = FrameDecoder(self._limits.frame)
         self._outbox = Outbox()
-        self._came = ReceivedFds()
-        self._chunk = memoryview(bytearray(_CHUNK))
+        self._received_fds = ReceivedFds()
+        self._read_buffer = memoryview(bytearray(_CHUNK))
         self._closed = False
         self._ended = False
         self._broken: TransportError | None = None
         self._flush_due = False
-        self._answering = False
+        self._reply_due = False
         self._waiting = False
         self.congested = False
         """Whether senders should wait for `on_room`; a plain attribute, read once per message."""
@@ -140,13 +140,13 @@ class Channel:
             Unsendable: a field is not plain; nothing was queued.
         """
         if self._ended:
-            refuse_ended(self._broken)
+            raise_ended(self._broken)
         batches = self._batches
         size = batches.pack(message, lane)
-        if self._answering:
+        if self._reply_due:
             # The first message after something was received is most often the answer to it, and
             # the only one: it does not wait for the turn to end.
-            self._answering = False
+            self._reply_due = False
             self.flush()
         elif not self._flush_due:
             self._flush_due = True
@@ -161,7 +161,7 @@ class Channel:
         fds: Sequence[int],
         lane: Lane = Lane.CONTROL,
         *,
-        lent: bool = False,
+        keep_open: bool = False,
     ) -> None:
         """Send one message with descriptors, behind what its lane holds already.
 
@@ -169,16 +169,16 @@ class Channel:
             message: as in `send`.
             fds: 1 to 16 descriptors, the channel's from here on: closed when written or dropped.
             lane: the queue.
-            lent: they stay the caller's, who may close them after this call.
+            keep_open: they stay the caller's, who may close them after this call.
 
         Raises:
             FrameError: no descriptors, or too many. Every other error is as in `send`.
         """
-        given = () if lent else fds
+        given = () if keep_open else fds
         try:
             check_count(fds)
             if self._ended:
-                refuse_ended(self._broken)
+                raise_ended(self._broken)
             if self._batches.pending:
                 self._collect()
             body = self._batches.check(self._batches.pack_one(message))
@@ -190,7 +190,7 @@ class Channel:
             if self._ended or count == len(frame):
                 close_all(given)
                 return
-            owned = tuple(map(os.dup, fds)) if lent else tuple(fds)
+            owned = tuple(map(os.dup, fds)) if keep_open else tuple(fds)
         except BaseException:
             close_all(given)
             raise
@@ -241,11 +241,11 @@ class Channel:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
-                self._lose_writer(error)
+                self._on_write_error(error)
                 return
             self._bytes[0] += count
             self._frame_counts[0] += outbox.written(count)
-        self._watch_writable(wanted=outbox.size > 0)
+        self._watch_writable(sender_waits=outbox.size > 0)
         few = outbox.fds <= self._limits.fds // 2
         if self.congested and few and outbox.size < self._limits.low_water:
             self.congested = False
@@ -258,7 +258,7 @@ class Channel:
         if count < len(frame) and not self._ended:
             self._queue(lane, frame[HEADER_SIZE:])
             self._frame_counts[0] += self._outbox.written(count)
-            self._watch_writable(wanted=True)
+            self._watch_writable(sender_waits=True)
 
     def _write_past(self, frame: bytes, fds: Sequence[int] = ()) -> int:
         """Write a frame that nothing waits before; return how many bytes the socket took."""
@@ -267,17 +267,17 @@ class Channel:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
-            self._lose_writer(error)
+            self._on_write_error(error)
             return 0
         self._bytes[0] += count
         self._frame_counts[0] += count == len(frame)
         return count
 
-    def _watch_writable(self, *, wanted: bool) -> None:
-        if wanted == self._waiting:
+    def _watch_writable(self, *, sender_waits: bool) -> None:
+        if sender_waits == self._waiting:
             return
-        self._waiting = wanted
-        if wanted:
+        self._waiting = sender_waits
+        if sender_waits:
             self._loop.watch_writable(self._fd, self._on_writable)
         else:
             self._loop.unwatch_writable(self._fd)
@@ -287,12 +287,12 @@ class Channel:
             self._collect()
             self._write()
 
-    def _lose_writer(self, error: OSError) -> None:
+    def _on_write_error(self, error: OSError) -> None:
         """The peer takes nothing any more; what it sent is still read, in a turn of its own."""
         self._broken = ChannelBroken(f"the peer does not read any more: {error}")
         self._broken.__cause__ = error
         self._ended = True
-        self._watch_writable(wanted=False)
+        self._watch_writable(sender_waits=False)
         self._outbox.clear()
         self._loop.call_soon(self._read_to_end)
 
@@ -307,23 +307,23 @@ class Channel:
         budget = self._limits.per_turn
         while budget > 0 and not self._closed:
             try:
-                count, fds, lost = receive(self._sock, self._chunk)
+                count, fds, lost = receive(self._sock, self._read_buffer)
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as error:
                 self._end_from(ChannelBroken(f"the peer is gone: {error}"), error)
                 return False
             if fds or lost:
-                self._came.came(fds, lost=lost)
+                self._received_fds.add(fds, lost=lost)
                 self._fd_counts[1] += len(fds)
             if count == 0:
                 self._end(self._why_ended())
                 return False
             budget -= count
             self._bytes[1] += count
-            self._deliver(self._chunk[:count])
+            self._deliver(self._read_buffer[:count])
             if count < _CHUNK and not self._broken:
-                self._answering = not self._flush_due
+                self._reply_due = not self._flush_due
                 return True
         return not self._closed
 
@@ -335,10 +335,10 @@ class Channel:
         return self._broken or ChannelBroken("the peer closed the channel")
 
     def _deliver(self, data: memoryview) -> None:
-        came = self._came
+        received = self._received_fds
         try:
             lane = self._frames.single(data)
-            if lane is not None and not came.fds and not came.lost:
+            if lane is not None and not received.fds and not received.lost:
                 self._frame_counts[1] += 1
                 messages = self._decoder.feed(data[HEADER_SIZE:])
                 self._received += len(messages)
@@ -349,8 +349,8 @@ class Channel:
                 self._deliver_one(frame)
                 if self._closed:
                     return
-            if came.fds or came.lost:
-                came.check_leftovers(more=self._frames.pending > 0)
+            if received.fds or received.lost:
+                received.check_leftovers(more=self._frames.pending > 0)
         except FrameError as error:
             self._end(error)
         except Exception as error:  # noqa: BLE001 - a receiver that cannot take a message ends the link, with its error as cause
@@ -367,13 +367,13 @@ class Channel:
             if messages:
                 self._receive(messages, frame.lane)
             return
-        self._came.check(frame.fd_count)
+        self._received_fds.check(frame.fd_count)
         if len(messages) != 1 or self._receive_fds is None:
             msg = (
                 "a frame with descriptors holds exactly one message, and somebody here must want it"
             )
             raise FrameError(msg)
-        self._receive_fds(messages[0], self._came.take(frame.fd_count))
+        self._receive_fds(messages[0], self._received_fds.take(frame.fd_count))
 
     def _end_from(self, error: TransportError, cause: BaseException) -> None:
         error.__cause__ = cause
@@ -386,8 +386,8 @@ class Channel:
         self._closed = self._ended = True
         self._broken = error
         self._loop.unwatch_readable(self._fd)
-        self._watch_writable(wanted=False)
+        self._watch_writable(sender_waits=False)
         self._outbox.clear()
-        self._came.close()
+        self._received_fds.close()
         self._sock.close()
         self._on_closed(error)

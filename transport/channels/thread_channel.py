@@ -14,7 +14,7 @@ from actors.transport.channels.thread_copy import ByReference, InProcessEncoder
 from actors.transport.channels.thread_pair import END, ROOM, Endpoint, OneWayQueue, Packed
 from actors.transport.codec.decoder import Decoder
 from actors.transport.codec.encoder import Encoder
-from actors.transport.errors import ChannelBroken, FrameError, TooBig, TransportError, refuse_ended
+from actors.transport.errors import ChannelBroken, FrameError, TooBig, TransportError, raise_ended
 from actors.transport.wire.frames import Lane
 from actors.transport.wire.limits import ChannelStats, Limits
 from actors.transport.wire.loop import ChannelLoop
@@ -36,10 +36,10 @@ def _ignore(*_args: object) -> None:
 
 
 class ThreadChannel:
-    """Sends and receives messages through one door, which it owns from here on.
+    """Sends and receives messages through one endpoint, which it owns from here on.
 
     Args:
-        door: one side of a passage; the other may be in another thread.
+        endpoint: one side of a passage; the other may be in another thread.
         loop: the event loop, as a channel's; every method is called on it.
         encoder: packs what cannot be handed over as it is; use `encoder` of this object instead.
         decoder: unpacks that.
@@ -53,7 +53,7 @@ class ThreadChannel:
 
     def __init__(
         self,
-        door: Endpoint,
+        endpoint: Endpoint,
         loop: ChannelLoop,
         *,
         encoder: Encoder,
@@ -64,13 +64,13 @@ class ThreadChannel:
         on_room: Callable[[], object] = _ignore,
         limits: Limits | None = None,
     ) -> None:
-        self._door = door
-        self._in = door.inbound
-        self._out = door.outbound
+        self._endpoint = endpoint
+        self._inbound = endpoint.inbound
+        self._outbound = endpoint.outbound
         self._loop = loop
         self.encoder = InProcessEncoder(encoder)
         self._batches = encoder.batches
-        self._big = encoder.cargo.sizes.share
+        self._shared_from = encoder.attachments.thresholds.share
         self._decoder = decoder
         self._receive = receive
         self._receive_fds = receive_fds
@@ -83,9 +83,9 @@ class ThreadChannel:
         self._broken: TransportError | None = None
         self.congested = False
         """Whether senders should wait for `on_room`; a plain attribute, read once per message."""
-        self._sent = self._received = self._looks = self._rings = 0
-        loop.watch_readable(self._in.bell.fd, self._woken)
-        loop.call_soon(self._look)
+        self._sent = self._received = self._polls = self._wakes = 0
+        loop.watch_readable(self._inbound.wakeup.fd, self._on_wakeup)
+        loop.call_soon(self._poll)
 
     @property
     def closed(self) -> bool:
@@ -95,19 +95,19 @@ class ThreadChannel:
     @property
     def queued_bytes(self) -> int:
         """Bytes that were sent here and not yet taken by the other side."""
-        return self._out.sent - self._out.taken
+        return self._outbound.sent - self._outbound.taken
 
     def stats(self) -> ChannelStats:
         """Counters since it began; a frame is here a time that the other side was rung for, or looked."""
         return ChannelStats(
             messages_sent=self._sent,
             messages_received=self._received,
-            bytes_sent=self._out.sent,
-            bytes_received=self._in.taken,
-            frames_sent=self._rings,
-            frames_received=self._looks,
-            fds_sent=self._out.fds_sent,
-            fds_received=self._in.fds_taken,
+            bytes_sent=self._outbound.sent,
+            bytes_received=self._inbound.taken,
+            frames_sent=self._wakes,
+            frames_received=self._polls,
+            fds_sent=self._outbound.fds_sent,
+            fds_received=self._inbound.fds_taken,
             queued_bytes=self.queued_bytes,
         )
 
@@ -127,22 +127,22 @@ class ThreadChannel:
             ChannelClosed, ChannelBroken, TooBig, Unsendable: as `Channel.send`.
         """
         if self._closed:
-            refuse_ended(self._broken)
+            raise_ended(self._broken)
         item: Any = message
-        size = _size_by_hand(message, self._big)
+        size = _prepare(message, self._shared_from)
         if not size:
             item = Packed(self._pack(message), ())
             size = len(item.body)
         elif size > self._frame:
             raise TooBig(size, self._frame)
-        out = self._out
+        out = self._outbound
         self._sent += 1
         out.sent = total = out.sent + size
         if total - out.taken >= self._high and not self.congested:
-            self.congested = out.wanted = True
+            self.congested = out.sender_waits = True
         out.lanes[lane].append((size, item))
-        if not out.awake:
-            self._ring()
+        if not out.receiver_awake:
+            self._wake_receiver()
         return size
 
     def send_fds(
@@ -151,7 +151,7 @@ class ThreadChannel:
         fds: Sequence[int],
         lane: Lane = Lane.CONTROL,
         *,
-        lent: bool = False,
+        keep_open: bool = False,
     ) -> None:
         """Hand one message with descriptors over, behind what its lane holds already.
 
@@ -160,7 +160,7 @@ class ThreadChannel:
             fds: 1 to 16 descriptors, the passage's from here on: the other side gets these very
                 numbers; they are closed when dropped or refused.
             lane: the queue.
-            lent: the descriptors stay the caller's, and the other side gets others like them.
+            keep_open: the descriptors stay the caller's, and the other side gets others like them.
 
         Raises:
             FrameError: no descriptors, or too many. Every other error is as in `send`.
@@ -168,18 +168,18 @@ class ThreadChannel:
         try:
             check_count(fds)
             if self._closed:
-                refuse_ended(self._broken)
+                raise_ended(self._broken)
             body = self._pack(message)
-            owned = tuple(map(os.dup, fds)) if lent else tuple(fds)
+            owned = tuple(map(os.dup, fds)) if keep_open else tuple(fds)
         except BaseException:
-            close_all(() if lent else fds)
+            close_all(() if keep_open else fds)
             raise
-        out = self._out
+        out = self._outbound
         out.fds_sent += len(owned)
         if out.fds_sent - out.fds_taken >= self._limits.fds and not self.congested:
-            self.congested = out.wanted = True
+            self.congested = out.sender_waits = True
         self._sent += 1
-        self._put(lane, len(body), Packed(body, owned))
+        self._enqueue(lane, len(body), Packed(body, owned))
 
     def flush(self) -> None:
         """Hand over what was packed before there was a passage; `send` waits for nothing."""
@@ -187,7 +187,7 @@ class ThreadChannel:
             return
         for lane in Lane:
             for body in self._batches.take(lane):
-                self._put(lane, len(body), Packed(body, ()))
+                self._enqueue(lane, len(body), Packed(body, ()))
 
     def close(self) -> None:
         """End it; what was sent is still delivered. Calling it again does nothing."""
@@ -199,32 +199,32 @@ class ThreadChannel:
         self.flush()
         return body
 
-    def _put(self, lane: Lane, size: int, item: Any) -> None:
-        self._out.sent += size
-        self._out.lanes[lane].append((size, item))
-        if not self._out.awake:
-            self._ring()
+    def _enqueue(self, lane: Lane, size: int, item: Any) -> None:
+        self._outbound.sent += size
+        self._outbound.lanes[lane].append((size, item))
+        if not self._outbound.receiver_awake:
+            self._wake_receiver()
 
-    def _ring(self) -> None:
-        self._out.awake = True
-        self._rings += 1
-        self._out.bell.ring()
+    def _wake_receiver(self) -> None:
+        self._outbound.receiver_awake = True
+        self._wakes += 1
+        self._outbound.wakeup.wake()
 
     # ------------------------------------------------------------ receiving
 
-    def _woken(self) -> None:
+    def _on_wakeup(self) -> None:
         if not self._closed:
-            self._in.bell.heard()
-            self._look()
+            self._inbound.wakeup.clear()
+            self._poll()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Deliver up to one turn's worth."""
         if self._closed:
             return
-        way = self._in
+        queue = self._inbound
         # Before the look, and in this order: what comes after it rings.
-        way.awake = False
-        self._looks += 1
+        queue.receiver_awake = False
+        self._polls += 1
         try:
             more = self._take_turn()
         except FrameError as error:
@@ -236,27 +236,27 @@ class ThreadChannel:
             self._end(broken)
         else:
             if not self.closed:
-                self._after_look(way, more=more)
+                self._after_poll(queue, more=more)
 
-    def _after_look(self, way: OneWayQueue, *, more: bool) -> None:
-        if way.wanted and self._has_room(way):
-            way.wanted = False
-            self._put(Lane.CONTROL, 0, ROOM)
+    def _after_poll(self, queue: OneWayQueue, *, more: bool) -> None:
+        if queue.sender_waits and self._has_room(queue):
+            queue.sender_waits = False
+            self._enqueue(Lane.CONTROL, 0, ROOM)
         if more:
-            way.awake = True
-            self._loop.call_soon(self._look)
+            queue.receiver_awake = True
+            self._loop.call_soon(self._poll)
 
-    def _has_room(self, way: OneWayQueue) -> bool:
-        few = way.fds_sent - way.fds_taken <= self._limits.fds // 2
-        return few and way.sent - way.taken < self._limits.low_water
+    def _has_room(self, queue: OneWayQueue) -> bool:
+        few = queue.fds_sent - queue.fds_taken <= self._limits.fds // 2
+        return few and queue.sent - queue.taken < self._limits.low_water
 
     def _take_turn(self) -> bool:
         """Deliver, control first; return whether there may be more."""
         until = self._received + _MESSAGES
-        size = self._in.taken + self._limits.per_turn
+        size = self._inbound.taken + self._limits.per_turn
         more = True
-        while more and self._received < until and self._in.taken < size:
-            # Both are asked, not only looked at: asking is what orders this after `awake`.
+        while more and self._received < until and self._inbound.taken < size:
+            # Both are asked, not only looked at: asking is what orders this after `receiver_awake`.
             more = self._take(Lane.CONTROL, until - self._received)
             more |= self._take(Lane.DATA, until - self._received)
         return more
@@ -265,22 +265,22 @@ class ThreadChannel:
         """Deliver up to so many messages of one lane; return whether there may be more."""
         if self._closed:
             return False
-        size, batch, other = _pop(self._in.lanes[lane], most)
-        self._in.taken += size
+        size, batch, other = _pop(self._inbound.lanes[lane], most)
+        self._inbound.taken += size
         if lane is Lane.DATA:
             # What was sent in the other lane before these, and so is there now, goes before them.
-            while self._in.lanes[Lane.CONTROL] and self._take(Lane.CONTROL, _ALL):
+            while self._inbound.lanes[Lane.CONTROL] and self._take(Lane.CONTROL, _ALL):
                 pass
         if batch and not self.closed:
             self._received += len(batch)
             self._receive(batch, lane)
         if other is not None:
-            self._take_other(other, lane)
+            self._take_special(other, lane)
         return other is not None or len(batch) == most
 
-    def _take_other(self, item: Any, lane: Lane) -> None:
+    def _take_special(self, item: Any, lane: Lane) -> None:
         if self._closed:
-            self._in.drop_item(item)
+            self._inbound.drop_item(item)
         elif item is END:
             self._end(ChannelBroken("the peer closed the channel"))
         elif item is ROOM:
@@ -290,7 +290,7 @@ class ThreadChannel:
             self._take_packed(item, lane)
 
     def _take_packed(self, item: Packed, lane: Lane) -> None:
-        self._in.fds_taken += len(item.fds)
+        self._inbound.fds_taken += len(item.fds)
         try:
             messages = self._decoder.feed(item.body)
             if item.fds and (len(messages) != 1 or self._receive_fds is None):
@@ -311,8 +311,8 @@ class ThreadChannel:
             return
         self._closed = True
         self._broken = error
-        self._loop.unwatch_readable(self._in.bell.fd)
-        self._door.close()
+        self._loop.unwatch_readable(self._inbound.wakeup.fd)
+        self._endpoint.close()
         self._on_closed(error)
 
 
@@ -332,7 +332,7 @@ def _pop(queue: deque[tuple[int, Any]], most: int) -> tuple[int, list[Any], Any]
     return size, batch, None
 
 
-def _size_by_hand(message: list[Any], big: int) -> int:
+def _prepare(message: list[Any], big: int) -> int:
     """Make *message* ready to be handed over and return its size; 0 if it has to be packed."""
     size = _BASE
     marked = False

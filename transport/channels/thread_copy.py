@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from actors.transport.attachments.mode import Mode
 from actors.transport.codec.encoder import Encoder
-from actors.transport.codec.held_snapshot import snapshot_to_hand
+from actors.transport.codec.held_snapshot import snapshot_for_thread
 from actors.transport.errors import Unsendable
 from actors.transport.types.tags import LEAVES
 
@@ -37,8 +37,8 @@ class InProcessEncoder:
     """
 
     def __init__(self, encoder: Encoder) -> None:
-        self.packing = encoder
-        self._cargo = encoder.cargo
+        self.codec = encoder
+        self._attachments = encoder.attachments
         self.check_size = encoder.check_size
         self.encode_error = encoder.encode_error
 
@@ -50,27 +50,27 @@ class InProcessEncoder:
         keywords = None
         with suppress(Unsendable):
             if not _plain(map(type, args)):
-                handed = ByReference(tuple(map(snapshot_to_hand, args)))
+                handed = ByReference(tuple(map(snapshot_for_thread, args)))
             if kwargs:
-                keywords = ByReference({name: snapshot_to_hand(v) for name, v in kwargs.items()})
-            self._note(args)
-            self._note(kwargs.values())
+                keywords = ByReference({name: snapshot_for_thread(v) for name, v in kwargs.items()})
+            self._count_shared(args)
+            self._count_shared(kwargs.values())
             return handed, keywords
         # Outside the handler: what the codec raises has no other error as its context.
-        return self.packing.encode_args(args, kwargs)
+        return self.codec.encode_args(args, kwargs)
 
     def encode_value(self, value: Any, root: str = "value") -> Any:
         """As `Encoder.encode_value`."""
         if type(value) in LEAVES:
-            self._note((value,))
+            self._count_shared((value,))
             return value
         with suppress(Unsendable):
-            return ByReference(snapshot_to_hand(value))
-        return self.packing.encode_value(value, root)
+            return ByReference(snapshot_for_thread(value))
+        return self.codec.encode_value(value, root)
 
-    def _note(self, values: Iterable[Any]) -> None:
+    def _count_shared(self, values: Iterable[Any]) -> None:
         """Count bytes so big that over another link they would go by shared memory."""
         for value in values:
-            if type(value) is bytes and len(value) >= self._cargo.sizes.share:
-                self._cargo.modes[Mode.REFERENCE] += 1
-                self._cargo.lent += len(value)
+            if type(value) is bytes and len(value) >= self._attachments.thresholds.share:
+                self._attachments.modes[Mode.REFERENCE] += 1
+                self._attachments.bytes_lent += len(value)

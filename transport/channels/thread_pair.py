@@ -1,4 +1,4 @@
-"""The two ways between two threads, and the doors to them: queues, counters, bells; no messages.
+"""The two ways between two threads, and the endpoint_pair to them: queues, counters, bells; no messages.
 
 The sending side adds an item and rings if the other does not look anyway; the receiving side first
 says that it will not look any more, and only then looks. No locks: each counter has one writer, and
@@ -12,7 +12,7 @@ from actors.transport.channels.wakeup import Wakeup
 from actors.transport.wire.frames import Lane
 from actors.transport.wire.outbox import close_all
 
-__all__ = ["END", "ROOM", "Endpoint", "OneWayQueue", "Packed", "doors"]
+__all__ = ["END", "ROOM", "Endpoint", "OneWayQueue", "Packed", "endpoint_pair"]
 
 
 class Packed(NamedTuple):
@@ -35,17 +35,26 @@ ROOM: Final = _Signal()
 class OneWayQueue:
     """One direction. What is named after taking is written by its receiver, the rest by its sender."""
 
-    __slots__ = ("awake", "bell", "fds_sent", "fds_taken", "lanes", "sent", "taken", "wanted")
+    __slots__ = (
+        "fds_sent",
+        "fds_taken",
+        "lanes",
+        "receiver_awake",
+        "sender_waits",
+        "sent",
+        "taken",
+        "wakeup",
+    )
 
     def __init__(self) -> None:
         self.lanes: tuple[deque[tuple[int, Any]], deque[tuple[int, Any]]] = (deque(), deque())
         """Sizes, each with a message as it is, `Packed` ones or a sign; control and data."""
-        self.bell = Wakeup()
-        self.awake = True
+        self.wakeup = Wakeup()
+        self.receiver_awake = True
         """Whether the receiver looks without being rung for: at first it does, when it comes. It
         takes this back before it looks."""
-        self.wanted = False
-        """Whether the sender waits for room, said before it adds what fills the way. The receiver
+        self.sender_waits = False
+        """Whether the sender waits for room, said before it adds what fills the queue. The receiver
         takes it back with `ROOM`."""
         self.sent = self.taken = 0
         self.fds_sent = self.fds_taken = 0
@@ -71,15 +80,15 @@ class Endpoint:
     def __init__(self, inbound: OneWayQueue, outbound: OneWayQueue, first: deque[None]) -> None:
         self.inbound = inbound
         self.outbound = outbound
-        self._first = first
+        self._other_open = first
         self._closed = False
 
     def __del__(self) -> None:
-        # As a socket does: one that was dropped on its way to whoever should stand here.
+        # As a socket does: one that was dropped on its queue to whoever should stand here.
         self.close()
 
     def close(self) -> None:
-        """End this side: the other gets what is on its way to it, and then hears of the end.
+        """End this side: the other gets what is on its queue to it, and then hears of the end.
 
         Whoever runs a loop beside it calls this when that has ended; calling it again does nothing.
         """
@@ -87,18 +96,18 @@ class Endpoint:
             return
         self._closed = True
         self.outbound.lanes[Lane.DATA].append((0, END))
-        self.outbound.bell.ring()
+        self.outbound.wakeup.wake()
         self.inbound.drop()
         try:
-            self._first.pop()
+            self._other_open.pop()
         except IndexError:
             # The other side has closed before: nobody rings, hears or takes anything any more.
-            for way in (self.inbound, self.outbound):
-                way.drop()
-                way.bell.close()
+            for queue in (self.inbound, self.outbound):
+                queue.drop()
+                queue.wakeup.close()
 
 
-def doors() -> tuple[Endpoint, Endpoint]:
+def endpoint_pair() -> tuple[Endpoint, Endpoint]:
     """Make a passage: its two sides.
 
     Raises:
@@ -108,7 +117,7 @@ def doors() -> tuple[Endpoint, Endpoint]:
     try:
         there = OneWayQueue()
     except OSError:
-        here.bell.close()
+        here.wakeup.close()
         raise
     first: deque[None] = deque([None])
     return Endpoint(here, there, first), Endpoint(there, here, first)

@@ -21,20 +21,20 @@ class Wakeup:
 
     def __init__(self) -> None:
         if hasattr(os, "eventfd"):
-            self.fd = self._button = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.fd = self._write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             return
-        self.fd, self._button = os.pipe()
+        self.fd, self._write_fd = os.pipe()
         os.set_blocking(self.fd, False)
-        os.set_blocking(self._button, False)
+        os.set_blocking(self._write_fd, False)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Make `fd` readable; from any thread, until `close`."""
         try:
-            os.write(self._button, _ONE)
+            os.write(self._write_fd, _ONE)
         except BlockingIOError:
             return  # nobody has heard the rings before this one yet
 
-    def heard(self) -> None:
+    def clear(self) -> None:
         """Make it silent again."""
         try:
             os.read(self.fd, _MOST)
@@ -43,7 +43,7 @@ class Wakeup:
 
     def close(self) -> None:
         """Let go of it: nobody may ring any more."""
-        for fd in {self.fd, self._button}:
+        for fd in {self.fd, self._write_fd}:
             os.close(fd)
         # Their numbers may be somebody else's by now.
-        self.fd = self._button = -1
+        self.fd = self._write_fd = -1

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from actors.transport.attachments.attachments import Attachments
 from actors.transport.errors import FrameError, TransportError, Undecodable, VersionSkew
-from actors.transport.types.class_schema import ClassSchema, check_schema, find_class, shape_of
+from actors.transport.types.class_schema import ClassSchema, check_schema, find_class, schema_of
 from actors.transport.types.exceptions import ErrorParts, RemoteError, attach_text, rebuild_error
 from actors.transport.types.registry import CUSTOM, Extra
 from actors.transport.types.scalars import READERS
@@ -55,7 +55,7 @@ class _IntroducedClass(NamedTuple):
     kind: int
     module: str
     qualname: str
-    schema: bytes
+    checksums: bytes
     fields: list[str]
 
 
@@ -66,7 +66,7 @@ class Decoder:
         extras: types only this link knows, in the order of the peer's encoder.
         resolve: from module and qualname to a class; it may import, and may raise anything.
         limit: largest frame body in bytes.
-        cargo: what came beside the frames.
+        attachments: what came beside the frames.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class Decoder:
         extras: Sequence[Extra[Any]] = (),
         resolve: Callable[[str, str], Any] = find_class,
         limit: int = FRAME_LIMIT,
-        cargo: Attachments | None = None,
+        attachments: Attachments | None = None,
     ) -> None:
-        self._cargo = cargo or Attachments.none()
+        self._attachments = attachments or Attachments.none()
         self._extras = tuple(extras)
         self._resolve = resolve
         self._limit = limit
         self._introduced: list[_IntroducedClass] = []
-        self._shapes: dict[int, ClassSchema] = {}
+        self._schemas: dict[int, ClassSchema] = {}
         self._unpackers: dict[int, Any] = {}
         self._depth = 0
         self._failures = 0
@@ -103,12 +103,12 @@ class Decoder:
             Tag.PYDANTIC: self._model,
             Tag.CUSTOM: self._custom,
             Tag.EXCEPTION: self._error,
-            Tag.CARGO: lambda data: self._cargo.read(self._values(data)),
+            Tag.ATTACHMENT: lambda data: self._attachments.decode(self._values(data)),
         }
         self._unpacker = new_unpacker(limit, self._outermost)
 
     def feed(self, body: bytes | bytearray | memoryview) -> list[Any]:
-        """The messages of one frame, without the introductions, which are taken in here.
+        """The messages of one frame, without the introductions, which are taken in current_phase.
 
         Args:
             body: a whole frame body.
@@ -154,7 +154,7 @@ class Decoder:
         if not _INT.issuperset(map(type, kinds)) or min(kinds, default=INTRODUCE) < INTRODUCE:
             raise FrameError(_NO_MESSAGE)
         if damaged:
-            self._cargo.drop_arrived()
+            self._attachments.close_unclaimed_fds()
             messages = [[_whole(field) for field in message] for message in messages]
         if INTRODUCE in kinds:
             for message in messages:
@@ -177,16 +177,16 @@ class Decoder:
             raise FrameError(msg)
         self._introduced.append(_IntroducedClass(*message[2:]))
 
-    def _shape(self, number: Any, *kinds: ClassKind) -> ClassSchema:
+    def _schema_for(self, number: Any, *kinds: ClassKind) -> ClassSchema:
         """Our side of the class with that number."""
-        shape = self._shapes.get(number) if type(number) is int else None
-        if shape is None:
-            shape = self._look_up(number)
-            self._shapes[number] = shape
-        if shape.kind not in kinds:
-            msg = f"{shape.cls.__qualname__} is not a {' or '.join(kind.name for kind in kinds)}"
+        schema = self._schemas.get(number) if type(number) is int else None
+        if schema is None:
+            schema = self._look_up(number)
+            self._schemas[number] = schema
+        if schema.kind not in kinds:
+            msg = f"{schema.cls.__qualname__} is not a {' or '.join(kind.name for kind in kinds)}"
             raise Undecodable(msg)
-        return shape
+        return schema
 
     def _look_up(self, number: Any) -> ClassSchema:
         if type(number) is not int or not 0 <= number < len(self._introduced):
@@ -198,15 +198,15 @@ class Decoder:
         except Exception as error:
             msg = f"cannot find {known.module}.{known.qualname}: {error}"
             raise Undecodable(msg) from error
-        shape = shape_of(cls) if isinstance(cls, type) else None
-        if shape is None:
+        schema = schema_of(cls) if isinstance(cls, type) else None
+        if schema is None:
             msg = f"{known.module}.{known.qualname} is not a sendable class here"
             raise Undecodable(msg)
-        check_schema(shape, known.kind, known.schema, known.fields)
-        return shape
+        check_schema(schema, known.kind, known.checksums, known.fields)
+        return schema
 
     def _outermost(self, tag: int, data: bytes) -> Any:
-        """The hook of the frame's own unpacker; raising here would lose the place in the frame."""
+        """The hook of the frame's own unpacker; raising current_phase would lose the place in the frame."""
         value = self._open(tag, data)
         if self._broken is None:
             return value
@@ -301,7 +301,7 @@ class Decoder:
 
     def _enum(self, data: bytes) -> Any:
         number, name, value = self._inner(data)
-        cls: Any = self._shape(number, ClassKind.ENUM).cls
+        cls: Any = self._schema_for(number, ClassKind.ENUM).cls
         if name is None:
             return cls(value)
         member = cls.__members__.get(name)
@@ -311,15 +311,15 @@ class Decoder:
 
     def _instance(self, data: bytes) -> Any:
         number, values, extra = self._inner(data)
-        return self._shape(number, ClassKind.DATACLASS, ClassKind.ATTRS).rebuild(values, extra)
+        return self._schema_for(number, ClassKind.DATACLASS, ClassKind.ATTRS).rebuild(values, extra)
 
     def _named_tuple(self, data: bytes) -> Any:
         number, values = self._inner(data)
-        return self._shape(number, ClassKind.NAMEDTUPLE).rebuild(values, None)
+        return self._schema_for(number, ClassKind.NAMEDTUPLE).rebuild(values, None)
 
     def _model(self, data: bytes) -> Any:
         number, state, extra, private, fields = self._parts(data, int, dict, _DICT, _DICT, list)
-        instance: Any = object.__new__(self._shape(number, ClassKind.PYDANTIC).cls)
+        instance: Any = object.__new__(self._schema_for(number, ClassKind.PYDANTIC).cls)
         object.__setattr__(instance, "__dict__", state)
         object.__setattr__(instance, "__pydantic_extra__", extra)
         object.__setattr__(instance, "__pydantic_private__", private)
@@ -328,17 +328,17 @@ class Decoder:
 
     def _custom(self, data: bytes) -> Any:
         number, value = self._inner(data)
-        return CUSTOM[self._shape(number, ClassKind.CUSTOM).cls].decode(value)
+        return CUSTOM[self._schema_for(number, ClassKind.CUSTOM).cls].decode(value)
 
     def _error(self, data: bytes) -> BaseException:
         number, name, last, whole, body = self._parts(data, (int, type(None)), str, str, str, bytes)
         error: BaseException
         try:
-            shape = self._shape(number, ClassKind.EXCEPTION)
+            schema = self._schema_for(number, ClassKind.EXCEPTION)
             parts = ErrorParts(
                 *self._parts(body, list, dict, object, _LIST_OR_NONE, object, object, bool)
             )
-            error = rebuild_error(shape.cls, parts)
+            error = rebuild_error(schema.cls, parts)
             attach_text(error, whole)
         except Exception as failure:  # noqa: BLE001 - whatever is wrong with it, its text gets through
             error = RemoteError(whole or last, name)

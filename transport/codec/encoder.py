@@ -1,4 +1,4 @@
-"""Turn messages of one link into frame bodies; a message that cannot be sent leaves nothing behind.
+"""Turn messages of one link into frame bodies; a message that cannot be sent leaves_process nothing behind.
 
 User values are walked before packing: what msgpack knows stays as it is, the rest becomes tagged
 extensions, and classes are introduced once, on the control lane. The result of a walk may share the
@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from actors.transport.attachments.attachments import AttachmentKind, Attachments
 from actors.transport.attachments.move import Move
-from actors.transport.errors import Unsendable, shown
+from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.types.class_schema import ClassSchema, shape_of
+from actors.transport.types.class_schema import ClassSchema, schema_of
 from actors.transport.types.exceptions import capture, text_of
 from actors.transport.types.numpy import is_array
 from actors.transport.types.refusals import NOT_LOCAL, why_not
@@ -53,7 +53,7 @@ class Encoder:
         extras: types only this link knows; the peer's decoder gets the same ones in the same order.
         rename: from the module name of a class to the one the peer knows it by.
         limit: largest frame body in bytes.
-        cargo: what goes beside the frames; without it, everything is copied into them.
+        attachments: what goes beside the frames; without it, everything is copied into them.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Encoder:
         extras: Sequence[Extra[Any]] = (),
         rename: Callable[[str], str] = _no_rename,
         limit: int = FRAME_LIMIT,
-        cargo: Attachments | None = None,
+        attachments: Attachments | None = None,
     ) -> None:
         if len(extras) > MAX_EXTRAS:
             msg = f"a link has room for {MAX_EXTRAS} extra types, got {len(extras)}"
             raise ValueError(msg)
         self._rename = rename
         self._limit = limit
-        self.cargo = cargo or Attachments.none()
+        self.attachments = attachments or Attachments.none()
         self._introduced: dict[type, int] = {}
         self.batches = Batches(limit)
         self.pack: Callable[..., int] = self.batches.pack
@@ -87,8 +87,12 @@ class Encoder:
             bytearray: self._bytearray,
             memoryview: self._memoryview,
             Move: self._move,
-            Buffer: lambda value, _: self._ext(Tag.CARGO, self.cargo.buffer(value)),
-            SharedBuffer: lambda value, _: self._ext(Tag.CARGO, self.cargo.shared(value)),
+            Buffer: lambda value, _: self._ext(
+                Tag.ATTACHMENT, self.attachments.encode_buffer(value)
+            ),
+            SharedBuffer: lambda value, _: self._ext(
+                Tag.ATTACHMENT, self.attachments.encode_shared(value)
+            ),
         }
         for index, extra in enumerate(extras):
             self._table[extra.cls] = self._extra(Tag.EXTRA + index, extra)
@@ -107,7 +111,7 @@ class Encoder:
         try:
             return self._args(args, kwargs)
         except BaseException:
-            self.cargo.load.undo()
+            self.attachments.transaction.undo()
             raise
 
     def _args(
@@ -134,7 +138,7 @@ class Encoder:
         try:
             return self._value(value, root)
         except BaseException:
-            self.cargo.load.undo()
+            self.attachments.transaction.undo()
             raise
 
     def check_size(self, message: list[Any]) -> None:
@@ -202,28 +206,33 @@ class Encoder:
         return out
 
     def _bytes(self, value: bytes, _depth: int) -> Any:
-        if self.cargo.big(len(value)):
-            lease = self.cargo.lease(value)
+        if self.attachments.may_share(len(value)):
+            lease = self.attachments.lease(value)
             if lease is not None:
-                return self._ext(Tag.CARGO, [AttachmentKind.BYTES, *lease])
+                return self._ext(Tag.ATTACHMENT, [AttachmentKind.BYTES, *lease])
         return value
 
     def _bytearray(self, value: bytearray, _depth: int) -> Any:
-        lease = self.cargo.lease(value) if self.cargo.big(len(value)) else None
+        lease = self.attachments.lease(value) if self.attachments.may_share(len(value)) else None
         if lease is not None:
-            return self._ext(Tag.CARGO, [AttachmentKind.BYTEARRAY, *lease])
+            return self._ext(Tag.ATTACHMENT, [AttachmentKind.BYTEARRAY, *lease])
         return ext((Tag.BYTEARRAY, bytes(value)))
 
     def _memoryview(self, value: memoryview, depth: int) -> Any:
-        leased = self.cargo.view(value)
+        leased = self.attachments.encode_view(value)
         if leased is not None:
-            return self._ext(Tag.CARGO, leased)
+            return self._ext(Tag.ATTACHMENT, leased)
         return self._scalar(SCALARS[memoryview])(value, depth)
 
     def _move(self, mark: Move[Any], _depth: int) -> Any:
-        written = self.cargo.move(mark)
+        written = self.attachments.encode_move(mark)
         # A moved bytearray that goes into the frame is one like any other.
-        return self._ext(Tag.CARGO, written) if written[0] else ext((Tag.BYTEARRAY, written[-1]))
+        return (
+            self._ext(Tag.ATTACHMENT, written) if written[0] else ext((Tag.BYTEARRAY, written[-1]))
+        )
+
+    def _array(self, value: Any, _depth: int) -> Any:
+        return self._ext(Tag.ATTACHMENT, self.attachments.encode_array(value))
 
     def _list(self, value: list[Any], depth: int) -> list[Any]:
         return value if _plain(map(type, value)) else self._items(value, depth)
@@ -263,7 +272,7 @@ class Encoder:
                         out = value.copy() if out is value else out
                         out[key] = packable
         except Unsendable as error:
-            error.inside(f"[{shown(key)}]")
+            error.inside(f"[{short_repr(key)}]")
             raise
         if _plain(map(type, value)):
             return out
@@ -288,13 +297,13 @@ class Encoder:
 
     def _find(self, cls: type, value: Any) -> _Encode:
         """The encoding of a class met for the first time on this link."""
-        shape = shape_of(cls)
+        schema = schema_of(cls)
         encode: _Encode
         if is_array(value):
-            encode = lambda array, _: self._ext(Tag.CARGO, self.cargo.array(array))  # noqa: E731
-        elif shape is None:
+            encode = self._array
+        elif schema is None:
             raise Unsendable("", value, why_not(value))
-        elif shape.kind is ClassKind.EXCEPTION:
+        elif schema.kind is ClassKind.EXCEPTION:
             encode = lambda error, depth: self._error(error, depth, frozenset())  # noqa: E731
         else:
             encode = {
@@ -302,13 +311,13 @@ class Encoder:
                 ClassKind.NAMEDTUPLE: self._named_tuple,
                 ClassKind.PYDANTIC: self._model,
                 ClassKind.CUSTOM: self._custom,
-            }.get(shape.kind, self._instance)(shape, self._introduce(shape, value))
+            }.get(schema.kind, self._instance)(schema, self._introduce(schema, value))
         self._table[cls] = encode
         return encode
 
-    def _introduce(self, shape: ClassSchema, value: Any) -> int:
+    def _introduce(self, schema: ClassSchema, value: Any) -> int:
         """The number of a class on this link; at first, it is introduced on the control lane."""
-        cls = shape.cls
+        cls = schema.cls
         known = self._introduced.get(cls)
         if known is not None:
             return known
@@ -322,11 +331,11 @@ class Encoder:
         message = [
             INTRODUCE,
             number,
-            shape.kind,
+            schema.kind,
             module,
             cls.__qualname__,
-            shape.schema,
-            shape.fields,
+            schema.checksums,
+            schema.fields,
         ]
         self.pack(message, Lane.CONTROL)
         # A frame is unpacked whole: what uses the class has to be in a later one.
@@ -334,22 +343,22 @@ class Encoder:
         self._introduced[cls] = number
         return number
 
-    def _instance(self, shape: ClassSchema, number: int) -> _Encode:
+    def _instance(self, schema: ClassSchema, number: int) -> _Encode:
         def encode(value: Any, depth: int) -> Any:
-            values, extra = shape.state(value)
+            values, extra = schema.state(value)
             if values is not None and not _plain(map(type, values)):
-                values = tuple(self._attributes(shape.fields, values, depth))
+                values = tuple(self._attributes(schema.fields, values, depth))
             return self._ext(Tag.INSTANCE, [number, values, self._mapping(extra, depth)])
 
         return encode
 
-    def _named_tuple(self, shape: ClassSchema, number: int) -> _Encode:
+    def _named_tuple(self, schema: ClassSchema, number: int) -> _Encode:
         return lambda value, depth: self._ext(
-            Tag.NAMEDTUPLE, [number, self._attributes(shape.fields, tuple(value), depth)]
+            Tag.NAMEDTUPLE, [number, self._attributes(schema.fields, tuple(value), depth)]
         )
 
-    def _enum(self, shape: ClassSchema, number: int) -> _Encode:
-        composite = issubclass(shape.cls, Flag)
+    def _enum(self, schema: ClassSchema, number: int) -> _Encode:
+        composite = issubclass(schema.cls, Flag)
 
         def encode(value: Any, depth: int) -> Any:
             if composite:
@@ -358,7 +367,7 @@ class Encoder:
 
         return encode
 
-    def _model(self, _shape: ClassSchema, number: int) -> _Encode:
+    def _model(self, _schema_for: ClassSchema, number: int) -> _Encode:
         def encode(value: Any, depth: int) -> Any:
             parts = [
                 self._mapping(getattr(value, part, None), depth)
@@ -368,8 +377,8 @@ class Encoder:
 
         return encode
 
-    def _custom(self, shape: ClassSchema, number: int) -> _Encode:
-        codec = CUSTOM[shape.cls]
+    def _custom(self, schema: ClassSchema, number: int) -> _Encode:
+        codec = CUSTOM[schema.cls]
         return lambda value, depth: self._ext(
             Tag.CUSTOM, [number, self._walk(codec.encode(value), depth)]
         )
@@ -381,13 +390,13 @@ class Encoder:
         if depth > MAX_DEPTH:
             raise Unsendable("", error, TOO_DEEP)
         cls = type(error)
-        shape = shape_of(cls)
+        schema = schema_of(cls)
         number = None
-        if shape is not None and "<locals>" not in cls.__qualname__:
-            number = self._introduce(shape, error)
+        if schema is not None and "<locals>" not in cls.__qualname__:
+            number = self._introduce(schema, error)
         last, whole = text_of(error) if not seen else (text_of(error)[0], "")
         # What does not travel becomes its repr, and then nothing may wait ahead for it.
-        with self.cargo.only_copies():
+        with self.attachments.only_copies():
             parts = capture(
                 error,
                 lambda value: self._walk(value, depth + 1),

@@ -1,82 +1,88 @@
-"""Snapshots that are not just taken: of what waits, is kept, is sent to many or to another thread."""
+"""Snapshots that are not just taken: of what undoable, is kept, is sent to many or to another thread."""
 
 from typing import Any
 
-from actors.transport.attachments.move import here, part_with, put_back
+from actors.transport.attachments.move import current_phase, finish_moves, undo_moves
 from actors.transport.codec.snapshot import snapshot, snapshot_args
 
-__all__ = ["HeldSnapshot", "hold_args", "snapshot_for_many", "snapshot_to_hand", "snapshot_to_keep"]
+__all__ = [
+    "HeldSnapshot",
+    "hold_args",
+    "snapshot_for_many",
+    "snapshot_for_thread",
+    "snapshot_to_keep",
+]
 
 
 class HeldSnapshot:
-    """What a message that waits for room has moved; one of the two ends it."""
+    """What a message that undoable for room has moved; one of the two ends it."""
 
     __slots__ = ("_moved",)
 
     def __init__(self, moved: list[tuple[Any, Any]]) -> None:
         self._moved = moved
 
-    def give_back(self) -> None:
+    def undo(self) -> None:
         """It will not be sent: everything goes back to its owner."""
-        put_back(self._moved)
+        undo_moves(self._moved)
 
-    def part(self) -> None:
+    def finish(self) -> None:
         """It is on its way: everything is its receiver's for good."""
-        part_with(self._moved)
+        finish_moves(self._moved)
 
 
 def snapshot_for_many(value: Any, root: str = "value") -> Any:
     """As `snapshot`, of what is sent more than once: nothing in it can be moved."""
-    phase = here()
-    phase.repeats = True
+    phase = current_phase()
+    phase.sent_to_many = True
     try:
         return snapshot(value, root)
     finally:
-        phase.repeats = False
+        phase.sent_to_many = False
 
 
 def snapshot_to_keep(value: Any, root: str = "value") -> Any:
     """As `snapshot`, of what is kept to be copied again: there are no descriptors in it."""
-    phase = here()
-    phase.kept = True
+    phase = current_phase()
+    phase.reused = True
     try:
         return snapshot(value, root)
     finally:
-        phase.kept = False
+        phase.reused = False
 
 
-def snapshot_to_hand(value: Any) -> Any:
+def snapshot_for_thread(value: Any) -> Any:
     """As `snapshot`, of what another thread of this process gets as it is.
 
     Raises:
         Unsendable: it holds something for the codec, which passes it on or says what is wrong.
     """
-    phase = here()
-    phase.handing = True
+    phase = current_phase()
+    phase.for_thread = True
     try:
         return snapshot(value)
     finally:
-        phase.handing = False
+        phase.for_thread = False
 
 
 def hold_args(
     args: tuple[Any, ...], kwargs: dict[str, Any], *, leaves: bool
 ) -> tuple[tuple[Any, ...], dict[str, Any], HeldSnapshot]:
-    """As `snapshot_args`, for a message that waits for room and perhaps will not get it.
+    """As `snapshot_args`, for a message that undoable for room and perhaps will not get it.
 
     Args:
         args: of the call.
         kwargs: of the call.
-        leaves: whether it leaves this process: then marks stay, and local values are refused.
+        leaves: whether it leaves_process this process: then marks stay, and local values are refused.
 
     Returns:
         the arguments, and what was moved.
     """
-    phase = here()
-    phase.waits, phase.leaves = True, leaves
+    phase = current_phase()
+    phase.undoable, phase.leaves_process = True, leaves
     try:
         args, kwargs = snapshot_args(args, kwargs)
     finally:
-        phase.waits = phase.leaves = False
+        phase.undoable = phase.leaves_process = False
         moved = phase.take_moved()
     return args, kwargs, HeldSnapshot(moved)

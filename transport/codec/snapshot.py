@@ -11,14 +11,20 @@ from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from actors.transport.attachments.move import NO_DESCRIPTORS, Move, MovesFound, here, move_here
-from actors.transport.errors import Unsendable, shown
+from actors.transport.attachments.move import (
+    NO_DESCRIPTORS,
+    Move,
+    MovesFound,
+    current_phase,
+    move_marked,
+)
+from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.types.class_schema import ClassSchema, shape_of
+from actors.transport.types.class_schema import ClassSchema, schema_of
 from actors.transport.types.exceptions import copy_error
-from actors.transport.types.numpy import NOT_PLAIN, array_form, is_array
-from actors.transport.types.refusals import NOT_BY_HAND, NOT_LOCAL, why_not
+from actors.transport.types.numpy import NOT_PLAIN, array_layout, is_array
+from actors.transport.types.refusals import NEEDS_CODEC, NOT_LOCAL, why_not
 from actors.transport.types.registry import CUSTOM, OPAQUE, Local
 from actors.transport.types.scalars import SCALARS, check_zone, copy_view
 from actors.transport.types.tags import LEAVES, MAX_DEPTH, TOO_DEEP, ClassKind
@@ -46,7 +52,7 @@ def snapshot(value: Any, root: str = "value") -> Any:
     try:
         return _copy(value, 0)
     except MovesFound:
-        return here().both(partial(snapshot, value, root))
+        return current_phase().check_then_move(partial(snapshot, value, root))
     except Unsendable as error:
         error.inside(root)
         raise
@@ -66,7 +72,7 @@ def snapshot_args(
     try:
         return _copy_args(args, kwargs)
     except MovesFound:
-        return here().both(partial(_copy_args, args, kwargs))
+        return current_phase().check_then_move(partial(_copy_args, args, kwargs))
 
 
 def _copy_args(
@@ -77,7 +83,7 @@ def _copy_args(
         for index, value in enumerate(args):
             if type(value) not in LEAVES:
                 root = f"args[{index}]"
-                copied = (_COPIERS.get(type(value)) or _find(type(value), value))(value, 1)
+                copied = (_COPIERS.get(type(value)) or _make_copier(type(value), value))(value, 1)
                 args = (*args[:index], copied, *args[index + 1 :])
         if kwargs:
             kwargs = kwargs.copy()
@@ -98,30 +104,30 @@ def _copy(value: Any, depth: int) -> Any:
     if copier is None:
         if cls in LEAVES:
             return value
-        copier = _find(cls, value)
+        copier = _make_copier(cls, value)
     if depth > MAX_DEPTH:
         raise Unsendable("", value, TOO_DEEP)
     return copier(value, depth + 1)
 
 
-def _find(cls: type, value: Any) -> _Copier:
+def _make_copier(cls: type, value: Any) -> _Copier:
     """The copier of a class met for the first time."""
     copier: _Copier
-    shape = None if cls in OPAQUE else shape_of(cls)
+    schema = None if cls in OPAQUE else schema_of(cls)
     if cls in OPAQUE:
-        copier = _for_a_link(_same)
+        copier = _needs_codec(_same)
     elif is_array(value):
-        copier = _for_a_link(_array)
-    elif shape is None:
+        copier = _needs_codec(_array)
+    elif schema is None:
         raise Unsendable("", value, why_not(value))
-    elif shape.kind is not ClassKind.EXCEPTION and "<locals>" in cls.__qualname__:
+    elif schema.kind is not ClassKind.EXCEPTION and "<locals>" in cls.__qualname__:
         raise Unsendable(
             "",
             value,
             f"{cls.__qualname__} is defined inside a function, where no other process finds it",
         )
     else:
-        copier = _SHAPED.get(shape.kind, _instance)(shape)
+        copier = _MAKERS.get(schema.kind, _instance)(schema)
     _COPIERS[cls] = copier
     return copier
 
@@ -130,12 +136,12 @@ def _same(value: Any, _depth: int) -> Any:
     return value
 
 
-def _for_a_link(copier: _Copier) -> _Copier:
+def _needs_codec(copier: _Copier) -> _Copier:
     """The copier of what belongs to a link or to memory: another thread gets it by a codec."""
 
     def copy(value: Any, depth: int) -> Any:
-        if here().handing:
-            raise Unsendable("", value, NOT_BY_HAND)
+        if current_phase().for_thread:
+            raise Unsendable("", value, NEEDS_CODEC)
         return copier(value, depth)
 
     return copy
@@ -206,7 +212,7 @@ def _dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
             if type(item) not in LEAVES:
                 out[key] = _copy(item, depth)
     except Unsendable as error:
-        error.inside(f"[{shown(key)}]")
+        error.inside(f"[{short_repr(key)}]")
         raise
     return out
 
@@ -221,7 +227,7 @@ def _memoryview(value: memoryview, _depth: int) -> memoryview:
 
 def _array(value: Any, _depth: int) -> Any:
     """As it arrives from another process: a copy, which is read-only."""
-    if array_form(value) is None:
+    if array_layout(value) is None:
         raise Unsendable("", value, NOT_PLAIN)
     copied = value.copy(order="K")
     copied.flags.writeable = False
@@ -235,11 +241,11 @@ def _buffer(value: Buffer, _depth: int) -> Buffer:
 
 
 def _moved(mark: Move[Any], _depth: int) -> Any:
-    return move_here(mark)
+    return move_marked(mark)
 
 
 def _shared(value: SharedBuffer, _depth: int) -> SharedBuffer:
-    if here().kept:
+    if current_phase().reused:
         raise Unsendable("", value, NO_DESCRIPTORS)
     return value
 
@@ -256,7 +262,7 @@ def _zone(value: Any, _depth: int) -> Any:
 
 
 def _local(value: Local[Any], _depth: int) -> Any:
-    if here().leaves:
+    if current_phase().leaves_process:
         raise Unsendable("", value, NOT_LOCAL)
     return value.value
 
@@ -274,22 +280,22 @@ def _attributes(names: Iterable[str], values: Iterable[Any], depth: int) -> list
     return out
 
 
-def _all_state(shape: ClassSchema) -> Callable[[Any], Iterable[Any]] | None:
+def _all_state(schema: ClassSchema) -> Callable[[Any], Iterable[Any]] | None:
     """What reads all that an instance holds, where that takes one step."""
-    if shape.others:
+    if schema.others:
         return None
-    if not shape.slotted:
+    if not schema.slotted:
         return lambda value: value.__dict__.values()
-    if shape.cls.__dictoffset__:
+    if schema.cls.__dictoffset__:
         return None
-    return shape.read
+    return schema.read
 
 
-def _instance(shape: ClassSchema) -> _Copier:
+def _instance(schema: ClassSchema) -> _Copier:
     """The copier of a class with fields; the closure is made once per class."""
-    state = shape.state
-    by_reference = shape.immutable
-    same_if_plain = _all_state(shape) if by_reference else None
+    state = schema.state
+    by_reference = schema.immutable
+    same_if_plain = _all_state(schema) if by_reference else None
 
     def copy(value: Any, depth: int) -> Any:
         if same_if_plain is not None:
@@ -301,30 +307,30 @@ def _instance(shape: ClassSchema) -> _Copier:
         values, extra = state(value)
         if by_reference and extra is None and values is not None and _plain(map(type, values)):
             return value
-        copies = None if values is None else _attributes(shape.fields, values, depth)
+        copies = None if values is None else _attributes(schema.fields, values, depth)
         more = None
         if extra is not None:
             more = dict(zip(extra, _attributes(extra, extra.values(), depth), strict=True))
         elif by_reference and copies is not None and _identical(copies, values or ()):
             return value
-        return shape.rebuild(copies, more)
+        return schema.rebuild(copies, more)
 
     return copy
 
 
-def _named_tuple(shape: ClassSchema) -> _Copier:
+def _named_tuple(schema: ClassSchema) -> _Copier:
     def copy(value: Any, depth: int) -> Any:
-        copies = _attributes(shape.fields, tuple(value), depth)
-        return value if _identical(copies, tuple(value)) else shape.rebuild(copies, None)
+        copies = _attributes(schema.fields, tuple(value), depth)
+        return value if _identical(copies, tuple(value)) else schema.rebuild(copies, None)
 
     return copy
 
 
-def _model(shape: ClassSchema) -> _Copier:
+def _model(schema: ClassSchema) -> _Copier:
     """The copier of a pydantic model: its four parts, set as its own `model_construct` does."""
 
     def copy(value: Any, depth: int) -> Any:
-        instance: Any = object.__new__(shape.cls)
+        instance: Any = object.__new__(schema.cls)
         for part in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
             state = getattr(value, part, None)
             if state is not None:
@@ -336,8 +342,8 @@ def _model(shape: ClassSchema) -> _Copier:
     return copy
 
 
-def _custom(shape: ClassSchema) -> _Copier:
-    codec = CUSTOM[shape.cls]
+def _custom(schema: ClassSchema) -> _Copier:
+    codec = CUSTOM[schema.cls]
 
     def copy(value: Any, depth: int) -> Any:
         return codec.decode(_copy(codec.encode(value), depth))
@@ -345,23 +351,23 @@ def _custom(shape: ClassSchema) -> _Copier:
     return copy
 
 
-def _error(_shape: ClassSchema) -> _Copier:
+def _error(_schema_for: ClassSchema) -> _Copier:
     def copy(value: Any, depth: int) -> Any:
         return copy_error(value, lambda part: _copy(part, depth))
 
     return copy
 
 
-def _by_reference(_shape: ClassSchema) -> _Copier:
+def _by_reference(_schema_for: ClassSchema) -> _Copier:
     return _same
 
 
-_SHAPED: Final[dict[ClassKind, Callable[[ClassSchema], _Copier]]] = {
+_MAKERS: Final[dict[ClassKind, Callable[[ClassSchema], _Copier]]] = {
     ClassKind.NAMEDTUPLE: _named_tuple,
-    ClassKind.PYDANTIC: lambda shape: _for_a_link(_model(shape)),
+    ClassKind.PYDANTIC: lambda schema: _needs_codec(_model(schema)),
     ClassKind.ENUM: _by_reference,
-    ClassKind.EXCEPTION: lambda shape: _for_a_link(_error(shape)),
-    ClassKind.CUSTOM: lambda shape: _for_a_link(_custom(shape)),
+    ClassKind.EXCEPTION: lambda schema: _needs_codec(_error(schema)),
+    ClassKind.CUSTOM: lambda schema: _needs_codec(_custom(schema)),
 }
 
 _COPIERS: Final[dict[type, _Copier]] = {
@@ -375,10 +381,10 @@ _COPIERS: Final[dict[type, _Copier]] = {
     frozenset: _frozenset,
     dict: _dict,
     deque: _deque,
-    bytearray: _for_a_link(lambda value, _depth: bytearray(value)),
-    memoryview: _for_a_link(_memoryview),
-    Local: _for_a_link(_local),
-    Move: _for_a_link(_moved),
-    Buffer: _for_a_link(_buffer),
-    SharedBuffer: _for_a_link(_shared),
+    bytearray: _needs_codec(lambda value, _depth: bytearray(value)),
+    memoryview: _needs_codec(_memoryview),
+    Local: _needs_codec(_local),
+    Move: _needs_codec(_moved),
+    Buffer: _needs_codec(_buffer),
+    SharedBuffer: _needs_codec(_shared),
 }

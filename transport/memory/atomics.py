@@ -3,7 +3,7 @@
 A load is one machine instruction. All else takes a lock on the eight bytes of its cell, which the
 kernel holds by open file and lets go when the process dies; about 3 microseconds, not the speed of C.
 What it guards is one store, so a process that dies in between leaves either the old value or the new.
-One that is stopped in between holds up who changes the same cell. No change may be made by a signal
+One that is stopped in between holds up who changes the same cell. No change may be made by a waiter
 handler or a finaliser: it may run inside one.
 """
 
@@ -17,12 +17,19 @@ from typing import Final, NamedTuple, Protocol
 
 import anyio
 
-from actors.transport.errors import shown
+from actors.transport.errors import short_repr
 
 if sys.platform == "linux":
     import select
 
-__all__ = ["AtomicLock", "Atomics", "Bell", "EventBell", "PolledBell", "new_bell"]
+__all__ = [
+    "AtomicLock",
+    "Atomics",
+    "EventfdNotifier",
+    "Notifier",
+    "PollingNotifier",
+    "new_notifier",
+]
 
 _WORD: Final = 8
 _LOW: Final = -(2**63)
@@ -69,27 +76,27 @@ class AtomicLock:
         os.close(self._fd)
 
 
-class Bell(Protocol):
+class Notifier(Protocol):
     """What wakes everybody who waits at one segment, in all processes."""
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake everybody who began to wait before this."""
 
-    def signal(self) -> "Signal":
+    def waiter(self) -> "Waiter":
         """Begin to wait."""
 
 
-class Signal(Protocol):
+class Waiter(Protocol):
     """One who waits."""
 
     async def wait(self) -> None:
-        """Until the bell has been rung since the last call; more often does no harm."""
+        """Until the notifier has been rung since the last call; more often does no harm."""
 
     def close(self) -> None:
         """Stop."""
 
 
-class EventBell:
+class EventfdNotifier:
     """One eventfd that all processes share; everybody who waits sees every ring of it.
 
     Nobody reads it, so nobody takes a ring from somebody else: each one who waits has an epoll of
@@ -104,17 +111,17 @@ class EventBell:
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         os.eventfd_write(self.fd, 1)
 
-    def signal(self) -> "EdgeSignal":
-        return EdgeSignal(self.fd)
+    def waiter(self) -> "EpollWaiter":
+        return EpollWaiter(self.fd)
 
     def __del__(self) -> None:
         os.close(self.fd)
 
 
-class EdgeSignal:
+class EpollWaiter:
     """One who waits for the edges of an eventfd."""
 
     def __init__(self, fd: int) -> None:
@@ -130,13 +137,13 @@ class EdgeSignal:
         self._edges.close()
 
 
-class PolledBell:
+class PollingNotifier:
     """Where there is no eventfd: who waits looks every 2 milliseconds, and ringing does nothing."""
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         pass
 
-    def signal(self) -> "PolledBell":
+    def waiter(self) -> "PollingNotifier":
         return self
 
     async def wait(self) -> None:
@@ -146,12 +153,12 @@ class PolledBell:
         pass
 
 
-def new_bell() -> Bell:
-    """The best bell there is here."""
+def new_notifier() -> Notifier:
+    """The best notifier there is here."""
     if sys.platform == "linux":
-        return EventBell(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        return EventfdNotifier(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
     else:  # noqa: RET505 - a type checker would find a plain return unreachable
-        return PolledBell()
+        return PollingNotifier()
 
 
 class Exchanged(NamedTuple):
@@ -167,15 +174,15 @@ class Atomics:
     Args:
         cells: all of them.
         lock: guards changes.
-        bell: wakes who waits.
+        notifier: wakes who waits.
     """
 
-    __slots__ = ("_bell", "_cells", "_lock")
+    __slots__ = ("_cells", "_lock", "_notifier")
 
-    def __init__(self, cells: memoryview, lock: AtomicLock, bell: Bell) -> None:
+    def __init__(self, cells: memoryview, lock: AtomicLock, notifier: Notifier) -> None:
         self._cells = cells
         self._lock = lock
-        self._bell = bell
+        self._notifier = notifier
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -207,7 +214,7 @@ class Atomics:
 
     def notify(self) -> None:
         """Have everybody who waits at this buffer look at his cell again, in all processes."""
-        self._bell.ring()
+        self._notifier.notify()
 
     async def wait(self, index: int, expected: int) -> int:
         """Wait until the cell is seen to hold something else than `expected`; returns that.
@@ -218,12 +225,12 @@ class Atomics:
         value = self.load(index)
         if value != expected:
             return value
-        signal = self._bell.signal()
+        waiter = self._notifier.waiter()
         try:
             while (value := self.load(index)) == expected:
-                await signal.wait()
+                await waiter.wait()
         finally:
-            signal.close()
+            waiter.close()
         return value
 
     def _change(self, index: int, change: Callable[[int], int]) -> int:
@@ -232,11 +239,11 @@ class Atomics:
     def _checked(self, index: int) -> int:
         if type(index) is not int or not 0 <= index < len(self._cells):
             count = len(self._cells)
-            raise IndexError(f"there are {count} cells, from 0; got {shown(index)}")
+            raise IndexError(f"there are {count} cells, from 0; got {short_repr(index)}")
         return index
 
 
 def _word(value: int) -> int:
     if not _LOW <= value < -_LOW:
-        raise OverflowError(f"a cell holds a signed integer of 64 bits, got {shown(value)}")
+        raise OverflowError(f"a cell holds a signed integer of 64 bits, got {short_repr(value)}")
     return value

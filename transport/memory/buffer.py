@@ -1,6 +1,6 @@
 """`Buffer`: shared memory to fill in place and move to another node without a copy.
 
-Its memory is a slot of the arenas of the thread that made it, or a slot of a peer that moved it here,
+Its memory is a slot of the pool of the thread that made it, or a slot of a peer that moved it here,
 or, if there was no room, memory of this process alone, which is copied when it leaves.
 """
 
@@ -9,13 +9,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
-from actors.transport.errors import Moved, StillViewed, shown
+from actors.transport.errors import Moved, StillViewed, short_repr
 from actors.transport.memory.lease import Lease, LeaseDescriptor
 from actors.transport.memory.mapping import BorrowedSlot, SegmentMappings
 from actors.transport.memory.pool import OwnSlot, SegmentPool
 from actors.transport.memory.region import Region
 from actors.transport.memory.segment import slot_size
-from actors.transport.memory.thread_pool import arenas_here
+from actors.transport.memory.thread_pool import thread_pool
 
 __all__ = ["Buffer"]
 
@@ -43,13 +43,13 @@ class Buffer:
 
     def __init__(self, size: int, *, zero: bool = True) -> None:
         if type(size) is not int:
-            raise TypeError(f"a buffer's size is a number of bytes, got {shown(size)}")
+            raise TypeError(f"a buffer's size is a number of bytes, got {short_repr(size)}")
         if size < 1:
             raise ValueError(f"a buffer holds 1 byte or more, got {size}")
-        arenas = arenas_here()
-        held = arenas.hold(size, zero=zero)
+        pool = thread_pool()
+        held = pool.allocate_own(size, zero=zero)
         self._size = size
-        self._home: _Home = None if held is None else (arenas, held)
+        self._home: _Home = None if held is None else (pool, held)
         self._region: Region | None = _private(size) if held is None else held.region
 
     @classmethod
@@ -60,14 +60,14 @@ class Buffer:
         buffer._region = region
         return buffer
 
-    def _here(self) -> Region:
+    def _live_region(self) -> Region:
         if self._region is None:
             raise Moved(f"this buffer of {self._size} bytes was moved; only its receiver has it")
         return self._region
 
     def view(self) -> memoryview:
         """A new view of its bytes, to be read and written."""
-        return self._here().view()
+        return self._live_region().view()
 
     if sys.version_info >= (3, 12):
 
@@ -78,7 +78,7 @@ class Buffer:
         return bytes(self.view())
 
     def __len__(self) -> int:
-        self._here()
+        self._live_region()
         return self._size
 
     def __getitem__(self, index: SupportsIndex | slice) -> Any:
@@ -107,7 +107,7 @@ class Buffer:
             Moved: it was moved before.
             StillViewed: a view of it, or an array made of one, is alive.
         """
-        if self._here().viewed:
+        if self._live_region().has_views:
             msg = (
                 f"views of this buffer of {self._size} bytes are alive; release them, then move it"
             )
@@ -120,31 +120,31 @@ class Buffer:
             Moved: as in `check_move`, like `StillViewed`.
         """
         self.check_move()
-        taken = Buffer._of(self._home, self._here(), self._size)
-        self._gone()
+        taken = Buffer._of(self._home, self._live_region(), self._size)
+        self._forget_memory()
         return taken
 
-    def _gone(self) -> None:
+    def _forget_memory(self) -> None:
         self._home = self._region = None
 
-    def let_go(self) -> None:
+    def free_copied(self) -> None:
         """It was moved by a copy of its bytes: its memory is free.
 
         Raises:
             Moved: as in `check_move`, like `StillViewed`.
         """
         self.check_move()
-        self._gone()
+        self._forget_memory()
 
-    def lease_to(self, arenas: SegmentPool, peer: Any) -> Lease | None:
+    def lease_to(self, pool: SegmentPool, peer: Any) -> Lease | None:
         """Move it to another process that has not lent it here, by number alone.
 
         Args:
-            arenas: of the node that sends it, which has to be the one that made it.
+            pool: of the node that sends it, which has to be the one that made it.
             peer: who gets it.
 
         Returns:
-            None if it has no slot in these arenas, or descriptors have run out: nothing has changed
+            None if it has no slot in these pool, or descriptors have run out: nothing has changed
             then, and its bytes have to be copied.
 
         Raises:
@@ -152,29 +152,29 @@ class Buffer:
         """
         self.check_move()
         match self._home:
-            case (owner, OwnSlot() as held) if owner is arenas:
-                lease = arenas.transfer(held, peer)
+            case (owner, OwnSlot() as held) if owner is pool:
+                lease = pool.transfer(held, peer)
             case _:
                 lease = None
         if lease is not None:
-            self._gone()
+            self._forget_memory()
         return lease
 
-    def stay(self, arenas: SegmentPool, lease: Lease, peer: Any) -> None:
+    def undo_lease(self, pool: SegmentPool, lease: Lease, peer: Any) -> None:
         """Undo `lease_to`: the peer was never told, and this has the slot again."""
-        held = arenas.keep(lease, peer)
-        self._home, self._region = (arenas, held), held.region
+        held = pool.undo_transfer(lease, peer)
+        self._home, self._region = (pool, held), held.region
 
-    def put_back(self, taken: "Buffer") -> None:
+    def undo_take(self, taken: "Buffer") -> None:
         """Undo `take`: this has again what `taken` has."""
-        self._home, self._region = taken._home, taken._here()  # noqa: SLF001 - the same noun
-        taken._gone()  # noqa: SLF001 - as above
+        self._home, self._region = taken._home, taken._live_region()  # noqa: SLF001 - the same noun
+        taken._forget_memory()  # noqa: SLF001 - as above
 
-    def way_back(self, mappings: SegmentMappings, peer: Any) -> LeaseDescriptor | None:
+    def return_descriptor(self, mappings: SegmentMappings, peer: Any) -> LeaseDescriptor | None:
         """What `return_to` will return; changes nothing."""
         match self._home:
             case (holder, BorrowedSlot() as borrowed) if holder is mappings:
-                return mappings.way_back(borrowed, peer)
+                return mappings.return_descriptor(borrowed, peer)
             case _:
                 return None
 
@@ -194,31 +194,31 @@ class Buffer:
         self.check_move()
         match self._home:
             case (holder, BorrowedSlot() as borrowed) if holder is mappings:
-                descriptor = mappings.move_back(borrowed, peer)
+                descriptor = mappings.return_slot(borrowed, peer)
             case _:
                 descriptor = None
         if descriptor is not None:
-            self._gone()
+            self._forget_memory()
         return descriptor
 
     @classmethod
-    def arrived(cls, mappings: SegmentMappings, peer: Any, fields: Sequence[Any]) -> "Buffer":
+    def from_lease(cls, mappings: SegmentMappings, peer: Any, fields: Sequence[Any]) -> "Buffer":
         """What `peer` moved here by a lease; errors as in `SegmentMappings.open`."""
         borrowed = mappings.adopt(peer, fields)
         return cls._of((mappings, borrowed), borrowed.region, borrowed.descriptor.length)
 
     @classmethod
-    def came_back(cls, arenas: SegmentPool, peer: Any, fields: Sequence[Any]) -> "Buffer":
-        """What `peer` moved back to its owner; errors as in `SegmentPool.take_back`."""
-        held = arenas.take_back(fields, peer)
-        return cls._of((arenas, held), held.region, held.slot.length)
+    def from_return(cls, pool: SegmentPool, peer: Any, fields: Sequence[Any]) -> "Buffer":
+        """What `peer` moved back to its owner; errors as in `SegmentPool.accept_returned`."""
+        held = pool.accept_returned(fields, peer)
+        return cls._of((pool, held), held.region, held.slot.length)
 
 
 def _private(size: int) -> Region:
-    """Memory that no other process can see, for a node whose arenas are full."""
+    """Memory that no other process can see, for a node whose pool are full."""
     whole = slot_size(size)
     try:
         memory = mmap.mmap(-1, whole)
     except (OSError, ValueError, OverflowError) as error:
         raise MemoryError(f"no memory for a buffer of {size} bytes") from error
-    return Region(memory, 0, size=whole, length=size, dropped=None, writable=True)
+    return Region(memory, 0, size=whole, length=size, on_dropped=None, writable=True)

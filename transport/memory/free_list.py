@@ -9,13 +9,13 @@ from typing import Final
 
 from actors.transport.memory.lease import Availability
 from actors.transport.memory.memfd import PAGE
-from actors.transport.memory.segment import Segment, Slot, plan_of, slot_size
+from actors.transport.memory.segment import Segment, Slot, layout_for, slot_size
 
 __all__ = ["FreeList"]
 
-_MOST_ARENAS: Final = 64
-_LOOKED_AT: Final = 8
-_AHEAD: Final = 4
+_MAX_SEGMENTS: Final = 64
+_CANDIDATES: Final = 8
+_MOST_REQUESTED: Final = 4
 _COLD_SHARE: Final = 8
 """With more than an eighth of it cold, a payload costs more than the socket would."""
 
@@ -34,29 +34,31 @@ class FreeList:
             msg = f"limit must be {PAGE} bytes or more, got {limit}"
             raise ValueError(msg)
         self.limit = limit
-        self.arenas: dict[int, Segment] = {}
+        self.segments: dict[int, Segment] = {}
         self.resident = self.peak_resident = 0
         self.held = self.peak_held = 0
         self._free: dict[int, list[Slot]] = {}
-        self._growing: dict[int, Segment] = {}
-        self._wanted: dict[int, tuple[int, int]] = {}
-        self._next = 1
-        self._now = 0
+        self._unfilled: dict[int, Segment] = {}
+        self._warm_requests: dict[int, tuple[int, int]] = {}
+        self._next_number = 1
+        self._trims = 0
 
-    def at(self, number: int, offset: int) -> Slot | None:
-        """The slot at this place of an arena; None if there is none."""
-        arena = self.arenas.get(number)
-        return None if arena is None else arena.at(offset)
+    def slot_at(self, number: int, offset: int) -> Slot | None:
+        """The slot at this place of a segment; None if there is none."""
+        segment = self.segments.get(number)
+        return None if segment is None else segment.slot_at(offset)
 
-    def room(self, size: int) -> Availability:
+    def availability(self, size: int) -> Availability:
         """Whether `acquire` would find a slot, and memory behind it."""
         if self.held + _pages(size) > self.limit:
             return Availability.FULL
         free = self._free.get(slot_size(size))
         if not free:
-            known = slot_size(size) in self._growing
+            known = slot_size(size) in self._unfilled
             return (
-                Availability.COLD if known or len(self.arenas) < _MOST_ARENAS else Availability.FULL
+                Availability.COLD
+                if known or len(self.segments) < _MAX_SEGMENTS
+                else Availability.FULL
             )
         return (
             Availability.COLD if _is_cold(free[_warmest(free, size)], size) else Availability.WARM
@@ -70,18 +72,18 @@ class FreeList:
             cold: whether memory may be missing behind it; what is missing fits the limit.
 
         Returns:
-            the slot; or, if there is none, what `room` says.
+            the slot; or, if there is none, what `availability` says.
         """
         if self.held + _pages(size) > self.limit:
             return Availability.FULL
         whole = slot_size(size)
         free = self._free.get(whole)
         if not cold and (not free or _is_cold(free[_warmest(free, size)], size)):
-            return self.room(size)
-        slot = free.pop(_warmest(free, size)) if free else self._grow(whole)
+            return self.availability(size)
+        slot = free.pop(_warmest(free, size)) if free else self._new_slot(whole)
         if slot is None:
             return Availability.FULL
-        if slot.warm < size and not self._make_room(_pages(size) - slot.warm, idle_only=False):
+        if slot.warm < size and not self._fit_limit(_pages(size) - slot.warm, idle_only=False):
             self._free.setdefault(whole, []).append(slot)
             return Availability.FULL
         self.held += slot.warm
@@ -101,95 +103,95 @@ class FreeList:
         try:
             slot.write(data)
         finally:
-            self._grew(slot.warm - before, held=True)
+            self._add_resident(slot.warm - before, held=True)
 
-    def expect(self, slot: Slot, size: int) -> None:
+    def reserve(self, slot: Slot, size: int) -> None:
         """Somebody is going to write `size` bytes into an acquired slot by himself."""
         before = slot.warm
         slot.warm = max(before, _pages(size))
         slot.dirty = max(slot.dirty, size)
-        self._grew(slot.warm - before, held=True)
+        self._add_resident(slot.warm - before, held=True)
 
     def release(self, slot: Slot) -> None:
         """Free an acquired slot."""
         self.held -= slot.warm
-        slot.take()
-        slot.stamp = self._now
-        self._free.setdefault(slot.arena.plan.slot_size, []).append(slot)
+        slot.free()
+        slot.last_used = self._trims
+        self._free.setdefault(slot.segment.layout.slot_size, []).append(slot)
 
-    def _grew(self, count: int, *, held: bool = False) -> None:
+    def _add_resident(self, count: int, *, held: bool = False) -> None:
         self.resident += count
         self.peak_resident = max(self.peak_resident, self.resident)
         if held:
             self.held += count
             self.peak_held = max(self.peak_held, self.held)
 
-    def _grow(self, size: int) -> Slot | None:
-        """A slot that was never in use, from a new arena if need be; None if there is none."""
-        arena = self._growing.get(size)
-        slot = None if arena is None else arena.grow()
-        if slot is not None or len(self.arenas) >= _MOST_ARENAS:
+    def _new_slot(self, size: int) -> Slot | None:
+        """A slot that was never in use, from a new segment if need be; None if there is none."""
+        segment = self._unfilled.get(size)
+        slot = None if segment is None else segment.new_slot()
+        if slot is not None or len(self.segments) >= _MAX_SEGMENTS:
             return slot
         try:
-            arena = Segment(plan_of(self._next, size))
+            segment = Segment(layout_for(self._next_number, size))
         except (OSError, ValueError, OverflowError):
             return None
-        self.arenas[self._next] = self._growing[size] = arena
-        self._next += 1
-        return arena.grow()
+        self.segments[self._next_number] = self._unfilled[size] = segment
+        self._next_number += 1
+        return segment.new_slot()
 
     # ------------------------------------------------------------ upkeep
 
-    def want(self, size: int) -> None:
+    def request_warm(self, size: int) -> None:
         """Somebody would have used a slot with `size` bytes of memory behind it."""
         whole = slot_size(size)
-        most, count = self._wanted.get(whole, (0, 0))
-        self._wanted[whole] = max(most, size), min(count + 1, _AHEAD)
+        most, count = self._warm_requests.get(whole, (0, 0))
+        self._warm_requests[whole] = max(most, size), min(count + 1, _MOST_REQUESTED)
 
     def warm(self, budget: int) -> bool:
         """Touch memory behind wanted slots, about `budget` bytes; returns if there is more to do."""
-        while budget > 0 and self._wanted:
-            whole, (size, count) = next(iter(self._wanted.items()))
-            slot = self._coolest(whole, size)
+        while budget > 0 and self._warm_requests:
+            whole, (size, count) = next(iter(self._warm_requests.items()))
+            slot = self._slot_to_warm(whole, size)
             step = 0 if slot is None else min(_pages(budget), _pages(size) - slot.warm)
-            if slot is None or not self._make_room(step, idle_only=True, but=slot):
-                del self._wanted[whole]
+            if slot is None or not self._fit_limit(step, idle_only=True, but=slot):
+                del self._warm_requests[whole]
                 continue
-            slot.heat(slot.warm + step)
-            self._grew(step)
+            slot.warm_up(slot.warm + step)
+            self._add_resident(step)
             budget -= step
             if slot.warm >= size:
                 self._satisfy(whole, size, count)
-                self._on_top(slot)
-        return bool(self._wanted)
+                self._move_to_top(slot)
+        return bool(self._warm_requests)
 
     def _satisfy(self, whole: int, size: int, count: int) -> None:
         if count > 1:
-            self._wanted[whole] = size, count - 1
+            self._warm_requests[whole] = size, count - 1
         else:
-            del self._wanted[whole]
+            del self._warm_requests[whole]
 
-    def _on_top(self, slot: Slot) -> None:
-        free = self._free[slot.arena.plan.slot_size]
+    def _move_to_top(self, slot: Slot) -> None:
+        free = self._free[slot.segment.layout.slot_size]
         free.remove(slot)
         free.append(slot)
-        slot.stamp = self._now
+        slot.last_used = self._trims
 
-    def _coolest(self, whole: int, size: int) -> Slot | None:
+    def _slot_to_warm(self, whole: int, size: int) -> Slot | None:
         """A free slot that is not warm enough, the warmest of those."""
         free = self._free.setdefault(whole, [])
         slot = max((s for s in free if s.warm < size), key=lambda s: s.warm, default=None)
-        if slot is None and (slot := self._grow(whole)) is not None:
+        if slot is None and (slot := self._new_slot(whole)) is not None:
             free.append(slot)
         return slot
 
-    def _make_room(self, count: int, *, idle_only: bool, but: Slot | None = None) -> bool:
+    def _fit_limit(self, count: int, *, idle_only: bool, but: Slot | None = None) -> bool:
         """See that `count` bytes more stay within the limit; returns whether they do."""
         missing = self.resident + count - self.limit
         if missing <= 0:
             return True
-        for slot in sorted(self._warm_and_free(), key=lambda s: s.stamp):
-            if slot is not but and not (idle_only and slot.stamp >= self._now):
+        for slot in sorted(self._warm_and_free(), key=lambda s: s.last_used):
+            if slot is not but and not (idle_only and slot.last_used >= self._trims):
                 missing -= self._cool(slot, missing)
                 if missing <= 0:
                     return True
@@ -204,36 +206,38 @@ class FreeList:
         return count
 
     def trim(self, budget: int) -> list[Segment]:
-        """Give back what nobody used since the last call, and close arenas that hold nothing.
+        """Give back what nobody used since the last call, and close segments that hold nothing.
 
         Returns:
-            the arenas it closed.
+            the segments it closed.
         """
         for slot in list(self._warm_and_free()):
             if budget <= 0:
                 break
-            if slot.stamp < self._now:
+            if slot.last_used < self._trims:
                 budget -= self._cool(slot, budget)
-        self._now += 1
-        return [self._close(arena) for arena in list(self.arenas.values()) if arena.idle]
+        self._trims += 1
+        return [self._close(segment) for segment in list(self.segments.values()) if segment.idle]
 
-    def _close(self, arena: Segment) -> Segment:
-        size = arena.plan.slot_size
-        del self.arenas[arena.plan.number]
-        if self._growing.get(size) is arena:
-            del self._growing[size]
-        self._free[size] = [slot for slot in self._free.get(size, ()) if slot.arena is not arena]
-        arena.close()
-        return arena
+    def _close(self, segment: Segment) -> Segment:
+        size = segment.layout.slot_size
+        del self.segments[segment.layout.number]
+        if self._unfilled.get(size) is segment:
+            del self._unfilled[size]
+        self._free[size] = [
+            slot for slot in self._free.get(size, ()) if slot.segment is not segment
+        ]
+        segment.close()
+        return segment
 
     def close(self) -> None:
-        """Close all arenas; what is in use stays with who uses it."""
-        for arena in self.arenas.values():
-            arena.close()
-        self.arenas.clear()
-        self._growing.clear()
+        """Close all segments; what is in use stays with who uses it."""
+        for segment in self.segments.values():
+            segment.close()
+        self.segments.clear()
+        self._unfilled.clear()
         self._free.clear()
-        self._wanted.clear()
+        self._warm_requests.clear()
         self.resident = 0
 
 
@@ -250,7 +254,7 @@ def _warmest(free: list[Slot], size: int) -> int:
     best = len(free) - 1
     if free[best].warm >= size:
         return best
-    for index in range(len(free) - 1, max(-1, len(free) - 1 - _LOOKED_AT), -1):
+    for index in range(len(free) - 1, max(-1, len(free) - 1 - _CANDIDATES), -1):
         if free[index].warm >= size:
             return index
         if free[index].warm > free[best].warm:

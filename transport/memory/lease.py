@@ -1,29 +1,29 @@
-"""What two nodes tell each other about shared memory: plain numbers, and one descriptor per arena."""
+"""What two nodes tell each other about shared memory: plain numbers, and one descriptor per segment."""
 
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from actors.transport.errors import OutOfRange, shown
+from actors.transport.errors import OutOfRange, short_repr
 from actors.transport.memory.segment import SegmentLayout
 
 __all__ = [
-    "GIVEN_BACK",
+    "NUMBERS_PER_LEASE",
     "Availability",
     "Lease",
     "LeaseDescriptor",
     "SegmentIntroduction",
-    "descriptor_of",
-    "plain_ints",
+    "check_ints",
+    "parse_descriptor",
 ]
 
 _integers: Final = frozenset({int}).issuperset
-GIVEN_BACK: Final = 3
-"""Numbers per lease in a batch that goes back: arena, offset, generation."""
+NUMBERS_PER_LEASE: Final = 3
+"""Numbers per lease in a batch that goes back: segment, offset, generation."""
 
 
 class Availability(Enum):
-    """Whether an arena would take a payload now."""
+    """Whether a segment would take a payload now."""
 
     WARM = "warm"
     COLD = "cold"
@@ -33,21 +33,21 @@ class Availability(Enum):
 class LeaseDescriptor(NamedTuple):
     """Where a payload is: plain numbers, to go in the message itself."""
 
-    arena: int
+    segment: int
     offset: int
     length: int
     generation: int
 
 
 class SegmentIntroduction(NamedTuple):
-    """What makes an arena known to a peer; it has to arrive before a descriptor that names the arena.
+    """What makes a segment known to a peer; it has to arrive before a descriptor that names the segment.
 
     Attributes:
-        plan: plain numbers.
+        layout: plain numbers.
         fd: a descriptor of the segment, from here on the caller's: to be passed on, or closed.
     """
 
-    plan: SegmentLayout
+    layout: SegmentLayout
     fd: int
 
 
@@ -56,23 +56,23 @@ class Lease(NamedTuple):
 
     Attributes:
         descriptor: where it is.
-        introduction: to be sent ahead, if the peer has not seen this arena yet; else None.
+        introduction: to be sent ahead, if the peer has not seen this segment yet; else None.
     """
 
     descriptor: LeaseDescriptor
     introduction: SegmentIntroduction | None
 
 
-def descriptor_of(fields: Sequence[Any]) -> LeaseDescriptor:
+def parse_descriptor(fields: Sequence[Any]) -> LeaseDescriptor:
     """A descriptor as a peer wrote it, its numbers not yet looked at.
 
     Raises:
         OutOfRange: it is not four numbers from 0 up.
     """
-    return LeaseDescriptor(*plain_ints(fields, len(LeaseDescriptor._fields)))
+    return LeaseDescriptor(*check_ints(fields, len(LeaseDescriptor._fields)))
 
 
-def plain_ints(fields: Sequence[Any], count: int | None = None) -> Sequence[int]:
+def check_ints(fields: Sequence[Any], count: int | None = None) -> Sequence[int]:
     """`fields` as they are, if they are integers from 0 up.
 
     Args:
@@ -88,5 +88,5 @@ def plain_ints(fields: Sequence[Any], count: int | None = None) -> Sequence[int]
         or (fields and (not _integers(map(type, fields)) or min(fields) < 0))
     ):
         many = "numbers" if count is None else f"{count} numbers"
-        raise OutOfRange(f"{many} from 0 up say where memory is, got {shown(fields)}")
+        raise OutOfRange(f"{many} from 0 up say where memory is, got {short_repr(fields)}")
     return fields

@@ -1,4 +1,4 @@
-"""What each peer has of this node's shared memory: the slots, and the arenas it was told of."""
+"""What each peer has of this node's shared memory: the slots, and the segments it was told of."""
 
 import os
 from collections.abc import Hashable
@@ -20,55 +20,55 @@ class _PeerLeases:
 
 
 class LeasesByPeer:
-    """One account per peer, opened by its first lease and closed by its death."""
+    """One leases per peer, opened by its first lease and closed by its death."""
 
     def __init__(self) -> None:
-        self._accounts: dict[Hashable, _PeerLeases] = {}
+        self._peers: dict[Hashable, _PeerLeases] = {}
 
-    def _of(self, peer: Hashable) -> _PeerLeases:
-        account = self._accounts.get(peer)
-        if account is None:
-            account = self._accounts[peer] = _PeerLeases()
-        return account
+    def _for_peer(self, peer: Hashable) -> _PeerLeases:
+        leases = self._peers.get(peer)
+        if leases is None:
+            leases = self._peers[peer] = _PeerLeases()
+        return leases
 
     @property
     def leases(self) -> int:
         """Slots that peers have."""
-        return sum(len(account.slots) for account in self._accounts.values())
+        return sum(len(leases.slots) for leases in self._peers.values())
 
     def held(self, peer: Hashable) -> int:
         """Bytes leased to one peer."""
-        account = self._accounts.get(peer)
-        return 0 if account is None else account.held
+        leases = self._peers.get(peer)
+        return 0 if leases is None else leases.held
 
     def has(self, peer: Hashable, slot: Slot) -> bool:
         """Whether this slot is leased to this peer."""
-        account = self._accounts.get(peer)
-        return account is not None and slot in account.slots
+        leases = self._peers.get(peer)
+        return leases is not None and slot in leases.slots
 
     def add(self, peer: Hashable, slot: Slot) -> None:
         """It is leased to this peer."""
-        account = self._of(peer)
-        account.slots.add(slot)
-        account.held += slot.length
+        leases = self._for_peer(peer)
+        leases.slots.add(slot)
+        leases.held += slot.length
 
     def remove(self, peer: Hashable, slot: Slot) -> None:
         """It is not any more; its length is still what it was."""
-        account = self._accounts[peer]
-        account.slots.remove(slot)
-        account.held -= slot.length
+        leases = self._peers[peer]
+        leases.slots.remove(slot)
+        leases.held -= slot.length
 
-    def introduce(self, arena: Segment, peer: Hashable) -> SegmentIntroduction | None:
-        """What this peer needs to know of an arena it has not seen; None if it has.
+    def introduce(self, segment: Segment, peer: Hashable) -> SegmentIntroduction | None:
+        """What this peer needs to know of a segment it has not seen; None if it has.
 
         Raises:
             OSError: no descriptors left.
         """
-        known = self._of(peer).known
-        number = arena.plan.number
+        known = self._for_peer(peer).known
+        number = segment.layout.number
         if number in known:
             return None
-        introduction = SegmentIntroduction(arena.plan, os.dup(arena.fd))
+        introduction = SegmentIntroduction(segment.layout, os.dup(segment.fd))
         known.add(number)
         return introduction
 
@@ -76,24 +76,24 @@ class LeasesByPeer:
         """An introduction that will not be sent."""
         if introduction is not None:
             os.close(introduction.fd)
-            self._of(peer).known.discard(introduction.plan.number)
+            self._for_peer(peer).known.discard(introduction.layout.number)
 
     def close(self, peer: Hashable) -> list[Slot]:
-        """The slots of a peer that is dead; it has no account any more."""
-        account = self._accounts.pop(peer, None)
-        return [] if account is None else list(account.slots)
+        """The slots of a peer that is dead; it has no leases any more."""
+        leases = self._peers.pop(peer, None)
+        return [] if leases is None else list(leases.slots)
 
     def retire(self, number: int) -> None:
-        """An arena is no more: whoever knew it has to hear of that."""
-        for account in self._accounts.values():
-            if number in account.known:
-                account.known.remove(number)
-                account.retired.append(number)
+        """A segment is no more: whoever knew it has to hear of that."""
+        for leases in self._peers.values():
+            if number in leases.known:
+                leases.known.remove(number)
+                leases.retired.append(number)
 
-    def retired(self, peer: Hashable) -> list[int]:
-        """The arenas this peer has to hear of, once."""
-        account = self._accounts.get(peer)
-        if account is None:
+    def take_retired(self, peer: Hashable) -> list[int]:
+        """The segments this peer has to hear of, once."""
+        leases = self._peers.get(peer)
+        if leases is None:
             return []
-        numbers, account.retired = account.retired, []
+        numbers, leases.retired = leases.retired, []
         return numbers

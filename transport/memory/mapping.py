@@ -12,25 +12,25 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from actors.transport.errors import OutOfRange, StaleLease, WrongSize
-from actors.transport.memory.lease import LeaseDescriptor, descriptor_of, plain_ints
+from actors.transport.memory.lease import LeaseDescriptor, check_ints, parse_descriptor
 from actors.transport.memory.memfd import check, map_whole
 from actors.transport.memory.region import Region
-from actors.transport.memory.segment import MOST_SLOTS, SMALLEST_SLOT, WORD, SegmentLayout
+from actors.transport.memory.segment import MAX_SLOTS, SMALLEST_SLOT, WORD, SegmentLayout
 
 __all__ = ["BorrowedSlot", "SegmentMappings"]
 
 
 class _PeerSegment:
-    """One arena of one peer. `held` has the slots that are open here, by index."""
+    """One segment of one peer. `held` has the slots that are open here, by index."""
 
-    __slots__ = ("generations", "header", "held", "memory", "peer", "plan", "retired")
+    __slots__ = ("generations", "header", "held", "layout", "memory", "peer", "retired")
 
-    def __init__(self, peer: Hashable, plan: SegmentLayout, memory: mmap.mmap) -> None:
+    def __init__(self, peer: Hashable, layout: SegmentLayout, memory: mmap.mmap) -> None:
         self.peer = peer
-        self.plan = plan
-        self.header = plan.header
+        self.layout = layout
+        self.header = layout.header
         self.memory = memory
-        self.generations = memoryview(memory)[: plan.slots * WORD].cast("Q")
+        self.generations = memoryview(memory)[: layout.slots * WORD].cast("Q")
         self.held: set[int] = set()
         self.retired = False
 
@@ -41,10 +41,10 @@ class _PeerSegment:
             OutOfRange: no such slot, or more bytes than it has.
             StaleLease: it has changed hands since, or is open here already.
         """
-        plan = self.plan
-        index, rest = divmod(descriptor.offset - self.header, plan.slot_size)
-        if rest or not 0 <= index < plan.slots or not 0 < descriptor.length <= plan.slot_size:
-            msg = f"{descriptor.length} bytes at {descriptor.offset} are no slot of {tuple(plan)}"
+        layout = self.layout
+        index, rest = divmod(descriptor.offset - self.header, layout.slot_size)
+        if rest or not 0 <= index < layout.slots or not 0 < descriptor.length <= layout.slot_size:
+            msg = f"{descriptor.length} bytes at {descriptor.offset} are no slot of {tuple(layout)}"
             raise OutOfRange(msg)
         now = self.generations[index]
         if descriptor.generation != now or now % 2 == 0:
@@ -65,11 +65,11 @@ class BorrowedSlot(NamedTuple):
 
 
 class SegmentMappings:
-    """The arenas of all peers of one node, mapped here.
+    """The segments of all peers of one node, mapped here.
 
     Args:
-        wake: called when a lease is the first to end since `returned` was called; in any thread
-            and inside a garbage collection, so it may only make the owner's loop call `returned`.
+        wake: called when a lease is the first to end since `take_returned` was called; in any thread
+            and inside a garbage collection, so it may only make the owner's loop call `take_returned`.
     """
 
     def __init__(self, wake: Callable[[], object] | None = None) -> None:
@@ -78,22 +78,22 @@ class SegmentMappings:
         self._wake = wake
         self._awake = False
 
-    def introduce(self, peer: Hashable, plan: Sequence[Any], fd: int) -> None:
-        """Map an arena of `peer`.
+    def introduce(self, peer: Hashable, layout: Sequence[Any], fd: int) -> None:
+        """Map a segment of `peer`.
 
         Args:
             peer: one incarnation of a node.
-            plan: the introduction's numbers, as they came.
+            layout: the introduction's numbers, as they came.
             fd: its descriptor; closed when this returns, whatever happens.
 
         Raises:
             SegmentError: the descriptor or the numbers are not what they have to be.
         """
         try:
-            checked = _checked_plan(plan)
+            checked = _check_layout(layout)
             mappings = self._peers.setdefault(peer, {})
             if checked.number in mappings:
-                raise StaleLease(f"arena {checked.number} was introduced before")
+                raise StaleLease(f"segment {checked.number} was introduced before")
             check(fd, checked.size)
             memory = map_whole(fd, checked.size)
         finally:
@@ -110,58 +110,60 @@ class SegmentMappings:
         Raises:
             SegmentError: it names no lease of ours.
         """
-        return self._borrow(peer, fields, writable=False).region.view()
+        return self._open_slot(peer, fields, writable=False).region.view()
 
     def adopt(self, peer: Hashable, fields: Sequence[Any]) -> BorrowedSlot:
         """A slot that a peer moved here, to be written as well; arguments and errors as in `open`."""
-        return self._borrow(peer, fields, writable=True)
+        return self._open_slot(peer, fields, writable=True)
 
-    def _borrow(self, peer: Hashable, fields: Sequence[Any], *, writable: bool) -> BorrowedSlot:
-        descriptor = descriptor_of(fields)
-        mapping = self._peers.get(peer, {}).get(descriptor.arena)
+    def _open_slot(self, peer: Hashable, fields: Sequence[Any], *, writable: bool) -> BorrowedSlot:
+        descriptor = parse_descriptor(fields)
+        mapping = self._peers.get(peer, {}).get(descriptor.segment)
         if mapping is None:
-            raise OutOfRange(f"arena {descriptor.arena} was never introduced by this peer")
+            raise OutOfRange(f"segment {descriptor.segment} was never introduced by this peer")
         mapping.open(descriptor)
         region = Region(
             mapping.memory,
             descriptor.offset,
-            size=mapping.plan.slot_size,
+            size=mapping.layout.slot_size,
             length=descriptor.length,
-            dropped=partial(self._end, mapping, descriptor.offset, descriptor.generation),
+            on_dropped=partial(
+                self._on_lease_end, mapping, descriptor.offset, descriptor.generation
+            ),
             writable=writable,
         )
         return BorrowedSlot(mapping, descriptor, region)
 
-    def _end(self, mapping: _PeerSegment, offset: int, generation: int) -> None:
-        """A lease is over: noted here, in whatever thread, and taken up by `returned`."""
+    def _on_lease_end(self, mapping: _PeerSegment, offset: int, generation: int) -> None:
+        """A lease is over: noted here, in whatever thread, and taken up by `take_returned`."""
         self._ended.append((mapping, offset, generation))
         if self._wake is not None and not self._awake:
             self._awake = True
             self._wake()
 
     @staticmethod
-    def way_back(borrowed: BorrowedSlot, peer: Hashable) -> LeaseDescriptor | None:
-        """What `move_back` will return; changes nothing."""
+    def return_descriptor(borrowed: BorrowedSlot, peer: Hashable) -> LeaseDescriptor | None:
+        """What `return_slot` will return; changes nothing."""
         mapping = borrowed.mapping
         return None if mapping.peer != peer or mapping.retired else borrowed.descriptor
 
-    def move_back(self, borrowed: BorrowedSlot, peer: Hashable) -> LeaseDescriptor | None:
+    def return_slot(self, borrowed: BorrowedSlot, peer: Hashable) -> LeaseDescriptor | None:
         """The descriptor by which a moved slot goes back to its owner, who is `peer`.
 
         Returns:
             None if another peer owns it: then its bytes have to be copied.
         """
-        if self.way_back(borrowed, peer) is None:
+        if self.return_descriptor(borrowed, peer) is None:
             return None
-        borrowed.region.disarm()
+        borrowed.region.cancel_on_dropped()
         self._close(borrowed.mapping, borrowed.descriptor.offset)
         return borrowed.descriptor
 
     @staticmethod
     def _close(mapping: _PeerSegment, offset: int) -> None:
-        mapping.held.discard((offset - mapping.header) // mapping.plan.slot_size)
+        mapping.held.discard((offset - mapping.header) // mapping.layout.slot_size)
 
-    def returned(self) -> dict[Hashable, list[int]]:
+    def take_returned(self) -> dict[Hashable, list[int]]:
         """What has ended since the last call: a batch for the `give_back` of each peer that lives."""
         # Before the queue is emptied, so that what comes now wakes again.
         self._awake = False
@@ -171,20 +173,20 @@ class SegmentMappings:
             self._close(mapping, offset)
             if not mapping.retired:
                 batch = batches.setdefault(mapping.peer, [])
-                batch += mapping.plan.number, offset, generation
+                batch += mapping.layout.number, offset, generation
         return batches
 
     def retire(self, peer: Hashable, numbers: Sequence[Any]) -> None:
         """Arenas that `peer` has closed: unmapped when the last view of them ends.
 
         Raises:
-            OutOfRange: an arena it never introduced.
+            OutOfRange: a segment it never introduced.
         """
         mappings = self._peers.get(peer, {})
-        for number in plain_ints(numbers):
+        for number in check_ints(numbers):
             mapping = mappings.pop(number, None)
             if mapping is None:
-                raise OutOfRange(f"arena {number} was never introduced by this peer")
+                raise OutOfRange(f"segment {number} was never introduced by this peer")
             mapping.retired = True
 
     def forget(self, peer: Hashable) -> None:
@@ -201,12 +203,12 @@ class SegmentMappings:
         """Forget every peer."""
         for peer in list(self._peers):
             self.forget(peer)
-        self.returned()
+        self.take_returned()
 
 
-def _checked_plan(fields: Sequence[Any]) -> SegmentLayout:
-    plan = SegmentLayout(*plain_ints(fields, len(SegmentLayout._fields)))
-    size = plan.slot_size
-    if size < SMALLEST_SLOT or size & (size - 1) or not 0 < plan.slots <= MOST_SLOTS:
-        raise WrongSize(f"no arena is laid out like {tuple(plan)}")
-    return plan
+def _check_layout(fields: Sequence[Any]) -> SegmentLayout:
+    layout = SegmentLayout(*check_ints(fields, len(SegmentLayout._fields)))
+    size = layout.slot_size
+    if size < SMALLEST_SLOT or size & (size - 1) or not 0 < layout.slots <= MAX_SLOTS:
+        raise WrongSize(f"no segment is laid out like {tuple(layout)}")
+    return layout

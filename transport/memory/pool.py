@@ -1,4 +1,4 @@
-"""All arenas of one node, and the book of who has which slot; no method waits, blocks or locks.
+"""All segments of one node, and the book of who has which slot; no method waits, blocks or locks.
 
 One thread owns it. Only the regions of local buffers may end elsewhere; they leave a note in a deque.
 A slot is free, held here by a `Buffer`, or leased to one peer, which is whatever identifies one
@@ -14,12 +14,12 @@ from typing import Any, Final, NamedTuple
 from actors.transport.errors import OutOfRange, StaleLease
 from actors.transport.memory.free_list import FreeList
 from actors.transport.memory.lease import (
-    GIVEN_BACK,
+    NUMBERS_PER_LEASE,
     Availability,
     Lease,
     LeaseDescriptor,
-    descriptor_of,
-    plain_ints,
+    check_ints,
+    parse_descriptor,
 )
 from actors.transport.memory.leases_by_peer import LeasesByPeer
 from actors.transport.memory.region import Region
@@ -28,15 +28,15 @@ from actors.transport.memory.segment import Slot
 __all__ = ["OwnSlot", "PoolStats", "SegmentPool"]
 
 GIB: Final = 1024 * 1024 * 1024
-_HERE: Final = "here"
+_THIS_NODE: Final = "here"
 
 
 class PoolStats(NamedTuple):
-    """What the arenas of one node hold and did so far; sizes in bytes.
+    """What the segments of one node hold and did so far; sizes in bytes.
 
     Attributes:
         limit: most memory there may be.
-        arenas: segments open.
+        segments: segments open.
         resident: memory behind all slots.
         peak_resident: the most that ever was.
         held: memory behind slots that are not free.
@@ -51,7 +51,7 @@ class PoolStats(NamedTuple):
     """
 
     limit: int
-    arenas: int
+    segments: int
     resident: int
     peak_resident: int
     held: int
@@ -87,7 +87,7 @@ class SegmentPool:
         if not 0 < self._per_peer <= limit:
             msg = f"per_peer must be in 1..limit, got {self._per_peer} of {limit}"
             raise ValueError(msg)
-        self._accounts = LeasesByPeer()
+        self._leases = LeasesByPeer()
         self._buffers = 0
         self._dropped: deque[Slot] = deque()
         self._counts = dict.fromkeys(("leased", "given_back", "reclaimed", "cold", "full"), 0)
@@ -95,12 +95,12 @@ class SegmentPool:
 
     # ------------------------------------------------------------ lending
 
-    def room(self, size: int, peer: Hashable) -> Availability:
+    def availability(self, size: int, peer: Hashable) -> Availability:
         """Whether `lease` would take `size` bytes for `peer`, and if memory is behind them already."""
-        self._collect()
-        if self._closed or self._accounts.held(peer) + size > self._per_peer:
+        self._free_dropped()
+        if self._closed or self._leases.held(peer) + size > self._per_peer:
             return Availability.FULL
-        return self._slots.room(size)
+        return self._slots.availability(size)
 
     def lease(self, data: memoryview, peer: Hashable, *, cold: bool = False) -> Lease | None:
         """Copy `data` into a slot and lease it to `peer`.
@@ -116,50 +116,50 @@ class SegmentPool:
         """
         flat = data if data.format == "B" and data.ndim == 1 else data.cast("B")
         size = len(flat)
-        slot = self._take(size, peer, cold=cold)
+        slot = self._acquire(size, peer, cold=cold)
         if isinstance(slot, Availability):
-            self._refuse(slot, size)
+            self._count_refusal(slot, size)
             return None
         try:
             self._slots.write(slot, flat)
         except OSError:
             self._slots.release(slot)
-            self._refuse(Availability.FULL, size)
+            self._count_refusal(Availability.FULL, size)
             return None
-        return self._lend(slot, peer, size)
+        return self._lease_slot(slot, peer, size)
 
-    def _take(self, size: int, peer: Hashable, *, cold: bool) -> Slot | Availability:
+    def _acquire(self, size: int, peer: Hashable, *, cold: bool) -> Slot | Availability:
         if self._dropped:
-            self._collect()
-        if self._closed or self._accounts.held(peer) + size > self._per_peer:
+            self._free_dropped()
+        if self._closed or self._leases.held(peer) + size > self._per_peer:
             return Availability.FULL
         return self._slots.acquire(size, cold=cold)
 
-    def _refuse(self, room: Availability, size: int) -> None:
+    def _count_refusal(self, room: Availability, size: int) -> None:
         self._counts["cold" if room is Availability.COLD else "full"] += 1
         if room is Availability.COLD:
-            self._slots.want(size)
+            self._slots.request_warm(size)
 
-    def _lend(self, slot: Slot, peer: Hashable, size: int) -> Lease | None:
+    def _lease_slot(self, slot: Slot, peer: Hashable, size: int) -> Lease | None:
         try:
-            introduction = self._accounts.introduce(slot.arena, peer)
+            introduction = self._leases.introduce(slot.segment, peer)
         except OSError:
             self._slots.release(slot)
-            self._refuse(Availability.FULL, size)
+            self._count_refusal(Availability.FULL, size)
             return None
-        slot.give(peer, size)
-        self._accounts.add(peer, slot)
+        slot.assign(peer, size)
+        self._leases.add(peer, slot)
         self._counts["leased"] += 1
         return Lease(_descriptor(slot), introduction)
 
     def cancel(self, lease: Lease, peer: Hashable) -> None:
         """Take back a lease of which the peer was never told, and close its descriptor."""
-        self._accounts.forget(lease.introduction, peer)
-        slot = self._leased(*_key(lease.descriptor), peer)
-        self._accounts.remove(peer, slot)
+        self._leases.forget(lease.introduction, peer)
+        slot = self._leased(*_place(lease.descriptor), peer)
+        self._leases.remove(peer, slot)
         self._slots.release(slot)
 
-    def give_back(self, batch: Sequence[Any], peer: Hashable) -> None:
+    def release(self, batch: Sequence[Any], peer: Hashable) -> None:
         """Free the slots that `peer` needs no more.
 
         Args:
@@ -169,16 +169,16 @@ class SegmentPool:
         Raises:
             SegmentError: it names what this peer does not have; nothing before that is undone.
         """
-        numbers = plain_ints(batch)
-        if len(numbers) % GIVEN_BACK:
-            msg = f"leases go back as {GIVEN_BACK} numbers each, got {len(numbers)}"
+        numbers = check_ints(batch)
+        if len(numbers) % NUMBERS_PER_LEASE:
+            msg = f"leases go back as {NUMBERS_PER_LEASE} numbers each, got {len(numbers)}"
             raise OutOfRange(msg)
         if self._closed:
             return
-        for at in range(0, len(numbers), GIVEN_BACK):
-            arena, offset, generation = numbers[at : at + GIVEN_BACK]
-            slot = self._leased(arena, offset, generation, 1, peer)
-            self._accounts.remove(peer, slot)
+        for at in range(0, len(numbers), NUMBERS_PER_LEASE):
+            segment, offset, generation = numbers[at : at + NUMBERS_PER_LEASE]
+            slot = self._leased(segment, offset, generation, 1, peer)
+            self._leases.remove(peer, slot)
             self._slots.release(slot)
             self._counts["given_back"] += 1
 
@@ -188,61 +188,63 @@ class SegmentPool:
         Returns:
             how many slots that were.
         """
-        slots = self._accounts.close(peer)
+        slots = self._leases.close(peer)
         for slot in slots:
             self._slots.release(slot)
         self._counts["reclaimed"] += len(slots)
         return len(slots)
 
     def _leased(
-        self, arena: int, offset: int, generation: int, length: int, peer: Hashable
+        self, segment: int, offset: int, generation: int, length: int, peer: Hashable
     ) -> Slot:
         """The slot at this place, if it is this peer's.
 
         Raises:
             StaleLease: it is not.
         """
-        slot = self._slots.at(arena, offset)
+        slot = self._slots.slot_at(segment, offset)
         if (
             slot is None
             or slot.generation != generation
-            or not self._accounts.has(peer, slot)
+            or not self._leases.has(peer, slot)
             or length > slot.length
         ):
-            msg = f"the peer gave back what it does not have: {(arena, offset, length, generation)}"
+            msg = (
+                f"the peer gave back what it does not have: {(segment, offset, length, generation)}"
+            )
             raise StaleLease(msg)
         return slot
 
     # ------------------------------------------------------------ memory of this node's own
 
-    def hold(self, size: int, *, zero: bool) -> OwnSlot | None:
+    def allocate_own(self, size: int, *, zero: bool) -> OwnSlot | None:
         """A slot for a buffer of this node.
 
         Args:
             size: bytes, 1 or more.
-            zero: whether they are to be zero; what a message left there before is shown otherwise.
+            zero: whether they are to be zero; what a message left there before is short_repr otherwise.
 
         Returns:
             the slot, or None if there is no room.
         """
-        self._collect()
+        self._free_dropped()
         slot = Availability.FULL if self._closed else self._slots.acquire(size)
         if isinstance(slot, Availability):
             return None
         if zero:
             slot.clean(size)
-        self._slots.expect(slot, size)
-        return self._hold(slot, size)
+        self._slots.reserve(slot, size)
+        return self._own_slot(slot, size)
 
-    def _hold(self, slot: Slot, size: int) -> OwnSlot:
-        slot.give(_HERE, size)
+    def _own_slot(self, slot: Slot, size: int) -> OwnSlot:
+        slot.assign(_THIS_NODE, size)
         self._buffers += 1
         region = Region(
-            slot.arena.mapping,
+            slot.segment.mapping,
             slot.offset,
-            size=slot.arena.plan.slot_size,
+            size=slot.segment.layout.slot_size,
             length=size,
-            dropped=partial(self._dropped.append, slot),
+            on_dropped=partial(self._dropped.append, slot),
             writable=True,
         )
         return OwnSlot(slot, region)
@@ -255,22 +257,22 @@ class SegmentPool:
             still has it then.
         """
         try:
-            introduction = self._accounts.introduce(held.slot.arena, peer)
+            introduction = self._leases.introduce(held.slot.segment, peer)
         except OSError:
             return None
-        held.region.disarm()
+        held.region.cancel_on_dropped()
         self._buffers -= 1
-        held.slot.give(peer, held.slot.length)
-        self._accounts.add(peer, held.slot)
+        held.slot.assign(peer, held.slot.length)
+        self._leases.add(peer, held.slot)
         self._counts["leased"] += 1
         return Lease(_descriptor(held.slot), introduction)
 
-    def keep(self, lease: Lease, peer: Hashable) -> OwnSlot:
+    def undo_transfer(self, lease: Lease, peer: Hashable) -> OwnSlot:
         """Undo a transfer of which the peer was never told, and close its descriptor."""
-        self._accounts.forget(lease.introduction, peer)
-        return self.take_back(list(lease.descriptor), peer)
+        self._leases.forget(lease.introduction, peer)
+        return self.accept_returned(list(lease.descriptor), peer)
 
-    def take_back(self, fields: Sequence[Any], peer: Hashable) -> OwnSlot:
+    def accept_returned(self, fields: Sequence[Any], peer: Hashable) -> OwnSlot:
         """What a peer moved back to its owner.
 
         Args:
@@ -280,12 +282,12 @@ class SegmentPool:
         Raises:
             SegmentError: it names what this peer does not have.
         """
-        descriptor = descriptor_of(fields)
-        slot = self._leased(*_key(descriptor), peer)
-        self._accounts.remove(peer, slot)
-        return self._hold(slot, slot.length)
+        descriptor = parse_descriptor(fields)
+        slot = self._leased(*_place(descriptor), peer)
+        self._leases.remove(peer, slot)
+        return self._own_slot(slot, slot.length)
 
-    def _collect(self) -> None:
+    def _free_dropped(self) -> None:
         """Free what buffers held that are gone."""
         while self._dropped:
             self._buffers -= 1
@@ -302,11 +304,11 @@ class SegmentPool:
         Returns:
             whether there is more to do.
         """
-        self._collect()
+        self._free_dropped()
         return not self._closed and self._slots.warm(budget)
 
     def trim(self, budget: int = 16 * 1024 * 1024) -> int:
-        """Give back memory of slots that nobody had since the last call, and close empty arenas.
+        """Give back memory of slots that nobody had since the last call, and close empty segments.
 
         Args:
             budget: about how many bytes, at 0.25 ms per MiB.
@@ -314,28 +316,28 @@ class SegmentPool:
         Returns:
             how many bytes went back.
         """
-        self._collect()
+        self._free_dropped()
         before = self._slots.resident
-        for arena in self._slots.trim(budget):
-            self._accounts.retire(arena.plan.number)
+        for segment in self._slots.trim(budget):
+            self._leases.retire(segment.layout.number)
         return before - self._slots.resident
 
-    def retired(self, peer: Hashable) -> list[int]:
+    def take_retired(self, peer: Hashable) -> list[int]:
         """Arenas this peer knows that have been closed since the last call, for it to unmap."""
-        return self._accounts.retired(peer)
+        return self._leases.take_retired(peer)
 
     def stats(self) -> PoolStats:
         """Counters since the beginning, and what is there now."""
-        self._collect()
+        self._free_dropped()
         slots, counts = self._slots, self._counts
         return PoolStats(
             limit=slots.limit,
-            arenas=len(slots.arenas),
+            segments=len(slots.segments),
             resident=slots.resident,
             peak_resident=slots.peak_resident,
             held=slots.held,
             peak_held=slots.peak_held,
-            leases=self._accounts.leases,
+            leases=self._leases.leases,
             buffers=self._buffers,
             leased=counts["leased"],
             given_back=counts["given_back"],
@@ -345,17 +347,17 @@ class SegmentPool:
         )
 
     def close(self) -> None:
-        """Close every descriptor; peers and buffers keep what they have. Twice is once."""
+        """Close every descriptor; peers and buffers undo_transfer what they have. Twice is once."""
         self._closed = True
-        self._collect()
-        self._accounts = LeasesByPeer()
+        self._free_dropped()
+        self._leases = LeasesByPeer()
         self._slots.close()
 
 
 def _descriptor(slot: Slot) -> LeaseDescriptor:
-    return LeaseDescriptor(slot.arena.plan.number, slot.offset, slot.length, slot.generation)
+    return LeaseDescriptor(slot.segment.layout.number, slot.offset, slot.length, slot.generation)
 
 
-def _key(descriptor: LeaseDescriptor) -> tuple[int, int, int, int]:
-    arena, offset, length, generation = descriptor
-    return arena, offset, generation, length
+def _place(descriptor: LeaseDescriptor) -> tuple[int, int, int, int]:
+    segment, offset, length, generation = descriptor
+    return segment, offset, generation, length

@@ -1,7 +1,7 @@
 """A stretch of shared memory that knows whether anybody looks at it and says when the last one went.
 
 Views, slices and arrays made of them all keep the region alive, so its end is the end of them all;
-the end of a memoryview is not. It may come in any thread and inside a garbage collection: `dropped`
+the end of a memoryview is not. It may come in any thread and inside a garbage collection: `on_dropped`
 must do no more than append to a deque. A view that some other object's `__del__` brings back to life
 out of a collected cycle is not noticed.
 
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 __all__ = ["Region"]
 
-Dropped = Callable[[], object]
+OnDropped = Callable[[], object]
 
 
 class Region:
@@ -27,8 +27,8 @@ class Region:
         mapping: what is mapped, for writing too.
         offset: where the slot begins.
         size: bytes of the slot; few different ones, since each may cost a class.
-        length: bytes of it that are shown.
-        dropped: called once, when the region and everything that looks at it is gone.
+        length: bytes of it that are short_repr.
+        on_dropped: called once, when the region and everything that looks at it is gone.
         writable: whether views may write.
     """
 
@@ -41,10 +41,10 @@ class Region:
         *,
         size: int,
         length: int,
-        dropped: Dropped | None,
+        on_dropped: OnDropped | None,
         writable: bool,
     ) -> None:
-        self._exporter = _export(mapping, offset, size, length, dropped)
+        self._exporter = _export(mapping, offset, size, length, on_dropped)
         self._length = length
         self._writable = writable
 
@@ -56,13 +56,13 @@ class Region:
         return whole if self._writable else whole.toreadonly()
 
     @property
-    def viewed(self) -> bool:
+    def has_views(self) -> bool:
         """Whether any view of it is alive, in whatever form."""
         return _is_viewed(self._exporter)
 
-    def disarm(self) -> None:
-        """Do not call `dropped` any more: whoever asks has taken the slot over."""
-        self._exporter.dropped = None
+    def cancel_on_dropped(self) -> None:
+        """Do not call `on_dropped` any more: whoever asks has taken the slot over."""
+        self._exporter.on_dropped = None
 
 
 if sys.version_info >= (3, 12):
@@ -71,9 +71,9 @@ if sys.version_info >= (3, 12):
         # On the class, since a collection of a cycle empties the object before its last view ends.
         views = 0
 
-        def __init__(self, view: memoryview, dropped: Dropped | None) -> None:
+        def __init__(self, view: memoryview, on_dropped: OnDropped | None) -> None:
             self._bytes = view
-            self.dropped = dropped
+            self.on_dropped = on_dropped
 
         def __buffer__(self, flags: int, /) -> memoryview:
             view = self._bytes[:]
@@ -84,14 +84,14 @@ if sys.version_info >= (3, 12):
             self.views -= 1
 
         def __del__(self) -> None:
-            if self.dropped is not None:
-                self.dropped()
+            if self.on_dropped is not None:
+                self.on_dropped()
 
     def _export(
-        mapping: mmap.mmap, offset: int, size: int, length: int, dropped: Dropped | None
+        mapping: mmap.mmap, offset: int, size: int, length: int, on_dropped: OnDropped | None
     ) -> _Exporter:
         assert length <= size
-        return _Exporter(memoryview(mapping)[offset : offset + length], dropped)
+        return _Exporter(memoryview(mapping)[offset : offset + length], on_dropped)
 
     def _is_viewed(exporter: _Exporter) -> bool:
         return exporter.views > 0
@@ -103,20 +103,22 @@ else:
     _UNVIEWED: Final = 3
 
     def _on_delete(exporter: Any) -> None:
-        if exporter.dropped is not None:
-            exporter.dropped()
+        if exporter.on_dropped is not None:
+            exporter.on_dropped()
 
     @cache
     def _exporter_class(size: int) -> Any:
         """Making a class costs 20 microseconds; there is one per size of slots."""
-        return type("_Exporter", (ctypes.c_ubyte * size,), {"__del__": _on_delete, "dropped": None})
+        return type(
+            "_Exporter", (ctypes.c_ubyte * size,), {"__del__": _on_delete, "on_dropped": None}
+        )
 
     def _export(
-        mapping: mmap.mmap, offset: int, size: int, length: int, dropped: Dropped | None
+        mapping: mmap.mmap, offset: int, size: int, length: int, on_dropped: OnDropped | None
     ) -> Any:
         assert length <= size
         exporter = _exporter_class(size).from_buffer(mapping, offset)
-        exporter.dropped = dropped
+        exporter.on_dropped = on_dropped
         return exporter
 
     def _is_viewed(exporter: Any) -> bool:

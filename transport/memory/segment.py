@@ -13,24 +13,24 @@ from typing import Final, NamedTuple
 from actors.transport.memory.memfd import PAGE, create, discard, fill, map_whole, touch, zero
 
 __all__ = [
-    "MOST_SLOTS",
+    "MAX_SLOTS",
     "SMALLEST_SLOT",
     "WORD",
     "Segment",
     "SegmentLayout",
     "Slot",
-    "plan_of",
+    "layout_for",
     "slot_size",
 ]
 
 SMALLEST_SLOT: Final = 64 * 1024
-_ARENA: Final = 64 * 1024 * 1024
-MOST_SLOTS: Final = 256
+_SEGMENT: Final = 64 * 1024 * 1024
+MAX_SLOTS: Final = 256
 WORD: Final = 8
 
 
 class SegmentLayout(NamedTuple):
-    """How an arena is laid out: all that a peer has to be told besides the descriptor."""
+    """How a segment is laid out: all that a peer has to be told besides the descriptor."""
 
     number: int
     slot_size: int
@@ -52,59 +52,59 @@ def slot_size(length: int) -> int:
     return max(SMALLEST_SLOT, 1 << (length - 1).bit_length())
 
 
-def plan_of(number: int, size: int) -> SegmentLayout:
-    """The layout of a new arena: 64 MiB, but no more than 256 slots and no less than one.
+def layout_for(number: int, size: int) -> SegmentLayout:
+    """The layout of a new segment: 64 MiB, but no more than 256 slots and no less than one.
 
     What it spans costs nothing; memory is taken by the page when it is touched.
     """
-    return SegmentLayout(number, size, min(MOST_SLOTS, max(1, _ARENA // size)))
+    return SegmentLayout(number, size, min(MAX_SLOTS, max(1, _SEGMENT // size)))
 
 
 class Slot:
     """One slot: who has it, and how much memory is behind it.
 
     Attributes:
-        arena: where it is.
-        index: which one of the arena's.
+        segment: where it is.
+        index: which one of the segment's.
         offset: of its first byte in the segment.
         generation: changes whenever it changes hands; odd while somebody has it.
         holder: who has it; None if it is free.
         length: bytes asked for by who has it.
         warm: bytes from its beginning that have memory behind them.
         dirty: bytes from its beginning that may not be zero.
-        stamp: when it was last free, in turns of `trim`.
+        last_used: when it was last free, in turns of `trim`.
     """
 
     __slots__ = (
-        "arena",
         "dirty",
         "generation",
         "holder",
         "index",
+        "last_used",
         "length",
         "offset",
-        "stamp",
+        "segment",
         "warm",
     )
 
-    def __init__(self, arena: "Segment", index: int) -> None:
-        self.arena = arena
+    def __init__(self, segment: "Segment", index: int) -> None:
+        self.segment = segment
         self.index = index
-        self.offset = arena.header + index * arena.plan.slot_size
+        self.offset = segment.header + index * segment.layout.slot_size
         self.generation = 0
         self.holder: Hashable = None
         self.length = 0
         self.warm = 0
         self.dirty = 0
-        self.stamp = 0
+        self.last_used = 0
 
-    def give(self, holder: Hashable, length: int) -> None:
+    def assign(self, holder: Hashable, length: int) -> None:
         """Hand it to `holder`, whoever had it."""
         self.holder = holder
         self.length = length
         self._mark(self.generation + 1 + self.generation % 2)
 
-    def take(self) -> None:
+    def free(self) -> None:
         """It is free from here on; who had it has a number that is not good any more."""
         self.holder = None
         self.length = 0
@@ -112,11 +112,11 @@ class Slot:
 
     def _mark(self, generation: int) -> None:
         self.generation = generation
-        self.arena.generations[self.index] = generation
+        self.segment.generations[self.index] = generation
 
     def view(self, start: int, stop: int) -> memoryview:
         """Some of its bytes."""
-        return self.arena.bytes[self.offset + start : self.offset + stop]
+        return self.segment.bytes[self.offset + start : self.offset + stop]
 
     def write(self, data: memoryview) -> None:
         """Copy `data` to its beginning.
@@ -129,10 +129,10 @@ class Slot:
         if size <= self.warm:
             self.view(0, size)[:] = data
         else:
-            fill(self.arena.fd, self.arena.mapping, self.offset, data)
+            fill(self.segment.fd, self.segment.mapping, self.offset, data)
             self.warm = _pages(size)
 
-    def heat(self, stop: int) -> None:
+    def warm_up(self, stop: int) -> None:
         """Have memory behind its first `stop` bytes."""
         stop = _pages(stop)
         if stop > self.warm:
@@ -154,7 +154,7 @@ class Slot:
         """
         count = min(self.warm, _pages(most))
         start = self.warm - count
-        if not count or not discard(self.arena.mapping, self.offset + start, count):
+        if not count or not discard(self.segment.mapping, self.offset + start, count):
             return 0
         self.warm = start
         self.dirty = min(self.dirty, start)
@@ -169,11 +169,11 @@ class Segment:
     """One segment and its slots.
 
     Args:
-        plan: the layout.
+        layout: the layout.
 
     Attributes:
         header: bytes before the first slot.
-        fd: of the segment; the arena's own.
+        fd: of the segment; the segment's own.
         mapping: of all of it.
         slots: those that have been in use; the rest are cold.
 
@@ -181,30 +181,30 @@ class Segment:
         OSError: no descriptors left, or no shared memory to be had.
     """
 
-    def __init__(self, plan: SegmentLayout) -> None:
-        self.plan = plan
-        self.header = plan.header
-        self.fd = create(plan.size)
+    def __init__(self, layout: SegmentLayout) -> None:
+        self.layout = layout
+        self.header = layout.header
+        self.fd = create(layout.size)
         try:
-            self.mapping: mmap.mmap = map_whole(self.fd, plan.size)
+            self.mapping: mmap.mmap = map_whole(self.fd, layout.size)
         except BaseException:
             os.close(self.fd)
             raise
         self.bytes = memoryview(self.mapping)
-        self.generations = self.bytes[: plan.slots * WORD].cast("Q")
+        self.generations = self.bytes[: layout.slots * WORD].cast("Q")
         self.slots: list[Slot] = []
 
-    def grow(self) -> Slot | None:
+    def new_slot(self) -> Slot | None:
         """A slot that has never been in use; None if all have been."""
-        if len(self.slots) == self.plan.slots:
+        if len(self.slots) == self.layout.slots:
             return None
         slot = Slot(self, len(self.slots))
         self.slots.append(slot)
         return slot
 
-    def at(self, offset: int) -> Slot | None:
+    def slot_at(self, offset: int) -> Slot | None:
         """The slot that begins at `offset` and has been in use; None if there is none."""
-        index, rest = divmod(offset - self.header, self.plan.slot_size)
+        index, rest = divmod(offset - self.header, self.layout.slot_size)
         return self.slots[index] if not rest and 0 <= index < len(self.slots) else None
 
     @property

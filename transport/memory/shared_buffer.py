@@ -1,6 +1,6 @@
 """`SharedBuffer`: the same bytes in every process it is sent to, and atomic integers over them.
 
-It travels as two descriptors, of the memory and of the bell that wakes who waits at it, and is freed
+It travels as two descriptors, of the memory and of the notifier that wakes who waits at it, and is freed
 by the kernel with the last process that has it. Sent twice to one process it is one object there.
 """
 
@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, SupportsIndex
 
-from actors.transport.errors import OutOfRange, Unsealed, shown
+from actors.transport.errors import OutOfRange, Unsealed, short_repr
 from actors.transport.memory.atomics import (
     AtomicLock,
     Atomics,
-    Bell,
-    EventBell,
-    PolledBell,
-    new_bell,
+    EventfdNotifier,
+    Notifier,
+    PollingNotifier,
+    new_notifier,
 )
 from actors.transport.memory.memfd import check, create_lockable, map_whole
 from actors.transport.wire.outbox import close_all
@@ -47,20 +47,20 @@ class SharedBuffer:
         OSError: no descriptors left, or shared memory is not to be had.
     """
 
-    __slots__ = ("__weakref__", "_bell", "_fd", "_memory", "_size", "atomics")
+    __slots__ = ("__weakref__", "_fd", "_memory", "_notifier", "_size", "atomics")
 
     atomics: Atomics
     """Its whole eight-byte cells as integers."""
 
     def __init__(self, size: int) -> None:
         if type(size) is not int:
-            raise TypeError(f"a buffer's size is a number of bytes, got {shown(size)}")
+            raise TypeError(f"a buffer's size is a number of bytes, got {short_repr(size)}")
         if size < 1:
             raise ValueError(f"a buffer holds 1 byte or more, got {size}")
-        bell = new_bell()
-        self._set_up(create_lockable(size), size, bell)
+        notifier = new_notifier()
+        self._set_up(create_lockable(size), size, notifier)
 
-    def _set_up(self, fd: int, size: int, bell: Bell) -> None:
+    def _set_up(self, fd: int, size: int, notifier: Notifier) -> None:
         """Map the segment; its descriptor is this object's from here on, or closed."""
         self._fd = fd
         try:
@@ -71,9 +71,9 @@ class SharedBuffer:
             self._fd = -1
             raise
         self._size = size
-        self._bell = bell
+        self._notifier = notifier
         cells = memoryview(self._memory)[: size // _WORD * _WORD].cast("q")
-        self.atomics = Atomics(cells, lock, bell)
+        self.atomics = Atomics(cells, lock, notifier)
         _known[_identity(fd)] = self
 
     def view(self) -> memoryview:
@@ -109,9 +109,12 @@ class SharedBuffer:
 
     # ------------------------------------------------------------ for links
 
-    def fds(self) -> list[int]:
+    def duplicate_fds(self) -> list[int]:
         """Copies of the descriptors by which it travels, in order; the caller's to pass on."""
-        own = [self._fd, *([self._bell.fd] if isinstance(self._bell, EventBell) else ())]
+        own = [
+            self._fd,
+            *([self._notifier.fd] if isinstance(self._notifier, EventfdNotifier) else ()),
+        ]
         copies: list[int] = []
         try:
             for fd in own:
@@ -122,11 +125,11 @@ class SharedBuffer:
         return copies
 
     @classmethod
-    def arrived(cls, fds: Sequence[int]) -> "SharedBuffer":
+    def from_fds(cls, fds: Sequence[int]) -> "SharedBuffer":
         """What came from a peer; the descriptors are closed when this returns, whatever happens.
 
         Raises:
-            SegmentError: they are not what `fds` makes.
+            SegmentError: they are not what `duplicate_fds` makes.
         """
         try:
             if len(fds) != (2 if _LINUX else 1):
@@ -136,10 +139,10 @@ class SharedBuffer:
             if known is not None:
                 return known
             if _LINUX:
-                _check_bell(fds[1])
+                _check_eventfd(fds[1])
             shared = object.__new__(cls)
-            bell = EventBell(os.dup(fds[1])) if _LINUX else PolledBell()
-            shared._set_up(os.dup(fds[0]), size, bell)
+            notifier = EventfdNotifier(os.dup(fds[1])) if _LINUX else PollingNotifier()
+            shared._set_up(os.dup(fds[0]), size, notifier)
             return shared
         finally:
             close_all(fds)
@@ -163,8 +166,10 @@ def _reopened(fd: int) -> int:
         return os.dup(fd)
 
 
-def _check_bell(fd: int) -> None:
+def _check_eventfd(fd: int) -> None:
     kind = str(Path(f"/proc/self/fd/{fd}").readlink())
     if kind != "anon_inode:[eventfd]" or os.get_blocking(fd):
         mode = stat.filemode(os.fstat(fd).st_mode)
-        raise Unsealed(f"the peer passed {kind} ({mode}) where a bell that never blocks belongs")
+        raise Unsealed(
+            f"the peer passed {kind} ({mode}) where a notifier that never blocks belongs"
+        )

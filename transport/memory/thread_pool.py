@@ -1,6 +1,6 @@
-"""The arenas of the thread that asks: what buffers are made of and what links lend from.
+"""The pool of the thread that asks: what buffers are made of and what links lend from.
 
-A node is a thread, so its buffers and its links find the same arenas here, and nobody has to be told.
+A node is a thread, so its buffers and its links find the same pool here, and nobody has to be told.
 """
 
 import threading
@@ -9,45 +9,45 @@ from weakref import WeakSet
 
 from actors.transport.memory.pool import SegmentPool
 
-__all__ = ["arenas_here", "close_arenas", "open_arenas", "set_arenas"]
+__all__ = ["attach_node", "detach_node", "set_thread_pool", "thread_pool"]
 
 
 class _ThreadPool(threading.local):
-    arenas: SegmentPool | None = None
+    pool: SegmentPool | None = None
 
     def __init__(self) -> None:
         self.nodes: WeakSet[Any] = WeakSet()
 
 
-_here = _ThreadPool()
+_local = _ThreadPool()
 
 
-def arenas_here() -> SegmentPool:
-    """This thread's arenas, made when first asked for; they take no memory before they are used."""
-    if _here.arenas is None:
-        _here.arenas = SegmentPool()
-    return _here.arenas
+def thread_pool() -> SegmentPool:
+    """This thread's pool, made when first asked for; they take no memory before they are used."""
+    if _local.pool is None:
+        _local.pool = SegmentPool()
+    return _local.pool
 
 
-def open_arenas(node: object) -> SegmentPool:
-    """As `arenas_here`, for a node that begins in this thread."""
-    _here.nodes.add(node)
-    return arenas_here()
+def attach_node(node: object) -> SegmentPool:
+    """As `thread_pool`, for a node that begins in this thread."""
+    _local.nodes.add(node)
+    return thread_pool()
 
 
-def close_arenas(node: object) -> None:
+def detach_node(node: object) -> None:
     """A node of this thread has ended; after the last one nothing is lent any more.
 
     One that was forgotten without being ended is no node any more, either.
 
-    Buffers keep what they have until they are gone; the next one finds new arenas.
+    Buffers keep what they have until they are gone; the next one finds new pool.
     """
-    _here.nodes.discard(node)
-    if not _here.nodes and _here.arenas is not None:
-        _here.arenas.close()
-        _here.arenas = None
+    _local.nodes.discard(node)
+    if not _local.nodes and _local.pool is not None:
+        _local.pool.close()
+        _local.pool = None
 
 
-def set_arenas(arenas: SegmentPool | None) -> None:
-    """Use other arenas in this thread; None makes new ones when next asked for."""
-    _here.arenas = arenas
+def set_thread_pool(pool: SegmentPool | None) -> None:
+    """Use other pool in this thread; None makes new ones when next asked for."""
+    _local.pool = pool

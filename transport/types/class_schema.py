@@ -18,7 +18,7 @@ from actors.transport.types.refusals import PRIMITIVE
 from actors.transport.types.registry import CUSTOM
 from actors.transport.types.tags import ClassKind
 
-__all__ = ["ClassSchema", "check_schema", "find_class", "shape_of"]
+__all__ = ["ClassSchema", "check_schema", "find_class", "schema_of"]
 
 _DROPPED: Final = frozenset({"__orig_class__"})
 _HASH_CACHE: Final = "_attrs_cached_hash"
@@ -34,7 +34,7 @@ class ClassSchema:
         cls: the class.
         kind: what it is.
         fields: names in order; empty where the names are not part of the schema.
-        schema: four bytes per field, a checksum of its name and annotation.
+        checksums: four bytes per field, a checksum of its name and annotation.
         immutable: whether immutable parts make it immutable: frozen classes and named tuples.
         slotted: whether fields must be set one by one.
         others: slot names that are not fields.
@@ -43,7 +43,7 @@ class ClassSchema:
     cls: type
     kind: ClassKind
     fields: tuple[str, ...] = ()
-    schema: bytes = b""
+    checksums: bytes = b""
     immutable: bool = False
     slotted: bool = False
     others: tuple[str, ...] = ()
@@ -123,7 +123,7 @@ def _annotation(annotation: Any) -> str:
     return str(getattr(get_origin(annotation), "__qualname__", ""))
 
 
-def _schema(pairs: list[tuple[str, Any]]) -> bytes:
+def _checksums(pairs: list[tuple[str, Any]]) -> bytes:
     return b"".join(
         crc32(f"{name}:{_annotation(kind)}".encode()).to_bytes(4, "little") for name, kind in pairs
     )
@@ -145,7 +145,7 @@ def _with_fields(
         cls=cls,
         kind=kind,
         fields=fields,
-        schema=_schema(pairs),
+        checksums=_checksums(pairs),
         immutable=immutable,
         slotted=not cls.__dictoffset__ or not set(fields).isdisjoint(slots),
         others=tuple(name for name in slots if name not in fields),
@@ -161,7 +161,11 @@ def _named_tuple(cls: type) -> ClassSchema | None:
     annotations = getattr(cls, "__annotations__", {})
     pairs = [(name, annotations.get(name, "")) for name in fields]
     return ClassSchema(
-        cls=cls, kind=ClassKind.NAMEDTUPLE, fields=fields, schema=_schema(pairs), immutable=True
+        cls=cls,
+        kind=ClassKind.NAMEDTUPLE,
+        fields=fields,
+        checksums=_checksums(pairs),
+        immutable=True,
     )
 
 
@@ -188,11 +192,13 @@ def _pydantic(cls: type) -> ClassSchema | None:
         return None
     known = getattr(cls, "__pydantic_fields__", None) or getattr(cls, "model_fields", {})
     pairs = [(name, field.annotation) for name, field in known.items()]
-    return ClassSchema(cls=cls, kind=ClassKind.PYDANTIC, fields=tuple(known), schema=_schema(pairs))
+    return ClassSchema(
+        cls=cls, kind=ClassKind.PYDANTIC, fields=tuple(known), checksums=_checksums(pairs)
+    )
 
 
 @lru_cache(maxsize=4096)
-def _shape(cls: type) -> ClassSchema | None:
+def _schema_for(cls: type) -> ClassSchema | None:
     if issubclass(cls, Enum):
         return ClassSchema(cls=cls, kind=ClassKind.ENUM)
     if issubclass(cls, BaseException):
@@ -203,23 +209,23 @@ def _shape(cls: type) -> ClassSchema | None:
     return _pydantic(cls) or _attrs(cls) or _dataclass(cls)
 
 
-def shape_of(cls: type) -> ClassSchema | None:
+def schema_of(cls: type) -> ClassSchema | None:
     """How instances of exactly `cls` are read and rebuilt, or None if they do not travel."""
-    return ClassSchema(cls=cls, kind=ClassKind.CUSTOM) if cls in CUSTOM else _shape(cls)
+    return ClassSchema(cls=cls, kind=ClassKind.CUSTOM) if cls in CUSTOM else _schema_for(cls)
 
 
-def check_schema(shape: ClassSchema, kind: int, schema: bytes, fields: list[str]) -> None:
+def check_schema(schema: ClassSchema, kind: int, checksums: bytes, fields: list[str]) -> None:
     """Compare our class with the one the peer introduced.
 
     Raises:
         VersionSkew: naming the first field that differs.
     """
-    name = f"{shape.cls.__module__}.{shape.cls.__qualname__}"
-    if shape.kind != kind:
+    name = f"{schema.cls.__module__}.{schema.cls.__qualname__}"
+    if schema.kind != kind:
         there = ClassKind(kind).name if kind in set(ClassKind) else f"kind {kind}"
-        raise VersionSkew(name, "__class__", f"is {shape.kind.name} here and {there} there")
-    ours = shape.fields
-    if schema == shape.schema and tuple(fields) == ours:
+        raise VersionSkew(name, "__class__", f"is {schema.kind.name} here and {there} there")
+    ours = schema.fields
+    if checksums == schema.checksums and tuple(fields) == ours:
         return
     for index in range(max(len(ours), len(fields))):
         if index >= len(ours):
@@ -228,7 +234,7 @@ def check_schema(shape: ClassSchema, kind: int, schema: bytes, fields: list[str]
             raise VersionSkew(name, ours[index], "does not exist there")
         if fields[index] != ours[index]:
             raise VersionSkew(name, ours[index], f"is {fields[index]} there")
-        if schema[index * 4 : index * 4 + 4] != shape.schema[index * 4 : index * 4 + 4]:
+        if checksums[index * 4 : index * 4 + 4] != schema.checksums[index * 4 : index * 4 + 4]:
             raise VersionSkew(name, ours[index], "has another type there")
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final, NamedTuple
 
-from actors.transport.errors import Undecodable, Unsendable, shown
+from actors.transport.errors import Undecodable, Unsendable, short_repr
 
 __all__ = [
     "ErrorParts",
@@ -121,7 +121,7 @@ def _safe(value: Any, walk: Walk) -> Any:
     try:
         return walk(value)
     except (Unsendable, RecursionError):
-        return shown(value)
+        return short_repr(value)
 
 
 @lru_cache(maxsize=1024)
@@ -226,7 +226,7 @@ def traceback_text(error: BaseException) -> str:
     return text_of(error)[1] if kept is None else kept
 
 
-def let_go_of_frames(error: BaseException) -> None:
+def drop_frames(error: BaseException) -> None:
     """Keep the traceback of *error* as text, as one from another process has it, and free its frames.
 
     They hold every local variable of the code that failed, its own object included.

@@ -1,19 +1,19 @@
-"""numpy arrays as bytes and a form, without a copy; numpy is used where it is loaded, never imported."""
+"""numpy arrays as bytes and a layout, without a copy; numpy is used where it is loaded, never imported."""
 
 import math
 import sys
 from typing import Any, Final, NamedTuple
 
-from actors.transport.errors import Undecodable, shown
+from actors.transport.errors import Undecodable, short_repr
 
 __all__ = [
     "NOT_PLAIN",
-    "ArrayForm",
+    "ArrayLayout",
     "array_bytes",
-    "array_form",
-    "form_of",
+    "array_layout",
     "is_array",
-    "plain_form",
+    "layout_from_plain",
+    "layout_to_plain",
     "rebuild_array",
 ]
 
@@ -21,7 +21,7 @@ __all__ = [
 NOT_PLAIN: Final = "only arrays of plain data in one piece travel; send numpy.ascontiguousarray(it)"
 
 
-class ArrayForm(NamedTuple):
+class ArrayLayout(NamedTuple):
     """What an array is besides its bytes; any codec that keeps tuples carries it.
 
     Attributes:
@@ -49,27 +49,27 @@ def array_bytes(array: Any) -> memoryview | None:
     return memoryview(flat.view("u1"))
 
 
-def array_form(array: Any) -> ArrayForm | None:
+def array_layout(array: Any) -> ArrayLayout | None:
     """What else is needed to rebuild it; None if its type is not one of numpy's own."""
     npformat = sys.modules["numpy"].lib.format
     dtype = npformat.dtype_to_descr(array.dtype)
     order = _order(array)
     if order is None or array.dtype.hasobject or npformat.descr_to_dtype(dtype) != array.dtype:
         return None
-    return ArrayForm(dtype, array.shape, order)
+    return ArrayLayout(dtype, array.shape, order)
 
 
-def plain_form(form: ArrayForm) -> list[Any]:
-    """A form without tuples, which a frame does not hold as they are."""
-    return [_plain_fields(form.dtype), list(form.shape), form.order]
+def layout_to_plain(layout: ArrayLayout) -> list[Any]:
+    """A layout without tuples, which a frame does not hold as they are."""
+    return [_plain_fields(layout.dtype), list(layout.shape), layout.order]
 
 
 def _plain_fields(dtype: Any) -> Any:
     return [_plain_fields(part) for part in dtype] if isinstance(dtype, list | tuple) else dtype
 
 
-def form_of(plain: Any) -> tuple[Any, tuple[Any, ...], Any]:
-    """Undo `plain_form`: a record's fields are tuples, as numpy wants them."""
+def layout_from_plain(plain: Any) -> tuple[Any, tuple[Any, ...], Any]:
+    """Undo `layout_to_plain`: a record's fields are tuples, as numpy wants them."""
     dtype, shape, order = plain
     return (_fields(dtype) if type(dtype) is list else dtype, tuple(shape), order)
 
@@ -87,11 +87,11 @@ def _order(array: Any) -> str | None:
     return "F" if array.flags.f_contiguous else None
 
 
-def rebuild_array(data: memoryview, form: Any) -> Any:
+def rebuild_array(data: memoryview, layout: Any) -> Any:
     """The array over these very bytes; it cannot be written if they cannot.
 
     Raises:
-        Undecodable: numpy is not loaded here, or the form does not fit the bytes.
+        Undecodable: numpy is not loaded here, or the layout does not fit the bytes.
     """
     numpy = sys.modules.get("numpy")
     if numpy is None:
@@ -99,12 +99,12 @@ def rebuild_array(data: memoryview, form: Any) -> Any:
             "an array came, and numpy is not imported here; import it where actors run"
         )
     try:
-        wire, shape, order = form
+        wire, shape, order = layout
         dtype = numpy.lib.format.descr_to_dtype(wire)
         # Before anything is made of it: bytes of a peer must never become pointers.
         fits = not dtype.hasobject and math.prod(shape) * dtype.itemsize == data.nbytes
         if fits and min(shape, default=0) >= 0:
             return numpy.ndarray(tuple(shape), dtype=dtype, buffer=data, order=order)
-    except Exception as error:  # whatever numpy makes of a form that is not one
-        raise Undecodable(f"no array has the form {shown(form)}: {error}") from error
-    raise Undecodable(f"{shown(form)} is not the form of {data.nbytes} plain bytes")
+    except Exception as error:  # whatever numpy makes of a layout that is not one
+        raise Undecodable(f"no array has the layout {short_repr(layout)}: {error}") from error
+    raise Undecodable(f"{short_repr(layout)} is not the layout of {data.nbytes} plain bytes")

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-__all__ = ["NOT_BY_HAND", "NOT_LOCAL", "PRIMITIVE", "why_not"]
+__all__ = ["NEEDS_CODEC", "NOT_LOCAL", "PRIMITIVE", "why_not"]
 
 NOT_LOCAL: Final = "local values do not leave their process"
-NOT_BY_HAND: Final = "it is the codec's to pass on"
+NEEDS_CODEC: Final = "it is the codec's to pass on"
 
 PRIMITIVE: Final = (
     int,

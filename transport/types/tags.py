@@ -56,7 +56,7 @@ class Tag(IntEnum):
     PYDANTIC = 22
     CUSTOM = 23
     EXCEPTION = 24
-    CARGO = 25
+    ATTACHMENT = 25
     EXTRA = 64
 
 

@@ -35,7 +35,7 @@ class ReceivedFds:
         self.fds: deque[int] = deque()
         self.lost = False
 
-    def came(self, fds: Iterable[int], *, lost: bool) -> None:
+    def add(self, fds: Iterable[int], *, lost: bool) -> None:
         """Keep what one read gave."""
         self.fds.extend(fds)
         self.lost = self.lost or lost
@@ -44,7 +44,7 @@ class ReceivedFds:
         """See that a frame may claim so many.
 
         Raises:
-            FrameError: not so many came.
+            FrameError: not so many received.
         """
         if count > len(self.fds):
             msg = f"a frame claims {count} descriptors, {len(self.fds)} came"

@@ -47,9 +47,9 @@ def runtime_stats(runtime: ActorHost) -> dict[str, Any]:
     for peer in runtime.peers.values():
         if peer.link is not None and (stats := peer.link.stats()) is not None:
             figures = {name: getattr(stats, name) for name in stats.__slots__}
-            cargo = peer.link.cargo
-            modes = {mode.value: count for mode, count in cargo.modes.items()}
-            links[peer.name] = {**figures, "modes": modes, "bytes_lent": cargo.lent}
+            attachments = peer.link.attachments
+            modes = {mode.value: count for mode, count in attachments.modes.items()}
+            links[peer.name] = {**figures, "modes": modes, "bytes_lent": attachments.bytes_lent}
     return {
         "node": runtime.name,
         "pid": os.getpid(),

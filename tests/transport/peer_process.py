@@ -1,4 +1,4 @@
-"""Programs of a second process in the tests of shared memory: `python -m tests.transport.peer NAME FD`."""
+"""What a second process runs: `python -m tests.transport.peer_process NAME FD`."""
 
 import ast
 import signal
@@ -38,13 +38,13 @@ def borrow(sock: socket.socket) -> None:
                 kept.append(mappings.open("owner", fields))
                 say(sock, len(kept[-1]), kept[-1][0], kept[-1][-1])
             case "adopt":
-                buffer = Buffer.arrived(mappings, "owner", fields)
+                buffer = Buffer.from_lease(mappings, "owner", fields)
                 buffer[:4] = b"peer"
                 kept.append(buffer)
                 say(sock, len(buffer), buffer[4])
             case "return":
                 kept.clear()
-                say(sock, mappings.returned().get("owner", []))
+                say(sock, mappings.take_returned().get("owner", []))
             case "move back":
                 say(sock, list(kept.pop().return_to(mappings, "owner")))
 
@@ -52,7 +52,7 @@ def borrow(sock: socket.socket) -> None:
 def add(sock: socket.socket) -> None:
     """Adds one to cell 0 as often as it is told."""
     for (count,), fds in messages(sock):
-        shared = SharedBuffer.arrived(fds)
+        shared = SharedBuffer.from_fds(fds)
         say(sock, "ready")
         sock.recv(1)
         for _ in range(count):
@@ -63,7 +63,7 @@ def add(sock: socket.socket) -> None:
 def hold(sock: socket.socket) -> None:
     """Takes the lock of cell 0, is half through a change, and stays there."""
     for _, fds in messages(sock):
-        shared = SharedBuffer.arrived(fds)
+        shared = SharedBuffer.from_fds(fds)
 
         def change(before: int) -> int:
             say(sock, "locked", before)
@@ -76,7 +76,7 @@ def hold(sock: socket.socket) -> None:
 def wait(sock: socket.socket) -> None:
     """Waits for cell 0 to leave 0, says so, and answers in cell 1."""
     for _, fds in messages(sock):
-        shared = SharedBuffer.arrived(fds)
+        shared = SharedBuffer.from_fds(fds)
 
         async def main(atomics: Any = shared.atomics) -> None:
             say(sock, "waiting")
@@ -91,7 +91,7 @@ def wait(sock: socket.socket) -> None:
 def hello(sock: socket.socket) -> None:
     """Writes `world!` at 6 of what comes and says all it sees."""
     for _, fds in messages(sock):
-        shared = SharedBuffer.arrived(fds)
+        shared = SharedBuffer.from_fds(fds)
         shared[6:12] = b"world!"
         say(sock, bytes(shared).decode())
 

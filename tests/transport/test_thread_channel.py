@@ -24,10 +24,10 @@ from actors.transport import (
     TooBig,
     TransportError,
     Unsendable,
-    doors,
+    endpoint_pair,
 )
 from actors.transport.testing import ManualLoop
-from tests.transport.kinds import SAMPLES, Box, Point, types, values
+from tests.transport.sample_values import SAMPLES, Box, Point, types, values
 
 
 class Side:
@@ -73,7 +73,7 @@ class Side:
         self.door().close()
 
     def door(self) -> Endpoint:
-        door: Endpoint = self.passage._door
+        door: Endpoint = self.passage._endpoint
         return door
 
 
@@ -86,7 +86,7 @@ def pair_of_sides() -> Iterator[Pair]:
     sides: list[Side] = []
 
     def make(limits: Limits | None = None) -> tuple[Side, Side]:
-        one, other = doors()
+        one, other = endpoint_pair()
         sides[:] = Side(one, ManualLoop(), limits), Side(other, ManualLoop(), limits)
         for side in sides:
             side.loop.settle()
@@ -195,7 +195,7 @@ def test_a_class_is_known_before_the_message_that_needs_it(pair_of_sides: Pair) 
 
 
 def test_what_was_packed_before_there_was_a_passage_goes_first() -> None:
-    one, other = doors()
+    one, other = endpoint_pair()
     encoder = Encoder()
     encoder.pack([1, ["early"]])
     loop = ManualLoop()
@@ -225,7 +225,7 @@ def test_where_there_is_no_eventfd_a_pipe_rings(
         a.tell(n)
         settle(b)
     for _ in range(20_000):  # more than a pipe holds
-        b.door().inbound.bell.ring()
+        b.door().inbound.wakeup.wake()
     settle(b)
     a.tell(3)
     settle(b)
@@ -248,7 +248,7 @@ def test_every_known_type_arrives_as_it_was_sent(name: str, pair_of_sides: Pair)
 @given(values)
 @settings(max_examples=50, deadline=None)
 def test_any_nesting_arrives_as_it_was_sent(value: Any) -> None:
-    one, other = doors()
+    one, other = endpoint_pair()
     a, b = Side(one, ManualLoop()), Side(other, ManualLoop())
     a.tell(value)
     settle(b)
@@ -379,7 +379,7 @@ def test_descriptors_keep_their_place_and_their_numbers(pair_of_sides: Pair) -> 
 def test_descriptors_that_are_lent_stay_the_callers(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
     mine = null()
-    a.passage.send_fds([2], [mine], lent=True)
+    a.passage.send_fds([2], [mine], keep_open=True)
     os.close(mine)
     settle(b)
     (_, (theirs,)) = b.fds[0]
@@ -400,7 +400,7 @@ def test_descriptors_of_a_message_that_cannot_be_sent_are_closed(pair_of_sides: 
 @pytest.mark.parametrize("closer", ["sender", "receiver", "sender, nobody came", "both at once"])
 def test_descriptors_nobody_took_are_closed_at_the_end(closer: str, pair_of_sides: Pair) -> None:
     if closer == "sender, nobody came":
-        door, far = doors()
+        door, far = endpoint_pair()
         a = Side(door, ManualLoop())
         end: Callable[[], object] = far.close
     else:
@@ -488,7 +488,7 @@ def test_a_receiver_that_fails_ends_the_passage_with_its_error(pair_of_sides: Pa
 def test_a_loop_that_is_gone_is_a_lost_peer(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
     b.tell("last words")
-    b.loop.unwatch_readable(b.door().inbound.bell.fd)
+    b.loop.unwatch_readable(b.door().inbound.wakeup.fd)
     b.die()
     settle(a)
     assert a.got == ["last words"]
@@ -497,7 +497,7 @@ def test_a_loop_that_is_gone_is_a_lost_peer(pair_of_sides: Pair) -> None:
 
 
 def test_a_door_nobody_came_to_is_closed_by_who_made_it() -> None:
-    one, other = doors()
+    one, other = endpoint_pair()
     side = Side(one, ManualLoop())
     side.tell(1)
     other.close()
@@ -507,7 +507,7 @@ def test_a_door_nobody_came_to_is_closed_by_who_made_it() -> None:
 
 def test_a_door_that_was_dropped_is_a_lost_peer(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
-    one, other = doors()
+    one, other = endpoint_pair()
     side = Side(one, ManualLoop())
     a.passage.send([1, ByReference((other,))])
     del other
@@ -561,7 +561,7 @@ class Echo:
 
 @pytest.mark.parametrize("kind", ["asyncio", "uvloop", "trio"])
 def test_thousands_of_messages_go_to_a_thread_and_back(kind: str) -> None:
-    near, far = doors()
+    near, far = endpoint_pair()
     echo = Echo(far, kind)
     sent = [n if n % 7 else {"n": [n], "view": memoryview(b"x")} for n in range(3000)]
 

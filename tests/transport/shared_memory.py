@@ -34,17 +34,17 @@ def shmem() -> int:
     raise AssertionError
 
 
-def behind(arenas: SegmentPool) -> int:
-    """Bytes of memory the kernel holds for these arenas, the page of generations of each included."""
-    segments = arenas._slots.arenas.values()
-    return sum(os.fstat(arena.fd).st_blocks * 512 for arena in segments)
+def behind(pool: SegmentPool) -> int:
+    """Bytes of memory the kernel holds for these pool, the page of generations of each included."""
+    segments = pool._slots.segments.values()
+    return sum(os.fstat(segment.fd).st_blocks * 512 for segment in segments)
 
 
-class Post:
+class PeerLinks:
     """What links will do between one owner and its peers: introductions, descriptors, returns."""
 
-    def __init__(self, arenas: SegmentPool) -> None:
-        self.arenas = arenas
+    def __init__(self, pool: SegmentPool) -> None:
+        self.pool = pool
         self.mappings: dict[Hashable, SegmentMappings] = {}
 
     def at(self, peer: Hashable) -> SegmentMappings:
@@ -52,11 +52,11 @@ class Post:
 
     def introduce(self, peer: Hashable, introduction: SegmentIntroduction | None) -> None:
         if introduction is not None:
-            self.at(peer).introduce("owner", list(introduction.plan), introduction.fd)
+            self.at(peer).introduce("owner", list(introduction.layout), introduction.fd)
 
     def lease(self, data: bytes, peer: Hashable, *, cold: bool = True) -> Lease:
         """Lend `data`, introduced but not opened."""
-        lease = self.arenas.lease(memoryview(data), peer, cold=cold)
+        lease = self.pool.lease(memoryview(data), peer, cold=cold)
         assert lease is not None
         self.introduce(peer, lease.introduction)
         return lease
@@ -67,17 +67,17 @@ class Post:
         return self.at(peer).open("owner", list(lease.descriptor))
 
     def move(self, buffer: Buffer, peer: Hashable = "peer") -> Buffer:
-        lease = buffer.lease_to(self.arenas, peer)
+        lease = buffer.lease_to(self.pool, peer)
         assert lease is not None
         self.introduce(peer, lease.introduction)
-        return Buffer.arrived(self.at(peer), "owner", list(lease.descriptor))
+        return Buffer.from_lease(self.at(peer), "owner", list(lease.descriptor))
 
     def settle(self) -> int:
         """Everything that ended goes back; returns how many leases that were."""
         count = 0
         for peer, mappings in self.mappings.items():
-            batch = mappings.returned().get("owner", [])
-            self.arenas.give_back(batch, peer)
+            batch = mappings.take_returned().get("owner", [])
+            self.pool.release(batch, peer)
             count += len(batch) // 3
         return count
 
@@ -87,15 +87,21 @@ class Post:
         self.mappings.clear()
 
 
-class Peer:
-    """Another process that runs a function of `tests.transport.peer` over a socket."""
+class PeerProcess:
+    """Another process that runs a function of `tests.transport.peer_process` over a socket."""
 
     def __init__(self, program: str) -> None:
         self.sock, theirs = socket.socketpair()
         self.sock.settimeout(20)
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.transport.peer", program, str(theirs.fileno())],
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.transport.peer_process",
+                    program,
+                    str(theirs.fileno()),
+                ],
                 pass_fds=[theirs.fileno()],
                 cwd=ROOT,
             )

@@ -23,111 +23,113 @@ from actors.transport import (
     Unsendable,
     WrongSize,
     move,
-    set_arenas,
+    set_thread_pool,
 )
 from actors.transport.attachments.attachments import AttachmentKind
-from actors.transport.attachments.transaction import MOST_DESCRIPTORS
+from actors.transport.attachments.transaction import MAX_DESCRIPTORS
 from actors.transport.types.tags import Tag
-from tests.transport.harbour import Harbour, pipe_end
-from tests.transport.memory import KIB
+from tests.transport.attachment_link import AttachmentLink, pipe_end
+from tests.transport.shared_memory import KIB
 
 BIG = 100 * KIB
 
 
 @pytest.fixture
-def harbour() -> Iterator[Harbour]:
-    made = Harbour()
-    set_arenas(made.arenas)
+def link() -> Iterator[AttachmentLink]:
+    made = AttachmentLink()
+    set_thread_pool(made.pool)
     yield made
     gc.collect()
     made.close()
-    set_arenas(None)
+    set_thread_pool(None)
 
 
 # -- a message that does not go
 
 
-def test_what_is_moved_stays_here_until_the_message_is_on_its_way(harbour: Harbour) -> None:
+def test_what_is_moved_stays_here_until_the_message_is_on_its_way(link: AttachmentLink) -> None:
     ours, theirs = socket.socketpair()
     buffer, array, small = Buffer(BIG), bytearray(BIG), Buffer(8)
     with ours, theirs:
-        harbour.encoder.encode_value([move(buffer), move(array), move(theirs), move(small)])
+        link.encoder.encode_value([move(buffer), move(array), move(theirs), move(small)])
         assert len(array) == BIG
-        harbour.here.load.undo()
+        link.here.transaction.undo()
         assert (buffer.moved, small.moved, len(array)) == (False, False, BIG)
         assert theirs.fileno() >= 0
-        assert harbour.arenas.stats().leases == 0
-        got = harbour.ship([move(buffer), move(array), move(theirs), move(small)])
+        assert link.pool.stats().leases == 0
+        got = link.ship([move(buffer), move(array), move(theirs), move(small)])
         assert (buffer.moved, small.moved, len(array), theirs.fileno()) == (True, True, 0, -1)
         got[2].close()
     del got
-    harbour.settle()
-    assert harbour.arenas.stats().leases == 0
+    link.settle()
+    assert link.pool.stats().leases == 0
 
 
-def test_a_buffer_that_stays_goes_back_to_where_it_was(harbour: Harbour) -> None:
+def test_a_buffer_that_stays_goes_back_to_where_it_was(link: AttachmentLink) -> None:
     buffer = Buffer(BIG)
     buffer[:4] = b"mine"
     for _ in range(3):
-        harbour.encoder.encode_value(move(buffer))
-        harbour.here.load.undo()
+        link.encoder.encode_value(move(buffer))
+        link.here.transaction.undo()
         assert buffer[:4] == b"mine"
     view = buffer.view()
     with pytest.raises(StillViewed):
-        harbour.encoder.encode_value(move(buffer))
+        link.encoder.encode_value(move(buffer))
     del view
-    got = harbour.ship(move(buffer))
+    got = link.ship(move(buffer))
     assert got[:4] == b"mine"
 
 
 @pytest.mark.parametrize("bad", [lambda: 0, object(), move("text")], ids=["fn", "object", "text"])
-def test_nothing_waits_ahead_for_a_message_that_cannot_be_sent(harbour: Harbour, bad: Any) -> None:
-    harbour.warm(BIG, 2)
+def test_nothing_waits_ahead_for_a_message_that_cannot_be_sent(
+    link: AttachmentLink, bad: Any
+) -> None:
+    link.warm(BIG, 2)
     buffer = Buffer(BIG)
     for _ in range(2):
         with pytest.raises(Unsendable):
-            harbour.encoder.encode_value([bytes(BIG), move(buffer), SharedBuffer(8), bad])
-        assert harbour.here.load.empty
-        assert harbour.arenas.stats().leases == 0
+            link.encoder.encode_value([bytes(BIG), move(buffer), SharedBuffer(8), bad])
+        assert link.here.transaction.empty
+        assert link.pool.stats().leases == 0
     assert not buffer.moved
 
 
-def test_what_is_moved_twice_in_one_message_is_named(harbour: Harbour) -> None:
+def test_what_is_moved_twice_in_one_message_is_named(link: AttachmentLink) -> None:
     for thing in (Buffer(8), bytearray(b"four")):
         with pytest.raises(Moved, match=r"of 8 bytes|four"):
-            harbour.encoder.encode_value({"a": move(thing), "b": [move(thing)]})
-        assert harbour.here.load.empty
+            link.encoder.encode_value({"a": move(thing), "b": [move(thing)]})
+        assert link.here.transaction.empty
 
 
-def test_an_error_carries_copies_and_nothing_waits_for_it(harbour: Harbour) -> None:
-    harbour.warm(BIG, 2)
+def test_an_error_carries_copies_and_nothing_waits_for_it(link: AttachmentLink) -> None:
+    link.warm(BIG, 2)
     error = ValueError("no", SharedBuffer(8), move(Buffer(8)), bytes(BIG))
-    harbour.encoder.pack([1, harbour.encoder.encode_error(error)])
-    assert harbour.here.load.empty
+    link.encoder.pack([1, link.encoder.encode_error(error)])
+    assert link.here.transaction.empty
     for lane in (Lane.CONTROL, Lane.DATA):
-        (body,) = harbour.encoder.take(lane)
-        messages = harbour.decoder.feed(body)
+        (body,) = link.encoder.take(lane)
+        messages = link.decoder.feed(body)
     ((_, got),) = messages
     assert got.args[1].startswith("<SharedBuffer")
     assert got.args[2].startswith("Move(value=<Buffer of 8 bytes>")
     assert len(got.args[3]) == BIG
 
 
-def test_one_message_carries_so_many_descriptors_and_no_more(harbour: Harbour) -> None:
+def test_one_message_carries_so_many_descriptors_and_no_more(link: AttachmentLink) -> None:
     shared = SharedBuffer(8)
-    assert len(harbour.ship([shared] * 20)) == 20
+    assert len(link.ship([shared] * 20)) == 20
     with pytest.raises(Unsendable, match="at most 256 sockets and shared buffers"):
-        harbour.encoder.encode_value([shared] * (MOST_DESCRIPTORS + 1))
-    assert harbour.here.load.empty
+        link.encoder.encode_value([shared] * (MAX_DESCRIPTORS + 1))
+    assert link.here.transaction.empty
 
 
-def test_what_came_for_a_message_that_cannot_be_rebuilt_is_closed(harbour: Harbour) -> None:
+def test_what_came_for_a_message_that_cannot_be_rebuilt_is_closed(link: AttachmentLink) -> None:
     ours, theirs = socket.socketpair()
     with ours:
-        body = harbour.pack([{"a": move(theirs)}])
+        body = link.pack([{"a": move(theirs)}])
         Decoder().feed(b"\x92\x01\xc0")
-        damaged = body.replace(bytes([Tag.CARGO]), bytes([99]), 1)
-        (message,) = harbour.decoder.feed(damaged)
+        damaged = body.replace(bytes([Tag.ATTACHMENT]), bytes([99]), 1)
+        (message,) = link.decoder.feed(damaged)
         assert "unknown tag" in str(message[1].error)
         assert ours.recv(1) == b""
 
@@ -135,36 +137,36 @@ def test_what_came_for_a_message_that_cannot_be_rebuilt_is_closed(harbour: Harbo
 # -- lies
 
 
-def carrying(*parts: Any) -> Callable[[Harbour], Any]:
-    """Feed a message whose cargo has these parts."""
+def carrying(*parts: Any) -> Callable[[AttachmentLink], Any]:
+    """Feed a message whose attachments has these parts."""
 
-    def feed(harbour: Harbour) -> Any:
+    def feed(link: AttachmentLink) -> Any:
         encoder = Encoder()
-        encoder.pack([1, encoder._ext(Tag.CARGO, list(parts))])
+        encoder.pack([1, encoder._ext(Tag.ATTACHMENT, list(parts))])
         (body,) = encoder.take(Lane.DATA)
-        return harbour.decoder.feed(body)
+        return link.decoder.feed(body)
 
     return feed
 
 
-def leased(change: Callable[[list[Any]], list[Any]]) -> Callable[[Harbour], Any]:
+def leased(change: Callable[[list[Any]], list[Any]]) -> Callable[[AttachmentLink], Any]:
     """Feed a message that names a lease that is there, but for the change."""
 
-    def feed(harbour: Harbour) -> Any:
-        harbour.warm(BIG)
-        packed = harbour.encoder.encode_value(bytes(BIG))
-        for op, numbers, fds in harbour.here.load.ahead:
-            harbour.there.came(op, numbers, fds)
-        harbour.here.load.ahead.clear()
-        harbour.here.load.commit()
+    def feed(link: AttachmentLink) -> Any:
+        link.warm(BIG)
+        packed = link.encoder.encode_value(bytes(BIG))
+        for op, numbers, fds in link.here.transaction.prerequisites:
+            link.there.receive_prerequisite(op, numbers, fds)
+        link.here.transaction.prerequisites.clear()
+        link.here.transaction.commit()
         parts = Decoder()._inner(packed.data)
-        return carrying(AttachmentKind.BYTES, *change(parts[1:]))(harbour)
+        return carrying(AttachmentKind.BYTES, *change(parts[1:]))(link)
 
     return feed
 
 
-def arena(*numbers: int, fds: Callable[[], list[int]]) -> Callable[[Harbour], Any]:
-    return lambda harbour: harbour.there.came("arena", list(numbers), fds())
+def segment(*numbers: int, fds: Callable[[], list[int]]) -> Callable[[AttachmentLink], Any]:
+    return lambda link: link.there.receive_prerequisite("arena", list(numbers), fds())
 
 
 def unsealed(size: int) -> int:
@@ -173,31 +175,33 @@ def unsealed(size: int) -> int:
     return fd
 
 
-def ahead(*fds: Callable[[], int], number: Any = 1, then: Any = None) -> Callable[[Harbour], Any]:
+def ahead(
+    *fds: Callable[[], int], number: Any = 1, then: Any = None
+) -> Callable[[AttachmentLink], Any]:
     """Descriptors come, and a message asks for them."""
 
-    def feed(harbour: Harbour) -> Any:
-        harbour.there.came("fds", [number], [fd() for fd in fds])
-        return then(harbour) if then is not None else None
+    def feed(link: AttachmentLink) -> Any:
+        link.there.receive_prerequisite("fds", [number], [fd() for fd in fds])
+        return then(link) if then is not None else None
 
     return feed
 
 
-def too_many(harbour: Harbour) -> None:
-    for number in range(MOST_DESCRIPTORS + 1):
-        harbour.there.came("fds", [number], [pipe_end()])
+def too_many(link: AttachmentLink) -> None:
+    for number in range(MAX_DESCRIPTORS + 1):
+        link.there.receive_prerequisite("fds", [number], [pipe_end()])
 
 
-def twice(harbour: Harbour) -> None:
+def twice(link: AttachmentLink) -> None:
     for _ in range(2):
-        harbour.there.came("fds", [1], [pipe_end()])
+        link.there.receive_prerequisite("fds", [1], [pipe_end()])
 
 
-def opened_twice(harbour: Harbour) -> None:
-    harbour.warm(BIG)
-    body = harbour.pack(memoryview(bytes(BIG)))
-    held = harbour.decoder.feed(body)
-    harbour.decoder.feed(body)
+def opened_twice(link: AttachmentLink) -> None:
+    link.warm(BIG)
+    body = link.pack(memoryview(bytes(BIG)))
+    held = link.decoder.feed(body)
+    link.decoder.feed(body)
     del held
 
 
@@ -211,11 +215,11 @@ def stream_end() -> int:
 
 SOCKET = (int(socket.AF_UNIX), int(socket.SOCK_STREAM), 0)
 DATAGRAMS = (int(socket.AF_UNIX), int(socket.SOCK_DGRAM), 0)
-LIES: dict[str, tuple[Callable[[Harbour], Any], type[FrameError], str]] = {
-    "arena never introduced": (
+LIES: dict[str, tuple[Callable[[AttachmentLink], Any], type[FrameError], str]] = {
+    "segment never introduced": (
         carrying(AttachmentKind.BYTES, 7, 4096, 10, 1),
         OutOfRange,
-        "arena 7 was never introduced by this peer",
+        "segment 7 was never introduced by this peer",
     ),
     "stale lease": (leased(lambda d: [*d[:3], d[3] + 2]), StaleLease, "is stale"),
     "free slot": (leased(lambda d: [*d[:3], d[3] + 1]), StaleLease, "is stale"),
@@ -227,25 +231,29 @@ LIES: dict[str, tuple[Callable[[Harbour], Any], type[FrameError], str]] = {
     "negative": (leased(lambda d: [*d[:2], -5, d[3]]), OutOfRange, "numbers from 0 up"),
     "lease of text": (leased(lambda d: ["x", *d[1:]]), OutOfRange, "numbers from 0 up"),
     "unsealed": (
-        arena(1, 65536, 1, fds=lambda: [unsealed(65536 + 4096)]),
+        segment(1, 65536, 1, fds=lambda: [unsealed(65536 + 4096)]),
         Unsealed,
         "may change its size",
     ),
-    "a pipe for an arena": (arena(1, 65536, 1, fds=lambda: [pipe_end()]), Unsealed, "no segment"),
-    "two for an arena": (
-        arena(1, 65536, 1, fds=lambda: [pipe_end(), pipe_end()]),
+    "a pipe for a segment": (
+        segment(1, 65536, 1, fds=lambda: [pipe_end()]),
+        Unsealed,
+        "no segment",
+    ),
+    "two for a segment": (
+        segment(1, 65536, 1, fds=lambda: [pipe_end(), pipe_end()]),
         FrameError,
         "descriptors came for 'arena'",
     ),
-    "an arena of odd slots": (
-        arena(1, 65537, 1, fds=lambda: [pipe_end()]),
+    "a segment of odd slots": (
+        segment(1, 65537, 1, fds=lambda: [pipe_end()]),
         WrongSize,
-        "no arena is laid out like",
+        "no segment is laid out like",
     ),
     "descriptors that never came": (
         carrying(AttachmentKind.SHARED, 5),
         FrameError,
-        "cargo 5 never came",
+        "attachment 5 never came",
     ),
     "a number that is none": (ahead(pipe_end, number="x"), FrameError, "which is none"),
     "the same number twice": (twice, FrameError, "number 1, which is none"),
@@ -296,25 +304,25 @@ LIES: dict[str, tuple[Callable[[Harbour], Any], type[FrameError], str]] = {
         "what it does not have",
     ),
     "too few parts": (carrying(AttachmentKind.SOCKET), FrameError, "wrong parts"),
-    "no parts": (carrying(), FrameError, "no cargo is like"),
-    "an unknown kind": (carrying(99, 1), FrameError, "no cargo is like"),
+    "no parts": (carrying(), FrameError, "no attachment is like"),
+    "an unknown kind": (carrying(99, 1), FrameError, "no attachment is like"),
     "given back what it has not": (
-        lambda harbour: harbour.there.give_back([1, 4096, 1]),
+        lambda link: link.there.release([1, 4096, 1]),
         StaleLease,
         "what it does not have",
     ),
     "given back halves": (
-        lambda harbour: harbour.there.give_back([1, 4096]),
+        lambda link: link.there.release([1, 4096]),
         OutOfRange,
         "3 numbers each, got 2",
     ),
     "retired what it has not": (
-        lambda harbour: harbour.there.retire([4]),
+        lambda link: link.there.retire([4]),
         OutOfRange,
-        "arena 4 was never introduced",
+        "segment 4 was never introduced",
     ),
     "an unknown message": (
-        lambda harbour: harbour.there.came("what", [1], [pipe_end()]),
+        lambda link: link.there.receive_prerequisite("what", [1], [pipe_end()]),
         FrameError,
         "descriptors came for 'what'",
     ),
@@ -322,10 +330,12 @@ LIES: dict[str, tuple[Callable[[Harbour], Any], type[FrameError], str]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_every_lie_has_its_own_error_and_leaves_nothing_open(harbour: Harbour, lie: str) -> None:
+def test_every_lie_has_its_own_error_and_leaves_nothing_open(
+    link: AttachmentLink, lie: str
+) -> None:
     tell, error, text = LIES[lie]
     with pytest.raises(error, match=text) as caught:
-        tell(harbour)
+        tell(link)
     assert type(caught.value) is error
     # And the memory is as good as before.
-    assert harbour.ship(bytes(BIG)) == bytes(BIG)
+    assert link.ship(bytes(BIG)) == bytes(BIG)

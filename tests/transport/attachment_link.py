@@ -1,4 +1,4 @@
-"""Two ends of a link without a socket: cargo goes from one to the other as the link would take it."""
+"""Two ends of a link without a socket: attachments goes from one to the other as the link would take it."""
 
 import gc
 import os
@@ -7,33 +7,33 @@ from typing import Any
 from actors.transport import Attachments, Decoder, Encoder, Lane, SegmentMappings, SegmentPool
 
 
-class Harbour:
+class AttachmentLink:
     """What is shipped at `here` arrives at `there`."""
 
     def __init__(self) -> None:
-        self.arenas = SegmentPool()
-        self.here = Attachments(self.arenas, SegmentMappings())
+        self.pool = SegmentPool()
+        self.here = Attachments(self.pool, SegmentMappings())
         self.mappings = SegmentMappings()
         self.there = Attachments(SegmentPool(), self.mappings)
         self.here.open = self.there.open = True
-        self.encoder = Encoder(cargo=self.here)
-        self.decoder = Decoder(cargo=self.there)
+        self.encoder = Encoder(attachments=self.here)
+        self.decoder = Decoder(attachments=self.there)
 
     def warm(self, size: int, count: int = 1) -> None:
         """Have memory for payloads of this size."""
         for _ in range(count):
-            lease = self.arenas.lease(memoryview(bytes(size)), "stoker", cold=True)
+            lease = self.pool.lease(memoryview(bytes(size)), "warmer", cold=True)
             if lease is not None and lease.introduction is not None:
                 os.close(lease.introduction.fd)
-        self.arenas.reclaim("stoker")
+        self.pool.reclaim("warmer")
 
     def pack(self, value: Any) -> bytes:
-        """The frame of one message, its cargo gone ahead."""
+        """The frame of one message, its attachments gone ahead."""
         packed = self.encoder.encode_value(value)
-        for op, numbers, fds in self.here.load.ahead:
-            self.there.came(op, numbers, fds)
-        self.here.load.ahead.clear()
-        self.here.load.commit()
+        for op, numbers, fds in self.here.transaction.prerequisites:
+            self.there.receive_prerequisite(op, numbers, fds)
+        self.here.transaction.prerequisites.clear()
+        self.here.transaction.commit()
         self.encoder.pack([1, packed])
         return b"".join(self.encoder.take(Lane.DATA))
 
@@ -44,15 +44,15 @@ class Harbour:
 
     def settle(self) -> None:
         """What the other side needs no more goes back."""
-        for batch in self.mappings.returned().values():
-            self.here.give_back(batch)
+        for batch in self.mappings.take_returned().values():
+            self.here.release(batch)
 
     def close(self) -> None:
         self.settle()
         self.here.close()
         self.there.close()
         self.here.reclaim()
-        self.arenas.close()
+        self.pool.close()
         # Encoders and decoders are cycles, and a fixture is remembered beyond its end.
         self.__dict__.clear()
         gc.collect()

@@ -7,7 +7,7 @@ from typing import Any
 from actors.transport import Channel, Decoder, Encoder, Lane, Limits, TransportError, encode_header
 
 
-class End:
+class RecordingChannel:
     """A channel and what came out of it."""
 
     def __init__(self, loop: Any, sock: socket.socket, limits: Limits | None = None) -> None:
@@ -42,7 +42,7 @@ class End:
         return self.channel.send([1, args], lane)
 
 
-Two = Callable[..., tuple[End, End]]
+Two = Callable[..., tuple[RecordingChannel, RecordingChannel]]
 
 
 def frame(body: bytes, fds: int = 0, lane: Lane = Lane.DATA) -> bytes:
