@@ -23,6 +23,7 @@ from actors._remoting import protocol as wire
 from actors._remoting.deadlock_probe import DeadlockProbe
 from actors._remoting.instrumented_remote_actor import account_class, answer_classes
 from actors._remoting.link import Link
+from actors._remoting.operations import Handlers
 from actors._remoting.peer import Peer
 from actors._remoting.receiver import Receiver
 from actors._remoting.shared_memory import SharedMemory
@@ -137,8 +138,7 @@ class ActorHost:
         self.peers: dict[str, Peer] = {}
         self._moved: dict[str, str] = {}
         self._left: dict[str, str] = {}
-        self.calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {}
-        self.notes: dict[str, Callable[..., None]] = {}
+        self.handlers: Handlers[Link] = Handlers()
         self.ended: OrderedDict[int, Exit] = OrderedDict()
         self.link_ended: Callable[[Link], None] = _ignore
         self._uids = number << 32

@@ -13,6 +13,8 @@ from actors._messaging.ref import Ref
 from actors.transport import Decoder, Encoder, Extra, Lane, Local, Undecoded, snapshot_to_keep
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actors._remoting.actor_host import ActorHost
 
 __all__ = ["keep_arguments", "pack_arguments", "unpack_arguments"]
@@ -60,7 +62,7 @@ def pack_arguments(
 
 
 def unpack_arguments(
-    runtime: ActorHost, frames: list[bytes]
+    runtime: ActorHost, frames: Sequence[bytes]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return new arguments from what `pack_arguments` made.
 

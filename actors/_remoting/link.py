@@ -8,7 +8,7 @@ Rule 3: a message of the wrong shape ends the link with one clear error, and not
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
 from weakref import ref as ref_to
 
 from actors._base.errors import ActorsError, failed_codec
@@ -35,15 +35,19 @@ from actors.transport import (
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from actors._base.loop import Loop, Task, Waiter
     from actors._messaging.envelope import Envelope
     from actors._messaging.stream import ItemSink
+    from actors._remoting.operations import Call, FdNote, Handlers, Note
     from actors._remoting.shared_memory import SharedMemory
 
 
 __all__ = ["Link", "LinkOwner", "NotYetAttached"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class NotYetAttached(TransportError):
@@ -63,8 +67,7 @@ class LinkOwner(Protocol):
 
     loop: Loop
     memory: SharedMemory
-    calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]]
-    notes: dict[str, Callable[..., None]]
+    handlers: Handlers[Link]
 
     def ref_fields(self, ref: Ref[Any]) -> list[Any]: ...
     def make_ref(self, fields: list[Any]) -> Ref[Any]: ...
@@ -248,30 +251,51 @@ class Link:
         """Answer an ask by *error*; return the answer's size in bytes."""
         return self.send([wire.ERROR, request, self.encoder.encode_error(error)])
 
-    def note(self, op: str, *args: Any, fds: tuple[int, ...] = (), keep_open: bool = False) -> None:
-        """Tell the other runtime something.
+    def note(self, op: Note[P], /, *args: P.args, **_none: P.kwargs) -> None:
+        """Have the other node run *op*, without an answer; an ended link drops it."""
+        if self.closed is None:
+            name = op.name
+            self.send([wire.NOTE, name, self._plain_or_copied(name, args)], Lane.CONTROL)
 
-        Descriptors in *fds* are closed here once written, unless *keep_open*.
-        """
-        if self.closed is not None:
-            _close_all(() if keep_open else fds)
-            if fds:
-                raise ChannelClosed(f"{self.peer}: {self.closed}")
-            return
-        message = [wire.NOTE, op, self._plain_or_copied(op, args)]
-        if not fds:
-            self.send(message, Lane.CONTROL)
-        elif self._channel is not None:
-            self._channel.send_fds(message, fds, keep_open=keep_open)
-
-    def hand(self, op: str, *args: Any) -> None:
-        """Tell a runtime in this process something, by reference.
+    def note_fds(
+        self, op: FdNote[P], fds: tuple[int, ...], /, *args: P.args, **_none: P.kwargs
+    ) -> None:
+        """Have the other node run *op* with descriptors, which are closed here once they are written.
 
         Raises:
-            ChannelBroken, ChannelClosed: it cannot be told.
+            ChannelBroken, ChannelClosed: nothing was sent; the descriptors are closed.
+        """
+        if self.closed is not None:
+            _close_all(fds)
+        self._send_fds(op.name, fds, args, keep_open=False)
+
+    def lend_fds(
+        self, op: FdNote[P], fds: tuple[int, ...], /, *args: P.args, **_none: P.kwargs
+    ) -> None:
+        """Have the other node run *op* with descriptors, which stay open here.
+
+        Raises:
+            ChannelBroken, ChannelClosed: nothing was sent.
+        """
+        self._send_fds(op.name, fds, args, keep_open=True)
+
+    def _send_fds(
+        self, name: str, fds: tuple[int, ...], args: tuple[Any, ...], *, keep_open: bool
+    ) -> None:
+        if self.closed is not None:
+            raise ChannelClosed(f"{self.peer}: {self.closed}")
+        if self._channel is not None:
+            message = [wire.NOTE, name, self._plain_or_copied(name, args)]
+            self._channel.send_fds(message, fds, keep_open=keep_open)
+
+    def note_by_reference(self, op: Note[P], /, *args: P.args, **_none: P.kwargs) -> None:
+        """Have a node in this process run *op* with the arguments themselves, not copies.
+
+        Raises:
+            ChannelBroken, ChannelClosed: nothing was sent.
         """
         if self._channel is not None:
-            self._channel.send([wire.NOTE, op, ByReference(args)], Lane.CONTROL)
+            self._channel.send([wire.NOTE, op.name, ByReference(args)], Lane.CONTROL)
 
     def _plain_or_copied(self, op: str, args: tuple[Any, ...]) -> list[Any]:
         if all(_plain(map(type, arg)) if type(arg) is list else type(arg) in PLAIN for arg in args):
@@ -279,8 +303,8 @@ class Link:
         with self.attachments.only_copies():
             return [self._packing.encode_value(arg, op) for arg in args]
 
-    async def call(self, op: str, *args: Any) -> Any:
-        """Run *op* in the other runtime and return its result, or raise its error."""
+    async def call(self, op: Call[P, R], /, *args: P.args, **_none: P.kwargs) -> R:
+        """Have the other node run *op*; return its result, or raise its error."""
         if self.closed is not None:
             raise ActorsError(f"{self.peer}: {self.closed}")
         number = self.number()
@@ -288,30 +312,31 @@ class Link:
             values = [
                 self._packing.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)
             ]
-        self.send([wire.CALL, number, op, values], Lane.CONTROL)
+        self.send([wire.CALL, number, op.name, values], Lane.CONTROL)
         waiter = self.calls[number] = self.owner.loop.waiter()
         try:
-            return await waiter
+            result: R = await waiter
         except BaseException:
             if waiter.cancelled() and self.closed is None:
                 self.send([wire.CANCEL, number], Lane.CONTROL)
             raise
         finally:
             self.calls.pop(number, None)
+        return result
 
     # -- receiving -----------------------------------------------------------------------
 
     def _receive_fds(self, message: list[Any], fds: list[int]) -> None:
         try:
             _, op, args = message
-            take = None if op in _AHEAD else self.owner.notes[op]
+            take = None if op in _AHEAD else self.owner.handlers.fd_notes[op]
         except Exception:
             _close_all(fds)  # nobody here wants them: this ends the link
             raise
         if take is None:
             self.attachments.receive_prerequisite(op, args[0], fds)
         else:
-            take(self, *args, *fds)
+            take(self, fds, *args)
 
     def serve_call(self, message: list[Any]) -> None:
         """Run a call of the other runtime in a task and answer it."""
@@ -325,7 +350,7 @@ class Link:
 
     async def _serve(self, number: int, op: str, args: list[Any]) -> None:
         try:
-            result = await self.owner.calls[op](self, *args)
+            result = await self.owner.handlers.calls[op](self, *args)
             with self.attachments.only_copies():
                 answer = [wire.ANSWER, number, self._packing.encode_value(result, "result")]
         except Exception as error:  # noqa: BLE001 - the caller at the other end is told

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from actors._messaging.context_propagation import Propagation
     from actors._remoting.deadlock_probe import DeadlockProbe
     from actors._remoting.link import Link
+    from actors._remoting.operations import Handlers
     from actors._remoting.peer import Peer
     from actors._remoting.topics import Topics
 
@@ -51,7 +52,7 @@ class ReceiverHost(RefHost, Protocol):
 
     name: str
     cells: dict[int, Cell]
-    notes: dict[str, Callable[..., None]]
+    handlers: Handlers[Link]
     topics: Topics
     probes: DeadlockProbe
     propagation: Propagation | None
@@ -197,7 +198,7 @@ class Receiver:
         _, op, args = message
         if type(args) is Undecoded:
             raise args.error
-        self._node.notes[op](self._link, *args)
+        self._node.handlers.notes[op](self._link, *args)
 
     def _take_value(self, message: list[Any]) -> None:
         _, topic, missed, value = message

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from anyio import create_task_group
 
@@ -19,6 +19,7 @@ from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.ref import Ref
 from actors._messaging.registry import Registry
+from actors._remoting import operations as ops
 from actors._system.cpu_budget import cpu_budget
 from actors._system.listeners import ListenerController
 from actors._system.node_groups import NodeGroups
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from actors._system.topology import ActorSpec, Topology
 
 __all__ = ["Coordinator"]
+
+P = ParamSpec("P")
 
 
 class Coordinator:
@@ -224,9 +227,9 @@ class Coordinator:
         for life in self.lives.values():
             if life.place is node:
                 ref = life.ref
-                link.note("expect", ref.uid, ref.name, ref.cls_path, ref.mailbox)
+                link.note(ops.expect_actor, ref.uid, ref.name, ref.cls_path, ref.mailbox)
         self.runtime.peer(run.address).up(link)
-        self._tell_nodes(node, "node_up", run.address)
+        self._tell_nodes(node, ops.node_up, run.address)
         # Seated first: whoever hears of it may count on its connections.
         for listening in self.listeners:
             listening.node_ready(run)
@@ -238,14 +241,14 @@ class Coordinator:
         restarting = not node.leaving
         self.event("node_draining", {"node": node.name, "why": why})
         self.runtime.peer(run.address).drain(why, restarting=restarting)
-        self._tell_nodes(node, "node_draining", run.address, why, restarting)
+        self._tell_nodes(node, ops.node_draining, run.address, why, restarting)
         for listening in self.listeners:
             listening.node_draining(run)
 
     def node_moved(self, node: RemoteNode) -> None:
         """The actors of a node have their place in another of its runs from here on."""
         self.runtime.node_moved(node.name, node.address)
-        self._tell_nodes(node, "node_moved", node.name, node.address)
+        self._tell_nodes(node, ops.node_moved, node.name, node.address)
 
     def node_ended(
         self, run: RemoteRun, link: Link | None, why: str, *, restarting: bool, replaced: bool
@@ -260,7 +263,7 @@ class Coordinator:
         peer.down(why, restarting=restarting)
         if link is not None:
             peer.drop(link)
-        self._tell_nodes(node, "node_down", run.address, why, restarting)
+        self._tell_nodes(node, ops.node_down, run.address, why, restarting)
         for listening in self.listeners:
             listening.node_ended(run)
         for name in list(self.registry):
@@ -291,14 +294,16 @@ class Coordinator:
         if not self.stopping:
             why = "stopped" if node.leaving else "given up"
             self.runtime.peer(node.address).down(why, restarting=False)
-            self._tell_nodes(node, "node_down", node.address, why, False)
+            self._tell_nodes(node, ops.node_down, node.address, why, False)
         node.changed()
 
-    def _tell_nodes(self, about: object, op: str, *args: Any) -> None:
+    def _tell_nodes(
+        self, about: object, op: ops.Note[P], /, *args: P.args, **none: P.kwargs
+    ) -> None:
         for node in self.nodes.values():
             if node is not about:
                 for link in node.links:
-                    link.note(op, *args)
+                    link.note(op, *args, **none)
 
     def write_line(self, line: str) -> None:
         """Write a node's line among our own."""

@@ -9,6 +9,7 @@ from anyio import create_task_group
 
 from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed, NodeDown
+from actors._remoting import operations as ops
 from actors.routing import Listener, Sticky, new_router, told
 from actors.supervisors import Exit
 from actors.transport import TransportError
@@ -47,25 +48,24 @@ class _ListenerNode:
     def hand_over(self, handed: Sequence[HandedOver], listener: str) -> None:
         """Send connections to the node; the router keeps its own copies until they are acknowledged."""
         numbers = [one.number for one in handed]
-        self._link.note(
-            "connections", listener, numbers, fds=tuple([one.fd for one in handed]), keep_open=True
-        )
+        fds = tuple([one.fd for one in handed])
+        self._link.lend_fds(ops.connections, fds, listener, numbers)
 
     def seat(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
         """Give the node a socket to get its work from."""
-        self._link.note("seat", listener, limit, fds=fds)
+        self._link.note_fds(ops.attach_socket, fds, listener, limit)
 
     def give(self, fd: int, listener: str) -> None:
         """Send the node a connection that waited for another one; nobody hears what becomes of it."""
-        self._link.note("connections", listener, [0], fds=(fd,))
+        self._link.note_fds(ops.connections, (fd,), listener, [0])
 
     def unseat(self, listener: str) -> None:
         """Have the node take on nothing new from that socket."""
-        self._link.note("unseat", listener)
+        self._link.note(ops.detach_socket, listener)
 
     def tell_slots(self, listener: str, live: list[int], every: list[int]) -> None:
         """Tell the node which slots share the listener now, its own first."""
-        self._link.note("slots", listener, self.slot, live, every)
+        self._link.note(ops.listener_slots, listener, self.slot, live, every)
 
 
 class ListenerController:
@@ -114,7 +114,8 @@ class ListenerController:
         assert run.link is not None
         # A node is told how keys are read; a user's own policy stays here and need not travel.
         try:
-            await run.link.call("serve", replace(self.spec, policy=told(self.spec.policy)))
+            spec = replace(self.spec, policy=told(self.spec.policy))
+            await run.link.call(ops.serve_listener, spec)
         except NodeDown as error:
             why = f"node {run.node.name} ended while it imported {self.spec.path!r}"
             raise BootFailed(f"{why}: {run.last_end or error.why}") from error
@@ -172,7 +173,7 @@ class ListenerController:
         if run.link is None:
             return
         try:
-            await run.link.call("drain", self.spec.name, seconds)
+            await run.link.call(ops.drain_listener, self.spec.name, seconds)
         except (ActorsError, TransportError):
             return  # the node is gone: so are its connections
 

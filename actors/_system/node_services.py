@@ -6,9 +6,11 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actors._remoting import operations as ops
 from actors._system.placement import ActorRequest
 from actors._system.tree_snapshot import whole_tree
 from actors.nodes import NodeState, RemoteRun
+from actors.routing import Router
 from actors.supervisors import Exit
 from actors.transport import ChannelBroken, ChannelClosed, Endpoint, endpoint_pair, pair
 
@@ -17,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors._base.loop import Loop
-    from actors._messaging.pool import Pool
     from actors._messaging.ref import Ref
     from actors._messaging.registry import Registry
     from actors._system.listeners import ListenerController
     from actors._system.placement import Placement
     from actors._system.supervision_tree import SupervisionTree
     from actors.nodes import ActorHost, Link, LocalNode, RemoteNode, SupervisedActor
+    from actors.routing import AnyRouter
 
 __all__ = ["NodeServices", "NodeServicesHost"]
 
@@ -61,72 +63,99 @@ class NodeServices:
 
     def register(self) -> None:
         """Have the runtime bring us what nodes say."""
-        core = self._core
-        core.runtime.calls.update(
-            spawn=self._spawn,
-            lookup=self._lookup,
-            pool=self._pool,
-            claim=self._claim,
-            wait_life=self._wait_life,
-            tree=self._tree,
-            stop=self._stop,
-            stop_node=self._stop_node,
-            drain_node=self._drain_node,
+        core, handlers = self._core, self._core.runtime.handlers
+        handlers.on_call(ops.spawn, self._spawn)
+        handlers.on_call(ops.lookup, lambda _, name: core.registry.find(name))
+        handlers.on_call(ops.pool, lambda _, name: core.spawning.pool(name))
+        handlers.on_call(ops.claim_name, lambda _, ref: core.claim(ref))
+        handlers.on_note(ops.release_name, lambda _, name, uid: core.registry.release(name, uid))
+        handlers.on_call(ops.wait_ended, self._wait_ended)
+        handlers.on_note(ops.actor_ended, self._actor_ended)
+        handlers.on_call(ops.tree, lambda _: whole_tree(core))
+        handlers.on_call(ops.stop_system, self._stop_system)
+        handlers.on_note(ops.event, lambda _, kind, facts: core.event(kind, facts))
+        handlers.on_note(ops.request_link, self._request_link)
+        handlers.on_note(ops.ready, self._ready)
+        handlers.on_note(ops.boot_failed, self._boot_failed)
+        handlers.on_note(ops.heartbeat, self._heartbeat)
+        handlers.on_note(ops.over_rss, self._over_rss)
+        handlers.on_fd_note(ops.stack_dump, self._stack_dump)
+        handlers.on_call(ops.stop_node, self._stop_node)
+        handlers.on_call(
+            ops.drain_node, lambda link, grace: core.drain_node(self._name(link), grace)
         )
-        core.runtime.notes.update(
-            ready=lambda link: self._on(link, RemoteRun.child_is_ready),
-            beat=lambda link, watched: self._on(link, lambda run: run.child_beats(watched=watched)),
-            over_rss=lambda link, rss: self._on(link, lambda run: run.child_over_rss(rss)),
-            stacks=self._stacks,
-            boot_failed=lambda link, text: self._on(link, lambda run: run.child_failed(text)),
-            actor_ended=lambda link, uid, end, voluntary: self._on(
-                link, lambda run: run.node.actor_ended(uid, end, voluntary=voluntary)
-            ),
-            event=lambda _, kind, facts: core.event(kind, facts),
-            unclaim=lambda _, name, uid: core.registry.release(name, uid),
-            connect=self._connect,
-            kill_node=lambda link: core.kill_node(self._name(link)),
-            told=lambda link, *told: self._routed("told", link, *told),
-            counted=lambda link, *told: self._routed("counted", link, *told),
-        )
+        handlers.on_note(ops.kill_node, lambda link: core.kill_node(self._name(link)))
+        handlers.on_note(ops.connection_results, self._connection_results)
+        handlers.on_note(ops.connection_counts, self._connection_counts)
 
-    def _on(self, link: Link, act: Callable[[RemoteRun], object]) -> None:
-        run = self._core.runs.get(link.peer)
-        if run is not None:
-            act(run)
+    # -- from the run of a node ---------------------------------------------------------------
 
-    def _stacks(self, link: Link, fd: int) -> None:
-        run = self._core.runs.get(link.peer)
+    def _run(self, link: Link) -> RemoteRun | None:
+        return self._core.runs.get(link.peer)
+
+    def _name(self, link: Link) -> str:
+        run = self._run(link)
+        return link.peer if run is None else run.node.name
+
+    def _ready(self, link: Link) -> None:
+        if (run := self._run(link)) is not None:
+            run.child_is_ready()
+
+    def _boot_failed(self, link: Link, traceback: str) -> None:
+        if (run := self._run(link)) is not None:
+            run.child_failed(traceback)
+
+    def _heartbeat(self, link: Link, watched: bool) -> None:  # noqa: FBT001 - a wire field
+        if (run := self._run(link)) is not None:
+            run.child_beats(watched=watched)
+
+    def _over_rss(self, link: Link, rss: int) -> None:
+        if (run := self._run(link)) is not None:
+            run.child_over_rss(rss)
+
+    def _stack_dump(self, link: Link, fds: list[int]) -> None:
+        run, [fd] = self._run(link), fds
         if run is None:
             os.close(fd)
         else:
             run.child_stacks(fd)
 
-    def _name(self, link: Link) -> str:
-        run = self._core.runs.get(link.peer)
-        return link.peer if run is None else run.node.name
+    def _actor_ended(self, link: Link, uid: int, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - a wire field
+        if (run := self._run(link)) is not None:
+            run.node.actor_ended(uid, end, voluntary=voluntary)
 
-    def _routed(self, what: str, link: Link, listener: str, *told: Any) -> None:
-        for listening in self._core.listeners:
-            if listening.spec.name == listener and listening.router is not None:
-                getattr(listening.router, what)(link.peer, *told)
+    # -- from the servers of listeners -----------------------------------------------------------
+
+    def _router(self, listener: str) -> AnyRouter | None:
+        found = (item.router for item in self._core.listeners if item.spec.name == listener)
+        return next(found, None)
+
+    def _connection_results(
+        self,
+        link: Link,
+        listener: str,
+        acknowledged: list[int],
+        refused: list[int],
+        closed: list[int],
+    ) -> None:
+        router = self._router(listener)
+        if isinstance(router, Router):  # others hand nothing over
+            router.told(link.peer, acknowledged, refused, closed)
+
+    def _connection_counts(self, link: Link, listener: str, open_: int, total: int) -> None:
+        router = self._router(listener)
+        if router is not None and not isinstance(router, Router):
+            router.counted(link.peer, open_, total)
+
+    # -- from the Systems of nodes -----------------------------------------------------------------
 
     async def _spawn(
-        self, _link: Link, path: str, arguments: list[bytes], options: dict[str, Any]
+        self, _link: Link, path: str, arguments: list[bytes], options: ops.SpawnOptions
     ) -> Ref[Any]:
         request = ActorRequest(path=path, cls=None, arguments=arguments, **options)
         return await self._core.spawning.spawn(request)
 
-    async def _lookup(self, _link: Link, name: str) -> Ref[Any] | None:
-        return await self._core.registry.find(name)
-
-    async def _pool(self, _link: Link, name: str) -> Pool[Any] | None:
-        return await self._core.spawning.pool(name)
-
-    async def _claim(self, _link: Link, ref: Ref[Any]) -> None:
-        await self._core.claim(ref)
-
-    async def _wait_life(self, _link: Link, uid: int) -> Exit:
+    async def _wait_ended(self, _link: Link, uid: int) -> Exit:
         core = self._core
         life = core.lives.get(uid)
         if life is None:
@@ -139,10 +168,7 @@ class NodeServices:
             cancel()
         return end
 
-    async def _tree(self, _link: Link) -> dict[str, Any]:
-        return await whole_tree(self._core)
-
-    async def _stop(self, _link: Link) -> None:
+    async def _stop_system(self, _link: Link) -> None:
         self._core.end()
 
     async def _stop_node(self, link: Link, grace: float | None) -> None:
@@ -150,25 +176,22 @@ class NodeServices:
         name = self._name(link)
         self._core.loop.start(partial(self._core.stop_node, name, grace), name=f"stop {name}")
 
-    async def _drain_node(self, link: Link, grace: float | None) -> None:
-        await self._core.drain_node(self._name(link), grace)
-
-    def _connect(self, link: Link, name: str, times: int) -> None:
+    def _request_link(self, link: Link, address: str, times: int) -> None:
         """Hand both ends of a new socket pair or passage out, unless the asker has one on its way.
 
         Args:
             link: the asker's.
-            name: the address it wants to talk to.
+            address: the one it wants to talk to.
             times: how many links to that run of it the asker has had.
         """
         core = self._core
-        asker, asked = core.runs.get(link.peer), core.runs.get(name)
+        asker, asked = core.runs.get(link.peer), core.runs.get(address)
         if asker is None:
             return
         if asked is None or asked.link is None or asked.state is not NodeState.READY:
-            peer = core.runtime.peer(name)
+            peer = core.runtime.peer(address)
             why = peer.why if asked is not None else "there is no such node"
-            link.note("node_down", name, why, asked is not None and peer.restarting)
+            link.note(ops.node_down, address, why, asked is not None and peer.restarting)
             return
         both = frozenset({(asker.address, asker.number), (asked.address, asked.number)})
         if times < self._connected.get(both, 0):
@@ -183,7 +206,7 @@ class NodeServices:
             # Its link has ended, and soon it is known how it did itself. The asker, on whose link
             # this runs, must not end for that.
             ours.close()
-            link.note("node_down", name, str(error), True)
+            link.note(ops.node_down, address, str(error), True)
             return
         self._connected[both] = times + 1
         _hand_out(link, asked.address, ours)
@@ -192,6 +215,6 @@ class NodeServices:
 def _hand_out(link: Link, peer: str, way: socket.socket | Endpoint) -> None:
     """Give a node its end of a new link to *peer*."""
     if isinstance(way, Endpoint):
-        link.hand("peer", peer, way)
+        link.note_by_reference(ops.open_thread_link, peer, way)
     else:
-        link.note("peer", peer, fds=(way.detach(),))
+        link.note_fds(ops.open_link, (way.detach(),), peer)

@@ -21,7 +21,7 @@ from actors._system.coordinator import Coordinator
 from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.system_access import DirectAccess, SystemAccess
 from actors._system.topology import PoolSpec, Topology, TreeSpec
-from actors.nodes import NodesSpec, check_actor_options
+from actors.nodes import Node, NodesSpec, check_actor_options
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop
     from actors._messaging.pool import Pool
     from actors._messaging.ref import Ref
-    from actors.nodes import LocalNode, Node
+    from actors._remoting.operations import SpawnOptions
+    from actors.nodes import LocalNode
     from actors.supervisors import Backoff, Restart
 
 __all__ = ["System", "core_of", "current"]
@@ -251,9 +252,9 @@ class System:
             InvalidSpec: a value that can never work.
         """
         check_actor_options(cls, name, mailbox, restart=restart, backoff=backoff, shutdown=shutdown)
-        options = {
+        options: SpawnOptions = {
             "name": name,
-            "on": getattr(on, "name", on),
+            "on": on.name if isinstance(on, Node) else on,
             "restart": restart,
             "backoff": backoff,
             "mailbox": mailbox,
@@ -265,13 +266,11 @@ class System:
 
     async def lookup(self, name: str) -> Ref[Any] | None:
         """Return the address of the living actor of that name, or None."""
-        ref: Ref[Any] | None = await self._running().lookup(name)
-        return ref
+        return await self._running().lookup(name)
 
     async def pool(self, name: str) -> Pool[Any] | None:
         """Return the address of the pool of that name, or None."""
-        pool: Pool[Any] | None = await self._running().pool(name)
-        return pool
+        return await self._running().pool(name)
 
     async def tree(self) -> dict[str, Any]:
         """Return the supervision tree as plain data, in start order; a node that hangs is marked."""

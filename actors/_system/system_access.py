@@ -1,31 +1,33 @@
-"""How a System reaches its core: an interface, and the direct way in the process that made it.
-
-A node has another, over its link (`_node_main`).
-"""
+"""How a `System` reaches the coordinator: directly in the process that made it, over the link on a node."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from actors._base.errors import ActorsError
 from actors._base.events import EventStream
 from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.topic import TopicCarrier
+from actors._remoting import operations as ops
 from actors._system.coordinator import Coordinator
 from actors._system.placement import ActorRequest
 from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.tree_snapshot import whole_tree
-from actors.nodes import NodesSpec, class_path
+from actors.nodes import NodesSpec, class_path, families, pack_arguments
+from actors.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors.nodes import LocalNode, Node
+    from actors._messaging.pool import Pool
+    from actors._messaging.ref import Ref
+    from actors.nodes import ChildActors, Link, LocalNode, Node, NodeProcess
 
-__all__ = ["DirectAccess", "SystemAccess"]
+__all__ = ["DirectAccess", "NodeAccess", "SystemAccess"]
 
 
 class SystemAccess(Protocol):
-    """How a System reaches its core: directly, or from a node over its link."""
+    """The coordinator, as a `System` uses it."""
 
     @property
     def local(self) -> LocalNode | None: ...
@@ -34,10 +36,10 @@ class SystemAccess(Protocol):
     @property
     def threads(self) -> ThreadPortal: ...
     async def spawn(
-        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
-    ) -> Any: ...
-    async def lookup(self, name: str) -> Any: ...
-    async def pool(self, name: str) -> Any: ...
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions
+    ) -> Ref[Any]: ...
+    async def lookup(self, name: str) -> Ref[Any] | None: ...
+    async def pool(self, name: str) -> Pool[Any] | None: ...
     async def tree(self) -> dict[str, Any]: ...
     def nodes(self) -> list[Node]: ...
     def events(self) -> EventStream: ...
@@ -51,50 +53,142 @@ class SystemAccess(Protocol):
 
 
 class DirectAccess:
-    """The core is in this process."""
+    """In the process that made the system: calls the coordinator."""
 
-    def __init__(self, core: Coordinator) -> None:
-        self._core = core
-        self.local = core.local
-        self.topics = core.runtime.topics
-        self.threads = core.threads
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self.local = coordinator.local
+        self.topics = coordinator.runtime.topics
+        self.threads = coordinator.threads
 
     async def spawn(
-        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
-    ) -> Any:
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions
+    ) -> Ref[Any]:
         request = ActorRequest(path=class_path(cls), cls=cls, arguments=(args, kwargs), **options)
-        return await self._core.spawning.spawn(request)
+        return await self._coordinator.spawning.spawn(request)
 
-    async def lookup(self, name: str) -> Any:
-        return await self._core.registry.find(name)
+    async def lookup(self, name: str) -> Ref[Any] | None:
+        return await self._coordinator.registry.find(name)
 
-    async def pool(self, name: str) -> Any:
-        return await self._core.spawning.pool(name)
+    async def pool(self, name: str) -> Pool[Any] | None:
+        return await self._coordinator.spawning.pool(name)
 
     async def tree(self) -> dict[str, Any]:
-        return await whole_tree(self._core)
+        return await whole_tree(self._coordinator)
 
     def nodes(self) -> list[Node]:
-        own: Sequence[Node] = [] if self._core.local is None else [self._core.local]
-        return [*own, *self._core.nodes.values()]
+        own: Sequence[Node] = [] if self._coordinator.local is None else [self._coordinator.local]
+        return [*own, *self._coordinator.nodes.values()]
 
     def events(self) -> EventStream:
-        return self._core.bus.stream()
+        return self._coordinator.bus.stream()
 
     def supervisor(self, path: str) -> SupervisorHandle:
-        return self._core.tree.find(path)
+        return self._coordinator.tree.find(path)
 
     async def start_nodes(self, spec: NodesSpec) -> list[Node]:
-        return [*await self._core.groups.start(spec)]
+        return [*await self._coordinator.groups.start(spec)]
 
     async def scale(self, group: str, count: int) -> list[Node]:
-        return [*await self._core.groups.scale(group, count)]
+        return [*await self._coordinator.groups.scale(group, count)]
 
     async def reload(
         self, names: tuple[str, ...], *, surge: bool, ready_timeout: float | None
     ) -> list[Node]:
-        reloading = self._core.reloading
+        reloading = self._coordinator.reloading
         return [*await reloading.reload(names, surge=surge, ready_timeout=ready_timeout)]
 
     async def stop(self) -> None:
-        self._core.end()
+        self._coordinator.end()
+
+
+class NodeAccess:
+    """On a node: asks the parent, and starts the actors that cannot leave this node."""
+
+    def __init__(self, node: NodeProcess) -> None:
+        self._node = node
+        self._parent = node.parent
+        self._own_actors: ChildActors | None = None
+        self.local: LocalNode = node.local
+        self.threads = ThreadPortal(node.runtime.loop, node.runtime.propagation)
+        self.topics = node.runtime.topics
+        node.runtime.handlers.on_call(ops.child_actors, self._child_actors)
+
+    async def spawn(
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions
+    ) -> Ref[Any]:
+        """Have the parent start an actor; one that holds local values is supervised on this node."""
+        if any(type(value) is Local for value in (*args, *kwargs.values())):
+            return await self._spawn_here(cls, args, kwargs, options)
+        arguments = pack_arguments(self._node.runtime, args, kwargs)
+        return await self._parent.call(ops.spawn, class_path(cls), arguments, options)
+
+    async def _spawn_here(
+        self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions
+    ) -> Ref[Any]:
+        if options["on"] != self.local.name:
+            wanted = f"on={options['on']!r}" if options["on"] else "no on="
+            raise ActorsError(
+                f"local values do not leave {self.local.name}, got {wanted}: use on=current().node"
+            )
+        if self._own_actors is None:
+            self._own_actors = await self._node.new_family(f"{self.local.name}/own")
+        return await self._own_actors.spawn(
+            cls,
+            args,
+            kwargs,
+            name=options["name"],
+            restart=options["restart"],
+            backoff=options["backoff"],
+            mailbox=options["mailbox"],
+        )
+
+    async def _child_actors(
+        self, _link: Link
+    ) -> tuple[list[dict[str, Any]], dict[int, list[dict[str, Any]]]]:
+        return families(self._node.runtime, self._own_actors)
+
+    async def stop_own_actors(self) -> None:
+        """End the actors that are supervised on this node."""
+        if self._own_actors is not None:
+            await self._own_actors.aclose()
+
+    async def lookup(self, name: str) -> Ref[Any] | None:
+        return await self._parent.call(ops.lookup, name)
+
+    async def pool(self, name: str) -> Pool[Any] | None:
+        return await self._parent.call(ops.pool, name)
+
+    async def tree(self) -> dict[str, Any]:
+        return await self._parent.call(ops.tree)
+
+    async def stop(self) -> None:
+        await self._parent.call(ops.stop_system)
+
+    # -- only in the process that made the system: its handles do not travel ------------------
+
+    def nodes(self) -> list[Node]:
+        raise ActorsError(
+            "system.nodes is for the process that made the system; a node has current().node"
+        )
+
+    def events(self) -> EventStream:
+        _refuse("system.events()")
+
+    def supervisor(self, path: str) -> SupervisorHandle:
+        _refuse(f"supervisor {path!r}")
+
+    async def start_nodes(self, spec: NodesSpec) -> list[Node]:
+        _refuse(f"starting nodes({spec.name!r})")
+
+    async def scale(self, group: str, count: int) -> list[Node]:
+        _refuse(f"scaling {group!r} to {count}")
+
+    async def reload(
+        self, names: tuple[str, ...], *, surge: bool, ready_timeout: float | None
+    ) -> list[Node]:
+        _refuse(f"reload{names} with surge={surge}, ready_timeout={ready_timeout}")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ActorsError(f"{what} is for the process that made the system")

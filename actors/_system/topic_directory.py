@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from anyio import create_task_group, move_on_after
 
 from actors._base.errors import ActorsError
+from actors._remoting import operations as ops
 from actors.nodes import NodeState
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ class TopicDirectory:
     def __init__(self, core: TopicDirectoryHost) -> None:
         self._core = core
         self._wanted: dict[str, set[str]] = {}
-        core.runtime.calls.update(topic_join=lambda link, name: self.join(name, link.peer))
-        core.runtime.notes.update(topic_leave=lambda link, name: self.leave(name, link.peer))
+        handlers = core.runtime.handlers
+        handlers.on_call(ops.subscribe_topic, lambda link, topic: self.join(topic, link.peer))
+        handlers.on_note(ops.unsubscribe_topic, lambda link, topic: self.leave(topic, link.peer))
 
     def table(self) -> list[tuple[str, str]]:
         """Return all of them, for a node that begins: (topic, node)."""
@@ -55,11 +57,11 @@ class TopicDirectory:
                     if other.state is NodeState.READY:
                         tasks.start_soon(self._tell, link, name, node)
                     else:
-                        link.note("topic_interest", name, node, True)
+                        link.note(ops.topic_interest, name, node, True)
 
     async def _tell(self, link: Link, name: str, node: str) -> None:
         with suppress(ActorsError):  # it has just ended
-            await link.call("topic_interest", name, node, True)
+            await link.call(ops.topic_joined, name, node)
 
     def leave(self, name: str, node: str) -> None:
         """Take note that *node* has no subscribers to topic *name* any more."""
@@ -70,7 +72,7 @@ class TopicDirectory:
         if node != runtime.name:
             runtime.topics.interest(name, node, wanted=False)
         for _, link in self._others(node):
-            link.note("topic_interest", name, node, False)
+            link.note(ops.topic_interest, name, node, False)
 
     def forget(self, node: str) -> None:
         """A node is gone; the others hear of that anyway."""

@@ -40,8 +40,7 @@ async def whole_tree(core: TreeSnapshotSource) -> dict[str, Any]:
 
     Below a node stands what is its own: actors that cannot leave it.
     """
-    _, pairs = families(core.runtime, None)
-    children: dict[int, list[dict[str, Any]]] = dict(pairs)
+    _, children = families(core.runtime, None)
     own: dict[str, list[dict[str, Any]] | None] = {}
     async with create_task_group() as tasks:
         for node in list(core.nodes.values()):
@@ -65,10 +64,10 @@ async def _ask(
     own[node.name] = None
     with move_on_after(_PATIENCE):
         try:
-            own[node.name], pairs = await node.families()
+            own[node.name], below = await node.families()
         except (ActorsError, TransportError):
             return  # it has just ended
-        children.update(pairs)
+        children.update(below)
 
 
 def _all(root: dict[str, Any]) -> Iterator[dict[str, Any]]:

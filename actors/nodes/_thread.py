@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import move_on_after
 
 from actors._base.errors import ActorsError
+from actors._remoting import operations as ops
 from actors._remoting.link import Link
 from actors.nodes.health.stack_dump import frames_of
 from actors.nodes.remote_node import RemoteNode
@@ -117,7 +118,7 @@ class ThreadRun(RemoteRun):
 
     def _force(self) -> None:
         if self.link is not None and self._cut_off is None:
-            self.link.note("end_now")
+            self.link.note(ops.end_now)
             self._cut_off = self._loop.call_later(_GRACE, self._abandon)
 
     def _stack(self) -> str:
@@ -130,7 +131,7 @@ class ThreadRun(RemoteRun):
         if thread is None or self.link is None:
             raise ActorsError(f"node {self.node.name} is {self.state.value}: nothing to see")
         with move_on_after(_ANSWER):
-            tasks = await self.link.call("tasks")
+            tasks = await self.link.call(ops.task_stacks)
         frames = list(frames_of(_frame(thread)))
         return {"threads": [{"thread": thread.name, "stack": frames}], "tasks": tasks}
 

@@ -78,7 +78,9 @@ def child_facts(info: ChildInfo) -> dict[str, Any]:
     return facts
 
 
-def families(runtime: ActorHost, own: ChildActors | None) -> list[Any]:
+def families(
+    runtime: ActorHost, own: ChildActors | None
+) -> tuple[list[dict[str, Any]], dict[int, list[dict[str, Any]]]]:
     """Return who is supervised on this node.
 
     Args:
@@ -86,11 +88,12 @@ def families(runtime: ActorHost, own: ChildActors | None) -> list[Any]:
         own: those that are the node's own, if there are any.
 
     Returns:
-        The node's own, and pairs of an actor's number and its children.
+        The node's own, and by the number of an actor its children.
     """
     parents = [(uid, cell.run) for uid, cell in runtime.cells.items() if cell.run is not None]
-    pairs = [[uid, run.children.describe()] for uid, run in parents if run.children is not None]
-    return [[] if own is None else own.describe(), pairs]
+    children = {uid: run.children for uid, run in parents if run.children is not None}
+    below = {uid: actors.describe() for uid, actors in children.items()}
+    return ([] if own is None else own.describe()), below
 
 
 class ChildActors:

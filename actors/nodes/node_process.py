@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actors._base.events import TRACE
 from actors._base.log import get_logger, write_lines_to
 from actors._messaging.context_propagation import Propagation
+from actors._remoting import operations as ops
 from actors._remoting.actor_host import ActorHost
 from actors._remoting.constructor_args import unpack_arguments
 from actors._remoting.link import Link
@@ -36,7 +37,7 @@ from actors.nodes.health.stats import runtime_stats
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -135,25 +136,8 @@ class NodeProcess:
         self.leaving = False
         """Whether this node finishes what it has, to end then."""
         self.log = get_logger(node=config["name"])
-        self.runtime.calls.update(start=self._start, topic_interest=self._interest)
-        self.runtime.calls.update(stats=self._stats, sampled=self._sampled, tasks=self._tasks)
         self.runtime.topics.interests(config["topics"])
-        self.runtime.notes.update(
-            stop_actor=lambda _, uid: self.local.stop_actor(uid),
-            kill_actor=lambda _, uid: self.local.kill_actor(uid),
-            release_actor=self._release,
-            expect=self._expect,
-            node_up=lambda _, name: self.runtime.peer(name).up(),
-            node_moved=lambda _, node, address: self.runtime.node_moved(node, address),
-            node_down=self._node_down,
-            topic_interest=lambda _, name, node, wanted: self.runtime.topics.interest(
-                name, node, wanted=wanted
-            ),
-            node_draining=lambda _, name, why, restarting: self.runtime.peer(name).drain(
-                why, restarting=restarting
-            ),
-            peer=self._peer,
-        )
+        self._serve_parent()
         for node, address in config["moved"]:
             self.runtime.node_moved(node, address)
         for name in config["down"]:
@@ -165,11 +149,30 @@ class NodeProcess:
 
     def show_stacks(self) -> None:
         """Have the parent see what this process is at, whenever it asks; for the main thread."""
-        self.parent.note("stacks", fds=(StackDump(self.runtime.loop).for_parent(),))
+        self.parent.note_fds(ops.stack_dump, (StackDump(self.runtime.loop).for_parent(),))
 
     # -- what the parent asks --------------------------------------------------------------
 
-    async def _start(
+    def _serve_parent(self) -> None:
+        runtime, handlers = self.runtime, self.runtime.handlers
+        handlers.on_call(ops.start_actor, self._start_actor)
+        handlers.on_note(ops.expect_actor, self._expect_actor)
+        handlers.on_note(ops.stop_actor, lambda _, uid: self.local.stop_actor(uid))
+        handlers.on_note(ops.kill_actor, lambda _, uid: self.local.kill_actor(uid))
+        handlers.on_note(ops.release_actor, lambda _, uid, end: self.local.release_actor(uid, end))
+        handlers.on_note(ops.node_up, lambda _, address: runtime.peer(address).up())
+        handlers.on_note(ops.node_draining, self._node_draining)
+        handlers.on_note(ops.node_down, self._node_down)
+        handlers.on_note(ops.node_moved, lambda _, name, address: runtime.node_moved(name, address))
+        handlers.on_fd_note(ops.open_link, self._open_link)
+        handlers.on_note(ops.open_thread_link, self._open_thread_link)
+        handlers.on_call(ops.topic_joined, self._topic_joined)
+        handlers.on_note(ops.topic_interest, self._topic_interest)
+        handlers.on_call(ops.stats, self._stats)
+        handlers.on_call(ops.sample, self._sample)
+        handlers.on_call(ops.task_stacks, self._task_stacks)
+
+    async def _start_actor(
         self,
         _link: Link,
         uid: int,
@@ -178,7 +181,7 @@ class NodeProcess:
         mailbox: int,
         incarnation: int,
         shutdown: float,
-        arguments: list[bytes],
+        arguments: Sequence[bytes],
     ) -> None:
         cell = self._cell(uid, name, path, mailbox)
         # Counted by the parent, over the deaths of nodes too.
@@ -188,7 +191,7 @@ class NodeProcess:
             if self.leaving and not voluntary and not end.abnormal:
                 # Nobody asked this actor to end: it goes with its node, and comes back with that.
                 end = Exit.NODE_DOWN(f"{self.runtime.name}: it is draining")
-            self.parent.note("actor_ended", uid, end, voluntary)
+            self.parent.note(ops.actor_ended, uid, end, voluntary)
 
         # Unpacked at every start: one incarnation's changes never reach the next.
         await cell.start(*unpack_arguments(self.runtime, arguments), ended, shutdown=shutdown)
@@ -203,15 +206,12 @@ class NodeProcess:
             cell = self.runtime.new_cell(uid, name, cls, mailbox)
         return cell
 
-    def _expect(self, _link: Link, uid: int, name: str, path: str, mailbox: int) -> None:
+    def _expect_actor(self, _link: Link, uid: int, name: str, path: str, mailbox: int) -> None:
         """Make room for an actor that is about to be started again: its messages queue from now on."""
         try:
             self._cell(uid, name, path, mailbox)
         except Exception as error:  # noqa: BLE001 - the start that follows fails the same way, and is told
             self.log.warning("cannot make room", actor=name, error=str(error))
-
-    def _release(self, _link: Link, uid: int, end: Exit) -> None:
-        self.local.release_actor(uid, end)
 
     async def new_family(self, name: str) -> ChildActors:
         """Make a supervisor for actors that are this node's own."""
@@ -220,14 +220,17 @@ class NodeProcess:
     async def _stats(self, _link: Link) -> dict[str, Any]:
         return {**runtime_stats(self.runtime), "loop_lag": round(self.heart.late, 6)}
 
-    async def _sampled(self, _link: Link, seconds: float, rows: int, by: str) -> dict[str, Any]:
+    async def _sample(self, _link: Link, seconds: float, rows: int, by: str) -> dict[str, Any]:
         return await sampled(self.runtime, seconds, rows, by)
 
-    async def _tasks(self, _link: Link) -> list[dict[str, Any]]:
+    async def _task_stacks(self, _link: Link) -> list[dict[str, Any]]:
         return task_stacks(self.runtime.loop)
 
-    def _node_down(self, _link: Link, name: str, why: str, restarting: bool) -> None:  # noqa: FBT001 - a wire field
-        self.runtime.peer(name).down(why, restarting=restarting)
+    def _node_draining(self, _link: Link, address: str, why: str, restarting: bool) -> None:  # noqa: FBT001 - a wire field
+        self.runtime.peer(address).drain(why, restarting=restarting)
+
+    def _node_down(self, _link: Link, address: str, why: str, restarting: bool) -> None:  # noqa: FBT001 - a wire field
+        self.runtime.peer(address).down(why, restarting=restarting)
 
     def _link_ended(self, link: Link) -> None:
         """The parent says in a moment why; if it does not, the link alone is gone."""
@@ -241,8 +244,15 @@ class NodeProcess:
             peer.why = link.closed or ""
             peer.drop(link)
 
-    def _peer(self, _link: Link, name: str, way: int | Endpoint) -> None:
-        peer = self.runtime.peer(name)
+    def _open_link(self, _link: Link, fds: list[int], address: str) -> None:
+        [fd] = fds
+        self._attach_to_peer(address, socket.socket(fileno=fd))
+
+    def _open_thread_link(self, _link: Link, address: str, endpoint: Endpoint) -> None:
+        self._attach_to_peer(address, endpoint)
+
+    def _attach_to_peer(self, address: str, end: socket.socket | Endpoint) -> None:
+        peer = self.runtime.peer(address)
         link = peer.link
         if link is not None and link.attached:
             # The other end made this one because that one is at its end.
@@ -250,9 +260,9 @@ class NodeProcess:
             peer.drop(link)
             link = None
         if link is None:
-            link = peer.link = Link(self.runtime, name)
+            link = peer.link = Link(self.runtime, address)
         peer.links += 1
-        link.attach(socket.socket(fileno=way) if isinstance(way, int) else way)
+        link.attach(end)
 
     async def finish_actors(self, seconds: float) -> None:
         """Let the actors that the parent supervises finish what they have, then end them."""
@@ -268,14 +278,17 @@ class NodeProcess:
         own = self.runtime.number
         return [cell for uid, cell in self.runtime.cells.items() if uid >> 32 != own]
 
-    async def _interest(self, _link: Link, name: str, node: str, wanted: bool) -> None:  # noqa: FBT001 - a wire field
-        self.runtime.topics.interest(name, node, wanted=wanted)
+    def _topic_interest(self, _link: Link, topic: str, node: str, wanted: bool) -> None:  # noqa: FBT001 - a wire field
+        self.runtime.topics.interest(topic, node, wanted=wanted)
+
+    async def _topic_joined(self, _link: Link, topic: str, node: str) -> None:
+        self.runtime.topics.interest(topic, node, wanted=True)
 
     # -- what this node asks -----------------------------------------------------------------
 
     def connect(self, peer: Peer) -> Link:
         """Ask for a link to a sibling; it takes messages at once and sends when it is there."""
-        self.parent.note("connect", peer.name, peer.links)
+        self.parent.note(ops.request_link, peer.name, peer.links)
         return Link(self.runtime, peer.name)
 
     def watch_life(
@@ -288,7 +301,7 @@ class NodeProcess:
         watched = [notice]
 
         async def wait() -> None:
-            end = await self.parent.call("wait_life", ref.uid)
+            end = await self.parent.call(ops.wait_ended, ref.uid)
             if watched:
                 watched.pop()(end)
 
@@ -303,21 +316,21 @@ class NodeProcess:
     def event(self, kind: str, facts: dict[str, Any]) -> None:
         """Report something; the parent words it, unless it cannot be reached any more."""
         if self.parent.closed is None:
-            self.parent.note("event", kind, facts)
+            self.parent.note(ops.event, kind, facts)
         elif kind != TRACE:
             self.log.error(kind.replace("_", " "), **facts)
 
     async def topic_join(self, name: str) -> None:
         """Have the system know that this node has subscribers to a topic."""
-        await self.parent.call("topic_join", name)
+        await self.parent.call(ops.subscribe_topic, name)
 
     def topic_leave(self, name: str) -> None:
         """Have it know that there are none any more."""
-        self.parent.note("topic_leave", name)
+        self.parent.note(ops.unsubscribe_topic, name)
 
     def unclaim(self, ref: Ref[Any]) -> None:
         """Give a name back."""
-        self.parent.note("unclaim", ref.name, ref.uid)
+        self.parent.note(ops.release_name, ref.name, ref.uid)
 
     async def claim(self, ref: Ref[Any]) -> None:
         """Take a name for an actor of this node.
@@ -325,18 +338,18 @@ class NodeProcess:
         Raises:
             NameTaken: another living actor has it.
         """
-        await self.parent.call("claim", ref)
+        await self.parent.call(ops.claim_name, ref)
 
     # -- what the handle of this node asks (its `NodeKeeper`) -------------------------------
 
     async def stop_node(self, _name: str, grace: float | None) -> None:
         """Have this node ended for good; the parent does so when what is handled now is done."""
-        await self.parent.call("stop_node", grace)
+        await self.parent.call(ops.stop_node, grace)
 
     async def drain_node(self, _name: str, grace: float | None) -> None:
         """Have this node drained; this returns when it is."""
-        await self.parent.call("drain_node", grace)
+        await self.parent.call(ops.drain_node, grace)
 
     def kill_node(self, _name: str) -> None:
         """Have this node killed."""
-        self.parent.note("kill_node")
+        self.parent.note(ops.kill_node)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import ActorsError
+from actors._remoting import operations as ops
 from actors.nodes._node import Node, NodeState
 from actors.nodes.remote_run import RemoteRunHost
 
@@ -106,7 +107,7 @@ class RemoteNode(Node):
         self.ended[ref.uid] = ended
         try:
             await self.link.call(
-                "start",
+                ops.start_actor,
                 ref.uid,
                 ref.name,
                 ref.cls_path,
@@ -127,33 +128,30 @@ class RemoteNode(Node):
 
     def stop_actor(self, uid: int) -> None:
         """Ask an actor to end behind what it has queued."""
-        self._note("stop_actor", uid)
+        self._note(ops.stop_actor, uid)
 
     def kill_actor(self, uid: int) -> None:
         """End an actor's incarnation now."""
-        self._note("kill_actor", uid)
+        self._note(ops.kill_actor, uid)
 
     def release_actor(self, uid: int, end: Exit) -> None:
         """End an actor for good."""
         self.ended.pop(uid, None)
         for link in self.links:  # the run that waits to take it over has made room for it
-            link.note("release_actor", uid, end)
+            link.note(ops.release_actor, uid, end)
 
-    def _note(self, op: str, *args: Any) -> None:
+    def _note(self, op: ops.Note[[int]], uid: int) -> None:
         if self.run is not None and self.run.link is not None:
-            self.run.link.note(op, *args)
+            self.run.link.note(op, uid)
 
     async def stats(self) -> dict[str, Any]:
         """Return the node's figures, asked of the node itself."""
-        stats: dict[str, Any] = await self.link.call("stats")
-        return stats
+        return await self.link.call(ops.stats)
 
     async def families(self) -> tuple[list[dict[str, Any]], dict[int, list[dict[str, Any]]]]:
         """Return who is supervised on it: the node's own, and the children of each actor."""
-        own, pairs = await self.link.call("families")
-        return own, dict(pairs)
+        return await self.link.call(ops.child_actors)
 
     async def sampled(self, seconds: float, rows: int, by: str) -> dict[str, Any]:
         """Return what it does over *seconds*, and its busiest actors; see `nodes._sampling`."""
-        facts: dict[str, Any] = await self.link.call("sampled", seconds, rows, by)
-        return facts
+        return await self.link.call(ops.sample, seconds, rows, by)

@@ -14,6 +14,7 @@ from anyio import fail_after, move_on_after
 
 from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed
+from actors._remoting import operations as ops
 from actors.nodes._node import NodeState
 from actors.nodes.health.heartbeat import HangDetector
 from actors.supervisors import Exit, ExitKind
@@ -261,7 +262,7 @@ class RemoteRun:
             self._turn(NodeState.DRAINING)
             node.changed()
             if self.link is not None and not (node.leaving and self._replaced):
-                self.link.note("leave" if node.leaving else "shutdown", node.drain_within)
+                self.link.note(ops.leave if node.leaving else ops.shut_down, node.drain_within)
 
     def drain(self, why: str) -> None:
         """Let it get nothing new from here on; it goes on with what it has."""
@@ -296,7 +297,7 @@ class RemoteRun:
         self.drain(self._replaced)
         # The time to end in order is within the limit, not beyond it.
         seconds = self.node.spec.shutdown
-        self.link.note("leave", _IN_ORDER * seconds)
+        self.link.note(ops.leave, _IN_ORDER * seconds)
         self._deadline = self._loop.call_later(seconds, self._replace_overdue)
         return True
 

@@ -15,6 +15,7 @@ import pytest
 
 from actors import Backoff, Node, NodeDown, Ref, System, Topology, nodes
 from actors._base.events import Event
+from actors._remoting.operations import Operation
 from actors.nodes import _thread
 from actors.nodes.health.heartbeat import HangDetector, Heartbeat, beat_every, margin_of, stacks_of
 from actors.testing import eventually, running_system
@@ -308,8 +309,8 @@ class Parent:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
 
-    def note(self, op: str, *args: Any) -> None:
-        self.told.append((op, *args))
+    def note(self, op: Operation, /, *args: Any, **_none: Any) -> None:
+        self.told.append((op.name, *args))
 
     def flush(self) -> None:
         self.told.append(("flushed",))
@@ -326,7 +327,7 @@ def test_a_node_beats_until_it_is_told_to_leave(loop: SleepyLoop) -> None:
     heart, parent = beating(loop)
     heart.start()
     loop.advance(14.9)
-    assert parent.told == [("beat", True)] * 3
+    assert parent.told == [("heartbeat", True)] * 3
     heart.stop()
     loop.advance(100)
     assert (len(parent.told), loop.timers) == (3, 0)
@@ -353,18 +354,18 @@ def test_a_node_that_is_traced_says_that_its_silence_means_nothing(loop: SleepyL
         sys.settrace(before)
     loop.advance(5)
     heart.stop()
-    assert parent.told == [("beat", True), ("beat", False), ("beat", True)]
+    assert parent.told == [("heartbeat", True), ("heartbeat", False), ("heartbeat", True)]
 
 
 def test_an_import_is_announced_before_it_keeps_the_loop(loop: SleepyLoop) -> None:
     heart, parent = beating(loop)
     heart.start()
     with heart.held(), heart.held():
-        assert parent.told == [("beat", True), ("beat", False), ("flushed",)]
+        assert parent.told == [("heartbeat", True), ("heartbeat", False), ("flushed",)]
         loop.advance(5)
-        assert parent.told[3:] == [("beat", False)]
+        assert parent.told[3:] == [("heartbeat", False)]
     heart.stop()
-    assert parent.told[4:] == [("beat", True)]
+    assert parent.told[4:] == [("heartbeat", True)]
 
 
 def test_only_a_node_with_something_to_say_has_a_timer(loop: SleepyLoop) -> None:

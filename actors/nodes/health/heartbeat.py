@@ -12,8 +12,9 @@ import faulthandler
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol
 
+from actors._remoting import operations as ops
 from actors.nodes.health.stats import resident_memory
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from actors._base.loop import Timer
 
 __all__ = ["HangDetector", "Heartbeat", "beat_every", "margin_of", "stacks_of"]
+
+P = ParamSpec("P")
 
 _BEATS: Final = 4
 """How many beats fit into the silence after which a node counts as hung."""
@@ -44,7 +47,7 @@ class Clock(Protocol):
 class Parent(Protocol):
     """The link to whoever listens for the beats."""
 
-    def note(self, op: str, *args: Any) -> object: ...
+    def note(self, op: ops.Note[P], /, *args: P.args, **kwargs: P.kwargs) -> object: ...
     def flush(self) -> object: ...
 
 
@@ -116,7 +119,7 @@ class Heartbeat:
     def _tell(self, *, watched: bool) -> None:
         if self._hang_after is None:
             return
-        self._parent.note("beat", watched)
+        self._parent.note(ops.heartbeat, watched)
         if not self._dumps:
             return
         if watched:
@@ -129,7 +132,7 @@ class Heartbeat:
             return
         resident = resident_memory()
         if resident > self._max_rss:
-            self._parent.note("over_rss", resident)
+            self._parent.note(ops.over_rss, resident)
 
     @contextmanager
     def held(self) -> Iterator[None]:

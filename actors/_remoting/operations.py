@@ -1,0 +1,392 @@
+"""The operations between the parent and its nodes, each declared once; both sides use the declaration.
+
+The caller names the operation (``link.call(operations.lookup, "counter")``), the side that serves it
+registers a handler for it (`Handlers`); mypy checks the arguments of both against the declaration.
+A call is answered by a result or an error. A note is not answered. A note with descriptors carries
+open files beside its arguments. All arguments go by position.
+"""
+
+# mypy: disable-error-code="empty-body"
+# Declarations: only their signatures are used.
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypedDict, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from actors._messaging.pool import Pool
+    from actors._messaging.ref import Ref
+    from actors.routing import Listener
+    from actors.supervisors import Backoff, Exit, Restart
+    from actors.transport import Endpoint
+
+__all__ = ["Call", "FdNote", "Handlers", "Note", "Operation", "Side", "SpawnOptions"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+LinkT = TypeVar("LinkT")
+
+
+class Side(enum.Enum):
+    """Who serves an operation."""
+
+    PARENT = "parent"
+    NODE = "node"
+
+
+class Operation:
+    """One operation: its name on the link, and the side that serves it."""
+
+    def __init__(self, name: str, side: Side) -> None:
+        self.name = name
+        self.side = side
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}, served by the {self.side.value}>"
+
+
+class Call(Operation, Generic[P, R]):
+    """An operation that is answered."""
+
+
+class Note(Operation, Generic[P]):
+    """An operation that is not answered."""
+
+
+class FdNote(Operation, Generic[P]):
+    """An operation that is not answered and carries descriptors, which belong to its handler."""
+
+
+class Handlers(Generic[LinkT]):
+    """What one side does when the other asks, by the name of the operation."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {}
+        self.notes: dict[str, Callable[..., None]] = {}
+        self.fd_notes: dict[str, Callable[..., None]] = {}
+
+    def on_call(
+        self, op: Call[P, R], handler: Callable[Concatenate[LinkT, P], Coroutine[Any, Any, R]]
+    ) -> None:
+        """Answer calls of *op* by what *handler* returns or raises."""
+        self.calls[op.name] = handler
+
+    def on_note(self, op: Note[P], handler: Callable[Concatenate[LinkT, P], None]) -> None:
+        """Call *handler* for every note of *op*."""
+        self.notes[op.name] = handler
+
+    def on_fd_note(
+        self, op: FdNote[P], handler: Callable[Concatenate[LinkT, list[int], P], None]
+    ) -> None:
+        """Call *handler* for every note of *op*, with the descriptors first; it has to close them."""
+        self.fd_notes[op.name] = handler
+
+
+class SpawnOptions(TypedDict):
+    """The keywords of `System.spawn`."""
+
+    name: str | None
+    on: str | None
+    restart: Restart | None
+    backoff: Backoff | None
+    mailbox: int
+    shutdown: float
+    if_exists: str
+
+
+def _call(side: Side) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Call[P, R]]:
+    return lambda declared: Call(declared.__name__, side)
+
+
+def _note(side: Side) -> Callable[[Callable[P, None]], Note[P]]:
+    return lambda declared: Note(declared.__name__, side)
+
+
+def _fd_note(side: Side) -> Callable[[Callable[P, None]], FdNote[P]]:
+    return lambda declared: FdNote(declared.__name__, side)
+
+
+_PARENT: Final = Side.PARENT
+_NODE: Final = Side.NODE
+
+# -- what the parent serves: actors and names ------------------------------------------------
+
+
+@_call(_PARENT)
+async def spawn(path: str, arguments: list[bytes], options: SpawnOptions, /) -> Ref[Any]:
+    """Start an actor of the class at *path*, with packed constructor arguments."""
+
+
+@_call(_PARENT)
+async def lookup(name: str, /) -> Ref[Any] | None:
+    """Return the living actor of that name."""
+
+
+@_call(_PARENT)
+async def pool(name: str, /) -> Pool[Any] | None:
+    """Return the pool of that name."""
+
+
+@_call(_PARENT)
+async def claim_name(ref: Ref[Any], /) -> None:
+    """Take the name of *ref* for it; raise NameTaken if another living actor has it."""
+
+
+@_note(_PARENT)
+def release_name(name: str, uid: int, /) -> None:
+    """Free the name, if the actor *uid* has it."""
+
+
+@_call(_PARENT)
+async def wait_ended(uid: int, /) -> Exit:
+    """Wait for the final end of an actor that the parent supervises."""
+
+
+@_note(_PARENT)
+def actor_ended(uid: int, end: Exit, voluntary: bool, /) -> None:  # noqa: FBT001 - a wire field
+    """An incarnation of an actor has ended; *voluntary* if somebody asked the actor to stop."""
+
+
+# -- what the parent serves: the whole system --------------------------------------------------
+
+
+@_call(_PARENT)
+async def tree() -> dict[str, Any]:
+    """Return the supervision tree as plain data."""
+
+
+@_call(_PARENT)
+async def stop_system() -> None:
+    """Begin to stop the whole system."""
+
+
+@_note(_PARENT)
+def event(kind: str, facts: dict[str, Any], /) -> None:
+    """Report an event of the node."""
+
+
+@_call(_PARENT)
+async def subscribe_topic(topic: str, /) -> None:
+    """Note that the node has subscribers to a topic; return when every ready node knows it."""
+
+
+@_note(_PARENT)
+def unsubscribe_topic(topic: str, /) -> None:
+    """Note that the node has no subscribers to a topic any more."""
+
+
+@_note(_PARENT)
+def request_link(address: str, times: int, /) -> None:
+    """Connect the node with the one at *address*, with whose current run it has had *times* links."""
+
+
+# -- what the parent serves: the life of the node ----------------------------------------------
+
+
+@_note(_PARENT)
+def ready() -> None:
+    """The node has booted."""
+
+
+@_note(_PARENT)
+def boot_failed(traceback: str, /) -> None:
+    """The node could not boot."""
+
+
+@_note(_PARENT)
+def heartbeat(watched: bool, /) -> None:  # noqa: FBT001 - a wire field
+    """The node's loop runs; unless *watched*, its silence means nothing until the next beat."""
+
+
+@_note(_PARENT)
+def over_rss(rss: int, /) -> None:
+    """The node holds *rss* bytes, more than its limit."""
+
+
+@_fd_note(_PARENT)
+def stack_dump() -> None:
+    """The descriptor is the file that the node writes its stacks to."""
+
+
+@_call(_PARENT)
+async def stop_node(grace: float | None, /) -> None:
+    """Begin to end the node for good."""
+
+
+@_call(_PARENT)
+async def drain_node(grace: float | None, /) -> None:
+    """Give the node nothing new; return when no connection is open."""
+
+
+@_note(_PARENT)
+def kill_node() -> None:
+    """Kill the node; it is restarted."""
+
+
+# -- what the parent serves: listeners -----------------------------------------------------------
+
+
+@_note(_PARENT)
+def connection_results(
+    listener: str, acknowledged: list[int], refused: list[int], closed: list[int], /
+) -> None:
+    """Which connections the node has taken, has closed unread, and has served."""
+
+
+@_note(_PARENT)
+def connection_counts(listener: str, open_: int, total: int, /) -> None:
+    """How many connections the node serves, and how many it has served in all."""
+
+
+# -- what a node serves: actors --------------------------------------------------------------------
+
+
+@_call(_NODE)
+async def start_actor(
+    uid: int,
+    name: str,
+    path: str,
+    mailbox: int,
+    incarnation: int,
+    shutdown: float,
+    arguments: Sequence[bytes],
+    /,
+) -> None:
+    """Start an incarnation of an actor; return when it is ready."""
+
+
+@_note(_NODE)
+def expect_actor(uid: int, name: str, path: str, mailbox: int, /) -> None:
+    """Queue messages for an actor that will be started again."""
+
+
+@_note(_NODE)
+def stop_actor(uid: int, /) -> None:
+    """Ask an actor to stop behind what it has queued."""
+
+
+@_note(_NODE)
+def kill_actor(uid: int, /) -> None:
+    """End an actor's incarnation now."""
+
+
+@_note(_NODE)
+def release_actor(uid: int, end: Exit, /) -> None:
+    """End an actor for good."""
+
+
+@_call(_NODE)
+async def child_actors() -> tuple[list[dict[str, Any]], dict[int, list[dict[str, Any]]]]:
+    """Return the actors the node supervises: its own, and by the number of an actor its children."""
+
+
+# -- what a node serves: the other nodes -------------------------------------------------------------
+
+
+@_note(_NODE)
+def node_up(address: str, /) -> None:
+    """Another node is ready."""
+
+
+@_note(_NODE)
+def node_draining(address: str, why: str, restarting: bool, /) -> None:  # noqa: FBT001 - a wire field
+    """Another node takes nothing new."""
+
+
+@_note(_NODE)
+def node_down(address: str, why: str, restarting: bool, /) -> None:  # noqa: FBT001 - a wire field
+    """Another node has ended."""
+
+
+@_note(_NODE)
+def node_moved(name: str, address: str, /) -> None:
+    """The actors of another node are at another address from now on."""
+
+
+@_fd_note(_NODE)
+def open_link(address: str, /) -> None:
+    """The descriptor is this node's end of a new link to *address*."""
+
+
+@_note(_NODE)
+def open_thread_link(address: str, endpoint: Endpoint, /) -> None:
+    """*endpoint* is this node's end of a new link to another thread; it goes by reference."""
+
+
+@_call(_NODE)
+async def topic_joined(topic: str, node: str, /) -> None:
+    """Another node has subscribers to a topic; answered when this node knows it."""
+
+
+@_note(_NODE)
+def topic_interest(topic: str, node: str, wanted: bool, /) -> None:  # noqa: FBT001 - a wire field
+    """Whether another node has subscribers to a topic."""
+
+
+# -- what a node serves: itself ------------------------------------------------------------------------
+
+
+@_call(_NODE)
+async def stats() -> dict[str, Any]:
+    """Return the node's figures."""
+
+
+@_call(_NODE)
+async def sample(seconds: float, rows: int, by: str, /) -> dict[str, Any]:
+    """Return what the node does over *seconds*, and its busiest actors."""
+
+
+@_call(_NODE)
+async def task_stacks() -> list[dict[str, Any]]:
+    """Return the stacks of the tasks of the node's loop."""
+
+
+@_note(_NODE)
+def leave(seconds: float, /) -> None:
+    """Finish what the node has within *seconds*, connections and actors, then end."""
+
+
+@_note(_NODE)
+def shut_down(seconds: float, /) -> None:
+    """Finish open connections within *seconds*, then end; the actors have ended already."""
+
+
+@_note(_NODE)
+def end_now() -> None:
+    """End without finishing anything."""
+
+
+# -- what a node serves: listeners -----------------------------------------------------------------------
+
+
+@_call(_NODE)
+async def serve_listener(spec: Listener, /) -> None:
+    """Start the node's server of a listener; return when it can take connections."""
+
+
+@_call(_NODE)
+async def drain_listener(listener: str, seconds: float, /) -> None:
+    """Return when the node has no connection of a listener, or has cut them off after *seconds*."""
+
+
+@_fd_note(_NODE)
+def connections(listener: str, numbers: list[int], /) -> None:
+    """The descriptors are accepted connections to serve, with their numbers at the router."""
+
+
+@_fd_note(_NODE)
+def attach_socket(listener: str, limit: int | None, /) -> None:
+    """The descriptors are the sockets that the node's server gets its work from, *limit* at a time."""
+
+
+@_note(_NODE)
+def detach_socket(listener: str, /) -> None:
+    """Take nothing new from those sockets."""
+
+
+@_note(_NODE)
+def listener_slots(listener: str, slot: int, live: list[int], every: list[int], /) -> None:
+    """Which slots share a listener now: the node's own, those that serve, and all."""

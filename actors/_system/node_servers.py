@@ -1,0 +1,122 @@
+"""The servers of a node's listeners: started, given connections and drained as the parent asks."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+from anyio import create_task_group
+
+from actors._remoting import operations as ops
+from actors.routing import AckBatcher, SocketServer, import_handler, nearly_full, serve
+
+if TYPE_CHECKING:
+    from actors.nodes import Link, NodeProcess
+    from actors.routing import Listener, Server
+
+__all__ = ["NodeServers"]
+
+_PATIENCE: Final = 0.75
+"""The part of the time to drain in which clients end connections themselves."""
+
+
+class NodeServers:
+    """Has one server for each listener that this node serves."""
+
+    def __init__(self, node: NodeProcess) -> None:
+        self._node = node
+        self._servers: dict[str, Server] = {}
+        self._acks: dict[str, AckBatcher] = {}
+        handlers = node.runtime.handlers
+        handlers.on_call(ops.serve_listener, self._serve)
+        handlers.on_call(ops.drain_listener, self._drain)
+        handlers.on_fd_note(ops.connections, self._take_connections)
+        handlers.on_fd_note(ops.attach_socket, self._attach_socket)
+        handlers.on_note(ops.detach_socket, self._detach_socket)
+        handlers.on_note(ops.listener_slots, self._set_slots)
+
+    async def _serve(self, link: Link, spec: Listener) -> None:
+        name, runtime = spec.name, self._node.runtime
+        acks = AckBatcher(
+            runtime.loop,
+            lambda taken, refused, closed: link.note(
+                ops.connection_results, name, taken, refused, closed
+            ),
+        )
+        server = serve(
+            spec,
+            runtime.loop,
+            acknowledge=acks.acknowledge,
+            refused=acks.refused,
+            closed=acks.closed,
+            counted=lambda open_, total: link.note(ops.connection_counts, name, open_, total),
+            report=runtime.report,
+            system=runtime.system,
+            resolve=import_handler,
+        )
+        with self._node.heart.held():
+            await server.start()
+        self._servers[name] = server
+        self._acks[name] = acks
+
+    async def _drain(self, _link: Link, listener: str, seconds: float) -> None:
+        server = self._servers.get(listener)
+        if server is not None:
+            await server.drain(seconds)
+
+    def _take_connections(
+        self, link: Link, fds: list[int], listener: str, numbers: list[int]
+    ) -> None:
+        socks = [socket.socket(fileno=fd) for fd in fds]
+        server = self._servers.get(listener)
+        if server is None:
+            for sock in socks:
+                sock.close()
+            link.note(ops.connection_results, listener, [], numbers, [])
+            return
+        with self._acks[listener].together() as acks:
+            for number, sock in zip(numbers, socks, strict=True):
+                if nearly_full(sock.fileno()):
+                    sock.close()
+                    acks.refused(number)
+                else:
+                    server.take(number, sock)
+
+    def _attach_socket(self, _link: Link, fds: list[int], listener: str, limit: int | None) -> None:
+        socks = [socket.socket(fileno=fd) for fd in fds]
+        server = self._servers.get(listener)
+        if isinstance(server, SocketServer):
+            server.seat(limit, *socks)
+        else:
+            for sock in socks:
+                sock.close()
+
+    def _detach_socket(self, _link: Link, listener: str) -> None:
+        server = self._servers.get(listener)
+        if isinstance(server, SocketServer):
+            server.unseat()
+
+    def _set_slots(
+        self, _link: Link, listener: str, slot: int, live: list[int], every: list[int]
+    ) -> None:
+        server = self._servers.get(listener)
+        if server is not None:
+            server.placed(slot, live, every)
+
+    def detach_sockets(self) -> None:
+        """Close all listening sockets, in which clients would wait in vain for a node that ends."""
+        for server in self._servers.values():
+            if isinstance(server, SocketServer):
+                server.unseat()
+
+    async def drain(self, seconds: float) -> None:
+        """Finish the connections of all servers together, within *seconds*."""
+        async with create_task_group() as tasks:
+            for server in self._servers.values():
+                tasks.start_soon(server.drain, seconds, _PATIENCE * seconds)
+
+    async def stop(self, seconds: float) -> None:
+        """Drain and stop one server after another, each within *seconds*."""
+        for server in self._servers.values():
+            await server.drain(seconds)
+            await server.stop()

@@ -1,0 +1,46 @@
+"""Every operation between the parent and its nodes is served by the side that its declaration names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import actors
+from actors import System
+from actors._remoting import operations
+from actors._remoting.operations import Handlers, Operation, Side
+from actors._system.system import core_of
+
+if TYPE_CHECKING:
+    from actors._remoting.link import Link
+
+DECLARED = {name: op for name, op in vars(operations).items() if isinstance(op, Operation)}
+
+
+def declared_for(side: Side) -> set[str]:
+    return {op.name for op in DECLARED.values() if op.side is side}
+
+
+def served_by(handlers: Handlers[Link]) -> set[str]:
+    return {*handlers.calls, *handlers.notes, *handlers.fd_notes}
+
+
+class Inspector(actors.Actor):
+    async def served(self) -> list[str]:
+        home: Any = self.context.ref.home
+        return sorted(served_by(home.handlers))
+
+
+def test_an_operation_has_the_name_that_it_is_declared_under() -> None:
+    assert [name for name, op in DECLARED.items() if op.name != name] == []
+
+
+async def test_the_parent_serves_exactly_its_operations() -> None:
+    async with System() as system:
+        assert served_by(core_of(system).runtime.handlers) == declared_for(Side.PARENT)
+
+
+async def test_a_node_serves_exactly_its_operations() -> None:
+    topology = actors.Topology(nodes=[actors.nodes("work", kind="thread")])
+    async with System(topology) as system:
+        ref = await system.spawn(Inspector, on="work")
+        assert await ref.ask(Inspector.served) == sorted(declared_for(Side.NODE))
