@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from actors._actor.incarnation import Incarnation
 from actors._actor.interfaces import Ended, IncarnationHost, RunningIncarnation
 from actors._base.errors import ActorStopped, not_sendable
-from actors._messaging.envelope import Envelope, Handler, MessageKind
-from actors._messaging.mailbox import Mailbox, WaitQueue
-from actors._messaging.message_table import handlers_by_name
+from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
+from actors._messaging.message_table import Handler, MessageKind, handlers_by_name
 from actors.supervisors import Exit
 from actors.transport import LEAVES, Unsendable, drop_frames, snapshot_args
 
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.envelope import Asker, Target
     from actors._messaging.ref import Ref
+    from actors._messaging.turn import Asker, Target
 
 __all__ = ["Cell", "CellHost", "CellState", "as_not_sendable", "not_sendable"]
 

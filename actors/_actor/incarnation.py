@@ -17,8 +17,8 @@ from actors._actor.message_loop import MessageLoop, exit_notice
 from actors._actor.resources import IncarnationResources
 from actors._base.errors import ActorCrashed, ActorStopped, start_failed
 from actors._base.log import get_logger
-from actors._messaging.envelope import TURN, Envelope
-from actors._messaging.fencing import FENCED, refuse_fenced
+from actors._messaging.mailbox import Envelope
+from actors._messaging.turn import FENCED, TURN, refuse_fenced
 from actors.supervisors import Exit, ExitKind
 from actors.transport import drop_frames, snapshot_args
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.cell import Cell
+from actors._actor.message_loop import answer
 from actors._base.errors import not_sendable
-from actors._messaging.ask import answer
-from actors._messaging.envelope import Envelope, MessageKind
 from actors._messaging.headers import MessageHeaders
+from actors._messaging.mailbox import Envelope
+from actors._messaging.message_table import MessageKind
 from actors._messaging.message_trace import answer_facts, facts_of, weigh
 from actors._messaging.stream import Stream
 from actors.transport import Mode, Unsendable, snapshot
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from actors._actor.interfaces import RunningIncarnation
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.envelope import Handler
+    from actors._messaging.message_table import Handler
 
 __all__ = ["cell_class", "load"]
 

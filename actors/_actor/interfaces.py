@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
-    from actors._messaging.envelope import Asker, Envelope
-    from actors._messaging.mailbox import Mailbox
+    from actors._messaging.mailbox import Envelope, Mailbox
     from actors._messaging.ref import Ref, RefHost
+    from actors._messaging.turn import Asker
 
 __all__ = ["CellInterface", "Ended", "IncarnationHost", "RunningIncarnation"]
 

@@ -13,22 +13,30 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from actors._actor.on_error import OnError, decide
-from actors._base.errors import ActorCrashed, DeadlineExceeded
-from actors._messaging.ask import answer
-from actors._messaging.envelope import TURN, Envelope, Handler, MessageKind, Sender, Turn
+from actors._base.errors import ActorCrashed, DeadlineExceeded, failed_codec, not_sendable
+from actors._messaging.mailbox import Envelope
+from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.stream import StreamProducers
-from actors.transport import copy_error
+from actors._messaging.turn import TURN, Sender, Turn
+from actors.transport import LEAVES, Unsendable, copy_error, snapshot
 
 if TYPE_CHECKING:
     from actors._actor.base import Actor
     from actors._actor.interfaces import CellInterface
     from actors._actor.resources import IncarnationResources
-    from actors._base.loop import Loop, Task
-    from actors._messaging.envelope import Tell
+    from actors._base.loop import Loop, Task, Waiter
+    from actors._messaging.mailbox import Tell
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
 
-__all__ = ["MESSAGES_PER_TURN", "SECONDS_PER_TURN", "MessageLoop", "MessageLoopHost", "exit_notice"]
+__all__ = [
+    "MESSAGES_PER_TURN",
+    "SECONDS_PER_TURN",
+    "MessageLoop",
+    "MessageLoopHost",
+    "answer",
+    "exit_notice",
+]
 
 
 MESSAGES_PER_TURN: Final = 64
@@ -304,6 +312,21 @@ class MessageLoop:
     async def _stop(self, _actor: Actor, envelope: Envelope) -> None:
         end, voluntary = envelope.args
         self._run.end(end, voluntary=voluntary)
+
+
+def answer(reply: Waiter, result: Any) -> None:
+    """Settle *reply* with a snapshot of *result*, or with why there can be none."""
+    # A reply that leaves this node is encoded at once, which is a snapshot too.
+    if type(result) not in LEAVES and not getattr(reply, "leaves", False):
+        try:
+            result = snapshot(result, "reply")
+        except Unsendable as error:
+            reply.set_exception(not_sendable(error))
+            return
+        except Exception as error:  # noqa: BLE001 - a registered codec's, told to whoever waits for what it carries
+            reply.set_exception(failed_codec("reply", error))
+            return
+    reply.set_result(result)
 
 
 def _same(part: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors._messaging.envelope import TURN
+from actors._messaging.turn import TURN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors._base.errors import not_sendable
-from actors._messaging.envelope import Envelope, Handler, MessageKind
-from actors._messaging.message_table import handlers_of, refusal
+from actors._messaging.mailbox import Envelope
+from actors._messaging.message_table import Handler, MessageKind, handlers_of, refusal
 from actors.transport import Local, Unsendable, snapshot_args, snapshot_for_many
 
 if TYPE_CHECKING:

@@ -11,35 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import move_on_after
 
-from actors._base.errors import CallCycle, DeadlineExceeded, failed_codec, not_sendable
+from actors._base.errors import CallCycle, DeadlineExceeded
 from actors._messaging.deadlock import begin_wait, stream_wait, waiting_for_room
-from actors._messaging.envelope import TURN
-from actors._messaging.fencing import refuse_fenced
-from actors.transport import LEAVES, Unsendable, snapshot
+from actors._messaging.turn import TURN, refuse_fenced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from actors._base.loop import Loop, Timer, Waiter
-    from actors._messaging.envelope import Envelope, Target, Turn
+    from actors._base.loop import Loop, Timer
+    from actors._messaging.mailbox import Envelope
     from actors._messaging.stream import Stream
+    from actors._messaging.turn import Target, Turn
 
-__all__ = ["admit_in_turn", "admit_until", "answer", "ask_in_turn", "give_up", "open_stream"]
-
-
-def answer(reply: Waiter, result: Any) -> None:
-    """Settle *reply* with a snapshot of *result*, or with why there can be none."""
-    # A reply that leaves this node is encoded at once, which is a snapshot too.
-    if type(result) not in LEAVES and not getattr(reply, "leaves", False):
-        try:
-            result = snapshot(result, "reply")
-        except Unsendable as error:
-            reply.set_exception(not_sendable(error))
-            return
-        except Exception as error:  # noqa: BLE001 - a registered codec's, told to whoever waits for what it carries
-            reply.set_exception(failed_codec("reply", error))
-            return
-    reply.set_result(result)
+__all__ = ["admit_in_turn", "admit_until", "ask_in_turn", "give_up", "open_stream"]
 
 
 def _shown(seconds: float) -> str:

@@ -13,15 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 from actors._base.errors import ActorsError, SystemStopped
-from actors._messaging.envelope import TURN
+from actors._messaging.turn import TURN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from actors._base.loop import Loop, Task
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.deadline_ref import DeadlineRef
-    from actors._messaging.ref import Ref
+    from actors._messaging.ref import DeadlineRef, Ref
     from actors.supervisors import Exit
 
 __all__ = ["BlockingRef", "ThreadPortal"]

@@ -12,14 +12,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import CallCycle
-from actors._messaging.envelope import Envelope, Handler, MessageKind
 from actors._messaging.headers import LONGEST_CHAIN, MessageHeaders
+from actors._messaging.mailbox import Envelope
+from actors._messaging.message_table import Handler, MessageKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actors._base.loop import Waiter
-    from actors._messaging.envelope import Asker, Target, Turn
+    from actors._messaging.turn import Asker, Target, Turn
 
 __all__ = [
     "StreamWait",

@@ -6,28 +6,22 @@ Rule 2: it is put in place in the actor's own task, at the start of each turn th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from actors._messaging.envelope import TURN
+from actors._messaging.turn import TURN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actors._messaging.envelope import Origin
+    from actors._messaging.context_propagation import Propagation
+    from actors._messaging.mailbox import Origin
 
-__all__ = ["LONGEST_CHAIN", "HeaderCarrier", "MessageHeaders"]
+__all__ = ["LONGEST_CHAIN", "MessageHeaders"]
 
 _NO_VALUES: Final[Mapping[str, Any]] = {}
 
 LONGEST_CHAIN: Final = 64
 """Actors of a chain that are named; what closes over more of them is found by asking around."""
-
-
-class HeaderCarrier(Protocol):
-    """What reads context variables where a message is sent, and sets them where it is handled."""
-
-    def put(self, values: Mapping[str, Any]) -> None: ...
-    def packed(self, values: Mapping[str, Any]) -> list[Any]: ...
 
 
 class MessageHeaders:
@@ -46,7 +40,7 @@ class MessageHeaders:
         self,
         chain: tuple[tuple[int, str], ...] = (),
         values: Mapping[str, Any] = _NO_VALUES,
-        carrier: HeaderCarrier | None = None,
+        carrier: Propagation | None = None,
         inner: Origin | None = None,
     ) -> None:
         self.chain = chain

@@ -8,19 +8,81 @@ Rule 3: control never stands in this line: kill, watch, cancel and restart are c
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from actors._base.errors import SendError, not_sendable
-from actors._messaging.envelope import Envelope
 from actors.transport import Unsendable, hold_args
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors._base.loop import Waiter
-    from actors._messaging.envelope import Tell
+    from actors._messaging.message_table import Handler
 
-__all__ = ["Mailbox", "WaitQueue", "WaitingSender"]
+__all__ = ["Envelope", "Mailbox", "Origin", "Tell", "WaitQueue", "WaitingSender"]
+
+
+class Origin(Protocol):
+    """What a message came with: told when it leaves the mailbox, in one of two ways."""
+
+    def took(self) -> None:
+        """The actor begins to handle it; called in the actor's own task."""
+
+    def left(self) -> None:
+        """It was withdrawn or turned away; called by whoever did so."""
+
+    def later(self) -> Origin | None:
+        """Return what goes with the further turns of the same message."""
+
+
+Tell: TypeAlias = "tuple[Handler, tuple[Any, ...], dict[str, Any], Origin | None]"
+"""A message with no reply and no deadline: the commonest, so it costs only a tuple."""
+
+
+class Envelope:
+    """A message, its reply if one is awaited, and its deadline (seconds on the node's clock)."""
+
+    __slots__ = ("args", "deadline", "handler", "kwargs", "origin", "reply", "request")
+
+    def __init__(
+        self,
+        handler: Handler,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        reply: Waiter | None = None,
+        deadline: float | None = None,
+        origin: Origin | None = None,
+    ) -> None:
+        self.handler = handler
+        self.args = args
+        self.kwargs = kwargs
+        self.reply = reply
+        self.deadline = deadline
+        self.origin = origin
+        # The number a link gave it when it was sent to another node.
+        self.request = 0
+
+    @classmethod
+    def of(cls, item: Envelope | Tell) -> Envelope:
+        """Return what a mailbox holds as an envelope."""
+        if isinstance(item, Envelope):
+            return item
+        handler, args, kwargs, origin = item
+        return cls(handler, args, kwargs, origin=origin)
+
+    @property
+    def message(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+        """What an error gives back: (method name, args, kwargs)."""
+        return (self.handler.name, self.args, self.kwargs)
+
+    def fail(self, error: BaseException) -> bool:
+        """Give *error* to whoever awaits the reply; return whether anybody did."""
+        reply = self.reply
+        if reply is None:
+            return False
+        if not reply.done():
+            reply.set_exception(error)
+        return True
 
 
 class WaitingSender:

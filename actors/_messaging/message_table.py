@@ -1,17 +1,29 @@
-"""The messages of a class: which of its methods can be called through a ref, and how each runs.
+"""The messages of an actor class: which of its methods a ref can call, and how each of them runs.
 
-Rule: what is a message and what is not is decided here, once per class.
+Rule: this file alone decides what is a message, once per class.
 """
 
 from __future__ import annotations
 
+import enum
 import inspect
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import NotAMessage
-from actors._messaging.envelope import Handler, MessageKind
 
-__all__ = ["CONCURRENT_MARK", "HOOKS", "ROOT_MARK", "handlers_by_name", "handlers_of", "refusal"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "CONCURRENT_MARK",
+    "HOOKS",
+    "ROOT_MARK",
+    "Handler",
+    "MessageKind",
+    "handlers_by_name",
+    "handlers_of",
+    "refusal",
+]
 
 HOOKS: Final = frozenset({"on_start", "on_stop", "on_exit"})
 ROOT_MARK: Final = "__actors_root__"
@@ -19,6 +31,34 @@ ROOT_MARK: Final = "__actors_root__"
 CONCURRENT_MARK: Final = "__actors_concurrent__"
 _BY_FUNCTION: Final[dict[type, dict[Any, Handler]]] = {}
 _BY_NAME: Final[dict[type, dict[str, Handler]]] = {}
+
+
+class MessageKind(enum.Enum):
+    """What an envelope asks of the actor's loop."""
+
+    CALL = "call"
+    CONCURRENT = "concurrent"
+    STREAM = "stream"
+    RESUME = "resume"
+    NOTICE = "notice"
+    TICK = "tick"
+    STOP = "stop"
+
+
+class Handler:
+    """One message of an actor class: its name, its function and how it runs."""
+
+    __slots__ = ("fn", "kind", "name", "plain")
+
+    def __init__(self, name: str, fn: Callable[..., Any], kind: MessageKind) -> None:
+        self.name = name
+        self.fn = fn
+        self.kind = kind
+        # The one question the loop asks of every message.
+        self.plain = kind is MessageKind.CALL
+
+    def __repr__(self) -> str:
+        return f"Handler({self.name}, {self.kind.value})"
 
 
 def _handler(name: str, fn: Any) -> Handler | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actors._messaging.envelope import MessageKind
+from actors._messaging.message_table import MessageKind
 from actors.transport import Mode, choose_mode, payload_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from actors._messaging.envelope import Envelope
+    from actors._messaging.mailbox import Envelope
 
 __all__ = ["answer_facts", "facts_of", "strongest", "weigh"]
 

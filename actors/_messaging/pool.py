@@ -12,8 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 from actors._base.errors import InvalidSpec
-from actors._messaging.deadline_ref import DeadlineRef
-from actors._messaging.ref import Ref
+from actors._messaging.ref import DeadlineRef, Ref
 from actors.transport import register
 
 __all__ = ["ROUTES", "Pool"]

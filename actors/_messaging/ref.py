@@ -21,22 +21,21 @@ from typing import (
 )
 
 from actors._base.errors import MailboxFull, NotAMessage
-from actors._messaging.ask import admit_in_turn, ask_in_turn, give_up, open_stream
-from actors._messaging.deadline_ref import DeadlineRef
-from actors._messaging.envelope import TURN, Envelope, Handler, MessageKind
-from actors._messaging.fencing import FENCED, refuse_fenced
-from actors._messaging.message_table import handlers_of, refusal
+from actors._messaging.ask import admit_in_turn, admit_until, ask_in_turn, give_up, open_stream
+from actors._messaging.mailbox import Envelope
+from actors._messaging.message_table import Handler, MessageKind, handlers_of, refusal
 from actors._messaging.stream import Stream
+from actors._messaging.turn import FENCED, TURN, refuse_fenced
 from actors.transport import register_immutable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from actors._base.loop import Loop
-    from actors._messaging.envelope import Target
+    from actors._messaging.turn import Target
     from actors.supervisors import Exit
 
-__all__ = ["Ref", "RefHost"]
+__all__ = ["DeadlineRef", "Ref", "RefHost"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -297,6 +296,21 @@ class Ref(Generic[A]):
         refuse_fenced()
         self._home.kill(self)
 
+    async def _ask_within(self, seconds: float, method: object, args: Any, kwargs: Any) -> Any:
+        loop = self._home.loop
+        envelope = Envelope(self._handler(method), args, kwargs, loop.waiter())
+        envelope.deadline = loop.now() + seconds
+        target = self._target or self._resolve()
+        return await ask_in_turn(self, loop, target, envelope, TURN.get())
+
+    async def _tell_within(self, seconds: float, method: object, args: Any, kwargs: Any) -> None:
+        refuse_fenced()
+        envelope = Envelope(self._handler(method), args, kwargs)
+        envelope.deadline = self._home.loop.now() + seconds
+        target = self._target or self._resolve()
+        if not target.offer(envelope):
+            await admit_until(self, target, envelope, seconds)
+
     def _handler(self, method: object) -> Handler:
         try:
             return self._handlers[method]
@@ -344,6 +358,48 @@ class Ref(Generic[A]):
     def _resolve(self) -> Target:
         self._target = target = self._home.resolve(self)
         return target
+
+
+class DeadlineRef(Generic[A]):
+    """A ref with a deadline; see `Ref.within`."""
+
+    __slots__ = ("_ref", "_seconds")
+
+    def __init__(self, ref: Ref[A], seconds: float) -> None:
+        self._ref = ref
+        self._seconds = seconds
+
+    async def ask(
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """As `Ref.ask`; raises `DeadlineExceeded` (a TimeoutError) when the time is up."""
+        return await self._ref._ask_within(self._seconds, method, args, kwargs)  # type: ignore[no-any-return] # noqa: SLF001 - typed by P, R; the same noun with a deadline
+
+    async def tell(
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """As `Ref.tell`; the wait for room ends, and the message expires, when the time is up."""
+        await self._ref._tell_within(self._seconds, method, args, kwargs)  # noqa: SLF001 - as above
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: Callable[Concatenate[A, P], AsyncIterator[R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> AsyncIterator[AsyncIterator[R]]:
+        """As `Ref.stream`; the whole stream ends when the time is up."""
+        async with self._ref._open(method, args, kwargs, self._seconds) as items:  # noqa: SLF001 - as above
+            yield items
 
 
 # A ref means the same on every node: a snapshot is the ref itself.

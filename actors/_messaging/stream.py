@@ -11,27 +11,22 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from actors._base.errors import ActorCrashed, not_sendable
-from actors._messaging.envelope import Envelope, Handler, MessageKind
+from actors._messaging.mailbox import Envelope
+from actors._messaging.message_table import Handler, MessageKind
 from actors.transport import Unsendable, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from actors._base.loop import Waiter
-    from actors._messaging.envelope import Origin
+    from actors._messaging.deadlock import StreamWait
+    from actors._messaging.mailbox import Origin
 
 __all__ = ["WINDOW", "ItemSink", "Stream", "StreamProducer", "StreamProducers"]
 
 R = TypeVar("R")
 WINDOW: Final = 16
 _RESUME: Final = Handler("(resume)", lambda: None, MessageKind.RESUME)
-
-
-class StreamEdge(Protocol):
-    """The edge between a reader and the actor whose item it awaits."""
-
-    def begin(self) -> None: ...
-    def end(self) -> None: ...
 
 
 class ItemSink(Protocol):
@@ -54,7 +49,7 @@ class Stream(Generic[R]):
         # A link sets this to tell the other node that an item was taken.
         self.pulled: Callable[[], None] | None = None
         # Of a reader that is an actor: whom it waits for, while it does.
-        self.wait: StreamEdge | None = None
+        self.wait: StreamWait | None = None
         self._make_waiter = make_waiter
         self._items: deque[R] = deque()
         self._waiter: Waiter | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import InvalidSpec, MessageTooBig, not_sendable
-from actors._messaging.fencing import refuse_fenced
+from actors._messaging.turn import refuse_fenced
 from actors.transport import TooBig, Unsendable
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from actors._actor.instrumented_cell import cell_class
 from actors._base.errors import ActorStopped
 from actors._base.events import TRACE, error_facts, event_of
 from actors._messaging.deadlock import waiting_for_ends
-from actors._messaging.envelope import Envelope
+from actors._messaging.mailbox import Envelope
 from actors._messaging.ref import Ref
 from actors._remoting import protocol as wire
 from actors._remoting.deadlock_probe import DeadlockProbe
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from actors._actor.interfaces import RunningIncarnation
     from actors._base.loop import Loop
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.envelope import Handler, Target
+    from actors._messaging.message_table import Handler
     from actors._messaging.ref import RefHost
+    from actors._messaging.turn import Target
     from actors.transport import Lane, TransportError
 
 __all__ = ["MAIN_ALIAS", "ActorHost", "LocalChildren", "SystemServices", "class_path"]

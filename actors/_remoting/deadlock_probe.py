@@ -19,7 +19,8 @@ from actors._remoting.remote_actor import RemoteActor
 if TYPE_CHECKING:
     from actors._actor.cell import Cell
     from actors._base.loop import Loop
-    from actors._messaging.envelope import Envelope, Target
+    from actors._messaging.mailbox import Envelope
+    from actors._messaging.turn import Target
 
 __all__ = ["DeadlockProbe"]
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.envelope import Envelope, Origin
+    from actors._messaging.mailbox import Envelope, Origin
     from actors.transport import Encoder, InProcessEncoder
 
 __all__ = ["packed", "unpacked"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.instrumented_cell import load
-from actors._messaging.envelope import Envelope
+from actors._messaging.mailbox import Envelope
 from actors._messaging.message_trace import answer_facts, facts_of, strongest
 from actors._remoting.remote_actor import RemoteActor, RemoteReply, RemoteSink
 from actors.transport import Mode
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.envelope import Handler
+    from actors._messaging.message_table import Handler
     from actors._remoting.link import Link
 
 __all__ = ["account_class", "answer_classes"]

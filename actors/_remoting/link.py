@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from actors._base.loop import Loop, Task, Waiter
-    from actors._messaging.envelope import Envelope
+    from actors._messaging.mailbox import Envelope
     from actors._messaging.stream import ItemSink
     from actors._remoting.operations import Call, FdNote, Handlers, Note
     from actors._remoting.shared_memory import SharedMemory

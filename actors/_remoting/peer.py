@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.envelope import Envelope
+    from actors._messaging.mailbox import Envelope
     from actors._messaging.ref import Ref
     from actors._remoting.remote_actor import RemoteActor
     from actors._remoting.topics import Topics

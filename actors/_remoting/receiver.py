@@ -16,7 +16,8 @@ from actors._base.errors import (
     not_sendable,
 )
 from actors._messaging.deadlock import closing_chain
-from actors._messaging.envelope import Envelope, Handler, MessageKind
+from actors._messaging.mailbox import Envelope
+from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.ref import Ref, RefHost
 from actors._remoting import protocol as wire
 from actors._remoting.header_codec import unpacked

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._actor.cell import not_sendable
 from actors._base.errors import ActorsError, MessageTooBig, NodeDown
-from actors._messaging.envelope import Envelope, MessageKind
-from actors._messaging.mailbox import WaitQueue
+from actors._messaging.mailbox import Envelope, WaitQueue
+from actors._messaging.message_table import MessageKind
 from actors._remoting import protocol as wire
 from actors._remoting.link import NotYetAttached
 from actors.transport import (
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from actors._actor.cell import Cell
     from actors._base.loop import Loop
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.envelope import Handler, Target
+    from actors._messaging.message_table import Handler
     from actors._messaging.ref import Ref
     from actors._messaging.stream import StreamProducer
+    from actors._messaging.turn import Target
     from actors._remoting.link import Link
 
 __all__ = ["CreditReturn", "RemoteActor", "RemoteReply", "RemoteSink", "counts_apart"]

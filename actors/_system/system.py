@@ -14,9 +14,8 @@ from actors._base.events import EventStream
 from actors._base.run_loop import open_loop
 from actors._messaging.blocking_ref import BlockingRef
 from actors._messaging.context_propagation import Propagation
-from actors._messaging.envelope import TURN
-from actors._messaging.fencing import refuse_fenced
 from actors._messaging.topic import Topic
+from actors._messaging.turn import TURN, refuse_fenced
 from actors._system.coordinator import Coordinator
 from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.system_access import DirectAccess, SystemAccess

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from actors._messaging.envelope import Envelope, Handler, MessageKind
-from actors._messaging.mailbox import Mailbox, WaitQueue
+from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
+from actors._messaging.message_table import Handler, MessageKind
 
 
 class HandWaiter:
