@@ -58,7 +58,7 @@ class CellHost(IncarnationHost, Protocol):
     propagation: Propagation | None
 
     def forget(self, cell: Cell, end: Exit) -> None: ...
-    def suspect(self, cell: Cell) -> None: ...
+    def suspect_deadlock(self, cell: Cell) -> None: ...
     def traced(self, facts: dict[str, Any]) -> None: ...
 
 
@@ -70,43 +70,43 @@ class Cell:
     __slots__ = (
         "_watchers",
         "cls",
-        "debts",
+        "credit_returns",
         "draining",
-        "end",
+        "exit",
         "handlers",
-        "home",
+        "host",
+        "incarnation",
         "mailbox",
         "number",
         "ref",
-        "run",
         "shutdown",
         "state",
         "stop_asked",
-        "waits",
+        "waiting_for",
     )
 
-    def __init__(self, home: CellHost, ref: Ref[Any], cls: type, *, mailbox: int) -> None:
-        self.home = home
+    def __init__(self, host: CellHost, ref: Ref[Any], cls: type, *, mailbox: int) -> None:
+        self.host = host
         self.ref = ref
         self.cls = cls
         self.handlers = handlers_by_name(cls)
-        self.mailbox = Mailbox(mailbox, home.as_home.loop.waiter)
+        self.mailbox = Mailbox(mailbox, host.as_host.loop.waiter)
         self.state = CellState.DOWN
         self.number = 0
         self.shutdown = 5.0
-        self.run: Incarnation | None = None
-        self.end: Exit | None = None
+        self.incarnation: Incarnation | None = None
+        self.exit: Exit | None = None
         self.draining = False
         self.stop_asked = False
-        self.waits: dict[Envelope, Target] = {}
+        self.waiting_for: dict[Envelope, Target] = {}
         # What links owe their other ends for messages this mailbox took; theirs to fill and to clear.
-        self.debts: dict[object, Any] | None = None
+        self.credit_returns: dict[object, Any] | None = None
         self._watchers: dict[object, Callable[[Exit], None]] | None = None
 
     def __repr__(self) -> str:
         return f"<Cell {self.ref.name} {self.state.value}>"
 
-    def move(self, state: CellState) -> None:
+    def move_to(self, state: CellState) -> None:
         """Move to *state*; a move the table does not have is a bug here."""
         assert state in _MOVES[self.state], f"{self}: {self.state} -> {state}"
         self.state = state
@@ -117,12 +117,12 @@ class Cell:
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Take a snapshot of a plain tell if there is room; see `Target`."""
         if not handler.plain:
-            return self.offer(Envelope(handler, args, kwargs))
+            return self.try_send(Envelope(handler, args, kwargs))
         mailbox = self.mailbox
         queue = mailbox.queue
         if self.draining:
             raise self.refusal(Envelope(handler, args, kwargs))
-        if len(queue) >= mailbox.limit or mailbox.line.waiting:
+        if len(queue) >= mailbox.limit or mailbox.wait_queue.waiting:
             return False
         for value in args:
             if type(value) not in LEAVES:
@@ -136,25 +136,25 @@ class Cell:
             mailbox.wake()
         return True
 
-    def offer(self, envelope: Envelope) -> bool:
+    def try_send(self, envelope: Envelope) -> bool:
         """Take a snapshot of *envelope* if there is room; see `Target`."""
         mailbox = self.mailbox
         if self.draining:
             raise self.refusal(envelope)
-        if len(mailbox.queue) >= mailbox.limit or mailbox.line.waiting:
+        if len(mailbox.queue) >= mailbox.limit or mailbox.wait_queue.waiting:
             return False
         if envelope.kwargs or not _plain(map(type, envelope.args)):
             envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
         mailbox.put(envelope)
         return True
 
-    async def admit(self, envelope: Envelope) -> None:
+    async def send_when_room(self, envelope: Envelope) -> None:
         """Take a snapshot now, and the message as soon as there is room."""
         if self.draining:
             raise self.refusal(envelope)
-        await self.mailbox.line.stand(envelope, leaves=False)
+        await self.mailbox.wait_queue.wait_for_room(envelope, leaves=False)
 
-    def push(self, envelope: Envelope) -> None:
+    def send_past_bound(self, envelope: Envelope) -> None:
         """Take *envelope* past the bound."""
         if self.state is CellState.ENDED:
             raise self.refusal(envelope)
@@ -162,32 +162,32 @@ class Cell:
             envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
         self.mailbox.put(envelope)
 
-    def post(self, envelope: Envelope) -> None:
+    def deliver(self, envelope: Envelope) -> None:
         """Take what the node itself sends: decoded from a link, or control in message order."""
         ended = self.state is CellState.ENDED
         if self.draining and (ended or envelope.handler.kind in _MESSAGES):
-            self._turn_away(envelope)
+            self._refuse(envelope)
         else:
             self.mailbox.put(envelope)
 
     @property
-    def line(self) -> WaitQueue:
+    def wait_queue(self) -> WaitQueue:
         """Who waits for room in its mailbox."""
-        return self.mailbox.line
+        return self.mailbox.wait_queue
 
     def withdraw(self, envelope: Envelope) -> None:
         """Drop a queued message, or break off its handler."""
         if self.mailbox.remove(envelope):
-            if envelope.origin is not None:
-                envelope.origin.left()
-        elif self.run is not None:
-            self.run.cancel(envelope)
+            if envelope.hooks is not None:
+                envelope.hooks.on_dropped()
+        elif self.incarnation is not None:
+            self.incarnation.cancel(envelope)
 
     def refusal(self, envelope: Envelope) -> ActorStopped:
         """Return the error for a message that comes too late."""
         why = (
-            f"it has ended: {self.end}"
-            if self.end is not None
+            f"it has ended: {self.exit}"
+            if self.exit is not None
             else "it is draining: no new messages"
         )
         return ActorStopped(self.ref, why, envelope.message)
@@ -207,113 +207,113 @@ class Cell:
         Raises:
             StartFailed: the class, its constructor or `on_start` failed; nothing is left running.
         """
-        self.move(CellState.STARTING)
+        self.move_to(CellState.STARTING)
         self.number += 1
         self.stop_asked = False
         self.shutdown = shutdown
-        loop = self.home.as_home.loop
+        loop = self.host.as_host.loop
         ready = loop.waiter()
-        run = self.run = Incarnation(self, self.number, ready, ended)
-        loop.start(run.live, args, kwargs, name=f"actor {self.ref.name}", fresh=True)
+        incarnation = self.incarnation = Incarnation(self, self.number, ready, ended)
+        loop.start(incarnation.run, args, kwargs, name=f"actor {self.ref.name}", fresh=True)
         try:
             await ready
         except BaseException:
-            run.kill()
-            if self.run is run:
-                self.run = None
+            incarnation.kill()
+            if self.incarnation is incarnation:
+                self.incarnation = None
                 if self.state is not CellState.ENDED:
-                    self.move(CellState.DOWN)
+                    self.move_to(CellState.DOWN)
             raise
 
     def as_target(self) -> Asker:
         """This cell as senders see it."""
         return self
 
-    def runs_beside(self, envelope: Envelope) -> bool:
+    def runs_concurrently(self, envelope: Envelope) -> bool:
         """Whether *envelope* is handled in a task of its own."""
-        return self.run is not None and self.run.runs_beside(envelope)
+        return self.incarnation is not None and self.incarnation.runs_concurrently(envelope)
 
-    def suspect(self) -> None:
+    def suspect_deadlock(self) -> None:
         """Have the node look whether this actor waits in a circle over several nodes."""
-        self.home.suspect(self)
+        self.host.suspect_deadlock(self)
 
-    def run_ready(self, run: RunningIncarnation) -> None:
+    def run_ready(self, incarnation: RunningIncarnation) -> None:
         """The current incarnation takes messages."""
-        if self.run is run:
-            self.move(CellState.READY)
+        if self.incarnation is incarnation:
+            self.move_to(CellState.READY)
 
-    def run_ending(self, run: RunningIncarnation) -> None:
+    def run_ending(self, incarnation: RunningIncarnation) -> None:
         """The current incarnation takes no more, and lets go of what it has."""
-        if self.run is run:
-            self.move(CellState.STOPPING)
+        if self.incarnation is incarnation:
+            self.move_to(CellState.STOPPING)
 
-    def run_ended(self, run: RunningIncarnation) -> None:
+    def run_ended(self, incarnation: RunningIncarnation) -> None:
         """Take note that the current incarnation is over; the supervisor decides what follows."""
-        if self.run is not run:
+        if self.incarnation is not incarnation:
             return
-        self.run = None
+        self.incarnation = None
         if self.state is not CellState.ENDED:
-            self.move(CellState.DOWN)
+            self.move_to(CellState.DOWN)
 
-    def ask_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None:
+    def request_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None:
         """Stop by *end* behind what is queued, for good: somebody asked, or the actor itself."""
         if self.state is CellState.ENDED:
             return
         self.draining = self.draining or drain
-        self.post(Envelope(_STOP, (end, True), {}))
+        self.deliver(Envelope(_STOP, (end, True), {}))
         if grace is not None:
-            self.home.as_home.loop.call_later(grace, self._grace_over)
+            self.host.as_host.loop.call_later(grace, self._grace_over)
 
     def _grace_over(self) -> None:
         if self.state is not CellState.ENDED:
             self.stop_asked = True
             self.kill()
 
-    def stop_run(self) -> None:
+    def shut_down(self) -> None:
         """Stop behind what is queued: its supervisor asked."""
-        if self.run is not None and self.run.gone:
-            self.run.kill()
-        elif self.run is not None:
-            self.post(Envelope(_STOP, (Exit.SHUTDOWN, False), {}))
+        if self.incarnation is not None and self.incarnation.task_ended:
+            self.incarnation.kill()
+        elif self.incarnation is not None:
+            self.deliver(Envelope(_STOP, (Exit.SHUTDOWN, False), {}))
 
     def kill(self) -> None:
         """End the current incarnation now; one that ignores it is abandoned, and its place is free."""
-        if self.run is not None:
-            self.run.kill()
+        if self.incarnation is not None:
+            self.incarnation.kill()
 
-    def release(self, end: Exit) -> None:
+    def end_for_good(self, end: Exit) -> None:
         """End for good: fail what waits, free the name, then tell the watchers."""
         if self.state is CellState.ENDED:
             return
-        if self.run is not None:
-            self.run.kill()
-            self.run = None
+        if self.incarnation is not None:
+            self.incarnation.kill()
+            self.incarnation = None
         self.state = CellState.ENDED
-        self.end = end
+        self.exit = end
         if end.error is not None:
             # Its frames would keep the actor and all that it had open.
             drop_frames(end.error)
         self.draining = True
-        self.home.forget(self, end)
+        self.host.forget(self, end)
         for envelope in self.mailbox.clear():
-            self._turn_away(envelope)
-        self.mailbox.line.fail(self.refusal)
+            self._refuse(envelope)
+        self.mailbox.wait_queue.refuse_all(self.refusal)
         watchers, self._watchers = self._watchers, None
         for notice in tuple((watchers or {}).values()):
             notice(end)
 
-    def _turn_away(self, envelope: Envelope) -> None:
-        if envelope.origin is not None:
-            envelope.origin.left()
+    def _refuse(self, envelope: Envelope) -> None:
+        if envelope.hooks is not None:
+            envelope.hooks.on_dropped()
         if envelope.handler.kind is MessageKind.RESUME:
             envelope.args[0].crash(self.refusal(envelope))
         elif not envelope.fail(self.refusal(envelope)) and envelope.handler.kind in _MESSAGES:
-            self.home.dead_letter(self.ref, envelope, self.refusal(envelope).why)
+            self.host.dead_letter(self.ref, envelope, self.refusal(envelope).why)
 
     def watch(self, notice: Callable[[Exit], None]) -> Callable[[], None]:
         """Tell *notice* of the final end, once; at once if it has come. Return what cancels that."""
-        if self.end is not None:
-            notice(self.end)
+        if self.exit is not None:
+            notice(self.exit)
             return _nothing
         if self._watchers is None:
             self._watchers = {}

@@ -38,7 +38,7 @@ _ABANDON_AFTER: Final = 5.0
 """Seconds a killed incarnation has before nobody waits for it any more."""
 
 
-_FRAMES_GO_AFTER: Final = 0.01
+_CLEAR_FRAMES_AFTER: Final = 0.01
 """Seconds after which an error keeps what its actor had open no longer."""
 
 
@@ -46,60 +46,60 @@ class Incarnation:
     """What lives from one start of an actor to the end that follows it."""
 
     def __init__(self, cell: CellInterface, number: int, ready: Waiter, ended: Ended) -> None:
-        home = cell.home
+        host = cell.host
         self.cell = cell
         self.ref: Ref[Any] = cell.ref
         self.number = number
         self.exit: Exit | None = None
         self.voluntary = False
         self.children: Any = None
-        self.gone = False
+        self.task_ended = False
         """Whether its task has ended; before it reported, if by what is for the node."""
-        self.loop = home.as_home.loop
-        self._own: IncarnationResources | None = None
-        self._parting = False
-        self._turns = MessageLoop(self)
+        self.loop = host.as_host.loop
+        self._resources: IncarnationResources | None = None
+        self._closing = False
+        self._message_loop = MessageLoop(self)
         self._ready: Waiter | None = ready
         self._ended = ended
         self._interrupt = self.loop.interrupt()
         self._actor: Actor | None = None
         self._log: Logger | None = None
-        self._limit: Timer | None = None  # until when this may take to end
-        self._cutoff: Timer | None = None  # set by force: until when it is waited for
+        self._shutdown_timer: Timer | None = None  # until when this may take to end
+        self._abandon_timer: Timer | None = None  # set by force: until when it is waited for
         self._started = self._reported = False
 
     # -- what the context offers ---------------------------------------------------------
 
     @property
-    def own(self) -> IncarnationResources:
+    def resources(self) -> IncarnationResources:
         """Its tasks, timers and watches."""
-        if self._own is None:
-            self._own = IncarnationResources(self.cell, self.crash, self._hear)
-            if self._parting:
-                self._own.part()
+        if self._resources is None:
+            self._resources = IncarnationResources(self.cell, self.crash, self._on_watched_exit)
+            if self._closing:
+                self._resources.part()
             if self._reported:
-                self._own.tasks.cancel()
-        return self._own
+                self._resources.tasks.cancel()
+        return self._resources
 
     @property
     def tasks(self) -> ActorTasks:
         """The tasks that run beside its messages."""
-        return self.own.tasks
+        return self.resources.tasks
 
     @property
     def timers(self) -> Timers:
         """Its messages to itself."""
-        return self.own.timers
+        return self.resources.timers
 
     @property
     def node(self) -> str:
         """The name of the node this runs on."""
-        return self.cell.home.name
+        return self.cell.host.name
 
     @property
     def system(self) -> Any:
         """The System of this node."""
-        return self.cell.home.system
+        return self.cell.host.system
 
     @property
     def log(self) -> Logger:
@@ -111,133 +111,133 @@ class Incarnation:
     @property
     def handling(self) -> tuple[str, float] | None:
         """Which message is being handled, and for how many seconds."""
-        return self._turns.handling
+        return self._message_loop.handling
 
     @property
     def busy(self) -> bool:
         """Whether any message is being handled."""
-        return self._turns.busy
+        return self._message_loop.busy
 
     @property
     def handled(self) -> int:
         """How many messages it has taken."""
-        return self._turns.handled
+        return self._message_loop.handled
 
     @property
-    def beside(self) -> int:
+    def concurrent(self) -> int:
         """How many of them are being handled beside the others."""
-        return self._turns.beside
+        return self._message_loop.concurrent
 
-    def runs_beside(self, envelope: Envelope) -> bool:
+    def runs_concurrently(self, envelope: Envelope) -> bool:
         """Whether *envelope* is handled in a task of its own, beside the other messages."""
-        return self._turns.runs_beside(envelope)
+        return self._message_loop.runs_concurrently(envelope)
 
     def watch(self, ref: Ref[Any]) -> None:
         """Deliver the final end of *ref* to `on_exit`, once."""
         refuse_fenced()
-        self.own.watches.add(ref)
+        self.resources.watches.add(ref)
 
     def unwatch(self, ref: Ref[Any]) -> None:
         """Forget *ref*; a queued notice is dropped when its turn comes."""
-        self.own.watches.drop(ref)
+        self.resources.watches.drop(ref)
 
-    def _hear(self, ref: Ref[Any], end: Exit) -> None:
+    def _on_watched_exit(self, ref: Ref[Any], end: Exit) -> None:
         """Queue the notice of a watched actor's end, in message order and past the bound."""
-        self.cell.post(exit_notice(self, ref, end))
+        self.cell.deliver(exit_notice(self, ref, end))
 
     def request_stop(self) -> None:
         """End behind what is queued, for good."""
         refuse_fenced()
-        self.cell.ask_stop(Exit.NORMAL, None, drain=False)
+        self.cell.request_stop(Exit.NORMAL, None, drain=False)
 
     async def spawn(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any
     ) -> Ref[Any]:
         """Start a child on this node; it ends before this incarnation does."""
         refuse_fenced()
-        return await self.cell.home.spawn_child(self, cls, args, kwargs, **options)
+        return await self.cell.host.spawn_child(self, cls, args, kwargs, **options)
 
     # -- ends ----------------------------------------------------------------------------
 
     def end(self, how: Exit, *, voluntary: bool) -> None:
         """End by *how* when the message being handled is done: it is the one that says so."""
         self.exit, self.voluntary = how, voluntary
-        self._turns.halt = True
+        self._message_loop.halt = True
 
     def crash(self, error: BaseException) -> None:
         """End by *error*: nobody else is there to be told."""
         if isinstance(error, KeyboardInterrupt | SystemExit):
-            self.cell.home.over = True
+            self.cell.host.over = True
         elif self.exit is None:
             self.exit = Exit.CRASHED(error)
-            self.break_off()
+            self.interrupt()
 
     def kill(self) -> None:
         """End now; what is being awaited is cancelled, `on_stop` does not run."""
         if self.exit is None or self.exit.kind is not ExitKind.KILLED:
             self.exit = Exit.KILLED
-        self._insist()
+        self._force_end()
 
     def cancel(self, envelope: Envelope) -> None:
         """Break off the handler of *envelope*, if it is running."""
-        self._turns.cancel(envelope)
+        self._message_loop.cancel(envelope)
 
-    def break_off(self) -> None:
+    def interrupt(self) -> None:
         """End what is being awaited; the turns look at why before they take another message."""
-        self._turns.halt = True
-        self._interrupt.ask()
+        self._message_loop.halt = True
+        self._interrupt.request()
 
-    def _insist(self) -> None:
+    def _force_end(self) -> None:
         """Cancel what runs, which is lost to its askers now; if it ignores that, nobody waits for it."""
-        if self._own is not None:
-            self._own.timers.close()
-        self._parting = True
-        self._turns.lose_all()
-        if self.gone:
+        if self._resources is not None:
+            self._resources.timers.close()
+        self._closing = True
+        self._message_loop.lose_all()
+        if self.task_ended:
             # What is for the node took its task along, and no supervisor was told.
             self.cell.run_ended(self)
             self.report(Exit.KILLED)
             return
-        self.break_off()
-        if self._cutoff is None:
-            self._cutoff = self.loop.call_later(_ABANDON_AFTER, self._abandon)
+        self.interrupt()
+        if self._abandon_timer is None:
+            self._abandon_timer = self.loop.call_later(_ABANDON_AFTER, self._abandon)
 
     def _abandon(self) -> None:
         """Fence this run off: what it still does reaches nobody, and what it had is let go."""
         FENCED.add(self)
-        if self._own is not None:
-            self._own.tasks.cancel()
-            self._own.watches.clear()
+        if self._resources is not None:
+            self._resources.tasks.cancel()
+            self._resources.watches.clear()
         if self.children is not None:
-            stop = partial(self.cell.home.stop_children, self, kill=True)
+            stop = partial(self.cell.host.stop_children, self, kill=True)
             self.loop.start(stop, name=f"children of {self.ref.name}")
         self.cell.run_ended(self)
         self.report(Exit.ABANDONED)
 
     # -- the run -------------------------------------------------------------------------
 
-    async def live(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    async def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Start, handle messages until the end, let go of everything, report."""
-        TURN.set(self._turns.turn)
+        TURN.set(self._message_loop.turn)
         try:
-            await self._guarded(partial(self._start, args, kwargs))
+            await self._run_step(partial(self._start, args, kwargs))
             self._begin()
             while self.exit is None:
-                await self._guarded(self._turns.take)
-                if self._turns.resumed:
+                await self._run_step(self._message_loop.take)
+                if self._message_loop.resumed:
                     # A row of failures is no reason to keep the loop.
-                    self._turns.resumed = False
-                    await self._guarded(self.loop.pause)
+                    self._message_loop.resumed = False
+                    await self._run_step(self.loop.pause)
             await self._finish(self.exit)
         except (KeyboardInterrupt, SystemExit) as error:
             # The node's: what its end does to the others on it is no crash of theirs.
             self.crash(error)
             raise
         finally:
-            self.gone = True
+            self.task_ended = True
             FENCED.discard(self)
-            if self._cutoff is not None:
-                self._cutoff.cancel()
+            if self._abandon_timer is not None:
+                self._abandon_timer.cancel()
 
     def _begin(self) -> None:
         """Take messages, if it has not ended already."""
@@ -256,16 +256,16 @@ class Incarnation:
             self.cell.run_ending(self)
         await self._close(started=self._started)
         end = self.exit or end
-        self._actor = self._turns.actor = None
+        self._actor = self._message_loop.actor = None
         self.cell.run_ended(self)
         self.report(end)
         if end.error is not None:
             # Not now: the restart comes first, and it takes its time to write a traceback down.
-            self.loop.call_later(_FRAMES_GO_AFTER, drop_frames, end.error)
+            self.loop.call_later(_CLEAR_FRAMES_AFTER, drop_frames, end.error)
 
     def report(self, end: Exit) -> None:
         """Tell the supervisor how this run ended, or why it did not start; once."""
-        if self.cell.home.over and not self.gone:
+        if self.cell.host.over and not self.task_ended:
             return  # whoever is left to stop this one asks again
         reported, self._reported = self._reported, True
         if not reported and self._started:
@@ -274,17 +274,17 @@ class Incarnation:
             who = f"{self.ref.name} ({self.cell.cls.__name__})"
             self._ready.set_exception(start_failed(who, end.error))
 
-    async def _guarded(self, step: Callable[[], Any]) -> None:
+    async def _run_step(self, step: Callable[[], Any]) -> None:
         """Run one step that can be broken off; what it raises is a crash."""
         try:
             await self._interrupt.run(step)
         except self.loop.passes:
             raise
         except BaseException as error:  # noqa: BLE001 - the supervisor is told
-            if self._turns.ends_by(error):
+            if self._message_loop.ends_by(error):
                 self.exit = self.exit or Exit.CRASHED(error)
-        self._turns.halt = self.exit is not None
-        self._turns.drop_current()
+        self._message_loop.halt = self.exit is not None
+        self._message_loop.drop_current()
 
     async def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         cls = self.cell.cls
@@ -293,7 +293,7 @@ class Incarnation:
         actor: Actor = object.__new__(cls)
         actor.context = Context(self)
         actor.__init__(*args, **kwargs)  # type: ignore[misc] # the context has to be there first
-        self._actor = self._turns.actor = actor
+        self._actor = self._message_loop.actor = actor
         await actor.on_start()
 
     # -- letting go ----------------------------------------------------------------------
@@ -302,46 +302,51 @@ class Incarnation:
         """Run `on_stop`, then end all that this incarnation owns, within the actor's shutdown."""
         assert self.exit is not None
         actor, end = self._actor, self.exit
-        self._parting = True
-        if self._own is not None:
-            self._own.part()
+        self._closing = True
+        if self._resources is not None:
+            self._resources.part()
         stops = started and actor is not None and type(actor).on_stop is not Actor.on_stop
-        if stops or self._own is not None or self._turns.streaming or self.children is not None:
-            self._set_limit()
+        if (
+            stops
+            or self._resources is not None
+            or self._message_loop.streaming
+            or self.children is not None
+        ):
+            self._start_shutdown_timer()
         if stops and actor is not None and end.kind is not ExitKind.KILLED:
-            await self._in_end(partial(actor.on_stop, end))
+            await self._run_closing_step(partial(actor.on_stop, end))
         # Again and again: what a kill broke off has the rest to do, and is cancelled once more.
-        while self._own is not None and not self._own.tasks.over:
-            await self._in_end(self._own.tasks.aclose)
-        while self._turns.streaming:
-            await self._in_end(self._close_streams)
+        while self._resources is not None and not self._resources.tasks.over:
+            await self._run_closing_step(self._resources.tasks.aclose)
+        while self._message_loop.streaming:
+            await self._run_closing_step(self._close_streams)
         await self._close_children()
-        if self._limit is not None:
-            self._limit.cancel()
+        if self._shutdown_timer is not None:
+            self._shutdown_timer.cancel()
 
-    def _set_limit(self) -> None:
+    def _start_shutdown_timer(self) -> None:
         """An end that its supervisor did not ask for, and so does not time, takes no longer than one it did."""
         assert self.exit is not None
         if self.cell.shutdown < math.inf and (self.voluntary or self.exit.abnormal):
-            self._limit = self.loop.call_later(self.cell.shutdown, self._overrun)
+            self._shutdown_timer = self.loop.call_later(self.cell.shutdown, self._overrun)
 
     def _overrun(self) -> None:
         assert self.exit is not None
         self.log.error("end overran its shutdown", seconds=self.cell.shutdown, end=str(self.exit))
         if not self.exit.abnormal:
             self.exit = Exit.KILLED
-        self._insist()
+        self._force_end()
 
     async def _close_children(self) -> None:
         """End the children: politely, unless this is a kill or becomes one meanwhile."""
-        kill = self._cutoff is not None
+        kill = self._abandon_timer is not None
         while True:
-            await self._in_end(partial(self.cell.home.stop_children, self, kill=kill))
-            if not self._interrupt.asked:
+            await self._run_closing_step(partial(self.cell.host.stop_children, self, kill=kill))
+            if not self._interrupt.requested:
                 return
             kill = True
 
-    async def _in_end(self, step: Callable[[], Any]) -> None:
+    async def _run_closing_step(self, step: Callable[[], Any]) -> None:
         """Run one step of the end; an error in it is an error of the actor, told with its exit."""
         try:
             await self._interrupt.run(step)
@@ -358,4 +363,4 @@ class Incarnation:
     async def _close_streams(self) -> None:
         assert self.exit is not None
         gone = ActorCrashed if self.exit.abnormal else ActorStopped
-        await self._turns.outlets.aclose(partial(gone, self.ref, str(self.exit)))
+        await self._message_loop.producers.aclose(partial(gone, self.ref, str(self.exit)))

@@ -13,7 +13,7 @@ from actors._base.errors import not_sendable
 from actors._messaging.headers import MessageHeaders
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import MessageKind
-from actors._messaging.message_trace import answer_facts, facts_of, weigh
+from actors._messaging.message_trace import answer_facts, facts_of, measure
 from actors._messaging.stream import Stream
 from actors.transport import Mode, Unsendable, snapshot
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.message_table import Handler
 
-__all__ = ["cell_class", "load"]
+__all__ = ["add_headers", "cell_class"]
 
 _TRACED: Final = {MessageKind.CALL, MessageKind.CONCURRENT, MessageKind.STREAM}
 
 
-def load(envelope: Envelope, propagation: Propagation) -> None:
+def add_headers(envelope: Envelope, propagation: Propagation) -> None:
     """Have *envelope* carry the sender's context variables, read now; once.
 
     Raises:
         NotSendable: one cannot travel.
     """
-    baggage = envelope.origin
-    if not isinstance(baggage, MessageHeaders):
-        envelope.origin = MessageHeaders(values=propagation.values(), carrier=propagation)
-    elif baggage.carrier is None:
-        baggage.values, baggage.carrier = propagation.values(), propagation
+    headers = envelope.hooks
+    if not isinstance(headers, MessageHeaders):
+        envelope.hooks = MessageHeaders(values=propagation.values(), propagation=propagation)
+    elif headers.propagation is None:
+        headers.values, headers.propagation = propagation.values(), propagation
 
 
 class PropagatingCell(Cell):
@@ -49,41 +49,41 @@ class PropagatingCell(Cell):
 
     @property
     def _propagation(self) -> Propagation:
-        propagation = self.home.propagation
+        propagation = self.host.propagation
         assert propagation is not None
         return propagation
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """As `Cell.send`."""
-        return self.offer(Envelope(handler, args, kwargs))
+        return self.try_send(Envelope(handler, args, kwargs))
 
-    def offer(self, envelope: Envelope) -> bool:
-        """As `Cell.offer`."""
-        load(envelope, self._propagation)
-        return super().offer(envelope)
+    def try_send(self, envelope: Envelope) -> bool:
+        """As `Cell.try_send`."""
+        add_headers(envelope, self._propagation)
+        return super().try_send(envelope)
 
-    async def admit(self, envelope: Envelope) -> None:
-        """As `Cell.admit`."""
-        load(envelope, self._propagation)
-        await super().admit(envelope)
+    async def send_when_room(self, envelope: Envelope) -> None:
+        """As `Cell.send_when_room`."""
+        add_headers(envelope, self._propagation)
+        await super().send_when_room(envelope)
 
-    def push(self, envelope: Envelope) -> None:
-        """As `Cell.push`."""
-        load(envelope, self._propagation)
-        super().push(envelope)
+    def send_past_bound(self, envelope: Envelope) -> None:
+        """As `Cell.send_past_bound`."""
+        add_headers(envelope, self._propagation)
+        super().send_past_bound(envelope)
 
-    def post(self, envelope: Envelope) -> None:
-        """As `Cell.post`; what comes from nobody, like a timer's tick, carries nothing."""
-        baggage = envelope.origin
-        if not isinstance(baggage, MessageHeaders):
-            envelope.origin = MessageHeaders(carrier=self._propagation, inner=baggage)
-        elif baggage.carrier is None:
-            baggage.carrier = self._propagation
-        super().post(envelope)
+    def deliver(self, envelope: Envelope) -> None:
+        """As `Cell.deliver`; what comes from nobody, like a timer's tick, carries nothing."""
+        headers = envelope.hooks
+        if not isinstance(headers, MessageHeaders):
+            envelope.hooks = MessageHeaders(propagation=self._propagation, inner=headers)
+        elif headers.propagation is None:
+            headers.propagation = self._propagation
+        super().deliver(envelope)
 
     def run_ending(self, run: RunningIncarnation) -> None:
         """As `Cell.run_ending`; the end belongs to no message."""
-        self._propagation.put({})
+        self._propagation.apply({})
         super().run_ending(run)
 
 
@@ -114,20 +114,20 @@ class TracedAnswer:
         return cancelled
 
     @property
-    def outlet(self) -> Any:
+    def producer(self) -> Any:
         """The generator's end of a stream."""
-        return self._inner.outlet
+        return self._inner.producer
 
-    @outlet.setter
-    def outlet(self, outlet: Any) -> None:
-        self._inner.outlet = outlet
+    @producer.setter
+    def producer(self, producer: Any) -> None:
+        self._inner.producer = producer
 
     def set_result(self, value: Any, /) -> None:
         """Answer, or end the stream, which is no item."""
         if isinstance(self._inner, Stream):
             self._inner.set_result(None)
         else:
-            settled: Any = _Settled(self, value)
+            settled: Any = _MeasuredReply(self, value)
             answer(settled, value)
 
     def set_exception(self, error: BaseException, /) -> None:
@@ -137,35 +137,35 @@ class TracedAnswer:
 
     def put(self, value: Any) -> None:
         """Give the reader the next item."""
-        before = weigh((value,), {})
+        before = measure((value,), {})
         try:
             item = snapshot(value, "item")
         except Unsendable as error:
             raise not_sendable(error) from error
-        self._weighed("item", before, same=item is value)
-        self._inner.item(item)
+        self._measured("item", before, same=item is value)
+        self._inner.put_own(item)
 
     def settle(self, before: tuple[Mode, int], result: Any, *, same: bool) -> None:
         """Answer by what is the asker's own by now."""
-        self._weighed("reply", before, same=same)
+        self._measured("reply", before, same=same)
         self._inner.set_result(result)
 
-    def _weighed(self, verb: str, before: tuple[Mode, int], *, same: bool) -> None:
+    def _measured(self, verb: str, before: tuple[Mode, int], *, same: bool) -> None:
         mode, size = before
         self._trace(verb, Mode.REFERENCE if same and mode is Mode.COPY else mode, size)
 
     def _trace(self, verb: str, mode: Mode, size: int) -> None:
-        ref, home = self._cell.ref, self._cell.home
-        home.traced(answer_facts(verb, self._method, home.name, ref, home.name, mode, size))
+        ref, host = self._cell.ref, self._cell.host
+        host.traced(answer_facts(verb, self._method, host.name, ref, host.name, mode, size))
 
 
-class _Settled:
+class _MeasuredReply:
     """A reply that has been weighed, and takes the snapshot of it."""
 
     def __init__(self, reply: TracedAnswer, value: Any) -> None:
         self._reply = reply
         self._value = value
-        self._before = weigh((value,), {})
+        self._before = measure((value,), {})
 
     def set_result(self, result: Any, /) -> None:
         self._reply.settle(self._before, result, same=result is self._value)
@@ -185,7 +185,7 @@ class TracedCell(Cell):
         if mode is Mode.COPY and same and not envelope.kwargs:
             mode = Mode.REFERENCE  # it cannot change, so that it need not be copied
         if envelope.handler.kind in _TRACED:
-            self.home.traced(facts_of(envelope, self.home.name, self.ref, mode, size))
+            self.host.traced(facts_of(envelope, self.host.name, self.ref, mode, size))
 
     def _answered(self, envelope: Envelope) -> None:
         """Have the answer to *envelope* traced."""
@@ -196,29 +196,29 @@ class TracedCell(Cell):
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """As `Cell.send`."""
-        return self.offer(Envelope(handler, args, kwargs))
+        return self.try_send(Envelope(handler, args, kwargs))
 
-    def offer(self, envelope: Envelope) -> bool:
-        """As `Cell.offer`."""
+    def try_send(self, envelope: Envelope) -> bool:
+        """As `Cell.try_send`."""
         self._answered(envelope)
-        args, before = envelope.args, weigh(envelope.args, envelope.kwargs)
-        taken = super().offer(envelope)
+        args, before = envelope.args, measure(envelope.args, envelope.kwargs)
+        taken = super().try_send(envelope)
         if taken:
             self._traced(envelope, args, before)
         return taken
 
-    async def admit(self, envelope: Envelope) -> None:
-        """As `Cell.admit`; an event when it got its place."""
+    async def send_when_room(self, envelope: Envelope) -> None:
+        """As `Cell.send_when_room`; an event when it got its place."""
         self._answered(envelope)
-        args, before = envelope.args, weigh(envelope.args, envelope.kwargs)
-        await super().admit(envelope)
+        args, before = envelope.args, measure(envelope.args, envelope.kwargs)
+        await super().send_when_room(envelope)
         self._traced(envelope, args, before)
 
-    def push(self, envelope: Envelope) -> None:
-        """As `Cell.push`."""
+    def send_past_bound(self, envelope: Envelope) -> None:
+        """As `Cell.send_past_bound`."""
         self._answered(envelope)
-        args, before = envelope.args, weigh(envelope.args, envelope.kwargs)
-        super().push(envelope)
+        args, before = envelope.args, measure(envelope.args, envelope.kwargs)
+        super().send_past_bound(envelope)
         self._traced(envelope, args, before)
 
 

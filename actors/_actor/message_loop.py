@@ -44,7 +44,7 @@ MESSAGES_PER_CLOCK: Final = 4
 """A clock reading costs as much as a small handler does."""
 SECONDS_PER_TURN: Final = 0.010
 
-_NONE_BESIDE: Final = cast("dict[Envelope, Task]", MappingProxyType({}))
+_NONE_CONCURRENT: Final = cast("dict[Envelope, Task]", MappingProxyType({}))
 _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, MessageKind.NOTICE)
 
 
@@ -63,11 +63,11 @@ class MessageLoopHost(Sender, Protocol):
     loop: Loop
 
     @property
-    def own(self) -> IncarnationResources: ...
+    def resources(self) -> IncarnationResources: ...
 
     def crash(self, error: BaseException) -> None: ...
     def end(self, how: Exit, *, voluntary: bool) -> None: ...
-    def break_off(self) -> None: ...
+    def interrupt(self) -> None: ...
 
 
 class MessageLoop:
@@ -84,26 +84,26 @@ class MessageLoop:
         self.halt = self.resumed = False
         self.handled = 0
         self.actor: Actor | None = None
-        self._outlets: StreamProducers | None = None
+        self._producers: StreamProducers | None = None
         self.turn = Turn(run, run.cell.as_target(), exclusive=True)
-        self._run = run
+        self._incarnation = run
         self._cell = run.cell
         self._loop = run.loop
         self._current: Envelope | Tell | None = None
         self._since = 0.0
-        self._beside = _NONE_BESIDE
+        self._concurrent_handlers = _NONE_CONCURRENT
 
     @property
-    def outlets(self) -> StreamProducers:
+    def producers(self) -> StreamProducers:
         """The open streams."""
-        if self._outlets is None:
-            self._outlets = StreamProducers(self._run.ref, self._cell.post)
-        return self._outlets
+        if self._producers is None:
+            self._producers = StreamProducers(self._incarnation.ref, self._cell.deliver)
+        return self._producers
 
     @property
     def streaming(self) -> bool:
         """Whether there is an open stream."""
-        return bool(self._outlets)
+        return bool(self._producers)
 
     @property
     def handling(self) -> tuple[str, float] | None:
@@ -115,25 +115,25 @@ class MessageLoop:
     @property
     def busy(self) -> bool:
         """Whether any message is being handled, beside the others too."""
-        return self._current is not None or bool(self._beside)
+        return self._current is not None or bool(self._concurrent_handlers)
 
     @property
-    def beside(self) -> int:
+    def concurrent(self) -> int:
         """How many messages are being handled beside the others."""
-        return len(self._beside)
+        return len(self._concurrent_handlers)
 
-    def runs_beside(self, envelope: Envelope) -> bool:
+    def runs_concurrently(self, envelope: Envelope) -> bool:
         """Whether *envelope* is handled in a task of its own."""
-        return envelope in self._beside
+        return envelope in self._concurrent_handlers
 
     def cancel(self, envelope: Envelope) -> None:
         """Break off the handler of *envelope*, if it is running."""
         if envelope is self._current:
-            self._run.break_off()
-        elif envelope in self._beside:
-            self._beside[envelope].cancel()
+            self._incarnation.interrupt()
+        elif envelope in self._concurrent_handlers:
+            self._concurrent_handlers[envelope].cancel()
         else:
-            self.outlets.close(envelope)
+            self.producers.close(envelope)
 
     # One function, because a call per message would cost as much as a small message does.
     async def take(self) -> None:  # noqa: C901, PLR0912
@@ -142,7 +142,7 @@ class MessageLoop:
         assert actor is not None
         mailbox = self._cell.mailbox
         queue = mailbox.queue
-        line = mailbox.line
+        line = mailbox.wait_queue
         while not self.halt:
             if not queue:
                 mailbox.waker = waker = self._loop.waiter()
@@ -157,13 +157,13 @@ class MessageLoop:
                 item = mailbox.take() if line.waiting else queue.popleft()
                 self._current = item
                 if isinstance(item, tuple):
-                    handler, args, kwargs, origin = item
-                    if origin is not None:
-                        origin.took()
+                    handler, args, kwargs, hooks = item
+                    if hooks is not None:
+                        hooks.on_taken()
                     await (
                         handler.fn(actor, *args, **kwargs) if kwargs else handler.fn(actor, *args)
                     )
-                elif item.handler.plain and item.deadline is None and item.origin is None:
+                elif item.handler.plain and item.deadline is None and item.hooks is None:
                     await self._answer_call(actor, item)
                 else:
                     self._current = None
@@ -187,7 +187,7 @@ class MessageLoop:
 
     def _ends_by(self, item: Envelope | Tell, error: BaseException) -> bool:
         """Do what the class decides about the error of a message; return whether the run ends by it."""
-        run = self._run
+        run = self._incarnation
         message = Envelope.of(item)
         plain = isinstance(error, Exception) and message.handler.kind is not MessageKind.RESUME
         if run.exit is not None or not plain:
@@ -195,7 +195,7 @@ class MessageLoop:
         decided = decide(self._cell.cls, error, asked=message.reply is not None)
         if decided is not OnError.RESTART:
             run.voluntary = decided is OnError.STOP
-            self._cell.home.message_failed(run.ref, message, error)
+            self._cell.host.message_failed(run.ref, message, error)
         self.resumed = decided is OnError.RESUME
         return not self.resumed
 
@@ -208,10 +208,10 @@ class MessageLoop:
     def lose_all(self) -> None:
         """Whatever is being handled, beside the others too, is lost, and so is every open stream."""
         self.drop_current()
-        for envelope in list(self._beside):
+        for envelope in list(self._concurrent_handlers):
             self._lose(envelope)
-        if self._outlets is not None:
-            self._outlets.crash(self._gone)
+        if self._producers is not None:
+            self._producers.crash(self._gone)
 
     def _lose(self, envelope: Envelope) -> None:
         if envelope.handler.kind is MessageKind.RESUME:
@@ -220,19 +220,19 @@ class MessageLoop:
             envelope.fail(self._gone())
 
     def _gone(self) -> ActorCrashed:
-        return ActorCrashed(self._run.ref, str(self._run.exit or "cancelled"))
+        return ActorCrashed(self._incarnation.ref, str(self._incarnation.exit or "cancelled"))
 
     # -- kinds of messages -----------------------------------------------------------------
 
     async def _special(self, actor: Actor, envelope: Envelope) -> None:
         """Handle whatever is not simple: a deadline, an account to keep, another kind than a call."""
-        if envelope.origin is not None:
-            envelope.origin.took()
+        if envelope.hooks is not None:
+            envelope.hooks.on_taken()
         if envelope.deadline is not None and self._loop.now() >= envelope.deadline:
-            ref, name = self._run.ref, envelope.handler.name
+            ref, name = self._incarnation.ref, envelope.handler.name
             late = DeadlineExceeded(ref, f"{name} expired in the queue", envelope.message)
             if not envelope.fail(late):
-                self._cell.home.dead_letter(ref, envelope, "its deadline passed in the queue")
+                self._cell.host.dead_letter(ref, envelope, "its deadline passed in the queue")
             return
         try:
             await _SPECIAL[envelope.handler.kind](self, actor, envelope)
@@ -264,38 +264,40 @@ class MessageLoop:
                 answer(reply, result)
 
     async def _concurrent(self, actor: Actor, envelope: Envelope) -> None:
-        turn = self.turn.beside()
+        turn = self.turn.for_task()
         turn.deadline = envelope.deadline
         turn.chain = self.turn.chain
-        if self._beside is _NONE_BESIDE:
-            self._beside = {}
-        running = self._beside
+        if self._concurrent_handlers is _NONE_CONCURRENT:
+            self._concurrent_handlers = {}
+        running = self._concurrent_handlers
 
-        async def beside() -> None:
+        async def concurrent() -> None:
             TURN.set(turn)
             try:
                 await self._answer_call(actor, envelope)
             except Exception as error:  # noqa: BLE001 - the class decides
                 if self._ends_by(envelope, error):
-                    self._run.crash(error)
+                    self._incarnation.crash(error)
             finally:
                 running.pop(envelope, None)
                 if envelope.reply is not None and not envelope.reply.done():
                     self._lose(envelope)
 
-        running[envelope] = self._run.own.tasks.start_soon(beside, name=envelope.handler.name)
+        running[envelope] = self._incarnation.resources.tasks.start_soon(
+            concurrent, name=envelope.handler.name
+        )
 
     async def _stream(self, actor: Actor, envelope: Envelope) -> None:
-        self.outlets.open(actor, envelope)
+        self.producers.open(actor, envelope)
 
     async def _resume(self, _actor: Actor, envelope: Envelope) -> None:
         self._current = envelope
         self._since = perf_counter()
-        await self.outlets.resume(envelope.args[0])
+        await self.producers.resume(envelope.args[0])
         self._current = None
 
     async def _tick(self, actor: Actor, envelope: Envelope) -> None:
-        message = self._run.own.timers.take(envelope)
+        message = self._incarnation.resources.timers.take(envelope)
         if message is not None:
             await _SPECIAL[message.handler.kind](self, actor, message)
 
@@ -306,12 +308,12 @@ class MessageLoop:
             return
         run, ref, end = envelope.args
         # A notice to an earlier incarnation, or of a ref no longer watched, is not delivered.
-        if run is self._run and run.own.watches.drop(ref):
+        if run is self._incarnation and run.resources.watches.drop(ref):
             await actor.on_exit(ref, end)
 
     async def _stop(self, _actor: Actor, envelope: Envelope) -> None:
         end, voluntary = envelope.args
-        self._run.end(end, voluntary=voluntary)
+        self._incarnation.end(end, voluntary=voluntary)
 
 
 def answer(reply: Waiter, result: Any) -> None:

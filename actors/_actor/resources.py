@@ -38,10 +38,10 @@ class IncarnationResources:
         failed: Callable[[BaseException], None],
         hear: Callable[[Ref[Any], Exit], None],
     ) -> None:
-        home = cell.home.as_home
-        self.tasks = ActorTasks(home.loop, cell.ref.name, failed)
-        self.timers = Timers(home.loop, cell.ref.name, cell.cls, cell.post)
-        self.watches = Watches(home, hear)
+        host = cell.host.as_host
+        self.tasks = ActorTasks(host.loop, cell.ref.name, failed)
+        self.timers = Timers(host.loop, cell.ref.name, cell.cls, cell.deliver)
+        self.watches = Watches(host, hear)
 
     def part(self) -> None:
         """Hear and send nothing more; tasks go on."""

@@ -87,7 +87,7 @@ class ActorTasks:
         turn = TURN.get()
         if turn is not None:
             # It may have been started while a message was handled, but is no part of that.
-            TURN.set(turn.beside())
+            TURN.set(turn.for_task())
         try:
             owned.begin()
             await fn(*args)

@@ -61,11 +61,13 @@ class Timers:
     Nobody awaits its result: what the handler raises is the actor's, as with `Ref.tell`.
     """
 
-    def __init__(self, loop: Loop, name: str, cls: type, post: Callable[[Envelope], None]) -> None:
+    def __init__(
+        self, loop: Loop, name: str, cls: type, deliver: Callable[[Envelope], None]
+    ) -> None:
         self._loop = loop
         self._name = name
         self._cls = cls
-        self._post = post
+        self._deliver = deliver
         self._set: dict[Hashable, _ActorTimer] = {}
         self._named = 0
         self._closed = False
@@ -192,7 +194,7 @@ class Timers:
         if not timing.waits:
             timing.waits = True
             name, fn = timing.handler.name, timing.handler.fn
-            self._post(Envelope(Handler(name, fn, MessageKind.TICK), (timing,), {}))
+            self._deliver(Envelope(Handler(name, fn, MessageKind.TICK), (timing,), {}))
 
 
 def _is_number(seconds: object) -> bool:

@@ -16,8 +16,8 @@ __all__ = ["Watches"]
 class Watches:
     """The refs one incarnation watches; `clear` ends them all with it."""
 
-    def __init__(self, home: RefHost, hear: Callable[[Ref[Any], Exit], None]) -> None:
-        self._home = home
+    def __init__(self, host: RefHost, hear: Callable[[Ref[Any], Exit], None]) -> None:
+        self._host = host
         self._hear = hear
         self._cancels: dict[Ref[Any], Callable[[], None]] = {}
 
@@ -31,7 +31,7 @@ class Watches:
                 self._hear(ref, end)
 
         self._cancels[ref] = _nothing
-        cancel = self._home.watch(ref, notice)
+        cancel = self._host.watch(ref, notice)
         if ref in self._cancels:
             self._cancels[ref] = cancel
 

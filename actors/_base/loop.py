@@ -42,9 +42,9 @@ class Task(Protocol):
 class Interrupt(Protocol):
     """Runs one step of a task so that it can be broken off without ending the task."""
 
-    asked: bool
+    requested: bool
 
-    def ask(self) -> None: ...
+    def request(self) -> None: ...
     async def run(self, step: Callable[[], Awaitable[None]]) -> None: ...
 
 

@@ -17,29 +17,29 @@ __all__ = ["AsyncioLoop"]
 class _AsyncioInterrupt:
     """Breaks off the current await by cancelling the task, then takes the cancellation back."""
 
-    __slots__ = ("_task", "asked")
+    __slots__ = ("_task", "requested")
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._task: asyncio.Task[Any] | None = None
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Break off what `run` is awaiting; once is enough."""
-        if not self.asked and self._task is not None:
-            self.asked = True
+        if not self.requested and self._task is not None:
+            self.requested = True
             self._task.cancel()
 
     async def run(self, step: Callable[[], Awaitable[None]]) -> None:
         """Await *step*; return when it returned or was broken off by `ask`."""
         self._task = asyncio.current_task()
-        self.asked = False
+        self.requested = False
         try:
             await step()
         except asyncio.CancelledError:
-            if not self.asked:
+            if not self.requested:
                 raise
         finally:
-            if self.asked and self._task is not None:
+            if self.requested and self._task is not None:
                 self._task.uncancel()
 
 

@@ -81,19 +81,19 @@ class _TrioWaiter:
 class _TrioInterrupt:
     """Breaks off a step by the cancel scope it runs in."""
 
-    __slots__ = ("_scope", "asked")
+    __slots__ = ("_scope", "requested")
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._scope: trio.CancelScope | None = None
 
-    def ask(self) -> None:
+    def request(self) -> None:
         if self._scope is not None:
-            self.asked = True
+            self.requested = True
             self._scope.cancel()
 
     async def run(self, step: Callable[[], Awaitable[None]]) -> None:
-        self.asked = False
+        self.requested = False
         with trio.CancelScope() as self._scope:
             await step()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import move_on_after
 
 from actors._base.errors import CallCycle, DeadlineExceeded
-from actors._messaging.deadlock import begin_wait, stream_wait, waiting_for_room
+from actors._messaging.deadlock import add_wait_edge, stream_edge, waiting_for_room
 from actors._messaging.turn import TURN, refuse_fenced
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from actors._messaging.stream import Stream
     from actors._messaging.turn import Target, Turn
 
-__all__ = ["admit_in_turn", "admit_until", "ask_in_turn", "give_up", "open_stream"]
+__all__ = ["ask_in_turn", "give_up", "open_stream", "send_in_turn", "send_until"]
 
 
 def _shown(seconds: float) -> str:
@@ -44,7 +44,7 @@ async def ask_in_turn(
 ) -> Any:
     """Ask while handling a message, or with a deadline: the slow path with the edges kept."""
     refuse_fenced()
-    me = None if turn is None else begin_wait(ref, target, envelope, turn)
+    me = None if turn is None else add_wait_edge(ref, target, envelope, turn)
     if turn is not None and turn.deadline is not None:
         mine = envelope.deadline
         envelope.deadline = turn.deadline if mine is None else min(mine, turn.deadline)
@@ -54,15 +54,15 @@ async def ask_in_turn(
         return await _exchange_until(ref, loop, target, envelope)
     finally:
         if me is not None:
-            del me.waits[envelope]
+            del me.waiting_for[envelope]
 
 
 async def _exchange(target: Target, envelope: Envelope) -> Any:
     reply = envelope.reply
     assert reply is not None
     try:
-        if not target.offer(envelope):
-            await target.admit(envelope)
+        if not target.try_send(envelope):
+            await target.send_when_room(envelope)
         return await reply
     except BaseException:
         give_up(target, envelope)
@@ -87,8 +87,8 @@ async def _exchange_until(ref: object, loop: Loop, target: Target, envelope: Env
     timer: Timer | None = None
     try:
         assert reply is not None
-        if not target.offer(envelope):
-            await admit_until(ref, target, envelope, seconds)
+        if not target.try_send(envelope):
+            await send_until(ref, target, envelope, seconds)
         timer = loop.call_later(envelope.deadline - loop.now(), expire)
         return await reply
     except BaseException:
@@ -99,25 +99,25 @@ async def _exchange_until(ref: object, loop: Loop, target: Target, envelope: Env
             timer.cancel()
 
 
-async def admit_in_turn(ref: object, target: Target, envelope: Envelope, turn: Turn | None) -> None:
+async def send_in_turn(ref: object, target: Target, envelope: Envelope, turn: Turn | None) -> None:
     """Wait in line for room; of a message to oneself and of a cycle of waits, do not."""
     if turn is None:
-        await target.admit(envelope)
+        await target.send_when_room(envelope)
     elif turn.target is target:
-        target.push(envelope)
+        target.send_past_bound(envelope)
     else:
         with waiting_for_room(ref, target, envelope, turn):
-            await target.admit(envelope)
+            await target.send_when_room(envelope)
 
 
-async def admit_until(ref: object, target: Target, envelope: Envelope, seconds: float) -> None:
+async def send_until(ref: object, target: Target, envelope: Envelope, seconds: float) -> None:
     """Wait in line for room, but not past the deadline; a message to oneself passes the bound."""
     turn = TURN.get()
     if turn is not None and turn.target is target:
-        target.push(envelope)
+        target.send_past_bound(envelope)
         return
     with move_on_after(seconds):
-        await target.admit(envelope)
+        await target.send_when_room(envelope)
         return
     raise DeadlineExceeded(ref, f"no room in its mailbox in {_shown(seconds)} s", envelope.message)
 
@@ -138,15 +138,15 @@ async def open_stream(
         # Its generator could not take a turn before the handler that reads it has ended.
         raise CallCycle(ref, "a stream would wait for the reading actor itself", envelope.message)
     if turn is not None:
-        stream.wait = stream_wait(ref, target, envelope, turn)
+        stream.edge = stream_edge(ref, target, envelope, turn)
     timer = None
     if seconds is not None:
         envelope.deadline = loop.now() + seconds
         late = DeadlineExceeded(ref, f"the stream did not end in {_shown(seconds)} s")
         timer = loop.call_later(seconds, stream.set_exception, late)
     try:
-        if not target.offer(envelope):
-            await target.admit(envelope)
+        if not target.try_send(envelope):
+            await target.send_when_room(envelope)
         yield stream
     finally:
         if timer is not None:

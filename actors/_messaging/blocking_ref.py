@@ -80,7 +80,7 @@ class ThreadPortal:
         def put() -> None:
             TURN.set(turn)
             if propagation is not None:
-                propagation.put(values)
+                propagation.apply(values)
 
         return put
 

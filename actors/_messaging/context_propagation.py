@@ -104,12 +104,12 @@ class Propagation:
                     raise not_sendable(error) from error
         return found
 
-    def put(self, values: Mapping[str, Any]) -> None:
+    def apply(self, values: Mapping[str, Any]) -> None:
         """Set the values of the message that is handled from now on, and take all others back."""
         for label, variable in self._variables.items():
             value = values.get(label, self._defaults[label])
             if self._defaults[label] is _UNSET:
-                _put_bare(variable, value)
+                _set_without_default(variable, value)
             elif variable.get() is not value:
                 variable.set(value)
 
@@ -123,7 +123,7 @@ class Propagation:
         return {self._labels[number]: value for number, value in zip(numbers, numbers, strict=True)}
 
 
-def _put_bare(variable: ContextVar[Any], value: Any) -> None:
+def _set_without_default(variable: ContextVar[Any], value: Any) -> None:
     """Set a variable that has no default; what sets it undone is a token, used once."""
     tokens = _TOKENS.get()
     if tokens is None:

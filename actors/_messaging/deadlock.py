@@ -23,36 +23,36 @@ if TYPE_CHECKING:
     from actors._messaging.turn import Asker, Target, Turn
 
 __all__ = [
-    "StreamWait",
-    "begin_wait",
-    "closing_chain",
+    "StreamEdge",
+    "add_wait_edge",
     "cycle_text",
-    "edges",
-    "stream_wait",
+    "cycle_through",
+    "pending_waits",
+    "stream_edge",
+    "wait_edges",
     "waiting_for_ends",
     "waiting_for_room",
-    "waits_of",
 ]
 
 
 _ENDING: Final = Handler("(end)", lambda: None, MessageKind.STOP)
 
 
-def waits_of(target: Target) -> Iterator[tuple[Envelope, Target]]:
+def pending_waits(target: Target) -> Iterator[tuple[Envelope, Target]]:
     """Yield whom *target* waits for right now, by the message whose reply is not there yet."""
-    for envelope, waited in list(target.waits.items()):
+    for envelope, waited in list(target.waiting_for.items()):
         if envelope.reply is not None and not envelope.reply.done():
             yield envelope, waited
 
 
-def edges(target: Target) -> Iterator[tuple[Envelope, Target]]:
+def wait_edges(target: Target) -> Iterator[tuple[Envelope, Target]]:
     """Yield those of them whose turns it waits for; as far as this node knows."""
-    for envelope, waited in waits_of(target):
-        if not waited.runs_beside(envelope):
+    for envelope, waited in pending_waits(target):
+        if not waited.runs_concurrently(envelope):
             yield envelope, waited
 
 
-def _closing(start: Target, uids: set[int]) -> tuple[list[str] | None, bool]:
+def _path_to(start: Target, uids: set[int]) -> tuple[list[str] | None, bool]:
     """Walk the edges of this node from *start*.
 
     Returns:
@@ -70,7 +70,7 @@ def _closing(start: Target, uids: set[int]) -> tuple[list[str] | None, bool]:
             return way, far
         if target.ref.uid not in seen:
             seen.add(target.ref.uid)
-            left.extend((waited, [*way, waited.ref.name]) for _, waited in edges(target))
+            left.extend((waited, [*way, waited.ref.name]) for _, waited in wait_edges(target))
     return None, far
 
 
@@ -84,7 +84,7 @@ def waiting_for_ends(me: Asker, others: Sequence[Target], reply: Waiter) -> Iter
         reply: stays open as long as this lasts.
     """
     for other in others:
-        for envelope, waited in waits_of(other):
+        for envelope, waited in pending_waits(other):
             if waited is me:
                 me.withdraw(envelope)
                 envelope.fail(
@@ -92,13 +92,13 @@ def waiting_for_ends(me: Asker, others: Sequence[Target], reply: Waiter) -> Iter
                         me.ref, "it is ending, and waits for the asking actor", envelope.message
                     )
                 )
-    edges_of = {Envelope(_ENDING, (), {}, reply): other for other in others}
-    me.waits.update(edges_of)
+    added = {Envelope(_ENDING, (), {}, reply): other for other in others}
+    me.waiting_for.update(added)
     try:
         yield
     finally:
-        for envelope in edges_of:
-            me.waits.pop(envelope, None)
+        for envelope in added:
+            me.waiting_for.pop(envelope, None)
 
 
 def cycle_text(who: str, names: Sequence[str]) -> str:
@@ -118,27 +118,27 @@ def refuse_cycle(ref: object, target: Target, envelope: Envelope, turn: Turn) ->
     Raises:
         CallCycle: the asking actor, or one that waits for it, would have to take a turn first.
     """
-    if not (turn.chain or target is turn.target or target.waits):
+    if not (turn.chain or target is turn.target or target.waiting_for):
         return target.remote
     chain = chain_of(turn)
-    way, far = _closing(target, {uid for uid, _ in chain})
+    way, far = _path_to(target, {uid for uid, _ in chain})
     if way is None:
         return far
-    raise CallCycle(ref, _closed(chain, way), envelope.message)
+    raise CallCycle(ref, _names_of_cycle(chain, way), envelope.message)
 
 
-def closing_chain(target: Target, chain: Sequence[Sequence[Any]]) -> CallCycle | None:
+def cycle_through(target: Target, chain: Sequence[Sequence[Any]]) -> CallCycle | None:
     """Return why a message that came by *chain* from another node would wait for itself."""
-    way, _ = _closing(target, {uid for uid, _ in chain})
-    return None if way is None else CallCycle(target.ref, _closed(chain, way))
+    way, _ = _path_to(target, {uid for uid, _ in chain})
+    return None if way is None else CallCycle(target.ref, _names_of_cycle(chain, way))
 
 
-def _closed(chain: Sequence[Sequence[Any]], way: list[str]) -> str:
+def _names_of_cycle(chain: Sequence[Sequence[Any]], way: list[str]) -> str:
     names = [name for _, name in chain]
     return cycle_text("asking", [*names[names.index(way[-1]) :], *way])
 
 
-def begin_wait(ref: object, target: Target, envelope: Envelope, turn: Turn) -> Asker | None:
+def add_wait_edge(ref: object, target: Target, envelope: Envelope, turn: Turn) -> Asker | None:
     """Leave the edge of an ask, and give the message its chain; return whose edge it is.
 
     Raises:
@@ -149,13 +149,13 @@ def begin_wait(ref: object, target: Target, envelope: Envelope, turn: Turn) -> A
     far = refuse_cycle(ref, target, envelope, turn)
     # Within a node the edges say it all, but for what does not run in an actor's own turns.
     if turn.chain or target.remote or not envelope.handler.plain:
-        envelope.origin = MessageHeaders(chain_of(turn))
+        envelope.hooks = MessageHeaders(chain_of(turn))
     if not turn.exclusive:
         return None
     me = turn.target
-    me.waits[envelope] = target
+    me.waiting_for[envelope] = target
     if far:
-        me.suspect()
+        me.suspect_deadlock()
     return me
 
 
@@ -170,11 +170,11 @@ class _Room:
 
     def done(self) -> bool:
         """Whether it has its place, though it may not have seen that yet."""
-        return not self._target.line.stands(self._envelope)
+        return not self._target.wait_queue.is_waiting(self._envelope)
 
     def set_exception(self, error: BaseException, /) -> None:
         """Turn the sender away."""
-        self._target.line.refuse(self._envelope, error)
+        self._target.wait_queue.refuse(self._envelope, error)
 
 
 @contextmanager
@@ -189,16 +189,16 @@ def waiting_for_room(ref: object, target: Target, envelope: Envelope, turn: Turn
     room: Any = _Room(target, envelope)
     edge = Envelope(envelope.handler, envelope.args, envelope.kwargs, room)
     if turn.exclusive:
-        me.waits[edge] = target
+        me.waiting_for[edge] = target
         if far:
-            me.suspect()
+            me.suspect_deadlock()
     try:
         yield
     finally:
-        me.waits.pop(edge, None)
+        me.waiting_for.pop(edge, None)
 
 
-class StreamWait:
+class StreamEdge:
     """The edge of a reader: there while it waits for an item, in the turn of an actor."""
 
     __slots__ = ("_envelope", "_ref", "_target", "_turn")
@@ -209,7 +209,7 @@ class StreamWait:
         self._envelope = envelope
         self._turn = turn
 
-    def begin(self) -> None:
+    def add(self) -> None:
         """Leave the edge.
 
         Raises:
@@ -218,19 +218,19 @@ class StreamWait:
         far = refuse_cycle(self._ref, self._target, self._envelope, self._turn)
         if self._turn.exclusive:
             me = self._turn.target
-            me.waits[self._envelope] = self._target
+            me.waiting_for[self._envelope] = self._target
             if far:
-                me.suspect()
+                me.suspect_deadlock()
 
-    def end(self) -> None:
+    def remove(self) -> None:
         """Take it back."""
-        self._turn.target.waits.pop(self._envelope, None)
+        self._turn.target.waiting_for.pop(self._envelope, None)
 
 
-def stream_wait(ref: object, target: Target, envelope: Envelope, turn: Turn) -> StreamWait | None:
+def stream_edge(ref: object, target: Target, envelope: Envelope, turn: Turn) -> StreamEdge | None:
     """Give the message that opens a stream its chain; return the edge its reader may leave."""
     chain = chain_of(turn)
     if not chain:
         return None
-    envelope.origin = MessageHeaders(chain)
-    return StreamWait(ref, target, envelope, turn)
+    envelope.hooks = MessageHeaders(chain)
+    return StreamEdge(ref, target, envelope, turn)

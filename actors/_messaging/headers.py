@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.mailbox import Origin
+    from actors._messaging.mailbox import DeliveryHooks
 
 __all__ = ["LONGEST_CHAIN", "MessageHeaders"]
 
@@ -25,47 +25,47 @@ LONGEST_CHAIN: Final = 64
 
 
 class MessageHeaders:
-    """What one message carries; an `Origin` that may have another one inside.
+    """What one message carries; an `DeliveryHooks` that may have another one inside.
 
     Attributes:
         chain: who waits for this message to be handled: (number, name) of each, first things first.
         values: context variables of the sender.
-        carrier: what sets them; None where none are carried at all.
+        propagation: what sets them; None where none are carried at all.
         inner: who else is told when the message leaves the mailbox.
     """
 
-    __slots__ = ("carrier", "chain", "inner", "values")
+    __slots__ = ("chain", "inner", "propagation", "values")
 
     def __init__(
         self,
         chain: tuple[tuple[int, str], ...] = (),
         values: Mapping[str, Any] = _NO_VALUES,
-        carrier: Propagation | None = None,
-        inner: Origin | None = None,
+        propagation: Propagation | None = None,
+        inner: DeliveryHooks | None = None,
     ) -> None:
         self.chain = chain
         self.values = values
-        self.carrier = carrier
+        self.propagation = propagation
         self.inner = inner
 
-    def took(self) -> None:
+    def on_taken(self) -> None:
         """Its turn has come: what it carries is what holds now."""
         if self.inner is not None:
-            self.inner.took()
+            self.inner.on_taken()
         if self.chain:
             turn = TURN.get()
             assert turn is not None
             turn.chain = self.chain
-        if self.carrier is not None:
-            self.carrier.put(self.values)
+        if self.propagation is not None:
+            self.propagation.apply(self.values)
 
-    def left(self) -> None:
+    def on_dropped(self) -> None:
         """Nobody will handle it."""
         if self.inner is not None:
-            self.inner.left()
+            self.inner.on_dropped()
 
-    def later(self) -> MessageHeaders:
+    def for_resume(self) -> MessageHeaders:
         """Return what further turns of the same message begin with; it has left the mailbox once."""
         if self.inner is None:
             return self
-        return MessageHeaders(self.chain, self.values, self.carrier)
+        return MessageHeaders(self.chain, self.values, self.propagation)

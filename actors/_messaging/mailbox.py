@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from actors._base.loop import Waiter
     from actors._messaging.message_table import Handler
 
-__all__ = ["Envelope", "Mailbox", "Origin", "Tell", "WaitQueue", "WaitingSender"]
+__all__ = ["DeliveryHooks", "Envelope", "Mailbox", "Tell", "WaitQueue", "WaitingSender"]
 
 
-class Origin(Protocol):
+class DeliveryHooks(Protocol):
     """What a message came with: told when it leaves the mailbox, in one of two ways."""
 
-    def took(self) -> None:
+    def on_taken(self) -> None:
         """The actor begins to handle it; called in the actor's own task."""
 
-    def left(self) -> None:
+    def on_dropped(self) -> None:
         """It was withdrawn or turned away; called by whoever did so."""
 
-    def later(self) -> Origin | None:
+    def for_resume(self) -> DeliveryHooks | None:
         """Return what goes with the further turns of the same message."""
 
 
-Tell: TypeAlias = "tuple[Handler, tuple[Any, ...], dict[str, Any], Origin | None]"
+Tell: TypeAlias = "tuple[Handler, tuple[Any, ...], dict[str, Any], DeliveryHooks | None]"
 """A message with no reply and no deadline: the commonest, so it costs only a tuple."""
 
 
 class Envelope:
     """A message, its reply if one is awaited, and its deadline (seconds on the node's clock)."""
 
-    __slots__ = ("args", "deadline", "handler", "kwargs", "origin", "reply", "request")
+    __slots__ = ("args", "deadline", "handler", "hooks", "kwargs", "reply", "request")
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ class Envelope:
         kwargs: dict[str, Any],
         reply: Waiter | None = None,
         deadline: float | None = None,
-        origin: Origin | None = None,
+        hooks: DeliveryHooks | None = None,
     ) -> None:
         self.handler = handler
         self.args = args
         self.kwargs = kwargs
         self.reply = reply
         self.deadline = deadline
-        self.origin = origin
+        self.hooks = hooks
         # The number a link gave it when it was sent to another node.
         self.request = 0
 
@@ -67,8 +67,8 @@ class Envelope:
         """Return what a mailbox holds as an envelope."""
         if isinstance(item, Envelope):
             return item
-        handler, args, kwargs, origin = item
-        return cls(handler, args, kwargs, origin=origin)
+        handler, args, kwargs, hooks = item
+        return cls(handler, args, kwargs, hooks=hooks)
 
     @property
     def message(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
@@ -88,10 +88,10 @@ class Envelope:
 class WaitingSender:
     """A sender's place in the line; `admit` or `refuse` ends it."""
 
-    __slots__ = ("_line", "admitted", "envelope", "waiter")
+    __slots__ = ("_queue", "admitted", "envelope", "waiter")
 
     def __init__(self, line: deque[WaitingSender], envelope: Envelope, waiter: Waiter) -> None:
-        self._line = line
+        self._queue = line
         self.envelope = envelope
         self.waiter = waiter
         self.admitted = False
@@ -100,12 +100,12 @@ class WaitingSender:
     def admit(self) -> None:
         """Let the sender go: its message is on its way."""
         self.admitted = True
-        self._line.remove(self)
+        self._queue.remove(self)
         self.waiter.set_result(None)
 
     def refuse(self, error: BaseException) -> None:
         """Turn the sender away."""
-        self._line.remove(self)
+        self._queue.remove(self)
         self.waiter.set_exception(error)
 
 
@@ -124,7 +124,7 @@ class WaitQueue:
         self._make_waiter = make_waiter
         self.waiting = _NOBODY
 
-    async def stand(self, envelope: Envelope, *, leaves: bool) -> None:
+    async def wait_for_room(self, envelope: Envelope, *, leaves: bool) -> None:
         """Take a snapshot of *envelope* and wait until it is let in.
 
         Whoever is turned away, or gives up, has everything back that the message was to move.
@@ -159,7 +159,7 @@ class WaitQueue:
             if place.admitted:
                 held.finish()
 
-    def stands(self, envelope: Envelope) -> bool:
+    def is_waiting(self, envelope: Envelope) -> bool:
         """Whether the sender of *envelope* is still waiting."""
         return any(place.envelope is envelope for place in self.waiting)
 
@@ -179,7 +179,7 @@ class WaitQueue:
             self.waiting.popleft()
         return None
 
-    def admit(self) -> Envelope | None:
+    def admit_first(self) -> Envelope | None:
         """Let the first sender go; return its envelope."""
         place = self.first()
         if place is None:
@@ -187,7 +187,7 @@ class WaitQueue:
         place.admit()
         return place.envelope
 
-    def fail(self, error: Callable[[Envelope], BaseException]) -> None:
+    def refuse_all(self, error: Callable[[Envelope], BaseException]) -> None:
         """Turn everybody away."""
         while (place := self.first()) is not None:
             place.refuse(error(place.envelope))
@@ -196,12 +196,12 @@ class WaitQueue:
 class Mailbox:
     """What an actor has still to handle; at most *limit* messages, control aside."""
 
-    __slots__ = ("limit", "line", "queue", "waker")
+    __slots__ = ("limit", "queue", "wait_queue", "waker")
 
     def __init__(self, limit: int, make_waiter: Callable[[], Waiter]) -> None:
         self.limit = limit
         self.queue = _NOTHING
-        self.line = WaitQueue(make_waiter)
+        self.wait_queue = WaitQueue(make_waiter)
         self.waker: Waiter | None = None
 
     def __len__(self) -> int:
@@ -210,7 +210,7 @@ class Mailbox:
     @property
     def full(self) -> bool:
         """Whether the next sender has to wait."""
-        return len(self.queue) >= self.limit or bool(self.line.waiting)
+        return len(self.queue) >= self.limit or bool(self.wait_queue.waiting)
 
     def put(self, envelope: Envelope | Tell) -> None:
         """Add *envelope* whatever the bound says, and wake the actor."""
@@ -233,7 +233,7 @@ class Mailbox:
     def take(self) -> Envelope | Tell:
         """Remove the first message, and let the next sender's in."""
         envelope = self.queue.popleft()
-        if self.line.waiting:
+        if self.wait_queue.waiting:
             self._refill()
         return envelope
 
@@ -247,7 +247,7 @@ class Mailbox:
 
     def _refill(self) -> None:
         while len(self.queue) < self.limit:
-            envelope = self.line.admit()
+            envelope = self.wait_queue.admit_first()
             if envelope is None:
                 return
             self.put(envelope)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from actors._messaging.mailbox import Envelope
 
-__all__ = ["answer_facts", "facts_of", "strongest", "weigh"]
+__all__ = ["answer_facts", "facts_of", "measure", "strongest"]
 
 _ORDER: Final = (Mode.TRANSFER, Mode.SHARED, Mode.LEASE, Mode.COPY, Mode.REFERENCE)
 _DEEPEST: Final = 8
@@ -24,7 +24,7 @@ def strongest(modes: Iterable[Mode]) -> Mode:
     return next((mode for mode in _ORDER if mode in found), Mode.REFERENCE)
 
 
-def weigh(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Mode, int]:
+def measure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Mode, int]:
     """Return how arguments travel within a process, and the bytes of the text and buffers in them."""
     parts = [*args, *kwargs.values()]
     leaves = [leaf for part in parts for leaf in _leaves(part, 0)]

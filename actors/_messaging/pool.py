@@ -57,13 +57,13 @@ class Pool(Generic[A]):
 
     def choose(self) -> Ref[A]:
         """Return the member whose turn it is."""
-        able = [member for member in self.members if member.home.reachable(member)] or self.members
+        able = [member for member in self.members if member.host.reachable(member)] or self.members
         turn = next(self._turns)
         if self.route == "turns":
             return able[turn % len(able)]
         # Among equals in turn, so that an idle pool is used evenly.
         start = turn % len(able)
-        return min((*able[start:], *able[:start]), key=lambda member: member.home.backlog(member))
+        return min((*able[start:], *able[:start]), key=lambda member: member.host.backlog(member))
 
     async def ask(
         self,

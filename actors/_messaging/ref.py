@@ -21,7 +21,7 @@ from typing import (
 )
 
 from actors._base.errors import MailboxFull, NotAMessage
-from actors._messaging.ask import admit_in_turn, admit_until, ask_in_turn, give_up, open_stream
+from actors._messaging.ask import ask_in_turn, give_up, open_stream, send_in_turn, send_until
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind, handlers_of, refusal
 from actors._messaging.stream import Stream
@@ -90,7 +90,7 @@ class Ref(Generic[A]):
     __slots__ = (
         "_cls",
         "_handlers",
-        "_home",
+        "_host",
         "_make_waiter",
         "_target",
         "cls_path",
@@ -102,7 +102,7 @@ class Ref(Generic[A]):
 
     def __init__(
         self,
-        home: RefHost,
+        host: RefHost,
         uid: int,
         node: str,
         name: str,
@@ -110,11 +110,11 @@ class Ref(Generic[A]):
         mailbox: int,
         cls: type | None = None,
     ) -> None:
-        self._home = home
+        self._host = host
         self._cls = cls
         self._target: Target | None = None
         self._handlers: dict[Any, Handler] = _NOT_LOOKED_UP
-        self._make_waiter = home.loop.waiter
+        self._make_waiter = host.loop.waiter
         self.uid = uid
         self.node = node
         self.name = name
@@ -122,9 +122,9 @@ class Ref(Generic[A]):
         self.mailbox = mailbox
 
     @property
-    def home(self) -> RefHost:
+    def host(self) -> RefHost:
         """The node this object lives in, and through it the system."""
-        return self._home
+        return self._host
 
     def __repr__(self) -> str:
         return f"<Ref {self.name} {self.cls_path.rpartition(':')[2]} on {self.node}>"
@@ -165,7 +165,7 @@ class Ref(Generic[A]):
             handler = self._find_handler(method)
         target = self._target or self._resolve()
         if not target.send(handler, args, kwargs):
-            await admit_in_turn(self, target, Envelope(handler, args, kwargs), TURN.get())
+            await send_in_turn(self, target, Envelope(handler, args, kwargs), TURN.get())
 
     def tell_nowait(
         self,
@@ -188,7 +188,7 @@ class Ref(Generic[A]):
             turn = TURN.get()
             if turn is None or turn.target is not target:
                 raise MailboxFull(self, "its mailbox is full", envelope.message)
-            target.push(envelope)
+            target.send_past_bound(envelope)
 
     async def ask(
         self,
@@ -216,10 +216,10 @@ class Ref(Generic[A]):
         target = self._target or self._resolve()
         turn = TURN.get()
         if turn is not None:
-            return await ask_in_turn(self, self._home.loop, target, envelope, turn)  # type: ignore[no-any-return] # typed by P, R
+            return await ask_in_turn(self, self._host.loop, target, envelope, turn)  # type: ignore[no-any-return] # typed by P, R
         try:
-            if not target.offer(envelope):
-                await target.admit(envelope)
+            if not target.try_send(envelope):
+                await target.send_when_room(envelope)
             return await reply  # type: ignore[no-any-return] # the wire is untyped, the signature is not
         except BaseException:
             give_up(target, envelope)
@@ -255,13 +255,13 @@ class Ref(Generic[A]):
 
     async def wait(self) -> Exit:
         """Wait until the actor has ended for good and return how; a restart is not an end."""
-        waiter = self._home.loop.waiter()
+        waiter = self._host.loop.waiter()
 
         def notice(end: Exit) -> None:
             if not waiter.done():
                 waiter.set_result(end)
 
-        cancel = self._home.watch(self, notice)
+        cancel = self._host.watch(self, notice)
         try:
             return await waiter  # type: ignore[no-any-return] # a waiter is untyped
         finally:
@@ -273,9 +273,9 @@ class Ref(Generic[A]):
         Raises:
             ActorStopped, NodeDown: it will not be, or not soon.
         """
-        envelope = Envelope(_READY, (), {}, self._home.loop.waiter())
+        envelope = Envelope(_READY, (), {}, self._host.loop.waiter())
         target = self._target or self._resolve()
-        target.push(envelope)
+        target.send_past_bound(envelope)
         assert envelope.reply is not None
         await envelope.reply
 
@@ -289,15 +289,15 @@ class Ref(Generic[A]):
         if grace is not None and not grace >= 0:
             raise ValueError(f"grace must be 0 or more seconds, got {grace!r}")
         refuse_fenced()
-        self._home.stop(self, grace, drain=drain)
+        self._host.stop(self, grace, drain=drain)
 
     def kill(self) -> None:
         """End this incarnation now, ahead of its queue; the restart policy decides what follows."""
         refuse_fenced()
-        self._home.kill(self)
+        self._host.kill(self)
 
     async def _ask_within(self, seconds: float, method: object, args: Any, kwargs: Any) -> Any:
-        loop = self._home.loop
+        loop = self._host.loop
         envelope = Envelope(self._handler(method), args, kwargs, loop.waiter())
         envelope.deadline = loop.now() + seconds
         target = self._target or self._resolve()
@@ -306,10 +306,10 @@ class Ref(Generic[A]):
     async def _tell_within(self, seconds: float, method: object, args: Any, kwargs: Any) -> None:
         refuse_fenced()
         envelope = Envelope(self._handler(method), args, kwargs)
-        envelope.deadline = self._home.loop.now() + seconds
+        envelope.deadline = self._host.loop.now() + seconds
         target = self._target or self._resolve()
-        if not target.offer(envelope):
-            await admit_until(self, target, envelope, seconds)
+        if not target.try_send(envelope):
+            await send_until(self, target, envelope, seconds)
 
     def _handler(self, method: object) -> Handler:
         try:
@@ -331,7 +331,7 @@ class Ref(Generic[A]):
 
     def _class(self) -> type:
         if self._cls is None:
-            self._cls = self._home.class_of(self.cls_path)
+            self._cls = self._host.class_of(self.cls_path)
             if self._cls is None:
                 raise NotAMessage(f"{self}: its class {self.cls_path} is not imported here")
         return self._cls
@@ -350,13 +350,13 @@ class Ref(Generic[A]):
     def _open(
         self, method: object, args: Any, kwargs: Any, seconds: float | None
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
-        loop = self._home.loop
+        loop = self._host.loop
         stream: Stream[Any] = Stream(loop.waiter)
         envelope = Envelope(self._stream_handler(method), args, kwargs, stream)  # type: ignore[arg-type] # a stream takes the reply's place
         return open_stream(self, loop, self._target or self._resolve(), envelope, stream, seconds)
 
     def _resolve(self) -> Target:
-        self._target = target = self._home.resolve(self)
+        self._target = target = self._host.resolve(self)
         return target
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from actors._base.loop import Waiter
-    from actors._messaging.deadlock import StreamWait
-    from actors._messaging.mailbox import Origin
+    from actors._messaging.deadlock import StreamEdge
+    from actors._messaging.mailbox import DeliveryHooks
 
 __all__ = ["WINDOW", "ItemSink", "Stream", "StreamProducer", "StreamProducers"]
 
@@ -32,7 +32,7 @@ _RESUME: Final = Handler("(resume)", lambda: None, MessageKind.RESUME)
 class ItemSink(Protocol):
     """Where a generator's items go: a stream of this node, or a link."""
 
-    outlet: StreamProducer | None
+    producer: StreamProducer | None
 
     def done(self) -> bool: ...
     def cancelled(self) -> bool: ...
@@ -45,11 +45,11 @@ class Stream(Generic[R]):
     """The reader's end: items in order, then the end or the error."""
 
     def __init__(self, make_waiter: Callable[[], Waiter]) -> None:
-        self.outlet: StreamProducer | None = None
+        self.producer: StreamProducer | None = None
         # A link sets this to tell the other node that an item was taken.
-        self.pulled: Callable[[], None] | None = None
+        self.on_item_taken: Callable[[], None] | None = None
         # Of a reader that is an actor: whom it waits for, while it does.
-        self.wait: StreamWait | None = None
+        self.edge: StreamEdge | None = None
         self._make_waiter = make_waiter
         self._items: deque[R] = deque()
         self._waiter: Waiter | None = None
@@ -67,11 +67,11 @@ class Stream(Generic[R]):
     def put(self, value: R) -> None:
         """Take a snapshot of the next item from the generator."""
         try:
-            self.item(snapshot(value, "item"))
+            self.put_own(snapshot(value, "item"))
         except Unsendable as error:
             raise not_sendable(error) from error
 
-    def item(self, value: R) -> None:
+    def put_own(self, value: R) -> None:
         """Take the next item, this reader's own."""
         self._items.append(value)
         self._wake()
@@ -89,8 +89,8 @@ class Stream(Generic[R]):
         self.set_result()
 
     def _wake(self) -> None:
-        if self.wait is not None:
-            self.wait.end()
+        if self.edge is not None:
+            self.edge.remove()
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -107,44 +107,44 @@ class Stream(Generic[R]):
                 raise StopAsyncIteration
             await self._next()
         value = self._items.popleft()
-        if self.outlet is not None:
-            self.outlet.pull(1)
-        elif self.pulled is not None and not self._ended:
-            self.pulled()
+        if self.producer is not None:
+            self.producer.pull(1)
+        elif self.on_item_taken is not None and not self._ended:
+            self.on_item_taken()
         return value
 
     async def _next(self) -> None:
         self._waiter = waiter = self._make_waiter()
-        if self.wait is None:
+        if self.edge is None:
             await waiter
             return
-        self.wait.begin()
+        self.edge.add()
         try:
             await waiter
         finally:
-            self.wait.end()
+            self.edge.remove()
 
 
 class StreamProducer:
     """The generator's end, in the actor's own turns."""
 
-    __slots__ = ("_busy", "_credit", "_generator", "_origin", "_push", "closing", "sink")
+    __slots__ = ("_busy", "_credit", "_deliver", "_generator", "_origin", "closing", "sink")
 
     def __init__(
         self,
         generator: Any,
         sink: ItemSink,
-        push: Callable[[Envelope], None],
-        origin: Origin | None = None,
+        deliver: Callable[[Envelope], None],
+        hooks: DeliveryHooks | None = None,
     ) -> None:
         self._generator = generator
-        self._push = push
-        self._origin = origin
+        self._deliver = deliver
+        self._origin = hooks
         self._credit = WINDOW
         self._busy = False
         self.sink = sink
         self.closing = False
-        sink.outlet = self
+        sink.producer = self
         self._next_turn()
 
     def pull(self, items: int) -> None:
@@ -160,7 +160,7 @@ class StreamProducer:
     def _next_turn(self) -> None:
         if not self._busy and (self._credit > 0 or self.closing):
             self._busy = True
-            self._push(Envelope(_RESUME, (self,), {}, origin=self._origin))
+            self._deliver(Envelope(_RESUME, (self,), {}, hooks=self._origin))
 
     async def resume(self) -> bool:
         """Make one item, or close; return whether the generator goes on."""
@@ -196,11 +196,11 @@ class StreamProducer:
 
 
 class StreamProducers:
-    """The outlets of one incarnation, by the message that opened each."""
+    """The producers of one incarnation, by the message that opened each."""
 
-    def __init__(self, ref: object, push: Callable[[Envelope], None]) -> None:
+    def __init__(self, ref: object, deliver: Callable[[Envelope], None]) -> None:
         self._ref = ref
-        self._push = push
+        self._deliver = deliver
         self._open: dict[Envelope, StreamProducer] = {}
 
     def __len__(self) -> int:
@@ -211,32 +211,32 @@ class StreamProducers:
         sink: Any = envelope.reply
         if not sink.done():
             generator = envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
-            origin = None if envelope.origin is None else envelope.origin.later()
-            self._open[envelope] = StreamProducer(generator, sink, self._push, origin)
+            hooks = None if envelope.hooks is None else envelope.hooks.for_resume()
+            self._open[envelope] = StreamProducer(generator, sink, self._deliver, hooks)
 
     def close(self, envelope: Envelope) -> None:
         """End the generator that *envelope* opened, if it is one of these."""
         if envelope in self._open:
             self._open[envelope].close()
 
-    async def resume(self, outlet: StreamProducer) -> None:
-        """Let *outlet* take its turn; one of an earlier incarnation has none any more."""
-        key = next((known for known, own in self._open.items() if own is outlet), None)
+    async def resume(self, producer: StreamProducer) -> None:
+        """Let *producer* take its turn; one of an earlier incarnation has none any more."""
+        key = next((known for known, own in self._open.items() if own is producer), None)
         if key is None:
-            outlet.crash(ActorCrashed(self._ref, "it restarted"))
-        elif not await outlet.resume():
+            producer.crash(ActorCrashed(self._ref, "it restarted"))
+        elif not await producer.resume():
             del self._open[key]
 
     def crash(self, gone: Callable[[], BaseException]) -> None:
         """Tell every reader *gone*."""
-        for outlet in self._open.values():
-            outlet.crash(gone())
+        for producer in self._open.values():
+            producer.crash(gone())
 
     async def aclose(self, gone: Callable[[], BaseException]) -> None:
         """End all of them; each reader is told *gone*."""
         self.crash(gone)
         while self._open:
             # Taken out first: one whose end fails or is broken off has had its turn.
-            _, outlet = self._open.popitem()
-            outlet.closing = True
-            await outlet.resume()
+            _, producer = self._open.popitem()
+            producer.closing = True
+            await producer.resume()

@@ -95,13 +95,13 @@ class Topic:
         name: the same on every node.
     """
 
-    __slots__ = ("_home", "name")
+    __slots__ = ("_host", "name")
 
-    def __init__(self, home: TopicCarrier, name: str) -> None:
+    def __init__(self, host: TopicCarrier, name: str) -> None:
         given: object = name
         if not isinstance(given, str) or not given:
             raise InvalidSpec(f"a topic has a non-empty text for a name, got {name!r}")
-        self._home = home
+        self._host = host
         self.name = name
 
     def __repr__(self) -> str:
@@ -116,7 +116,7 @@ class Topic:
         """
         refuse_fenced()
         try:
-            self._home.publish(self.name, value)
+            self._host.publish(self.name, value)
         except Unsendable as error:
             raise not_sendable(error) from error
         except TooBig as error:
@@ -138,9 +138,9 @@ class Topic:
         if type(buffer) is not int or buffer < 1:
             raise ValueError(f"buffer must be a whole number of 1 or more, got {buffer!r}")
         refuse_fenced()
-        subscription = Subscription(self._home.loop.waiter, buffer)
+        subscription = Subscription(self._host.loop.waiter, buffer)
         try:
-            await self._home.join(self.name, subscription)
+            await self._host.join(self.name, subscription)
             yield subscription
         finally:
-            self._home.leave(self.name, subscription)
+            self._host.leave(self.name, subscription)

@@ -34,26 +34,26 @@ class Target(Protocol):
         """Whether it is on another node."""
 
     @property
-    def line(self) -> WaitQueue:
+    def wait_queue(self) -> WaitQueue:
         """Who waits for room in its mailbox."""
 
     @property
-    def waits(self) -> Mapping[Envelope, Target]:
+    def waiting_for(self) -> Mapping[Envelope, Target]:
         """On whom this one is waiting right now, by the message it awaits the reply of."""
 
-    def runs_beside(self, envelope: Envelope) -> bool:
+    def runs_concurrently(self, envelope: Envelope) -> bool:
         """Whether *envelope* is handled beside its other messages, and waits for none of them."""
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Deliver a plain tell, without an envelope of its own; as `offer`."""
+        """Deliver a plain tell, without an envelope of its own; as `try_send`."""
 
-    def offer(self, envelope: Envelope) -> bool:
+    def try_send(self, envelope: Envelope) -> bool:
         """Deliver a snapshot of *envelope* now if there is room; return whether there was."""
 
-    async def admit(self, envelope: Envelope) -> None:
+    async def send_when_room(self, envelope: Envelope) -> None:
         """Deliver a snapshot of *envelope*, waiting in line for room."""
 
-    def push(self, envelope: Envelope) -> None:
+    def send_past_bound(self, envelope: Envelope) -> None:
         """Deliver past the bound: self-sends and control."""
 
     def withdraw(self, envelope: Envelope) -> None:
@@ -63,9 +63,9 @@ class Target(Protocol):
 class Asker(Target, Protocol):
     """An actor of this node that may wait for others."""
 
-    waits: dict[Envelope, Target]
+    waiting_for: dict[Envelope, Target]
 
-    def suspect(self) -> None:
+    def suspect_deadlock(self) -> None:
         """It waits for somebody on another node, perhaps in a circle."""
 
 
@@ -100,7 +100,7 @@ class Turn:
         """The chain that begins here, if the actor's other messages wait."""
         return ((self.sender.ref.uid, self.sender.ref.name),) if self.exclusive else ()
 
-    def beside(self) -> Turn:
+    def for_task(self) -> Turn:
         """Return the turn of a task that the actor runs beside its messages."""
         return Turn(self.sender, self.target, exclusive=False)
 

@@ -82,10 +82,10 @@ class _EndedTarget:
     """The target of refs to actors this node does not have any more."""
 
     remote = False
-    line: Any = None  # whoever would wait for room is refused
+    wait_queue: Any = None  # whoever would wait for room is refused
 
     def __init__(self, ref: Ref[Any], end: Exit | None) -> None:
-        self.waits: dict[Envelope, Target] = {}
+        self.waiting_for: dict[Envelope, Target] = {}
         self.ref = ref
         self._end = end
 
@@ -95,19 +95,19 @@ class _EndedTarget:
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         raise self._refuse(Envelope(handler, args, kwargs))
 
-    def offer(self, envelope: Envelope) -> bool:
+    def try_send(self, envelope: Envelope) -> bool:
         raise self._refuse(envelope)
 
-    async def admit(self, envelope: Envelope) -> None:
+    async def send_when_room(self, envelope: Envelope) -> None:
         raise self._refuse(envelope)
 
-    def push(self, envelope: Envelope) -> None:
+    def send_past_bound(self, envelope: Envelope) -> None:
         raise self._refuse(envelope)
 
     def withdraw(self, envelope: Envelope) -> None:
         """There is nothing to take back."""
 
-    def runs_beside(self, _envelope: Envelope) -> bool:
+    def runs_concurrently(self, _envelope: Envelope) -> bool:
         """Nothing runs."""
         return False
 
@@ -155,7 +155,7 @@ class ActorHost:
     # -- cells and refs ------------------------------------------------------------------
 
     @property
-    def as_home(self) -> RefHost:
+    def as_host(self) -> RefHost:
         """This runtime as refs see it."""
         return self
 
@@ -232,7 +232,7 @@ class ActorHost:
         """How many messages wait for *ref*: all of them here, those this node sent elsewhere."""
         cell = self.cells.get(ref.uid)
         if cell is not None:
-            return len(cell.mailbox) + (cell.run is not None and cell.run.busy)
+            return len(cell.mailbox) + (cell.incarnation is not None and cell.incarnation.busy)
         return ref.mailbox - self.peer_of(ref).account(ref).credit
 
     def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:
@@ -257,7 +257,7 @@ class ActorHost:
         """Ask *ref* to stop behind what it has queued."""
         cell = self.cells.get(ref.uid)
         if cell is not None:
-            cell.ask_stop(Exit.SHUTDOWN, grace, drain=drain)
+            cell.request_stop(Exit.SHUTDOWN, grace, drain=drain)
         elif not self.is_own(ref):
             peer = self.peer_of(ref)
             peer.connect(ref, None).send([wire.STOP, ref.uid, grace, drain])
@@ -318,7 +318,7 @@ class ActorHost:
         """Report a message that was sent from here, or an answer to one."""
         self.authority.event(TRACE, facts)
 
-    def suspect(self, cell: Cell) -> None:
+    def suspect_deadlock(self, cell: Cell) -> None:
         """One of the actors waits for another node's, perhaps in a circle."""
         self.probes.add(cell)
 
@@ -352,7 +352,7 @@ class ActorHost:
         Raises:
             Unsendable: it is another system's, where its number means another actor.
         """
-        if ref.home is not self:
+        if ref.host is not self:
             raise Unsendable("", ref, "it belongs to another system")
         return [ref.uid, ref.node, ref.name, ref.cls_path, ref.mailbox]
 
@@ -385,8 +385,8 @@ class ActorHost:
                 "link_failed", {"peer": link.peer, "node": self.name, "error": str(error)}
             )
         for cell in self.cells.values():
-            if cell.debts is not None:
-                cell.debts.pop(link, None)
+            if cell.credit_returns is not None:
+                cell.credit_returns.pop(link, None)
         self.link_ended(link)
 
 

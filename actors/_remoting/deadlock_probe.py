@@ -13,7 +13,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import CallCycle
-from actors._messaging.deadlock import cycle_text, edges
+from actors._messaging.deadlock import cycle_text, wait_edges
 from actors._remoting.remote_actor import RemoteActor
 
 if TYPE_CHECKING:
@@ -56,9 +56,13 @@ class DeadlockProbe:
     def _look(self) -> None:
         self._met, self._met_before = set(), self._met
         for cell, before in list(self._suspects.items()):
-            now = {envelope: target for envelope, target in edges(cell) if not before.get(envelope)}
+            now = {
+                envelope: target
+                for envelope, target in wait_edges(cell)
+                if not before.get(envelope)
+            }
             asked = {envelope: envelope in before for envelope in now}
-            kept = {envelope: True for envelope, _ in edges(cell) if before.get(envelope)}
+            kept = {envelope: True for envelope, _ in wait_edges(cell) if before.get(envelope)}
             if now:
                 self._suspects[cell] = kept | asked
             else:
@@ -93,13 +97,13 @@ class DeadlockProbe:
         if key in self._met or key in self._met_before or len(path) >= _LONGEST:
             return
         self._met.add(key)
-        for envelope, target in edges(cell):
+        for envelope, target in wait_edges(cell):
             self._follow(envelope, target, number, [*path, [uid, name]])
 
     def _close(self, cell: Target, path: list[Any]) -> None:
         """A question came back: the wait it set out from would never end."""
         names = [name for _, name in path]
-        for envelope, target in edges(cell):
+        for envelope, target in wait_edges(cell):
             if envelope.reply is not None and len(path) > 1 and target.ref.uid == path[1][0]:
                 why = cycle_text("asking", [*names, names[0]])
                 target.withdraw(envelope)

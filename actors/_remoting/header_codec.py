@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.mailbox import Envelope, Origin
+    from actors._messaging.mailbox import DeliveryHooks, Envelope
     from actors.transport import Encoder, InProcessEncoder
 
 __all__ = ["packed", "unpacked"]
@@ -26,25 +26,27 @@ def packed(
     Raises:
         Unsendable: naming the argument, or the context variable.
     """
-    baggage = envelope.origin
-    assert isinstance(baggage, MessageHeaders)
-    chain = baggage.chain or None
-    if baggage.carrier is None:
+    headers = envelope.hooks
+    assert isinstance(headers, MessageHeaders)
+    chain = headers.chain or None
+    if headers.propagation is None:
         return *encoder.encode_args(envelope.args, envelope.kwargs), (chain,)
     # In one call with the arguments: a message is encoded whole or not at all.
-    args, kwargs = packing.encode_args(envelope.args, {**envelope.kwargs, **baggage.values})
+    args, kwargs = packing.encode_args(envelope.args, {**envelope.kwargs, **headers.values})
     kwargs = kwargs or {}
-    values = {label: kwargs.pop(label) for label in baggage.values}
-    return args, kwargs or None, (chain, baggage.carrier.packed(values))
+    values = {label: kwargs.pop(label) for label in headers.values}
+    return args, kwargs or None, (chain, headers.propagation.packed(values))
 
 
-def unpacked(inner: Origin | None, more: Sequence[Any], carrier: Propagation | None) -> Any:
+def unpacked(
+    inner: DeliveryHooks | None, more: Sequence[Any], propagation: Propagation | None
+) -> Any:
     """Return the origin of a message that came over a link with *more* behind its own fields."""
     if not more:
         return inner
     chain = tuple([(uid, name) for uid, name in more[0] or ()])
-    if carrier is None or len(more) == 1:
-        return MessageHeaders(chain=chain, carrier=carrier, inner=inner)
+    if propagation is None or len(more) == 1:
+        return MessageHeaders(chain=chain, propagation=propagation, inner=inner)
     return MessageHeaders(
-        chain=chain, values=carrier.unpacked(more[1]), carrier=carrier, inner=inner
+        chain=chain, values=propagation.unpacked(more[1]), propagation=propagation, inner=inner
     )

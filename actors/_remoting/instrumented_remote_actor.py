@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actors._actor.instrumented_cell import load
+from actors._actor.instrumented_cell import add_headers
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_trace import answer_facts, facts_of, strongest
 from actors._remoting.remote_actor import RemoteActor, RemoteReply, RemoteSink
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["account_class", "answer_classes"]
 
 
-def _weighed(link: Link, send: Callable[[], int]) -> tuple[Mode, int]:
+def _measured(link: Link, send: Callable[[], int]) -> tuple[Mode, int]:
     """Send one message; return how it travelled, and its bytes, of which some went beside the frame."""
     attachments = link.attachments
     modes, lent = attachments.modes.copy(), attachments.bytes_lent
@@ -42,22 +42,22 @@ class PropagatingRemoteActor(RemoteActor):
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """As `RemoteActor.send`."""
-        return self.offer(Envelope(handler, args, kwargs))
+        return self.try_send(Envelope(handler, args, kwargs))
 
-    def offer(self, envelope: Envelope) -> bool:
-        """As `RemoteActor.offer`."""
-        load(envelope, self._propagation)
-        return super().offer(envelope)
+    def try_send(self, envelope: Envelope) -> bool:
+        """As `RemoteActor.try_send`."""
+        add_headers(envelope, self._propagation)
+        return super().try_send(envelope)
 
-    async def admit(self, envelope: Envelope) -> None:
-        """As `RemoteActor.admit`."""
-        load(envelope, self._propagation)
-        await super().admit(envelope)
+    async def send_when_room(self, envelope: Envelope) -> None:
+        """As `RemoteActor.send_when_room`."""
+        add_headers(envelope, self._propagation)
+        await super().send_when_room(envelope)
 
-    def push(self, envelope: Envelope) -> None:
-        """As `RemoteActor.push`."""
-        load(envelope, self._propagation)
-        super().push(envelope)
+    def send_past_bound(self, envelope: Envelope) -> None:
+        """As `RemoteActor.send_past_bound`."""
+        add_headers(envelope, self._propagation)
+        super().send_past_bound(envelope)
 
 
 class TracedRemoteActor(RemoteActor):
@@ -67,7 +67,7 @@ class TracedRemoteActor(RemoteActor):
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """As `RemoteActor.send`."""
-        return self.offer(Envelope(handler, args, kwargs))
+        return self.try_send(Envelope(handler, args, kwargs))
 
     def _ask(self, link: Link, envelope: Envelope) -> None:
         self._send(link, envelope)
@@ -79,7 +79,7 @@ class TracedRemoteActor(RemoteActor):
             sizes.append(super(TracedRemoteActor, self)._send(link, envelope))
             return sizes[0]
 
-        mode, size = _weighed(link, send)
+        mode, size = _measured(link, send)
         runtime = self.peer.runtime
         runtime.traced(facts_of(envelope, runtime.name, self.ref, mode, size))
         return sizes[0]
@@ -109,8 +109,8 @@ class TracedReply(RemoteReply):
             self._trace("error", envelope, lambda: link.fail(self._request, error))
 
     def _trace(self, verb: str, envelope: Envelope | None, send: Callable[[], int]) -> int:
-        mode, size = _weighed(self._link, send)
-        home = self.cell.home
+        mode, size = _measured(self._link, send)
+        home = self.cell.host
         method = "" if envelope is None else envelope.handler.name
         facts = answer_facts(verb, method, home.name, self.cell.ref, self._link.peer, mode, size)
         home.traced(facts)

@@ -207,7 +207,7 @@ class Link:
             Unsendable, TooBig, ChannelBroken, ChannelClosed: nothing was queued.
         """
         more: Sequence[Any] = ()
-        if envelope.origin is None:
+        if envelope.hooks is None:
             args, kwargs = self.encoder.encode_args(envelope.args, envelope.kwargs)
         else:
             args, kwargs, more = packed(envelope, self.encoder, self._packing)

@@ -169,7 +169,7 @@ class Peer:
     def refill(self) -> None:
         """There is room on the link again."""
         for account in list(self._accounts.values()):
-            if account.line.waiting:
+            if account.wait_queue.waiting:
                 account.refill()
 
     def credited(self, uid: int, messages: int) -> None:

@@ -15,7 +15,7 @@ from actors._base.errors import (
     NotSendable,
     not_sendable,
 )
-from actors._messaging.deadlock import closing_chain
+from actors._messaging.deadlock import cycle_through
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.ref import Ref, RefHost
@@ -44,7 +44,7 @@ _TELL_ENDS: Final = 4
 _ASK_ENDS: Final = 5
 """Where a message without keywords and deadline ends."""
 _OWN: Final = 2
-"""Args and keywords; what is behind those is the message's baggage."""
+"""Args and keywords; what is behind those is the message's headers."""
 _READY: Final = Handler("(wait_ready)", lambda: None, MessageKind.NOTICE)
 
 
@@ -143,11 +143,13 @@ class Receiver:
         return None if cell is None else _TellRun(cell, self._debt(cell))
 
     def _debt(self, cell: Cell) -> CreditReturn:
-        if cell.debts is None:
-            cell.debts = {}
-        debt: CreditReturn | None = cell.debts.get(self._link)
+        if cell.credit_returns is None:
+            cell.credit_returns = {}
+        debt: CreditReturn | None = cell.credit_returns.get(self._link)
         if debt is None:
-            debt = cell.debts[self._link] = CreditReturn(self._link, cell.ref.uid, self._owing)
+            debt = cell.credit_returns[self._link] = CreditReturn(
+                self._link, cell.ref.uid, self._owing
+            )
         return debt
 
     def _take_tell(self, message: list[Any]) -> None:
@@ -162,15 +164,15 @@ class Receiver:
         ):
             self._misfit(uid, name, args, kwargs, *more)
             return
-        origin = unpacked(self._debt(cell), more, self._node.propagation)
-        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, origin=origin)
+        hooks = unpacked(self._debt(cell), more, self._node.propagation)
+        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, hooks=hooks)
         if ttl is not None:
             envelope.deadline = self._node.loop.now() + ttl
-        cell.post(envelope)
+        cell.deliver(envelope)
 
     def _misfit(self, uid: int, name: str, *parts: Any) -> None:
         """A tell that cannot be handled: account for it, and say so."""
-        CreditReturn(self._link, uid, self._owing).left()
+        CreditReturn(self._link, uid, self._owing).on_dropped()
         ref = (
             self._node.cells[uid].ref
             if uid in self._node.cells
@@ -190,7 +192,7 @@ class Receiver:
             if type(part) is Undecoded:
                 return NotSendable("", f"{cell.ref.name} could not read the message: {part.error}")
         if len(parts) > _OWN and parts[_OWN]:
-            refused = closing_chain(cell, parts[_OWN])
+            refused = cycle_through(cell, parts[_OWN])
             if refused is not None:
                 return refused
         return NotAMessage(f"{name} is not a message of {cell.cls.__name__} on {self._node.name}")
@@ -239,22 +241,22 @@ class Receiver:
         if ttl is not None:
             envelope.deadline = self._node.loop.now() + ttl
         if counts_apart(handler, cell.mailbox.limit):
-            envelope.origin = self._debt(cell)
+            envelope.hooks = self._debt(cell)
         if more:
-            envelope.origin = unpacked(envelope.origin, more, self._node.propagation)
+            envelope.hooks = unpacked(envelope.hooks, more, self._node.propagation)
         self._link.serving[number] = reply
-        cell.post(envelope)
+        cell.deliver(envelope)
 
     def _not_taken(self, uid: int, cell: Cell | None, handler: Handler | None) -> None:
         """Give back what an ask cost that does not come into the mailbox, unless its reply does."""
         if cell is not None and handler is not None and counts_apart(handler, cell.mailbox.limit):
-            CreditReturn(self._link, uid, self._owing).left()
+            CreditReturn(self._link, uid, self._owing).on_dropped()
 
     def _fits(self, cell: Cell, more: list[Any]) -> bool:
         """Whether what goes with an ask can be read, and its wait can end."""
         if any(type(part) is Undecoded for part in more):
             return False
-        return not more[0] or closing_chain(cell, more[0]) is None
+        return not more[0] or cycle_through(cell, more[0]) is None
 
     def _take_probe(self, message: list[Any]) -> None:
         _, uid, request, number, path = message
@@ -264,7 +266,7 @@ class Receiver:
         if request:
             reply = self._link.serving.get(request)
             asked = reply.envelope if isinstance(reply, RemoteReply) else None
-            if asked is None or cell.runs_beside(asked):
+            if asked is None or cell.runs_concurrently(asked):
                 return
         self._node.probes.arrived(cell, number, path)
 
@@ -303,7 +305,7 @@ class Receiver:
         if type(message[2]) is Undecoded:
             stream.set_exception(NotSendable("item", str(message[2].error)))
         else:
-            stream.item(message[2])
+            stream.put_own(message[2])
 
     def _take_end(self, message: list[Any]) -> None:
         envelope = self._answered(message[1])
@@ -312,8 +314,8 @@ class Receiver:
 
     def _take_pull(self, message: list[Any]) -> None:
         sink = self._link.sinks.get(message[1])
-        if sink is not None and sink.outlet is not None:
-            sink.outlet.pull(message[2])
+        if sink is not None and sink.producer is not None:
+            sink.producer.pull(message[2])
 
     def _take_watch(self, message: list[Any]) -> None:
         _, number, uid = message
@@ -341,12 +343,12 @@ class Receiver:
         reply = RemoteReply(self._link, number, cell)
         reply.envelope = Envelope(_READY, (), {}, reply)
         self._link.serving[number] = reply
-        cell.post(reply.envelope)
+        cell.deliver(reply.envelope)
 
     def _take_stop(self, message: list[Any]) -> None:
         cell = self._node.cells.get(message[1])
         if cell is not None:
-            cell.ask_stop(Exit.SHUTDOWN, message[2], drain=message[3])
+            cell.request_stop(Exit.SHUTDOWN, message[2], drain=message[3])
 
     def _take_kill(self, message: list[Any]) -> None:
         cell = self._node.cells.get(message[1])

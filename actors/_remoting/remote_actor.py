@@ -82,26 +82,26 @@ class RemoteActorPeer(Protocol):
 class RemoteActor:
     """The sending side: where a ref of another node's actor delivers (a `Target`)."""
 
-    __slots__ = ("__weakref__", "credit", "line", "peer", "ref")
+    __slots__ = ("__weakref__", "credit", "peer", "ref", "wait_queue")
 
     remote = True
     # On whom an actor of another node waits is not known here.
-    waits: Mapping[Envelope, Target] = MappingProxyType({})
+    waiting_for: Mapping[Envelope, Target] = MappingProxyType({})
 
     def __init__(self, peer: RemoteActorPeer, ref: Ref[Any]) -> None:
         self.peer = peer
         self.ref = ref
         self.credit = ref.mailbox
-        self.line = WaitQueue(peer.runtime.loop.waiter)
+        self.wait_queue = WaitQueue(peer.runtime.loop.waiter)
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Send a plain tell now if there is credit; see `Target`."""
         link = self.peer.link
-        if link is None or kwargs or self.credit <= 0 or self.line.waiting or link.congested:
-            return self.offer(Envelope(handler, args, kwargs))
+        if link is None or kwargs or self.credit <= 0 or self.wait_queue.waiting or link.congested:
+            return self.try_send(Envelope(handler, args, kwargs))
         for value in args:
             if type(value) not in PLAIN:
-                return self.offer(Envelope(handler, args, kwargs))
+                return self.try_send(Envelope(handler, args, kwargs))
         try:
             link.post([wire.TELL, self.ref.uid, handler.name, args])
         except TransportError as error:
@@ -109,24 +109,24 @@ class RemoteActor:
         self.credit -= 1
         return True
 
-    def offer(self, envelope: Envelope) -> bool:
+    def try_send(self, envelope: Envelope) -> bool:
         """Send *envelope* now if there is credit; see `Target`."""
         link = self.peer.link or self.peer.connect(self.ref, envelope)
-        if self.credit <= 0 or self.line.waiting or link.congested:
+        if self.credit <= 0 or self.wait_queue.waiting or link.congested:
             return False
         try:
-            return self._offer(link, envelope)
+            return self._try_send(link, envelope)
         except (NotYetAttached, MessageTooBig):
             # Over a link that has its socket what is so big goes another way.
             if link.attached:
                 raise
             return False
 
-    def _offer(self, link: Link, envelope: Envelope) -> bool:
+    def _try_send(self, link: Link, envelope: Envelope) -> bool:
         if envelope.reply is None or not envelope.handler.plain or envelope.deadline is not None:
             self._send(link, envelope)
             return True
-        if envelope.origin is not None:
+        if envelope.hooks is not None:
             self._send(link, envelope)
             return True
         for value in envelope.args:
@@ -150,11 +150,11 @@ class RemoteActor:
         link.pending[number] = (envelope, self)
         self.credit -= 1
 
-    async def admit(self, envelope: Envelope) -> None:
+    async def send_when_room(self, envelope: Envelope) -> None:
         """Take a snapshot now and send it when there is credit."""
-        await self.line.stand(envelope, leaves=True)
+        await self.wait_queue.wait_for_room(envelope, leaves=True)
 
-    def push(self, envelope: Envelope) -> None:
+    def send_past_bound(self, envelope: Envelope) -> None:
         """Send past the bound."""
         link = self.peer.link or self.peer.connect(self.ref, envelope)
         if envelope.handler.kind is MessageKind.NOTICE:
@@ -176,7 +176,7 @@ class RemoteActor:
             link.send([wire.CANCEL, envelope.request], Lane.CONTROL)
             self.answered(envelope)
 
-    def runs_beside(self, _envelope: Envelope) -> bool:
+    def runs_concurrently(self, _envelope: Envelope) -> bool:
         """The other node knows."""
         return False
 
@@ -184,7 +184,7 @@ class RemoteActor:
         """An ask is over, and its place in the mailbox free."""
         if not counts_apart(envelope.handler, self.ref.mailbox):
             self.credit += 1
-            if self.line.waiting:
+            if self.wait_queue.waiting:
                 self.refill()
 
     def probe(self, envelope: Envelope, number: int, path: list[Any]) -> None:
@@ -206,7 +206,7 @@ class RemoteActor:
         if stream:
             reply: Any = envelope.reply
             number = envelope.request
-            reply.pulled = lambda: link.send([wire.PULL, number, 1], Lane.CONTROL)
+            reply.on_item_taken = lambda: link.send([wire.PULL, number, 1], Lane.CONTROL)
         return size
 
     def _error(self, error: TransportError, envelope: Envelope) -> ActorsError:
@@ -225,8 +225,8 @@ class RemoteActor:
     def refill(self) -> None:
         """Send what waits in line as far as credit and link allow."""
         link = self.peer.link
-        while link is not None and self.credit > 0 and self.line.waiting:
-            entry = None if link.congested else self.line.first()
+        while link is not None and self.credit > 0 and self.wait_queue.waiting:
+            entry = None if link.congested else self.wait_queue.first()
             if entry is None:
                 return
             try:
@@ -245,11 +245,11 @@ class RemoteActor:
 
     def turn_away(self, why: NodeDown) -> None:
         """Whoever waits for room need not: the node takes nothing new."""
-        self.line.fail(lambda envelope: why.to(self.ref, envelope.message))
+        self.wait_queue.refuse_all(lambda envelope: why.to(self.ref, envelope.message))
 
 
 class CreditReturn:
-    """The receiving side: counts what an actor took, for one sending node (an `Origin`)."""
+    """The receiving side: counts what an actor took, for one sending node (an `DeliveryHooks`)."""
 
     __slots__ = ("_link", "_owing", "owed", "uid")
 
@@ -259,7 +259,7 @@ class CreditReturn:
         self.owed = 0
         self.uid = uid
 
-    def took(self) -> None:
+    def on_taken(self) -> None:
         """One message left the mailbox."""
         self.owed += 1
         if self.owed == 1:
@@ -267,9 +267,9 @@ class CreditReturn:
                 self._link.owner.loop.call_soon(_pay, self._owing)
             self._owing.append(self)
 
-    left = took
+    on_dropped = on_taken
 
-    def later(self) -> None:
+    def for_resume(self) -> None:
         """A message leaves the mailbox once."""
 
     def pay(self) -> None:
@@ -345,11 +345,11 @@ class RemoteReply:
 class RemoteSink(RemoteReply):
     """The items of a generator, on their way to a reader at the other end (a `Sink`)."""
 
-    __slots__ = ("outlet",)
+    __slots__ = ("producer",)
 
     def __init__(self, link: Link, request: int, cell: Cell) -> None:
         super().__init__(link, request, cell)
-        self.outlet: StreamProducer | None = None
+        self.producer: StreamProducer | None = None
 
     def withdraw(self) -> None:
         """The reader went away."""

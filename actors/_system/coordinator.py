@@ -160,7 +160,7 @@ class Coordinator:
         for life in list(self.lives.values()):
             life.gone(Exit.SHUTDOWN)
         for cell in list(self.runtime.cells.values()):
-            cell.release(Exit.SHUTDOWN)
+            cell.end_for_good(Exit.SHUTDOWN)
         self.threads.close()
         self.launcher.close()
         self.runtime.memory.close()

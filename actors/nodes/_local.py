@@ -48,7 +48,7 @@ class LocalNode(Node):
         """Ask an actor to end behind what it has queued."""
         cell = self.runtime.cells.get(uid)
         if cell is not None:
-            cell.stop_run()
+            cell.shut_down()
 
     def kill_actor(self, uid: int) -> None:
         """End an actor's incarnation now."""
@@ -60,7 +60,7 @@ class LocalNode(Node):
         """End an actor for good."""
         cell = self.runtime.cells.get(uid)
         if cell is not None:
-            cell.release(end)
+            cell.end_for_good(end)
 
     async def stats(self) -> dict[str, Any]:
         """Return the node's figures; see `runtime_stats`."""

@@ -90,7 +90,11 @@ def families(
     Returns:
         The node's own, and by the number of an actor its children.
     """
-    parents = [(uid, cell.run) for uid, cell in runtime.cells.items() if cell.run is not None]
+    parents = [
+        (uid, cell.incarnation)
+        for uid, cell in runtime.cells.items()
+        if cell.incarnation is not None
+    ]
     children = {uid: run.children for uid, run in parents if run.children is not None}
     below = {uid: actors.describe() for uid, actors in children.items()}
     return ([] if own is None else own.describe()), below
@@ -144,7 +148,7 @@ class ChildActors:
             life.supervisor = self._supervisor
             await self._supervisor.start_child(spec)
         except BaseException as error:
-            cell.release(Exit.KILLED)
+            cell.end_for_good(Exit.KILLED)
             if isinstance(error, NotStarted) and error.__cause__ is not None:
                 raise error.__cause__ from error.__cause__.__cause__
             raise

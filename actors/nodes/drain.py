@@ -39,13 +39,13 @@ async def finish_cells(cells: Mapping[int, Cell], ours: Iterable[Cell], seconds:
             await sleep(_LOOK)
     ending = list(ours)
     for cell in ending:
-        cell.stop_run()
-    while any(cell.run is not None for cell in ending):  # noqa: ASYNC110 - as above, looked at
+        cell.shut_down()
+    while any(cell.incarnation is not None for cell in ending):  # noqa: ASYNC110 - as above, looked at
         await sleep(_LOOK)
 
 
 def _busy(cell: Cell) -> bool:
-    run = cell.run
+    run = cell.incarnation
     if run is None:
         return False
     return run.busy or bool(cell.mailbox.queue) or cell.state is not CellState.READY

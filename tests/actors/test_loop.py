@@ -250,9 +250,9 @@ async def test_an_interrupt_breaks_off_one_step_and_not_its_task(loop: Loop) -> 
 
     async def live() -> None:
         await interrupt.run(step)
-        steps.append("broken off" if interrupt.asked else "ended")
+        steps.append("broken off" if interrupt.requested else "ended")
         await interrupt.run(quick)
-        steps.append("broken off" if interrupt.asked else "ended")
+        steps.append("broken off" if interrupt.requested else "ended")
         await interrupt.run(step)
         over.set_result(None)
 
@@ -260,8 +260,8 @@ async def test_an_interrupt_breaks_off_one_step_and_not_its_task(loop: Loop) -> 
     with anyio.fail_after(5):
         for _ in range(2):
             await anyio.wait_all_tasks_blocked()
-            interrupt.ask()
-            interrupt.ask()
+            interrupt.request()
+            interrupt.request()
         await over
     assert steps == ["begins", "broken off", "quick", "ended", "begins"]
 
@@ -284,7 +284,7 @@ async def test_an_interrupted_step_cleans_up_and_its_own_errors_come_through(loo
 
     loop.start(live, name="interrupted")
     await anyio.wait_all_tasks_blocked()
-    interrupt.ask()
+    interrupt.request()
     with anyio.fail_after(5):
         assert await outcome == "while cleaning up"
 

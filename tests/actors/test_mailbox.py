@@ -48,9 +48,9 @@ def numbers(mailbox: Mailbox) -> list[int]:
     return [envelope.args[0] for envelope in mailbox.clear()]
 
 
-def stands(line: WaitQueue, n: int) -> Coroutine[Any, Any, None]:
+def waiting_sender(line: WaitQueue, n: int) -> Coroutine[Any, Any, None]:
     """Somebody who stands in line."""
-    sender = line.stand(message(n), leaves=False)
+    sender = line.wait_for_room(message(n), leaves=False)
     sender.send(None)
     return sender
 
@@ -82,7 +82,7 @@ def test_it_is_full_at_its_limit_and_while_somebody_is_in_line(mailbox: Mailbox)
     for n in range(2):
         mailbox.put(message(n))
         full.append(mailbox.full)
-    sender = stands(mailbox.line, 2)
+    sender = waiting_sender(mailbox.wait_queue, 2)
     mailbox.queue.clear()
     full.append(mailbox.full)
     sender.close()
@@ -93,7 +93,7 @@ def test_it_is_full_at_its_limit_and_while_somebody_is_in_line(mailbox: Mailbox)
 def test_a_place_that_gets_free_goes_to_the_first_in_line(mailbox: Mailbox) -> None:
     for n in range(2):
         mailbox.put(message(n))
-    first, second = stands(mailbox.line, 2), stands(mailbox.line, 3)
+    first, second = waiting_sender(mailbox.wait_queue, 2), waiting_sender(mailbox.wait_queue, 3)
     mailbox.take()
     assert goes_on(first)
     assert not goes_on(second)
@@ -111,7 +111,7 @@ def test_a_message_taken_back_makes_room(mailbox: Mailbox) -> None:
     wanted, unwanted = message(0), message(1)
     mailbox.put(wanted)
     mailbox.put(unwanted)
-    sender = stands(mailbox.line, 2)
+    sender = waiting_sender(mailbox.wait_queue, 2)
     assert mailbox.remove(unwanted)
     assert goes_on(sender)
     assert not mailbox.remove(unwanted)
@@ -121,7 +121,7 @@ def test_a_message_taken_back_makes_room(mailbox: Mailbox) -> None:
 def test_a_sender_that_gives_up_leaves_the_line(mailbox: Mailbox) -> None:
     for n in range(2):
         mailbox.put(message(n))
-    first, second = stands(mailbox.line, 2), stands(mailbox.line, 3)
+    first, second = waiting_sender(mailbox.wait_queue, 2), waiting_sender(mailbox.wait_queue, 3)
     first.close()
     mailbox.take()
     assert goes_on(second)
@@ -129,12 +129,12 @@ def test_a_sender_that_gives_up_leaves_the_line(mailbox: Mailbox) -> None:
 
 
 def test_everybody_in_line_can_be_turned_away(mailbox: Mailbox) -> None:
-    senders = [stands(mailbox.line, n) for n in range(2)]
-    mailbox.line.fail(lambda envelope: LookupError(envelope.args[0]))
+    senders = [waiting_sender(mailbox.wait_queue, n) for n in range(2)]
+    mailbox.wait_queue.refuse_all(lambda envelope: LookupError(envelope.args[0]))
     for n, sender in enumerate(senders):
         with pytest.raises(LookupError, match=str(n)):
             sender.send(None)
-    assert not mailbox.line.waiting
+    assert not mailbox.wait_queue.waiting
 
 
 def test_a_message_wakes_the_actor_that_waits_for_one(mailbox: Mailbox) -> None:

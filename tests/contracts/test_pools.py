@@ -116,7 +116,7 @@ async def test_the_shortest_queue_is_chosen(place: Place) -> None:
         tasks.start_soon(workers.members[0].ask, Worker.hold)
         tasks.start_soon(workers.members[2].ask, Worker.hold)
         await eventually(
-            lambda: all(m.home.backlog(m) for m in (workers.members[0], workers.members[2])), 5
+            lambda: all(m.host.backlog(m) for m in (workers.members[0], workers.members[2])), 5
         )
 
         names = {await workers.ask(Worker.work, job) for job in range(6)}

@@ -55,7 +55,7 @@ class Dock:
     def __init__(self, system: System, there: Ref[Stevedore]) -> None:
         self.system = system
         self.there = there
-        self.home: Any = there.home
+        self.home: Any = there.host
         self._before: dict[str, int] = {}
         self._far = 0
 

@@ -48,7 +48,7 @@ class Clerk(Actor):
         return await other.ask(Clerk.at_once, number)
 
     async def books(self) -> dict[str, int]:
-        return books(self.context.ref.home, self.context.ref.uid)
+        return books(self.context.ref.host, self.context.ref.uid)
 
 
 def books(home: Any, besides: int = 0) -> dict[str, int]:
@@ -62,10 +62,10 @@ def books(home: Any, besides: int = 0) -> dict[str, int]:
         "awaited": sum(len(link.pending) for link in links),
         "served": sum(len(link.serving) + len(link.sinks) for link in links) - bool(besides),
         "places not given back": sum(one.ref.mailbox - one.credit for one in clerks),
-        "in line": sum(len(account.line.waiting) for account in accounts),
+        "in line": sum(len(account.wait_queue.waiting) for account in accounts),
         "queued": sum(len(cell.mailbox) for cell in cells),
-        "waits": sum(len(cell.waits) for cell in cells),
-        "owed": sum(debt.owed for cell in cells for debt in (cell.debts or {}).values()),
+        "waiting_for": sum(len(cell.waiting_for) for cell in cells),
+        "owed": sum(debt.owed for cell in cells for debt in (cell.credit_returns or {}).values()),
         "leases": memory["leases"] + memory["mapped_leases"],
     }
 
@@ -135,7 +135,7 @@ class Asking:
 
         async def all_books() -> dict[str, int]:
             gc.collect()
-            found = [books(self._clerks[0].home)]
+            found = [books(self._clerks[0].host)]
             found += [await clerk.ask(Clerk.books) for clerk in self._clerks[-4:]]
             return {name: sum(each[name] for each in found) for name in found[0]}
 

@@ -70,7 +70,7 @@ class Stevedore(Actor):
 
     async def lie(self, op: str, numbers: list[int]) -> None:
         """Send the parent what no link sends."""
-        runtime: Any = self.context.ref.home
+        runtime: Any = self.context.ref.host
         fd = os.open("/dev/null", os.O_RDONLY)
         channel = runtime.peer(LOCAL).link._channel
         channel.send_fds([wire.NOTE, op, [numbers]], [fd], Lane.DATA)

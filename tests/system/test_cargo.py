@@ -167,7 +167,7 @@ async def test_everything_comes_back_when_one_side_is_killed_in_the_middle_of_ev
     there: Ref[Stevedore],
     sender: bool,
 ) -> None:
-    home = there.home
+    home = there.host
 
     async def look() -> dict[str, int]:
         return await held_here(system, home)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import sleep
 
-from actors._messaging.deadlock import waits_of
+from actors._messaging.deadlock import pending_waits
 from actors.nodes.health.stats import resident_memory
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def _lag(runtime: ActorHost, seconds: float) -> float:
 
 
 def _handled(cell: Cell) -> int:
-    return 0 if cell.run is None else cell.run.handled
+    return 0 if cell.incarnation is None else cell.incarnation.handled
 
 
 def _new(cell: Cell, before: int) -> int:
@@ -90,7 +90,7 @@ def _new(cell: Cell, before: int) -> int:
 
 def _figures(cell: Cell, rate: float) -> dict[str, Any]:
     """Return what an actor is judged by."""
-    handling = None if cell.run is None else cell.run.handling
+    handling = None if cell.incarnation is None else cell.incarnation.handling
     return {
         "mailbox": len(cell.mailbox),
         "handling": None if handling is None else handling[0],
@@ -107,6 +107,6 @@ def _facts(runtime: ActorHost, cell: Cell, figures: dict[str, Any]) -> dict[str,
         "node": runtime.name,
         "state": cell.state.value,
         **figures,
-        "beside": 0 if cell.run is None else cell.run.beside,
-        "waiting_for": [target.ref.name for _, target in waits_of(cell)],
+        "beside": 0 if cell.incarnation is None else cell.incarnation.concurrent,
+        "waiting_for": [target.ref.name for _, target in pending_waits(cell)],
     }

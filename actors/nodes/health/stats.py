@@ -7,7 +7,7 @@ import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actors._messaging.deadlock import waits_of
+from actors._messaging.deadlock import pending_waits
 
 if TYPE_CHECKING:
     from actors._actor.cell import Cell
@@ -17,7 +17,7 @@ __all__ = ["resident_memory", "runtime_stats"]
 
 
 def _actor_stats(cell: Cell) -> dict[str, Any]:
-    handling = cell.run.handling if cell.run is not None else None
+    handling = cell.incarnation.handling if cell.incarnation is not None else None
     return {
         "name": cell.ref.name,
         "uid": cell.ref.uid,
@@ -25,7 +25,7 @@ def _actor_stats(cell: Cell) -> dict[str, Any]:
         "state": cell.state.value,
         "mailbox": len(cell.mailbox),
         "incarnation": cell.number,
-        "waiting_for": [target.ref.name for _, target in waits_of(cell)],
+        "waiting_for": [target.ref.name for _, target in pending_waits(cell)],
         "handling": None if handling is None else handling[0],
         "handling_seconds": None if handling is None else round(handling[1], 6),
     }
