@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import enum
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.incarnation import Incarnation
-from actors._actor.interfaces import Ended, IncarnationHost, RunningIncarnation
 from actors._base.errors import ActorStopped, not_sendable
 from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
 from actors._messaging.message_table import Handler, MessageKind, handlers_by_name
@@ -22,11 +21,11 @@ from actors.transport import LEAVES, Unsendable, drop_frames, snapshot_args
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from actors._messaging.context_propagation import Propagation
+    from actors._actor.interfaces import CellHost, Ended, IncarnationInterface
     from actors._messaging.ref import Ref
-    from actors._messaging.turn import Asker, Target
+    from actors._messaging.turn import Target
 
-__all__ = ["Cell", "CellHost", "CellState", "as_not_sendable", "not_sendable"]
+__all__ = ["Cell", "CellState", "as_not_sendable", "not_sendable"]
 
 _plain: Final = LEAVES.issuperset
 
@@ -50,16 +49,6 @@ _MOVES: Final = {
     CellState.STOPPING: {CellState.DOWN, CellState.ENDED},
     CellState.ENDED: set[CellState](),
 }
-
-
-class CellHost(IncarnationHost, Protocol):
-    """The node a cell lives on, as the cell sees it."""
-
-    propagation: Propagation | None
-
-    def forget(self, cell: Cell, end: Exit) -> None: ...
-    def suspect_deadlock(self, cell: Cell) -> None: ...
-    def traced(self, facts: dict[str, Any]) -> None: ...
 
 
 class Cell:
@@ -90,7 +79,7 @@ class Cell:
         self.ref = ref
         self.cls = cls
         self.handlers = handlers_by_name(cls)
-        self.mailbox = Mailbox(mailbox, host.as_host.loop.waiter)
+        self.mailbox = Mailbox(mailbox, host.loop.waiter)
         self.state = CellState.DOWN
         self.number = 0
         self.shutdown = 5.0
@@ -211,7 +200,7 @@ class Cell:
         self.number += 1
         self.stop_asked = False
         self.shutdown = shutdown
-        loop = self.host.as_host.loop
+        loop = self.host.loop
         ready = loop.waiter()
         incarnation = self.incarnation = Incarnation(self, self.number, ready, ended)
         loop.start(incarnation.run, args, kwargs, name=f"actor {self.ref.name}", fresh=True)
@@ -225,10 +214,6 @@ class Cell:
                     self.move_to(CellState.DOWN)
             raise
 
-    def as_target(self) -> Asker:
-        """This cell as senders see it."""
-        return self
-
     def runs_concurrently(self, envelope: Envelope) -> bool:
         """Whether *envelope* is handled in a task of its own."""
         return self.incarnation is not None and self.incarnation.runs_concurrently(envelope)
@@ -237,17 +222,17 @@ class Cell:
         """Have the node look whether this actor waits in a circle over several nodes."""
         self.host.suspect_deadlock(self)
 
-    def run_ready(self, incarnation: RunningIncarnation) -> None:
+    def run_ready(self, incarnation: IncarnationInterface) -> None:
         """The current incarnation takes messages."""
         if self.incarnation is incarnation:
             self.move_to(CellState.READY)
 
-    def run_ending(self, incarnation: RunningIncarnation) -> None:
+    def run_ending(self, incarnation: IncarnationInterface) -> None:
         """The current incarnation takes no more, and lets go of what it has."""
         if self.incarnation is incarnation:
             self.move_to(CellState.STOPPING)
 
-    def run_ended(self, incarnation: RunningIncarnation) -> None:
+    def run_ended(self, incarnation: IncarnationInterface) -> None:
         """Take note that the current incarnation is over; the supervisor decides what follows."""
         if self.incarnation is not incarnation:
             return
@@ -262,7 +247,7 @@ class Cell:
         self.draining = self.draining or drain
         self.deliver(Envelope(_STOP, (end, True), {}))
         if grace is not None:
-            self.host.as_host.loop.call_later(grace, self._grace_over)
+            self.host.loop.call_later(grace, self._grace_over)
 
     def _grace_over(self) -> None:
         if self.state is not CellState.ENDED:

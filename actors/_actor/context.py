@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actors._actor.interfaces import IncarnationInterface
     from actors._actor.tasks import ActorTasks
     from actors._actor.timers import Timers
     from actors._base.log import Logger
     from actors._messaging.ref import Ref
     from actors.supervisors import Backoff, Restart
 
-__all__ = ["Context", "ContextHost"]
+__all__ = ["Context"]
 
 A = TypeVar("A")
-
-
-class ContextHost(Protocol):
-    """What the incarnation offers its actor through the context."""
-
-    @property
-    def ref(self) -> Ref[Any]: ...
-    @property
-    def number(self) -> int: ...
-    @property
-    def tasks(self) -> ActorTasks: ...
-    @property
-    def timers(self) -> Timers: ...
-    @property
-    def log(self) -> Logger: ...
-    @property
-    def node(self) -> str: ...
-    @property
-    def system(self) -> Any: ...
-    def watch(self, ref: Ref[Any]) -> None: ...
-    def unwatch(self, ref: Ref[Any]) -> None: ...
-    def request_stop(self) -> None: ...
-    async def spawn(
-        self, cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any
-    ) -> Ref[Any]: ...
 
 
 class Context:
@@ -57,50 +33,50 @@ class Context:
         timers: messages to the actor itself, later; they end with this incarnation.
     """
 
-    __slots__ = ("_inner",)
+    __slots__ = ("_incarnation",)
 
-    def __init__(self, inner: ContextHost) -> None:
-        self._inner = inner
+    def __init__(self, incarnation: IncarnationInterface) -> None:
+        self._incarnation = incarnation
 
     @property
     def ref(self) -> Ref[Any]:
         """The actor's own address."""
-        return self._inner.ref
+        return self._incarnation.ref
 
     @property
     def name(self) -> str:
         """The actor's name."""
-        return self._inner.ref.name
+        return self._incarnation.ref.name
 
     @property
     def node(self) -> str:
         """The name of the node the actor runs on."""
-        return self._inner.node
+        return self._incarnation.cell.host.name
 
     @property
     def incarnation(self) -> int:
         """1 for the first start, one more for each restart."""
-        return self._inner.number
+        return self._incarnation.number
 
     @property
     def system(self) -> Any:
         """The `System` of this node."""
-        return self._inner.system
+        return self._incarnation.system
 
     @property
     def log(self) -> Logger:
         """A logger bound with node, actor and incarnation."""
-        return self._inner.log
+        return self._incarnation.log
 
     @property
     def tasks(self) -> ActorTasks:
         """Tasks beside the messages: ``tasks.start_soon(fn, *args)``; one that raises crashes the actor."""
-        return self._inner.tasks
+        return self._incarnation.tasks
 
     @property
     def timers(self) -> Timers:
         """Messages to the actor itself: ``timers.once(seconds, method, *args)``, ``timers.every(...)``."""
-        return self._inner.timers
+        return self._incarnation.timers
 
     async def spawn(
         self,
@@ -129,16 +105,16 @@ class Context:
             NameTaken: somebody has that name.
         """
         options = {"name": name, "restart": restart, "backoff": backoff, "mailbox": mailbox}
-        return await self._inner.spawn(cls, args, kwargs, **options)  # type: ignore[arg-type] # a class is callable
+        return await self._incarnation.spawn(cls, args, kwargs, **options)  # type: ignore[arg-type] # a class is callable
 
     def watch(self, ref: Ref[Any]) -> None:
         """Have `on_exit(ref, exit)` called once, at the final end of *ref*; at once if it has ended."""
-        self._inner.watch(ref)
+        self._incarnation.watch(ref)
 
     def unwatch(self, ref: Ref[Any]) -> None:
         """Take `watch` back; a notice already queued is not delivered."""
-        self._inner.unwatch(ref)
+        self._incarnation.unwatch(ref)
 
     def stop(self) -> None:
         """End this actor behind what it has queued; it is not restarted."""
-        self._inner.request_stop()
+        self._incarnation.request_stop()

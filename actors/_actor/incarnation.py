@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from actors._actor.interfaces import CellInterface, Ended
     from actors._actor.tasks import ActorTasks
     from actors._actor.timers import Timers
+    from actors._actor.watches import Watches
     from actors._base.log import Logger
     from actors._base.loop import Timer, Waiter
     from actors._messaging.ref import Ref
@@ -55,7 +56,7 @@ class Incarnation:
         self.children: Any = None
         self.task_ended = False
         """Whether its task has ended; before it reported, if by what is for the node."""
-        self.loop = host.as_host.loop
+        self.loop = host.loop
         self._resources: IncarnationResources | None = None
         self._closing = False
         self._message_loop = MessageLoop(self)
@@ -92,9 +93,9 @@ class Incarnation:
         return self.resources.timers
 
     @property
-    def node(self) -> str:
-        """The name of the node this runs on."""
-        return self.cell.host.name
+    def watches(self) -> Watches:
+        """Whom it watches."""
+        return self.resources.watches
 
     @property
     def system(self) -> Any:
@@ -105,7 +106,9 @@ class Incarnation:
     def log(self) -> Logger:
         """A logger bound with node, actor and incarnation."""
         if self._log is None:
-            self._log = get_logger(node=self.node, actor=self.ref.name, incarnation=self.number)
+            self._log = get_logger(
+                node=self.cell.host.name, actor=self.ref.name, incarnation=self.number
+            )
         return self._log
 
     @property
@@ -135,11 +138,11 @@ class Incarnation:
     def watch(self, ref: Ref[Any]) -> None:
         """Deliver the final end of *ref* to `on_exit`, once."""
         refuse_fenced()
-        self.resources.watches.add(ref)
+        self.watches.add(ref)
 
     def unwatch(self, ref: Ref[Any]) -> None:
         """Forget *ref*; a queued notice is dropped when its turn comes."""
-        self.resources.watches.drop(ref)
+        self.watches.drop(ref)
 
     def _on_watched_exit(self, ref: Ref[Any], end: Exit) -> None:
         """Queue the notice of a watched actor's end, in message order and past the bound."""

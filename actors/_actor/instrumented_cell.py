@@ -20,7 +20,7 @@ from actors.transport import Mode, Unsendable, snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._actor.interfaces import RunningIncarnation
+    from actors._actor.interfaces import IncarnationInterface
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.message_table import Handler
 
@@ -81,7 +81,7 @@ class PropagatingCell(Cell):
             headers.propagation = self._propagation
         super().deliver(envelope)
 
-    def run_ending(self, run: RunningIncarnation) -> None:
+    def run_ending(self, run: IncarnationInterface) -> None:
         """As `Cell.run_ending`; the end belongs to no message."""
         self._propagation.apply({})
         super().run_ending(run)

@@ -1,49 +1,55 @@
-"""What an incarnation needs of its surroundings: the cell it is a run of, and that cell's node."""
+"""What the files of this package and the node above them ask of each other; a lower file knows only these.
+
+The node owns cells, a cell owns at most one incarnation at a time, an incarnation owns its message loop and
+its context.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from actors._messaging.ref import RefHost
+from actors._messaging.turn import Asker, Sender
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
+    from actors._actor.tasks import ActorTasks
+    from actors._actor.timers import Timers
+    from actors._actor.watches import Watches
+    from actors._base.log import Logger
+    from actors._base.loop import Loop
+    from actors._messaging.context_propagation import Propagation
     from actors._messaging.mailbox import Envelope, Mailbox
-    from actors._messaging.ref import Ref, RefHost
-    from actors._messaging.turn import Asker
+    from actors._messaging.ref import Ref
 
-__all__ = ["CellInterface", "Ended", "IncarnationHost", "RunningIncarnation"]
+__all__ = ["CellHost", "CellInterface", "Ended", "IncarnationInterface"]
 
 Ended: TypeAlias = Callable[[Exit, bool], None]
-"""Told once how an incarnation ended, and whether it had asked to: then it is not restarted."""
+"""Called once with how an incarnation ended, and whether it asked to end: then it is not restarted."""
 
 
-class RunningIncarnation(Protocol):
-    """An incarnation, as its surroundings see it."""
-
-    ref: Ref[Any]
-    children: Any
-
-
-class IncarnationHost(Protocol):
-    """The node, as an incarnation sees it."""
+class CellHost(RefHost, Protocol):
+    """The node, as a cell and its incarnation see it."""
 
     name: str
     system: Any
     over: bool
+    propagation: Propagation | None
 
-    @property
-    def as_host(self) -> RefHost: ...
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
     def message_failed(self, ref: Ref[Any], envelope: Envelope, error: BaseException) -> None: ...
+    def forget(self, cell: CellInterface, end: Exit) -> None: ...
+    def suspect_deadlock(self, cell: Asker) -> None: ...
+    def traced(self, facts: dict[str, Any]) -> None: ...
     async def spawn_child(
-        self, parent: RunningIncarnation, cls: type, args: Any, kwargs: Any, **options: Any
+        self, parent: IncarnationInterface, cls: type, args: Any, kwargs: Any, **options: Any
     ) -> Ref[Any]: ...
-    async def stop_children(self, parent: RunningIncarnation, *, kill: bool) -> None: ...
+    async def stop_children(self, parent: IncarnationInterface, *, kill: bool) -> None: ...
 
 
-class CellInterface(Protocol):
-    """The cell, as its incarnation sees it: what outlives this run."""
+class CellInterface(Asker, Protocol):
+    """The cell, as its incarnation sees it: it outlives the incarnation."""
 
     ref: Ref[Any]
     cls: type
@@ -52,10 +58,39 @@ class CellInterface(Protocol):
     shutdown: float
 
     @property
-    def host(self) -> IncarnationHost: ...
-    def as_target(self) -> Asker: ...
+    def host(self) -> CellHost: ...
     def deliver(self, envelope: Envelope) -> None: ...
     def request_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None: ...
-    def run_ready(self, run: RunningIncarnation) -> None: ...
-    def run_ending(self, run: RunningIncarnation) -> None: ...
-    def run_ended(self, run: RunningIncarnation) -> None: ...
+    def run_ready(self, run: IncarnationInterface) -> None: ...
+    def run_ending(self, run: IncarnationInterface) -> None: ...
+    def run_ended(self, run: IncarnationInterface) -> None: ...
+
+
+class IncarnationInterface(Sender, Protocol):
+    """The incarnation, as its message loop, its context, its cell and its node see it."""
+
+    ref: Ref[Any]
+    number: int
+    cell: CellInterface
+    loop: Loop
+    exit: Exit | None
+    voluntary: bool
+    children: Any
+
+    @property
+    def tasks(self) -> ActorTasks: ...
+    @property
+    def timers(self) -> Timers: ...
+    @property
+    def watches(self) -> Watches: ...
+    @property
+    def log(self) -> Logger: ...
+    def watch(self, ref: Ref[Any]) -> None: ...
+    def unwatch(self, ref: Ref[Any]) -> None: ...
+    def request_stop(self) -> None: ...
+    async def spawn(
+        self, cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any
+    ) -> Ref[Any]: ...
+    def crash(self, error: BaseException) -> None: ...
+    def end(self, how: Exit, *, voluntary: bool) -> None: ...
+    def interrupt(self) -> None: ...

@@ -10,21 +10,20 @@ from __future__ import annotations
 
 from time import perf_counter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from actors._actor.on_error import OnError, decide
 from actors._base.errors import ActorCrashed, DeadlineExceeded, failed_codec, not_sendable
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.stream import StreamProducers
-from actors._messaging.turn import TURN, Sender, Turn
+from actors._messaging.turn import TURN, Turn
 from actors.transport import LEAVES, Unsendable, copy_error, snapshot
 
 if TYPE_CHECKING:
     from actors._actor.base import Actor
-    from actors._actor.interfaces import CellInterface
-    from actors._actor.resources import IncarnationResources
-    from actors._base.loop import Loop, Task, Waiter
+    from actors._actor.interfaces import IncarnationInterface
+    from actors._base.loop import Task, Waiter
     from actors._messaging.mailbox import Tell
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
@@ -33,7 +32,6 @@ __all__ = [
     "MESSAGES_PER_TURN",
     "SECONDS_PER_TURN",
     "MessageLoop",
-    "MessageLoopHost",
     "answer",
     "exit_notice",
 ]
@@ -48,26 +46,9 @@ _NONE_CONCURRENT: Final = cast("dict[Envelope, Task]", MappingProxyType({}))
 _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, MessageKind.NOTICE)
 
 
-def exit_notice(run: MessageLoopHost, ref: Ref[Any], end: Exit) -> Envelope:
+def exit_notice(run: IncarnationInterface, ref: Ref[Any], end: Exit) -> Envelope:
     """Return the message that tells *run*, and no later one, how an actor it watches ended."""
     return Envelope(_EXIT_NOTICE, (run, ref, end), {})
-
-
-class MessageLoopHost(Sender, Protocol):
-    """The incarnation, as its turns see it."""
-
-    ref: Ref[Any]
-    exit: Exit | None
-    voluntary: bool
-    cell: CellInterface
-    loop: Loop
-
-    @property
-    def resources(self) -> IncarnationResources: ...
-
-    def crash(self, error: BaseException) -> None: ...
-    def end(self, how: Exit, *, voluntary: bool) -> None: ...
-    def interrupt(self) -> None: ...
 
 
 class MessageLoop:
@@ -80,12 +61,12 @@ class MessageLoop:
         actor: whose handlers they are, once it is there.
     """
 
-    def __init__(self, run: MessageLoopHost) -> None:
+    def __init__(self, run: IncarnationInterface) -> None:
         self.halt = self.resumed = False
         self.handled = 0
         self.actor: Actor | None = None
         self._producers: StreamProducers | None = None
-        self.turn = Turn(run, run.cell.as_target(), exclusive=True)
+        self.turn = Turn(run, run.cell, exclusive=True)
         self._incarnation = run
         self._cell = run.cell
         self._loop = run.loop
@@ -283,7 +264,7 @@ class MessageLoop:
                 if envelope.reply is not None and not envelope.reply.done():
                     self._lose(envelope)
 
-        running[envelope] = self._incarnation.resources.tasks.start_soon(
+        running[envelope] = self._incarnation.tasks.start_soon(
             concurrent, name=envelope.handler.name
         )
 
@@ -297,7 +278,7 @@ class MessageLoop:
         self._current = None
 
     async def _tick(self, actor: Actor, envelope: Envelope) -> None:
-        message = self._incarnation.resources.timers.take(envelope)
+        message = self._incarnation.timers.take(envelope)
         if message is not None:
             await _SPECIAL[message.handler.kind](self, actor, message)
 
@@ -308,7 +289,7 @@ class MessageLoop:
             return
         run, ref, end = envelope.args
         # A notice to an earlier incarnation, or of a ref no longer watched, is not delivered.
-        if run is self._incarnation and run.resources.watches.drop(ref):
+        if run is self._incarnation and run.watches.drop(ref):
             await actor.on_exit(ref, end)
 
     async def _stop(self, _actor: Actor, envelope: Envelope) -> None:

@@ -38,7 +38,7 @@ class IncarnationResources:
         failed: Callable[[BaseException], None],
         hear: Callable[[Ref[Any], Exit], None],
     ) -> None:
-        host = cell.host.as_host
+        host = cell.host
         self.tasks = ActorTasks(host.loop, cell.ref.name, failed)
         self.timers = Timers(host.loop, cell.ref.name, cell.cls, cell.deliver)
         self.watches = Watches(host, hear)

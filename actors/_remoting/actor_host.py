@@ -35,12 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from actors._actor.cell import Cell
-    from actors._actor.interfaces import RunningIncarnation
+    from actors._actor.interfaces import CellInterface, IncarnationInterface
     from actors._base.loop import Loop
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.message_table import Handler
-    from actors._messaging.ref import RefHost
-    from actors._messaging.turn import Target
+    from actors._messaging.turn import Asker, Target
     from actors.transport import Lane, TransportError
 
 __all__ = ["MAIN_ALIAS", "ActorHost", "LocalChildren", "SystemServices", "class_path"]
@@ -154,11 +153,6 @@ class ActorHost:
 
     # -- cells and refs ------------------------------------------------------------------
 
-    @property
-    def as_host(self) -> RefHost:
-        """This runtime as refs see it."""
-        return self
-
     def new_uid(self) -> int:
         """Return a number no other actor of the system ever had."""
         self._uids += 1
@@ -171,7 +165,7 @@ class ActorHost:
         cell = self.cells[uid] = self._new_cell(self, ref, cls, mailbox=mailbox)
         return cell
 
-    def forget(self, cell: Cell, end: Exit) -> None:
+    def forget(self, cell: CellInterface, end: Exit) -> None:
         """Drop a cell that has ended, before anybody hears of it."""
         self.cells.pop(cell.ref.uid, None)
         self.remember(cell.ref.uid, end)
@@ -272,7 +266,7 @@ class ActorHost:
             peer.connect(ref, None).send([wire.KILL, ref.uid])
 
     async def spawn_child(
-        self, parent: RunningIncarnation, cls: type, args: Any, kwargs: Any, **options: Any
+        self, parent: IncarnationInterface, cls: type, args: Any, kwargs: Any, **options: Any
     ) -> Ref[Any]:
         """Start a child of an actor on this node."""
         if parent.children is None:
@@ -280,7 +274,7 @@ class ActorHost:
         ref: Ref[Any] = await parent.children.spawn(cls, args, kwargs, **options)
         return ref
 
-    async def stop_children(self, parent: RunningIncarnation, *, kill: bool) -> None:
+    async def stop_children(self, parent: IncarnationInterface, *, kill: bool) -> None:
         """End the children of an actor, politely or at once."""
         if parent.children is None:
             return
@@ -318,7 +312,7 @@ class ActorHost:
         """Report a message that was sent from here, or an answer to one."""
         self.authority.event(TRACE, facts)
 
-    def suspect_deadlock(self, cell: Cell) -> None:
+    def suspect_deadlock(self, cell: Asker) -> None:
         """One of the actors waits for another node's, perhaps in a circle."""
         self.probes.add(cell)
 

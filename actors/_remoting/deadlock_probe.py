@@ -35,14 +35,14 @@ class DeadlockProbe:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         # By actor: its waits at the last look, and whether they have been asked about.
-        self._suspects: dict[Cell, dict[Envelope, bool]] = {}
+        self._suspects: dict[Target, dict[Envelope, bool]] = {}
         self._looking = False
         self._numbers = itertools.count(1)
         # Which question met which actor, now and a look ago: it follows the waits of each once.
         self._met: set[tuple[int, int, int]] = set()
         self._met_before: set[tuple[int, int, int]] = set()
 
-    def add(self, cell: Cell) -> None:
+    def add(self, cell: Target) -> None:
         """Look after the waits of *cell*, which has a new one that leads to another node."""
         if cell not in self._suspects:
             self._suspects[cell] = {}
