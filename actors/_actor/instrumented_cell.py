@@ -1,10 +1,11 @@
-"""Cells that do more for every message, in systems that asked for it: carry context variables, be traced.
+"""The cell of systems that propagate context variables (`propagate=`) or report every message (`trace=`).
 
-Rule: what is asked for is a class of its own, so that who asks for nothing pays nothing.
+Rule: a system that asks for neither uses `Cell` itself and pays nothing.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.cell import Cell
@@ -42,51 +43,6 @@ def add_headers(envelope: Envelope, propagation: Propagation) -> None:
         headers.values, headers.propagation = propagation.values(), propagation
 
 
-class PropagatingCell(Cell):
-    """Every message carries context variables, and a handler sees those of its own message only."""
-
-    __slots__ = ()
-
-    @property
-    def _propagation(self) -> Propagation:
-        propagation = self.host.propagation
-        assert propagation is not None
-        return propagation
-
-    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """As `Cell.send`."""
-        return self.try_send(Envelope(handler, args, kwargs))
-
-    def try_send(self, envelope: Envelope) -> bool:
-        """As `Cell.try_send`."""
-        add_headers(envelope, self._propagation)
-        return super().try_send(envelope)
-
-    async def send_when_room(self, envelope: Envelope) -> None:
-        """As `Cell.send_when_room`."""
-        add_headers(envelope, self._propagation)
-        await super().send_when_room(envelope)
-
-    def send_past_bound(self, envelope: Envelope) -> None:
-        """As `Cell.send_past_bound`."""
-        add_headers(envelope, self._propagation)
-        super().send_past_bound(envelope)
-
-    def deliver(self, envelope: Envelope) -> None:
-        """As `Cell.deliver`; what comes from nobody, like a timer's tick, carries nothing."""
-        headers = envelope.hooks
-        if not isinstance(headers, MessageHeaders):
-            envelope.hooks = MessageHeaders(propagation=self._propagation, inner=headers)
-        elif headers.propagation is None:
-            headers.propagation = self._propagation
-        super().deliver(envelope)
-
-    def run_ending(self, run: IncarnationInterface) -> None:
-        """As `Cell.run_ending`; the end belongs to no message."""
-        self._propagation.apply({})
-        super().run_ending(run)
-
-
 class TracedAnswer:
     """The reply to an asker of this node, or the stream of its reader: what they are given is an event."""
 
@@ -105,13 +61,11 @@ class TracedAnswer:
 
     def done(self) -> bool:
         """Whether it was answered, or nobody waits any more."""
-        done: bool = self._inner.done()
-        return done
+        return bool(self._inner.done())
 
     def cancelled(self) -> bool:
         """Whether the asker went away."""
-        cancelled: bool = self._inner.cancelled()
-        return cancelled
+        return bool(self._inner.cancelled())
 
     @property
     def producer(self) -> Any:
@@ -174,25 +128,14 @@ class _MeasuredReply:
         self._reply.set_exception(error)
 
 
-class TracedCell(Cell):
-    """Every message of this node to the actor is an event, and so is every answer to one."""
+class InstrumentedCell(Cell):
+    """A cell that gives every message context variables, reports every message, or both."""
 
-    __slots__ = ()
+    __slots__ = ("_traced",)
 
-    def _traced(self, envelope: Envelope, args: tuple[Any, ...], before: tuple[Mode, int]) -> None:
-        mode, size = before
-        same = all(one is other for one, other in zip(args, envelope.args, strict=True))
-        if mode is Mode.COPY and same and not envelope.kwargs:
-            mode = Mode.REFERENCE  # it cannot change, so that it need not be copied
-        if envelope.handler.kind in _TRACED:
-            self.host.traced(facts_of(envelope, self.host.name, self.ref, mode, size))
-
-    def _answered(self, envelope: Envelope) -> None:
-        """Have the answer to *envelope* traced."""
-        reply: Any = envelope.reply
-        traced = reply is None or isinstance(reply, TracedAnswer)
-        if not traced and envelope.handler.kind in _TRACED:
-            envelope.reply = TracedAnswer(self, envelope)
+    def __init__(self, *args: Any, traced: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._traced = traced
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """As `Cell.send`."""
@@ -200,42 +143,65 @@ class TracedCell(Cell):
 
     def try_send(self, envelope: Envelope) -> bool:
         """As `Cell.try_send`."""
-        self._answered(envelope)
-        args, before = envelope.args, measure(envelope.args, envelope.kwargs)
-        taken = super().try_send(envelope)
-        if taken:
-            self._traced(envelope, args, before)
-        return taken
+        args, before = self._prepare(envelope)
+        sent = super().try_send(envelope)
+        if sent:
+            self._report(envelope, args, before)
+        return sent
 
     async def send_when_room(self, envelope: Envelope) -> None:
-        """As `Cell.send_when_room`; an event when it got its place."""
-        self._answered(envelope)
-        args, before = envelope.args, measure(envelope.args, envelope.kwargs)
+        """As `Cell.send_when_room`; reported when the message has its place."""
+        args, before = self._prepare(envelope)
         await super().send_when_room(envelope)
-        self._traced(envelope, args, before)
+        self._report(envelope, args, before)
 
     def send_past_bound(self, envelope: Envelope) -> None:
         """As `Cell.send_past_bound`."""
-        self._answered(envelope)
-        args, before = envelope.args, measure(envelope.args, envelope.kwargs)
+        args, before = self._prepare(envelope)
         super().send_past_bound(envelope)
-        self._traced(envelope, args, before)
+        self._report(envelope, args, before)
 
+    def deliver(self, envelope: Envelope) -> None:
+        """As `Cell.deliver`; a message that no actor sent, like a timer's tick, carries no variables."""
+        propagation, headers = self.host.propagation, envelope.hooks
+        if propagation is None:
+            pass
+        elif not isinstance(headers, MessageHeaders):
+            envelope.hooks = MessageHeaders(propagation=propagation, inner=headers)
+        elif headers.propagation is None:
+            headers.propagation = propagation
+        super().deliver(envelope)
 
-class PropagatingTracedCell(TracedCell, PropagatingCell):
-    """Both."""
+    def run_ending(self, run: IncarnationInterface) -> None:
+        """As `Cell.run_ending`; `on_stop` handles no message, so it sees no message's variables."""
+        if self.host.propagation is not None:
+            self.host.propagation.apply({})
+        super().run_ending(run)
 
-    __slots__ = ()
+    def _prepare(self, envelope: Envelope) -> tuple[tuple[Any, ...], tuple[Mode, int]]:
+        """Add what *envelope* carries; return its arguments before they are copied, measured."""
+        before = (Mode.REFERENCE, 0)
+        if self._traced:
+            reply: Any = envelope.reply
+            answered = reply is None or isinstance(reply, TracedAnswer)
+            if not answered and envelope.handler.kind in _TRACED:
+                envelope.reply = TracedAnswer(self, envelope)
+            before = measure(envelope.args, envelope.kwargs)
+        if self.host.propagation is not None:
+            add_headers(envelope, self.host.propagation)
+        return envelope.args, before
+
+    def _report(self, envelope: Envelope, args: tuple[Any, ...], before: tuple[Mode, int]) -> None:
+        """Report that *envelope* was sent, with the *args* it had before they were copied."""
+        if not self._traced or envelope.handler.kind not in _TRACED:
+            return
+        mode, size = before
+        same = all(one is other for one, other in zip(args, envelope.args, strict=True))
+        if mode is Mode.COPY and same and not envelope.kwargs:
+            mode = Mode.REFERENCE  # immutable: it was not copied
+        self.host.traced(facts_of(envelope, self.host.name, self.ref, mode, size))
 
 
 def cell_class(*, carries: bool, traced: bool) -> Callable[..., Cell]:
-    """Return the class of the cells of a node."""
-    return _CLASSES[carries, traced]
-
-
-_CLASSES: Final[dict[tuple[bool, bool], type[Cell]]] = {
-    (False, False): Cell,
-    (True, False): PropagatingCell,
-    (False, True): TracedCell,
-    (True, True): PropagatingTracedCell,
-}
+    """Return what makes the cells of a node."""
+    return partial(InstrumentedCell, traced=traced) if carries or traced else Cell

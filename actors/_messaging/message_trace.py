@@ -64,15 +64,8 @@ def _size_of(value: Any) -> int:
 def facts_of(envelope: Envelope, sender: str, actor: Any, mode: Mode, size: int) -> dict[str, Any]:
     """Return the facts of a `message` event."""
     asked = "tell" if envelope.reply is None else "ask"
-    return {
-        "verb": "stream" if envelope.handler.kind is MessageKind.STREAM else asked,
-        "node": sender,
-        "actor": actor.name,
-        "to": actor.node,
-        "method": envelope.handler.name,
-        "mode": mode.value,
-        "bytes": size,
-    }
+    verb = "stream" if envelope.handler.kind is MessageKind.STREAM else asked
+    return answer_facts(verb, envelope.handler.name, sender, actor, actor.node, mode, size)
 
 
 def answer_facts(
