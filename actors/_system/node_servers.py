@@ -46,9 +46,7 @@ class NodeServers:
         server = serve(
             spec,
             runtime.loop,
-            acknowledge=acks.acknowledge,
-            refused=acks.refused,
-            closed=acks.closed,
+            acks,
             counted=lambda open_, total: link.note(ops.connection_counts, name, open_, total),
             report=runtime.report,
             system=runtime.system,
@@ -74,7 +72,7 @@ class NodeServers:
                 sock.close()
             link.note(ops.connection_results, listener, [], numbers, [])
             return
-        with self._acks[listener].together() as acks:
+        with self._acks[listener].batch() as acks:
             for number, sock in zip(numbers, socks, strict=True):
                 if nearly_full(sock.fileno()):
                     sock.close()
@@ -86,7 +84,7 @@ class NodeServers:
         socks = [socket.socket(fileno=fd) for fd in fds]
         server = self._servers.get(listener)
         if isinstance(server, SocketServer):
-            server.seat(limit, *socks)
+            server.attach_socket(limit, *socks)
         else:
             for sock in socks:
                 sock.close()
@@ -94,20 +92,20 @@ class NodeServers:
     def _detach_socket(self, _link: Link, listener: str) -> None:
         server = self._servers.get(listener)
         if isinstance(server, SocketServer):
-            server.unseat()
+            server.detach_socket()
 
     def _set_slots(
         self, _link: Link, listener: str, slot: int, live: list[int], every: list[int]
     ) -> None:
         server = self._servers.get(listener)
         if server is not None:
-            server.placed(slot, live, every)
+            server.slots_changed(slot, live, every)
 
     def detach_sockets(self) -> None:
         """Close all listening sockets, in which clients would wait in vain for a node that ends."""
         for server in self._servers.values():
             if isinstance(server, SocketServer):
-                server.unseat()
+                server.detach_socket()
 
     async def drain(self, seconds: float) -> None:
         """Finish the connections of all servers together, within *seconds*."""

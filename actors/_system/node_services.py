@@ -140,12 +140,12 @@ class NodeServices:
     ) -> None:
         router = self._router(listener)
         if isinstance(router, Router):  # others hand nothing over
-            router.told(link.peer, acknowledged, refused, closed)
+            router.on_acks(link.peer, acknowledged, refused, closed)
 
     def _connection_counts(self, link: Link, listener: str, open_: int, total: int) -> None:
         router = self._router(listener)
         if router is not None and not isinstance(router, Router):
-            router.counted(link.peer, open_, total)
+            router.on_counts(link.peer, open_, total)
 
     # -- from the Systems of nodes -----------------------------------------------------------------
 

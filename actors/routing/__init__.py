@@ -2,14 +2,15 @@
 
 In the parent a `Router` holds the listening socket of a `Listener`, accepts, lets a policy choose
 a node and hands the connection's descriptor over; on the node a `Server` made by `serve` takes it.
-Neither knows how the two are connected: see `RouterNode`.
+Neither knows how the two processes are connected: see `RouterNode`.
 
-Rule 1: this facade is all that other floors import.
+Rule 1: other packages of `actors` import only from here.
 Rule 2: policies and keys are pure; a listener is frozen data.
 """
 
+from actors.routing.balancer.bound_router import NodeStats, RouterStats
 from actors.routing.balancer.factory import AnyRouter, new_router
-from actors.routing.balancer.router import NodeStats, Router, RouterStats
+from actors.routing.balancer.router import Router
 from actors.routing.errors import (
     BadListener,
     HandlerNotFound,
@@ -35,13 +36,13 @@ from actors.routing.events import (
     TlsReloadFailed,
 )
 from actors.routing.interfaces import (
+    Acks,
     HandedOver,
-    KernelNode,
-    NodeLoop,
     Report,
-    RouterLoop,
     RouterNode,
-    ServerLoop,
+    Server,
+    SocketNode,
+    SocketServer,
 )
 from actors.routing.listen.bind import probe
 from actors.routing.listen.fd_limit import nearly_full
@@ -54,12 +55,12 @@ from actors.routing.policy.policy import (
     RoundRobin,
     Snapshot,
     Sticky,
+    node_policy,
     policy_from,
-    told,
 )
 from actors.routing.policy.rendezvous import owner, rank
 from actors.routing.serving.acknowledgements import AckBatcher
-from actors.routing.serving.server import Server, SocketServer, import_handler, modules_of, serve
+from actors.routing.serving.server import import_handler, modules_of, serve
 from actors.routing.serving.udp import Reply
 from actors.routing.sticky.http_head import NEED_MORE, NeedMore
 from actors.routing.sticky.http_keys import cookie, header, path, query
@@ -71,6 +72,7 @@ __all__ = [
     "AcceptPaused",
     "AcceptResumed",
     "AckBatcher",
+    "Acks",
     "Address",
     "AnyRouter",
     "Asgi",
@@ -82,7 +84,6 @@ __all__ = [
     "HandlerFailed",
     "HandlerNotFound",
     "HandlerUnfit",
-    "KernelNode",
     "Key",
     "LeastConnections",
     "LifespanFailed",
@@ -90,7 +91,6 @@ __all__ = [
     "Listener",
     "Listening",
     "NeedMore",
-    "NodeLoop",
     "NodeStats",
     "NodeSuspect",
     "NodeTrusted",
@@ -105,14 +105,13 @@ __all__ = [
     "ReusePort",
     "RoundRobin",
     "Router",
-    "RouterLoop",
     "RouterNode",
     "RouterStats",
     "RoutingError",
     "Server",
-    "ServerLoop",
     "SharedListener",
     "Snapshot",
+    "SocketNode",
     "SocketServer",
     "Sticky",
     "Tls",
@@ -129,6 +128,7 @@ __all__ = [
     "modules_of",
     "nearly_full",
     "new_router",
+    "node_policy",
     "owner",
     "path",
     "policy_from",
@@ -138,5 +138,4 @@ __all__ = [
     "rank",
     "serve",
     "sni",
-    "told",
 ]

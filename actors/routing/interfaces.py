@@ -1,69 +1,27 @@
-"""What the router needs of an event loop and of a node, what a node has for it, and no more.
+"""What a router needs of a node, and what a node's server offers to whoever hands it connections.
 
-Rule 1: Protocols only. `actors._base.loop` and the nodes fulfil them; tests bring their own.
+Rule 1: only interfaces and the record that crosses them: routing imports no node.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from actors.routing.sticky.keys import Address
 
-__all__ = [
-    "KernelNode",
-    "NodeLoop",
-    "Report",
-    "RouterLoop",
-    "RouterNode",
-    "RouterTimer",
-    "Server",
-    "ServerLoop",
-    "SocketServer",
-]
+__all__ = ["Acks", "HandedOver", "Report", "RouterNode", "Server", "SocketNode", "SocketServer"]
 
-
-class RouterTimer(Protocol):
-    """A call that is due later."""
-
-    def cancel(self) -> object: ...
-
-
-class RouterLoop(Protocol):
-    """The event loop of the parent; readiness is level-triggered, seconds are monotonic."""
-
-    def now(self) -> float: ...
-    def call_soon(self, fn: Callable[..., object], /, *args: Any) -> object: ...
-    def call_later(
-        self, seconds: float, fn: Callable[..., object], /, *args: Any
-    ) -> RouterTimer: ...
-    def watch_readable(self, fd: int, fn: Callable[[], object], /) -> object: ...
-    def unwatch_readable(self, fd: int, /) -> object: ...
-
-
-class ServerLoop(Protocol):
-    """The event loop of a node, as its servers see it."""
-
-    def start(
-        self,
-        fn: Callable[..., Coroutine[Any, Any, Any]],
-        /,
-        *args: Any,
-        name: str,
-        fresh: bool = False,
-    ) -> object: ...
-
-
-class NodeLoop(RouterLoop, ServerLoop, Protocol):
-    """The event loop of a node that gets its work from a socket of its own."""
+Report: TypeAlias = Callable[[object], object]
+"""Takes the records of `actors.routing.events` upwards; must not raise."""
 
 
 class HandedOver(NamedTuple):
-    """One connection on its way to a node.
+    """One connection that the router sends to a node.
 
     Attributes:
-        number: what acknowledges, refuses and closes it; never used twice.
+        number: identifies the connection between router and node; never reused.
         fd: the router's descriptor of it, non-blocking.
         client: the client's address.
     """
@@ -74,24 +32,22 @@ class HandedOver(NamedTuple):
 
 
 class RouterNode(Protocol):
-    """A node that connections can be handed to."""
+    """A node that a `Router` hands connections to.
 
-    @property
-    def name(self) -> str:
-        """The node's name, unique among those that live."""
-        ...
+    Attributes:
+        name: unique among the nodes that are alive.
+        slot: the node's stable number in its group; a restarted node has the same.
+    """
 
-    @property
-    def slot(self) -> int:
-        """The node's stable number in its group; a restarted node has the same."""
-        ...
+    name: str
+    slot: int
 
     def hand_over(self, handed: Sequence[HandedOver], listener: str) -> None:
-        """Send connections to the node, in one message; do not wait.
+        """Send connections to the node in one message, without waiting.
 
-        The router keeps each descriptor open until the node has acknowledged or refused that
-        connection or is gone, so a frame that waits in a queue needs no dup. A place that keeps
-        descriptors itself (a node in this process) dups them during this call.
+        The router keeps each descriptor open until the node has acknowledged or refused the
+        connection or has died, so a message that waits in a queue needs no dup. A node in this
+        process dups the descriptors during this call.
 
         Args:
             handed: the connections, at least one.
@@ -103,37 +59,35 @@ class RouterNode(Protocol):
         ...
 
 
-class KernelNode(Protocol):
-    """A node that is given a socket to get its work from."""
+class SocketNode(Protocol):
+    """A node that takes its work from a socket which the parent attaches.
 
-    @property
-    def name(self) -> str:
-        """As in `RouterNode`."""
-        ...
+    Attributes:
+        name: as in `RouterNode`.
+        slot: as in `RouterNode`.
+    """
 
-    @property
-    def slot(self) -> int:
-        """As in `RouterNode`."""
-        ...
+    name: str
+    slot: int
 
-    def seat(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
-        """Give the node what it gets its work from; do not wait.
+    def attach_socket(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
+        """Send the node the socket it takes its work from, without waiting.
 
         Args:
             listener: the name of the listener.
-            limit: connections it may serve at a time.
-            fds: descriptors, which are the node's from here, whatever becomes of this call.
+            limit: connections the node may serve at a time.
+            fds: descriptors; the callee owns them, even if it raises.
 
         Raises:
             OSError, TransportError: the node cannot be reached.
         """
         ...
 
-    def give(self, fd: int, listener: str) -> None:
-        """Give the node a connection that waited for another one; do not wait.
+    def send_connection(self, fd: int, listener: str) -> None:
+        """Send the node a connection from the accept queue of a dead node, without waiting.
 
         Args:
-            fd: the connection, which is the node's from here, whatever becomes of this call.
+            fd: the connection; the callee owns it, even if it raises.
             listener: the name of the listener.
 
         Raises:
@@ -141,9 +95,22 @@ class KernelNode(Protocol):
         """
         ...
 
-    def unseat(self, listener: str) -> None:
-        """Tell the node to take on nothing new; must not raise."""
+    def detach_socket(self, listener: str) -> None:
+        """Tell the node to take no new work from its socket; must not raise."""
         ...
+
+
+class Acks(Protocol):
+    """Where a server says what became of each connection it was handed."""
+
+    def acknowledged(self, number: int, /) -> object:
+        """The connection was taken; nothing has been read from it yet."""
+
+    def refused(self, number: int, /) -> object:
+        """The connection was closed unread, because the server is draining."""
+
+    def closed(self, number: int, /) -> object:
+        """An acknowledged connection has ended; called once for each."""
 
 
 class Server(Protocol):
@@ -164,25 +131,25 @@ class Server(Protocol):
         """
         ...
 
-    def placed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
-        """Note which slots share the listener from now on.
+    def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
+        """Take note of the slots that share the listener from now on.
 
         Args:
             slot: this node's own.
-            live: those that get connections.
-            every: those and the ones that will be back.
+            live: the slots that get connections.
+            every: those, and the slots whose nodes are restarting.
         """
         ...
 
     def take(self, connection: int, sock: socket.socket) -> None:
-        """Serve *sock*, which is the server's from here; acknowledge or refuse it at once."""
+        """Acknowledge *sock* and serve it, or refuse it; the server owns the socket from here."""
         ...
 
     async def drain(self, seconds: float, patience: float = 0.0) -> None:
-        """Take no more, let what is being served end, and after *seconds* abort the rest.
+        """Take no more connections, let open ones finish, and after *seconds* abort the rest.
 
-        For *patience* of these seconds no client that is only connected is cut off, if the server
-        knows such clients.
+        During the first *patience* of these seconds idle clients are not disconnected, if the
+        server can tell idle clients from busy ones.
         """
         ...
 
@@ -197,18 +164,12 @@ class Server(Protocol):
 
 @runtime_checkable
 class SocketServer(Server, Protocol):
-    """A server that gets its work from a socket it is given."""
+    """A server that takes its work from a socket the parent attaches."""
 
-    def seat(self, limit: int | None, *socks: socket.socket) -> None:
-        """Work from now on, with at most *limit* connections open; the sockets are the server's."""
+    def attach_socket(self, limit: int | None, *socks: socket.socket) -> None:
+        """Work from *socks*, which the server owns from here, with at most *limit* open."""
         ...
 
-    def unseat(self) -> None:
-        """Take on nothing new; what has reached this node already is served."""
+    def detach_socket(self) -> None:
+        """Take no new work; what has already reached this node is served."""
         ...
-
-
-class Report(Protocol):
-    """Takes facts (see `_events`) upwards; must not raise."""
-
-    def __call__(self, fact: object, /) -> None: ...

@@ -21,7 +21,7 @@ from actors.nodes.health.heartbeat import HangDetector, Heartbeat, beat_every, m
 from actors.testing import eventually, running_system
 from tests.actors.hanging import GATE, Grower, Hanger
 from tests.conftest import LOOPS
-from tests.routing.rig import VirtualLoop
+from tests.routing.virtual_loop import VirtualLoop
 
 HANG_AFTER = 1.2
 """Long enough for nodes on a machine that is busy, which would else hang by themselves."""

@@ -14,9 +14,9 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from actors._base.loop import Loop as LoopShim
+from actors._base.loop import Loop
 from actors.routing import Asgi, asgi, listen
-from tests.routing.rig import LOOPS, Served, ServingPlace, eventually
+from tests.routing.serving_nodes import LOOPS, Served, ServingNode, eventually
 
 ASYNCIO = pytest.mark.parametrize("kind", [kind for kind in LOOPS if kind != "trio"])
 SYSTEM = "the system of this node"
@@ -174,7 +174,7 @@ def here(name: str) -> str:
     return f"tests.routing.apps:{name}"
 
 
-def serving(loop: LoopShim, spec: Asgi | None = None) -> Served:
+def serving(loop: Loop, spec: Asgi | None = None) -> Served:
     return Served(listen(spec or asgi(here("app")), "127.0.0.1:0"), loop, SYSTEM)
 
 
@@ -194,6 +194,6 @@ def http(served: Served) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.port}", trust_env=False)
 
 
-async def closed(place: ServingPlace, count: int) -> None:
-    await eventually(lambda: len(place.closed) >= count)
-    assert sorted(place.closed) == list(range(1, count + 1))
+async def closed(node: ServingNode, count: int) -> None:
+    await eventually(lambda: len(node.closed) >= count)
+    assert sorted(node.closed) == list(range(1, count + 1))

@@ -11,7 +11,8 @@ import pytest
 from actors.routing import Listener, Policy, Router, listen
 from tests.routing.apps import happened
 from tests.routing.certificates import Certified
-from tests.routing.rig import FakePlace, VirtualLoop, connect, fds, run
+from tests.routing.serving_nodes import FakeNode, connect, fds, run
+from tests.routing.virtual_loop import VirtualLoop
 
 
 class Rig:
@@ -21,7 +22,7 @@ class Rig:
         self.loop = VirtualLoop()
         self.facts: list[object] = []
         self.routers: list[Router] = []
-        self.places: list[FakePlace] = []
+        self.nodes: list[FakeNode] = []
         self.clients: list[socket.socket] = []
 
     def router(
@@ -32,7 +33,7 @@ class Rig:
         max_pending: int = 1024,
         max_connections: int | None = None,
         max_peeking: int = 1024,
-        at_once: int = 8,
+        max_batch: int = 8,
     ) -> Router:
         spec = spec or listen(
             "app:handle",
@@ -42,22 +43,22 @@ class Rig:
             max_connections=max_connections,
             max_peeking=max_peeking,
         )
-        router = Router(spec, self.loop, self.facts.append, at_once=at_once)
+        router = Router(spec, self.loop.as_loop(), self.facts.append, max_batch=max_batch)
         router.open()
         self.routers.append(router)
         return router
 
     def join(
-        self, router: Router, count: int = 1, *, prompt: bool = True, brief: bool = False
-    ) -> list[FakePlace]:
-        first = len(self.places)
+        self, router: Router, count: int = 1, *, auto_ack: bool = True, auto_close: bool = False
+    ) -> list[FakeNode]:
+        first = len(self.nodes)
         made = [
-            FakePlace(router, f"web-{slot}", slot, prompt=prompt, brief=brief)
+            FakeNode(router, f"web-{slot}", slot, auto_ack=auto_ack, auto_close=auto_close)
             for slot in range(first, first + count)
         ]
-        self.places += made
-        for place in made:
-            router.joined(place)
+        self.nodes += made
+        for node in made:
+            router.add_node(node)
         return made
 
     def connect(self, router: Router, count: int = 1) -> list[socket.socket]:
@@ -65,14 +66,14 @@ class Rig:
         self.clients += made
         return made
 
-    def told(self, kind: type) -> list[object]:
+    def reported(self, kind: type) -> list[object]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
     def close(self) -> None:
         for client in self.clients:
             client.close()
-        for place in self.places:
-            place.close()
+        for node in self.nodes:
+            node.close()
         for router in self.routers:
             router.close()
         self.loop.close()

@@ -26,19 +26,30 @@ async def pid_once(stream: ByteStream) -> None:
     await stream.send(b"%d\n" % os.getpid())
 
 
+class LinkAcks:
+    """Writes a line for each acknowledgement."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+
+    def acknowledged(self, number: int) -> None:
+        self._link.send(b"a%d" % number)
+
+    def refused(self, number: int) -> None:
+        self._link.send(b"r%d" % number)
+
+    def closed(self, number: int) -> None:
+        self._link.send(b"c%d" % number)
+
+
 async def main(link: socket.socket, path: str) -> None:
     """Serve until the link ends."""
-
-    def say(what: str, connection: int) -> None:
-        link.send(f"{what}{connection}".encode())
 
     async with open_loop() as loop:
         server = serve(
             listen(path),
             loop,
-            acknowledge=lambda connection: say("a", connection),
-            refused=lambda connection: say("r", connection),
-            closed=lambda connection: say("c", connection),
+            LinkAcks(link),
             report=lambda fact: print(fact, file=sys.stderr),  # noqa: T201 - a test shows it
         )
         await server.start()

@@ -1,4 +1,4 @@
-"""A WebSocket client that can do everything wrong: it sends the frames it is told to send."""
+"""A WebSocket client that can do everything wrong: it sends whatever frames a test asks for."""
 
 import base64
 import os

@@ -9,15 +9,15 @@ import pytest
 
 from actors.routing import AcceptPaused, AcceptResumed, ListenFailed, Router, listen
 from tests.routing.conftest import Rig
-from tests.routing.rig import FakePlace, accepted, reset
+from tests.routing.serving_nodes import FakeNode, accepted, reset
 
 
 def test_accepted_sockets_do_not_delay_and_do_not_block(rig: Rig) -> None:
     router = rig.router()
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     rig.connect(router)
     accepted(rig.loop, router, 1)
-    sock = place.socks[place.got[0]]
+    sock = node.socks[node.got[0]]
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     with pytest.raises(BlockingIOError):
         sock.recv(1)
@@ -25,8 +25,8 @@ def test_accepted_sockets_do_not_delay_and_do_not_block(rig: Rig) -> None:
 
 def test_a_port_in_use_is_one_clear_error_and_can_be_tried_again(rig: Rig) -> None:
     router = rig.router()
-    (place,) = rig.join(router)
-    taken = Router(listen("app:handle", f"127.0.0.1:{router.port}"), rig.loop)
+    (node,) = rig.join(router)
+    taken = Router(listen("app:handle", f"127.0.0.1:{router.port}"), rig.loop.as_loop(), print)
     with pytest.raises(ListenFailed) as caught:
         taken.open()
     assert caught.value.errno == errno.EADDRINUSE
@@ -35,7 +35,7 @@ def test_a_port_in_use_is_one_clear_error_and_can_be_tried_again(rig: Rig) -> No
     )
     rig.connect(router)
     accepted(rig.loop, router, 1)
-    assert len(place.got) == 1
+    assert len(node.got) == 1
     router.close()
     taken.open()
     taken.close()
@@ -43,7 +43,7 @@ def test_a_port_in_use_is_one_clear_error_and_can_be_tried_again(rig: Rig) -> No
 
 def test_running_out_of_descriptors_pauses_accepting_and_is_told_once(rig: Rig) -> None:
     router = rig.router()
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     rig.connect(router, 3)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
@@ -54,19 +54,19 @@ def test_running_out_of_descriptors_pauses_accepting_and_is_told_once(rig: Rig) 
             rig.loop.advance(0.5)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert rig.told(AcceptPaused) == [AcceptPaused("127.0.0.1:0", errno.EMFILE, 0.5)]
-    assert place.got == []
+    assert rig.reported(AcceptPaused) == [AcceptPaused("127.0.0.1:0", errno.EMFILE, 0.5)]
+    assert node.got == []
     rig.loop.advance(0.5)
     accepted(rig.loop, router, 3)
-    assert len(place.got) == 3
-    assert rig.told(AcceptResumed) == []  # it may not last
+    assert len(node.got) == 3
+    assert rig.reported(AcceptResumed) == []  # it may not last
     rig.loop.advance(5)
-    assert rig.told(AcceptResumed) == [AcceptResumed("127.0.0.1:0")]
+    assert rig.reported(AcceptResumed) == [AcceptResumed("127.0.0.1:0")]
 
 
 def test_a_shortage_that_comes_and_goes_is_told_once(rig: Rig) -> None:
     router = rig.router()
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for number in range(1, 5):
         rig.connect(router)
@@ -77,10 +77,10 @@ def test_a_shortage_that_comes_and_goes_is_told_once(rig: Rig) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         rig.loop.advance(0.5)
         accepted(rig.loop, router, number)
-    assert len(place.got) == 4
-    assert len(rig.told(AcceptPaused)) == 1
+    assert len(node.got) == 4
+    assert len(rig.reported(AcceptPaused)) == 1
     rig.loop.advance(5)
-    assert len(rig.told(AcceptResumed)) == 1
+    assert len(rig.reported(AcceptResumed)) == 1
 
 
 def test_a_client_that_aborts_in_the_backlog_disturbs_nobody(rig: Rig) -> None:
@@ -88,20 +88,20 @@ def test_a_client_that_aborts_in_the_backlog_disturbs_nobody(rig: Rig) -> None:
     early = rig.connect(router)[0]
     reset(early)
     rig.connect(router)
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     accepted(rig.loop, router, 2)
-    assert rig.told(AcceptPaused) == []
-    assert len(place.got) == 2
+    assert rig.reported(AcceptPaused) == []
+    assert len(node.got) == 2
 
 
 def test_closing_the_router_closes_what_no_node_has(rig: Rig) -> None:
     router = rig.router()
-    (place,) = rig.join(router, prompt=False)
+    (node,) = rig.join(router, auto_ack=False)
     first, second = rig.connect(router, 2)
     accepted(rig.loop, router, 2)
     router.close()
     assert second.recv(1) == b""
-    place.socks[place.got[0]].sendall(b"still mine")
+    node.socks[node.got[0]].sendall(b"still mine")
     assert first.recv(10) == b"still mine"
     assert (rig.loop.watched, rig.loop.timers) == (0, 0)
 
@@ -110,28 +110,30 @@ def test_a_socket_that_was_given_is_used_and_its_path_is_left(rig: Rig, tmp_path
     given = socket.socket(socket.AF_UNIX)
     given.bind(f"{tmp_path}/s")
     given.listen()
-    router = Router(listen("app:handle", f"unix:{tmp_path}/s"), rig.loop, given=given)
+    spec = listen("app:handle", f"fd://{given.fileno()}")
+    router = Router(spec, rig.loop.as_loop(), rig.facts.append)
     router.open()
-    place = FakePlace(router, "web-0", 0)
-    router.joined(place)
+    node = FakeNode(router, "web-0", 0)
+    router.add_node(node)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(f"{tmp_path}/s")
         accepted(rig.loop, router, 1)
     router.close()
-    place.close()
+    node.close()
+    given.close()
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
 def test_after_it_stops_listening_what_was_accepted_is_still_handed_over(rig: Rig) -> None:
     router = rig.router()
-    (place,) = rig.join(router, prompt=False)
+    (node,) = rig.join(router, auto_ack=False)
     rig.connect(router, 3)
     accepted(rig.loop, router, 3)
     port = router.port
     router.stop_listening()
-    place.prompt = True
-    router.acknowledged(place.name, place.got[0])
-    assert len(place.got) == 3
+    node.auto_ack = True
+    node.acknowledge(node.got[0])
+    assert len(node.got) == 3
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
 

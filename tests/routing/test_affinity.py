@@ -7,7 +7,7 @@ import anyio
 import pytest
 from websockets.asyncio.client import connect
 
-from actors._base.loop import Loop as LoopShim
+from actors._base.loop import Loop
 from actors.routing import (
     Key,
     LeastConnections,
@@ -20,23 +20,23 @@ from actors.routing import (
     ip,
     key,
     listen,
+    node_policy,
     owner,
     path,
     query,
-    told,
 )
 from actors.routing.serving.affinity import Affinity
 from tests.routing.apps import ASYNCIO, SYSTEM, heard, here, http
-from tests.routing.rig import Served, run
+from tests.routing.serving_nodes import Served, run
 
 CLIENT = ("10.1.2.3", 5000)
 
 
 def affinity(source: Key, slot: int = 0, live: int = 4) -> Affinity:
-    policy = told(Sticky(source))
+    policy = node_policy(Sticky(source))
     assert isinstance(policy, Sticky)
     made = Affinity(policy.key)
-    made.placed(slot, range(live), range(live))
+    made.slots_changed(slot, range(live), range(live))
     return made
 
 
@@ -56,12 +56,16 @@ def test_a_request_belongs_where_the_router_would_take_it() -> None:
         for number in range(100):
             home = owner(str(number).encode(), range(4))
             head = request(str(number))
-            assert here_.elsewhere(head, CLIENT, None) == (home != slot)
-        assert here_.elsewhere(request(), CLIENT, None) == (owner(b"10.1.2.3", range(4)) != slot)
+            assert here_.belongs_elsewhere(head, CLIENT, None) == (home != slot)
+        assert here_.belongs_elsewhere(request(), CLIENT, None) == (
+            owner(b"10.1.2.3", range(4)) != slot
+        )
 
 
 def test_a_request_without_a_key_belongs_anywhere() -> None:
-    assert not any(affinity(cookie("sid"), n).elsewhere(request(), CLIENT, None) for n in range(4))
+    assert not any(
+        affinity(cookie("sid"), n).belongs_elsewhere(request(), CLIENT, None) for n in range(4)
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,20 +85,20 @@ def test_a_node_that_is_alone_or_has_no_slot_sends_nobody_away() -> None:
 def test_a_new_cookie_belongs_to_the_node_that_sets_it() -> None:
     for slot in range(5):
         here_ = affinity(cookie("sid", set=True), slot, 5)
-        made = {here_.fresh() for _ in range(20)}
+        made = {here_.new_cookie_value() for _ in range(20)}
         assert len(made) == 20
         assert {owner(value.encode(), range(5)) for value in made} == {slot}
-    assert len(Affinity(cookie("sid", set=True)).fresh()) >= 20
+    assert len(Affinity(cookie("sid", set=True)).new_cookie_value()) >= 20
 
 
 def test_only_what_a_node_needs_is_told() -> None:
-    assert told(RoundRobin()) == LeastConnections()
-    assert told(Sticky(query("room"), fallback=RoundRobin())) == Sticky(query("room"))
-    kept = told(Sticky(key(lambda *_: None) | cookie("sid", set=True)))
-    assert str(kept) == "sticky=untold|cookie:sid:set"
+    assert node_policy(RoundRobin()) == LeastConnections()
+    assert node_policy(Sticky(query("room"), fallback=RoundRobin())) == Sticky(query("room"))
+    kept = node_policy(Sticky(key(lambda *_: None) | cookie("sid", set=True)))
+    assert str(kept) == "sticky=opaque|cookie:sid:set"
 
 
-def serving(loop: LoopShim, policy: Policy, app: str = "app") -> Served:
+def serving(loop: Loop, policy: Policy, app: str = "app") -> Served:
     return Served(listen(asgi(here(app)), "127.0.0.1:0", policy=policy), loop, SYSTEM)
 
 
@@ -113,9 +117,9 @@ async def answer(sock: socket.socket) -> bytes:
 def test_a_later_request_of_another_session_is_served_and_the_connection_closed(
     kind: str,
 ) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, Sticky(cookie("sid"))) as served:
-            places = [await served.join(), await served.join()]
+            nodes = [await served.join(), await served.join()]
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
                 sock.setblocking(False)
                 for _ in range(2):
@@ -132,22 +136,22 @@ def test_a_later_request_of_another_session_is_served_and_the_connection_closed(
                 sock.setblocking(False)
                 sock.send(request(session(0)))
                 await answer(sock)
-                assert [len(place.closed) for place in places] == [0, 1]
-                assert [place.open for place in served.router.snapshot().places] == [1, 0]
+                assert [len(node.closed) for node in nodes] == [0, 1]
+                assert [node.open for node in served.router.snapshot().nodes] == [1, 0]
 
     run(kind, test)
 
 
 @ASYNCIO
 def test_the_first_request_is_where_the_router_wanted_it(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, Sticky(cookie("sid"))) as served:
-            place, _ = await served.join(), await served.join()
+            node, _ = await served.join(), await served.join()
             sock, theirs = socket.socketpair()
             with sock:
                 sock.setblocking(False)
-                assert place.server is not None
-                place.server.take(77, theirs)  # as while the node it belongs to is full
+                assert node.server is not None
+                node.server.take(77, theirs)  # as while the node it belongs to is full
                 for closes in (False, True):
                     sock.send(request(session(1)))
                     assert (b"connection: close" in await answer(sock)) == closes
@@ -168,7 +172,7 @@ def test_the_rule_holds_for_every_key_of_a_request(kind: str, source: Key, head:
     def of(home: int) -> bytes:
         return head.format(session(home)).encode()
 
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, Sticky(source)) as served:
             await served.join()
             await served.join()
@@ -185,24 +189,24 @@ def test_the_rule_holds_for_every_key_of_a_request(kind: str, source: Key, head:
 def test_three_requests_of_two_sessions_with_a_large_body_arrive_whole(kind: str) -> None:
     body = bytes(range(256)) * 4096
 
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, Sticky(cookie("sid"))) as served, http(served) as client:
-            places = [await served.join(), await served.join()]
+            nodes = [await served.join(), await served.join()]
             for home in (0, 1, 1):
                 response = await client.post(
                     "/upload", content=body, headers={"cookie": f"sid={session(home)}"}
                 )
                 assert response.content == body
             # The second came over the first one's connection, which was closed behind it.
-            assert [len(place.closed) for place in places] == [1, 0]
-            assert [place.total for place in served.router.snapshot().places] == [1, 1]
+            assert [len(node.closed) for node in nodes] == [1, 0]
+            assert [node.total for node in served.router.snapshot().nodes] == [1, 1]
 
     run(kind, test)
 
 
 @ASYNCIO
 def test_a_client_without_the_cookie_gets_one_that_brings_it_back(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, Sticky(cookie("sid", set=True))) as served:
             for _ in range(3):
                 await served.join()
@@ -217,13 +221,13 @@ def test_a_client_without_the_cookie_gets_one_that_brings_it_back(kind: str) -> 
                     jars.append(given.partition(";")[0])
                     assert "set-cookie" not in (await client.get("/")).headers
             assert len(set(jars)) == 6
-            before = {place.slot: place.total for place in served.router.snapshot().places}
+            before = {node.slot: node.total for node in served.router.snapshot().nodes}
             assert before == {0: 2, 1: 2, 2: 2}
             home = owner(jars[0].partition("=")[2].encode(), range(3))
             for _ in range(4):
                 async with http(served) as client:
                     await client.get("/", headers={"cookie": jars[0]})
-            after = {place.slot: place.total for place in served.router.snapshot().places}
+            after = {node.slot: node.total for node in served.router.snapshot().nodes}
             assert after == {slot: count + 4 * (slot == home) for slot, count in before.items()}
 
     run(kind, test)
@@ -231,7 +235,7 @@ def test_a_client_without_the_cookie_gets_one_that_brings_it_back(kind: str) -> 
 
 @ASYNCIO
 def test_behind_a_proxy_that_ends_tls_the_cookie_is_for_tls_only(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, Sticky(cookie("sid", set=True))) as served:
             await served.join()
             async with http(served) as client:
@@ -248,7 +252,7 @@ def test_behind_a_proxy_that_ends_tls_the_cookie_is_for_tls_only(kind: str) -> N
 
 @ASYNCIO
 def test_accepting_a_websocket_sets_the_cookie_too(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, Sticky(cookie("sid", set=True))) as served:
             await served.join()
             url = f"ws://127.0.0.1:{served.port}/ws"
@@ -265,7 +269,7 @@ def test_accepting_a_websocket_sets_the_cookie_too(kind: str) -> None:
 
 @ASYNCIO
 def test_the_applications_own_cookie_goes_before(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         policy = Sticky(cookie("sid", set=True) | cookie("other", set=True))
         async with serving(loop, policy, "sets_sid") as served, http(served) as client:
             await served.join()

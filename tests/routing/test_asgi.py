@@ -9,17 +9,17 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect, unix_connect
 
-from actors._base.loop import Loop as LoopShim
+from actors._base.loop import Loop
 from actors.routing import RequestTimedOut, asgi, listen
 from tests.routing.apps import ASYNCIO, SYSTEM, closed, happened, heard, here, http, serving
-from tests.routing.rig import Served, eventually, fds, reset, run
+from tests.routing.serving_nodes import Served, eventually, fds, reset, run
 
 
 @ASYNCIO
 def test_http_is_served_with_the_system_in_its_state_and_one_lifespan(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served:
-            place = await served.join()
+            node = await served.join()
             async with http(served) as client:
                 for _ in range(3):
                     response = await client.get("/")
@@ -27,7 +27,7 @@ def test_http_is_served_with_the_system_in_its_state_and_one_lifespan(kind: str)
                 assert "date" in response.headers
                 assert (await client.get("/stream")).text == "01234"
                 assert (await client.get("/missing")).status_code == 404
-            await closed(place, 1)
+            await closed(node, 1)
             assert happened == ["startup"]
         assert happened == ["startup", "shutdown"]
         assert served.facts[1:] == []
@@ -37,7 +37,7 @@ def test_http_is_served_with_the_system_in_its_state_and_one_lifespan(kind: str)
 
 @ASYNCIO
 def test_a_body_of_1_mib_arrives_whole(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         body = bytes(range(256)) * 4096
         async with serving(loop) as served:
             await served.join()
@@ -51,15 +51,15 @@ def test_a_body_of_1_mib_arrives_whole(kind: str) -> None:
 
 @ASYNCIO
 def test_websockets_are_served_with_the_system_in_their_state(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served:
-            place = await served.join()
+            node = await served.join()
             async with connect(f"ws://127.0.0.1:{served.port}/ws", proxy=None) as client:
                 assert await client.recv() == SYSTEM
                 await client.send("hello")
                 assert await client.recv() == "HELLO"
-                assert served.router.snapshot().places[0].open == 1
-            await closed(place, 1)
+                assert served.router.snapshot().nodes[0].open == 1
+            await closed(node, 1)
             await eventually(lambda: "chat ends" in happened)
 
     run(kind, test)
@@ -67,9 +67,9 @@ def test_websockets_are_served_with_the_system_in_their_state(kind: str) -> None
 
 @ASYNCIO
 def test_connections_leave_no_descriptor_behind(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served:
-            place = await served.join()
+            node = await served.join()
             before = 0
             for turn in range(1, 4):
                 async with http(served) as client:
@@ -77,7 +77,7 @@ def test_connections_leave_no_descriptor_behind(kind: str) -> None:
                 async with connect(f"ws://127.0.0.1:{served.port}/ws", proxy=None) as client2:
                     await client2.recv()
                 reset(socket.create_connection(("127.0.0.1", served.port)))
-                await closed(place, 3 * turn)
+                await closed(node, 3 * turn)
                 await eventually(lambda: not before or fds() == before)  # noqa: B023 - awaited here
                 before = before or fds()
 
@@ -86,7 +86,7 @@ def test_connections_leave_no_descriptor_behind(kind: str) -> None:
 
 @ASYNCIO
 def test_an_application_without_lifespan_has_the_system_too(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         for spec in (
             asgi(here("plain")),
             asgi(here("plain"), lifespan="off"),
@@ -102,7 +102,7 @@ def test_an_application_without_lifespan_has_the_system_too(kind: str) -> None:
 
 @ASYNCIO
 def test_a_request_that_raises_is_a_500_and_the_node_goes_on(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served:
             await served.join()
             async with http(served) as client:
@@ -114,13 +114,13 @@ def test_a_request_that_raises_is_a_500_and_the_node_goes_on(kind: str) -> None:
 
 @ASYNCIO
 def test_garbage_is_a_400_and_its_connection_is_closed(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served:
-            place = await served.join()
+            node = await served.join()
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
                 sock.sendall(b"\x00\x01garbage\r\n\r\n")
                 assert (await heard(sock)).startswith(b"HTTP/1.1 400 ")
-            await closed(place, 1)
+            await closed(node, 1)
 
     run(kind, test)
 
@@ -138,23 +138,23 @@ def test_garbage_is_a_400_and_its_connection_is_closed(kind: str) -> None:
 def test_a_request_that_never_finishes_is_cut_off(
     kind: str, sent: bytes, part: str, answer: bytes
 ) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         spec = asgi(here("app"), head_timeout=0.05, body_timeout=0.05)
         async with serving(loop, spec) as served:
-            place = await served.join()
+            node = await served.join()
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
                 sock.sendall(sent)
                 assert (await heard(sock)).partition(b"\r\n")[0] == answer
-            await closed(place, 1)
-            told = [fact for fact in served.facts if isinstance(fact, RequestTimedOut)]
-            assert told == ([RequestTimedOut("127.0.0.1:0", 1, part, 0.05)] if part else [])
+            await closed(node, 1)
+            reported = [fact for fact in served.facts if isinstance(fact, RequestTimedOut)]
+            assert reported == ([RequestTimedOut("127.0.0.1:0", 1, part, 0.05)] if part else [])
 
     run(kind, test)
 
 
 @ASYNCIO
 def test_the_head_of_a_later_request_is_limited_too(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, asgi(here("app"), head_timeout=0.1, keep_alive=600)) as served:
             await served.join()
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
@@ -169,7 +169,7 @@ def test_the_head_of_a_later_request_is_limited_too(kind: str) -> None:
 
 @ASYNCIO
 def test_a_slow_application_is_not_the_clients_fault(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         spec = asgi(here("app"), head_timeout=0.05, body_timeout=0.05)
         async with serving(loop, spec) as served:
             await served.join()
@@ -181,7 +181,7 @@ def test_a_slow_application_is_not_the_clients_fault(kind: str) -> None:
 
 @ASYNCIO
 def test_a_head_longer_than_the_limit_is_refused(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, asgi(here("app"), max_head=1000)) as served:
             await served.join()
             async with http(served) as client:
@@ -196,23 +196,23 @@ def test_a_head_longer_than_the_limit_is_refused(kind: str) -> None:
 
 @ASYNCIO
 def test_unix_clients_are_served_too(kind: str, tmp_path: Path) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         spec = listen(asgi(here("app")), f"unix:{tmp_path}/s")
         async with Served(spec, loop, SYSTEM) as served:
-            place = await served.join()
+            node = await served.join()
             transport = httpx.AsyncHTTPTransport(uds=f"{tmp_path}/s")
             async with httpx.AsyncClient(transport=transport, base_url="http://unix") as client:
                 assert (await client.get("/")).text == "the system of this node, database open"
             async with unix_connect(f"{tmp_path}/s", uri="ws://unix/ws") as websocket:
                 assert await websocket.recv() == SYSTEM
-            await closed(place, 2)
+            await closed(node, 2)
 
     run(kind, test)
 
 
 @ASYNCIO
 def test_an_idle_connection_is_closed_after_keep_alive(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, asgi(here("app"), keep_alive=0.05)) as served:
             await served.join()
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
@@ -224,10 +224,10 @@ def test_an_idle_connection_is_closed_after_keep_alive(kind: str) -> None:
 
 @ASYNCIO
 def test_a_half_open_websocket_is_given_up_after_its_ping(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         spec = asgi(here("app"), ws_ping_interval=0.05, ws_ping_timeout=0.05)
         async with serving(loop, spec) as served:
-            place = await served.join()
+            node = await served.join()
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
                 sock.sendall(
                     b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -235,7 +235,7 @@ def test_a_half_open_websocket_is_given_up_after_its_ping(kind: str) -> None:
                     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
                 )
                 assert b"keepalive ping timeout" in await heard(sock)
-            await closed(place, 1)
+            await closed(node, 1)
 
     run(kind, test)
 
@@ -268,21 +268,21 @@ def upgrade(target: str = "/ws", *lines: str) -> bytes:
 def test_a_websocket_head_that_the_library_would_not_read_is_answered(
     kind: str, head: bytes, status: str
 ) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served:
-            place = await served.join()
+            node = await served.join()
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
                 sock.sendall(head)
                 answer = await heard(sock)
             assert answer.partition(b"\r\n")[0] == f"HTTP/1.1 {status}".encode()
-            await closed(place, 1)
+            await closed(node, 1)
 
     run(kind, test)
 
 
 @ASYNCIO
 def test_long_heads_are_fine_where_they_can_be_read(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served:
             await served.join()
             async with http(served) as client:
@@ -299,9 +299,9 @@ def test_long_heads_are_fine_where_they_can_be_read(kind: str) -> None:
 
 @ASYNCIO
 def test_fifty_clients_with_slow_heads_delay_nobody(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served, contextlib.AsyncExitStack() as stack:
-            place = await served.join()
+            node = await served.join()
             slow = [
                 stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
                 for _ in range(50)
@@ -313,8 +313,8 @@ def test_fifty_clients_with_slow_heads_delay_nobody(kind: str) -> None:
                     assert (await client.get("/")).status_code == 200
                     for sock in slow:
                         sock.sendall(b"x")
-            await eventually(lambda: len(place.closed) == 1)
-            assert place.server is not None
-            assert place.server.open == 50
+            await eventually(lambda: len(node.closed) == 1)
+            assert node.server is not None
+            assert node.server.open == 50
 
     run(kind, test)

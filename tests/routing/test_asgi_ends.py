@@ -9,18 +9,18 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from actors._base.loop import Loop as LoopShim
+from actors._base.loop import Loop
 from actors.routing import Asgi, HandlerNotFound, HandlerUnfit, LifespanFailed, asgi
 from tests.routing.apps import ASYNCIO, closed, happened, heard, here, http, serving
-from tests.routing.rig import eventually, run
+from tests.routing.serving_nodes import eventually, run
 
 
 @ASYNCIO
 def test_draining_ends_idle_connections_at_once_and_busy_ones_with_their_request(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served, anyio.create_task_group() as group:
-            place = await served.join()
-            server = place.server
+            node = await served.join()
+            server = node.server
             assert server is not None
             idle = socket.create_connection(("127.0.0.1", served.port))
             answers: list[httpx.Response] = []
@@ -38,20 +38,20 @@ def test_draining_ends_idle_connections_at_once_and_busy_ones_with_their_request
             await eventually(lambda: answers)
             assert answers[0].text == "slow done"
             assert answers[0].headers["connection"] == "close"
-            await closed(place, 2)
+            await closed(node, 2)
 
     run(kind, test)
 
 
 @ASYNCIO
 def test_draining_tells_websockets_to_come_back(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served:
-            place = await served.join()
-            assert place.server is not None
+            node = await served.join()
+            assert node.server is not None
             async with connect(f"ws://127.0.0.1:{served.port}/ws", proxy=None) as client:
                 await client.recv()
-                await place.server.drain(60)
+                await node.server.drain(60)
                 with pytest.raises(ConnectionClosed) as caught:
                     await client.recv()
                 assert caught.value.rcvd is not None
@@ -63,32 +63,32 @@ def test_draining_tells_websockets_to_come_back(kind: str) -> None:
 
 @ASYNCIO
 def test_what_does_not_end_in_time_is_aborted(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served:
-            place = await served.join()
-            assert place.server is not None
+            node = await served.join()
+            assert node.server is not None
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
                 sock.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
                 await eventually(lambda: "slow begins" in happened)
-                await place.server.drain(0.01)
-                assert place.server.open == 0
+                await node.server.drain(0.01)
+                assert node.server.open == 0
                 with contextlib.suppress(ConnectionResetError):
                     assert await heard(sock) == b""
-            await closed(place, 1)
+            await closed(node, 1)
 
     run(kind, test)
 
 
 @ASYNCIO
 def test_a_connection_taken_and_stopped_in_one_breath_is_closed_once(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served:
-            place = await served.join()
-            assert place.server is not None
+            node = await served.join()
+            assert node.server is not None
             here_, there = socket.socketpair()
-            place.server.take(77, there)
-            await place.server.stop()
-            assert place.closed == [77]
+            node.server.take(77, there)
+            await node.server.stop()
+            assert node.closed == [77]
             assert here_.recv(1) == b""
             here_.close()
 
@@ -132,7 +132,7 @@ def test_a_connection_taken_and_stopped_in_one_breath_is_closed_once(kind: str) 
 def test_an_application_that_cannot_serve_is_one_clear_error_at_boot(
     kind: str, spec: Asgi, error: type[Exception], message: str
 ) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, spec) as served:
             with pytest.raises(error) as caught:
                 await served.join()
@@ -143,20 +143,20 @@ def test_an_application_that_cannot_serve_is_one_clear_error_at_boot(
 
 @ASYNCIO
 def test_an_application_that_fails_in_shutdown_is_told(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop, asgi(here("ends_badly"))) as served:
-            place = await served.join()
-            assert place.server is not None
+            node = await served.join()
+            assert node.server is not None
             with pytest.raises(
                 LifespanFailed, match=r"lifespan shutdown of .* failed: RuntimeError"
             ):
-                await place.server.stop()
+                await node.server.stop()
 
     run(kind, test)
 
 
 def test_a_trio_node_says_that_asgi_needs_asyncio() -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served:
             with pytest.raises(HandlerUnfit, match="needs nodes with backend='asyncio'"):
                 await served.join()

@@ -16,7 +16,7 @@ def spec(certified: Certified) -> Listener:
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that a test moves."""
 
     seconds = 100.0
 
@@ -117,7 +117,7 @@ def test_a_key_of_another_certificate_is_refused_at_the_door(certified: Certifie
 def test_a_key_needs_a_certificate_and_a_timeout_is_more_than_nothing(
     certified: Certified,
 ) -> None:
-    with pytest.raises(InvalidSpec, match="a keyfile needs a certfile beside it"):
+    with pytest.raises(InvalidSpec, match="a keyfile needs a certfile as well"):
         listen("a:b", keyfile=str(certified.key))
     with pytest.raises(InvalidSpec, match="certfile must be the path of a file, got 7"):
         listen("a:b", certfile=7)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from actors.routing import PolicyFailed, Router, Snapshot, Sticky, ip, query
 from tests.routing.conftest import Rig
-from tests.routing.rig import accepted, totals
+from tests.routing.serving_nodes import accepted, totals
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def test_a_policy_that_raises_is_told_once_and_the_default_serves(rig: Rig) -> N
     rig.connect(router, 4)
     accepted(rig.loop, router, 4)
     assert totals(router) == [2, 2]
-    (fact,) = rig.told(PolicyFailed)
+    (fact,) = rig.reported(PolicyFailed)
     assert isinstance(fact, PolicyFailed)
     assert isinstance(fact.error, KeyError)
 
@@ -47,11 +47,11 @@ def test_a_policy_that_raises_is_told_once_and_the_default_serves(rig: Rig) -> N
 def test_a_policy_that_chooses_a_node_that_is_leaving_is_not_obeyed(rig: Rig) -> None:
     router = rig.router(Nonsense())
     leaving, _ = rig.join(router, 2)
-    router.left(leaving, dead=False)
+    router.remove_node(leaving, dead=False)
     rig.connect(router, 2)
     accepted(rig.loop, router, 2)
     assert totals(router) == [0, 2]
-    (fact,) = rig.told(PolicyFailed)
+    (fact,) = rig.reported(PolicyFailed)
     assert isinstance(fact, PolicyFailed)
     assert "which may not get a connection now" in str(fact.error)
 
@@ -76,38 +76,38 @@ def rooms(rig: Rig, router: Router, names: Sequence[str]) -> list[str]:
     """Connect once for each room and return which node got it."""
     owners = []
     for name in names:
-        before = Counter({place.name: len(place.got) for place in rig.places})
+        before = Counter({node.name: len(node.got) for node in rig.nodes})
         client = rig.connect(router)[0]
         client.sendall(f"GET /ws?room={name} HTTP/1.1\r\n\r\n".encode())
         accepted(rig.loop, router, before.total() + 1)
         rig.loop.until(lambda: not router.snapshot().peeking, name)
-        owners.append(next(p.name for p in rig.places if len(p.got) > before[p.name]))
+        owners.append(next(p.name for p in rig.nodes if len(p.got) > before[p.name]))
     return owners
 
 
 def test_one_room_stays_on_one_node_and_comes_back_to_its_slot(rig: Rig) -> None:
     router = rig.router(Sticky(query("room")))
-    places = rig.join(router, 4)
+    nodes = rig.join(router, 4)
     names = [f"room-{number}" for number in range(16)]
     before = rooms(rig, router, names)
     assert rooms(rig, router, names) == before
     assert len(set(before)) > 1
-    gone = next(place for place in places if place.name == before[0])
-    router.left(gone, dead=True)
+    gone = next(node for node in nodes if node.name == before[0])
+    router.remove_node(gone, dead=True)
     away = rooms(rig, router, names)
     moved = [old for old, new in zip(before, away, strict=True) if old != new]
     assert set(moved) == {gone.name}
-    router.joined(gone)
+    router.add_node(gone)
     assert rooms(rig, router, names) == before
 
 
 def test_a_keyed_connection_waits_for_a_late_owner_and_leaves_a_suspect_one(rig: Rig) -> None:
     router = rig.router(Sticky(ip()))
-    places = rig.join(router, 2, prompt=False)
+    nodes = rig.join(router, 2, auto_ack=False)
     rig.connect(router, 3)
     accepted(rig.loop, router, 3)
-    owner = next(place for place in places if place.got)
-    other = next(place for place in places if place is not owner)
+    owner = next(node for node in nodes if node.got)
+    other = next(node for node in nodes if node is not owner)
     rig.loop.advance(0.5)
     assert (len(owner.got), len(other.got)) == (1, 0)
     rig.loop.advance(3)

@@ -11,10 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from actors.routing import Dropped, HandedOver, LeastConnections, Policy, Sticky, ip
 from actors.routing.balancer.dispatch import Dispatch
 from actors.routing.balancer.records import Connection
-from tests.routing.rig import VirtualLoop
+from tests.routing.virtual_loop import VirtualLoop
 
 LIMIT = 6
-AT_ONCE = 2
+MAX_BATCH = 2
 
 
 class FakeSocket:
@@ -32,7 +32,7 @@ class FakeSocket:
         self.open = False
 
 
-class ModelPlace:
+class ModelNode:
     """A node that remembers what it was handed; `fd` says which connection it is."""
 
     def __init__(self, model: "Model", name: str, slot: int) -> None:
@@ -61,7 +61,7 @@ class ModelPlace:
         assert connection not in self.model.numbers, "a number was used twice"
         self.model.numbers.add(connection)
         self.unacked[connection] = fd
-        assert len(self.unacked) <= AT_ONCE, "more than it may get at once"
+        assert len(self.unacked) <= MAX_BATCH, "more than it may get at once"
         assert len(self.unacked) + len(self.open) <= LIMIT, "more than max_connections"
 
 
@@ -74,33 +74,33 @@ class Model(RuleBasedStateMachine):
         super().__init__()
         self.loop = VirtualLoop()
         self.facts: list[object] = []
-        self.places: list[ModelPlace] = []
+        self.nodes: list[ModelNode] = []
         self.sockets: dict[int, FakeSocket] = {}
         self.numbers: set[int] = set()
         self.served = 0
         self.lost = 0
         self.names = 0
         self.dispatch = Dispatch(
-            self.loop,
+            self.loop.as_loop(),
             self.policy,
             listener="listener",
             report=self.facts.append,
             changed=lambda: None,
             limit=lambda _slot: LIMIT,
-            at_once=AT_ONCE,
-            patience=0.1,
-            ack_deadline=2.0,
+            max_batch=MAX_BATCH,
+            late_after=0.1,
+            suspect_after=2.0,
         )
 
-    def holder_of(self, fd: int) -> ModelPlace | None:
-        for place in self.places:
-            if fd in place.unacked.values() or fd in place.open.values():
-                return place
+    def holder_of(self, fd: int) -> ModelNode | None:
+        for node in self.nodes:
+            if fd in node.unacked.values() or fd in node.open.values():
+                return node
         return None
 
     def teardown(self) -> None:
         self.dispatch.close()
-        acknowledged = self.served + self.lost + sum(len(place.open) for place in self.places)
+        acknowledged = self.served + self.lost + sum(len(node.open) for node in self.nodes)
         dropped = sum(1 for fact in self.facts if isinstance(fact, Dropped))
         never = len(self.sockets) - acknowledged - dropped
         assert never >= 0
@@ -114,58 +114,58 @@ class Model(RuleBasedStateMachine):
         key = b"%d" % (sock.number % 5) if keyed else None
         self.dispatch.add(Connection(cast("socket.socket", sock), None, key))
 
-    @precondition(lambda self: len(self.places) < 4)
+    @precondition(lambda self: len(self.nodes) < 4)
     @rule(slot=st.integers(0, 3))
     def join(self, slot: int) -> None:
-        for old in self.places:
+        for old in self.nodes:
             old.draining |= old.slot == slot
         self.names += 1
-        place = ModelPlace(self, f"node-{self.names}", slot)
-        self.places.append(place)
-        self.dispatch.joined(place)
+        node = ModelNode(self, f"node-{self.names}", slot)
+        self.nodes.append(node)
+        self.dispatch.add_node(node)
 
-    @precondition(lambda self: self.places)
+    @precondition(lambda self: self.nodes)
     @rule(data=st.data())
     def die(self, data: st.DataObject) -> None:
-        place = data.draw(st.sampled_from(self.places))
-        self.places.remove(place)
-        self.lost += len(place.open)
-        self.dispatch.left(place.name, dead=True)
+        node = data.draw(st.sampled_from(self.nodes))
+        self.nodes.remove(node)
+        self.lost += len(node.open)
+        self.dispatch.remove_node(node.name, dead=True)
 
-    @precondition(lambda self: self.places)
+    @precondition(lambda self: self.nodes)
     @rule(data=st.data())
     def drain(self, data: st.DataObject) -> None:
-        place = data.draw(st.sampled_from(self.places))
-        place.draining = True
-        self.dispatch.left(place.name, dead=False)
+        node = data.draw(st.sampled_from(self.nodes))
+        node.draining = True
+        self.dispatch.remove_node(node.name, dead=False)
 
-    @precondition(lambda self: self.places)
+    @precondition(lambda self: self.nodes)
     @rule(data=st.data())
     def break_or_mend_the_link(self, data: st.DataObject) -> None:
-        place = data.draw(st.sampled_from(self.places))
-        place.reachable = not place.reachable
+        node = data.draw(st.sampled_from(self.nodes))
+        node.reachable = not node.reachable
 
-    @precondition(lambda self: any(place.unacked for place in self.places))
+    @precondition(lambda self: any(node.unacked for node in self.nodes))
     @rule(data=st.data(), accept=st.booleans())
     def answer(self, data: st.DataObject, *, accept: bool) -> None:
-        place = data.draw(st.sampled_from([place for place in self.places if place.unacked]))
-        number = data.draw(st.sampled_from(sorted(place.unacked)))
-        fd = place.unacked.pop(number)
+        node = data.draw(st.sampled_from([node for node in self.nodes if node.unacked]))
+        number = data.draw(st.sampled_from(sorted(node.unacked)))
+        fd = node.unacked.pop(number)
         if accept:
-            place.open[number] = fd
-            self.dispatch.told(place.name, [number], [], [])
+            node.open[number] = fd
+            self.dispatch.on_acks(node.name, [number], [], [])
             assert not self.sockets[fd].open, "our copy stays open after the acknowledgement"
         else:
-            self.dispatch.told(place.name, [], [number], [])
+            self.dispatch.on_acks(node.name, [], [number], [])
 
-    @precondition(lambda self: any(place.open for place in self.places))
+    @precondition(lambda self: any(node.open for node in self.nodes))
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
-        place = data.draw(st.sampled_from([place for place in self.places if place.open]))
-        number = data.draw(st.sampled_from(sorted(place.open)))
-        del place.open[number]
+        node = data.draw(st.sampled_from([node for node in self.nodes if node.open]))
+        number = data.draw(st.sampled_from(sorted(node.open)))
+        del node.open[number]
         self.served += 1
-        self.dispatch.told(place.name, [], [], [number])
+        self.dispatch.on_acks(node.name, [], [], [number])
 
     @rule(seconds=st.sampled_from([0.01, 0.06, 0.2, 3.0]))
     def wait(self, seconds: float) -> None:
@@ -175,11 +175,11 @@ class Model(RuleBasedStateMachine):
     def every_connection_is_counted_once(self) -> None:
         members = self.dispatch.members
         unacked = sum(len(member.unacked) for member in members)
-        assert unacked == sum(len(place.unacked) for place in self.places)
+        assert unacked == sum(len(node.unacked) for node in self.nodes)
         assert [len(m.open) for m in members if m.ready] == [
-            len(place.open)
-            for place in sorted(self.places, key=lambda place: place.slot)
-            if not place.draining
+            len(node.open)
+            for node in sorted(self.nodes, key=lambda node: node.slot)
+            if not node.draining
         ]
         queued = sum(len(member.queue) for member in members)
         assert self.dispatch.waiting == self.dispatch.pending + queued

@@ -7,25 +7,25 @@ from collections import deque
 
 from actors.routing import AcceptPaused, AcceptResumed, listen
 from tests.routing.conftest import Rig
-from tests.routing.rig import FakePlace, accepted, connect, totals
+from tests.routing.serving_nodes import FakeNode, accepted, connect, totals
 
 
 def test_5000_short_connections_over_12_nodes_are_shared_evenly(rig: Rig) -> None:
     router = rig.router()
-    places = rig.join(router, 12)
-    under_way: deque[tuple[FakePlace, int]] = deque()
+    nodes = rig.join(router, 12)
+    under_way: deque[tuple[FakeNode, int]] = deque()
     for number in range(25, 5001, 25):
         clients = [connect(router) for _ in range(25)]
         accepted(rig.loop, router, number)
         under_way += sorted(
-            ((place, n) for place in places for n in place.got if n > number - 25),
+            ((node, n) for node in nodes for n in node.got if n > number - 25),
             key=lambda pair: pair[1],
         )
         while len(under_way) > 30:
-            place, oldest = under_way.popleft()
-            place.finish(oldest)
-        for place in places:
-            place.got.clear()
+            node, oldest = under_way.popleft()
+            node.finish(oldest)
+        for node in nodes:
+            node.got.clear()
         for client in clients:
             client.close()
     counts = totals(router)
@@ -49,20 +49,20 @@ def test_a_node_with_room_for_1_and_one_with_room_for_9_hold_1_and_9(rig: Rig) -
 def test_with_all_nodes_full_pending_is_bounded_and_the_backlog_holds_the_rest(rig: Rig) -> None:
     spec = listen("app:handle", "127.0.0.1:0", max_connections=1, max_pending=2)
     router = rig.router(spec=spec)
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     rig.connect(router, 6)
     accepted(rig.loop, router, 3)
     rig.loop.settle()
     assert (router.snapshot().accepted, router.snapshot().accepting) == (3, False)
     for number in range(5):
-        place.finish(place.got[number])
+        node.finish(node.got[number])
         accepted(rig.loop, router, min(6, 4 + number))
-    assert len(place.got) == 6
+    assert len(node.got) == 6
 
 
 def test_the_last_descriptors_are_kept_for_what_is_no_connection(rig: Rig) -> None:
     router = rig.router()
-    (place,) = rig.join(router, prompt=False)
+    (node,) = rig.join(router, auto_ack=False)
     rig.connect(router, 5)
     free = os.dup(0)
     os.close(free)
@@ -77,26 +77,26 @@ def test_the_last_descriptors_are_kept_for_what_is_no_connection(rig: Rig) -> No
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert router.snapshot().accepted == 2
-    assert rig.told(AcceptPaused) == [AcceptPaused("127.0.0.1:0", errno.EMFILE, 0.5)]
+    assert rig.reported(AcceptPaused) == [AcceptPaused("127.0.0.1:0", errno.EMFILE, 0.5)]
     rig.loop.advance(0.5)
     accepted(rig.loop, router, 5)
     rig.loop.advance(5)
-    assert rig.told(AcceptResumed) == [AcceptResumed("127.0.0.1:0")]
-    assert len(place.got) == 1
+    assert rig.reported(AcceptResumed) == [AcceptResumed("127.0.0.1:0")]
+    assert len(node.got) == 1
 
 
 def test_whoever_waits_longest_is_handed_over_first_however_often_it_was_moved(rig: Rig) -> None:
-    router = rig.router(at_once=1)
-    places = rig.join(router, 3, prompt=False)
+    router = rig.router(max_batch=1)
+    nodes = rig.join(router, 3, auto_ack=False)
     clients = rig.connect(router, 30)
     accepted(rig.loop, router, 30)
-    while router.snapshot().pending + sum(place.queued for place in router.snapshot().places):
+    while router.snapshot().pending + sum(node.queued for node in router.snapshot().nodes):
         rig.loop.advance(0.15)  # all are late by now: what waits for one is moved to others
-        for place in places:
-            router.acknowledged(place.name, place.got[-1])
+        for node in nodes:
+            node.acknowledge(node.got[-1])
     order = {
         number: client
-        for place in places
-        for number, client in zip(place.got, place.clients, strict=True)
+        for node in nodes
+        for number, client in zip(node.got, node.clients, strict=True)
     }
     assert [order[number] for number in sorted(order)] == [c.getsockname() for c in clients]

@@ -18,7 +18,7 @@ from actors.routing import (
 )
 from actors.routing.sticky.client_hello import server_name
 from actors.routing.sticky.proxy_protocol import proxy_header
-from tests.routing.hellos import SIGNATURE, client_hello, in_records, version_2
+from tests.routing.client_bytes import SIGNATURE, client_hello, in_records, version_2
 
 PEER = ("10.0.0.9", 40000)
 V1 = b"PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\r\n"

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from actors.routing import LeastConnections, Router, Snapshot
-from actors.routing.policy.lag import faded, lags, stalled
+from actors.routing.policy.lag import decayed, lags_behind, observe
 from tests.routing.conftest import Rig
 
 
@@ -53,41 +53,41 @@ def test_a_node_that_lags(nodes: list[Snapshot], chosen: int) -> None:
 
 
 def test_one_hiccup_is_no_lag_and_many_are() -> None:
-    assert not lags(stalled(0.0, 0.13), [0.0])
+    assert not lags_behind(observe(0.0, 0.13), [0.0])
     lag = 0.0
     for _ in range(20):
-        lag = stalled(faded(lag, 0.1), 0.045)
-    assert lags(lag, [0.0, lag])
+        lag = observe(decayed(lag, 0.1), 0.045)
+    assert lags_behind(lag, [0.0, lag])
 
 
 def test_prompt_answers_however_many_are_no_lag() -> None:
     lag = 0.0
     for _ in range(10_000):
-        lag = stalled(faded(lag, 0.01), 0.001)
-    assert not lags(lag, [0.0])
+        lag = observe(decayed(lag, 0.01), 0.001)
+    assert not lags_behind(lag, [0.0])
 
 
 def test_a_node_that_has_recovered_is_trusted_again_within_a_minute() -> None:
     lag = 0.0
     for _ in range(1000):
-        lag = stalled(lag, 1.0)
-    assert lags(faded(lag, 20.0), [0.0])
-    assert not lags(faded(lag, 60.0), [0.0])
+        lag = observe(lag, 1.0)
+    assert lags_behind(decayed(lag, 20.0), [0.0])
+    assert not lags_behind(decayed(lag, 60.0), [0.0])
 
 
 def test_a_node_that_keeps_stalling_gets_only_a_look_now_and_then(rig: Rig) -> None:
     router = rig.router()
-    places = rig.join(router, 3, brief=True)
-    hot = places[0]
-    hot.prompt = hot.brief = False
+    nodes = rig.join(router, 3, auto_close=True)
+    hot = nodes[0]
+    hot.auto_ack = hot.auto_close = False
     for count in range(1, 61):
         rig.connect(router)
         rig.loop.until(partial(accepted, router, count))
-        rig.loop.advance(0.05)  # half of the patience: never late, always slow
+        rig.loop.advance(0.05)  # half of `late_after`: never late, always slow
         for connection in list(hot.socks):
-            router.acknowledged(hot.name, connection)
+            hot.acknowledge(connection)
             hot.finish(connection)
-    counts = [len(place.got) for place in places]
+    counts = [len(node.got) for node in nodes]
     assert sum(counts) == 60
     assert counts[0] <= 12, "it takes that many to know it"
     assert abs(counts[1] - counts[2]) <= 1, "those that are well share the rest"

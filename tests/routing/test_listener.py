@@ -1,4 +1,4 @@
-"""Listeners as data: what may be said, and what each mistake is told."""
+"""Listeners as data: what may be described, and the error for each mistake."""
 
 import contextlib
 import errno

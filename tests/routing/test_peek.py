@@ -24,37 +24,37 @@ from actors.routing import (
 from actors.routing.policy.rendezvous import owner
 from actors.routing.sticky.http_head import HEAD_LIMIT
 from tests.routing.conftest import Rig
-from tests.routing.rig import FakePlace, reset
+from tests.routing.serving_nodes import FakeNode, reset
 
 HEAD = b"GET /ws?room=lobby HTTP/1.1\r\nHost: x\r\nCookie: sid=abc\r\n\r\n"
 
 
 def handed(rig: Rig, count: int) -> None:
-    rig.loop.until(lambda: sum(len(p.got) for p in rig.places) >= count, f"{count} handed over")
+    rig.loop.until(lambda: sum(len(p.got) for p in rig.nodes) >= count, f"{count} handed over")
 
 
 def peeking(rig: Rig, count: int) -> None:
     rig.loop.until(lambda: rig.routers[0].snapshot().peeking == count, f"{count} peeking")
 
 
-def only(place: FakePlace) -> socket.socket:
-    (number,) = place.got
-    return place.socks[number]
+def only(node: FakeNode) -> socket.socket:
+    (number,) = node.got
+    return node.socks[number]
 
 
 def test_a_head_in_three_segments_is_routed_once_whole_and_nothing_is_consumed(rig: Rig) -> None:
     router = rig.router(Sticky(cookie("sid")))
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     client = rig.connect(router)[0]
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for piece in (HEAD[:10], HEAD[10:40]):
         client.sendall(piece)
         rig.loop.until(lambda: router.snapshot().peeking == 1)
         rig.loop.settle()
-        assert place.got == []
+        assert node.got == []
     client.sendall(HEAD[40:] + b"body \x00\xff")
     handed(rig, 1)
-    sock = only(place)
+    sock = only(node)
     sock.settimeout(5)
     assert sock.recv(4096, socket.MSG_WAITALL | socket.MSG_DONTWAIT) == HEAD + b"body \x00\xff"
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
@@ -62,7 +62,7 @@ def test_a_head_in_three_segments_is_routed_once_whole_and_nothing_is_consumed(r
 
 def test_each_byte_of_a_slow_head_wakes_the_router_once_and_silence_never(rig: Rig) -> None:
     router = rig.router(Sticky(cookie("sid")))
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     client = rig.connect(router)[0]
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     peeking(rig, 1)
@@ -73,12 +73,12 @@ def test_each_byte_of_a_slow_head_wakes_the_router_once_and_silence_never(rig: R
         for _ in range(20):
             rig.loop.poll()
         assert rig.loop.wakeups == before + 1
-    assert place.got == []
+    assert node.got == []
 
 
 def test_a_client_that_sends_byte_by_byte_is_looked_at_ever_more_rarely(rig: Rig) -> None:
     router = rig.router(Sticky(cookie("sid")))
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     client = rig.connect(router)[0]
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     peeking(rig, 1)
@@ -89,11 +89,11 @@ def test_a_client_that_sends_byte_by_byte_is_looked_at_ever_more_rarely(rig: Rig
         rig.loop.advance(1.5 / 300)
     looks = rig.loop.wakeups
     assert 32 <= looks <= 45
-    assert place.got == []
+    assert node.got == []
     client.sendall(head[300:])
     rig.loop.advance(0.25)  # no honest client waits longer than that for being looked at
     handed(rig, 1)
-    assert only(place).recv(4096) == head
+    assert only(node).recv(4096) == head
 
 
 def test_500_slow_clients_delay_nobody_and_burn_nothing(rig: Rig) -> None:
@@ -118,7 +118,7 @@ def test_500_slow_clients_delay_nobody_and_burn_nothing(rig: Rig) -> None:
 
 def test_past_the_deadline_a_client_goes_on_without_a_key(rig: Rig) -> None:
     router = rig.router(Sticky(cookie("sid")))
-    places = rig.join(router, 2)
+    nodes = rig.join(router, 2)
     slow = rig.connect(router, 4)
     for client in slow:
         client.sendall(HEAD[:20])
@@ -127,41 +127,41 @@ def test_past_the_deadline_a_client_goes_on_without_a_key(rig: Rig) -> None:
     assert router.snapshot().peeking == 4
     rig.loop.advance(0.2)
     assert router.snapshot().peeking == 0
-    assert [len(place.got) for place in places] == [2, 2]  # shared out, not sticky
-    assert places[0].socks[places[0].got[0]].recv(100) == HEAD[:20]
+    assert [len(node.got) for node in nodes] == [2, 2]  # shared out, not sticky
+    assert nodes[0].socks[nodes[0].got[0]].recv(100) == HEAD[:20]
 
 
 def test_past_the_deadline_a_chain_takes_its_next_source(rig: Rig) -> None:
     router = rig.router(Sticky(cookie("sid") | ip()))
-    places = rig.join(router, 3)
+    nodes = rig.join(router, 3)
     rig.connect(router, 6)
     peeking(rig, 6)
     rig.loop.advance(2.1)
-    assert sorted(len(place.got) for place in places) == [0, 0, 6]
+    assert sorted(len(node.got) for node in nodes) == [0, 0, 6]
 
 
 def test_who_waits_is_bounded_and_the_oldest_gives_way(rig: Rig) -> None:
     router = rig.router(Sticky(cookie("sid")), max_peeking=3)
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     clients = rig.connect(router, 5)
     handed(rig, 2)
     peeking(rig, 3)
-    assert place.clients == [c.getsockname() for c in clients[:2]]
+    assert node.clients == [c.getsockname() for c in clients[:2]]
 
 
 def test_a_head_longer_than_16_kib_is_handed_over_with_what_is_known(rig: Rig) -> None:
     router = rig.router(Sticky(cookie("sid")))
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     client = rig.connect(router)[0]
     client.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * (HEAD_LIMIT + 100))
     handed(rig, 1)
-    assert len(only(place).recv(HEAD_LIMIT * 2)) >= HEAD_LIMIT
+    assert len(only(node).recv(HEAD_LIMIT * 2)) >= HEAD_LIMIT
 
 
 @pytest.mark.parametrize("first", [b"", HEAD[:20]])
 def test_a_client_that_ends_early_does_not_spin(rig: Rig, first: bytes) -> None:
     router = rig.router(Sticky(cookie("sid")))
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     client = rig.connect(router)[0]
     client.sendall(first)
     peeking(rig, 1)
@@ -170,12 +170,12 @@ def test_a_client_that_ends_early_does_not_spin(rig: Rig, first: bytes) -> None:
     client.shutdown(socket.SHUT_WR)
     handed(rig, 1)
     assert rig.loop.wakeups - before <= 2
-    assert only(place).recv(100) == first
+    assert only(node).recv(100) == first
 
 
 def test_a_client_that_resets_is_forgotten(rig: Rig) -> None:
     router = rig.router(Sticky(cookie("sid")))
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     reset(rig.connect(router)[0])
     rig.loop.until(lambda: router.snapshot().accepted == 1)
     client = rig.connect(router)[0]
@@ -184,15 +184,15 @@ def test_a_client_that_resets_is_forgotten(rig: Rig) -> None:
     peeking(rig, 0)
     rig.loop.settle()
     assert rig.loop.timers == 0
-    assert len(place.got) <= 1
+    assert len(node.got) <= 1
 
 
 def test_what_is_no_http_goes_on_at_once(rig: Rig) -> None:
     router = rig.router(Sticky(cookie("sid")))
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     rig.connect(router)[0].sendall(b"\x16\x03\x01\x02\x00")
     handed(rig, 1)
-    assert only(place).recv(100) == b"\x16\x03\x01\x02\x00"
+    assert only(node).recv(100) == b"\x16\x03\x01\x02\x00"
 
 
 def test_closing_the_router_ends_all_waiting(rig: Rig) -> None:
@@ -227,7 +227,7 @@ def test_a_slow_head_on_a_unix_socket_is_looked_at_now_and_then(
     unix_client.sendall(HEAD[10:])
     rig.loop.advance(0.02)
     handed(rig, 1)
-    assert only(rig.places[0]).recv(4096) == HEAD
+    assert only(rig.nodes[0]).recv(4096) == HEAD
 
 
 def test_a_unix_client_that_is_slow_for_too_long_goes_on(
@@ -237,7 +237,7 @@ def test_a_unix_client_that_is_slow_for_too_long_goes_on(
     peeking(rig, 1)
     rig.loop.poll()
     rig.loop.advance(2.1)
-    assert len(rig.places[0].got) == 1
+    assert len(rig.nodes[0].got) == 1
     assert (rig.loop.watched, rig.loop.timers) == (1, 0)
 
 
@@ -250,7 +250,7 @@ def test_behind_a_proxy_the_key_is_in_what_follows_its_header(rig: Rig) -> None:
 
     spec = listen("a:b", "127.0.0.1:0", policy=Sticky(key(note)), proxy_protocol=True)
     router = rig.router(spec=spec)
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     client = rig.connect(router)[0]
     whole = b"PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\r\n" + HEAD
     for piece in (whole[:20], whole[20:43], whole[43:]):
@@ -259,30 +259,30 @@ def test_behind_a_proxy_the_key_is_in_what_follows_its_header(rig: Rig) -> None:
         rig.loop.settle()
     handed(rig, 1)
     assert seen == [(b"", ("203.0.113.7", 56324)), (HEAD, ("203.0.113.7", 56324))]
-    assert only(place).recv(4096) == whole  # taken off by the node
+    assert only(node).recv(4096) == whole  # taken off by the node
 
 
 def test_behind_a_proxy_a_client_is_known_by_its_own_address(rig: Rig) -> None:
     spec = listen("a:b", "127.0.0.1:0", policy=Sticky(ip()), proxy_protocol=True)
     router = rig.router(spec=spec)
-    places = rig.join(router, 4)
+    nodes = rig.join(router, 4)
     hosts = [b"203.0.113.%d" % number for number in range(20)]
     for host, client in zip(hosts, rig.connect(router, 20), strict=True):
         client.sendall(b"PROXY TCP4 %s 10.0.0.1 1 443\r\n" % host)
     handed(rig, 20)
     owned = Counter(owner(host, range(4)) for host in hosts)
     assert len(owned) == 4
-    assert {place.slot: len(place.got) for place in places} == owned
+    assert {node.slot: len(node.got) for node in nodes} == owned
 
 
 def test_a_client_without_the_expected_proxy_header_is_for_the_node_to_refuse(rig: Rig) -> None:
     spec = listen("a:b", "127.0.0.1:0", policy=Sticky(ip()), proxy_protocol=True)
     router = rig.router(spec=spec)
-    places = rig.join(router, 2)
+    nodes = rig.join(router, 2)
     for client in rig.connect(router, 4):
         client.sendall(HEAD)
     handed(rig, 4)
-    assert [len(place.got) for place in places] == [2, 2]
+    assert [len(node.got) for node in nodes] == [2, 2]
 
 
 @dataclass(frozen=True)
@@ -295,10 +295,10 @@ class Buggy(Key):
 
 def test_a_key_that_raises_is_told_once_and_connections_are_shared_out(rig: Rig) -> None:
     router = rig.router(Sticky(Buggy()))
-    places = rig.join(router, 2)
+    nodes = rig.join(router, 2)
     rig.connect(router, 4)
     handed(rig, 4)
-    assert [len(place.got) for place in places] == [2, 2]
-    (fact,) = rig.told(PolicyFailed)
+    assert [len(node.got) for node in nodes] == [2, 2]
+    (fact,) = rig.reported(PolicyFailed)
     assert isinstance(fact, PolicyFailed)
     assert isinstance(fact.error, ZeroDivisionError)

@@ -13,7 +13,7 @@ import pytest
 
 from actors.routing import HandedOver, LeastConnections, Policy, RoundRobin, Router
 from tests.routing.conftest import Rig
-from tests.routing.rig import connect
+from tests.routing.serving_nodes import connect
 
 PROGRAM = Path(__file__).with_name("node_program.py")
 ROOT = PROGRAM.parents[2]
@@ -45,17 +45,14 @@ class ProcessPlace:
             said = ""
         if said == "ready":
             self.ready = True
-            self.router.joined(self)
+            self.router.add_node(self)
         elif said:
-            answer = {
-                "a": self.router.acknowledged,
-                "r": self.router.refused,
-                "c": self.router.closed,
-            }[said[0]]
-            answer(self.name, int(said[1:]))
+            numbers = [int(said[1:])]
+            acknowledged, refused, closed = (numbers if said[0] == kind else [] for kind in "arc")
+            self.router.on_acks(self.name, acknowledged, refused, closed)
         else:
             self.rig.loop.unwatch_readable(self.link.fileno())
-            self.router.left(self, dead=True)
+            self.router.remove_node(self, dead=True)
 
     def hand_over(self, handed: Sequence[HandedOver], listener: str) -> None:
         assert listener == self.router.spec.name
@@ -84,9 +81,9 @@ def nodes(rig: Rig, handler: str, policy: Policy) -> Iterator[list[ProcessPlace]
     router = rig.router(policy)
     with ExitStack() as stack:
         made = [ProcessPlace(rig, router, slot, handler) for slot in range(4)]
-        for place in made:
-            stack.callback(place.close)
-        rig.loop.until(lambda: all(place.ready for place in made), "four nodes")
+        for node in made:
+            stack.callback(node.close)
+        rig.loop.until(lambda: all(node.ready for node in made), "four nodes")
         yield made
 
 
@@ -109,7 +106,7 @@ def answers(rig: Rig, socks: list[socket.socket]) -> list[int]:
 
 def test_a_burst_of_120_over_four_processes_is_30_each(rig: Rig, nodes: list[ProcessPlace]) -> None:
     pids = answers(rig, rig.connect(nodes[0].router, 120))
-    assert Counter(pids) == {place.process.pid: 30 for place in nodes}
+    assert Counter(pids) == {node.process.pid: 30 for node in nodes}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +125,7 @@ def test_120_one_after_another_over_four_processes_are_30_each(
     for _ in range(120):
         with connect(nodes[0].router) as sock:
             pids.update(answers(rig, [sock]))
-    assert all(abs(pids[place.process.pid] - 30) <= slack for place in nodes)
+    assert all(abs(pids[node.process.pid] - 30) <= slack for node in nodes)
 
 
 def test_a_stopped_process_costs_one_client_who_is_served_when_it_goes_on(
@@ -139,11 +136,11 @@ def test_a_stopped_process_costs_one_client_who_is_served_when_it_goes_on(
     socks = rig.connect(stopped.router, 8)
     rig.loop.until(lambda: stopped.router.snapshot().accepted == 8)
     rig.loop.advance(0.2)
-    rig.loop.until(lambda: sum(p.open for p in stopped.router.snapshot().places) == 0, "closed")
+    rig.loop.until(lambda: sum(p.open for p in stopped.router.snapshot().nodes) == 0, "closed")
     for _ in range(52):
         with connect(stopped.router) as sock:
             answers(rig, [sock])
-    (stats, *_) = stopped.router.snapshot().places
+    (stats, *_) = stopped.router.snapshot().nodes
     assert (stats.total, stats.unacknowledged, stats.queued) == (1, 1, 0)
     stopped.process.send_signal(signal.SIGCONT)
     assert 0 not in answers(rig, socks)
@@ -173,7 +170,7 @@ def test_clients_of_other_processes_do_not_notice_a_kill(
     before = answers(rig, socks)
     killed = nodes[0]
     killed.process.kill()
-    rig.loop.until(lambda: len(router.snapshot().places) == 3, "the link's end")
+    rig.loop.until(lambda: len(router.snapshot().nodes) == 3, "the link's end")
     for sock in socks:
         sock.sendall(b"?\n")
     after = answers(rig, socks)

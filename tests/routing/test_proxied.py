@@ -10,14 +10,14 @@ import pytest
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
-from actors._base.loop import Loop as LoopShim
+from actors._base.loop import Loop
 from actors.routing import ProxyHeaderMissing, asgi, listen
 from actors.routing.serving.proxy_header import take_proxy_header
 from actors.routing.sticky.proxy_protocol import ProxyHeader
 from tests.routing.apps import ASYNCIO, SYSTEM, heard, here
 from tests.routing.certificates import NAME, Certified
-from tests.routing.hellos import version_2
-from tests.routing.rig import LOOPS, Served, eventually, run
+from tests.routing.client_bytes import version_2
+from tests.routing.serving_nodes import LOOPS, Served, eventually, run
 
 EVERY_LOOP = pytest.mark.parametrize("kind", LOOPS)
 V1 = b"PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\r\n"
@@ -66,12 +66,12 @@ async def sent(served: Served, data: bytes) -> bytes:
 def test_a_handler_sees_the_client_and_not_a_byte_of_the_header(
     kind: str, header: bytes, host: str
 ) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(HANDLER, "127.0.0.1:0", proxy_protocol=True), loop) as served:
-            place = await served.join()
+            node = await served.join()
             answer = await sent(served, header + b"hello\n")
             assert answer.decode() == f"{host} True " + repr(b"hello\n")
-            await eventually(lambda: place.closed == [1])
+            await eventually(lambda: node.closed == [1])
             assert served.facts[1:] == []
 
     run(kind, test)
@@ -82,7 +82,7 @@ def test_a_handler_sees_the_client_and_not_a_byte_of_the_header(
 def test_the_header_may_come_in_pieces_and_nothing_behind_it_is_taken(
     kind: str, header: bytes
 ) -> None:
-    async def test(_: LoopShim) -> None:
+    async def test(_: Loop) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours, theirs:
@@ -107,7 +107,7 @@ def test_the_header_may_come_in_pieces_and_nothing_behind_it_is_taken(
 
 @EVERY_LOOP
 def test_a_proxy_that_ends_or_dawdles_has_sent_no_header(kind: str) -> None:
-    async def test(_: LoopShim) -> None:
+    async def test(_: Loop) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours, theirs:
@@ -121,7 +121,7 @@ def test_a_proxy_that_ends_or_dawdles_has_sent_no_header(kind: str) -> None:
 
 @EVERY_LOOP
 def test_a_proxy_that_speaks_for_itself_is_its_own_client(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(HANDLER, "127.0.0.1:0", proxy_protocol=True), loop) as served:
             await served.join()
             for header in (LOCAL, b"PROXY UNKNOWN\r\n"):
@@ -132,16 +132,16 @@ def test_a_proxy_that_speaks_for_itself_is_its_own_client(kind: str) -> None:
 
 @EVERY_LOOP
 def test_a_connection_without_the_header_is_closed_and_the_first_one_is_told(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(HANDLER, "127.0.0.1:0", proxy_protocol=True), loop) as served:
-            place = await served.join()
+            node = await served.join()
             for _ in range(2):
                 with socket.create_connection(("127.0.0.1", served.port)) as sock:
                     sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
                     assert await ended(sock)
             with socket.create_connection(("127.0.0.1", served.port)):
                 pass
-            await eventually(lambda: len(place.closed) == 3)
+            await eventually(lambda: len(node.closed) == 3)
             assert served.facts[1:] == [ProxyHeaderMissing("127.0.0.1:0", 1)]
 
     run(kind, test)
@@ -149,7 +149,7 @@ def test_a_connection_without_the_header_is_closed_and_the_first_one_is_told(kin
 
 @EVERY_LOOP
 def test_the_header_comes_before_the_handshake(kind: str, certified: Certified) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         listener = listen(HANDLER, "127.0.0.1:0", proxy_protocol=True, **certified.files)
         async with Served(listener, loop) as served:
             await served.join()
@@ -167,7 +167,7 @@ def test_the_header_comes_before_the_handshake(kind: str, certified: Certified) 
 
 @ASYNCIO
 def test_an_application_sees_the_client_in_its_scope(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         listener = listen(asgi(here("whoever")), "127.0.0.1:0", proxy_protocol=True)
         async with Served(listener, loop, SYSTEM) as served:
             await served.join()
@@ -187,15 +187,15 @@ def test_an_application_sees_the_client_in_its_scope(kind: str) -> None:
 
 @ASYNCIO
 def test_an_application_never_hears_of_a_connection_without_the_header(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         listener = listen(asgi(here("whoever")), "127.0.0.1:0", proxy_protocol=True)
         async with Served(listener, loop, SYSTEM) as served:
-            place = await served.join()
+            node = await served.join()
             for _ in range(2):
                 with socket.create_connection(("127.0.0.1", served.port)) as sock:
                     sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
                     assert await ended(sock)
-            await eventually(lambda: len(place.closed) == 2)
+            await eventually(lambda: len(node.closed) == 2)
             assert served.facts[1:] == [ProxyHeaderMissing("127.0.0.1:0", 1)]
 
     run(kind, test)
@@ -203,15 +203,15 @@ def test_an_application_never_hears_of_a_connection_without_the_header(kind: str
 
 @ASYNCIO
 def test_a_proxy_that_says_nothing_is_let_go_when_the_node_drains(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         listener = listen(asgi(here("whoever")), "127.0.0.1:0", proxy_protocol=True)
         async with Served(listener, loop, SYSTEM) as served:
-            place = await served.join()
+            node = await served.join()
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
-                await eventually(lambda: served.router.snapshot().places[0].open == 1)
-                assert place.server is not None
-                await place.server.stop()
-                assert place.closed == [1]
+                await eventually(lambda: served.router.snapshot().nodes[0].open == 1)
+                assert node.server is not None
+                await node.server.stop()
+                assert node.closed == [1]
                 assert await heard(sock) == b""
 
     run(kind, test)

@@ -18,7 +18,7 @@ from actors.routing import (
     ip,
 )
 from tests.routing.conftest import Rig
-from tests.routing.rig import FakePlace, accepted, totals
+from tests.routing.serving_nodes import FakeNode, accepted, totals
 
 
 def test_a_listening_router_says_where_and_how(rig: Rig) -> None:
@@ -42,9 +42,9 @@ def test_without_a_node_nothing_is_accepted_and_nobody_is_refused(rig: Rig) -> N
     rig.loop.settle()
     assert router.snapshot().accepted == 0
     assert not router.snapshot().accepting
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     accepted(rig.loop, router, 5)
-    assert len(place.got) == 5
+    assert len(node.got) == 5
 
 
 @pytest.mark.parametrize("policy", [LeastConnections(), RoundRobin()], ids=repr)
@@ -52,83 +52,83 @@ def test_120_short_connections_one_after_another_are_30_for_each_of_4_nodes(
     rig: Rig, policy: LeastConnections | RoundRobin
 ) -> None:
     router = rig.router(policy)
-    rig.join(router, 4, brief=True)
+    rig.join(router, 4, auto_close=True)
     for number in range(1, 121):
         with rig.connect(router)[0]:
             accepted(rig.loop, router, number)
     assert totals(router) == [30, 30, 30, 30]
 
 
-@pytest.mark.parametrize("prompt", [True, False], ids=["prompt", "one ack at a time"])
-@pytest.mark.parametrize("at_once", [1, 8])
+@pytest.mark.parametrize("auto_ack", [True, False], ids=["auto_ack", "one ack at a time"])
+@pytest.mark.parametrize("max_batch", [1, 8])
 def test_a_burst_of_120_connections_is_30_for_each_of_4_nodes(
-    rig: Rig, at_once: int, *, prompt: bool
+    rig: Rig, max_batch: int, *, auto_ack: bool
 ) -> None:
-    router = rig.router(at_once=at_once)
-    places = rig.join(router, 4, prompt=prompt)
+    router = rig.router(max_batch=max_batch)
+    nodes = rig.join(router, 4, auto_ack=auto_ack)
     rig.connect(router, 120)
     accepted(rig.loop, router, 120)
     answered = 0
-    while not prompt and answered < 120:
+    while not auto_ack and answered < 120:
         # The first node answers as fast as it can, the last one only when no other owes anything.
-        place = next(p for p in places if any(n in p.socks for n in p.got[len_acked(router, p) :]))
-        router.acknowledged(place.name, place.got[len_acked(router, place)])
+        node = next(p for p in nodes if any(n in p.socks for n in p.got[len_acked(router, p) :]))
+        node.acknowledge(node.got[len_acked(router, node)])
         answered += 1
     assert totals(router) == [30, 30, 30, 30]
-    assert [place.open for place in router.snapshot().places] == [30, 30, 30, 30]
+    assert [node.open for node in router.snapshot().nodes] == [30, 30, 30, 30]
 
 
-def len_acked(router: Router, place: FakePlace) -> int:
-    return next(p.open for p in router.snapshot().places if p.name == place.name)
+def len_acked(router: Router, node: FakeNode) -> int:
+    return next(p.open for p in router.snapshot().nodes if p.name == node.name)
 
 
 def test_long_lived_connections_stay_within_one_of_each_other(rig: Rig) -> None:
     router = rig.router()
-    places = rig.join(router, 3)
+    nodes = rig.join(router, 3)
     for number in range(1, 41):
         rig.connect(router)
         accepted(rig.loop, router, number)
         if number % 5 == 0:
-            busiest = max(places, key=lambda place: len(place.socks))
+            busiest = max(nodes, key=lambda node: len(node.socks))
             busiest.finish(next(iter(busiest.socks)))
-    spread = [place.open for place in router.snapshot().places]
+    spread = [node.open for node in router.snapshot().nodes]
     assert max(spread) - min(spread) <= 1
 
 
 def test_unacknowledged_connections_of_a_dead_node_go_to_another(rig: Rig) -> None:
     router = rig.router()
     hung, healthy = rig.join(router, 2)
-    hung.prompt = False
+    hung.auto_ack = False
     client = rig.connect(router)[0]
     accepted(rig.loop, router, 1)
     assert len(hung.got) == 1
     hung.close()  # as the kernel does when its process dies
-    router.left(hung, dead=True)
+    router.remove_node(hung, dead=True)
     assert len(healthy.got) == 1
     client.sendall(b"ping")
     assert healthy.socks[healthy.got[0]].recv(4) == b"ping"
-    assert rig.told(Redispatched) == [Redispatched("127.0.0.1:0", "web-0", 1)]
+    assert rig.reported(Redispatched) == [Redispatched("127.0.0.1:0", "web-0", 1)]
     assert router.snapshot().redispatched == 1
 
 
 def test_while_a_hung_node_lives_what_it_was_handed_is_nobody_elses(rig: Rig) -> None:
     router = rig.router()
     hung, healthy = rig.join(router, 2)
-    hung.prompt = False
+    hung.auto_ack = False
     rig.connect(router, 2)
     accepted(rig.loop, router, 2)
     rig.loop.advance(60)
     assert (len(hung.got), len(healthy.got)) == (1, 1)
-    router.left(hung, dead=False)
+    router.remove_node(hung, dead=False)
     rig.loop.advance(60)
     assert len(healthy.got) == 1
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
-def test_a_hung_node_costs_one_hand_over(rig: Rig, at_once: int) -> None:
-    router = rig.router(at_once=at_once)
+@pytest.mark.parametrize("max_batch", [1, 3])
+def test_a_hung_node_costs_one_hand_over(rig: Rig, max_batch: int) -> None:
+    router = rig.router(max_batch=max_batch)
     hung, *_ = rig.join(router, 4)
-    hung.prompt = False
+    hung.auto_ack = False
     for number in range(1, 61):
         rig.connect(router)
         accepted(rig.loop, router, number)
@@ -138,31 +138,31 @@ def test_a_hung_node_costs_one_hand_over(rig: Rig, at_once: int) -> None:
 
 
 def test_what_came_while_a_node_owed_an_answer_is_handed_over_at_once(rig: Rig) -> None:
-    router = rig.router(at_once=3)
-    (place,) = rig.join(router, prompt=False)
+    router = rig.router(max_batch=3)
+    (node,) = rig.join(router, auto_ack=False)
     rig.connect(router, 6)
     accepted(rig.loop, router, 6)
-    handed = [len(place.got)]
-    while len(place.got) < 6:
-        for number in place.got[sum(handed[:-1]) :]:
-            assert len(place.got) == sum(handed), "more while it owed some"
-            router.acknowledged(place.name, number)
-        handed.append(len(place.got) - sum(handed))
+    handed = [len(node.got)]
+    while len(node.got) < 6:
+        for number in node.got[sum(handed[:-1]) :]:
+            assert len(node.got) == sum(handed), "more while it owed some"
+            node.acknowledge(number)
+        handed.append(len(node.got) - sum(handed))
     assert handed == [1, 3, 2]
 
 
 def test_a_node_late_by_a_moment_gives_its_queue_away_and_is_suspect_only_later(rig: Rig) -> None:
     router = rig.router()
     hung, healthy = rig.join(router, 2)
-    hung.prompt = False
+    hung.auto_ack = False
     rig.connect(router, 8)
     accepted(rig.loop, router, 8)
     assert (len(hung.got), len(healthy.got)) == (1, 4)
     rig.loop.advance(0.2)
     assert (len(hung.got), len(healthy.got)) == (1, 7)
-    assert rig.told(NodeSuspect) == []
+    assert rig.reported(NodeSuspect) == []
     rig.loop.advance(3)
-    (fact,) = rig.told(NodeSuspect)
+    (fact,) = rig.reported(NodeSuspect)
     assert isinstance(fact, NodeSuspect)
     assert (fact.node, fact.unacknowledged) == ("web-0", 1)
     assert 2 <= fact.seconds < 2.2
@@ -171,14 +171,14 @@ def test_a_node_late_by_a_moment_gives_its_queue_away_and_is_suspect_only_later(
 def test_a_suspect_node_is_trusted_again_when_it_acknowledges(rig: Rig) -> None:
     router = rig.router()
     hung, healthy = rig.join(router, 2)
-    hung.prompt = False
+    hung.auto_ack = False
     rig.connect(router, 2)
     accepted(rig.loop, router, 2)
     rig.loop.advance(3)
-    assert [place.suspect for place in router.snapshot().places] == [True, False]
-    hung.prompt = True
-    router.acknowledged(hung.name, hung.got[0])
-    assert rig.told(NodeTrusted) == [NodeTrusted("127.0.0.1:0", "web-0")]
+    assert [node.suspect for node in router.snapshot().nodes] == [True, False]
+    hung.auto_ack = True
+    hung.acknowledge(hung.got[0])
+    assert rig.reported(NodeTrusted) == [NodeTrusted("127.0.0.1:0", "web-0")]
     rig.connect(router, 2)
     accepted(rig.loop, router, 4)
     assert (len(hung.got), len(healthy.got)) == (2, 2)
@@ -186,44 +186,44 @@ def test_a_suspect_node_is_trusted_again_when_it_acknowledges(rig: Rig) -> None:
 
 def test_when_all_nodes_hang_the_first_to_answer_gets_what_waited(rig: Rig) -> None:
     router = rig.router()
-    first, second = rig.join(router, 2, prompt=False)
+    first, second = rig.join(router, 2, auto_ack=False)
     rig.connect(router, 6)
     accepted(rig.loop, router, 6)
     rig.loop.advance(5)
     assert router.snapshot().pending == 4
-    second.prompt = True
-    router.acknowledged(second.name, second.got[0])
+    second.auto_ack = True
+    second.acknowledge(second.got[0])
     assert (len(first.got), len(second.got)) == (1, 5)
 
 
 def test_pending_is_bounded_and_the_backlog_holds_the_rest(rig: Rig) -> None:
     router = rig.router(max_pending=10)
-    (place,) = rig.join(router, prompt=False)
+    (node,) = rig.join(router, auto_ack=False)
     rig.connect(router, 30)
     rig.loop.settle()
     stats = router.snapshot()
     assert (stats.accepted, stats.accepting) == (11, False)  # ten wait, one is the node's
-    place.prompt = True
-    router.acknowledged(place.name, place.got[0])
+    node.auto_ack = True
+    node.acknowledge(node.got[0])
     accepted(rig.loop, router, 30)
-    assert len(place.got) == 30
+    assert len(node.got) == 30
 
 
 def test_max_connections_is_honoured_and_the_next_client_waits_for_a_free_place(rig: Rig) -> None:
     router = rig.router(max_connections=5)
-    places = rig.join(router, 2)
+    nodes = rig.join(router, 2)
     rig.connect(router, 11)
     accepted(rig.loop, router, 11)
-    assert [len(place.got) for place in places] == [5, 5]
+    assert [len(node.got) for node in nodes] == [5, 5]
     assert router.snapshot().pending == 1
-    places[1].finish(places[1].got[0])
-    assert [len(place.got) for place in places] == [5, 6]
+    nodes[1].finish(nodes[1].got[0])
+    assert [len(node.got) for node in nodes] == [5, 6]
 
 
 def test_a_refused_connection_goes_to_another_node(rig: Rig) -> None:
     router = rig.router()
     full, healthy = rig.join(router, 2)
-    full.prompt = False
+    full.auto_ack = False
     client = rig.connect(router)[0]
     accepted(rig.loop, router, 1)
     full.refuse(full.got[0])
@@ -235,14 +235,14 @@ def test_a_refused_connection_goes_to_another_node(rig: Rig) -> None:
 
 def test_a_node_that_always_refuses_is_asked_again_in_a_while_and_not_in_a_spin(rig: Rig) -> None:
     router = rig.router()
-    (place,) = rig.join(router, prompt=False)
+    (node,) = rig.join(router, auto_ack=False)
     rig.connect(router)
     accepted(rig.loop, router, 1)
     for asked in range(1, 4):
-        assert len(place.got) == asked
-        place.refuse(place.got[-1])
+        assert len(node.got) == asked
+        node.refuse(node.got[-1])
         rig.loop.settle()
-        assert len(place.got) == asked
+        assert len(node.got) == asked
         rig.loop.advance(0.1)
 
 
@@ -253,7 +253,7 @@ def test_a_node_that_cannot_be_reached_loses_nothing(rig: Rig) -> None:
     rig.connect(router, 4)
     accepted(rig.loop, router, 4)
     assert len(healthy.got) == 4
-    assert isinstance(rig.told(HandOverFailed)[0], HandOverFailed)
+    assert isinstance(rig.reported(HandOverFailed)[0], HandOverFailed)
 
 
 def test_a_draining_node_gets_no_more_but_still_closes_what_it_has(rig: Rig) -> None:
@@ -261,14 +261,14 @@ def test_a_draining_node_gets_no_more_but_still_closes_what_it_has(rig: Rig) -> 
     leaving, staying = rig.join(router, 2)
     rig.connect(router, 4)
     accepted(rig.loop, router, 4)
-    router.left(leaving, dead=False)
+    router.remove_node(leaving, dead=False)
     rig.connect(router, 4)
     accepted(rig.loop, router, 8)
     assert (len(leaving.got), len(staying.got)) == (2, 6)
     leaving.finish(leaving.got[0])
-    assert router.snapshot().places[0].open == 1
-    router.left(leaving, dead=True)
-    assert [place.name for place in router.snapshot().places] == ["web-1"]
+    assert router.snapshot().nodes[0].open == 1
+    router.remove_node(leaving, dead=True)
+    assert [node.name for node in router.snapshot().nodes] == ["web-1"]
 
 
 def test_a_new_node_takes_over_the_slot_of_one_that_drains(rig: Rig) -> None:
@@ -276,73 +276,74 @@ def test_a_new_node_takes_over_the_slot_of_one_that_drains(rig: Rig) -> None:
     (old,) = rig.join(router)
     rig.connect(router)
     accepted(rig.loop, router, 1)
-    old.prompt = False
+    old.auto_ack = False
     rig.connect(router)
     accepted(rig.loop, router, 2)
-    new = FakePlace(router, "web-0b", 0)
-    rig.places.append(new)
-    router.joined(new)
+    new = FakeNode(router, "web-0b", 0)
+    rig.nodes.append(new)
+    router.add_node(new)
     rig.connect(router)
     accepted(rig.loop, router, 3)
     assert (len(old.got), len(new.got)) == (2, 1)
-    router.acknowledged(old.name, old.got[1])
-    assert [place.open for place in router.snapshot().places] == [2, 1]
+    old.acknowledge(old.got[1])
+    assert [node.open for node in router.snapshot().nodes] == [2, 1]
 
 
 def test_a_restart_of_the_only_node_loses_neither_port_nor_backlog(rig: Rig) -> None:
     router = rig.router()
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     port = router.port
-    router.left(place, dead=True)
+    router.remove_node(node, dead=True)
     rig.connect(router, 3)
     rig.loop.settle()
     assert router.snapshot().accepted == 0
-    again = FakePlace(router, "web-0", 0)
-    rig.places.append(again)
-    router.joined(again)
+    again = FakeNode(router, "web-0", 0)
+    rig.nodes.append(again)
+    router.add_node(again)
     accepted(rig.loop, router, 3)
     assert (router.port, len(again.got)) == (port, 3)
 
 
 def test_a_connection_on_which_three_nodes_died_is_closed(rig: Rig) -> None:
     router = rig.router()
-    rig.join(router, 4, prompt=False)
+    rig.join(router, 4, auto_ack=False)
     client = rig.connect(router)[0]
     accepted(rig.loop, router, 1)
     for _ in range(3):
-        place = next(place for place in rig.places if place.got)
-        place.close()
-        place.got.clear()
-        router.left(place, dead=True)
+        node = next(node for node in rig.nodes if node.got)
+        node.close()
+        node.got.clear()
+        router.remove_node(node, dead=True)
     assert client.recv(1) == b""
-    assert rig.told(Dropped) == [Dropped("127.0.0.1:0", 3)]
+    assert rig.reported(Dropped) == [Dropped("127.0.0.1:0", 3)]
     assert router.snapshot().dropped == 1
 
 
 def test_answers_for_unknown_connections_and_nodes_are_ignored(rig: Rig) -> None:
     router = rig.router()
     rig.join(router)
-    for answer in (router.acknowledged, router.refused, router.closed):
-        answer("web-0", 99)
-        answer("nobody", 1)
+    for name in ("web-0", "nobody"):
+        router.on_acks(name, [99], [], [])
+        router.on_acks(name, [], [99], [])
+        router.on_acks(name, [], [], [99])
     assert totals(router) == [0]
 
 
 def test_closed_counts_as_acknowledged(rig: Rig) -> None:
     router = rig.router()
-    (place,) = rig.join(router, prompt=False)
+    (node,) = rig.join(router, auto_ack=False)
     rig.connect(router)
     accepted(rig.loop, router, 1)
-    place.finish(place.got[0])
-    (stats,) = router.snapshot().places
+    node.finish(node.got[0])
+    (stats,) = router.snapshot().nodes
     assert (stats.unacknowledged, stats.open) == (0, 0)
 
 
 def test_a_node_in_this_process_may_acknowledge_a_thousand_at_once(rig: Rig) -> None:
     router = rig.router(max_pending=2000)
-    (place,) = rig.join(router, prompt=False)
+    (node,) = rig.join(router, auto_ack=False)
     rig.connect(router, 400)
     accepted(rig.loop, router, 400)
-    place.prompt = True
-    router.acknowledged(place.name, place.got[0])
-    assert len(place.got) == 400
+    node.auto_ack = True
+    node.acknowledge(node.got[0])
+    assert len(node.got) == 400

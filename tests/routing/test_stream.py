@@ -11,7 +11,7 @@ import anyio
 import pytest
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 
-from actors._base.loop import Loop as LoopShim
+from actors._base.loop import Loop
 from actors.routing import (
     HandedOver,
     HandlerFailed,
@@ -21,7 +21,7 @@ from actors.routing import (
     listen,
     query,
 )
-from tests.routing.rig import LOOPS, Served, eventually, fds, reset, run
+from tests.routing.serving_nodes import LOOPS, Served, eventually, fds, reset, run
 
 pytestmark = pytest.mark.parametrize("kind", LOOPS)
 
@@ -55,7 +55,7 @@ async def receive_all(stream: ByteStream, count: int) -> bytes:
 
 
 async def all_closed(served: Served, count: int) -> None:
-    await eventually(lambda: sum(len(place.closed) for place in served.places) == count)
+    await eventually(lambda: sum(len(node.closed) for node in served.nodes) == count)
 
 
 def not_async(stream: ByteStream) -> None:
@@ -69,7 +69,7 @@ def test_an_echo_over_two_nodes_answers_everybody_and_leaves_nothing_open(kind: 
             await stream.send(text)
             assert await receive_all(stream, len(text)) == text
 
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(echo, "127.0.0.1:0"), loop) as served:
             await served.join()
             await served.join()
@@ -81,8 +81,8 @@ def test_an_echo_over_two_nodes_answers_everybody_and_leaves_nothing_open(kind: 
                 await all_closed(served, 20 * turn)
                 before = before or fds()  # after the first turn: a loop keeps one spare of its own
             stats = served.router.snapshot()
-            assert [(place.total, place.open) for place in stats.places] == [(20, 0), (20, 0)]
-            assert all(max(Counter(place.closed).values()) == 1 for place in served.places)
+            assert [(node.total, node.open) for node in stats.nodes] == [(20, 0), (20, 0)]
+            assert all(max(Counter(node.closed).values()) == 1 for node in served.nodes)
             assert served.facts[1:] == []
             await eventually(lambda: fds() == before)
 
@@ -90,7 +90,7 @@ def test_an_echo_over_two_nodes_answers_everybody_and_leaves_nothing_open(kind: 
 
 
 def test_a_handler_knows_its_client(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(who, "127.0.0.1:0"), loop) as served:
             await served.join()
             async with await anyio.connect_tcp("127.0.0.1", served.port) as stream:
@@ -101,7 +101,7 @@ def test_a_handler_knows_its_client(kind: str) -> None:
 
 
 def test_unix_clients_are_served_too(kind: str, tmp_path: Path) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(echo, f"unix:{tmp_path}/s"), loop) as served:
             await served.join()
             async with await anyio.connect_unix(f"{tmp_path}/s") as stream:
@@ -113,9 +113,9 @@ def test_unix_clients_are_served_too(kind: str, tmp_path: Path) -> None:
 
 
 def test_what_a_handler_raises_ends_its_own_connection_only(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(crash, "127.0.0.1:0"), loop) as served:
-            (place,) = [await served.join()]
+            (node,) = [await served.join()]
             good = await anyio.connect_tcp("127.0.0.1", served.port)
             bad = await anyio.connect_tcp("127.0.0.1", served.port)
             await bad.send(b"crash")
@@ -125,7 +125,7 @@ def test_what_a_handler_raises_ends_its_own_connection_only(kind: str) -> None:
             assert await good.receive() == b"fine"
             await good.aclose()
             await bad.aclose()
-            await eventually(lambda: len(place.closed) == 2)
+            await eventually(lambda: len(node.closed) == 2)
             (fact,) = [fact for fact in served.facts if isinstance(fact, HandlerFailed)]
             assert (fact.listener, repr(fact.error)) == ("127.0.0.1:0", "RuntimeError('as asked')")
 
@@ -134,40 +134,40 @@ def test_what_a_handler_raises_ends_its_own_connection_only(kind: str) -> None:
 
 @pytest.mark.parametrize("way", ["end", "reset"])
 def test_a_client_that_goes_away_is_no_failure_of_the_handler(kind: str, way: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(crash, "127.0.0.1:0"), loop) as served:
-            place = await served.join()
+            node = await served.join()
             client = socket.create_connection(("127.0.0.1", served.port))
-            await eventually(lambda: served.router.snapshot().places[0].open == 1)
+            await eventually(lambda: served.router.snapshot().nodes[0].open == 1)
             if way == "reset":
                 reset(client)
             client.close()
-            await eventually(lambda: len(place.closed) == 1)
+            await eventually(lambda: len(node.closed) == 1)
             assert not [fact for fact in served.facts if isinstance(fact, HandlerFailed)]
 
     run(kind, test)
 
 
 def test_a_client_that_reset_before_it_was_handed_over_is_closed(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(echo, "127.0.0.1:0"), loop) as served:
             reset(socket.create_connection(("127.0.0.1", served.port)))
-            place = await served.join()
-            await eventually(lambda: len(place.closed) == 1)
+            node = await served.join()
+            await eventually(lambda: len(node.closed) == 1)
 
     run(kind, test)
 
 
 def test_draining_lets_handlers_end_in_time_and_then_cancels_them(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(forever, "127.0.0.1:0"), loop) as served:
-            place = await served.join()
-            assert place.server is not None
+            node = await served.join()
+            assert node.server is not None
             stream = await anyio.connect_tcp("127.0.0.1", served.port)
             assert await stream.receive() == b"hello"
-            served.router.left(place, dead=False)
-            await place.server.drain(0.01)
-            assert (place.server.open, place.closed) == (0, [1])
+            served.router.remove_node(node, dead=False)
+            await node.server.drain(0.01)
+            assert (node.server.open, node.closed) == (0, [1])
             with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await stream.receive()
             await stream.aclose()
@@ -176,10 +176,10 @@ def test_draining_lets_handlers_end_in_time_and_then_cancels_them(kind: str) -> 
 
 
 def test_draining_ends_as_soon_as_the_last_handler_does(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(echo, "127.0.0.1:0"), loop) as served:
-            place = await served.join()
-            server = place.server
+            node = await served.join()
+            server = node.server
             assert server is not None
             stream = await anyio.connect_tcp("127.0.0.1", served.port)
             await stream.send(b"a")
@@ -195,7 +195,7 @@ def test_draining_ends_as_soon_as_the_last_handler_does(kind: str) -> None:
 
 
 def test_a_draining_server_refuses_and_the_client_is_served_by_another(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(echo, "127.0.0.1:0"), loop) as served:
             leaving = await served.join()
             await served.join()
@@ -210,14 +210,14 @@ def test_a_draining_server_refuses_and_the_client_is_served_by_another(kind: str
 
 
 def test_a_connection_taken_and_stopped_in_one_breath_is_closed_once(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(echo, "127.0.0.1:0"), loop) as served:
-            place = await served.join()
-            assert place.server is not None
+            node = await served.join()
+            assert node.server is not None
             here, there = socket.socketpair()
-            place.server.take(77, there)
-            await place.server.stop()
-            assert place.closed == [77]
+            node.server.take(77, there)
+            await node.server.stop()
+            assert node.closed == [77]
             assert here.recv(1) == b""
             here.close()
 
@@ -244,7 +244,7 @@ def test_a_connection_taken_and_stopped_in_one_breath_is_closed_once(kind: str) 
 def test_a_handler_that_cannot_serve_is_one_clear_error_at_boot(
     kind: str, path: str, error: type[Exception], message: str
 ) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(path, "127.0.0.1:0"), loop) as served:
             with pytest.raises(error) as caught:
                 await served.join()
@@ -262,7 +262,7 @@ def test_a_module_that_raises_on_import_says_what(
     (tmp_path / f"broken_{kind}.py").write_text(f"raise {error}('at import')")
     monkeypatch.syspath_prepend(tmp_path)
 
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listen(f"broken_{kind}:handle", "127.0.0.1:0"), loop) as served:
             with pytest.raises(HandlerNotFound, match=f"{error}: at import{hint}"):
                 await served.join()
@@ -271,7 +271,7 @@ def test_a_module_that_raises_on_import_says_what(
 
 
 def test_sticky_clients_are_routed_by_a_head_in_three_pieces(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         policy = Sticky(query("room"))
         async with Served(listen(echo, "127.0.0.1:0", policy=policy), loop) as served:
             await served.join()
@@ -284,13 +284,13 @@ def test_sticky_clients_are_routed_by_a_head_in_three_pieces(kind: str) -> None:
                     head = b"GET /?room=one HTTP/1.1\r\n"
                     assert await receive_all(stream, len(head)) == head
                 await all_closed(served, turn)
-            assert sorted(len(place.closed) for place in served.places) == [0, 8]
+            assert sorted(len(node.closed) for node in served.nodes) == [0, 8]
 
     run(kind, test)
 
 
 def test_slow_sticky_clients_are_handed_over_when_the_router_closes_or_they_end(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         policy = Sticky(query("room"))
         async with Served(listen(echo, "127.0.0.1:0", policy=policy), loop) as served:
             await served.join()
@@ -339,16 +339,16 @@ def test_a_killed_process_node_loses_no_unacknowledged_connection(kind: str) -> 
         ) as child,
     ):
 
-        async def test(loop: LoopShim) -> None:
+        async def test(loop: Loop) -> None:
             async with Served(listen(echo, "127.0.0.1:0"), loop) as served:
-                place = HoldingPlace(ours)
-                served.router.joined(place)
+                node = HoldingPlace(ours)
+                served.router.add_node(node)
                 async with await anyio.connect_tcp("127.0.0.1", served.port) as stream:
                     await stream.send(b"still here")
                     await anyio.wait_readable(ours)
                     await served.join()
                     child.kill()
-                    served.router.left(place, dead=True)
+                    served.router.remove_node(node, dead=True)
                     assert await stream.receive() == b"still here"
 
         try:

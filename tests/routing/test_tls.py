@@ -12,12 +12,12 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 from websockets.asyncio.client import connect
 
-from actors._base.loop import Loop as LoopShim
+from actors._base.loop import Loop
 from actors.routing import HandlerFailed, Listener, Sticky, TlsReloaded, asgi, ip, listen, sni
 from tests.routing.apps import ASYNCIO, SYSTEM, happened, heard, here
 from tests.routing.certificates import NAME, Certified
-from tests.routing.hellos import client_hello
-from tests.routing.rig import LOOPS, Served, eventually, run
+from tests.routing.client_bytes import client_hello
+from tests.routing.serving_nodes import LOOPS, Served, eventually, run
 
 EVERY_LOOP = pytest.mark.parametrize("kind", LOOPS)
 
@@ -74,9 +74,9 @@ async def serial(served: Served, certified: Certified, greeting: bytes = b"") ->
 
 @EVERY_LOOP
 def test_a_stream_handler_gets_what_was_inside(kind: str, certified: Certified) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(spec(certified), loop) as served:
-            place = await served.join()
+            node = await served.join()
             async with secure(served, certified) as client:
                 assert await client.receive() == b"TLSv1.3 127.0.0.1\n"
                 await client.send(b"hello" * 10_000)
@@ -84,7 +84,7 @@ def test_a_stream_handler_gets_what_was_inside(kind: str, certified: Certified) 
                 while len(data) < 50_000:
                     data += await client.receive()
                 assert data == b"HELLO" * 10_000
-            await eventually(lambda: place.closed == [1])
+            await eventually(lambda: node.closed == [1])
             assert happened == ["end"]
             assert served.facts[1:] == []
 
@@ -95,7 +95,7 @@ def test_a_stream_handler_gets_what_was_inside(kind: str, certified: Certified) 
 def test_a_handler_that_ends_says_so_and_one_that_fails_cuts_off(
     kind: str, certified: Certified
 ) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         for handler, whole in (("once", True), ("fail", False)):
             path = f"tests.routing.test_tls:{handler}"
             async with Served(spec(certified, path), loop) as served:
@@ -136,14 +136,14 @@ def test_a_client_that_spoils_the_handshake_disturbs_nobody(
 ) -> None:
     listener = served_by(handler, certified)
 
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listener, loop, SYSTEM) as served:
-            place = await served.join()
+            node = await served.join()
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
                 sock.sendall(sent)
                 assert await serial(served, certified)
-                await eventually(lambda: place.closed)
-            await eventually(lambda: sorted(place.closed) == [1, 2])
+                await eventually(lambda: node.closed)
+            await eventually(lambda: sorted(node.closed) == [1, 2])
 
     run(kind, test)
 
@@ -155,31 +155,31 @@ def test_a_handshake_that_takes_too_long_is_given_up(
 ) -> None:
     listener = served_by(handler, certified, 0.05)
 
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listener, loop, SYSTEM) as served:
-            place = await served.join()
+            node = await served.join()
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
                 sock.sendall(sent)
-                await eventually(lambda: place.closed == [1])
+                await eventually(lambda: node.closed == [1])
 
     run(kind, test)
 
 
 @ASYNCIO
 def test_an_application_is_served_as_https_and_wss(kind: str, certified: Certified) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         listener = listen(asgi(here("whoever")), "127.0.0.1:0", **certified.files)
         async with Served(listener, loop, SYSTEM) as served:
-            place = await served.join()
+            node = await served.join()
             async with https(served, certified) as client:
                 assert (await client.get("/")).text.endswith(" https")
                 assert (await client.get("/")).text.startswith("('127.0.0.1', ")
-                assert place.server is not None
-                assert place.server.open == 1
+                assert node.server is not None
+                assert node.server.open == 1
             url = f"wss://127.0.0.1:{served.port}/"
             async with connect(url, proxy=None, ssl=certified.client()) as websocket:
                 assert str(await websocket.recv()).endswith(" wss")
-            await eventually(lambda: len(place.closed) == 2)
+            await eventually(lambda: len(node.closed) == 2)
 
     run(kind, test)
 
@@ -188,7 +188,7 @@ def test_an_application_is_served_as_https_and_wss(kind: str, certified: Certifi
 def test_an_application_over_tls_gets_a_large_body_and_agrees_on_http_1_1(
     kind: str, certified: Certified
 ) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         body = bytes(range(256)) * 4096
         listener = listen(asgi(here("app")), "127.0.0.1:0", **certified.files)
         async with Served(listener, loop, SYSTEM) as served:
@@ -209,14 +209,14 @@ def test_an_application_over_tls_gets_a_large_body_and_agrees_on_http_1_1(
 def test_renewed_files_are_used_for_new_connections_and_old_ones_live_on(
     kind: str, certified: Certified
 ) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(spec(certified), loop) as served:
-            place = await served.join()
+            node = await served.join()
             first = await serial(served, certified, b"TLS")
             async with secure(served, certified) as old:
                 await old.receive()
                 certified.renew()
-                await looks_again(place.server)
+                await looks_again(node.server)
                 second = await serial(served, certified, b"TLS")
                 assert second != first
                 await old.send(b"still here")
@@ -228,30 +228,30 @@ def test_renewed_files_are_used_for_new_connections_and_old_ones_live_on(
 
 async def looks_again(server: object) -> None:
     """Let the second pass within which a node does not look at its files."""
-    server._certificate._looked -= 1.0  # type: ignore[attr-defined]
+    server._certificate._checked -= 1.0  # type: ignore[attr-defined]
 
 
 @ASYNCIO
 def test_an_application_gets_renewed_files_too(kind: str, certified: Certified) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         listener = listen(asgi(here("app")), "127.0.0.1:0", **certified.files)
         async with Served(listener, loop, SYSTEM) as served:
-            place = await served.join()
+            node = await served.join()
             first = await serial(served, certified)
             async with https(served, certified) as client:
                 await client.get("/")
                 certified.renew()
-                await looks_again(place.server)
+                await looks_again(node.server)
                 assert await serial(served, certified) != first
                 assert (await client.get("/")).status_code == 200
-                assert len(place.closed) <= 2  # the client's first connection is not among them
+                assert len(node.closed) <= 2  # the client's first connection is not among them
 
     run(kind, test)
 
 
 @EVERY_LOOP
 def test_clients_are_kept_apart_by_the_name_they_ask_for(kind: str, certified: Certified) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         policy = Sticky(sni() | ip())
         path = "tests.routing.test_tls:shout"
         listener = listen(path, "127.0.0.1:0", policy=policy, **certified.files)
@@ -261,7 +261,7 @@ def test_clients_are_kept_apart_by_the_name_they_ask_for(kind: str, certified: C
             for _ in range(5):
                 async with secure(served, certified) as client:
                     await client.receive()
-            assert sorted(p.total for p in served.router.snapshot().places) == [0, 0, 0, 5]
+            assert sorted(p.total for p in served.router.snapshot().nodes) == [0, 0, 0, 5]
 
     run(kind, test)
 
@@ -272,15 +272,15 @@ def test_a_client_in_its_handshake_is_let_go_when_the_node_stops(
 ) -> None:
     listener = served_by(handler, certified)
 
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with Served(listener, loop, SYSTEM) as served:
-            place = await served.join()
+            node = await served.join()
             with socket.create_connection(("127.0.0.1", served.port)) as sock:
                 sock.sendall(client_hello(NAME)[:50])
-                await eventually(lambda: served.router.snapshot().places[0].open == 1)
-                assert place.server is not None
-                await place.server.stop()
-                assert place.closed == [1]
+                await eventually(lambda: served.router.snapshot().nodes[0].open == 1)
+                assert node.server is not None
+                await node.server.stop()
+                assert node.closed == [1]
                 with contextlib.suppress(ConnectionResetError):  # there may be bytes unread
                     assert await heard(sock) == b""
 

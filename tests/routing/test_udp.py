@@ -7,7 +7,7 @@ from collections import Counter
 import anyio
 import pytest
 
-from actors._base.loop import Loop as LoopShim
+from actors._base.loop import Loop
 from actors.routing import (
     BadListener,
     HandlerFailed,
@@ -27,9 +27,9 @@ from actors.routing.balancer.udp_router import DatagramRouter
 from actors.routing.listen.pktinfo import send
 from actors.routing.sticky.datagram_source import pack, unpack
 from tests.routing.conftest import Rig
-from tests.routing.datagrams import client, echo, handled, hold, later, not_async
-from tests.routing.rig import LOOPS, eventually, run
-from tests.routing.seated import Seating
+from tests.routing.serving_nodes import LOOPS, eventually, run
+from tests.routing.socket_nodes import SocketCluster
+from tests.routing.udp_handlers import client, echo, handled, hold, later, not_async
 
 UDP = "udp://127.0.0.1:0"
 
@@ -42,15 +42,15 @@ class Inbox:
         self.slot = slot
         self.socks: list[socket.socket] = []
 
-    def seat(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
+    def attach_socket(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
         assert (listener, limit) == (UDP, None)
         self.socks = [socket.socket(fileno=fd) for fd in fds]
         self.socks[0].setblocking(False)
 
-    def give(self, fd: int, listener: str) -> None:
+    def send_connection(self, fd: int, listener: str) -> None:
         raise AssertionError(f"{listener} has no connections, got {fd}")
 
-    def unseat(self, listener: str) -> None:
+    def detach_socket(self, listener: str) -> None:
         assert listener == UDP
 
     def got(self) -> list[tuple[bytes, int]]:
@@ -73,7 +73,9 @@ class Setup:
 
     def __init__(self, rig: Rig, policy: Policy | None = None) -> None:
         self.rig = rig
-        router = new_router(listen("app:handle", UDP, policy=policy), rig.loop, rig.facts.append)
+        router = new_router(
+            listen("app:handle", UDP, policy=policy), rig.loop.as_loop(), rig.facts.append
+        )
         assert isinstance(router, DatagramRouter)
         self.router = router
         self.router.open()
@@ -82,9 +84,9 @@ class Setup:
 
     def join(self, *slots: int) -> list[Inbox]:
         made = [Inbox(f"dns-{slot}", slot) for slot in slots]
-        self.rig.places += made  # type: ignore[arg-type]
+        self.rig.nodes += made  # type: ignore[arg-type]
         for inbox in made:
-            self.router.joined(inbox)
+            self.router.add_node(inbox)
         return made
 
     def sender(self) -> socket.socket:
@@ -130,14 +132,14 @@ def test_a_sender_comes_back_to_the_slot_of_a_node_that_restarted(rig: Rig) -> N
         return {port: inbox.slot for inbox in there for _, port in inbox.got()}
 
     homes = round_(*inboxes)
-    setup.router.left(inboxes[1], dead=True)
+    setup.router.remove_node(inboxes[1], dead=True)
     meanwhile = round_(inboxes[0], inboxes[2])
     assert meanwhile == {
         port: meanwhile[port] if slot == 1 else slot for port, slot in homes.items()
     }
     (again,) = setup.join(1)
     assert round_(inboxes[0], again, inboxes[2]) == homes
-    assert setup.router.dropped == 0
+    assert setup.router.snapshot().dropped == 0
 
 
 def test_what_a_stopped_node_has_no_room_for_is_dropped_and_counted(rig: Rig) -> None:
@@ -165,7 +167,7 @@ def test_without_a_node_datagrams_wait_in_the_kernel(rig: Rig) -> None:
     (inbox,) = setup.join(0)
     setup.settle(1)
     assert [data for data, _ in inbox.got()] == [b"early"]
-    setup.router.left(inbox, dead=False)
+    setup.router.remove_node(inbox, dead=False)
     assert rig.loop.watched == 0
 
 
@@ -177,7 +179,7 @@ def test_a_node_that_just_died_costs_its_datagrams_and_nothing_else(rig: Rig) ->
     sender.send(b"x")
     setup.settle(1)
     assert setup.router.snapshot().dropped == 1
-    setup.router.left(dying, dead=True)
+    setup.router.remove_node(dying, dead=True)
     sender.send(b"y")
     (inbox,) = setup.join(0)
     setup.settle(2)
@@ -206,8 +208,8 @@ def test_a_key_of_ones_own_reads_each_datagram(rig: Rig) -> None:
     sender.send(b"?")
     sender.send(b"?")
     setup.settle(66)
-    assert len(rig.facts) == 2  # listening, and that the key failed, told once
-    assert setup.router.dropped == 0
+    assert len(rig.facts) == 2  # `Listening`, and one `PolicyFailed`
+    assert setup.router.snapshot().dropped == 0
 
 
 def test_one_host_has_one_node_if_it_is_asked_for(rig: Rig) -> None:
@@ -247,9 +249,9 @@ async def asked(
 @pytest.mark.parametrize("kind", LOOPS)
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_datagrams_are_answered_by_the_port_that_was_asked(kind: str, host: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         address = f"udp://[{host}]:0" if ":" in host else f"udp://{host}:0"
-        async with Seating(listen(echo, address), loop) as system:
+        async with SocketCluster(listen(echo, address), loop) as system:
             await system.join(2)
             port = system.router.port
             sent = [b"x", b"y" * 60_000]
@@ -273,8 +275,8 @@ def test_bound_to_every_address_the_one_that_was_asked_answers(
     # A connected socket hears that address only, and left to itself the kernel takes 127.0.0.1.
     own = "::1" if ":" in asked_at else "127.0.0.1"
 
-    async def test(loop: LoopShim) -> None:
-        async with Seating(listen(echo, f"udp://{bound}:0"), loop) as system:
+    async def test(loop: Loop) -> None:
+        async with SocketCluster(listen(echo, f"udp://{bound}:0"), loop) as system:
             await system.join(1)
             port = system.router.port
             sent = [b"x", b"y" * 60_000]
@@ -293,8 +295,8 @@ def test_what_cannot_be_answered_from_where_it_was_sent_to_is_answered_all_the_s
 
 
 def test_a_handler_knows_its_sender_and_may_answer_more_than_once() -> None:
-    async def test(loop: LoopShim) -> None:
-        async with Seating(listen(client, UDP), loop) as system:
+    async def test(loop: Loop) -> None:
+        async with SocketCluster(listen(client, UDP), loop) as system:
             await system.join(1)
             with socket.socket(type=socket.SOCK_DGRAM) as sender:
                 sender.setblocking(False)
@@ -308,13 +310,13 @@ def test_a_handler_knows_its_sender_and_may_answer_more_than_once() -> None:
 
 
 def test_what_a_handler_raises_ends_its_own_datagram_only() -> None:
-    async def test(loop: LoopShim) -> None:
-        async with Seating(listen(echo, UDP), loop) as system:
+    async def test(loop: Loop) -> None:
+        async with SocketCluster(listen(echo, UDP), loop) as system:
             await system.join(1)
             with socket.socket(type=socket.SOCK_DGRAM) as sender:
                 sender.sendto(b"", ("127.0.0.1", system.router.port))
-            await eventually(lambda: system.told(HandlerFailed))
-            (failed,) = system.told(HandlerFailed)
+            await eventually(lambda: system.reported(HandlerFailed))
+            (failed,) = system.reported(HandlerFailed)
             assert isinstance(failed, HandlerFailed)
             assert (failed.connection, str(failed.error)) == (1, "an empty datagram")
             assert await asked(system.router.port, b"go on") == [b"go on"]
@@ -323,27 +325,27 @@ def test_what_a_handler_raises_ends_its_own_datagram_only() -> None:
 
 
 def test_handlers_are_bounded_and_what_waits_is_read_when_there_is_room() -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         handled.clear()
-        async with Seating(listen(hold, UDP, max_pending=3), loop) as system:
-            (seat,) = await system.join(1)
+        async with SocketCluster(listen(hold, UDP, max_pending=3), loop) as system:
+            (node,) = await system.join(1)
             with socket.socket(type=socket.SOCK_DGRAM) as sender:
                 sender.connect(("127.0.0.1", system.router.port))
                 for number in range(9):
                     sender.send(b"%d" % number)
             await eventually(lambda: system.router.snapshot().accepted == 9)
             await eventually(lambda: handled == [b"0", b"1", b"2"])
-            assert seat.server is not None
-            assert seat.server.open == 3
+            assert node.server is not None
+            assert node.server.open == 3
 
     run("asyncio", test)
 
 
 def test_draining_answers_what_was_passed_on_and_takes_nothing_new() -> None:
-    async def test(loop: LoopShim) -> None:
-        async with Seating(listen(later, UDP), loop) as system:
-            (seat,) = await system.join(1)
-            assert seat.server is not None
+    async def test(loop: Loop) -> None:
+        async with SocketCluster(listen(later, UDP), loop) as system:
+            (node,) = await system.join(1)
+            assert node.server is not None
             with socket.socket(type=socket.SOCK_DGRAM) as sender:
                 sender.setblocking(False)
                 sender.connect(("127.0.0.1", system.router.port))
@@ -351,28 +353,28 @@ def test_draining_answers_what_was_passed_on_and_takes_nothing_new() -> None:
                     sender.send(b"%d" % number)
                 await eventually(lambda: system.router.snapshot().accepted == 5)
                 system.router.stop_listening()
-                await seat.server.drain(10)
+                await node.server.drain(10)
                 assert sorted(sender.recv(10) for _ in range(5)) == [b"%d" % n for n in range(5)]
                 sender.send(b"too late")
                 with pytest.raises(ConnectionRefusedError):
                     await eventually(lambda: sender.send(b"too late") and False)
-            assert seat.server.open == 0
+            assert node.server.open == 0
 
     run("asyncio", test)
 
 
 def test_handlers_that_do_not_end_in_time_are_cancelled() -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         handled.clear()
-        async with Seating(listen(hold, UDP), loop) as system:
-            (seat,) = await system.join(1)
+        async with SocketCluster(listen(hold, UDP), loop) as system:
+            (node,) = await system.join(1)
             with socket.socket(type=socket.SOCK_DGRAM) as sender:
                 sender.sendto(b"x", ("127.0.0.1", system.router.port))
             await eventually(lambda: handled)
-            assert seat.server is not None
-            await seat.server.drain(0.01)
-            assert seat.server.open == 0
-            assert system.told(HandlerFailed) == []
+            assert node.server is not None
+            await node.server.drain(0.01)
+            assert node.server.open == 0
+            assert system.reported(HandlerFailed) == []
 
     run("asyncio", test)
 
@@ -380,7 +382,9 @@ def test_handlers_that_do_not_end_in_time_are_cancelled() -> None:
 def test_a_port_in_use_is_one_clear_error_and_can_be_tried_again(rig: Rig) -> None:
     setup = Setup(rig)
     second = new_router(
-        listen("app:handle", f"udp://127.0.0.1:{setup.router.port}"), rig.loop, rig.facts.append
+        listen("app:handle", f"udp://127.0.0.1:{setup.router.port}"),
+        rig.loop.as_loop(),
+        rig.facts.append,
     )
     with pytest.raises(OSError, match=r"cannot listen on udp://127.0.0.1:.*EADDRINUSE") as caught:
         second.open()
@@ -391,9 +395,9 @@ def test_a_port_in_use_is_one_clear_error_and_can_be_tried_again(rig: Rig) -> No
 
 
 def test_a_handler_of_datagrams_must_be_async() -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         spec = listen(f"{not_async.__module__}:not_async", UDP)
-        async with Seating(spec, loop) as system:
+        async with SocketCluster(spec, loop) as system:
             with pytest.raises(
                 HandlerUnfit, match=r"it must be async def handle\(datagram, reply\)"
             ):

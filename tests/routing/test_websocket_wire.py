@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
-from actors._base.loop import Loop as LoopShim
+from actors._base.loop import Loop
 from actors.routing import asgi, listen
 from tests.routing.raw_websocket import (
     BINARY,
@@ -27,7 +27,7 @@ from tests.routing.raw_websocket import (
     Raw,
     close,
 )
-from tests.routing.rig import Served, run
+from tests.routing.serving_nodes import Served, run
 
 ECHO = "tests.routing.real_apps:starlette_app"
 MAX = 2 * 1024 * 1024
@@ -36,7 +36,7 @@ MAX = 2 * 1024 * 1024
 def through_the_router(test: Callable[[int], Awaitable[None]]) -> None:
     """Run *test* with the port of a router in front of the echo."""
 
-    async def main(loop: LoopShim) -> None:
+    async def main(loop: Loop) -> None:
         spec = listen(asgi(ECHO, ws_max_size=MAX), "127.0.0.1:0")
         async with Served(spec, loop, "system") as served:
             await served.join()

@@ -1,4 +1,4 @@
-"""An ASGI node that leaves while others stay: clients are told to come again before anything is closed."""
+"""An ASGI node that leaves while others stay: clients are told to reconnect before anything is closed."""
 
 import socket
 
@@ -8,10 +8,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from actors._base.loop import Loop as LoopShim
+from actors._base.loop import Loop
 from actors.routing.serving.asgi import AsgiServer
 from tests.routing.apps import ASYNCIO, closed, happened, heard, serving
-from tests.routing.rig import eventually, run
+from tests.routing.serving_nodes import eventually, run
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG = 60.0
@@ -28,10 +28,10 @@ async def answer(sock: socket.socket) -> bytes:
 
 @ASYNCIO
 def test_an_idle_client_may_ask_once_more_and_is_told_to_come_again(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served, anyio.create_task_group() as group:
-            place = await served.join()
-            server = place.server
+            node = await served.join()
+            server = node.server
             assert isinstance(server, AsgiServer)
             idle = socket.create_connection(("127.0.0.1", served.port), timeout=10)
             fresh = socket.create_connection(("127.0.0.1", served.port), timeout=10)
@@ -45,17 +45,17 @@ def test_an_idle_client_may_ask_once_more_and_is_told_to_come_again(kind: str) -
                 assert b"connection: close" in said
                 assert await heard(client) == b""
                 client.close()
-            await closed(place, 2)
+            await closed(node, 2)
 
     run(kind, test)
 
 
 @ASYNCIO
 def test_a_request_under_way_is_finished_and_its_connection_closed(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served, anyio.create_task_group() as group:
-            place = await served.join()
-            server = place.server
+            node = await served.join()
+            server = node.server
             assert isinstance(server, AsgiServer)
             slow = socket.create_connection(("127.0.0.1", served.port), timeout=10)
             slow.sendall(b"GET /slow?seconds=0.2 HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -65,17 +65,17 @@ def test_a_request_under_way_is_finished_and_its_connection_closed(kind: str) ->
             assert b"connection: close" in said
             assert said.endswith(b"slow done")
             slow.close()
-            await closed(place, 1)
+            await closed(node, 1)
 
     run(kind, test)
 
 
 @ASYNCIO
 def test_what_still_idles_when_patience_ends_is_closed_and_websockets_are_told(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served, anyio.create_task_group() as group:
-            place = await served.join()
-            server = place.server
+            node = await served.join()
+            server = node.server
             assert isinstance(server, AsgiServer)
             idle = socket.create_connection(("127.0.0.1", served.port), timeout=10)
             async with connect(f"ws://127.0.0.1:{served.port}/ws", proxy=None) as client:
@@ -96,10 +96,10 @@ def test_what_still_idles_when_patience_ends_is_closed_and_websockets_are_told(k
 
 @ASYNCIO
 def test_new_connections_are_refused_for_the_router_to_give_to_another(kind: str) -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         async with serving(loop) as served, anyio.create_task_group() as group:
-            place = await served.join()
-            server = place.server
+            node = await served.join()
+            server = node.server
             assert isinstance(server, AsgiServer)
             held = socket.create_connection(("127.0.0.1", served.port), timeout=10)
             await eventually(lambda: server.open == 1)

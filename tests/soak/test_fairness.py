@@ -42,7 +42,7 @@ def router_of(system: System) -> Router:
 
 
 def opens(router: Router) -> list[int]:
-    return [place.open for place in router.snapshot().places]
+    return [place.open for place in router.snapshot().nodes]
 
 
 async def settled(router: Router, count: int) -> None:

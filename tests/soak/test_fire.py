@@ -170,7 +170,7 @@ class Fire:
         return psutil.Process().num_fds()
 
     async def _idle(self) -> None:
-        while len(self.up) != 4 or any(place.open for place in self.router.snapshot().places):  # noqa: ASYNC110 - it has no event to give
+        while len(self.up) != 4 or any(place.open for place in self.router.snapshot().nodes):  # noqa: ASYNC110 - it has no event to give
             await anyio.sleep(0.1)
 
 

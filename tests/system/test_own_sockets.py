@@ -91,7 +91,7 @@ async def test_nodes_accept_for_themselves_and_ps_shows_what_they_serve(
             )
             names[await said(stream)] += 1
         await eventually(
-            lambda: {place.name: place.open for place in router.snapshot().places} == names
+            lambda: {place.name: place.open for place in router.snapshot().nodes} == names
         )
         (shown,) = (await status(core_of(system)))["listeners"]
         assert (shown["policy"], shown["open"], shown["accepting"]) == (str(policy), names, True)
@@ -128,11 +128,11 @@ async def test_with_one_node_at_a_time_away_a_shared_listener_refuses_nobody() -
             begin = served
             await eventually(lambda: served > begin + 5)
             done.set()
-        assert [place.name for place in router.snapshot().places] == ["web/0"]
+        assert [place.name for place in router.snapshot().nodes] == ["web/0"]
 
 
 async def test_tcp_of_both_families_unix_and_udp_are_served_by_one_system(tmp_path: Path) -> None:
-    name = "tests.routing.datagrams:name"
+    name = "tests.routing.udp_handlers:name"
     topology = Topology(
         nodes=[nodes("web", count=2), nodes("dns", kind="thread", count=4)],
         listeners=[
@@ -151,7 +151,7 @@ async def test_tcp_of_both_families_unix_and_udp_are_served_by_one_system(tmp_pa
             assert (await said(unix)).startswith("web/")
         assert (await connected(own.port)).startswith("web/")
         await ask_40(udp.port)
-        await eventually(lambda: sum(place.total for place in udp.snapshot().places) == 80)
+        await eventually(lambda: sum(place.total for place in udp.snapshot().nodes) == 80)
         assert udp.snapshot().dropped == 0
         shown = (await status(core_of(system)))["listeners"]
         assert [listener["policy"] for listener in shown] == [
@@ -208,11 +208,11 @@ async def test_descriptors_are_flat_over_many_connections_and_nodes() -> None:
             served.add(await connected(router.port))
         await system.scale("web", 3)
         await system.scale("web", 2)
-        await eventually(lambda: sum(place.open for place in router.snapshot().places) == 0)
+        await eventually(lambda: sum(place.open for place in router.snapshot().nodes) == 0)
         before = census()
         for _ in range(50):
             await connected(router.port)
         await system.scale("web", 3)
         await system.scale("web", 2)
-        await eventually(lambda: sum(place.open for place in router.snapshot().places) == 0)
+        await eventually(lambda: sum(place.open for place in router.snapshot().nodes) == 0)
         assert census() == before

@@ -129,7 +129,7 @@ async def test_new_nodes_take_connections_and_nodes_that_go_lose_none(kind: str)
 def _places(system: System) -> Any:
     router = core_of(system).listeners[0].router
     assert router is not None
-    return router.snapshot().places
+    return router.snapshot().nodes
 
 
 @KINDS

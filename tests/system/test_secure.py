@@ -113,7 +113,7 @@ def test_files_that_cannot_be_used_are_a_mistake_of_usage(
         f"No such file or directory\n"
     )
     assert main(["serve", APP, "--keyfile", f"{tmp_path}/none.pem"]) == 2
-    assert "a keyfile needs a certfile beside it" in capsys.readouterr().err
+    assert "a keyfile needs a certfile as well" in capsys.readouterr().err
 
 
 def test_a_sticky_key_inside_tls_is_a_mistake_of_usage(

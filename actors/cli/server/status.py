@@ -79,7 +79,7 @@ def _listener(listening: ListenerController) -> dict[str, Any]:
         facts |= {
             "address": str(now.address),
             "accepting": now.accepting,
-            "open": _by_node(now.places),
+            "open": _by_node(now.nodes),
             **{name: getattr(now, name) for name in _COUNTED},
         }
     return facts

@@ -1,8 +1,8 @@
-"""Accepting: in batches, only while there is room, and never in a spin.
+"""Accepting: in batches, only while there is room, and never in a busy loop.
 
-Rule 1: nothing is known here of nodes or policies.
-Rule 2: what the system runs out of (descriptors, memory) pauses accepting and is reported once,
-not at every try; the kernel's backlog holds the clients meanwhile.
+Rule 1: nothing here knows nodes or policies.
+Rule 2: when the system runs out of descriptors or memory, accepting pauses, which is reported once and
+not at every retry; the clients wait in the kernel's backlog meanwhile.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from actors._base.loop import Loop, Timer
 from actors.routing.balancer.records import Connection
 from actors.routing.events import AcceptPaused, AcceptResumed
-from actors.routing.interfaces import Report, RouterLoop, RouterTimer
+from actors.routing.interfaces import Report
 from actors.routing.listen.fd_limit import nearly_full, scarce
 
 __all__ = ["Acceptor"]
 
 _BATCH: Final = 64
 _PAUSE: Final = 0.5
-_CALM: Final = 5.0
-"""Seconds without another pause after which it is told that there is room again."""
-# The client of that one connection is to blame: accept(2) says to go on with the next.
-_GONE: Final = frozenset(
+_RECOVERED_AFTER: Final = 5.0
+"""Seconds of accepting without another pause after which `AcceptResumed` is reported."""
+# Errors of one client's connection, after which accept(2) says to go on with the next.
+_CLIENT_GONE: Final = frozenset(
     {
         errno.ECONNABORTED,
         errno.EPROTO,
@@ -43,16 +44,16 @@ class Acceptor:
     Args:
         listening: the socket, non-blocking; its owner closes it.
         loop: the event loop.
-        accepted: takes each connection.
-        room: how many more connections are welcome.
-        report: takes facts.
-        listener: the listener's name, for facts.
+        accepted: called with each connection.
+        room: returns how many more connections may be accepted.
+        report: takes the records of `actors.routing.events`.
+        listener: the listener's name, for reports.
     """
 
     def __init__(
         self,
         listening: socket.socket,
-        loop: RouterLoop,
+        loop: Loop,
         *,
         accepted: Callable[[Connection], None],
         room: Callable[[], int],
@@ -66,41 +67,37 @@ class Acceptor:
         self._report = report
         self._listener = listener
         self._fd = listening.fileno()
-        self._watching = False
         self._wanted = False
-        self._pause: RouterTimer | None = None
-        self._calm: RouterTimer | None = None
-        self._told = False
+        self._pause: Timer | None = None
+        self._recovery: Timer | None = None
+        self._pause_reported = False
+        self.accepting = False
+        """Whether the listening socket is being watched."""
         self.total = 0
 
-    @property
-    def accepting(self) -> bool:
-        """Whether the listening socket is being watched."""
-        return self._watching
-
-    def want(self, wanted: bool) -> None:  # noqa: FBT001 - the one thing to say
+    def set_accepting(self, wanted: bool) -> None:  # noqa: FBT001 - the only argument
         """Accept from now on, or no more."""
         self._wanted = wanted
-        self._obey()
+        self._update_watch()
 
-    def drain(self) -> None:
-        """Accept whatever has come so far, room or not: nobody will get it otherwise."""
+    def accept_all(self) -> None:
+        """Accept every client in the backlog, room or not: the socket is about to be closed."""
         while self._accept():
             pass
 
     def close(self) -> None:
         """Stop for good."""
-        self.want(False)
-        for timer in (self._pause, self._calm):
+        self.set_accepting(False)
+        for timer in (self._pause, self._recovery):
             if timer is not None:
                 timer.cancel()
-        self._pause = self._calm = None
+        self._pause = self._recovery = None
 
-    def _obey(self) -> None:
+    def _update_watch(self) -> None:
         watch = self._wanted and self._pause is None
-        if watch == self._watching:
+        if watch == self.accepting:
             return
-        self._watching = watch
+        self.accepting = watch
         if watch:
             self._loop.watch_readable(self._fd, self._readable)
         else:
@@ -108,48 +105,49 @@ class Acceptor:
 
     def _readable(self) -> None:
         for _ in range(min(_BATCH, self._room())):
-            if not self._watching or not self._accept():
+            if not self.accepting or not self._accept():
                 return
 
     def _accept(self) -> bool:
-        """Accept one; return whether to go on."""
+        """Accept one client; return whether to go on."""
         try:
             sock, client = self._listening.accept()
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
-            if error.errno not in _GONE:
-                self._rest(error.errno or 0)
-            return error.errno in _GONE
+            if error.errno not in _CLIENT_GONE:
+                self._pause_accepting(error.errno or 0)
+            return error.errno in _CLIENT_GONE
         last = nearly_full(sock.fileno())
-        if self._told and not last and self._calm is None:
-            self._calm = self._loop.call_later(_CALM, self._resumed)
+        if self._pause_reported and not last and self._recovery is None:
+            self._recovery = self._loop.call_later(_RECOVERED_AFTER, self._recovered)
         sock.setblocking(False)
         self.total += 1
         self._accepted(Connection(sock, client))
         if last:
-            # Before the last is gone: without one left, not even a node's message can be taken.
-            self._rest(errno.EMFILE)
+            # Pause before the last descriptor is used: a message from a node may need one.
+            self._pause_accepting(errno.EMFILE)
         return not last
 
-    def _resumed(self) -> None:
-        self._calm = None
-        self._told = False
+    def _recovered(self) -> None:
+        self._recovery = None
+        self._pause_reported = False
         self._report(AcceptResumed(self._listener))
 
-    def _rest(self, code: int) -> None:
-        if self._calm is not None:
-            self._calm.cancel()
-            self._calm = None
+    def _pause_accepting(self, code: int) -> None:
+        if self._recovery is not None:
+            self._recovery.cancel()
+            self._recovery = None
         if self._pause is None:
-            self._pause = self._loop.call_later(_PAUSE, self._again)
-        self._obey()
-        if not self._told:
-            self._told = True
+            self._pause = self._loop.call_later(_PAUSE, self._end_pause)
+        self._update_watch()
+        if not self._pause_reported:
+            self._pause_reported = True
             self._report(AcceptPaused(self._listener, code, _PAUSE))
 
-    def _again(self) -> None:
+    def _end_pause(self) -> None:
+        """Accept again, unless descriptors are still short."""
         self._pause = None
-        if self._told and scarce():
-            self._pause = self._loop.call_later(_PAUSE, self._again)
-        self._obey()
+        if self._pause_reported and scarce():
+            self._pause = self._loop.call_later(_PAUSE, self._end_pause)
+        self._update_watch()

@@ -1,12 +1,12 @@
-"""Who gets which connection, and what becomes of it until it is acknowledged.
+"""Which node gets which connection, and what happens to it until it is acknowledged.
 
-Rule 1: a connection has one owner at any time: the pending line, one node's queue, or one node's
-un-acknowledged set. Only `_give` moves it to a node and only `_take_back` away from one.
+Rule 1: a connection is in one place at any time: the pending queue, one node's queue, or one node's
+unacknowledged set. Only `_assign` moves it to a node and only `_unassign` away from one.
 Rule 2: what was handed to a node is handed to another only when that node is dead or has refused
-it: un-acknowledged is not unread.
+it: a node may have begun to read what it has not acknowledged.
 Rule 3: first come, first handed over: a connection that is taken back from a node keeps its turn.
 Rule 4: a node that owes acknowledgements gets nothing more: if it hangs, it costs one hand-over. What
-is only meant for it goes elsewhere as soon as it is late; keyed connections, as soon as it is suspect.
+is queued for it goes elsewhere as soon as it is late; keyed connections, as soon as it is suspect.
 Rule 5: a hand-over is one connection, and more only of those that came while the node owed one.
 """
 
@@ -18,6 +18,7 @@ from itertools import count
 from operator import attrgetter
 from typing import Final
 
+from actors._base.loop import Loop, Timer
 from actors.routing.balancer.records import Connection, Member
 from actors.routing.events import (
     Dropped,
@@ -27,7 +28,7 @@ from actors.routing.events import (
     PolicyFailed,
     Redispatched,
 )
-from actors.routing.interfaces import HandedOver, Report, RouterLoop, RouterNode, RouterTimer
+from actors.routing.interfaces import HandedOver, Report, RouterNode
 from actors.routing.policy.policy import LeastConnections, Policy, Snapshot
 
 __all__ = ["Dispatch"]
@@ -40,28 +41,28 @@ class Dispatch:
 
     Args:
         loop: the event loop.
-        policy: who gets a connection.
-        listener: the listener's name.
-        report: takes facts.
-        changed: called when there may be more or less room.
-        limit: how many connections the node of a slot may have; None for no limit.
-        at_once: connections that one hand-over has at most.
-        patience: seconds after which a node is late.
-        ack_deadline: seconds after which it is suspect.
+        policy: chooses the node of each connection.
+        listener: the listener's name, for reports.
+        report: takes the records of `actors.routing.events`.
+        changed: called when `waiting` or `has_ready_nodes` may have changed.
+        limit: returns how many connections the node of a slot may have; None for no limit.
+        max_batch: connections that one hand-over has at most.
+        late_after: seconds without acknowledgement after which a node is late.
+        suspect_after: seconds without acknowledgement after which it is suspect.
     """
 
     def __init__(
         self,
-        loop: RouterLoop,
+        loop: Loop,
         policy: Policy,
         *,
         listener: str,
         report: Report,
         changed: Callable[[], None],
         limit: Callable[[int], int | None],
-        at_once: int,
-        patience: float,
-        ack_deadline: float,
+        max_batch: int,
+        late_after: float,
+        suspect_after: float,
     ) -> None:
         self._loop = loop
         self._policy = policy
@@ -69,31 +70,31 @@ class Dispatch:
         self._report = report
         self._changed = changed
         self._limit = limit
-        self._at_once = at_once
-        self._patience = patience
-        self._ack_deadline = ack_deadline
+        self._max_batch = max_batch
+        self._late_after = late_after
+        self._suspect_after = suspect_after
         self._members: dict[str, Member] = {}
         self._pending: deque[Connection] = deque()
         self._ids = count(1)
         self._arrivals = count(1)
         self._turn = 0
         self._queued = 0
-        self.staffed = False
+        self.has_ready_nodes = False
         """Whether any node takes connections at all."""
         self.refused = self.redispatched = self.dropped = 0
-        """Connections that a node closed unread, that a dead node had not read, that were given up."""
-        self._timer: RouterTimer | None = None
+        """Connections that a node closed unread, that a dead node left to others, that were given up."""
+        self._timer: Timer | None = None
         self._flushing = False
         self._policy_failed = False
 
     @property
     def members(self) -> list[Member]:
         """The nodes, in order of slots."""
-        return sorted(self._members.values(), key=lambda member: member.place.slot)
+        return sorted(self._members.values(), key=lambda member: member.node.slot)
 
     @property
     def pending(self) -> int:
-        """Connections that no node is meant for yet."""
+        """Connections that are assigned to no node yet."""
         return len(self._pending)
 
     @property
@@ -101,83 +102,80 @@ class Dispatch:
         """Connections that have not been handed over."""
         return len(self._pending) + self._queued
 
-    def joined(self, place: RouterNode) -> None:
-        """Give connections to *place* from now on.
-
-        One of the same name is gone; one of the same slot but another name drains.
-        """
+    def add_node(self, node: RouterNode) -> None:
+        """Give connections to *node* from now on; see `Router.add_node`."""
         for member in list(self._members.values()):
-            if member.name == place.name:
-                self.left(member.name, dead=True)
-            elif member.place.slot == place.slot:
-                self.left(member.name, dead=False)
-        self._members[place.name] = Member(place)
+            if member.name == node.name:
+                self.remove_node(member.name, dead=True)
+            elif member.node.slot == node.slot:
+                self.remove_node(member.name, dead=False)
+        self._members[node.name] = Member(node)
         self._members = {member.name: member for member in self.members}
-        self.staffed = True
-        self._settle()
+        self.has_ready_nodes = True
+        self._reassign()
 
-    def left(self, name: str, *, dead: bool) -> None:
-        """Give *name* no more; if it is dead, what it did not acknowledge goes to others."""
+    def remove_node(self, name: str, *, dead: bool) -> None:
+        """Give *name* no more; see `Router.remove_node`."""
         member = self._members.get(name)
         if member is None:
             return
         member.ready = False
-        self.staffed = any(other.ready for other in self._members.values())
+        self.has_ready_nodes = any(other.ready for other in self._members.values())
         lost = list(member.unacked.values()) if dead else []
-        self._take_back(member, everything=True)
+        self._unassign(member, everything=True)
         if dead:
             member.unacked.clear()
             del self._members[name]
-            self._again(lost, name)
-        self._settle()
+            self._requeue(lost, name)
+        self._reassign()
 
     def add(self, connection: Connection) -> None:
-        """Give *connection* to a node, or let it wait its turn."""
+        """Assign *connection* to a node, or let it wait its turn."""
         connection.arrival = next(self._arrivals)
         self._pending.append(connection)
         self._flush()
 
-    def told(
+    def on_acks(
         self,
         name: str,
         acknowledged: Iterable[int],
         refused: Iterable[int],
         closed: Iterable[int],
     ) -> None:
-        """Note what a node says it has taken, has closed unread, and has served."""
+        """Take note of the connections that node *name* has taken, closed unread, and served."""
         member = self._members.get(name)
         if member is None:
             return
         for number in acknowledged:
-            self._took(member, number)
+            self._acknowledged(member, number)
         for number in refused:
-            self._gave_back(member, number)
+            self._refused(member, number)
         for number in closed:
             if number in member.unacked:
-                self._took(member, number)
+                self._acknowledged(member, number)
             member.open.discard(number)
-        self._pump(member)
-        self._settle()
+        self._drain_queue(member)
+        self._reassign()
 
-    def _took(self, member: Member, number: int) -> None:
-        """Close our copy: the node has it."""
+    def _acknowledged(self, member: Member, number: int) -> None:
+        """Close the router's copy: the node has the connection."""
         connection = member.unacked.pop(number, None)
         if connection is not None:
             connection.close()
             member.open.add(number)
-            member.answered(self._loop.now(), connection.sent)
-            self._trust(member)
+            member.observe_ack(self._loop.now(), connection.sent)
+            self._trust_again(member)
 
-    def _gave_back(self, member: Member, number: int) -> None:
-        """Let another have what the node has closed unread."""
+    def _refused(self, member: Member, number: int) -> None:
+        """Give another node what this one has closed unread."""
         connection = member.unacked.pop(number, None)
         if connection is not None:
             self.refused += 1
-            self._rest(member, connection)
-            self._trust(member)
+            self._cool_down(member, connection)
+            self._trust_again(member)
 
     def close(self) -> None:
-        """Close our copy of everything that no node has acknowledged."""
+        """Close the router's copy of everything that no node has acknowledged."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -186,18 +184,18 @@ class Dispatch:
             self._pending.extend(member.unacked.values())
         self._members.clear()
         self._queued = 0
-        self.staffed = False
+        self.has_ready_nodes = False
         while self._pending:
             self._pending.popleft().close()
 
-    def _settle(self) -> None:
+    def _reassign(self) -> None:
         if self._pending:
             self._flush()
         self._changed()
 
     def _flush(self) -> None:
-        """Give away what is pending, in order, as far as nodes can be found."""
-        if self._flushing:  # a place in this process acknowledges while it is being given to
+        """Assign what is pending, in order, until no node can take more."""
+        if self._flushing:  # a node in this process acknowledges during the hand-over
             return
         self._flushing = True
         try:
@@ -205,14 +203,14 @@ class Dispatch:
                 member = self._choose(self._pending[0].key)
                 if member is None:
                     return
-                self._give(member, self._pending.popleft())
+                self._assign(member, self._pending.popleft())
         finally:
             self._flushing = False
 
     def _choose(self, key: bytes | None) -> Member | None:
         keyed = key is not None
         limit, now = self._limit, self._loop.now()
-        nodes = [m.snapshot(limit(m.place.slot), now, keyed=keyed) for m in self._members.values()]
+        nodes = [m.snapshot(limit(m.node.slot), now, keyed=keyed) for m in self._members.values()]
         try:
             chosen = _checked(self._policy.choose(nodes, key), nodes)
         except Exception as error:  # noqa: BLE001 - a user's policy must not stop the router
@@ -222,28 +220,28 @@ class Dispatch:
             chosen = LeastConnections().choose(nodes, None)
         return None if chosen is None else self._members[chosen.name]
 
-    def _give(self, member: Member, connection: Connection) -> None:
+    def _assign(self, member: Member, connection: Connection) -> None:
         self._turn += 1
-        member.last = self._turn
+        member.last_turn = self._turn
         if member.queue and member.queue[-1].arrival > connection.arrival:
             member.queue = _by_arrival(connection, *member.queue)
         else:
             member.queue.append(connection)
         self._queued += 1
-        self._pump(member)
+        self._drain_queue(member)
 
-    def _pump(self, member: Member) -> None:
-        """Hand over what is queued, if the node owes nothing."""
-        if member.pumping:
+    def _drain_queue(self, member: Member) -> None:
+        """Hand over what is queued for *member*, if it owes no acknowledgement."""
+        if member.draining_queue:
             return
-        member.pumping = True
+        member.draining_queue = True
         try:
             while member.queue and member.ready and not member.unacked:
-                count = min(len(member.queue), self._at_once)
+                count = min(len(member.queue), self._max_batch)
                 self._queued -= count
                 self._hand_over(member, [member.queue.popleft() for _ in range(count)])
         finally:
-            member.pumping = False
+            member.draining_queue = False
 
     def _hand_over(self, member: Member, connections: list[Connection]) -> None:
         now = self._loop.now()
@@ -254,17 +252,17 @@ class Dispatch:
             member.unacked[number] = connection
             handed.append(HandedOver(number, connection.sock.fileno(), connection.client))
         member.total += len(handed)
-        self._start_clock()
+        self._start_timer()
         try:
-            member.place.hand_over(handed, self._listener)
-        except Exception as error:  # noqa: BLE001 - whatever ails one node, others serve
+            member.node.hand_over(handed, self._listener)
+        except Exception as error:  # noqa: BLE001 - one broken node must not stop the others
             self._report(HandOverFailed(self._listener, member.name, error))
             member.total -= len(handed)
             back = [member.unacked.pop(number, None) for number, *_ in handed]
-            self._rest(member, *(connection for connection in back if connection is not None))
+            self._cool_down(member, *(connection for connection in back if connection is not None))
 
-    def _take_back(self, member: Member, *, everything: bool) -> None:
-        """Let others have what was only meant for *member*; keyed ones if *everything*."""
+    def _unassign(self, member: Member, *, everything: bool) -> None:
+        """Move the queue of *member* back to pending; keyed connections only if *everything*."""
         back = [c for c in member.queue if everything or c.key is None]
         stay = [c for c in member.queue if not everything and c.key is not None]
         member.queue = deque(stay)
@@ -272,8 +270,8 @@ class Dispatch:
         if back:
             self._pending = _by_arrival(*back, *self._pending)
 
-    def _again(self, lost: list[Connection], name: str) -> None:
-        """Put first in line what a dead node did not acknowledge."""
+    def _requeue(self, lost: list[Connection], name: str) -> None:
+        """Make pending again what the dead node *name* did not acknowledge, but for hopeless ones."""
         kept = []
         for connection in lost:
             connection.tries += 1
@@ -288,53 +286,53 @@ class Dispatch:
             self.redispatched += len(kept)
             self._report(Redispatched(self._listener, name, len(kept)))
 
-    def _rest(self, member: Member, *connections: Connection) -> None:
-        """Leave *member* alone until the next tick; others may have *connections*."""
-        member.resting = True
+    def _cool_down(self, member: Member, *connections: Connection) -> None:
+        """Give *member* nothing until the next tick; its queue and *connections* go to others."""
+        member.cooling_down = True
         self._pending = _by_arrival(*connections, *self._pending)
-        self._take_back(member, everything=True)
-        self._start_clock()
+        self._unassign(member, everything=True)
+        self._start_timer()
 
-    def _trust(self, member: Member) -> None:
+    def _trust_again(self, member: Member) -> None:
         member.late = False
         if member.suspect:
             member.suspect = False
             self._report(NodeTrusted(self._listener, member.name))
 
-    def _start_clock(self) -> None:
+    def _start_timer(self) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(self._patience / 2, self._tick)
+            self._timer = self._loop.call_later(self._late_after / 2, self._tick)
 
     def _tick(self) -> None:
-        """Look who is late; the clock stops when nobody owes anything."""
+        """Find late nodes; the timer is not started again when nobody owes an acknowledgement."""
         self._timer = None
         now = self._loop.now()
         for member in self._members.values():
-            member.resting = False
-            oldest = member.oldest()
+            member.cooling_down = False
+            oldest = member.oldest_unacked()
             if oldest is not None:
-                self._start_clock()
-                self._judge(member, now - oldest)
-        self._settle()
+                self._start_timer()
+                self._check_age(member, now - oldest)
+        self._reassign()
 
-    def _judge(self, member: Member, age: float) -> None:
-        if age >= self._patience:
+    def _check_age(self, member: Member, age: float) -> None:
+        if age >= self._late_after:
             member.late = True
-            self._take_back(member, everything=False)
-        if age >= self._ack_deadline and not member.suspect:
+            self._unassign(member, everything=False)
+        if age >= self._suspect_after and not member.suspect:
             member.suspect = True
             self._report(NodeSuspect(self._listener, member.name, len(member.unacked), age))
         if member.suspect:
-            self._take_back(member, everything=True)
+            self._unassign(member, everything=True)
 
 
 def _by_arrival(*connections: Connection) -> deque[Connection]:
-    """Return them in the order in which they came; whoever moves does not lose its turn."""
+    """Sort *connections* by when they were accepted, so that a moved one does not lose its turn."""
     return deque(sorted(connections, key=attrgetter("arrival")))
 
 
 def _checked(chosen: Snapshot | None, nodes: list[Snapshot]) -> Snapshot | None:
-    """Return what a policy chose, if it may be chosen."""
+    """Return what a policy chose; raise if that node may not get a connection."""
     if chosen is None or (chosen in nodes and chosen.eligible):
         return chosen
     raise ValueError(f"the policy chose {chosen!r}, which may not get a connection now")

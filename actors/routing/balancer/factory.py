@@ -1,16 +1,14 @@
-"""Which router a listener gets.
-
-Rule 1: a choice and no more; all three can be asked for the same.
-"""
+"""Which router a listener gets."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
+from actors._base.loop import Loop
 from actors.routing.balancer.kernel_router import KernelRouter
 from actors.routing.balancer.router import Router
 from actors.routing.balancer.udp_router import DatagramRouter
-from actors.routing.interfaces import Report, RouterLoop
+from actors.routing.interfaces import Report
 from actors.routing.listen.address import Udp
 from actors.routing.listen.listener import Listener
 from actors.routing.policy.kernel import ByKernel
@@ -20,7 +18,7 @@ __all__ = ["AnyRouter", "new_router"]
 AnyRouter: TypeAlias = Router | KernelRouter | DatagramRouter
 
 
-def new_router(spec: Listener, loop: RouterLoop, report: Report) -> AnyRouter:
+def new_router(spec: Listener, loop: Loop, report: Report) -> AnyRouter:
     """Make the router of *spec*; nothing is bound before its `open`."""
     if isinstance(spec.where, Udp):
         return DatagramRouter(spec, loop, report)

@@ -1,11 +1,11 @@
-"""Waiting for a sticky key without consuming a byte.
+"""Waits for a connection's sticky key without consuming a byte.
 
 Rule 1: bytes are looked at with MSG_PEEK; the node reads them all.
-Rule 2: no busy loop. Readiness is level-triggered, so after each look SO_RCVLOWAT is raised one
-above what is there: the next wake-up means something new, or that the client has ended.
+Rule 2: no busy loop. Readiness is level-triggered, so after each look SO_RCVLOWAT is set to one byte
+more than has arrived: the next wake-up means new bytes, or that the client has ended.
 Rule 3: bounded in bytes, in time, in number and in looks: a client that sends byte by byte is
-looked at ever more rarely. Past a bound the connection goes on with what is known, at most without
-a key; nobody else waits for it.
+looked at ever more rarely. Past a bound the connection is passed on with the key found so far, or
+without one; no other connection waits for it.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from actors._base.loop import Loop, Timer
 from actors.routing.balancer.records import Connection
-from actors.routing.interfaces import RouterLoop, RouterTimer
 from actors.routing.sticky.http_head import HEAD_LIMIT, NEED_MORE
 from actors.routing.sticky.keys import Key, Peeked
 from actors.routing.sticky.proxy_protocol import proxy_header
 
 __all__ = ["Peeker"]
 
-_BACK_OFF: Final = 0.02
-_PATIENT_LOOKS: Final = 32
-"""Looks at one connection as soon as there is something new; an honest head takes fewer."""
-_LONGEST_REST: Final = 0.25
-"""Seconds between two looks at a client that has used them up: twice as long each time, to this."""
+_SHORTEST_BACK_OFF: Final = 0.02
+_FREE_LOOKS: Final = 32
+"""Looks at one connection without back-off between them; an honest head takes fewer."""
+_LONGEST_BACK_OFF: Final = 0.25
+"""Seconds between two looks; the back-off doubles up to this."""
 
 
 @dataclass(slots=True, eq=False)
-class _Wait:
+class _Peek:
     connection: Connection
     fd: int
-    deadline: RouterTimer
+    deadline: Timer
     seen: int
     looks: int = 0
-    retry: RouterTimer | None = None
+    retry: Timer | None = None
 
 
 class Peeker:
@@ -46,130 +46,130 @@ class Peeker:
     Args:
         loop: the event loop.
         key: where keys come from.
-        found: called once for each connection, its `key` set.
+        found: called once for each connection that is not broken, its `key` set.
         failed: called with what a user's key raised.
         seconds: how long one connection may take.
-        limit: how many may wait; one more, and the oldest goes on without its key.
-        proxied: connections begin with a PROXY header, which the key does not get to see.
+        limit: how many may wait; when one more comes, the oldest is passed on without its key.
+        proxy_protocol: connections begin with a PROXY header, which is hidden from the key.
     """
 
     def __init__(
         self,
-        loop: RouterLoop,
+        loop: Loop,
         key: Key,
         *,
         found: Callable[[Connection], None],
         failed: Callable[[Exception], None],
         seconds: float = 2.0,
         limit: int = 1024,
-        proxied: bool = False,
+        proxy_protocol: bool = False,
     ) -> None:
         self._loop = loop
         self._key = key
-        self._proxied = proxied
-        self._needs_head = key.needs_head or proxied
+        self._proxy_protocol = proxy_protocol
+        self._needs_head = key.needs_head or proxy_protocol
         self._found = found
         self._failed = failed
         self._seconds = seconds
         self._limit = limit
-        self._waits: dict[int, _Wait] = {}
+        self._peeks: dict[int, _Peek] = {}
 
     def __len__(self) -> int:
-        return len(self._waits)
+        return len(self._peeks)
 
     def add(self, connection: Connection) -> None:
         """Find the key of *connection*, now or as soon as enough has arrived."""
         if not self._needs_head:
-            self._decide(connection, b"", complete=True)
+            self._extract_key(connection, b"", complete=True)
             self._found(connection)
             return
         head = _peek(connection.sock)
         if head is None:
             connection.close()
-        elif self._decide(connection, head, complete=len(head) >= HEAD_LIMIT):
+        elif self._extract_key(connection, head, complete=len(head) >= HEAD_LIMIT):
             self._found(connection)
         else:
-            self._wait(connection, len(head))
+            self._start_peek(connection, len(head))
 
     def close(self) -> None:
-        """Close all that wait."""
-        for wait in list(self._waits.values()):
-            self._end(wait)
-            wait.connection.close()
+        """Close every connection whose key is still awaited."""
+        for peek in list(self._peeks.values()):
+            self._end(peek)
+            peek.connection.close()
 
-    def _wait(self, connection: Connection, seen: int) -> None:
-        if len(self._waits) >= self._limit:
-            self._give_up(next(iter(self._waits)))
+    def _start_peek(self, connection: Connection, seen: int) -> None:
+        if len(self._peeks) >= self._limit:
+            self._give_up(next(iter(self._peeks)))
         fd = connection.sock.fileno()
         deadline = self._loop.call_later(self._seconds, self._give_up, fd)
-        wait = _Wait(connection, fd, deadline, seen)
-        self._waits[fd] = wait
-        self._watch(wait)
+        peek = _Peek(connection, fd, deadline, seen)
+        self._peeks[fd] = peek
+        self._watch(peek)
 
-    def _watch(self, wait: _Wait) -> None:
-        wait.retry = None
-        wait.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wait.seen + 1)
-        self._loop.watch_readable(wait.fd, lambda: self._look(wait))
+    def _watch(self, peek: _Peek) -> None:
+        peek.retry = None
+        peek.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, peek.seen + 1)
+        self._loop.watch_readable(peek.fd, lambda: self._look(peek))
 
-    def _look(self, wait: _Wait) -> None:
-        head = _peek(wait.connection.sock)
+    def _look(self, peek: _Peek) -> None:
+        head = _peek(peek.connection.sock)
         if head is None:
-            self._end(wait)
-            wait.connection.close()
+            self._end(peek)
+            peek.connection.close()
             return
-        nothing_new = len(head) <= wait.seen
-        if nothing_new and wait.connection.sock.family == socket.AF_UNIX:
-            self._rest(wait, _BACK_OFF)  # polling a Unix socket does not honour SO_RCVLOWAT
+        nothing_new = len(head) <= peek.seen
+        if nothing_new and peek.connection.sock.family == socket.AF_UNIX:
+            self._back_off(peek, _SHORTEST_BACK_OFF)  # poll(2) ignores SO_RCVLOWAT on Unix sockets
             return
         complete = nothing_new or len(head) >= HEAD_LIMIT
-        if self._decide(wait.connection, head, complete=complete):
-            self._pass_on(wait)
+        if self._extract_key(peek.connection, head, complete=complete):
+            self._pass_on(peek)
         else:
-            wait.seen = len(head)
-            self._go_on(wait)
+            peek.seen = len(head)
+            self._resume(peek)
 
-    def _go_on(self, wait: _Wait) -> None:
-        """Wait for more, the longer the more often there was too little."""
-        wait.looks += 1
-        extra = wait.looks - _PATIENT_LOOKS
+    def _resume(self, peek: _Peek) -> None:
+        """Wait for more bytes; after many looks, back off first."""
+        peek.looks += 1
+        extra = peek.looks - _FREE_LOOKS
         if extra < 0:
-            wait.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wait.seen + 1)
+            peek.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, peek.seen + 1)
         else:
-            self._rest(wait, min(_LONGEST_REST, _BACK_OFF * 2**extra))
+            self._back_off(peek, min(_LONGEST_BACK_OFF, _SHORTEST_BACK_OFF * 2**extra))
 
-    def _rest(self, wait: _Wait, seconds: float) -> None:
-        """Do not look for a while."""
-        self._loop.unwatch_readable(wait.fd)
-        wait.retry = self._loop.call_later(seconds, self._watch, wait)
+    def _back_off(self, peek: _Peek, seconds: float) -> None:
+        """Stop watching the connection for a while."""
+        self._loop.unwatch_readable(peek.fd)
+        peek.retry = self._loop.call_later(seconds, self._watch, peek)
 
     def _give_up(self, fd: int) -> None:
-        """Go on with what has arrived."""
-        wait = self._waits[fd]
-        self._decide(wait.connection, _peek(wait.connection.sock) or b"", complete=True)
-        self._pass_on(wait)
+        """Pass the connection on with what has arrived."""
+        peek = self._peeks[fd]
+        self._extract_key(peek.connection, _peek(peek.connection.sock) or b"", complete=True)
+        self._pass_on(peek)
 
-    def _pass_on(self, wait: _Wait) -> None:
-        self._end(wait)
-        wait.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        self._found(wait.connection)
+    def _pass_on(self, peek: _Peek) -> None:
+        self._end(peek)
+        peek.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        self._found(peek.connection)
 
-    def _end(self, wait: _Wait) -> None:
-        del self._waits[wait.fd]
-        wait.deadline.cancel()
-        if wait.retry is None:
-            self._loop.unwatch_readable(wait.fd)
+    def _end(self, peek: _Peek) -> None:
+        del self._peeks[peek.fd]
+        peek.deadline.cancel()
+        if peek.retry is None:
+            self._loop.unwatch_readable(peek.fd)
         else:
-            wait.retry.cancel()
+            peek.retry.cancel()
 
-    def _decide(self, connection: Connection, head: bytes, *, complete: bool) -> bool:
-        """Set the key if that can be decided; return whether it could."""
+    def _extract_key(self, connection: Connection, head: bytes, *, complete: bool) -> bool:
+        """Set the key if *head* says enough, or is *complete*; return whether it did."""
         peeked = Peeked(head, connection.client, complete)
-        if self._proxied:
+        if self._proxy_protocol:
             header = proxy_header(head)
             if header is NEED_MORE:
                 return complete
             if header is None:
-                return True  # for the node to refuse
+                return True  # the node closes it
             client = header.client
             peeked = Peeked(head[header.length :], client or peeked.client, complete, client)
         try:

@@ -1,6 +1,6 @@
-"""A connection between being accepted and being acknowledged, and a node as the router keeps it.
+"""A connection between being accepted and being acknowledged, and a node as the router sees it.
 
-Rule 1: records; what happens to them is decided in `_dispatch`.
+Rule 1: records; what happens to them is decided in `dispatch`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from actors.routing.interfaces import RouterNode
-from actors.routing.policy.lag import faded, stalled
+from actors.routing.policy.lag import decayed, observe
 from actors.routing.policy.policy import Snapshot
 from actors.routing.sticky.keys import Address
 
@@ -25,7 +25,7 @@ class Connection:
     client: Address
     key: bytes | None = None
     arrival: int = 0
-    """How many came before it: whoever waits longest is served first, wherever it waits."""
+    """How many came before it: the oldest is served first, in whichever queue it waits."""
     sent: float = 0.0
     """When it was handed over, in the loop's seconds."""
     tries: int = 0
@@ -38,54 +38,53 @@ class Connection:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One node and the connections that are or will be its."""
+    """One node, the connections queued for it and those it has."""
 
-    place: RouterNode
+    node: RouterNode
     ready: bool = True
-    """Cleared for good when it begins to leave."""
+    """Cleared for good when the node is removed or begins to drain."""
     late: bool = False
-    """It owes an acknowledgement; balancing goes round it."""
+    """It owes an acknowledgement; balancing avoids it."""
     suspect: bool = False
-    """It owes one for so long that nothing goes to it."""
-    resting: bool = False
+    """It has owed one for so long that nothing goes to it."""
+    cooling_down: bool = False
     """It refused or could not be reached a moment ago."""
-    pumping: bool = False
-    last: int = 0
+    draining_queue: bool = False
+    """`Dispatch` is handing over its queue; guards against re-entry."""
+    last_turn: int = 0
     total: int = 0
     lag: float = 0.0
     lag_at: float = 0.0
-    """When `lag` was that, in the loop's seconds."""
+    """When `lag` had that value, in the loop's seconds."""
     queue: deque[Connection] = field(default_factory=deque)
-    """Meant for it, not sent: it owes acknowledgements."""
+    """Assigned to it and not sent, because it owes acknowledgements."""
     unacked: dict[int, Connection] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
 
     @property
     def name(self) -> str:
         """The node's name."""
-        return self.place.name
+        return self.node.name
 
-    def answered(self, now: float, sent: float) -> None:
-        """Note that it has just acknowledged what it was handed at *sent*."""
-        self.lag = stalled(faded(self.lag, now - self.lag_at), now - sent)
+    def observe_ack(self, now: float, sent: float) -> None:
+        """Update the lag: the node has just acknowledged what it was handed at *sent*."""
+        self.lag = observe(decayed(self.lag, now - self.lag_at), now - sent)
         self.lag_at = now
 
     def snapshot(self, limit: int | None, now: float, *, keyed: bool) -> Snapshot:
         """Return what a policy sees; only a keyed connection waits for a late node."""
         return Snapshot(
-            self.place.name,
-            self.place.slot,
+            self.node.name,
+            self.node.slot,
             len(self.open),
             len(self.queue) + len(self.unacked),
-            self.ready and not self.resting,
+            self.ready and not self.cooling_down,
             self.suspect or (self.late and not keyed),
             limit,
-            self.last,
-            faded(self.lag, now - self.lag_at),
+            self.last_turn,
+            decayed(self.lag, now - self.lag_at),
         )
 
-    def oldest(self) -> float | None:
-        """Return when the oldest un-acknowledged connection was handed over."""
-        for connection in self.unacked.values():
-            return connection.sent
-        return None
+    def oldest_unacked(self) -> float | None:
+        """Return when the oldest unacknowledged connection was handed over."""
+        return next((connection.sent for connection in self.unacked.values()), None)

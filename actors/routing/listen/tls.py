@@ -1,9 +1,9 @@
-"""TLS of a listener: the certificate as data, checked at the door, and its life on a node.
+"""TLS of a listener: the certificate files, checked when described and reloaded on the nodes.
 
-Rule 1: the handshake happens on the node; the parent never holds a key in use.
-Rule 2: files that change are read again when a client comes, at most once a second. A pair that
-cannot be used leaves the one before in use, and is told once.
-Rule 3: an error names the file that is to blame.
+Rule 1: the handshake happens on the node; the parent reads the key only to check it.
+Rule 2: changed files are read again when a client connects, at most once a second. If the new pair
+cannot be used, the old one stays in use, and that is reported once.
+Rule 3: an error names the file that is wrong.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from actors.routing.errors import BadListener
 from actors.routing.events import TlsReloaded, TlsReloadFailed
 from actors.routing.interfaces import Report
 
-__all__ = ["Certificate", "Tls", "checked_tls", "farewell", "secured"]
+__all__ = ["Certificate", "Tls", "checked_tls", "close_tls", "start_tls"]
 
-_EVERY: Final = 1.0
-"""Seconds between two looks at the files."""
-_FAREWELL: Final = 1.0
-"""Seconds a client has to answer that the connection is over."""
-_BROKEN: Final = (
+_CHECK_EVERY: Final = 1.0
+"""Seconds between two checks of the files."""
+_CLOSE_TIMEOUT: Final = 1.0
+"""Seconds a client has to answer the close of its TLS connection."""
+_CLIENT_GONE: Final = (
     anyio.EndOfStream,
     anyio.BrokenResourceError,
     anyio.ClosedResourceError,
@@ -43,11 +43,11 @@ class Tls:
     """A certificate and its key, as files. Checked by `checked_tls`."""
 
     certfile: str
-    """PEM: the certificate, then those between it and the root."""
+    """PEM: the certificate, then the intermediate ones."""
     keyfile: str
     """PEM: the private key; the same file as `certfile` if it holds both."""
     password: str | None = field(default=None, repr=False)
-    """Of an encrypted key."""
+    """The password of an encrypted key."""
     handshake_timeout: float = 10.0
     """Seconds a client may take for the handshake."""
 
@@ -60,7 +60,7 @@ class Tls:
         """Read the files.
 
         Args:
-            protocols: what the server speaks inside, for clients that ask (ALPN).
+            protocols: protocols offered by ALPN.
 
         Raises:
             BadListener: a file cannot be read or used; it is named.
@@ -69,21 +69,21 @@ class Tls:
             _check_readable(name, path)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
-            # A function, even for no password: without one OpenSSL asks at the terminal.
+            # A function, even for no password: without a function OpenSSL asks at the terminal.
             context.load_cert_chain(
                 self.certfile, self.keyfile, password=lambda: self.password or ""
             )
         except (ssl.SSLError, ValueError) as error:
-            raise BadListener(self._complaint(error)) from error
+            raise BadListener(self._reason(error)) from error
         if protocols:
             context.set_alpn_protocols(list(protocols))
         return context
 
     def version(self) -> Version:
-        """Return what tells whether the files are the same as before."""
+        """Return a value that changes when the files change."""
         return tuple(_version(path) for path in self.files)
 
-    def _complaint(self, error: Exception) -> str:
+    def _reason(self, error: Exception) -> str:
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
             return f"keyfile {self.keyfile!r} is not the key of certfile {self.certfile!r}"
         try:
@@ -105,14 +105,14 @@ def checked_tls(
     password: str | None,
     handshake_timeout: float,
 ) -> Tls | None:
-    """Make the TLS of a listener and try its files; None if there is to be none.
+    """Make the TLS options of a listener and check its files; None without a certificate.
 
     Raises:
         BadListener: a file cannot be read or used, or there is a key without a certificate.
     """
     if certfile is None:
         if keyfile is not None or password is not None:
-            raise BadListener(f"a keyfile needs a certfile beside it, got keyfile={keyfile!r} only")
+            raise BadListener(f"a keyfile needs a certfile as well, got keyfile={keyfile!r} only")
         return None
     for name, given in (("certfile", certfile), ("keyfile", keyfile or certfile)):
         if not isinstance(given, str):
@@ -128,14 +128,14 @@ def checked_tls(
 
 
 class Certificate:
-    """The certificate of a listener on one node, as it is in its files.
+    """The certificate of a listener on one node, reloaded when its files change.
 
     Args:
         tls: the files.
-        protocols: what the server speaks inside, for clients that ask (ALPN).
-        listener: the listener's name, for facts.
-        report: takes facts.
-        now: seconds that only grow.
+        protocols: protocols offered by ALPN.
+        listener: the listener's name, for reports.
+        report: takes the records of `actors.routing.events`.
+        now: a monotonic clock, in seconds.
 
     Raises:
         BadListener: a file cannot be read or used; it is named.
@@ -151,57 +151,60 @@ class Certificate:
         now: Callable[[], float],
     ) -> None:
         self._tls = tls
+        self.handshake_timeout = tls.handshake_timeout
         self._protocols = protocols
         self._listener = listener
         self._report = report
         self._now = now
         self._version = tls.version()
         self._context = tls.context(protocols)
-        self._looked = now()
-        self._doubted: Version | None = None
+        self._checked = now()
+        self._unusable: Version | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Return what the next handshake uses; connections made before keep theirs."""
+        """Return the context for the next handshake; open connections keep theirs."""
         now = self._now()
-        if now - self._looked >= _EVERY:
-            self._looked = now
+        if now - self._checked >= _CHECK_EVERY:
+            self._checked = now
             version = self._tls.version()
             if version != self._version:
-                self._renew(version)
+                self._reload(version)
         return self._context
 
-    def _renew(self, version: Version) -> None:
+    def _reload(self, version: Version) -> None:
         try:
             self._context = self._tls.context(self._protocols)
         except BadListener as error:
-            # Files are replaced one after the other: what does not fit may be half of a new pair.
-            if self._doubted == version:
+            # Files are replaced one after the other, so a pair that does not match may be half replaced:
+            # it is reported only if it is still there at the next check.
+            if self._unusable == version:
                 self._version = version
                 self._report(TlsReloadFailed(self._listener, self._tls.certfile, error))
-            self._doubted = version
+            self._unusable = version
         else:
             self._version = version
             self._report(TlsReloaded(self._listener, self._tls.certfile))
 
 
-async def secured(stream: ByteStream, context: ssl.SSLContext, seconds: float) -> TLSStream | None:
-    """Do the handshake of a server; None if the client spoils it. Who opened *stream* closes it."""
+async def start_tls(stream: ByteStream, certificate: Certificate) -> TLSStream | None:
+    """Do the handshake; None if the client fails it. The caller still owns *stream*."""
+    context = certificate.context()
     try:
-        with anyio.fail_after(seconds):
+        with anyio.fail_after(certificate.handshake_timeout):
             return await TLSStream.wrap(
                 stream, server_side=True, ssl_context=context, standard_compatible=False
             )
-    except _BROKEN:  # a TimeoutError is an OSError
+    except _CLIENT_GONE:  # a TimeoutError is an OSError
         return None
 
 
-async def farewell(stream: TLSStream) -> None:
-    """Tell the client that all has been sent, so that it need not fear a cut."""
+async def close_tls(stream: TLSStream) -> None:
+    """Send the TLS close, so that the client knows that nothing was truncated."""
     try:
-        with anyio.move_on_after(_FAREWELL):
+        with anyio.move_on_after(_CLOSE_TIMEOUT):
             await stream.unwrap()
-    except _BROKEN:
-        return  # it has gone already
+    except _CLIENT_GONE:
+        return
 
 
 def _check_readable(name: str, path: str) -> None:

@@ -1,8 +1,8 @@
 """Which node gets a connection.
 
 Rule 1: a policy is a pure function over snapshots of the nodes; it holds no state and reads no
-clock. What it needs to break ties, the snapshots carry.
-Rule 2: a node that is not ready, suspect or full gets nothing.
+clock. The snapshots carry what it needs to break ties.
+Rule 2: a node that is not ready, or suspect, or full gets nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from actors.routing.errors import BadListener
 from actors.routing.policy.kernel import KERNEL_POLICIES, ByKernel
-from actors.routing.policy.lag import lags
+from actors.routing.policy.lag import lags_behind
 from actors.routing.policy.rendezvous import owner
 from actors.routing.sticky.http_keys import Cookie, Header, Path, Query
 from actors.routing.sticky.keys import Chain, Ip, Key, Peeked, Proxy, Sni, sources_of
@@ -28,8 +28,8 @@ __all__ = [
     "Snapshot",
     "Sticky",
     "key_of",
+    "node_policy",
     "policy_from",
-    "told",
 ]
 
 
@@ -42,7 +42,7 @@ class Snapshot(NamedTuple):
     open: int
     """Connections the node is serving."""
     pending: int
-    """Connections meant for it that it has not acknowledged yet."""
+    """Connections queued for it or sent to it that it has not acknowledged yet."""
     ready: bool
     suspect: bool
     """It has not acknowledged a connection in time."""
@@ -50,7 +50,7 @@ class Snapshot(NamedTuple):
     last: int = 0
     """The turn in which it was last chosen; 0 if never. Turns only grow."""
     lag: float = 0.0
-    """Seconds that a connection would have waited for its loop, on the average of the last few."""
+    """Seconds that a connection would have waited for its loop, averaged over the last seconds."""
 
     @property
     def eligible(self) -> bool:
@@ -64,8 +64,8 @@ class Snapshot(NamedTuple):
 class Policy(Protocol):
     """How to choose. Write your own as a frozen dataclass with this method.
 
-    One that also has an attribute `key` (a `Key`, such as ``ip() | cookie("sid")``) is handed
-    that key of each connection; others are handed None.
+    A policy that also has an attribute `key` (a `Key`, such as ``ip() | cookie("sid")``) is given
+    that key of each connection; others are given None.
     """
 
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:
@@ -73,7 +73,7 @@ class Policy(Protocol):
 
         Args:
             nodes: every node of the group, eligible or not, in order of slots.
-            key: the connection's key, if the policy has one and the connection too.
+            key: the connection's key; None if the policy has no key, or the connection has none.
         """
         ...
 
@@ -82,32 +82,31 @@ class Policy(Protocol):
 class LeastConnections:
     """The node with the fewest connections.
 
-    Among equals one whose loop does not lag behind the others' by milliseconds; among those the one
-    chosen longest ago.
+    Ties go to a node whose loop does not lag, then to the one chosen longest ago.
     """
 
     def __str__(self) -> str:
         return "least-connections"
 
-    def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - balancing needs no key
+    def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - the interface of a policy
         """Choose by load."""
         able = [node for node in nodes if node.eligible]
-        every = [node.lag for node in able]
+        lags = [node.lag for node in able]
         return min(
             able,
-            key=lambda n: (n.open + n.pending, lags(n.lag, every), n.last, n.slot),
+            key=lambda n: (n.open + n.pending, lags_behind(n.lag, lags), n.last, n.slot),
             default=None,
         )
 
 
 @dataclass(frozen=True)
 class RoundRobin:
-    """The node chosen longest ago, whatever it has to do."""
+    """The node chosen longest ago, whatever its load."""
 
     def __str__(self) -> str:
         return "round-robin"
 
-    def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - turns need no key
+    def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - the interface of a policy
         """Choose by turn."""
         able = [node for node in nodes if node.eligible]
         return min(able, key=lambda n: (n.last, n.slot), default=None)
@@ -115,11 +114,11 @@ class RoundRobin:
 
 @dataclass(frozen=True)
 class Sticky:
-    """One key, one node: by rendezvous hashing over the slots.
+    """Connections with the same key go to the same node, by rendezvous hashing over the slots.
 
-    A restarted node keeps its keys; while it is away they go to the next slot in their order. A
-    connection without a key goes where *fallback* says. Stickiness saves work; it does not make
-    anybody the only owner of a key, which is an actor's job.
+    A restarted node keeps its keys; while it is down they go to the next slot in their order.
+    *fallback* chooses for a connection without a key. Stickiness does not guarantee that only one
+    node ever sees a key: for that, use an actor.
     """
 
     key: Key
@@ -177,31 +176,31 @@ def policy_from(text: str) -> Policy:
 
 @dataclass(frozen=True)
 class OpaqueKey(Key):
-    """Stands on a node for a source that only the parent can ask: a user's function, a user's class."""
+    """Stands on a node for a source that only the parent can evaluate, such as a user's function."""
 
     def __str__(self) -> str:
-        return "untold"
+        return "opaque"
 
-    def extract(self, peeked: Peeked) -> None:  # noqa: ARG002 - there is nobody to ask
+    def extract(self, peeked: Peeked) -> None:  # noqa: ARG002 - the interface of a key
         """Find nothing."""
         return
 
 
-_TOLD: Final = frozenset({Cookie, Header, Ip, Path, Proxy, Query, Sni})
+_SENDABLE: Final = frozenset({Cookie, Header, Ip, Path, Proxy, Query, Sni})
 
 
-def told(policy: Policy) -> Policy:
-    """Return what a node is told of *policy*: how keys are read, if it is `Sticky`.
+def node_policy(policy: Policy) -> Policy:
+    """Return the part of *policy* that nodes are sent: how keys are read, if it is `Sticky`.
 
-    A node does not choose; it needs the key to see that a later request belongs elsewhere. A user's
-    own policy or function need not travel.
+    A node does not choose; it needs the key to see that a later request belongs to another node. A
+    user's own policy or function is not sent.
     """
     if isinstance(policy, ByKernel):
         return policy
     if type(policy) is not Sticky:
         return LeastConnections()
     sources = [
-        source if type(source) in _TOLD else OpaqueKey() for source in sources_of(policy.key)
+        source if type(source) in _SENDABLE else OpaqueKey() for source in sources_of(policy.key)
     ]
     return Sticky(sources[0] if len(sources) == 1 else Chain(tuple(sources)))
 

@@ -1,7 +1,7 @@
-"""What a node tells the router of the connections it was handed, in as few messages as will do.
+"""What a node tells the router about the connections it was handed, in as few messages as possible.
 
-Rule 1: that connections were taken or refused is told at once: the router waits for it.
-Rule 2: that connections have ended is told with the next of those, or a moment later.
+Rule 1: acknowledgements and refusals are sent at once, because the router waits for them.
+Rule 2: closings are sent with the next of those, or 2 ms later.
 """
 
 from __future__ import annotations
@@ -10,68 +10,68 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from actors.routing.interfaces import RouterLoop, RouterTimer
+from actors._base.loop import Loop, Timer
 
 __all__ = ["AckBatcher"]
 
-_MOMENT: Final = 0.002
-"""Seconds for which the router may count a connection that has ended."""
+_CLOSED_AFTER: Final = 0.002
+"""Seconds for which the router may still count a connection that has ended."""
 
 
 class AckBatcher:
-    """The connections of one listener on one node.
+    """Batches what happens to the connections of one listener on one node.
 
     Args:
         loop: the node's event loop.
-        tell: takes the numbers of connections that were acknowledged, refused and closed.
+        send: called with the numbers of connections that were acknowledged, refused and closed.
     """
 
     def __init__(
-        self, loop: RouterLoop, tell: Callable[[list[int], list[int], list[int]], object]
+        self, loop: Loop, send: Callable[[list[int], list[int], list[int]], object]
     ) -> None:
         self._loop = loop
-        self._tell = tell
+        self._send = send
         self._acknowledged: list[int] = []
         self._refused: list[int] = []
         self._closed: list[int] = []
-        self._timer: RouterTimer | None = None
-        self._together = False
+        self._timer: Timer | None = None
+        self._batching = False
 
     @contextmanager
-    def together(self) -> Iterator[AckBatcher]:
-        """Tell all that is urgent in one message, at the end of the block."""
-        self._together = True
+    def batch(self) -> Iterator[AckBatcher]:
+        """Send what is urgent in one message, at the end of the block."""
+        self._batching = True
         try:
             yield self
         finally:
-            self._together = False
+            self._batching = False
             if self._acknowledged or self._refused:
-                self._say()
+                self._flush()
 
-    def acknowledge(self, connection: int) -> None:
-        """Tell that it was taken."""
-        self._acknowledged.append(connection)
-        if not self._together:
-            self._say()
+    def acknowledged(self, number: int) -> None:
+        """Send that the connection was taken."""
+        self._acknowledged.append(number)
+        if not self._batching:
+            self._flush()
 
-    def refused(self, connection: int) -> None:
-        """Tell that it was closed unread."""
-        self._refused.append(connection)
-        if not self._together:
-            self._say()
+    def refused(self, number: int) -> None:
+        """Send that the connection was closed unread."""
+        self._refused.append(number)
+        if not self._batching:
+            self._flush()
 
-    def closed(self, connection: int) -> None:
-        """Tell soon that it has ended."""
-        self._closed.append(connection)
+    def closed(self, number: int) -> None:
+        """Send soon that the connection has ended."""
+        self._closed.append(number)
         if self._timer is None:
-            self._timer = self._loop.call_later(_MOMENT, self._late)
+            self._timer = self._loop.call_later(_CLOSED_AFTER, self._flush_closed)
 
-    def _late(self) -> None:
+    def _flush_closed(self) -> None:
         self._timer = None
         if self._closed:
-            self._say()
+            self._flush()
 
-    def _say(self) -> None:
-        told = self._acknowledged, self._refused, self._closed
+    def _flush(self) -> None:
+        batch = self._acknowledged, self._refused, self._closed
         self._acknowledged, self._refused, self._closed = [], [], []
-        self._tell(*told)
+        self._send(*batch)

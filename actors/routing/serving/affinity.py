@@ -1,7 +1,8 @@
-"""Stickiness as a node sees it: does a later request belong here, and which cookie would?
+"""Sticky keys on a node: does a later request belong here, and which cookie value would?
 
-Rule 1: pure. The node asks the same key and the same hash as the router.
-Rule 2: a node that does not know its slot, or cannot ask every source, sends nobody away.
+Rule 1: pure. The node uses the same key and the same hash as the router.
+Rule 2: a node that does not know its slot, or cannot evaluate every source of the key, treats every
+request as its own.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from actors.routing.sticky.keys import Address, Key, Peeked, sources_of
 __all__ = ["Affinity"]
 
 _TRIES: Final = 64
-"""Values tried for each slot; that none of them fits has a chance below 1e-27."""
+"""Values tried for each slot; the probability that none of them fits is below 1e-27."""
 
 
 class Affinity:
-    """What belongs to one node of a sticky listener.
+    """Which keys belong to one node of a sticky listener.
 
     Args:
-        key: where keys come from, as `told` to nodes.
-        chance: makes new cookie values.
+        key: where keys come from, as `node_policy` gives it to nodes.
+        random_value: makes new cookie values.
     """
 
     def __init__(
-        self, key: Key, *, chance: Callable[[], str] = lambda: secrets.token_urlsafe(16)
+        self, key: Key, *, random_value: Callable[[], str] = lambda: secrets.token_urlsafe(16)
     ) -> None:
         sources = sources_of(key)
         known = not any(isinstance(source, OpaqueKey) for source in sources)
         self._key = key
-        self._chance = chance
+        self._random_value = random_value
         self._per_request = known and any(source.layer == "http" for source in sources)
         self._slot: int | None = None
         self._live: tuple[int, ...] = ()
@@ -44,16 +45,10 @@ class Affinity:
         self.cookies = tuple(
             source.name for source in sources if isinstance(source, Cookie) and source.set
         )
-        """Names of the cookies to set where a client has none."""
+        """Names of the cookies to set for clients that have none."""
 
-    def placed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
-        """Note which slots share the listener now.
-
-        Args:
-            slot: this node's own.
-            live: those that get connections.
-            every: those and the ones that will be back.
-        """
+    def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
+        """Take note of the slots that share the listener; see `Server.slots_changed`."""
         self._slot, self._live, self._every = slot, tuple(live), tuple(every)
 
     @property
@@ -61,13 +56,13 @@ class Affinity:
         """Whether a later request of a connection may belong to another node."""
         return self._per_request and len(self._live) > 1 and self._slot in self._live
 
-    def elsewhere(self, head: bytes, client: Address, proxied: Address) -> bool:
+    def belongs_elsewhere(self, head: bytes, client: Address, proxied: Address) -> bool:
         """Whether the request with this head belongs to another node than this one.
 
         Args:
-            head: the request's head, whole.
+            head: the request's complete head.
             client: the client's address.
-            proxied: the same if a PROXY header named it.
+            proxied: the client's address if a PROXY header named it.
         """
         if not self.per_request:
             return False
@@ -75,12 +70,12 @@ class Affinity:
         found = self._key.extract(peeked)
         return isinstance(found, bytes) and owner(found, self._live) != self._slot
 
-    def fresh(self) -> str:
+    def new_cookie_value(self) -> str:
         """Return a new cookie value that belongs to this node."""
-        value = self._chance()
+        value = self._random_value()
         if self._slot in self._every:
             for _ in range(_TRIES * len(self._every)):
                 if owner(value.encode(), self._every) == self._slot:
                     break
-                value = self._chance()
+                value = self._random_value()
         return value

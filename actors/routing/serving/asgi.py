@@ -1,9 +1,9 @@
 """Serves an ASGI application with uvicorn's protocol classes.
 
-Rule 1: uvicorn's server does not run: no signal handler, no logging set up, no access log. Its
-HTTP and WebSocket protocols get sockets that were accepted elsewhere.
-Rule 2: each connection ends with one `closed`, whichever protocol had it last.
-Rule 3: what comes before HTTP, a PROXY header and a TLS handshake, has its own time limits.
+Rule 1: uvicorn's server does not run, so there is no signal handler, no logging setup, no access log.
+Its HTTP and WebSocket protocols get sockets that were accepted by the router or by this node.
+Rule 2: `Acks.closed` is called once for each connection, whichever protocol had it last.
+Rule 3: a PROXY header and a TLS handshake come before HTTP and have their own time limits.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import anyio
 from uvicorn.config import Config
 
 from actors.routing.errors import HandlerUnfit
-from actors.routing.events import ProxyHeaderMissing
-from actors.routing.interfaces import Report
+from actors.routing.interfaces import Acks, Report
 from actors.routing.listen.listener import Asgi, Listener
 from actors.routing.listen.tls import Certificate
 from actors.routing.policy.policy import Sticky
 from actors.routing.serving.affinity import Affinity
-from actors.routing.serving.asgi_app import made, uvicorn_config, wrapped
+from actors.routing.serving.asgi_app import checked_app, uvicorn_config, with_middleware
 from actors.routing.serving.asgi_protocols import Http, State, WebSocket
 from actors.routing.serving.lifespan import LifespanRun
-from actors.routing.serving.proxy_header import PREFACE_SECONDS, take_proxy_header
+from actors.routing.serving.open_work import OpenWork
+from actors.routing.serving.proxy_header import ProxyHeaderReader
 
 __all__ = ["AsgiServer"]
 
 _log = logging.getLogger("uvicorn.error")
 
-_SPOKEN = ("http/1.1",)
-_TLS_GOODBYE = 5.0
-"""Seconds a client has to answer that its TLS connection is over."""
+_ALPN = ("http/1.1",)
+_TLS_SHUTDOWN = 5.0
+"""Seconds a client has to answer the close of its TLS connection."""
 
 
 class AsgiServer:
@@ -46,10 +46,8 @@ class AsgiServer:
         self,
         listener: Listener,
         spec: Asgi,
+        acks: Acks,
         *,
-        acknowledge: Callable[[int], object],
-        refused: Callable[[int], object],
-        closed: Callable[[int], object],
         report: Report,
         system: object,
         resolve: Callable[[str], Any],
@@ -62,25 +60,18 @@ class AsgiServer:
         policy = listener.policy
         self.affinity = Affinity(policy.key) if isinstance(policy, Sticky) else None
         self._tls = listener.tls
-        self._proxy_protocol = listener.proxy_protocol
         self._certificate: Certificate | None = None
-        self._headless = False
-        self._acknowledge = acknowledge
-        self._refused = refused
-        self._closed = closed
+        self._proxy = ProxyHeaderReader(listener, report) if listener.proxy_protocol else None
+        self._acks = acks
         self._system = system
         self._resolve = resolve
         self._config: Config | None = None
         self._lifespan: LifespanRun | None = None
-        self._protocols: dict[int, Http | WebSocket | None] = {}
-        self._adopting: set[asyncio.Task[Any]] = set()
-        self._draining = False
-        self._idle: anyio.Event | None = None
-
-    @property
-    def draining(self) -> bool:
-        """Whether each client is to come again elsewhere."""
-        return self._draining
+        self._protocols: OpenWork[Http | WebSocket | None] = OpenWork()
+        """The protocol of each open connection; None before its first byte of HTTP."""
+        self._connecting: set[asyncio.Task[Any]] = set()
+        self.draining = False
+        """Whether clients are told to connect again, to another node."""
 
     @property
     def open(self) -> int:
@@ -89,7 +80,7 @@ class AsgiServer:
 
     @property
     def config(self) -> Config:
-        """What uvicorn's protocols ask for; there once started."""
+        """The configuration that uvicorn's protocols read; set by `start`."""
         assert self._config is not None
         return self._config
 
@@ -109,57 +100,57 @@ class AsgiServer:
             raise HandlerUnfit(spec.app, "asgi() needs nodes with backend='asyncio'") from error
         if self._tls is not None:
             self._certificate = Certificate(
-                self._tls, _SPOKEN, listener=self.listener, report=self.report, now=loop.time
+                self._tls, _ALPN, listener=self.listener, report=self.report, now=loop.time
             )
-        app = made(spec, self._resolve(spec.app))
+        app = checked_app(spec, self._resolve(spec.app))
         config = uvicorn_config(spec)
-        config.loaded_app = wrapped(app, spec, self.affinity)
+        config.loaded_app = with_middleware(app, spec, self.affinity)
         if spec.lifespan != "off":
             required = spec.lifespan == "on"
             self._lifespan = LifespanRun(app, spec.app, required=required, state=self.app_state)
             await self._lifespan.startup()
         self.app_state["actors"] = self._system
         if _log.level == logging.NOTSET:
-            _log.setLevel(logging.WARNING)  # it tells of every WebSocket, which is an access log
+            _log.setLevel(logging.WARNING)  # at INFO it logs every WebSocket, like an access log
         self._config = config
 
-    def placed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
-        """Note which slots share the listener: it tells requests that belong elsewhere."""
+    def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
+        """Take note of the slots that share the listener: they say which requests belong here."""
         if self.affinity is not None:
-            self.affinity.placed(slot, live, every)
+            self.affinity.slots_changed(slot, live, every)
 
     def take(self, connection: int, sock: socket.socket) -> None:
         """Serve *sock* with an HTTP protocol of its own."""
-        if self._draining or self._config is None:
+        if self.draining or self._config is None:
             sock.close()
-            self._refused(connection)
+            self._acks.refused(connection)
             return
-        self._acknowledge(connection)
+        self._acks.acknowledged(connection)
         self._protocols[connection] = None
-        # Cleaning up is the callback's: a task cancelled before its first step runs no `finally`.
-        task = asyncio.get_running_loop().create_task(self._adopt(connection, sock))
-        self._adopting.add(task)
-        task.add_done_callback(partial(self._adopted, connection, sock))
+        # The callback cleans up, because a task cancelled before its first step runs no `finally`.
+        task = asyncio.get_running_loop().create_task(self._connect(connection, sock))
+        self._connecting.add(task)
+        task.add_done_callback(partial(self._connected, connection, sock))
 
     async def drain(self, seconds: float, patience: float = 0.0) -> None:
         """Close idle connections, end the others with their request, abort after *seconds*.
 
-        For the first *patience* seconds nobody is cut off: WebSockets go on, and a client that
-        keeps its connection may send one more request, whose answer says that it closes.
+        During the first *patience* seconds no client is disconnected: WebSockets go on, and a
+        client that keeps its connection may send one more request, whose response closes it.
         """
-        self._draining = True
+        self.draining = True
         with anyio.move_on_after(patience):
             for protocol in list(self._protocols.values()):
                 if protocol is not None:
                     protocol.wind_down()
-            await self._wait_idle()
+            await self._protocols.wait_idle()
         with anyio.move_on_after(seconds - patience):
-            if self._adopting:
-                await asyncio.wait(self._adopting)
+            if self._connecting:
+                await asyncio.wait(self._connecting)
             for protocol in list(self._protocols.values()):
                 if protocol is not None:
                     protocol.shutdown()
-            await self._wait_idle()
+            await self._protocols.wait_idle()
             if self.state.tasks:
                 await asyncio.wait(self.state.tasks)
         await self._abort()
@@ -174,63 +165,48 @@ class AsgiServer:
         if self._lifespan is not None:
             await self._lifespan.shutdown()
 
-    def changed(self, connection: int, protocol: Http | WebSocket) -> None:
-        """Note which protocol has the connection now."""
+    def set_protocol(self, connection: int, protocol: Http | WebSocket) -> None:
+        """Take note of the protocol that serves the connection now."""
         self._protocols[connection] = protocol
 
     def ended(self, connection: int) -> None:
-        """Note that the connection is gone."""
-        if connection not in self._protocols:
-            return
-        del self._protocols[connection]
-        if not self._protocols and self._idle is not None:
-            self._idle.set()
-        self._closed(connection)
+        """Forget the connection, which is closed."""
+        if connection in self._protocols:
+            self._protocols.end(connection)
+            self._acks.closed(connection)
 
-    async def _adopt(self, connection: int, sock: socket.socket) -> None:
-        """Give *sock* its protocol, once what comes before HTTP is done."""
+    async def _connect(self, connection: int, sock: socket.socket) -> None:
+        """Read the PROXY header and start TLS, if the listener has them, then start HTTP."""
         client = None
-        if self._proxy_protocol:
-            header = await take_proxy_header(sock, PREFACE_SECONDS)
+        if self._proxy is not None:
+            header = await self._proxy.read(connection, sock)
             if header is None:
-                self._without_header(connection)
                 raise ConnectionAbortedError
             client = header.client
-        secured: dict[str, Any] = {}
+        tls: dict[str, Any] = {}
         if self._certificate is not None and self._tls is not None:
-            secured = {
+            tls = {
                 "ssl": self._certificate.context(),
                 "ssl_handshake_timeout": self._tls.handshake_timeout,
-                "ssl_shutdown_timeout": _TLS_GOODBYE,
+                "ssl_shutdown_timeout": _TLS_SHUTDOWN,
             }
         loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(lambda: Http(self, connection, client), sock, **secured)
+        await loop.connect_accepted_socket(lambda: Http(self, connection, client), sock, **tls)
 
-    def _without_header(self, connection: int) -> None:
-        if not self._headless:
-            self._headless = True
-            self.report(ProxyHeaderMissing(self.listener, connection))
-
-    def _adopted(self, connection: int, sock: socket.socket, task: asyncio.Task[object]) -> None:
-        self._adopting.discard(task)
+    def _connected(self, connection: int, sock: socket.socket, task: asyncio.Task[object]) -> None:
+        self._connecting.discard(task)
         if task.cancelled() or task.exception() is not None:
             sock.close()
             self.ended(connection)
 
     async def _abort(self) -> None:
-        for task in list(self._adopting):
+        for task in list(self._connecting):
             task.cancel()
         for protocol in list(self._protocols.values()):
             if protocol is not None:
                 protocol.transport.abort()
-        await self._wait_idle()
+        await self._protocols.wait_idle()
         for running in list(self.state.tasks):
             running.cancel()
         if self.state.tasks:
             await asyncio.wait(self.state.tasks)
-
-    async def _wait_idle(self) -> None:
-        while self._protocols:
-            if self._idle is None or self._idle.is_set():
-                self._idle = anyio.Event()
-            await self._idle.wait()

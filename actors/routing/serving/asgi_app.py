@@ -1,6 +1,6 @@
-"""An ASGI application as a node finds it: imported, called if it is a factory, checked, wrapped.
+"""Prepares an ASGI application on a node: a factory is called, the result checked and wrapped.
 
-Rule 1: what cannot serve is one clear error at boot, not a 500 for every request.
+Rule 1: an application that cannot serve is one clear error at boot, not a 500 for every request.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from actors.routing.listen.listener import Asgi
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.set_cookie import SetCookie
 
-__all__ = ["made", "uvicorn_config", "wrapped"]
+__all__ = ["checked_app", "uvicorn_config", "with_middleware"]
 
 
 def uvicorn_config(spec: Asgi) -> Config:
-    """Make what uvicorn's protocols ask for, without its logging and without its app loading."""
+    """Make the configuration of uvicorn's protocols, without its logging and its import of the app."""
     config = Config(
-        _nobody,
+        _placeholder,
         loop="none",
         http=HttpToolsProtocol,
         ws=WebSocketsSansIOProtocol,
@@ -38,14 +38,14 @@ def uvicorn_config(spec: Asgi) -> Config:
         proxy_headers=False,
         root_path=spec.root_path,
         limit_concurrency=spec.limit_concurrency,
-        timeout_keep_alive=spec.keep_alive,  # type: ignore[arg-type]  # any number of seconds will do
+        timeout_keep_alive=spec.keep_alive,  # type: ignore[arg-type]  # uvicorn only compares it, so a float works
     )
     config.load()
     return config
 
 
-def wrapped(app: Any, spec: Asgi, affinity: Affinity | None) -> Any:
-    """Return *app* as requests reach it: proxies' headers read, the sticky cookie set."""
+def with_middleware(app: Any, spec: Asgi, affinity: Affinity | None) -> Any:
+    """Wrap *app*: X-Forwarded-* headers are applied, and the sticky cookie is set."""
     if affinity is not None and affinity.cookies:
         app = SetCookie(app, affinity)
     if spec.proxy_headers:
@@ -53,12 +53,12 @@ def wrapped(app: Any, spec: Asgi, affinity: Affinity | None) -> Any:
     return app
 
 
-async def _nobody(_scope: object, _receive: object, _send: object) -> None:
-    """Stand in while uvicorn's configuration loads; ours is imported with better errors."""
+async def _placeholder(_scope: object, _receive: object, _send: object) -> None:
+    """Satisfy `Config`; the application itself is imported by `AsgiServer.start`, with better errors."""
 
 
-def made(spec: Asgi, found: Any) -> Any:
-    """Return the application: what was found, or what it returns if it is a factory."""
+def checked_app(spec: Asgi, found: Any) -> Any:
+    """Return *found*, or what it returns if it is a factory; refuse what is no ASGI application."""
     if not callable(found):
         raise HandlerUnfit(spec.app, f"an ASGI application is callable, got {found!r}")
     if spec.factory:
@@ -79,7 +79,7 @@ def made(spec: Asgi, found: Any) -> Any:
     hint = (
         "it takes no argument: did you mean factory=True (--factory)?"
         if _takes(signature, 0)
-        else (f"an ASGI application takes (scope, receive, send), this one takes {signature}")
+        else f"an ASGI application takes (scope, receive, send), this one takes {signature}"
     )
     raise HandlerUnfit(spec.app, hint)
 

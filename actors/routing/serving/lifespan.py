@@ -1,7 +1,7 @@
 """The lifespan of an ASGI application: startup before the first connection, shutdown at the end.
 
-Rule 1: no server in here, only the protocol: one scope, two messages each way.
-Rule 2: an application that does not know the protocol is fine, unless it is told it must.
+Rule 1: only the protocol: one scope, two messages each way.
+Rule 2: an application without lifespan support is accepted, unless `lifespan="on"` requires it.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class LifespanRun:
         self._task: asyncio.Task[None] | None = None
 
     async def startup(self) -> None:
-        """Let the application start.
+        """Run the startup of the application.
 
         Raises:
-            LifespanFailed: it said so, or it has no lifespan and must.
+            LifespanFailed: the application reported it, or it does not support lifespan and must.
         """
         self._answers["startup"] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(), name=f"lifespan of {self._path}")
-        failure, silent = await self._send("startup")
-        if failure is None and not silent:
+        failure, ended = await self._send("startup")
+        if failure is None and not ended:
             return
-        error = await self._ended()
+        error = await self._wait_end()
         if failure is not None:
             raise LifespanFailed(self._path, "startup", failure) from error
         if self._required:
@@ -61,10 +61,10 @@ class LifespanRun:
             raise LifespanFailed(self._path, "startup", why) from error
 
     async def shutdown(self) -> None:
-        """Let the application end; does nothing if it has ended or never knew the protocol.
+        """Run the shutdown of the application, if it supports lifespan and has not ended.
 
         Raises:
-            LifespanFailed: it said so, or it raised.
+            LifespanFailed: the application reported it, or raised.
         """
         task = self._task
         if task is None:
@@ -73,13 +73,13 @@ class LifespanRun:
         if not task.done():
             self._answers["shutdown"] = asyncio.get_running_loop().create_future()
             failure, _ = await self._send("shutdown")
-        error = await self._ended()
+        error = await self._wait_end()
         if failure is not None or error is not None:
             why = failure if failure is not None else repr(error)
             raise LifespanFailed(self._path, "shutdown", why) from error
 
     async def _send(self, phase: str) -> tuple[str | None, bool]:
-        """Send a phase; return what failed, and whether the application ended without a word."""
+        """Send a phase; return why it failed, and whether the application ended without an answer."""
         assert self._task is not None
         answer = self._answers[phase]
         self._inbox.put_nowait({"type": f"lifespan.{phase}"})
@@ -91,7 +91,7 @@ class LifespanRun:
             raise
         return (answer.result(), False) if answer.done() else (None, True)
 
-    async def _ended(self) -> BaseException | None:
+    async def _wait_end(self) -> BaseException | None:
         """Wait for the application to end; return what it raised."""
         task = self._task
         assert task is not None

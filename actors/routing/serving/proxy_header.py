@@ -1,7 +1,6 @@
-"""What a proxy writes before the client's first byte, taken off on the node.
+"""Reads the PROXY header off a connection on its node, on any loop.
 
-Rule 1: not a byte behind the PROXY header is consumed.
-Rule 2: on any loop, and for at most so many seconds.
+Rule 1: no byte after the PROXY header is consumed.
 """
 
 from __future__ import annotations
@@ -13,21 +12,37 @@ from typing import Any, Final
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
+from actors.routing.events import ProxyHeaderMissing
+from actors.routing.interfaces import Report
+from actors.routing.listen.listener import Listener
 from actors.routing.sticky.http_head import HEAD_LIMIT, NEED_MORE
 from actors.routing.sticky.proxy_protocol import ProxyHeader, proxy_header
 
-__all__ = ["PREFACE_SECONDS", "Proxied", "take_proxy_header"]
+__all__ = ["Proxied", "ProxyHeaderReader", "take_proxy_header"]
 
-PREFACE_SECONDS: Final = 5.0
+_TIMEOUT: Final = 5.0
 """Seconds a proxy may take; it sends its header before it waits for anything."""
 
 
-async def take_proxy_header(sock: socket.socket, seconds: float) -> ProxyHeader | None:
-    """Read the PROXY header off *sock*, which is non-blocking.
+class ProxyHeaderReader:
+    """Reads the PROXY header of each connection of a listener; reports the first that has none."""
 
-    Returns:
-        The header; None if there is none, or none in time, or the connection broke.
-    """
+    def __init__(self, spec: Listener, report: Report) -> None:
+        self._listener = spec.name
+        self._report = report
+        self._reported = False
+
+    async def read(self, connection: int, sock: socket.socket) -> ProxyHeader | None:
+        """Return the header of *sock*, which is non-blocking; None if it does not come in time."""
+        header = await take_proxy_header(sock, _TIMEOUT)
+        if header is None and not self._reported:
+            self._reported = True
+            self._report(ProxyHeaderMissing(self._listener, connection))
+        return header
+
+
+async def take_proxy_header(sock: socket.socket, seconds: float) -> ProxyHeader | None:
+    """Read the PROXY header off *sock*; None if there is none in time, or the connection broke."""
     taken = b""
     with anyio.move_on_after(seconds):
         while True:
@@ -41,7 +56,7 @@ async def take_proxy_header(sock: socket.socket, seconds: float) -> ProxyHeader 
             header = proxy_header(taken + seen) if seen else None
             if header is None:
                 return None
-            # As long as the header is not whole, all that has come belongs to it.
+            # While the header is incomplete, every byte so far belongs to it.
             rest = len(seen) if header is NEED_MORE else header.length - len(taken)
             taken += sock.recv(rest)
             if header is not NEED_MORE:
@@ -50,7 +65,7 @@ async def take_proxy_header(sock: socket.socket, seconds: float) -> ProxyHeader 
 
 
 class Proxied(ByteStream):
-    """A stream whose client is whom the PROXY header named."""
+    """A stream whose remote address is the client that the PROXY header named."""
 
     def __init__(self, stream: ByteStream, client: tuple[Any, ...]) -> None:
         self._stream = stream
@@ -74,7 +89,7 @@ class Proxied(ByteStream):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """What the stream below says of itself, but for its client."""
+        """The attributes of the stream below, with the client's address instead of the proxy's."""
         client = self._client
         return {
             **self._stream.extra_attributes,

@@ -1,4 +1,4 @@
-"""Gives clients without a sticky cookie one, around any ASGI application.
+"""ASGI middleware that sets the sticky cookie for clients that have none.
 
 Rule 1: only the first message of a response is touched, and only for a client that needs it.
 """
@@ -18,7 +18,7 @@ _SECURE: Final = frozenset({"https", "wss"})
 
 
 class SetCookie:
-    """An ASGI application around *app*: it sets the cookies that `Affinity.cookies` names."""
+    """Wraps *app* and sets the cookies that `Affinity.cookies` names."""
 
     def __init__(self, app: App, affinity: Affinity) -> None:
         self._app = app
@@ -34,22 +34,22 @@ class SetCookie:
         answer = _ANSWERS.get(scope["type"])
         secure = scope.get("scheme") in _SECURE
 
-        async def sending(message: Message) -> None:
+        async def send_with_cookie(message: Message) -> None:
             if message["type"] == answer:
                 headers = [(bytes(n), bytes(v)) for n, v in message.get("headers", ())]
                 new = [self._header(name, secure) for name in missing if not _sets(headers, name)]
                 message = {**message, "headers": headers + new}
             await send(message)
 
-        await self._app(scope, receive, sending)
+        await self._app(scope, receive, send_with_cookie)
 
-    def _header(self, name: str, secure: bool) -> tuple[bytes, bytes]:  # noqa: FBT001 - the one thing to say
-        text = f"{name}={self._affinity.fresh()}; Path=/; HttpOnly; SameSite=Lax"
+    def _header(self, name: str, secure: bool) -> tuple[bytes, bytes]:  # noqa: FBT001 - private, called once
+        text = f"{name}={self._affinity.new_cookie_value()}; Path=/; HttpOnly; SameSite=Lax"
         return b"set-cookie", (text + "; Secure" * secure).encode("ascii")
 
 
 def _sets(headers: list[tuple[bytes, bytes]], name: str) -> bool:
-    """Whether the application sets that cookie itself."""
+    """Whether the application itself sets the cookie *name*."""
     begin = f"{name}=".encode("ascii")
     return any(
         key.lower() == b"set-cookie" and value.lstrip().startswith(begin) for key, value in headers

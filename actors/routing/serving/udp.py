@@ -1,32 +1,31 @@
 """The node's side of a UDP listener: an ``async def handle(datagram, reply)`` for each datagram.
 
-Rule 1: one task for each datagram. What it raises ends that task and no other.
-Rule 2: bounded: with `max_pending` handlers at work nothing more is read, and what then fills the
+Rule 1: bounded: while `max_pending` handlers run, nothing more is read, and what then fills the
 kernel's buffer is dropped by the parent, and counted.
-Rule 3: answers leave by the listener's own socket, from the address and port that was asked.
+Rule 2: replies leave by the listener's own socket, from the address and port that was asked.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
-from inspect import iscoroutinefunction
+from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
 
-from actors.routing.errors import HandlerUnfit
-from actors.routing.events import HandlerFailed
-from actors.routing.interfaces import NodeLoop, Report
+from actors._base.loop import Loop
+from actors.routing.interfaces import Acks, Report
 from actors.routing.listen.listener import Listener
 from actors.routing.listen.pktinfo import send
+from actors.routing.serving.handler_server import HandlerServer
 from actors.routing.serving.self_accepting import OpenCounter
 from actors.routing.sticky.datagram_source import LARGEST, Sender, unpack
 
 __all__ = ["DatagramServer", "Reply"]
 
-_TURN: Final = 32
-_LONGEST: Final = LARGEST + 64
+_BATCH: Final = 32
+"""Datagrams read in one callback of the loop."""
+_LARGEST_PACKET: Final = LARGEST + 64
 
 
 class Reply:
@@ -49,75 +48,48 @@ class Reply:
         await self._server.send(data, self.client, self._local)
 
 
-class DatagramServer:
-    """Runs a handler for each datagram. See `Server` for what each method promises."""
+class DatagramServer(HandlerServer):
+    """Runs a handler for each datagram."""
+
+    signature = "async def handle(datagram, reply)"
+    unit = "datagram"
 
     def __init__(
         self,
         spec: Listener,
-        loop: NodeLoop,
+        loop: Loop,
+        acks: Acks,
         *,
-        refused: Callable[[int], object],
         counted: Callable[[int, int], object],
         report: Report,
         resolve: Callable[[str], Any],
     ) -> None:
-        self._spec = spec
-        self._loop = loop
-        self._refused = refused
-        self._report = report
-        self._resolve = resolve
+        super().__init__(spec, loop, report=report, resolve=resolve)
+        self._acks = acks
         self._counter = OpenCounter(loop, counted)
-        self._handler: Any = None
         self._inbox: socket.socket | None = None
-        self._answers: socket.socket | None = None
+        self._replies: socket.socket | None = None
         self._watching = False
-        self._aborting = False
-        self._scopes: dict[int, anyio.CancelScope | None] = {}
-        self._idle: anyio.Event | None = None
         self._writing: anyio.Lock | None = None
-
-    @property
-    def open(self) -> int:
-        """Datagrams being handled."""
-        return self._counter.open
-
-    async def start(self) -> None:
-        """Import the handler.
-
-        Raises:
-            HandlerNotFound: it cannot be imported.
-            HandlerUnfit: it is not an async function.
-        """
-        handler = self._resolve(self._spec.path)
-        called = handler if iscoroutinefunction(handler) else getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__ will do
-        if not iscoroutinefunction(called):
-            raise HandlerUnfit(
-                self._spec.path, f"it must be async def handle(datagram, reply), got {handler!r}"
-            )
-        self._handler = handler
-
-    def placed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
-        """Note nothing: a datagram is routed by itself."""
 
     def take(self, connection: int, sock: socket.socket) -> None:
         """Refuse: there are no connections."""
         sock.close()
-        self._refused(connection)
+        self._acks.refused(connection)
 
-    def seat(self, limit: int | None, *socks: socket.socket) -> None:  # noqa: ARG002 - as for connections
-        """Handle what comes in by the first socket from now on, and answer by the second."""
-        self.unseat()
-        inbox, answers = socks
-        self._close_answers()
+    def attach_socket(self, limit: int | None, *socks: socket.socket) -> None:  # noqa: ARG002 - the limit is of connections
+        """Read datagrams from the first socket from now on, and reply by the second."""
+        self.detach_socket()
+        inbox, replies = socks
+        self._close_replies()
         inbox.setblocking(False)
-        answers.setblocking(False)
+        replies.setblocking(False)
         self._inbox = inbox
-        self._answers = answers
-        self._obey()
+        self._replies = replies
+        self._update_watch()
 
-    def unseat(self) -> None:
-        """Handle what has been passed on so far, and nothing new."""
+    def detach_socket(self) -> None:
+        """Handle the datagrams passed on so far, and no new ones."""
         inbox = self._inbox
         if inbox is None:
             return
@@ -129,66 +101,63 @@ class DatagramServer:
         self._inbox = None
         inbox.close()
 
-    async def drain(self, seconds: float, patience: float = 0.0) -> None:  # noqa: ARG002 - there are no connections
+    async def drain(self, seconds: float, patience: float = 0.0) -> None:
         """Take no more; after *seconds* cancel the handlers that have not ended."""
-        self.unseat()
-        with anyio.move_on_after(seconds):
-            await self._wait_idle()
-        self._aborting = True
-        for scope in list(self._scopes.values()):
-            if scope is not None:
-                scope.cancel()
-        await self._wait_idle()
-        # Whoever has it keeps the port taken.
-        self._close_answers()
+        self.detach_socket()
+        await super().drain(seconds, patience)
+        self._close_replies()  # an open copy of the listener's socket would keep the port bound
 
     async def stop(self) -> None:
         """Cancel every handler."""
-        await self.drain(0)
+        await super().stop()
         self._counter.close()
 
     async def send(self, data: bytes, client: Sender, local: bytes) -> None:
         """Send *data* to *client* from *local*; wait while the kernel has no room."""
-        if self._answers is None:
+        if self._replies is None:
             return
         try:
-            send(self._answers, data, client, local)
+            send(self._replies, data, client, local)
         except BlockingIOError:
-            await self._send_later(data, client, local)
+            await self._send_when_writable(data, client, local)
 
-    async def _send_later(self, data: bytes, client: Sender, local: bytes) -> None:
+    async def _send_when_writable(self, data: bytes, client: Sender, local: bytes) -> None:
         if self._writing is None:
             self._writing = anyio.Lock()
-        async with self._writing:  # one at a time may wait for a descriptor
-            while self._answers is not None:
-                await anyio.wait_writable(self._answers)
+        async with self._writing:  # only one task at a time may wait for a descriptor
+            while self._replies is not None:
+                await anyio.wait_writable(self._replies)
                 try:
-                    send(self._answers, data, client, local)
+                    send(self._replies, data, client, local)
                 except BlockingIOError:
                     continue
                 return
 
     def _readable(self) -> None:
-        for _ in range(_TURN):
+        for _ in range(_BATCH):
             if self._inbox is None or not self._watching or not self._read(self._inbox):
                 return
 
     def _read(self, inbox: socket.socket) -> bool:
         """Begin to handle one datagram; return whether there was one."""
         try:
-            packet = inbox.recv(_LONGEST)
+            packet = inbox.recv(_LARGEST_PACKET)
         except OSError:  # nothing left, or the parent has closed its end
             return False
         self._counter.begin()
-        number = self._counter.total
-        self._scopes[number] = None
         data, client, local = unpack(packet)
-        name = f"{self._spec.name} datagram {number}"
-        self._loop.start(self._serve, number, data, Reply(self, client, local), name=name)
-        self._obey()
+        self._spawn(self._counter.total, data, Reply(self, client, local))
+        self._update_watch()
         return True
 
-    def _obey(self) -> None:
+    async def _handle(self, number: int, *work: Any) -> None:  # noqa: ARG002 - a handler does not see it
+        await self._handler(*work)
+
+    def _ended(self, number: int, *work: Any) -> None:  # noqa: ARG002 - the count is enough
+        self._counter.end()
+        self._update_watch()
+
+    def _update_watch(self) -> None:
         """Read only while there is room for handlers."""
         watch = self._inbox is not None and self.open < self._spec.max_pending
         if self._inbox is None or watch == self._watching:
@@ -199,28 +168,7 @@ class DatagramServer:
         else:
             self._loop.unwatch_readable(self._inbox.fileno())
 
-    async def _serve(self, number: int, data: bytes, reply: Reply) -> None:
-        try:
-            with anyio.CancelScope() as scope:
-                self._scopes[number] = scope
-                if not self._aborting:
-                    await self._handler(data, reply)
-        except Exception as error:  # noqa: BLE001 - reported; the others go on
-            self._report(HandlerFailed(self._spec.name, number, error))
-        finally:
-            del self._scopes[number]
-            self._counter.end()
-            if not self._scopes and self._idle is not None:
-                self._idle.set()
-            self._obey()
-
-    async def _wait_idle(self) -> None:
-        while self._scopes:
-            if self._idle is None or self._idle.is_set():
-                self._idle = anyio.Event()
-            await self._idle.wait()
-
-    def _close_answers(self) -> None:
-        answers, self._answers = self._answers, None
-        if answers is not None:
-            answers.close()
+    def _close_replies(self) -> None:
+        replies, self._replies = self._replies, None
+        if replies is not None:
+            replies.close()

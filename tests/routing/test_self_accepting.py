@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio.abc import ByteStream
 
-from actors._base.loop import Loop as LoopShim
+from actors._base.loop import Loop
 from actors.routing import (
     AcceptPaused,
     AcceptResumed,
@@ -22,8 +22,8 @@ from actors.routing import (
     SharedListener,
     listen,
 )
-from tests.routing.rig import LOOPS, eventually, run
-from tests.routing.seated import Seating
+from tests.routing.serving_nodes import LOOPS, eventually, run
+from tests.routing.socket_nodes import SocketCluster
 
 LOOP = pytest.mark.parametrize("kind", LOOPS)
 POLICY = pytest.mark.parametrize("policy", [ReusePort(), SharedListener()], ids=str)
@@ -34,8 +34,8 @@ async def echo(stream: ByteStream) -> None:
         await stream.send(data)
 
 
-def seating(loop: LoopShim, policy: Policy, address: str = "127.0.0.1:0", **more: int) -> Seating:
-    return Seating(listen(echo, address, policy=policy, **more), loop)  # type: ignore[arg-type]
+def cluster(loop: Loop, policy: Policy, address: str = "127.0.0.1:0", **more: int) -> SocketCluster:
+    return SocketCluster(listen(echo, address, policy=policy, **more), loop)  # type: ignore[arg-type]
 
 
 async def said(stream: ByteStream, word: bytes = b"hello") -> bytes:
@@ -46,10 +46,10 @@ async def said(stream: ByteStream, word: bytes = b"hello") -> bytes:
 @POLICY
 @LOOP
 def test_every_client_is_served_and_counted_by_the_nodes(kind: str, policy: Policy) -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, policy) as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, policy) as system:
             await system.join(3)
-            (listening,) = system.told(Listening)
+            (listening,) = system.reported(Listening)
             assert isinstance(listening, Listening)
             assert (str(listening.policy), listening.address) == (
                 str(policy),
@@ -70,10 +70,10 @@ def test_every_client_is_served_and_counted_by_the_nodes(kind: str, policy: Poli
 
 @POLICY
 def test_the_port_is_kept_while_every_node_restarts(policy: Policy) -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, policy) as system:
-            for seat in await system.join(2):
-                await system.kill(seat)
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, policy) as system:
+            for node in await system.join(2):
+                await system.kill(node)
             for option in (0, socket.SO_REUSEADDR):
                 with socket.socket() as stranger:
                     if option:
@@ -81,7 +81,7 @@ def test_the_port_is_kept_while_every_node_restarts(policy: Policy) -> None:
                     with pytest.raises(OSError, match="in use"):
                         stranger.bind(("127.0.0.1", system.router.port))
             for slot in range(2):
-                system.router.joined(await system.ready(f"web-{slot}", slot))  # type: ignore[arg-type]
+                system.router.add_node(await system.ready(f"web-{slot}", slot))  # type: ignore[arg-type]
             async with await anyio.connect_tcp("127.0.0.1", system.router.port) as stream:
                 assert await said(stream) == b"hello"
 
@@ -90,10 +90,10 @@ def test_the_port_is_kept_while_every_node_restarts(policy: Policy) -> None:
 
 @POLICY
 def test_a_second_system_cannot_share_the_port_by_accident(policy: Policy) -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, policy) as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, policy) as system:
             await system.join(1)
-            second = seating(loop, policy, f"127.0.0.1:{system.router.port}").router
+            second = cluster(loop, policy, f"127.0.0.1:{system.router.port}").router
             with pytest.raises(OSError, match="EADDRINUSE") as caught:
                 second.open()
             assert isinstance(caught.value, ListenFailed)
@@ -110,21 +110,21 @@ class Idler:
     name = "web-0"
     slot = 0
 
-    def seat(self, _listener: str, _limit: int | None, fds: tuple[int, ...]) -> None:
+    def attach_socket(self, _listener: str, _limit: int | None, fds: tuple[int, ...]) -> None:
         (self.listening,) = (socket.socket(fileno=fd) for fd in fds)
 
-    def unseat(self, _listener: str) -> None:
+    def detach_socket(self, _listener: str) -> None:
         raise AssertionError("it is dead")
 
 
 def test_who_waits_at_a_node_of_its_own_socket_that_dies_is_served_by_the_next_run() -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, ReusePort()) as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, ReusePort()) as system:
             idler = Idler()
-            system.router.joined(idler)  # type: ignore[arg-type]
+            system.router.add_node(idler)  # type: ignore[arg-type]
             async with await anyio.connect_tcp("127.0.0.1", system.router.port) as stream:
                 idler.listening.close()
-                system.router.left(idler, dead=True)  # type: ignore[arg-type]
+                system.router.remove_node(idler, dead=True)  # type: ignore[arg-type]
                 await system.join(1)
                 assert await said(stream) == b"hello"
 
@@ -135,15 +135,15 @@ def test_who_waits_at_a_node_of_its_own_socket_that_dies_is_served_by_the_next_r
 def test_who_waits_at_a_node_of_its_own_socket_that_dies_is_served_by_the_others(
     kind: str,
 ) -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, ReusePort()) as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, ReusePort()) as system:
             idler = Idler()
-            system.router.joined(idler)  # type: ignore[arg-type]
+            system.router.add_node(idler)  # type: ignore[arg-type]
             waiting = [await anyio.connect_tcp("127.0.0.1", system.router.port) for _ in range(9)]
             for slot in (1, 2):
-                system.router.joined(await system.ready(f"web-{slot}", slot))  # type: ignore[arg-type]
+                system.router.add_node(await system.ready(f"web-{slot}", slot))  # type: ignore[arg-type]
             idler.listening.close()
-            system.router.left(idler, dead=True)  # type: ignore[arg-type]
+            system.router.remove_node(idler, dead=True)  # type: ignore[arg-type]
             waiting += [await anyio.connect_tcp("127.0.0.1", system.router.port) for _ in range(9)]
             for stream in waiting:
                 assert await said(stream) == b"hello"
@@ -160,16 +160,16 @@ def test_where_nobody_comes_back_who_waits_is_let_go_and_others_serve(
 ) -> None:
     monkeypatch.setattr("actors.routing.balancer.kernel_router._HELD", 0.05)
 
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, ReusePort()) as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, ReusePort()) as system:
             idler = Idler()
-            system.router.joined(idler)  # type: ignore[arg-type]
+            system.router.add_node(idler)  # type: ignore[arg-type]
             async with await anyio.connect_tcp("127.0.0.1", system.router.port) as stream:
                 idler.listening.close()
-                system.router.left(idler, dead=True)  # type: ignore[arg-type]
+                system.router.remove_node(idler, dead=True)  # type: ignore[arg-type]
                 with pytest.raises(anyio.BrokenResourceError):
                     await stream.receive()
-            system.router.joined(await system.ready("web-1", 1))  # type: ignore[arg-type]
+            system.router.add_node(await system.ready("web-1", 1))  # type: ignore[arg-type]
             for _ in range(20):
                 async with await anyio.connect_tcp("127.0.0.1", system.router.port) as stream:
                     assert await said(stream) == b"hello"
@@ -178,8 +178,8 @@ def test_where_nobody_comes_back_who_waits_is_let_go_and_others_serve(
 
 
 def test_clients_of_a_shared_listener_wait_while_every_node_restarts() -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, SharedListener()) as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, SharedListener()) as system:
             (first,) = await system.join(1)
             await system.kill(first)
             async with await anyio.connect_tcp("127.0.0.1", system.router.port) as stream:
@@ -190,8 +190,8 @@ def test_clients_of_a_shared_listener_wait_while_every_node_restarts() -> None:
 
 
 def test_while_a_node_reopens_its_socket_the_other_one_serves() -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, ReusePort()) as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, ReusePort()) as system:
             served = 0
             await system.join(1)
             port = system.router.port
@@ -208,14 +208,14 @@ def test_while_a_node_reopens_its_socket_the_other_one_serves() -> None:
                 tasks.start_soon(go_on, done)
                 for round_ in range(5):
                     second = await system.ready("web-1", 1)
-                    system.router.joined(second)  # type: ignore[arg-type]
+                    system.router.add_node(second)  # type: ignore[arg-type]
                     begin = served
                     await eventually(lambda begin=begin: served > begin + 10)  # type: ignore[misc]
                     assert second.server is not None
-                    system.router.left(second, dead=False)  # type: ignore[arg-type]
+                    system.router.remove_node(second, dead=False)  # type: ignore[arg-type]
                     await second.server.drain(10)
-                    system.router.left(second, dead=True)  # type: ignore[arg-type]
-                    assert len(system.router.snapshot().places) == 1, round_
+                    system.router.remove_node(second, dead=True)  # type: ignore[arg-type]
+                    assert len(system.router.snapshot().nodes) == 1, round_
                 done.set()
             assert served > 50
 
@@ -223,14 +223,14 @@ def test_while_a_node_reopens_its_socket_the_other_one_serves() -> None:
 
 
 def test_what_waits_at_a_node_that_begins_to_leave_is_still_served() -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, ReusePort()) as system:
-            (seat,) = await system.join(1)
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, ReusePort()) as system:
+            (node,) = await system.join(1)
             clients = [
                 socket.create_connection(("127.0.0.1", system.router.port)) for _ in range(9)
             ]
             # No turn of the loop has passed: all nine are in the kernel's queue.
-            system.router.left(seat, dead=False)  # type: ignore[arg-type]
+            system.router.remove_node(node, dead=False)  # type: ignore[arg-type]
             for number, client in enumerate(clients):
                 client.sendall(b"%d" % number)
                 client.setblocking(False)
@@ -244,13 +244,13 @@ def test_what_waits_at_a_node_that_begins_to_leave_is_still_served() -> None:
 
 
 def test_clients_of_a_node_that_leaves_a_shared_listener_find_the_others() -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, SharedListener()) as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, SharedListener()) as system:
             leaving, staying = await system.join(2)
             clients = [
                 socket.create_connection(("127.0.0.1", system.router.port)) for _ in range(9)
             ]
-            system.router.left(leaving, dead=False)  # type: ignore[arg-type]
+            system.router.remove_node(leaving, dead=False)  # type: ignore[arg-type]
             for client in clients:
                 client.sendall(b"x")
                 client.setblocking(False)
@@ -272,8 +272,8 @@ async def _received(client: socket.socket) -> bytes:
 def test_a_full_node_stops_accepting_and_goes_on_when_one_client_leaves(
     kind: str, policy: Policy
 ) -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, policy, max_connections=2) as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, policy, max_connections=2) as system:
             await system.join(1)
             connect = partial(anyio.connect_tcp, "127.0.0.1", system.router.port)
             first, second, third = await connect(), await connect(), await connect()
@@ -292,9 +292,9 @@ def test_a_full_node_stops_accepting_and_goes_on_when_one_client_leaves(
 
 
 def test_each_slot_may_have_a_limit_of_its_own() -> None:
-    async def test(loop: LoopShim) -> None:
+    async def test(loop: Loop) -> None:
         spec = listen(echo, "127.0.0.1:0", policy=SharedListener(), max_connections=(1, 3))
-        async with Seating(spec, loop) as system:
+        async with SocketCluster(spec, loop) as system:
             await system.join(2)
             connect = partial(anyio.connect_tcp, "127.0.0.1", system.router.port)
             streams = [await connect() for _ in range(5)]
@@ -313,42 +313,42 @@ def test_each_slot_may_have_a_limit_of_its_own() -> None:
 def test_a_node_that_runs_out_of_descriptors_pauses_and_tells_it_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.routing.balancer.acceptor._CALM", 0.05)
+    monkeypatch.setattr("actors.routing.balancer.acceptor._RECOVERED_AFTER", 0.05)
 
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, ReusePort()) as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, ReusePort()) as system:
             await system.join(1)
             client = socket.create_connection(("127.0.0.1", system.router.port))
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
             try:
-                await eventually(lambda: system.told(AcceptPaused))
+                await eventually(lambda: system.reported(AcceptPaused))
                 await anyio.sleep(0.6)  # one more try: real time, as the node's clock is
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            assert system.told(AcceptPaused) == [
+            assert system.reported(AcceptPaused) == [
                 AcceptPaused("127.0.0.1:0", errno.EMFILE, 0.5),
             ]
             client.setblocking(False)
             client.sendall(b"still there")
             assert await _received(client) == b"still there"
-            await eventually(lambda: system.told(AcceptResumed))
+            await eventually(lambda: system.reported(AcceptResumed))
             client.close()
 
     run("asyncio", test)
 
 
 def test_a_node_that_cannot_be_reached_is_asked_again() -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, ReusePort()) as system:
-            seat = await system.ready()
-            seat.broken = OSError(errno.EMFILE, "no descriptor")
-            system.router.joined(seat)  # type: ignore[arg-type]
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, ReusePort()) as system:
+            node = await system.ready()
+            node.broken = OSError(errno.EMFILE, "no descriptor")
+            system.router.add_node(node)  # type: ignore[arg-type]
             assert [type(fact) for fact in system.facts[1:]] == [HandOverFailed]
-            seat.broken = None
+            node.broken = None
             async with await _connected(system.router.port) as stream:
                 assert await said(stream) == b"hello"
-            assert seat.asked == 2
+            assert node.asked == 2
 
     run("asyncio", test)
 
@@ -362,24 +362,24 @@ async def _connected(port: int) -> ByteStream:
 
 
 def test_a_node_of_the_same_slot_takes_over() -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, ReusePort()) as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, ReusePort()) as system:
             (old,) = await system.join(1)
             new = await system.ready("web-0 again", 0)
-            system.router.joined(new)  # type: ignore[arg-type]
-            assert [place.ready for place in system.router.snapshot().places] == [False, True]
+            system.router.add_node(new)  # type: ignore[arg-type]
+            assert [node.ready for node in system.router.snapshot().nodes] == [False, True]
             async with await anyio.connect_tcp("127.0.0.1", system.router.port) as stream:
                 await said(stream)
                 await eventually(lambda: system.opens == [0, 1])
-            system.router.left(old, dead=True)  # type: ignore[arg-type]
-            assert [place.name for place in system.router.snapshot().places] == ["web-0 again"]
+            system.router.remove_node(old, dead=True)  # type: ignore[arg-type]
+            assert [node.name for node in system.router.snapshot().nodes] == ["web-0 again"]
 
     run("asyncio", test)
 
 
 def test_unix_clients_are_served_from_a_shared_path(tmp_path: Path) -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, SharedListener(), f"unix:{tmp_path}/s") as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, SharedListener(), f"unix:{tmp_path}/s") as system:
             await system.join(2)
             async with await anyio.connect_unix(f"{tmp_path}/s") as stream:
                 assert await said(stream) == b"hello"
@@ -389,8 +389,8 @@ def test_unix_clients_are_served_from_a_shared_path(tmp_path: Path) -> None:
 
 
 def test_clients_of_both_families_reach_a_dual_port_of_many_sockets() -> None:
-    async def test(loop: LoopShim) -> None:
-        async with seating(loop, ReusePort(), "[::]:0") as system:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, ReusePort(), "[::]:0") as system:
             await system.join(2)
             for host in ("127.0.0.1", "::1"):
                 async with await anyio.connect_tcp(host, system.router.port) as stream:

@@ -10,7 +10,7 @@ import pytest
 from actors.routing import BadListener, ListenFailed, Listening, ReusePort, SharedListener, listen
 from actors.routing.listen.inherited import given_socket
 from tests.routing.conftest import Rig
-from tests.routing.rig import accepted
+from tests.routing.serving_nodes import accepted
 
 OURS = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "100", "LISTEN_FDNAMES": "a:b:web"}
 
@@ -25,12 +25,12 @@ def given() -> Iterator[socket.socket]:
 def test_a_socket_given_by_number_is_served_and_stays_open(rig: Rig, given: socket.socket) -> None:
     spec = listen("app:handle", f"fd://{given.fileno()}")
     router = rig.router(spec=spec)
-    (place,) = rig.join(router)
+    (node,) = rig.join(router)
     port = given.getsockname()[1]
     assert router.address == f"127.0.0.1:{port}"
     rig.connect(router)
     accepted(rig.loop, router, 1)
-    sock = place.socks[place.got[0]]
+    sock = node.socks[node.got[0]]
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert not os.get_inheritable(given.fileno())
     router.close()
@@ -54,9 +54,9 @@ def test_a_given_unix_socket_keeps_its_path(rig: Rig, tmp_path: Path) -> None:
 def test_whether_other_machines_reach_a_given_socket_is_seen_by_its_address(rig: Rig) -> None:
     with socket.create_server(("0.0.0.0", 0)) as given:  # noqa: S104 - that is the point
         rig.router(spec=listen("app:handle", f"fd://{given.fileno()}"))
-    (told,) = rig.told(Listening)
-    assert isinstance(told, Listening)
-    assert told.beyond_loopback
+    (reported,) = rig.reported(Listening)
+    assert isinstance(reported, Listening)
+    assert reported.beyond_loopback
 
 
 def test_a_socket_given_by_name_is_the_one_of_its_place(given: socket.socket) -> None:
