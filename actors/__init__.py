@@ -1,22 +1,20 @@
 """Actors on threads of one loop and on processes, supervised as in Erlang, typed as Python.
 
 Everything a user needs is here. `actors.errors`, `actors.keys` and `actors.policies` have the rest by name.
+
+The first use of one of these names loads them all, from `actors._public`: commands such as `actors ps`
+use none of them and so start without the engine.
 """
 
-from actors import errors, keys, policies
-from actors._actor.base import Actor, concurrent
-from actors._actor.context import Context
-from actors._actor.on_error import OnError
-from actors._base.errors import ActorCrashed, ActorsError, ActorStopped, NodeDown
-from actors._messaging.ref import Ref
-from actors._messaging.topic import Lagged
-from actors._system.run import run
-from actors._system.system import System, current
-from actors._system.topology import Topology, child, dynamic, pool, supervisor
-from actors.nodes import Node, nodes
-from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, listen
-from actors.supervisors import AutoShutdown, Backoff, Budget, Exit, ExitKind, Restart, Strategy
-from actors.transport import Buffer, SharedBuffer, local, move, register
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import actors._base  # noqa: F401 - refuses to be imported on a platform that cannot run actors
+
+if TYPE_CHECKING:
+    from actors._public import *
 
 __all__ = [
     "Actor",
@@ -60,3 +58,26 @@ __all__ = [
     "run",
     "supervisor",
 ]
+
+
+class _Package(ModuleType):
+    """This package as an object: loads the public names when the first of them is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        public = import_module("actors._public")
+        self.__dict__.update({known: getattr(public, known) for known in __all__})
+        return self.__dict__[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system stores each imported submodule as an attribute of its package. For users
+        # `actors.nodes` is the function, so the package of that name is not stored.
+        if name != "nodes" or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*self.__dict__, *__all__})
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,4 +1,4 @@
-"""What ends a command: one clear message for standard error, and an exit code.
+"""The error that ends a command: a message for standard error, and an exit code.
 
 0  done                     1  it failed
 2  the command was wrong    3  no such system runs
@@ -10,8 +10,6 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
-from actors._base.errors import ActorsError
-
 __all__ = ["FAILED", "NOT_RUNNING", "WRONG", "CommandFailed", "did_you_mean"]
 
 FAILED: Final = 1
@@ -19,8 +17,8 @@ WRONG: Final = 2
 NOT_RUNNING: Final = 3
 
 
-class CommandFailed(ActorsError):
-    """The command cannot go on; `code` is the exit code."""
+class CommandFailed(Exception):
+    """The command ends with this message; `code` is its exit code."""
 
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The words of the command line, and nothing else: what each command does is in its own file."""
+"""The arguments of each command, and their help; what a command does is in `client` and `server`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from actors.cli._failure import WRONG, CommandFailed, did_you_mean
-from actors.nodes import ORDERS
 
-__all__ = ["COMMANDS", "parse"]
+__all__ = ["COMMANDS", "TOP_ORDERS", "parse"]
 
-_DESCRIPTION: Final = "Run systems of supervised actors over processes, and look after them."
+TOP_ORDERS: Final = ("mailbox", "handling", "rate", "restarts")
+"""The orders of `actors top`: those of the engine, which is not imported here."""
+_DESCRIPTION: Final = (
+    "Run systems of supervised actors over processes, and inspect and control them."
+)
 _CODES: Final = """\
 exit codes:
   0    done; ended by SIGTERM or `actors stop`
@@ -22,8 +25,7 @@ exit codes:
 """
 
 
-# What other servers call it: most who serve an application come from one of them.
-_OURS: Final = {
+_OPTIONS_OF_OTHERS: Final = {
     "--workers": "--nodes COUNT",
     "-w": "--nodes COUNT",
     "--host": "--bind HOST:PORT",
@@ -39,13 +41,28 @@ _OURS: Final = {
     "--limit-concurrency": "asgi(..., limit_concurrency=) in a topology",
     "--lifespan": "asgi(..., lifespan=) in a topology",
 }
+"""What uvicorn, gunicorn and hypercorn call our options; `actors serve` names ours in its error."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports mistakes as every other part of the command does."""
+    """Raises its errors as `CommandFailed`."""
 
     def error(self, message: str) -> NoReturn:
         raise CommandFailed(f"{message} (see `{self.prog} --help`)", WRONG)
+
+
+class _ShowVersion(argparse.Action):
+    """Looks the version up only when it is asked for: that takes longer than all of `actors ps`."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from importlib import metadata  # noqa: PLC0415 - see above
+
+        try:
+            version = metadata.version("actors-framework")
+        except metadata.PackageNotFoundError:
+            version = "from a checkout"
+        print(f"actors-framework {version}")
+        parser.exit()
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +158,7 @@ def _serve_reload(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _asking(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pid", metavar="PID", type=int, help="which system, where several of yours run"
     )
@@ -166,7 +183,7 @@ def _top(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--sort",
-        choices=tuple(ORDERS),
+        choices=TOP_ORDERS,
         default="mailbox",
         help="which actors are the busiest; %(default)s, the most messages waiting, unless given",
     )
@@ -174,7 +191,7 @@ def _top(parser: argparse.ArgumentParser) -> None:
         "LAG is by how much the loop of the node was late at most. MESSAGES/S are those that were "
         "handled. HANDLING says what, since when, and how many concurrent handlers run beside it."
     )
-    _asking(parser)
+    _add_common(parser)
 
 
 def _events(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +200,7 @@ def _events(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="each message, too, in a system whose topology has trace=True",
     )
-    _asking(parser)
+    _add_common(parser)
 
 
 def _spawn(parser: argparse.ArgumentParser) -> None:
@@ -203,14 +220,14 @@ def _spawn(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nice", metavar="N", type=int, default=0, help="added to the niceness of its processes"
     )
-    _asking(parser)
+    _add_common(parser)
 
 
 def _scale(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "groups", metavar="GROUP=COUNT", nargs="+", help="how many nodes a group is to have"
     )
-    _asking(parser)
+    _add_common(parser)
 
 
 def _reload(parser: argparse.ArgumentParser) -> None:
@@ -231,43 +248,43 @@ def _reload(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="how long a new process may take to get ready, instead of its group's boot_timeout",
     )
-    _asking(parser)
+    _add_common(parser)
 
 
 def _stop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "node", metavar="NODE", nargs="?", help="stop only this node, such as web/1, for good"
     )
-    _asking(parser)
+    _add_common(parser)
 
 
-def _one_node(parser: argparse.ArgumentParser) -> None:
+def _node(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("node", metavar="NODE", help="such as web/1")
-    _asking(parser)
+    _add_common(parser)
 
 
 COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "run": ("run a topology in the foreground", _run),
     "serve": ("serve an ASGI application over several processes", _serve),
-    "ps": ("show nodes and listeners of the running system", _asking),
-    "tree": ("show its supervision tree", _asking),
+    "ps": ("show nodes and listeners of the running system", _add_common),
+    "tree": ("show its supervision tree", _add_common),
     "top": ("show what its nodes and busiest actors do, again and again", _top),
     "events": ("follow what happens in it, one line each", _events),
-    "stack": ("show what the threads and tasks of a node are at, even if it hangs", _one_node),
+    "stack": ("show what the threads and tasks of a node are at, even if it hangs", _node),
     "spawn": ("add a group of nodes to it, and wait until they are ready", _spawn),
     "scale": ("change how many nodes a group has, and wait for that", _scale),
     "reload": ("renew the code of its nodes, one after another, without losing a request", _reload),
     "stop": ("stop it, or one of its nodes, cleanly, and wait until it is gone", _stop),
-    "kill": ("kill one of its nodes, which is restarted", _one_node),
+    "kill": ("kill one of its nodes, which is restarted", _node),
 }
 
 
-def parse(arguments: Sequence[str], version: str) -> argparse.Namespace:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line.
 
     Raises:
-        CommandFailed: it cannot be understood.
-        SystemExit: help or the version was asked for, and is printed.
+        CommandFailed: a command or an option that does not exist, or a wrong value.
+        SystemExit: help or the version was asked for and has been printed.
     """
     first = next(iter(arguments), "")
     if first and not first.startswith("-") and first not in COMMANDS:
@@ -283,7 +300,7 @@ def parse(arguments: Sequence[str], version: str) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"actors-framework {version}")
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
     for name, (summary, add) in COMMANDS.items():
         add(
@@ -294,7 +311,11 @@ def parse(arguments: Sequence[str], version: str) -> argparse.Namespace:
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
         command = f"actors {known.command}"
-        ours = _OURS.get(unknown[0].partition("=")[0]) if known.command == "serve" else None
+        ours = (
+            _OPTIONS_OF_OTHERS.get(unknown[0].partition("=")[0])
+            if known.command == "serve"
+            else None
+        )
         hint = f"; here that is {ours}" if ours else ""
         raise CommandFailed(
             f"`{command}` does not take {' '.join(unknown)!r}{hint} (see `{command} --help`)", WRONG

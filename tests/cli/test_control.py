@@ -15,9 +15,9 @@ import pytest
 
 from actors import System
 from actors._base.events import EventStream
+from actors.cli._control_folder import make_folder
 from actors.cli.server.control import control_socket
-from actors.cli.server.folder import make_folder
-from actors.cli.server.ops import OPS, Op
+from actors.cli.server.operations import OPERATIONS, Operation
 from tests.cli.rig import PATIENCE, Running, asked
 
 CHANCE = random.Random(7)
@@ -113,12 +113,12 @@ def test_folder_and_socket_are_for_their_user_alone(system: Running) -> None:
 
 
 @asynccontextmanager
-async def served(folder: Path, patience: float = 5.0) -> AsyncIterator[tuple[Path, EventStream]]:
+async def served(folder: Path, time_limit: float = 5.0) -> AsyncIterator[tuple[Path, EventStream]]:
     """A system of this process with a control socket."""
     make_folder(folder)
     async with System() as system:
         events = system.events()
-        async with control_socket(system, folder, patience=patience) as path:
+        async with control_socket(system, folder, time_limit=time_limit) as path:
             yield path, events
 
 
@@ -183,7 +183,7 @@ async def test_a_question_that_fails_is_an_event_and_not_the_end(
     async def broken(_core: object) -> None:
         raise ZeroDivisionError("a mistake of ours")
 
-    monkeypatch.setitem(OPS, "ps", Op(broken))
+    monkeypatch.setitem(OPERATIONS, "ps", Operation(broken))
     async with served(runtime / "actors") as (path, events):
         for _ in range(2):
             async with await anyio.connect_unix(path) as stream:

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from actors.cli._control_folder import (
+    control_folder,
+    control_sockets,
+    make_folder,
+    remove_stale_sockets,
+    socket_path,
+)
 from actors.cli._failure import CommandFailed
-from actors.cli.server.folder import control_folder, make_folder, remove_stale, socket_path, sockets
 from tests.cli.rig import asked, running, sockets as names
 
 
@@ -94,8 +100,8 @@ def test_only_sockets_of_dead_processes_that_nobody_answers_are_stale(runtime: P
     _listening(socket_path(folder, os.getpid())).close()
     (folder / "notes.txt").touch()
     with _listening(socket_path(folder, answered)):
-        remove_stale(folder)
-        assert {pid for pid, _ in sockets(folder)} == {answered, os.getpid()}
+        remove_stale_sockets(folder)
+        assert {pid for pid, _ in control_sockets(folder)} == {answered, os.getpid()}
         assert (folder / "notes.txt").exists()
 
 

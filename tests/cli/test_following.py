@@ -14,8 +14,8 @@ import pytest
 from actors import System, Topology
 from actors._system.coordinator import Coordinator
 from actors._system.system import core_of
+from actors.cli._control_folder import make_folder
 from actors.cli.server.control import control_socket
-from actors.cli.server.folder import make_folder
 from tests.cli.rig import PATIENCE
 
 FLOOD = 9000

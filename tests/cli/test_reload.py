@@ -157,7 +157,8 @@ def test_what_is_written_in_a_burst_is_one_change_and_environments_are_none(
         (tmp_path / name).mkdir()
     (tmp_path / "env/pyvenv.cfg").touch()
     (tmp_path / "pkg/old.py").touch()
-    sources = Sources(roots_of(["pkg.old", "no_such_module"]))
+    assert roots_of("no_such_module") == [tmp_path]
+    sources = Sources(roots_of("pkg.old"))
     compiled = Path(cache_from_source(str(tmp_path / "pkg/new.py")))
     compiled.touch()
     (tmp_path / "pkg/old.py").unlink()

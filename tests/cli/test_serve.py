@@ -12,7 +12,7 @@ import pytest
 
 from actors._system.cpu_budget import usable_cpus
 from actors.cli import main
-from actors.cli.server.serve import serving
+from actors.cli.server.serve import serve_topology
 from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, key_from
 from tests.cli.rig import ROOT, running, sockets
 
@@ -61,21 +61,21 @@ def test_a_socket_given_as_a_descriptor_is_served_and_stays_open(runtime: Path) 
 
 
 def test_max_is_the_cpus_this_process_may_use_and_least_connections_the_policy() -> None:
-    made = serving("pkg:app", bind="unix:/run/app", count="max", sticky=None, policy=None)
+    made = serve_topology("pkg:app", bind="unix:/run/app", count="max", sticky=None, policy=None)
     assert [group.count for group in made.nodes] == [usable_cpus()]
     assert made.listeners[0].policy == LeastConnections()
     assert made.listeners[0].address == "unix:/run/app"
 
 
 def test_a_factory_is_called_on_the_nodes() -> None:
-    made = serving("p:a", bind="[::1]:0", count="1", sticky=None, policy=None, factory=True)
+    made = serve_topology("p:a", bind="[::1]:0", count="1", sticky=None, policy=None, factory=True)
     assert made.listeners[0].handler == asgi("p:a", factory=True)
 
 
 def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
-    made = serving("pkg:app", bind="[::1]:0", count="3", sticky=None, policy="round-robin")
+    made = serve_topology("pkg:app", bind="[::1]:0", count="3", sticky=None, policy="round-robin")
     assert made.listeners[0].policy == RoundRobin()
-    made = serving("pkg:app", bind="[::1]:0", count="3", sticky="cookie:sid|ip", policy=None)
+    made = serve_topology("pkg:app", bind="[::1]:0", count="3", sticky="cookie:sid|ip", policy=None)
     assert made.listeners[0].policy == Sticky(key_from("cookie:sid|ip"))
 
 

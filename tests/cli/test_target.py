@@ -8,7 +8,7 @@ import pytest
 
 from actors import Topology
 from actors.cli import main
-from actors.cli._target import import_from_here, load_topology
+from actors.cli.server.target import import_from_here, load_topology
 
 Write = Callable[[str, str], None]
 

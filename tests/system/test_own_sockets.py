@@ -17,7 +17,7 @@ from anyio.abc import ByteStream
 
 from actors import Actor, System, Topology, listen, nodes
 from actors._system.system import core_of
-from actors.cli.server.status import status
+from actors.cli.server.ps import ps
 from actors.policies import ReusePort, SharedListener
 from actors.testing import running_system
 from tests.leaks import census
@@ -93,7 +93,7 @@ async def test_nodes_accept_for_themselves_and_ps_shows_what_they_serve(
         await eventually(
             lambda: {place.name: place.open for place in router.snapshot().nodes} == names
         )
-        (shown,) = (await status(core_of(system)))["listeners"]
+        (shown,) = (await ps(core_of(system)))["listeners"]
         assert (shown["policy"], shown["open"], shown["accepting"]) == (str(policy), names, True)
 
 
@@ -153,7 +153,7 @@ async def test_tcp_of_both_families_unix_and_udp_are_served_by_one_system(tmp_pa
         await ask_40(udp.port)
         await eventually(lambda: sum(place.total for place in udp.snapshot().nodes) == 80)
         assert udp.snapshot().dropped == 0
-        shown = (await status(core_of(system)))["listeners"]
+        shown = (await ps(core_of(system)))["listeners"]
         assert [listener["policy"] for listener in shown] == [
             "least-connections",
             "shared-listener",

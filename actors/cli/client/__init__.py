@@ -1,3 +1,5 @@
-"""Commands that ask a running system over its control socket and print what it answers."""
+"""The commands that ask a running system. Rule: nothing here imports the engine, so that they start fast."""
 
-__all__: list[str] = []
+from actors.cli.client.commands import COMMANDS
+
+__all__ = ["COMMANDS"]

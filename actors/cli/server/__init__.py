@@ -1,3 +1,5 @@
-"""`actors run` and `actors serve`: the foreground process, its control socket and what it answers."""
+"""The commands that run a system in the foreground, and the control socket that answers the others."""
 
-__all__: list[str] = []
+from actors.cli.server.commands import COMMANDS
+
+__all__ = ["COMMANDS"]

@@ -1,8 +1,8 @@
-"""The control socket of a running system: one JSON line in, one JSON line out, or more for who follows.
+"""The control socket of a running system: one request line of JSON, one reply line, and events for a follower.
 
-Rule 1: who connects is checked before a byte is read; what is read is bounded in size and time.
-Rule 2: whatever comes, the system goes on: a bad request costs one reply and one event.
-Rule 3: few at a time; the others wait in the kernel's queue.
+Rule 1: the user of a connection is checked before a byte is read; a request is limited in size and time.
+Rule 2: a bad request causes one reply and one event, and nothing else.
+Rule 3: few connections are served at a time; the others wait in the kernel's queue.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 
 from actors._system.coordinator import Coordinator
 from actors._system.system import System, core_of
+from actors.cli._control_folder import remove_stale_sockets, socket_path
 from actors.cli._failure import did_you_mean
-from actors.cli.server.folder import remove_stale, socket_path
-from actors.cli.server.follow import Followers
-from actors.cli.server.ops import OPS, Op, Refused, refusal
+from actors.cli.server.event_followers import EventFollowers
+from actors.cli.server.operations import OPERATIONS, Operation, Refused, refusal
 
 __all__ = ["control_socket"]
 
-_LONGEST: Final = 64 * 1024
-"""Bytes of a request."""
-_CONNECTIONS: Final = 16
-_PAUSE: Final = 1.0
-"""Seconds without accepting when the process is out of descriptors."""
+_LONGEST_REQUEST: Final = 64 * 1024
+"""Bytes."""
+_MOST_CONNECTIONS: Final = 16
+_ACCEPT_PAUSE: Final = 1.0
+"""Seconds to wait after `accept` has failed: the process is out of descriptors."""
 
 
 @asynccontextmanager
 async def control_socket(
-    system: System, folder: Path, *, patience: float = 5.0
+    system: System, folder: Path, *, time_limit: float = 5.0
 ) -> AsyncIterator[Path]:
-    """Serve requests about *system* on a socket in *folder* while the block runs.
+    """Serve the control socket of *system* in *folder* while the block runs.
 
     Args:
         system: a running system of this process.
         folder: as `make_folder` made it.
-        patience: seconds a request may take to arrive, and a reply to be taken.
+        time_limit: seconds for a request to arrive, and for a reply to be read.
     """
-    remove_stale(folder)
+    remove_stale_sockets(folder)
     path = socket_path(folder, os.getpid())
     core = core_of(system)
     listener = await anyio.create_unix_listener(path, mode=0o600)
     try:
         async with listener, anyio.create_task_group() as tasks:
-            control = _Control(core, patience)
+            control = _Control(core, time_limit)
             tasks.start_soon(control.accept, listener, tasks)
             core.event("control_socket", {"path": str(path)})
             yield path
@@ -64,76 +64,76 @@ async def control_socket(
 class _Control:
     """Serves the connections of one control socket."""
 
-    def __init__(self, core: Coordinator, patience: float) -> None:
+    def __init__(self, core: Coordinator, time_limit: float) -> None:
         self._core = core
-        self._patience = patience
-        self._followers = Followers(core)
-        self._room = anyio.Semaphore(_CONNECTIONS)
+        self._time_limit = time_limit
+        self._followers = EventFollowers(core)
+        self._free = anyio.Semaphore(_MOST_CONNECTIONS)
 
     async def accept(self, listener: Any, tasks: TaskGroup) -> None:
-        """Take connections, as many at a time as there is room for."""
+        """Accept connections, and serve each in a task of its own."""
         while True:
-            await self._room.acquire()
+            await self._free.acquire()
             try:
                 stream = await listener.accept()
             except OSError as error:
-                self._room.release()
-                self._refused(error, {})
-                await anyio.sleep(_PAUSE)
+                self._free.release()
+                self._report(error, {})
+                await anyio.sleep(_ACCEPT_PAUSE)
             else:
                 tasks.start_soon(self._serve, stream)
 
     async def _serve(self, stream: SocketStream) -> None:
         peer: dict[str, Any] = {}
-        op = None
+        operation = None
         try:
             async with AsyncExitStack() as held:
                 await held.enter_async_context(stream)
                 try:
-                    peer = _peer(stream)
-                    op, details = await self._request(stream)
-                    if op.follows:
-                        # Of the system itself, because it has things to tell when this is closed.
+                    peer = _check_peer(stream)
+                    operation, arguments = await self._receive(stream)
+                    if operation.follows:
+                        # A task of the system, because events must be sent after this control socket is closed.
                         held.pop_all()
-                        self._core.tasks.start_soon(self._followers.serve, stream, details)
+                        self._core.tasks.start_soon(self._followers.serve, stream, arguments)
                         return
-                    reply = {"ok": True, "result": await op.answer(self._core, **details)}
+                    reply = {"ok": True, "result": await operation.run(self._core, **arguments)}
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
-                    return  # whoever asked has gone
-                except Exception as error:  # noqa: BLE001 - a question must never end the system
-                    reply = {"ok": False, **self._refused(error, peer)}
+                    return  # the client has closed its end
+                except Exception as error:  # noqa: BLE001 - a request must never end the system
+                    reply = {"ok": False, **self._report(error, peer)}
                 await self._reply(stream, reply)
         except (anyio.BrokenResourceError, OSError):
-            pass  # whoever asked has gone
+            pass  # the client has closed its end
         finally:
-            self._room.release()
-        if op is not None and op.afterwards is not None:
-            op.afterwards(self._core)
+            self._free.release()
+        if operation is not None and operation.after_reply is not None:
+            operation.after_reply(self._core)
 
-    def _refused(self, error: Exception, peer: dict[str, Any]) -> dict[str, str]:
-        told = refusal(error)
-        self._core.event("control_refused", {"why": told["error"], **peer})
-        return told
+    def _report(self, error: Exception, peer: dict[str, Any]) -> dict[str, str]:
+        reply = refusal(error)
+        self._core.event("control_refused", {"why": reply["error"], **peer})
+        return reply
 
-    async def _request(self, stream: SocketStream) -> tuple[Op, dict[str, Any]]:
+    async def _receive(self, stream: SocketStream) -> tuple[Operation, dict[str, Any]]:
         try:
-            with anyio.fail_after(self._patience):
-                line = await _line(stream)
+            with anyio.fail_after(self._time_limit):
+                line = await _read_line(stream)
         except TimeoutError as error:
-            raise Refused(f"the request did not arrive within {self._patience:g} s") from error
-        return _asked(line)
+            raise Refused(f"the request did not arrive within {self._time_limit:g} s") from error
+        return _parse(line)
 
     async def _reply(self, stream: SocketStream, reply: dict[str, Any]) -> None:
         data = json.dumps(reply, ensure_ascii=False, default=str).encode() + b"\n"
-        with anyio.move_on_after(self._patience):
+        with anyio.move_on_after(self._time_limit):
             await stream.send(data)
 
 
-def _peer(stream: SocketStream) -> dict[str, Any]:
-    """Return who is at the other end.
+def _check_peer(stream: SocketStream) -> dict[str, Any]:
+    """Return the pid of the process at the other end, as facts of an event.
 
     Raises:
-        Refused: another user than the one this system belongs to.
+        Refused: it belongs to another user.
     """
     raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's, not Django's
     given = raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -143,31 +143,35 @@ def _peer(stream: SocketStream) -> dict[str, Any]:
     return {"peer_pid": pid}
 
 
-async def _line(stream: SocketStream) -> bytes:
+async def _read_line(stream: SocketStream) -> bytes:
     """Read up to the first newline.
 
     Raises:
-        EndOfStream: nothing was said at all.
-        Refused: it is too long, or ends before the newline.
+        EndOfStream: the connection was closed before the first byte.
+        Refused: the line is too long, or has no newline.
     """
-    got = bytearray()
-    while b"\n" not in got:
-        if len(got) > _LONGEST:
-            raise Refused(f"a request has at most {_LONGEST} bytes, this one has more")
+    data = bytearray()
+    while b"\n" not in data:
+        if len(data) > _LONGEST_REQUEST:
+            raise Refused(f"a request has at most {_LONGEST_REQUEST} bytes, this one has more")
         try:
-            got += await stream.receive(_LONGEST)
+            data += await stream.receive(_LONGEST_REQUEST)
         except anyio.EndOfStream:
-            if not got:
+            if not data:
                 raise
-            raise Refused(f"the request ended without a newline, after {len(got)} bytes") from None
-    line, _, _ = bytes(got).partition(b"\n")
-    if len(line) > _LONGEST:
-        raise Refused(f"a request has at most {_LONGEST} bytes, this one has {len(line)}")
+            raise Refused(f"the request ended without a newline, after {len(data)} bytes") from None
+    line, _, _ = bytes(data).partition(b"\n")
+    if len(line) > _LONGEST_REQUEST:
+        raise Refused(f"a request has at most {_LONGEST_REQUEST} bytes, this one has {len(line)}")
     return line
 
 
-def _asked(line: bytes) -> tuple[Op, dict[str, Any]]:
-    """Return what is asked for, and what else the request says."""
+def _parse(line: bytes) -> tuple[Operation, dict[str, Any]]:
+    """Return the operation of a request, and its arguments.
+
+    Raises:
+        Refused: it is not JSON, or names an unknown operation or argument.
+    """
     try:
         request = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -175,14 +179,14 @@ def _asked(line: bytes) -> tuple[Op, dict[str, Any]]:
     name = request.get("op") if isinstance(request, dict) else None
     if not isinstance(name, str):
         raise Refused(f'a request is like {{"op": "ps"}}, got {_shown(line)}')
-    if name not in OPS:
-        raise Refused(f"there is no op {_shown(name.encode())}{did_you_mean(name, OPS)}")
-    op = OPS[name]
-    details = {key: value for key, value in request.items() if key != "op"}
-    if not details.keys() <= op.takes:
-        takes = ", ".join(sorted(op.takes)) or "nothing else"
+    if name not in OPERATIONS:
+        raise Refused(f"there is no op {_shown(name.encode())}{did_you_mean(name, OPERATIONS)}")
+    operation = OPERATIONS[name]
+    arguments = {key: value for key, value in request.items() if key != "op"}
+    if not arguments.keys() <= operation.arguments:
+        takes = ", ".join(sorted(operation.arguments)) or "nothing else"
         raise Refused(f"op {name!r} takes {takes}, got {_shown(line)}")
-    return op, details
+    return operation, arguments
 
 
 def _shown(data: bytes) -> str:

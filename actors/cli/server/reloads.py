@@ -1,6 +1,6 @@
-"""What reloads a running system without being asked by a command: SIGHUP, and changed files.
+"""What reloads a running system without a command: SIGHUP, and changed source files.
 
-Rule: a reload that fails is told, and the system goes on.
+Rule: a reload that fails is reported, and the system goes on with its old code.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 
@@ -19,73 +18,61 @@ from actors._base.errors import ActorsError, ReloadFailed
 from actors._system.coordinator import Coordinator
 from actors.cli.server.sources import Sources, roots_of
 
-__all__ = ["NO_RELOADS", "Reloads"]
+__all__ = ["ReloadTriggers"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reloads:
-    """Which of the two there are.
+class ReloadTriggers:
+    """Reloads a system on SIGHUP if *on_hangup*, and when source files change if a module is *watched*."""
 
-    Attributes:
-        on_hangup: whether SIGHUP is a rolling reload.
-        watched: the modules whose files are watched, None for none.
-    """
-
-    on_hangup: bool = False
-    watched: tuple[str, ...] | None = None
+    def __init__(self, *, on_hangup: bool = False, watched: str | None = None) -> None:
+        self._on_hangup = on_hangup
+        self._watched = watched
+        self._hangups: AsyncIterator[Any] | None = None
+        self._sources: Sources | None = None
 
     @contextmanager
-    def noted(self) -> Iterator[ReloadReasons]:
-        """Take note of what happens from here on: a system that starts has read its files."""
-        sources = None if self.watched is None else Sources(roots_of(self.watched))
-        if not self.on_hangup:
-            yield ReloadReasons(None, sources)
+    def collected(self) -> Iterator[None]:
+        """Collect what happens while the block runs; enter it before the system reads its files."""
+        if self._watched is not None:
+            self._sources = Sources(roots_of(self._watched))
+        if not self._on_hangup:
+            yield
             return
-        with anyio.open_signal_receiver(signal.SIGHUP) as hangups:
-            yield ReloadReasons(hangups, sources)
-
-
-class ReloadReasons(NamedTuple):
-    """What a reload may follow."""
-
-    hangups: AsyncIterator[Any] | None
-    sources: Sources | None
+        with anyio.open_signal_receiver(signal.SIGHUP) as self._hangups:
+            yield
 
     async def serve(self, core: Coordinator) -> None:
-        """Reload for as long as the system runs."""
+        """Reload the system of *core* at each trigger, until cancelled; return at once if there is none."""
         async with anyio.create_task_group() as tasks:
-            if self.hangups is not None:
-                tasks.start_soon(_on_hangup, core, self.hangups)
-            if self.sources is not None:
-                tasks.start_soon(_on_change, core, self.sources)
+            if self._hangups is not None:
+                tasks.start_soon(_reload_on_hangup, core, self._hangups)
+            if self._sources is not None:
+                tasks.start_soon(_reload_on_change, core, self._sources)
 
 
-NO_RELOADS = Reloads()
-
-
-async def _on_hangup(core: Coordinator, hangups: AsyncIterator[Any]) -> None:
+async def _reload_on_hangup(core: Coordinator, hangups: AsyncIterator[Any]) -> None:
     async for _ in hangups:
         try:
             await core.reloading.reload(by="SIGHUP")
         except ReloadFailed:
-            continue  # its event tells it
+            continue  # the reload has emitted an event about it
         except ActorsError as error:
             core.event("reload_refused", {"by": "SIGHUP", "why": str(error)})
 
 
-async def _on_change(core: Coordinator, sources: Sources) -> None:
+async def _reload_on_change(core: Coordinator, sources: Sources) -> None:
     while True:
         names = await sources.changed()
         try:
-            # All or none: half of the nodes with other code would be no help to whoever writes it.
-            await core.reloading.reload(surge=True, by=f"--reload ({_short(names)})")
+            # `surge` renews all nodes or none: a developer wants no mixture of old and new code.
+            await core.reloading.reload(surge=True, by=f"--reload ({_shortened(names)})")
         except ReloadFailed as error:
             print(f"\n{error}\n\nThe old code goes on until a file changes.", file=sys.stderr)
         except ActorsError as error:
             core.event("reload_refused", {"by": "--reload", "why": str(error)})
 
 
-def _short(names: list[str]) -> str:
+def _shortened(names: list[str]) -> str:
     here = Path.cwd()
     first = Path(names[0])
     shown = str(first.relative_to(here) if first.is_relative_to(here) else first)

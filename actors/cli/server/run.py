@@ -1,4 +1,4 @@
-"""`actors run`: a topology in the foreground, until a signal or `actors stop` ends it."""
+"""Runs a topology in the foreground, with its control socket, until a signal or `actors stop` ends it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from actors._base.user_traceback import is_ours
 from actors._system.run import with_signals
 from actors._system.system import System, core_of
 from actors._system.topology import Topology
+from actors.cli._control_folder import control_folder, make_folder
 from actors.cli._failure import WRONG, CommandFailed, did_you_mean
 from actors.cli.server.control import control_socket
-from actors.cli.server.folder import control_folder, make_folder
-from actors.cli.server.reloads import NO_RELOADS, Reloads
+from actors.cli.server.reloads import ReloadTriggers
 from actors.routing import probe
 from actors.transport import RemoteTraceback
 
@@ -33,10 +33,10 @@ _FRAME: Final = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 
 
 def override_counts(topology: Topology, wanted: Sequence[str]) -> Topology:
-    """Return *topology* with the counts of ``group=N`` instead of its own.
+    """Return *topology* with the counts that the ``GROUP=COUNT`` texts in *wanted* give.
 
     Raises:
-        CommandFailed: no such group, or no such number of nodes.
+        CommandFailed: a text is malformed, or names an unknown group or an impossible count.
     """
     groups = {group.name: group for group in topology.nodes}
     for text in wanted:
@@ -58,38 +58,38 @@ def override_counts(topology: Topology, wanted: Sequence[str]) -> Topology:
     return replace(topology, nodes=list(groups.values()))
 
 
-def run_topology(topology: Topology, reloads: Reloads = NO_RELOADS) -> None:
-    """Run *topology* until it is told to end.
+def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:
+    """Run *topology* until a signal or `actors stop` ends it.
 
     Args:
-        topology: what to run.
-        reloads: what makes its nodes renew their code without a command.
+        topology: the system to run.
+        triggers: what reloads its nodes without a command.
 
     Raises:
-        SystemExit: ended by a signal; its code says which.
+        SystemExit: a signal ended it; the code says which.
         CommandFailed: it could not be started, or ended by itself.
     """
     make_folder(control_folder())
     try:
         for listener in topology.listeners:
-            probe(listener)  # now, not when all nodes have booted for nothing
-        run_on(with_signals, _serve, (topology, reloads))
+            probe(listener)  # before nodes boot: a port in use is reported at once
+        run_on(with_signals, _run_system, (topology, triggers))
     except ActorsError as error:
-        raise CommandFailed(f"{error}{_where(error)}") from error
+        raise CommandFailed(f"{error}{_user_frame(error)}") from error
 
 
-async def _serve(topology: Topology, reloads: Reloads) -> None:
-    with reloads.noted() as reasons:  # before anything else: SIGHUP would end the process
+async def _run_system(topology: Topology, triggers: ReloadTriggers) -> None:
+    with triggers.collected():  # first, because an unhandled SIGHUP ends the process
         async with (
             System(topology, local=False) as system,
             control_socket(system, control_folder()),
         ):
-            await reasons.serve(core_of(system))
+            await triggers.serve(core_of(system))
             await anyio.sleep_forever()
 
 
-def _where(error: BaseException) -> str:
-    """Return the last place in the user's code that *error* passed on its node, if it did."""
+def _user_frame(error: BaseException) -> str:
+    """Return the innermost frame of the user's code in the traceback that *error* brought from its node."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
@@ -97,12 +97,12 @@ def _where(error: BaseException) -> str:
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     texts = [str(link) for link in chain if isinstance(link, RemoteTraceback)]
     frames: list[Any] = _FRAME.findall("".join(texts))
-    passed = [frame for frame in frames if not is_ours(frame[0])]
-    # What a library raised is best known by who called it.
-    passed = [frame for frame in passed if _is_own(frame[0])] or passed
-    return "\n  at {}:{} in {}".format(*passed[-1]) if passed else ""
+    foreign = [frame for frame in frames if not is_ours(frame[0])]
+    # If a library raised the error, the user looks for the line that called the library.
+    shown = [frame for frame in foreign if not _is_library(frame[0])] or foreign
+    return "\n  at {}:{} in {}".format(*shown[-1]) if shown else ""
 
 
-def _is_own(filename: str) -> bool:
-    """Whether *filename* is no library's: neither installed, nor compiled."""
-    return Path(filename).is_absolute() and not filename.startswith(_LIBRARIES)
+def _is_library(filename: str) -> bool:
+    """Return whether *filename* is an installed file, or no Python file at all."""
+    return not Path(filename).is_absolute() or filename.startswith(_LIBRARIES)

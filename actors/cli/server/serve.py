@@ -1,4 +1,4 @@
-"""`actors serve`: an ASGI application over several nodes, as a topology of one listener."""
+"""`actors serve`: the topology that serves an ASGI application on several nodes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from actors.cli._failure import WRONG, CommandFailed
 from actors.nodes import nodes
 from actors.routing import Policy, Sticky, asgi, key_from, listen, policy_from
 
-__all__ = ["serving"]
+__all__ = ["serve_topology"]
 
 _GROUP: Final = "web"
-_AT_PEACE: Final = 5.0
-_AT_WORK: Final = 1.0
-"""Seconds a process has to finish what it serves; whoever writes code waits for its end."""
-_NEEDED: Final = ("uvicorn", "httptools", "websockets")
+_SHUTDOWN: Final = 5.0
+"""Seconds that a process has to finish its requests."""
+_DEVELOPMENT_SHUTDOWN: Final = 1.0
+"""Shorter, because a developer waits for the old process after each change."""
+_REQUIRED: Final = ("uvicorn", "httptools", "websockets")
 
 
-def serving(
+def serve_topology(
     app: str,
     *,
     bind: str,
@@ -31,21 +32,22 @@ def serving(
     factory: bool = False,
     certfile: str | None = None,
     keyfile: str | None = None,
-    develop: bool = False,
+    development: bool = False,
 ) -> Topology:
-    """Describe what serves *app*; with *develop*, so that old code is gone soon after a reload.
+    """Return the topology that serves *app*; in *development* its old processes end sooner after a reload.
 
     Raises:
-        CommandFailed: something of this cannot be, or what it needs is not installed.
+        CommandFailed: a value is wrong, or a package that this needs is not installed.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+    missing = [name for name in _REQUIRED if find_spec(name) is None]
     if missing:
         raise CommandFailed(
             f"actors serve needs {', '.join(missing)}: pip install actors-framework[web]"
         )
+    shutdown = _DEVELOPMENT_SHUTDOWN if development else _SHUTDOWN
     try:
         return Topology(
-            nodes=[nodes(_GROUP, count=_count(count), shutdown=_AT_WORK if develop else _AT_PEACE)],
+            nodes=[nodes(_GROUP, count=_count(count), shutdown=shutdown)],
             listeners=[
                 listen(
                     asgi(app, factory=factory),

@@ -1,13 +1,14 @@
-"""The source files of an application, and which have changed: by looking, which works everywhere.
+"""The source files of an application, and which of them have changed, found by polling.
 
-Rule: what is looked at is bounded: Python files of the current folder and of the application's
-package, no hidden folders, no environments, no installed packages beside it.
+Rule: only Python files below the current folder and in the application's package are polled, none in hidden
+folders, virtual environments or `site-packages`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -18,24 +19,21 @@ import anyio.to_thread
 __all__ = ["Sources", "roots_of"]
 
 Stamps: TypeAlias = dict[str, tuple[int, int]]
-"""When each file was written, and its size."""
+"""For each file, its time of modification in nanoseconds and its size in bytes."""
 
-_OFTEN: Final = 0.4
-"""Seconds between two looks."""
-_BURST: Final = 0.1
-"""Seconds without another change after which one is complete: an editor writes several files."""
-_NOT_OURS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
+_POLL_INTERVAL: Final = 0.4
+"""Seconds."""
+_SETTLE_TIME: Final = 0.1
+"""Seconds without another change after which the change is complete: an editor writes several files."""
+_SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
-def roots_of(modules: Sequence[str]) -> list[Path]:
-    """Return where the code of *modules* is, the current folder first; nothing is imported."""
-    here = Path.cwd()
-    roots = [here]
-    for name in modules:
-        top = name.partition(".")[0]
-        spec = find_spec(top)
-        origin = "" if spec is None else spec.origin or ""
-        for place in (spec and spec.submodule_search_locations) or [origin]:
+def roots_of(module: str) -> list[Path]:
+    """Return the current folder, and where the package of *module* is if elsewhere; nothing is imported."""
+    roots = [Path.cwd()]
+    spec = find_spec(module.partition(".")[0])
+    if spec is not None:
+        for place in spec.submodule_search_locations or filter(None, [spec.origin]):
             path = Path(place).resolve()
             if path.exists() and not any(path.is_relative_to(root) for root in roots):
                 roots.append(path)
@@ -43,19 +41,19 @@ def roots_of(modules: Sequence[str]) -> list[Path]:
 
 
 class Sources:
-    """Watches the files below *roots*, from now on."""
+    """Watches the files below *roots* from its construction on."""
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self._roots = roots
         self._known = _stamps(roots)
 
     async def changed(self) -> list[str]:
-        """Wait for files that are new, gone or written; return which, when no more come."""
-        while (now := await self._look()) == self._known:  # noqa: ASYNC110 - files do not call
-            await anyio.sleep(_OFTEN)
+        """Wait until files are added, removed or written and no others follow; return their paths."""
+        while (now := await self._poll()) == self._known:  # noqa: ASYNC110 - files have no event
+            await anyio.sleep(_POLL_INTERVAL)
         while True:
-            await anyio.sleep(_BURST)
-            before, now = now, await self._look()
+            await anyio.sleep(_SETTLE_TIME)
+            before, now = now, await self._poll()
             if now == before:
                 break
         names = sorted(
@@ -65,10 +63,10 @@ class Sources:
         )
         self._known = now
         for name in names:
-            _forget_compiled(name)
+            _remove_bytecode(name)
         return names
 
-    async def _look(self) -> Stamps:
+    async def _poll(self) -> Stamps:
         return await anyio.to_thread.run_sync(_stamps, self._roots)
 
 
@@ -79,7 +77,7 @@ def _stamps(roots: Sequence[Path]) -> Stamps:
             try:
                 status = entry.stat()
             except OSError:
-                continue  # it has just gone
+                continue  # removed since it was listed
             found[str(entry)] = (status.st_mtime_ns, status.st_size)
     return found
 
@@ -89,19 +87,16 @@ def _files(root: Path) -> Iterator[Path]:
         yield root
         return
     for folder, inner, names in os.walk(root):
-        inner[:] = [name for name in inner if _is_ours(Path(folder, name))]
+        inner[:] = [name for name in inner if not _is_skipped(Path(folder, name))]
         yield from (Path(folder, name) for name in names if name.endswith(".py"))
 
 
-def _is_ours(folder: Path) -> bool:
-    if folder.name.startswith(".") or folder.name in _NOT_OURS:
-        return False
-    return not (folder / "pyvenv.cfg").exists()
+def _is_skipped(folder: Path) -> bool:
+    hidden = folder.name.startswith(".")
+    return hidden or folder.name in _SKIPPED_FOLDERS or (folder / "pyvenv.cfg").exists()
 
 
-def _forget_compiled(name: str) -> None:
-    """Remove what is compiled: one that was written in the same second would count as fresh."""
-    try:
+def _remove_bytecode(name: str) -> None:
+    """Remove the bytecode: Python takes it for current if the source changed within the same second."""
+    with suppress(OSError, NotImplementedError):  # there is none
         Path(cache_from_source(name)).unlink()
-    except (OSError, NotImplementedError):
-        return  # there is none

@@ -1,7 +1,6 @@
-"""From `pkg.mod:attr` to a Topology, with an error that says what was wrong with it.
+"""Imports the Topology that `pkg.mod:attr` names.
 
-Rule 1: what the user wrote wrongly is named; what the user's code raised is shown, without our
-own frames around it.
+Rule: an error quotes what is wrong in the target; what the user's code raised is shown without frames of ours.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from actors._base.user_traceback import is_ours
 from actors._system.topology import Topology
 from actors.cli._failure import WRONG, CommandFailed, did_you_mean
 
-__all__ = ["import_from_here", "load_topology", "user_traceback"]
+__all__ = ["import_from_here", "load_topology"]
 
-_PACKAGE: Final = Path(__file__).parents[1]
-_LONGEST: Final = 80
+_PACKAGE: Final = Path(__file__).parents[2]
+_LONGEST_REPR: Final = 80
 
 
 def import_from_here() -> None:
     """Put the current folder first on the import path, as `python -m` does.
 
     Raises:
-        CommandFailed: something there is named `actors`: nodes would import it in place of this package.
+        CommandFailed: a module there is named `actors`: nodes would import it instead of this package.
     """
     here = Path.cwd()
     for found in (here / "actors.py", here / "actors" / "__init__.py"):
@@ -42,10 +41,10 @@ def import_from_here() -> None:
 
 
 def load_topology(target: str) -> Topology:
-    """Import *target* and return the topology it is, or makes.
+    """Import *target*; return the topology that it is, or that it returns when called.
 
     Raises:
-        CommandFailed: it is none; the message says what it is instead.
+        CommandFailed: it is neither; the message says what it is.
     """
     module_name, _, attribute = _parts(target)
     found: Any = _import(module_name)
@@ -79,7 +78,7 @@ def _import(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if name != missing and not name.startswith(f"{missing}."):
-            raise CommandFailed(f"{name} cannot be imported:\n{user_traceback(error)}") from error
+            raise CommandFailed(f"{name} cannot be imported:\n{_user_traceback(error)}") from error
         raise CommandFailed(
             f"there is no module {missing!r} in {Path.cwd()} or among the installed ones"
             + _suggest_module(missing),
@@ -91,7 +90,7 @@ def _import(name: str) -> ModuleType:
             "under `if __name__ == '__main__'`"
         ) from error
     except Exception as error:
-        raise CommandFailed(f"{name} cannot be imported:\n{user_traceback(error)}") from error
+        raise CommandFailed(f"{name} cannot be imported:\n{_user_traceback(error)}") from error
 
 
 def _suggest_module(missing: str) -> str:
@@ -133,7 +132,7 @@ def _topology(target: str, found: Any) -> Topology:
             "write it with `def`",
             WRONG,
         )
-    made = _made(target, found)
+    made = _call(target, found)
     if not isinstance(made, Topology):
         raise CommandFailed(f"{target}() must return a Topology, got {_described(made)}", WRONG)
     return made
@@ -146,7 +145,7 @@ def _is_asgi(found: Any) -> bool:
         return False
 
 
-def _made(target: str, factory: Any) -> object:
+def _call(target: str, factory: Any) -> object:
     try:
         inspect.signature(factory).bind()
     except TypeError as error:
@@ -154,7 +153,7 @@ def _made(target: str, factory: Any) -> object:
             f"{target} is called without arguments, but takes {inspect.signature(factory)}", WRONG
         ) from error
     except ValueError:
-        pass  # it has no signature to look at: the call tells
+        pass  # it has no signature to check: call it
     try:
         return factory()
     except Exception as error:
@@ -171,7 +170,7 @@ def _described(value: object) -> str:
     if isinstance(value, ModuleType):
         return f"the module {value.__name__}"
     text = repr(value)
-    shown = text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+    shown = text if len(text) <= _LONGEST_REPR else text[:_LONGEST_REPR] + "..."
     return f"{shown} ({type(value).__name__})"
 
 
@@ -189,7 +188,7 @@ def _user_frames(error: BaseException) -> list[str]:
     ]
 
 
-def user_traceback(error: BaseException) -> str:
+def _user_traceback(error: BaseException) -> str:
     """Return the traceback of *error* and of its causes, without frames of ours."""
     whole = traceback.TracebackException.from_exception(error)
     pending: list[traceback.TracebackException | None] = [whole]

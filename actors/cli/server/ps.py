@@ -1,6 +1,6 @@
 """What `actors ps` shows, as plain data: the nodes and listeners of a running system.
 
-Rule 1: a node that does not answer is shown as such; it never holds up the rest.
+Rule: a node that does not answer in time is reported as not answering; the reply does not wait for it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import anyio
 from actors._base.errors import ActorsError
 from actors._system.coordinator import Coordinator
 from actors._system.listeners import ListenerController
-from actors.nodes import RemoteNode
+from actors.nodes import Node, RemoteNode
 from actors.routing import NodeStats
 from actors.transport import TransportError
 
-__all__ = ["node_facts", "status"]
+__all__ = ["NODE_TIMEOUT", "node_facts", "node_identity", "ps"]
 
-_PATIENCE: Final = 1.0
+NODE_TIMEOUT: Final = 1.0
 """Seconds that a node has to answer."""
-_COUNTED: Final = ("accepted", "pending", "peeking", "refused", "redispatched", "dropped")
+_COUNTERS: Final = ("accepted", "pending", "peeking", "refused", "redispatched", "dropped")
 
 
-async def status(core: Coordinator) -> dict[str, Any]:
+async def ps(core: Coordinator) -> dict[str, Any]:
     """Return the facts about every node and listener of *core*."""
     nodes = {name: node_facts(node) for name, node in core.nodes.items()}
     async with anyio.create_task_group() as tasks:
@@ -39,13 +39,15 @@ async def status(core: Coordinator) -> dict[str, Any]:
     }
 
 
+def node_identity(node: Node) -> dict[str, Any]:
+    """Return the facts about a node that each command shows."""
+    return {"name": node.name, "kind": node.kind, "state": node.state.value, "pid": node.pid}
+
+
 def node_facts(node: RemoteNode) -> dict[str, Any]:
-    """Return what is known of a node without asking it."""
+    """Return the facts about a node that the parent process knows."""
     return {
-        "name": node.name,
-        "kind": node.kind,
-        "state": node.state.value,
-        "pid": node.pid,
+        **node_identity(node),
         "restarts": node.restarts,
         "answering": False,
         "rss": None,
@@ -54,8 +56,8 @@ def node_facts(node: RemoteNode) -> dict[str, Any]:
 
 
 async def _ask(node: RemoteNode, facts: dict[str, Any]) -> None:
-    """Add to *facts* what only the node knows."""
-    with anyio.move_on_after(_PATIENCE):
+    """Add to *facts* what only the node knows, if it answers."""
+    with anyio.move_on_after(NODE_TIMEOUT):
         try:
             now = await node.sampled(0, 0, "mailbox")
         except (ActorsError, TransportError):
@@ -72,23 +74,23 @@ def _listener(listening: ListenerController) -> dict[str, Any]:
         "nodes": spec.nodes,
         "accepting": False,
         "open": {},
-        **dict.fromkeys(_COUNTED, 0),
+        **dict.fromkeys(_COUNTERS, 0),
     }
     if router is not None:
         now = router.snapshot()
         facts |= {
             "address": str(now.address),
             "accepting": now.accepting,
-            "open": _by_node(now.nodes),
-            **{name: getattr(now, name) for name in _COUNTED},
+            "open": _open_by_node(now.nodes),
+            **{name: getattr(now, name) for name in _COUNTERS},
         }
     return facts
 
 
-def _by_node(places: Iterable[NodeStats]) -> dict[str, int]:
-    """Return the open connections of each node, those of a process that it replaces included."""
+def _open_by_node(nodes: Iterable[NodeStats]) -> dict[str, int]:
+    """Count the open connections of each node, with those of a process that it is replacing."""
     counts: dict[str, int] = {}
-    for place in places:
-        node = place.name.partition("~")[0]
-        counts[node] = counts.get(node, 0) + place.open
+    for stats in nodes:
+        name = stats.name.partition("~")[0]
+        counts[name] = counts.get(name, 0) + stats.open
     return counts

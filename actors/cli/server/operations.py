@@ -1,6 +1,6 @@
-"""What a running system can be asked over its control socket, by name.
+"""The operations of the control socket, by name.
 
-Rule 1: whoever asks is told what was wrong with the question, or what failed; the system goes on.
+Rule: a request that is wrong or fails is answered with the reason; the system goes on.
 """
 
 from __future__ import annotations
@@ -14,45 +14,41 @@ from actors._base.errors import ActorsError, InvalidSpec
 from actors._system.coordinator import Coordinator
 from actors._system.tree_snapshot import whole_tree
 from actors.cli._failure import did_you_mean
-from actors.cli.server.busy import top
-from actors.cli.server.status import status
-from actors.nodes import Node, RemoteNode, nodes
+from actors.cli.server.ps import node_identity, ps
+from actors.cli.server.top import top
+from actors.nodes import RemoteNode, nodes
 
-__all__ = ["OPS", "Op", "Refused", "refusal"]
+__all__ = ["OPERATIONS", "Operation", "Refused", "refusal"]
 
 
 class Refused(Exception):
-    """This request is not served; the text says why."""
+    """The request cannot be served; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Op:
-    """What a request may ask for.
+class Operation:
+    """What one kind of request does.
 
     Attributes:
-        answer: takes the core and, by name, what else the request holds.
-        afterwards: happens when the reply is out.
-        takes: what a request may hold beside the name of the op.
-        follows: whether the answer goes on, as `Followers` say.
+        run: takes the coordinator and, by name, the arguments of the request; returns the result.
+        after_reply: called with the coordinator when the reply has been sent.
+        arguments: the names of the arguments that a request may have.
+        follows: whether a stream of events is sent after the reply, by `EventFollowers`.
     """
 
-    answer: Callable[..., Awaitable[Any]]
-    afterwards: Callable[[Coordinator], object] | None = None
-    takes: frozenset[str] = frozenset()
+    run: Callable[..., Awaitable[Any]]
+    after_reply: Callable[[Coordinator], object] | None = None
+    arguments: frozenset[str] = frozenset()
     follows: bool = False
 
 
 def refusal(error: Exception) -> dict[str, str]:
-    """Return what whoever asked is told of *error*: its text, and whose it is to mend."""
+    """Return the reply about *error*: its text, and why: the request was wrong, or what it asked for failed."""
     if isinstance(error, Refused):
         return {"error": str(error)}
     if isinstance(error, ActorsError):
         return {"error": str(error), "why": "wrong" if isinstance(error, InvalidSpec) else "failed"}
     return {"error": f"{type(error).__name__}: {error}"}
-
-
-async def _tree(core: Coordinator) -> dict[str, Any]:
-    return await whole_tree(core)
 
 
 async def _pid(_core: Coordinator) -> dict[str, Any]:
@@ -64,18 +60,18 @@ async def _stack(core: Coordinator, node: str) -> dict[str, Any]:
     run = found.run or found.front
     if run is None:
         raise ActorsError(f"node {node} is not running: it is {found.state.value}")
-    return {**_facts(found), **await run.stacks()}
+    return {**node_identity(found), **await run.stacks()}
 
 
 async def _spawn(core: Coordinator, **options: Any) -> list[dict[str, Any]]:
-    return [_facts(node) for node in await core.groups.start(nodes(**options))]
+    return [node_identity(node) for node in await core.groups.start(nodes(**options))]
 
 
 async def _scale(core: Coordinator, groups: dict[str, int]) -> dict[str, list[dict[str, Any]]]:
-    for name, count in groups.items():  # all are looked at before any is changed
+    for name, count in groups.items():  # check all before changing any
         core.groups.check(name, count)
     return {
-        name: [_facts(node) for node in await core.groups.scale(name, count)]
+        name: [node_identity(node) for node in await core.groups.scale(name, count)]
         for name, count in groups.items()
     }
 
@@ -90,11 +86,11 @@ async def _reload(
     renewed = await core.reloading.reload(
         nodes or (), surge=surge, ready_timeout=ready_timeout, by="`actors reload`"
     )
-    return [_facts(node) for node in renewed]
+    return [node_identity(node) for node in renewed]
 
 
 async def _stop_node(core: Coordinator, node: str) -> dict[str, Any]:
-    facts = _facts(_node(core, node))
+    facts = node_identity(_node(core, node))
     await core.stop_node(node, None)
     return {**facts, "state": "EXITED", "pid": None}
 
@@ -103,7 +99,7 @@ async def _kill(core: Coordinator, node: str) -> dict[str, Any]:
     found = _node(core, node)
     if found.pid is None:
         raise ActorsError(f"node {node} is not running: it is {found.state.value}")
-    facts = _facts(found)
+    facts = node_identity(found)
     core.kill_node(node)
     return facts
 
@@ -117,20 +113,18 @@ def _node(core: Coordinator, name: str) -> RemoteNode:
     return found
 
 
-def _facts(node: Node) -> dict[str, Any]:
-    return {"name": node.name, "kind": node.kind, "state": node.state.value, "pid": node.pid}
-
-
-OPS: Final[dict[str, Op]] = {
-    "ps": Op(status),
-    "tree": Op(_tree),
-    "top": Op(top, takes=frozenset({"seconds", "rows", "by"})),
-    "events": Op(_pid, takes=frozenset({"messages"}), follows=True),
-    "stack": Op(_stack, takes=frozenset({"node"})),
-    "stop": Op(_pid, afterwards=lambda core: core.end()),
-    "spawn": Op(_spawn, takes=frozenset({"name", "count", "kind", "backend", "env", "nice"})),
-    "scale": Op(_scale, takes=frozenset({"groups"})),
-    "reload": Op(_reload, takes=frozenset({"nodes", "surge", "ready_timeout"})),
-    "stop_node": Op(_stop_node, takes=frozenset({"node"})),
-    "kill": Op(_kill, takes=frozenset({"node"})),
+OPERATIONS: Final[dict[str, Operation]] = {
+    "ps": Operation(ps),
+    "tree": Operation(whole_tree),
+    "top": Operation(top, arguments=frozenset({"seconds", "rows", "by"})),
+    "events": Operation(_pid, arguments=frozenset({"messages"}), follows=True),
+    "stack": Operation(_stack, arguments=frozenset({"node"})),
+    "stop": Operation(_pid, after_reply=lambda core: core.end()),
+    "spawn": Operation(
+        _spawn, arguments=frozenset({"name", "count", "kind", "backend", "env", "nice"})
+    ),
+    "scale": Operation(_scale, arguments=frozenset({"groups"})),
+    "reload": Operation(_reload, arguments=frozenset({"nodes", "surge", "ready_timeout"})),
+    "stop_node": Operation(_stop_node, arguments=frozenset({"node"})),
+    "kill": Operation(_kill, arguments=frozenset({"node"})),
 }

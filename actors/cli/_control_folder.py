@@ -1,7 +1,7 @@
-"""Where control sockets live: one folder per user, for that user's eyes alone.
+"""The folder of the control sockets: one for each user, which no other user may enter.
 
-Rule 1: a folder that somebody else owns or may enter is refused, never mended.
-Rule 2: a socket is removed by its own system, or at the next start once its process is dead.
+Rule 1: a folder that another user owns or may enter is refused; its mode is not changed.
+Rule 2: a system removes its socket; after a crash the next system that starts does.
 """
 
 from __future__ import annotations
@@ -15,25 +15,31 @@ from typing import Final
 
 from actors.cli._failure import CommandFailed
 
-__all__ = ["control_folder", "make_folder", "remove_stale", "socket_path", "sockets"]
+__all__ = [
+    "control_folder",
+    "control_sockets",
+    "make_folder",
+    "remove_stale_sockets",
+    "socket_path",
+]
 
-_LONGEST: Final = 107
-"""Bytes of a Unix socket path: sun_path with its closing zero, on Linux."""
+_LONGEST_PATH: Final = 107
+"""Bytes: the size of `sun_path` on Linux, less its final zero."""
 
 
 def control_folder() -> Path:
-    """Return the folder of this user's control sockets; it may not exist yet."""
+    """Return the folder of this user's control sockets; it need not exist."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if Path(runtime).is_absolute() and Path(runtime).is_dir():
         return Path(runtime) / "actors"
     return Path(f"/tmp/actors-{os.geteuid()}")  # noqa: S108 - owner and mode are checked before use
 
 
-def check_folder(folder: Path) -> bool:
+def _check_folder(folder: Path) -> bool:
     """Return whether *folder* exists.
 
     Raises:
-        CommandFailed: others could enter it, or put something there.
+        CommandFailed: it is no folder, or other users may enter it.
     """
     try:
         facts = folder.lstat()
@@ -61,23 +67,23 @@ def make_folder(folder: Path) -> None:
     """Make *folder*, or check the one that is there.
 
     Raises:
-        CommandFailed: it cannot be made, is unsafe, or its path is too long for sockets.
+        CommandFailed: it cannot be made, others may enter it, or its path is too long for sockets.
     """
     longest = len(os.fsencode(socket_path(folder, 2**22)))
-    if longest > _LONGEST:
+    if longest > _LONGEST_PATH:
         raise CommandFailed(
-            f"the control folder {folder} is too long for a socket path ({longest} of {_LONGEST} "
+            f"the control folder {folder} is too long for a socket path ({longest} of {_LONGEST_PATH} "
             "bytes): set XDG_RUNTIME_DIR to a shorter one"
         )
-    if check_folder(folder):
+    if _check_folder(folder):
         return
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
-        pass  # another system starts at the same time
+        pass  # made by another system that starts at the same time
     except OSError as error:
         raise CommandFailed(f"cannot make the control folder {folder}: {error}") from error
-    check_folder(folder)
+    _check_folder(folder)
 
 
 def socket_path(folder: Path, pid: int) -> Path:
@@ -85,33 +91,35 @@ def socket_path(folder: Path, pid: int) -> Path:
     return folder / f"{pid}.sock"
 
 
-def sockets(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Give the control sockets in *folder* with their pids, stale ones too, by pid."""
-    if not check_folder(folder):
+def control_sockets(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Give the pids and paths of the sockets in *folder*, stale ones too, in the order of the pids."""
+    if not _check_folder(folder):
         return
     found = [path for path in folder.glob("*.sock") if path.stem.isascii() and path.stem.isdigit()]
     yield from sorted((int(path.stem), path) for path in found)
 
 
-def remove_stale(folder: Path) -> None:
-    """Remove the sockets of systems that are dead."""
-    for pid, path in sockets(folder):
-        if not _alive(pid) and not _answered(path):
+def remove_stale_sockets(folder: Path) -> None:
+    """Remove the sockets of processes that have ended."""
+    for pid, path in control_sockets(folder):
+        if not _is_running(pid) and not _is_listened_on(path):
             path.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        return True  # somebody else's, or beyond what a pid can be: not ours to judge
+        return (
+            True  # another user's process, or a number too large for a pid: leave its socket alone
+        )
     return True
 
 
-def _answered(path: Path) -> bool:
-    """Return whether somebody listens there: a pid means nothing across containers."""
+def _is_listened_on(path: Path) -> bool:
+    """Return whether a process listens there: it may be in another container, where pids differ."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
@@ -119,5 +127,5 @@ def _answered(path: Path) -> bool:
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except OSError:
-            return True  # too busy to take us is alive
+            return True  # its queue is full: somebody listens
     return True

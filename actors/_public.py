@@ -1,0 +1,62 @@
+"""The public names of `actors`, from the packages that define them.
+
+`import actors` loads this module when the first of the names is used.
+"""
+
+from actors import errors, keys, policies
+from actors._actor.base import Actor, concurrent
+from actors._actor.context import Context
+from actors._actor.on_error import OnError
+from actors._base.errors import ActorCrashed, ActorsError, ActorStopped, NodeDown
+from actors._messaging.ref import Ref
+from actors._messaging.topic import Lagged
+from actors._system.run import run
+from actors._system.system import System, current
+from actors._system.topology import Topology, child, dynamic, pool, supervisor
+from actors.nodes import Node, nodes
+from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, listen
+from actors.supervisors import AutoShutdown, Backoff, Budget, Exit, ExitKind, Restart, Strategy
+from actors.transport import Buffer, SharedBuffer, local, move, register
+
+__all__ = [
+    "Actor",
+    "ActorCrashed",
+    "ActorStopped",
+    "ActorsError",
+    "AutoShutdown",
+    "Backoff",
+    "Budget",
+    "Buffer",
+    "Context",
+    "Exit",
+    "ExitKind",
+    "Lagged",
+    "LeastConnections",
+    "Node",
+    "NodeDown",
+    "OnError",
+    "Ref",
+    "Restart",
+    "RoundRobin",
+    "SharedBuffer",
+    "Sticky",
+    "Strategy",
+    "System",
+    "Topology",
+    "asgi",
+    "child",
+    "concurrent",
+    "current",
+    "dynamic",
+    "errors",
+    "keys",
+    "listen",
+    "local",
+    "move",
+    "nodes",
+    "policies",
+    "pool",
+    "register",
+    "run",
+    "supervisor",
+]

@@ -1,0 +1,212 @@
+"""The commands that ask a running system over its control socket, and print what it answers."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from actors.cli._failure import NOT_RUNNING, WRONG, CommandFailed
+from actors.cli.client.connection import REPLY_TIMEOUT, connect
+from actors.cli.client.text import (
+    as_event,
+    as_groups,
+    as_json,
+    as_nodes,
+    as_stacks,
+    as_status,
+    as_top,
+    as_tree,
+    line_drawing,
+)
+
+__all__ = ["COMMANDS"]
+
+_CHANGE_TIMEOUT: Final = 120.0
+"""Seconds for nodes to boot or to drain; the system has its own, shorter limits for both."""
+_RELOAD_TIMEOUT: Final = 3600.0
+"""Seconds for all nodes to be renewed one after another; the system limits each of them."""
+_STOP_TIMEOUT: Final = 60.0
+"""Seconds for a system to stop; its own limits are shorter."""
+_LONGEST_INTERVAL: Final = 60.0
+"""Seconds; the system refuses to observe itself for longer."""
+_CLEAR_SCREEN: Final = "\x1b[H\x1b[J"
+
+
+def _ps(options: Namespace) -> None:
+    _show(options, _ask(options, "ps"), as_status)
+
+
+def _tree(options: Namespace) -> None:
+    lines = line_drawing(sys.stdout.encoding)
+    _show(options, _ask(options, "tree"), lambda root: as_tree(root, lines))
+
+
+def _stack(options: Namespace) -> None:
+    _show(options, _ask(options, "stack", node=options.node), as_stacks)
+
+
+def _spawn(options: Namespace) -> None:
+    started = _ask(
+        options,
+        "spawn",
+        timeout=_CHANGE_TIMEOUT,
+        name=options.name,
+        count=options.count,
+        kind=options.kind,
+        backend=options.backend,
+        env=dict(_variable(text) for text in options.env),
+        nice=options.nice,
+    )
+    _show(options, started, as_nodes)
+
+
+def _scale(options: Namespace) -> None:
+    counts = _group_counts(options.groups)
+    _show(options, _ask(options, "scale", timeout=_CHANGE_TIMEOUT, groups=counts), as_groups)
+
+
+def _reload(options: Namespace) -> None:
+    arguments: dict[str, Any] = {"nodes": options.nodes, "surge": options.surge}
+    if options.ready_timeout is not None:
+        arguments["ready_timeout"] = options.ready_timeout
+    _show(options, _ask(options, "reload", timeout=_RELOAD_TIMEOUT, **arguments), as_nodes)
+
+
+def _kill(options: Namespace) -> None:
+    _show(
+        options,
+        _ask(options, "kill", node=options.node),
+        lambda node: f"node {node['name']} was killed; its supervisor restarts it",
+    )
+
+
+def _stop(options: Namespace) -> None:
+    if options.node is not None:
+        stopped = _ask(options, "stop_node", timeout=_CHANGE_TIMEOUT, node=options.node)
+        _show(options, stopped, lambda node: f"node {node['name']} has stopped")
+        return
+    with connect(options.pid) as system:
+        system.stop(_STOP_TIMEOUT)
+    _show(
+        options,
+        {"pid": system.pid, "stopped": True},
+        lambda facts: f"system {facts['pid']} has stopped",
+    )
+
+
+def _events(options: Namespace) -> None:
+    """Print events, one line each, until the system has ended."""
+    with connect(options.pid) as system:
+        events = system.follow("events", messages=options.messages)
+        _print_note(f"following system {system.pid}; Ctrl-C ends this")
+        for event in events:
+            print(as_json(event, indent=None) if options.json else as_event(event), flush=True)
+        _print_note(f"system {system.pid} has ended")
+
+
+def _top(options: Namespace) -> None:
+    """Print what the system does, again and again until it ends; with `--once`, once."""
+    pid, facts = _sample(options, options.pid)
+    if options.once:
+        _show(options, facts, as_top)
+        return
+    on_terminal = sys.stdout.isatty() and not options.json
+    _print_top(facts, options, on_terminal=on_terminal)
+    while True:
+        try:
+            pid, facts = _sample(options, pid)
+        except CommandFailed:
+            if not _has_ended(pid):
+                raise
+            _print_note(f"system {pid} has ended")
+            return
+        if not (on_terminal or options.json):
+            print()
+        _print_top(facts, options, on_terminal=on_terminal)
+
+
+def _sample(options: Namespace, pid: int | None) -> tuple[int, Any]:
+    """Let the system observe itself for the interval; return its pid and what it observed."""
+    with connect(pid) as system:
+        facts = system.ask(
+            "top",
+            timeout=REPLY_TIMEOUT + min(max(0.0, options.interval), _LONGEST_INTERVAL),
+            seconds=options.interval,
+            rows=options.rows,
+            by=options.sort,
+        )
+        return system.pid, facts
+
+
+def _print_top(facts: Any, options: Namespace, *, on_terminal: bool) -> None:
+    text = as_json(facts, indent=None) if options.json else as_top(facts)
+    if on_terminal:
+        width, height = shutil.get_terminal_size()
+        text = _CLEAR_SCREEN + "\n".join(line[:width] for line in text.splitlines()[: height - 1])
+    print(text, flush=True)
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        connect(pid).close()
+    except CommandFailed as error:
+        return error.code == NOT_RUNNING
+    return False
+
+
+def _ask(options: Namespace, op: str, *, timeout: float = REPLY_TIMEOUT, **arguments: Any) -> Any:
+    with connect(options.pid) as system:
+        return system.ask(op, timeout=timeout, **arguments)
+
+
+def _show(options: Namespace, facts: Any, as_text: Callable[[Any], str]) -> None:
+    print(as_json(facts) if options.json else as_text(facts))
+
+
+def _print_note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _group_counts(texts: Sequence[str]) -> dict[str, int]:
+    """Read ``GROUP=COUNT`` texts.
+
+    Raises:
+        CommandFailed: one of them is malformed, or a group is named twice.
+    """
+    counts: dict[str, int] = {}
+    for text in texts:
+        name, _, count = text.partition("=")
+        if not name or not (count.isascii() and count.isdigit()):
+            raise CommandFailed(
+                f"a number of nodes is GROUP=COUNT such as web=4, got {text!r}", WRONG
+            )
+        if name in counts:
+            raise CommandFailed(
+                f"{name} has one number of nodes, got {text!r} after another", WRONG
+            )
+        counts[name] = int(count)
+    return counts
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise CommandFailed(f"--env must be NAME=VALUE, got {text!r}", WRONG)
+    return name, value
+
+
+COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
+    "ps": _ps,
+    "tree": _tree,
+    "top": _top,
+    "events": _events,
+    "stack": _stack,
+    "spawn": _spawn,
+    "scale": _scale,
+    "reload": _reload,
+    "stop": _stop,
+    "kill": _kill,
+}

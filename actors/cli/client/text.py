@@ -1,0 +1,266 @@
+"""What a system answers, as text for a terminal or as JSON for programs.
+
+Rule: data in, text out; nothing here asks a system or prints.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+__all__ = [
+    "ASCII",
+    "UNICODE",
+    "as_event",
+    "as_groups",
+    "as_json",
+    "as_nodes",
+    "as_stacks",
+    "as_status",
+    "as_top",
+    "as_tree",
+    "line_drawing",
+]
+
+_NODES: Final = ("NODE", "KIND", "STATE", "PID", "RESTARTS", "MEMORY")
+_ACTORS: Final = (
+    "ACTOR",
+    "CLASS",
+    "NODE",
+    "MAILBOX",
+    "MESSAGES/S",
+    "HANDLING",
+    "WAITS-FOR",
+    "RESTARTS",
+)
+_LISTENERS: Final = ("LISTENER", "POLICY", "NODES", "ACCEPTED", "PENDING")
+_FAILURES: Final = ("refused", "redispatched", "dropped")
+_MULTILINE_FACTS: Final = ("traceback", "stack")
+"""Facts that do not fit into one line; the log and `--json` have them."""
+_UNQUOTED: Final = frozenset("_-./:@~+*<>()[]%,|")
+"""The signs that a fact of an event may hold without being quoted, besides letters and digits."""
+_MINUTE: Final = 60.0
+_MIB: Final = 1024 * 1024
+
+
+class LineDrawing(NamedTuple):
+    """What a tree is drawn with."""
+
+    branch: str
+    last: str
+    down: str
+    empty: str
+
+
+UNICODE: Final = LineDrawing("├─ ", "└─ ", "│  ", "   ")
+ASCII: Final = LineDrawing("|- ", "`- ", "|  ", "   ")
+
+
+def line_drawing(encoding: str | None) -> LineDrawing:
+    """Return what a terminal of that encoding can show."""
+    try:
+        "".join(UNICODE).encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII
+    return UNICODE
+
+
+def as_json(value: Any, *, indent: int | None = 2) -> str:
+    """Return *value* as JSON; in one line if *indent* is None."""
+    utf_8 = (sys.stdout.encoding or "ascii").lower() == "utf-8"
+    return json.dumps(value, indent=indent, ensure_ascii=not utf_8)
+
+
+def as_status(facts: dict[str, Any]) -> str:
+    """Return the nodes and listeners of a system as two tables."""
+    nodes = [(*_node(node), *_status_figures(node)) for node in facts["nodes"]]
+    parts = [f"system {facts['pid']}", "", *_table((*_NODES, "ACTORS"), nodes)]
+    if facts["listeners"]:
+        titles = (*_LISTENERS, *map(str.upper, _FAILURES), "OPEN")
+        parts += ["", *_table(titles, [_listener(listener) for listener in facts["listeners"]])]
+    return "\n".join(parts)
+
+
+def _node(node: dict[str, Any]) -> tuple[str, ...]:
+    pid = "-" if node["pid"] is None else str(node["pid"])
+    return (node["name"], node["kind"], node["state"], pid, str(node["restarts"]))
+
+
+def _status_figures(node: dict[str, Any]) -> tuple[str, str]:
+    if node["answering"]:
+        return (_memory(node["rss"]), str(node["actors"]))
+    return ("not answering", "?") if node["state"] == "READY" else ("-", "-")
+
+
+def _listener(listener: dict[str, Any]) -> tuple[str, ...]:
+    open_by_node = ", ".join(f"{name}: {count}" for name, count in listener["open"].items())
+    shown = open_by_node or "no node is ready"
+    if not listener["accepting"]:
+        shown += " (not accepting)"
+    pending = listener["pending"] + listener["peeking"]
+    counts = (listener["accepted"], pending, *(listener[name] for name in _FAILURES))
+    return (
+        listener["address"],
+        listener["policy"],
+        listener["nodes"],
+        *map(str, counts),
+        shown,
+    )
+
+
+def as_top(facts: dict[str, Any]) -> str:
+    """Return what the nodes did and the busiest actors, as two tables."""
+    nodes, actors = facts["nodes"], facts["actors"]
+    total = sum(node["actors"] or 0 for node in nodes)
+    rate = sum(node["rate"] or 0 for node in nodes)
+    summary = f"{_count(len(nodes), 'node')}, {_count(total, 'actor')}, {rate:.1f} messages/s"
+    titles = (*_NODES, "CPU", "LAG", "ACTORS", "MESSAGES/S")
+    rows = [(*_node(node), *_top_figures(node)) for node in nodes]
+    parts = [f"system {facts['pid']}: {summary}", "", *_table(titles, rows)]
+    if actors:
+        parts += ["", *_table(_ACTORS, [_actor(actor) for actor in actors])]
+    return "\n".join(parts)
+
+
+def _top_figures(node: dict[str, Any]) -> tuple[str, ...]:
+    known = (_memory(node["rss"]), "-" if node["cpu"] is None else f"{100 * node['cpu']:.0f} %")
+    if node["answering"]:
+        return (*known, f"{1000 * node['lag']:.1f} ms", str(node["actors"]), f"{node['rate']:.1f}")
+    if node["pid"] is not None and node["state"] == "READY":
+        return (*known, "not answering", "?", "?")
+    return (*known, "-", "-", "-")
+
+
+def _actor(actor: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        actor["name"],
+        _class_name(actor),
+        actor["node"],
+        str(actor["mailbox"]),
+        f"{actor['rate']:.1f}",
+        _handling(actor),
+        ", ".join(actor["waiting_for"]) or "-",
+        str(actor["restarts"]),
+    )
+
+
+def _handling(actor: dict[str, Any]) -> str:
+    concurrent = f"{actor['beside']} beside" if actor["beside"] else ""
+    if actor["handling"] is not None:
+        shown = f"{actor['handling']} {_duration(actor['handling_seconds'])}"
+        return f"{shown}, {concurrent}" if concurrent else shown
+    return concurrent or ("-" if actor["state"] == "ready" else f"({actor['state']})")
+
+
+def _class_name(actor: dict[str, Any]) -> str:
+    name: str = actor["class"]
+    return name.rpartition(":")[2]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    return f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE:.0f} s"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _memory(size: int | None) -> str:
+    return "-" if size is None else f"{size / _MIB:.1f} MiB"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Give the lines of a table, each column as wide as its widest cell."""
+    lines = (titles, *rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        yield "  ".join(map(str.ljust, line, widths)).rstrip()
+
+
+def as_nodes(nodes: Sequence[dict[str, Any]]) -> str:
+    """Return nodes that a command started or renewed, one per line."""
+    rows = [(node["name"], node["kind"], f"pid {node['pid']}", node["state"]) for node in nodes]
+    return "\n".join(_table(rows[0], rows[1:])) if rows else ""
+
+
+def as_groups(groups: dict[str, list[dict[str, Any]]]) -> str:
+    """Return groups and the nodes that each has now."""
+    return "\n".join(
+        f"{name}: " + (", ".join(node["name"] for node in nodes) or "no nodes")
+        for name, nodes in groups.items()
+    )
+
+
+def as_tree(root: dict[str, Any], lines: LineDrawing = UNICODE) -> str:
+    """Return a supervision tree, one child per line in start order."""
+    return "\n".join([_tree_item(root), *_tree_children(root, lines, "")])
+
+
+def _tree_children(parent: dict[str, Any], lines: LineDrawing, indent: str) -> Iterator[str]:
+    children = parent.get("children", [])
+    for number, child in enumerate(children, 1):
+        last = number == len(children)
+        yield indent + (lines.last if last else lines.branch) + _tree_item(child)
+        yield from _tree_children(child, lines, indent + (lines.empty if last else lines.down))
+
+
+def _tree_item(item: dict[str, Any]) -> str:
+    """Return one line: name, kind, state, restarts and last exit."""
+    kind = item["kind"]
+    if kind == "actor":
+        kind = f"{_class_name(item)} on {item['node']}"
+    elif kind == "node" and item["pid"] is not None:
+        kind = f"node, pid {item['pid']}"
+    line = f"{item['name']}  ({kind})  {item['state']}"
+    if item.get("answering") is False:
+        line += "  not answering"
+    if item.get("restarts"):
+        line += f"  restarts: {item['restarts']}"
+    if item.get("last_exit"):
+        line += f"  last exit: {item['last_exit'].splitlines()[0]}"
+    return line
+
+
+def as_event(event: dict[str, Any]) -> str:
+    """Return one event as one line: its time, its name, and the facts that fit into a line."""
+    facts = " ".join(
+        f"{name}={_fact(value)}"
+        for name, value in event["facts"].items()
+        if value not in (None, "") and name not in _MULTILINE_FACTS
+    )
+    return f"{event['at']}  {event['kind']}  {facts}".rstrip()
+
+
+def _fact(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if all(sign.isalnum() or sign in _UNQUOTED for sign in text):
+        return text
+    return json.dumps(text.splitlines()[0], ensure_ascii=False)
+
+
+def as_stacks(facts: dict[str, Any]) -> str:
+    """Return where the threads and tasks of a node are, the most recent call first."""
+    lines = [f"node {facts['name']} ({facts['kind']}, pid {facts['pid']}), {facts['state']}"]
+    for thread in facts["threads"]:
+        lines += ["", f"thread {thread['thread']}", *_frames(thread)]
+    if facts["tasks"] is None:
+        lines += ["", "its tasks cannot be shown: its loop does not get to it"]
+    for task in facts["tasks"] or ():
+        lines += ["", _task_names(task), *_frames(task)]
+    return "\n".join(lines)
+
+
+def _task_names(task: dict[str, Any]) -> str:
+    names = ", ".join(task["names"])
+    if task["count"] == 1:
+        return f"task {names}"
+    more = task["count"] - len(task["names"])
+    return f"{task['count']} tasks at the same place: {names}{f' and {more} more' if more else ''}"
+
+
+def _frames(of: dict[str, Any]) -> list[str]:
+    return [f"  {frame}" for frame in of["stack"]]

@@ -1,0 +1,44 @@
+"""`actors run` and `actors serve`: the commands that run a system in the foreground."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Final
+
+from actors.cli.server.reloads import ReloadTriggers
+from actors.cli.server.run import override_counts, run_topology
+from actors.cli.server.serve import serve_topology
+from actors.cli.server.target import import_from_here, load_topology
+
+__all__ = ["COMMANDS"]
+
+
+def _run(options: Namespace) -> None:
+    import_from_here()
+    topology = override_counts(load_topology(options.target), options.nodes)
+    run_topology(topology, ReloadTriggers(watched=_watched(options.target, options)))
+
+
+def _serve(options: Namespace) -> None:
+    import_from_here()
+    topology = serve_topology(
+        options.app,
+        bind=options.bind,
+        count=options.nodes,
+        sticky=options.sticky,
+        policy=options.policy,
+        factory=options.factory,
+        certfile=options.certfile,
+        keyfile=options.keyfile,
+        development=options.reload,
+    )
+    run_topology(topology, ReloadTriggers(on_hangup=True, watched=_watched(options.app, options)))
+
+
+def _watched(target: str, options: Namespace) -> str | None:
+    """Return the module whose source files are watched, if any are."""
+    return target.partition(":")[0] if options.reload else None
+
+
+COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {"run": _run, "serve": _serve}
