@@ -144,7 +144,7 @@ async def measure_all() -> dict[str, dict[int, Row]]:
 def _attachments(system: actors.System, node: str) -> Attachments:
     (link,) = [
         peer.link
-        for peer in core_of(system).runtime.peers.values()
+        for peer in core_of(system).host.peers.values()
         if peer.name == node and peer.link is not None
     ]
     return link.attachments

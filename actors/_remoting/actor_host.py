@@ -1,7 +1,7 @@
-"""The runtime of one node: its cells, its peers, and what arrives from them.
+"""The actors of one node: its cells, its peers, and the way from a ref to either.
 
 Rule 1: one per node, in one thread; nothing here takes a lock.
-Rule 2: it knows nothing of processes: whoever made it gives it links and an authority to ask.
+Rule 2: it starts and ends no node and no link; what it needs from the system are its `services`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from actors._messaging.mailbox import Envelope
 from actors._messaging.ref import Ref
 from actors._remoting import protocol as wire
 from actors._remoting.deadlock_probe import DeadlockProbe
-from actors._remoting.instrumented_remote_actor import account_class, answer_classes
-from actors._remoting.link import Link
+from actors._remoting.instrumented_remote_actor import answer_classes, remote_actor_class
 from actors._remoting.operations import Handlers
 from actors._remoting.peer import Peer
 from actors._remoting.receiver import Receiver
 from actors._remoting.shared_memory import SharedMemory
 from actors._remoting.topics import Topics
 from actors.supervisors import Exit
-from actors.transport import ChannelBroken, Undecodable, Unsendable
+from actors.transport import ChannelBroken, Decoder, Encoder, Extra, Undecodable, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -40,13 +39,16 @@ if TYPE_CHECKING:
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.message_table import Handler
     from actors._messaging.turn import Asker, Target
-    from actors.transport import Lane, TransportError
+    from actors._remoting.link import Link
+    from actors._remoting.peer import SystemServices
+    from actors.transport import Attachments, Lane, TransportError
 
-__all__ = ["MAIN_ALIAS", "ActorHost", "LocalChildren", "SystemServices", "class_path"]
+__all__ = ["MAIN_ALIAS", "ActorHost", "LocalChildren", "class_path"]
 
 MAIN_ALIAS: Final = "__actors_main__"
 """The name under which a process node imports the file that is `__main__` in its parent."""
 _REMEMBERED: Final = 4096
+"""Ends of actors that a node remembers."""
 
 
 def class_path(cls: type) -> str:
@@ -55,22 +57,8 @@ def class_path(cls: type) -> str:
     return intern(f"{module}:{cls.__qualname__}")  # one string, however many actors have it
 
 
-class SystemServices(Protocol):
-    """What a runtime asks of the system it is part of."""
-
-    def connect(self, peer: Peer) -> Link: ...
-    def watch_life(
-        self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
-    ) -> Callable[[], None]: ...
-    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
-    async def topic_join(self, name: str) -> None: ...
-    def topic_leave(self, name: str) -> None: ...
-    def unclaim(self, ref: Ref[Any]) -> None: ...
-    async def claim(self, ref: Ref[Any]) -> None: ...
-
-
 class LocalChildren(Protocol):
-    """Actors of one node that are supervised on it: the children of an actor, or of the node."""
+    """Actors that are supervised on their own node: the children of an actor, or of the node."""
 
     async def spawn(self, cls: type, args: Any, kwargs: Any, /, **options: Any) -> Ref[Any]: ...
     def uids(self) -> list[int]: ...
@@ -78,7 +66,7 @@ class LocalChildren(Protocol):
 
 
 class _EndedTarget:
-    """The target of refs to actors this node does not have any more."""
+    """The target of refs to actors that have ended on this node: it refuses every message."""
 
     remote = False
     wait_queue: Any = None  # whoever would wait for room is refused
@@ -104,7 +92,7 @@ class _EndedTarget:
         raise self._refuse(envelope)
 
     def withdraw(self, envelope: Envelope) -> None:
-        """There is nothing to take back."""
+        """Take nothing back: every message was refused."""
 
     def runs_concurrently(self, _envelope: Envelope) -> bool:
         """Nothing runs."""
@@ -112,7 +100,17 @@ class _EndedTarget:
 
 
 class ActorHost:
-    """One node's cells and peers; the `RefHost` of its refs and the `CellHome` of its cells."""
+    """One node's cells and peers; the `RefHost` of its refs and the `CellHost` of its cells.
+
+    Attributes:
+        name: the node's name.
+        address: its name, or another one while it takes over from an older run of the node.
+        number: the run's number in its system; it is the upper half of the uids made here.
+        system: the `System` that actors here see.
+        over: whether an actor has ended the whole node.
+        services: the system that this node is part of.
+        ended: how actors of this node ended, the latest few thousand.
+    """
 
     def __init__(
         self,
@@ -131,9 +129,8 @@ class ActorHost:
         self.loop = loop
         self.system: Any = None
         self.over = False
-        """Whether an actor has ended the whole node."""
-        self.authority: SystemServices
-        self.new_family: Callable[[str], Coroutine[Any, Any, LocalChildren]]
+        self.services: SystemServices
+        self.new_child_actors: Callable[[str], Coroutine[Any, Any, LocalChildren]]
         self.cells: dict[int, Cell] = {}
         self.peers: dict[str, Peer] = {}
         self._moved: dict[str, str] = {}
@@ -143,12 +140,13 @@ class ActorHost:
         self.link_ended: Callable[[Link], None] = _ignore
         self._uids = number << 32
         self.topics = Topics(self)
-        self.probes = DeadlockProbe(loop)
+        self.deadlock_probe = DeadlockProbe(loop)
         self.memory = SharedMemory(loop)
         self.propagation = propagation
-        carries = propagation is not None
-        self.new_account = account_class(carries=carries, traced=trace)
-        self._new_cell = cell_class(carries=carries, traced=trace)
+        self._refs: Extra[Ref[Any]] = Extra(Ref, self.ref_fields, self.make_ref)
+        propagates = propagation is not None
+        self.new_remote_actor = remote_actor_class(propagates=propagates, traced=trace)
+        self._new_cell = cell_class(carries=propagates, traced=trace)
         self.answers = answer_classes(traced=trace)
 
     # -- cells and refs ------------------------------------------------------------------
@@ -159,7 +157,7 @@ class ActorHost:
         return self._uids
 
     def new_cell(self, uid: int, name: str, cls: type, mailbox: int) -> Cell:
-        """Make room for an actor; it takes messages from now on."""
+        """Make the cell of an actor, which takes messages from now on."""
         node = self.address if uid >> 32 else self.name
         ref: Ref[Any] = Ref(self, uid, node, name, class_path(cls), mailbox, cls)
         cell = self.cells[uid] = self._new_cell(self, ref, cls, mailbox=mailbox)
@@ -170,10 +168,10 @@ class ActorHost:
         self.cells.pop(cell.ref.uid, None)
         self.remember(cell.ref.uid, end)
         if cell.ref.uid >> 32 == self.number:
-            self.authority.unclaim(cell.ref)
+            self.services.unclaim(cell.ref)
 
     def remember(self, uid: int, end: Exit) -> None:
-        """Note how an actor ended, for those who ask later; the oldest are forgotten."""
+        """Remember how an actor ended, for those who ask later; the oldest are forgotten."""
         self.ended[uid] = end
         while len(self.ended) > _REMEMBERED:
             self.ended.popitem(last=False)
@@ -183,19 +181,19 @@ class ActorHost:
         return ref.node == (self.address if ref.uid >> 32 else self.name)
 
     def peer_of(self, ref: Ref[Any]) -> Peer:
-        """Return where the actor of *ref* is: a node's own ended with it, others moved on."""
+        """Return the peer that has the actor of *ref*; what the parent supervises may have moved."""
         return self.peer(ref.node) if ref.uid >> 32 else self.peer_named(ref.node)
 
     def peer_named(self, node: str) -> Peer:
-        """Return what has the actors of that node now."""
+        """Return the run of a node that has its actors now."""
         return self.peer(self._moved.get(node, node))
 
     def node_moved(self, node: str, address: str) -> None:
-        """What runs under that name is at another address from here on; see `nodes._swap`."""
+        """Reach the actors of *node* at another address from now on; see `NodeReplacement`."""
         before = self.peer_named(node)
         self._moved[node] = address
-        before.hand_over(self.peer(address))
-        # What it moved from the last time has no process any more.
+        before.move_actors_to(self.peer(address))
+        # The run that it moved from the last time has ended by now.
         self.peers.pop(self._left.pop(node, ""), None)
         self._left[node] = before.name
 
@@ -213,7 +211,7 @@ class ActorHost:
             return cell
         if self.is_own(ref):
             return _EndedTarget(ref, self.ended.get(ref.uid))
-        return self.peer_of(ref).account(ref)
+        return self.peer_of(ref).remote_actor(ref)
 
     def reachable(self, ref: Ref[Any]) -> bool:
         """Whether *ref* takes messages now, as far as this node knows."""
@@ -223,11 +221,11 @@ class ActorHost:
         return not self.is_own(ref) and ref.uid not in self.ended and self.peer_of(ref).ready
 
     def backlog(self, ref: Ref[Any]) -> int:
-        """How many messages wait for *ref*: all of them here, those this node sent elsewhere."""
+        """Return how many messages wait for *ref*; of an actor elsewhere, those that this node sent."""
         cell = self.cells.get(ref.uid)
         if cell is not None:
             return len(cell.mailbox) + (cell.incarnation is not None and cell.incarnation.busy)
-        return ref.mailbox - self.peer_of(ref).account(ref).credit
+        return ref.mailbox - self.peer_of(ref).remote_actor(ref).credit
 
     def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:
         """Call *notice* once, at the final end of *ref*."""
@@ -238,14 +236,8 @@ class ActorHost:
             notice(self.ended[ref.uid])
             return _nothing
         if self.is_own(ref):
-            return self.watch_gone(ref, notice, "it ended long ago")
+            return self.services.watch_actor(ref, notice, "it ended long ago")
         return self.peer_of(ref).watch(ref, notice)
-
-    def watch_gone(
-        self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
-    ) -> Callable[[], None]:
-        """Watch an actor whose node is not there: the system knows whether it comes back."""
-        return self.authority.watch_life(ref, notice, why)
 
     def stop(self, ref: Ref[Any], grace: float | None, *, drain: bool) -> None:
         """Ask *ref* to stop behind what it has queued."""
@@ -270,7 +262,7 @@ class ActorHost:
     ) -> Ref[Any]:
         """Start a child of an actor on this node."""
         if parent.children is None:
-            parent.children = await self.new_family(f"{self.name}/{parent.ref.name}")
+            parent.children = await self.new_child_actors(f"{self.name}/{parent.ref.name}")
         ref: Ref[Any] = await parent.children.spawn(cls, args, kwargs, **options)
         return ref
 
@@ -284,14 +276,14 @@ class ActorHost:
             await parent.children.aclose(kill=kill)
 
     def report(self, record: Any) -> None:
-        """Pass on what a supervisor of this node reports."""
+        """Report an event of a supervisor of this node."""
         event = event_of(record, self.loop.now())
-        self.authority.event(event.kind, {**event.facts, "node": self.name})
+        self.services.event(event.kind, {**event.facts, "node": self.name})
 
     def lost_tells(self, ref: Ref[Any], count: int, why: str) -> None:
-        """Report tells that a dead node had not taken out of their mailbox; they may have run."""
+        """Report tells that a node had not acknowledged when it died; they may have run."""
         facts = {"actor": ref.name, "reason": why, "node": self.name}
-        self.authority.event("dead_letter", {**facts, "count": count, "may_have_run": True})
+        self.services.event("dead_letter", {**facts, "count": count, "may_have_run": True})
 
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None:
         """Report a message that nobody will handle."""
@@ -301,22 +293,30 @@ class ActorHost:
             "reason": why,
             "node": self.name,
         }
-        self.authority.event("dead_letter", facts)
+        self.services.event("dead_letter", facts)
 
     def message_failed(self, ref: Ref[Any], envelope: Envelope, error: BaseException) -> None:
-        """Report a message that failed without restarting its actor: it went on, or ended for good."""
+        """Report a message whose failure did not restart its actor: that went on, or ended for good."""
         facts = {"actor": ref.name, "message": envelope.handler.name, "node": self.name}
-        self.authority.event("message_failed", {**facts, **error_facts(error)})
+        self.services.event("message_failed", {**facts, **error_facts(error)})
 
     def traced(self, facts: dict[str, Any]) -> None:
-        """Report a message that was sent from here, or an answer to one."""
-        self.authority.event(TRACE, facts)
+        """Report a message or an answer that was sent from here."""
+        self.services.event(TRACE, facts)
 
     def suspect_deadlock(self, cell: Asker) -> None:
         """One of the actors waits for another node's, perhaps in a circle."""
-        self.probes.add(cell)
+        self.deadlock_probe.add(cell)
 
     # -- what links need -----------------------------------------------------------------
+
+    def new_encoder(self, attachments: Attachments | None = None) -> Encoder:
+        """Make an encoder that sends refs as plain fields."""
+        return Encoder(extras=[self._refs], rename=self.wire_module, attachments=attachments)
+
+    def new_decoder(self, attachments: Attachments | None = None) -> Decoder:
+        """Make a decoder for what such an encoder sent."""
+        return Decoder(extras=[self._refs], resolve=self.resolve_class, attachments=attachments)
 
     def class_of(self, path: str) -> type | None:
         """Return the class an address names, if this process has it."""
@@ -327,8 +327,8 @@ class ActorHost:
         return found if isinstance(found, type) else None
 
     def resolve_class(self, module: str, qualname: str) -> type:
-        """Return the class a peer introduces; it may have to be imported, both being one system."""
-        # A parent that keeps itself free of user code knows only what is already here.
+        """Return the class that a peer names; a node imports it, both being of one system."""
+        # A parent that keeps itself free of user code has only what is imported already.
         found: Any = import_module(module) if self._may_import else sys.modules[module]
         for part in qualname.split("."):
             found = getattr(found, part)
@@ -344,38 +344,38 @@ class ActorHost:
         """Return a ref as plain fields.
 
         Raises:
-            Unsendable: it is another system's, where its number means another actor.
+            Unsendable: it belongs to another system, where its uid means another actor.
         """
         if ref.host is not self:
             raise Unsendable("", ref, "it belongs to another system")
         return [ref.uid, ref.node, ref.name, ref.cls_path, ref.mailbox]
 
     def make_ref(self, fields: list[Any]) -> Ref[Any]:
-        """Return the ref of these fields, this node's own where it has the actor."""
+        """Return the ref with these fields; of an actor of this node the one that its cell has."""
         cell = self.cells.get(fields[0])
         return cell.ref if cell is not None else Ref(self, *fields)
 
-    def connect(self, peer: Peer) -> Link:
-        """Arrange a link to *peer*, on first use."""
-        return self.authority.connect(peer)
+    def peer_down(self, name: str) -> None:
+        """Forget the topic subscribers of a node that has ended."""
+        self.topics.forget(name)
 
     def close_links(self) -> None:
-        """End every link, the parent's included: this node is over."""
+        """Close every link, the parent's included: this node ends."""
         for peer in list(self.peers.values()):
             peer.close()
 
-    def new_intake(self, link: Link) -> Callable[[list[Any], Lane], None]:
+    def new_receiver(self, link: Link) -> Callable[[list[Any], Lane], None]:
         """Return what takes the messages of a new link."""
         return Receiver(self, link).take
 
-    def link_room(self, link: Link) -> None:
-        """Senders that waited for a congested link may go on."""
-        self.peer(link.peer).refill()
+    def link_has_room(self, link: Link) -> None:
+        """Send what waited for room on a congested link."""
+        self.peer(link.peer).send_waiting()
 
     def link_closed(self, link: Link, error: TransportError | None) -> None:
-        """A link is at its end: a hint that its node is too; who knows says so in a moment."""
+        """Take note that a link has ended. Its node may have, too: the parent tells within moments."""
         if error is not None and not isinstance(error, ChannelBroken):
-            self.authority.event(
+            self.services.event(
                 "link_failed", {"peer": link.peer, "node": self.name, "error": str(error)}
             )
         for cell in self.cells.values():
@@ -385,8 +385,8 @@ class ActorHost:
 
 
 def _ignore(_link: Link) -> None:
-    """Nobody above wants to know."""
+    """Do nothing when a link ends, until the node sets its own `link_ended`."""
 
 
 def _nothing() -> None:
-    """Nothing to take back."""
+    """Cancel a watch that was over when it began."""

@@ -1,6 +1,6 @@
-"""Constructor arguments as bytes: made where the actor is asked for, opened where it runs.
+"""Constructor arguments as bytes: packed where the actor is spawned, unpacked where it runs.
 
-Whoever keeps them in between (the parent, for every restart) needs none of the user's classes.
+The parent keeps them in between, for every restart, and needs none of the user's classes for that.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.cell import as_not_sendable
 from actors._base.errors import NotSendable
-from actors._messaging.ref import Ref
-from actors.transport import Decoder, Encoder, Extra, Lane, Local, Undecoded, snapshot_to_keep
+from actors.transport import Lane, Local, Undecoded, snapshot_to_keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +24,9 @@ _ARGUMENTS: Final = 1
 def keep_arguments(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments as they are now, to start an actor with on this node, again and again.
+    """Return a snapshot of the arguments, for every start of an actor on this node.
 
-    What is marked ``local(...)`` keeps its mark: each start's own snapshot takes it off.
+    What is marked ``local(...)`` stays marked: the snapshot that each start makes removes the mark.
 
     Raises:
         NotSendable: naming the path of what does not travel.
@@ -41,16 +40,13 @@ def _kept(value: Any, where: str) -> Any:
     return value if type(value) is Local else snapshot_to_keep(value, where)
 
 
-def pack_arguments(
-    runtime: ActorHost, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> list[bytes]:
+def pack_arguments(host: ActorHost, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[bytes]:
     """Return the arguments as the bodies of frames.
 
     Raises:
         NotSendable: naming the path of what does not travel.
     """
-    extra: Extra[Any] = Extra(Ref, runtime.ref_fields, runtime.make_ref)
-    encoder = Encoder(extras=[extra], rename=runtime.wire_module)
+    encoder = host.new_encoder()
     with as_not_sendable():
         try:
             encoder.pack([_ARGUMENTS, *encoder.encode_args(args, kwargs)])
@@ -62,20 +58,19 @@ def pack_arguments(
 
 
 def unpack_arguments(
-    runtime: ActorHost, frames: Sequence[bytes]
+    host: ActorHost, frames: Sequence[bytes]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return new arguments from what `pack_arguments` made.
 
     Raises:
-        NotSendable: this node cannot read them; it says why.
+        NotSendable: this node cannot decode them; it says why.
     """
-    extra: Extra[Any] = Extra(Ref, runtime.ref_fields, runtime.make_ref)
-    decoder = Decoder(extras=[extra], resolve=runtime.resolve_class)
+    decoder = host.new_decoder()
     messages = [message for frame in frames for message in decoder.feed(frame)]
     _, args, kwargs = messages[-1]
     for part in (args, kwargs):
         if type(part) is Undecoded:
             raise NotSendable(
-                "", f"{runtime.name} could not read a constructor argument: {part.error}"
+                "", f"{host.name} could not read a constructor argument: {part.error}"
             )
     return tuple(args), kwargs or {}

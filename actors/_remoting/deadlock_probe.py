@@ -1,10 +1,10 @@
-"""Probes: waits that began independently and lead in a circle over several nodes.
+"""Deadlock probes: they find waits that began independently and form a circle over several nodes.
 
-Rule 1: an actor that waits for one of another node asks once, when the wait is no longer brief,
-whether it waits for itself: the question follows the waits from node to node.
-Rule 2: whoever closes a circle asks last and meets no wait that is missing, so one question per wait
-is enough; a question that comes back fails the wait it set out from.
-Rule 3: nothing runs while no wait is young, and no wait costs a timer of its own.
+Rule 1: when an actor has waited for another node's actor for a while, its node sends one probe, which
+follows the waits from actor to actor and from node to node.
+Rule 2: the wait that closes the circle is probed last, when all other waits of it exist, so one probe
+per wait is enough. A probe that comes back to its actor fails the wait it was sent for.
+Rule 3: one timer serves all waits, and runs only while there are waits that were not probed yet.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import CallCycle
 from actors._messaging.deadlock import cycle_text, wait_edges
-from actors._remoting.remote_actor import RemoteActor
+from actors._remoting.peer import RemoteActor
 
 if TYPE_CHECKING:
     from actors._actor.cell import Cell
@@ -25,37 +25,38 @@ if TYPE_CHECKING:
 __all__ = ["DeadlockProbe"]
 
 _EVERY: Final = 0.05
-"""Seconds between two looks: a wait is asked about when it has been there for one to two of them."""
+"""Seconds between two checks: a wait is probed when it is one to two of them old."""
 _LONGEST: Final = 64
+"""Actors that a probe visits at most."""
 
 
 class DeadlockProbe:
-    """The questions of one node, and its answers to those of others."""
+    """Sends the probes of one node, and passes on those of others."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        # By actor: its waits at the last look, and whether they have been asked about.
-        self._suspects: dict[Target, dict[Envelope, bool]] = {}
-        self._looking = False
+        # By actor: its waits at the last check, and whether each has been probed.
+        self._waiting: dict[Target, dict[Envelope, bool]] = {}
+        self._scheduled = False
         self._numbers = itertools.count(1)
-        # Which question met which actor, now and a look ago: it follows the waits of each once.
-        self._met: set[tuple[int, int, int]] = set()
-        self._met_before: set[tuple[int, int, int]] = set()
+        # Which probe visited which actor, since the last check and before: it visits each once.
+        self._visited: set[tuple[int, int, int]] = set()
+        self._visited_before: set[tuple[int, int, int]] = set()
 
     def add(self, cell: Target) -> None:
-        """Look after the waits of *cell*, which has a new one that leads to another node."""
-        if cell not in self._suspects:
-            self._suspects[cell] = {}
-            if not self._looking:
-                self._look_later()
+        """Check the waits of *cell*, which now waits for an actor of another node."""
+        if cell not in self._waiting:
+            self._waiting[cell] = {}
+            if not self._scheduled:
+                self._schedule()
 
-    def _look_later(self) -> None:
-        self._looking = True
-        self._loop.call_later(_EVERY, self._look)
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.call_later(_EVERY, self._check)
 
-    def _look(self) -> None:
-        self._met, self._met_before = set(), self._met
-        for cell, before in list(self._suspects.items()):
+    def _check(self) -> None:
+        self._visited, self._visited_before = set(), self._visited
+        for cell, before in list(self._waiting.items()):
             now = {
                 envelope: target
                 for envelope, target in wait_edges(cell)
@@ -64,44 +65,44 @@ class DeadlockProbe:
             asked = {envelope: envelope in before for envelope in now}
             kept = {envelope: True for envelope, _ in wait_edges(cell) if before.get(envelope)}
             if now:
-                self._suspects[cell] = kept | asked
+                self._waiting[cell] = kept | asked
             else:
-                del self._suspects[cell]
+                del self._waiting[cell]
             for envelope, target in now.items():
                 if asked[envelope]:
                     path = [[cell.ref.uid, cell.ref.name]]
-                    self._follow(envelope, target, next(self._numbers), path)
-        self._looking = False
-        if self._suspects or self._met or self._met_before:
-            self._look_later()
+                    self._pass_on(envelope, target, next(self._numbers), path)
+        self._scheduled = False
+        if self._waiting or self._visited or self._visited_before:
+            self._schedule()
 
-    def _follow(self, envelope: Envelope, target: Target, number: int, path: list[Any]) -> None:
-        """Take a question over one wait, to this node or to another."""
+    def _pass_on(self, envelope: Envelope, target: Target, number: int, path: list[Any]) -> None:
+        """Pass a probe to the actor that is waited for, here or on another node."""
         if isinstance(target, RemoteActor):
             target.probe(envelope, number, path)
         else:
-            self._meet(target, number, path)
+            self._visit(target, number, path)
 
     def arrived(self, cell: Cell, number: int, path: list[Any]) -> None:
-        """Take the question of another node, whose last actor waits for *cell*."""
-        self._meet(cell, number, path)
-        if not self._looking:
-            self._look_later()
+        """Take a probe of another node, whose last actor waits for *cell*."""
+        self._visit(cell, number, path)
+        if not self._scheduled:
+            self._schedule()
 
-    def _meet(self, cell: Target, number: int, path: list[Any]) -> None:
+    def _visit(self, cell: Target, number: int, path: list[Any]) -> None:
         uid, name = cell.ref.uid, cell.ref.name
         if uid == path[0][0]:
-            self._close(cell, path)
+            self._fail_wait(cell, path)
             return
         key = (path[0][0], number, uid)
-        if key in self._met or key in self._met_before or len(path) >= _LONGEST:
+        if key in self._visited or key in self._visited_before or len(path) >= _LONGEST:
             return
-        self._met.add(key)
+        self._visited.add(key)
         for envelope, target in wait_edges(cell):
-            self._follow(envelope, target, number, [*path, [uid, name]])
+            self._pass_on(envelope, target, number, [*path, [uid, name]])
 
-    def _close(self, cell: Target, path: list[Any]) -> None:
-        """A question came back: the wait it set out from would never end."""
+    def _fail_wait(self, cell: Target, path: list[Any]) -> None:
+        """Fail the wait that a probe was sent for: it came back, so the wait would never end."""
         names = [name for _, name in path]
         for envelope, target in wait_edges(cell):
             if envelope.reply is not None and len(path) > 1 and target.ref.uid == path[1][0]:

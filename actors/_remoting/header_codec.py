@@ -1,4 +1,4 @@
-"""Baggage on a link: the fields behind a message's own, on both ends. Most messages have none."""
+"""Headers of a message on a link: the fields behind its own. Most messages have none."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from actors._messaging.mailbox import DeliveryHooks, Envelope
     from actors.transport import Encoder, InProcessEncoder
 
-__all__ = ["packed", "unpacked"]
+__all__ = ["decode_headers", "encode_with_headers"]
 
 
-def packed(
+def encode_with_headers(
     envelope: Envelope, encoder: Encoder | InProcessEncoder, packing: Encoder
 ) -> tuple[Any, Any, Sequence[Any]]:
-    """Return args and kwargs of a message as *encoder* makes them, and what goes behind them.
+    """Return args and kwargs of a message as *encoder* makes them, and the fields of its headers.
 
-    With context variables among that, all of it is made by *packing*, so that it can be packed.
+    With context variables among the headers all of it is encoded by *packing*: such a message is packed
+    even between threads.
 
     Raises:
         Unsendable: naming the argument, or the context variable.
@@ -38,15 +39,14 @@ def packed(
     return args, kwargs or None, (chain, headers.propagation.packed(values))
 
 
-def unpacked(
-    inner: DeliveryHooks | None, more: Sequence[Any], propagation: Propagation | None
-) -> Any:
-    """Return the origin of a message that came over a link with *more* behind its own fields."""
-    if not more:
+def decode_headers(
+    inner: DeliveryHooks | None, fields: Sequence[Any], propagation: Propagation | None
+) -> DeliveryHooks | None:
+    """Return the hooks of a message that came over a link with the header *fields*."""
+    if not fields:
         return inner
-    chain = tuple([(uid, name) for uid, name in more[0] or ()])
-    if propagation is None or len(more) == 1:
+    chain = tuple([(uid, name) for uid, name in fields[0] or ()])
+    if propagation is None or len(fields) == 1:
         return MessageHeaders(chain=chain, propagation=propagation, inner=inner)
-    return MessageHeaders(
-        chain=chain, values=propagation.unpacked(more[1]), propagation=propagation, inner=inner
-    )
+    values = propagation.unpacked(fields[1])
+    return MessageHeaders(chain=chain, values=values, propagation=propagation, inner=inner)

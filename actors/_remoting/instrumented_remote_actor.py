@@ -1,4 +1,4 @@
-"""Remote actors of a system that propagates context or traces: what they do beside sending a message."""
+"""Remote actors and replies of a system that propagates context variables or traces messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from actors._actor.instrumented_cell import add_headers
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_trace import answer_facts, facts_of, strongest
-from actors._remoting.remote_actor import RemoteActor, RemoteReply, RemoteSink
+from actors._remoting.peer import RemoteActor
+from actors._remoting.receiver import RemoteReply, RemoteSink
 from actors.transport import Mode
 
 if TYPE_CHECKING:
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from actors._messaging.message_table import Handler
     from actors._remoting.link import Link
 
-__all__ = ["account_class", "answer_classes"]
+__all__ = ["answer_classes", "remote_actor_class"]
 
 
 def _measured(link: Link, send: Callable[[], int]) -> tuple[Mode, int]:
-    """Send one message; return how it travelled, and its bytes, of which some went beside the frame."""
+    """Send one message; return its mode, and its bytes, those in shared memory included."""
     attachments = link.attachments
     modes, lent = attachments.modes.copy(), attachments.bytes_lent
     size = send()
@@ -36,7 +37,7 @@ class PropagatingRemoteActor(RemoteActor):
 
     @property
     def _propagation(self) -> Propagation:
-        propagation = self.peer.runtime.propagation
+        propagation = self.peer.host.propagation
         assert propagation is not None
         return propagation
 
@@ -80,27 +81,27 @@ class TracedRemoteActor(RemoteActor):
             return sizes[0]
 
         mode, size = _measured(link, send)
-        runtime = self.peer.runtime
-        runtime.traced(facts_of(envelope, runtime.name, self.ref, mode, size))
+        host = self.peer.host
+        host.traced(facts_of(envelope, host.name, self.ref, mode, size))
         return sizes[0]
 
 
 class PropagatingTracedRemoteActor(TracedRemoteActor, PropagatingRemoteActor):
-    """Both."""
+    """Carries context variables and is traced."""
 
     __slots__ = ()
 
 
 class TracedReply(RemoteReply):
-    """What goes back is an event, of the node that sends it."""
+    """Every reply is an event of the node that sends it."""
 
     __slots__ = ()
 
     def set_result(self, value: Any, /) -> None:
         """As `RemoteReply.set_result`."""
-        envelope, link = self.envelope, self._link
+        envelope = self.envelope
         if self._settle():
-            self._trace("reply", envelope, lambda: link.reply(self._request, value))
+            self._trace("reply", envelope, lambda: self._send_result(value))
 
     def set_exception(self, error: BaseException, /) -> None:
         """As `RemoteReply.set_exception`."""
@@ -118,7 +119,7 @@ class TracedReply(RemoteReply):
 
 
 class TracedSink(TracedReply, RemoteSink):
-    """So is every item."""
+    """Every item is an event, too."""
 
     __slots__ = ()
 
@@ -128,7 +129,7 @@ class TracedSink(TracedReply, RemoteSink):
         return self._trace("item", self.envelope, lambda: put(value))
 
     def set_result(self, _value: Any = None, /) -> None:
-        """As `RemoteSink.set_result`: the end is no item."""
+        """As `RemoteSink.set_result`, without an event: the end is no item."""
         RemoteSink.set_result(self)
 
 
@@ -137,9 +138,9 @@ def answer_classes(*, traced: bool) -> tuple[type[RemoteReply], type[RemoteReply
     return (TracedReply, TracedSink) if traced else (RemoteReply, RemoteSink)
 
 
-def account_class(*, carries: bool, traced: bool) -> Callable[..., RemoteActor]:
-    """Return the class of the accounts of a node."""
-    return _CLASSES[carries, traced]
+def remote_actor_class(*, propagates: bool, traced: bool) -> Callable[..., RemoteActor]:
+    """Return the class of the remote actors of a node."""
+    return _CLASSES[propagates, traced]
 
 
 _CLASSES: Final[dict[tuple[bool, bool], type[RemoteActor]]] = {

@@ -1,8 +1,8 @@
-"""A link: everything two nodes say to each other, over one channel.
+"""A link: one end of all messages between two nodes, over one channel.
 
-Rule 1: what is awaited over a link ends with the link: reply, error, or `NodeDown`.
-Rule 2: messages go in the order they were sent; control goes first.
-Rule 3: a message of the wrong shape ends the link with one clear error, and nothing else.
+Rule 1: whatever is awaited over a link ends with the link at the latest: by reply, error, or `NodeDown`.
+Rule 2: messages go in the order they were sent; the control lane goes first.
+Rule 3: a message of the wrong shape ends the link with an error that names it.
 """
 
 from __future__ import annotations
@@ -11,20 +11,16 @@ import os
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
 from weakref import ref as ref_to
 
-from actors._base.errors import ActorsError, failed_codec
-from actors._messaging.ref import Ref
+from actors._base.errors import ActorsError
 from actors._remoting import protocol as wire
-from actors._remoting.header_codec import packed
+from actors._remoting.header_codec import encode_with_headers
 from actors.transport import (
     PLAIN,
     ByReference,
     Channel,
     ChannelBroken,
     ChannelClosed,
-    Decoder,
-    Encoder,
     Endpoint,
-    Extra,
     InProcessEncoder,
     Lane,
     Prerequisite,
@@ -39,91 +35,111 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Task, Waiter
     from actors._messaging.mailbox import Envelope
-    from actors._messaging.stream import ItemSink
+    from actors._messaging.ref import Ref
     from actors._remoting.operations import Call, FdNote, Handlers, Note
     from actors._remoting.shared_memory import SharedMemory
+    from actors.transport import Attachments, Decoder, Encoder
 
+__all__ = ["Link", "LinkHost", "NotYetAttached"]
 
-__all__ = ["Link", "LinkOwner", "NotYetAttached"]
+_UNATTACHED_LIMIT: Final = 1024 * 1024
+"""Bytes that a link takes before it has its socket; then senders wait."""
+_PREREQUISITES: Final = ("arena", "fds")
+"""Notes with descriptors that go ahead of the message that needs them."""
+_plain: Final = PLAIN.issuperset
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class NotYetAttached(TransportError):
-    """What goes over a link only once it has its socket."""
+    """The message needs the link's socket, which is not there yet."""
 
 
 class PendingAsk(Protocol):
-    """The account an ask was booked on."""
+    """The remote actor that was asked."""
 
     ref: Ref[Any]
 
     def answered(self, envelope: Envelope) -> None: ...
 
 
-class LinkOwner(Protocol):
-    """The runtime a link belongs to: it supplies the outside of both codecs and takes what arrives."""
+class LinkHost(Protocol):
+    """The actor host, as its links see it."""
 
     loop: Loop
     memory: SharedMemory
     handlers: Handlers[Link]
 
-    def ref_fields(self, ref: Ref[Any]) -> list[Any]: ...
-    def make_ref(self, fields: list[Any]) -> Ref[Any]: ...
-    def resolve_class(self, module: str, qualname: str) -> type: ...
-    def wire_module(self, module: str) -> str: ...
-    def new_intake(self, link: Link) -> Callable[[list[Any], Lane], None]: ...
-    def link_room(self, link: Link) -> None: ...
+    def new_encoder(self, attachments: Attachments) -> Encoder: ...
+    def new_decoder(self, attachments: Attachments) -> Decoder: ...
+    def new_receiver(self, link: Link) -> Callable[[list[Any], Lane], None]: ...
+    def link_has_room(self, link: Link) -> None: ...
     def link_closed(self, link: Link, error: TransportError | None) -> None: ...
 
 
-def _teller(link: ref_to[Link]) -> Callable[[int, list[int]], object]:
-    """Return what sends numbers over *link*; the node's memory has it, and must not keep an ended link."""
+def _number_sender(link: ref_to[Link]) -> Callable[[int, list[int]], object]:
+    """Return what sends numbers over *link*, for the node's memory, which must not keep an ended link."""
 
-    def tell(op: int, numbers: list[int]) -> None:
+    def send(op: int, numbers: list[int]) -> None:
         alive = link()
         if alive is not None:
             alive.send([op, numbers], Lane.CONTROL)
 
-    return tell
+    return send
+
+
+class _Unattached:
+    """What a link has in place of a channel at first: messages are packed and wait in the encoder."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    @property
+    def congested(self) -> bool:
+        return self._encoder.pending > _UNATTACHED_LIMIT
 
 
 class Link:
-    """One end. Before `attach` it already takes messages, and keeps them for the channel."""
+    """One end. Before `attach` it already takes messages, and keeps them for the channel.
 
-    def __init__(self, owner: LinkOwner, peer: str) -> None:
+    Attributes:
+        peer: the address of the other node.
+        closed: why the link has ended, None while it has not.
+        out: says by `congested` whether senders have to wait, as too many bytes are unwritten.
+        write: queues one message of plain fields and returns its size in bytes; an ended link raises.
+        pending: by request number, the asks whose replies are awaited.
+        calls: by request number, those who await answers of the other node's host.
+        serving: by request number, what cancels a request of the other node.
+    """
+
+    def __init__(self, host: LinkHost, peer: str) -> None:
         self.peer = peer
-        self.owner = owner
+        self.host = host
         self.closed: str | None = None
         self.pending: dict[int, tuple[Envelope, PendingAsk]] = {}
         self.calls: dict[int, Waiter] = {}
         self.serving: dict[int, Callable[[], None]] = {}
         self._tasks: dict[int, Task] = {}
-        self._newest = 0
-        self._early: set[int] = set()
+        self.newest_request = 0
+        self.cancelled_early: set[int] = set()
+        """Requests whose cancellation, which goes in the control lane, came before them."""
         self.numbers = 0
-        ref: Extra[Any] = Extra(Ref, owner.ref_fields, owner.make_ref)
-        self.attachments = owner.memory.new_attachments(_teller(ref_to(self)))
-        self._packing = Encoder(
-            extras=[ref], rename=owner.wire_module, attachments=self.attachments
-        )
+        self.attachments = host.memory.new_attachments(_number_sender(ref_to(self)))
+        self._packing = host.new_encoder(self.attachments)
         self.encoder: Encoder | InProcessEncoder = self._packing
-        self._decoder = Decoder(
-            extras=[ref], resolve=owner.resolve_class, attachments=self.attachments
-        )
-        self.sinks: dict[int, ItemSink] = {}
-        self._take = owner.new_intake(self)
+        self._decoder = host.new_decoder(self.attachments)
+        self._take = host.new_receiver(self)
         self._channel: Channel | ThreadChannel | None = None
-        # How a message gets on its way: into the encoder until there is a channel.
-        self.post: Callable[[list[Any]], int] = self._packing.pack
+        self.out: Channel | ThreadChannel | _Unattached = _Unattached(self._packing)
+        self.write: Callable[[list[Any]], int] = self._packing.pack
 
-    def attach(self, way: socket.socket | Endpoint) -> None:
-        """Give the link its socket, or its door within the process; what was kept is sent."""
-        channel: Callable[..., Any] = ThreadChannel if isinstance(way, Endpoint) else Channel
-        self._channel = channel(
-            way,
-            self.owner.loop,
+    def attach(self, end: socket.socket | Endpoint) -> None:
+        """Give the link its socket, or its endpoint within the process, and send what was kept."""
+        channel: Callable[..., Any] = ThreadChannel if isinstance(end, Endpoint) else Channel
+        self._channel = self.out = channel(
+            end,
+            self.host.loop,
             encoder=self._packing,
             decoder=self._decoder,
             receive=self._take,
@@ -132,39 +148,33 @@ class Link:
             on_room=self._room,
         )
         self.encoder = self._channel.encoder
-        self.post = self._channel.send
+        self.write = self._channel.send
         self.attachments.open = True
         self._channel.flush()
         self._room()
 
     @property
     def attached(self) -> bool:
-        """Whether there is a socket under it."""
+        """Whether it has its socket or endpoint."""
         return self._channel is not None
 
-    @property
-    def congested(self) -> bool:
-        """Whether so many bytes wait for the other node that senders have to wait too."""
-        channel = self._channel
-        return channel.congested if channel is not None else self._packing.pending > _UNATTACHED
-
     def _room(self) -> None:
-        self.owner.link_room(self)
+        self.host.link_has_room(self)
 
-    def ship(self, message: list[Any]) -> int:
-        """Post a message with user values in it, behind the attachments it needs; return its size in bytes.
+    def write_encoded(self, message: list[Any]) -> int:
+        """Write a message with encoded user values, behind the attachments it needs; return its size.
 
         Raises:
-            NotYet: it needs a socket, and there is none yet.
+            NotYetAttached: it needs a socket, and there is none yet.
             TooBig, ChannelBroken, ChannelClosed: nothing was queued, and nothing moved.
         """
         transaction = self.attachments.transaction
         if transaction.empty:
-            return self.post(message)
+            return self.write(message)
         try:
             self.encoder.check_size(message)
             self._send_ahead(transaction.prerequisites)
-            size = self.post(message)
+            size = self.write(message)
         except BaseException:
             transaction.undo()
             raise
@@ -174,9 +184,9 @@ class Link:
     def _send_ahead(self, prerequisites: list[Prerequisite]) -> None:
         while prerequisites:
             if self._channel is None:
-                raise NotYetAttached("the link has no socket yet, which descriptors could take")
+                raise NotYetAttached("the link has no socket yet to send descriptors over")
             op, numbers, fds = prerequisites.pop(0)
-            # In the lane of messages: just ahead of the one that needs it, and of no other.
+            # In the DATA lane: right ahead of the message that needs it.
             self._channel.send_fds([wire.NOTE, op, [numbers]], fds, Lane.DATA)
 
     # -- sending -------------------------------------------------------------------------
@@ -195,35 +205,24 @@ class Link:
         try:
             return self._channel.send(message, lane)
         except (ChannelBroken, ChannelClosed):
-            return 0  # whoever awaits something over this link is told by its end
+            return 0  # the end of the link fails whatever is awaited over it
 
-    def send_envelope(self, account: PendingAsk, envelope: Envelope, *, stream: bool) -> int:
-        """Queue an actor's message; its reply, if one is awaited, is matched by number.
-
-        Returns:
-            its size in bytes.
+    def encode(self, envelope: Envelope) -> tuple[Any, tuple[Any, ...]]:
+        """Return an actor's message as its encoded arguments, and the fields behind them.
 
         Raises:
-            Unsendable, TooBig, ChannelBroken, ChannelClosed: nothing was queued.
+            Unsendable: naming the argument, or the context variable.
         """
-        more: Sequence[Any] = ()
+        headers: Sequence[Any] = ()
         if envelope.hooks is None:
             args, kwargs = self.encoder.encode_args(envelope.args, envelope.kwargs)
         else:
-            args, kwargs, more = packed(envelope, self.encoder, self._packing)
+            args, kwargs, headers = encode_with_headers(envelope, self.encoder, self._packing)
         deadline = envelope.deadline
-        ttl = None if deadline is None else max(0.0, deadline - self.owner.loop.now())
-        rest = (kwargs, ttl, *more) if more or kwargs is not None or ttl is not None else ()
-        name = envelope.handler.name
-        uid = account.ref.uid
-        if envelope.reply is None:
-            return self.ship([wire.TELL, uid, name, args, *rest])
-        number = self.number()
-        op = wire.STREAM if stream else wire.ASK
-        size = self.ship([op, uid, number, name, args, *rest])
-        envelope.request = number
-        self.pending[number] = (envelope, account)
-        return size
+        ttl = None if deadline is None else max(0.0, deadline - self.host.loop.now())
+        if headers or kwargs is not None or ttl is not None:
+            return args, (kwargs, ttl, *headers)
+        return args, ()
 
     def flush(self) -> None:
         """Write now what the socket takes, not at the end of this turn of the loop."""
@@ -234,18 +233,6 @@ class Link:
         """Return the next request number of this end."""
         self.numbers += 1
         return self.numbers
-
-    def reply(self, request: int, value: Any) -> int:
-        """Answer an ask; a value that cannot travel is the asker's error. Return the answer's size in bytes."""
-        try:
-            if type(value) in PLAIN:
-                return self.post([wire.REPLY, request, value])
-            value = self.encoder.encode_value(value, "reply")
-            return self.ship([wire.REPLY, request, value])
-        except (ChannelBroken, ChannelClosed):
-            return 0  # so is the asker's end
-        except Exception as error:  # noqa: BLE001 - a registered codec's too; the asker is told
-            return self.fail(request, failed_codec("reply", error))
 
     def fail(self, request: int, error: BaseException) -> int:
         """Answer an ask by *error*; return the answer's size in bytes."""
@@ -313,7 +300,7 @@ class Link:
                 self._packing.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)
             ]
         self.send([wire.CALL, number, op.name, values], Lane.CONTROL)
-        waiter = self.calls[number] = self.owner.loop.waiter()
+        waiter = self.calls[number] = self.host.loop.waiter()
         try:
             result: R = await waiter
         except BaseException:
@@ -329,7 +316,7 @@ class Link:
     def _receive_fds(self, message: list[Any], fds: list[int]) -> None:
         try:
             _, op, args = message
-            take = None if op in _AHEAD else self.owner.handlers.fd_notes[op]
+            take = None if op in _PREREQUISITES else self.host.handlers.fd_notes[op]
         except Exception:
             _close_all(fds)  # nobody here wants them: this ends the link
             raise
@@ -339,18 +326,18 @@ class Link:
             take(self, fds, *args)
 
     def serve_call(self, message: list[Any]) -> None:
-        """Run a call of the other runtime in a task and answer it."""
+        """Run a call of the other host in a task and answer it."""
         _, number, op, args = message
         if type(args) is Undecoded:
             self.send([wire.FAILED, number, self.encoder.encode_error(args.error)], Lane.CONTROL)
             return
-        self._tasks[number] = self.owner.loop.start(
+        self._tasks[number] = self.host.loop.start(
             self._serve, number, op, args, name=f"{self.peer}: {op}"
         )
 
     async def _serve(self, number: int, op: str, args: list[Any]) -> None:
         try:
-            result = await self.owner.handlers.calls[op](self, *args)
+            result = await self.host.handlers.calls[op](self, *args)
             with self.attachments.only_copies():
                 answer = [wire.ANSWER, number, self._packing.encode_value(result, "result")]
         except Exception as error:  # noqa: BLE001 - the caller at the other end is told
@@ -361,21 +348,21 @@ class Link:
             self.send(answer, Lane.CONTROL)
 
     def cancel_served(self, number: int) -> None:
-        """Break off what the other end does not wait for any more."""
+        """Cancel a request that the other end does not wait for any more."""
         if number in self.serving:
             self.serving.pop(number)()
         elif number in self._tasks:
             self._tasks.pop(number).cancel()
-        elif number > self._newest:
-            self._early.add(number)
+        elif number > self.newest_request:
+            self.cancelled_early.add(number)
 
     def begins(self, number: int) -> bool:
-        """Take note of a request; return whether it is still wanted, or was overtaken by its end."""
-        self._newest = number
-        if not self._early:
+        """Note that a request has come; return whether it is wanted: its cancellation may have come first."""
+        self.newest_request = number
+        if not self.cancelled_early:
             return True
-        wanted = number not in self._early
-        self._early = {later for later in self._early if later > number}
+        wanted = number not in self.cancelled_early
+        self.cancelled_early = {later for later in self.cancelled_early if later > number}
         return wanted
 
     def answered(self, message: list[Any], *, failed: bool) -> None:
@@ -398,23 +385,18 @@ class Link:
             return
         self.closed = str(error) if error is not None else "the link has ended"
         self.attachments.close()
-        self.owner.memory.forget(self.attachments)
+        self.host.memory.forget(self.attachments)
         for task in list(self._tasks.values()):
             task.cancel()
         withdraw = list(self.serving.values())
         self.serving.clear()
         for cancel in withdraw:
             cancel()
-        self.owner.link_closed(self, error)
+        self.host.link_closed(self, error)
 
     def stats(self) -> Any:
         """Return the channel's counters."""
         return None if self._channel is None else self._channel.stats()
-
-
-_UNATTACHED: Final = 1024 * 1024
-_plain: Final = PLAIN.issuperset
-_AHEAD: Final = ("arena", "fds")
 
 
 def _close_all(fds: Iterable[int]) -> None:

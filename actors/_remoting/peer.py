@@ -1,86 +1,131 @@
-"""A peer: another node as this one knows it, over however many runs of it."""
+"""Another node and its actors, as this node knows them: where messages for them go.
+
+Rule 1: this node may have as many messages under way to an actor as that actor's mailbox holds. Each
+message that the actor takes gives one credit back, so that a full mailbox never blocks the link.
+Rule 2: a reply gives the credit of its ask back; other credit comes back once per turn of the other
+node's loop, in one message for each actor.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakValueDictionary
 
-from actors._base.errors import NodeDown
+from actors._actor.cell import not_sendable
+from actors._base.errors import ActorsError, MessageTooBig, NodeDown
+from actors._messaging.mailbox import Envelope, WaitQueue
+from actors._messaging.message_table import MessageKind
 from actors._remoting import protocol as wire
-from actors._remoting.link import Link
-from actors.transport import Attachments, Lane
+from actors._remoting.link import Link, LinkHost, NotYetAttached
+from actors.transport import (
+    PLAIN,
+    Attachments,
+    Lane,
+    Moved,
+    StillViewed,
+    TooBig,
+    TransportError,
+    Unsendable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from actors._base.loop import Loop
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.mailbox import Envelope
+    from actors._messaging.message_table import Handler
     from actors._messaging.ref import Ref
-    from actors._remoting.remote_actor import RemoteActor
-    from actors._remoting.topics import Topics
+    from actors._messaging.turn import Target
     from actors.supervisors import Exit
 
-__all__ = ["Peer", "PeerHost"]
+__all__ = ["Peer", "PeerHost", "RemoteActor", "SystemServices", "returns_credit_when_taken"]
+
+_SMALL_MAILBOX: Final = 16
+"""A mailbox below this has no place to spare for the ask that is being handled."""
 
 
-class PeerHost(Protocol):
-    """The runtime, as its peers see it."""
+def returns_credit_when_taken(handler: Handler, mailbox: int) -> bool:
+    """Return whether an ask's credit comes back when the actor takes it, not with the reply.
 
-    name: str
-    loop: Loop
-    topics: Topics
-    propagation: Propagation | None
-    new_account: Callable[..., RemoteActor]
+    A message that is handled beside others must not hold a place in the mailbox all that time. For a
+    plain ask the reply saves a message, at the price of one place while the ask is handled.
+    """
+    return not handler.plain or mailbox < _SMALL_MAILBOX
 
-    def traced(self, facts: dict[str, Any]) -> None: ...
+
+class SystemServices(Protocol):
+    """What a node needs from the system that it is part of: the coordinator, or a node's way to it."""
 
     def connect(self, peer: Peer) -> Link: ...
-    def watch_gone(
+    def watch_actor(
         self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
     ) -> Callable[[], None]: ...
+    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
+    async def topic_join(self, name: str) -> None: ...
+    def topic_leave(self, name: str) -> None: ...
+    def unclaim(self, ref: Ref[Any]) -> None: ...
+    async def claim(self, ref: Ref[Any]) -> None: ...
+
+
+class PeerHost(LinkHost, Protocol):
+    """The actor host, as peers, remote actors and topics see it."""
+
+    name: str
+    services: SystemServices
+    propagation: Propagation | None
+    new_remote_actor: Callable[[Peer, Ref[Any]], RemoteActor]
+
+    def peer(self, name: str) -> Peer: ...
+    def peer_down(self, name: str) -> None: ...
+    def traced(self, facts: dict[str, Any]) -> None: ...
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
     def lost_tells(self, ref: Ref[Any], count: int, why: str) -> None: ...
 
 
 class Peer:
-    """Refuses at once while its node is not ready; keeps accounts and watches across links."""
+    """Another node, over all its runs: keeps its remote actors and watches while links come and end.
 
-    def __init__(self, runtime: PeerHost, name: str) -> None:
-        self.runtime = runtime
+    Attributes:
+        name: its address.
+        node: its name for users: the address without what follows the ~, which tells runs apart.
+        link: the link that messages go over, None until the first message needs one.
+        ready: whether messages are sent; otherwise they are refused at once.
+        links: how many links to its current run there have been.
+    """
+
+    def __init__(self, host: PeerHost, name: str) -> None:
+        self.host = host
         self.name = name
         self.node = name.partition("~")[0]
-        """Which node that is, for users; what comes after the ~ tells its addresses apart."""
         self.link: Link | None = None
         self.ready = True
         self.restarting = False
         self.why = ""
         self.draining = False
-        self._last: Link | None = None
-        """The link to a node that drains: what is awaited from it still comes over this."""
+        # The link to a node that drains: the answers it still owes come over this one.
+        self._draining_link: Link | None = None
         self.links = 0
-        """How many links to the current run of it there have been."""
-        # An account lives as long as somebody has the ref or waits for a reply.
-        self._accounts: WeakValueDictionary[int, RemoteActor] = WeakValueDictionary()
+        # A remote actor lives as long as somebody has the ref or waits for a reply.
+        self._remote_actors: WeakValueDictionary[int, RemoteActor] = WeakValueDictionary()
         self._lent: list[Attachments] = []
         self._watches: dict[int, tuple[Ref[Any], Callable[[Exit], None]]] = {}
 
-    def account(self, ref: Ref[Any]) -> RemoteActor:
-        """Return the account with one of its actors."""
-        account = self._accounts.get(ref.uid)
-        if account is None:
-            account = self._accounts[ref.uid] = self.runtime.new_account(self, ref)
-        return account
+    def remote_actor(self, ref: Ref[Any]) -> RemoteActor:
+        """Return the target for messages to one of its actors."""
+        actor = self._remote_actors.get(ref.uid)
+        if actor is None:
+            actor = self._remote_actors[ref.uid] = self.host.new_remote_actor(self, ref)
+        return actor
 
-    def hand_over(self, to: Peer) -> None:
-        """The node goes on at another address: so do the accounts with actors that move with it."""
-        for uid, account in list(self._accounts.items()):
+    def move_actors_to(self, other: Peer) -> None:
+        """Reach the actors that the parent supervises at *other*: a new run of the node has them."""
+        for uid, actor in list(self._remote_actors.items()):
             if not uid >> 32:
-                account.peer = to
-                to._accounts[uid] = account
+                actor.peer = other
+                other._remote_actors[uid] = actor
 
     def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown:
-        """Return what a message to this node gets now."""
+        """Return the error for a message that cannot be sent to this node now."""
         if self.ready:
             lost = f"the link to node {self.node} was lost ({self.why or 'it is closed'})"
             why = f"{lost}; the next message makes another"
@@ -90,7 +135,7 @@ class Peer:
         why = f"node {self.node} {state} ({self.why or 'not started'}); {follows}"
         return NodeDown(ref, why, message, node=self.node, restarting=self.restarting)
 
-    def connect(self, ref: Ref[Any], envelope: Envelope | None) -> Link:
+    def connect(self, ref: object, envelope: Envelope | None) -> Link:
         """Return the link, made on first use.
 
         Raises:
@@ -99,39 +144,39 @@ class Peer:
         if not self.ready:
             raise self.down_error(ref, None if envelope is None else envelope.message)
         if self.link is None:
-            self.link = self.runtime.connect(self)
+            self.link = self.host.services.connect(self)
         return self.link
 
     def up(self, link: Link | None = None) -> None:
-        """The node is ready; whoever has a link to it already hands it over."""
+        """Send messages from now on: the node is ready. The parent gives the link it has already."""
         self.ready = True
-        # It may have talked to this node before it was ready, over a link of its own making.
+        # The node may have sent to this one before it was ready, over a link that it asked for.
         self.link = link or self.link
         self.draining = False
-        self._last = None
+        self._draining_link = None
         self.why = ""
 
     def drain(self, why: str, *, restarting: bool) -> None:
-        """The node ends on purpose: send nothing new, but wait for the answers to what was sent."""
+        """Send nothing new, as the node ends on purpose; answers to what was sent still come."""
         self.ready = False
         self.restarting = restarting
         self.draining = True
         self.why = why
-        self._last, self.link = self.link, None
+        self._draining_link, self.link = self.link, None
         error = self.down_error(self.name, None)
-        for account in list(self._accounts.values()):
-            account.turn_away(error)
+        for actor in list(self._remote_actors.values()):
+            actor.refuse_waiting(error)
 
     def down(self, why: str, *, restarting: bool) -> None:
-        """The node is gone: what was awaited from it fails, and says what happens next."""
+        """Fail what was awaited from the node, which has ended; the errors say what happens next."""
         self.ready = False
         self.restarting = restarting
         self.why = why
         self.draining = False
         self.links = 0
-        self.runtime.topics.forget(self.name)
-        links = [link for link in (self.link, self._last) if link is not None]
-        self.link = self._last = None
+        self.host.peer_down(self.name)
+        links = [link for link in (self.link, self._draining_link) if link is not None]
+        self.link = self._draining_link = None
         for link in links:
             self.drop(link)
             link.close()
@@ -141,47 +186,47 @@ class Peer:
         self._lent.clear()
 
     def close(self) -> None:
-        """End the links to it: this node is over."""
-        for link in (self.link, self._last):
+        """Close the links: this node ends."""
+        for link in (self.link, self._draining_link):
             if link is not None:
                 link.close()
 
     def drop(self, link: Link) -> None:
-        """End everything that hung on *link*."""
+        """Fail every ask, call and watch that went over *link*."""
         self._lent.append(link.attachments)
         pending = list(link.pending.values())
         link.pending.clear()
         error = self.down_error(self.name, None)
-        for envelope, account in pending:
-            account.answered(envelope)
-            envelope.fail(error.to(account.ref, envelope.message))
+        for envelope, asked in pending:
+            asked.answered(envelope)
+            envelope.fail(error.to(asked.ref, envelope.message))
         for waiter in list(link.calls.values()):
             if not waiter.done():
-                # One each: whoever catches an error puts frames of its own into it.
+                # Each gets its own error: raising one adds frames of the catcher to it.
                 waiter.set_exception(self.down_error(self.name, None))
-        for account in list(self._accounts.values()):
-            account.reset(error)
-        watches = list(self._watches.items())
+        for actor in list(self._remote_actors.values()):
+            actor.reset(error)
+        watches = list(self._watches.values())
         self._watches.clear()
-        for _, (ref, notice) in watches:
-            self.runtime.watch_gone(ref, notice, self.why)
+        for ref, notice in watches:
+            self.host.services.watch_actor(ref, notice, self.why)
 
-    def refill(self) -> None:
-        """There is room on the link again."""
-        for account in list(self._accounts.values()):
-            if account.wait_queue.waiting:
-                account.refill()
+    def send_waiting(self) -> None:
+        """Send what waited for room on the link, which has room again."""
+        for actor in list(self._remote_actors.values()):
+            if actor.wait_queue.waiting:
+                actor.send_waiting()
 
     def credited(self, uid: int, messages: int) -> None:
-        """An actor took messages out of its mailbox."""
-        account = self._accounts.get(uid)
-        if account is not None:
-            account.returned(messages)
+        """Take back the credit for messages that an actor took out of its mailbox."""
+        actor = self._remote_actors.get(uid)
+        if actor is not None:
+            actor.credited(messages)
 
     def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:
-        """Hear of the final end of one of its actors."""
+        """Call *notice* at the final end of one of its actors; return what cancels that."""
         if not self.ready:
-            return self.runtime.watch_gone(ref, notice, self.why)
+            return self.host.services.watch_actor(ref, notice, self.why)
         link = self.connect(ref, None)
         number = link.number()
         self._watches[number] = (ref, notice)
@@ -194,7 +239,193 @@ class Peer:
         return cancel
 
     def gone(self, number: int, end: Exit) -> None:
-        """The other node says that a watched actor has ended."""
+        """Call the notice of a watch: the other node says that the actor has ended."""
         watch = self._watches.pop(number, None)
         if watch is not None:
             watch[1](end)
+
+
+class RemoteActor:
+    """An actor of another node: the `Target` of refs to it. Sends while it has credit."""
+
+    __slots__ = ("__weakref__", "credit", "peer", "ref", "wait_queue")
+
+    remote = True
+    # On whom an actor of another node waits is not known here.
+    waiting_for: Mapping[Envelope, Target] = MappingProxyType({})
+
+    def __init__(self, peer: Peer, ref: Ref[Any]) -> None:
+        self.peer = peer
+        self.ref = ref
+        self.credit = ref.mailbox
+        self.wait_queue = WaitQueue(peer.host.loop.waiter)
+
+    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Send a plain tell now if there is credit; see `Target`."""
+        link = self.peer.link
+        if (
+            link is None
+            or kwargs
+            or self.credit <= 0
+            or self.wait_queue.waiting
+            or link.out.congested
+        ):
+            return self.try_send(Envelope(handler, args, kwargs))
+        for value in args:
+            if type(value) not in PLAIN:
+                return self.try_send(Envelope(handler, args, kwargs))
+        try:
+            link.write([wire.TELL, self.ref.uid, handler.name, args])
+        except TransportError as error:
+            raise self._error(error, Envelope(handler, args, kwargs)) from error
+        self.credit -= 1
+        return True
+
+    def try_send(self, envelope: Envelope) -> bool:
+        """Send *envelope* now if there is credit; see `Target`."""
+        link = self.peer.link or self.peer.connect(self.ref, envelope)
+        if self.credit <= 0 or self.wait_queue.waiting or link.out.congested:
+            return False
+        try:
+            return self._try_send(link, envelope)
+        except (NotYetAttached, MessageTooBig):
+            # A big payload goes by shared memory once the link has its socket: wait for that.
+            if link.attached:
+                raise
+            return False
+
+    def _try_send(self, link: Link, envelope: Envelope) -> bool:
+        if envelope.reply is None or not envelope.handler.plain or envelope.deadline is not None:
+            self._send(link, envelope)
+            return True
+        if envelope.hooks is not None:
+            self._send(link, envelope)
+            return True
+        for value in envelope.args:
+            if type(value) not in PLAIN:
+                break
+        else:
+            if not envelope.kwargs:
+                self._ask(link, envelope)
+                return True
+        self._send(link, envelope)
+        return True
+
+    def _ask(self, link: Link, envelope: Envelope) -> None:
+        """Send an ask with plain arguments: `_send` without encoding, headers and deadline."""
+        link.numbers = number = link.numbers + 1
+        try:
+            link.write([wire.ASK, self.ref.uid, number, envelope.handler.name, envelope.args])
+        except TransportError as error:
+            raise self._error(error, envelope) from error
+        envelope.request = number
+        link.pending[number] = (envelope, self)
+        self.credit -= 1
+
+    async def send_when_room(self, envelope: Envelope) -> None:
+        """Take a snapshot now and send it when there is credit."""
+        await self.wait_queue.wait_for_room(envelope, leaves=True)
+
+    def send_past_bound(self, envelope: Envelope) -> None:
+        """Send past the bound."""
+        link = self.peer.link or self.peer.connect(self.ref, envelope)
+        if envelope.handler.kind is MessageKind.NOTICE:
+            number = envelope.request = link.number()
+            # Control takes no place in the mailbox, so it costs no credit and gives none back.
+            link.pending[number] = (envelope, self)
+            link.send([wire.READY, self.ref.uid, number])
+        else:
+            self._send(link, envelope)
+
+    def withdraw(self, envelope: Envelope) -> None:
+        """Tell the other node that nobody waits for the reply any more."""
+        link = self.peer.link
+        if link is None or envelope.request not in link.pending:
+            return
+        # Each link counts its own requests: on a new link this number is another message's.
+        if link.pending[envelope.request][0] is envelope:
+            del link.pending[envelope.request]
+            link.send([wire.CANCEL, envelope.request], Lane.CONTROL)
+            self.answered(envelope)
+
+    def runs_concurrently(self, _envelope: Envelope) -> bool:
+        """Only the other node knows."""
+        return False
+
+    def answered(self, envelope: Envelope) -> None:
+        """Take back the credit of an ask that is over."""
+        if not returns_credit_when_taken(envelope.handler, self.ref.mailbox):
+            self.credit += 1
+            if self.wait_queue.waiting:
+                self.send_waiting()
+
+    def probe(self, envelope: Envelope, number: int, path: list[Any]) -> None:
+        """Ask the other node whether the wait for *envelope*, or for room for it, is part of a circle."""
+        link, request = self.peer.link, envelope.request
+        if link is not None and (not request or request in link.pending):
+            link.send([wire.PROBE, self.ref.uid, request, number, path])
+
+    def _send(self, link: Link, envelope: Envelope) -> int:
+        """Encode and send a message whatever the credit; return its size in bytes."""
+        try:
+            size = self._write(link, envelope)
+        except (Moved, StillViewed, NotYetAttached):
+            raise  # the sender's own, at the sender
+        except TransportError as error:
+            raise self._error(error, envelope) from error
+        self.credit -= 1
+        return size
+
+    def _write(self, link: Link, envelope: Envelope) -> int:
+        args, rest = link.encode(envelope)
+        name, uid, reply = envelope.handler.name, self.ref.uid, envelope.reply
+        if reply is None:
+            return link.write_encoded([wire.TELL, uid, name, args, *rest])
+        number = link.number()
+        stream = envelope.handler.kind is MessageKind.STREAM
+        op = wire.STREAM if stream else wire.ASK
+        size = link.write_encoded([op, uid, number, name, args, *rest])
+        envelope.request = number
+        link.pending[number] = (envelope, self)
+        if stream:
+            items: Any = reply
+            items.on_item_taken = lambda: link.send([wire.PULL, number, 1], Lane.CONTROL)
+        return size
+
+    def _error(self, error: TransportError, envelope: Envelope) -> ActorsError:
+        """Return the error of ours for one of the transport's."""
+        if isinstance(error, Unsendable):
+            return not_sendable(error)
+        if isinstance(error, TooBig):
+            return MessageTooBig(self.ref, str(error), envelope.message)
+        return self.peer.down_error(self.ref, envelope.message)
+
+    def credited(self, messages: int) -> None:
+        """Take back the credit for *messages* that the actor took, and send what waits for it."""
+        self.credit = min(self.credit + messages, self.ref.mailbox)
+        self.send_waiting()
+
+    def send_waiting(self) -> None:
+        """Send what waits in line as far as credit and link allow."""
+        link = self.peer.link
+        while link is not None and self.credit > 0 and self.wait_queue.waiting:
+            entry = None if link.out.congested else self.wait_queue.first()
+            if entry is None:
+                return
+            try:
+                self._send(link, entry.envelope)
+            except Exception as error:  # noqa: BLE001 - it is raised at this message's sender
+                entry.refuse(error)
+            else:
+                entry.admit()
+
+    def reset(self, why: NodeDown) -> None:
+        """Restore full credit, as the node's mailboxes are gone; report tells that may have run."""
+        unacknowledged, self.credit = self.ref.mailbox - self.credit, self.ref.mailbox
+        if unacknowledged > 0:
+            self.peer.host.lost_tells(self.ref, unacknowledged, why.why)
+        self.refuse_waiting(why)
+
+    def refuse_waiting(self, why: NodeDown) -> None:
+        """Fail the senders that wait for credit: the node takes nothing new."""
+        self.wait_queue.refuse_all(lambda envelope: why.to(self.ref, envelope.message))

@@ -1,12 +1,12 @@
 """The numbers of the messages that links carry; each message is a list that begins with one.
 
 What belongs to the traffic between actors goes in the DATA lane, in the order it was sent. What
-steers (credit, cancellation, kill, calls between the nodes' runtimes) goes in the CONTROL lane,
-which is always written first.
+controls them (credit, cancellation, kill, calls between the nodes' actor hosts) goes in the CONTROL
+lane, which is always written first.
 
-    TELL    uid method args kwargs ttl *more
-    ASK     uid request method args kwargs ttl *more
-    STREAM  uid request method args kwargs ttl *more
+    TELL    uid method args kwargs ttl *headers
+    ASK     uid request method args kwargs ttl *headers
+    STREAM  uid request method args kwargs ttl *headers
     REPLY   request value                         END     request
     ITEM    request value                         PROBE   uid request number path
     ERROR   request error                         PULL    request items          (control)
@@ -19,13 +19,13 @@ which is always written first.
     PUBLISH topic missed value                    BACK    leases                 (control)
     RETIRED arenas                    (control)
 
-ttl is in seconds from now, because nodes do not share a clock reading; None is no deadline. A TELL
-or ASK without keywords and deadline ends after its args. More is the chain of calls the message
-belongs to, a [uid, name] for each actor that waits, and the context variables that go with it, each
-behind its number; most messages have neither.
+ttl is in seconds from now, because the clocks of nodes differ; None is no deadline. A TELL or ASK
+without keywords and deadline ends after its args. The headers are the chain of calls that the message
+belongs to, a [uid, name] for each actor that waits, and its context variables, each behind its number;
+most messages have neither.
 
-A PROBE asks about the wait for the reply to a request, or for room (request 0), and goes behind it:
-path is who waits, a [uid, name] each.
+A PROBE asks about the wait for the reply to a request, or for room (request 0), and is sent behind
+that request: path is who waits, a [uid, name] each.
 """
 
 from __future__ import annotations

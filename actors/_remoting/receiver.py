@@ -1,10 +1,13 @@
-"""What arrives over one link: actors' messages to their cells, replies to whoever waits for them.
+"""The receiving side of a link: actors' messages go to their cells, replies to whoever awaits them.
+
+Here is also what goes back for a message: credit, the reply, the items of a stream.
 
 Rule: a message of the wrong shape raises here, and that ends the link.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import (
@@ -13,6 +16,7 @@ from actors._base.errors import (
     MessageTooBig,
     NotAMessage,
     NotSendable,
+    failed_codec,
     not_sendable,
 )
 from actors._messaging.deadlock import cycle_through
@@ -20,23 +24,29 @@ from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.ref import Ref, RefHost
 from actors._remoting import protocol as wire
-from actors._remoting.header_codec import unpacked
-from actors._remoting.remote_actor import CreditReturn, RemoteReply, RemoteSink, counts_apart
+from actors._remoting.header_codec import decode_headers
+from actors._remoting.peer import PeerHost, returns_credit_when_taken
 from actors.supervisors import Exit
-from actors.transport import Lane, TooBig, Undecoded, Unsendable
+from actors.transport import (
+    PLAIN,
+    ChannelBroken,
+    ChannelClosed,
+    Lane,
+    TooBig,
+    Undecoded,
+    Unsendable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from actors._actor.cell import Cell
-    from actors._messaging.context_propagation import Propagation
+    from actors._messaging.stream import StreamProducer
     from actors._remoting.deadlock_probe import DeadlockProbe
     from actors._remoting.link import Link
-    from actors._remoting.operations import Handlers
-    from actors._remoting.peer import Peer
     from actors._remoting.topics import Topics
 
-__all__ = ["Receiver", "ReceiverHost"]
+__all__ = ["CreditReturn", "Receiver", "ReceiverHost", "RemoteReply", "RemoteSink"]
 
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 _NEITHER: Final = (None, None)
@@ -44,72 +54,68 @@ _TELL_ENDS: Final = 4
 _ASK_ENDS: Final = 5
 """Where a message without keywords and deadline ends."""
 _OWN: Final = 2
-"""Args and keywords; what is behind those is the message's headers."""
+"""Args and keywords; the fields behind those are the message's headers."""
 _READY: Final = Handler("(wait_ready)", lambda: None, MessageKind.NOTICE)
 
 
-class ReceiverHost(RefHost, Protocol):
-    """The runtime, as what arrives sees it."""
+class ReceiverHost(PeerHost, RefHost, Protocol):
+    """The actor host, as its receivers see it."""
 
-    name: str
     cells: dict[int, Cell]
-    handlers: Handlers[Link]
     topics: Topics
-    probes: DeadlockProbe
-    propagation: Propagation | None
+    deadlock_probe: DeadlockProbe
     answers: tuple[type[RemoteReply], type[RemoteReply]]
 
     @property
     def ended(self) -> Mapping[int, Exit]: ...
-    def peer(self, name: str) -> Peer: ...
-    def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
 
 
 class _TellRun:
-    """A run of plain tells to one actor."""
+    """Plain tells to one actor in a row: what it takes to deliver them is looked up once."""
 
-    __slots__ = ("_cell", "_debt", "_handlers", "_mailbox", "_queue")
+    __slots__ = ("_cell", "_credit", "_handlers", "_mailbox", "_queue")
 
-    def __init__(self, cell: Cell, debt: CreditReturn) -> None:
+    def __init__(self, cell: Cell, credit: CreditReturn) -> None:
         self._cell = cell
-        self._debt = debt
+        self._credit = credit
         self._handlers = cell.handlers
         self._mailbox = cell.mailbox
         self._queue = cell.mailbox.open()
 
     def take(self, name: str, args: Any) -> bool:
-        """Queue one, if it is as plain as it looks; return whether it was."""
+        """Queue one if it is plain; return whether it was."""
         handler = self._handlers.get(name)
         if handler is None or not handler.plain or type(args) is Undecoded or self._cell.draining:
             return False
-        self._queue.append((handler, tuple(args), _NO_KEYWORDS, self._debt))
+        self._queue.append((handler, tuple(args), _NO_KEYWORDS, self._credit))
         if self._mailbox.waker is not None:
             self._mailbox.wake()
         return True
 
 
 class Receiver:
-    """The receiving end of one link."""
+    """Takes what arrives over one link."""
 
-    def __init__(self, node: ReceiverHost, link: Link) -> None:
-        self._node = node
+    def __init__(self, host: ReceiverHost, link: Link) -> None:
+        self._host = host
         self._link = link
-        self._owing: list[CreditReturn] = []
-        self._reply, self._sink = node.answers
+        self._due: list[CreditReturn] = []
+        """Credit to return at the end of this turn of the loop."""
+        reply, sink = host.answers
         self._table: dict[int, Callable[[list[Any]], None]] = {
             wire.TELL: self._take_tell,
-            wire.ASK: self._take_ask,
-            wire.STREAM: self._take_stream,
+            wire.ASK: partial(self._take_ask, reply),
+            wire.STREAM: partial(self._take_ask, sink),
             wire.REPLY: self._take_reply,
             wire.ERROR: self._take_error,
             wire.ITEM: self._take_item,
             wire.END: self._take_end,
             wire.PULL: self._take_pull,
             wire.CANCEL: lambda message: link.cancel_served(message[1]),
-            wire.CREDIT: lambda message: node.peer(link.peer).credited(message[1], message[2]),
+            wire.CREDIT: lambda message: host.peer(link.peer).credited(message[1], message[2]),
             wire.WATCH: self._take_watch,
             wire.UNWATCH: lambda message: link.cancel_served(message[1]),
-            wire.GONE: lambda message: node.peer(link.peer).gone(message[1], message[2]),
+            wire.GONE: lambda message: host.peer(link.peer).gone(message[1], message[2]),
             wire.READY: self._take_ready,
             wire.STOP: self._take_stop,
             wire.KILL: self._take_kill,
@@ -131,7 +137,6 @@ class Receiver:
             if message[0] != wire.TELL or len(message) != _TELL_ENDS:
                 table[message[0]](message)
                 continue
-            # Tells come in runs to one actor: what it takes to deliver them is looked up once.
             _, uid, name, args = message
             if uid != last:
                 last, run = uid, self._run_of(uid)
@@ -139,22 +144,21 @@ class Receiver:
                 self._take_tell(message)
 
     def _run_of(self, uid: int) -> _TellRun | None:
-        cell = self._node.cells.get(uid)
-        return None if cell is None else _TellRun(cell, self._debt(cell))
+        cell = self._host.cells.get(uid)
+        return None if cell is None else _TellRun(cell, self._credit(cell))
 
-    def _debt(self, cell: Cell) -> CreditReturn:
+    def _credit(self, cell: Cell) -> CreditReturn:
         if cell.credit_returns is None:
             cell.credit_returns = {}
-        debt: CreditReturn | None = cell.credit_returns.get(self._link)
-        if debt is None:
-            debt = cell.credit_returns[self._link] = CreditReturn(
-                self._link, cell.ref.uid, self._owing
-            )
-        return debt
+        credit: CreditReturn | None = cell.credit_returns.get(self._link)
+        if credit is None:
+            credit = CreditReturn(self._link, cell.ref.uid, self._due)
+            cell.credit_returns[self._link] = credit
+        return credit
 
     def _take_tell(self, message: list[Any]) -> None:
         uid, name, args = message[1:4]
-        cell = self._node.cells.get(uid)
+        cell = self._host.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
         kwargs, ttl, *more = message[_TELL_ENDS:] or _NEITHER
         if (
@@ -162,31 +166,32 @@ class Receiver:
             or handler is None
             or any(type(part) is Undecoded for part in (args, kwargs, *more))
         ):
-            self._misfit(uid, name, args, kwargs, *more)
+            self._drop_tell(uid, name, args, kwargs, *more)
             return
-        hooks = unpacked(self._debt(cell), more, self._node.propagation)
+        hooks = decode_headers(self._credit(cell), more, self._host.propagation)
         envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, hooks=hooks)
         if ttl is not None:
-            envelope.deadline = self._node.loop.now() + ttl
+            envelope.deadline = self._host.loop.now() + ttl
         cell.deliver(envelope)
 
-    def _misfit(self, uid: int, name: str, *parts: Any) -> None:
-        """A tell that cannot be handled: account for it, and say so."""
-        CreditReturn(self._link, uid, self._owing).on_dropped()
+    def _drop_tell(self, uid: int, name: str, *parts: Any) -> None:
+        """Return the credit of a tell that cannot be handled, and report it as a dead letter."""
+        CreditReturn(self._link, uid, self._due).on_dropped()
         ref = (
-            self._node.cells[uid].ref
-            if uid in self._node.cells
-            else Ref(self._node, uid, self._node.name, f"#{uid}", "", 1)
+            self._host.cells[uid].ref
+            if uid in self._host.cells
+            else Ref(self._host, uid, self._host.name, f"#{uid}", "", 1)
         )
         envelope = Envelope(Handler(name, _nothing, MessageKind.CALL), (), {})
-        self._node.dead_letter(ref, envelope, str(self._unfit(uid, name, *parts)))
+        self._host.dead_letter(ref, envelope, str(self._refusal(uid, name, *parts)))
 
-    def _unfit(self, uid: int, name: str, *parts: Any) -> Exception:
-        cell = self._node.cells.get(uid)
+    def _refusal(self, uid: int, name: str, *parts: Any) -> Exception:
+        """Return why a message cannot be handled."""
+        cell = self._host.cells.get(uid)
         if cell is None:
-            end = self._node.ended.get(uid)
+            end = self._host.ended.get(uid)
             return ActorStopped(
-                f"actor {uid} on {self._node.name}", f"it has ended: {end or 'long ago'}"
+                f"actor {uid} on {self._host.name}", f"it has ended: {end or 'long ago'}"
             )
         for part in parts:
             if type(part) is Undecoded:
@@ -195,30 +200,25 @@ class Receiver:
             refused = cycle_through(cell, parts[_OWN])
             if refused is not None:
                 return refused
-        return NotAMessage(f"{name} is not a message of {cell.cls.__name__} on {self._node.name}")
+        return NotAMessage(f"{name} is not a message of {cell.cls.__name__} on {self._host.name}")
 
     def _take_note(self, message: list[Any]) -> None:
         _, op, args = message
         if type(args) is Undecoded:
             raise args.error
-        self._node.handlers.notes[op](self._link, *args)
+        self._host.handlers.notes[op](self._link, *args)
 
     def _take_value(self, message: list[Any]) -> None:
         _, topic, missed, value = message
         if type(value) is Undecoded:
-            self._node.topics.lose(topic, missed + 1, value.error)
+            self._host.topics.lose(topic, missed + 1, value.error)
         else:
-            self._node.topics.deliver(topic, missed, value)
+            self._host.topics.deliver(topic, missed, value)
 
-    def _take_ask(self, message: list[Any]) -> None:
-        self._take_call(message, self._reply)
-
-    def _take_stream(self, message: list[Any]) -> None:
-        self._take_call(message, self._sink)
-
-    def _take_call(self, message: list[Any], kind: type[RemoteReply]) -> None:
+    def _take_ask(self, kind: type[RemoteReply], message: list[Any]) -> None:
+        link = self._link
         uid, number, name, args = message[1:5]
-        cell = self._node.cells.get(uid)
+        cell = self._host.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
         kwargs, ttl, *more = message[_ASK_ENDS:] or _NEITHER
         if (
@@ -229,38 +229,39 @@ class Receiver:
             or (more and not self._fits(cell, more))
         ):
             self._not_taken(uid, cell, handler)
-            self._link.fail(number, self._unfit(uid, name, args, kwargs, *more))
+            link.fail(number, self._refusal(uid, name, args, kwargs, *more))
             return
-        if not self._link.begins(number):
+        link.newest_request = number
+        if link.cancelled_early and not link.begins(number):
             self._not_taken(uid, cell, handler)
             return
-        reply = kind(self._link, number, cell)
-        if isinstance(reply, RemoteSink):
-            self._link.sinks[number] = reply
+        reply = kind(link, number, cell)
         envelope = reply.envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
         if ttl is not None:
-            envelope.deadline = self._node.loop.now() + ttl
-        if counts_apart(handler, cell.mailbox.limit):
-            envelope.hooks = self._debt(cell)
+            envelope.deadline = self._host.loop.now() + ttl
+        if returns_credit_when_taken(handler, cell.mailbox.limit):
+            envelope.hooks = self._credit(cell)
         if more:
-            envelope.hooks = unpacked(envelope.hooks, more, self._node.propagation)
-        self._link.serving[number] = reply
+            envelope.hooks = decode_headers(envelope.hooks, more, self._host.propagation)
+        link.serving[number] = reply
         cell.deliver(envelope)
 
     def _not_taken(self, uid: int, cell: Cell | None, handler: Handler | None) -> None:
-        """Give back what an ask cost that does not come into the mailbox, unless its reply does."""
-        if cell is not None and handler is not None and counts_apart(handler, cell.mailbox.limit):
-            CreditReturn(self._link, uid, self._owing).on_dropped()
+        """Return the credit of an ask that does not come into the mailbox, unless its reply does."""
+        if cell is None or handler is None:
+            return
+        if returns_credit_when_taken(handler, cell.mailbox.limit):
+            CreditReturn(self._link, uid, self._due).on_dropped()
 
     def _fits(self, cell: Cell, more: list[Any]) -> bool:
-        """Whether what goes with an ask can be read, and its wait can end."""
+        """Whether the headers of an ask can be read, and its wait is not part of a circle."""
         if any(type(part) is Undecoded for part in more):
             return False
         return not more[0] or cycle_through(cell, more[0]) is None
 
     def _take_probe(self, message: list[Any]) -> None:
         _, uid, request, number, path = message
-        cell = self._node.cells.get(uid)
+        cell = self._host.cells.get(uid)
         if cell is None:
             return
         if request:
@@ -268,15 +269,15 @@ class Receiver:
             asked = reply.envelope if isinstance(reply, RemoteReply) else None
             if asked is None or cell.runs_concurrently(asked):
                 return
-        self._node.probes.arrived(cell, number, path)
+        self._host.deadlock_probe.arrived(cell, number, path)
 
     def _answered(self, request: int) -> Envelope | None:
-        """Return what was asked under this number, if somebody still waits for it."""
+        """Return the ask of this number, which is over, if somebody still waits for its reply."""
         entry = self._link.pending.pop(request, None)
         if entry is None:
             return None
-        envelope, account = entry
-        account.answered(envelope)
+        envelope, asked = entry
+        asked.answered(envelope)
         return envelope
 
     def _take_reply(self, message: list[Any]) -> None:
@@ -292,10 +293,10 @@ class Receiver:
         entry = self._link.pending.get(message[1])
         if entry is None:
             return
-        envelope, account = entry
+        envelope, asked = entry
         self._answered(message[1])
-        ref = account.ref
-        envelope.fail(_worded(message[2], ref, envelope, self._node.ended.get(ref.uid)))
+        ref = asked.ref
+        envelope.fail(_with_message(message[2], ref, envelope, self._host.ended.get(ref.uid)))
 
     def _take_item(self, message: list[Any]) -> None:
         entry = self._link.pending.get(message[1])
@@ -313,8 +314,8 @@ class Receiver:
             envelope.reply.set_result(None)
 
     def _take_pull(self, message: list[Any]) -> None:
-        sink = self._link.sinks.get(message[1])
-        if sink is not None and sink.producer is not None:
+        sink = self._link.serving.get(message[1])
+        if isinstance(sink, RemoteSink) and sink.producer is not None:
             sink.producer.pull(message[2])
 
     def _take_watch(self, message: list[Any]) -> None:
@@ -327,18 +328,18 @@ class Receiver:
             if self._link.closed is None:
                 self._link.send([wire.GONE, number, self._link.encoder.encode_value(end, "exit")])
 
-        ref = Ref[Any](self._node, uid, self._node.name, "", "", 1)
-        cancelled = self._node.watch(ref, notice)
-        if uid in self._node.cells:
+        ref = Ref[Any](self._host, uid, self._host.name, "", "", 1)
+        cancelled = self._host.watch(ref, notice)
+        if uid in self._host.cells:
             self._link.serving[number] = cancelled
 
     def _take_ready(self, message: list[Any]) -> None:
         _, uid, number = message
-        cell = self._node.cells.get(uid)
+        cell = self._host.cells.get(uid)
         if not self._link.begins(number):
             return
         if cell is None:
-            self._link.fail(number, self._unfit(uid, ""))
+            self._link.fail(number, self._refusal(uid, ""))
             return
         reply = RemoteReply(self._link, number, cell)
         reply.envelope = Envelope(_READY, (), {}, reply)
@@ -346,22 +347,152 @@ class Receiver:
         cell.deliver(reply.envelope)
 
     def _take_stop(self, message: list[Any]) -> None:
-        cell = self._node.cells.get(message[1])
+        cell = self._host.cells.get(message[1])
         if cell is not None:
             cell.request_stop(Exit.SHUTDOWN, message[2], drain=message[3])
 
     def _take_kill(self, message: list[Any]) -> None:
-        cell = self._node.cells.get(message[1])
+        cell = self._host.cells.get(message[1])
         if cell is not None:
             cell.kill()
 
 
+class CreditReturn:
+    """Counts what an actor took, for one sending node (a `DeliveryHooks`); the count goes back as credit."""
+
+    __slots__ = ("_due", "_link", "taken", "uid")
+
+    def __init__(self, link: Link, uid: int, due: list[CreditReturn]) -> None:
+        self._link = link
+        self._due = due
+        self.taken = 0
+        self.uid = uid
+
+    def on_taken(self) -> None:
+        """Count a message that left the mailbox."""
+        self.taken += 1
+        if self.taken == 1:
+            if not self._due:
+                self._link.host.loop.call_soon(_flush, self._due)
+            self._due.append(self)
+
+    on_dropped = on_taken
+
+    def for_resume(self) -> None:
+        """Return nothing: a message leaves the mailbox once, however many turns it takes."""
+
+    def flush(self) -> None:
+        """Return the credit."""
+        taken, self.taken = self.taken, 0
+        if self._link.closed is None:
+            self._link.send([wire.CREDIT, self.uid, taken], Lane.CONTROL)
+
+
+def _flush(due: list[CreditReturn]) -> None:
+    credits_due = due.copy()
+    due.clear()
+    for credit in credits_due:
+        credit.flush()
+
+
+class RemoteReply:
+    """The reply to an asker at the other end of a link (a `Waiter` that nobody awaits here)."""
+
+    leaves = True
+    """Its value is encoded at once, so that the actor need not copy it."""
+
+    __slots__ = ("_done", "_link", "_request", "cell", "envelope")
+
+    def __init__(self, link: Link, request: int, cell: Cell) -> None:
+        self._link = link
+        self._request = request
+        self._done = False
+        self.cell = cell
+        self.envelope: Envelope | None = None
+
+    def __await__(self) -> Any:
+        raise TypeError("a remote reply is awaited at the other end")
+
+    def done(self) -> bool:
+        """Whether it was answered, or nobody waits any more."""
+        return self._done
+
+    def cancelled(self) -> bool:
+        """Whether the asker went away: then it is simply done."""
+        return False
+
+    def __call__(self) -> None:
+        """Take the message back, or cancel its handler: the asker went away, or the link ended."""
+        self._done = True
+        envelope, self.envelope = self.envelope, None  # as in `_settle`
+        if envelope is not None:
+            self.cell.withdraw(envelope)
+
+    def _settle(self) -> bool:
+        """Mark it as answered; return whether the asker still waits."""
+        self._done = True
+        # The envelope refers to this reply: the cycle would keep the arguments until a collection.
+        self.envelope = None
+        link = self._link
+        return link.serving.pop(self._request, None) is not None and link.closed is None
+
+    def set_result(self, value: Any, /) -> None:
+        """Send the result."""
+        if self._settle():
+            self._send_result(value)
+
+    def _send_result(self, value: Any) -> int:
+        """Send the result, or that it cannot be sent; return the size of the message in bytes."""
+        link = self._link
+        try:
+            if type(value) in PLAIN:
+                return link.write([wire.REPLY, self._request, value])
+            value = link.encoder.encode_value(value, "reply")
+            return link.write_encoded([wire.REPLY, self._request, value])
+        except (ChannelBroken, ChannelClosed):
+            return 0  # the asker is told by the end of the link
+        except Exception as error:  # noqa: BLE001 - a registered codec's too; the asker is told
+            return link.fail(self._request, failed_codec("reply", error))
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Send the error."""
+        if self._settle():
+            self._link.fail(self._request, error)
+
+
+class RemoteSink(RemoteReply):
+    """The items of a generator, on their way to a reader at the other end (a `Sink`)."""
+
+    __slots__ = ("producer",)
+
+    def __init__(self, link: Link, request: int, cell: Cell) -> None:
+        super().__init__(link, request, cell)
+        self.producer: StreamProducer | None = None
+
+    def put(self, value: Any) -> int:
+        """Send the next item; return its size in bytes.
+
+        Raises:
+            Unsendable, TooBig: it cannot travel; nothing was sent.
+        """
+        item = self._link.encoder.encode_value(value, "item")
+        try:
+            return self._link.write_encoded([wire.ITEM, self._request, item])
+        except (ChannelBroken, ChannelClosed):
+            return 0  # the reader is told by the end of the link
+
+    def set_result(self, _value: Any = None, /) -> None:
+        """End the stream."""
+        if self._settle():
+            self._link.send([wire.END, self._request])
+
+
 def _nothing() -> None:
-    """What a message that cannot be handled would have run."""
+    """Stand in for the method of a message that cannot be handled."""
 
 
-def _worded(error: Any, ref: Ref[Any], envelope: Envelope, end: Exit | None) -> BaseException:
-    """Say what the other node could not: it knew a number, this one has name and message."""
+def _with_message(error: Any, ref: Ref[Any], envelope: Envelope, end: Exit | None) -> BaseException:
+    """Return an error of the other node with this node's ref and message, which that one does not have."""
     if not isinstance(error, BaseException):
         return NotSendable("error", str(error))
     if isinstance(error, Unsendable):

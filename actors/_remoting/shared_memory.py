@@ -1,7 +1,7 @@
-"""The shared memory of one node: what it lends, what it has mapped, and the upkeep of both.
+"""The shared memory of one node: the segments it lends, those of others it has mapped, and their upkeep.
 
-Rule 1: one thread owns it; only the wake that a lease has ended may come from elsewhere.
-Rule 2: upkeep runs while there is something to do, a little at a time, and not at all otherwise.
+Rule 1: one thread owns it; only the notice that a lease has ended may come from other threads.
+Rule 2: upkeep runs in small steps while there is something to do, and not at all otherwise.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["SharedMemory"]
 
 _TRIM_EVERY: Final = 2.0
-"""Seconds between two looks for memory that nobody uses any more."""
+"""Seconds between two trims of memory that nobody uses any more."""
 _PAUSE: Final = 0.001
-"""Seconds the loop has between two steps of warming, each of which takes about as long."""
+"""Seconds between two steps of touching new memory, each of which takes about as long."""
 
 
 class SharedMemory:
@@ -33,31 +33,31 @@ class SharedMemory:
         self.pool = attach_node(self)
         self._loop = loop
         self._mappings = SegmentMappings(self._wake)
-        self._attachments: WeakKeyDictionary[Attachments, Callable[[int, list[int]], object]] = (
+        self._senders: WeakKeyDictionary[Attachments, Callable[[int, list[int]], object]] = (
             WeakKeyDictionary()
         )
         self._trimming: Timer | None = None
         self._warming = False
 
-    def new_attachments(self, tell: Callable[[int, list[int]], object]) -> Attachments:
-        """Make the attachments of a link; *tell* sends plain numbers to the other end."""
+    def new_attachments(self, send: Callable[[int, list[int]], object]) -> Attachments:
+        """Make the attachments of a link; *send* sends plain numbers to the other end."""
         attachments = Attachments(self.pool, self._mappings, on_cold=self._warm_soon)
-        self._attachments[attachments] = tell
+        self._senders[attachments] = send
         return attachments
 
     def forget(self, attachments: Attachments) -> None:
-        """Its link is at its end: nothing is told over it any more."""
-        self._attachments.pop(attachments, None)
+        """Send nothing more over a link that has ended."""
+        self._senders.pop(attachments, None)
 
     def stats(self) -> dict[str, Any]:
-        """Return the watermarks of what this node lends, in bytes, and what it has of others."""
+        """Return how much this node lends, in bytes, and how many leases of others it has."""
         return {**self.pool.stats()._asdict(), "mapped_leases": self._mappings.count()}
 
     def close(self) -> None:
-        """Let go of everything: every other node is gone."""
+        """Release everything: every other node is gone."""
         if self._trimming is not None:
             self._trimming.cancel()
-        for attachments in list(self._attachments):
+        for attachments in list(self._senders):
             attachments.close()
             attachments.reclaim()
         self._mappings.take_returned()
@@ -69,13 +69,13 @@ class SharedMemory:
         try:
             self._loop.call_threadsafe(self._give_back)
         except RuntimeError:
-            return  # the loop is over, and the other ends with it
+            return  # the loop has ended, and with it every link
 
     def _give_back(self) -> None:
         for attachments, batch in self._mappings.take_returned().items():
-            tell = self._attachments.get(attachments)  # type: ignore[call-overload] # peers are cargos here
-            if tell is not None:
-                tell(wire.BACK, batch)
+            send = self._senders.get(attachments)  # type: ignore[call-overload] # peers are attachments here
+            if send is not None:
+                send(wire.BACK, batch)
 
     # -- upkeep ----------------------------------------------------------------------------------
 
@@ -95,9 +95,9 @@ class SharedMemory:
     def _trim(self) -> None:
         self._trimming = None
         self.pool.trim()
-        for attachments, tell in list(self._attachments.items()):
+        for attachments, send in list(self._senders.items()):
             numbers = attachments.take_retired() if attachments.open else []
             if numbers:
-                tell(wire.RETIRED, numbers)
+                send(wire.RETIRED, numbers)
         if self.pool.stats().resident:
             self._trimming = self._loop.call_later(_TRIM_EVERY, self._trim)

@@ -1,12 +1,12 @@
 """Topics of one node: its own subscribers, and which other nodes have some.
 
-Rule 1: values go straight to the nodes that have subscribers, over the same links as messages.
-Rule 2: a link that is full loses values, and the next one that fits says how many.
+Rule 1: values go directly to the nodes that have subscribers, over the same links as messages.
+Rule 2: a congested link loses values, and the next value that fits says how many were lost.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from actors._base.errors import NodeDown
 from actors._remoting import protocol as wire
@@ -15,57 +15,30 @@ from actors.transport import TooBig, TransportError, Unsendable, snapshot, snaps
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from actors._base.loop import Loop
     from actors._messaging.topic import Subscription
-    from actors._remoting.link import Link
+    from actors._remoting.peer import PeerHost
 
-__all__ = ["TopicAuthority", "Topics", "TopicsHost"]
-
-
-class TopicAuthority(Protocol):
-    """Who tells the other nodes."""
-
-    async def topic_join(self, name: str) -> None: ...
-    def topic_leave(self, name: str) -> None: ...
-    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
-
-
-class TopicPeer(Protocol):
-    """Another node, as far as topics need it."""
-
-    link: Link | None
-
-    def connect(self, ref: Any, envelope: None) -> Link: ...
-
-
-class TopicsHost(Protocol):
-    """The runtime, as its topics see it."""
-
-    loop: Loop
-
-    @property
-    def authority(self) -> TopicAuthority: ...
-    def peer(self, name: str) -> TopicPeer: ...
+__all__ = ["Topics"]
 
 
 class Topics:
-    """The `TopicHome` of one node."""
+    """The `TopicCarrier` of one node."""
 
-    def __init__(self, node: TopicsHost) -> None:
-        self.loop = node.loop
-        self._node = node
+    def __init__(self, host: PeerHost) -> None:
+        self.loop = host.loop
+        self._host = host
         self._here: dict[str, list[Subscription]] = {}
-        # By topic: the nodes that have subscribers, and how many values each has lost since its last.
+        # By topic: the nodes with subscribers, and how many values were lost since the last that fitted.
         self._away: dict[str, dict[str, int]] = {}
 
-    # -- what subscribers and publishers here do -----------------------------------------------
+    # -- for subscribers and publishers of this node -------------------------------------------
 
     async def join(self, name: str, subscription: Subscription) -> None:
         """Add a subscriber; when this returns, every ready node knows."""
         here = self._here.setdefault(name, [])
         here.append(subscription)
-        # Each asks: the first one's question may still be under way.
-        await self._node.authority.topic_join(name)
+        # Every subscriber calls: the call of the first may still be under way.
+        await self._host.services.topic_join(name)
 
     def leave(self, name: str, subscription: Subscription) -> None:
         """Remove a subscriber."""
@@ -74,13 +47,13 @@ class Topics:
             here.remove(subscription)
             if not here:
                 del self._here[name]
-                self._node.authority.topic_leave(name)
+                self._host.services.topic_leave(name)
 
     def publish(self, name: str, value: Any) -> None:
         """Send *value* to every subscriber.
 
         Raises:
-            Unsendable: nobody got it.
+            Unsendable: it cannot be copied; nobody got it.
         """
         here = self._here.get(name, ())
         away = self._away.get(name)
@@ -92,25 +65,25 @@ class Topics:
             subscription.put(kept if len(here) == 1 else snapshot(kept))
 
     def _forward(self, name: str, node: str, away: dict[str, int], value: Any) -> None:
-        peer = self._node.peer(node)
+        peer = self._host.peer(node)
         try:
             link = peer.link or peer.connect(node, None)
-            if link.congested:
+            if link.out.congested:
                 away[node] += 1
                 return
             packed = link.encoder.encode_value(value)
-            link.ship([wire.PUBLISH, name, away[node], packed])
+            link.write_encoded([wire.PUBLISH, name, away[node], packed])
         except (Unsendable, TooBig):
             raise
         except (NodeDown, TransportError):
-            away[node] += 1  # it is going down: its interest goes with it in a moment
+            away[node] += 1  # it is going down, and is removed from here when that is known
         else:
             away[node] = 0
 
-    # -- what other nodes say --------------------------------------------------------------------
+    # -- for other nodes ---------------------------------------------------------------------------
 
     def deliver(self, name: str, missed: int, value: Any) -> None:
-        """Take a value that another node published."""
+        """Give a value that another node published to the subscribers here."""
         here = self._here.get(name, ())
         for subscription in list(here):
             if missed:
@@ -118,13 +91,13 @@ class Topics:
             subscription.put(value if len(here) == 1 else snapshot(value))
 
     def lose(self, name: str, missed: int, error: Exception) -> None:
-        """Take note of a value that this node cannot read."""
-        self._node.authority.event("topic_unreadable", {"topic": name, "error": str(error)})
+        """Report a value that this node cannot decode, and count it as missed."""
+        self._host.services.event("topic_unreadable", {"topic": name, "error": str(error)})
         for subscription in self._here.get(name, ()):
             subscription.miss(missed)
 
     def interest(self, name: str, node: str, *, wanted: bool) -> None:
-        """Another node has subscribers now, or has none any more."""
+        """Note that another node has subscribers, or has none any more."""
         if wanted:
             self._away.setdefault(name, {}).setdefault(node, 0)
         elif name in self._away:
@@ -133,11 +106,11 @@ class Topics:
                 del self._away[name]
 
     def interests(self, wanted: Iterable[tuple[str, str]]) -> None:
-        """What other nodes wanted before this one began."""
+        """Note which nodes had subscribers before this one started."""
         for name, node in wanted:
             self.interest(name, node, wanted=True)
 
     def forget(self, node: str) -> None:
-        """A node is gone, and with it its subscribers."""
+        """Forget the subscribers of a node that has ended."""
         for name in list(self._away):
             self.interest(name, node, wanted=False)

@@ -78,18 +78,18 @@ class Coordinator:
         self.end = end
         self.loop = loop
         propagation = Propagation.of(topology.propagate)
-        self.runtime = ActorHost(
+        self.host = ActorHost(
             name, 0, loop, may_import=local, propagation=propagation, trace=topology.trace
         )
-        self.runtime.authority = self
-        self.runtime.link_ended = self.link_ended
+        self.host.services = self
+        self.host.link_ended = self.link_ended
         self.launcher = Launcher(loop, lambda why: self.event("template_unusable", {"why": why}))
         self.bus = EventBus(loop)
         self._log = DelayedDelivery(LogSubscriber(loop.now), loop.call_later)
         self.bus.subscribe(self._log)
         self.registry = Registry(loop.waiter)
         self.lives: dict[int, SupervisedActor] = {}
-        self.local = LocalNode(self.runtime) if local else None
+        self.local = LocalNode(self.host) if local else None
         self.nodes: dict[str, RemoteNode] = {}
         self.runs: dict[str, RemoteRun] = {}
         self.listeners: list[ListenerController] = []
@@ -98,7 +98,7 @@ class Coordinator:
         self.reloading = RollingReload(self)
         self.stopping = False
         self._numbers = itertools.count(1)
-        self.runtime.new_family = self._new_family
+        self.host.new_child_actors = self._new_child_actors
         self.spawning = Placement(self)
         self.threads = ThreadPortal(loop, propagation)
         self.interests = TopicDirectory(self)
@@ -159,11 +159,11 @@ class Coordinator:
             beside.cancel_scope.cancel()
         for life in list(self.lives.values()):
             life.gone(Exit.SHUTDOWN)
-        for cell in list(self.runtime.cells.values()):
+        for cell in list(self.host.cells.values()):
             cell.end_for_good(Exit.SHUTDOWN)
         self.threads.close()
         self.launcher.close()
-        self.runtime.memory.close()
+        self.host.memory.close()
         self.event("system_stopped", {})
         self.bus.close()
         self._log.flush()
@@ -194,7 +194,7 @@ class Coordinator:
     def node_config(self) -> dict[str, Any]:
         """Return what every node is told at its start."""
         return {
-            "parent": self.runtime.name,
+            "parent": self.host.name,
             "path": [path or "." for path in sys.path],
             "main": describe_main(),
             "topics": self.interests.table(),
@@ -228,7 +228,7 @@ class Coordinator:
             if life.place is node:
                 ref = life.ref
                 link.note(ops.expect_actor, ref.uid, ref.name, ref.cls_path, ref.mailbox)
-        self.runtime.peer(run.address).up(link)
+        self.host.peer(run.address).up(link)
         self._tell_nodes(node, ops.node_up, run.address)
         # Seated first: whoever hears of it may count on its connections.
         for listening in self.listeners:
@@ -240,14 +240,14 @@ class Coordinator:
         node = run.node
         restarting = not node.leaving
         self.event("node_draining", {"node": node.name, "why": why})
-        self.runtime.peer(run.address).drain(why, restarting=restarting)
+        self.host.peer(run.address).drain(why, restarting=restarting)
         self._tell_nodes(node, ops.node_draining, run.address, why, restarting)
         for listening in self.listeners:
             listening.node_draining(run)
 
     def node_moved(self, node: RemoteNode) -> None:
         """The actors of a node have their place in another of its runs from here on."""
-        self.runtime.node_moved(node.name, node.address)
+        self.host.node_moved(node.name, node.address)
         self._tell_nodes(node, ops.node_moved, node.name, node.address)
 
     def node_ended(
@@ -259,7 +259,7 @@ class Coordinator:
         if not run.beside:
             self._count_end(run, why, restarting=restarting, replaced=replaced)
         self.interests.forget(run.address)
-        peer = self.runtime.peer(run.address)
+        peer = self.host.peer(run.address)
         peer.down(why, restarting=restarting)
         if link is not None:
             peer.drop(link)
@@ -293,7 +293,7 @@ class Coordinator:
             self.groups.forget(node)
         if not self.stopping:
             why = "stopped" if node.leaving else "given up"
-            self.runtime.peer(node.address).down(why, restarting=False)
+            self.host.peer(node.address).down(why, restarting=False)
             self._tell_nodes(node, ops.node_down, node.address, why, False)
         node.changed()
 
@@ -316,29 +316,29 @@ class Coordinator:
         if run is not None and run.link is link:
             run.link_ended()
 
-    # -- what the runtime asks (Authority) --------------------------------------------------------
+    # -- what the host asks (Authority) --------------------------------------------------------
 
     def connect(self, peer: Peer) -> Link:
         """Refuse: every node of this system has a link already, and there are no others."""
         raise NodeDown(peer.name, f"there is no node {peer.name!r}", node=peer.name)
 
-    def watch_life(
+    def watch_actor(
         self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
     ) -> Callable[[], None]:
         """Watch an actor whose node is gone."""
         life = self.lives.get(ref.uid)
         if life is None:
-            notice(self.runtime.ended.get(ref.uid) or Exit.NODE_DOWN(why))
+            notice(self.host.ended.get(ref.uid) or Exit.NODE_DOWN(why))
             return lambda: None
         return life.watch(notice)
 
     async def topic_join(self, name: str) -> None:
         """Have every node know that there are subscribers to a topic here."""
-        await self.interests.join(name, self.runtime.name)
+        await self.interests.join(name, self.host.name)
 
     def topic_leave(self, name: str) -> None:
         """Have them know that there are none any more."""
-        self.interests.leave(name, self.runtime.name)
+        self.interests.leave(name, self.host.name)
 
     def unclaim(self, ref: Ref[Any]) -> None:
         """Give a name back."""
@@ -349,9 +349,9 @@ class Coordinator:
         self.registry.claim(ref.name)
         self.registry.settle(ref.name, ref)
 
-    async def _new_family(self, name: str) -> ChildActors:
+    async def _new_child_actors(self, name: str) -> ChildActors:
         assert self.local is not None
-        return await ChildActors(self.runtime, self.local, name, self.tasks).open()
+        return await ChildActors(self.host, self.local, name, self.tasks).open()
 
     @property
     def life_of(self) -> Callable[[ActorSpec], SupervisedActor]:
@@ -366,5 +366,5 @@ class Coordinator:
             light = copy_error(end.error, lambda part: part)
             drop_frames(light)
             end = Exit.CRASHED(light)
-        self.runtime.remember(life.ref.uid, end)
+        self.host.remember(life.ref.uid, end)
         self.registry.release(life.ref.name, life.ref.uid)

@@ -107,7 +107,7 @@ class ListenerController:
 
     def _group(self) -> list[RemoteRun]:
         """Return the run of each node of the group that takes connections."""
-        fronts = [node.front for node in self.host.group(self.spec.nodes)]
+        fronts = [node.accepting_run for node in self.host.group(self.spec.nodes)]
         return [run for run in fronts if run is not None]
 
     async def prepare(self, run: RemoteRun) -> None:

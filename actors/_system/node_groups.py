@@ -141,7 +141,7 @@ class NodeGroups:
         """Kill a node; its supervisor restarts it."""
         node = self._home.nodes.get(name)
         if node is not None and node.run is not None:
-            node.run.slay()
+            node.run.kill_to_restart()
 
     async def drain(self, name: str, grace: float | None) -> None:
         """Have a node finish its connections and get nothing new; see `Node.drain`."""
@@ -206,7 +206,7 @@ class NodeGroups:
     def _make(self, spec: NodesSpec, slot: int) -> RemoteNode:
         node = new_node(self._home, spec, slot)
         self._home.nodes[node.name] = node
-        self._home.runtime.peer(node.address).down("not started yet", restarting=True)
+        self._home.host.peer(node.address).down("not started yet", restarting=True)
         return node
 
     def _free_slots(self, spec: NodesSpec, count: int) -> list[int]:

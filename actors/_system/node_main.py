@@ -49,26 +49,26 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             if alone:
                 node.show_stacks()
             access, servers = NodeAccess(node), NodeServers(node)
-            node.runtime.system = System.on_node(access)
+            node.host.system = System.on_node(access)
             end = _NodeEnd(node, access, servers)
         except Exception:  # noqa: BLE001 - the parent reports it
             node.parent.note(ops.boot_failed, traceback.format_exc())
             node.parent.close()
             return False
         node.parent.note(ops.ready)
-        node.heart.start()
+        node.heartbeat.start()
         if alone:
             # What is imported stays: the collector need not look at it again.
             gc.freeze()
         try:
             await end.reached
         finally:
-            node.heart.stop()
+            node.heartbeat.stop()
             servers.detach_sockets()
             access.threads.close()
-            node.runtime.memory.close()
+            node.host.memory.close()
             # All of them: the sockets of a thread's links are those of the whole process.
-            node.runtime.close_links()
+            node.host.close_links()
         tasks.cancel_scope.cancel()
     return True
 
@@ -81,15 +81,15 @@ class _NodeEnd:
         self._access = access
         self._servers = servers
         self._ending = False
-        self.reached = node.runtime.loop.waiter()
-        handlers = node.runtime.handlers
+        self.reached = node.host.loop.waiter()
+        handlers = node.host.handlers
         handlers.on_note(ops.leave, self._on_leave)
         handlers.on_note(ops.shut_down, self._on_shut_down)
         handlers.on_note(ops.end_now, lambda _link: self._reach())
 
     def _on_leave(self, _link: Link, seconds: float) -> None:
-        self._node.heart.stop()
-        self._node.runtime.loop.start(self._leave, seconds, name="leave")
+        self._node.heartbeat.stop()
+        self._node.host.loop.start(self._leave, seconds, name="leave")
 
     async def _leave(self, seconds: float) -> None:
         """Finish the node's work, connections first: their handlers may need its actors."""
@@ -104,8 +104,8 @@ class _NodeEnd:
             await self._shut_down(0.0)
 
     def _on_shut_down(self, _link: Link, seconds: float) -> None:
-        self._node.heart.stop()
-        self._node.runtime.loop.start(self._shut_down, seconds, name="shutdown")
+        self._node.heartbeat.stop()
+        self._node.host.loop.start(self._shut_down, seconds, name="shutdown")
 
     async def _shut_down(self, seconds: float) -> None:
         """Drain the servers, end the node's own actors, then let the loop end; only once."""

@@ -27,7 +27,7 @@ class NodeServers:
         self._node = node
         self._servers: dict[str, Server] = {}
         self._acks: dict[str, AckBatcher] = {}
-        handlers = node.runtime.handlers
+        handlers = node.host.handlers
         handlers.on_call(ops.serve_listener, self._serve)
         handlers.on_call(ops.drain_listener, self._drain)
         handlers.on_fd_note(ops.connections, self._take_connections)
@@ -36,23 +36,23 @@ class NodeServers:
         handlers.on_note(ops.listener_slots, self._set_slots)
 
     async def _serve(self, link: Link, spec: Listener) -> None:
-        name, runtime = spec.name, self._node.runtime
+        name, host = spec.name, self._node.host
         acks = AckBatcher(
-            runtime.loop,
+            host.loop,
             lambda taken, refused, closed: link.note(
                 ops.connection_results, name, taken, refused, closed
             ),
         )
         server = serve(
             spec,
-            runtime.loop,
+            host.loop,
             acks,
             counted=lambda open_, total: link.note(ops.connection_counts, name, open_, total),
-            report=runtime.report,
-            system=runtime.system,
+            report=host.report,
+            system=host.system,
             resolve=import_handler,
         )
-        with self._node.heart.held():
+        with self._node.heartbeat.paused():
             await server.start()
         self._servers[name] = server
         self._acks[name] = acks

@@ -34,7 +34,7 @@ class NodeServicesHost(Protocol):
     """The core, as its nodes see it."""
 
     loop: Loop
-    runtime: ActorHost
+    host: ActorHost
     local: LocalNode | None
     registry: Registry
     lives: dict[int, SupervisedActor]
@@ -62,8 +62,8 @@ class NodeServices:
         self._connected: dict[frozenset[tuple[str, int]], int] = {}
 
     def register(self) -> None:
-        """Have the runtime bring us what nodes say."""
-        core, handlers = self._core, self._core.runtime.handlers
+        """Have the host bring us what nodes say."""
+        core, handlers = self._core, self._core.host.handlers
         handlers.on_call(ops.spawn, self._spawn)
         handlers.on_call(ops.lookup, lambda _, name: core.registry.find(name))
         handlers.on_call(ops.pool, lambda _, name: core.spawning.pool(name))
@@ -159,7 +159,7 @@ class NodeServices:
         core = self._core
         life = core.lives.get(uid)
         if life is None:
-            return core.runtime.ended.get(uid, Exit.NODE_DOWN("it ended long ago"))
+            return core.host.ended.get(uid, Exit.NODE_DOWN("it ended long ago"))
         waiter = core.loop.waiter()
         cancel = life.watch(lambda end: None if waiter.done() else waiter.set_result(end))
         try:
@@ -189,7 +189,7 @@ class NodeServices:
         if asker is None:
             return
         if asked is None or asked.link is None or asked.state is not NodeState.READY:
-            peer = core.runtime.peer(address)
+            peer = core.host.peer(address)
             why = peer.why if asked is not None else "there is no such node"
             link.note(ops.node_down, address, why, asked is not None and peer.restarting)
             return

@@ -70,7 +70,7 @@ class PlacementHost(Protocol):
     """The core, as this part of it sees it."""
 
     loop: Loop
-    runtime: ActorHost
+    host: ActorHost
     registry: Registry
     lives: dict[int, SupervisedActor]
     nodes: dict[str, RemoteNode]
@@ -165,7 +165,7 @@ class Placement:
                 raise InvalidSpec(f"on={on!r} is no node or group; there are {there}")
             node = self._one_of(members, name if turn is None else turn)
         if not node.ready:
-            raise home.runtime.peer(node.address).down_error(name or node.name, None)
+            raise home.host.peer(node.address).down_error(name or node.name, None)
         return node
 
     def _one_of(self, members: list[RemoteNode], name: str | int | None) -> RemoteNode:
@@ -181,7 +181,7 @@ class Placement:
     def new_life(self, place: LocalNode | RemoteNode, request: ActorRequest) -> SupervisedActor:
         """Make the books of one actor; its cell, where it is ours, takes messages from now on."""
         home = self._home
-        uid = home.runtime.new_uid()
+        uid = home.host.new_uid()
         short = request.path.rpartition(":")[2].rpartition(".")[2]
         name = request.name or f"{short}-{uid}"
         if isinstance(place, LocalNode):
@@ -190,9 +190,9 @@ class Placement:
             arguments = request.arguments
             if isinstance(arguments, tuple):
                 _check_travels(request)
-                arguments = pack_arguments(home.runtime, *arguments)
+                arguments = pack_arguments(home.host, *arguments)
             ref: Ref[Any] = Ref(
-                home.runtime, uid, place.name, name, request.path, request.mailbox, request.cls
+                home.host, uid, place.name, name, request.path, request.mailbox, request.cls
             )
             life = SupervisedActor(
                 home, place, ref, request.cls, arguments=arguments, shutdown=request.shutdown
@@ -203,13 +203,13 @@ class Placement:
     def _local_life(
         self, place: LocalNode, uid: int, name: str, request: ActorRequest
     ) -> SupervisedActor:
-        runtime = self._home.runtime
+        host = self._home.host
         arguments = request.arguments
         if isinstance(arguments, list):
-            arguments = unpack_arguments(runtime, arguments)
+            arguments = unpack_arguments(host, arguments)
         args, kwargs = keep_arguments(*arguments)
-        cls = request.cls or runtime.resolve_class(*request.path.split(":"))
-        cell = runtime.new_cell(uid, name, cls, request.mailbox)
+        cls = request.cls or host.resolve_class(*request.path.split(":"))
+        cell = host.new_cell(uid, name, cls, request.mailbox)
         return SupervisedActor(
             self._home, place, cell.ref, cls, args, kwargs, shutdown=request.shutdown
         )

@@ -185,9 +185,9 @@ class _ReloadProgress:
 
     def _tenure(self, node: RemoteNode) -> NodeReplacement:
         self.at = node.name
-        if not isinstance(node.tenure, NodeReplacement):
+        if not isinstance(node.replacement, NodeReplacement):
             raise ActorsError(f"node {node.name} is not running")
-        return node.tenure
+        return node.replacement
 
 
 def _check_timeout(seconds: object) -> None:

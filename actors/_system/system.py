@@ -132,7 +132,7 @@ class System:
         core = self._core = Coordinator(
             self._topology, loop, tasks, end=end, local=self._with_local
         )
-        core.runtime.system = self
+        core.host.system = self
         self._access = DirectAccess(core)
         self._outer = _CURRENT.get()
         _CURRENT.set(self)

@@ -58,7 +58,7 @@ class DirectAccess:
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
         self.local = coordinator.local
-        self.topics = coordinator.runtime.topics
+        self.topics = coordinator.host.topics
         self.threads = coordinator.threads
 
     async def spawn(
@@ -110,9 +110,9 @@ class NodeAccess:
         self._parent = node.parent
         self._own_actors: ChildActors | None = None
         self.local: LocalNode = node.local
-        self.threads = ThreadPortal(node.runtime.loop, node.runtime.propagation)
-        self.topics = node.runtime.topics
-        node.runtime.handlers.on_call(ops.child_actors, self._child_actors)
+        self.threads = ThreadPortal(node.host.loop, node.host.propagation)
+        self.topics = node.host.topics
+        node.host.handlers.on_call(ops.child_actors, self._child_actors)
 
     async def spawn(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions
@@ -120,7 +120,7 @@ class NodeAccess:
         """Have the parent start an actor; one that holds local values is supervised on this node."""
         if any(type(value) is Local for value in (*args, *kwargs.values())):
             return await self._spawn_here(cls, args, kwargs, options)
-        arguments = pack_arguments(self._node.runtime, args, kwargs)
+        arguments = pack_arguments(self._node.host, args, kwargs)
         return await self._parent.call(ops.spawn, class_path(cls), arguments, options)
 
     async def _spawn_here(
@@ -132,7 +132,7 @@ class NodeAccess:
                 f"local values do not leave {self.local.name}, got {wanted}: use on=current().node"
             )
         if self._own_actors is None:
-            self._own_actors = await self._node.new_family(f"{self.local.name}/own")
+            self._own_actors = await self._node.new_child_actors(f"{self.local.name}/own")
         return await self._own_actors.spawn(
             cls,
             args,
@@ -146,7 +146,7 @@ class NodeAccess:
     async def _child_actors(
         self, _link: Link
     ) -> tuple[list[dict[str, Any]], dict[int, list[dict[str, Any]]]]:
-        return families(self._node.runtime, self._own_actors)
+        return families(self._node.host, self._own_actors)
 
     async def stop_own_actors(self) -> None:
         """End the actors that are supervised on this node."""

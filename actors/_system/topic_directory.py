@@ -27,7 +27,7 @@ _ANSWER: Final = 1.0
 class TopicDirectoryHost(Protocol):
     """The core, as its interests see it."""
 
-    runtime: ActorHost
+    host: ActorHost
     runs: dict[str, RemoteRun]
 
 
@@ -37,7 +37,7 @@ class TopicDirectory:
     def __init__(self, core: TopicDirectoryHost) -> None:
         self._core = core
         self._wanted: dict[str, set[str]] = {}
-        handlers = core.runtime.handlers
+        handlers = core.host.handlers
         handlers.on_call(ops.subscribe_topic, lambda link, topic: self.join(topic, link.peer))
         handlers.on_note(ops.unsubscribe_topic, lambda link, topic: self.leave(topic, link.peer))
 
@@ -48,9 +48,9 @@ class TopicDirectory:
     async def join(self, name: str, node: str) -> None:
         """Take note that *node* has subscribers to topic *name*, and tell the others."""
         self._wanted.setdefault(name, set()).add(node)
-        runtime = self._core.runtime
-        if node != runtime.name:
-            runtime.topics.interest(name, node, wanted=True)
+        host = self._core.host
+        if node != host.name:
+            host.topics.interest(name, node, wanted=True)
         with move_on_after(_ANSWER):
             async with create_task_group() as tasks:
                 for other, link in self._others(node):
@@ -68,9 +68,9 @@ class TopicDirectory:
         self._wanted.get(name, set()).discard(node)
         if not self._wanted.get(name):
             self._wanted.pop(name, None)
-        runtime = self._core.runtime
-        if node != runtime.name:
-            runtime.topics.interest(name, node, wanted=False)
+        host = self._core.host
+        if node != host.name:
+            host.topics.interest(name, node, wanted=False)
         for _, link in self._others(node):
             link.note(ops.topic_interest, name, node, False)
 

@@ -29,7 +29,7 @@ _PATIENCE: Final = 0.5
 class TreeSnapshotSource(Protocol):
     """The core, as its picture needs it."""
 
-    runtime: ActorHost
+    host: ActorHost
     local: LocalNode | None
     nodes: dict[str, RemoteNode]
     tree: SupervisionTree
@@ -40,7 +40,7 @@ async def whole_tree(core: TreeSnapshotSource) -> dict[str, Any]:
 
     Below a node stands what is its own: actors that cannot leave it.
     """
-    _, children = families(core.runtime, None)
+    _, children = families(core.host, None)
     own: dict[str, list[dict[str, Any]] | None] = {}
     async with create_task_group() as tasks:
         for node in list(core.nodes.values()):

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from actors.nodes._node import Node, NodeState
-from actors.nodes.health.stats import runtime_stats
+from actors.nodes.health.stats import node_stats
 
 if TYPE_CHECKING:
     from actors._actor.interfaces import Ended
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["LocalNode", "start_cell"]
 
 
-async def start_cell(runtime: ActorHost, actor: ActorStart, ended: Ended) -> None:
-    """Run the next incarnation of an actor in *runtime*, in its cell of old if it has one."""
+async def start_cell(host: ActorHost, actor: ActorStart, ended: Ended) -> None:
+    """Run the next incarnation of an actor in *host*, in its cell of old if it has one."""
     ref = actor.ref
-    cell = runtime.cells.get(ref.uid) or runtime.new_cell(ref.uid, ref.name, actor.cls, ref.mailbox)
+    cell = host.cells.get(ref.uid) or host.new_cell(ref.uid, ref.name, actor.cls, ref.mailbox)
     await cell.start(actor.args, actor.kwargs, ended, shutdown=actor.shutdown)
 
 
@@ -28,40 +28,40 @@ class LocalNode(Node):
     """Always ready; it lives as long as its system, or on a node as long as that.
 
     Args:
-        runtime: its cells and peers.
+        host: its cells and peers.
         keeper: on a node, the way to whoever can end it; the local node of a system has none.
     """
 
     kind = "local"
 
-    def __init__(self, runtime: ActorHost, keeper: NodeOwner | None = None) -> None:
-        super().__init__(runtime.name, runtime.name, 0, keeper)
-        self.runtime = runtime
+    def __init__(self, host: ActorHost, keeper: NodeOwner | None = None) -> None:
+        super().__init__(host.name, host.name, 0, keeper)
+        self.host = host
         self.pid = os.getpid()
         self.state = NodeState.READY
 
     async def start_actor(self, actor: ActorStart, ended: Ended) -> None:
         """Start an actor, or its next incarnation, and return when it is ready."""
-        await start_cell(self.runtime, actor, ended)
+        await start_cell(self.host, actor, ended)
 
     def stop_actor(self, uid: int) -> None:
         """Ask an actor to end behind what it has queued."""
-        cell = self.runtime.cells.get(uid)
+        cell = self.host.cells.get(uid)
         if cell is not None:
             cell.shut_down()
 
     def kill_actor(self, uid: int) -> None:
         """End an actor's incarnation now."""
-        cell = self.runtime.cells.get(uid)
+        cell = self.host.cells.get(uid)
         if cell is not None:
             cell.kill()
 
     def release_actor(self, uid: int, end: Exit) -> None:
         """End an actor for good."""
-        cell = self.runtime.cells.get(uid)
+        cell = self.host.cells.get(uid)
         if cell is not None:
             cell.end_for_good(end)
 
     async def stats(self) -> dict[str, Any]:
-        """Return the node's figures; see `runtime_stats`."""
-        return runtime_stats(self.runtime)
+        """Return the node's figures; see `node_stats`."""
+        return node_stats(self.host)

@@ -139,7 +139,7 @@ class ProcessRun(RemoteRun):
         data = json.dumps(config).encode()
         with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: the pidfd says how
             ends.lifeline.sendall(len(data).to_bytes(4, "little") + data)
-        self.link = Link(home.runtime, self.address)
+        self.link = Link(home.host, self.address)
         self.link.attach(ends.link)
 
     def kill(self) -> None:

@@ -77,7 +77,7 @@ class ThreadRun(RemoteRun):
         )
         self.pid = os.getpid()
         self.show()
-        self.link = Link(self._home.runtime, self.address)
+        self.link = Link(self._home.host, self.address)
         self.link.attach(ours)
         try:
             thread.start()

@@ -79,21 +79,19 @@ def child_facts(info: ChildInfo) -> dict[str, Any]:
 
 
 def families(
-    runtime: ActorHost, own: ChildActors | None
+    host: ActorHost, own: ChildActors | None
 ) -> tuple[list[dict[str, Any]], dict[int, list[dict[str, Any]]]]:
     """Return who is supervised on this node.
 
     Args:
-        runtime: the node.
+        host: the node.
         own: those that are the node's own, if there are any.
 
     Returns:
         The node's own, and by the number of an actor its children.
     """
     parents = [
-        (uid, cell.incarnation)
-        for uid, cell in runtime.cells.items()
-        if cell.incarnation is not None
+        (uid, cell.incarnation) for uid, cell in host.cells.items() if cell.incarnation is not None
     ]
     children = {uid: run.children for uid, run in parents if run.children is not None}
     below = {uid: actors.describe() for uid, actors in children.items()}
@@ -103,11 +101,11 @@ def families(
 class ChildActors:
     """A dynamic supervisor of actors on this node; they end with their node, or before."""
 
-    def __init__(self, runtime: ActorHost, local: LocalNode, name: str, tasks: TaskGroup) -> None:
-        self.loop = runtime.loop
-        self._runtime = runtime
+    def __init__(self, host: ActorHost, local: LocalNode, name: str, tasks: TaskGroup) -> None:
+        self.loop = host.loop
+        self._runtime = host
         self._local = local
-        self._supervisor = DynamicSupervisor(name, tasks=tasks, report=runtime.report)
+        self._supervisor = DynamicSupervisor(name, tasks=tasks, report=host.report)
 
     async def open(self) -> ChildActors:
         """Start, with nobody in it."""
@@ -129,14 +127,14 @@ class ChildActors:
     ) -> Ref[Any]:
         """Start an actor here and return its ref when it is ready."""
         check_actor_options(cls, name, mailbox, restart=restart, backoff=backoff)
-        runtime = self._runtime
+        host = self._runtime
         args, kwargs = keep_arguments(args, kwargs)
-        uid = runtime.new_uid()
-        key = name or f"{cls.__name__}-{uid & 0xFFFFFFFF}@{runtime.name}"
-        cell = runtime.new_cell(uid, key, cls, mailbox)
+        uid = host.new_uid()
+        key = name or f"{cls.__name__}-{uid & 0xFFFFFFFF}@{host.name}"
+        cell = host.new_cell(uid, key, cls, mailbox)
         try:
             if name is not None:
-                await runtime.authority.claim(cell.ref)
+                await host.services.claim(cell.ref)
             life = SupervisedActor(self, self._local, cell.ref, cls, args, kwargs)
             spec = ChildSpec(
                 name=key,

@@ -33,7 +33,7 @@ from actors.nodes.drain import finish_cells
 from actors.nodes.health.heartbeat import Heartbeat
 from actors.nodes.health.sampling import sampled
 from actors.nodes.health.stack_dump import StackDump, task_stacks
-from actors.nodes.health.stats import runtime_stats
+from actors.nodes.health.stats import node_stats
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
@@ -123,25 +123,25 @@ class NodeProcess:
     def __init__(self, config: dict[str, Any], loop: Loop, tasks: TaskGroup) -> None:
         self.tasks = tasks
         self.config = config
-        self.runtime = _runtime(config, loop)
-        self.runtime.address = config["address"]
-        self.runtime.authority = self
-        self.runtime.new_family = self.new_family
-        self.runtime.link_ended = self._link_ended
-        self.local = LocalNode(self.runtime, self)
-        self.parent = Link(self.runtime, config["parent"])
-        self.peer_of_parent = self.runtime.peer(config["parent"])
+        self.host = _runtime(config, loop)
+        self.host.address = config["address"]
+        self.host.services = self
+        self.host.new_child_actors = self.new_child_actors
+        self.host.link_ended = self._link_ended
+        self.local = LocalNode(self.host, self)
+        self.parent = Link(self.host, config["parent"])
+        self.peer_of_parent = self.host.peer(config["parent"])
         self.peer_of_parent.link = self.parent
-        self.heart = Heartbeat(loop, self.parent, config)
+        self.heartbeat = Heartbeat(loop, self.parent, config)
         self.leaving = False
         """Whether this node finishes what it has, to end then."""
         self.log = get_logger(node=config["name"])
-        self.runtime.topics.interests(config["topics"])
+        self.host.topics.interests(config["topics"])
         self._serve_parent()
         for node, address in config["moved"]:
-            self.runtime.node_moved(node, address)
+            self.host.node_moved(node, address)
         for name in config["down"]:
-            self.runtime.peer(name).down("not started yet", restarting=True)
+            self.host.peer(name).down("not started yet", restarting=True)
 
     def attach(self, link: int | Endpoint) -> None:
         """Take the link the parent left open for us: a descriptor, or a door to its thread."""
@@ -149,21 +149,21 @@ class NodeProcess:
 
     def show_stacks(self) -> None:
         """Have the parent see what this process is at, whenever it asks; for the main thread."""
-        self.parent.note_fds(ops.stack_dump, (StackDump(self.runtime.loop).for_parent(),))
+        self.parent.note_fds(ops.stack_dump, (StackDump(self.host.loop).for_parent(),))
 
     # -- what the parent asks --------------------------------------------------------------
 
     def _serve_parent(self) -> None:
-        runtime, handlers = self.runtime, self.runtime.handlers
+        host, handlers = self.host, self.host.handlers
         handlers.on_call(ops.start_actor, self._start_actor)
         handlers.on_note(ops.expect_actor, self._expect_actor)
         handlers.on_note(ops.stop_actor, lambda _, uid: self.local.stop_actor(uid))
         handlers.on_note(ops.kill_actor, lambda _, uid: self.local.kill_actor(uid))
         handlers.on_note(ops.release_actor, lambda _, uid, end: self.local.release_actor(uid, end))
-        handlers.on_note(ops.node_up, lambda _, address: runtime.peer(address).up())
+        handlers.on_note(ops.node_up, lambda _, address: host.peer(address).up())
         handlers.on_note(ops.node_draining, self._node_draining)
         handlers.on_note(ops.node_down, self._node_down)
-        handlers.on_note(ops.node_moved, lambda _, name, address: runtime.node_moved(name, address))
+        handlers.on_note(ops.node_moved, lambda _, name, address: host.node_moved(name, address))
         handlers.on_fd_note(ops.open_link, self._open_link)
         handlers.on_note(ops.open_thread_link, self._open_thread_link)
         handlers.on_call(ops.topic_joined, self._topic_joined)
@@ -190,20 +190,20 @@ class NodeProcess:
         def ended(end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
             if self.leaving and not voluntary and not end.abnormal:
                 # Nobody asked this actor to end: it goes with its node, and comes back with that.
-                end = Exit.NODE_DOWN(f"{self.runtime.name}: it is draining")
+                end = Exit.NODE_DOWN(f"{self.host.name}: it is draining")
             self.parent.note(ops.actor_ended, uid, end, voluntary)
 
         # Unpacked at every start: one incarnation's changes never reach the next.
-        await cell.start(*unpack_arguments(self.runtime, arguments), ended, shutdown=shutdown)
+        await cell.start(*unpack_arguments(self.host, arguments), ended, shutdown=shutdown)
 
     def _cell(self, uid: int, name: str, path: str, mailbox: int) -> Any:
-        cell = self.runtime.cells.get(uid)
+        cell = self.host.cells.get(uid)
         if cell is None:
             module, _, qualname = path.partition(":")
             # The first actor of a class may bring half a library in.
-            with nullcontext() if module in sys.modules else self.heart.held():
-                cls = self.runtime.resolve_class(module, qualname)
-            cell = self.runtime.new_cell(uid, name, cls, mailbox)
+            with nullcontext() if module in sys.modules else self.heartbeat.paused():
+                cls = self.host.resolve_class(module, qualname)
+            cell = self.host.new_cell(uid, name, cls, mailbox)
         return cell
 
     def _expect_actor(self, _link: Link, uid: int, name: str, path: str, mailbox: int) -> None:
@@ -213,32 +213,32 @@ class NodeProcess:
         except Exception as error:  # noqa: BLE001 - the start that follows fails the same way, and is told
             self.log.warning("cannot make room", actor=name, error=str(error))
 
-    async def new_family(self, name: str) -> ChildActors:
+    async def new_child_actors(self, name: str) -> ChildActors:
         """Make a supervisor for actors that are this node's own."""
-        return await ChildActors(self.runtime, self.local, name, self.tasks).open()
+        return await ChildActors(self.host, self.local, name, self.tasks).open()
 
     async def _stats(self, _link: Link) -> dict[str, Any]:
-        return {**runtime_stats(self.runtime), "loop_lag": round(self.heart.late, 6)}
+        return {**node_stats(self.host), "loop_lag": round(self.heartbeat.late, 6)}
 
     async def _sample(self, _link: Link, seconds: float, rows: int, by: str) -> dict[str, Any]:
-        return await sampled(self.runtime, seconds, rows, by)
+        return await sampled(self.host, seconds, rows, by)
 
     async def _task_stacks(self, _link: Link) -> list[dict[str, Any]]:
-        return task_stacks(self.runtime.loop)
+        return task_stacks(self.host.loop)
 
     def _node_draining(self, _link: Link, address: str, why: str, restarting: bool) -> None:  # noqa: FBT001 - a wire field
-        self.runtime.peer(address).drain(why, restarting=restarting)
+        self.host.peer(address).drain(why, restarting=restarting)
 
     def _node_down(self, _link: Link, address: str, why: str, restarting: bool) -> None:  # noqa: FBT001 - a wire field
-        self.runtime.peer(address).down(why, restarting=restarting)
+        self.host.peer(address).down(why, restarting=restarting)
 
     def _link_ended(self, link: Link) -> None:
         """The parent says in a moment why; if it does not, the link alone is gone."""
         if link is not self.parent:
-            self.runtime.loop.call_later(_NEWS, self._lost, link)
+            self.host.loop.call_later(_NEWS, self._lost, link)
 
     def _lost(self, link: Link) -> None:
-        peer = self.runtime.peer(link.peer)
+        peer = self.host.peer(link.peer)
         if peer.link is link:
             peer.link = None
             peer.why = link.closed or ""
@@ -252,7 +252,7 @@ class NodeProcess:
         self._attach_to_peer(address, endpoint)
 
     def _attach_to_peer(self, address: str, end: socket.socket | Endpoint) -> None:
-        peer = self.runtime.peer(address)
+        peer = self.host.peer(address)
         link = peer.link
         if link is not None and link.attached:
             # The other end made this one because that one is at its end.
@@ -260,14 +260,14 @@ class NodeProcess:
             peer.drop(link)
             link = None
         if link is None:
-            link = peer.link = Link(self.runtime, address)
+            link = peer.link = Link(self.host, address)
         peer.links += 1
         link.attach(end)
 
     async def finish_actors(self, seconds: float) -> None:
         """Let the actors that the parent supervises finish what they have, then end them."""
         self.leaving = True
-        await finish_cells(self.runtime.cells, self._supervised(), seconds)
+        await finish_cells(self.host.cells, self._supervised(), seconds)
 
     @property
     def has_supervised(self) -> bool:
@@ -275,23 +275,23 @@ class NodeProcess:
         return bool(self._supervised())
 
     def _supervised(self) -> list[Cell]:
-        own = self.runtime.number
-        return [cell for uid, cell in self.runtime.cells.items() if uid >> 32 != own]
+        own = self.host.number
+        return [cell for uid, cell in self.host.cells.items() if uid >> 32 != own]
 
     def _topic_interest(self, _link: Link, topic: str, node: str, wanted: bool) -> None:  # noqa: FBT001 - a wire field
-        self.runtime.topics.interest(topic, node, wanted=wanted)
+        self.host.topics.interest(topic, node, wanted=wanted)
 
     async def _topic_joined(self, _link: Link, topic: str, node: str) -> None:
-        self.runtime.topics.interest(topic, node, wanted=True)
+        self.host.topics.interest(topic, node, wanted=True)
 
     # -- what this node asks -----------------------------------------------------------------
 
     def connect(self, peer: Peer) -> Link:
         """Ask for a link to a sibling; it takes messages at once and sends when it is there."""
         self.parent.note(ops.request_link, peer.name, peer.links)
-        return Link(self.runtime, peer.name)
+        return Link(self.host, peer.name)
 
-    def watch_life(
+    def watch_actor(
         self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
     ) -> Callable[[], None]:
         """Watch an actor whose node is gone: what the parent restarts, only the parent knows the end of."""
@@ -305,7 +305,7 @@ class NodeProcess:
             if watched:
                 watched.pop()(end)
 
-        task = self.runtime.loop.start(wait, name=f"watch {ref.name}", fresh=True)
+        task = self.host.loop.start(wait, name=f"watch {ref.name}", fresh=True)
 
         def cancel() -> None:
             watched.clear()

@@ -58,8 +58,8 @@ class RemoteNode(Node):
         self.home = home
         self.spec = spec
         self.run: RemoteRun | None = None
-        self.address = home.runtime.peer_named(self.name).name
-        self.tenure: Replacement | None = None
+        self.address = home.host.peer_named(self.name).name
+        self.replacement: Replacement | None = None
         self.ended: dict[int, Ended] = {}
         self.leaving = False
         """Whether it was told to end for good, by itself and not with its system."""
@@ -80,15 +80,15 @@ class RemoteNode(Node):
         return self.run.link
 
     @property
-    def front(self) -> RemoteRun | None:
+    def accepting_run(self) -> RemoteRun | None:
         """The run that is given connections, if there is one now."""
-        main = None if self.tenure is None else self.tenure.main
+        main = None if self.replacement is None else self.replacement.main
         return main if main is not None and main.state is NodeState.READY else None
 
     @property
     def links(self) -> list[Link]:
         """The links to all its runs."""
-        runs = () if self.tenure is None else self.tenure.runs
+        runs = () if self.replacement is None else self.replacement.runs
         return [run.link for run in runs if run.link is not None]
 
     def make_run(self, *, beside: bool = False) -> RemoteRun:
@@ -97,7 +97,7 @@ class RemoteNode(Node):
 
     def replace(self, why: str) -> bool:
         """End the current run in order and start another; see `RemoteRun.replace`."""
-        if self.run is None or self.tenure is None or self.tenure.swapping:
+        if self.run is None or self.replacement is None or self.replacement.swapping:
             return False
         return self.run.replace(why)
 

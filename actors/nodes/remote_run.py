@@ -44,7 +44,7 @@ class NodeDied(ActorsError):
 class RemoteRunHost(Protocol):
     """The system, as the runs of its nodes see it."""
 
-    runtime: ActorHost
+    host: ActorHost
     launcher: Launcher
     node_module: str
     runs: dict[str, RemoteRun]
@@ -110,13 +110,13 @@ class RemoteRun:
         """How it ended, with the last lines it wrote."""
         self.link: Link | None = None
         self._home = node.home
-        self._loop = node.home.runtime.loop
+        self._loop = node.home.host.loop
         self._ready: Waiter | None = None
         self._ending = Completion(self._loop.waiter)
         self._asked: Exit | None = None
         self._slain = False
         self._boot_error = ""
-        self.watch = HangDetector(self._loop, node.spec.hang_after, self._hung)
+        self.hang_detector = HangDetector(self._loop, node.spec.hang_after, self._hung)
         self._broken = ""
         """Why it had to be killed, if that was."""
         self._replaced = ""
@@ -170,7 +170,7 @@ class RemoteRun:
             raise
         self._ending.told = ended
         self._turn(NodeState.READY)
-        self.watch.start()
+        self.hang_detector.start()
         if not self.beside:
             self._home.node_ready(self)
             node.changed()
@@ -222,7 +222,7 @@ class RemoteRun:
 
     def child_beats(self, *, watched: bool) -> None:
         """The child's loop runs; unless *watched*, its silence means nothing from now on."""
-        self.watch.beat(watched=watched)
+        self.hang_detector.beat(watched=watched)
 
     def child_stacks(self, fd: int) -> None:
         """The child writes there what its threads and tasks are at, when it is asked."""
@@ -255,7 +255,7 @@ class RemoteRun:
         """Ask the node to drain and end."""
         if self._asked is None:
             self._asked = Exit.SHUTDOWN
-            self.watch.stop()
+            self.hang_detector.stop()
             node = self.node
             if node.leaving and self.state is NodeState.READY:
                 self.drain("it is being stopped")
@@ -270,7 +270,7 @@ class RemoteRun:
         self._home.node_draining(self, why)
         self.node.changed()
 
-    def slay(self) -> None:
+    def kill_to_restart(self) -> None:
         """Kill it for somebody who does not want it to end for good: its supervisor restarts it."""
         self._slain = self._asked is None
         self.kill()
@@ -293,7 +293,7 @@ class RemoteRun:
         if self._asked is not None or self.state is not NodeState.READY or self.link is None:
             return False
         self._replaced = f"replaced: {why}"
-        self.watch.stop()
+        self.hang_detector.stop()
         self.drain(self._replaced)
         # The time to end in order is within the limit, not beyond it.
         seconds = self.node.spec.shutdown
@@ -357,7 +357,7 @@ class RemoteRun:
         node = self.node
         self.pid = None
         self._turn(NodeState.EXITED)
-        self.watch.stop()
+        self.hang_detector.stop()
         if self._deadline is not None:
             self._deadline.cancel()
         self._let_go()

@@ -34,7 +34,7 @@ class NodeReplacement:
 
     def __init__(self, node: RemoteNode) -> None:
         self.node = node
-        node.tenure = self
+        node.replacement = self
         self.main: RemoteRun = node.make_run()
         self._next: RemoteRun | None = None
         """The run that is to take the place, booting or ready."""
@@ -163,7 +163,7 @@ class NodeReplacement:
     async def handed_over(self) -> None:
         """Wait until the run that has the place has the node's actors, too, or there is none any more."""
         while self._exit is None and self.node.run is not self.main:
-            waiter = self.node.home.runtime.loop.waiter()
+            waiter = self.node.home.host.loop.waiter()
             self._waiters.append(waiter)
             await waiter
 

@@ -360,7 +360,7 @@ def test_a_node_that_is_traced_says_that_its_silence_means_nothing(loop: SleepyL
 def test_an_import_is_announced_before_it_keeps_the_loop(loop: SleepyLoop) -> None:
     heart, parent = beating(loop)
     heart.start()
-    with heart.held(), heart.held():
+    with heart.paused(), heart.paused():
         assert parent.told == [("heartbeat", True), ("heartbeat", False), ("flushed",)]
         loop.advance(5)
         assert parent.told[3:] == [("heartbeat", False)]

@@ -13,7 +13,7 @@ from actors._remoting.operations import Handlers
 @pytest.mark.parametrize("message", [[20, "no such note", []], [20], ["of another shape", 1, 2, 3]])
 def test_descriptors_that_nobody_here_wants_are_closed(message: list[Any]) -> None:
     link = Link.__new__(Link)
-    link.owner = SimpleNamespace(handlers=Handlers())  # it serves nothing
+    link.host = SimpleNamespace(handlers=Handlers())  # it serves nothing
     fds = list(os.pipe())
     with pytest.raises((KeyError, ValueError)):
         link._receive_fds(message, fds)

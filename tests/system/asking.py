@@ -54,13 +54,13 @@ class Clerk(Actor):
 def books(home: Any, besides: int = 0) -> dict[str, int]:
     """What a node still owes or waits for; the message that asks an actor for them is not in them."""
     links = [peer.link for peer in home.peers.values() if peer.link is not None]
-    accounts = [account for peer in home.peers.values() for account in peer._accounts.values()]
+    accounts = [account for peer in home.peers.values() for account in peer._remote_actors.values()]
     cells = [cell for cell in home.cells.values() if cell.ref.uid != besides]
     clerks = [account for account in accounts if account.ref.cls_path.endswith(":Clerk")]
     memory = home.memory.stats()
     return {
         "awaited": sum(len(link.pending) for link in links),
-        "served": sum(len(link.serving) + len(link.sinks) for link in links) - bool(besides),
+        "served": sum(len(link.serving) for link in links) - bool(besides),
         "places not given back": sum(one.ref.mailbox - one.credit for one in clerks),
         "in line": sum(len(account.wait_queue.waiting) for account in accounts),
         "queued": sum(len(cell.mailbox) for cell in cells),

@@ -26,8 +26,8 @@ def served_by(handlers: Handlers[Link]) -> set[str]:
 
 class Inspector(actors.Actor):
     async def served(self) -> list[str]:
-        home: Any = self.context.ref.home
-        return sorted(served_by(home.handlers))
+        host: Any = self.context.ref.host
+        return sorted(served_by(host.handlers))
 
 
 def test_an_operation_has_the_name_that_it_is_declared_under() -> None:
@@ -36,7 +36,7 @@ def test_an_operation_has_the_name_that_it_is_declared_under() -> None:
 
 async def test_the_parent_serves_exactly_its_operations() -> None:
     async with System() as system:
-        assert served_by(core_of(system).runtime.handlers) == declared_for(Side.PARENT)
+        assert served_by(core_of(system).host.handlers) == declared_for(Side.PARENT)
 
 
 async def test_a_node_serves_exactly_its_operations() -> None:

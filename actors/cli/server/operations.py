@@ -57,7 +57,7 @@ async def _pid(_core: Coordinator) -> dict[str, Any]:
 
 async def _stack(core: Coordinator, node: str) -> dict[str, Any]:
     found = _node(core, node)
-    run = found.run or found.front
+    run = found.run or found.accepting_run
     if run is None:
         raise ActorsError(f"node {node} is not running: it is {found.state.value}")
     return {**node_identity(found), **await run.stacks()}

@@ -135,7 +135,7 @@ class Heartbeat:
             self._parent.note(ops.over_rss, resident)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Be excused for the length of the block: an import may keep the loop for a minute."""
         if self._timer is None or self._held:
             yield

@@ -40,20 +40,20 @@ def busiest_first(facts: Mapping[str, Any], by: str) -> tuple[float, ...]:
     return tuple(facts[name] or 0 for name in ORDERS[by])
 
 
-async def sampled(runtime: ActorHost, seconds: float, rows: int, by: str) -> dict[str, Any]:
+async def sampled(host: ActorHost, seconds: float, rows: int, by: str) -> dict[str, Any]:
     """Watch this node for *seconds* and say what it did.
 
     Args:
-        runtime: the node.
+        host: the node.
         seconds: how long; 0 looks once, and knows no rates.
         rows: how many of the busiest actors are described.
         by: one of `ORDERS`.
     """
-    before = {uid: _handled(cell) for uid, cell in runtime.cells.items()} if seconds else {}
-    cpu, began = thread_time(), runtime.loop.now()
-    lag = await _lag(runtime, seconds)
-    cpu, took = thread_time() - cpu, runtime.loop.now() - began
-    cells = list(runtime.cells.items()) if seconds or rows else []
+    before = {uid: _handled(cell) for uid, cell in host.cells.items()} if seconds else {}
+    cpu, began = thread_time(), host.loop.now()
+    lag = await _lag(host, seconds)
+    cpu, took = thread_time() - cpu, host.loop.now() - began
+    cells = list(host.cells.items()) if seconds or rows else []
     rates = {uid: _new(cell, before.get(uid, 0)) / took if seconds else 0.0 for uid, cell in cells}
     figures = [(cell, _figures(cell, rates[uid])) for uid, cell in cells if rows]
     top = heapq.nlargest(rows, figures, key=lambda item: busiest_first(item[1], by))
@@ -62,19 +62,19 @@ async def sampled(runtime: ActorHost, seconds: float, rows: int, by: str) -> dic
         "rss": resident_memory(),
         "cpu": round(cpu / took, 3) if seconds else None,
         "lag": round(lag, 6),
-        "actors": len(runtime.cells),
+        "actors": len(host.cells),
         "rate": round(sum(rates.values()), 1) if seconds else None,
-        "busiest": [_facts(runtime, cell, facts) for cell, facts in top],
+        "busiest": [_facts(host, cell, facts) for cell, facts in top],
     }
 
 
-async def _lag(runtime: ActorHost, seconds: float) -> float:
+async def _lag(host: ActorHost, seconds: float) -> float:
     """Wait, and return by how many seconds the loop was late at most."""
     late = 0.0
-    until = runtime.loop.now() + seconds
-    while (due := min(until, runtime.loop.now() + _LOOK)) > runtime.loop.now():
-        await sleep(due - runtime.loop.now())
-        late = max(late, runtime.loop.now() - due)
+    until = host.loop.now() + seconds
+    while (due := min(until, host.loop.now() + _LOOK)) > host.loop.now():
+        await sleep(due - host.loop.now())
+        late = max(late, host.loop.now() - due)
     return late
 
 
@@ -100,11 +100,11 @@ def _figures(cell: Cell, rate: float) -> dict[str, Any]:
     }
 
 
-def _facts(runtime: ActorHost, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]:
+def _facts(host: ActorHost, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": cell.ref.name,
         "class": cell.ref.cls_path,
-        "node": runtime.name,
+        "node": host.name,
         "state": cell.state.value,
         **figures,
         "beside": 0 if cell.incarnation is None else cell.incarnation.concurrent,

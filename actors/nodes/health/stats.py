@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from actors._actor.cell import Cell
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["resident_memory", "runtime_stats"]
+__all__ = ["node_stats", "resident_memory"]
 
 
 def _actor_stats(cell: Cell) -> dict[str, Any]:
@@ -40,22 +40,22 @@ def resident_memory() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def runtime_stats(runtime: ActorHost) -> dict[str, Any]:
+def node_stats(host: ActorHost) -> dict[str, Any]:
     """Return the node's figures: its actors, its links, its memory (bytes) and CPU time (seconds)."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     links = {}
-    for peer in runtime.peers.values():
+    for peer in host.peers.values():
         if peer.link is not None and (stats := peer.link.stats()) is not None:
             figures = {name: getattr(stats, name) for name in stats.__slots__}
             attachments = peer.link.attachments
             modes = {mode.value: count for mode, count in attachments.modes.items()}
             links[peer.name] = {**figures, "modes": modes, "bytes_lent": attachments.bytes_lent}
     return {
-        "node": runtime.name,
+        "node": host.name,
         "pid": os.getpid(),
         "rss": resident_memory(),
         "cpu": round(usage.ru_utime + usage.ru_stime, 3),
-        "actors": [_actor_stats(cell) for cell in runtime.cells.values()],
+        "actors": [_actor_stats(cell) for cell in host.cells.values()],
         "links": links,
-        "memory": runtime.memory.stats(),
+        "memory": host.memory.stats(),
     }
