@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.browser.devtools import Browser, browser, chromium
-from tests.system.rig import Served
+from tests.end_to_end.server_process import Served
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from tests.browser.devtools import Browser, Window
-from tests.system.rig import Served
+from tests.end_to_end.server_process import Served
 
 pytestmark = pytest.mark.browser
 

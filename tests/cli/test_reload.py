@@ -17,7 +17,7 @@ import pytest
 
 from actors.cli.server.sources import Sources, roots_of
 from tests.cli.rig import PATIENCE, ROOT, Running, asked, error_of, running
-from tests.system.reloading import Code
+from tests.system.reload_rig import Code
 
 
 class Site:

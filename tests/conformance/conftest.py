@@ -10,8 +10,8 @@ import pytest
 
 from actors import System, Topology, nodes
 from actors.testing import Probe, running_system
-from tests.conformance.cast import Director
-from tests.conformance.stage import Stage
+from tests.conformance.case_actors import Director
+from tests.conformance.scenario import Scenario
 from tests.conftest import LOOPS
 
 NODES = {"local": "local", "process": "box/0", "thread": "thread/0"}
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _in_the_table(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
         return True
-    loop, kind = (item.callspec.params.get(name) for name in ("anyio_backend", "stage"))
+    loop, kind = (item.callspec.params.get(name) for name in ("anyio_backend", "scenario"))
     kinds = LARGE if item.path.name == "test_failure_table.py" else KINDS
     return kind not in NODES or kind in kinds[str(loop)]
 
@@ -51,9 +51,9 @@ async def system(
 
 
 @pytest.fixture(params=NODES)
-async def stage(request: pytest.FixtureRequest, system: System) -> AsyncIterator[Stage]:
+async def scenario(request: pytest.FixtureRequest, system: System) -> AsyncIterator[Scenario]:
     director = await system.spawn(Director, on=system.node)
-    stage = Stage(system, NODES[request.param], await Probe.start(system), director)
-    yield stage
+    scenario = Scenario(system, NODES[request.param], await Probe.start(system), director)
+    yield scenario
     with anyio.fail_after(10):
-        await stage.close()
+        await scenario.close()

@@ -20,15 +20,15 @@ from actors.supervisors import (
     NotSupported,
     SupervisorStopped,
 )
-from tests.conformance.cast import Plain, Well
-from tests.conformance.stage import Stage
+from tests.conformance.case_actors import Plain, Well
+from tests.conformance.scenario import Scenario
 
 
-async def test_c14_static_lifecycle(stage: Stage) -> None:
-    spec = stage.child("child1")
+async def test_c14_static_lifecycle(scenario: Scenario) -> None:
+    spec = scenario.child("child1")
     with anyio.fail_after(10):
-        branch = await stage.tree(supervisor("sup", [spec]))
-        first = await stage.ref("child1")
+        branch = await scenario.tree(supervisor("sup", [spec]))
+        first = await scenario.ref("child1")
         assert branch.count() == Count(1, 1, 0, 1)
         with pytest.raises(AlreadyStarted):
             await branch.start_child(spec)
@@ -44,7 +44,7 @@ async def test_c14_static_lifecycle(stage: Stage) -> None:
             await branch.start_child(spec)
 
         second = await branch.restart_child("child1")
-        assert second == await stage.ref("child1") != first
+        assert second == await scenario.ref("child1") != first
         with pytest.raises(ChildRunning):
             await branch.restart_child("child1")
         with pytest.raises(ChildRunning):
@@ -62,15 +62,15 @@ async def test_c14_static_lifecycle(stage: Stage) -> None:
         assert branch.children() == []
         assert branch.count() == Count(0, 0, 0, 0)
         third = await branch.start_child(spec)
-        assert third == await stage.ref("child1")
+        assert third == await scenario.ref("child1")
         assert len({first, second, third}) == 3
 
 
-async def test_c14_a_supervisor_that_has_ended_answers_nothing(stage: Stage) -> None:
-    spec = stage.child("child1")
+async def test_c14_a_supervisor_that_has_ended_answers_nothing(scenario: Scenario) -> None:
+    spec = scenario.child("child1")
     with anyio.fail_after(10):
-        branch = await stage.tree(supervisor("sup", [spec]))
-        await stage.top.stop_child("sup")
+        branch = await scenario.tree(supervisor("sup", [spec]))
+        await scenario.top.stop_child("sup")
         for call in (branch.stop_child, branch.restart_child):
             with pytest.raises(SupervisorStopped):
                 await call("child1")
@@ -81,14 +81,14 @@ async def test_c14_a_supervisor_that_has_ended_answers_nothing(stage: Stage) -> 
 
 
 async def test_c14_a_child_that_waits_for_its_restart_is_neither_running_nor_stopped(
-    stage: Stage,
+    scenario: Scenario,
 ) -> None:
-    spec = stage.child("child1", backoff=Backoff(first=60, cap=60))
+    spec = scenario.child("child1", backoff=Backoff(first=60, cap=60))
     with anyio.fail_after(10):
-        branch = await stage.tree(supervisor("sup", [spec]))
-        await stage.crash("child1")
-        await (await stage.ref("child1")).tell(Well.crash)
-        await stage.until("restart_scheduled", child="child1", attempt=2)
+        branch = await scenario.tree(supervisor("sup", [spec]))
+        await scenario.crash("child1")
+        await (await scenario.ref("child1")).tell(Well.crash)
+        await scenario.until("restart_scheduled", child="child1", attempt=2)
         with pytest.raises(ChildRestarting):
             await branch.restart_child("child1")
         with pytest.raises(ChildRestarting):
@@ -97,19 +97,19 @@ async def test_c14_a_child_that_waits_for_its_restart_is_neither_running_nor_sto
             await branch.start_child(spec)
         await branch.stop_child("child1")
         branch.delete_child("child1")
-        assert await stage.gone("child1")
+        assert await scenario.gone("child1")
 
 
-async def test_c15_dynamic_lifecycle(stage: Stage) -> None:
+async def test_c15_dynamic_lifecycle(scenario: Scenario) -> None:
     with anyio.fail_after(10):
-        branch = await stage.tree(dynamic("dyn"))
+        branch = await scenario.tree(dynamic("dyn"))
         assert branch.count() == Count(0, 0, 0, 0)
-        first = await branch.start_child(stage.child("1"))
-        second = await branch.start_child(stage.child("2"))
-        foreign = await stage.spawn(Plain, name="foreign")
+        first = await branch.start_child(scenario.child("1"))
+        second = await branch.start_child(scenario.child("2"))
+        foreign = await scenario.spawn(Plain, name="foreign")
         assert branch.count() == Count(2, 2, 0, 2)
         with pytest.raises(AlreadyStarted):
-            await branch.start_child(stage.child("1"))
+            await branch.start_child(scenario.child("1"))
 
         await branch.stop_child("1")
         assert first is not None
@@ -128,15 +128,15 @@ async def test_c15_dynamic_lifecycle(stage: Stage) -> None:
         assert branch.count() == Count(1, 1, 0, 1)
 
 
-async def test_c15_a_dynamic_supervisor_holds_supervisors_too(stage: Stage) -> None:
+async def test_c15_a_dynamic_supervisor_holds_supervisors_too(scenario: Scenario) -> None:
     with anyio.fail_after(10):
-        branch = await stage.tree(dynamic("dyn"))
-        assert await branch.start_child(supervisor("inner", [stage.child("a")])) is None
+        branch = await scenario.tree(dynamic("dyn"))
+        assert await branch.start_child(supervisor("inner", [scenario.child("a")])) is None
         assert branch.count() == Count(1, 1, 1, 0)
-        inner = stage.system.supervisor("dyn/inner")
+        inner = scenario.system.supervisor("dyn/inner")
         assert [info.name for info in inner.children()] == ["a"]
         await branch.stop_child("inner")
-        assert await stage.gone("a")
+        assert await scenario.gone("a")
         assert branch.children() == []
 
 
@@ -163,11 +163,11 @@ def _plain(number: int) -> Any:
     return actors.child(Plain, name=f"plain {number}", restart=Restart.TEMPORARY)
 
 
-async def test_c08_what_is_no_child_is_refused(stage: Stage) -> None:
+async def test_c08_what_is_no_child_is_refused(scenario: Scenario) -> None:
     nonsense: Any = "child"
     with anyio.fail_after(10):
-        branch = await stage.tree(supervisor("sup", []))
+        branch = await scenario.tree(supervisor("sup", []))
         with pytest.raises(InvalidSpec, match="got 'child'"):
             await branch.start_child(nonsense)
         with pytest.raises(InvalidSpec, match="there is no supervisor 'sup/other'"):
-            stage.system.supervisor("sup/other")
+            scenario.system.supervisor("sup/other")

@@ -11,15 +11,15 @@ import pytest
 from actors import Ref
 from actors.errors import NotSendable
 from actors.transport import RemoteError
-from tests.conformance.faults import Coin, Mint, Shapeless
-from tests.conformance.stage import Stage
+from tests.conformance.failing_actors import Coin, Mint, Shapeless
+from tests.conformance.scenario import Scenario
 
 
 class Case(NamedTuple):
     """What somebody does, and what it raises: on the sender's own node, and on another."""
 
     name: str
-    act: Callable[[Stage, Ref[Mint]], Awaitable[Any]]
+    act: Callable[[Scenario, Ref[Mint]], Awaitable[Any]]
     here: type[BaseException]
     there: type[BaseException]
     text: str
@@ -88,13 +88,13 @@ CASES = [
     ),
     Case(
         "a constructor argument that cannot be encoded",
-        lambda stage, _: stage.spawn(Mint, Coin("encode"), name="mint"),
+        lambda scenario, _: scenario.spawn(Mint, Coin("encode"), name="mint"),
         *(LookupError, LookupError),
         "codec: encode",
     ),
     Case(
         "a constructor argument that cannot be decoded",
-        lambda stage, _: stage.spawn(Mint, Coin("decode"), name="mint"),
+        lambda scenario, _: scenario.spawn(Mint, Coin("decode"), name="mint"),
         *(LookupError, NotSendable),
         "codec: decode",
     ),
@@ -102,41 +102,41 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_a_codec_that_fails_is_told_to_whoever_waits(stage: Stage, case: Case) -> None:
+async def test_a_codec_that_fails_is_told_to_whoever_waits(scenario: Scenario, case: Case) -> None:
     with anyio.fail_after(20):
-        ref = await stage.spawn(Mint)
-        with pytest.raises(case.here if stage.local else case.there, match=case.text):
-            await case.act(stage, ref)
+        ref = await scenario.spawn(Mint)
+        with pytest.raises(case.here if scenario.local else case.there, match=case.text):
+            await case.act(scenario, ref)
         assert await ref.ask(Mint.incarnation) == 1
-        assert await stage.gone("mint")
+        assert await scenario.gone("mint")
 
 
-async def test_an_error_that_cannot_say_its_text_reaches_the_asker(stage: Stage) -> None:
+async def test_an_error_that_cannot_say_its_text_reaches_the_asker(scenario: Scenario) -> None:
     with anyio.fail_after(20):
-        ref = await stage.spawn(Mint)
+        ref = await scenario.spawn(Mint)
         with pytest.raises((Shapeless, RemoteError)):
             await ref.ask(Mint.shapeless)
         assert await ref.ask(Mint.incarnation) == 1
 
 
-async def test_a_tell_that_cannot_be_decoded_is_a_dead_letter(stage: Stage) -> None:
-    if stage.local:
+async def test_a_tell_that_cannot_be_decoded_is_a_dead_letter(scenario: Scenario) -> None:
+    if scenario.local:
         return  # there it is the sender who is told: see the table
     with anyio.fail_after(20):
-        ref = await stage.spawn(Mint)
+        ref = await scenario.spawn(Mint)
         await ref.tell(Mint.take, Coin("decode"))
-        letter = await stage.until("dead_letter", message="take")
+        letter = await scenario.until("dead_letter", message="take")
         assert "LookupError: codec: decode" in letter.facts["reason"]
         assert await ref.ask(Mint.incarnation) == 1
 
 
 @pytest.mark.parametrize("method", [Mint.shapeless, Mint.unheard], ids=["shapeless", "unheard"])
 async def test_a_crash_by_an_error_that_cannot_be_rebuilt_is_told_and_restarts(
-    stage: Stage, method: Any
+    scenario: Scenario, method: Any
 ) -> None:
     with anyio.fail_after(20):
-        ref = await stage.spawn(Mint, name="mint")
+        ref = await scenario.spawn(Mint, name="mint")
         await ref.tell(method)
         assert await ref.ask(Mint.incarnation) == 2
-        ended = await stage.until("child_ended", child="mint")
+        ended = await scenario.until("child_ended", child="mint")
         assert ended.facts["exit"].startswith("CRASHED(")

@@ -26,9 +26,9 @@ from actors import (
 from actors.errors import ActorsError, NodeDown, StartFailed
 from actors.supervisors import StartFailed as NotStarted
 from actors.testing import Probe, eventually
-from tests.conformance.cast import Plain
-from tests.conformance.faults import Bystander, Deaf, Failing
-from tests.conformance.stage import Stage
+from tests.conformance.case_actors import Plain
+from tests.conformance.failing_actors import Bystander, Deaf, Failing
+from tests.conformance.scenario import Scenario
 
 TEMPORARY = Restart.TEMPORARY
 
@@ -48,34 +48,36 @@ async def _alone(ref: Ref[Bystander], name: str) -> None:
 @pytest.mark.parametrize("how", ["LookupError", "CancelledError", "Odd"])
 @pytest.mark.parametrize("site", ["constructor", "on_start"])
 async def test_a_first_start_that_fails_is_told_to_whoever_asked_for_it(
-    stage: Stage, site: str, how: str
+    scenario: Scenario, site: str, how: str
 ) -> None:
     word = {"LookupError": "raise", "CancelledError": "cancel", "Odd": "odd"}[how]
     with anyio.fail_after(20):
-        branch = await stage.tree(dynamic("sup", restart=TEMPORARY))
-        bystander = await stage.spawn(Bystander)
+        branch = await scenario.tree(dynamic("sup", restart=TEMPORARY))
+        bystander = await scenario.spawn(Bystander)
         with pytest.raises(StartFailed, match=f"failed to start: {how}: {site}"):
-            await stage.spawn(Failing, stage.probe.ref, site, word, name="spawned")
+            await scenario.spawn(Failing, scenario.probe.ref, site, word, name="spawned")
         with pytest.raises(NotStarted, match=f"failed to start: {how}: {site}"):
-            await branch.start_child(stage.child("child", Failing, site, word))
-        assert await stage.gone("spawned", "child")
+            await branch.start_child(scenario.child("child", Failing, site, word))
+        assert await scenario.gone("spawned", "child")
         for name in ("spawned", "child"):
             await _alone(bystander, name)
 
 
-async def test_a_first_start_that_hangs_ends_with_whoever_waits_for_it(stage: Stage) -> None:
+async def test_a_first_start_that_hangs_ends_with_whoever_waits_for_it(scenario: Scenario) -> None:
     with anyio.fail_after(20):
-        bystander = await stage.spawn(Bystander)
+        bystander = await scenario.spawn(Bystander)
         async with anyio.create_task_group() as tasks:
 
             async def start() -> None:
-                await stage.spawn(Failing, stage.probe.ref, "on_start", "hang", name="hanging")
+                await scenario.spawn(
+                    Failing, scenario.probe.ref, "on_start", "hang", name="hanging"
+                )
 
             tasks.start_soon(start)
-            await stage.heard(("hangs", "hanging"))
+            await scenario.heard(("hangs", "hanging"))
             assert await bystander.ask(Bystander.tasks, "hanging") != []
             tasks.cancel_scope.cancel()
-        assert await stage.gone("hanging")
+        assert await scenario.gone("hanging")
         await _alone(bystander, "hanging")
 
 
@@ -87,21 +89,21 @@ async def test_a_first_start_that_hangs_ends_with_whoever_waits_for_it(stage: St
     [("handler", "exit"), ("handler", "interrupt"), ("task", "exit"), ("on_stop", "exit")],
 )
 async def test_an_exit_is_the_nodes_and_its_actors_come_back(
-    stage: Stage, site: str, how: str
+    scenario: Scenario, site: str, how: str
 ) -> None:
-    if stage.local:
+    if scenario.local:
         return  # that would be the end of the test run itself
     with anyio.fail_after(40):
-        branch = await stage.tree(dynamic("sup", restart=TEMPORARY))
-        gone = await stage.spawn(Plain, on=stage.system.node)
-        other = await stage.spawn(Plain, restart=Restart.PERMANENT)
-        ref = await branch.start_child(stage.child("failing", Failing, site, how))
+        branch = await scenario.tree(dynamic("sup", restart=TEMPORARY))
+        gone = await scenario.spawn(Plain, on=scenario.system.node)
+        other = await scenario.spawn(Plain, restart=Restart.PERMANENT)
+        ref = await branch.start_child(scenario.child("failing", Failing, site, how))
         assert ref is not None
         if site == "on_stop":
             await ref.tell(Failing.crash)
         with pytest.raises(NodeDown):
             await _ask_until_it_raises(ref, gone)
-        await stage.until("node_ready", node=stage.on)
+        await scenario.until("node_ready", node=scenario.on)
         for actor, method in ((ref, Failing.incarnation), (other, Plain.incarnation)):
             assert await _once_up(actor, method) == 2
 
@@ -127,14 +129,16 @@ async def _once_up(ref: Ref[Any], method: Any) -> int:
 
 
 @asynccontextmanager
-async def _deaf(stage: Stage, restart: Restart) -> AsyncIterator[tuple[Ref[Any], Ref[Bystander]]]:
+async def _deaf(
+    scenario: Scenario, restart: Restart
+) -> AsyncIterator[tuple[Ref[Any], Ref[Bystander]]]:
     """An actor that ignores its kill, while its asker waits; it is let go at the end."""
-    bystander = await stage.spawn(Bystander)
-    branch = await stage.tree(dynamic("sup", restart=TEMPORARY))
+    bystander = await scenario.spawn(Bystander)
+    branch = await scenario.tree(dynamic("sup", restart=TEMPORARY))
     before = await bystander.ask(Bystander.patience, 0.05)
     await bystander.ask(Bystander.hold)
     ref = await branch.start_child(
-        stage.child("deaf", Deaf, restart=restart, backoff=Backoff(first=0))
+        scenario.child("deaf", Deaf, restart=restart, backoff=Backoff(first=0))
     )
     assert ref is not None
     told: list[str] = []
@@ -148,7 +152,7 @@ async def _deaf(stage: Stage, restart: Restart) -> AsyncIterator[tuple[Ref[Any],
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
-            await stage.heard(("hangs", "deaf"))
+            await scenario.heard(("hangs", "deaf"))
             ref.kill()
         assert told == ["ActorCrashed"]
         yield ref, bystander
@@ -157,23 +161,25 @@ async def _deaf(stage: Stage, restart: Restart) -> AsyncIterator[tuple[Ref[Any],
         await bystander.ask(Bystander.patience, before)
 
 
-async def test_who_ignores_a_kill_is_abandoned_and_its_name_is_free(stage: Stage) -> None:
+async def test_who_ignores_a_kill_is_abandoned_and_its_name_is_free(scenario: Scenario) -> None:
     with anyio.fail_after(20):
-        async with _deaf(stage, TEMPORARY) as (ref, bystander):
+        async with _deaf(scenario, TEMPORARY) as (ref, bystander):
             assert await ref.wait() == Exit.ABANDONED
-            ended = await stage.until("child_ended", child="deaf")
+            ended = await scenario.until("child_ended", child="deaf")
             assert ended.facts["exit"] == "ABANDONED"
-            assert await stage.gone("deaf")
-            successor = await stage.spawn(Bystander, name="deaf")
+            assert await scenario.gone("deaf")
+            successor = await scenario.spawn(Bystander, name="deaf")
             assert await successor.ask(Bystander.ends, "") == []
             await bystander.ask(Bystander.watch, ref)
 
 
 @pytest.mark.parametrize("restart", [TEMPORARY, Restart.PERMANENT], ids=lambda it: it.value)
-async def test_an_abandoned_incarnation_reaches_nobody(stage: Stage, restart: Restart) -> None:
+async def test_an_abandoned_incarnation_reaches_nobody(
+    scenario: Scenario, restart: Restart
+) -> None:
     with anyio.fail_after(20):
-        async with _deaf(stage, restart) as (ref, bystander):
-            await stage.until("child_ended", child="deaf", exit="ABANDONED")
+        async with _deaf(scenario, restart) as (ref, bystander):
+            await scenario.until("child_ended", child="deaf", exit="ABANDONED")
             if restart is Restart.PERMANENT:
                 assert await ref.ask(Deaf.incarnation) == 2
             await bystander.ask(Bystander.release)
@@ -186,30 +192,30 @@ async def test_an_abandoned_incarnation_reaches_nobody(stage: Stage, restart: Re
             assert attempts.pop("all") == "tried"
             assert len(attempts) == 9
             assert [verb for verb, came in attempts.items() if came == "done"] == []
-            assert "from the dead" not in stage.probe.heard
-            assert await stage.gone("child of the dead")
+            assert "from the dead" not in scenario.probe.heard
+            assert await scenario.gone("child of the dead")
             if restart is Restart.PERMANENT:
                 assert await ref.ask(Deaf.incarnation) == 2
-                await stage.system.supervisor("sup").stop_child("deaf")
+                await scenario.system.supervisor("sup").stop_child("deaf")
             await _alone(bystander, "deaf")
 
 
-async def test_a_start_that_hears_nothing_holds_no_name(stage: Stage) -> None:
+async def test_a_start_that_hears_nothing_holds_no_name(scenario: Scenario) -> None:
     with anyio.fail_after(20):
-        bystander = await stage.spawn(Bystander)
+        bystander = await scenario.spawn(Bystander)
         before = await bystander.ask(Bystander.patience, 0.05)
         await bystander.ask(Bystander.hold)
 
         async def start() -> None:
-            await stage.spawn(Deaf, stage.probe.ref, at_start=True, name="deaf")
+            await scenario.spawn(Deaf, scenario.probe.ref, at_start=True, name="deaf")
 
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(start)
-                await stage.heard(("hangs", "deaf"))
+                await scenario.heard(("hangs", "deaf"))
                 tasks.cancel_scope.cancel()
-            assert await stage.gone("deaf")
-            successor = await stage.spawn(Bystander, name="deaf")
+            assert await scenario.gone("deaf")
+            successor = await scenario.spawn(Bystander, name="deaf")
             assert await successor.ask(Bystander.ends, "") == []
         finally:
             await bystander.ask(Bystander.release)
@@ -225,7 +231,7 @@ async def test_a_start_that_hears_nothing_holds_no_name(stage: Stage) -> None:
 @pytest.mark.parametrize("auto", [AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT])
 @pytest.mark.parametrize("how", ["LookupError", "CancelledError", "Odd"])
 async def test_a_significant_actor_that_stops_itself_and_fails_at_it_still_counts(
-    stage: Stage, how: str, auto: AutoShutdown, capfd: pytest.CaptureFixture[str]
+    scenario: Scenario, how: str, auto: AutoShutdown, capfd: pytest.CaptureFixture[str]
 ) -> None:
     word = {"LookupError": "raise", "CancelledError": "cancel", "Odd": "odd"}[how]
     lines: list[str] = []
@@ -236,16 +242,16 @@ async def test_a_significant_actor_that_stops_itself_and_fails_at_it_still_count
 
     with anyio.fail_after(20):
         # Law 16 is above OTP's rule here: an end that was asked for is never followed by a restart.
-        spec = stage.child(
+        spec = scenario.child(
             "failing", Failing, "on_stop", word, restart=Restart.TRANSIENT, significant=True
         )
-        other = stage.child("other", Failing, "", "", restart=Restart.TRANSIENT)
-        await stage.tree(supervisor("sup", [spec, other], auto_shutdown=auto, restart=TEMPORARY))
-        ref = await stage.ref("failing")
+        other = scenario.child("other", Failing, "", "", restart=Restart.TRANSIENT)
+        await scenario.tree(supervisor("sup", [spec, other], auto_shutdown=auto, restart=TEMPORARY))
+        ref = await scenario.ref("failing")
         await ref.tell(Failing.finish)
-        assert await stage.ended("sup") == "SHUTDOWN"
+        assert await scenario.ended("sup") == "SHUTDOWN"
         assert str(await ref.wait()) == f"CRASHED({how}: on_stop)"
-        assert await stage.gone("failing", "other")
+        assert await scenario.gone("failing", "other")
         await eventually(logged, 10)
 
 

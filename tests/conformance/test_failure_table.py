@@ -20,9 +20,9 @@ from actors import Backoff, Exit, Ref, Restart, dynamic
 from actors._system.supervisor_handle import SupervisorHandle
 from actors.errors import ActorsError
 from actors.testing import eventually
-from tests.conformance.cast import Plain
-from tests.conformance.faults import Bystander, Failing
-from tests.conformance.stage import Stage
+from tests.conformance.case_actors import Plain
+from tests.conformance.failing_actors import Bystander, Failing
+from tests.conformance.scenario import Scenario
 
 GRACE = 0.1
 LONG = 30.0
@@ -89,8 +89,8 @@ TABLE = [
 class Scene:
     """One actor that fails, one on its node that looks on, and all that waits for the first."""
 
-    def __init__(self, stage: Stage, cell: Cell, branch: SupervisorHandle) -> None:
-        self.stage = stage
+    def __init__(self, scenario: Scenario, cell: Cell, branch: SupervisorHandle) -> None:
+        self.scenario = scenario
         self.cell = cell
         self.branch = branch
         self.name = f"failing {next(_NUMBERS)}"
@@ -101,15 +101,15 @@ class Scene:
         self.bystander: Ref[Bystander]
 
     async def open(self) -> None:
-        cell, stage = self.cell, self.stage
-        self.bystander = await stage.spawn(Bystander)
-        gone = await stage.spawn(Plain)
+        cell, scenario = self.cell, self.scenario
+        self.bystander = await scenario.spawn(Bystander)
+        gone = await scenario.spawn(Plain)
         await gone.stop()
         await gone.wait()
         self.gone = gone
         at = (2,) if cell.site in STARTING else (1,)
         final = cell.moment == "kill"
-        spec = stage.child(
+        spec = scenario.child(
             self.name,
             Failing,
             cell.site,
@@ -140,7 +140,7 @@ class Scene:
         if site.startswith("generator"):
             tasks.start_soon(self.read_stream)
             if site != "generator":
-                await self.stage.heard(("open", self.name))
+                await self.scenario.heard(("open", self.name))
         elif site == "concurrent":
             await self.ref.tell(Failing.beside)
         elif site in ENDING:
@@ -148,7 +148,7 @@ class Scene:
         elif site in RUNNING:
             await self.ref.tell(Failing.provoke, self.gone)
         if hangs and (site in RUNNING or site == "generator"):
-            await self.stage.heard(("hangs", self.name))
+            await self.scenario.heard(("hangs", self.name))
 
     async def read_stream(self) -> None:
         try:
@@ -175,7 +175,7 @@ class Scene:
                 self.ref.kill()
             case "kill and restart" if self.cell.site == "on_start":
                 await self.ref.tell(Failing.crash)
-                await self.stage.heard(("hangs", self.name))
+                await self.scenario.heard(("hangs", self.name))
                 self.ref.kill()
             case "kill and restart":
                 self.ref.kill()
@@ -185,21 +185,21 @@ class Scene:
 
     async def told(self, capfd: pytest.CaptureFixture[str]) -> None:
         """Somebody was told of the error, with its text or its place."""
-        cell, stage = self.cell, self.stage
+        cell, scenario = self.cell, self.scenario
         word = {"raise": "LookupError", "cancel": "CancelledError", "odd": "Odd"}.get(cell.how, "")
         text = f"{word}: {cell.site}" if word else ""
         match cell.told:
             case "child_ended":
-                event = await stage.until("child_ended", child=self.name)
+                event = await scenario.until("child_ended", child=self.name)
                 assert (text or "KILLED") in event.facts["exit"]
             case "first":
-                event = await stage.until("child_ended", child=self.name)
+                event = await scenario.until("child_ended", child=self.name)
                 assert "RuntimeError: first" in event.facts["exit"]
             case "child_start_failed":
-                event = await stage.until("child_start_failed", child=self.name)
+                event = await scenario.until("child_start_failed", child=self.name)
                 assert (text or "killed") in event.facts["error"]
             case "shutdown_overrun":
-                await stage.until("shutdown_overrun", child=self.name)
+                await scenario.until("shutdown_overrun", child=self.name)
             case "reader":
                 await eventually(lambda: self.read, 10)
                 assert self.read == [text]
@@ -215,7 +215,7 @@ class Scene:
     async def ends(self) -> None:
         """It has ended: its place is free, and whoever watched was told once."""
         assert (await self.ref.wait()).kind.value == self.cell.outcome
-        assert await self.stage.gone(self.name)
+        assert await self.scenario.gone(self.name)
         await self._nothing_is_left(self.cell.outcome)
 
     async def is_back(self) -> None:
@@ -252,24 +252,26 @@ class Scene:
 
 
 @asynccontextmanager
-async def _scene(stage: Stage, cell: Cell) -> AsyncIterator[Scene]:
-    branch = await stage.tree(dynamic(f"sup {next(_NUMBERS)}", restart=Restart.TEMPORARY))
-    scene = Scene(stage, cell, branch)
+async def _scene(scenario: Scenario, cell: Cell) -> AsyncIterator[Scene]:
+    branch = await scenario.tree(dynamic(f"sup {next(_NUMBERS)}", restart=Restart.TEMPORARY))
+    scene = Scene(scenario, cell, branch)
     await scene.open()
     yield scene
     scene.end_reading.set()
 
 
-def _on_trio(stage: Stage) -> bool:
-    return stage.local and sniffio.current_async_library() == "trio"
+def _on_trio(scenario: Scenario) -> bool:
+    return scenario.local and sniffio.current_async_library() == "trio"
 
 
 @pytest.mark.parametrize("cell", TABLE, ids=str)
-async def test_a_failing_hook(stage: Stage, cell: Cell, capfd: pytest.CaptureFixture[str]) -> None:
-    if (cell.moment, cell.site, cell.how) == ("stop", "task's end", "hang") and _on_trio(stage):
+async def test_a_failing_hook(
+    scenario: Scenario, cell: Cell, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if (cell.moment, cell.site, cell.how) == ("stop", "task's end", "hang") and _on_trio(scenario):
         return  # on trio nothing that has been cancelled can wait
     with anyio.fail_after(20):
-        async with anyio.create_task_group() as tasks, _scene(stage, cell) as scene:
+        async with anyio.create_task_group() as tasks, _scene(scenario, cell) as scene:
             await scene.go_there(tasks)
             tasks.start_soon(scene.act)
             tasks.start_soon(scene.ask)

@@ -27,7 +27,7 @@ from actors._base.events import Event
 from actors.errors import ActorCrashed, ActorsError, MailboxFull, StartFailed
 from actors.testing import VirtualTimeLoop, running_system
 from actors.transport import local
-from tests.conformance.troupe import deafly
+from tests.conformance.case_actors import deafly
 
 HOUR = 3600.0
 

@@ -14,49 +14,51 @@ from actors._system.topology import TreeSpec
 from actors.errors import ActorCrashed, SystemStopped
 from actors.supervisors import StartFailed, SupervisorStopped
 from actors.testing import running_system
-from tests.conformance.cast import Brief, Cued, Director, Faulty, Parent, Plain, Slow, Well
-from tests.conformance.stage import Stage, incarnations
+from tests.conformance.case_actors import Brief, Cued, Director, Faulty, Parent, Plain, Slow, Well
+from tests.conformance.scenario import Scenario, incarnations
 
 OFTEN = Budget(restarts=1000, within=3600)
 DEPTH = 200
 
 
-async def test_c48_children_of_an_actor_end_before_it_comes_back(stage: Stage) -> None:
+async def test_c48_children_of_an_actor_end_before_it_comes_back(scenario: Scenario) -> None:
     with anyio.fail_after(10):
-        await stage.tree(supervisor("sup", [stage.child("parent", Parent)]))
-        parent = await stage.ref("parent")
-        third = await stage.spawn(Plain, name="third")
+        await scenario.tree(supervisor("sup", [scenario.child("parent", Parent)]))
+        parent = await scenario.ref("parent")
+        third = await scenario.spawn(Plain, name="third")
         await parent.ask(Parent.watch, third)
         children = [await parent.ask(Parent.start_child, "slow", name) for name in ("x", "y")]
-        stage.probe.heard.clear()
+        scenario.probe.heard.clear()
         await parent.tell(Well.crash)
         for value in range(3):
             await parent.tell(Well.note, value)
         assert await parent.ask(Well.logged) == [0, 1, 2]
         assert await parent.ask(Well.incarnation) == 2
         assert [await child.wait() for child in children] == [Exit.SHUTDOWN] * 2
-        story = stage.story()
+        story = scenario.story()
         assert story[0] == ("stop", "parent", "CRASHED")
         assert sorted(story[1:-1]) == [
             *[("stop", "x", "SHUTDOWN"), ("stop", "y", "SHUTDOWN")],
             *[("stopping", "x"), ("stopping", "y")],
         ]
         assert story[-1] == ("start", "parent")
-        assert await stage.gone("x", "y")
-        assert await parent.ask(Parent.start_child, "well", "x") == await stage.ref("x")
+        assert await scenario.gone("x", "y")
+        assert await parent.ask(Parent.start_child, "well", "x") == await scenario.ref("x")
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-async def test_c48_children_of_an_actor_end_with_its_tree(stage: Stage, how: str) -> None:
+async def test_c48_children_of_an_actor_end_with_its_tree(scenario: Scenario, how: str) -> None:
     shutdown = 5.0 if how == "stop" else 0
     with anyio.fail_after(10):
-        await stage.tree(supervisor("sup", [stage.child("parent", Parent, shutdown=shutdown)]))
-        parent = await stage.ref("parent")
+        await scenario.tree(
+            supervisor("sup", [scenario.child("parent", Parent, shutdown=shutdown)])
+        )
+        parent = await scenario.ref("parent")
         child = await parent.ask(Parent.start_child, "slow", "x")
-        await stage.top.stop_child("sup")
+        await scenario.top.stop_child("sup")
         end = Exit.SHUTDOWN if how == "stop" else Exit.KILLED
         assert (await parent.wait(), await child.wait()) == (end, end)
-        assert await stage.gone("parent", "x")
+        assert await scenario.gone("parent", "x")
 
 
 async def test_c64_a_chain_of_nested_supervisors_starts_and_stops(system: System) -> None:
@@ -80,37 +82,37 @@ async def test_c64_a_chain_of_nested_supervisors_starts_and_stops(system: System
         system.supervisor("").delete_child("s1")
 
 
-async def test_c65_nothing_is_started_under_a_supervisor_that_stops(stage: Stage) -> None:
+async def test_c65_nothing_is_started_under_a_supervisor_that_stops(scenario: Scenario) -> None:
     with anyio.fail_after(10):
-        static = await stage.tree(supervisor("sup", [stage.child("slow", Slow)]))
-        await _refuses_while_it_stops(stage, static, "slow")
-        crowd = await stage.tree(dynamic("dyn"))
-        await crowd.start_child(stage.child("slower", Slow))
-        await _refuses_while_it_stops(stage, crowd, "slower")
+        static = await scenario.tree(supervisor("sup", [scenario.child("slow", Slow)]))
+        await _refuses_while_it_stops(scenario, static, "slow")
+        crowd = await scenario.tree(dynamic("dyn"))
+        await crowd.start_child(scenario.child("slower", Slow))
+        await _refuses_while_it_stops(scenario, crowd, "slower")
 
 
-async def _refuses_while_it_stops(stage: Stage, branch: SupervisorHandle, slow: str) -> None:
+async def _refuses_while_it_stops(scenario: Scenario, branch: SupervisorHandle, slow: str) -> None:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(stage.top.stop_child, branch.path)
-        await stage.heard(("stopping", slow))
+        tasks.start_soon(scenario.top.stop_child, branch.path)
+        await scenario.heard(("stopping", slow))
         with pytest.raises(SupervisorStopped):
-            await branch.start_child(stage.child("late"))
+            await branch.start_child(scenario.child("late"))
     with pytest.raises(SupervisorStopped):
-        await branch.start_child(stage.child("late"))
-    assert await stage.gone("late", slow)
-    late = await stage.spawn(Plain, name="late")
+        await branch.start_child(scenario.child("late"))
+    assert await scenario.gone("late", slow)
+    late = await scenario.spawn(Plain, name="late")
     await late.stop()
     await late.wait()
 
 
-async def test_c65_a_failed_spawn_gives_its_name_back(stage: Stage) -> None:
+async def test_c65_a_failed_spawn_gives_its_name_back(scenario: Scenario) -> None:
     with anyio.fail_after(10):
         for _ in range(3):
             with pytest.raises(actors.errors.StartFailed, match="LookupError"):
-                await stage.spawn(Faulty, stage.probe.ref, "on_start", name="again")
-            assert await stage.gone("again")
-        again = await stage.spawn(Plain, name="again")
-        assert again == await stage.ref("again")
+                await scenario.spawn(Faulty, scenario.probe.ref, "on_start", name="again")
+            assert await scenario.gone("again")
+        again = await scenario.spawn(Plain, name="again")
+        assert again == await scenario.ref("again")
 
 
 async def test_c65_a_stopped_system_starts_nothing() -> None:
@@ -126,41 +128,43 @@ async def test_c65_a_stopped_system_starts_nothing() -> None:
             await system.start(actors.child(Plain))
 
 
-async def _spawn(stage: Stage, how: str) -> Any:
+async def _spawn(scenario: Scenario, how: str) -> Any:
     if how == "spawn":
-        return await stage.spawn(Cued, stage.probe.ref, stage.director, name="slow starter")
+        return await scenario.spawn(
+            Cued, scenario.probe.ref, scenario.director, name="slow starter"
+        )
     if how == "context":
-        parent = await stage.ref("parent")
-        return await parent.ask(Parent.start_cued, stage.director, "slow starter")
-    branch = stage.system.supervisor(how)
-    return await branch.start_child(stage.child("slow starter", Cued, stage.director))
+        parent = await scenario.ref("parent")
+        return await parent.ask(Parent.start_cued, scenario.director, "slow starter")
+    branch = scenario.system.supervisor(how)
+    return await branch.start_child(scenario.child("slow starter", Cued, scenario.director))
 
 
 @pytest.mark.parametrize("how", ["spawn", "dyn", "sup", "context"])
 async def test_c67_cancelling_a_spawn_while_on_start_runs_leaves_nothing(
-    stage: Stage, how: str
+    scenario: Scenario, how: str
 ) -> None:
-    await stage.director.ask(Director.plan, "slow starter", "hang")
+    await scenario.director.ask(Director.plan, "slow starter", "hang")
     with anyio.fail_after(10):
-        await stage.tree(dynamic("dyn"))
-        await stage.tree(supervisor("sup", [stage.child("parent", Parent)]))
+        await scenario.tree(dynamic("dyn"))
+        await scenario.tree(supervisor("sup", [scenario.child("parent", Parent)]))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_spawn, stage, how)
-            await stage.heard(("hangs", "slow starter"))
+            tasks.start_soon(_spawn, scenario, how)
+            await scenario.heard(("hangs", "slow starter"))
             tasks.cancel_scope.cancel()
-        await stage.heard(("let go", "slow starter"))
-        ref = await _spawn(stage, how)
-        assert ref == await stage.ref("slow starter")
+        await scenario.heard(("let go", "slow starter"))
+        ref = await _spawn(scenario, how)
+        assert ref == await scenario.ref("slow starter")
         assert await ref.ask(Well.incarnation) == 1
-        assert stage.story("stop") == []
+        assert scenario.story("stop") == []
 
 
 @pytest.mark.parametrize("dynamically", [False, True])
-async def test_c69_the_mailbox_survives_a_restart(stage: Stage, dynamically: bool) -> None:
+async def test_c69_the_mailbox_survives_a_restart(scenario: Scenario, dynamically: bool) -> None:
     tree = dynamic("sup", budget=OFTEN) if dynamically else supervisor("sup", [], budget=OFTEN)
     with anyio.fail_after(20):
-        branch = await stage.tree(tree)
-        ref = await branch.start_child(stage.child("1"))
+        branch = await scenario.tree(tree)
+        ref = await branch.start_child(scenario.child("1"))
         assert ref is not None
         for number in range(50):
             await ref.tell(Well.crash_soon, 0.002)
@@ -168,13 +172,15 @@ async def test_c69_the_mailbox_survives_a_restart(stage: Stage, dynamically: boo
             await ref.tell(Well.note, 1)
             assert await ref.ask(Well.logged) == [0, 1]
             assert await ref.ask(Well.incarnation) == number + 2
-        assert await stage.ref("1") == ref
+        assert await scenario.ref("1") == ref
 
 
-async def test_c69_an_ask_behind_a_crash_is_answered_and_one_under_it_is_lost(stage: Stage) -> None:
+async def test_c69_an_ask_behind_a_crash_is_answered_and_one_under_it_is_lost(
+    scenario: Scenario,
+) -> None:
     with anyio.fail_after(10):
-        await stage.tree(supervisor("sup", [stage.child("1")]))
-        ref = await stage.ref("1")
+        await scenario.tree(supervisor("sup", [scenario.child("1")]))
+        ref = await scenario.ref("1")
         answers: list[int] = []
 
         async def hang() -> None:
@@ -186,7 +192,7 @@ async def test_c69_an_ask_behind_a_crash_is_answered_and_one_under_it_is_lost(st
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hang)
-            await stage.heard(("hangs", "1"))
+            await scenario.heard(("hangs", "1"))
             tasks.start_soon(ask)
             await anyio.wait_all_tasks_blocked()
             ref.kill()
@@ -195,51 +201,53 @@ async def test_c69_an_ask_behind_a_crash_is_answered_and_one_under_it_is_lost(st
 
 @pytest.mark.parametrize("restart", list(Restart), ids=lambda restart: restart.value)
 async def test_s36_an_actor_may_end_itself_while_its_supervisor_stops(
-    stage: Stage, restart: Restart
+    scenario: Scenario, restart: Restart
 ) -> None:
-    specs = [stage.child("a", restart=restart), stage.child("b", Slow)]
+    specs = [scenario.child("a", restart=restart), scenario.child("b", Slow)]
     with anyio.fail_after(10):
-        await stage.tree(supervisor("sup", specs))
-        first = await stage.ref("a")
+        await scenario.tree(supervisor("sup", specs))
+        first = await scenario.ref("a")
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(stage.top.stop_child, "sup")
-            await stage.heard(("stopping", "b"))
+            tasks.start_soon(scenario.top.stop_child, "sup")
+            await scenario.heard(("stopping", "b"))
             await first.tell(Well.finish)
             assert await first.wait() == Exit.NORMAL
-        assert await stage.ended("sup") == "SHUTDOWN"
-        assert await stage.gone("a", "b")
+        assert await scenario.ended("sup") == "SHUTDOWN"
+        assert await scenario.gone("a", "b")
 
 
-async def test_s36_an_actor_that_ends_itself_and_is_stopped_at_once_ends_once(stage: Stage) -> None:
+async def test_s36_an_actor_that_ends_itself_and_is_stopped_at_once_ends_once(
+    scenario: Scenario,
+) -> None:
     with anyio.fail_after(10):
         for tree in (supervisor("sup", []), dynamic("dyn")):
-            branch = await stage.tree(tree)
-            ref = await branch.start_child(actors.child(Brief, name="brief", on=stage.on))
-            await stage.top.stop_child(tree.name)
+            branch = await scenario.tree(tree)
+            ref = await branch.start_child(actors.child(Brief, name="brief", on=scenario.on))
+            await scenario.top.stop_child(tree.name)
             assert ref is not None
             assert (await ref.wait()).kind.value in {"NORMAL", "SHUTDOWN"}
-            assert await stage.gone("brief")
+            assert await scenario.gone("brief")
 
 
-async def test_two_children_that_crash_together_are_both_back(stage: Stage) -> None:
-    specs = [stage.child(name) for name in "abc"]
+async def test_two_children_that_crash_together_are_both_back(scenario: Scenario) -> None:
+    specs = [scenario.child(name) for name in "abc"]
     with anyio.fail_after(10):
-        await stage.tree(supervisor("sup", specs, strategy=actors.Strategy.ONE_FOR_ALL))
+        await scenario.tree(supervisor("sup", specs, strategy=actors.Strategy.ONE_FOR_ALL))
         for name in "ac":
-            await (await stage.ref(name)).tell(Well.crash)
+            await (await scenario.ref(name)).tell(Well.crash)
         for name in "abc":
-            await stage.restarted(name)
-        found = await incarnations(stage, *"abc")
+            await scenario.restarted(name)
+        found = await incarnations(scenario, *"abc")
         assert min(found) >= 2
-        assert len(stage.system.supervisor("sup").children()) == 3
+        assert len(scenario.system.supervisor("sup").children()) == 3
 
 
-async def test_a_name_that_was_never_ready_is_not_a_child(stage: Stage) -> None:
-    await stage.director.ask(Director.plan, "child", "fail", "fail")
+async def test_a_name_that_was_never_ready_is_not_a_child(scenario: Scenario) -> None:
+    await scenario.director.ask(Director.plan, "child", "fail", "fail")
     with anyio.fail_after(10):
-        branch = await stage.tree(supervisor("sup", []))
+        branch = await scenario.tree(supervisor("sup", []))
         for _ in range(2):
             with pytest.raises(StartFailed):
-                await branch.start_child(stage.child("child", Cued, stage.director))
-        ref = await branch.start_child(stage.child("child", Cued, stage.director))
-        assert ref == await stage.ref("child")
+                await branch.start_child(scenario.child("child", Cued, scenario.director))
+        ref = await branch.start_child(scenario.child("child", Cued, scenario.director))
+        assert ref == await scenario.ref("child")

@@ -7,49 +7,50 @@ import pytest
 
 from actors import Exit, ExitKind, Restart, supervisor
 from actors.errors import ActorStopped, CallCycle, DeadlineExceeded, NameTaken
-from tests.conformance.cast import Plain, Well
-from tests.conformance.stage import Stage
-from tests.conformance.troupe import Asker, Deaf, Unwatched, Watcher
+from tests.conformance.case_actors import Asker, Deaf, Plain, Unwatched, Watcher, Well
+from tests.conformance.scenario import Scenario
 
 
-async def test_c42_a_reply_that_comes_too_late_is_nobodys(stage: Stage) -> None:
+async def test_c42_a_reply_that_comes_too_late_is_nobodys(scenario: Scenario) -> None:
     with anyio.fail_after(10):
-        asker = await stage.spawn(Asker, stage.probe.ref, name="asker")
-        deaf = await stage.spawn(Deaf, name="deaf")
+        asker = await scenario.spawn(Asker, scenario.probe.ref, name="asker")
+        deaf = await scenario.spawn(Deaf, name="deaf")
         assert await asker.ask(Asker.ask_within, 0.001, deaf, "first") == "too late"
         # Answered behind the late reply, and not by it.
         assert await asker.ask(Asker.ask_next, deaf, "second") == "second"
         await asker.tell(Well.note, "third")
         assert await asker.ask(Well.logged) == ["third"]
-        assert stage.story("heard") == []
+        assert scenario.story("heard") == []
         await deaf.stop()
-        await stage.heard(("heard", "deaf", "SHUTDOWN"))
-        assert len(stage.story("heard")) == 1
+        await scenario.heard(("heard", "deaf", "SHUTDOWN"))
+        assert len(scenario.story("heard")) == 1
 
 
-async def test_c43_a_killed_owner_gives_its_name_back_before_anybody_is_told(stage: Stage) -> None:
+async def test_c43_a_killed_owner_gives_its_name_back_before_anybody_is_told(
+    scenario: Scenario,
+) -> None:
     with anyio.fail_after(10):
-        owner = await stage.spawn(Plain, name="key", restart=Restart.TEMPORARY)
+        owner = await scenario.spawn(Plain, name="key", restart=Restart.TEMPORARY)
         with pytest.raises(NameTaken) as caught:
-            await stage.spawn(Plain, name="key")
+            await scenario.spawn(Plain, name="key")
         assert caught.value.ref == owner
         owner.kill()
         assert (await owner.wait()).kind is ExitKind.KILLED
-        assert await stage.gone("key")
-        successor = await stage.spawn(Plain, name="key")
-        assert await stage.ref("key") == successor != owner
+        assert await scenario.gone("key")
+        successor = await scenario.spawn(Plain, name="key")
+        assert await scenario.ref("key") == successor != owner
 
 
 async def test_c44_an_ask_that_cannot_be_answered_fails_at_once_with_its_message(
-    stage: Stage,
+    scenario: Scenario,
 ) -> None:
     with anyio.fail_after(10):
-        asker = await stage.spawn(Asker, stage.probe.ref)
+        asker = await scenario.spawn(Asker, scenario.probe.ref)
         with pytest.raises(CallCycle) as cycle:
             await asker.ask(Asker.ask_itself)
         assert cycle.value.message == ("incarnation", (), {})
 
-        deaf = await stage.spawn(Deaf, name="deaf")
+        deaf = await scenario.spawn(Deaf, name="deaf")
         with pytest.raises(DeadlineExceeded) as late:
             await deaf.within(0.01).ask(Deaf.slow, "x")
         assert str(late.value).startswith(f"{deaf}: no reply to slow in 0.0")
@@ -63,10 +64,10 @@ async def test_c44_an_ask_that_cannot_be_answered_fails_at_once_with_its_message
         assert ended.value.message == ("quick", ("x",), {})
 
 
-async def test_c56_an_unheard_notice_harms_nobody(stage: Stage) -> None:
+async def test_c56_an_unheard_notice_harms_nobody(scenario: Scenario) -> None:
     with anyio.fail_after(10):
-        await stage.tree(supervisor("sup", [stage.child("watcher", Unwatched)]))
-        watcher, dying = await stage.ref("watcher"), await stage.spawn(Plain)
+        await scenario.tree(supervisor("sup", [scenario.child("watcher", Unwatched)]))
+        watcher, dying = await scenario.ref("watcher"), await scenario.spawn(Plain)
         await watcher.ask(Unwatched.watch, dying)
         await dying.stop()
         await dying.wait()
@@ -77,30 +78,30 @@ async def test_c56_an_unheard_notice_harms_nobody(stage: Stage) -> None:
 
 @pytest.mark.parametrize("unwatch", [False, True])
 async def test_c56_a_queued_notice_is_not_delivered_once_it_is_not_wanted(
-    stage: Stage, unwatch: bool
+    scenario: Scenario, unwatch: bool
 ) -> None:
     with anyio.fail_after(10):
-        watcher = await stage.spawn(Watcher, stage.probe.ref)
-        dying = await stage.spawn(Plain, name="dying")
+        watcher = await scenario.spawn(Watcher, scenario.probe.ref)
+        dying = await scenario.spawn(Plain, name="dying")
         await watcher.ask(Watcher.watch, dying)
         await watcher.tell(Watcher.hear_out, dying, unwatch=unwatch)
-        await stage.heard("listening")
+        await scenario.heard("listening")
         await dying.stop()
         await dying.wait()
         # Asked for twice: the notice may have been queued between the two.
         for _ in range(2):
             await watcher.ask(Well.incarnation)
-        assert stage.story("heard") == ([] if unwatch else [("heard", "dying", "SHUTDOWN")])
+        assert scenario.story("heard") == ([] if unwatch else [("heard", "dying", "SHUTDOWN")])
 
 
-async def test_c56_a_notice_passes_a_full_mailbox_and_stays_in_it(stage: Stage) -> None:
+async def test_c56_a_notice_passes_a_full_mailbox_and_stays_in_it(scenario: Scenario) -> None:
     with anyio.fail_after(10):
-        watcher = await stage.spawn(Watcher, stage.probe.ref, mailbox=1)
-        dying = await stage.spawn(Plain, name="dying")
-        gate = await stage.spawn(Plain)
+        watcher = await scenario.spawn(Watcher, scenario.probe.ref, mailbox=1)
+        dying = await scenario.spawn(Plain, name="dying")
+        gate = await scenario.spawn(Plain)
         await watcher.ask(Watcher.watch, dying)
         await watcher.tell(Watcher.hear_out, gate, unwatch=False)
-        await stage.heard("listening")
+        await scenario.heard("listening")
         await watcher.tell(Well.note, "fills it")
         dying.kill()
         await dying.ask(Plain.incarnation)  # it was restarted: no notice
@@ -111,20 +112,20 @@ async def test_c56_a_notice_passes_a_full_mailbox_and_stays_in_it(stage: Stage) 
                 tasks.start_soon(watcher.tell, Well.note, number)
             await anyio.wait_all_tasks_blocked()
             await gate.stop()
-        await stage.heard(("heard", "dying", "SHUTDOWN"))
+        await scenario.heard(("heard", "dying", "SHUTDOWN"))
         assert (await watcher.ask(Well.logged))[0] == "fills it"
         assert len(await watcher.ask(Well.logged)) == 4
-        assert len(stage.story("heard")) == 1
+        assert len(scenario.story("heard")) == 1
 
 
 async def test_c58_ten_are_accepted_and_the_eleventh_waits_fails_or_gives_up(
-    stage: Stage,
+    scenario: Scenario,
 ) -> None:
     with anyio.fail_after(10):
-        held = await stage.spawn(Watcher, stage.probe.ref, mailbox=10)
-        gate = await stage.spawn(Plain)
+        held = await scenario.spawn(Watcher, scenario.probe.ref, mailbox=10)
+        gate = await scenario.spawn(Plain)
         await held.tell(Watcher.hear_out, gate, unwatch=False)
-        await stage.heard("listening")
+        await scenario.heard("listening")
         for number in range(10):
             with anyio.fail_after(5):
                 await held.tell(Well.note, number)

@@ -11,7 +11,7 @@ import pytest
 from actors import System, Topology, nodes
 from actors.testing import Probe, running_system
 from tests.conftest import LOOPS
-from tests.contracts.place import Place
+from tests.contracts.node_under_test import NodeUnderTest
 
 NODES = {"local": "local", "process": "box/0", "thread": "thread/0", "process on trio": "trio/0"}
 GROUPS = {
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _in_the_table(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
         return True
-    loop, kind = (item.callspec.params.get(name) for name in ("anyio_backend", "place"))
+    loop, kind = (item.callspec.params.get(name) for name in ("anyio_backend", "node"))
     return kind not in NODES or kind in KINDS[str(loop)]
 
 
@@ -55,8 +55,8 @@ async def system(
 
 
 @pytest.fixture(params=NODES)
-async def place(request: pytest.FixtureRequest, system: System) -> AsyncIterator[Place]:
-    place = Place(system, NODES[request.param], await Probe.start(system))
-    yield place
+async def node(request: pytest.FixtureRequest, system: System) -> AsyncIterator[NodeUnderTest]:
+    node = NodeUnderTest(system, NODES[request.param], await Probe.start(system))
+    yield node
     with anyio.fail_after(10):
-        await place.close()
+        await node.close()

@@ -14,7 +14,7 @@ import numpy as np
 from actors import Actor, Buffer, Ref, SharedBuffer, concurrent, current, move
 from actors.errors import NotSendable
 from actors.testing import Recorder
-from tests.contracts.kit import Gate
+from tests.contracts.contract_actors import Gate
 
 SMALL: Final = 1_000
 LARGE: Final = 120_000

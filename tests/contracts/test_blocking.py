@@ -13,7 +13,7 @@ import pytest
 from actors import Actor, Exit, Ref, System, current
 from actors.errors import ActorsError, CallCycle, DeadlineExceeded, SystemStopped
 from actors.testing import running_system
-from tests.contracts.place import Place
+from tests.contracts.node_under_test import NodeUnderTest
 
 R = TypeVar("R")
 
@@ -52,8 +52,8 @@ async def _bounded() -> AsyncIterator[None]:
         yield
 
 
-async def test_a_thread_asks_and_tells(place: Place) -> None:
-    adder = place.system.blocking(await place.spawn(Adder))
+async def test_a_thread_asks_and_tells(node: NodeUnderTest) -> None:
+    adder = node.system.blocking(await node.spawn(Adder))
 
     def work() -> int:
         adder.tell(Adder.add, 1)
@@ -63,9 +63,9 @@ async def test_a_thread_asks_and_tells(place: Place) -> None:
     assert await in_thread(work) == 6
 
 
-async def test_many_threads_share_a_ref(place: Place) -> None:
-    ref = await place.spawn(Adder)
-    adder = place.system.blocking(ref)
+async def test_many_threads_share_a_ref(node: NodeUnderTest) -> None:
+    ref = await node.spawn(Adder)
+    adder = node.system.blocking(ref)
     async with anyio.create_task_group() as tasks:
         for _ in range(8):
             tasks.start_soon(in_thread, lambda: [adder.ask(Adder.add, 1) for _ in range(20)])
@@ -73,22 +73,22 @@ async def test_many_threads_share_a_ref(place: Place) -> None:
     assert await ref.ask(Adder.add, 0) == 160
 
 
-async def test_a_thread_gets_the_handlers_error(place: Place) -> None:
-    adder = place.system.blocking(await place.spawn(Adder))
+async def test_a_thread_gets_the_handlers_error(node: NodeUnderTest) -> None:
+    adder = node.system.blocking(await node.spawn(Adder))
 
     with pytest.raises(LookupError, match="nothing there"):
         await in_thread(lambda: adder.ask(Adder.fail))
 
 
-async def test_a_thread_has_deadlines(place: Place) -> None:
-    adder = place.system.blocking(await place.spawn(Adder))
+async def test_a_thread_has_deadlines(node: NodeUnderTest) -> None:
+    adder = node.system.blocking(await node.spawn(Adder))
 
     with pytest.raises(DeadlineExceeded, match=r"no reply to hang in 0\.05 s"):
         await in_thread(lambda: adder.within(0.05).ask(Adder.hang))
 
 
-async def test_a_thread_reads_a_stream(place: Place) -> None:
-    adder = place.system.blocking(await place.spawn(Adder))
+async def test_a_thread_reads_a_stream(node: NodeUnderTest) -> None:
+    adder = node.system.blocking(await node.spawn(Adder))
 
     def work() -> tuple[list[int], int]:
         with adder.stream(Adder.upto, 50) as items:
@@ -99,9 +99,9 @@ async def test_a_thread_reads_a_stream(place: Place) -> None:
     assert await in_thread(work) == (list(range(50)), 0)
 
 
-async def test_a_thread_waits_for_the_end(place: Place) -> None:
-    ref = await place.spawn(Adder)
-    adder = place.system.blocking(ref)
+async def test_a_thread_waits_for_the_end(node: NodeUnderTest) -> None:
+    ref = await node.spawn(Adder)
+    adder = node.system.blocking(ref)
     ends: list[Exit] = []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(in_thread, lambda: ends.append(adder.wait()))
@@ -110,15 +110,15 @@ async def test_a_thread_waits_for_the_end(place: Place) -> None:
     assert ends == [Exit.SHUTDOWN]
 
 
-async def test_on_the_loops_own_thread_it_is_refused(place: Place) -> None:
-    adder = place.system.blocking(await place.spawn(Adder))
+async def test_on_the_loops_own_thread_it_is_refused(node: NodeUnderTest) -> None:
+    adder = node.system.blocking(await node.spawn(Adder))
 
     with pytest.raises(ActorsError, match="on the loop's own thread would wait for itself"):
         adder.ask(Adder.add, 1)
 
 
-async def test_a_handlers_thread_is_part_of_its_chain_of_calls(place: Place) -> None:
-    first, second = await place.spawn(Adder), await place.spawn(Adder)
+async def test_a_handlers_thread_is_part_of_its_chain_of_calls(node: NodeUnderTest) -> None:
+    first, second = await node.spawn(Adder), await node.spawn(Adder)
 
     assert await first.ask(Adder.from_thread, second) == 1
     with pytest.raises(CallCycle):

@@ -11,16 +11,16 @@ import sniffio
 
 from actors import Ref
 from actors.errors import CallCycle, DeadlineExceeded, MailboxFull
-from tests.contracts.kit import Caller, Gate, Worker
-from tests.contracts.place import Place
+from tests.contracts.contract_actors import Caller, Gate, Worker
+from tests.contracts.node_under_test import NodeUnderTest
 
 
-async def _full(place: Place) -> tuple[Ref[Worker], Ref[Gate]]:
+async def _full(node: NodeUnderTest) -> tuple[Ref[Worker], Ref[Gate]]:
     """A worker with room for ten that handles one message and has ten waiting."""
-    gate = await place.gate()
-    worker = await place.spawn(Worker, place.probe.ref, mailbox=10)
+    gate = await node.gate()
+    worker = await node.spawn(Worker, node.probe.ref, mailbox=10)
     await worker.tell(Worker.hold, gate)
-    await place.probe.expect(("held", "begins"))
+    await node.probe.expect(("held", "begins"))
     with anyio.fail_after(5):
         for n in range(10):
             await worker.tell(Worker.note, n)
@@ -28,9 +28,9 @@ async def _full(place: Place) -> tuple[Ref[Worker], Ref[Gate]]:
 
 
 async def test_a_mailbox_takes_as_many_as_it_has_room_for_and_then_senders_wait(
-    place: Place,
+    node: NodeUnderTest,
 ) -> None:
-    worker, gate = await _full(place)
+    worker, gate = await _full(node)
     sent: list[int] = []
 
     async def send(n: int) -> None:
@@ -47,8 +47,8 @@ async def test_a_mailbox_takes_as_many_as_it_has_room_for_and_then_senders_wait(
         assert await worker.ask(Worker.logged) == ["held", *range(12)]
 
 
-async def test_c58_tell_nowait_gives_a_message_back_that_has_no_room(place: Place) -> None:
-    worker, gate = await _full(place)
+async def test_c58_tell_nowait_gives_a_message_back_that_has_no_room(node: NodeUnderTest) -> None:
+    worker, gate = await _full(node)
     with pytest.raises(MailboxFull) as caught:
         worker.tell_nowait(Worker.note, "eleventh")
     assert str(caught.value) == f"{worker}: its mailbox is full"
@@ -67,8 +67,8 @@ def caught_message(error: MailboxFull) -> Any:
     return getattr(Worker, name), *args
 
 
-async def test_an_ask_waits_for_room_too(place: Place) -> None:
-    worker, gate = await _full(place)
+async def test_an_ask_waits_for_room_too(node: NodeUnderTest) -> None:
+    worker, gate = await _full(node)
     answers: list[int] = []
 
     async def ask() -> None:
@@ -82,8 +82,8 @@ async def test_an_ask_waits_for_room_too(place: Place) -> None:
     assert answers == [5]
 
 
-async def test_a_sender_cancelled_in_the_line_leaves_it(place: Place) -> None:
-    worker, gate = await _full(place)
+async def test_a_sender_cancelled_in_the_line_leaves_it(node: NodeUnderTest) -> None:
+    worker, gate = await _full(node)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.tell, Worker.note, "cancelled tell")
@@ -95,9 +95,9 @@ async def test_a_sender_cancelled_in_the_line_leaves_it(place: Place) -> None:
         assert await worker.ask(Worker.logged) == ["held", *range(10), "after"]
 
 
-async def test_a_full_mailbox_holds_up_nobody_else(place: Place) -> None:
-    worker, gate = await _full(place)
-    other = await place.spawn(Worker)
+async def test_a_full_mailbox_holds_up_nobody_else(node: NodeUnderTest) -> None:
+    worker, gate = await _full(node)
+    other = await node.spawn(Worker)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.tell, Worker.note, "waits in line")
@@ -106,8 +106,8 @@ async def test_a_full_mailbox_holds_up_nobody_else(place: Place) -> None:
             await gate.ask(Gate.open)
 
 
-async def test_c58_stop_and_kill_pass_a_full_mailbox(place: Place) -> None:
-    worker, _ = await _full(place)
+async def test_c58_stop_and_kill_pass_a_full_mailbox(node: NodeUnderTest) -> None:
+    worker, _ = await _full(node)
     with anyio.fail_after(5):
         worker.kill()
         assert await worker.ask(Worker.incarnation) == 2
@@ -116,24 +116,24 @@ async def test_c58_stop_and_kill_pass_a_full_mailbox(place: Place) -> None:
         assert str(await worker.wait()) == "SHUTDOWN"
 
 
-async def test_concurrent_handlers_that_run_take_no_room(place: Place) -> None:
-    gate = await place.gate()
-    worker = await place.spawn(Worker, place.probe.ref, mailbox=2)
+async def test_concurrent_handlers_that_run_take_no_room(node: NodeUnderTest) -> None:
+    gate = await node.gate()
+    worker = await node.spawn(Worker, node.probe.ref, mailbox=2)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             for label in range(5):
                 tasks.start_soon(worker.ask, Worker.hold_beside, gate, label)
-                await place.probe.expect((label, "begins"))
+                await node.probe.expect((label, "begins"))
             assert await worker.ask(Worker.add, 1, 1) == 2
             await gate.ask(Gate.open)
 
 
 @pytest.mark.parametrize("kind", ["call", "concurrent", "stream"])
-async def test_a_message_taken_back_gives_its_room_back(place: Place, kind: str) -> None:
-    gate = await place.gate()
-    worker = await place.spawn(Worker, place.probe.ref, mailbox=1)
+async def test_a_message_taken_back_gives_its_room_back(node: NodeUnderTest, kind: str) -> None:
+    gate = await node.gate()
+    worker = await node.spawn(Worker, node.probe.ref, mailbox=1)
     await worker.tell(Worker.hold, gate)
-    await place.probe.expect(("held", "begins"))
+    await node.probe.expect(("held", "begins"))
 
     async def stream() -> None:
         async with worker.stream(Worker.numbers) as items:
@@ -155,15 +155,15 @@ async def test_a_message_taken_back_gives_its_room_back(place: Place, kind: str)
         assert await worker.ask(Worker.logged) == ["held", "wanted"]
 
 
-async def test_c58_a_message_to_itself_passes_the_bound(place: Place) -> None:
-    caller = await place.spawn(Caller, mailbox=1)
+async def test_c58_a_message_to_itself_passes_the_bound(node: NodeUnderTest) -> None:
+    caller = await node.spawn(Caller, mailbox=1)
     with anyio.fail_after(5):
         assert await caller.ask(Caller.tell_myself, 10) == 10
         assert await caller.ask(Caller.name) == caller.name
 
 
-async def test_c44_an_ask_of_itself_is_refused_and_named(place: Place) -> None:
-    caller = await place.spawn(Caller)
+async def test_c44_an_ask_of_itself_is_refused_and_named(node: NodeUnderTest) -> None:
+    caller = await node.spawn(Caller)
     with anyio.fail_after(5):
         with pytest.raises(CallCycle) as caught:
             await caller.ask(Caller.ask_myself)
@@ -174,8 +174,10 @@ async def test_c44_an_ask_of_itself_is_refused_and_named(place: Place) -> None:
 
 
 @pytest.mark.parametrize("length", [2, 3])
-async def test_a_cycle_of_asks_is_refused_where_it_would_close(place: Place, length: int) -> None:
-    ring = [await place.spawn(Caller) for _ in range(length)]
+async def test_a_cycle_of_asks_is_refused_where_it_would_close(
+    node: NodeUnderTest, length: int
+) -> None:
+    ring = [await node.spawn(Caller) for _ in range(length)]
     with anyio.fail_after(5):
         for caller, friend in zip(ring, [*ring[1:], ring[0]], strict=True):
             await caller.ask(Caller.befriend, friend)
@@ -188,18 +190,18 @@ async def test_a_cycle_of_asks_is_refused_where_it_would_close(place: Place, len
 
 @pytest.mark.parametrize("verb", ["ask", "tell"])
 async def test_two_actors_full_on_each_other_are_named_not_suffered(
-    place: Place, verb: str
+    node: NodeUnderTest, verb: str
 ) -> None:
-    here = await place.spawn(Caller, mailbox=2, on=place.system.node.name)
-    there = await place.spawn(Caller, mailbox=2)
+    here = await node.spawn(Caller, mailbox=2, on=node.system.node.name)
+    there = await node.spawn(Caller, mailbox=2)
     pair = {here: there, there: here}
-    gate = await place.gate()
+    gate = await node.gate()
     told: list[int] = []
     cycles: list[str] = []
 
     async def run(one: Ref[Caller]) -> None:
         try:
-            told.append(await one.ask(Caller.tell_friend, verb, 10, gate, place.probe.ref))
+            told.append(await one.ask(Caller.tell_friend, verb, 10, gate, node.probe.ref))
         except CallCycle as error:
             cycles.append(str(error.ref))
 
@@ -209,7 +211,7 @@ async def test_two_actors_full_on_each_other_are_named_not_suffered(
         async with anyio.create_task_group() as tasks:
             for one in pair:
                 tasks.start_soon(run, one)
-                await place.probe.expect("begins")
+                await node.probe.expect("begins")
             await gate.ask(Gate.open)
         assert cycles
         assert len(told) + len(cycles) == 2
@@ -218,25 +220,25 @@ async def test_two_actors_full_on_each_other_are_named_not_suffered(
             assert await one.ask(Caller.ask_name_of_friend) == other.name
 
 
-async def test_a_sender_that_waits_for_room_at_its_asker_is_refused(place: Place) -> None:
-    asker = await place.spawn(Caller, mailbox=1, on=place.system.node.name)
-    told = await place.spawn(Caller)
-    gate = await place.gate()
+async def test_a_sender_that_waits_for_room_at_its_asker_is_refused(node: NodeUnderTest) -> None:
+    asker = await node.spawn(Caller, mailbox=1, on=node.system.node.name)
+    told = await node.spawn(Caller)
+    gate = await node.gate()
     with anyio.fail_after(20):
         await gate.ask(Gate.open)
         await told.ask(Caller.befriend, asker)
         with pytest.raises(CallCycle, match="would wait for the asking actor itself"):
-            await asker.ask(Caller.have_told, told, gate, place.probe.ref)
+            await asker.ask(Caller.have_told, told, gate, node.probe.ref)
         assert await asker.ask(Caller.name) == asker.name
 
 
-async def test_an_ask_cancelled_as_it_gets_its_place_is_not_run(place: Place) -> None:
+async def test_an_ask_cancelled_as_it_gets_its_place_is_not_run(node: NodeUnderTest) -> None:
     if sniffio.current_async_library() != "asyncio":
         return  # only asyncio lets a bare cancellation in between
-    gate = await place.gate()
-    worker = await place.spawn(Worker, place.probe.ref, mailbox=1)
+    gate = await node.gate()
+    worker = await node.spawn(Worker, node.probe.ref, mailbox=1)
     await worker.tell(Worker.hold, gate)
-    await place.probe.expect(("held", "begins"))
+    await node.probe.expect(("held", "begins"))
     tasks: list[asyncio.Task[None]] = []
 
     async def first() -> None:
@@ -257,8 +259,8 @@ async def test_an_ask_cancelled_as_it_gets_its_place_is_not_run(place: Place) ->
 
 
 @pytest.mark.parametrize("verb", ["ask", "tell"])
-async def test_c58_waiting_for_room_ends_with_the_deadline(place: Place, verb: str) -> None:
-    worker, gate = await _full(place)
+async def test_c58_waiting_for_room_ends_with_the_deadline(node: NodeUnderTest, verb: str) -> None:
+    worker, gate = await _full(node)
     with anyio.fail_after(5):
         with pytest.raises(DeadlineExceeded) as caught:
             await getattr(worker.within(0.1), verb)(Worker.note, "late")

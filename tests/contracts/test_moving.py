@@ -21,9 +21,9 @@ from actors.errors import (
     StillViewed,
 )
 from actors.transport import FRAME_LIMIT
-from tests.contracts.kit import Gate
+from tests.contracts.contract_actors import Gate
+from tests.contracts.node_under_test import NodeUnderTest, send
 from tests.contracts.payloads import LARGE, MOVED, SMALL, Porter, buffer, expected, pattern
-from tests.contracts.place import Place, send
 
 
 class Things:
@@ -69,18 +69,18 @@ def things(request: pytest.FixtureRequest) -> Iterator[Things]:
     made.close()
 
 
-async def held(place: Place, *, mailbox: int = 2) -> tuple[Ref[Porter], Ref[Gate]]:
+async def held(node: NodeUnderTest, *, mailbox: int = 2) -> tuple[Ref[Porter], Ref[Gate]]:
     """A porter that handles one message until the gate is opened."""
-    gate = await place.gate()
-    porter = await place.spawn(Porter, mailbox=mailbox)
-    await porter.tell(Porter.hold, gate, place.probe.ref)
-    await place.probe.expect("held", 20)
+    gate = await node.gate()
+    porter = await node.spawn(Porter, mailbox=mailbox)
+    await porter.tell(Porter.hold, gate, node.probe.ref)
+    await node.probe.expect("held", 20)
     return porter, gate
 
 
-async def full(place: Place) -> tuple[Ref[Porter], Ref[Gate]]:
+async def full(node: NodeUnderTest) -> tuple[Ref[Porter], Ref[Gate]]:
     """One that has no room left."""
-    porter, gate = await held(place)
+    porter, gate = await held(node)
     for number in range(2):
         await porter.tell(Porter.keep, number)
     return porter, gate
@@ -138,10 +138,10 @@ NEIGHBOURS: list[tuple[str, Callable[[int], Any], type[Exception], str]] = [
 
 @pytest.mark.parametrize("neighbour", NEIGHBOURS, ids=lambda neighbour: neighbour[0])
 async def test_nothing_is_moved_beside_what_cannot_be(
-    place: Place, things: Things, neighbour: Any
+    node: NodeUnderTest, things: Things, neighbour: Any
 ) -> None:
     _, make, error, text = neighbour
-    porter = await place.spawn(Porter)
+    porter = await node.spawn(Porter)
     for verb in ("ask", "tell", "tell_nowait"):
         with pytest.raises(error, match=text):
             await send(porter, verb, Porter.keep, [*things.moved(), make(things.size)])
@@ -149,17 +149,17 @@ async def test_nothing_is_moved_beside_what_cannot_be(
 
 
 async def test_what_is_moved_twice_in_one_message_is_not_moved(
-    place: Place, things: Things
+    node: NodeUnderTest, things: Things
 ) -> None:
-    porter = await place.spawn(Porter)
+    porter = await node.spawn(Porter)
     for twice in (things.buffer, things.bytes, things.socket):
         with pytest.raises(Moved, match="is moved twice in one message"):
             await porter.ask(Porter.keep, [*things.moved(), {"again": move(twice)}])
     await arrives(porter, things)
 
 
-async def test_what_was_moved_raises_when_it_is_used(place: Place, things: Things) -> None:
-    porter = await place.spawn(Porter)
+async def test_what_was_moved_raises_when_it_is_used(node: NodeUnderTest, things: Things) -> None:
+    porter = await node.spawn(Porter)
     await porter.ask(Porter.accept, {"all": things.moved()})
     with pytest.raises(Moved, match="only its receiver has it"):
         things.buffer.view()
@@ -169,11 +169,11 @@ async def test_what_was_moved_raises_when_it_is_used(place: Place, things: Thing
         things.socket.send(b"x")
 
 
-async def test_nothing_is_moved_by_a_message_that_is_too_big(place: Place) -> None:
-    if not place.remote:
+async def test_nothing_is_moved_by_a_message_that_is_too_big(node: NodeUnderTest) -> None:
+    if not node.remote:
         return
     things = Things(LARGE)
-    porter = await place.spawn(Porter)
+    porter = await node.spawn(Porter)
     for _ in range(2):  # at first by copy, then by shared memory
         with pytest.raises(MessageTooBig):
             await porter.ask(Porter.keep, [*things.moved(), "x" * FRAME_LIMIT])
@@ -182,8 +182,8 @@ async def test_nothing_is_moved_by_a_message_that_is_too_big(place: Place) -> No
     things.close()
 
 
-async def test_nothing_is_moved_when_there_is_no_room(place: Place, things: Things) -> None:
-    porter, gate = await full(place)
+async def test_nothing_is_moved_when_there_is_no_room(node: NodeUnderTest, things: Things) -> None:
+    porter, gate = await full(node)
     with pytest.raises(MailboxFull) as caught:
         porter.tell_nowait(Porter.keep, things.moved())
     assert given_back(caught.value) is things.buffer
@@ -199,9 +199,9 @@ def given_back(error: SendError) -> Any:
 
 
 async def test_what_waits_for_room_is_given_back_at_the_deadline(
-    place: Place, things: Things
+    node: NodeUnderTest, things: Things
 ) -> None:
-    porter, gate = await full(place)
+    porter, gate = await full(node)
     for verb in ("tell", "ask"):
         with pytest.raises(DeadlineExceeded) as caught:
             await getattr(porter.within(0.05), verb)(Porter.keep, things.moved())
@@ -212,9 +212,9 @@ async def test_what_waits_for_room_is_given_back_at_the_deadline(
 
 
 async def test_what_waits_for_room_is_gone_while_it_waits_and_back_when_nobody_does(
-    place: Place, things: Things
+    node: NodeUnderTest, things: Things
 ) -> None:
-    porter, gate = await full(place)
+    porter, gate = await full(node)
     for verb in ("tell", "ask"):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(getattr(porter, verb), Porter.keep, things.moved())
@@ -228,8 +228,8 @@ async def test_what_waits_for_room_is_gone_while_it_waits_and_back_when_nobody_d
     await arrives(porter, things)
 
 
-async def test_what_waited_for_room_arrives(place: Place, things: Things) -> None:
-    porter, gate = await full(place)
+async def test_what_waited_for_room_arrives(node: NodeUnderTest, things: Things) -> None:
+    porter, gate = await full(node)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(porter.tell, Porter.keep, things.moved())
         await anyio.wait_all_tasks_blocked()
@@ -243,11 +243,11 @@ async def test_what_waited_for_room_arrives(place: Place, things: Things) -> Non
 
 
 async def test_an_actor_of_this_node_that_takes_nothing_more_moves_nothing(
-    place: Place, things: Things
+    node: NodeUnderTest, things: Things
 ) -> None:
-    if place.remote:
+    if node.remote:
         return
-    porter, gate = await full(place)
+    porter, gate = await full(node)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(expect_stopped, porter, things)
         await anyio.wait_all_tasks_blocked()
@@ -267,12 +267,12 @@ async def expect_stopped(porter: Ref[Porter], things: Things) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed")  # which is how Python says that it closed it
-async def test_what_became_a_dead_letter_is_closed(place: Place, things: Things) -> None:
-    porter, _ = await held(place)
+async def test_what_became_a_dead_letter_is_closed(node: NodeUnderTest, things: Things) -> None:
+    porter, _ = await held(node)
     await porter.tell(Porter.keep, things.moved())
     await porter.stop(grace=0.05)
     await eof(things.other_end)
-    if place.remote:
+    if node.remote:
         other = Things(things.size)
         await porter.tell(Porter.keep, other.moved())
         await eof(other.other_end)
@@ -286,16 +286,16 @@ async def eof(sock: socket.socket) -> None:
     assert sock.recv(1) == b""
 
 
-async def test_a_reply_that_cannot_be_moved_is_the_askers_error(place: Place) -> None:
-    porter = await place.spawn(Porter)
+async def test_a_reply_that_cannot_be_moved_is_the_askers_error(node: NodeUnderTest) -> None:
+    porter = await node.spawn(Porter)
     with pytest.raises(StillViewed, match="views of this buffer"):
         await porter.ask(Porter.give_viewed)
     assert await porter.ask(Porter.type_of_kept) == "memoryview"
 
 
-async def test_what_goes_to_many_or_often_is_not_moved(place: Place, things: Things) -> None:
+async def test_what_goes_to_many_or_often_is_not_moved(node: NodeUnderTest, things: Things) -> None:
     with pytest.raises(NotSendable, match=r"sent more than once cannot be moved"):
-        place.system.topic("news").publish(things.moved())
-    porter = await place.spawn(Porter)
+        node.system.topic("news").publish(things.moved())
+    porter = await node.spawn(Porter)
     assert await porter.ask(Porter.time_a_move) == "NotSendable"
     await arrives(porter, things)

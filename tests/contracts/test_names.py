@@ -9,25 +9,25 @@ import pytest
 
 from actors import Actor, Ref, Restart
 from actors.errors import ActorStopped, InvalidSpec, NameTaken, StartFailed
-from tests.contracts.kit import BadInit, BadStart, Brief, Flash, Parent, Worker
-from tests.contracts.place import Place
+from tests.contracts.contract_actors import BadInit, BadStart, Brief, Flash, Parent, Worker
+from tests.contracts.node_under_test import NodeUnderTest
 
 
-async def test_c43_an_actor_is_found_by_its_name_until_it_ends(place: Place) -> None:
+async def test_c43_an_actor_is_found_by_its_name_until_it_ends(node: NodeUnderTest) -> None:
     with anyio.fail_after(5):
-        assert await place.system.lookup("found") is None
-        worker = await place.spawn(Worker, name="found")
-        assert await place.system.lookup("found") == worker
+        assert await node.system.lookup("found") is None
+        worker = await node.spawn(Worker, name="found")
+        assert await node.system.lookup("found") == worker
         await worker.stop()
         await worker.wait()
         # The name is free before anyone is told of the end.
-        assert await place.system.lookup("found") is None
+        assert await node.system.lookup("found") is None
 
 
-async def test_c43_a_name_is_taken_once(place: Place) -> None:
-    worker = await place.spawn(Worker, name="unique")
+async def test_c43_a_name_is_taken_once(node: NodeUnderTest) -> None:
+    worker = await node.spawn(Worker, name="unique")
     with pytest.raises(NameTaken) as caught:
-        await place.spawn(Worker, name="unique")
+        await node.spawn(Worker, name="unique")
     assert str(caught.value) == (
         f"the name 'unique' is taken by {worker}: choose another, or spawn with if_exists='return'"
     )
@@ -35,22 +35,22 @@ async def test_c43_a_name_is_taken_once(place: Place) -> None:
     assert caught.value.ref == worker
 
 
-async def test_a_child_cannot_take_a_name_that_is_taken(place: Place) -> None:
-    worker = await place.spawn(Worker, name="elder")
-    parent = await place.spawn(Parent)
+async def test_a_child_cannot_take_a_name_that_is_taken(node: NodeUnderTest) -> None:
+    worker = await node.spawn(Worker, name="elder")
+    parent = await node.spawn(Parent)
     with anyio.fail_after(5):
         with pytest.raises(NameTaken, match="'elder' is taken by"):
-            await parent.ask(Parent.start_child, place.probe.ref, "elder")
-        assert await place.system.lookup("elder") == worker
-        child = await parent.ask(Parent.start_child, place.probe.ref, "younger")
-        assert await place.system.lookup("younger") == child
+            await parent.ask(Parent.start_child, node.probe.ref, "elder")
+        assert await node.system.lookup("elder") == worker
+        child = await parent.ask(Parent.start_child, node.probe.ref, "younger")
+        assert await node.system.lookup("younger") == child
 
 
-async def test_get_or_spawn_gives_everybody_the_one_actor(place: Place) -> None:
+async def test_get_or_spawn_gives_everybody_the_one_actor(node: NodeUnderTest) -> None:
     refs: list[Ref[Worker]] = []
 
     async def get() -> None:
-        refs.append(await place.spawn(Worker, name="shared", if_exists="return"))
+        refs.append(await node.spawn(Worker, name="shared", if_exists="return"))
 
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
@@ -61,12 +61,14 @@ async def test_get_or_spawn_gives_everybody_the_one_actor(place: Place) -> None:
         assert await refs[0].ask(Worker.incarnation) == 1
 
 
-async def test_get_or_spawn_starts_a_new_actor_after_the_end_of_the_old_one(place: Place) -> None:
+async def test_get_or_spawn_starts_a_new_actor_after_the_end_of_the_old_one(
+    node: NodeUnderTest,
+) -> None:
     with anyio.fail_after(5):
-        old = await place.spawn(Worker, name="again", if_exists="return")
+        old = await node.spawn(Worker, name="again", if_exists="return")
         await old.stop()
         await old.wait()
-        new = await place.spawn(Worker, name="again", if_exists="return")
+        new = await node.spawn(Worker, name="again", if_exists="return")
         assert new != old
         await new.tell(Worker.note, "for the new one")
         with pytest.raises(ActorStopped, match="it has ended: SHUTDOWN"):
@@ -75,36 +77,40 @@ async def test_get_or_spawn_starts_a_new_actor_after_the_end_of_the_old_one(plac
         assert repr(old) == repr(new)
 
 
-async def test_a_constructor_that_raises_fails_the_spawn_and_frees_the_name(place: Place) -> None:
+async def test_a_constructor_that_raises_fails_the_spawn_and_frees_the_name(
+    node: NodeUnderTest,
+) -> None:
     with anyio.fail_after(5):
         with pytest.raises(StartFailed) as caught:
-            await place.spawn(BadInit, "bad value", name="unlucky")
+            await node.spawn(BadInit, "bad value", name="unlucky")
         assert str(caught.value) == "unlucky (BadInit) failed to start: ValueError: bad value"
         assert isinstance(caught.value.__cause__, ValueError)
-        assert await place.system.lookup("unlucky") is None
-        worker = await place.spawn(Worker, name="unlucky")
+        assert await node.system.lookup("unlucky") is None
+        worker = await node.spawn(Worker, name="unlucky")
         assert await worker.ask(Worker.add, 1, 1) == 2
 
 
-async def test_an_on_start_that_raises_fails_the_spawn_and_frees_the_name(place: Place) -> None:
+async def test_an_on_start_that_raises_fails_the_spawn_and_frees_the_name(
+    node: NodeUnderTest,
+) -> None:
     with anyio.fail_after(5):
         for _ in range(2):
             with pytest.raises(StartFailed, match="ConnectionError: no database") as caught:
-                await place.spawn(BadStart, name="offline")
+                await node.spawn(BadStart, name="offline")
             assert isinstance(caught.value.__cause__, ConnectionError)
 
 
-async def test_wrong_constructor_arguments_fail_the_spawn(place: Place) -> None:
+async def test_wrong_constructor_arguments_fail_the_spawn(node: NodeUnderTest) -> None:
     with anyio.fail_after(5), pytest.raises(StartFailed, match=r"TypeError: BadInit.__init__\(\)"):
-        await place.spawn(BadInit, unknown=1)
+        await node.spawn(BadInit, unknown=1)
 
 
-async def test_fifty_waiting_for_a_start_that_fails_each_try_and_fail(place: Place) -> None:
+async def test_fifty_waiting_for_a_start_that_fails_each_try_and_fail(node: NodeUnderTest) -> None:
     failures: list[StartFailed] = []
 
     async def get() -> None:
         with pytest.raises(StartFailed) as caught:
-            await place.spawn(BadStart, name="hopeless", if_exists="return")
+            await node.spawn(BadStart, name="hopeless", if_exists="return")
         failures.append(caught.value)
 
     with anyio.fail_after(10):
@@ -112,27 +118,27 @@ async def test_fifty_waiting_for_a_start_that_fails_each_try_and_fail(place: Pla
             for _ in range(10):
                 tasks.start_soon(get)
     assert len(failures) == 10
-    assert await place.system.lookup("hopeless") is None
+    assert await node.system.lookup("hopeless") is None
 
 
 async def test_an_actor_that_ends_as_soon_as_it_has_started_leaves_its_name_free(
-    place: Place,
+    node: NodeUnderTest,
 ) -> None:
     with anyio.fail_after(5):
         for _ in range(3):
-            brief = await place.spawn(Brief, name="brief")
+            brief = await node.spawn(Brief, name="brief")
             assert str(await brief.wait()) == "NORMAL"
-            assert await place.system.lookup("brief") is None
+            assert await node.system.lookup("brief") is None
 
 
 async def test_an_actor_that_crashes_as_soon_as_it_has_started_leaves_its_name_free(
-    place: Place,
+    node: NodeUnderTest,
 ) -> None:
     with anyio.fail_after(5):
         for _ in range(3):
-            flash = await place.spawn(Flash, name="flash", restart=Restart.TEMPORARY)
+            flash = await node.spawn(Flash, name="flash", restart=Restart.TEMPORARY)
             assert str(await flash.wait()) == "CRASHED(RuntimeError: over already)"
-            assert await place.system.lookup("flash") is None
+            assert await node.system.lookup("flash") is None
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -150,10 +156,12 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-async def test_a_value_that_can_never_work_is_refused_and_shown(place: Place, what: str) -> None:
+async def test_a_value_that_can_never_work_is_refused_and_shown(
+    node: NodeUnderTest, what: str
+) -> None:
     options, why = BAD[what]
     with anyio.fail_after(5), pytest.raises(InvalidSpec) as caught:
-        await place.spawn(Worker, **options)
+        await node.spawn(Worker, **options)
     assert why in str(caught.value)
 
 
@@ -162,6 +170,6 @@ async def test_a_value_that_can_never_work_is_refused_and_shown(place: Place, wh
     [int, Actor, Worker.add, "Worker", None],
     ids=lambda cls: getattr(cls, "__name__", repr(cls)),
 )
-async def test_only_subclasses_of_actor_are_spawned(place: Place, cls: Any) -> None:
+async def test_only_subclasses_of_actor_are_spawned(node: NodeUnderTest, cls: Any) -> None:
     with pytest.raises(InvalidSpec, match=r"spawn takes a subclass of actors\.Actor, got"):
-        await place.spawn(cls)
+        await node.spawn(cls)

@@ -11,8 +11,8 @@ import pytest
 from actors import Actor, Exit, ExitKind, OnError, Ref, Restart, concurrent
 from actors._base.events import Event, EventStream
 from actors.errors import ActorCrashed, InvalidSpec
-from tests.contracts.kit import Gate
-from tests.contracts.place import Place
+from tests.contracts.contract_actors import Gate
+from tests.contracts.node_under_test import NodeUnderTest
 
 
 class Busy(Exception):
@@ -125,9 +125,9 @@ async def _failed(events: EventStream, ref: Ref[Any]) -> Event:
 
 
 @pytest.mark.parametrize("how", FAILS)
-async def test_resume_drops_the_message_and_keeps_the_state(place: Place, how: str) -> None:
-    ledger = await place.spawn(Ledger)
-    events = place.system.events()
+async def test_resume_drops_the_message_and_keeps_the_state(node: NodeUnderTest, how: str) -> None:
+    ledger = await node.spawn(Ledger)
+    events = node.system.events()
     with anyio.fail_after(5):
         await ledger.tell(FAILS[how], "busy")
         event = await _failed(events, ledger)
@@ -136,33 +136,33 @@ async def test_resume_drops_the_message_and_keeps_the_state(place: Place, how: s
     facts = dict(event.facts)
     assert "raise ERRORS[name]" in facts.pop("traceback")
     message = "fail_beside" if how == "tell beside" else "fail"
-    expected = {"actor": ledger.name, "message": message, "node": place.on, "error": "Busy: busy"}
+    expected = {"actor": ledger.name, "message": message, "node": node.on, "error": "Busy: busy"}
     assert facts == expected
 
 
 @pytest.mark.parametrize("how", FAILS)
-async def test_restart_is_a_crash(place: Place, how: str) -> None:
-    ledger = await place.spawn(Ledger, restart=Restart.TEMPORARY)
+async def test_restart_is_a_crash(node: NodeUnderTest, how: str) -> None:
+    ledger = await node.spawn(Ledger, restart=Restart.TEMPORARY)
     with anyio.fail_after(5):
         await ledger.tell(FAILS[how], "index")
         assert str(await ledger.wait()) == "CRASHED(CorruptIndex: index)"
 
 
 @pytest.mark.parametrize("how", FAILS)
-async def test_stop_ends_the_actor_for_good_by_its_error(place: Place, how: str) -> None:
-    ledger = await place.spawn(Ledger, restart=Restart.PERMANENT, name=f"ledger {how} {place.on}")
-    events = place.system.events()
+async def test_stop_ends_the_actor_for_good_by_its_error(node: NodeUnderTest, how: str) -> None:
+    ledger = await node.spawn(Ledger, restart=Restart.PERMANENT, name=f"ledger {how} {node.on}")
+    events = node.system.events()
     with anyio.fail_after(5):
         await ledger.tell(FAILS[how], "corrupt")
         end = await ledger.wait()
         assert (await _failed(events, ledger)).facts["error"] == "Corrupt: corrupt"
-        assert await place.system.lookup(ledger.name) is None
+        assert await node.system.lookup(ledger.name) is None
     events.close()
     assert (end.kind, str(end)) == (ExitKind.CRASHED, "CRASHED(Corrupt: corrupt)")
 
 
-async def test_stop_is_for_the_children_of_an_actor_too(place: Place) -> None:
-    keeper = await place.spawn(Keeper)
+async def test_stop_is_for_the_children_of_an_actor_too(node: NodeUnderTest) -> None:
+    keeper = await node.spawn(Keeper)
     with anyio.fail_after(5):
         ledger = await keeper.ask(Keeper.keep)
         await ledger.tell(Ledger.fail, "corrupt")
@@ -183,9 +183,9 @@ class Mute(Ledger):
         raise Unspeakable
 
 
-async def test_an_error_that_cannot_be_worded_is_reported_all_the_same(place: Place) -> None:
-    mute = await place.spawn(Mute)
-    events = place.system.events()
+async def test_an_error_that_cannot_be_worded_is_reported_all_the_same(node: NodeUnderTest) -> None:
+    mute = await node.spawn(Mute)
+    events = node.system.events()
     with anyio.fail_after(5):
         await mute.tell(Mute.fail_mutely)
         assert (await _failed(events, mute)).facts["error"].startswith("Unspeakable: <")
@@ -193,24 +193,24 @@ async def test_an_error_that_cannot_be_worded_is_reported_all_the_same(place: Pl
     events.close()
 
 
-async def test_an_error_in_no_table_restarts(place: Place) -> None:
+async def test_an_error_in_no_table_restarts(node: NodeUnderTest) -> None:
     with anyio.fail_after(5):
         for cls in (Fragile, Ledger):
-            actor = await place.spawn(cls)
+            actor = await node.spawn(cls)
             await actor.tell(Fragile.fail, "other")
             assert await actor.ask(Fragile.state) == (2, [])
 
 
-async def test_what_is_queued_behind_a_failed_message_is_handled(place: Place) -> None:
-    ledger = await place.spawn(Ledger)
+async def test_what_is_queued_behind_a_failed_message_is_handled(node: NodeUnderTest) -> None:
+    ledger = await node.spawn(Ledger)
     with anyio.fail_after(5):
         for _ in range(200):
             await ledger.tell(Ledger.fail, "busy")
         assert await ledger.ask(Ledger.state) == (1, 200 * ["busy"])
 
 
-async def test_an_asker_gets_the_error_and_the_actor_lives(place: Place) -> None:
-    ledger = await place.spawn(Ledger)
+async def test_an_asker_gets_the_error_and_the_actor_lives(node: NodeUnderTest) -> None:
+    ledger = await node.spawn(Ledger)
     with anyio.fail_after(5):
         for name in ("busy", "other", "memory"):
             with pytest.raises(ERRORS[name], match=name):
@@ -220,9 +220,9 @@ async def test_an_asker_gets_the_error_and_the_actor_lives(place: Place) -> None
 
 @pytest.mark.parametrize("handler", [Ledger.fail, Ledger.fail_beside], ids=["fail", "beside"])
 async def test_restart_is_for_asked_messages_too_after_the_asker_was_told(
-    place: Place, handler: Any
+    node: NodeUnderTest, handler: Any
 ) -> None:
-    ledger = await place.spawn(Ledger)
+    ledger = await node.spawn(Ledger)
     with anyio.fail_after(5):
         with pytest.raises(CorruptIndex, match="index"):
             await ledger.ask(handler, "index")
@@ -231,18 +231,18 @@ async def test_restart_is_for_asked_messages_too_after_the_asker_was_told(
 
 @pytest.mark.parametrize("handler", [Ledger.fail, Ledger.fail_beside], ids=["fail", "beside"])
 async def test_stop_is_for_asked_messages_too_after_the_asker_was_told(
-    place: Place, handler: Any
+    node: NodeUnderTest, handler: Any
 ) -> None:
-    ledger = await place.spawn(Ledger, restart=Restart.PERMANENT)
+    ledger = await node.spawn(Ledger, restart=Restart.PERMANENT)
     with anyio.fail_after(5):
         with pytest.raises(Corrupt, match="corrupt"):
             await ledger.ask(handler, "corrupt")
         assert str(await ledger.wait()) == "CRASHED(Corrupt: corrupt)"
 
 
-async def test_a_subclass_inherits_the_table_and_may_add_to_it(place: Place) -> None:
+async def test_a_subclass_inherits_the_table_and_may_add_to_it(node: NodeUnderTest) -> None:
     with anyio.fail_after(5):
-        strict = await place.spawn(Strict)
+        strict = await node.spawn(Strict)
         await strict.tell(Strict.fail, "odd")
         assert await strict.ask(Strict.state) == (1, ["odd"])
         await strict.tell(Strict.fail, "index")
@@ -251,8 +251,10 @@ async def test_a_subclass_inherits_the_table_and_may_add_to_it(place: Place) -> 
         assert str(await strict.wait()) == "CRASHED(Busy: busy)"
 
 
-async def test_the_entry_nearest_to_the_error_wins_over_every_broader_one(place: Place) -> None:
-    mixed = await place.spawn(Mixed)
+async def test_the_entry_nearest_to_the_error_wins_over_every_broader_one(
+    node: NodeUnderTest,
+) -> None:
+    mixed = await node.spawn(Mixed)
     with anyio.fail_after(5):
         await mixed.tell(Mixed.fail, "busy")
         assert await mixed.ask(Mixed.state) == (1, ["busy"])
@@ -263,9 +265,9 @@ async def test_the_entry_nearest_to_the_error_wins_over_every_broader_one(place:
 
 @pytest.mark.parametrize("cls", [Fragile, Ledger, Broad])
 async def test_c46_a_lack_of_memory_fails_one_message_unless_it_is_named(
-    place: Place, cls: type[Fragile]
+    node: NodeUnderTest, cls: type[Fragile]
 ) -> None:
-    actor, strict = await place.spawn(cls), await place.spawn(Strict)
+    actor, strict = await node.spawn(cls), await node.spawn(Strict)
     with anyio.fail_after(5):
         await actor.tell(cls.fail, "memory")
         assert await actor.ask(cls.state) == (1, ["memory"])
@@ -273,8 +275,8 @@ async def test_c46_a_lack_of_memory_fails_one_message_unless_it_is_named(
         assert str(await strict.wait()) == "CRASHED(MemoryError: memory)"
 
 
-async def test_hooks_and_tasks_are_not_in_the_table(place: Place) -> None:
-    in_task, in_hook, watched = [await place.spawn(Ledger) for _ in range(3)]
+async def test_hooks_and_tasks_are_not_in_the_table(node: NodeUnderTest) -> None:
+    in_task, in_hook, watched = [await node.spawn(Ledger) for _ in range(3)]
     with anyio.fail_after(5):
         await in_task.ask(Ledger.fail_in_task, "busy")
         await in_hook.ask(Ledger.watch, watched)
@@ -284,8 +286,8 @@ async def test_hooks_and_tasks_are_not_in_the_table(place: Place) -> None:
                 await anyio.sleep(0.01)
 
 
-async def test_the_error_of_a_stream_is_its_readers(place: Place) -> None:
-    ledger = await place.spawn(Ledger)
+async def test_the_error_of_a_stream_is_its_readers(node: NodeUnderTest) -> None:
+    ledger = await node.spawn(Ledger)
     with anyio.fail_after(5):
         with pytest.raises(Corrupt, match="corrupt"):
             async with ledger.stream(Ledger.upto, "corrupt") as items:
@@ -293,8 +295,8 @@ async def test_the_error_of_a_stream_is_its_readers(place: Place) -> None:
         assert await ledger.ask(Ledger.state) == (1, [])
 
 
-async def test_an_actor_that_only_fails_lets_the_loop_run(place: Place) -> None:
-    ledger, gate = await place.spawn(Ledger), await place.spawn(Gate)
+async def test_an_actor_that_only_fails_lets_the_loop_run(node: NodeUnderTest) -> None:
+    ledger, gate = await node.spawn(Ledger), await node.spawn(Gate)
     with anyio.fail_after(5):
         await ledger.tell(Ledger.fail_again_and_again)
         for _ in range(3):
@@ -304,8 +306,10 @@ async def test_an_actor_that_only_fails_lets_the_loop_run(place: Place) -> None:
         assert await ledger.wait() == Exit.SHUTDOWN
 
 
-async def test_whoever_waits_when_another_message_stops_the_actor_is_told(place: Place) -> None:
-    ledger, gate = await place.spawn(Ledger), await place.gate()
+async def test_whoever_waits_when_another_message_stops_the_actor_is_told(
+    node: NodeUnderTest,
+) -> None:
+    ledger, gate = await node.spawn(Ledger), await node.gate()
     heard: list[str] = []
 
     async def ask() -> None:

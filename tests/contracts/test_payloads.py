@@ -12,7 +12,8 @@ import pytest
 from actors import Buffer, Ref, SharedBuffer, local, move
 from actors.errors import NotSendable
 from actors.testing import eventually
-from tests.contracts.kit import Gate
+from tests.contracts.contract_actors import Gate
+from tests.contracts.node_under_test import NodeUnderTest
 from tests.contracts.payloads import (
     KINDS,
     LARGE,
@@ -24,7 +25,6 @@ from tests.contracts.payloads import (
     expected,
     seen,
 )
-from tests.contracts.place import Place
 
 SIZES = (SMALL, LARGE)
 PAYLOADS = [(kind, size) for size in (*SIZES, LARGE) for kind in KINDS]
@@ -37,12 +37,12 @@ async def limit() -> AsyncIterator[None]:
         yield
 
 
-async def held(place: Place, *, mailbox: int) -> tuple[Ref[Porter], Ref[Gate]]:
+async def held(node: NodeUnderTest, *, mailbox: int) -> tuple[Ref[Porter], Ref[Gate]]:
     """A porter that handles one message until the gate is opened, with room for some more."""
-    gate = await place.gate()
-    porter = await place.spawn(Porter, mailbox=mailbox)
-    await porter.tell(Porter.hold, gate, place.probe.ref)
-    await place.probe.expect("held", 20)
+    gate = await node.gate()
+    porter = await node.spawn(Porter, mailbox=mailbox)
+    await porter.tell(Porter.hold, gate, node.probe.ref)
+    await node.probe.expect("held", 20)
     return porter, gate
 
 
@@ -56,8 +56,8 @@ def spoil(value: Any) -> None:
 
 
 @pytest.fixture
-async def porter(place: Place) -> Ref[Porter]:
-    return await place.spawn(Porter)
+async def porter(node: NodeUnderTest) -> Ref[Porter]:
+    return await node.spawn(Porter)
 
 
 # -- every way
@@ -118,12 +118,12 @@ def _subscribed(report: Ref[Porter]) -> Callable[[], Any]:
     return is_it
 
 
-async def test_as_values_of_a_topic_from_here_and_from_there(place: Place) -> None:
+async def test_as_values_of_a_topic_from_here_and_from_there(node: NodeUnderTest) -> None:
     kinds = [kind for kind in KINDS if kind not in MOVED]
-    here, there = await place.spawn(Porter, on=place.system.node.name), await place.spawn(Porter)
+    here, there = await node.spawn(Porter, on=node.system.node.name), await node.spawn(Porter)
     for listener, publisher in ((there, here), (here, there)):
         topic = f"payloads of {publisher.uid}"
-        report = await place.spawn(Porter, on=place.system.node.name)
+        report = await node.spawn(Porter, on=node.system.node.name)
         await listener.ask(Porter.listen, topic, report, 2 * len(kinds))
         await eventually(_subscribed(report), 20)
         for size in SIZES:
@@ -136,33 +136,35 @@ async def test_as_values_of_a_topic_from_here_and_from_there(place: Place) -> No
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_as_a_constructor_argument_of_every_incarnation(place: Place, size: int) -> None:
+async def test_as_a_constructor_argument_of_every_incarnation(
+    node: NodeUnderTest, size: int
+) -> None:
     for kind in KINDS:
         if kind in WITH_DESCRIPTORS:
             continue
-        porter = await place.spawn(Porter, Box.around(KINDS[kind](size)))
-        plain = await place.spawn(Porter, KINDS[kind](size))
+        porter = await node.spawn(Porter, Box.around(KINDS[kind](size)))
+        plain = await node.spawn(Porter, KINDS[kind](size))
         assert await plain.ask(Porter.born_with) == expected(kind, size), kind
         await plain.tell(Porter.crash)
         assert await plain.ask(Porter.born_with) == expected(kind, size), kind
         await porter.stop()
 
 
-async def test_descriptors_are_no_constructor_arguments(place: Place) -> None:
+async def test_descriptors_are_no_constructor_arguments(node: NodeUnderTest) -> None:
     ours, theirs = socket.socketpair()
     shared = SharedBuffer(8)
     with ours, theirs:
         for value in (shared, move(theirs)):
             with pytest.raises(NotSendable, match=r"args\[0\]\.items.*travel in messages, and in"):
-                await place.spawn(Porter, Box.around(value))
+                await node.spawn(Porter, Box.around(value))
         assert theirs.fileno() >= 0
 
 
 # -- what it means
 
 
-async def test_it_is_what_it_was_when_it_was_sent(place: Place) -> None:
-    porter, gate = await held(place, mailbox=100)
+async def test_it_is_what_it_was_when_it_was_sent(node: NodeUnderTest) -> None:
+    porter, gate = await held(node, mailbox=100)
     changing = [(kind, size) for kind, size in PAYLOADS if kind in CHANGEABLE]
     for kind, size in changing:
         value = KINDS[kind](size)
@@ -182,8 +184,8 @@ async def test_small_and_large_ones_do_not_overtake_each_other(porter: Ref[Porte
     assert await porter.ask(Porter.taken) == sent
 
 
-async def test_what_waits_for_room_is_as_it_was_and_comes_in_order(place: Place) -> None:
-    porter, gate = await held(place, mailbox=2)
+async def test_what_waits_for_room_is_as_it_was_and_comes_in_order(node: NodeUnderTest) -> None:
+    porter, gate = await held(node, mailbox=2)
     async with anyio.create_task_group() as tasks:
         for kind, size in PAYLOADS:
             value = KINDS[kind](size)
@@ -195,18 +197,20 @@ async def test_what_waits_for_room_is_as_it_was_and_comes_in_order(place: Place)
     assert await porter.ask(Porter.taken) == [expected(kind, size) for kind, size in PAYLOADS]
 
 
-async def test_local_values_wait_for_room_here_and_are_refused_elsewhere(place: Place) -> None:
-    porter, gate = await held(place, mailbox=1)
+async def test_local_values_wait_for_room_here_and_are_refused_elsewhere(
+    node: NodeUnderTest,
+) -> None:
+    porter, gate = await held(node, mailbox=1)
     await porter.tell(Porter.keep, 1)
     async with anyio.create_task_group() as tasks:
-        if place.remote:
+        if node.remote:
             with pytest.raises(NotSendable, match="do not leave their process"):
                 await porter.tell(Porter.keep, local(Porter))
         else:
             tasks.start_soon(porter.tell, Porter.keep, local(Porter))
             await anyio.wait_all_tasks_blocked()
         await gate.ask(Gate.open)
-    assert await porter.ask(Porter.type_of_kept) == ("int" if place.remote else "type")
+    assert await porter.ask(Porter.type_of_kept) == ("int" if node.remote else "type")
 
 
 async def test_both_sides_of_a_shared_buffer_see_the_same(porter: Ref[Porter]) -> None:
@@ -231,9 +235,9 @@ async def test_a_moved_buffer_goes_there_is_filled_and_comes_back(porter: Ref[Po
 
 
 async def test_a_buffer_moved_to_a_third_node_keeps_its_bytes(
-    place: Place, porter: Ref[Porter]
+    node: NodeUnderTest, porter: Ref[Porter]
 ) -> None:
-    third = await place.spawn(Porter, on="box/0" if place.on != "box/0" else place.system.node.name)
+    third = await node.spawn(Porter, on="box/0" if node.on != "box/0" else node.system.node.name)
     for size in (*SIZES, LARGE):
         theirs = await porter.ask(Porter.give, "moved buffer", size)
         got = await third.ask(Porter.look, move(theirs))

@@ -14,7 +14,7 @@ import pytest
 from actors import Actor, Exit, pool
 from actors.errors import ActorStopped, InvalidSpec, NotFound
 from actors.testing import eventually
-from tests.contracts.place import Place
+from tests.contracts.node_under_test import NodeUnderTest
 
 
 class Worker(Actor):
@@ -49,39 +49,39 @@ class Worker(Actor):
 
 
 @pytest.fixture(autouse=True)
-async def _bounded(place: Place) -> AsyncIterator[None]:
+async def _bounded(node: NodeUnderTest) -> AsyncIterator[None]:
     with anyio.fail_after(20):
         yield
-        top = place.system.supervisor("")
+        top = node.system.supervisor("")
         with suppress(NotFound):  # a test of words alone has none
             await top.stop_child("workers")
             top.delete_child("workers")
 
 
-async def _pool(place: Place, **options: Any) -> Any:
-    return await place.system.start(
-        pool(Worker, name="workers", on=place.on, **{"size": 4, **options})
+async def _pool(node: NodeUnderTest, **options: Any) -> Any:
+    return await node.system.start(
+        pool(Worker, name="workers", on=node.on, **{"size": 4, **options})
     )
 
 
-async def test_c59_messages_reach_every_member_in_turn(place: Place) -> None:
-    workers = await _pool(place)
+async def test_c59_messages_reach_every_member_in_turn(node: NodeUnderTest) -> None:
+    workers = await _pool(node)
 
     names = [await workers.ask(Worker.work, job) for job in range(8)]
 
     assert Counter(names) == {f"workers/{number}": 2 for number in range(4)}
 
 
-async def test_c59_tell_all_reaches_each_exactly_once(place: Place) -> None:
-    workers = await _pool(place)
+async def test_c59_tell_all_reaches_each_exactly_once(node: NodeUnderTest) -> None:
+    workers = await _pool(node)
 
     await workers.tell_all(Worker.work, "all")
 
     assert [await member.ask(Worker.jobs) for member in workers.members] == [["all"]] * 4
 
 
-async def test_c59_the_others_serve_when_members_have_stopped(place: Place) -> None:
-    workers = await _pool(place)
+async def test_c59_the_others_serve_when_members_have_stopped(node: NodeUnderTest) -> None:
+    workers = await _pool(node)
     for member in workers.members[:2]:
         await member.stop()
         assert await member.wait() == Exit.SHUTDOWN
@@ -91,8 +91,8 @@ async def test_c59_the_others_serve_when_members_have_stopped(place: Place) -> N
     assert Counter(names) == {"workers/2": 3, "workers/3": 3}
 
 
-async def test_c59_a_pool_without_members_refuses(place: Place) -> None:
-    workers = await _pool(place, size=2)
+async def test_c59_a_pool_without_members_refuses(node: NodeUnderTest) -> None:
+    workers = await _pool(node, size=2)
     for member in workers.members:
         await member.stop()
         await member.wait()
@@ -101,8 +101,10 @@ async def test_c59_a_pool_without_members_refuses(place: Place) -> None:
         await workers.ask(Worker.work, 1)
 
 
-async def test_c68_what_is_queued_is_not_lost_with_a_member_that_crashes(place: Place) -> None:
-    workers = await _pool(place, size=1)
+async def test_c68_what_is_queued_is_not_lost_with_a_member_that_crashes(
+    node: NodeUnderTest,
+) -> None:
+    workers = await _pool(node, size=1)
     await workers.tell(Worker.fail)
     for job in range(5):
         await workers.tell(Worker.work, job)
@@ -110,8 +112,8 @@ async def test_c68_what_is_queued_is_not_lost_with_a_member_that_crashes(place: 
     assert await workers.ask(Worker.jobs) == list(range(5))
 
 
-async def test_the_shortest_queue_is_chosen(place: Place) -> None:
-    workers = await _pool(place, size=3, route="shortest")
+async def test_the_shortest_queue_is_chosen(node: NodeUnderTest) -> None:
+    workers = await _pool(node, size=3, route="shortest")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(workers.members[0].ask, Worker.hold)
         tasks.start_soon(workers.members[2].ask, Worker.hold)
@@ -125,31 +127,31 @@ async def test_the_shortest_queue_is_chosen(place: Place) -> None:
         tasks.cancel_scope.cancel()
 
 
-async def test_a_pool_travels_in_a_message(place: Place) -> None:
-    workers = await _pool(place, size=2)
-    sender = await place.spawn(Worker)
+async def test_a_pool_travels_in_a_message(node: NodeUnderTest) -> None:
+    workers = await _pool(node, size=2)
+    sender = await node.spawn(Worker)
 
     names = {await sender.ask(Worker.send, workers, job) for job in range(4)}
 
     assert names == {"workers/0", "workers/1"}
 
 
-async def test_a_pool_has_streams_and_deadlines(place: Place) -> None:
-    workers = await _pool(place, size=2)
+async def test_a_pool_has_streams_and_deadlines(node: NodeUnderTest) -> None:
+    workers = await _pool(node, size=2)
 
     async with workers.stream(Worker.items, 3) as items:
         assert [item async for item in items] == [0, 1, 2]
     assert await workers.within(5).ask(Worker.work, 1)
 
 
-async def test_a_pool_is_found_by_its_name(place: Place) -> None:
-    workers = await _pool(place, size=2)
+async def test_a_pool_is_found_by_its_name(node: NodeUnderTest) -> None:
+    workers = await _pool(node, size=2)
 
-    found = await place.system.pool("workers")
+    found = await node.system.pool("workers")
 
     assert found is not None
     assert found.members == workers.members
-    assert await place.system.pool("nobody") is None
+    assert await node.system.pool("nobody") is None
 
 
 @pytest.mark.parametrize(

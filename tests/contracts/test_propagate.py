@@ -15,8 +15,8 @@ from actors.errors import InvalidSpec, NotSendable
 from actors.testing import running_system
 from tests.conftest import LOOPS
 from tests.contracts.conftest import GROUPS, KINDS
-from tests.contracts.kit import Gate
-from tests.contracts.place import Place
+from tests.contracts.contract_actors import Gate
+from tests.contracts.node_under_test import NodeUnderTest
 from tests.contracts.variables import NOTHING, PROPAGATED, Witness, private, request_id, tenant
 
 SENT = ("r-1", "acme", None)
@@ -49,30 +49,32 @@ async def read(witness: Ref[Witness], times: int) -> list[Any]:
         return [item async for item in items]
 
 
-async def test_a_handler_sees_the_values_of_its_sender_whatever_the_verb(place: Place) -> None:
-    witness = await place.spawn(Witness, place.probe.ref)
+async def test_a_handler_sees_the_values_of_its_sender_whatever_the_verb(
+    node: NodeUnderTest,
+) -> None:
+    witness = await node.spawn(Witness, node.probe.ref)
     with anyio.fail_after(20), values():
         assert await witness.ask(Witness.look) == SENT
         assert await witness.within(10).ask(Witness.look) == SENT
         assert await witness.ask(Witness.look_beside) == SENT
         assert await read(witness, 40) == [SENT] * 40
         await witness.tell(Witness.tell, "told")
-        await place.probe.expect(("told", *SENT))
+        await node.probe.expect(("told", *SENT))
         witness.tell_nowait(Witness.tell, label="told by keyword")
-        await place.probe.expect(("told by keyword", *SENT))
+        await node.probe.expect(("told by keyword", *SENT))
 
 
-async def test_what_a_handler_sends_carries_them_on(place: Place) -> None:
-    chain = [await place.spawn(Witness, on=on) for on in (None, place.on, None, place.on)]
-    beside = await place.spawn(Witness, place.probe.ref)
+async def test_what_a_handler_sends_carries_them_on(node: NodeUnderTest) -> None:
+    chain = [await node.spawn(Witness, on=on) for on in (None, node.on, None, node.on)]
+    beside = await node.spawn(Witness, node.probe.ref)
     with anyio.fail_after(20), values():
         assert await chain[0].ask(Witness.pass_on, chain[1:]) == SENT
         await beside.ask(Witness.look_in_task)
-        await place.probe.expect(("task", *SENT))
+        await node.probe.expect(("task", *SENT))
 
 
-async def test_the_next_message_sees_nothing_of_them(place: Place) -> None:
-    witness = await place.spawn(Witness)
+async def test_the_next_message_sees_nothing_of_them(node: NodeUnderTest) -> None:
+    witness = await node.spawn(Witness)
     with anyio.fail_after(20):
         with values():
             await witness.ask(Witness.look)
@@ -89,9 +91,9 @@ async def test_the_next_message_sees_nothing_of_them(place: Place) -> None:
 
 
 async def test_a_generator_sees_those_of_its_reader_between_the_messages_of_others(
-    place: Place,
+    node: NodeUnderTest,
 ) -> None:
-    witness = await place.spawn(Witness)
+    witness = await node.spawn(Witness)
     with anyio.fail_after(20):
         with values():
             opened = witness.stream(Witness.watch_many, 60)
@@ -103,26 +105,26 @@ async def test_a_generator_sees_those_of_its_reader_between_the_messages_of_othe
         await opened.__aexit__(None, None, None)
 
 
-async def test_what_nobody_sent_carries_nothing(place: Place) -> None:
-    witness = await place.spawn(Witness, place.probe.ref)
-    watched = await place.spawn(Witness)
+async def test_what_nobody_sent_carries_nothing(node: NodeUnderTest) -> None:
+    witness = await node.spawn(Witness, node.probe.ref)
+    watched = await node.spawn(Witness)
     with anyio.fail_after(20):
         with values():
             await witness.ask(Witness.watch, watched)
             await watched.stop()
-            await place.probe.expect(("on_exit", *NOTHING))
+            await node.probe.expect(("on_exit", *NOTHING))
             await witness.ask(Witness.tick_soon)
-            await place.probe.expect(("tick", *NOTHING))
+            await node.probe.expect(("tick", *NOTHING))
             await witness.tell(Witness.crash)
-            await place.probe.expect(("on_stop", *NOTHING))
+            await node.probe.expect(("on_stop", *NOTHING))
         assert await witness.ask(Witness.look) == NOTHING
 
 
 async def test_a_message_that_waits_for_room_has_the_values_of_its_own_sender(
-    place: Place,
+    node: NodeUnderTest,
 ) -> None:
-    gate = await place.gate()
-    witness = await place.spawn(Witness, place.probe.ref, mailbox=1)
+    gate = await node.gate()
+    witness = await node.spawn(Witness, node.probe.ref, mailbox=1)
 
     async def send(number: int) -> None:
         request_id.set([number])
@@ -130,32 +132,32 @@ async def test_a_message_that_waits_for_room_has_the_values_of_its_own_sender(
 
     with anyio.fail_after(20):
         await witness.tell(Witness.hold, gate)
-        await place.probe.expect(("holding", *NOTHING))
+        await node.probe.expect(("holding", *NOTHING))
         async with anyio.create_task_group() as tasks:
             for number in range(5):
                 tasks.start_soon(send, number)
             await gate.tell(Gate.open)
-        heard = [await place.probe.next() for _ in range(5)]
+        heard = [await node.probe.next() for _ in range(5)]
     assert sorted(heard) == [(f"sent {n}", [n], *NOTHING[1:]) for n in range(5)]
 
 
-async def test_a_value_is_sent_as_it_was(place: Place) -> None:
-    gate = await place.gate()
-    witness = await place.spawn(Witness, place.probe.ref)
+async def test_a_value_is_sent_as_it_was(node: NodeUnderTest) -> None:
+    gate = await node.gate()
+    witness = await node.spawn(Witness, node.probe.ref)
     numbers = [1]
     with anyio.fail_after(20), values(numbers):
         await witness.tell(Witness.hold, gate)
         await witness.tell(Witness.tell, "sent")
         numbers.append(2)
         await gate.tell(Gate.open)
-        await place.probe.expect(("holding", [1], *SENT[1:]))
-        await place.probe.expect(("sent", [1], *SENT[1:]))
+        await node.probe.expect(("holding", [1], *SENT[1:]))
+        await node.probe.expect(("sent", [1], *SENT[1:]))
 
 
 async def test_a_value_that_cannot_travel_is_refused_at_the_sender_by_its_name(
-    place: Place,
+    node: NodeUnderTest,
 ) -> None:
-    witness = await place.spawn(Witness)
+    witness = await node.spawn(Witness)
     data = bytearray(b"kept")
     with anyio.fail_after(20):
         with values(anyio.Lock()):
@@ -167,9 +169,9 @@ async def test_a_value_that_cannot_travel_is_refused_at_the_sender_by_its_name(
         assert await witness.ask(Witness.look) == NOTHING
 
 
-async def test_a_thread_sends_its_own_values(place: Place) -> None:
-    witness = await place.spawn(Witness)
-    blocking = place.system.blocking(witness)
+async def test_a_thread_sends_its_own_values(node: NodeUnderTest) -> None:
+    witness = await node.spawn(Witness)
+    blocking = node.system.blocking(witness)
     with anyio.fail_after(20):
         with values():
             assert await anyio.to_thread.run_sync(blocking.ask, Witness.look) == SENT

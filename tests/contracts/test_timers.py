@@ -10,8 +10,8 @@ import pytest
 from actors import Actor, Exit, Ref, Restart, concurrent
 from actors.errors import NotAMessage, NotSendable
 from actors.testing import Recorder
-from tests.contracts.kit import Gate
-from tests.contracts.place import Place
+from tests.contracts.contract_actors import Gate
+from tests.contracts.node_under_test import NodeUnderTest
 
 SOON = 0.01
 
@@ -119,89 +119,89 @@ class Late(Actor):
     async def never(self) -> None: ...
 
 
-async def _clock(place: Place, **options: Any) -> Ref[Clock]:
-    return await place.spawn(Clock, place.probe.ref, **options)
+async def _clock(node: NodeUnderTest, **options: Any) -> Ref[Clock]:
+    return await node.spawn(Clock, node.probe.ref, **options)
 
 
-async def test_a_timer_sends_one_message_and_its_key_is_free_again(place: Place) -> None:
-    clock = await _clock(place)
+async def test_a_timer_sends_one_message_and_its_key_is_free_again(node: NodeUnderTest) -> None:
+    clock = await _clock(node)
     with anyio.fail_after(5):
         assert await clock.ask(Clock.once, 0, "now", "key") == "key"
-        await place.probe.expect("now")
+        await node.probe.expect("now")
         assert await clock.ask(Clock.cancel, "key") is False
 
 
-async def test_timers_go_off_in_the_order_of_their_time(place: Place) -> None:
-    clock = await _clock(place)
+async def test_timers_go_off_in_the_order_of_their_time(node: NodeUnderTest) -> None:
+    clock = await _clock(node)
     with anyio.fail_after(5):
         keys = [await clock.ask(Clock.once, n * 0.05, n) for n in (3, 1, 2)]
         assert len(set(keys)) == 3
         for n in (1, 2, 3):
-            await place.probe.expect(n)
+            await node.probe.expect(n)
 
 
-async def test_a_timer_that_repeats_goes_on_until_it_is_cancelled(place: Place) -> None:
-    clock = await _clock(place)
+async def test_a_timer_that_repeats_goes_on_until_it_is_cancelled(node: NodeUnderTest) -> None:
+    clock = await _clock(node)
     with anyio.fail_after(5):
         key = await clock.ask(Clock.every, SOON, "tick")
         for _ in range(3):
-            await place.probe.expect("tick")
+            await node.probe.expect("tick")
         assert await clock.ask(Clock.cancel, key) is True
         await clock.ask(Clock.note, "cancelled")
         await clock.ask(Clock.once, 5 * SOON, "much later")
         # One may have come between the third and the cancellation.
-        while await place.probe.next() != "cancelled":
+        while await node.probe.next() != "cancelled":
             pass
-        assert await place.probe.next() == "much later"
+        assert await node.probe.next() == "much later"
 
 
-async def test_a_tick_stands_in_line_and_passes_the_bound(place: Place) -> None:
-    clock, gate = await _clock(place, mailbox=2), await place.gate()
+async def test_a_tick_stands_in_line_and_passes_the_bound(node: NodeUnderTest) -> None:
+    clock, gate = await _clock(node, mailbox=2), await node.gate()
     with anyio.fail_after(5):
         await clock.ask(Clock.once, 5 * SOON, "tick")
         await clock.tell(Clock.hold, gate)
         await clock.tell(Clock.note, 1)
         await clock.tell(Clock.note, 2)
-        await place.probe.expect("held")
+        await node.probe.expect("held")
         await anyio.sleep(10 * SOON)
         await gate.ask(Gate.open)
         for expected in (1, 2, "tick"):
-            await place.probe.expect(expected)
+            await node.probe.expect(expected)
 
 
-async def test_at_most_one_tick_waits_for_a_slow_actor(place: Place) -> None:
-    clock, gate = await _clock(place), await place.gate()
+async def test_at_most_one_tick_waits_for_a_slow_actor(node: NodeUnderTest) -> None:
+    clock, gate = await _clock(node), await node.gate()
     with anyio.fail_after(5):
         key = await clock.ask(Clock.every, SOON, "tick")
-        await place.probe.expect("tick")
+        await node.probe.expect("tick")
         await clock.tell(Clock.hold, gate)
-        while await place.probe.next() != "held":
+        while await node.probe.next() != "held":
             pass
         await anyio.sleep(10 * SOON)
         await clock.tell(Clock.note, "queued behind the tick")
         await clock.tell(Clock.cancel, key)
         await gate.ask(Gate.open)
-        while await place.probe.next() != "queued behind the tick":
+        while await node.probe.next() != "queued behind the tick":
             pass
-    held = place.probe.heard.index("held")
-    assert place.probe.heard[held:] == ["held", "tick", "queued behind the tick"]
+    held = node.probe.heard.index("held")
+    assert node.probe.heard[held:] == ["held", "tick", "queued behind the tick"]
 
 
 @pytest.mark.parametrize("end", ["cancel", "replace", "restart"])
 async def test_a_queued_tick_that_is_not_wanted_any_more_is_not_delivered(
-    place: Place, end: str
+    node: NodeUnderTest, end: str
 ) -> None:
-    clock, gate = await _clock(place), await place.gate()
+    clock, gate = await _clock(node), await node.gate()
     with anyio.fail_after(5):
         # Not with ``ask``: a restart would fail it.
-        await place.system.spawn(Opener, clock, gate, end, name=f"opener {end} {place.on}")
-        await place.probe.expect("held")
+        await node.system.spawn(Opener, clock, gate, end, name=f"opener {end} {node.on}")
+        await node.probe.expect("held")
         await anyio.sleep(5 * SOON)
         await gate.ask(Gate.open)
         if end == "replace":
-            await place.probe.expect("wanted")
+            await node.probe.expect("wanted")
         await clock.ask(Clock.note, "after it")
-        await place.probe.expect("after it")
+        await node.probe.expect("after it")
 
 
 class Opener(Actor):
@@ -216,48 +216,50 @@ class Opener(Actor):
         self.context.stop()
 
 
-async def test_timers_end_with_their_incarnation(place: Place) -> None:
-    clock = await _clock(place)
+async def test_timers_end_with_their_incarnation(node: NodeUnderTest) -> None:
+    clock = await _clock(node)
     with anyio.fail_after(5):
         await clock.ask(Clock.every, SOON, "tick", "key")
-        await place.probe.expect("tick")
+        await node.probe.expect("tick")
         await clock.tell(Clock.crash)
         assert await clock.ask(Clock.cancel, "key") is False
-        heard = len(place.probe.heard)
+        heard = len(node.probe.heard)
         await clock.ask(Clock.once, 5 * SOON, "of the second one")
-        while await place.probe.next() != "of the second one":
+        while await node.probe.next() != "of the second one":
             pass
-        assert len(place.probe.heard) == heard + 1
+        assert len(node.probe.heard) == heard + 1
 
 
-async def test_a_stopped_actor_hears_no_more_ticks_and_sets_no_more_timers(place: Place) -> None:
-    late = await place.spawn(Late, place.probe.ref)
+async def test_a_stopped_actor_hears_no_more_ticks_and_sets_no_more_timers(
+    node: NodeUnderTest,
+) -> None:
+    late = await node.spawn(Late, node.probe.ref)
     with anyio.fail_after(5):
         await late.stop()
-        await place.probe.expect(f"SHUTDOWN: {late.name} has ended: it sets no more timers")
+        await node.probe.expect(f"SHUTDOWN: {late.name} has ended: it sets no more timers")
         assert await late.wait() == Exit.SHUTDOWN
 
 
-async def test_a_tick_that_raises_crashes_the_actor(place: Place) -> None:
-    clock = await _clock(place, restart=Restart.TEMPORARY)
+async def test_a_tick_that_raises_crashes_the_actor(node: NodeUnderTest) -> None:
+    clock = await _clock(node, restart=Restart.TEMPORARY)
     with anyio.fail_after(5):
         await clock.ask(Clock.crash_soon)
         assert str(await clock.wait()) == "CRASHED(RuntimeError: by a timer)"
 
 
-async def test_a_tick_of_a_concurrent_handler_runs_beside_the_others(place: Place) -> None:
-    clock = await _clock(place)
+async def test_a_tick_of_a_concurrent_handler_runs_beside_the_others(node: NodeUnderTest) -> None:
+    clock = await _clock(node)
     with anyio.fail_after(5):
         await clock.ask(Clock.once_beside)
-        await place.probe.expect("beside")
+        await node.probe.expect("beside")
 
 
-async def test_each_tick_gets_the_arguments_as_they_were_at_the_call(place: Place) -> None:
-    clock = await _clock(place)
+async def test_each_tick_gets_the_arguments_as_they_were_at_the_call(node: NodeUnderTest) -> None:
+    clock = await _clock(node)
     with anyio.fail_after(5):
         await clock.ask(Clock.spoil_every, SOON)
         for _ in range(3):
-            await place.probe.expect(["given"])
+            await node.probe.expect(["given"])
 
 
 @pytest.mark.parametrize(
@@ -271,18 +273,18 @@ async def test_each_tick_gets_the_arguments_as_they_were_at_the_call(place: Plac
     ],
 )
 async def test_what_is_no_message_is_refused_where_the_timer_is_set(
-    place: Place, what: str, why: str
+    node: NodeUnderTest, what: str, why: str
 ) -> None:
-    clock = await _clock(place)
+    clock = await _clock(node)
     with anyio.fail_after(5):
         assert (await clock.ask(Clock.refused, what)).startswith(why)
 
 
-async def test_what_cannot_be_sent_is_refused_and_replaces_no_timer(place: Place) -> None:
-    clock = await _clock(place)
+async def test_what_cannot_be_sent_is_refused_and_replaces_no_timer(node: NodeUnderTest) -> None:
+    clock = await _clock(node)
     with anyio.fail_after(5):
         assert await clock.ask(Clock.unsendable) == "args[0][0]"
-        await place.probe.expect("kept")
+        await node.probe.expect("kept")
 
 
 @pytest.mark.parametrize(
@@ -297,8 +299,8 @@ async def test_what_cannot_be_sent_is_refused_and_replaces_no_timer(place: Place
     ],
 )
 async def test_a_time_that_makes_no_sense_is_shown(
-    place: Place, verb: str, value: Any, why: str
+    node: NodeUnderTest, verb: str, value: Any, why: str
 ) -> None:
-    clock = await _clock(place)
+    clock = await _clock(node)
     with anyio.fail_after(5):
         assert await clock.ask(Clock.seconds, verb, value) == why

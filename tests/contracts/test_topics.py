@@ -10,7 +10,7 @@ import pytest
 
 from actors import Actor, Lagged, current
 from actors.errors import InvalidSpec, NotSendable
-from tests.contracts.place import Place
+from tests.contracts.node_under_test import NodeUnderTest
 
 
 class Reader(Actor):
@@ -57,72 +57,72 @@ async def _bounded() -> AsyncIterator[None]:
         yield
 
 
-async def test_a_subscriber_gets_what_is_published_elsewhere_in_order(place: Place) -> None:
-    reader = await place.spawn(Reader)
+async def test_a_subscriber_gets_what_is_published_elsewhere_in_order(node: NodeUnderTest) -> None:
+    reader = await node.spawn(Reader)
     await reader.ask(Reader.follow, "news")
 
     for number in range(100):
-        place.system.topic("news").publish(number)
+        node.system.topic("news").publish(number)
 
     assert await reader.ask(Reader.first, 100) == list(range(100))
 
 
-async def test_what_a_node_publishes_reaches_the_others(place: Place) -> None:
-    publisher = await place.spawn(Reader)
-    async with place.system.topic("news").subscribe() as values:
+async def test_what_a_node_publishes_reaches_the_others(node: NodeUnderTest) -> None:
+    publisher = await node.spawn(Reader)
+    async with node.system.topic("news").subscribe() as values:
         await publisher.ask(Reader.publish, "news", [1, "two", {"three": [3]}])
 
         assert [await anext(values) for _ in range(3)] == [1, "two", {"three": [3]}]
 
 
-async def test_every_subscriber_gets_a_value_of_its_own(place: Place) -> None:
-    first, second = await place.spawn(Reader), await place.spawn(Reader)
+async def test_every_subscriber_gets_a_value_of_its_own(node: NodeUnderTest) -> None:
+    first, second = await node.spawn(Reader), await node.spawn(Reader)
     for reader in (first, second):
         await reader.ask(Reader.follow, "news")
     value = [1]
 
-    place.system.topic("news").publish(value)
+    node.system.topic("news").publish(value)
     value.append(2)
 
     assert await first.ask(Reader.first, 1) == [[1]]
     assert await second.ask(Reader.first, 1) == [[1]]
 
 
-async def test_topics_do_not_mix(place: Place) -> None:
-    reader = await place.spawn(Reader)
+async def test_topics_do_not_mix(node: NodeUnderTest) -> None:
+    reader = await node.spawn(Reader)
     await reader.ask(Reader.follow, "a")
 
-    place.system.topic("b").publish("not this")
-    place.system.topic("a").publish("this")
+    node.system.topic("b").publish("not this")
+    node.system.topic("a").publish("this")
 
     assert await reader.ask(Reader.first, 1) == ["this"]
 
 
-async def test_a_full_subscriber_loses_values_and_is_told_how_many(place: Place) -> None:
-    reader = await place.spawn(Reader)
+async def test_a_full_subscriber_loses_values_and_is_told_how_many(node: NodeUnderTest) -> None:
+    reader = await node.spawn(Reader)
 
     got = await reader.ask(Reader.stall, "busy", 3, 10)
 
     assert got == [0, 1, 2, Lagged(7)]
 
 
-async def test_what_cannot_be_sent_is_refused_at_the_publisher(place: Place) -> None:
-    reader = await place.spawn(Reader)
+async def test_what_cannot_be_sent_is_refused_at_the_publisher(node: NodeUnderTest) -> None:
+    reader = await node.spawn(Reader)
     await reader.ask(Reader.follow, "news")
 
     with pytest.raises(NotSendable, match="function"):
-        place.system.topic("news").publish(lambda: None)
-    place.system.topic("news").publish("fine")
+        node.system.topic("news").publish(lambda: None)
+    node.system.topic("news").publish("fine")
 
     assert await reader.ask(Reader.first, 1) == ["fine"]
 
 
-async def test_whoever_left_gets_nothing_more(place: Place) -> None:
-    topic = place.system.topic("news")
+async def test_whoever_left_gets_nothing_more(node: NodeUnderTest) -> None:
+    topic = node.system.topic("news")
     async with topic.subscribe() as values:
         topic.publish(1)
         assert await anext(values) == 1
-    publisher = await place.spawn(Reader)
+    publisher = await node.spawn(Reader)
 
     await publisher.ask(Reader.publish, "news", [2])
     async with topic.subscribe() as values:
@@ -130,28 +130,28 @@ async def test_whoever_left_gets_nothing_more(place: Place) -> None:
         assert await anext(values) == 3
 
 
-async def test_a_reader_that_ends_is_no_subscriber_any_more(place: Place) -> None:
-    reader = await place.spawn(Reader)
+async def test_a_reader_that_ends_is_no_subscriber_any_more(node: NodeUnderTest) -> None:
+    reader = await node.spawn(Reader)
     await reader.ask(Reader.follow, "news")
     await reader.stop()
     await reader.wait()
 
-    place.system.topic("news").publish(1)
+    node.system.topic("news").publish(1)
 
-    again = await place.spawn(Reader)
+    again = await node.spawn(Reader)
     await again.ask(Reader.follow, "news")
-    place.system.topic("news").publish(2)
+    node.system.topic("news").publish(2)
     assert await again.ask(Reader.first, 1) == [2]
 
 
 @pytest.mark.parametrize("buffer", [0, -1, 1.5, True, "many"])
-async def test_a_buffer_that_holds_nothing_is_refused(place: Place, buffer: Any) -> None:
+async def test_a_buffer_that_holds_nothing_is_refused(node: NodeUnderTest, buffer: Any) -> None:
     with pytest.raises(ValueError, match="buffer must be a whole number of 1 or more, got"):
-        async with place.system.topic("news").subscribe(buffer=buffer):
+        async with node.system.topic("news").subscribe(buffer=buffer):
             pass
 
 
 @pytest.mark.parametrize("name", ["", 7, None])
-async def test_a_topic_has_a_name(place: Place, name: Any) -> None:
+async def test_a_topic_has_a_name(node: NodeUnderTest, name: Any) -> None:
     with pytest.raises(InvalidSpec, match="a topic has a non-empty text for a name, got"):
-        place.system.topic(name)
+        node.system.topic(name)

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 
 from actors import Actor, Backoff, Ref, current, local
-from tests.contracts.place import Place
+from tests.contracts.node_under_test import NodeUnderTest
 
 
 class Member(Actor):
@@ -45,9 +45,11 @@ def parts(root: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-async def test_children_of_an_actor_stand_under_it_with_what_happened_to_them(place: Place) -> None:
+async def test_children_of_an_actor_stand_under_it_with_what_happened_to_them(
+    node: NodeUnderTest,
+) -> None:
     with anyio.fail_after(20):
-        eve = await place.spawn(Eve, name="eve")
+        eve = await node.spawn(Eve, name="eve")
         abel = await eve.ask(Eve.grow, "abel")
         await abel.ask(Member.grow, "enoch")
         await eve.ask(Eve.grow, "seth")
@@ -55,7 +57,7 @@ async def test_children_of_an_actor_stand_under_it_with_what_happened_to_them(pl
         await abel.wait_ready()
         await abel.ask(Member.grow, "irad")
 
-        found = parts(await place.system.tree())
+        found = parts(await node.system.tree())
         seen_by_eve = parts(await eve.ask(Eve.look))
 
     family = [way for way in found if way.startswith("/spawned/eve")]
@@ -67,18 +69,18 @@ async def test_children_of_an_actor_stand_under_it_with_what_happened_to_them(pl
     ]
     assert [way for way in seen_by_eve if way.startswith("/spawned/eve")] == family
     shown = found["/spawned/eve/abel"]
-    assert (shown["kind"], shown["node"], shown["state"]) == ("actor", place.on, "RUNNING")
+    assert (shown["kind"], shown["node"], shown["state"]) == ("actor", node.on, "RUNNING")
     assert (shown["restarts"], shown["last_exit"]) == (1, "CRASHED(RuntimeError: a bad day)")
     assert shown["class"].endswith(":Member")
 
 
-async def test_what_cannot_leave_its_node_stands_under_the_node(place: Place) -> None:
+async def test_what_cannot_leave_its_node_stands_under_the_node(node: NodeUnderTest) -> None:
     # The local node is the system's own process: what is spawned there, the system supervises.
-    above = f"/nodes/{place.on}" if place.remote else "/spawned"
+    above = f"/nodes/{node.on}" if node.remote else "/spawned"
     with anyio.fail_after(20):
-        parent = await place.spawn(Member)
+        parent = await node.spawn(Member)
         bound = await parent.ask(Member.adopt, "bound")
-        found = parts(await place.system.tree())
+        found = parts(await node.system.tree())
         await bound.stop()
         await bound.wait()
     assert found[f"{above}/bound"]["class"].endswith(":Bound")

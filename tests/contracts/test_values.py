@@ -13,14 +13,14 @@ import pytest
 from actors import Actor
 from actors.errors import MessageTooBig, NotAMessage, NotSendable, RemoteError
 from actors.transport import FRAME_LIMIT
-from tests.contracts.kit import Cart, Counting, Keeper, Other, OutOfStock, Shop, Worker
-from tests.contracts.place import Place, send
+from tests.contracts.contract_actors import Cart, Counting, Keeper, Other, OutOfStock, Shop, Worker
+from tests.contracts.node_under_test import NodeUnderTest, send
 
 # -- snapshots
 
 
-async def test_a_message_is_what_it_was_when_it_was_sent(place: Place) -> None:
-    keeper = await place.spawn(Keeper)
+async def test_a_message_is_what_it_was_when_it_was_sent(node: NodeUnderTest) -> None:
+    keeper = await node.spawn(Keeper)
     cart = Cart("ann", ["apple"])
     with anyio.fail_after(5):
         await keeper.tell(Keeper.take, cart)
@@ -28,8 +28,8 @@ async def test_a_message_is_what_it_was_when_it_was_sent(place: Place) -> None:
         assert await keeper.ask(Keeper.show) == Cart("ann", ["apple"])
 
 
-async def test_a_receiver_changes_its_own_copy(place: Place) -> None:
-    keeper = await place.spawn(Keeper)
+async def test_a_receiver_changes_its_own_copy(node: NodeUnderTest) -> None:
+    keeper = await node.spawn(Keeper)
     cart = Cart("ann", ["apple"])
     with anyio.fail_after(5):
         spoilt = await keeper.ask(Keeper.spoil, cart)
@@ -37,8 +37,8 @@ async def test_a_receiver_changes_its_own_copy(place: Place) -> None:
     assert spoilt == Cart("ann", ["apple", "spoilt by the receiver"])
 
 
-async def test_a_result_is_a_copy_of_what_the_actor_keeps(place: Place) -> None:
-    keeper = await place.spawn(Keeper)
+async def test_a_result_is_a_copy_of_what_the_actor_keeps(node: NodeUnderTest) -> None:
+    keeper = await node.spawn(Keeper)
     with anyio.fail_after(5):
         await keeper.tell(Keeper.take, Cart("ann", ["apple"]))
         shown = await keeper.ask(Keeper.show)
@@ -49,10 +49,10 @@ async def test_a_result_is_a_copy_of_what_the_actor_keeps(place: Place) -> None:
 
 
 async def test_constructor_arguments_are_copied_at_spawn_and_at_every_restart(
-    place: Place,
+    node: NodeUnderTest,
 ) -> None:
     cart = Cart("ann", ["apple"])
-    keeper = await place.spawn(Keeper, cart)
+    keeper = await node.spawn(Keeper, cart)
     cart.items.append("added after the spawn")
     with anyio.fail_after(5):
         await keeper.tell(Keeper.add, "of the first incarnation")
@@ -66,8 +66,10 @@ async def test_constructor_arguments_are_copied_at_spawn_and_at_every_restart(
     [1, 2**80, b"", bytearray(b"x"), (1, (2,)), [1], {"a": {1: None}}, {1, 2}, frozenset({3}), 1.5],
     ids=repr,
 )
-async def test_a_value_comes_back_equal_and_of_the_same_type(place: Place, value: Any) -> None:
-    keeper = await place.spawn(Keeper)
+async def test_a_value_comes_back_equal_and_of_the_same_type(
+    node: NodeUnderTest, value: Any
+) -> None:
+    keeper = await node.spawn(Keeper)
     with anyio.fail_after(5):
         back = await keeper.ask(Keeper.echo, value)
     assert back == value
@@ -99,9 +101,9 @@ UNSENDABLE: dict[str, tuple[Callable[[], Any], str]] = {
 
 @pytest.mark.parametrize("kind, verb", every_kind_and_verb(UNSENDABLE))
 async def test_what_cannot_travel_is_refused_at_the_sender_by_its_path(
-    place: Place, kind: str, verb: str
+    node: NodeUnderTest, kind: str, verb: str
 ) -> None:
-    keeper = await place.spawn(Keeper)
+    keeper = await node.spawn(Keeper)
     make, why = UNSENDABLE[kind]
     value = make()
     message = Cart("ann", ["fine", {"deep": (1, value)}])  # type: ignore[list-item] # that is the test
@@ -116,26 +118,26 @@ async def test_what_cannot_travel_is_refused_at_the_sender_by_its_path(
         value.close()
 
 
-async def test_a_keyword_argument_that_cannot_travel_is_named(place: Place) -> None:
-    keeper = await place.spawn(Keeper)
+async def test_a_keyword_argument_that_cannot_travel_is_named(node: NodeUnderTest) -> None:
+    keeper = await node.spawn(Keeper)
     with anyio.fail_after(5), pytest.raises(NotSendable) as caught:
         await keeper.ask(Keeper.echo, value=[print])
     assert caught.value.path == "value[0]"
 
 
 async def test_a_constructor_argument_that_cannot_travel_is_refused_at_the_spawn(
-    place: Place,
+    node: NodeUnderTest,
 ) -> None:
     with pytest.raises(NotSendable) as caught:
-        await place.spawn(Keeper, {"x": threading.Lock()}, name="never")
+        await node.spawn(Keeper, {"x": threading.Lock()}, name="never")
     assert caught.value.path == "args[0]['x']"
-    assert await place.system.lookup("never") is None
+    assert await node.system.lookup("never") is None
 
 
 async def test_a_result_that_cannot_travel_is_the_askers_error_and_the_actor_lives(
-    place: Place,
+    node: NodeUnderTest,
 ) -> None:
-    keeper = await place.spawn(Keeper)
+    keeper = await node.spawn(Keeper)
     with anyio.fail_after(5):
         with pytest.raises(NotSendable, match="locks belong to one process") as caught:
             await keeper.ask(Keeper.lock)
@@ -143,11 +145,13 @@ async def test_a_result_that_cannot_travel_is_the_askers_error_and_the_actor_liv
         assert await keeper.ask(Keeper.echo, 1) == 1
 
 
-async def test_what_is_over_the_frame_limit_is_refused_to_whoever_asked(place: Place) -> None:
-    keeper = await place.spawn(Keeper)
+async def test_what_is_over_the_frame_limit_is_refused_to_whoever_asked(
+    node: NodeUnderTest,
+) -> None:
+    keeper = await node.spawn(Keeper)
     size = FRAME_LIMIT + 1
     with anyio.fail_after(20):
-        if not place.remote:
+        if not node.remote:
             assert len(await keeper.ask(Keeper.spaces, size)) == size
             return
         with pytest.raises(MessageTooBig) as caught:
@@ -161,8 +165,8 @@ async def test_what_is_over_the_frame_limit_is_refused_to_whoever_asked(place: P
         assert await keeper.ask(Keeper.echo, 1) == 1
 
 
-async def test_bytes_in_one_piece_may_be_bigger_than_a_frame(place: Place) -> None:
-    keeper = await place.spawn(Keeper)
+async def test_bytes_in_one_piece_may_be_bigger_than_a_frame(node: NodeUnderTest) -> None:
+    keeper = await node.spawn(Keeper)
     size = FRAME_LIMIT + 1
     with anyio.fail_after(30):
         data = await keeper.ask(Keeper.echo, b"a" * size)
@@ -172,8 +176,10 @@ async def test_bytes_in_one_piece_may_be_bigger_than_a_frame(place: Place) -> No
 # -- errors
 
 
-async def test_a_handlers_error_comes_with_all_it_holds_and_the_actor_lives(place: Place) -> None:
-    shop = await place.spawn(Shop)
+async def test_a_handlers_error_comes_with_all_it_holds_and_the_actor_lives(
+    node: NodeUnderTest,
+) -> None:
+    shop = await node.spawn(Shop)
     with anyio.fail_after(5):
         with pytest.raises(OutOfStock, match="tea: 3 left") as caught:
             await shop.ask(Shop.buy, "tea")
@@ -185,13 +191,13 @@ async def test_a_handlers_error_comes_with_all_it_holds_and_the_actor_lives(plac
     assert error.__cause__.args == ("tea",)
 
 
-async def test_an_error_of_a_class_nobody_can_import_still_arrives(place: Place) -> None:
-    shop = await place.spawn(Shop)
+async def test_an_error_of_a_class_nobody_can_import_still_arrives(node: NodeUnderTest) -> None:
+    shop = await node.spawn(Shop)
     with anyio.fail_after(5):
         with pytest.raises(Exception, match="of a class nobody can import") as caught:
             await shop.ask(Shop.local_error)
         assert await shop.ask(Shop.alive)
-    if place.remote:
+    if node.remote:
         assert type(caught.value) is RemoteError
         assert "Unheard" in str(caught.value)
     else:
@@ -222,9 +228,9 @@ NOT_MESSAGES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("kind, verb", every_kind_and_verb(NOT_MESSAGES))
 async def test_what_is_no_message_is_refused_with_what_would_be(
-    place: Place, kind: str, verb: str
+    node: NodeUnderTest, kind: str, verb: str
 ) -> None:
-    worker = await place.spawn(Worker)
+    worker = await node.spawn(Worker)
     method, why = NOT_MESSAGES[kind]
     with anyio.fail_after(5):
         with pytest.raises(NotAMessage) as caught:
@@ -234,8 +240,10 @@ async def test_what_is_no_message_is_refused_with_what_would_be(
     assert isinstance(caught.value, TypeError)
 
 
-async def test_a_message_called_like_a_method_is_refused_with_the_right_call(place: Place) -> None:
-    counting = await place.spawn(Counting)
+async def test_a_message_called_like_a_method_is_refused_with_the_right_call(
+    node: NodeUnderTest,
+) -> None:
+    counting = await node.spawn(Counting)
     with pytest.raises(
         AttributeError, match=r"to send a message: await ref\.ask\(Counting\.how_many"
     ):

@@ -8,7 +8,7 @@ from typing import Any
 
 from actors import Actor, Exit, Ref, concurrent
 from actors.testing import Recorder
-from tests.contracts.kit import Gate
+from tests.contracts.contract_actors import Gate
 
 request_id: ContextVar[Any] = ContextVar("request_id", default=None)
 tenant: ContextVar[Any] = ContextVar("tenant")

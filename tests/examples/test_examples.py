@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.rig import free_port
+from tests.end_to_end.server_process import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,8 +17,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from tests.end_to_end.server_process import Served
 from tests.routing.real_apps import PAGE
-from tests.system.rig import Served
 
 
 @pytest.fixture(scope="module")

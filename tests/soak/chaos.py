@@ -31,7 +31,7 @@ from actors import (
 from actors.errors import ActorsError, ActorStopped, NodeDown
 from actors.supervisors import StartFailed, SupervisorError
 from actors.testing import eventually
-from tests.soak.crew import LEDGER, Ledger, Meter, Parent, Slow, Worker
+from tests.soak.chaos_actors import LEDGER, Ledger, Meter, Parent, Slow, Worker
 
 NODES: Final = 4
 SENDERS: Final = 12

@@ -13,7 +13,7 @@ import pytest
 from actors import System, Topology, nodes
 from actors.testing import running_system
 from tests.conftest import LOOPS
-from tests.system.asking import Asking, clerks_on
+from tests.end_to_end.many_asks import Asking, clerks_on
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 ASKS = int(os.environ.get("ASKS", "100000"))

@@ -16,7 +16,7 @@ import pytest
 from actors import System
 from actors._remoting.link import Link
 from tests.soak.chaos import NODES, Chaos, topology
-from tests.soak.crew import LEDGER, Ledger
+from tests.soak.chaos_actors import LEDGER, Ledger
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "120"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or int.from_bytes(os.urandom(3))

@@ -29,7 +29,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 def topology(policy: Policy) -> Topology:
-    handler = "tests.system.echoing:echo"
+    handler = "tests.end_to_end.echo_handler:echo"
     return Topology(
         nodes=[nodes("web", count=NODES)], listeners=[listen(handler, "127.0.0.1:0", policy=policy)]
     )

@@ -132,7 +132,7 @@ def test_what_coverage_leads_to_gives_messages_or_one_error(tmp_path: Path) -> N
             "coverage-guided fuzzing needs atheris, which is not installed: pip install atheris"
         )
     # A process of its own: atheris changes the code it follows, and ends the process when it is done.
-    command = [sys.executable, "-m", "tests.soak.guided", str(tmp_path), str(MINUTES * 60)]
+    command = [sys.executable, "-m", "tests.soak.guided_fuzzing", str(tmp_path), str(MINUTES * 60)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = done.stderr.splitlines()
     _say("\n".join(line for line in lines if "Done" in line or ("cov:" in line and "DONE" in line)))

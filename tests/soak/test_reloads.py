@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.reloading import Code
-from tests.system.test_reload_ways import renew_under_load
+from tests.system.reload_rig import Code
+from tests.system.test_reload_by_listener import renew_under_load
 
 RELOADS = int(os.environ.get("RELOADS", "10"))
 

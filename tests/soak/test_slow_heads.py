@@ -38,7 +38,7 @@ def burnt(system: System) -> float:
 
 @pytest.mark.parametrize("policy", [Sticky(keys.cookie("sid")), LeastConnections()], ids=str)
 async def test_500_slow_heads(policy: Policy, no_leaks: None) -> None:
-    app = asgi("tests.system.sessions:app", head_timeout=HEAD_TIMEOUT)
+    app = asgi("tests.end_to_end.session_app:app", head_timeout=HEAD_TIMEOUT)
     topology = Topology(
         nodes=[nodes("web", count=2)], listeners=[listen(app, "127.0.0.1:0", policy=policy)]
     )

@@ -19,12 +19,16 @@ from actors._base.events import Event
 from actors._system.system import core_of
 from actors.errors import InvalidSpec, ReloadFailed, ReloadRunning
 from actors.testing import running_system
-from tests.system.reloading import Code, Ledger, Load, failing_at, until
+from tests.system.reload_rig import Code, Ledger, Load, failing_at, until
 
 PATIENCE = 60.0
 NOT_STARTED = {"type": "lifespan.startup.failed", "message": "no database"}
 
-pytestmark = pytest.mark.usefixtures("no_leaks")
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """One loop: the clients are written for it, and the nodes have their own."""
+    return "asyncio"
 
 
 @pytest.fixture
@@ -234,7 +238,7 @@ async def both_ways(room: Ref[Ledger], other: Ref[Ledger]) -> list[tuple[str, in
 async def test_old_and_new_processes_talk_to_other_nodes_at_the_same_time(
     code: Code, tmp_path: Path
 ) -> None:
-    asking = "from tests.system.reloading import ask_the_room; await ask_the_room()"
+    asking = "from tests.system.reload_rig import ask_the_room; await ask_the_room()"
     code.write("one", request=asking)
     groups = nodes("web", shutdown=2.0), nodes("rooms")
     async with running(*groups, serve=asgi(code.app)) as system:
@@ -255,7 +259,7 @@ async def test_a_node_that_asked_others_before_it_was_ready_is_reached_by_them(
     async with running(nodes("web"), nodes("rooms"), serve=asgi(code.app)) as system:
         room = await system.spawn(Ledger, str(tmp_path / "room"), name="room", on="rooms")
         code.write(
-            "two", startup="from tests.system.reloading import ask_the_room; await ask_the_room()"
+            "two", startup="from tests.system.reload_rig import ask_the_room; await ask_the_room()"
         )
         await system.scale("web", 2)
         other = await system.spawn(Ledger, str(tmp_path / "other"), on="web/1")

@@ -33,7 +33,11 @@ from tests.leaks import census
 PATIENCE = 40.0
 KINDS = pytest.mark.parametrize("kind", ["process", "thread"])
 
-pytestmark = pytest.mark.usefixtures("no_leaks")
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """One loop: the clients are written for it, and the nodes have their own."""
+    return "asyncio"
 
 
 class Where(Actor):
@@ -44,7 +48,9 @@ class Where(Actor):
 def serving(kind: str = "process", count: int = 1, **options: Any) -> Topology:
     return Topology(
         nodes=[nodes("web", kind=kind, count=count, **options)],
-        listeners=[listen("tests.system.echoing:echo", "127.0.0.1:0", policy=RoundRobin())],
+        listeners=[
+            listen("tests.end_to_end.echo_handler:echo", "127.0.0.1:0", policy=RoundRobin())
+        ],
     )
 
 
@@ -318,7 +324,7 @@ async def test_a_ref_to_a_node_that_was_scaled_away_says_so() -> None:
 async def test_l08_stopping_nodes_with_two_listeners_leaves_nothing_twice_over(
     kind: str, count: int
 ) -> None:
-    path, policy = "tests.system.echoing:echo", RoundRobin()
+    path, policy = "tests.end_to_end.echo_handler:echo", RoundRobin()
     listeners = [listen(path, "127.0.0.1:0", policy=policy, name=name) for name in ("a", "b")]
     topology = Topology(nodes=[nodes("web", kind=kind, count=count)], listeners=listeners)
     left: list[set[str]] = []

@@ -1,0 +1,160 @@
+"""Classes of a script work on process nodes; what cannot be imported is refused by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.scripts import ROOT, run
+
+BODY = """
+import enum, dataclasses, os, actors
+
+class Colour(enum.Enum):
+    RED = 1
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    colour: Colour
+
+class Trouble(Exception):
+    pass
+
+class Mover(actors.Actor):
+    def __init__(self, point: Point) -> None:
+        self.point = point
+
+    async def move(self, by: int) -> Point:
+        self.point.x += by
+        return self.point
+
+    async def fail(self) -> None:
+        raise Trouble("from the node")
+
+    async def pid(self) -> int:
+        return os.getpid()
+
+async def main():
+    topology = actors.Topology(nodes=[actors.nodes("web")])
+    async with actors.System(topology) as system:
+        mover = await system.spawn(Mover, Point(1, Colour.RED), on="web")
+        moved = await mover.ask(Mover.move, 2)
+        assert type(moved) is Point and moved == Point(3, Colour.RED), moved
+        assert await mover.ask(Mover.pid) != os.getpid()
+        try:
+            await mover.ask(Mover.fail)
+        except Trouble as trouble:
+            print("done:", trouble)
+"""
+
+
+def test_a_scripts_own_classes_work_on_process_nodes(tmp_path: Path) -> None:
+    guarded = BODY + 'if __name__ == "__main__":\n    actors.run(main)\n'
+    assert run(tmp_path / "guarded.py", guarded) == (0, "done: from the node\n", "")
+
+
+def test_a_script_needs_no_guard_but_the_call_of_run(tmp_path: Path) -> None:
+    bare = BODY + 'print("before run")\nactors.run(main)\nprint("after run")\n'
+    code, out, err = run(tmp_path / "bare.py", bare)
+    assert (code, err.replace("before run", "").strip()) == (0, "")
+    assert out == "before run\ndone: from the node\nafter run\n"
+
+
+def test_a_module_run_by_name_works_as_a_script_does(tmp_path: Path) -> None:
+    package = tmp_path / "shop"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "tools.py").write_text("MARK = 'relative imports work'\n")
+    source = "from .tools import MARK\n" + BODY + "print(MARK)\nactors.run(main)\n"
+    (package / "serve.py").write_text(source)
+    result = subprocess.run(
+        [sys.executable, "-m", "shop.serve"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "ACTORS_LOG": "error"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "relative imports work\ndone: from the node\n"
+
+
+def test_a_main_from_standard_input_is_refused_by_name(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-"],
+        input=BODY + "actors.run(main)\n",
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "ACTORS_LOG": "error"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        "actors._base.errors.InvalidSpec: Mover cannot run on a process node: its __main__ is no file "
+        "that another process could import (a REPL, stdin or -c): put it in a module"
+    )
+
+
+def test_a_main_from_the_command_line_still_runs_local_actors(tmp_path: Path) -> None:
+    local = BODY.replace('on="web"', 'on="local"').replace("!= os.getpid()", "== os.getpid()")
+    result = subprocess.run(
+        [sys.executable, "-c", local + "actors.run(main)\n"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "ACTORS_LOG": "error"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (0, "done: from the node\n"), result.stderr
+
+
+def test_a_class_defined_in_a_function_is_refused_by_name(tmp_path: Path) -> None:
+    code, _, err = run(
+        tmp_path / "nested.py",
+        """
+        import actors
+
+        def make():
+            class Hidden(actors.Actor):
+                async def ping(self): ...
+            return Hidden
+
+        async def main():
+            async with actors.System(actors.Topology(nodes=[actors.nodes("web")])) as system:
+                await system.spawn(make(), on="web")
+
+        actors.run(main)
+        """,
+    )
+    assert code == 1
+    assert err.splitlines()[-1] == (
+        "actors._base.errors.InvalidSpec: __main__:make.<locals>.Hidden is defined inside a function: "
+        "a process node cannot import it; move it to a module"
+    )
+
+
+@pytest.mark.parametrize("name", ["transport.py", "supervisors/__init__.py"])
+def test_a_module_of_the_users_may_be_called_as_a_folder_of_ours(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine = True\n")
+    code, out, err = run(
+        tmp_path / "script.py",
+        f"""
+        import {name.partition("/")[0].removesuffix(".py")} as mine
+
+        import actors
+        from actors.transport import move
+        from actors.supervisors import Budget
+
+        print(mine.mine, move.__module__.startswith("actors."), Budget.__module__.startswith("actors."))
+        """,
+    )
+    assert (code, out.split()) == (0, ["True", "True", "True"]), err

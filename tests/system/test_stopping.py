@@ -1,0 +1,73 @@
+"""Ends that somebody wanted: told as what they are, and not held up by who cannot answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import System, Topology, child, dynamic, nodes
+from actors._base.events import Event
+from tests.nodes.node_actors import Victim
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """One loop: what is tested is between processes."""
+    return "asyncio", {"use_uvloop": True}
+
+
+def of_kind(told: list[Event], kind: str) -> list[dict[str, Any]]:
+    return [dict(event.facts) for event in told if event.kind == kind]
+
+
+async def test_actors_of_a_node_that_was_stopped_end_with_it_and_nobody_gave_up() -> None:
+    tree = Topology(
+        nodes=[nodes("web", count=2)],
+        children=[child(Victim, name="static", on="web/1"), dynamic("crowd")],
+    )
+    with anyio.fail_after(40):
+        async with System(tree) as system:
+            await system.spawn(Victim, name="spawned", on="web/1")
+            await system.supervisor("crowd").start_child(child(Victim, name="one", on="web/1"))
+            events = system.events()
+            await next(node for node in system.nodes if node.name == "web/1").stop()
+            events.close()
+            told = [event async for event in events]
+    assert of_kind(told, "restarts_given_up") == []
+    ended = of_kind(told, "ended_with_node")
+    assert sorted((fact["supervisor"], fact["child"], fact["node"]) for fact in ended) == [
+        ("crowd", "one", "web/1"),
+        ("spawned", "spawned", "web/1"),
+        ("system", "static", "web/1"),
+    ]
+
+
+async def test_nodes_that_do_not_answer_are_ended_together_when_the_system_stops() -> None:
+    tree = Topology(
+        nodes=[nodes("well"), nodes("deaf", count=3, shutdown=0.3)],
+        children=[
+            child(Victim, name="well", on="well"),
+            *[child(Victim, name=f"deaf-{n}", on=f"deaf/{n}", shutdown=0.3) for n in range(3)],
+        ],
+    )
+    with anyio.fail_after(40):
+        async with System(tree) as system:
+            events = system.events()
+            for node in system.nodes:
+                if node.group == "deaf":
+                    assert node.pid is not None
+                    os.kill(node.pid, signal.SIGSTOP)
+            began = anyio.current_time()
+        took = anyio.current_time() - began
+        told = [event async for event in events]
+    # One after the other would be 16 s: each is asked, killed, and then waited for.
+    assert took < 8
+    hung = [(fact["node"], fact["seconds"]) for fact in of_kind(told, "node_hung")]
+    assert sorted(hung) == [("deaf/0", 0.6), ("deaf/1", 0.6), ("deaf/2", 0.6)]
+    assert of_kind(told, "node_ready") == []
+    ends = {fact["child"]: fact["exit"] for fact in of_kind(told, "child_ended")}
+    assert ends["well"] == "SHUTDOWN"
