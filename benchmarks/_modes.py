@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import actors
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.transport import FRAME_LIMIT, Attachments, Mode, Thresholds
 
 __all__ = ["Way", "crossover", "dearer", "show", "size_text"]
@@ -144,7 +144,7 @@ async def measure_all() -> dict[str, dict[int, Row]]:
 def _attachments(system: actors.System, node: str) -> Attachments:
     (link,) = [
         peer.link
-        for peer in core_of(system).host.peers.values()
+        for peer in coordinator_of(system).host.peers.values()
         if peer.name == node and peer.link is not None
     ]
     return link.attachments

@@ -8,23 +8,25 @@ what has to go is what has the highest.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from anyio import Lock, create_task_group, move_on_after, sleep
 
 from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
 from actors._system.cpu_budget import cpu_budget
 from actors._system.supervision_tree import first_cause
-from actors.nodes import NodeState, RemoteNodeHost, new_node
+from actors.nodes import NodeState
 from actors.supervisors import StartFailed, SupervisorStopped
 from actors.transport import TransportError
 
 if TYPE_CHECKING:
-    from actors._system.listeners import ListenerController
-    from actors._system.supervision_tree import SupervisionTree
-    from actors.nodes import LocalNode, NodesSpec, RemoteNode, RunningNode, SupervisedActor
+    from collections.abc import Callable
 
-__all__ = ["NodeGroups", "NodeGroupsHost"]
+    from actors._system.supervision_tree import SupervisionTree
+    from actors._system.system_state import SystemState
+    from actors.nodes import NodesSpec, RemoteNode, RunningNode
+
+__all__ = ["NodeGroups"]
 
 _IN_ORDER: Final = 0.8
 """The part of a node's grace in which it finishes what it has; the rest is for its end."""
@@ -33,22 +35,18 @@ _AGAIN: Final = 0.5
 """Seconds after which a node of a system that stops is asked again whether it answers."""
 
 
-class NodeGroupsHost(RemoteNodeHost, Protocol):
-    """The core, as its groups see it."""
-
-    nodes: dict[str, RemoteNode]
-    lives: dict[int, SupervisedActor]
-    listeners: list[ListenerController]
-    local: LocalNode | None
-    tree: SupervisionTree
-    stopping: bool
-
-
 class NodeGroups:
     """Knows how the nodes of each group are made, and changes how many there are."""
 
-    def __init__(self, home: NodeGroupsHost) -> None:
-        self._home = home
+    def __init__(
+        self,
+        state: SystemState,
+        tree: SupervisionTree,
+        new_node: Callable[[NodesSpec, int], RemoteNode],
+    ) -> None:
+        self._state = state
+        self._tree = tree
+        self._new_node = new_node
         self._specs: dict[str, NodesSpec] = {}
         self._changing: dict[str, Lock] = {}
 
@@ -62,13 +60,13 @@ class NodeGroups:
 
     def members(self, name: str) -> list[RemoteNode]:
         """Return the nodes of a group, by slot; those that end for good are not counted."""
-        found = [node for node in self._home.nodes.values() if node.group == name]
+        found = [node for node in self._state.nodes.values() if node.group == name]
         return sorted((node for node in found if _stays(node)), key=lambda node: node.slot)
 
     def forget(self, node: RunningNode) -> None:
         """A node is gone for good because it was told to: nobody finds it any more."""
-        if self._home.nodes.get(node.name) is node:
-            del self._home.nodes[node.name]
+        if self._state.nodes.get(node.name) is node:
+            del self._state.nodes[node.name]
 
     # -- more and fewer ---------------------------------------------------------------------
 
@@ -104,7 +102,7 @@ class NodeGroups:
             spec, have = self._specs[name], self.members(name)
             if count > len(have):
                 await self._launch(spec, self._free_slots(spec, count - len(have)))
-            await self._home.tree.stop_nodes([self._leave(node, None) for node in have[count:]])
+            await self._tree.stop_nodes([self._leave(node, None) for node in have[count:]])
             return self.members(name)
 
     def check(self, name: str, count: object) -> None:
@@ -113,8 +111,8 @@ class NodeGroups:
         Raises:
             InvalidSpec: naming the bad value.
         """
-        home = self._home
-        if home.local is not None and name == home.local.name:
+        state = self._state
+        if state.local is not None and name == state.local.name:
             raise InvalidSpec(
                 f"{name!r} is the local node: there is one, as long as the system runs"
             )
@@ -123,7 +121,7 @@ class NodeGroups:
             raise InvalidSpec(f"there is no group of nodes {name!r}; the groups are {known}")
         if type(count) is not int or count < 0:
             raise InvalidSpec(f"a group has a whole number of nodes, 0 or more; got {count!r}")
-        served = [item.spec.name for item in home.listeners if item.spec.nodes == name]
+        served = [item.spec.name for item in state.listeners if item.spec.nodes == name]
         if count == 0 and served:
             raise InvalidSpec(f"{name}=0 leaves nobody to serve {', '.join(served)}")
         replace(self._specs[name], count=max(1, count))
@@ -132,42 +130,42 @@ class NodeGroups:
 
     async def stop(self, name: str, grace: float | None) -> None:
         """End a node for good; see `Node.stop`."""
-        node = self._home.nodes.get(name)
+        node = self._state.nodes.get(name)
         if node is not None:
-            await self._home.tree.stop_nodes([self._leave(node, grace)])
+            await self._tree.stop_nodes([self._leave(node, grace)])
             self.forget(node)
 
     def kill(self, name: str) -> None:
         """Kill a node; its supervisor restarts it."""
-        node = self._home.nodes.get(name)
+        node = self._state.nodes.get(name)
         if node is not None and node.run is not None:
             node.run.kill_to_restart()
 
     async def drain(self, name: str, grace: float | None) -> None:
         """Have a node finish its connections and get nothing new; see `Node.drain`."""
-        node = self._home.nodes.get(name)
+        node = self._state.nodes.get(name)
         if node is None or node.state is NodeState.DRAINING:
             return
         if node.run is None or not node.ready:
             raise ActorsError(f"node {name} is not running: it is {node.state.value}")
         seconds = node.spec.shutdown if grace is None else grace
         node.run.drain("it is being drained")
-        for listening in self._home.listeners:
+        for listening in self._state.listeners:
             if listening.spec.nodes == node.group:
                 await listening.drain_run(node.run, seconds)
 
-    async def end_deaf(self) -> None:
+    async def stop_unresponsive(self) -> None:
         """End what does not answer any more, for as long as the system stops.
 
         Whoever waits for what runs on such a node would wait for each of its actors in turn, and the
         others would have no time left.
         """
         async with create_task_group() as tasks:
-            for node in list(self._home.nodes.values()):
-                tasks.start_soon(self._end_if_deaf, node)
+            for node in list(self._state.nodes.values()):
+                tasks.start_soon(self._stop_if_unresponsive, node)
 
-    async def _end_if_deaf(self, node: RemoteNode) -> None:
-        lives = [life for life in self._home.lives.values() if life.place is node]
+    async def _stop_if_unresponsive(self, node: RemoteNode) -> None:
+        lives = [life for life in self._state.lives.values() if life.place is node]
         # As long as it may take to end itself, or anything on it: asking would be in vain.
         patience = max([2 * node.spec.shutdown, *(life.shutdown for life in lives)])
         while (run := node.run) is not None:
@@ -177,9 +175,9 @@ class NodeGroups:
                 except (ActorsError, TransportError):
                     return  # it has ended, or is not ready yet
             if waited.cancelled_caught:
-                self._home.event("node_hung", {"node": node.name, "seconds": patience})
+                self._state.event("node_hung", {"node": node.name, "seconds": patience})
                 # For good, or its supervisor would start it again as long as that is not stopped itself.
-                await self._home.tree.stop_nodes([(node.name, 0.0)])
+                await self._tree.stop_nodes([(node.name, 0.0)])
                 run.kill()
                 return
             await sleep(_AGAIN)
@@ -192,26 +190,26 @@ class NodeGroups:
         Raises:
             SystemStopped: the system is stopping.
         """
-        if self._home.stopping:
+        if self._state.stopping:
             raise SystemStopped("the system is stopping: it starts and ends no more nodes")
         return self._changing.setdefault(name, Lock())
 
     def _check_free(self, name: str) -> None:
-        local = self._home.local
+        local = self._state.local
         if (local is not None and name == local.name) or self.members(name):
             raise InvalidSpec(
                 f"there is a group of nodes {name!r} already; more of its nodes: scale({name!r}, ...)"
             )
 
     def _make(self, spec: NodesSpec, slot: int) -> RemoteNode:
-        node = new_node(self._home, spec, slot)
-        self._home.nodes[node.name] = node
-        self._home.host.peer(node.address).down("not started yet", restarting=True)
+        node = self._new_node(spec, slot)
+        self._state.nodes[node.name] = node
+        self._state.host.peer(node.address).down("not started yet", restarting=True)
         return node
 
     def _free_slots(self, spec: NodesSpec, count: int) -> list[int]:
         """Return the lowest slots that no node has, one that is about to end included."""
-        taken = self._home.tree.node_names()
+        taken = self._tree.node_names()
         free: list[int] = []
         slot = 0
         while len(free) < count:
@@ -224,7 +222,7 @@ class NodeGroups:
         """Start nodes together; all of them get ready, or none is left."""
         added = [self._make(spec, slot) for slot in slots]
         try:
-            await self._home.tree.add_nodes(added)
+            await self._tree.add_nodes(added)
         except BaseException as error:
             for node in added:
                 self.forget(node)
@@ -241,7 +239,7 @@ class NodeGroups:
         groups = [(spec, len(self.members(name))) for name, spec in self._specs.items()]
         warning = cpu_budget([replace(spec, count=count) for spec, count in groups if count])
         if warning:
-            self._home.event("cpu_budget", warning)
+            self._state.event("cpu_budget", warning)
 
     def _leave(self, node: RemoteNode, grace: float | None) -> tuple[str, float]:
         """Note that *node* is to end for good; return its name, and when it is killed."""

@@ -1,10 +1,10 @@
-"""What nodes ask of the core, and what they tell it, over their links."""
+"""The operations that nodes ask of the parent over their links; see `_remoting.operations`."""
 
 from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from actors._remoting import operations as ops
 from actors._system.placement import ActorRequest
@@ -16,64 +16,48 @@ from actors.transport import ChannelBroken, ChannelClosed, Endpoint, endpoint_pa
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
-    from actors._base.loop import Loop
     from actors._messaging.ref import Ref
-    from actors._messaging.registry import Registry
-    from actors._system.listeners import ListenerController
+    from actors._system.node_groups import NodeGroups
     from actors._system.placement import Placement
     from actors._system.supervision_tree import SupervisionTree
-    from actors.nodes import ActorHost, Link, LocalNode, RemoteNode, SupervisedActor
+    from actors._system.system_state import SystemState
+    from actors.nodes import Link
     from actors.routing import AnyRouter
 
-__all__ = ["NodeServices", "NodeServicesHost"]
-
-
-class NodeServicesHost(Protocol):
-    """The core, as its nodes see it."""
-
-    loop: Loop
-    host: ActorHost
-    local: LocalNode | None
-    registry: Registry
-    lives: dict[int, SupervisedActor]
-    nodes: dict[str, RemoteNode]
-    runs: dict[str, RemoteRun]
-    listeners: list[ListenerController]
-    spawning: Placement
-    tree: SupervisionTree
-    end: Callable[[], None]
-
-    async def stop_node(self, name: str, grace: float | None) -> None: ...
-    async def drain_node(self, name: str, grace: float | None) -> None: ...
-    def kill_node(self, name: str) -> None: ...
-
-    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
-    async def claim(self, ref: Ref[Any]) -> None: ...
+__all__ = ["NodeServices"]
 
 
 class NodeServices:
-    """Answers calls and takes notes of every node."""
+    """Serves the operations that nodes ask of the parent."""
 
-    def __init__(self, core: NodeServicesHost) -> None:
-        self._core = core
+    def __init__(
+        self,
+        state: SystemState,
+        tree: SupervisionTree,
+        groups: NodeGroups,
+        placement: Placement,
+    ) -> None:
+        self._state = state
+        self._tree = tree
+        self._groups = groups
+        self._placement = placement
         # How often each pair of runs was connected: both may ask, one pair of sockets is made.
         self._connected: dict[frozenset[tuple[str, int]], int] = {}
 
     def register(self) -> None:
         """Have the host bring us what nodes say."""
-        core, handlers = self._core, self._core.host.handlers
+        state, handlers = self._state, self._state.host.handlers
         handlers.on_call(ops.spawn, self._spawn)
-        handlers.on_call(ops.lookup, lambda _, name: core.registry.find(name))
-        handlers.on_call(ops.pool, lambda _, name: core.spawning.pool(name))
-        handlers.on_call(ops.claim_name, lambda _, ref: core.claim(ref))
-        handlers.on_note(ops.release_name, lambda _, name, uid: core.registry.release(name, uid))
+        handlers.on_call(ops.lookup, lambda _, name: state.registry.find(name))
+        handlers.on_call(ops.pool, lambda _, name: self._placement.pool(name))
+        handlers.on_call(ops.claim_name, lambda _, ref: state.claim(ref))
+        handlers.on_note(ops.release_name, lambda _, name, uid: state.registry.release(name, uid))
         handlers.on_call(ops.wait_ended, self._wait_ended)
         handlers.on_note(ops.actor_ended, self._actor_ended)
-        handlers.on_call(ops.tree, lambda _: whole_tree(core))
+        handlers.on_call(ops.tree, lambda _: whole_tree(state, self._tree))
         handlers.on_call(ops.stop_system, self._stop_system)
-        handlers.on_note(ops.event, lambda _, kind, facts: core.event(kind, facts))
+        handlers.on_note(ops.event, lambda _, kind, facts: state.event(kind, facts))
         handlers.on_note(ops.request_link, self._request_link)
         handlers.on_note(ops.ready, self._ready)
         handlers.on_note(ops.boot_failed, self._boot_failed)
@@ -82,16 +66,16 @@ class NodeServices:
         handlers.on_fd_note(ops.stack_dump, self._stack_dump)
         handlers.on_call(ops.stop_node, self._stop_node)
         handlers.on_call(
-            ops.drain_node, lambda link, grace: core.drain_node(self._name(link), grace)
+            ops.drain_node, lambda link, grace: self._groups.drain(self._name(link), grace)
         )
-        handlers.on_note(ops.kill_node, lambda link: core.kill_node(self._name(link)))
+        handlers.on_note(ops.kill_node, lambda link: self._groups.kill(self._name(link)))
         handlers.on_note(ops.connection_results, self._connection_results)
         handlers.on_note(ops.connection_counts, self._connection_counts)
 
     # -- from the run of a node ---------------------------------------------------------------
 
     def _run(self, link: Link) -> RemoteRun | None:
-        return self._core.runs.get(link.peer)
+        return self._state.runs.get(link.peer)
 
     def _name(self, link: Link) -> str:
         run = self._run(link)
@@ -127,7 +111,7 @@ class NodeServices:
     # -- from the servers of listeners -----------------------------------------------------------
 
     def _router(self, listener: str) -> AnyRouter | None:
-        found = (item.router for item in self._core.listeners if item.spec.name == listener)
+        found = (item.router for item in self._state.listeners if item.spec.name == listener)
         return next(found, None)
 
     def _connection_results(
@@ -153,14 +137,14 @@ class NodeServices:
         self, _link: Link, path: str, arguments: list[bytes], options: ops.SpawnOptions
     ) -> Ref[Any]:
         request = ActorRequest(path=path, cls=None, arguments=arguments, **options)
-        return await self._core.spawning.spawn(request)
+        return await self._placement.spawn(request)
 
     async def _wait_ended(self, _link: Link, uid: int) -> Exit:
-        core = self._core
-        life = core.lives.get(uid)
+        state = self._state
+        life = state.lives.get(uid)
         if life is None:
-            return core.host.ended.get(uid, Exit.NODE_DOWN("it ended long ago"))
-        waiter = core.loop.waiter()
+            return state.host.ended.get(uid, Exit.NODE_DOWN("it ended long ago"))
+        waiter = state.loop.waiter()
         cancel = life.watch(lambda end: None if waiter.done() else waiter.set_result(end))
         try:
             end: Exit = await waiter
@@ -169,12 +153,12 @@ class NodeServices:
         return end
 
     async def _stop_system(self, _link: Link) -> None:
-        self._core.end()
+        self._state.end()
 
     async def _stop_node(self, link: Link, grace: float | None) -> None:
         """End the asker's node; it is not waited for here, as it ends when whoever asks is done."""
         name = self._name(link)
-        self._core.loop.start(partial(self._core.stop_node, name, grace), name=f"stop {name}")
+        self._state.loop.start(partial(self._groups.stop, name, grace), name=f"stop {name}")
 
     def _request_link(self, link: Link, address: str, times: int) -> None:
         """Hand both ends of a new socket pair or passage out, unless the asker has one on its way.
@@ -184,19 +168,19 @@ class NodeServices:
             address: the one it wants to talk to.
             times: how many links to that run of it the asker has had.
         """
-        core = self._core
-        asker, asked = core.runs.get(link.peer), core.runs.get(address)
+        state = self._state
+        asker, asked = state.runs.get(link.peer), state.runs.get(address)
         if asker is None:
             return
         if asked is None or asked.link is None or asked.state is not NodeState.READY:
-            peer = core.host.peer(address)
+            peer = state.host.peer(address)
             why = peer.why if asked is not None else "there is no such node"
             link.note(ops.node_down, address, why, asked is not None and peer.restarting)
             return
         both = frozenset({(asker.address, asker.number), (asked.address, asked.number)})
         if times < self._connected.get(both, 0):
             return
-        running = {(run.address, run.number) for run in core.runs.values()}
+        running = {(run.address, run.number) for run in state.runs.values()}
         self._connected = {known: n for known, n in self._connected.items() if known <= running}
         here = asker.node.spec.kind == asked.node.spec.kind == "thread"
         ours, theirs = endpoint_pair() if here else pair()

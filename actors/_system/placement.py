@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actors._base.errors import InvalidSpec, SystemStopped
 from actors._messaging.pool import Pool
@@ -25,16 +25,15 @@ from actors.nodes import (
 )
 from actors.routing import owner
 from actors.supervisors import Backoff, Exit, Restart, StartFailed as NotStarted
+from actors.transport import copy_error, drop_frames
 
 if TYPE_CHECKING:
-    from actors._base.loop import Loop
-    from actors._messaging.registry import Registry
     from actors._system.node_groups import NodeGroups
     from actors._system.supervision_tree import SupervisionTree
+    from actors._system.system_state import SystemState
     from actors._system.topology import ActorSpec
-    from actors.nodes import ActorHost
 
-__all__ = ["MAIN_GROUP", "ActorRequest", "Arguments", "Placement", "PlacementHost"]
+__all__ = ["MAIN_GROUP", "ActorRequest", "Arguments", "Placement"]
 
 MAIN_GROUP: Final = "main"
 """The group that unplaced actors run on when the parent is to stay free of user code."""
@@ -66,59 +65,44 @@ class ActorRequest:
             raise InvalidSpec(f"if_exists must be 'raise' or 'return', got {self.if_exists!r}")
 
 
-class PlacementHost(Protocol):
-    """The core, as this part of it sees it."""
-
-    loop: Loop
-    host: ActorHost
-    registry: Registry
-    lives: dict[int, SupervisedActor]
-    nodes: dict[str, RemoteNode]
-    local: LocalNode | None
-    tree: SupervisionTree
-    groups: NodeGroups
-    stopping: bool
-
-    def group(self, name: str) -> list[RemoteNode]: ...
-    def life_ended(self, life: SupervisedActor, end: Exit) -> None: ...
-
-
 class Placement:
-    """Places and starts actors for the whole system."""
+    """Places and starts actors for the whole system; the owner of all that it starts."""
 
-    def __init__(self, home: PlacementHost) -> None:
-        self._home = home
+    def __init__(self, state: SystemState, tree: SupervisionTree, groups: NodeGroups) -> None:
+        self.loop = state.loop
+        self._state = state
+        self._tree = tree
+        self._groups = groups
         self._turns = itertools.count()
 
     async def spawn(self, request: ActorRequest) -> Ref[Any]:
         """Start an actor under the system's dynamic supervisor, or find the one of that name."""
-        home = self._home
-        if home.stopping:
+        state = self._state
+        if state.stopping:
             raise SystemStopped("the system is stopping: it starts no more actors")
         name = request.name
         if name is None:
             return await self._start(request)
         if request.if_exists == "return":
-            found = await home.registry.find(name)
+            found = await state.registry.find(name)
             if found is not None:
                 return found
-        home.registry.claim(name)
+        state.registry.claim(name)
         ref: Ref[Any] | None = None
         try:
             ref = await self._start(request)
         finally:
             # One that ended as soon as it had started has given its name back already.
-            lives = ref is not None and ref.uid in home.lives
-            home.registry.settle(name, ref if lives else None)
+            lives = ref is not None and ref.uid in state.lives
+            state.registry.settle(name, ref if lives else None)
         return ref
 
     async def pool(self, name: str) -> Pool[Any] | None:
         """Return the pool of that name."""
-        home = self._home
-        spec = home.tree.pool(name)
+        spec = self._tree.pool(name)
         if spec is None:
             return None
-        members = [await home.registry.find(member.name) for member in spec.children]
+        members = [await self._state.registry.find(member.name) for member in spec.children]
         there = [member for member in members if member is not None]
         return Pool(name, there, spec.route) if there else None
 
@@ -127,7 +111,7 @@ class Placement:
         life = self.new_life(self.place_for(request.on, request.name, request.turn), request)
         restart, backoff = request.restart or Restart.TRANSIENT, request.backoff or PLAIN_BACKOFF
         try:
-            await self._home.tree.add_actor(life, restart, backoff, request.shutdown)
+            await self._tree.add_actor(life, restart, backoff, request.shutdown)
         except BaseException as error:
             life.gone(Exit.KILLED)
             if isinstance(error, NotStarted):
@@ -138,10 +122,10 @@ class Placement:
 
     async def _ensure_main(self, on: str | None) -> None:
         """Start the group for unplaced actors when the first one comes."""
-        home = self._home
-        unplaced = on in {None, MAIN_GROUP} and home.local is None
-        if unplaced and not any(node.ready for node in home.group(MAIN_GROUP)):
-            await home.groups.ensure(nodes(MAIN_GROUP))
+        state = self._state
+        unplaced = on in {None, MAIN_GROUP} and state.local is None
+        if unplaced and not any(node.ready for node in state.group(MAIN_GROUP)):
+            await self._groups.ensure(nodes(MAIN_GROUP))
 
     def place_for(
         self, on: str | None, name: str | None, turn: int | None = None
@@ -152,20 +136,20 @@ class Placement:
             InvalidSpec: there is no such node or group.
             NodeDown: it is not ready.
         """
-        home = self._home
-        if home.local is not None and on in {None, home.local.name}:
-            return home.local
+        state = self._state
+        if state.local is not None and on in {None, state.local.name}:
+            return state.local
         on = on or MAIN_GROUP
-        node = home.nodes.get(on)
+        node = state.nodes.get(on)
         if node is None:
-            members = home.group(on)
+            members = state.group(on)
             if not members:
-                known = sorted({*home.nodes, *(item.group for item in home.nodes.values())})
+                known = sorted({*state.nodes, *(item.group for item in state.nodes.values())})
                 there = ", ".join(known) or "none"
                 raise InvalidSpec(f"on={on!r} is no node or group; there are {there}")
             node = self._one_of(members, name if turn is None else turn)
         if not node.ready:
-            raise home.host.peer(node.address).down_error(name or node.name, None)
+            raise state.host.peer(node.address).down_error(name or node.name, None)
         return node
 
     def _one_of(self, members: list[RemoteNode], name: str | int | None) -> RemoteNode:
@@ -180,8 +164,8 @@ class Placement:
 
     def new_life(self, place: LocalNode | RemoteNode, request: ActorRequest) -> SupervisedActor:
         """Make the books of one actor; its cell, where it is ours, takes messages from now on."""
-        home = self._home
-        uid = home.host.new_uid()
+        state = self._state
+        uid = state.host.new_uid()
         short = request.path.rpartition(":")[2].rpartition(".")[2]
         name = request.name or f"{short}-{uid}"
         if isinstance(place, LocalNode):
@@ -190,33 +174,31 @@ class Placement:
             arguments = request.arguments
             if isinstance(arguments, tuple):
                 _check_travels(request)
-                arguments = pack_arguments(home.host, *arguments)
+                arguments = pack_arguments(state.host, *arguments)
             ref: Ref[Any] = Ref(
-                home.host, uid, place.name, name, request.path, request.mailbox, request.cls
+                state.host, uid, place.name, name, request.path, request.mailbox, request.cls
             )
             life = SupervisedActor(
-                home, place, ref, request.cls, arguments=arguments, shutdown=request.shutdown
+                self, place, ref, request.cls, arguments=arguments, shutdown=request.shutdown
             )
-        home.lives[uid] = life
+        state.lives[uid] = life
         return life
 
     def _local_life(
         self, place: LocalNode, uid: int, name: str, request: ActorRequest
     ) -> SupervisedActor:
-        host = self._home.host
+        host = self._state.host
         arguments = request.arguments
         if isinstance(arguments, list):
             arguments = unpack_arguments(host, arguments)
         args, kwargs = keep_arguments(*arguments)
         cls = request.cls or host.resolve_class(*request.path.split(":"))
         cell = host.new_cell(uid, name, cls, request.mailbox)
-        return SupervisedActor(
-            self._home, place, cell.ref, cls, args, kwargs, shutdown=request.shutdown
-        )
+        return SupervisedActor(self, place, cell.ref, cls, args, kwargs, shutdown=request.shutdown)
 
     def life_of(self, spec: ActorSpec) -> SupervisedActor:
         """Make the books of a static child, by its spec."""
-        registry = self._home.registry
+        registry = self._state.registry
         request = ActorRequest(
             path=class_path(spec.cls),
             cls=spec.cls,
@@ -233,6 +215,18 @@ class Placement:
         finally:
             registry.settle(spec.name, None if life is None else life.ref)
         return life
+
+    def life_ended(self, life: SupervisedActor, end: Exit) -> None:
+        """An actor has ended for good: free its name before anybody is told."""
+        state, ref = self._state, life.ref
+        state.lives.pop(ref.uid, None)
+        if end.error is not None and end.error.__traceback__ is not None:
+            # Whoever asked for the start gets the error itself; what is remembered has no frames.
+            light = copy_error(end.error, lambda part: part)
+            drop_frames(light)
+            end = Exit.CRASHED(light)
+        state.host.remember(ref.uid, end)
+        state.registry.release(ref.name, ref.uid)
 
 
 def _check_travels(request: ActorRequest) -> None:

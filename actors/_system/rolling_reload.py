@@ -10,41 +10,32 @@ Rule 3: one reload at a time.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from anyio import CancelScope, create_task_group
 
 from actors._base.errors import ActorsError, InvalidSpec, ReloadFailed, ReloadRunning, SystemStopped
 from actors._base.user_traceback import users_part
-from actors._system.node_groups import NodeGroupsHost
 from actors.nodes import NodeReplacement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors._base.loop import Loop
     from actors._system.node_groups import NodeGroups
+    from actors._system.system_state import SystemState
     from actors.nodes import RemoteNode
 
-__all__ = ["RollingReload", "RollingReloadHost"]
+__all__ = ["RollingReload"]
 
 _WHY: Final = "reloaded"
-
-
-class RollingReloadHost(NodeGroupsHost, Protocol):
-    """The core, as its reload sees it."""
-
-    loop: Loop
-    groups: NodeGroups
-
-    def group(self, name: str) -> list[RemoteNode]: ...
 
 
 class RollingReload:
     """Renews the code of a running system's process nodes."""
 
-    def __init__(self, home: RollingReloadHost) -> None:
-        self._home = home
+    def __init__(self, state: SystemState, groups: NodeGroups) -> None:
+        self._state = state
+        self._groups = groups
         self._running = ""
 
     async def reload(
@@ -65,7 +56,7 @@ class RollingReload:
         """
         _check_timeout(ready_timeout)
         nodes = self._chosen(names)
-        if self._home.stopping:
+        if self._state.stopping:
             raise SystemStopped("the system is stopping: it reloads nothing")
         if self._running:
             raise ReloadRunning(f"another reload is under way, {self._running}")
@@ -74,26 +65,26 @@ class RollingReload:
         try:
             async with AsyncExitStack() as held:
                 for group in sorted({node.group for node in nodes}):
-                    await held.enter_async_context(self._home.groups.changing(group))
+                    await held.enter_async_context(self._groups.changing(group))
                 await self._roll(roll, surge=surge, by=by)
         finally:
             self._running = ""
         return nodes
 
     async def _roll(self, roll: _ReloadProgress, *, surge: bool, by: str) -> None:
-        home, names = self._home, [node.name for node in roll.nodes]
-        home.event("reload_started", {"nodes": names, "by": by, "surge": surge})
-        began = home.loop.now()
-        home.launcher.renew()
+        state, names = self._state, [node.name for node in roll.nodes]
+        state.event("reload_started", {"nodes": names, "by": by, "surge": surge})
+        began = state.loop.now()
+        state.launcher.renew()
         try:
             await (roll.all_at_once() if surge else roll.one_by_one())
         except Exception as error:
             failed = _failure(roll, error)
             facts = {"node": failed.node, "renewed": failed.renewed, "error": failed.why}
-            home.event("reload_failed", {**facts, "traceback": failed.traceback, "by": by})
+            state.event("reload_failed", {**facts, "traceback": failed.traceback, "by": by})
             raise failed from error
-        seconds = round(home.loop.now() - began, 3)
-        home.event("reload_done", {"nodes": names, "by": by, "seconds": seconds})
+        seconds = round(state.loop.now() - began, 3)
+        state.event("reload_done", {"nodes": names, "by": by, "seconds": seconds})
 
     def _chosen(self, names: Sequence[str]) -> list[RemoteNode]:
         """Return the nodes that are meant, each once, in the order of their names.
@@ -101,13 +92,13 @@ class RollingReload:
         Raises:
             InvalidSpec: one of *names* is nothing that can be reloaded.
         """
-        home = self._home
-        staying = [node for node in home.nodes.values() if not node.leaving and not node.lost]
+        state = self._state
+        staying = [node for node in state.nodes.values() if not node.leaving and not node.lost]
         chosen = [node for node in staying if node.kind == "process"] if not names else []
         for name in names:
             found = [node for node in staying if name in (node.name, node.group)]
             if not found:
-                there = ", ".join(home.nodes) or "none"
+                there = ", ".join(state.nodes) or "none"
                 raise InvalidSpec(f"there is no node or group {name!r}; the nodes are {there}")
             if found[0].kind != "process":
                 raise InvalidSpec(

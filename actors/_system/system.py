@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from actors.nodes import LocalNode
     from actors.supervisors import Backoff, Restart
 
-__all__ = ["System", "core_of", "current"]
+__all__ = ["System", "coordinator_of", "current"]
 
 A = TypeVar("A", bound="Actor")
 
@@ -60,16 +60,16 @@ def current() -> System:
     return system
 
 
-def core_of(system: System) -> Coordinator:
+def coordinator_of(system: System) -> Coordinator:
     """Return what runs *system* in this process; for the floors above, which show and control it.
 
     Raises:
         SystemStopped: it does not run here.
     """
-    core = system._core  # noqa: SLF001 - its own file
-    if core is None:
+    coordinator = system._coordinator  # noqa: SLF001 - its own file
+    if coordinator is None:
         raise SystemStopped("this System does not run in this process, or not yet")
-    return core
+    return coordinator
 
 
 class System:
@@ -109,7 +109,7 @@ class System:
         Propagation.of(self._topology.propagate)  # here, before anything starts
         self._with_local = local
         self._access: SystemAccess | None = None
-        self._core: Coordinator | None = None
+        self._coordinator: Coordinator | None = None
         self._stack = AsyncExitStack()
         self._failure: BaseException | None = None
         self._outer: System | None = None
@@ -129,15 +129,15 @@ class System:
         with anyio.CancelScope(shield=True):
             loop, tasks = await self._block.start(self._hold)
         end = self._block.cancel_scope.cancel
-        core = self._core = Coordinator(
+        coordinator = self._coordinator = Coordinator(
             self._topology, loop, tasks, end=end, local=self._with_local
         )
-        core.host.system = self
-        self._access = DirectAccess(core)
+        coordinator.host.system = self
+        self._access = DirectAccess(coordinator)
         self._outer = _CURRENT.get()
         _CURRENT.set(self)
         try:
-            await core.start(self._root_ended)
+            await coordinator.start(self._root_ended)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -149,8 +149,8 @@ class System:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        assert self._core is not None
-        await self._close(self._core)
+        assert self._coordinator is not None
+        await self._close(self._coordinator)
         # A cancellation has to pass through the scopes it came by; other errors go on as they are.
         cancelled = isinstance(error, anyio.get_cancelled_exc_class())
         passed = (kind, error, trace) if cancelled else (None, None, None)
@@ -159,11 +159,11 @@ class System:
             raise SystemStopped(f"the system ended by itself: {self._failure}") from self._failure
         return bool(swallowed and cancelled)
 
-    async def _close(self, core: Coordinator) -> None:
+    async def _close(self, coordinator: Coordinator) -> None:
         _CURRENT.set(self._outer)
         with anyio.CancelScope(shield=True):
-            await core.stop()
-        core.tasks.cancel_scope.cancel()
+            await coordinator.stop()
+        coordinator.tasks.cancel_scope.cancel()
         self._block.cancel_scope.cancel()
 
     async def _hold(self, *, task_status: TaskStatus[tuple[Loop, TaskGroup]]) -> None:
@@ -175,7 +175,7 @@ class System:
 
     def _root_ended(self, end: Exit) -> None:
         """The tree has ended: by `stop`, or because its budget was exceeded."""
-        if end.abnormal and self._core is not None and not self._core.stopping:
+        if end.abnormal and self._coordinator is not None and not self._coordinator.stopping:
             self._failure = end.error or ActorsError(str(end))
             self._block.cancel_scope.cancel()
 

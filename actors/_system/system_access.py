@@ -12,7 +12,6 @@ from actors._remoting import operations as ops
 from actors._system.coordinator import Coordinator
 from actors._system.placement import ActorRequest
 from actors._system.supervisor_handle import SupervisorHandle
-from actors._system.tree_snapshot import whole_tree
 from actors.nodes import NodesSpec, class_path, families, pack_arguments
 from actors.transport import Local
 
@@ -65,16 +64,16 @@ class DirectAccess:
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions
     ) -> Ref[Any]:
         request = ActorRequest(path=class_path(cls), cls=cls, arguments=(args, kwargs), **options)
-        return await self._coordinator.spawning.spawn(request)
+        return await self._coordinator.placement.spawn(request)
 
     async def lookup(self, name: str) -> Ref[Any] | None:
         return await self._coordinator.registry.find(name)
 
     async def pool(self, name: str) -> Pool[Any] | None:
-        return await self._coordinator.spawning.pool(name)
+        return await self._coordinator.placement.pool(name)
 
     async def tree(self) -> dict[str, Any]:
-        return await whole_tree(self._coordinator)
+        return await self._coordinator.whole_tree()
 
     def nodes(self) -> list[Node]:
         own: Sequence[Node] = [] if self._coordinator.local is None else [self._coordinator.local]

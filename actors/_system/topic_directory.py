@@ -7,7 +7,7 @@ hears of it when it reads again.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from anyio import create_task_group, move_on_after
 
@@ -18,26 +18,20 @@ from actors.nodes import NodeState
 if TYPE_CHECKING:
     from actors.nodes import ActorHost, Link, RemoteRun
 
-__all__ = ["TopicDirectory", "TopicDirectoryHost"]
+__all__ = ["TopicDirectory"]
 
 _ANSWER: Final = 1.0
 """Seconds that a node's word is waited for."""
 
 
-class TopicDirectoryHost(Protocol):
-    """The core, as its interests see it."""
-
-    host: ActorHost
-    runs: dict[str, RemoteRun]
-
-
 class TopicDirectory:
     """The one place that knows every subscription of the system, by node."""
 
-    def __init__(self, core: TopicDirectoryHost) -> None:
-        self._core = core
+    def __init__(self, host: ActorHost, runs: dict[str, RemoteRun]) -> None:
+        self._host = host
+        self._runs = runs
         self._wanted: dict[str, set[str]] = {}
-        handlers = core.host.handlers
+        handlers = host.handlers
         handlers.on_call(ops.subscribe_topic, lambda link, topic: self.join(topic, link.peer))
         handlers.on_note(ops.unsubscribe_topic, lambda link, topic: self.leave(topic, link.peer))
 
@@ -48,7 +42,7 @@ class TopicDirectory:
     async def join(self, name: str, node: str) -> None:
         """Take note that *node* has subscribers to topic *name*, and tell the others."""
         self._wanted.setdefault(name, set()).add(node)
-        host = self._core.host
+        host = self._host
         if node != host.name:
             host.topics.interest(name, node, wanted=True)
         with move_on_after(_ANSWER):
@@ -68,7 +62,7 @@ class TopicDirectory:
         self._wanted.get(name, set()).discard(node)
         if not self._wanted.get(name):
             self._wanted.pop(name, None)
-        host = self._core.host
+        host = self._host
         if node != host.name:
             host.topics.interest(name, node, wanted=False)
         for _, link in self._others(node):
@@ -84,6 +78,6 @@ class TopicDirectory:
     def _others(self, node: str) -> list[tuple[RemoteRun, Link]]:
         return [
             (run, run.link)
-            for run in self._core.runs.values()
+            for run in self._runs.values()
             if run.address != node and run.link is not None
         ]

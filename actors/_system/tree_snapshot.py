@@ -6,7 +6,7 @@ Rule: a node that does not answer holds the picture up for a moment only; it is 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio import create_task_group, move_on_after
 
@@ -18,35 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actors._system.supervision_tree import SupervisionTree
-    from actors.nodes import ActorHost, LocalNode, RemoteNode
+    from actors._system.system_state import SystemState
+    from actors.nodes import RemoteNode
 
-__all__ = ["TreeSnapshotSource", "whole_tree"]
+__all__ = ["whole_tree"]
 
 _PATIENCE: Final = 0.5
 """Seconds that a node has to answer."""
 
 
-class TreeSnapshotSource(Protocol):
-    """The core, as its picture needs it."""
-
-    host: ActorHost
-    local: LocalNode | None
-    nodes: dict[str, RemoteNode]
-    tree: SupervisionTree
-
-
-async def whole_tree(core: TreeSnapshotSource) -> dict[str, Any]:
+async def whole_tree(state: SystemState, tree: SupervisionTree) -> dict[str, Any]:
     """Return the tree as plain data, in start order, with children of actors under their parents.
 
     Below a node stands what is its own: actors that cannot leave it.
     """
-    _, children = families(core.host, None)
+    _, children = families(state.host, None)
     own: dict[str, list[dict[str, Any]] | None] = {}
     async with create_task_group() as tasks:
-        for node in list(core.nodes.values()):
+        for node in list(state.nodes.values()):
             if node.run is not None and node.run.link is not None:
                 tasks.start_soon(partial(_ask, node, own, children))
-    root = core.tree.describe()
+    root = tree.describe()
     for item in _all(root):
         below = own.get(item["name"], []) if item["kind"] == "node" else children.get(_uid(item))
         if below is None and item["kind"] == "node":

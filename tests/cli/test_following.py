@@ -13,7 +13,7 @@ import pytest
 
 from actors import System, Topology
 from actors._system.coordinator import Coordinator
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.cli._control_folder import make_folder
 from actors.cli.server.control import control_socket
 from tests.cli.rig import PATIENCE
@@ -64,7 +64,7 @@ async def served(
 ) -> AsyncIterator[tuple[Path, Coordinator]]:
     make_folder(folder)
     async with System(topology) as system, control_socket(system, folder) as path:
-        yield path, core_of(system)
+        yield path, coordinator_of(system)
 
 
 async def test_a_slow_reader_loses_the_oldest_events_and_is_told_how_many(

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from actors import ActorsError, Backoff, Topology, nodes
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.cli.server.operations import OPERATIONS
 from actors.testing import running_system
 from tests.cli.rig import PATIENCE, Running, asked, error_of
@@ -168,7 +168,7 @@ async def test_a_node_that_is_down_is_not_killed_again() -> None:
     slowly = Backoff(first=600, cap=600, jitter=0)
     topology = Topology(nodes=[nodes("web", kind="thread", backoff=slowly)])
     async with running_system(topology) as running:
-        core, kill = core_of(running), OPERATIONS["kill"].run
+        core, kill = coordinator_of(running), OPERATIONS["kill"].run
         events = running.events()
         for wanted in ("node_ready", "restart_scheduled"):  # the first restart is at once
             await kill(core, node="web/0")

@@ -16,7 +16,7 @@ import pytest
 from anyio.abc import ByteStream
 
 from actors import Actor, System, Topology, listen, nodes
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.cli.server.ps import ps
 from actors.policies import ReusePort, SharedListener
 from actors.testing import running_system
@@ -47,7 +47,7 @@ async def running(topology: Topology) -> AsyncIterator[System]:
 
 
 def router_of(system: System, number: int = 0) -> Any:
-    router = core_of(system).listeners[number].router
+    router = coordinator_of(system).listeners[number].router
     assert router is not None
     return router
 
@@ -93,7 +93,7 @@ async def test_nodes_accept_for_themselves_and_ps_shows_what_they_serve(
         await eventually(
             lambda: {place.name: place.open for place in router.snapshot().nodes} == names
         )
-        (shown,) = (await ps(core_of(system)))["listeners"]
+        (shown,) = (await ps(coordinator_of(system)))["listeners"]
         assert (shown["policy"], shown["open"], shown["accepting"]) == (str(policy), names, True)
 
 
@@ -101,8 +101,8 @@ async def test_nodes_accept_for_themselves_and_ps_shows_what_they_serve(
 async def test_a_killed_node_comes_back_and_accepts_again(policy: Any) -> None:
     async with running(web(policy)) as system:
         router = router_of(system)
-        web0 = core_of(system).nodes["web/0"]
-        core_of(system).kill_node("web/0")
+        web0 = coordinator_of(system).nodes["web/0"]
+        coordinator_of(system).kill_node("web/0")
         await eventually(lambda: web0.restarts == 1 and web0.ready)
         served: Counter[str] = Counter()
         while not {"web/0", "web/1"} <= served.keys():
@@ -153,7 +153,7 @@ async def test_tcp_of_both_families_unix_and_udp_are_served_by_one_system(tmp_pa
         await ask_40(udp.port)
         await eventually(lambda: sum(place.total for place in udp.snapshot().nodes) == 80)
         assert udp.snapshot().dropped == 0
-        shown = (await ps(core_of(system)))["listeners"]
+        shown = (await ps(coordinator_of(system)))["listeners"]
         assert [listener["policy"] for listener in shown] == [
             "least-connections",
             "shared-listener",
@@ -197,7 +197,7 @@ async def test_a_node_short_of_descriptors_passes_clients_on_and_keeps_those_it_
         served = Counter([await said(stream) for stream in streams])
         assert 0 < served["web/0"] < 20 < served["web/1"]
         assert [await said(stream, "still") for stream in streams].count("web/0") == served["web/0"]
-        assert [node.restarts for node in core_of(system).nodes.values()] == [0, 0]
+        assert [node.restarts for node in coordinator_of(system).nodes.values()] == [0, 0]
 
 
 async def test_descriptors_are_flat_over_many_connections_and_nodes() -> None:

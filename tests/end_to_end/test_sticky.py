@@ -14,7 +14,7 @@ import pytest
 
 from actors import Sticky, System, Topology, asgi, keys, listen, nodes
 from actors._base.events import Event
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.routing import owner
 from actors.testing import running_system
 
@@ -52,7 +52,7 @@ class Browser:
 
     @classmethod
     async def to(cls, system: System) -> Self:
-        router = core_of(system).listeners[0].router
+        router = coordinator_of(system).listeners[0].router
         assert router is not None
         return cls(await anyio.connect_tcp("127.0.0.1", router.port))
 

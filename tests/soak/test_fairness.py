@@ -11,7 +11,7 @@ import pytest
 from anyio.abc import SocketStream
 
 from actors import LeastConnections, RoundRobin, System, Topology, listen, nodes
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.routing import Policy, Router
 from actors.testing import running_system
 
@@ -36,7 +36,7 @@ def topology(policy: Policy) -> Topology:
 
 
 def router_of(system: System) -> Router:
-    router = core_of(system).listeners[0].router
+    router = coordinator_of(system).listeners[0].router
     assert isinstance(router, Router)
     return router
 

@@ -21,7 +21,7 @@ import pytest
 from anyio.abc import ByteStream, SocketStream
 
 from actors import ActorsError, Backoff, LeastConnections, System, Topology, listen, nodes
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.policies import ReusePort, SharedListener
 
 SECONDS = float(os.environ.get("FIRE_SECONDS", "60"))
@@ -51,7 +51,7 @@ class Fire:
     """A system, its clients, and what is done to it."""
 
     def __init__(self, system: System, seed: int) -> None:
-        self.core = core_of(system)
+        self.core = coordinator_of(system)
         self.system = system
         self.chance = random.Random(seed)
         self.ends: Counter[str] = Counter()

@@ -11,7 +11,7 @@ import pytest
 from anyio.abc import SocketStream
 
 from actors import LeastConnections, Sticky, System, Topology, asgi, keys, listen, nodes
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.routing import Policy
 from actors.testing import running_system
 from tests.conftest import LOOPS
@@ -44,7 +44,7 @@ async def test_500_slow_heads(policy: Policy, no_leaks: None) -> None:
     )
     with anyio.fail_after(100):
         async with running_system(topology) as system:
-            router = core_of(system).listeners[0].router
+            router = coordinator_of(system).listeners[0].router
             assert router is not None
             slow = [await anyio.connect_tcp("127.0.0.1", router.port) for _ in range(SLOW)]
             for stream in slow:

@@ -8,7 +8,7 @@ import actors
 from actors import System
 from actors._remoting import operations
 from actors._remoting.operations import Handlers, Operation, Side
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 
 if TYPE_CHECKING:
     from actors._remoting.link import Link
@@ -36,7 +36,7 @@ def test_an_operation_has_the_name_that_it_is_declared_under() -> None:
 
 async def test_the_parent_serves_exactly_its_operations() -> None:
     async with System() as system:
-        assert served_by(core_of(system).host.handlers) == declared_for(Side.PARENT)
+        assert served_by(coordinator_of(system).host.handlers) == declared_for(Side.PARENT)
 
 
 async def test_a_node_serves_exactly_its_operations() -> None:

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from actors import ActorsError, Node, NodeDown, Ref, System, Topology, asgi, listen, nodes
 from actors._base.events import Event
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.errors import InvalidSpec, ReloadFailed, ReloadRunning
 from actors.testing import running_system
 from tests.system.reload_rig import Code, Ledger, Load, failing_at, until
@@ -48,7 +48,7 @@ async def running(*groups: Any, serve: Any = None) -> AsyncIterator[System]:
 
 
 def port_of(system: System) -> int:
-    router: Any = core_of(system).listeners[0].router
+    router: Any = coordinator_of(system).listeners[0].router
     return int(router.port)
 
 
@@ -132,7 +132,7 @@ async def test_with_surge_all_nodes_are_renewed_or_none(code: Code, tmp_path: Pa
         with pytest.raises(ReloadFailed, match="none is renewed"):
             await system.reload(surge=True)
         assert pids(system) == before
-        assert len(core_of(system).runs) == 3
+        assert len(coordinator_of(system).runs) == 3
         assert await answers(system, 3) == {"one"}
 
 
@@ -152,7 +152,7 @@ async def test_a_process_that_is_not_ready_in_time_is_removed(code: Code, tmp_pa
         with pytest.raises(ReloadFailed, match=r"node web/0 was not ready after 0\.5 s"):
             await system.reload(ready_timeout=0.5)
         assert pids(system) == before
-        assert len(core_of(system).runs) == 1
+        assert len(coordinator_of(system).runs) == 1
         assert await answers(system, 1) == {"one"}
 
 
@@ -310,7 +310,7 @@ async def test_a_node_that_dies_while_its_successor_boots_is_restarted_and_the_r
                 await system.reload()
         gate.touch()
         assert (await heard(events, "node_ready")).facts["restarts"] == 1
-        assert len(core_of(system).runs) == 1
+        assert len(coordinator_of(system).runs) == 1
         assert await answers(system, 1) == {"two"}
 
 

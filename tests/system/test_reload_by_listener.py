@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from actors import Topology, asgi, listen, nodes
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.policies import ReusePort, SharedListener
 from actors.routing import AnyRouter
 from actors.testing import running_system
@@ -86,7 +86,7 @@ async def renew_under_load(code: Code, folder: Path, *, rate: float, reloads: in
     )
     with anyio.fail_after(PATIENCE + 30 * reloads):
         async with running_system(topology) as system, AsyncExitStack() as stack:
-            routers = [listener.router for listener in core_of(system).listeners]
+            routers = [listener.router for listener in coordinator_of(system).listeners]
             own, shared, tls, udp = [router.port for router in routers if router is not None]
             trust = certified.client()
             loads = [

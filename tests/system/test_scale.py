@@ -25,7 +25,7 @@ from actors import (
     supervisor,
 )
 from actors._base.events import Event
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.errors import BootFailed, InvalidSpec
 from actors.testing import running_system
 from tests.leaks import census
@@ -62,7 +62,7 @@ async def running(topology: Topology | None = None) -> AsyncIterator[System]:
 
 
 def port_of(system: System, number: int = 0) -> int:
-    router = core_of(system).listeners[number].router
+    router = coordinator_of(system).listeners[number].router
     assert router is not None
     return router.port
 
@@ -133,7 +133,7 @@ async def test_new_nodes_take_connections_and_nodes_that_go_lose_none(kind: str)
 
 
 def _places(system: System) -> Any:
-    router = core_of(system).listeners[0].router
+    router = coordinator_of(system).listeners[0].router
     assert router is not None
     return router.snapshot().nodes
 
@@ -222,7 +222,7 @@ async def test_of_a_group_that_fails_to_boot_nothing_is_left_and_its_name_is_fre
         with pytest.raises(BootFailed, match=r"node extra/\d was not ready after 0.001 s"):
             await system.start(nodes("extra", count=3, boot_timeout=0.001))
         assert [node.name for node in system.nodes] == ["local"]
-        assert core_of(system).tree.node_names() == set()
+        assert coordinator_of(system).tree.node_names() == set()
         (node,) = await system.start(nodes("extra", kind="thread"))
         assert node.ready
 

@@ -18,7 +18,7 @@ from actors import (
     dynamic,
     supervisor,
 )
-from actors._system.system import core_of
+from actors._system.system import coordinator_of
 from actors.errors import InvalidSpec, SupervisorStopped
 from actors.testing import eventually, running_system
 
@@ -48,7 +48,7 @@ async def system() -> AsyncIterator[System]:
 
 
 def paths(system: System) -> list[str]:
-    return sorted(core_of(system).tree.branches)
+    return sorted(coordinator_of(system).tree.branches)
 
 
 async def test_one_that_was_stopped_is_not_found_with_all_that_was_in_it(system: System) -> None:

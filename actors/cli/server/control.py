@@ -20,7 +20,7 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 
 from actors._system.coordinator import Coordinator
-from actors._system.system import System, core_of
+from actors._system.system import System, coordinator_of
 from actors.cli._control_folder import remove_stale_sockets, socket_path
 from actors.cli._failure import did_you_mean
 from actors.cli.server.event_followers import EventFollowers
@@ -48,7 +48,7 @@ async def control_socket(
     """
     remove_stale_sockets(folder)
     path = socket_path(folder, os.getpid())
-    core = core_of(system)
+    core = coordinator_of(system)
     listener = await anyio.create_unix_listener(path, mode=0o600)
     try:
         async with listener, anyio.create_task_group() as tasks:

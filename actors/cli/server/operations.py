@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._system.coordinator import Coordinator
-from actors._system.tree_snapshot import whole_tree
 from actors.cli._failure import did_you_mean
 from actors.cli.server.ps import node_identity, ps
 from actors.cli.server.top import top
@@ -115,7 +114,7 @@ def _node(core: Coordinator, name: str) -> RemoteNode:
 
 OPERATIONS: Final[dict[str, Operation]] = {
     "ps": Operation(ps),
-    "tree": Operation(whole_tree),
+    "tree": Operation(Coordinator.whole_tree),
     "top": Operation(top, arguments=frozenset({"seconds", "rows", "by"})),
     "events": Operation(_pid, arguments=frozenset({"messages"}), follows=True),
     "stack": Operation(_stack, arguments=frozenset({"node"})),

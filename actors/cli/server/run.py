@@ -15,7 +15,7 @@ from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.run_loop import run_on
 from actors._base.user_traceback import is_ours
 from actors._system.run import with_signals
-from actors._system.system import System, core_of
+from actors._system.system import System, coordinator_of
 from actors._system.topology import Topology
 from actors.cli._control_folder import control_folder, make_folder
 from actors.cli._failure import WRONG, CommandFailed, did_you_mean
@@ -84,7 +84,7 @@ async def _run_system(topology: Topology, triggers: ReloadTriggers) -> None:
             System(topology, local=False) as system,
             control_socket(system, control_folder()),
         ):
-            await triggers.serve(core_of(system))
+            await triggers.serve(coordinator_of(system))
             await anyio.sleep_forever()
 
 

@@ -1,0 +1,120 @@
+"""What the parts of one running system share, in the process that made it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from actors._base.event_log import DelayedDelivery, LogSubscriber
+from actors._base.events import Event, EventBus, event_of
+from actors._messaging.context_propagation import Propagation
+from actors._messaging.registry import Registry
+from actors.nodes import ActorHost, Launcher, LocalNode, RemoteNode, RemoteRun, SupervisedActor
+from actors.supervisors import RestartsGivenUp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.abc import TaskGroup
+
+    from actors._base.loop import Loop
+    from actors._messaging.ref import Ref
+    from actors._system.listeners import ListenerController
+    from actors._system.topology import Topology
+
+__all__ = ["SystemState"]
+
+
+class SystemState:
+    """The tables of a system, and its events; the `Coordinator` adds what is done with them.
+
+    Attributes:
+        end: begins to stop the whole system.
+        local: the node of this process, if it runs actors itself.
+        lives: every actor that is supervised here, by its number.
+        nodes: every node, by its name.
+        runs: every run of a node that has not ended, by its address.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        loop: Loop,
+        tasks: TaskGroup,
+        *,
+        end: Callable[[], None],
+        local: bool,
+    ) -> None:
+        self.topology = topology
+        self.loop = loop
+        self.tasks = tasks
+        self.end = end
+        self.stopping = False
+        self.propagation = Propagation.of(topology.propagate)
+        self.host = ActorHost(
+            "local" if local else "system",
+            0,
+            loop,
+            may_import=local,
+            propagation=self.propagation,
+            trace=topology.trace,
+        )
+        self.launcher = Launcher(loop, lambda why: self.event("template_unusable", {"why": why}))
+        self.bus = EventBus(loop)
+        self._log = DelayedDelivery(LogSubscriber(loop.now), loop.call_later)
+        self.bus.subscribe(self._log)
+        self.registry = Registry(loop.waiter)
+        self.local = LocalNode(self.host) if local else None
+        self.lives: dict[int, SupervisedActor] = {}
+        self.nodes: dict[str, RemoteNode] = {}
+        self.runs: dict[str, RemoteRun] = {}
+        self.listeners: list[ListenerController] = []
+
+    def group(self, name: str) -> list[RemoteNode]:
+        """Return the nodes of a group by slot, including those that are about to end."""
+        found = (node for node in self.nodes.values() if node.group == name)
+        return sorted(found, key=lambda node: node.slot)
+
+    async def claim(self, ref: Ref[Any]) -> None:
+        """Take the name of *ref* for it; the actor is supervised elsewhere.
+
+        Raises:
+            NameTaken: another living actor has the name.
+        """
+        self.registry.claim(ref.name)
+        self.registry.settle(ref.name, ref)
+
+    # -- events --------------------------------------------------------------------------------
+
+    def report(self, record: Any) -> None:
+        """Publish what a lower layer reports as an event."""
+        if isinstance(record, RestartsGivenUp) and (node := self._ended_with(record.child)):
+            facts = {"supervisor": record.supervisor, "child": record.child, "node": node}
+            self.event("ended_with_node", facts)
+        else:
+            self.bus.report(event_of(record, self.loop.now()))
+
+    def _ended_with(self, child: str) -> str:
+        """Return the name of an actor's node if that was stopped on purpose, else ""."""
+        ref = self.registry.get(child)
+        life = None if ref is None else self.lives.get(ref.uid)
+        place = None if life is None else life.place
+        stopped = isinstance(place, RemoteNode) and place.lost and (place.leaving or self.stopping)
+        return place.name if stopped and place is not None else ""
+
+    def event(self, kind: str, facts: dict[str, Any]) -> None:
+        """Publish an event that no lower layer has a record for."""
+        self.bus.report(Event(kind, facts, self.loop.now()))
+
+    def write_line(self, line: str) -> None:
+        """Write a line that a node has written to this process's stderr."""
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """Publish the last event, and release everything."""
+        self.launcher.close()
+        self.host.memory.close()
+        self.event("system_stopped", {})
+        self.bus.close()
+        self._log.flush()
