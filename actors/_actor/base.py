@@ -1,4 +1,4 @@
-"""The Actor base class: state that one task owns, and the hooks of its life."""
+"""The Actor base class: state that one task owns, and hooks for start, stop and the ends of others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def concurrent(handler: F) -> F:
 
 
 class Actor:
-    """State that one task owns; its public async methods are its messages.
+    """An actor: state that one task owns. Its public async methods are its messages.
 
     Subclass it, keep state in ``self``, and write each message as ``async def``. An async
     generator is a stream. Everything else (underscored names, plain methods, the hooks below)
@@ -39,14 +39,14 @@ class Actor:
     Hooks, all optional:
         on_start: runs before the first message; the actor is ready when it returns.
         on_stop: runs when this incarnation ends, unless it was killed, with its `Exit`.
-        on_exit: told once of the final end of each watched ref.
+        on_exit: runs once at the final end of each watched ref.
 
-    ``self.context`` is there from the first line of ``__init__``.
+    ``self.context`` can be used from the first line of ``__init__`` on.
 
-    What a message handler raises goes to the asker; with nobody to tell it crashes the actor. The
+    What a message handler raises goes to the asker; if nobody asked, it crashes the actor. The
     class keyword ``on_error`` decides otherwise, by the nearest class of the exception; subclasses
-    inherit the table and may add to it. An entry RESTART or STOP also holds for asked messages, after
-    the asker was told::
+    inherit the table and may add to it. An entry RESTART or STOP also applies to asked messages, after
+    the asker got the error::
 
         class Ledger(Actor, on_error={ValueError: OnError.RESUME, Corrupt: OnError.STOP}): ...
     """
@@ -59,20 +59,20 @@ class Actor:
         """Take the class keyword.
 
         Raises:
-            InvalidSpec: `on_error` has a key or value that can never decide anything.
+            InvalidSpec: `on_error` has a key or value that is not allowed.
         """
         super().__init_subclass__(**kwargs)
         if on_error is not None:
             set_table(cls, on_error)
 
     async def on_start(self) -> None:
-        """Make ready; an exception here means the actor failed to start."""
+        """Prepare; the actor is ready when this returns. An exception here is a failed start."""
 
     async def on_stop(self, exit: Exit) -> None:  # noqa: A002 - the field's word, and the hook's public name
-        """Let go of what is held; *exit* says how this incarnation ended."""
+        """Close what the actor opened; *exit* says how this incarnation ended."""
 
     async def on_exit(self, ref: Ref[Any], exit: Exit) -> None:  # noqa: A002 - as above
-        """Hear that *ref*, which this actor watches, has ended for good."""
+        """React to the final end of *ref*, which this actor watches."""
 
 
 setattr(Actor, ROOT_MARK, True)

@@ -1,8 +1,8 @@
-"""A cell: the place of one actor on its node. Address, mailbox and watchers outlive its restarts.
+"""A cell: what stays of an actor on its node when it restarts: its address, mailbox and watchers.
 
-Rule 1: the cell is what a ref reaches; the actor object is reachable only from its incarnation.
-Rule 2: one state, moved by the table below; whoever supervises the cell decides on restarts.
-Rule 3: the end is final and told once: resources and name are free before anybody hears of it.
+Rule 1: refs deliver to the cell; only its incarnation has the actor object.
+Rule 2: the state changes as the table below allows; the supervisor of the cell decides on restarts.
+Rule 3: the end is final. Resources and name are free before any watcher is told, each of them once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STOP: Final = Handler("(stop)", lambda: None, MessageKind.STOP)
 
 
 class CellState(enum.Enum):
-    """Where the cell is in its life."""
+    """What the cell is doing."""
 
     STARTING = "starting"
     READY = "ready"
@@ -52,7 +52,15 @@ _MOVES: Final = {
 
 
 class Cell:
-    """One actor's place: takes messages whether or not an incarnation is running."""
+    """The address, mailbox and state of one actor; takes messages even while no incarnation runs.
+
+    Attributes:
+        number: of the latest incarnation, counted from 1.
+        shutdown: seconds the incarnation has to end.
+        draining: new messages are refused.
+        stop_asked: its end was asked for, so it is not restarted.
+        exit: how the actor ended for good; None until then.
+    """
 
     remote = False
 
@@ -88,7 +96,7 @@ class Cell:
         self.draining = False
         self.stop_asked = False
         self.waiting_for: dict[Envelope, Target] = {}
-        # What links owe their other ends for messages this mailbox took; theirs to fill and to clear.
+        # By link: what returns credit for messages taken out of this mailbox. Filled by the links.
         self.credit_returns: dict[object, Any] | None = None
         self._watchers: dict[object, Callable[[Exit], None]] | None = None
 
@@ -96,15 +104,15 @@ class Cell:
         return f"<Cell {self.ref.name} {self.state.value}>"
 
     def move_to(self, state: CellState) -> None:
-        """Move to *state*; a move the table does not have is a bug here."""
+        """Move to *state*, which the table has to allow."""
         assert state in _MOVES[self.state], f"{self}: {self.state} -> {state}"
         self.state = state
 
     # -- messages ------------------------------------------------------------------------
 
-    # The checks are in place: a call for each would double the cost of a tell.
+    # Written out here: a function call for each check would double the cost of a tell.
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Take a snapshot of a plain tell if there is room; see `Target`."""
+        """As `Target.send`."""
         if not handler.plain:
             return self.try_send(Envelope(handler, args, kwargs))
         mailbox = self.mailbox
@@ -126,7 +134,7 @@ class Cell:
         return True
 
     def try_send(self, envelope: Envelope) -> bool:
-        """Take a snapshot of *envelope* if there is room; see `Target`."""
+        """As `Target.try_send`."""
         mailbox = self.mailbox
         if self.draining:
             raise self.refusal(envelope)
@@ -138,13 +146,13 @@ class Cell:
         return True
 
     async def send_when_room(self, envelope: Envelope) -> None:
-        """Take a snapshot now, and the message as soon as there is room."""
+        """As `Target.send_when_room`."""
         if self.draining:
             raise self.refusal(envelope)
         await self.mailbox.wait_queue.wait_for_room(envelope, leaves=False)
 
     def send_past_bound(self, envelope: Envelope) -> None:
-        """Take *envelope* past the bound."""
+        """As `Target.send_past_bound`."""
         if self.state is CellState.ENDED:
             raise self.refusal(envelope)
         if envelope.kwargs or not _plain(map(type, envelope.args)):
@@ -152,7 +160,7 @@ class Cell:
         self.mailbox.put(envelope)
 
     def deliver(self, envelope: Envelope) -> None:
-        """Take what the node itself sends: decoded from a link, or control in message order."""
+        """Put a message of a link, or control in message order, into the mailbox past its bound; no copy."""
         ended = self.state is CellState.ENDED
         if self.draining and (ended or envelope.handler.kind in _MESSAGES):
             self._refuse(envelope)
@@ -161,19 +169,19 @@ class Cell:
 
     @property
     def wait_queue(self) -> WaitQueue:
-        """Who waits for room in its mailbox."""
+        """The senders that wait for room in its mailbox."""
         return self.mailbox.wait_queue
 
     def withdraw(self, envelope: Envelope) -> None:
-        """Drop a queued message, or break off its handler."""
+        """As `Target.withdraw`."""
         if self.mailbox.remove(envelope):
             if envelope.hooks is not None:
                 envelope.hooks.on_dropped()
         elif self.incarnation is not None:
-            self.incarnation.cancel(envelope)
+            self.incarnation.message_loop.cancel(envelope)
 
     def refusal(self, envelope: Envelope) -> ActorStopped:
-        """Return the error for a message that comes too late."""
+        """Return the error for a message to an actor that has ended or drains."""
         why = (
             f"it has ended: {self.exit}"
             if self.exit is not None
@@ -215,11 +223,13 @@ class Cell:
             raise
 
     def runs_concurrently(self, envelope: Envelope) -> bool:
-        """Whether *envelope* is handled in a task of its own."""
-        return self.incarnation is not None and self.incarnation.runs_concurrently(envelope)
+        """As `Target.runs_concurrently`."""
+        return self.incarnation is not None and self.incarnation.message_loop.runs_concurrently(
+            envelope
+        )
 
     def suspect_deadlock(self) -> None:
-        """Have the node look whether this actor waits in a circle over several nodes."""
+        """As `Asker.suspect_deadlock`."""
         self.host.suspect_deadlock(self)
 
     def run_ready(self, incarnation: IncarnationInterface) -> None:
@@ -228,12 +238,12 @@ class Cell:
             self.move_to(CellState.READY)
 
     def run_ending(self, incarnation: IncarnationInterface) -> None:
-        """The current incarnation takes no more, and lets go of what it has."""
+        """The current incarnation takes no more messages and closes what it owns."""
         if self.incarnation is incarnation:
             self.move_to(CellState.STOPPING)
 
     def run_ended(self, incarnation: IncarnationInterface) -> None:
-        """Take note that the current incarnation is over; the supervisor decides what follows."""
+        """The current incarnation has ended; the supervisor decides what follows."""
         if self.incarnation is not incarnation:
             return
         self.incarnation = None
@@ -241,7 +251,7 @@ class Cell:
             self.move_to(CellState.DOWN)
 
     def request_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None:
-        """Stop by *end* behind what is queued, for good: somebody asked, or the actor itself."""
+        """Stop for good by *end*, behind what is queued; kill the actor after *grace* seconds."""
         if self.state is CellState.ENDED:
             return
         self.draining = self.draining or drain
@@ -255,19 +265,19 @@ class Cell:
             self.kill()
 
     def shut_down(self) -> None:
-        """Stop behind what is queued: its supervisor asked."""
+        """Stop the incarnation behind what is queued, as its supervisor asks; it may be restarted."""
         if self.incarnation is not None and self.incarnation.task_ended:
             self.incarnation.kill()
         elif self.incarnation is not None:
             self.deliver(Envelope(_STOP, (Exit.SHUTDOWN, False), {}))
 
     def kill(self) -> None:
-        """End the current incarnation now; one that ignores it is abandoned, and its place is free."""
+        """End the current incarnation now; one that ignores its cancellation is abandoned."""
         if self.incarnation is not None:
             self.incarnation.kill()
 
     def end_for_good(self, end: Exit) -> None:
-        """End for good: fail what waits, free the name, then tell the watchers."""
+        """End for good: free the name, fail what is queued or waits for room, then tell the watchers."""
         if self.state is CellState.ENDED:
             return
         if self.incarnation is not None:
@@ -276,7 +286,7 @@ class Cell:
         self.state = CellState.ENDED
         self.exit = end
         if end.error is not None:
-            # Its frames would keep the actor and all that it had open.
+            # Its frames hold the actor and what it opened.
             drop_frames(end.error)
         self.draining = True
         self.host.forget(self, end)
@@ -296,7 +306,7 @@ class Cell:
             self.host.dead_letter(self.ref, envelope, self.refusal(envelope).why)
 
     def watch(self, notice: Callable[[Exit], None]) -> Callable[[], None]:
-        """Tell *notice* of the final end, once; at once if it has come. Return what cancels that."""
+        """Call *notice* once, with the final end; at once if the actor has ended. Return what cancels that."""
         if self.exit is not None:
             notice(self.exit)
             return _nothing
@@ -325,7 +335,7 @@ def _snapshot(
 
 @contextmanager
 def as_not_sendable() -> Iterator[None]:
-    """Do so for a whole block."""
+    """Raise `NotSendable` for what the transport cannot send in this block."""
     try:
         yield
     except Unsendable as error:

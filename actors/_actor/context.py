@@ -1,4 +1,4 @@
-"""What an actor sees of its surroundings: `self.context`."""
+"""The context of an actor, `self.context`: its way to its node and system."""
 
 from __future__ import annotations
 
@@ -102,17 +102,17 @@ class Context:
 
         Raises:
             StartFailed: it never became ready.
-            NameTaken: somebody has that name.
+            NameTaken: another actor has that name.
         """
         options = {"name": name, "restart": restart, "backoff": backoff, "mailbox": mailbox}
         return await self._incarnation.spawn(cls, args, kwargs, **options)  # type: ignore[arg-type] # a class is callable
 
     def watch(self, ref: Ref[Any]) -> None:
-        """Have `on_exit(ref, exit)` called once, at the final end of *ref*; at once if it has ended."""
+        """Call `on_exit(ref, exit)` once, at the final end of *ref*, or at once if it has ended."""
         self._incarnation.watch(ref)
 
     def unwatch(self, ref: Ref[Any]) -> None:
-        """Take `watch` back; a notice already queued is not delivered."""
+        """Cancel `watch`; an `on_exit` that is queued is not called."""
         self._incarnation.unwatch(ref)
 
     def stop(self) -> None:

@@ -31,10 +31,10 @@ _TRACED: Final = {MessageKind.CALL, MessageKind.CONCURRENT, MessageKind.STREAM}
 
 
 def add_headers(envelope: Envelope, propagation: Propagation) -> None:
-    """Have *envelope* carry the sender's context variables, read now; once.
+    """Add the context variables of the sender, as they are now, unless *envelope* has them already.
 
     Raises:
-        NotSendable: one cannot travel.
+        NotSendable: one of them cannot be sent.
     """
     headers = envelope.hooks
     if not isinstance(headers, MessageHeaders):
@@ -44,10 +44,10 @@ def add_headers(envelope: Envelope, propagation: Propagation) -> None:
 
 
 class TracedAnswer:
-    """The reply to an asker of this node, or the stream of its reader: what they are given is an event."""
+    """Wraps the reply to an asker of this node, or the stream of a reader, and reports each answer or item."""
 
     leaves = True
-    """It is given what the handler returned, and takes the snapshot itself."""
+    """It takes the result as the handler returned it, and makes the snapshot itself."""
 
     __slots__ = ("_cell", "_inner", "_method")
 
@@ -64,7 +64,7 @@ class TracedAnswer:
         return bool(self._inner.done())
 
     def cancelled(self) -> bool:
-        """Whether the asker went away."""
+        """Whether the asker was cancelled."""
         return bool(self._inner.cancelled())
 
     @property
@@ -77,7 +77,7 @@ class TracedAnswer:
         self._inner.producer = producer
 
     def set_result(self, value: Any, /) -> None:
-        """Answer, or end the stream, which is no item."""
+        """Answer, or end the stream, which is not reported."""
         if isinstance(self._inner, Stream):
             self._inner.set_result(None)
         else:
@@ -100,7 +100,7 @@ class TracedAnswer:
         self._inner.put_own(item)
 
     def settle(self, before: tuple[Mode, int], result: Any, *, same: bool) -> None:
-        """Answer by what is the asker's own by now."""
+        """Report and answer *result*, a snapshot already."""
         self._measured("reply", before, same=same)
         self._inner.set_result(result)
 
@@ -114,7 +114,7 @@ class TracedAnswer:
 
 
 class _MeasuredReply:
-    """A reply that has been weighed, and takes the snapshot of it."""
+    """Takes the snapshot of a result that was measured, for `answer`."""
 
     def __init__(self, reply: TracedAnswer, value: Any) -> None:
         self._reply = reply

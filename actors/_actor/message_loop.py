@@ -1,9 +1,9 @@
-"""The turns of one incarnation: its messages, one at a time, in the order of the mailbox.
+"""The message loop of an incarnation: takes its messages from the mailbox and runs one handler at a time.
 
-Rule 1: one task takes them; a concurrent handler alone runs beside it, in a task of the actor.
-Rule 2: an exception goes to whoever awaits the reply; with nobody to tell it is a crash, unless the
-class decides otherwise (`on_error`).
-Rule 3: per message no task, scope, event, lock, closure or log call; a clock reading for four.
+Rule 1: one task runs all handlers but the concurrent ones, which run in tasks of the actor.
+Rule 2: an exception goes to the asker; if nobody asked, it crashes the actor, unless the class decides
+otherwise (`on_error=`).
+Rule 3: no task, cancel scope, event, lock, closure or log call per message, and one clock reading per four.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 MESSAGES_PER_TURN: Final = 64
 MESSAGES_PER_CLOCK: Final = 4
-"""A clock reading costs as much as a small handler does."""
+"""Messages between two readings of the clock: one costs as much as a small handler."""
 SECONDS_PER_TURN: Final = 0.010
 
 _NONE_CONCURRENT: Final = cast("dict[Envelope, Task]", MappingProxyType({}))
@@ -47,18 +47,18 @@ _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, MessageKind.NOTICE)
 
 
 def exit_notice(run: IncarnationInterface, ref: Ref[Any], end: Exit) -> Envelope:
-    """Return the message that tells *run*, and no later one, how an actor it watches ended."""
+    """Return the message that has *run*, and no later incarnation, call `on_exit(ref, end)`."""
     return Envelope(_EXIT_NOTICE, (run, ref, end), {})
 
 
 class MessageLoop:
-    """Takes what comes to a cell and runs its handlers until told to halt.
+    """Takes the messages of a cell and runs their handlers until `halt` is set.
 
     Attributes:
-        halt: looked at after every message; the incarnation's to set.
-        handled: how many messages it has taken, counted at the end of each turn.
+        halt: the incarnation sets it to end the loop after the current message.
+        handled: how many messages were taken, counted after each batch.
         resumed: a message failed and the class decided to go on.
-        actor: whose handlers they are, once it is there.
+        actor: whose handlers run; set before the loop starts.
     """
 
     def __init__(self, run: IncarnationInterface) -> None:
@@ -76,7 +76,7 @@ class MessageLoop:
 
     @property
     def producers(self) -> StreamProducers:
-        """The open streams."""
+        """The open streams, by what makes their items."""
         if self._producers is None:
             self._producers = StreamProducers(self._incarnation.ref, self._cell.deliver)
         return self._producers
@@ -88,27 +88,27 @@ class MessageLoop:
 
     @property
     def handling(self) -> tuple[str, float] | None:
-        """Which message is being handled, and for how many seconds."""
+        """The name of the message that is being handled, and since how many seconds."""
         if self._current is None:
             return None
         return (Envelope.of(self._current).handler.name, perf_counter() - self._since)
 
     @property
     def busy(self) -> bool:
-        """Whether any message is being handled, beside the others too."""
+        """Whether any message is being handled, concurrent ones included."""
         return self._current is not None or bool(self._concurrent_handlers)
 
     @property
     def concurrent(self) -> int:
-        """How many messages are being handled beside the others."""
+        """How many concurrent handlers run."""
         return len(self._concurrent_handlers)
 
     def runs_concurrently(self, envelope: Envelope) -> bool:
-        """Whether *envelope* is handled in a task of its own."""
+        """Whether *envelope* is being handled by a concurrent handler."""
         return envelope in self._concurrent_handlers
 
     def cancel(self, envelope: Envelope) -> None:
-        """Break off the handler of *envelope*, if it is running."""
+        """Cancel the handler of *envelope*, or close the stream it opened, if there is one."""
         if envelope is self._current:
             self._incarnation.interrupt()
         elif envelope in self._concurrent_handlers:
@@ -116,9 +116,9 @@ class MessageLoop:
         else:
             self.producers.close(envelope)
 
-    # One function, because a call per message would cost as much as a small message does.
+    # One function: a call per message costs as much as a small message.
     async def take(self) -> None:  # noqa: C901, PLR0912
-        """Take messages until `halt`; what a handler raises and nobody awaits comes out."""
+        """Take messages until `halt`; raise what a handler raised if nobody awaits its reply."""
         actor = self.actor
         assert actor is not None
         mailbox = self._cell.mailbox
@@ -127,7 +127,7 @@ class MessageLoop:
         while not self.halt:
             if not queue:
                 mailbox.waker = waker = self._loop.waiter()
-                # What was handled last is not kept while nothing happens.
+                # Do not hold the last message while waiting.
                 item = args = kwargs = None
                 await waker
                 queue = mailbox.queue
@@ -163,11 +163,11 @@ class MessageLoop:
     # -- failures --------------------------------------------------------------------------
 
     def ends_by(self, error: BaseException) -> bool:
-        """Return whether the run ends by *error*, which came out of `take` or of a step without a message."""
+        """Return whether the incarnation ends by *error*, which `take` or a step without a message raised."""
         return self._current is None or self._ends_by(self._current, error)
 
     def _ends_by(self, item: Envelope | Tell, error: BaseException) -> bool:
-        """Do what the class decides about the error of a message; return whether the run ends by it."""
+        """Do what the class decides on the *error* of a message; return whether the incarnation ends by it."""
         run = self._incarnation
         message = Envelope.of(item)
         plain = isinstance(error, Exception) and message.handler.kind is not MessageKind.RESUME
@@ -181,13 +181,13 @@ class MessageLoop:
         return not self.resumed
 
     def drop_current(self) -> None:
-        """The message being handled, if there is one, is lost: whoever awaits it is told why."""
+        """Fail the asker of the current message, if there is one: its handler will not answer."""
         current, self._current = self._current, None
         if current is not None:
             self._lose(Envelope.of(current))
 
     def lose_all(self) -> None:
-        """Whatever is being handled, beside the others too, is lost, and so is every open stream."""
+        """Fail the askers of all messages being handled and the readers of all open streams."""
         self.drop_current()
         for envelope in list(self._concurrent_handlers):
             self._lose(envelope)
@@ -206,7 +206,7 @@ class MessageLoop:
     # -- kinds of messages -----------------------------------------------------------------
 
     async def _special(self, actor: Actor, envelope: Envelope) -> None:
-        """Handle whatever is not simple: a deadline, an account to keep, another kind than a call."""
+        """Handle a message with a deadline, with hooks, or of another kind than a call."""
         if envelope.hooks is not None:
             envelope.hooks.on_taken()
         if envelope.deadline is not None and self._loop.now() >= envelope.deadline:
@@ -238,7 +238,7 @@ class MessageLoop:
             if not envelope.fail(error):
                 raise
             if decide(self._cell.cls, error, asked=True) is not OnError.RESUME:
-                # The asker has that one, with its frames; this end is another's.
+                # The asker keeps the original with its frames; the crash of the actor gets a copy.
                 raise copy_error(error, _same) from error.__cause__
         else:
             if reply is not None and not reply.done():
@@ -256,7 +256,7 @@ class MessageLoop:
             TURN.set(turn)
             try:
                 await self._answer_call(actor, envelope)
-            except Exception as error:  # noqa: BLE001 - the class decides
+            except Exception as error:  # noqa: BLE001 - the class decides what follows
                 if self._ends_by(envelope, error):
                     self._incarnation.crash(error)
             finally:
@@ -284,12 +284,14 @@ class MessageLoop:
 
     async def _notice(self, actor: Actor, envelope: Envelope) -> None:
         if envelope.reply is not None:
-            if not envelope.reply.done():  # whoever waits may have been cancelled in this very turn
+            if (
+                not envelope.reply.done()
+            ):  # the asker may have been cancelled in this pass of the loop
                 envelope.reply.set_result(None)
             return
         run, ref, end = envelope.args
-        # A notice to an earlier incarnation, or of a ref no longer watched, is not delivered.
-        if run is self._incarnation and run.watches.drop(ref):
+        # Dropped if it was for an earlier incarnation, or if the watch was cancelled.
+        if run is self._incarnation and run.watches.remove(ref):
             await actor.on_exit(ref, end)
 
     async def _stop(self, _actor: Actor, envelope: Envelope) -> None:
@@ -298,15 +300,15 @@ class MessageLoop:
 
 
 def answer(reply: Waiter, result: Any) -> None:
-    """Settle *reply* with a snapshot of *result*, or with why there can be none."""
-    # A reply that leaves this node is encoded at once, which is a snapshot too.
+    """Resolve *reply* with a snapshot of *result*, or with the error that there can be none."""
+    # A reply to another node is encoded at once, which copies it too.
     if type(result) not in LEAVES and not getattr(reply, "leaves", False):
         try:
             result = snapshot(result, "reply")
         except Unsendable as error:
             reply.set_exception(not_sendable(error))
             return
-        except Exception as error:  # noqa: BLE001 - a registered codec's, told to whoever waits for what it carries
+        except Exception as error:  # noqa: BLE001 - raised by a codec the user registered; the asker gets it
             reply.set_exception(failed_codec("reply", error))
             return
     reply.set_result(result)

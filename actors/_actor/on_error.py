@@ -1,4 +1,4 @@
-"""What becomes of an actor when a message fails: the class keyword `on_error=`, as a table.
+"""The class keyword `on_error=`: a table of what follows for the actor when a message fails.
 
 Rule: the table is read only after an exception; a class without one costs its messages nothing.
 """
@@ -32,14 +32,14 @@ class OnError(enum.Enum):
 
 
 _ALWAYS: Final[Mapping[type[BaseException], OnError]] = {MemoryError: OnError.RESUME}
-"""Behind every class's own table: a message that asks for too much memory fails alone."""
+"""Searched after the tables of the class: a message that needs too much memory fails, its actor goes on."""
 
 
 def set_table(cls: type, table: object) -> None:
-    """Keep the `on_error=` of a class.
+    """Check the `on_error=` of a class and store it.
 
     Raises:
-        InvalidSpec: naming the key or value that can never decide anything.
+        InvalidSpec: naming the key or value that is not allowed.
     """
     where = f"{cls.__name__}: on_error"
     if not isinstance(table, Mapping):
@@ -56,7 +56,7 @@ def decide(cls: type, error: BaseException, *, asked: bool) -> OnError:
     """Return what *error* of a message handler does to an actor of *cls*.
 
     The entry nearest to the class of the error wins; among equals, that of the most derived actor
-    class. Without one, an error that an asker was told of changes nothing, any other restarts.
+    class. Without an entry, an error that went to an asker changes nothing; any other restarts the actor.
     """
     tables: list[Mapping[Any, OnError]] = [
         vars(base)[_TABLE] for base in cls.__mro__ if _TABLE in vars(base)

@@ -1,6 +1,6 @@
-"""What an incarnation may own beside its turns: tasks, timers, watches; made for who needs one.
+"""The tasks, timers and watches of an incarnation, made when it first uses one of them.
 
-Most actors of a large system own none of it, and most of what an idle actor weighed was this.
+Most actors of a large system use none, and these were most of the memory of an idle actor.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class IncarnationResources:
 
     Args:
         cell: what the incarnation is a run of.
-        failed: told of what a task raised.
-        hear: told of the end of somebody watched.
+        on_error: called with what a task raised.
+        on_exit: called with the end of a watched actor.
     """
 
     __slots__ = ("tasks", "timers", "watches")
@@ -35,15 +35,15 @@ class IncarnationResources:
     def __init__(
         self,
         cell: CellInterface,
-        failed: Callable[[BaseException], None],
-        hear: Callable[[Ref[Any], Exit], None],
+        on_error: Callable[[BaseException], None],
+        on_exit: Callable[[Ref[Any], Exit], None],
     ) -> None:
         host = cell.host
-        self.tasks = ActorTasks(host.loop, cell.ref.name, failed)
+        self.tasks = ActorTasks(host.loop, cell.ref.name, on_error)
         self.timers = Timers(host.loop, cell.ref.name, cell.cls, cell.deliver)
-        self.watches = Watches(host, hear)
+        self.watches = Watches(host, on_exit)
 
-    def part(self) -> None:
-        """Hear and send nothing more; tasks go on."""
+    def close(self) -> None:
+        """End all timers and watches; tasks go on."""
         self.watches.clear()
         self.timers.close()

@@ -1,4 +1,4 @@
-"""The tasks an actor owns beside its messages: they live and die with the incarnation."""
+"""The task group of an incarnation, `context.tasks`: its tasks run beside the message loop and end with it."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ __all__ = ["ActorTasks"]
 
 
 class _ActorTask:
-    """One task of an actor; cancelled before its first step, it is so at its first await.
+    """One task of an actor. One that is cancelled before its first step is cancelled at its first await.
 
-    Asyncio would never enter what was cancelled so early, and nothing in it could clean up.
+    Asyncio never starts a task that is cancelled so early, so its clean-up would not run.
     """
 
-    __slots__ = ("_begun", "_doomed", "task")
+    __slots__ = ("_cancelled", "_started", "task")
 
     def __init__(self) -> None:
         self.task: Task | None = None
-        self._begun = self._doomed = False
+        self._started = self._cancelled = False
 
-    def begin(self) -> None:
-        """Its first step is here."""
-        self._begun = True
-        if self._doomed and self.task is not None:
+    def on_start(self) -> None:
+        """Note that its first step runs; cancel it if that was asked for before."""
+        self._started = True
+        if self._cancelled and self.task is not None:
             self.task.cancel()
 
     def cancel(self) -> None:
-        """End it early."""
-        self._doomed = True
-        if self._begun and self.task is not None:
+        """Cancel the task."""
+        self._cancelled = True
+        if self._started and self.task is not None:
             self.task.cancel()
 
 
 class ActorTasks:
     """A task group for one incarnation; a task that raises crashes its actor."""
 
-    def __init__(self, loop: Loop, name: str, failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, loop: Loop, name: str, on_error: Callable[[BaseException], None]) -> None:
         self._loop = loop
         self._name = name
-        self._failed = failed
+        self._on_error = on_error
         self._running: set[_ActorTask] = set()
         self._closed = False
         self._empty: Waiter | None = None
-        self._late: BaseException | None = None
+        self._closing_error: BaseException | None = None
 
     def __len__(self) -> int:
         return len(self._running)
 
     @property
-    def over(self) -> bool:
-        """Whether nothing runs, and no error is left to be told."""
-        return not self._running and self._late is None
+    def closed(self) -> bool:
+        """Whether nothing runs, and `aclose` has no error to raise."""
+        return not self._running and self._closing_error is None
 
     def start_soon(
         self, fn: Callable[..., Coroutine[Any, Any, object]], /, *args: Any, name: str = ""
@@ -86,40 +86,40 @@ class ActorTasks:
     ) -> None:
         turn = TURN.get()
         if turn is not None:
-            # It may have been started while a message was handled, but is no part of that.
+            # The task inherits the turn in which it was started, but does not belong to it.
             TURN.set(turn.for_task())
         try:
-            owned.begin()
+            owned.on_start()
             await fn(*args)
         except (KeyboardInterrupt, SystemExit) as error:
-            self._failed(error)
+            self._on_error(error)
             raise
-        except BaseException as error:  # the owner is told: it crashes the actor
+        except BaseException as error:  # the incarnation crashes by it
             if self._loop.cancelled_by(error):
                 raise
             if not self._closed:
-                self._failed(error)
-            elif self._late is None:
-                self._late = error
+                self._on_error(error)
+            elif self._closing_error is None:
+                self._closing_error = error
         finally:
             self._running.discard(owned)
-            # Its task has how it ended, and that this frame: they would keep what it was given.
+            # The task object holds this frame by its exception: together they would keep the arguments.
             owned.task = None
             if not self._running and self._empty is not None and not self._empty.done():
                 self._empty.set_result(None)
 
     def cancel(self) -> None:
-        """Cancel what runs, and start no more."""
+        """Cancel all tasks, and start no more."""
         self._closed = True
         for task in list(self._running):
             task.cancel()
 
     async def aclose(self) -> None:
-        """Cancel what runs and wait until it has ended; raises the first error of those meanwhile."""
+        """Cancel all tasks and wait for their ends; raise the first error that one of them raised then."""
         self.cancel()
         if self._running:
             self._empty = self._loop.waiter()
             await self._empty
-        late, self._late = self._late, None
-        if late is not None:
-            raise late
+        error, self._closing_error = self._closing_error, None
+        if error is not None:
+            raise error

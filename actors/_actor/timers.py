@@ -1,8 +1,8 @@
 """The timers of one incarnation, `context.timers`: messages an actor sends itself later.
 
-Rule 1: a tick stands in the mailbox like any message, past its bound; at most one of each timer.
-Rule 2: whether a tick is still wanted is decided when its turn comes: one of a timer that was
-cancelled, replaced or ended with its incarnation is never delivered.
+Rule 1: a due timer puts a tick into the mailbox, past its bound; at most one tick of a timer is queued.
+Rule 2: the tick is checked when it is taken: if its timer was cancelled or replaced, or ended with its
+incarnation, no message is handled.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["Timers"]
 
 
 class _ActorTimer:
-    """One timer: its message, and when it is due."""
+    """One timer: its message, its period and whether a tick of it is queued."""
 
-    __slots__ = ("alarm", "args", "began", "handler", "key", "kwargs", "period", "ticks", "waits")
+    __slots__ = ("args", "began", "handle", "handler", "key", "kwargs", "period", "queued", "ticks")
 
     def __init__(
         self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], period: float | None
@@ -36,21 +36,21 @@ class _ActorTimer:
         self.period = period
         self.key: Hashable = None
         self.began = 0.0
-        # How many periods have passed; counted, so that no error of rounding adds up.
+        # How many periods have passed: counted, so that rounding errors do not add up.
         self.ticks = 0
-        # Whether a tick stands in the mailbox.
-        self.waits = False
-        self.alarm: Timer | None = None
+        # Whether a tick of it is in the mailbox.
+        self.queued = False
+        self.handle: Timer | None = None
 
     def next_in(self, now: float) -> float:
-        """Move to the first moment of the row that is still to come; return the seconds until then."""
+        """Move to the next tick that is not in the past; return the seconds until then."""
         assert self.period is not None
         self.ticks = max(self.ticks, int((now - self.began) / self.period)) + 1
         return max(self.began + self.ticks * self.period - now, 0.0)
 
 
 class Timers:
-    """Messages to the actor itself, once or again and again; they end with the incarnation.
+    """Messages to the actor itself, once or periodically; they end with the incarnation.
 
     A timer sends a method of the actor's own class, in the order of its mailbox::
 
@@ -58,7 +58,7 @@ class Timers:
         self.context.timers.once(300, Session.expire, key="expiry")  # replaces the one before
         self.context.timers.cancel("expiry")
 
-    Nobody awaits its result: what the handler raises is the actor's, as with `Ref.tell`.
+    Nobody awaits the result: an error of the handler crashes the actor, as with `Ref.tell`.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Timers:
             seconds: 0 or more.
             method: a message of the actor's class.
             *args: its arguments, as they are now.
-            key: what `cancel` calls it; a timer that has this key already is replaced.
+            key: its name for `cancel`; a timer that has this key already is replaced.
             **kwargs: its arguments, as they are now.
 
         Returns:
@@ -101,8 +101,8 @@ class Timers:
         """
         if not _is_number(seconds) or not seconds >= 0:
             raise ValueError(f"once(seconds) must be 0 or more, got {seconds!r}")
-        timing = self._timing(method, args, kwargs, None)
-        return self._start(timing, key, seconds)
+        timer = self._make_timer(method, args, kwargs, None)
+        return self._start(timer, key, seconds)
 
     def every(
         self,
@@ -115,7 +115,7 @@ class Timers:
     ) -> Hashable:
         """Send ``method(*args, **kwargs)`` to the actor itself every *seconds*, first in *seconds*.
 
-        At most one tick waits in the mailbox: an actor that is slower than its timer misses some.
+        At most one tick queued in the mailbox: an actor that is slower than its timer misses some.
         The rest is as with `once`.
 
         Raises:
@@ -124,28 +124,28 @@ class Timers:
         """
         if not _is_number(seconds) or not seconds > 0:
             raise ValueError(f"every(seconds) must be more than 0, got {seconds!r}")
-        timing = self._timing(method, args, kwargs, seconds)
-        return self._start(timing, key, seconds)
+        timer = self._make_timer(method, args, kwargs, seconds)
+        return self._start(timer, key, seconds)
 
     def cancel(self, key: Hashable) -> bool:
-        """End the timer called *key*, also if its tick is queued; return whether there was one."""
-        timing = self._set.pop(key, None)
-        if timing is None:
+        """End the timer *key*, even if its tick is queued; return whether there was one."""
+        timer = self._set.pop(key, None)
+        if timer is None:
             return False
-        if timing.alarm is not None:
-            timing.alarm.cancel()
+        if timer.handle is not None:
+            timer.handle.cancel()
         return True
 
     def take(self, tick: Envelope) -> Envelope | None:
-        """Return the message of a tick whose turn has come; None if nobody wants it any more."""
-        timing: _ActorTimer = tick.args[0]
-        if self._set.get(timing.key) is not timing:
+        """Return the message to handle for a tick that was taken; None if its timer has ended."""
+        timer: _ActorTimer = tick.args[0]
+        if self._set.get(timer.key) is not timer:
             return None
-        timing.waits = False
-        if timing.period is None:
-            del self._set[timing.key]
-        # A copy for each tick: what the handler does to one never reaches the next.
-        return Envelope(timing.handler, *snapshot_args(timing.args, timing.kwargs))
+        timer.queued = False
+        if timer.period is None:
+            del self._set[timer.key]
+        # A copy for each tick: what the handler changes must not reach the next.
+        return Envelope(timer.handler, *snapshot_args(timer.args, timer.kwargs))
 
     def close(self) -> None:
         """End every timer, and set no more."""
@@ -153,7 +153,7 @@ class Timers:
         for key in list(self._set):
             self.cancel(key)
 
-    def _timing(
+    def _make_timer(
         self, method: object, args: tuple[Any, ...], kwargs: dict[str, Any], period: float | None
     ) -> _ActorTimer:
         try:
@@ -172,29 +172,29 @@ class Timers:
         except Unsendable as error:
             raise not_sendable(error) from error
 
-    def _start(self, timing: _ActorTimer, key: Hashable, seconds: float) -> Hashable:
-        timing.key = self._new_key(timing) if key is None else key
-        self.cancel(timing.key)
-        self._set[timing.key] = timing
-        timing.began = self._loop.now()
-        timing.alarm = self._loop.call_later(seconds, self._due, timing)
-        return timing.key
+    def _start(self, timer: _ActorTimer, key: Hashable, seconds: float) -> Hashable:
+        timer.key = self._new_key(timer) if key is None else key
+        self.cancel(timer.key)
+        self._set[timer.key] = timer
+        timer.began = self._loop.now()
+        timer.handle = self._loop.call_later(seconds, self._due, timer)
+        return timer.key
 
-    def _new_key(self, timing: _ActorTimer) -> str:
+    def _new_key(self, timer: _ActorTimer) -> str:
         self._named += 1
-        return f"{timing.handler.name} #{self._named}"
+        return f"{timer.handler.name} #{self._named}"
 
-    def _due(self, timing: _ActorTimer) -> None:
-        # On trio an alarm may still go off in the turn in which it was cancelled.
-        if self._set.get(timing.key) is not timing:
+    def _due(self, timer: _ActorTimer) -> None:
+        # On trio a call may still be made in the pass of the loop in which it was cancelled.
+        if self._set.get(timer.key) is not timer:
             return
-        if timing.period is not None:
-            seconds = timing.next_in(self._loop.now())
-            timing.alarm = self._loop.call_later(seconds, self._due, timing)
-        if not timing.waits:
-            timing.waits = True
-            name, fn = timing.handler.name, timing.handler.fn
-            self._deliver(Envelope(Handler(name, fn, MessageKind.TICK), (timing,), {}))
+        if timer.period is not None:
+            seconds = timer.next_in(self._loop.now())
+            timer.handle = self._loop.call_later(seconds, self._due, timer)
+        if not timer.queued:
+            timer.queued = True
+            name, fn = timer.handler.name, timer.handler.fn
+            self._deliver(Envelope(Handler(name, fn, MessageKind.TICK), (timer,), {}))
 
 
 def _is_number(seconds: object) -> bool:
@@ -202,5 +202,5 @@ def _is_number(seconds: object) -> bool:
 
 
 def _kept(value: Any, where: str) -> Any:
-    """Return *value* as it is now; what is marked ``local(...)`` keeps its mark until its tick."""
+    """Return a copy of *value*; what is marked ``local(...)`` is kept by reference."""
     return value if type(value) is Local else snapshot_for_many(value, where)

@@ -1,4 +1,4 @@
-"""Whom an incarnation watches: each final end is heard once, and only by who still wants to."""
+"""The refs an incarnation watches: `on_exit` is called once for each, unless the watch was cancelled."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ __all__ = ["Watches"]
 class Watches:
     """The refs one incarnation watches; `clear` ends them all with it."""
 
-    def __init__(self, host: RefHost, hear: Callable[[Ref[Any], Exit], None]) -> None:
+    def __init__(self, host: RefHost, on_exit: Callable[[Ref[Any], Exit], None]) -> None:
         self._host = host
-        self._hear = hear
+        self._on_exit = on_exit
         self._cancels: dict[Ref[Any], Callable[[], None]] = {}
 
     def add(self, ref: Ref[Any]) -> None:
-        """Watch *ref*; watching it twice is watching it once."""
+        """Watch *ref*; a second watch of it changes nothing."""
         if ref in self._cancels:
             return
 
         def notice(end: Exit) -> None:
             if ref in self._cancels:
-                self._hear(ref, end)
+                self._on_exit(ref, end)
 
         self._cancels[ref] = _nothing
         cancel = self._host.watch(ref, notice)
         if ref in self._cancels:
             self._cancels[ref] = cancel
 
-    def drop(self, ref: Ref[Any]) -> bool:
-        """Watch *ref* no more; return whether it was watched."""
+    def remove(self, ref: Ref[Any]) -> bool:
+        """Cancel the watch of *ref*; return whether there was one."""
         cancel = self._cancels.pop(ref, None)
         if cancel is not None:
             cancel()
         return cancel is not None
 
     def clear(self) -> None:
-        """Watch nobody any more."""
+        """Cancel all watches."""
         for ref in list(self._cancels):
-            self.drop(ref)
+            self.remove(ref)
 
 
 def _nothing() -> None:
-    """There is nothing to cancel yet."""
+    """Stand in until `watch` has returned what cancels."""

@@ -1,4 +1,4 @@
-"""How a message is addressed, queued and answered: ref, envelope, mailbox, ask, stream, pool, topic.
+"""How a message is addressed, queued and answered: ref, mailbox, ask, stream, pool, topic, deadlocks.
 
 Nothing here runs an actor or knows on which node one is.
 """

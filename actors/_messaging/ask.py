@@ -1,7 +1,7 @@
-"""An exchange: a message and the wait for its reply, with the edges and deadlines that belong to it.
+"""The ask: send a message and await its reply, with deadlines and the refusal of deadlocks.
 
-Rule 1: whoever waits while handling a message leaves an edge; a cycle of edges is refused.
-Rule 2: whoever stops waiting takes the message back, or has its handler cancelled.
+Rule 1: an actor that waits while it handles a message adds a wait edge; a cycle of them is refused.
+Rule 2: who stops waiting withdraws the message, which cancels its handler if it runs.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["ask_in_turn", "give_up", "open_stream", "send_in_turn", "send_until"
 
 
 def _shown(seconds: float) -> str:
-    """Return a duration as it was meant: some loops' clocks count in whole milliseconds."""
+    """Return *seconds* as text, rounded: the clocks of some loops count whole milliseconds."""
     return f"{round(seconds, 2) or seconds:.3g}"
 
 
 def give_up(target: Target, envelope: Envelope) -> None:
-    """Take the message back if its reply was still awaited: the wait was cancelled."""
+    """Withdraw the message after its wait was cancelled, unless its reply is there."""
     reply = envelope.reply
     assert reply is not None
     if reply.cancelled() or not reply.done():
@@ -42,7 +42,7 @@ def give_up(target: Target, envelope: Envelope) -> None:
 async def ask_in_turn(
     ref: object, loop: Loop, target: Target, envelope: Envelope, turn: Turn | None
 ) -> Any:
-    """Ask while handling a message, or with a deadline: the slow path with the edges kept."""
+    """Ask while handling a message, or with a deadline; adds the wait edge and inherits the deadline."""
     refuse_fenced()
     me = None if turn is None else add_wait_edge(ref, target, envelope, turn)
     if turn is not None and turn.deadline is not None:
@@ -50,14 +50,14 @@ async def ask_in_turn(
         envelope.deadline = turn.deadline if mine is None else min(mine, turn.deadline)
     try:
         if envelope.deadline is None:
-            return await _exchange(target, envelope)
-        return await _exchange_until(ref, loop, target, envelope)
+            return await _send_and_wait(target, envelope)
+        return await _send_and_wait_until(ref, loop, target, envelope)
     finally:
         if me is not None:
             del me.waiting_for[envelope]
 
 
-async def _exchange(target: Target, envelope: Envelope) -> Any:
+async def _send_and_wait(target: Target, envelope: Envelope) -> Any:
     reply = envelope.reply
     assert reply is not None
     try:
@@ -69,7 +69,7 @@ async def _exchange(target: Target, envelope: Envelope) -> Any:
         raise
 
 
-async def _exchange_until(ref: object, loop: Loop, target: Target, envelope: Envelope) -> Any:
+async def _send_and_wait_until(ref: object, loop: Loop, target: Target, envelope: Envelope) -> Any:
     assert envelope.deadline is not None
     seconds = envelope.deadline - loop.now()
     if seconds <= 0:
@@ -100,7 +100,7 @@ async def _exchange_until(ref: object, loop: Loop, target: Target, envelope: Env
 
 
 async def send_in_turn(ref: object, target: Target, envelope: Envelope, turn: Turn | None) -> None:
-    """Wait in line for room; of a message to oneself and of a cycle of waits, do not."""
+    """Send when there is room. A message to oneself passes the bound; a cycle of waits is refused."""
     if turn is None:
         await target.send_when_room(envelope)
     elif turn.target is target:
@@ -111,7 +111,7 @@ async def send_in_turn(ref: object, target: Target, envelope: Envelope, turn: Tu
 
 
 async def send_until(ref: object, target: Target, envelope: Envelope, seconds: float) -> None:
-    """Wait in line for room, but not past the deadline; a message to oneself passes the bound."""
+    """Send when there is room, within *seconds*. A message to oneself passes the bound."""
     turn = TURN.get()
     if turn is not None and turn.target is target:
         target.send_past_bound(envelope)
@@ -131,11 +131,11 @@ async def open_stream(
     stream: Stream[Any],
     seconds: float | None,
 ) -> AsyncIterator[Stream[Any]]:
-    """Send the message that opens *stream*, and end the generator on the way out."""
+    """Send the message that opens *stream*; close its generator when the block ends."""
     refuse_fenced()
     turn = TURN.get()
     if turn is not None and turn.exclusive and turn.target is target:
-        # Its generator could not take a turn before the handler that reads it has ended.
+        # The generator could make no item before the handler that reads it has ended.
         raise CallCycle(ref, "a stream would wait for the reading actor itself", envelope.message)
     if turn is not None:
         stream.edge = stream_edge(ref, target, envelope, turn)

@@ -1,7 +1,7 @@
 """Refs for other threads: the same verbs, which block the calling thread and never the loop.
 
-Rule 1: a thread that waits is told when the system ends; none waits for a loop that is over.
-Rule 2: on the loop's own thread they are refused: it would wait for itself.
+Rule 1: when the system ends, every waiting thread gets `SystemStopped`.
+Rule 2: on the loop's own thread they are refused: the loop would wait for itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OVER: Final = "the system ended before there was an answer"
 
 
 class ThreadPortal:
-    """The door by which other threads reach a loop."""
+    """Runs coroutines in a loop for other threads, which block until the result is there."""
 
     def __init__(self, loop: Loop, propagation: Propagation | None) -> None:
         self._loop = loop
@@ -55,25 +55,25 @@ class ThreadPortal:
                 "a blocking call on the loop's own thread would wait for itself: await the ref's own verbs"
             )
         future: Future[R] = Future()
-        carry = self._carry()
+        set_context = self._capture_context()
         with self._lock:
             if self._closed:
                 raise SystemStopped("the system has ended: it takes no more blocking calls")
             self._waiting.add(future)
-            # A thread of an actor's handler waits on its behalf: cycles and deadlines are the actor's.
-            self._loop.call_threadsafe(self._start, step, future, carry)
+            # In a thread started by a handler, deadlock detection and deadlines are those of its actor.
+            self._loop.call_threadsafe(self._start, step, future, set_context)
         try:
             return future.result()
         except BaseException:
-            # Ctrl-C, say: nobody waits any more.
+            # For example Ctrl-C: nobody waits any more.
             future.cancel()
             raise
         finally:
             with self._lock:
                 self._waiting.discard(future)
 
-    def _carry(self) -> Callable[[], None]:
-        """Return what puts into another task what belongs to this thread's call."""
+    def _capture_context(self) -> Callable[[], None]:
+        """Return a function that sets the turn and the propagated variables of this thread in another task."""
         turn, propagation = TURN.get(), self._propagation
         values = {} if propagation is None else propagation.values()
 
@@ -88,12 +88,12 @@ class ThreadPortal:
         self,
         step: Callable[[], Coroutine[Any, Any, R]],
         future: Future[R],
-        carry: Callable[[], None],
+        set_context: Callable[[], None],
     ) -> None:
         if future.done():
             return
         task: Task = self._loop.start(
-            self._settle, step, future, carry, name="blocking call", fresh=True
+            self._settle, step, future, set_context, name="blocking call", fresh=True
         )
 
         def abandoned(done: Future[R]) -> None:
@@ -106,21 +106,21 @@ class ThreadPortal:
         self,
         step: Callable[[], Coroutine[Any, Any, R]],
         future: Future[R],
-        carry: Callable[[], None],
+        set_context: Callable[[], None],
     ) -> None:
-        carry()
+        set_context()
         try:
             result = await step()
-        except Exception as error:  # noqa: BLE001 - raised in the thread that waits
+        except Exception as error:  # noqa: BLE001 - raised in the waiting thread
             _fail(future, error)
         else:
-            with suppress(InvalidStateError):  # it has gone away
+            with suppress(InvalidStateError):  # cancelled meanwhile
                 future.set_result(result)
         finally:
             _fail(future, SystemStopped(_OVER))
 
     def close(self) -> None:
-        """Take no more; whoever still waits is told that the system has ended."""
+        """Take no more calls; those that wait raise `SystemStopped`."""
         with self._lock:
             self._closed = True
             waiting = list(self._waiting)
@@ -129,7 +129,7 @@ class ThreadPortal:
 
 
 def _fail(future: Future[Any], error: BaseException) -> None:
-    """Raise *error* in the thread that waits, if one still does."""
+    """Raise *error* in the waiting thread, if it still waits."""
     with suppress(InvalidStateError):
         future.set_exception(error)
 
@@ -137,10 +137,10 @@ def _fail(future: Future[Any], error: BaseException) -> None:
 class BlockingRef(Generic[A]):
     """A ref for threads that are not the loop's; see `System.blocking`."""
 
-    __slots__ = ("_ref", "_threads", "_verbs")
+    __slots__ = ("_portal", "_ref", "_verbs")
 
-    def __init__(self, threads: ThreadPortal, ref: Ref[A], verbs: Ref[A] | DeadlineRef[A]) -> None:
-        self._threads = threads
+    def __init__(self, portal: ThreadPortal, ref: Ref[A], verbs: Ref[A] | DeadlineRef[A]) -> None:
+        self._portal = portal
         self._ref = ref
         self._verbs = verbs
 
@@ -149,7 +149,7 @@ class BlockingRef(Generic[A]):
 
     def within(self, seconds: float) -> BlockingRef[A]:
         """Return the same with a deadline; see `Ref.within`."""
-        return BlockingRef(self._threads, self._ref, self._ref.within(seconds))
+        return BlockingRef(self._portal, self._ref, self._ref.within(seconds))
 
     def ask(
         self,
@@ -164,7 +164,7 @@ class BlockingRef(Generic[A]):
             ActorsError: called on the loop's own thread.
             SystemStopped: the system ended first.
         """
-        return self._threads.run(partial(self._verbs.ask, method, *args, **kwargs))
+        return self._portal.run(partial(self._verbs.ask, method, *args, **kwargs))
 
     def tell(
         self,
@@ -174,7 +174,7 @@ class BlockingRef(Generic[A]):
         **kwargs: P.kwargs,
     ) -> None:
         """As `Ref.tell`, blocking this thread until the message has its place. Raises as `ask`."""
-        self._threads.run(partial(self._verbs.tell, method, *args, **kwargs))
+        self._portal.run(partial(self._verbs.tell, method, *args, **kwargs))
 
     @contextmanager
     def stream(
@@ -188,12 +188,12 @@ class BlockingRef(Generic[A]):
         opened: AbstractAsyncContextManager[AsyncIterator[R]] = self._verbs.stream(
             method, *args, **kwargs
         )
-        items = self._threads.run(opened.__aenter__)
+        items = self._portal.run(opened.__aenter__)
         try:
             yield self._each(items)
         finally:
-            with suppress(SystemStopped):  # it ended with the system
-                self._threads.run(partial(opened.__aexit__, None, None, None))
+            with suppress(SystemStopped):  # the system ended, and the stream with it
+                self._portal.run(partial(opened.__aexit__, None, None, None))
 
     def _each(self, items: AsyncIterator[R]) -> Iterator[R]:
         async def following() -> tuple[bool, Any]:
@@ -203,11 +203,11 @@ class BlockingRef(Generic[A]):
                 return False, None
 
         while True:
-            there, item = self._threads.run(following)
+            there, item = self._portal.run(following)
             if not there:
                 return
             yield item
 
     def wait(self) -> Exit:
         """As `Ref.wait`."""
-        return self._threads.run(self._ref.wait)
+        return self._portal.run(self._ref.wait)

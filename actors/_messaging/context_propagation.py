@@ -1,7 +1,7 @@
-"""Propagation: the context variables that go with every message of a system, where it names any.
+"""Propagation: context variables that go with every message, in systems that name some (`propagate=`).
 
-Rule 1: their values are read where the message is sent, and as they were then.
-Rule 2: a handler sees the values of its own message, and none of the message before.
+Rule 1: their values are read and copied when the message is sent.
+Rule 2: a handler sees the values of its own message, and none of the message before it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _UNSET: Final = object()
 _TOKENS: Final[ContextVar[dict[ContextVar[Any], Token[Any]] | None]] = ContextVar(
     "actors_propagated", default=None
 )
-"""What takes back variables without a default; a token is of the context it was made in."""
+"""Tokens that reset variables without a default; each belongs to the context it was made in."""
 
 
 def check_paths(where: str, paths: Sequence[Any]) -> tuple[str, ...]:
-    """Return *paths* as they are kept.
+    """Return *paths* as a tuple.
 
     Raises:
         InvalidSpec: one is not of the form "module:name", or is there twice.
@@ -71,7 +71,7 @@ def _default_of(variable: ContextVar[Any]) -> Any:
 
 
 class Propagation:
-    """The variables of one system, as one of its nodes has them.
+    """The variables that a system propagates, found in this process.
 
     Raises:
         InvalidSpec: one cannot be imported, or is no ContextVar.
@@ -85,14 +85,14 @@ class Propagation:
 
     @classmethod
     def of(cls, paths: Sequence[str]) -> Propagation | None:
-        """Return what carries these, or nothing for none."""
+        """Return the propagation of *paths*, or None if there are none."""
         return cls(paths) if paths else None
 
     def values(self) -> dict[str, Any]:
-        """Return the values that the caller's context has, as they are now.
+        """Return copies of the values in the caller's context.
 
         Raises:
-            NotSendable: one cannot travel.
+            NotSendable: one of them cannot be sent.
         """
         found = {}
         for label, variable in self._variables.items():
@@ -105,7 +105,7 @@ class Propagation:
         return found
 
     def apply(self, values: Mapping[str, Any]) -> None:
-        """Set the values of the message that is handled from now on, and take all others back."""
+        """Set the *values* of the message that is handled next, and reset all other variables."""
         for label, variable in self._variables.items():
             value = values.get(label, self._defaults[label])
             if self._defaults[label] is _UNSET:
@@ -114,17 +114,17 @@ class Propagation:
                 variable.set(value)
 
     def packed(self, values: Mapping[str, Any]) -> list[Any]:
-        """Return values, encoded already, as a link carries them: each behind its number."""
+        """Return encoded values as a link sends them: each behind the number of its variable."""
         return [part for label in values for part in (self._labels.index(label), values[label])]
 
     def unpacked(self, parts: Sequence[Any]) -> dict[str, Any]:
-        """Return the values of a message that came over a link."""
+        """Return the values of a message from a link; the reverse of `packed`."""
         numbers = iter(parts)
         return {self._labels[number]: value for number, value in zip(numbers, numbers, strict=True)}
 
 
 def _set_without_default(variable: ContextVar[Any], value: Any) -> None:
-    """Set a variable that has no default; what sets it undone is a token, used once."""
+    """Set or reset a variable that has no default, by the token of its last `set`."""
     tokens = _TOKENS.get()
     if tokens is None:
         tokens = {}

@@ -1,9 +1,9 @@
-"""Waits: who waits for whom while handling a message, and which waits would never end.
+"""Deadlock detection: the wait-for graph of the actors of this node, and the refusal of cycles in it.
 
-Rule 1: only an exclusive turn leaves an edge; a concurrent handler holds nobody up.
-Rule 2: an edge is there while the reply is: what is answered is no edge, though nobody has seen it yet.
-Rule 3: what closes a cycle over actors of this node, or over the chain of calls that a message came
-by, is refused before it is sent; where edges lead to other nodes, the node has them asked.
+Rule 1: only an exclusive turn adds an edge: no other message of an actor waits for a concurrent handler.
+Rule 2: an edge ends when the reply is there, even if the asker has not run since.
+Rule 3: a message that would close a cycle over actors of this node, or over the call chain it came by, is
+refused before it is sent; edges to other nodes are followed by the node's deadlock probe.
 """
 
 from __future__ import annotations
@@ -39,49 +39,49 @@ _ENDING: Final = Handler("(end)", lambda: None, MessageKind.STOP)
 
 
 def pending_waits(target: Target) -> Iterator[tuple[Envelope, Target]]:
-    """Yield whom *target* waits for right now, by the message whose reply is not there yet."""
+    """Yield the messages whose replies *target* awaits, each with the actor it was sent to."""
     for envelope, waited in list(target.waiting_for.items()):
         if envelope.reply is not None and not envelope.reply.done():
             yield envelope, waited
 
 
 def wait_edges(target: Target) -> Iterator[tuple[Envelope, Target]]:
-    """Yield those of them whose turns it waits for; as far as this node knows."""
+    """Yield the pending waits that are edges: not those handled concurrently, as far as this node knows."""
     for envelope, waited in pending_waits(target):
         if not waited.runs_concurrently(envelope):
             yield envelope, waited
 
 
 def _path_to(start: Target, uids: set[int]) -> tuple[list[str] | None, bool]:
-    """Walk the edges of this node from *start*.
+    """Search the edges of this node from *start* for a path to one of *uids*.
 
     Returns:
-        The names on the way to one of *uids*, or None if it is not reached; and whether an edge led
-        to another node, where the way may go on.
+        The names on the path, or None if there is none; and whether an edge leads to another node,
+        where the path may go on.
     """
     far = False
     seen: set[int] = set()
-    left: list[tuple[Target, list[str]]] = [(start, [start.ref.name])]
-    while left:
-        target, way = left.pop()
+    todo: list[tuple[Target, list[str]]] = [(start, [start.ref.name])]
+    while todo:
+        target, way = todo.pop()
         far = far or target.remote
-        # An answer may be on its way from another node: only that node knows whether this is an edge.
+        # The reply may be on its way from another node: only that node knows whether this is an edge.
         if target.ref.uid in uids and (target is start or not target.remote):
             return way, far
         if target.ref.uid not in seen:
             seen.add(target.ref.uid)
-            left.extend((waited, [*way, waited.ref.name]) for _, waited in wait_edges(target))
+            todo.extend((waited, [*way, waited.ref.name]) for _, waited in wait_edges(target))
     return None, far
 
 
 @contextmanager
 def waiting_for_ends(me: Asker, others: Sequence[Target], reply: Waiter) -> Iterator[None]:
-    """Have *me* wait for the ends of *others*: what they ask of it, before or now, is refused.
+    """Add edges from *me* to *others*, whose ends it awaits; refuse what they ask of it, before or meanwhile.
 
     Args:
-        me: it takes no more messages before they have ended.
+        me: an actor that ends, and takes no messages until *others* have ended.
         others: its children.
-        reply: stays open as long as this lasts.
+        reply: a waiter that is not resolved inside the block.
     """
     for other in others:
         for envelope, waited in pending_waits(other):
@@ -102,21 +102,21 @@ def waiting_for_ends(me: Asker, others: Sequence[Target], reply: Waiter) -> Iter
 
 
 def cycle_text(who: str, names: Sequence[str]) -> str:
-    """Say which cycle it is; one of a single actor needs no names."""
+    """Describe a cycle; one of a single actor needs no names."""
     text = f"{who} would wait for the asking actor itself"
     return text if len(names) <= 2 else f"{text}: {' -> '.join(names)}"  # noqa: PLR2004 - it and itself
 
 
 def chain_of(turn: Turn) -> tuple[tuple[int, str], ...]:
-    """Return who waits for what is asked in this turn, the asking actor last."""
-    return (*turn.chain, *turn.own)[-LONGEST_CHAIN:] if turn.chain else turn.own
+    """Return the call chain of a message sent in this turn, the asking actor last."""
+    return (*turn.chain, *turn.as_chain)[-LONGEST_CHAIN:] if turn.chain else turn.as_chain
 
 
 def refuse_cycle(ref: object, target: Target, envelope: Envelope, turn: Turn) -> bool:
-    """Refuse a wait for *target* that would never end; return whether it goes on at other nodes.
+    """Refuse to wait for *target* if that closes a cycle; return whether one may close at other nodes.
 
     Raises:
-        CallCycle: the asking actor, or one that waits for it, would have to take a turn first.
+        CallCycle: *target* waits for the asking actor, or for one that waits for the asking actor.
     """
     if not (turn.chain or target is turn.target or target.waiting_for):
         return target.remote
@@ -128,7 +128,7 @@ def refuse_cycle(ref: object, target: Target, envelope: Envelope, turn: Turn) ->
 
 
 def cycle_through(target: Target, chain: Sequence[Sequence[Any]]) -> CallCycle | None:
-    """Return why a message that came by *chain* from another node would wait for itself."""
+    """Return the error of a message from another node that *target* could only handle after its own asker."""
     way, _ = _path_to(target, {uid for uid, _ in chain})
     return None if way is None else CallCycle(target.ref, _names_of_cycle(chain, way))
 
@@ -139,15 +139,15 @@ def _names_of_cycle(chain: Sequence[Sequence[Any]], way: list[str]) -> str:
 
 
 def add_wait_edge(ref: object, target: Target, envelope: Envelope, turn: Turn) -> Asker | None:
-    """Leave the edge of an ask, and give the message its chain; return whose edge it is.
+    """Add the edge of an ask, and the chain to its message; return the actor whose edge it is.
 
     Raises:
-        CallCycle: the wait would never end.
+        CallCycle: the edge would close a cycle.
     """
     if not turn.exclusive and not turn.chain:
         return None
     far = refuse_cycle(ref, target, envelope, turn)
-    # Within a node the edges say it all, but for what does not run in an actor's own turns.
+    # Within a node the edges suffice, except for handlers that add none.
     if turn.chain or target.remote or not envelope.handler.plain:
         envelope.hooks = MessageHeaders(chain_of(turn))
     if not turn.exclusive:
@@ -160,7 +160,7 @@ def add_wait_edge(ref: object, target: Target, envelope: Envelope, turn: Turn) -
 
 
 class _Room:
-    """What a sender that waits for room waits for (as much of a `Waiter` as an edge has)."""
+    """The reply of an edge of a sender that waits for room: resolved when its message has a place."""
 
     __slots__ = ("_envelope", "_target")
 
@@ -169,20 +169,20 @@ class _Room:
         self._envelope = envelope
 
     def done(self) -> bool:
-        """Whether it has its place, though it may not have seen that yet."""
+        """Whether it has its place, even if the sender has not run since."""
         return not self._target.wait_queue.is_waiting(self._envelope)
 
     def set_exception(self, error: BaseException, /) -> None:
-        """Turn the sender away."""
+        """Refuse the sender."""
         self._target.wait_queue.refuse(self._envelope, error)
 
 
 @contextmanager
 def waiting_for_room(ref: object, target: Target, envelope: Envelope, turn: Turn) -> Iterator[None]:
-    """Leave an edge as long as a told message waits for room.
+    """Add an edge while a told message waits for room.
 
     Raises:
-        CallCycle: there would never be any.
+        CallCycle: the edge would close a cycle, so there would never be room.
     """
     far = refuse_cycle(ref, target, envelope, turn)
     me = turn.target
@@ -199,7 +199,7 @@ def waiting_for_room(ref: object, target: Target, envelope: Envelope, turn: Turn
 
 
 class StreamEdge:
-    """The edge of a reader: there while it waits for an item, in the turn of an actor."""
+    """The edge of an actor that reads a stream: added while it waits for an item."""
 
     __slots__ = ("_envelope", "_ref", "_target", "_turn")
 
@@ -210,10 +210,10 @@ class StreamEdge:
         self._turn = turn
 
     def add(self) -> None:
-        """Leave the edge.
+        """Add the edge.
 
         Raises:
-            CallCycle: the item would never come.
+            CallCycle: it would close a cycle, so the item would never come.
         """
         far = refuse_cycle(self._ref, self._target, self._envelope, self._turn)
         if self._turn.exclusive:
@@ -223,12 +223,12 @@ class StreamEdge:
                 me.suspect_deadlock()
 
     def remove(self) -> None:
-        """Take it back."""
+        """Remove the edge."""
         self._turn.target.waiting_for.pop(self._envelope, None)
 
 
 def stream_edge(ref: object, target: Target, envelope: Envelope, turn: Turn) -> StreamEdge | None:
-    """Give the message that opens a stream its chain; return the edge its reader may leave."""
+    """Add the chain to the message that opens a stream; return the edge of its reader, if it has one."""
     chain = chain_of(turn)
     if not chain:
         return None

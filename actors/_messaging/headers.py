@@ -1,7 +1,7 @@
-"""Baggage: what goes with a message beside its arguments, put in place where it is handled.
+"""Message headers: the call chain and the context variables that go with a message beside its arguments.
 
 Rule 1: a message that needs none has none, and pays nothing.
-Rule 2: it is put in place in the actor's own task, at the start of each turn the message takes.
+Rule 2: they are applied in the task that runs the handler, before it starts or makes a stream's next item.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ __all__ = ["LONGEST_CHAIN", "MessageHeaders"]
 _NO_VALUES: Final[Mapping[str, Any]] = {}
 
 LONGEST_CHAIN: Final = 64
-"""Actors of a chain that are named; what closes over more of them is found by asking around."""
+"""Actors a chain names at most; a longer cycle is found by the deadlock probe."""
 
 
 class MessageHeaders:
-    """What one message carries; an `DeliveryHooks` that may have another one inside.
+    """The headers of one message, applied as its `DeliveryHooks`.
 
     Attributes:
-        chain: who waits for this message to be handled: (number, name) of each, first things first.
+        chain: the chain of asks that led to this message: (number, name) of each waiting actor.
         values: context variables of the sender.
-        propagation: what sets them; None where none are carried at all.
-        inner: who else is told when the message leaves the mailbox.
+        propagation: what sets them; None if the system propagates none.
+        inner: further hooks of the message.
     """
 
     __slots__ = ("chain", "inner", "propagation", "values")
@@ -49,7 +49,7 @@ class MessageHeaders:
         self.inner = inner
 
     def on_taken(self) -> None:
-        """Its turn has come: what it carries is what holds now."""
+        """Set the chain and the context variables for its handler."""
         if self.inner is not None:
             self.inner.on_taken()
         if self.chain:
@@ -60,12 +60,12 @@ class MessageHeaders:
             self.propagation.apply(self.values)
 
     def on_dropped(self) -> None:
-        """Nobody will handle it."""
+        """As `DeliveryHooks.on_dropped`."""
         if self.inner is not None:
             self.inner.on_dropped()
 
     def for_resume(self) -> MessageHeaders:
-        """Return what further turns of the same message begin with; it has left the mailbox once."""
+        """Return the same headers without *inner*: the message leaves the mailbox only once."""
         if self.inner is None:
             return self
         return MessageHeaders(self.chain, self.values, self.propagation)

@@ -1,8 +1,8 @@
-"""The mailbox: a bounded line of envelopes, and the line of senders behind it.
+"""The mailbox: a bounded queue of envelopes, and the queue of senders that wait for room in it.
 
-Rule 1: no event, lock or task per message: one deque, one waker.
-Rule 2: a sender that waits for room waits in line; its message enters the queue before it wakes.
-Rule 3: control never stands in this line: kill, watch, cancel and restart are calls on the cell.
+Rule 1: no event, lock or task per message: one deque, and one waiter while the actor is idle.
+Rule 2: senders get room in the order they came; a message is queued before its sender wakes.
+Rule 3: kill, watch, cancel and restart are calls on the cell and never wait in a mailbox.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ __all__ = ["DeliveryHooks", "Envelope", "Mailbox", "Tell", "WaitQueue", "Waiting
 
 
 class DeliveryHooks(Protocol):
-    """What a message came with: told when it leaves the mailbox, in one of two ways."""
+    """What is called when a message leaves the mailbox: one of the first two, once."""
 
     def on_taken(self) -> None:
-        """The actor begins to handle it; called in the actor's own task."""
+        """The actor begins to handle it. Called in the task that runs the handler."""
 
     def on_dropped(self) -> None:
-        """It was withdrawn or turned away; called by whoever did so."""
+        """It was withdrawn or refused; nobody will handle it."""
 
     def for_resume(self) -> DeliveryHooks | None:
-        """Return what goes with the further turns of the same message."""
+        """Return the hooks for the later items of the stream that the message opened."""
 
 
 Tell: TypeAlias = "tuple[Handler, tuple[Any, ...], dict[str, Any], DeliveryHooks | None]"
-"""A message with no reply and no deadline: the commonest, so it costs only a tuple."""
+"""A message without reply and deadline: the most frequent kind, so it is only a tuple."""
 
 
 class Envelope:
@@ -59,12 +59,12 @@ class Envelope:
         self.reply = reply
         self.deadline = deadline
         self.hooks = hooks
-        # The number a link gave it when it was sent to another node.
+        # Its number on the link, once it was sent to another node.
         self.request = 0
 
     @classmethod
     def of(cls, item: Envelope | Tell) -> Envelope:
-        """Return what a mailbox holds as an envelope."""
+        """Return an item of a mailbox as an envelope."""
         if isinstance(item, Envelope):
             return item
         handler, args, kwargs, hooks = item
@@ -72,11 +72,11 @@ class Envelope:
 
     @property
     def message(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
-        """What an error gives back: (method name, args, kwargs)."""
+        """The message as errors have it: (method name, args, kwargs)."""
         return (self.handler.name, self.args, self.kwargs)
 
     def fail(self, error: BaseException) -> bool:
-        """Give *error* to whoever awaits the reply; return whether anybody did."""
+        """Give *error* to the asker; return whether somebody asked."""
         reply = self.reply
         if reply is None:
             return False
@@ -86,7 +86,7 @@ class Envelope:
 
 
 class WaitingSender:
-    """A sender's place in the line; `admit` or `refuse` ends it."""
+    """A sender that waits for room, until `admit` or `refuse`."""
 
     __slots__ = ("_queue", "admitted", "envelope", "waiter")
 
@@ -98,21 +98,21 @@ class WaitingSender:
         line.append(self)
 
     def admit(self) -> None:
-        """Let the sender go: its message is on its way."""
+        """Wake the sender: its message was sent."""
         self.admitted = True
         self._queue.remove(self)
         self.waiter.set_result(None)
 
     def refuse(self, error: BaseException) -> None:
-        """Turn the sender away."""
+        """Wake the sender with *error*: its message was not sent."""
         self._queue.remove(self)
         self.waiter.set_exception(error)
 
 
 _NOBODY: Final = cast("deque[WaitingSender]", ())
-"""The line in which nobody has stood yet: most never need one, and an empty deque takes 760 bytes."""
+"""Stands for an empty deque, which takes 760 bytes, until somebody waits: most queues are never used."""
 _NOTHING: Final = cast("deque[Envelope | Tell]", ())
-"""The queue in which nothing has been yet. Who adds to a queue without asking for it fails loudly."""
+"""Stands for an empty deque until the first message; `Mailbox.open` makes the real one."""
 
 
 class WaitQueue:
@@ -125,76 +125,76 @@ class WaitQueue:
         self.waiting = _NOBODY
 
     async def wait_for_room(self, envelope: Envelope, *, leaves: bool) -> None:
-        """Take a snapshot of *envelope* and wait until it is let in.
+        """Take a snapshot of *envelope* and wait until it is sent.
 
-        Whoever is turned away, or gives up, has everything back that the message was to move.
+        A sender that is refused or cancelled gets back what the message was to move.
 
         Args:
             envelope: the message.
             leaves: whether it leaves this node.
 
         Raises:
-            NotSendable: naming what does not travel.
+            NotSendable: naming what cannot be sent.
         """
-        given = envelope.args, envelope.kwargs
+        original = envelope.args, envelope.kwargs
         try:
-            envelope.args, envelope.kwargs, held = hold_args(*given, leaves=leaves)
+            envelope.args, envelope.kwargs, held = hold_args(*original, leaves=leaves)
         except Unsendable as error:
             raise not_sendable(error) from error
         if self.waiting is _NOBODY:
             self.waiting = deque()
-        place = WaitingSender(self.waiting, envelope, self._make_waiter())
+        sender = WaitingSender(self.waiting, envelope, self._make_waiter())
         try:
-            await place.waiter
+            await sender.waiter
         except BaseException as error:
-            if not place.admitted:
-                if place in self.waiting:
-                    self.waiting.remove(place)
+            if not sender.admitted:
+                if sender in self.waiting:
+                    self.waiting.remove(sender)
                 held.undo()
-                envelope.args, envelope.kwargs = given
+                envelope.args, envelope.kwargs = original
                 if isinstance(error, SendError):
                     error.message = envelope.message
             raise
         finally:
-            if place.admitted:
+            if sender.admitted:
                 held.finish()
 
     def is_waiting(self, envelope: Envelope) -> bool:
         """Whether the sender of *envelope* is still waiting."""
-        return any(place.envelope is envelope for place in self.waiting)
+        return any(sender.envelope is envelope for sender in self.waiting)
 
     def refuse(self, envelope: Envelope, error: BaseException) -> None:
-        """Turn the sender of *envelope* away, if it is still waiting."""
-        for place in self.waiting:
-            if place.envelope is envelope and not place.waiter.done():
-                place.refuse(error)
+        """Refuse the sender of *envelope*, if it is still waiting."""
+        for sender in self.waiting:
+            if sender.envelope is envelope and not sender.waiter.done():
+                sender.refuse(error)
                 return
 
     def first(self) -> WaitingSender | None:
-        """Return the place of the first sender who still waits."""
+        """Return the first sender that still waits."""
         while self.waiting:
-            place = self.waiting[0]
-            if not place.waiter.done():
-                return place
+            sender = self.waiting[0]
+            if not sender.waiter.done():
+                return sender
             self.waiting.popleft()
         return None
 
     def admit_first(self) -> Envelope | None:
-        """Let the first sender go; return its envelope."""
-        place = self.first()
-        if place is None:
+        """Admit the first sender; return its envelope."""
+        sender = self.first()
+        if sender is None:
             return None
-        place.admit()
-        return place.envelope
+        sender.admit()
+        return sender.envelope
 
     def refuse_all(self, error: Callable[[Envelope], BaseException]) -> None:
-        """Turn everybody away."""
-        while (place := self.first()) is not None:
-            place.refuse(error(place.envelope))
+        """Refuse every sender."""
+        while (sender := self.first()) is not None:
+            sender.refuse(error(sender.envelope))
 
 
 class Mailbox:
-    """What an actor has still to handle; at most *limit* messages, control aside."""
+    """The messages an actor has still to handle: at most *limit*, without control messages."""
 
     __slots__ = ("limit", "queue", "wait_queue", "waker")
 
@@ -213,7 +213,7 @@ class Mailbox:
         return len(self.queue) >= self.limit or bool(self.wait_queue.waiting)
 
     def put(self, envelope: Envelope | Tell) -> None:
-        """Add *envelope* whatever the bound says, and wake the actor."""
+        """Add *envelope*, even past the bound, and wake the actor."""
         (self.queue or self.open()).append(envelope)
         if self.waker is not None:
             self.wake()
@@ -225,20 +225,20 @@ class Mailbox:
         return self.queue
 
     def wake(self) -> None:
-        """Have the actor look: there is something for it."""
+        """Wake the actor, which waits for a message."""
         waker, self.waker = self.waker, None
         if waker is not None and not waker.done():
             waker.set_result(None)
 
     def take(self) -> Envelope | Tell:
-        """Remove the first message, and let the next sender's in."""
+        """Remove the first message, and admit the next sender."""
         envelope = self.queue.popleft()
         if self.wait_queue.waiting:
             self._refill()
         return envelope
 
     def remove(self, envelope: Envelope) -> bool:
-        """Remove a message that is not wanted any more; return whether it was still here."""
+        """Remove *envelope*; return whether it was still queued."""
         if envelope not in self.queue:
             return False
         self.queue.remove(envelope)

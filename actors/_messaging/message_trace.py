@@ -1,4 +1,4 @@
-"""What the trace says of one message: how its payload travels, and how many bytes that is. Pure."""
+"""What `message` events (systems with `trace=`) say of a payload: transfer mode and bytes. Pure."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _DEEPEST: Final = 8
 
 
 def strongest(modes: Iterable[Mode]) -> Mode:
-    """Return the one mode a message is told by: what is said least often of those its parts go by."""
+    """Return the mode to report for a message: the rarest of those its parts are sent by."""
     found = set(modes)
     return next((mode for mode in _ORDER if mode in found), Mode.REFERENCE)
 
 
 def measure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Mode, int]:
-    """Return how arguments travel within a process, and the bytes of the text and buffers in them."""
+    """Return how arguments are passed within a process, and the bytes of the text and buffers in them."""
     parts = [*args, *kwargs.values()]
     leaves = [leaf for part in parts for leaf in _leaves(part, 0)]
     return strongest(_mode_of(part) for part in [*parts, *leaves]), sum(map(_size_of, leaves))
 
 
 def _leaves(value: Any, depth: int) -> Iterator[Any]:
-    """Yield what is in the builtin containers, each thing once for each time it is there."""
+    """Yield what the builtin containers in *value* hold, down to a depth of `_DEEPEST`."""
     if depth > _DEEPEST:
         return
     inside: Iterable[Any] | None = None
@@ -49,12 +49,12 @@ def _leaves(value: Any, depth: int) -> Iterator[Any]:
 
 def _mode_of(value: Any) -> Mode:
     if isinstance(value, tuple | frozenset):
-        return Mode.REFERENCE  # what is in them decides
+        return Mode.REFERENCE  # their items decide
     return choose_mode(value, same_process=True)
 
 
 def _size_of(value: Any) -> int:
-    value = getattr(value, "value", value)  # what a mark carries
+    value = getattr(value, "value", value)  # of a marked value
     if isinstance(value, str):
         return len(value)
     data = payload_bytes(value)

@@ -1,7 +1,7 @@
 """A pool: several supervised copies of an actor behind one address.
 
-Rule 1: there is nobody in between: whoever sends chooses a member, by what its own node knows.
-Rule 2: a message goes to one member and is never sent again: what a member has taken may have run.
+Rule 1: no actor stands between: the sender chooses a member, by what its own node knows of them.
+Rule 2: a message goes to one member and is never sent to another: the first may have handled it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ROUTES: Final = ("turns", "shortest")
-_TURNS: Final[dict[int, Iterator[int]]] = {}
-"""Whose turn it is, by the number of a pool's first member: the same for every copy of its address here."""
+_COUNTERS: Final[dict[int, Iterator[int]]] = {}
+"""Counts sends, by the number of a pool's first member: shared by all `Pool` objects of one pool here."""
 
 
 class Pool(Generic[A]):
@@ -39,7 +39,7 @@ class Pool(Generic[A]):
             messages waiting, as far as this node knows.
     """
 
-    __slots__ = ("_turns", "members", "name", "route")
+    __slots__ = ("_counter", "members", "name", "route")
 
     def __init__(self, name: str, members: Sequence[Ref[A]], route: str) -> None:
         if not members or route not in ROUTES:
@@ -47,7 +47,7 @@ class Pool(Generic[A]):
         self.name = name
         self.members = tuple(members)
         self.route = route
-        self._turns = _TURNS.setdefault(self.members[0].uid, itertools.count())
+        self._counter = _COUNTERS.setdefault(self.members[0].uid, itertools.count())
 
     def __repr__(self) -> str:
         return f"<Pool {self.name} of {len(self.members)}>"
@@ -56,12 +56,12 @@ class Pool(Generic[A]):
         return len(self.members)
 
     def choose(self) -> Ref[A]:
-        """Return the member whose turn it is."""
+        """Return the member for the next message."""
         able = [member for member in self.members if member.host.reachable(member)] or self.members
-        turn = next(self._turns)
+        turn = next(self._counter)
         if self.route == "turns":
             return able[turn % len(able)]
-        # Among equals in turn, so that an idle pool is used evenly.
+        # Start at another member each time, so that equally idle ones are used evenly.
         start = turn % len(able)
         return min((*able[start:], *able[:start]), key=lambda member: member.host.backlog(member))
 

@@ -1,8 +1,8 @@
 """A Ref: the small, hashable, sendable address of an actor.
 
-Rule 1: a ref holds an address, never the actor; it survives restarts and never reaches a
-same-named successor, because its number is never used again.
-Rule 2: the method is checked here, at the sender, where the mistake is made.
+Rule 1: a ref holds an address, never the actor. It stays valid when the actor restarts, and never reaches
+another actor of the same name: the number in it is used once.
+Rule 2: the method is checked when the message is sent, so that the sender gets the error.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class RefHost(Protocol):
     loop: Loop
 
     def resolve(self, ref: Ref[Any]) -> Target:
-        """Find where messages for *ref* go."""
+        """Return what *ref* sends to."""
 
     def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:
-        """Call *notice* once, at the final end of *ref*; return what cancels that."""
+        """Call *notice* once, at the final end of *ref*; return a function that cancels that."""
 
     def stop(self, ref: Ref[Any], grace: float | None, *, drain: bool) -> None:
-        """Ask *ref* to stop behind what it has queued."""
+        """Have *ref* stop behind what it has queued."""
 
     def kill(self, ref: Ref[Any]) -> None:
         """End *ref* now; its restart policy decides what follows."""
@@ -66,7 +66,7 @@ class RefHost(Protocol):
         """Return the class an address names, if this process has it."""
 
     def reachable(self, ref: Ref[Any]) -> bool:
-        """Whether *ref* takes messages now, as far as this node knows."""
+        """Whether *ref* takes messages now, as far as this node knows; see `Pool`."""
 
     def backlog(self, ref: Ref[Any]) -> int:
         """How many messages wait for *ref*, as far as this node knows."""
@@ -123,7 +123,7 @@ class Ref(Generic[A]):
 
     @property
     def host(self) -> RefHost:
-        """The node this object lives in, and through it the system."""
+        """The node this object belongs to, and through it the system."""
         return self._host
 
     def __repr__(self) -> str:
@@ -136,7 +136,7 @@ class Ref(Generic[A]):
         return hash(self.uid)
 
     def __getattr__(self, name: str) -> NoReturn:
-        # Only for what is not there: most often somebody calls a message as if it were a method.
+        # Called only for missing attributes: most often a message that is called like a method.
         cls = self.cls_path.rpartition(":")[2].rpartition(".")[2]
         hint = f"; to send a message: await ref.ask({cls}.{name}, ...)" if name[:1] != "_" else ""
         raise AttributeError(f"a Ref has no {name!r}{hint}")
@@ -152,9 +152,9 @@ class Ref(Generic[A]):
 
         Raises:
             NotAMessage: *method* is not a message of the actor's class.
-            NotSendable: an argument cannot travel; nothing was sent.
+            NotSendable: an argument cannot be sent; nothing was sent.
             ActorStopped: the actor has ended for good.
-            CallCycle: there will be no room, because the actor waits for the one that tells it.
+            CallCycle: there will be no room, because the actor waits for the sender.
             NodeDown: its node is not ready.
         """
         if FENCED:
@@ -174,7 +174,7 @@ class Ref(Generic[A]):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:
-        """Send a message now or raise.
+        """Send a message without waiting, or raise.
 
         Raises:
             MailboxFull: there is no room; the message is `error.message`.
@@ -199,12 +199,12 @@ class Ref(Generic[A]):
     ) -> R:
         """Send a message and return the handler's result.
 
-        Cancelling the wait takes the message back, or cancels its handler.
+        Cancelling the wait removes the message from the mailbox, or cancels its handler.
 
         Raises:
             Exception: whatever the handler raised.
             ActorCrashed: the actor crashed while handling it.
-            CallCycle: the actor is, in the end, waiting for the caller.
+            CallCycle: the actor waits for the caller, directly or through others.
             NotAMessage, NotSendable, ActorStopped, NodeDown: as `tell`.
         """
         try:
@@ -220,7 +220,7 @@ class Ref(Generic[A]):
         try:
             if not target.try_send(envelope):
                 await target.send_when_room(envelope)
-            return await reply  # type: ignore[no-any-return] # the wire is untyped, the signature is not
+            return await reply  # type: ignore[no-any-return] # typed by P, R
         except BaseException:
             give_up(target, envelope)
             raise
@@ -254,7 +254,7 @@ class Ref(Generic[A]):
         return DeadlineRef(self, seconds)
 
     async def wait(self) -> Exit:
-        """Wait until the actor has ended for good and return how; a restart is not an end."""
+        """Wait until the actor has ended for good, and return how. A restart is not an end."""
         waiter = self._host.loop.waiter()
 
         def notice(end: Exit) -> None:
@@ -271,7 +271,7 @@ class Ref(Generic[A]):
         """Wait until the actor is running and has handled what was queued before this call.
 
         Raises:
-            ActorStopped, NodeDown: it will not be, or not soon.
+            ActorStopped, NodeDown: it has ended, or its node is not ready.
         """
         envelope = Envelope(_READY, (), {}, self._host.loop.waiter())
         target = self._target or self._resolve()
@@ -280,7 +280,7 @@ class Ref(Generic[A]):
         await envelope.reply
 
     async def stop(self, *, grace: float | None = None, drain: bool = False) -> None:
-        """Ask the actor to end behind what it has queued; it is not restarted.
+        """Have the actor end behind what it has queued; it is not restarted.
 
         Args:
             grace: seconds until it is killed instead; None lets it take its time.
@@ -327,7 +327,7 @@ class Ref(Generic[A]):
         try:
             return self._handlers[method]
         except (KeyError, TypeError):
-            raise refusal(cls, method) from None  # the lookup is how we know, not what went wrong
+            raise refusal(cls, method) from None
 
     def _class(self) -> type:
         if self._cls is None:
@@ -402,7 +402,7 @@ class DeadlineRef(Generic[A]):
             yield items
 
 
-# A ref means the same on every node: a snapshot is the ref itself.
+# A ref is immutable and valid on every node: its snapshot is the ref itself.
 register_immutable(Ref)
 
 _READY = Handler("(wait_ready)", lambda: None, MessageKind.NOTICE)

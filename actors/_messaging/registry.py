@@ -1,6 +1,6 @@
-"""The registry: which living actor has which name. One per system, in the process that made it.
+"""The registry: which actor has which name. One per system, in the process that made the system.
 
-Rule: a name is taken before its actor starts and given back before anybody hears of its end.
+Rule: a name is claimed before its actor starts and released before any watcher hears of its end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Registry"]
 
 
 class Registry:
-    """Names of living actors, and of those that are just being started."""
+    """The names of running actors, and of those that are starting."""
 
     def __init__(self, make_waiter: Callable[[], Waiter]) -> None:
         self._make_waiter = make_waiter
@@ -30,7 +30,7 @@ class Registry:
         return iter(self._refs)
 
     async def find(self, name: str) -> Ref[Any] | None:
-        """Return who has *name*, waiting for one that is just being started."""
+        """Return the actor called *name*; wait for it if it is starting."""
         while name in self._starting:
             waiter = self._make_waiter()
             self._starting[name].append(waiter)
@@ -38,21 +38,21 @@ class Registry:
         return self._refs.get(name)
 
     def get(self, name: str) -> Ref[Any] | None:
-        """Return who has *name* now."""
+        """Return the actor called *name*, if it has started."""
         return self._refs.get(name)
 
     def claim(self, name: str) -> None:
-        """Take *name* for an actor that is about to start.
+        """Claim *name* for an actor that is about to start.
 
         Raises:
-            NameTaken: another living actor has it, or is starting under it.
+            NameTaken: another actor has it, or is starting with it.
         """
         if name in self._refs or name in self._starting:
             raise NameTaken(name, self._refs.get(name, "an actor that is starting"))
         self._starting[name] = []
 
     def settle(self, name: str, ref: Ref[Any] | None) -> None:
-        """The start is over: *ref* has the name, or nobody has."""
+        """End the claim: *ref* has the name now, or, if the start failed, nobody has."""
         waiters = self._starting.pop(name, [])
         if ref is not None:
             self._refs[name] = ref
@@ -61,7 +61,7 @@ class Registry:
                 waiter.set_result(None)
 
     def release(self, name: str, uid: int) -> None:
-        """Give *name* back, if it is this actor's."""
+        """Free *name*, if the actor with number *uid* has it."""
         ref = self._refs.get(name)
         if ref is not None and ref.uid == uid:
             del self._refs[name]

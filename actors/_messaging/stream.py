@@ -1,8 +1,8 @@
-"""Streams: an async generator of an actor, read by somebody else, a window at a time.
+"""Streams: an async generator of an actor makes items, a reader takes them, with flow control between.
 
-Rule 1: the generator holds nothing while it is suspended at `yield`; each resume is one turn.
-Rule 2: at most `WINDOW` items are under way; taking one asks for one more.
-Rule 3: an ended stream says why: nothing, the generator's own error, or what ended its actor.
+Rule 1: each item is made by a message of its own; a generator suspended at `yield` blocks no other message.
+Rule 2: at most `WINDOW` items are made and not yet taken; taking one allows one more.
+Rule 3: a stream ends without an error, by the error of its generator, or by the end of its actor.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RESUME: Final = Handler("(resume)", lambda: None, MessageKind.RESUME)
 
 
 class ItemSink(Protocol):
-    """Where a generator's items go: a stream of this node, or a link."""
+    """Where a generator's items go: to a stream of this node, or over a link."""
 
     producer: StreamProducer | None
 
@@ -42,13 +42,13 @@ class ItemSink(Protocol):
 
 
 class Stream(Generic[R]):
-    """The reader's end: items in order, then the end or the error."""
+    """What the reader iterates over: items in order, then the end or the error."""
 
     def __init__(self, make_waiter: Callable[[], Waiter]) -> None:
         self.producer: StreamProducer | None = None
-        # A link sets this to tell the other node that an item was taken.
+        # Set by a link, which tells the node of the generator that an item was taken.
         self.on_item_taken: Callable[[], None] | None = None
-        # Of a reader that is an actor: whom it waits for, while it does.
+        # Set if the reader is an actor.
         self.edge: StreamEdge | None = None
         self._make_waiter = make_waiter
         self._items: deque[R] = deque()
@@ -57,22 +57,22 @@ class Stream(Generic[R]):
         self._ended = False
 
     def done(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the stream has ended."""
         return self._ended
 
     def cancelled(self) -> bool:
-        """Whether the reader went away; a stream is closed instead."""
+        """Never: a reader that goes away closes the stream."""
         return False
 
     def put(self, value: R) -> None:
-        """Take a snapshot of the next item from the generator."""
+        """Add a snapshot of *value* as the next item."""
         try:
             self.put_own(snapshot(value, "item"))
         except Unsendable as error:
             raise not_sendable(error) from error
 
     def put_own(self, value: R) -> None:
-        """Take the next item, this reader's own."""
+        """Add *value*, which needs no snapshot, as the next item."""
         self._items.append(value)
         self._wake()
 
@@ -82,7 +82,7 @@ class Stream(Generic[R]):
         self._wake()
 
     def set_exception(self, error: BaseException, /) -> None:
-        """End the stream by *error*, after what has already come."""
+        """End the stream by *error*, after the items that are there."""
         if self._ended:
             return
         self._error = error
@@ -108,7 +108,7 @@ class Stream(Generic[R]):
             await self._next()
         value = self._items.popleft()
         if self.producer is not None:
-            self.producer.pull(1)
+            self.producer.allow(1)
         elif self.on_item_taken is not None and not self._ended:
             self.on_item_taken()
         return value
@@ -126,9 +126,17 @@ class Stream(Generic[R]):
 
 
 class StreamProducer:
-    """The generator's end, in the actor's own turns."""
+    """Runs the generator for one item at a time, each by a message to its own actor."""
 
-    __slots__ = ("_busy", "_credit", "_deliver", "_generator", "_origin", "closing", "sink")
+    __slots__ = (
+        "_credit",
+        "_deliver",
+        "_generator",
+        "_origin",
+        "_resume_queued",
+        "closing",
+        "sink",
+    )
 
     def __init__(
         self,
@@ -141,30 +149,30 @@ class StreamProducer:
         self._deliver = deliver
         self._origin = hooks
         self._credit = WINDOW
-        self._busy = False
+        self._resume_queued = False
         self.sink = sink
         self.closing = False
         sink.producer = self
-        self._next_turn()
+        self._queue_resume()
 
-    def pull(self, items: int) -> None:
-        """Let the generator make *items* more."""
+    def allow(self, items: int) -> None:
+        """Let the generator make *items* more items."""
         self._credit += items
-        self._next_turn()
+        self._queue_resume()
 
     def close(self) -> None:
-        """End the generator in a turn of its own; nobody reads any more."""
+        """Have the generator closed: nobody reads any more."""
         self.closing = True
-        self._next_turn()
+        self._queue_resume()
 
-    def _next_turn(self) -> None:
-        if not self._busy and (self._credit > 0 or self.closing):
-            self._busy = True
+    def _queue_resume(self) -> None:
+        if not self._resume_queued and (self._credit > 0 or self.closing):
+            self._resume_queued = True
             self._deliver(Envelope(_RESUME, (self,), {}, hooks=self._origin))
 
     async def resume(self) -> bool:
-        """Make one item, or close; return whether the generator goes on."""
-        self._busy = False
+        """Make one item, or close; return whether the generator is still open."""
+        self._resume_queued = False
         if self.closing or self.sink.done():
             await self._generator.aclose()
             return False
@@ -173,13 +181,13 @@ class StreamProducer:
         except StopAsyncIteration:
             self._end(None)
             return False
-        except Exception as error:  # noqa: BLE001 - it goes to the reader, who awaits it
+        except Exception as error:  # noqa: BLE001 - the reader gets it
             self._end(error)
-            # The generator lives if it was its item that could not travel.
+            # It is still open if it was its item that could not be sent.
             await self._generator.aclose()
             return False
         self._credit -= 1
-        self._next_turn()
+        self._queue_resume()
         return True
 
     def _end(self, error: BaseException | None) -> None:
@@ -191,12 +199,12 @@ class StreamProducer:
             self.sink.set_exception(error)
 
     def crash(self, error: BaseException) -> None:
-        """The actor is gone: the reader is told."""
+        """End the stream by *error*: the incarnation has ended."""
         self._end(error)
 
 
 class StreamProducers:
-    """The producers of one incarnation, by the message that opened each."""
+    """The open streams of one incarnation, by the message that opened each."""
 
     def __init__(self, ref: object, deliver: Callable[[Envelope], None]) -> None:
         self._ref = ref
@@ -207,7 +215,7 @@ class StreamProducers:
         return len(self._open)
 
     def open(self, actor: object, envelope: Envelope) -> None:
-        """Make the generator that *envelope* asks for, if somebody still reads."""
+        """Start the generator that *envelope* asks for, if its reader still waits."""
         sink: Any = envelope.reply
         if not sink.done():
             generator = envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
@@ -215,12 +223,12 @@ class StreamProducers:
             self._open[envelope] = StreamProducer(generator, sink, self._deliver, hooks)
 
     def close(self, envelope: Envelope) -> None:
-        """End the generator that *envelope* opened, if it is one of these."""
+        """Close the stream that *envelope* opened, if there is one."""
         if envelope in self._open:
             self._open[envelope].close()
 
     async def resume(self, producer: StreamProducer) -> None:
-        """Let *producer* take its turn; one of an earlier incarnation has none any more."""
+        """Have *producer* make an item; end the stream if it belongs to an earlier incarnation."""
         key = next((known for known, own in self._open.items() if own is producer), None)
         if key is None:
             producer.crash(ActorCrashed(self._ref, "it restarted"))
@@ -228,15 +236,15 @@ class StreamProducers:
             del self._open[key]
 
     def crash(self, gone: Callable[[], BaseException]) -> None:
-        """Tell every reader *gone*."""
+        """End every stream by the error that *gone* makes."""
         for producer in self._open.values():
             producer.crash(gone())
 
     async def aclose(self, gone: Callable[[], BaseException]) -> None:
-        """End all of them; each reader is told *gone*."""
+        """Close all generators, and end every stream by the error that *gone* makes."""
         self.crash(gone)
         while self._open:
-            # Taken out first: one whose end fails or is broken off has had its turn.
+            # Removed first, so that one whose close fails or is interrupted is not closed again.
             _, producer = self._open.popitem()
             producer.closing = True
             await producer.resume()

@@ -1,7 +1,7 @@
-"""Topics: whoever publishes reaches every subscriber on every node, and never waits for one.
+"""Topics: a published value goes to every subscriber on every node; the publisher waits for none.
 
-Rule 1: a publisher's order is kept for every subscriber.
-Rule 2: a subscriber that is full loses what comes next, and is told how much, in its place.
+Rule 1: each subscriber gets the values of a publisher in their order.
+Rule 2: a subscriber whose buffer is full loses values, and gets a `Lagged` with their number instead.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["Lagged", "Subscription", "Topic", "TopicCarrier"]
 
 @dataclass(frozen=True, slots=True)
 class Lagged:
-    """What a slow subscriber gets in place of what it lost.
+    """What a slow subscriber gets in place of the values it lost.
 
     Attributes:
-        missed: how many values were published meanwhile.
+        missed: how many values it lost.
     """
 
     missed: int
@@ -45,7 +45,7 @@ class Subscription:
         self._waiter: Waiter | None = None
 
     def put(self, value: Any) -> None:
-        """Take one value if there is room."""
+        """Add *value* if there is room, or count it as lost."""
         if len(self._values) >= self._buffer:
             self.miss(1)
             return
@@ -56,7 +56,7 @@ class Subscription:
         self._wake()
 
     def miss(self, count: int) -> None:
-        """Take note of values that were lost."""
+        """Count *count* values as lost."""
         self._missed += count
         self._wake()
 
@@ -79,7 +79,7 @@ class Subscription:
 
 
 class TopicCarrier(Protocol):
-    """What carries topics between nodes."""
+    """The node, as a topic sees it: sends values to the subscribers of all nodes."""
 
     loop: Loop
 
@@ -98,8 +98,8 @@ class Topic:
     __slots__ = ("_host", "name")
 
     def __init__(self, host: TopicCarrier, name: str) -> None:
-        given: object = name
-        if not isinstance(given, str) or not given:
+        value: object = name
+        if not isinstance(value, str) or not value:
             raise InvalidSpec(f"a topic has a non-empty text for a name, got {name!r}")
         self._host = host
         self.name = name
@@ -108,10 +108,10 @@ class Topic:
         return f"<Topic {self.name}>"
 
     def publish(self, value: Any) -> None:
-        """Send *value*, as it is now, to every subscriber; nobody is waited for.
+        """Send a snapshot of *value* to every subscriber, without waiting for any.
 
         Raises:
-            NotSendable: it cannot travel; nobody got it.
+            NotSendable: it cannot be sent; no subscriber got it.
             MessageTooBig: it is over the frame limit.
         """
         refuse_fenced()

@@ -1,9 +1,7 @@
-"""The turn of a message: which actor handles it, and what follows for what its code sends meanwhile.
+"""The turn: which actor's code runs in this task, and for which message. `TURN` has it in every such task.
 
-`TURN` is set in every task that runs code of an actor. `FENCED` holds the incarnations that were killed
-and did not end: what they send is refused.
-
-Rule: while `FENCED` is empty, a message pays one look at a global for it.
+Here too: what an actor looks like to those who send to it (`Target`), and the incarnations that may send
+nothing any more because they were killed and did not end (`FENCED`).
 """
 
 from __future__ import annotations
@@ -23,7 +21,10 @@ __all__ = ["FENCED", "TURN", "Asker", "Sender", "Target", "Turn", "refuse_fenced
 
 
 class Target(Protocol):
-    """Where a ref delivers: a cell of this node, or an actor at the other end of a link."""
+    """Where a ref sends to: a cell of this node, or an actor of another node.
+
+    Every method that sends takes a snapshot of the message first.
+    """
 
     @property
     def ref(self) -> Any:
@@ -35,42 +36,42 @@ class Target(Protocol):
 
     @property
     def wait_queue(self) -> WaitQueue:
-        """Who waits for room in its mailbox."""
+        """The senders that wait for room in its mailbox."""
 
     @property
     def waiting_for(self) -> Mapping[Envelope, Target]:
-        """On whom this one is waiting right now, by the message it awaits the reply of."""
+        """The actors whose replies this one awaits, by message."""
 
     def runs_concurrently(self, envelope: Envelope) -> bool:
-        """Whether *envelope* is handled beside its other messages, and waits for none of them."""
+        """Whether a concurrent handler handles *envelope*, so that it waits for no other message."""
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Deliver a plain tell, without an envelope of its own; as `try_send`."""
+        """Send a tell if there is room in the mailbox; return whether there was."""
 
     def try_send(self, envelope: Envelope) -> bool:
-        """Deliver a snapshot of *envelope* now if there is room; return whether there was."""
+        """Send *envelope* if there is room in the mailbox; return whether there was."""
 
     async def send_when_room(self, envelope: Envelope) -> None:
-        """Deliver a snapshot of *envelope*, waiting in line for room."""
+        """Send *envelope* as soon as there is room; senders that wait are served in order."""
 
     def send_past_bound(self, envelope: Envelope) -> None:
-        """Deliver past the bound: self-sends and control."""
+        """Send *envelope* even if the mailbox is full: messages to oneself, and control."""
 
     def withdraw(self, envelope: Envelope) -> None:
-        """Take back a message nobody waits for any more, or cancel its handler."""
+        """Remove *envelope* from the mailbox, or cancel its handler: nobody awaits the reply any more."""
 
 
 class Asker(Target, Protocol):
-    """An actor of this node that may wait for others."""
+    """An actor of this node, which may wait for others."""
 
     waiting_for: dict[Envelope, Target]
 
     def suspect_deadlock(self) -> None:
-        """It waits for somebody on another node, perhaps in a circle."""
+        """Have the node check whether a wait of this actor for one of another node is part of a deadlock."""
 
 
 class Sender(Protocol):
-    """The run of an actor, as what its code sends is accounted to."""
+    """The incarnation whose code sends."""
 
     ref: Any
 
@@ -79,11 +80,14 @@ class Sender(Protocol):
 
 
 class Turn:
-    """What is being handled right now: who sends, on whom they wait, until when.
+    """What an actor's code in this task belongs to.
 
     Attributes:
-        exclusive: whether the actor's other messages wait for it.
-        chain: who waits for what is being handled, if that was said: (number, name) of each.
+        sender: the incarnation whose code runs.
+        target: its cell.
+        exclusive: whether the actor's other messages wait until this one is handled.
+        deadline: of the message being handled, in seconds on the loop's clock; None for none.
+        chain: the chain of asks that led to this message: (number, name) of each waiting actor.
     """
 
     __slots__ = ("chain", "deadline", "exclusive", "sender", "target")
@@ -96,26 +100,26 @@ class Turn:
         self.chain: tuple[tuple[int, str], ...] = ()
 
     @property
-    def own(self) -> tuple[tuple[int, str], ...]:
-        """The chain that begins here, if the actor's other messages wait."""
+    def as_chain(self) -> tuple[tuple[int, str], ...]:
+        """This actor as a link of a chain, if its other messages wait; empty otherwise."""
         return ((self.sender.ref.uid, self.sender.ref.name),) if self.exclusive else ()
 
     def for_task(self) -> Turn:
-        """Return the turn of a task that the actor runs beside its messages."""
+        """Return the turn of a task that runs beside the message loop."""
         return Turn(self.sender, self.target, exclusive=False)
 
 
 TURN: Final[ContextVar[Turn | None]] = ContextVar("actors_turn", default=None)
 
 FENCED: Final[set[Sender]] = set()
-"""The runs that nobody waits for any more, of every node in this process."""
+"""The abandoned incarnations of this process: killed, but their code still runs. Usually empty."""
 
 
 def refuse_fenced() -> None:
-    """Refuse whatever the calling code is about to do, if its actor was abandoned.
+    """Refuse what the calling code is about to do if its incarnation was abandoned.
 
     Raises:
-        ActorStopped: it was; the actor itself is the one that is over.
+        ActorStopped: it was; the error names the calling actor itself.
     """
     turn = TURN.get()
     if turn is not None and turn.sender in FENCED:

@@ -224,7 +224,9 @@ class ActorHost:
         """Return how many messages wait for *ref*; of an actor elsewhere, those that this node sent."""
         cell = self.cells.get(ref.uid)
         if cell is not None:
-            return len(cell.mailbox) + (cell.incarnation is not None and cell.incarnation.busy)
+            return len(cell.mailbox) + (
+                cell.incarnation is not None and cell.incarnation.message_loop.busy
+            )
         return ref.mailbox - self.peer_of(ref).remote_actor(ref).credit
 
     def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:

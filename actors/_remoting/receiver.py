@@ -316,7 +316,7 @@ class Receiver:
     def _take_pull(self, message: list[Any]) -> None:
         sink = self._link.serving.get(message[1])
         if isinstance(sink, RemoteSink) and sink.producer is not None:
-            sink.producer.pull(message[2])
+            sink.producer.allow(message[2])
 
     def _take_watch(self, message: list[Any]) -> None:
         _, number, uid = message

@@ -48,4 +48,4 @@ def _busy(cell: Cell) -> bool:
     run = cell.incarnation
     if run is None:
         return False
-    return run.busy or bool(cell.mailbox.queue) or cell.state is not CellState.READY
+    return run.message_loop.busy or bool(cell.mailbox.queue) or cell.state is not CellState.READY

@@ -79,7 +79,7 @@ async def _lag(host: ActorHost, seconds: float) -> float:
 
 
 def _handled(cell: Cell) -> int:
-    return 0 if cell.incarnation is None else cell.incarnation.handled
+    return 0 if cell.incarnation is None else cell.incarnation.message_loop.handled
 
 
 def _new(cell: Cell, before: int) -> int:
@@ -90,7 +90,7 @@ def _new(cell: Cell, before: int) -> int:
 
 def _figures(cell: Cell, rate: float) -> dict[str, Any]:
     """Return what an actor is judged by."""
-    handling = None if cell.incarnation is None else cell.incarnation.handling
+    handling = None if cell.incarnation is None else cell.incarnation.message_loop.handling
     return {
         "mailbox": len(cell.mailbox),
         "handling": None if handling is None else handling[0],
@@ -107,6 +107,6 @@ def _facts(host: ActorHost, cell: Cell, figures: dict[str, Any]) -> dict[str, An
         "node": host.name,
         "state": cell.state.value,
         **figures,
-        "beside": 0 if cell.incarnation is None else cell.incarnation.concurrent,
+        "beside": 0 if cell.incarnation is None else cell.incarnation.message_loop.concurrent,
         "waiting_for": [target.ref.name for _, target in pending_waits(cell)],
     }

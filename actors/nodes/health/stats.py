@@ -17,7 +17,7 @@ __all__ = ["node_stats", "resident_memory"]
 
 
 def _actor_stats(cell: Cell) -> dict[str, Any]:
-    handling = cell.incarnation.handling if cell.incarnation is not None else None
+    handling = cell.incarnation.message_loop.handling if cell.incarnation is not None else None
     return {
         "name": cell.ref.name,
         "uid": cell.ref.uid,
