@@ -1,21 +1,22 @@
-"""What connections are kept apart by: the keys of `Sticky`.
+"""The keys of `Sticky`: connections with the same key go to the same node.
 
-From the first bytes of a connection, or from its address; ``|`` takes the first that is found::
+A key is taken from the first bytes of a connection or from its address; ``a | b`` takes the key *b* if
+there is no key *a*::
 
     actors.Sticky(actors.keys.cookie("sid") | actors.keys.ip())
 
 | key | is | of what |
 |---|---|---|
 | `ip()` | the client's address | any connection |
-| `cookie(name)`, `query(name)`, `header(name)`, `path(segments)` | in the first request | HTTP in clear |
+| `cookie(name)`, `query(name)`, `header(name)`, `path(segments)` | in the first request | unencrypted HTTP |
 | `sni()` | the host name asked for | TLS |
-| `proxy()` | the client that a PROXY header names | what a proxy sends |
-| `key(fn)` | what your function makes of the first bytes | any connection |
+| `proxy()` | the client that a PROXY header names | connections from a proxy |
+| `key(fn)` | what your function returns for the first bytes | any connection |
 
 At most 16 KiB are looked at, for at most 2 seconds, and nothing is consumed. A connection without a
-key goes where there is least to do. Under `asgi()` every request of a connection is held against its
-key: one that belongs to another node is served, and the connection then closed, so that the client
-comes again and is taken to the right one.
+key goes to the node with the fewest connections. Under `asgi()` the key of every request is checked: a
+request that belongs to another node is served, and the connection then closed, so that the client
+reconnects and reaches the right node.
 """
 
 from actors.routing import (

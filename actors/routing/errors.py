@@ -1,12 +1,12 @@
 """What can go wrong in routing, and who must act.
 
-Rule 1: only error classes live here; facts are attributes, and every error survives a pickle.
+Rule 1: only error classes; details are attributes, and every error can be pickled.
 
     RoutingError
     ├── BadListener        you: the description is wrong (also an InvalidSpec)
     ├── ListenFailed       you or the machine: the address cannot be bound (also an OSError)
     ├── HandlerNotFound    you: the handler cannot be imported on the node
-    ├── HandlerUnfit       you: what was imported cannot serve connections there
+    ├── HandlerUnfit       you: what was imported cannot serve connections on that node
     └── LifespanFailed     the application: its startup or its shutdown failed
 """
 
@@ -32,11 +32,11 @@ class RoutingError(ActorsError):
 
 
 class BadListener(RoutingError, InvalidSpec):
-    """A listener, a policy or a key was described wrongly; nothing was started."""
+    """A listener, policy or key has a wrong option; nothing was started."""
 
 
 class ListenFailed(RoutingError, OSError):
-    """Nobody can listen on `address`; `errno` is the system's code, such as `EADDRINUSE`."""
+    """The address `address` cannot be bound; `errno` is the system's code, such as `EADDRINUSE`."""
 
     def __init__(self, address: str, errno: int, why: str = "") -> None:
         self.address = address
@@ -52,7 +52,7 @@ class ListenFailed(RoutingError, OSError):
 
 
 class HandlerNotFound(RoutingError):
-    """The handler at import path `path` cannot be imported here; `why` says what failed."""
+    """The handler at import path `path` cannot be imported on the node; `why` says what failed."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(path, why)
@@ -64,7 +64,7 @@ class HandlerNotFound(RoutingError):
 
 
 class HandlerUnfit(RoutingError):
-    """The handler at import path `path` was imported but cannot serve; `why` says what it lacks."""
+    """The handler at import path `path` was imported but cannot serve; `why` says why."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(path, why)

@@ -1,6 +1,6 @@
-"""Facts that routing reports upwards.
+"""What routing reports upwards, as records.
 
-Rule 1: frozen records without words; `actors._base.log` words them. Times are in seconds.
+Rule 1: data only; `actors._base.event_log` makes the log lines. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -28,10 +28,16 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Listening:
-    """A router listens; `beyond_loopback` without TLS deserves a loud warning."""
+class ListenerEvent:
+    """Base of these records; `listener` is the listener's name."""
 
     listener: str
+
+
+@dataclass(frozen=True)
+class Listening(ListenerEvent):
+    """A router listens; `beyond_loopback` without `tls` is logged as a warning."""
+
     address: str
     policy: Policy
     nodes: str
@@ -40,112 +46,97 @@ class Listening:
 
 
 @dataclass(frozen=True)
-class AcceptPaused:
-    """Accepting failed (`EMFILE` and such) and is tried again every `seconds`; told once."""
+class AcceptPaused(ListenerEvent):
+    """Accepting failed (for example `EMFILE`) and is retried every `seconds`; reported once."""
 
-    listener: str
     errno: int
     seconds: float
 
 
-@dataclass(frozen=True)
-class AcceptResumed:
+class AcceptResumed(ListenerEvent):
     """Accepting works again."""
 
-    listener: str
-
 
 @dataclass(frozen=True)
-class NodeSuspect:
+class NodeSuspect(ListenerEvent):
     """A node has `unacknowledged` connections, the oldest for `seconds`; it gets no more."""
 
-    listener: str
     node: str
     unacknowledged: int
     seconds: float
 
 
 @dataclass(frozen=True)
-class NodeTrusted:
+class NodeTrusted(ListenerEvent):
     """A suspect node acknowledges again."""
 
-    listener: str
     node: str
 
 
 @dataclass(frozen=True)
-class Redispatched:
+class Redispatched(ListenerEvent):
     """Connections that a node died without acknowledging went to others."""
 
-    listener: str
     node: str
     connections: int
 
 
 @dataclass(frozen=True)
-class Dropped:
+class Dropped(ListenerEvent):
     """A connection was closed because `tries` nodes died without acknowledging it."""
 
-    listener: str
     tries: int
 
 
 @dataclass(frozen=True)
-class HandOverFailed:
-    """A node could not be reached; the connection goes to another."""
+class HandOverFailed(ListenerEvent):
+    """A node could not be reached; the connection goes to another node."""
 
-    listener: str
     node: str
     error: Exception
 
 
 @dataclass(frozen=True)
-class PolicyFailed:
-    """A policy or key of the user raised or chose nonsense; told once, the default served."""
+class PolicyFailed(ListenerEvent):
+    """A user's policy or key failed; reported once, and the default policy or no key is used."""
 
-    listener: str
     error: Exception
 
 
 @dataclass(frozen=True)
-class HandlerFailed:
-    """A handler raised; its connection was closed, others are not touched."""
+class HandlerFailed(ListenerEvent):
+    """A handler raised; its connection was closed, others are not affected."""
 
-    listener: str
     connection: int
     error: Exception
 
 
 @dataclass(frozen=True)
-class RequestTimedOut:
-    """A client took too long; `part` is "head" or "body"."""
+class RequestTimedOut(ListenerEvent):
+    """A client took longer than `seconds` for the `part` ("head" or "body") of a request."""
 
-    listener: str
     connection: int
     part: str
     seconds: float
 
 
 @dataclass(frozen=True)
-class ProxyHeaderMissing:
-    """A connection without the PROXY header its listener expects was closed; told once a node."""
+class ProxyHeaderMissing(ListenerEvent):
+    """A connection without the expected PROXY header was closed; reported once for each node."""
 
-    listener: str
     connection: int
 
 
 @dataclass(frozen=True)
-class TlsReloaded:
-    """New connections get the certificate that is now in `certfile`."""
+class TlsReloaded(ListenerEvent):
+    """New connections use the certificate that is now in `certfile`."""
 
-    listener: str
     certfile: str
 
 
 @dataclass(frozen=True)
-class TlsReloadFailed:
-    """The certificate files have changed and cannot be used; the pair before stays in use."""
+class TlsReloadFailed(ListenerEvent):
+    """The certificate files have changed and cannot be used; the old pair stays in use."""
 
-    listener: str
     certfile: str
     error: Exception

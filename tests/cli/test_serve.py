@@ -107,13 +107,13 @@ def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
         (
             ["p:a", "--fd", "1"],
             (
-                'a given socket is "fd://3" (a descriptor from 3 up) or "fd://NAME" (of '
+                'an inherited socket is "fd://3" (a descriptor from 3 up) or "fd://NAME" (of '
                 "LISTEN_FDNAMES), got 'fd://1'"
             ),
         ),
         (
             ["p:a", "--fd", "3", "--policy", "reuse-port"],
-            "reuse-port needs a TCP address of its own, got 'fd://3'",
+            "reuse-port binds one TCP socket for each node, got 'fd://3'",
         ),
         (
             ["p:a", "--fd", "3", "--bind", "127.0.0.1:0"],

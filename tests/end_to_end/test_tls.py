@@ -121,4 +121,4 @@ def test_a_sticky_key_inside_tls_is_a_mistake_of_usage(
 ) -> None:
     options = ["--certfile", Certified(tmp_path).certfile, "--sticky", "cookie:sid"]
     assert main(["serve", APP, *options]) == 2
-    assert "cookie:sid of 127.0.0.1:8000 is inside TLS" in capsys.readouterr().err
+    assert "cookie:sid of 127.0.0.1:8000 is encrypted by TLS" in capsys.readouterr().err

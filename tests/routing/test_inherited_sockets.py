@@ -1,4 +1,4 @@
-"""Listening sockets that this process was given, and addresses that name them."""
+"""Listening sockets that this process inherited, and addresses that name them."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.routing import BadListener, ListenFailed, Listening, ReusePort, SharedListener, listen
-from actors.routing.listen.inherited import given_socket
+from actors.routing.listen.inherited import inherited_socket
 from tests.routing.conftest import Rig
 from tests.routing.serving_nodes import accepted
 
@@ -62,12 +62,12 @@ def test_whether_other_machines_reach_a_given_socket_is_seen_by_its_address(rig:
 def test_a_socket_given_by_name_is_the_one_of_its_place(given: socket.socket) -> None:
     names = ["other"] * (given.fileno() - 3) + ["web"]
     env = OURS | {"LISTEN_FDNAMES": ":".join(names)}
-    with given_socket("web", env) as found:
+    with inherited_socket("web", env) as found:
         assert found.getsockname() == given.getsockname()
 
 
 def test_without_listen_fds_any_listening_descriptor_can_be_given(given: socket.socket) -> None:
-    with given_socket(str(given.fileno()), {}) as found:
+    with inherited_socket(str(given.fileno()), {}) as found:
         assert found.getsockname() == given.getsockname()
 
 
@@ -86,33 +86,33 @@ def test_without_listen_fds_any_listening_descriptor_can_be_given(given: socket.
         ),
         ("web", {"LISTEN_FDNAMES": "web", "LISTEN_FDS": "1"}, "LISTEN_PID is not set, and this"),
         ("api", OURS, "LISTEN_FDNAMES has no such name; it has a, b, web (EBADF)"),
-        ("api", {}, "LISTEN_FDNAMES is not set: a socket can be given by number, as in fd://3"),
-        ("web", OURS | {"LISTEN_FDS": "2"}, "LISTEN_FDS is 2: descriptor 5 was not given (EBADF)"),
-        ("web", OURS | {"LISTEN_FDS": ""}, "LISTEN_FDS is not set: descriptor 5 was not given"),
+        ("api", {}, "LISTEN_FDNAMES is not set: name the socket by its number, as in fd://3"),
+        ("web", OURS | {"LISTEN_FDS": "2"}, "LISTEN_FDS is 2: descriptor 5 was not passed (EBADF)"),
+        ("web", OURS | {"LISTEN_FDS": ""}, "LISTEN_FDS is not set: descriptor 5 was not passed"),
     ],
 )
 def test_a_descriptor_that_was_not_given_is_one_clear_error(
     name: str, env: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ListenFailed) as caught:
-        given_socket(name, env)
+        inherited_socket(name, env)
     assert message in str(caught.value)
     assert isinstance(caught.value, OSError)
 
 
 def test_a_socket_that_nobody_can_listen_with_is_one_clear_error(tmp_path: Path) -> None:
     with socket.socket() as quiet, pytest.raises(ListenFailed, match="is not listening: call"):
-        given_socket(str(quiet.fileno()), {})
+        inherited_socket(str(quiet.fileno()), {})
     with (
         socket.socket(type=socket.SOCK_DGRAM) as datagrams,
         pytest.raises(ListenFailed, match="must be a stream socket, got SOCK_DGRAM"),
     ):
-        given_socket(str(datagrams.fileno()), {})
+        inherited_socket(str(datagrams.fileno()), {})
     with (
         (tmp_path / "file").open("w") as file,
-        pytest.raises(ListenFailed, match=f"descriptor {file.fileno()} is no socket"),
+        pytest.raises(ListenFailed, match=f"descriptor {file.fileno()} is not a socket"),
     ):
-        given_socket(str(file.fileno()), {})
+        inherited_socket(str(file.fileno()), {})
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_an_address_is_told_as_it_was_written(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["fd://", "fd://2", "fd://-1", "fd://a b", "fd://3:4"])
 def test_what_names_no_descriptor_is_refused(address: str) -> None:
-    with pytest.raises(BadListener, match='a given socket is "fd://3"') as caught:
+    with pytest.raises(BadListener, match='an inherited socket is "fd://3"') as caught:
         listen("app:handle", address)
     assert str(caught.value).endswith(f"got {address!r}")
 
@@ -133,5 +133,5 @@ def test_only_a_tcp_address_of_ones_own_has_a_socket_for_every_node() -> None:
     for address in ("fd://3", "unix:/run/s"):
         with pytest.raises(BadListener) as caught:
             listen("app:handle", address, policy=ReusePort())
-        assert str(caught.value) == f"reuse-port needs a TCP address of its own, got {address!r}"
+        assert str(caught.value) == f"reuse-port binds one TCP socket for each node, got {address!r}"
         assert listen("app:handle", address, policy=SharedListener()).address == address

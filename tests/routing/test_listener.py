@@ -30,6 +30,7 @@ from actors.routing import (
     query,
     sni,
 )
+from actors.routing.listen.address import beyond_loopback
 from actors.routing.listen.bind import bind, describe, remove
 from tests.routing.certificates import Certified
 
@@ -81,7 +82,7 @@ def test_defaults_are_least_connections_on_loopback_and_the_address_as_name() ->
     ],
 )
 def test_it_is_known_when_other_machines_can_connect(address: str, *, beyond: bool) -> None:
-    assert listen("a:b", address).beyond_loopback is beyond
+    assert beyond_loopback(listen("a:b", address).where) is beyond
 
 
 unnamed: Callable[[object], Awaitable[None]] = lambda _: handle(_)  # noqa: E731, PLW0108 - the bad value
@@ -234,7 +235,7 @@ def nobody(_data: bytes, _peer: object) -> None:
     "source", [cookie("sid"), query("room"), header("x-room"), path(), ip() | path()], ids=str
 )
 def test_a_key_inside_tls_is_refused(source: Key, certified: Certified) -> None:
-    with pytest.raises(InvalidSpec, match=r"is inside TLS, where the router cannot read it"):
+    with pytest.raises(InvalidSpec, match=r"is encrypted by TLS, so the router cannot read it"):
         listen(asgi("a:b"), policy=Sticky(source), certfile=certified.certfile)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from actors._base.loop import Loop
 from actors.routing.events import Listening
 from actors.routing.interfaces import Report
+from actors.routing.listen.address import beyond_loopback
 from actors.routing.listen.bind import bind, describe, release, where_of
 from actors.routing.listen.listener import Listener
 
@@ -96,7 +97,7 @@ class BoundRouter:
         spec = self.spec
         self._socket = self._bind()
         self.address = describe(self._socket)
-        beyond = where_of(self._socket).beyond_loopback
+        beyond = beyond_loopback(where_of(self._socket))
         tls = spec.tls is not None
         self._report(Listening(spec.name, self.address, spec.policy, spec.nodes, beyond, tls=tls))
 

@@ -65,9 +65,6 @@ class SocketRouter(BoundRouter):
         if member is not None:
             member.open, member.total = open_, total
 
-    def on_acks(self, name: str, *_: object) -> None:
-        """Do nothing: node *name* refused what it was sent, and no other node is tried."""
-
     def stop_listening(self) -> None:
         """Detach every node from its socket, then give the address back."""
         for member in self._ready:

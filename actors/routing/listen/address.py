@@ -12,12 +12,12 @@ from typing import Final, TypeAlias
 
 from actors.routing.errors import BadListener
 
-__all__ = ["Inet", "InheritedSocket", "Udp", "Unix", "Where", "parse_address"]
+__all__ = ["Inet", "InheritedSocket", "Udp", "Unix", "Where", "beyond_loopback", "parse_address"]
 
-_LONGEST_PATH: Final = 107  # sun_path with its closing zero, on Linux
+_LONGEST_PATH: Final = 107  # sun_path on Linux, without its closing zero
 _LAST_PORT: Final = 65535
-_GIVEN: Final = re.compile(r"[0-9]{1,6}|[A-Za-z_][!-9;-~]*")
-_FIRST_GIVEN: Final = 3  # 0, 1 and 2 are standard input, output and error
+_FD_NAME: Final = re.compile(r"[0-9]{1,6}|[A-Za-z_][!-9;-~]*")
+_FIRST_FD: Final = 3  # 0, 1 and 2 are standard input, output and error
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,6 @@ class Inet:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    @property
-    def beyond_loopback(self) -> bool:
-        """Whether other machines can reach it."""
-        if self.host == "localhost":
-            return False
-        try:
-            return not ip_address(self.host).is_loopback
-        except ValueError:
-            return True
-
 
 @dataclass(frozen=True)
 class Unix:
@@ -49,11 +39,6 @@ class Unix:
 
     def __str__(self) -> str:
         return f"unix:{self.path}"
-
-    @property
-    def beyond_loopback(self) -> bool:
-        """Never: only this machine has it."""
-        return False
 
 
 @dataclass(frozen=True)
@@ -65,28 +50,29 @@ class Udp:
     def __str__(self) -> str:
         return f"udp://{self.inet}"
 
-    @property
-    def beyond_loopback(self) -> bool:
-        """Whether other machines can reach it."""
-        return self.inet.beyond_loopback
-
 
 @dataclass(frozen=True)
 class InheritedSocket:
-    """A listening socket that this process was given, by the number or the name of its descriptor."""
+    """A listening socket inherited by this process: the number or the name of its descriptor."""
 
     name: str
 
     def __str__(self) -> str:
         return f"fd://{self.name}"
 
-    @property
-    def beyond_loopback(self) -> bool:
-        """Not known before the socket is looked at."""
-        return False
-
 
 Where: TypeAlias = Inet | Unix | Udp | InheritedSocket
+
+
+def beyond_loopback(where: Where) -> bool:
+    """Whether other machines can reach *where*; not known of an inherited socket until it is open."""
+    inet = where.inet if isinstance(where, Udp) else where
+    if not isinstance(inet, Inet) or inet.host == "localhost":
+        return False
+    try:
+        return not ip_address(inet.host).is_loopback
+    except ValueError:
+        return True
 
 
 def parse_address(text: str) -> Where:
@@ -104,7 +90,7 @@ def parse_address(text: str) -> Where:
     if text.startswith("unix:"):
         return _unix(text)
     if text.startswith("fd://"):
-        return _given(text)
+        return _inherited(text)
     if text.startswith("udp://"):
         return Udp(_inet(text.removeprefix("udp://"), text))
     return _inet(text, text)
@@ -143,11 +129,11 @@ def _unix(text: str) -> Unix:
     return Unix(path)
 
 
-def _given(text: str) -> InheritedSocket:
+def _inherited(text: str) -> InheritedSocket:
     name = text.removeprefix("fd://")
-    if not _GIVEN.fullmatch(name) or (name.isdigit() and int(name) < _FIRST_GIVEN):
+    if not _FD_NAME.fullmatch(name) or (name.isdigit() and int(name) < _FIRST_FD):
         raise BadListener(
-            f'a given socket is "fd://3" (a descriptor from 3 up) or "fd://NAME" (of '
+            f'an inherited socket is "fd://3" (a descriptor from 3 up) or "fd://NAME" (of '
             f"LISTEN_FDNAMES), got {text!r}"
         )
     return InheritedSocket(str(int(name)) if name.isdigit() else name)

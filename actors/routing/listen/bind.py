@@ -1,6 +1,6 @@
-"""Listening sockets: made, described, removed.
+"""Makes, describes and closes listening sockets.
 
-Rule 1: whatever the system answers becomes `ListenFailed` with the address in its text.
+Rule 1: every error of the system becomes `ListenFailed` with the address in its text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import stat
 
 from actors.routing.errors import ListenFailed
 from actors.routing.listen.address import Inet, InheritedSocket, Udp, Unix, Where
-from actors.routing.listen.inherited import given_socket
+from actors.routing.listen.inherited import inherited_socket
 from actors.routing.listen.listener import Listener
 
 __all__ = ["bind", "describe", "probe", "release", "remove", "reserve", "sibling", "where_of"]
@@ -21,7 +21,7 @@ __all__ = ["bind", "describe", "probe", "release", "remove", "reserve", "sibling
 def bind(spec: Listener) -> socket.socket:
     """Make the socket of *spec*: non-blocking, close-on-exec, TCP_NODELAY inherited, listening.
 
-    A Unix path that nobody listens on any more is taken over. One for UDP does not listen.
+    A Unix path on which nobody listens any more is replaced. A UDP socket is bound only.
 
     Raises:
         ListenFailed: the address is in use, forbidden, or does not exist here.
@@ -38,7 +38,7 @@ def bind(spec: Listener) -> socket.socket:
 
 
 def probe(spec: Listener) -> None:
-    """Take the address of *spec* and give it back, if it is a port; who asks has not listened yet.
+    """Check that the port of *spec* is free, by binding it and closing it again.
 
     Raises:
         ListenFailed: as `bind`.
@@ -49,21 +49,21 @@ def probe(spec: Listener) -> None:
 
 
 def reserve(spec: Listener) -> socket.socket:
-    """Take the TCP address of *spec* without listening, so that only `sibling` may share it.
+    """Bind the TCP address of *spec* without listening, so that only `sibling` can share it.
 
     Raises:
-        ListenFailed: as `bind`; also if somebody else shares the port already.
+        ListenFailed: as `bind`; also if another process shares the port already.
     """
     made = _bound(spec)
-    # Afterwards only: a socket bound with SO_REUSEPORT would join a stranger's group without a
-    # word, and one with SO_REUSEADDR that does not listen lets a stranger take the port.
+    # Only after bind: with SO_REUSEPORT the bind would silently join another program's group, and
+    # with SO_REUSEADDR, not listening, another program could take the port.
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return made
 
 
 def sibling(reserved: socket.socket, backlog: int) -> socket.socket:
-    """Make a listening socket of a reserved address; clients may connect from here on.
+    """Make a listening socket of a reserved address; clients can connect from here on.
 
     Raises:
         OSError: as `socket.bind`.
@@ -99,7 +99,7 @@ def describe(listening: socket.socket) -> str:
 
 
 def release(taken: socket.socket, spec: Listener) -> None:
-    """Close the socket of *spec*; the path of one that was given is left to whoever made it."""
+    """Close the socket of *spec*; the Unix path of an inherited socket is not unlinked."""
     if isinstance(spec.where, InheritedSocket):
         taken.close()
     else:
@@ -122,7 +122,7 @@ def _bound(spec: Listener) -> socket.socket:
     try:
         match where:
             case InheritedSocket():
-                return given_socket(where.name)
+                return inherited_socket(where.name)
             case Unix():
                 return _unix(where)
             case Udp():
@@ -164,9 +164,9 @@ def _unix(where: Unix) -> socket.socket:
         try:
             made.bind(where.path)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or not _abandoned(where.path):
+            if error.errno != errno.EADDRINUSE or not _is_stale(where.path):
                 raise
-            os.unlink(where.path)  # noqa: PTH108 - beside the one above
+            os.unlink(where.path)  # noqa: PTH108 - as in `remove`
             made.bind(where.path)
     except BaseException:
         made.close()
@@ -174,8 +174,8 @@ def _unix(where: Unix) -> socket.socket:
     return made
 
 
-def _abandoned(path: str) -> bool:
-    """Whether *path* is a socket that nobody listens on."""
+def _is_stale(path: str) -> bool:
+    """Whether *path* is a socket on which nobody listens."""
     if not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116 - one call, no object
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -1,7 +1,7 @@
-"""How many descriptors this process has left.
+"""Whether this process has nearly used up its file descriptors.
 
-Rule 1: a guess from one number, without a look at the whole table: the kernel gives the lowest
-free descriptor, so a high one says that the table is nearly full.
+Rule 1: judged by the number of a new descriptor: the kernel gives the lowest free one, so a high number
+means that the table is nearly full.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 __all__ = ["nearly_full", "scarce"]
 
 _RESERVE: Final = 32
-"""Kept free for what is not a connection: files, pipes, sockets of other nodes."""
+"""Descriptors kept free for files, pipes and links to other nodes."""
 
 
 def nearly_full(fd: int) -> bool:

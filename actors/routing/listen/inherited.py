@@ -1,7 +1,7 @@
-"""Listening sockets that were given to this process: by systemd (LISTEN_FDS), by a shell.
+"""Listening sockets that this process inherited from systemd (LISTEN_FDS) or another parent.
 
-Rule 1: what was given stays open as long as the process lives; callers get a copy.
-Rule 2: each thing that can be wrong with it has its own sentence.
+Rule 1: an inherited socket stays open as long as the process lives; callers get a copy.
+Rule 2: each possible error has its own message.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from typing import Final
 
 from actors.routing.errors import ListenFailed
 
-__all__ = ["given_socket"]
+__all__ = ["inherited_socket"]
 
 _FIRST: Final = 3  # SD_LISTEN_FDS_START
 
 
-def given_socket(name: str, environ: Mapping[str, str] | None = None) -> socket.socket:
+def inherited_socket(name: str, environ: Mapping[str, str] | None = None) -> socket.socket:
     """Return a copy of the listening socket ``fd://NAME``.
 
     Args:
         name: the number of a descriptor, or a name from LISTEN_FDNAMES.
-        environ: the environment, where LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES are looked for.
+        environ: the environment with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
 
     Raises:
-        ListenFailed: there is none, it is for another process, or nobody can listen with it.
+        ListenFailed: there is none, it is for another process, or it is not a listening socket.
     """
     env = os.environ if environ is None else environ
     fd = int(name) if name.isdigit() else _named(name, env)
     _check_owner(name, fd, env)
     _check_kind(name, fd)
-    os.set_inheritable(fd, False)  # no node may keep it alive
+    os.set_inheritable(fd, False)  # nodes must not inherit it
     try:
-        given = socket.socket(fileno=os.dup(fd))
+        inherited = socket.socket(fileno=os.dup(fd))
     except OSError as error:
         raise ListenFailed(f"fd://{name}", error.errno or 0) from error
-    _check_listening(name, given)
-    given.setblocking(False)
-    return given
+    _check_listening(name, inherited)
+    inherited.setblocking(False)
+    return inherited
 
 
 def _named(name: str, env: Mapping[str, str]) -> int:
     names = env.get("LISTEN_FDNAMES", "").split(":") if "LISTEN_FDNAMES" in env else []
     if not names:
-        why = "LISTEN_FDNAMES is not set: a socket can be given by number, as in fd://3"
+        why = "LISTEN_FDNAMES is not set: name the socket by its number, as in fd://3"
         raise ListenFailed(f"fd://{name}", errno.EBADF, why)
     if name not in names:
         known = ", ".join(names)
@@ -57,7 +57,7 @@ def _named(name: str, env: Mapping[str, str]) -> int:
 
 
 def _check_owner(name: str, fd: int, env: Mapping[str, str]) -> None:
-    """Refuse what LISTEN_PID says is for another process: the numbers mean something else here."""
+    """Refuse descriptors that LISTEN_PID says are for another process."""
     count, pid = env.get("LISTEN_FDS", ""), env.get("LISTEN_PID", "")
     if name.isdigit() and not (count.isdigit() and fd < _FIRST + int(count)):
         return
@@ -65,7 +65,7 @@ def _check_owner(name: str, fd: int, env: Mapping[str, str]) -> None:
         why = f"LISTEN_PID is {pid or 'not set'}, and this process is {os.getpid()}"
         raise ListenFailed(f"fd://{name}", errno.EPERM, why)
     if not (count.isdigit() and fd < _FIRST + int(count)):
-        why = f"LISTEN_FDS is {count or 'not set'}: descriptor {fd} was not given"
+        why = f"LISTEN_FDS is {count or 'not set'}: descriptor {fd} was not passed"
         raise ListenFailed(f"fd://{name}", errno.EBADF, why)
 
 
@@ -76,19 +76,19 @@ def _check_kind(name: str, fd: int) -> None:
         why = f"there is no open descriptor {fd}"
         raise ListenFailed(f"fd://{name}", errno.EBADF, why) from error
     if not stat.S_ISSOCK(mode):
-        raise ListenFailed(f"fd://{name}", errno.ENOTSOCK, f"descriptor {fd} is no socket")
+        raise ListenFailed(f"fd://{name}", errno.ENOTSOCK, f"descriptor {fd} is not a socket")
 
 
-def _check_listening(name: str, given: socket.socket) -> None:
-    if given.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
-        why = f"it must be a TCP or Unix socket, got family {given.family!r}"
-    elif given.type != socket.SOCK_STREAM:
-        why = f"it must be a stream socket, got {socket.SocketKind(given.type).name}"
-    elif not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        why = "the socket is not listening: call listen() on it before it is given"
+def _check_listening(name: str, sock: socket.socket) -> None:
+    if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+        why = f"it must be a TCP or Unix socket, got family {sock.family!r}"
+    elif sock.type != socket.SOCK_STREAM:
+        why = f"it must be a stream socket, got {socket.SocketKind(sock.type).name}"
+    elif not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        why = "the socket is not listening: call listen() before passing it"
     else:
-        if given.family != socket.AF_UNIX:
-            given.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return
-    given.close()
+    sock.close()
     raise ListenFailed(f"fd://{name}", errno.EINVAL, why)

@@ -1,8 +1,8 @@
-"""Listeners as frozen data: what is served, where, by which nodes, shared out how.
+"""Listeners as frozen data: what is served, where, by which nodes, distributed how.
 
 Rule 1: everything is checked here, before anything starts; nothing is imported, resolved or bound.
-Certificate files are read, to see that they can be used.
-Rule 2: a handler is held as its import path, because it runs on nodes.
+Certificate files are read, to check that they can be used.
+Rule 2: a handler is stored as its import path, because it runs on nodes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Asgi:
     app: str
     """Import path, ``pkg.mod:attr``."""
     factory: bool = False
-    """`app` is to be called without arguments, once per node, and returns the application."""
+    """`app` is called without arguments, once per node, and returns the application."""
     lifespan: Lifespan = "auto"
     root_path: str = ""
     head_timeout: float = 10.0
@@ -50,16 +50,16 @@ class Asgi:
     max_head: int = 64 * 1024
     """How long a request head may be."""
     body_timeout: float = 60.0
-    """How long a client may send nothing of a request body that is being waited for."""
+    """How long a client may pause while it sends a request body."""
     keep_alive: float = 5.0
-    """How long an idle connection is kept between two requests."""
+    """How long an idle connection stays open between two requests."""
     ws_ping_interval: float | None = 20.0
     ws_ping_timeout: float | None = 20.0
     ws_max_size: int = 16 * 1024 * 1024
     limit_concurrency: int | None = None
     """Connections of a node beyond which requests are answered 503."""
     proxy_headers: bool = True
-    """Believe X-Forwarded-For and -Proto of the addresses in `forwarded_allow_ips`."""
+    """Trust X-Forwarded-For and -Proto from the addresses in `forwarded_allow_ips`."""
     forwarded_allow_ips: str = "127.0.0.1,::1"
 
     def __post_init__(self) -> None:
@@ -76,13 +76,13 @@ class Asgi:
 
     @property
     def path(self) -> str:
-        """The import path of what serves."""
+        """The import path of the handler or application."""
         return self.app
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """One listening address and how its connections are shared out. Made by `listen`."""
+    """One listening address and how its connections are distributed. Made by `listen`."""
 
     handler: str | Asgi
     """Import path of an ``async def handle(stream)``, or an ASGI application."""
@@ -93,13 +93,13 @@ class Listener:
     backlog: int = 1024
     """Connections the kernel holds while the router does not accept."""
     max_pending: int = 1024
-    """Accepted connections no node has taken yet, beyond which accepting stops."""
+    """Accepted connections that no node has taken yet; at this number accepting stops."""
     max_connections: int | tuple[int, ...] | None = None
     """Connections one node serves at a time; one number for each slot; None for no limit."""
     max_peeking: int = 1024
-    """Connections whose key is being waited for, beyond which the oldest goes without."""
+    """Connections whose key is awaited; beyond this number the oldest is routed without a key."""
     tls: Tls | None = None
-    """The certificate; None for connections in the clear."""
+    """The certificate; None for unencrypted connections."""
     proxy_protocol: bool = False
     """Every connection begins with a PROXY header, which names the client."""
     name: str = ""
@@ -116,8 +116,8 @@ class Listener:
             _check_count(name, getattr(self, name))
         _check_limits(self.max_connections)
         _check_key(self)
-        _check_way(self)
-        if not self.name:  # a frozen default that depends on another field
+        _check_address_kind(self)
+        if not self.name:  # a default that depends on another field of a frozen class
             object.__setattr__(self, "name", self.address)
 
     @property
@@ -132,13 +132,8 @@ class Listener:
 
     @property
     def path(self) -> str:
-        """The import path of what serves."""
+        """The import path of the handler or application."""
         return self.handler.path if isinstance(self.handler, Asgi) else self.handler
-
-    @property
-    def beyond_loopback(self) -> bool:
-        """Whether other machines can connect; without TLS this deserves a warning."""
-        return self.where.beyond_loopback
 
 
 @known_options
@@ -167,34 +162,34 @@ def listen(
             ``await reply(data)``.
         address: ``127.0.0.1:8000``, ``[::1]:8000``, ``[::]:8000`` for IPv6 and IPv4 or
             ``unix:/path``; port 0 lets the system choose. ``fd://3`` or ``fd://NAME`` is a
-            listening socket that this process was given (LISTEN_FDS, LISTEN_FDNAMES);
+            listening socket that this process inherited (LISTEN_FDS, LISTEN_FDNAMES);
             ``udp://127.0.0.1:5353`` is for datagrams.
         nodes: the group of nodes that serve.
-        policy: how connections are shared out; `LeastConnections` if not given. Text as
-            `policy_from` reads it will do. Datagrams go by `Sticky`; by the address of their
-            sender, port included, if it is not given.
-        backlog: connections the kernel holds while nobody accepts.
-        max_pending: accepted connections no node has taken yet, beyond which accepting stops;
-            datagrams one node handles at a time.
-        max_connections: connections one node serves at a time, or a number for each slot, the last
-            of which holds for those after it. With all nodes full clients wait, `max_pending`
-            accepted and the others in the backlog. None for no limit.
-        max_peeking: connections whose sticky key is being waited for, beyond which the oldest is
-            handed over without one.
-        certfile: a PEM file with the certificate and those between it and the root: connections
-            are TLS 1.2 or newer, the handshake is done by the nodes, and files that are replaced
-            are used for new connections within a second of the first. None for no TLS.
+        policy: how connections are distributed; `LeastConnections` if not given. May be text as
+            `policy_from` reads it. Datagrams need a policy with a key such as `Sticky`; the default
+            key is the sender's address and port.
+        backlog: connections the kernel queues while the router does not accept.
+        max_pending: accepted connections that no node has taken yet; at this number accepting
+            stops. For UDP: datagrams that one node handles at a time.
+        max_connections: connections one node serves at a time, or one number for each slot, the
+            last of which applies to all later slots. When all nodes are full clients wait:
+            `max_pending` of them accepted, the others in the backlog. None for no limit.
+        max_peeking: connections whose sticky key is awaited; beyond this number the oldest is
+            routed without a key.
+        certfile: a PEM file with the certificate and the intermediate ones: connections are TLS 1.2
+            or newer, the nodes do the handshake, and replaced files are used for new connections
+            about a second later. None for no TLS.
         keyfile: a PEM file with the private key; `certfile` if not given.
-        keyfile_password: of an encrypted key.
+        keyfile_password: the password of an encrypted key.
         handshake_timeout: seconds a client may take for the handshake.
         proxy_protocol: a proxy in front begins every connection with a PROXY header, version 1 or
-            2. It is taken off, and the client it names is the client that keys, handlers and
-            applications see. A connection without one is closed. Whoever can reach the address can
-            pretend to be anybody: let only the proxy reach it.
+            2. The header is removed, and keys, handlers and applications see the client that it
+            names. A connection without one is closed. Any client that can reach the address can
+            pretend to be another, so only the proxy may be able to reach it.
         name: unique in a system; the address if not given.
 
     Raises:
-        BadListener: something of this cannot be; the message shows the bad value.
+        BadListener: an option is wrong; the message shows the bad value.
     """
     chosen = policy_from(policy) if isinstance(policy, str) else policy
     limits = max_connections
@@ -231,10 +226,10 @@ def asgi(
     proxy_headers: bool = True,
     forwarded_allow_ips: str = "127.0.0.1,::1",
 ) -> Asgi:
-    """Describe an ASGI application to be served; the fields of `Asgi` say what each is.
+    """Describe an ASGI application to be served; the options are the fields of `Asgi`.
 
     Raises:
-        BadListener: something of this cannot be; the message shows the bad value.
+        BadListener: an option is wrong; the message shows the bad value.
     """
     return Asgi(
         app=app,
@@ -276,7 +271,7 @@ def handler_path(handler: object) -> str:
 
 
 def _check_key(spec: Listener) -> None:
-    """Refuse keys that no client of this listener can have."""
+    """Refuse keys that no client of this listener can send."""
     if spec.tls is not None:
         _check_positive("handshake_timeout", spec.tls.handshake_timeout)
     key = key_of(spec.policy)
@@ -284,8 +279,8 @@ def _check_key(spec: Listener) -> None:
     for source in () if key is None else sources_of(key):
         if source.layer == "http" and spec.tls is not None:
             raise BadListener(
-                f"the sticky key {source} of {spec.address} is inside TLS, where the router cannot "
-                f"read it: use sni() or ip(), or end TLS in front"
+                f"the sticky key {source} of {spec.address} is encrypted by TLS, so the router cannot "
+                f"read it: use sni() or ip(), or terminate TLS in a proxy"
             )
         if source.layer == "tls" and spec.tls is None:
             raise BadListener(
@@ -299,7 +294,7 @@ def _check_key(spec: Listener) -> None:
         if isinstance(source, Proxy) and web and not spec.proxy_protocol:
             raise BadListener(
                 f"the sticky key {source} under asgi() needs proxy_protocol=True on "
-                f"{spec.address}, or the application gets to see the header"
+                f"{spec.address}, or the application would read the header as HTTP"
             )
 
 
@@ -307,21 +302,21 @@ def _default_policy(address: str) -> Policy:
     return Sticky(Source()) if isinstance(parse_address(address), Udp) else LeastConnections()
 
 
-def _check_way(spec: Listener) -> None:
-    """Refuse policies and options that this kind of address cannot have."""
+def _check_address_kind(spec: Listener) -> None:
+    """Refuse policies and options that do not work with this kind of address."""
     where, policy = spec.where, spec.policy
     if isinstance(policy, ReusePort) and isinstance(where, Unix | InheritedSocket):
-        raise BadListener(f"{policy} needs a TCP address of its own, got {spec.address!r}")
+        raise BadListener(f"{policy} binds one TCP socket for each node, got {spec.address!r}")
     if not isinstance(where, Udp):
         return
-    wrong = {
+    for_connections = {
         "asgi()": isinstance(spec.handler, Asgi),
         "max_connections": spec.max_connections is not None,
         "proxy_protocol": spec.proxy_protocol,
         "a certificate": spec.tls is not None,
         f"the policy {policy}": isinstance(policy, ByKernel) or key_of(policy) is None,
     }
-    for what in (what for what, is_so in wrong.items() if is_so):
+    for what in (what for what, used in for_connections.items() if used):
         raise BadListener(f"{what} is for connections, and {spec.address!r} has datagrams")
 
 

@@ -1,7 +1,7 @@
 """Highest-random-weight hashing of keys over stable slot names.
 
-Rule 1: pure. The weight of a slot for a key depends on these two alone, so when a slot goes or
-comes only the keys it wins move.
+Rule 1: pure. The weight of a slot for a key depends on these two alone, so when a slot is added or
+removed, only the keys of that slot move.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["owner", "rank", "weight"]
 
 S = TypeVar("S", int, str)
 
-_LONGEST_NAME: Final = 64  # blake2b takes no longer key
+_LONGEST_NAME: Final = 64  # the longest key of blake2b
 
 
 def weight(key: bytes, slot: int | str) -> bytes:
@@ -22,7 +22,7 @@ def weight(key: bytes, slot: int | str) -> bytes:
 
     Args:
         key: the sticky key.
-        slot: the stable name of the slot, at most 64 bytes; it outlives whoever sits in it.
+        slot: the stable name of the slot, at most 64 bytes; a restarted node has the same.
 
     Raises:
         ValueError: the name of the slot is too long.
@@ -39,5 +39,5 @@ def rank(key: bytes, slots: Iterable[S]) -> list[S]:
 
 
 def owner(key: bytes, slots: Iterable[S]) -> S | None:
-    """Return the first of `rank` without sorting; None if there are no slots."""
+    """Return the slot that owns *key*, the first of `rank`; None if there are no slots."""
     return max(slots, key=lambda slot: (weight(key, slot), str(slot)), default=None)

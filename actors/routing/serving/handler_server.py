@@ -5,7 +5,7 @@ Rule 1: what a handler raises ends its own task and no other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import iscoroutinefunction
 from typing import Any, ClassVar
 
@@ -76,27 +76,25 @@ class HandlerServer:
         """Cancel every handler."""
         await self.drain(0)
 
-    def _spawn(self, number: int, *work: Any) -> None:
+    def _spawn(
+        self, number: int, handle: Callable[[], Awaitable[object]], ended: Callable[[], object]
+    ) -> None:
+        """Start a task that calls *handle*; *ended* is called in any case, when the task ends."""
         # The task makes its own scope: the caller is a callback of the loop, not a task.
         self._scopes[number] = None
         name = f"{self._spec.name} {self.unit} {number}"
-        self._loop.start(self._run, number, *work, name=name)
+        self._loop.start(self._run, number, handle, ended, name=name)
 
-    async def _run(self, number: int, *work: Any) -> None:
+    async def _run(
+        self, number: int, handle: Callable[[], Awaitable[object]], ended: Callable[[], object]
+    ) -> None:
         try:
             with anyio.CancelScope() as scope:
                 self._scopes[number] = scope
                 if not self._aborting:
-                    await self._handle(number, *work)
+                    await handle()
         except Exception as error:  # noqa: BLE001 - reported; the others go on
             self._report(HandlerFailed(self._spec.name, number, error))
         finally:
             self._scopes.end(number)
-            self._ended(number, *work)
-
-    async def _handle(self, number: int, *work: Any) -> None:
-        """Call the handler."""
-        raise NotImplementedError
-
-    def _ended(self, number: int, *work: Any) -> None:
-        """Called when the task of *number* has ended, also if it never began to handle."""
+            ended()

@@ -37,7 +37,9 @@ class LifespanRun:
         self._required = required
         self._state = state
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
-        self._answers: dict[str, asyncio.Future[str | None]] = {}
+        self._phase = ""
+        self._answer: asyncio.Future[str | None] | None = None
+        """Why the phase failed; None if it is complete."""
         self._task: asyncio.Task[None] | None = None
 
     async def startup(self) -> None:
@@ -46,7 +48,6 @@ class LifespanRun:
         Raises:
             LifespanFailed: the application reported it, or it does not support lifespan and must.
         """
-        self._answers["startup"] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(), name=f"lifespan of {self._path}")
         failure, ended = await self._send("startup")
         if failure is None and not ended:
@@ -71,7 +72,6 @@ class LifespanRun:
             return
         failure: str | None = None
         if not task.done():
-            self._answers["shutdown"] = asyncio.get_running_loop().create_future()
             failure, _ = await self._send("shutdown")
         error = await self._wait_end()
         if failure is not None or error is not None:
@@ -81,7 +81,8 @@ class LifespanRun:
     async def _send(self, phase: str) -> tuple[str | None, bool]:
         """Send a phase; return why it failed, and whether the application ended without an answer."""
         assert self._task is not None
-        answer = self._answers[phase]
+        self._phase = phase
+        answer = self._answer = asyncio.get_running_loop().create_future()
         self._inbox.put_nowait({"type": f"lifespan.{phase}"})
         try:
             both: set[asyncio.Future[Any]] = {answer, self._task}
@@ -109,11 +110,11 @@ class LifespanRun:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self._state,
         }
-        await self._app(scope, self._inbox.get, self._answer)
+        await self._app(scope, self._inbox.get, self._receive_answer)
 
-    async def _answer(self, message: Message) -> None:
+    async def _receive_answer(self, message: Message) -> None:
         head, _, outcome = message["type"].rpartition(".")
-        answer = self._answers.get(head.removeprefix("lifespan."))
+        answer = self._answer if head == f"lifespan.{self._phase}" else None
         if answer is None or answer.done() or outcome not in ("complete", "failed"):
             raise RuntimeError(f"unexpected ASGI message {message['type']!r} in lifespan")
         said = str(message.get("message", "")) or "the application did not say why"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import anyio
 from anyio.abc import ByteStream, SocketStream, UNIXSocketStream
-from anyio.streams.tls import TLSStream
 
 from actors._base.loop import Loop
 from actors.routing.interfaces import Acks, Report
@@ -73,38 +73,35 @@ class StreamServer(HandlerServer):
             self._acks.refused(connection)
             return
         self._acks.acknowledged(connection)
-        self._spawn(connection, sock)
+        serve = partial(self._serve, connection, sock)
+        self._spawn(connection, serve, partial(self._ended, connection, sock))
 
     async def drain(self, seconds: float, patience: float = 0.0) -> None:
         """Take no more; after *seconds* cancel the handlers that have not ended."""
         self._draining = True
         await super().drain(seconds, patience)
 
-    async def _handle(self, number: int, *work: Any) -> None:
-        (sock,) = work
+    def _ended(self, connection: int, sock: socket.socket) -> None:
+        sock.close()
+        self._acks.closed(connection)
+
+    async def _serve(self, connection: int, sock: socket.socket) -> None:
         try:
-            await self._serve(number, sock)
+            stream = await self._open_stream(connection, sock)
+            if stream is not None:
+                async with stream:
+                    await self._call_handler(stream)
         except _CLIENT_GONE:
             return
 
-    def _ended(self, number: int, *work: Any) -> None:
-        (sock,) = work
-        sock.close()
-        self._acks.closed(number)
-
-    async def _serve(self, connection: int, sock: socket.socket) -> None:
-        below = await self._open_stream(connection, sock)
-        if below is None:
-            return
-        async with below:
-            stream: ByteStream | None = below
-            if self._certificate is not None:
-                stream = await start_tls(below, self._certificate)
-            if stream is None:
-                return
+    async def _call_handler(self, stream: ByteStream) -> None:
+        if self._certificate is None:
             await self._handler(stream)
-            if isinstance(stream, TLSStream):
-                await close_tls(stream)
+            return
+        secured = await start_tls(stream, self._certificate)
+        if secured is not None:
+            await self._handler(secured)
+            await close_tls(secured)
 
     async def _open_stream(self, connection: int, sock: socket.socket) -> ByteStream | None:
         """Make a stream that begins after any PROXY header; None if the client is gone."""

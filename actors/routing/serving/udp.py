@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -146,14 +147,12 @@ class DatagramServer(HandlerServer):
             return False
         self._counter.begin()
         data, client, local = unpack(packet)
-        self._spawn(self._counter.total, data, Reply(self, client, local))
+        handle = partial(self._handler, data, Reply(self, client, local))
+        self._spawn(self._counter.total, handle, self._ended)
         self._update_watch()
         return True
 
-    async def _handle(self, number: int, *work: Any) -> None:  # noqa: ARG002 - a handler does not see it
-        await self._handler(*work)
-
-    def _ended(self, number: int, *work: Any) -> None:  # noqa: ARG002 - the count is enough
+    def _ended(self) -> None:
         self._counter.end()
         self._update_watch()
 

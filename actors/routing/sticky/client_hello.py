@@ -1,7 +1,7 @@
-"""The server name in a TLS ClientHello, as far as it has arrived.
+"""Finds the server name in a TLS ClientHello, which may not have arrived completely.
 
-Rule 1: sans-I/O, and nothing is decrypted: the first message of a TLS connection is in the clear.
-Rule 2: what is not a clean ClientHello gives no value; it is for the node to refuse it.
+Rule 1: sans-I/O, and nothing is decrypted: the first message of a TLS connection is plain.
+Rule 2: for a malformed ClientHello there is no value; the node then refuses the handshake.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _MESSAGE_HEAD: Final = 4
 _RANDOM_END: Final = 2 + 32  # the version and the client's random bytes
 
 
-class _Short(Exception):
-    """A length points behind the end."""
+class _Truncated(Exception):
+    """A length field points beyond the end."""
 
 
 def server_name(data: bytes) -> bytes | NeedMore | None:
@@ -33,15 +33,15 @@ def server_name(data: bytes) -> bytes | NeedMore | None:
         data: the first bytes of the connection.
 
     Returns:
-        The name; None if the client sent none or this is no TLS; NEED_MORE until its ClientHello,
-        which may come in several records, is whole.
+        The name; None if the client sent none or this is not TLS; NEED_MORE until the ClientHello,
+        which may come in several records, is complete.
     """
     hello = _message(data)
     if hello is None or hello is NEED_MORE:
         return hello
     try:
         name = _name(hello)
-    except _Short:
+    except _Truncated:
         return None
     return None if name is None else name.lower().removesuffix(b".") or None
 
@@ -67,25 +67,25 @@ def _message(data: bytes) -> bytes | NeedMore | None:
 
 def _name(hello: bytes) -> bytes | None:
     """Return the first host name among the extensions."""
-    _, rest = _cut(hello[_RANDOM_END:], 1)  # session id
-    _, rest = _cut(rest, 2)  # cipher suites
-    _, rest = _cut(rest, 1)  # compression methods
+    _, rest = _split_field(hello[_RANDOM_END:], 1)  # session id
+    _, rest = _split_field(rest, 2)  # cipher suites
+    _, rest = _split_field(rest, 1)  # compression methods
     if not rest:
         return None
-    extensions, _ = _cut(rest, 2)
+    extensions, _ = _split_field(rest, 2)
     while extensions:
         kind = int.from_bytes(extensions[:2], "big")
-        body, extensions = _cut(extensions[2:], 2)
+        body, extensions = _split_field(extensions[2:], 2)
         if kind == _SERVER_NAME:
-            names, _ = _cut(body, 2)
-            name, _ = _cut(names[1:], 2)
+            names, _ = _split_field(body, 2)
+            name, _ = _split_field(names[1:], 2)
             return name if names[0] == _HOST_NAME else None
     return None
 
 
-def _cut(data: bytes, width: int) -> tuple[bytes, bytes]:
-    """Split off what a length of *width* bytes announces."""
+def _split_field(data: bytes, width: int) -> tuple[bytes, bytes]:
+    """Split *data* after the field whose length stands in the first *width* bytes."""
     end = width + int.from_bytes(data[:width], "big")
     if len(data) < max(end, width):
-        raise _Short
+        raise _Truncated
     return data[width:end], data[end:]

@@ -1,4 +1,4 @@
-"""Datagrams on their way from the parent to a node: with the address of their sender, and theirs.
+"""How a datagram is framed between the parent and a node: sender, local address, data.
 
 Rule 1: pure: bytes and addresses in, bytes and addresses out.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from actors.routing.sticky.keys import Address, Key, Peeked
@@ -14,38 +15,32 @@ from actors.routing.sticky.keys import Address, Key, Peeked
 __all__ = ["LARGEST", "Sender", "Source", "pack", "unpack"]
 
 Sender: TypeAlias = tuple[Any, ...]
-"""As `socket.recvfrom` gives it and `socket.sendto` takes it."""
+"""An address as `socket.recvfrom` returns it."""
 
 LARGEST: Final = 65_536
-"""No datagram has more bytes."""
+"""Bytes; no datagram is larger."""
 
 _HEAD: Final = struct.Struct("!BB")
 _V4: Final = struct.Struct("!4sH")
 _V6: Final = struct.Struct("!16sHII")
 
 
+@dataclass(frozen=True)
 class Source(Key):
-    """The sender's address and port: one sender, one node."""
+    """The sender's address and port: all datagrams of one sender go to one node."""
 
     needs_head = False
 
     def __str__(self) -> str:
         return "source"
 
-    def __eq__(self, other: object) -> bool:
-        return type(other) is Source
-
-    def __hash__(self) -> int:
-        return hash(Source)
-
     def extract(self, peeked: Peeked) -> bytes | None:
-        """Return address and port as text."""
         client: Address = peeked.client
         return repr(client[:2]).encode() if isinstance(client, tuple) else None
 
 
 def pack(sender: Sender, local: bytes = b"") -> bytes:
-    """Return what goes in front of a datagram: its sender, and where it was sent to, if known."""
+    """Return the header of a datagram: its sender, and the local address it was sent to, if known."""
     if len(sender) == 2:  # noqa: PLR2004 - host and port: IPv4
         address = socket.inet_pton(socket.AF_INET, sender[0])
         return _HEAD.pack(4, len(local)) + local + _V4.pack(address, sender[1])
@@ -55,7 +50,7 @@ def pack(sender: Sender, local: bytes = b"") -> bytes:
 
 
 def unpack(packet: bytes) -> tuple[bytes, Sender, bytes]:
-    """Return the datagram of *packet*, its sender, and where it was sent to."""
+    """Return the data of *packet*, its sender, and the local address it was sent to."""
     version, length = _HEAD.unpack_from(packet)
     at = _HEAD.size + length
     local = packet[_HEAD.size : at]

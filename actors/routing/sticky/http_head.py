@@ -1,7 +1,7 @@
-"""The head of an HTTP/1.x request, as far as it has arrived.
+"""Reads the head of an HTTP/1.x request, which may not have arrived completely.
 
-Rule 1: sans-I/O: bytes in, values out. Nothing is consumed, nothing is kept.
-Rule 2: what is not a clean HTTP/1.x head gives no value; it is for the node to refuse it.
+Rule 1: sans-I/O: bytes in, values out, no state.
+Rule 2: for a malformed head there is no value; the node then refuses the request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HEAD_LIMIT: Final = 16 * 1024
 
 
 class _NeedMore(Enum):
-    """The answer "not decidable yet"."""
+    """More bytes are needed to decide."""
 
     NEED_MORE = "need more bytes"
 
@@ -36,10 +36,10 @@ def request_target(data: bytes, *, complete: bool) -> bytes | NeedMore | None:
 
     Args:
         data: the first bytes of the connection.
-        complete: no more will be looked at.
+        complete: no more bytes will be looked at.
 
     Returns:
-        The target as it was sent; None if this is no HTTP/1.x; NEED_MORE if that is open.
+        The target as it was sent; None if this is not HTTP/1.x; NEED_MORE if that is not known yet.
     """
     if not _BEGIN.match(data):
         return None
@@ -56,10 +56,10 @@ def header_values(data: bytes, name: bytes, *, complete: bool) -> list[bytes] | 
     Args:
         data: the first bytes of the connection.
         name: the header's name in lower case.
-        complete: no more will be looked at; whole lines of an unfinished head count then.
+        complete: no more bytes will be looked at, so the complete lines of an unfinished head count.
 
     Returns:
-        The values, none if the head is malformed or folded; NEED_MORE until the head has ended.
+        The values, empty if the head is malformed or folded; NEED_MORE until the head is complete.
     """
     target = request_target(data, complete=complete)
     if target is NEED_MORE:
@@ -80,7 +80,7 @@ def header_values(data: bytes, name: bytes, *, complete: bool) -> list[bytes] | 
 
 
 def _lines(data: bytes) -> tuple[list[bytes], bool]:
-    """Split off the whole header lines; say whether the empty line after them is there."""
+    """Return the complete header lines, and whether the empty line after them has arrived."""
     whole: list[bytes] = []
     for line in data.split(b"\n")[1:-1]:
         if line in (b"", b"\r"):

@@ -1,7 +1,7 @@
 """Sticky keys in the head of an HTTP request: cookie, query parameter, header, path.
 
-Rule 1: pure, as every key. The first request of a connection decides where the connection goes.
-Rule 2: values are compared as the client means them: decoded where HTTP encodes.
+Rule 1: pure. The first request of a connection decides where the connection goes.
+Rule 2: values are compared decoded: percent-encoding and quotes are removed.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _ORIGIN: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*")
 
 @dataclass(frozen=True)
 class Cookie(Key):
-    """The first cookie of that name (names are case-sensitive), without quotes around it."""
+    """The first cookie of that name (names are case-sensitive), without quotes around its value."""
 
     name: str
     set: bool = False
-    """Whether a response to a client without it sets it."""
+    """Whether the response to a client that has no such cookie sets one."""
 
     layer = "http"
 
@@ -50,7 +50,6 @@ class Cookie(Key):
         return f"cookie:{self.name}" + (":set" if self.set else "")
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
-        """Return the value once the head has ended."""
         values = header_values(peeked.head, b"cookie", complete=peeked.complete)
         return NEED_MORE if values is NEED_MORE else cookie_value(values, self.name)
 
@@ -71,7 +70,6 @@ class Query(Key):
         return f"query:{self.name}"
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
-        """Return the value once the request line has arrived."""
         target = request_target(peeked.head, complete=peeked.complete)
         if target is None or target is NEED_MORE:
             return target
@@ -99,7 +97,6 @@ class Header(Key):
         return f"header:{self.name}"
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
-        """Return the value once the head has ended."""
         values = header_values(
             peeked.head, self.name.lower().encode("ascii"), complete=peeked.complete
         )
@@ -111,7 +108,7 @@ class Header(Key):
 
 @dataclass(frozen=True)
 class Path(Key):
-    """The first so many segments of the request's path, percent-decoded."""
+    """The first `segments` segments of the request's path, percent-decoded and joined by slashes."""
 
     segments: int = 1
 
@@ -126,32 +123,30 @@ class Path(Key):
         return f"path:{self.segments}"
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
-        """Return the segments, joined by slashes, once the request line has arrived."""
         target = request_target(peeked.head, complete=peeked.complete)
         if target is None or target is NEED_MORE:
             return target
         whole = re.split(rb"[?#]", _ORIGIN.sub(b"", target, count=1), maxsplit=1)[0]
         if not whole.startswith(b"/"):
             return None
-        # Empty segments do not count: `//rooms/` leads to the same resource as `/rooms`.
+        # Empty segments do not count: `//rooms/` is the same resource as `/rooms`.
         found = [unquote_to_bytes(segment) for segment in whole.split(b"/") if segment]
         return b"/".join(found[: self.segments]) if len(found) >= self.segments else None
 
 
-def cookie(name: str, *, set: bool = False) -> Cookie:  # noqa: A002 - it says what it does
+def cookie(name: str, *, set: bool = False) -> Cookie:  # noqa: A002 - as the command line has it
     """Make keys of the cookie *name* of the first request of a connection.
 
     Args:
         name: the cookie's name; case matters.
-        set: under `asgi()`, have the response to a client that has no such cookie set one (also
-            the answer that accepts a WebSocket), so that its next connection comes to the same
-            node. HttpOnly, SameSite=Lax, Path=/, and Secure where the client's scheme is https
-            (a proxy in front ends its TLS, and says so); it ends with the browser's session. Its
-            value is chance and says nothing about the client. One that the application sets
-            itself goes before.
+        set: under `asgi()`, set the cookie in the response to a client that has none (also in
+            the response that accepts a WebSocket), so that its next connection comes to the same
+            node. The cookie is HttpOnly, SameSite=Lax, Path=/, Secure if the scheme is https (a
+            proxy may say so), and lasts for the browser's session. Its value is random. A cookie
+            of this name that the application sets itself takes precedence.
 
     Raises:
-        BadListener: no cookie can have that name.
+        BadListener: *name* is not a valid cookie name.
     """
     return Cookie(name, set)
 
@@ -169,7 +164,7 @@ def header(name: str) -> Header:
     """Make keys of the header *name* of the first request of a connection; case does not matter.
 
     Raises:
-        BadListener: no header can have that name.
+        BadListener: *name* is not a valid header name.
     """
     return Header(name)
 
@@ -182,7 +177,7 @@ def path(segments: int = 1) -> Path:
             ``path(2)`` takes ``rooms/lobby``. A path with fewer has no key.
 
     Raises:
-        BadListener: *segments* is no whole number from 1 up.
+        BadListener: *segments* is not a whole number from 1 up.
     """
     return Path(segments)
 

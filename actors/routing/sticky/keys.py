@@ -1,9 +1,9 @@
-"""Where a sticky key comes from: what every source is, the sources outside HTTP, and chains.
+"""Sticky keys: the base class, the keys outside HTTP, and chains of keys.
 
-Rule 1: pure. A key is asked with what has been peeked so far and answers with its bytes, with None
-(it is not there), or with NEED_MORE.
+Rule 1: pure. A key is given what has been peeked so far and returns its bytes, None (the connection
+has no such key), or NEED_MORE.
 Rule 2: only the value is the key, not its source: `query("room") | cookie("room")` sends one room
-to one node whichever way the client names it. An empty value counts as absent.
+to one node whether the client names it in the query or in the cookie. An empty value counts as absent.
 """
 
 from __future__ import annotations
@@ -37,39 +37,39 @@ __all__ = [
 ]
 
 Address: TypeAlias = "tuple[Any, ...] | str | bytes | None"
-"""What `socket.accept` gives as the peer's address; a tuple begins with the host."""
+"""The peer's address as `socket.accept` returns it; a tuple begins with the host."""
 
 KeyFunction: TypeAlias = Callable[[bytes, Address], "bytes | NeedMore | None"]
-"""A user's own source: the first bytes and the client's address in, a key out."""
+"""A user's own key: called with the first bytes and the client's address."""
 
 Layer: TypeAlias = Literal["", "http", "tls"]
-"""What the client has to speak in the clear for a source to find anything; "" for anything."""
+"""What the client has to speak, unencrypted, for a key to find anything; "" for anything."""
 
 
 class Peeked(NamedTuple):
-    """What is known of a connection before anybody has read from it."""
+    """What is known of a connection before anything has been read from it."""
 
     head: bytes
     """The first bytes, at most 16 KiB; without the PROXY header, if the listener expects one."""
     client: Address
-    """The client; the one that the PROXY header names, if the listener expects one."""
+    """The client's address; the one in the PROXY header, if the listener expects one."""
     complete: bool
     """No more bytes will be looked at."""
     proxied: Address = None
-    """The client that a PROXY header named which is no longer in `head`."""
+    """The client that the PROXY header named, if it was already removed from `head`."""
 
 
 class Key:
     """One source of sticky keys; subclasses are frozen data. Chained by ``|``."""
 
     needs_head: bool = True
-    """Whether bytes of the client are needed; without, nothing is peeked."""
+    """Whether the key needs bytes of the client; if not, nothing is peeked."""
 
     layer: Layer = ""
-    """What the client has to speak for it. Each HTTP request of a connection has a key of its own."""
+    """What the client has to speak. Under "http" each request of a connection has its own key."""
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
-        """Return the key, None if it is not there, NEED_MORE while that is open."""
+        """Return the key, None if there is none, or NEED_MORE if more bytes are needed to know."""
         raise NotImplementedError
 
     def __or__(self, other: Key) -> Chain:
@@ -81,7 +81,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Ip(Key):
-    """The host of the client's address; an IPv4 client of a dual listener keeps one key."""
+    """The host of the client's address; an IPv4 client has the same key on a dual-stack listener."""
 
     needs_head = False
 
@@ -89,7 +89,6 @@ class Ip(Key):
         return "ip"
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
-        """Return the host; None for clients of a Unix socket."""
         return _host(peeked.client)
 
 
@@ -101,7 +100,6 @@ class Proxy(Key):
         return "proxy"
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
-        """Return the host; None if there is no header, or the proxy speaks for itself."""
         if peeked.proxied is not None:
             return _host(peeked.proxied)
         header = proxy_header(peeked.head)
@@ -110,7 +108,7 @@ class Proxy(Key):
 
 @dataclass(frozen=True)
 class Sni(Key):
-    """The server name that a TLS client asks for, in lower case; nothing is decrypted for it."""
+    """The server name that a TLS client asks for (SNI), in lower case; nothing is decrypted."""
 
     layer = "tls"
 
@@ -118,13 +116,12 @@ class Sni(Key):
         return "sni"
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
-        """Return the name once the ClientHello is whole."""
         return server_name(peeked.head)
 
 
 @dataclass(frozen=True)
 class Function(Key):
-    """What a user's function makes of the first bytes and the client's address."""
+    """What a user's function returns for the first bytes and the client's address."""
 
     fn: KeyFunction
 
@@ -139,7 +136,7 @@ class Function(Key):
         """Return what the function returns.
 
         Raises:
-            TypeError: that is not a key.
+            TypeError: it returned something else than bytes, None or NEED_MORE.
         """
         found = self.fn(peeked.head, peeked.client)
         if found is None or found is NEED_MORE or isinstance(found, bytes):
@@ -158,11 +155,11 @@ class Chain(Key):
 
     @property
     def needs_head(self) -> bool:  # type: ignore[override]
-        """Whether any source before the first certain one needs bytes of the client."""
+        """Whether any source needs bytes of the client."""
         return any(source.needs_head for source in self.sources)
 
     def extract(self, peeked: Peeked) -> bytes | NeedMore | None:
-        """Ask the sources in order; one that needs more holds up those after it."""
+        """Ask the sources in order; if one needs more bytes, the later ones are not asked yet."""
         for source in self.sources:
             found = source.extract(peeked)
             if found is NEED_MORE and not peeked.complete:
@@ -176,9 +173,9 @@ _MAPPED: Final = "::ffff:"
 
 
 def ip() -> Ip:
-    """Make keys of client addresses; needs no look at the client's bytes.
+    """Make keys of client addresses; nothing is peeked.
 
-    Behind a proxy that is the proxy's address, unless the listener says ``proxy_protocol=True``.
+    Behind a proxy this is the proxy's address, unless the listener says ``proxy_protocol=True``.
     """
     return Ip()
 
@@ -186,8 +183,8 @@ def ip() -> Ip:
 def proxy() -> Proxy:
     """Make keys of the client address in the PROXY header (version 1 or 2) that a proxy sends first.
 
-    A client without one, and a proxy that speaks for itself, has no key. Anybody who can reach the
-    listener can write such a header: let only the proxy reach it.
+    A connection without such a header, or whose header names no client, has no key. Any client can
+    write such a header, so only the proxy may be able to reach the listener.
     """
     return Proxy()
 
@@ -204,8 +201,8 @@ def key(fn: KeyFunction) -> Function:
         fn: called as ``fn(data, peer)`` with the first bytes that have arrived, at most 16 KiB, and
             the client's address as `socket.accept` gives it. Returns the key; None if there is
             none; `NEED_MORE` to be called again with more, for at most 2 seconds. It must be
-            quick: nobody is routed meanwhile. What it raises is reported once, and the connection
-            goes on without a key.
+            quick: it blocks the router. If it raises, that is reported once, and the connection
+            is routed without a key.
 
     Raises:
         BadListener: *fn* cannot be called.

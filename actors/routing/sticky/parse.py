@@ -1,4 +1,4 @@
-"""Sticky keys as the command line writes them. Pure."""
+"""Reads sticky keys as the command line writes them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def key_from(text: str) -> Key:
             ``header:x-room``, ``path:2``, or several of these chained by ``|``.
 
     Raises:
-        BadListener: an unknown kind, a missing or a superfluous name.
+        BadListener: the kind is unknown, or its name is missing or superfluous.
     """
     sources = [_source(part.strip()) for part in text.split("|")]
     return sources[0] if len(sources) == 1 else Chain(tuple(sources))

@@ -1,7 +1,7 @@
-"""The PROXY protocol header, versions 1 and 2: whom a proxy in front of us speaks for.
+"""Reads the PROXY protocol header, versions 1 and 2, in which a proxy names its client.
 
 Rule 1: sans-I/O: bytes in, values out.
-Rule 2: what is not a clean header gives no value; nothing is guessed from a bad one.
+Rule 2: for a malformed header there is no value.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _LAST_PORT: Final = 65535
 
 
 class ProxyHeader(NamedTuple):
-    """One whole header."""
+    """One complete header."""
 
     length: int
-    """How many bytes it takes; what follows is the application's."""
+    """Its length in bytes; the bytes after it are the client's."""
     client: tuple[Any, ...] | None
-    """The client's address as `socket.accept` gives it; None if the proxy speaks for itself."""
+    """The client's address as `socket.accept` gives it; None if the header names no client."""
 
 
 def proxy_header(data: bytes) -> ProxyHeader | NeedMore | None:
@@ -45,7 +45,7 @@ def proxy_header(data: bytes) -> ProxyHeader | NeedMore | None:
 
     Returns:
         The header; None if there is none, or one that is malformed or longer than 16 KiB;
-        NEED_MORE while that is open.
+        NEED_MORE until that is known.
     """
     if data.startswith(_FIRST_V2):
         return _version_2(data)
@@ -99,5 +99,5 @@ def _host(family: bytes, text: str) -> IPv4Address | IPv6Address:
 
 
 def _address(host: IPv4Address | IPv6Address, port: int) -> tuple[Any, ...]:
-    """Write an address as `socket.accept` does."""
+    """Return the address in the form of `socket.accept`."""
     return (str(host), port) if isinstance(host, IPv4Address) else (str(host), port, 0, 0)
