@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.browser.devtools import Browser, browser, chromium
+from tests.browser.browser_driver import Browser, browser, chromium
 from tests.end_to_end.server_process import Served
 
 

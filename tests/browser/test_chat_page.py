@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.browser.devtools import Browser, Window
+from tests.browser.browser_driver import Browser, Window
 from tests.end_to_end.server_process import Served
 
 pytestmark = pytest.mark.browser
@@ -31,16 +31,16 @@ class Person:
 
     async def joins(self, room: str) -> None:
         """Fill in the door, or be let in at once if this window has been here before."""
-        await self.window.go(self.chat.url("http", "/", room=room))
+        await self.window.open_page(self.chat.url("http", "/", room=room))
         if await self.window.until("['#door', '#chat'].find((id) => !$q(id).hidden)") == "#door":
-            assert await self.window.js("$q('#room').value") == room
+            assert await self.window.evaluate("$q('#room').value") == room
             await self.window.type("#name", self.name)
             await self.window.click("#join .button")
         await self.window.until(CONNECTED)
 
     async def says(self, text: str, to: str | None = None) -> None:
         """Write and press Enter."""
-        chosen = await self.window.js("$q('#to').value.split('#')[0]")
+        chosen = await self.window.evaluate("$q('#to').value.split('#')[0]")
         if chosen != (to or ""):
             await self.window.click(f'#people button[data-name^="{to or chosen}#"]')
         await self.window.type("#words", text)
@@ -63,7 +63,7 @@ class Person:
 
     async def log(self) -> list[list[Any]]:
         """Return what was said as it is shown: number, who, text."""
-        found = await self.window.js(
+        found = await self.window.evaluate(
             """$all('#log .message').map((i) =>
                 [+i.dataset.seq, i.querySelector('.who').textContent, i.querySelector('.text').textContent])"""
         )
@@ -71,7 +71,7 @@ class Person:
 
     async def node(self) -> str:
         """Return the node that the page says it is served by."""
-        text: str = await self.window.js("$q('#node').textContent")
+        text: str = await self.window.evaluate("$q('#node').textContent")
         return text.removeprefix("served by ")
 
 
@@ -111,13 +111,13 @@ async def test_two_windows_in_one_room_chat_and_see_each_other_come_type_and_lea
     await bob.says("<b>hello</b> ann & all")
     for person in (ann, bob):
         await person.has("<b>hello</b> ann & all")
-    assert await ann.window.js("$q('#typing').textContent") == ""
+    assert await ann.window.evaluate("$q('#typing').textContent") == ""
     assert await ann.log() == await bob.log()
 
     await bob.window.click("#leave")
     await ann.sees("ann")
     await ann.window.until("$q('#log').textContent.includes('bob has left')")
-    assert [person.window.complaints for person in (ann, bob)] == [[], []]
+    assert [person.window.errors for person in (ann, bob)] == [[], []]
 
 
 async def test_a_private_message_is_seen_by_its_addressee_alone_also_after_a_reload(
@@ -134,9 +134,11 @@ async def test_a_private_message_is_seen_by_its_addressee_alone_also_after_a_rel
             await person.has("for everybody")
         for person in (ann, bob):
             await person.has("only for bob")
-        assert "only for bob" not in await eve.window.js("document.documentElement.innerHTML")
+        assert "only for bob" not in await eve.window.evaluate("document.documentElement.innerHTML")
         assert await eve.log() == [[2, "ann", "for everybody"]]
-        assert await bob.window.js("$q('.message.private .note').textContent") == "only to you"
+        assert (
+            await bob.window.evaluate("$q('.message.private .note').textContent") == "only to you"
+        )
         for person in people:
             await person.joins("whispers")
             await person.sees("ann", "bob", "eve")
@@ -149,11 +151,11 @@ async def test_who_goes_to_another_page_leaves_and_is_back_with_the_back_button(
     for person in (ann, bob):
         await person.joins("hall")
     await bob.sees("ann", "bob")
-    await ann.window.go("about:blank#elsewhere")
+    await ann.window.open_page("about:blank#elsewhere")
     await bob.sees("bob")
     await bob.says("hello?")
     await bob.has("hello?")
-    await ann.window.js("history.back()")
+    await ann.window.evaluate("history.back()")
     await ann.window.until("location.href !== 'about:blank#elsewhere'")
     await ann.has("hello?")
     await bob.sees("ann", "bob")
@@ -218,25 +220,25 @@ async def test_a_phone_scrolls_in_one_direction_only(people: list[Person], width
         await bob.says("On my way 🚲", to="ann")
         await bob.has("x" * 400, "See you at noon!", "On my way 🚲")
         await phone.until("$texts().length % 4 === 0")
-        assert await phone.js("innerWidth") == width
+        assert await phone.evaluate("innerWidth") == width
         wide = "$all('body *').filter((i) => i.getBoundingClientRect().right > innerWidth + 1)"
-        assert await phone.js(f"{wide}.map((i) => i.outerHTML)") == []
-        assert await phone.js("document.documentElement.scrollWidth") == width
-        assert await phone.js("document.documentElement.scrollHeight") == 640
-        assert await phone.js("$q('#scroll').scrollWidth - $q('#scroll').clientWidth") == 0
+        assert await phone.evaluate(f"{wide}.map((i) => i.outerHTML)") == []
+        assert await phone.evaluate("document.documentElement.scrollWidth") == width
+        assert await phone.evaluate("document.documentElement.scrollHeight") == 640
+        assert await phone.evaluate("$q('#scroll').scrollWidth - $q('#scroll').clientWidth") == 0
         if IMAGES and width == 390:
             for person in people:
                 await person.joins("lunch")
             await bob.sees("ann", "bob", "eve")
-            await phone.prefer("dark")
+            await phone.prefer_scheme("dark")
             await bob.says("Table for two, please.", to="ann")
             await bob.has("Table for two, please.")
             await save(phone, "chat-phone.png")
         await phone.click("#leave")
         await phone.until("!$q('#door').hidden")
-        assert await phone.js("document.documentElement.scrollWidth") == width
+        assert await phone.evaluate("document.documentElement.scrollWidth") == width
     finally:
-        await phone.prefer("")
+        await phone.prefer_scheme("")
         await phone.resize(640, 560)
 
 
@@ -273,10 +275,10 @@ async def test_every_text_stands_out_and_every_control_has_a_name(
     await bob.says(f"psst {scheme}", to="ann")
     await ann.says(f"yes {scheme}", to="bob")
     await ann.has(f"hello {scheme}", f"psst {scheme}", f"yes {scheme}")
-    await ann.window.prefer(scheme)
-    contrasts = await ann.window.js(CONTRASTS)
+    await ann.window.prefer_scheme(scheme)
+    contrasts = await ann.window.evaluate(CONTRASTS)
     nodes = (await ann.window.call("Accessibility.getFullAXTree"))["nodes"]
-    await ann.window.prefer("")
+    await ann.window.prefer_scheme("")
 
     assert len(contrasts) > 10
     assert [low for low in contrasts if low[1] < 4.5] == []
@@ -295,18 +297,18 @@ async def picture(windows: list[Window], file: str) -> None:
     shots = [base64.b64encode(await window.screenshot()).decode() for window in windows]
     images = "".join(f'<img src="data:image/png;base64,{shot}">' for shot in shots)
     frame = windows[0]
-    back = await frame.js("location.href")
+    back = await frame.evaluate("location.href")
     style = (
         "body{margin:0;padding:16px;display:flex;gap:16px;background:#8a94a6}img{border-radius:8px}"
     )
     await frame.resize(640 * len(windows) + 16 * (len(windows) + 1), 560 + 32)
     await frame.call("Page.navigate", url="about:blank")
     await frame.until("location.href === 'about:blank'")
-    await frame.js(f"document.documentElement.innerHTML = `<style>{style}</style>{images}`")
+    await frame.evaluate(f"document.documentElement.innerHTML = `<style>{style}</style>{images}`")
     await frame.until("[...document.images].every((image) => image.complete)")
     await save(frame, file)
     await frame.resize(640, 560)
-    await frame.go(back)
+    await frame.open_page(back)
 
 
 async def save(window: Window, file: str) -> None:

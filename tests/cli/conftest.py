@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.rig import Running, running
+from tests.cli.running_command import Running, running
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def system() -> Iterator[Running]:
 def project(
     tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str, str], None]]:
-    """Write modules into the current folder; what they leave in the interpreter goes again."""
+    """Write modules into the current folder; what they import is removed from `sys.modules` afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

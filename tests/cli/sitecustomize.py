@@ -1,4 +1,4 @@
-"""Python imports this before anything else: here a node dies before it has said a word to us."""
+"""Python imports this first: with `DIE` set, a node exits before it has sent anything to its parent."""
 
 import os
 

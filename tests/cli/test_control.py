@@ -18,7 +18,7 @@ from actors._base.events import EventStream
 from actors.cli._control_folder import make_folder
 from actors.cli.server.control import control_socket
 from actors.cli.server.operations import OPERATIONS, Operation
-from tests.cli.rig import PATIENCE, Running, asked
+from tests.cli.running_command import PATIENCE, Running, run_here
 
 CHANCE = random.Random(7)
 
@@ -77,7 +77,7 @@ def test_garbage_gets_one_error_and_one_log_line_and_the_system_serves_on(
     assert why in reply["error"]
     system.event("control refused", why=reply["error"], peer_pid=os.getpid())
     assert [event["event"] for event in system.events[before:]] == ["control refused"]
-    assert asked(system.runtime, "ps")[0] == 0
+    assert run_here(system.runtime, "ps")[0] == 0
 
 
 def test_half_a_line_and_then_the_end_is_refused(system: Running) -> None:
@@ -90,7 +90,7 @@ def test_random_bytes_never_hurt(system: Running) -> None:
         data = CHANCE.randbytes(CHANCE.randrange(1, 300))
         reply = json.loads(exchange(system.socket, data, end=True))
         assert reply["ok"] is False
-    assert asked(system.runtime, "tree")[0] == 0
+    assert run_here(system.runtime, "tree")[0] == 0
     assert system.process.poll() is None
 
 
@@ -100,7 +100,7 @@ def test_who_only_connects_is_not_worth_a_line(system: Running) -> None:
     before = len(system.events)
     for _ in range(3):
         assert exchange(system.socket, b"", end=True) == b""
-    assert asked(system.runtime, "ps")[0] == 0
+    assert run_here(system.runtime, "ps")[0] == 0
     exchange(system.socket, b"end\n")
     system.event("control refused", why="a request is one line of JSON, got 'end'")
     new = [event["event"] for event in system.events[before:]]

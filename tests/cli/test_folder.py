@@ -17,7 +17,7 @@ from actors.cli._control_folder import (
     socket_path,
 )
 from actors.cli._failure import CommandFailed
-from tests.cli.rig import asked, running, sockets as names
+from tests.cli.running_command import run_here, running, sockets as names
 
 
 def test_it_is_in_the_runtime_folder_or_in_tmp_under_the_users_number(
@@ -46,7 +46,7 @@ def test_a_folder_that_others_may_enter_is_refused_and_left_alone(runtime: Path,
     with pytest.raises(CommandFailed, match=f"{folder} has mode {mode:04o}, so that others can"):
         make_folder(folder)
     assert folder.stat().st_mode & 0o777 == mode
-    code, _, err = asked(runtime, "ps")
+    code, _, err = run_here(runtime, "ps")
     assert code == 1
     assert "set XDG_RUNTIME_DIR to a folder that is yours alone" in err
 
@@ -110,9 +110,9 @@ def test_what_a_killed_system_left_is_passed_over_and_removed_at_the_next_start(
 ) -> None:
     with running(runtime, "run", "topologies:small") as killed:
         assert killed.end(signal.SIGKILL) == -signal.SIGKILL
-        assert killed.nodes_are_gone()
+        assert killed.nodes_have_ended()
     assert names(runtime) == [f"{killed.pid}.sock"]
-    assert asked(runtime, "ps")[0] == 3
+    assert run_here(runtime, "ps")[0] == 3
     with running(runtime, "run", "topologies:small") as system:
         assert names(runtime) == [f"{system.pid}.sock"]
         assert system.end(signal.SIGTERM) == 0

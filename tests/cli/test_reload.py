@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from actors.cli.server.sources import Sources, roots_of
-from tests.cli.rig import PATIENCE, ROOT, Running, asked, error_of, running
+from tests.cli.running_command import PATIENCE, ROOT, Running, error_of, run_here, running
 from tests.system.reload_rig import Code
 
 
@@ -81,21 +81,23 @@ class serving:  # noqa: N801 - used as a function
 
 def test_reload_renews_all_nodes_and_says_which(site: Site) -> None:
     site.code.write("by command")
-    code, out, err = asked(site.system.runtime, "reload", "--json")
+    code, out, err = run_here(site.system.runtime, "reload", "--json")
     assert (code, err) == (0, "")
     assert [(node["name"], node["state"]) for node in json.loads(out)] == [
         ("web/0", "READY"),
         ("web/1", "READY"),
     ]
     assert site.says() == "by command"
-    code, out, _ = asked(site.system.runtime, "reload", "web/1", "--surge", "--ready-timeout", "20")
+    code, out, _ = run_here(
+        site.system.runtime, "reload", "web/1", "--surge", "--ready-timeout", "20"
+    )
     assert (code, out.split()[0]) == (0, "web/1")
 
 
 def test_code_that_does_not_start_exits_1_with_its_traceback(site: Site) -> None:
     before = site.says()
     site.code.write("broken", begin="raise LookupError('no such table')")
-    code, out, err = asked(site.system.runtime, "reload")
+    code, out, err = run_here(site.system.runtime, "reload")
     assert (code, out) == (1, "")
     first, *trace = error_of(err, "actors reload").splitlines()
     assert first == (
@@ -119,7 +121,7 @@ def test_code_that_does_not_start_exits_1_with_its_traceback(site: Site) -> None
     ],
 )
 def test_what_cannot_be_is_a_usage_mistake(site: Site, arguments: list[str], message: str) -> None:
-    code, _, err = asked(site.system.runtime, "reload", *arguments)
+    code, _, err = run_here(site.system.runtime, "reload", *arguments)
     assert (code, err) == (2, f"actors reload: error: {message}\n")
 
 
@@ -146,7 +148,7 @@ def test_in_development_a_changed_file_is_served_and_a_broken_one_shown() -> Non
         site.code.write("four", begin="import helper")
         site.becomes("four")
         assert site.system.end(signal.SIGTERM) == 0
-        assert site.system.nodes_are_gone()
+        assert site.system.nodes_have_ended()
 
 
 def test_what_is_written_in_a_burst_is_one_change_and_environments_are_none(

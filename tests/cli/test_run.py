@@ -10,7 +10,16 @@ import pytest
 
 from actors._base.event_log import LogSubscriber
 from actors._base.events import Event
-from tests.cli.rig import HERE, PATIENCE, actors, command, environment, error_of, running, sockets
+from tests.cli.running_command import (
+    HERE,
+    PATIENCE,
+    command,
+    environment,
+    error_of,
+    run_command,
+    running,
+    sockets,
+)
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -35,7 +44,7 @@ def test_start_up_says_each_fact_in_one_line_and_sigterm_drains_and_exits_0(runt
         assert system.end(signal.SIGTERM) == 0
         assert system.event("node ended")["why"] == "exit code 0"
         assert system.events[-1]["event"] == "system stopped"
-        assert system.nodes_are_gone()
+        assert system.nodes_have_ended()
         assert sockets(runtime) == []
 
 
@@ -46,7 +55,7 @@ def test_sigint_ends_cleanly_with_130_and_unplaced_actors_had_a_node_of_their_ow
         assert system.event("node ready")["node"] == "main/0"
         assert system.end(signal.SIGINT) == 130
         assert system.event("node ended")["why"] == "exit code 0"
-        assert system.nodes_are_gone()
+        assert system.nodes_have_ended()
         assert sockets(runtime) == []
 
 
@@ -59,13 +68,13 @@ def test_a_second_sigint_ends_at_once_and_takes_the_nodes_along(runtime: Path) -
             with pytest.raises(subprocess.TimeoutExpired):
                 system.process.wait(0.01)
         assert system.end(signal.SIGINT) == -signal.SIGINT
-        assert system.nodes_are_gone()
+        assert system.nodes_have_ended()
 
 
 def test_sigterm_while_nodes_boot_exits_0_and_leaves_nothing(runtime: Path) -> None:
     with running(runtime, "run", "topologies:good", ready="node ready") as system:
         assert system.end(signal.SIGTERM) == 0
-        assert system.nodes_are_gone()
+        assert system.nodes_have_ended()
         assert sockets(runtime) == []
 
 
@@ -102,9 +111,9 @@ def line_of(text: str) -> int:
         (
             "runs_a_program",
             (
-                "cannot import handler 'program:handle': RuntimeError: asyncio.run() cannot be "
+                "cannot import handler 'runs_on_import:handle': RuntimeError: asyncio.run() cannot be "
                 "called from a running event loop; what runs a program belongs under "
-                f"`if __name__ == '__main__'`\n  at {HERE}/program.py:8 in <module>"
+                f"`if __name__ == '__main__'`\n  at {HERE}/runs_on_import.py:8 in <module>"
             ),
         ),
         (
@@ -124,7 +133,7 @@ def line_of(text: str) -> int:
         (
             "dies_at_import",
             (
-                "node web/0 ended while it imported 'fatal:handle': exit code 3; its last lines:\n"
+                "node web/0 ended while it imported 'exits_on_import:handle': exit code 3; its last lines:\n"
                 "  this machine has no licence"
             ),
         ),
@@ -133,7 +142,7 @@ def line_of(text: str) -> int:
 def test_what_fails_at_start_is_one_error_that_names_it_with_exit_code_1(
     runtime: Path, target: str, message: str
 ) -> None:
-    run = actors(runtime, "run", f"topologies:{target}")
+    run = run_command(runtime, "run", f"topologies:{target}")
     assert run.returncode == 1
     assert error_of(run.stderr, "actors run") == message
     assert "Traceback" not in run.stderr
@@ -143,7 +152,7 @@ def test_what_fails_at_start_is_one_error_that_names_it_with_exit_code_1(
 def test_a_port_in_use_is_named_before_any_node_boots(runtime: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        run = actors(runtime, "run", "topologies:busy", env={"PORT": port})
+        run = run_command(runtime, "run", "topologies:busy", env={"PORT": port})
     assert run.returncode == 1
     assert error_of(run.stderr, "actors run") == (
         f"cannot listen on 127.0.0.1:{port}: Address already in use (EADDRINUSE)"
@@ -154,7 +163,7 @@ def test_a_port_in_use_is_named_before_any_node_boots(runtime: Path) -> None:
 def test_a_system_that_gives_up_exits_1_and_says_what_needed_too_many_restarts(
     runtime: Path,
 ) -> None:
-    run = actors(runtime, "run", "topologies:crashes")
+    run = run_command(runtime, "run", "topologies:crashes")
     assert run.returncode == 1
     assert error_of(run.stderr, "actors run").splitlines() == [
         (

@@ -14,7 +14,7 @@ from actors._system.cpu_budget import usable_cpus
 from actors.cli import main
 from actors.cli.server.serve import serve_topology
 from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, key_from
-from tests.cli.rig import ROOT, running, sockets
+from tests.cli.running_command import ROOT, running, sockets
 
 
 def test_an_application_is_served_by_as_many_nodes_as_asked_for(
@@ -33,7 +33,7 @@ def test_an_application_is_served_by_as_many_nodes_as_asked_for(
             client.close()
         assert answers == {b"web/0", b"web/1"}
         assert system.end(signal.SIGTERM) == 0
-        assert system.nodes_are_gone()
+        assert system.nodes_have_ended()
         assert sockets(runtime) == []
 
 

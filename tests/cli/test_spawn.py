@@ -15,7 +15,7 @@ from actors import ActorsError, Backoff, Topology, nodes
 from actors._system.system import coordinator_of
 from actors.cli.server.operations import OPERATIONS
 from actors.testing import running_system
-from tests.cli.rig import PATIENCE, Running, asked, error_of
+from tests.cli.running_command import PATIENCE, Running, error_of, run_here
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +23,12 @@ def _two_web_nodes(system: Running) -> Iterator[None]:
     """The system of the file is as it was again after each test."""
     yield
     groups = {node["name"].partition("/")[0] for node in shown(system)} - {"web"}
-    code, _, err = asked(system.runtime, "scale", "web=2", *(f"{group}=0" for group in groups))
+    code, _, err = run_here(system.runtime, "scale", "web=2", *(f"{group}=0" for group in groups))
     assert (code, err) == (0, "")
 
 
 def shown(system: Running) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(asked(system.runtime, "ps", "--json")[1])["nodes"]
+    found: list[dict[str, Any]] = json.loads(run_here(system.runtime, "ps", "--json")[1])["nodes"]
     return found
 
 
@@ -37,13 +37,13 @@ def names(system: Running) -> list[str]:
 
 
 def fails(system: Running, *arguments: str) -> tuple[int, str]:
-    code, out, err = asked(system.runtime, *arguments)
+    code, out, err = run_here(system.runtime, *arguments)
     assert out == ""
     return code, error_of(err, f"actors {arguments[0]}")
 
 
 def test_spawn_adds_a_group_that_ps_and_tree_show(system: Running) -> None:
-    code, out, err = asked(
+    code, out, err = run_here(
         system.runtime, "spawn", "extra", "--count", "2", "--env", "A=b=c", "--nice", "1"
     )
     assert (code, err) == (0, "")
@@ -52,14 +52,14 @@ def test_spawn_adds_a_group_that_ps_and_tree_show(system: Running) -> None:
         [f"extra/{n}", "process", "pid", str(pids[n]), "READY"] for n in range(2)
     ]
     assert names(system) == ["web/0", "web/1", "extra/0", "extra/1"]
-    tree = asked(system.runtime, "tree")[1].splitlines()
+    tree = run_here(system.runtime, "tree")[1].splitlines()
     assert f"│  └─ extra/1  (node, pid {pids[1]})  RUNNING" in tree
     environment = Path(f"/proc/{pids[0]}/environ").read_bytes().split(b"\0")
     assert b"A=b=c" in environment
 
 
 def test_spawn_as_json_has_the_facts_of_each_node(system: Running) -> None:
-    code, out, _ = asked(
+    code, out, _ = run_here(
         system.runtime, "spawn", "threads", "--kind", "thread", "--backend", "trio", "--json"
     )
     assert code == 0
@@ -69,40 +69,40 @@ def test_spawn_as_json_has_the_facts_of_each_node(system: Running) -> None:
 
 
 def test_scale_changes_several_groups_and_their_nodes_serve(system: Running) -> None:
-    assert asked(system.runtime, "spawn", "more", "--kind", "thread")[0] == 0
-    code, out, err = asked(system.runtime, "scale", "web=3", "more=2")
+    assert run_here(system.runtime, "spawn", "more", "--kind", "thread")[0] == 0
+    code, out, err = run_here(system.runtime, "scale", "web=3", "more=2")
     assert (code, err) == (0, "")
     assert out == "web: web/0, web/1, web/2\nmore: more/0, more/1\n"
-    (listener,) = json.loads(asked(system.runtime, "ps", "--json")[1])["listeners"]
+    (listener,) = json.loads(run_here(system.runtime, "ps", "--json")[1])["listeners"]
     assert listener["open"] == {"web/0": 0, "web/1": 0, "web/2": 0}
     host, _, port = listener["address"].partition(":")
     with socket.create_connection((host, int(port)), PATIENCE) as client:
         client.sendall(b"hello")
         assert client.recv(5) == b"hello"
-    groups = json.loads(asked(system.runtime, "scale", "--json", "web=1", "more=0")[1])
+    groups = json.loads(run_here(system.runtime, "scale", "--json", "web=1", "more=0")[1])
     assert [node["name"] for node in groups["web"]] == ["web/0"]
     assert groups["more"] == []
-    assert asked(system.runtime, "scale", "more=0")[1] == "more: no nodes\n"
+    assert run_here(system.runtime, "scale", "more=0")[1] == "more: no nodes\n"
 
 
 def test_stop_ends_one_node_for_good_and_the_system_runs_on(system: Running) -> None:
-    assert asked(system.runtime, "stop", "web/1") == (0, "node web/1 has stopped\n", "")
+    assert run_here(system.runtime, "stop", "web/1") == (0, "node web/1 has stopped\n", "")
     assert names(system) == ["web/0"]
     assert system.process.poll() is None
-    asked(system.runtime, "spawn", "brief", "--kind", "thread")
-    facts = json.loads(asked(system.runtime, "stop", "brief/0", "--json")[1])
+    run_here(system.runtime, "spawn", "brief", "--kind", "thread")
+    facts = json.loads(run_here(system.runtime, "stop", "brief/0", "--json")[1])
     assert facts == {"name": "brief/0", "kind": "thread", "state": "EXITED", "pid": None}
 
 
 def test_kill_has_a_node_restarted(system: Running) -> None:
-    asked(system.runtime, "spawn", "victim")
+    run_here(system.runtime, "spawn", "victim")
     pid = system.event("node ready", node="victim/0", restarts=0)["pid"]
-    code, out, err = asked(system.runtime, "kill", "victim/0")
+    code, out, err = run_here(system.runtime, "kill", "victim/0")
     assert (code, err) == (0, "")
     assert out == "node victim/0 was killed; its supervisor restarts it\n"
     again = system.event("node ready", node="victim/0", restarts=1)["pid"]
     assert again != pid
-    facts = json.loads(asked(system.runtime, "kill", "victim/0", "--json")[1])
+    facts = json.loads(run_here(system.runtime, "kill", "victim/0", "--json")[1])
     assert facts == {"name": "victim/0", "kind": "process", "state": "READY", "pid": again}
 
 
@@ -160,7 +160,7 @@ def test_nodes_that_do_not_boot_are_an_error_with_exit_code_1_and_none_is_left(
 )
 def test_where_nothing_runs_that_is_said_with_exit_code_3(runtime: Path, words: list[str]) -> None:
     message = f"no system of yours is running (looked in {runtime}/actors)"
-    assert asked(runtime, *words) == (3, "", f"actors {words[0]}: error: {message}\n")
+    assert run_here(runtime, *words) == (3, "", f"actors {words[0]}: error: {message}\n")
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -68,8 +68,12 @@ def test_an_event_is_one_line_whatever_is_in_it() -> None:
         "why": "",
         "traceback": "...\n",
     }
-    event = {"at": "12:00", "kind": "child_ended", "facts": {**facts, "count": 3, "asked": False}}
-    shown = '12:00  child_ended  actor="a b" exit="CRASHED(ValueError: one" count=3 asked=false'
+    event = {
+        "at": "12:00",
+        "kind": "child_ended",
+        "facts": {**facts, "count": 3, "run_here": False},
+    }
+    shown = '12:00  child_ended  actor="a b" exit="CRASHED(ValueError: one" count=3 run_here=false'
     assert as_event(event) == shown
 
 

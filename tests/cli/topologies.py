@@ -66,11 +66,15 @@ small = Topology(nodes=[nodes("web")])
 
 busy = Topology(nodes=[nodes("web")], listeners=[listen(echo, f"127.0.0.1:{PORT}")])
 no_handler = Topology(nodes=[nodes("web")], listeners=[listen("topologies:ecko", "127.0.0.1:0")])
-runs_a_program = Topology(nodes=[nodes("web")], listeners=[listen("program:handle", "127.0.0.1:0")])
+runs_a_program = Topology(
+    nodes=[nodes("web")], listeners=[listen("runs_on_import:handle", "127.0.0.1:0")]
+)
 homeless = Topology(nodes=[nodes("web")], children=[child(Homeless, "/nowhere", on="web")])
 crashes = Topology(nodes=[nodes("web")], children=[child(Crasher, on="web")])
 dies_at_boot = Topology(nodes=[nodes("web", env={"DIE": "1"}, boot_timeout=20)])
-dies_at_import = Topology(nodes=[nodes("web")], listeners=[listen("fatal:handle", "127.0.0.1:0")])
+dies_at_import = Topology(
+    nodes=[nodes("web")], listeners=[listen("exits_on_import:handle", "127.0.0.1:0")]
+)
 
 
 class Holder(Actor):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.rig import PATIENCE, asked, command, environment
+from tests.cli.running_command import PATIENCE, command, environment, run_here
 from tests.docs.pages import ROOT, Block, blocks, programs
 
 PAGE = ROOT / "docs" / "guides" / "operations.md"
@@ -75,7 +75,7 @@ class Shop:
         )
 
     def begin(self, folder: Path) -> None:
-        """Wait until the system can be asked, and follow it from there on."""
+        """Wait until the system can be run_here, and follow it from there on."""
         assert self.process.stderr is not None
         while "control socket" not in (self.log or [""])[-1]:
             self.log.append(self.process.stderr.readline().rstrip("\n"))
@@ -90,7 +90,7 @@ class Shop:
         first, *_ = [part for part in line.split("; ") if part.startswith("actors ")] or [""]
         if not first:
             return []
-        code, out, err = asked(self.runtime, *first.split()[1:])
+        code, out, err = run_here(self.runtime, *first.split()[1:])
         assert "echo $?" in line or (code, err) == (0, "")
         if line.startswith("actors kill"):
             self._until_all_are_ready()
@@ -99,7 +99,7 @@ class Shop:
     def _signal(self, line: str) -> None:
         """Send the signal of a line, to the node that is the first of all."""
         if line.startswith("kill -"):
-            row = asked(self.runtime, "ps")[1].splitlines()[3]
+            row = run_here(self.runtime, "ps")[1].splitlines()[3]
             pid = int(row.split()[3])
             number = signal.Signals[f"SIG{line.split()[1].removeprefix('-')}"]
             subprocess.run(["/bin/kill", f"-{number.value}", str(pid)], check=True)
@@ -110,7 +110,7 @@ class Shop:
             assert time.monotonic() < deadline, self._nodes()
 
     def _nodes(self) -> list[dict[str, Any]]:
-        nodes: list[dict[str, Any]] = json.loads(asked(self.runtime, "ps", "--json")[1])["nodes"]
+        nodes: list[dict[str, Any]] = json.loads(run_here(self.runtime, "ps", "--json")[1])["nodes"]
         return nodes
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Who follows the events of a system: however slowly, and however many."""
+"""Connections that follow the events of a system: slow ones, many, and those that never read."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ from actors._system.coordinator import Coordinator
 from actors._system.system import coordinator_of
 from actors.cli._control_folder import make_folder
 from actors.cli.server.control import control_socket
-from tests.cli.rig import PATIENCE
+from tests.cli.running_command import PATIENCE
 
 FLOOD = 9000
 
@@ -28,25 +28,25 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 class Follower:
-    """The other end, which reads when it is told to."""
+    """A client that reads only when it is told to."""
 
-    def __init__(self, path: Path, **details: object) -> None:
+    def __init__(self, path: Path, **arguments: object) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.setblocking(False)
         self.sock.connect(str(path))
-        self.sock.send(json.dumps({"op": "events", **details}).encode() + b"\n")
-        self.rest = b""
+        self.sock.send(json.dumps({"op": "events", **arguments}).encode() + b"\n")
+        self.unread = b""
 
     async def line(self) -> dict[str, Any] | None:
         """Read one line, or None at the end."""
-        while b"\n" not in self.rest:
+        while b"\n" not in self.unread:
             await anyio.wait_readable(self.sock)
             part = self.sock.recv(65536)
             if not part:
                 self.sock.close()
                 return None
-            self.rest += part
-        line, _, self.rest = self.rest.partition(b"\n")
+            self.unread += part
+        line, _, self.unread = self.unread.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
         return found
 

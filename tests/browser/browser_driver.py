@@ -1,7 +1,7 @@
-"""Chromium without a screen, driven over the DevTools protocol; a window per person.
+"""Drives a headless Chromium over the DevTools protocol; each simulated person has a window.
 
-Rule 1: nobody sleeps here. A page is waited for by itself: it says when something has become so.
-Rule 2: the browser's profile is an empty folder of the test; what it starts, it ends.
+Rule 1: no sleeping to wait for a page; a script in the page reports when an expression has become true.
+Rule 2: the profile is an empty folder of the test; every process that is started is ended.
 """
 
 import base64
@@ -37,15 +37,14 @@ _FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
-    # All windows are in the background here, and none of them may doze.
+    # All windows are in the background here; none may be throttled.
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
     "--remote-debugging-port=0",
 )
 
-# The value of an expression as soon as there is one that is true; anything that changes the page
-# makes it look again.
+# Evaluates an expression until it is true, again at every change of the page, and returns its value.
 _UNTIL: Final = """
 new Promise((done, failed) => {
   let observer, timer;
@@ -80,7 +79,7 @@ class Browser:
         self._windows: dict[str, Window] = {}
 
     async def call(self, method: str, session: str | None = None, **params: Any) -> Any:
-        """Have one command done and return what it gives."""
+        """Send one command and return its result."""
         number = next(self._numbers)
         answered, answer = self._waiting[number] = (anyio.Event(), [])
         command = {"id": number, "method": method, "params": params}
@@ -96,7 +95,7 @@ class Browser:
         return answer[0]["result"]
 
     async def open(self, *, width: int = 640, height: int = 560) -> "Window":
-        """Open an empty window of somebody else: with cookies and storage of its own."""
+        """Open an empty window with cookies and storage of its own."""
         made = await self.call("Target.createBrowserContext")
         context = made["browserContextId"]
         target = await self.call(
@@ -112,8 +111,8 @@ class Browser:
         await window.resize(width, height)
         return window
 
-    async def hear(self) -> None:
-        """Take what the browser says until it is gone."""
+    async def receive(self) -> None:
+        """Receive replies and events until the browser closes the connection."""
         try:
             async for data in self._socket:
                 message = json.loads(data)
@@ -122,38 +121,38 @@ class Browser:
                     answer.append(message)
                     answered.set()
                 elif (window := self._windows.get(message.get("sessionId", ""))) is not None:
-                    window.happened(message["method"], message["params"])
+                    window.on_event(message["method"], message["params"])
         except ConnectionClosed:
             return
 
 
 class Window:
-    """One page: what it shows, and what a person would do with it."""
+    """One page: reads what it shows, and clicks and types as a person would."""
 
     def __init__(self, browser: Browser, session: str) -> None:
         self._browser = browser
         self._session = session
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         """Uncaught exceptions, and errors that the browser has logged."""
 
-    def happened(self, method: str, params: dict[str, Any]) -> None:
-        """Take note of an event."""
+    def on_event(self, method: str, params: dict[str, Any]) -> None:
+        """Record an event if it is an error."""
         if method == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
-            self.complaints.append(details.get("exception", {}).get("description", details["text"]))
+            self.errors.append(details.get("exception", {}).get("description", details["text"]))
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
-            self.complaints.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
+            self.errors.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
 
     async def call(self, method: str, **params: Any) -> Any:
-        """Have one command done in this window."""
+        """Send one command to this window and return its result."""
         return await self._browser.call(method, self._session, **params)
 
-    async def go(self, url: str) -> None:
-        """Open another page here."""
+    async def open_page(self, url: str) -> None:
+        """Load another page in this window."""
         await self.call("Page.navigate", url=url)
         await self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
 
-    async def js(self, expression: str) -> Any:
+    async def evaluate(self, expression: str) -> Any:
         """Return the value of an expression, a promise's when it is settled."""
         done = await self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
@@ -165,13 +164,13 @@ class Window:
         """Wait until an expression is true and return its value."""
         try:
             with anyio.fail_after(PATIENCE):
-                return await self.js(_UNTIL % expression)
+                return await self.evaluate(_UNTIL % expression)
         except (TimeoutError, AssertionError) as error:
-            text = await self.js("document.body.innerText")
+            text = await self.evaluate("document.body.innerText")
             raise AssertionError(f"never true: {expression}; the page says:\n{text}") from error
 
     async def click(self, selector: str) -> None:
-        """Press and release the mouse in the middle of an element, which has to be there to hit."""
+        """Wait for an element and click in its middle."""
         x, y = await self.until(
             f"""(() => {{
                 const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();
@@ -184,9 +183,9 @@ class Window:
             )
 
     async def type(self, selector: str, text: str) -> None:
-        """Write text into a field in place of what is there."""
+        """Replace the text of a field."""
         await self.click(selector)
-        await self.js("document.activeElement.select()")
+        await self.evaluate("document.activeElement.select()")
         await self.call("Input.insertText", text=text)
 
     async def press(self, key: str, code: int, text: str = "") -> None:
@@ -204,7 +203,7 @@ class Window:
     async def resize(
         self, width: int, height: int, *, mobile: bool = False, scale: float = 1
     ) -> None:
-        """Be that large, in CSS pixels."""
+        """Set the size of the window, in CSS pixels."""
         await self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -213,13 +212,13 @@ class Window:
             mobile=mobile,
         )
 
-    async def prefer(self, scheme: str) -> None:
-        """Prefer light or dark."""
+    async def prefer_scheme(self, scheme: str) -> None:
+        """Set the preferred colour scheme: light or dark."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         await self.call("Emulation.setEmulatedMedia", features=features)
 
     async def screenshot(self) -> bytes:
-        """Return what is to be seen, as PNG."""
+        """Return a PNG of what the window shows."""
         shot = await self.call("Page.captureScreenshot", format="png", optimizeForSpeed=False)
         return base64.b64decode(shot["data"])
 
@@ -235,7 +234,7 @@ async def browser(folder: Path) -> AsyncIterator[Browser]:
             anyio.create_task_group() as tasks,
         ):
             made = Browser(socket)
-            tasks.start_soon(made.hear)
+            tasks.start_soon(made.receive)
             yield made
             tasks.cancel_scope.cancel()
     finally:
@@ -257,14 +256,14 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _address(folder: Path, process: subprocess.Popen[bytes]) -> str:
-    """Wait for the file in which the browser writes down where it listens."""
+    """Wait for the file in which the browser writes its address."""
     file = folder / "profile" / "DevToolsActivePort"
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         lines = file.read_text().splitlines() if file.exists() else []
         if len(lines) == 2:
             return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
-        time.sleep(0.02)  # nothing else tells
+        time.sleep(0.02)  # there is no event to wait for
     said = (folder / "chromium.log").read_text(errors="replace")
     raise AssertionError(f"chromium does not listen, exit code {process.poll()}:\n{said}")
 

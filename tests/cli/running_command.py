@@ -1,6 +1,6 @@
-"""Runs the command as users do: in a process of its own, in a folder of its own.
+"""Runs the `actors` command, in this process or in one of its own, and waits for what it logs.
 
-Rule: nothing here sleeps. Lines are waited for, with a deadline.
+Rule: nothing here sleeps; a line is waited for, with a deadline.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "actors", *arguments]
 
 
-def actors(
+def run_command(
     runtime: Path, *arguments: str, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run the command in a process of its own, to its end."""
     return subprocess.run(
         command(*arguments),
         cwd=HERE,
@@ -59,8 +59,8 @@ def actors(
     )
 
 
-def asked(runtime: Path, *arguments: str) -> tuple[int, str, str]:
-    """Run the command in this process: its exit code, its output, its errors."""
+def run_here(runtime: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run the command in this process; return its exit code, its output and its errors."""
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
     err = io.StringIO()
     with (
@@ -84,7 +84,7 @@ class Running:
         self.lines: list[str] = []
         self.nodes: list[int] = []
         """Descriptors of the processes of its nodes, ready to read once they have ended."""
-        self._rest = b""
+        self._unread = b""
 
     @property
     def socket(self) -> Path:
@@ -95,7 +95,7 @@ class Running:
         return [json.loads(line) for line in self.lines if line.startswith("{")]
 
     def event(self, name: str, **facts: object) -> dict[str, Any]:
-        """Wait for a log line; those that have been read count, too."""
+        """Return the first log line with these facts, of those read already and those to come."""
         wanted = {"event": name, **facts}
         deadline = time.monotonic() + PATIENCE
         seen = 0
@@ -107,7 +107,7 @@ class Running:
             assert self._read(deadline), f"no line {wanted}, but:\n" + "\n".join(self.lines)
 
     def line(self, text: str) -> None:
-        """Wait for a line that is no event."""
+        """Wait for a line that is not a log line."""
         deadline = time.monotonic() + PATIENCE
         while text not in self.lines:
             assert self._read(deadline), f"no line {text!r}, but:\n" + "\n".join(self.lines)
@@ -117,7 +117,7 @@ class Running:
         fd = self.process.stderr.fileno()
         ready, _, _ = select.select([fd], [], [], max(0, deadline - time.monotonic()))
         data = os.read(fd, 65536) if ready else b""
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._unread = (self._unread + data).split(b"\n")
         self.lines += [line.decode() for line in lines]
         for line in lines:
             if re.search(rb'"event": "node ready"', line):
@@ -134,7 +134,7 @@ class Running:
             pass
         return self.process.wait(PATIENCE)
 
-    def nodes_are_gone(self) -> bool:
+    def nodes_have_ended(self) -> bool:
         ended = select.poll()
         for node in self.nodes:
             ended.register(node, select.POLLIN)

@@ -16,7 +16,16 @@ from typing import Any
 
 import pytest
 
-from tests.cli.rig import HERE, PATIENCE, Running, asked, command, environment, error_of, running
+from tests.cli.running_command import (
+    HERE,
+    PATIENCE,
+    Running,
+    command,
+    environment,
+    error_of,
+    run_here,
+    running,
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +84,7 @@ def the_rest(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def test_top_shows_nodes_and_the_busiest_actors_first(working: Running) -> None:
-    code, out, err = asked(working.runtime, "top", "--once", "--interval", "0.2")
+    code, out, err = run_here(working.runtime, "top", "--once", "--interval", "0.2")
     assert (code, err) == (0, "")
     head, _, titles, web, far, _, columns, first, *others = out.splitlines()
     assert head.startswith(f"system {working.pid}: 2 nodes, 7 actors, ")
@@ -98,7 +107,7 @@ def test_top_shows_nodes_and_the_busiest_actors_first(working: Running) -> None:
 
 def test_top_as_json_has_the_same_facts_and_as_many_rows_as_asked_for(working: Running) -> None:
     options = ("--json", "--interval", "0.1", "--rows", "1", "--sort", "handling")
-    facts = json.loads(asked(working.runtime, "top", "--once", *options)[1])
+    facts = json.loads(run_here(working.runtime, "top", "--once", *options)[1])
     assert [node["name"] for node in facts["nodes"]] == ["web/0", "far/0"]
     assert all(node["answering"] and node["lag"] >= 0 for node in facts["nodes"])
     (row,) = facts["actors"]
@@ -154,7 +163,7 @@ def test_top_refreshes_a_terminal_and_keeps_to_its_width(working: Running) -> No
 def test_top_refuses_what_can_never_work(
     working: Running, arguments: tuple[str, ...], why: str
 ) -> None:
-    code, out, err = asked(working.runtime, "top", "--once", *arguments)
+    code, out, err = run_here(working.runtime, "top", "--once", *arguments)
     assert (code, out, error_of(err, "actors top").strip()) == (2, "", why)
 
 
@@ -171,7 +180,7 @@ def test_events_are_followed_one_line_each_until_the_system_has_ended(runtime: P
         assert for_programs.stderr is not None
         following = f"following system {system.pid}; Ctrl-C ends this\n"
         assert plain.stderr.readline() == for_programs.stderr.readline() == following
-        assert asked(runtime, "kill", "web/0")[0] == 0
+        assert run_here(runtime, "kill", "web/0")[0] == 0
         lines = said(plain, "node_ready")
         assert system.end(signal.SIGTERM) == 0
         rest, err = the_rest(plain)
@@ -195,14 +204,14 @@ def test_events_end_by_ctrl_c_without_a_word(working: Running) -> None:
         process.send_signal(signal.SIGINT)
         assert the_rest(process) == ("", "")
     assert process.returncode == 130
-    assert asked(working.runtime, "ps")[0] == 0
+    assert run_here(working.runtime, "ps")[0] == 0
 
 
 # -- stack, and what hangs --------------------------------------------------------------------
 
 
 def test_the_stacks_of_a_node_at_peace_are_facts_for_programs(working: Running) -> None:
-    facts = json.loads(asked(working.runtime, "stack", "web/0", "--json")[1])
+    facts = json.loads(run_here(working.runtime, "stack", "web/0", "--json")[1])
     assert (facts["name"], facts["kind"], facts["state"]) == ("web/0", "process", "READY")
     assert "MainThread" in {thread["thread"] for thread in facts["threads"]}
     tasks = {name: task["stack"] for task in facts["tasks"] for name in task["names"]}
@@ -216,30 +225,30 @@ def test_the_stacks_of_a_node_at_peace_are_facts_for_programs(working: Running) 
 def test_a_process_that_is_stopped_cannot_be_looked_into_and_says_so(working: Running) -> None:
     pid = working.event("node ready", node="web/0")["pid"]
     os.kill(pid, signal.SIGSTOP)
-    code, out, err = asked(working.runtime, "stack", "web/0")
+    code, out, err = run_here(working.runtime, "stack", "web/0")
     assert (code, out) == (1, "")
     why = "it is stopped by a signal, as SIGSTOP does"
     message = f"node web/0 (pid {pid}) cannot be looked into: {why}"
     assert error_of(err, "actors stack").strip() == message
-    tree = asked(working.runtime, "tree")[1].splitlines()
+    tree = run_here(working.runtime, "tree")[1].splitlines()
     assert tree[2].endswith(f"web/0  (node, pid {pid})  RUNNING  not answering")
     os.kill(pid, signal.SIGCONT)
-    # What was asked before does not end it, and is not taken for the answer to what is asked now.
-    assert json.loads(asked(working.runtime, "stack", "web/0", "--json")[1])["tasks"]
+    # What was run_here before does not end it, and is not taken for the answer to what is run_here now.
+    assert json.loads(run_here(working.runtime, "stack", "web/0", "--json")[1])["tasks"]
 
 
 @pytest.mark.parametrize("verb", ["stack", "kill"])
 def test_a_node_that_is_not_there_is_named_beside_those_that_are(
     working: Running, verb: str
 ) -> None:
-    code, out, err = asked(working.runtime, verb, "wbe/0")
+    code, out, err = run_here(working.runtime, verb, "wbe/0")
     assert (code, out) == (2, "")
     there = "the nodes are web/0, far/0; did you mean 'web/0'?"
     assert error_of(err, f"actors {verb}").strip() == f"there is no node 'wbe/0'; {there}"
 
 
 def test_children_of_actors_are_drawn_under_them(working: Running) -> None:
-    lines = asked(working.runtime, "tree")[1].splitlines()
+    lines = run_here(working.runtime, "tree")[1].splitlines()
     eve = next(number for number, line in enumerate(lines) if "eve  (Mother on web/0)" in line)
     assert lines[eve + 1].startswith("│  └─ eve's  (Mother on web/0)  RUNNING")
     assert lines[eve + 2].startswith("│     └─ eve's's  (Mother on web/0)  RUNNING")
@@ -250,7 +259,7 @@ def test_children_of_actors_are_drawn_under_them(working: Running) -> None:
 def test_the_stacks_of_a_process_that_hangs_are_shown_with_those_of_its_tasks(
     hanging: Running, group: str
 ) -> None:
-    code, out, err = asked(hanging.runtime, "stack", f"{group}/0")
+    code, out, err = run_here(hanging.runtime, "stack", f"{group}/0")
     assert (code, err) == (0, "")
     head, *parts = out.split("\n\n")
     pid = hanging.event("node ready", node=f"{group}/0")["pid"]
@@ -264,7 +273,7 @@ def test_the_stacks_of_a_process_that_hangs_are_shown_with_those_of_its_tasks(
 
 
 def test_of_a_thread_that_hangs_its_own_stack_is_shown(hanging: Running) -> None:
-    code, out, err = asked(hanging.runtime, "stack", "thr/0")
+    code, out, err = run_here(hanging.runtime, "stack", "thr/0")
     assert (code, err) == (0, "")
     assert "thread actors node thr/0\n" in out
     assert " in hog\n" in out
@@ -272,7 +281,7 @@ def test_of_a_thread_that_hangs_its_own_stack_is_shown(hanging: Running) -> None
 
 
 def test_top_shows_nodes_that_hang_by_what_the_kernel_knows(hanging: Running) -> None:
-    out = asked(hanging.runtime, "top", "--once", "--interval", "0.3")[1]
+    out = run_here(hanging.runtime, "top", "--once", "--interval", "0.3")[1]
     rows = {line.split()[0]: line for line in out.splitlines() if "/0" in line}
     for group in ("uv", "aio", "tri"):
         assert "not answering" in rows[f"{group}/0"]

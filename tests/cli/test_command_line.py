@@ -1,4 +1,4 @@
-"""The words of the command: help, version, and what it does not know."""
+"""Help, version, and commands and options that do not exist."""
 
 import subprocess
 import sys

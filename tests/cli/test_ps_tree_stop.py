@@ -1,4 +1,4 @@
-"""`actors ps`, `actors tree` and `actors stop`: looking after a system that runs."""
+"""`actors ps`, `actors tree` and `actors stop`, with a system that runs and without."""
 
 import json
 import os
@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.rig import (
+from tests.cli.running_command import (
     HERE,
     PATIENCE,
     Running,
-    actors,
-    asked,
     command as argv,
     environment,
     error_of,
+    run_command,
+    run_here,
     running,
     sockets,
 )
 
 
 def test_ps_shows_nodes_and_listeners(system: Running) -> None:
-    code, out, err = asked(system.runtime, "ps")
+    code, out, err = run_here(system.runtime, "ps")
     assert (code, err) == (0, "")
     head, _, titles, first, second, _, _, listener = out.splitlines()
     assert head == f"system {system.pid}"
@@ -37,7 +37,7 @@ def test_ps_shows_nodes_and_listeners(system: Running) -> None:
 
 
 def test_ps_as_json_has_the_same_facts_for_programs(system: Running) -> None:
-    facts = json.loads(asked(system.runtime, "ps", "--json", "--pid", str(system.pid))[1])
+    facts = json.loads(run_here(system.runtime, "ps", "--json", "--pid", str(system.pid))[1])
     assert facts["pid"] == system.pid
     assert [node["name"] for node in facts["nodes"]] == ["web/0", "web/1"]
     assert {node["state"] for node in facts["nodes"]} == {"READY"}
@@ -49,7 +49,7 @@ def test_ps_as_json_has_the_same_facts_for_programs(system: Running) -> None:
 
 
 def test_tree_draws_who_supervises_whom(system: Running) -> None:
-    code, out, err = asked(system.runtime, "tree")
+    code, out, err = run_here(system.runtime, "tree")
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "system  (supervisor)  RUNNING"
@@ -61,7 +61,7 @@ def test_tree_draws_who_supervises_whom(system: Running) -> None:
 
 
 def test_tree_as_json_is_the_tree_itself(system: Running) -> None:
-    tree = json.loads(asked(system.runtime, "tree", "--json")[1])
+    tree = json.loads(run_here(system.runtime, "tree", "--json")[1])
     assert tree["name"] == "system"
     names = [child["name"] for child in tree["children"]]
     assert names == ["nodes", "spawned", "greeter", "inner", "crowd", "listener 127.0.0.1:0"]
@@ -90,11 +90,11 @@ def test_a_node_that_died_and_one_that_hangs_are_shown_as_such(runtime: Path) ->
         os.kill(dead, signal.SIGKILL)
         system.event("node ready", node="web/0", restarts=1)
         os.kill(hung, signal.SIGSTOP)
-        first, second = asked(runtime, "ps")[1].splitlines()[3:5]
+        first, second = run_here(runtime, "ps")[1].splitlines()[3:5]
         assert first.split()[4] == "1"
         assert "MiB" in first
         assert "not answering" in second
-        line = asked(runtime, "tree")[1].splitlines()[2]
+        line = run_here(runtime, "tree")[1].splitlines()[2]
         assert "restarts: 1  last exit: CRASHED" in line
         assert "killed by SIGKILL" in line
         os.kill(hung, signal.SIGCONT)
@@ -109,34 +109,34 @@ def test_of_several_systems_one_is_chosen_by_its_pid_and_stop_returns_when_it_is
         running(runtime, "run", "topologies:small") as other,
     ):
         one.event("control socket")
-        code, _, err = asked(runtime, "ps")
+        code, _, err = run_here(runtime, "ps")
         assert code == 2
         lines = error_of(err, "actors ps").splitlines()
         assert lines[0] == "2 systems are running; choose one:"
         assert {line.split()[1] for line in lines[1:]} == {str(one.pid), str(other.pid)}
         assert all("topologies:small" in line for line in lines[1:])
-        _, out, _ = asked(runtime, "stop", "--json", "--pid", str(one.pid))
+        _, out, _ = run_here(runtime, "stop", "--json", "--pid", str(one.pid))
         assert json.loads(out) == {"pid": one.pid, "stopped": True}
         assert one.process.poll() == 0
         assert other.process.poll() is None
-        run = actors(runtime, "stop")
+        run = run_command(runtime, "stop")
         assert (run.returncode, run.stdout) == (0, f"system {other.pid} has stopped\n")
         assert other.process.poll() == 0
         for system in (one, other):
             system.end()
             assert system.event("node ended")["why"] == "exit code 0"
-            assert system.nodes_are_gone()
+            assert system.nodes_have_ended()
         assert sockets(runtime) == []
 
 
 @pytest.mark.parametrize("command", ["ps", "tree", "stop"])
 def test_where_nothing_runs_that_is_said_with_exit_code_3(runtime: Path, command: str) -> None:
     message = f"no system of yours is running (looked in {runtime}/actors)"
-    assert asked(runtime, command) == (3, "", f"actors {command}: error: {message}\n")
+    assert run_here(runtime, command) == (3, "", f"actors {command}: error: {message}\n")
 
 
 def test_a_pid_without_a_system_is_named_beside_those_that_run(system: Running) -> None:
-    code, _, err = asked(system.runtime, "ps", "--pid", "1")
+    code, _, err = run_here(system.runtime, "ps", "--pid", "1")
     assert code == 3
     message = error_of(err, "actors ps")
     assert message == f"no system runs in process 1; running: {system.pid}"

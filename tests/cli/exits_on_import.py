@@ -1,4 +1,4 @@
-"""A module that ends whatever imports it."""
+"""A module that exits the process that imports it."""
 
 import os
 
