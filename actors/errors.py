@@ -1,42 +1,44 @@
-"""Every error of this package by name: `actors.errors.NodeDown` and so on; the tree is in `_errors`."""
+"""Every error of this package by name: `actors.errors.NodeDown` and so on; `_base/errors.py` draws the tree."""
 
 from actors._base.errors import (
     ActorCrashed,
     ActorsError,
     ActorStopped,
-    AlreadyPresent,
-    AlreadyStarted,
     BootFailed,
     CallCycle,
-    ChildGaveUp,
-    ChildNotStarted,
-    ChildRestarting,
-    ChildRunning,
     DeadlineExceeded,
-    InvalidPolicy,
     InvalidSpec,
     MailboxFull,
-    MaxChildren,
     MessageTooBig,
     NameTaken,
     NodeDown,
     NoSystem,
     NotAMessage,
-    NotFound,
     NotSendable,
-    NotSupported,
     ReloadFailed,
     ReloadRunning,
-    RestartBudgetExceeded,
     SendError,
     StartFailed,
-    SupervisorStopped,
     SystemStopped,
 )
 from actors.nodes import NodeDied
 from actors.routing import BadListener, HandlerNotFound, HandlerUnfit, LifespanFailed, ListenFailed
-from actors.supervisors import SupervisorError
-from actors.transport import Moved, RemoteError, StillViewed
+from actors.supervisors import (
+    AlreadyPresent,
+    AlreadyStarted,
+    ChildGaveUp,
+    ChildNotStarted,
+    ChildRestarting,
+    ChildRunning,
+    InvalidPolicy,
+    MaxChildren,
+    NotFound,
+    NotSupported,
+    RestartBudgetExceeded,
+    SupervisorError,
+    SupervisorStopped,
+)
+from actors.transport import Moved, RemoteError, StillViewed, TransportError
 
 __all__ = [
     "ActorCrashed",
@@ -80,4 +82,9 @@ __all__ = [
     "SupervisorError",
     "SupervisorStopped",
     "SystemStopped",
+    "TransportError",
 ]
+
+# Tracebacks name each by its public place: `actors.errors.NodeDown`, wherever it is defined.
+for _name in __all__:
+    globals()[_name].__module__ = __name__

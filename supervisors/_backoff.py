@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from actors.supervisors._check import check_count, check_number
-from actors.supervisors._errors import InvalidSpec
+from actors.supervisors._errors import InvalidPolicy
 
 _LEAST_HEALTH: Final = 5.0
 
@@ -32,7 +32,7 @@ class Backoff:
         give_up_after: Restarts in a row after which the child is given up. None means never.
 
     Raises:
-        InvalidSpec: A value that can never work.
+        InvalidPolicy: A value that can never work.
     """
 
     first: float = 0.1
@@ -47,7 +47,7 @@ class Backoff:
         check_number("factor", self.factor, least=1, unit="")
         check_number("cap", self.cap)
         if self.first > self.cap:
-            raise InvalidSpec(
+            raise InvalidPolicy(
                 f"first must be at most cap, {self.cap:g} seconds, got {self.first!r}"
             )
         check_number("jitter", self.jitter, unit="")

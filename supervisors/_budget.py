@@ -21,7 +21,7 @@ class Budget:
         within: Length of the sliding window, in seconds; both of its ends belong to it.
 
     Raises:
-        InvalidSpec: A value that can never work.
+        InvalidPolicy: A value that can never work.
     """
 
     restarts: int = 3

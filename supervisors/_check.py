@@ -9,7 +9,7 @@ import math
 from enum import Enum
 from typing import Any
 
-from actors.supervisors._errors import InvalidSpec
+from actors.supervisors._errors import InvalidPolicy
 
 
 def check_number(
@@ -18,72 +18,72 @@ def check_number(
     """Refuse a *value* which is not a number from *least* up, in *unit*.
 
     Raises:
-        InvalidSpec: It is something else, NaN, too small, or infinite where that is not allowed.
+        InvalidPolicy: It is something else, NaN, too small, or infinite where that is not allowed.
     """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not value >= least:
-        raise InvalidSpec(f"{what} must be {least:g} or more{unit}, got {value!r}")
+        raise InvalidPolicy(f"{what} must be {least:g} or more{unit}, got {value!r}")
     if not infinite and math.isinf(value):
-        raise InvalidSpec(f"{what} must be finite, got {value!r}")
+        raise InvalidPolicy(f"{what} must be finite, got {value!r}")
 
 
 def check_positive(what: str, value: Any) -> None:
     """Refuse a *value* which is not a finite number of seconds above 0.
 
     Raises:
-        InvalidSpec: It is something else.
+        InvalidPolicy: It is something else.
     """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not 0 < value < math.inf:
-        raise InvalidSpec(f"{what} must be a finite number of seconds above 0, got {value!r}")
+        raise InvalidPolicy(f"{what} must be a finite number of seconds above 0, got {value!r}")
 
 
 def check_count(what: str, value: Any, *, least: int = 0) -> None:
     """Refuse a *value* which is not a whole number from *least* up.
 
     Raises:
-        InvalidSpec: It is something else.
+        InvalidPolicy: It is something else.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidSpec(f"{what} must be a whole number, {least} or more, got {value!r}")
+        raise InvalidPolicy(f"{what} must be a whole number, {least} or more, got {value!r}")
 
 
 def check_member(what: str, value: Any, members: type[Enum]) -> None:
     """Refuse a *value* which is not one of *members*.
 
     Raises:
-        InvalidSpec: It is something else, such as the member's name as a string.
+        InvalidPolicy: It is something else, such as the member's name as a string.
     """
     if not isinstance(value, members):
         names = ", ".join(member.name for member in members)
-        raise InvalidSpec(f"{what} must be a {members.__name__} ({names}), got {value!r}")
+        raise InvalidPolicy(f"{what} must be a {members.__name__} ({names}), got {value!r}")
 
 
 def check_type(what: str, value: Any, kind: type) -> None:
     """Refuse a *value* which is not a *kind*.
 
     Raises:
-        InvalidSpec: It is something else.
+        InvalidPolicy: It is something else.
     """
     if not isinstance(value, kind):
-        raise InvalidSpec(f"{what} must be a {kind.__name__}, got {value!r}")
+        raise InvalidPolicy(f"{what} must be a {kind.__name__}, got {value!r}")
 
 
 def check_name(what: str, value: Any) -> None:
     """Refuse a *value* which cannot be a name.
 
     Raises:
-        InvalidSpec: It is not a string, or an empty one.
+        InvalidPolicy: It is not a string, or an empty one.
     """
     if not isinstance(value, str) or not value:
-        raise InvalidSpec(f"{what} must be a string that is not empty, got {value!r}")
+        raise InvalidPolicy(f"{what} must be a string that is not empty, got {value!r}")
 
 
 def check_callable(what: str, value: Any) -> None:
     """Refuse a *value* which cannot be called.
 
     Raises:
-        InvalidSpec: It is not callable.
+        InvalidPolicy: It is not callable.
     """
     if not callable(value):
-        raise InvalidSpec(f"{what} must be callable, got {value!r}")
+        raise InvalidPolicy(f"{what} must be callable, got {value!r}")

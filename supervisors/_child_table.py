@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import anyio
 
 from actors.supervisors._child_state import ChildRecord
-from actors.supervisors._errors import ChildRestarting, ChildRunning, NotFound, StartFailed
+from actors.supervisors._errors import ChildNotStarted, ChildRestarting, ChildRunning, NotFound
 from actors.supervisors._events import (
     ChildEnded,
     ChildIgnored,
@@ -92,7 +92,7 @@ class ChildTable:
 
     def failed(self, row: ChildRecord) -> Exit:
         """A child did not become ready; return the end that is."""
-        error = row.error or StartFailed(self._owner.name, row.spec.name, "no reason given")
+        error = row.error or ChildNotStarted(self._owner.name, row.spec.name, "no reason given")
         self._owner.report(ChildStartFailed(self._owner.name, row.spec.name, error))
         return Exit.CRASHED(error)
 

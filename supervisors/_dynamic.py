@@ -17,7 +17,7 @@ from actors.supervisors._dynamic_children import DynamicChildren
 from actors.supervisors._errors import (
     AlreadyPresent,
     AlreadyStarted,
-    InvalidSpec,
+    InvalidPolicy,
     MaxChildren,
     NotSupported,
     SupervisorStopped,
@@ -52,7 +52,7 @@ class DynamicSupervisor:
             supervisors.
 
     Raises:
-        InvalidSpec: A value that can never work.
+        InvalidPolicy: A value that can never work.
     """
 
     def __init__(
@@ -126,16 +126,16 @@ class DynamicSupervisor:
         Cancelling this cancels the start, and leaves no child behind.
 
         Raises:
-            InvalidSpec: The spec can never work here.
+            InvalidPolicy: The spec can never work here.
             AlreadyStarted: A child of this name is running.
             AlreadyPresent: A child of this name waits for its restart.
             MaxChildren: There is no room.
-            StartFailed: It did not start, and is forgotten.
+            ChildNotStarted: It did not start, and is forgotten.
             SupervisorStopped: The supervisor is not running.
         """
         check_type("child", spec, ChildSpec)
         if spec.significant:
-            raise InvalidSpec(
+            raise InvalidPolicy(
                 f"significant child {spec.name!r} needs a static supervisor with an auto_shutdown"
             )
         self._check_running()
@@ -153,7 +153,7 @@ class DynamicSupervisor:
             grace: Seconds it has before it is killed; None is what its spec says.
 
         Raises:
-            InvalidSpec: A grace that can never work.
+            InvalidPolicy: A grace that can never work.
             NotFound: There is no such child (any more).
             SupervisorStopped: The supervisor is not running.
         """

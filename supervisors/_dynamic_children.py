@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 from actors.supervisors._attempt import Attempt, attempt, in_place, in_scope
 from actors.supervisors._child_state import ChildRecord
 from actors.supervisors._child_table import ChildTable
-from actors.supervisors._errors import StartFailed, SupervisorStopped
+from actors.supervisors._errors import ChildNotStarted, SupervisorStopped
 from actors.supervisors._events import RestartsGivenUp, WaitingForHost
 from actors.supervisors._exit import Exit
 from actors.supervisors._info import ChildState
@@ -103,7 +103,7 @@ class DynamicChildren:
         """Begin a life; return its run, or None if the child said that there is nothing to run.
 
         Raises:
-            StartFailed: It did not become ready.
+            ChildNotStarted: It did not become ready.
             SupervisorStopped: The supervisor is about to end.
         """
         row.begin_life()
@@ -119,12 +119,14 @@ class DynamicChildren:
         if outcome is Attempt.FAILED:
             exit_ = self._rows.failed(row)
             self._rows.settle(row, exit_)
-            raise StartFailed(self._owner.name, row.spec.name, exit_.error) from exit_.error
+            raise ChildNotStarted(self._owner.name, row.spec.name, exit_.error) from exit_.error
         if outcome is Attempt.INTERRUPTED:
             self._rows.settle(row, Exit.SHUTDOWN)
             if self._owner.verdict is not None:
                 raise SupervisorStopped(self._owner.name)
-            raise StartFailed(self._owner.name, row.spec.name, "it was stopped before it was ready")
+            raise ChildNotStarted(
+                self._owner.name, row.spec.name, "it was stopped before it was ready"
+            )
         self._rows.ignored(row)
         return None
 

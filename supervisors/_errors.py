@@ -5,7 +5,7 @@ Each class writes its own message, says who must act, and keeps its facts as att
 ::
 
     SupervisorError
-    ├── InvalidSpec             the caller: a value that can never work
+    ├── InvalidPolicy           the caller: a value that can never work
     ├── SupervisorStopped       the caller: it is not running, so nothing was done
     ├── NotSupported            the caller: not with this sort of supervisor
     ├── NotFound                the caller: no child of this name
@@ -14,42 +14,22 @@ Each class writes its own message, says who must act, and keeps its facts as att
     ├── AlreadyPresent          the caller: restart_child() or delete_child() it
     ├── ChildRunning            the caller: stop_child() it first
     ├── ChildRestarting         the caller: wait for it, or stop_child() it first
-    ├── StartFailed             the child: it never became ready, see `__cause__`
-    ├── ChildGaveUp             whoever depends on the child: it will not come back by itself
+    ├── ChildNotStarted         the child: it never became ready, see `__cause__`
+    ├── ChildGaveUp             who depends on the child: it is not restarted any more
     └── RestartBudgetExceeded   the parent: everything under this supervisor has been stopped
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
-
+from actors._root_errors import ActorsError, InvalidSpec, StartFailed
 from actors.supervisors._child import Child
 
 
-class SupervisorError(Exception):
-    """Anything a supervisor refuses or gives up on.
-
-    A package on top of this one may want its users to catch everything by one root of its own. It
-    derives a class from that root and from each of these, and announces it with `show_as`.
-    """
-
-    _shown_as: ClassVar[type[SupervisorError] | None] = None
-
-    def __new__(cls, *args: object, **kwargs: object) -> Self:
-        """Make an error of the class that was announced for this one, which is one of this, too."""
-        made: type[Any] = cls.__dict__.get("_shown_as") or cls
-        error: Self = super().__new__(made, *args, **kwargs)
-        return error
-
-    @classmethod
-    def show_as(cls, derived: type[SupervisorError]) -> None:
-        """Have every error of exactly this class be a *derived* one from now on."""
-        if not issubclass(derived, cls):
-            raise TypeError(f"{derived!r} is not derived from {cls!r}")
-        cls._shown_as = derived
+class SupervisorError(ActorsError):
+    """Anything a supervisor refuses or gives up on."""
 
 
-class InvalidSpec(SupervisorError, ValueError):
+class InvalidPolicy(SupervisorError, InvalidSpec):
     """A value in a spec, policy or supervisor that can never work; the message shows it."""
 
 
@@ -130,7 +110,7 @@ class ChildRestarting(_ChildError):
         super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} is restarting")
 
 
-class StartFailed(_ChildError):
+class ChildNotStarted(_ChildError, StartFailed):
     """A child never became ready; what it raised is the `__cause__`."""
 
     def __init__(self, supervisor: str, child: str, why: object) -> None:

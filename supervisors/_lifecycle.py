@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import current_token
 
 from actors.supervisors._check import check_callable, check_name, check_number
-from actors.supervisors._errors import AlreadyStarted, InvalidSpec, SupervisorStopped
+from actors.supervisors._errors import AlreadyStarted, InvalidPolicy, SupervisorStopped
 from actors.supervisors._events import Reporter, SupervisorEnded, SupervisorEvent, SupervisorStarted
 from actors.supervisors._exit import Exit, ExitKind
 from actors.supervisors._shutdown import ShutdownDeadline
@@ -51,7 +51,7 @@ class SupervisorTask:
         abandon_after: Seconds to wait for runs that were killed.
 
     Raises:
-        InvalidSpec: A value that can never work.
+        InvalidPolicy: A value that can never work.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class SupervisorTask:
     ) -> None:
         check_name("name", name)
         if not callable(getattr(tasks, "start_soon", None)):
-            raise InvalidSpec(f"tasks must be an anyio TaskGroup, got {tasks!r}")
+            raise InvalidPolicy(f"tasks must be an anyio TaskGroup, got {tasks!r}")
         if report is not None:
             check_callable("report", report)
         if shutdown_deadline is not None:
@@ -98,7 +98,7 @@ class SupervisorTask:
         Raises:
             AlreadyStarted: It has been started before.
             SupervisorStopped: It was stopped before it was open.
-            StartFailed: A child did not start; those before it have been stopped again.
+            ChildNotStarted: A child did not start; those before it have been stopped again.
         """
         if self._work is not None:
             raise AlreadyStarted(self.name, self.name, running=None)

@@ -28,7 +28,7 @@ class RestartLimiter:
         random: Gives a number in [0, 1), for jitter.
 
     Raises:
-        InvalidSpec: A value that can never work.
+        InvalidPolicy: A value that can never work.
     """
 
     __slots__ = ("_log", "_owner", "_random")

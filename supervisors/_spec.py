@@ -20,7 +20,7 @@ from actors.supervisors._check import (
     check_type,
 )
 from actors.supervisors._child import Child, Host
-from actors.supervisors._errors import InvalidSpec
+from actors.supervisors._errors import InvalidPolicy
 from actors.supervisors._exit import Exit, ExitKind
 
 Kind: TypeAlias = Literal["worker", "supervisor"]
@@ -78,7 +78,7 @@ class ChildSpec:
             brought back. A later `restart_child` begins a new life.
 
     Raises:
-        InvalidSpec: A value that can never work.
+        InvalidPolicy: A value that can never work.
     """
 
     name: str
@@ -97,12 +97,12 @@ class ChildSpec:
         check_member("restart", self.restart, Restart)
         check_type("significant", self.significant, bool)
         if self.kind not in _KINDS:
-            raise InvalidSpec(f"kind must be 'worker' or 'supervisor', got {self.kind!r}")
+            raise InvalidPolicy(f"kind must be 'worker' or 'supervisor', got {self.kind!r}")
         if self.shutdown is not None:
             check_number("shutdown", self.shutdown, infinite=True)
         self._check_optional()
         if self.significant and self.restart is Restart.PERMANENT:
-            raise InvalidSpec(
+            raise InvalidPolicy(
                 f"significant child {self.name!r} must be TRANSIENT or TEMPORARY, got PERMANENT"
             )
 
@@ -110,7 +110,7 @@ class ChildSpec:
         if self.backoff is not None:
             check_type("backoff", self.backoff, Backoff)
         if self.host is not None and not callable(getattr(self.host, "notify", None)):
-            raise InvalidSpec(f"host must be a Host, got {self.host!r}")
+            raise InvalidPolicy(f"host must be a Host, got {self.host!r}")
         if self.gone is not None:
             check_callable("gone", self.gone)
 

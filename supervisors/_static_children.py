@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 from actors.supervisors._attempt import Attempt, attempt, in_scope
 from actors.supervisors._child_state import ChildRecord
 from actors.supervisors._child_table import ChildTable
-from actors.supervisors._errors import StartFailed, SupervisorStopped
+from actors.supervisors._errors import ChildNotStarted, SupervisorStopped
 from actors.supervisors._events import RestartsGivenUp, WaitingForHost
 from actors.supervisors._exit import Exit
 from actors.supervisors._info import ChildState
@@ -118,7 +118,7 @@ class StaticChildren:
             if row.forsaken:
                 row.begin_life()
                 self._settle(row, row.lost())
-                raise StartFailed(self._owner.name, row.spec.name, row.lost())
+                raise ChildNotStarted(self._owner.name, row.spec.name, row.lost())
             if row.hostless or (self._pending and self._strategy is not Strategy.ONE_FOR_ONE):
                 row.begin_life()
                 self._pend(row)
@@ -160,7 +160,7 @@ class StaticChildren:
         """Begin a life; return its run, or None if the child said that there is nothing to run.
 
         Raises:
-            StartFailed: It did not become ready. Its life is over then.
+            ChildNotStarted: It did not become ready. Its life is over then.
             SupervisorStopped: The supervisor is about to end.
         """
         row.begin_life()
@@ -169,12 +169,12 @@ class StaticChildren:
         if outcome is Attempt.FAILED:
             exit_ = self._rows.failed(row)
             self._settle(row, exit_)
-            raise StartFailed(self._owner.name, name, exit_.error) from exit_.error
+            raise ChildNotStarted(self._owner.name, name, exit_.error) from exit_.error
         if outcome is Attempt.INTERRUPTED:
             self._settle(row, Exit.SHUTDOWN)
             if self._owner.verdict is not None:
                 raise SupervisorStopped(self._owner.name)
-            raise StartFailed(self._owner.name, name, "it was stopped before it was ready")
+            raise ChildNotStarted(self._owner.name, name, "it was stopped before it was ready")
         return row.run
 
     async def stop(self, row: ChildRecord) -> None:

@@ -17,7 +17,7 @@ from actors.supervisors._child_table import ChildTable
 from actors.supervisors._errors import (
     AlreadyPresent,
     AlreadyStarted,
-    InvalidSpec,
+    InvalidPolicy,
     SupervisorStopped,
 )
 from actors.supervisors._events import Reporter
@@ -60,7 +60,7 @@ class Supervisor:
             supervisors.
 
     Raises:
-        InvalidSpec: A value that can never work; nothing has been started.
+        InvalidPolicy: A value that can never work; nothing has been started.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Supervisor:
         for spec in children:
             self._check(spec)
             if spec.name in self._rows.by_name:
-                raise InvalidSpec(f"names of children must be unique, got {spec.name!r} twice")
+                raise InvalidPolicy(f"names of children must be unique, got {spec.name!r} twice")
             self._rows.add(spec)
 
     @property
@@ -117,7 +117,7 @@ class Supervisor:
             ended: Told, from the loop, how the supervisor ended; never if this raises.
 
         Raises:
-            StartFailed: A child did not start; those before it have been stopped again, in reverse.
+            ChildNotStarted: A child did not start; those before it have been stopped again, in reverse.
             SupervisorStopped: It was stopped meanwhile.
         """
         await self._owner.start(self._siblings, ended or _nobody)
@@ -143,10 +143,10 @@ class Supervisor:
         Cancelling this cancels the start, and leaves no child behind.
 
         Raises:
-            InvalidSpec: The spec can never work here.
+            InvalidPolicy: The spec can never work here.
             AlreadyStarted: A child of this name is running.
             AlreadyPresent: A child of this name is kept, or waits for its restart.
-            StartFailed: It did not start; its spec is forgotten again.
+            ChildNotStarted: It did not start; its spec is forgotten again.
             SupervisorStopped: The supervisor is not running.
         """
         self._check(spec)
@@ -176,7 +176,7 @@ class Supervisor:
             NotFound: There is no such child.
             ChildRunning: It is running.
             ChildRestarting: It waits for its restart.
-            StartFailed: It did not start; its spec is kept.
+            ChildNotStarted: It did not start; its spec is kept.
             SupervisorStopped: The supervisor is not running.
         """
         return await self._call(partial(self._restart, name), partial(self._stop, name))
@@ -261,7 +261,7 @@ class Supervisor:
     def _check(self, spec: ChildSpec) -> None:
         check_type("child", spec, ChildSpec)
         if spec.significant and self._auto is AutoShutdown.NEVER:
-            raise InvalidSpec(
+            raise InvalidPolicy(
                 f"significant child {spec.name!r} needs an auto_shutdown, got AutoShutdown.NEVER"
             )
 

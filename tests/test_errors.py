@@ -1,4 +1,4 @@
-"""What supervisors refuse is caught by the root of `actors`, and by their own."""
+"""What supervisors refuse is caught by the root of `actors`, and by their own; tracebacks name it shortly."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ KEYWORDS: dict[str, dict[str, Any]] = {
     "NotSupported": {"instead": "wait"},
     "RestartBudgetExceeded": {"restarts": 3, "within": 5.0},
 }
-FEWER = {"SupervisorStopped": ("top",), "InvalidSpec": ("no such",)}
-MORE = {"StartFailed": ("top", "child", "no reason")}
+FEWER = {"SupervisorStopped": ("top",), "InvalidPolicy": ("no such",)}
+MORE = {"ChildNotStarted": ("top", "child", "no reason")}
 
 
 class Clerk(Actor):
@@ -51,6 +51,7 @@ def test_every_error_of_supervisors_has_the_root_of_actors_and_stays_what_it_was
     assert isinstance(error, kind)
     assert type(error) is getattr(errors, type(error).__name__)
     assert {"supervisor": "top", **vars(error)}["supervisor"] == "top"
+    assert kind.__module__ == "actors.errors"
     assert str(error)
 
 
@@ -66,7 +67,7 @@ def test_a_policy_that_can_never_work_is_an_invalid_spec_of_actors(make: Any, me
     with pytest.raises(actors.errors.InvalidSpec) as caught:
         make()
     assert message in str(caught.value)
-    assert isinstance(caught.value, supervisors.InvalidSpec | ValueError)
+    assert isinstance(caught.value, supervisors.InvalidPolicy)
 
 
 async def test_what_a_running_system_refuses_is_caught_by_one_root() -> None:

@@ -19,6 +19,8 @@ TransportError
 
 from typing import Final
 
+from actors._root_errors import ActorsError
+
 __all__ = [
     "ChannelBroken",
     "ChannelClosed",
@@ -50,7 +52,7 @@ def short_repr(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-class TransportError(Exception):
+class TransportError(ActorsError):
     """Root of everything this package raises."""
 
 

@@ -22,15 +22,15 @@ Rule 2: an unsent message comes back as `.message`.
     ├── InvalidSpec                a description that cannot be started (also a ValueError)
     ├── SystemStopped              the system is stopping or gone
     ├── NoSystem                   there is no system here
-    └── (supervisors)              the errors of that package by their names, each also an `ActorsError`;
-                                   its InvalidSpec and StartFailed are kinds of the two above
+    ├── (supervisors)              `SupervisorError` and the errors derived from it
+    └── (transport)                `TransportError` and the errors derived from it
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actors import supervisors
+from actors._root_errors import ActorsError, InvalidSpec, StartFailed
 from actors.supervisors import shown
 from actors.transport import TransportError
 
@@ -41,33 +41,21 @@ __all__ = [
     "ActorCrashed",
     "ActorStopped",
     "ActorsError",
-    "AlreadyPresent",
-    "AlreadyStarted",
     "BootFailed",
     "CallCycle",
-    "ChildGaveUp",
-    "ChildNotStarted",
-    "ChildRestarting",
-    "ChildRunning",
     "DeadlineExceeded",
-    "InvalidPolicy",
     "InvalidSpec",
     "MailboxFull",
-    "MaxChildren",
     "MessageTooBig",
     "NameTaken",
     "NoSystem",
     "NodeDown",
     "NotAMessage",
-    "NotFound",
     "NotSendable",
-    "NotSupported",
     "ReloadFailed",
     "ReloadRunning",
-    "RestartBudgetExceeded",
     "SendError",
     "StartFailed",
-    "SupervisorStopped",
     "SystemStopped",
     "failed_codec",
     "not_sendable",
@@ -78,10 +66,6 @@ _LONGEST_PATH: Final = 120
 """Characters of a path that still help to find the value; one of 200 levels does not."""
 
 _LOST: Final = "the message it was handling is lost"
-
-
-class ActorsError(Exception):
-    """The root of every error this package raises."""
 
 
 class SendError(ActorsError):
@@ -185,10 +169,6 @@ def failed_codec(where: str, error: Exception) -> Exception:
     return refused
 
 
-class StartFailed(ActorsError):
-    """An actor never became ready: its class, its constructor or `on_start` failed."""
-
-
 def start_failed(who: str, error: BaseException | None) -> StartFailed:
     """Word why *who* never became ready; without an error it was killed."""
     why = "killed" if error is None else f"{type(error).__name__}: {error}"
@@ -245,78 +225,9 @@ class NameTaken(ActorsError):
         return f"the name {self.name!r} is taken by {self.ref}: {advice}"
 
 
-class InvalidSpec(ActorsError, ValueError):
-    """A description that cannot be started, refused where it was written."""
-
-
 class SystemStopped(ActorsError):
     """The system is stopping or has stopped; nothing new can be started in it."""
 
 
 class NoSystem(ActorsError):
     """There is no running system in this task."""
-
-
-# What supervisors refuse and give up on, under our root: raised there, caught here by either.
-
-
-class InvalidPolicy(InvalidSpec, supervisors.InvalidSpec):
-    """A `Backoff`, a `Budget` or another value for a supervisor that can never work."""
-
-
-class ChildNotStarted(StartFailed, supervisors.StartFailed):
-    """A child never became ready, so it is not there; what it raised is the `__cause__`."""
-
-
-class SupervisorStopped(ActorsError, supervisors.SupervisorStopped):
-    """The supervisor is not running: not started yet, stopping, or ended."""
-
-
-class NotSupported(ActorsError, supervisors.NotSupported):
-    """This sort of supervisor cannot do that."""
-
-
-class NotFound(ActorsError, supervisors.NotFound):
-    """No child has this name."""
-
-
-class MaxChildren(ActorsError, supervisors.MaxChildren):
-    """The supervisor has as many children as it may; those waiting for a restart count."""
-
-
-class AlreadyStarted(ActorsError, supervisors.AlreadyStarted):
-    """A child of this name is running; it is `running`."""
-
-
-class AlreadyPresent(ActorsError, supervisors.AlreadyPresent):
-    """A child of this name is kept, and not running at the moment."""
-
-
-class ChildRunning(ActorsError, supervisors.ChildRunning):
-    """That needs a child which is not running."""
-
-
-class ChildRestarting(ActorsError, supervisors.ChildRestarting):
-    """That needs a child which is not about to be restarted."""
-
-
-class ChildGaveUp(ActorsError, supervisors.ChildGaveUp):
-    """A child was restarted as often in a row as it may; its last error is the `__cause__`."""
-
-
-class RestartBudgetExceeded(ActorsError, supervisors.RestartBudgetExceeded):
-    """The budget has no more restarts; the first error of the row is the `__cause__`."""
-
-
-supervisors.InvalidSpec.show_as(InvalidPolicy)
-supervisors.StartFailed.show_as(ChildNotStarted)
-supervisors.SupervisorStopped.show_as(SupervisorStopped)
-supervisors.NotSupported.show_as(NotSupported)
-supervisors.NotFound.show_as(NotFound)
-supervisors.MaxChildren.show_as(MaxChildren)
-supervisors.AlreadyStarted.show_as(AlreadyStarted)
-supervisors.AlreadyPresent.show_as(AlreadyPresent)
-supervisors.ChildRunning.show_as(ChildRunning)
-supervisors.ChildRestarting.show_as(ChildRestarting)
-supervisors.ChildGaveUp.show_as(ChildGaveUp)
-supervisors.RestartBudgetExceeded.show_as(RestartBudgetExceeded)

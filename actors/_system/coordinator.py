@@ -37,7 +37,7 @@ from actors.nodes import (
     nodes,
 )
 from actors.routing import modules_of
-from actors.supervisors import Exit, StartFailed as NotStarted
+from actors.supervisors import ChildNotStarted, Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,7 @@ class Coordinator(SystemState):
         self.listeners.extend(ListenerController(self, spec) for spec in self.topology.listeners)
         try:
             await self.tree.start(ended)
-        except NotStarted as error:
+        except ChildNotStarted as error:
             cause = first_cause(error)
             raise cause from cause.__cause__
         warning = cpu_budget(self.topology.nodes)

@@ -12,7 +12,6 @@ from actors._base.errors import ActorsError, BootFailed, NodeDown
 from actors._remoting import operations as ops
 from actors.routing import Listener, Sticky, new_router, node_policy
 from actors.supervisors import Exit
-from actors.transport import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -173,7 +172,7 @@ class ListenerController:
             return
         try:
             await run.link.call(ops.drain_listener, self.spec.name, seconds)
-        except (ActorsError, TransportError):
+        except ActorsError:
             return  # the node is gone, and its connections with it
 
     def close(self) -> None:

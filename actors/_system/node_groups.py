@@ -16,8 +16,7 @@ from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
 from actors._system.cpu_budget import cpu_budget
 from actors._system.supervision_tree import first_cause
 from actors.nodes import NodeState
-from actors.supervisors import StartFailed, SupervisorStopped
-from actors.transport import TransportError
+from actors.supervisors import SupervisorStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,7 +171,7 @@ class NodeGroups:
             with move_on_after(patience) as waited:
                 try:
                     await node.sampled(0.0, 0, "mailbox")
-                except (ActorsError, TransportError):
+                except ActorsError:
                     return  # it has ended, or is not ready yet
             if waited.cancelled_caught:
                 self._state.event("node_hung", {"node": node.name, "seconds": patience})
@@ -228,7 +227,7 @@ class NodeGroups:
                 self.forget(node)
             if isinstance(error, SupervisorStopped):
                 raise SystemStopped("the system is stopping: it starts no more nodes") from error
-            if isinstance(error, StartFailed):
+            if isinstance(error, ChildNotStarted):
                 cause = first_cause(error)
                 raise cause from cause.__cause__
             raise

@@ -24,7 +24,7 @@ from actors.nodes import (
     unpack_arguments,
 )
 from actors.routing import owner
-from actors.supervisors import Backoff, Exit, Restart, StartFailed as NotStarted
+from actors.supervisors import Backoff, ChildNotStarted, Exit, Restart
 from actors.transport import copy_error, drop_frames
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Placement:
             await self._tree.add_actor(life, restart, backoff, request.shutdown)
         except BaseException as error:
             life.gone(Exit.KILLED)
-            if isinstance(error, NotStarted):
+            if isinstance(error, ChildNotStarted):
                 cause = first_cause(error)
                 raise cause from cause.__cause__
             raise

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from anyio import CancelScope, create_task_group
 
-from actors._base.errors import InvalidSpec, SupervisorStopped
+from actors._base.errors import InvalidSpec
 from actors._system.supervisor_handle import StaticChild, SupervisorHandle
 from actors._system.topology import ActorSpec, DynamicSpec, PoolSpec, SupervisorSpec
 from actors.nodes import ActorRun, NodeReplacement, child_facts
@@ -23,13 +23,14 @@ from actors.supervisors import (
     Backoff,
     Child,
     ChildInfo,
+    ChildNotStarted,
     ChildSpec,
     DynamicSupervisor,
     Exit,
     NotFound,
     Restart,
-    StartFailed,
     Supervisor,
+    SupervisorStopped,
 )
 
 if TYPE_CHECKING:
@@ -336,7 +337,7 @@ class SupervisionTree:
 
 def first_cause(error: BaseException) -> BaseException:
     """Return what a chain of failed starts began with."""
-    while isinstance(error, StartFailed) and error.__cause__ is not None:
+    while isinstance(error, ChildNotStarted) and error.__cause__ is not None:
         error = error.__cause__
     return error
 

@@ -12,7 +12,6 @@ from anyio import create_task_group, move_on_after
 
 from actors._base.errors import ActorsError
 from actors.nodes import families
-from actors.transport import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +56,7 @@ async def _ask(
     with move_on_after(_PATIENCE):
         try:
             own[node.name], below = await node.families()
-        except (ActorsError, TransportError):
+        except ActorsError:
             return  # it has just ended
         children.update(below)
 

@@ -11,11 +11,11 @@ from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, SupervisedAct
 from actors.supervisors import (
     Backoff,
     ChildInfo,
+    ChildNotStarted,
     ChildSpec,
     DynamicSupervisor,
     Exit,
     Restart,
-    StartFailed as NotStarted,
 )
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class ChildActors:
             await self._supervisor.start_child(spec)
         except BaseException as error:
             cell.end_for_good(Exit.KILLED)
-            if isinstance(error, NotStarted) and error.__cause__ is not None:
+            if isinstance(error, ChildNotStarted) and error.__cause__ is not None:
                 raise error.__cause__ from error.__cause__.__cause__
             raise
         return cell.ref

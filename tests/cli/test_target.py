@@ -156,7 +156,7 @@ def test_a_factory_that_raises_is_told_with_its_place_and_its_cause(
         ("def f(): 1 / 0\nf()", "ZeroDivisionError: division by zero"),
         (
             "import actors\nactors.nodes('web', count=-3)",
-            "actors._base.errors.InvalidSpec: nodes('web'): count must be 1 to 1024, got -3",
+            "actors.errors.InvalidSpec: nodes('web'): count must be 1 to 1024, got -3",
         ),
     ],
 )

@@ -24,7 +24,7 @@ from actors import (
     supervisor,
 )
 from actors.errors import ActorsError, NodeDown, StartFailed
-from actors.supervisors import StartFailed as NotStarted
+from actors.supervisors import ChildNotStarted
 from actors.testing import Probe, eventually
 from tests.conformance.case_actors import Plain
 from tests.conformance.failing_actors import Bystander, Deaf, Failing
@@ -56,7 +56,7 @@ async def test_a_first_start_that_fails_is_told_to_whoever_asked_for_it(
         bystander = await scenario.spawn(Bystander)
         with pytest.raises(StartFailed, match=f"failed to start: {how}: {site}"):
             await scenario.spawn(Failing, scenario.probe.ref, site, word, name="spawned")
-        with pytest.raises(NotStarted, match=f"failed to start: {how}: {site}"):
+        with pytest.raises(ChildNotStarted, match=f"failed to start: {how}: {site}"):
             await branch.start_child(scenario.child("child", Failing, site, word))
         assert await scenario.gone("spawned", "child")
         for name in ("spawned", "child"):

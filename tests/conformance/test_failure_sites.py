@@ -10,7 +10,7 @@ import pytest
 from actors import Backoff, Budget, Exit, ExitKind, Ref, Restart, dynamic, supervisor
 from actors._system.supervisor_handle import SupervisorHandle
 from actors.errors import ActorsError
-from actors.supervisors import ChildState, StartFailed, SupervisorStopped
+from actors.supervisors import ChildNotStarted, ChildState, SupervisorStopped
 from tests.conformance.case_actors import Cued, Director, Faulty, Plain, Well
 from tests.conformance.scenario import Scenario
 
@@ -42,7 +42,7 @@ async def test_a_first_start_that_hangs_ends_with_its_supervisor(
     scenario: Scenario, kind: str
 ) -> None:
     async def start() -> None:
-        with pytest.raises((StartFailed, SupervisorStopped)):
+        with pytest.raises((ChildNotStarted, SupervisorStopped)):
             await branch.start_child(scenario.child("child", Cued, scenario.director))
 
     await scenario.director.ask(Director.plan, "child", "hang")

@@ -12,7 +12,7 @@ from actors import Budget, Exit, Restart, System, dynamic, supervisor
 from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.topology import TreeSpec
 from actors.errors import ActorCrashed, SystemStopped
-from actors.supervisors import StartFailed, SupervisorStopped
+from actors.supervisors import ChildNotStarted, SupervisorStopped
 from actors.testing import running_system
 from tests.conformance.case_actors import Brief, Cued, Director, Faulty, Parent, Plain, Slow, Well
 from tests.conformance.scenario import Scenario, incarnations
@@ -247,7 +247,7 @@ async def test_a_name_that_was_never_ready_is_not_a_child(scenario: Scenario) ->
     with anyio.fail_after(10):
         branch = await scenario.tree(supervisor("sup", []))
         for _ in range(2):
-            with pytest.raises(StartFailed):
+            with pytest.raises(ChildNotStarted):
                 await branch.start_child(scenario.child("child", Cued, scenario.director))
         ref = await branch.start_child(scenario.child("child", Cued, scenario.director))
         assert ref == await scenario.ref("child")

@@ -7,8 +7,8 @@ import pytest
 
 import actors
 from actors import Exit, Restart, Strategy, Topology, dynamic, supervisor
-from actors.errors import NameTaken, StartFailed as ActorNotStarted
-from actors.supervisors import ChildState, Count, MaxChildren, StartFailed, SupervisorStopped
+from actors.errors import NameTaken, StartFailed
+from actors.supervisors import ChildNotStarted, ChildState, Count, MaxChildren, SupervisorStopped
 from actors.testing import running_system
 from tests.conformance.case_actors import Brief, Cued, Director, Faulty, Plain, Slow, Well
 from tests.conformance.scenario import Scenario, incarnations
@@ -69,7 +69,7 @@ async def test_c04_a_failing_first_start_stops_what_was_started_in_reverse(
         scenario.child("d"),
     ]
     with anyio.fail_after(10):
-        with pytest.raises(StartFailed, match="LookupError: constructor"):
+        with pytest.raises(ChildNotStarted, match="LookupError: constructor"):
             await scenario.system.start(supervisor("sup", specs))
         assert scenario.story() == [
             *[("start", "a"), ("start", "b")],
@@ -84,7 +84,7 @@ async def test_c04_a_system_whose_topology_does_not_start_leaves_nothing(
 ) -> None:
     tree = supervisor("sup", [actors.child(Plain), actors.child(Faulty, None, "constructor")])
     with anyio.fail_after(10):
-        with pytest.raises(ActorNotStarted, match="LookupError: constructor") as caught:
+        with pytest.raises(StartFailed, match="LookupError: constructor") as caught:
             async with running_system(Topology(children=[tree])):
                 pytest.fail("it started")
         assert isinstance(caught.value.__cause__, LookupError)
@@ -105,9 +105,9 @@ async def test_c05_a_failing_start_leaves_nothing(
     )
     with anyio.fail_after(10):
         branch = await scenario.tree(dynamic("sup") if dynamically else supervisor("sup", []))
-        with pytest.raises(StartFailed, match="'child' of 'sup' did not start") as caught:
+        with pytest.raises(ChildNotStarted, match="'child' of 'sup' did not start") as caught:
             await branch.start_child(bad)
-        assert isinstance(caught.value.__cause__, ActorNotStarted)
+        assert isinstance(caught.value.__cause__, StartFailed)
         assert branch.children() == []
         assert await scenario.gone("child")
         failed = await scenario.until("child_start_failed", child="child")
@@ -125,7 +125,7 @@ async def test_c06_a_failing_restart_child_keeps_the_spec_and_costs_nothing(
         )
         await branch.stop_child("child")
         await scenario.director.ask(Director.plan, "child", "fail")
-        with pytest.raises(StartFailed, match="ConnectionError: no database"):
+        with pytest.raises(ChildNotStarted, match="ConnectionError: no database"):
             await branch.restart_child("child")
         assert [(i.name, i.child, i.state) for i in branch.children()] == [
             ("child", None, ChildState.STOPPED)
@@ -257,7 +257,7 @@ async def test_c38_a_name_that_is_taken_starts_nothing(scenario: Scenario) -> No
     with anyio.fail_after(10):
         foreign = await scenario.spawn(Plain, name="taken")
         branch = await scenario.tree(supervisor("sup", []))
-        with pytest.raises(StartFailed) as caught:
+        with pytest.raises(ChildNotStarted) as caught:
             await branch.start_child(scenario.child("taken"))
         cause = caught.value.__cause__
         assert isinstance(cause, NameTaken)
@@ -280,7 +280,7 @@ async def test_c38_a_name_stays_over_a_restart_and_is_free_after_the_end(
         assert await scenario.gone("named")
         successor = await scenario.spawn(Plain, name="named")
         assert successor != ref
-        with pytest.raises(StartFailed, match="NameTaken"):
+        with pytest.raises(ChildNotStarted, match="NameTaken"):
             await branch.restart_child("named")
         await successor.stop()
         await successor.wait()

@@ -97,7 +97,7 @@ def test_a_main_from_standard_input_is_refused_by_name(tmp_path: Path) -> None:
     )
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
-        "actors._base.errors.InvalidSpec: Mover cannot run on a process node: its __main__ is no file "
+        "actors.errors.InvalidSpec: Mover cannot run on a process node: its __main__ is no file "
         "that another process could import (a REPL, stdin or -c): put it in a module"
     )
 
@@ -136,7 +136,7 @@ def test_a_class_defined_in_a_function_is_refused_by_name(tmp_path: Path) -> Non
     )
     assert code == 1
     assert err.splitlines()[-1] == (
-        "actors._base.errors.InvalidSpec: __main__:make.<locals>.Hidden is defined inside a function: "
+        "actors.errors.InvalidSpec: __main__:make.<locals>.Hidden is defined inside a function: "
         "a process node cannot import it; move it to a module"
     )
 

@@ -133,5 +133,7 @@ def test_only_a_tcp_address_of_ones_own_has_a_socket_for_every_node() -> None:
     for address in ("fd://3", "unix:/run/s"):
         with pytest.raises(BadListener) as caught:
             listen("app:handle", address, policy=ReusePort())
-        assert str(caught.value) == f"reuse-port binds one TCP socket for each node, got {address!r}"
+        assert (
+            str(caught.value) == f"reuse-port binds one TCP socket for each node, got {address!r}"
+        )
         assert listen("app:handle", address, policy=SharedListener()).address == address

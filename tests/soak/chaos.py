@@ -29,7 +29,7 @@ from actors import (
     supervisor,
 )
 from actors.errors import ActorsError, ActorStopped, NodeDown
-from actors.supervisors import StartFailed, SupervisorError
+from actors.supervisors import ChildNotStarted
 from actors.testing import eventually
 from tests.soak.chaos_actors import LEDGER, Ledger, Meter, Parent, Slow, Worker
 
@@ -283,7 +283,7 @@ class Chaos:
             at = self._chance.randrange(len(self.refs))
             try:
                 await self._chance.choice(blows)(at)
-            except (ActorsError, SupervisorError) as error:
+            except ActorsError as error:
                 self.blows[f"refused: {type(error).__name__}"] += 1
 
     async def _kill(self, at: int) -> None:
@@ -314,7 +314,7 @@ class Chaos:
         while not self._calm:
             try:
                 ref = await branch.restart_child(self.refs[at].name)
-            except (NodeDown, StartFailed):
+            except (NodeDown, ChildNotStarted):
                 await anyio.sleep(0.05)
             else:
                 assert ref is not None

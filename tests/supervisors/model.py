@@ -21,7 +21,7 @@ class Static(Sup):
                 self.stop("CRASHED")
             elif self.host(row) == "down" or (self.pending() and self.spec.strategy != ONE):
                 row.state = "RESTARTING"
-            elif (yield from self.begin(row)) == "StartFailed":
+            elif (yield from self.begin(row)) == "ChildNotStarted":
                 self.stop("CRASHED")
 
     def serve(self) -> Life:
@@ -137,7 +137,7 @@ class Static(Sup):
             return
         row = self.rows[spec.name] = Row(spec)
         answer.append((yield from self.begin(row)))
-        if answer[0] in ("StartFailed", "SupervisorStopped"):
+        if answer[0] in ("ChildNotStarted", "SupervisorStopped"):
             self.rows.pop(spec.name, None)
 
     def stop_child(self, spec: Spec, answer: list[str]) -> Life:

@@ -256,7 +256,9 @@ class Sup(ABC):
         if outcome in SETTLED:
             self.settle(row, SETTLED[outcome])
         if outcome in ("FAILED", "HALTED"):
-            return "SupervisorStopped" if self.verdict and outcome == "HALTED" else "StartFailed"
+            return (
+                "SupervisorStopped" if self.verdict and outcome == "HALTED" else "ChildNotStarted"
+            )
         return str(row.run and row.run.number)
 
     def ends(self, run: Any, until: float) -> Life:

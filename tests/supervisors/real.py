@@ -9,7 +9,6 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from actors import supervisors
 from actors.supervisors import (
     AutoShutdown,
     Backoff,
@@ -126,9 +125,7 @@ class Real:
             said = getattr(sup, verb)(what)
             said = said if verb == "delete_child" else await said
         except SupervisorError as error:
-            # By its own name, whatever a package above shows it as.
-            kinds = (kind for kind in type(error).__mro__ if kind in vars(supervisors).values())
-            answer.append(next(kinds).__name__)
+            answer.append(type(error).__name__)
         else:
             answer.append(str(said and self.number(said)))
 

@@ -11,16 +11,16 @@ import pytest
 from actors.supervisors import (
     Budget,
     ChildEnded,
+    ChildNotStarted,
     ChildSpec,
     ChildState,
     Count,
     DynamicSupervisor,
     Exit,
-    InvalidSpec,
+    InvalidPolicy,
     NotFound,
     Restart,
     ShutdownOverrun,
-    StartFailed,
     Strategy,
     Supervisor,
     SupervisorEnded,
@@ -104,7 +104,9 @@ async def test_c04_a_failing_first_start_stops_what_was_started_in_reverse(world
     specs = [kit.spec("a"), kit.spec("b"), kit.spec("c", failing(boom)), kit.spec("d")]
     sup = Supervisor("sup", specs, tasks=world.tasks, report=kit.log)
 
-    with pytest.raises(StartFailed, match="'c' of 'sup' did not start: ValueError: boom") as info:
+    with pytest.raises(
+        ChildNotStarted, match="'c' of 'sup' did not start: ValueError: boom"
+    ) as info:
         await sup.start(ends.append)
 
     assert info.value.__cause__ is boom
@@ -130,7 +132,9 @@ async def test_c05_a_failing_start_function_leaves_nothing(
         else ChildSpec(name="child", start=_broken_factory)
     )
 
-    with pytest.raises(StartFailed, match=r"did not start: ValueError: (reason|factory)") as info:
+    with pytest.raises(
+        ChildNotStarted, match=r"did not start: ValueError: (reason|factory)"
+    ) as info:
         await sup.start_child(spec)
 
     assert isinstance(info.value.__cause__, ValueError)
@@ -149,7 +153,7 @@ async def test_c05_a_cancellation_nobody_asked_for_is_a_failed_start(
 
     sup = await world.supervisor()
 
-    with pytest.raises(StartFailed, match="CancelledError"):
+    with pytest.raises(ChildNotStarted, match="CancelledError"):
         await sup.start_child(world.kit.spec("child", Script(start=start)))
     assert sup.children() == []
 
@@ -161,7 +165,7 @@ async def test_c06_a_failing_restart_child_keeps_the_spec_and_costs_nothing(worl
     )
     await sup.stop_child("child1")
 
-    with pytest.raises(StartFailed) as info:
+    with pytest.raises(ChildNotStarted) as info:
         await sup.restart_child("child1")
 
     assert info.value.__cause__ is boom
@@ -210,11 +214,11 @@ async def test_c08_a_bad_supervisor_starts_nothing(world: World) -> None:
     ]
 
     for message, fields in bad:
-        with pytest.raises(InvalidSpec, match=message):
+        with pytest.raises(InvalidPolicy, match=message):
             Supervisor("sup", **{"tasks": world.tasks, "children": [kit.spec("x")], **fields})
-    with pytest.raises(InvalidSpec, match="name must be a string that is not empty, got ''"):
+    with pytest.raises(InvalidPolicy, match="name must be a string that is not empty, got ''"):
         Supervisor("", tasks=world.tasks)
-    with pytest.raises(InvalidSpec, match="max_children must be a whole number"):
+    with pytest.raises(InvalidPolicy, match="max_children must be a whole number"):
         DynamicSupervisor("dyn", tasks=world.tasks, max_children=-1)
 
     assert kit.story == []
@@ -227,9 +231,9 @@ async def test_c08_a_bad_child_is_refused_by_a_running_supervisor(world: World) 
     nonsense: Any = "a"
 
     for running in (sup, dyn):
-        with pytest.raises(InvalidSpec, match="significant child 'a' needs"):
+        with pytest.raises(InvalidPolicy, match="significant child 'a' needs"):
             await running.start_child(significant)
-        with pytest.raises(InvalidSpec, match="child must be a ChildSpec, got 'a'"):
+        with pytest.raises(InvalidPolicy, match="child must be a ChildSpec, got 'a'"):
             await running.start_child(nonsense)
 
     assert world.kit.story == []

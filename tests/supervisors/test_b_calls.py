@@ -11,6 +11,7 @@ from actors.supervisors import (
     AlreadyPresent,
     AlreadyStarted,
     Backoff,
+    ChildNotStarted,
     ChildRestarting,
     ChildRunning,
     ChildState,
@@ -20,7 +21,6 @@ from actors.supervisors import (
     NotFound,
     NotSupported,
     Restart,
-    StartFailed,
     SupervisorStopped,
 )
 from actors.supervisors.testing import (
@@ -324,7 +324,10 @@ async def test_stop_child_interrupts_a_hanging_start_child(world: World, dynamic
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_soon)
-        with anyio.fail_after(1), pytest.raises(StartFailed, match="stopped before it was ready"):
+        with (
+            anyio.fail_after(1),
+            pytest.raises(ChildNotStarted, match="stopped before it was ready"),
+        ):
             await sup.start_child(kit.spec("a", hanging()))
     assert kit.gone["a"] == [Exit.SHUTDOWN]
     assert sup.children() == []

@@ -14,6 +14,7 @@ from actors.supervisors import (
     Backoff,
     Budget,
     ChildEnded,
+    ChildNotStarted,
     ChildSpec,
     ChildStartFailed,
     ChildState,
@@ -24,7 +25,6 @@ from actors.supervisors import (
     NotFound,
     Restart,
     RestartScheduled,
-    StartFailed,
     Strategy,
     Supervisor,
     SupervisorStopped,
@@ -74,7 +74,7 @@ async def test_c04_a_factory_that_makes_no_child_fails_the_start_of_all(world: W
     specs = [kit.spec("a"), ChildSpec(name="b", start=nonsense)]
     sup = Supervisor("sup", specs, tasks=world.tasks, report=kit.log)
 
-    with pytest.raises(StartFailed, match="'b' of 'sup' did not start: AttributeError: 'str'"):
+    with pytest.raises(ChildNotStarted, match="'b' of 'sup' did not start: AttributeError: 'str'"):
         await sup.start(ends.append)
 
     await anyio.sleep(1)
@@ -89,7 +89,7 @@ async def test_c05_a_factory_that_makes_no_child_leaves_nothing(
     sup = await (world.dynamic() if dynamic else world.supervisor())
     nonsense: Any = lambda: "error_reason"  # noqa: E731
 
-    with pytest.raises(StartFailed, match="AttributeError: 'str'") as caught:
+    with pytest.raises(ChildNotStarted, match="AttributeError: 'str'") as caught:
         await sup.start_child(ChildSpec(name="child", start=nonsense))
 
     assert caught.value.__cause__ is not None

@@ -8,13 +8,13 @@ import pytest
 from actors.supervisors import (
     Backoff,
     Budget,
+    ChildNotStarted,
     ChildStarted,
     ChildState,
     Count,
     Exit,
     ExitKind,
     RestartsGivenUp,
-    StartFailed,
     Strategy,
     Supervisor,
     WaitingForHost,
@@ -214,7 +214,7 @@ async def test_a_supervisor_does_not_start_on_a_host_that_was_given_up(world: Wo
     host.lost = True
     sup = Supervisor("sup", [kit.spec("a"), kit.spec("b", host=host)], tasks=world.tasks)
 
-    with pytest.raises(StartFailed, match="NODE_DOWN"):
+    with pytest.raises(ChildNotStarted, match="NODE_DOWN"):
         await sup.start()
 
     assert kit.alive() == []

@@ -17,7 +17,7 @@ from actors.supervisors import (
     ChildState,
     Exit,
     ExitKind,
-    InvalidSpec,
+    InvalidPolicy,
     Restart,
     RestartLog,
     Strategy,
@@ -106,7 +106,7 @@ def test_should_restart(restart: Restart, kind: ExitKind) -> None:
     ],
 )
 def test_c08_a_bad_spec_shows_its_bad_value(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidSpec, match=message):
+    with pytest.raises(InvalidPolicy, match=message):
         ChildSpec(**{"name": "a", "start": print, **fields})
 
 
@@ -141,7 +141,7 @@ def test_c08_every_valid_combination_is_accepted(
     ],
 )
 def test_c08_a_bad_policy_shows_its_bad_value(make: Any, message: str) -> None:
-    with pytest.raises(InvalidSpec, match=message):
+    with pytest.raises(InvalidPolicy, match=message):
         make()
 
 

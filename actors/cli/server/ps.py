@@ -16,7 +16,6 @@ from actors._system.coordinator import Coordinator
 from actors._system.listeners import ListenerController
 from actors.nodes import Node, RemoteNode
 from actors.routing import NodeStats
-from actors.transport import TransportError
 
 __all__ = ["NODE_TIMEOUT", "node_facts", "node_identity", "ps"]
 
@@ -60,7 +59,7 @@ async def _ask(node: RemoteNode, facts: dict[str, Any]) -> None:
     with anyio.move_on_after(NODE_TIMEOUT):
         try:
             now = await node.sampled(0, 0, "mailbox")
-        except (ActorsError, TransportError):
+        except ActorsError:
             return  # it has just ended
         facts |= {"answering": True, "rss": now["rss"], "actors": now["actors"]}
 
