@@ -1,66 +1,61 @@
-"""The children of a dynamic supervisor, who have nothing to do with each other.
+"""The children of a dynamic supervisor, who do not depend on each other.
 
 A child costs no task: its start and stop run in the caller's, its end is a callback. Only a child
-that is brought back has a task, while that goes on.
+that is restarted has a task, until that is done.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 from anyio.lowlevel import checkpoint
 
-from actors.supervisors._attempt import Attempt, attempt, in_place, in_scope
-from actors.supervisors._child_state import ChildRecord
-from actors.supervisors._child_table import ChildTable
-from actors.supervisors._errors import ChildNotStarted, SupervisorStopped
-from actors.supervisors._events import RestartsGivenUp, WaitingForHost
+from actors.supervisors._budget import Budget
+from actors.supervisors._child_record import ChildRecord, Run
+from actors.supervisors._child_table import Attempt, ChildTable, in_place, in_scope
 from actors.supervisors._exit import Exit
 from actors.supervisors._info import ChildState
-from actors.supervisors._lifecycle import SupervisorTask
-from actors.supervisors._mailbox import SupervisorMailbox
 from actors.supervisors._restart_limits import RestartLimiter
-from actors.supervisors._run import Run
 from actors.supervisors._shutdown import insist, request
 from actors.supervisors._spec import should_restart
+from actors.supervisors._task import SupervisorMailbox, SupervisorTask
 
 
 class DynamicChildren:
-    """What the owner of a dynamic supervisor works at.
+    """The work of a dynamic supervisor.
 
     Args:
-        owner: Whose work this is.
-        rows: The children.
-        charge: What restarts cost.
+        task: The supervisor's task.
+        budget: How many restarts they have together.
+        random: Gives a number in [0, 1), for the jitter of backoffs.
+
+    Raises:
+        InvalidPolicy: A value that can never work.
     """
 
-    def __init__(self, owner: SupervisorTask, rows: ChildTable, charge: RestartLimiter) -> None:
-        self._owner = owner
-        self._rows = rows
-        self._charge = charge
+    def __init__(self, task: SupervisorTask, budget: Budget, random: Callable[[], float]) -> None:
+        self.table = ChildTable(task, self._on_end, keeps=False)
+        self._task = task
+        self._limiter = RestartLimiter(task, budget, random)
         self._inbox: SupervisorMailbox[ChildRecord] = SupervisorMailbox()
-        self._revivals: dict[ChildRecord, anyio.CancelScope] = {}
+        self._restarts: dict[ChildRecord, anyio.CancelScope] = {}
 
     # What is called from outside the task.
 
-    def heard(self, run: Run) -> None:
-        """Take note that *run* has ended; whoever starts it now takes care of the rest."""
-        row = self._rows.by_name.get(run.name)
-        if row is None or row.run is not run or run.exit is None:
+    def interrupt(self) -> None:
+        """Look at `exit_decided` now."""
+        self._inbox.wake()
+
+    def _on_end(self, row: ChildRecord, run: Run) -> None:
+        """A run has ended; while it starts, the one who starts it takes care of that."""
+        if run.exit is None:
             return
-        row.note_end(self._owner.now)
         if row.state is ChildState.RUNNING:
-            self._fell(row, run.exit)
+            self._on_own_end(row, run.exit)
         elif row.state is ChildState.STOPPING:
             # Not later: others that are being stopped may take long.
-            self._collect(row)
-
-    def misbehaved(self, run: Run, verb: str, error: Exception) -> None:
-        """Take note that a verb of a child raised."""
-        self._rows.misbehaved(run, verb, error)
-
-    def interrupt(self) -> None:
-        """Look at the owner's verdict now."""
-        self._inbox.wake()
+            self.table.settle_ended(row, asked=True)
 
     # The work.
 
@@ -68,34 +63,35 @@ class DynamicChildren:
         """Start nothing: children come later."""
 
     async def serve(self) -> None:
-        """Bring back who is to be brought back, each in a task of its own."""
+        """Restart the children in the inbox, each in a task of its own."""
         async with anyio.create_task_group() as tasks:
-            while self._owner.verdict is None:
+            while self._task.exit_decided is None:
                 row = self._inbox.take()
                 if row is None:
                     await self._inbox.wait()
-                elif self._rows.by_name.get(row.spec.name) is row:
-                    tasks.start_soon(self._go_on, row)
+                elif self.table.by_name.get(row.spec.name) is row:
+                    tasks.start_soon(self._restart_or_stop, row)
             tasks.cancel_scope.cancel()
 
     async def close(self) -> None:
         """Stop all children together, under one deadline: the longest grace of any."""
-        rows = tuple(self._rows.by_name.values())
-        asked = [row for row in rows if self._ask(row)]
-        deadline = anyio.current_time() + max((row.spec.grace for row in asked), default=0.0)
+        overall = self._task.overall
+        rows = tuple(self.table.by_name.values())
+        asked = [row for row in rows if self._request_stop(row)]
+        until = anyio.current_time() + max((row.spec.grace for row in asked), default=0.0)
         for row in asked:
-            if row.run is not None and row.run.exit is None and not self._owner.patience.over:
-                await self._owner.patience.ends(row.run, deadline)
-            self._collect(row)
-        if not self._owner.patience.over:
+            if row.run is not None and row.run.exit is None and not overall.passed:
+                await overall.wait_ended(row.run, until)
+            self.table.settle_ended(row, asked=True)
+        if not overall.passed:
             late = [row for row in asked if row.run is not None]
             for row in late:
-                self._rows.overrun(row)
-            await self._rows.kill(late)
+                self.table.report_overrun(row)
+            await self.table.kill(late)
 
-    async def slay(self) -> None:
+    async def kill_all(self) -> None:
         """Kill what is left, all together."""
-        await self._rows.slay()
+        await self.table.kill_all()
 
     # What calls ask for, in the task of the caller.
 
@@ -108,132 +104,111 @@ class DynamicChildren:
         """
         row.begin_life()
         try:
-            outcome = await attempt(row, self, in_place)
+            outcome = await self.table.attempt(row, in_place)
         except BaseException:
-            self._rows.settle(row, Exit.KILLED)
+            self.table.settle(row, Exit.KILLED)
             raise
-        if outcome is Attempt.READY:
-            run = row.run
-            self._ready(row)
-            return run
-        if outcome is Attempt.FAILED:
-            exit_ = self._rows.failed(row)
-            self._rows.settle(row, exit_)
-            raise ChildNotStarted(self._owner.name, row.spec.name, exit_.error) from exit_.error
-        if outcome is Attempt.INTERRUPTED:
-            self._rows.settle(row, Exit.SHUTDOWN)
-            if self._owner.verdict is not None:
-                raise SupervisorStopped(self._owner.name)
-            raise ChildNotStarted(
-                self._owner.name, row.spec.name, "it was stopped before it was ready"
-            )
-        self._rows.ignored(row)
-        return None
+        self.table.refuse_life(row, outcome)
+        run = row.run
+        if run is not None:
+            self._on_ready(row, run)
+        return run
 
     async def stop(self, row: ChildRecord) -> None:
-        """End a life, whatever stage it is at."""
-        revival = self._revivals.get(row)
-        if revival is not None:
-            revival.cancel()
-            await self._rows.left(row)
+        """End a life, whatever state it is in."""
+        restart = self._restarts.get(row)
+        if restart is not None:
+            restart.cancel()
+            await self.table.wait_settled(row)
         elif row.run is None:
-            self._rows.settle(row, Exit.SHUTDOWN)
+            self.table.settle(row, Exit.SHUTDOWN)
         elif row.state is ChildState.RUNNING:
             await self._stop_run(row)
         elif row.state is ChildState.STARTING:
-            self._rows.interrupt_start(row)
-            await self._rows.leave(row)
+            self.table.interrupt_start(row)
+            await self.table.wait_interrupted(row)
         else:
-            await self._rows.left(row)
+            await self.table.wait_settled(row)
 
     # Steps.
 
-    def _fell(self, row: ChildRecord, exit_: Exit) -> None:
-        """A run has ended by itself: have it brought back, or free its name."""
-        self._rows.ended(row, exit_, asked=False)
-        if should_restart(row.spec.restart, exit_) and self._owner.verdict is None:
+    def _on_ready(self, row: ChildRecord, run: Run) -> None:
+        self.table.report_started(row)
+        if run.exit is not None:
+            self._on_own_end(row, run.exit)
+
+    def _on_own_end(self, row: ChildRecord, exit_: Exit) -> None:
+        """A run has ended by itself: have it restarted, or free its name."""
+        self.table.note_ended(row, exit_, asked=False)
+        if should_restart(row.spec.restart, exit_) and self._task.exit_decided is None:
             row.state = ChildState.RESTARTING
             self._inbox.put(row)
         else:
-            self._rows.settle(row, exit_)
+            self.table.settle(row, exit_)
 
-    def _ask(self, row: ChildRecord) -> bool:
+    def _request_stop(self, row: ChildRecord) -> bool:
         """Ask one child of all to end; return whether its end is to be waited for."""
         if row.run is None:
-            self._rows.settle(row, Exit.SHUTDOWN)
+            self.table.settle(row, Exit.SHUTDOWN)
             return False
         if row.state is ChildState.STARTING:
-            self._rows.interrupt_start(row)
+            self.table.interrupt_start(row)
             return False
-        if row.state is ChildState.RUNNING and not self._owner.patience.over:
+        if row.state is ChildState.RUNNING and not self._task.overall.passed:
             row.state = ChildState.STOPPING
             (request if row.spec.grace > 0 else insist)(row.run)
         return True
 
-    def _collect(self, row: ChildRecord) -> None:
-        """Note the end of a child that was asked."""
-        if row.run is not None and row.run.exit is not None:
-            exit_ = row.run.exit
-            self._rows.ended(row, exit_, asked=True)
-            self._rows.settle(row, exit_)
-
-    def _ready(self, row: ChildRecord) -> None:
-        self._rows.started(row)
-        if row.run is not None and row.run.exit is not None:
-            self._fell(row, row.run.exit)
-
-    async def _go_on(self, row: ChildRecord) -> None:
-        """Do for *row* what nobody else does: restart it, or stop it to the end."""
-        if self._rows.by_name.get(row.spec.name) is not row:
+    async def _restart_or_stop(self, row: ChildRecord) -> None:
+        """Restart *row*; if that is interrupted by a stop, or a stop was, do the stop."""
+        if self.table.by_name.get(row.spec.name) is not row:
             # It was stopped before this task had its first turn.
             return
         if row.state is ChildState.STOPPING:
             await self._stop_run(row)
             return
         with anyio.CancelScope() as scope:
-            self._revivals[row] = scope
+            self._restarts[row] = scope
             try:
-                await self._revive(row)
+                await self._restart(row)
             finally:
-                del self._revivals[row]
+                del self._restarts[row]
         if scope.cancel_called:
             await self._stop_run(row)
 
     async def _stop_run(self, row: ChildRecord) -> None:
         try:
-            exit_ = Exit.SHUTDOWN if row.run is None else await self._rows.stop(row)
+            exit_ = Exit.SHUTDOWN if row.run is None else await self.table.stop(row)
         except BaseException:
             self._inbox.put(row)
             raise
         if exit_ is None:
-            await self._rows.left(row)
+            await self.table.wait_settled(row)
         else:
-            self._rows.settle(row, exit_)
+            self.table.settle(row, exit_)
 
-    async def _revive(self, row: ChildRecord) -> None:
-        """Bring *row* back, however many attempts it takes, until it is given up."""
-        exit_, excused = row.last_exit or Exit.NORMAL, row.excused
+    async def _restart(self, row: ChildRecord) -> None:
+        """Restart *row*, however many attempts that takes, until it is given up."""
+        exit_, host_was_down = row.last_exit or Exit.NORMAL, row.host_was_down
         while True:
-            price = self._charge.restart(row, exit_, excused=excused)
-            if isinstance(price, Exit):
-                self._rows.settle(row, price)
+            delay = self._limiter.restart(row, exit_, host_was_down=host_was_down)
+            if isinstance(delay, Exit):
+                self.table.settle(row, delay)
                 return
-            await self._delay(row, price)
-            if not await self._find_host(row):
+            await self._delay(row, delay)
+            if not await self._wait_for_host(row):
                 return
-            outcome = await attempt(row, self, in_scope)
-            if outcome is Attempt.READY:
+            outcome = await self.table.attempt(row, in_scope)
+            if row.run is not None:
                 row.restarts += 1
-                self._ready(row)
-            elif outcome is Attempt.IGNORED:
-                self._rows.ignored(row)
+                self._on_ready(row, row.run)
             if outcome is not Attempt.FAILED:
                 return
-            exit_, excused = self._rows.failed(row), False
+            exit_, host_was_down = self.table.start_failed(row), False
 
     async def _delay(self, row: ChildRecord, seconds: float) -> None:
         if seconds <= 0:
-            # A child that fails without ever waiting must not keep the loop from running.
+            # A child that fails again and again without waiting must not keep the loop from running.
             await checkpoint()
             return
         row.state = ChildState.BACKING_OFF
@@ -241,19 +216,16 @@ class DynamicChildren:
         await anyio.sleep(seconds)
         row.due = None
 
-    async def _find_host(self, row: ChildRecord) -> bool:
-        """Wait until *row* can be started; return whether that will ever be."""
-        if row.hostless and not row.forsaken:
-            row.state = ChildState.WAITING_NODE
-            self._owner.report(WaitingForHost(self._owner.name, row.spec.name))
-        while row.hostless and not row.forsaken:
+    async def _wait_for_host(self, row: ChildRecord) -> bool:
+        """Wait until *row* can be started; return False if its host is lost, and its life over."""
+        if row.host_down and not row.host_lost:
+            self.table.report_waiting(row)
+        while row.host_down and not row.host_lost:
             changed = anyio.Event()
-            row.listen(changed.set)
+            row.watch_host(changed.set)
             await changed.wait()
-            row.unlisten()
-        if not row.forsaken:
+            row.unwatch_host()
+        if not row.host_lost:
             return True
-        exit_ = row.lost()
-        self._owner.report(RestartsGivenUp(self._owner.name, row.spec.name, exit_))
-        self._rows.settle(row, exit_)
+        self.table.settle(row, self.table.report_host_lost(row))
         return False

@@ -1,7 +1,7 @@
-"""What one more restart costs: seconds of waiting, a share of the budget, or the end.
+"""Whether a child may be restarted once more, and after how many seconds.
 
-A child pays by its own backoff if it has one, else from the budget of its supervisor, never both,
-and nothing at all for the loss of its host.
+A child with a backoff is limited by that alone, any other by the budget of its supervisor. A
+restart because the host went away is not limited.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from anyio import current_time
 
 from actors.supervisors._budget import Budget, RestartLog
 from actors.supervisors._check import check_callable, check_type
-from actors.supervisors._child_state import ChildRecord
+from actors.supervisors._child_record import ChildRecord
 from actors.supervisors._errors import ChildGaveUp, RestartBudgetExceeded
 from actors.supervisors._events import BudgetExceeded, RestartScheduled, RestartsGivenUp
 from actors.supervisors._exit import Exit
-from actors.supervisors._lifecycle import SupervisorTask
+from actors.supervisors._task import SupervisorTask
 
 
 class RestartLimiter:
-    """The price list of one supervisor.
+    """Limits the restarts of one supervisor's children.
 
     Args:
-        owner: The supervisor, which ends when the budget is exceeded.
+        task: The supervisor's, which ends when the budget is exceeded.
         budget: What its children share.
         random: Gives a number in [0, 1), for jitter.
 
@@ -31,56 +31,53 @@ class RestartLimiter:
         InvalidPolicy: A value that can never work.
     """
 
-    __slots__ = ("_log", "_owner", "_random")
+    __slots__ = ("_log", "_random", "_task")
 
-    def __init__(self, owner: SupervisorTask, budget: Budget, random: Callable[[], float]) -> None:
+    def __init__(self, task: SupervisorTask, budget: Budget, random: Callable[[], float]) -> None:
         check_type("budget", budget, Budget)
         check_callable("random", random)
-        self._owner = owner
+        self._task = task
         self._log = RestartLog(budget)
         self._random = random
 
-    def restart(self, row: ChildRecord, exit_: Exit, *, excused: bool) -> float | Exit:
-        """Charge one restart; return the seconds until it is made, or how the life ends instead.
+    def restart(self, row: ChildRecord, exit_: Exit, *, host_was_down: bool) -> float | Exit:
+        """Count one restart; return the seconds until it is made, or how the life ends instead.
 
         Args:
             row: The child that needs it.
-            exit_: Why it does.
-            excused: Whether its host was away when that happened.
+            exit_: How its run ended.
+            host_was_down: Whether its host was down at that time.
         """
-        price = self._price(row, exit_, excused=excused)
-        if isinstance(price, float):
+        delay = self._delay(row, exit_, host_was_down=host_was_down)
+        if isinstance(delay, float):
             row.attempts += 1
-            self._owner.report(
-                RestartScheduled(self._owner.name, row.spec.name, price, row.attempts)
-            )
-        return price
+            self._task.report(RestartScheduled(self._task.name, row.spec.name, delay, row.attempts))
+        return delay
 
-    def _price(self, row: ChildRecord, exit_: Exit, *, excused: bool) -> float | Exit:
-        if excused or row.hostless:
+    def _delay(self, row: ChildRecord, exit_: Exit, *, host_was_down: bool) -> float | Exit:
+        if host_was_down or row.host_down:
             return 0.0
         if row.backoff is not None:
             delay = row.backoff.next(current_time(), self._random)
-            return self._give_up(row, exit_) if delay is None else delay
+            return self._give_up(row, exit_, row.backoff.restarts) if delay is None else delay
         if self._log.record(current_time(), exit_):
             return 0.0
         self._exceed(row, exit_)
         return exit_
 
-    def _give_up(self, row: ChildRecord, exit_: Exit) -> Exit:
-        restarts = 0 if row.backoff is None else row.backoff.restarts
-        error = ChildGaveUp(self._owner.name, row.spec.name, restarts=restarts)
+    def _give_up(self, row: ChildRecord, exit_: Exit, restarts: int) -> Exit:
+        error = ChildGaveUp(self._task.name, row.spec.name, restarts=restarts)
         error.__cause__ = exit_.error
         given_up = Exit.CRASHED(error)
-        self._owner.report(RestartsGivenUp(self._owner.name, row.spec.name, given_up))
+        self._task.report(RestartsGivenUp(self._task.name, row.spec.name, given_up))
         return given_up
 
     def _exceed(self, row: ChildRecord, exit_: Exit) -> None:
-        owner, name, budget = self._owner, row.spec.name, self._log.budget
+        task, name, budget = self._task, row.spec.name, self._log.budget
         first = self._log.first or exit_
         error = RestartBudgetExceeded(
-            owner.name, name, restarts=budget.restarts, within=budget.within
+            task.name, name, restarts=budget.restarts, within=budget.within
         )
         error.__cause__ = first.error
-        owner.report(BudgetExceeded(owner.name, name, budget.restarts, budget.within, first, exit_))
-        owner.fail(error)
+        task.report(BudgetExceeded(task.name, name, budget.restarts, budget.within, first, exit_))
+        task.fail(error)

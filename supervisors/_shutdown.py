@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from actors.supervisors._run import Run
+from actors.supervisors._child_record import Run
 
 
 class ShutdownDeadline:
-    """How long a supervisor still waits for anything; it can be cut, never grown."""
+    """Until when a supervisor waits for its children at all; it can be brought forward only."""
 
     __slots__ = ("_deadline", "_scopes")
 
@@ -29,16 +29,16 @@ class ShutdownDeadline:
             scope.deadline = min(scope.deadline, deadline)
 
     @property
-    def over(self) -> bool:
+    def passed(self) -> bool:
         """Whether nothing is waited for any more."""
         return self._deadline < math.inf and self._deadline <= anyio.current_time()
 
-    async def ends(self, run: Run, deadline: float) -> bool:
-        """Wait for the end of *run* until *deadline*; return whether it has come."""
-        scope = anyio.CancelScope(deadline=min(deadline, self._deadline))
+    async def wait_ended(self, run: Run, until: float) -> bool:
+        """Wait for the end of *run* up to the earlier of *until* and this; return whether it has ended."""
+        scope = anyio.CancelScope(deadline=min(until, self._deadline))
         self._scopes.add(scope)
         try:
-            return await run.ends(scope)
+            return await run.wait_ended(scope)
         finally:
             self._scopes.discard(scope)
 
@@ -53,28 +53,26 @@ def insist(run: Run) -> None:
     _call(run, "kill", run.child.kill)
 
 
-async def ask(run: Run, grace: float, patience: ShutdownDeadline) -> bool:
+async def ask(run: Run, grace: float, overall: ShutdownDeadline) -> bool:
     """Ask *run* to end and give it *grace* seconds; return whether it has ended."""
-    if run.exit is None and grace > 0 and not patience.over:
+    if run.exit is None and grace > 0 and not overall.passed:
         request(run)
         if run.exit is None:
-            await patience.ends(run, anyio.current_time() + grace)
+            await overall.wait_ended(run, anyio.current_time() + grace)
     return run.exit is not None
 
 
-async def kill(
-    runs: Sequence[Run], within: float, patience: ShutdownDeadline | None = None
-) -> None:
+async def kill(runs: Sequence[Run], within: float, overall: ShutdownDeadline | None = None) -> None:
     """Kill all *runs* at once and wait *within* seconds for all of them together.
 
-    Those that have not ended then are abandoned, unless *patience* was cut before.
+    Those that have not ended then are abandoned, unless the *overall* deadline passed before.
     """
-    patience = patience or ShutdownDeadline()
+    overall = overall or ShutdownDeadline()
     for run in runs:
         insist(run)
-    deadline = anyio.current_time() + within
+    until = anyio.current_time() + within
     for run in runs:
-        if run.exit is None and not await patience.ends(run, deadline) and not patience.over:
+        if run.exit is None and not await overall.wait_ended(run, until) and not overall.passed:
             run.abandon()
 
 

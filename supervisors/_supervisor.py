@@ -1,4 +1,4 @@
-"""The static supervisor: children in an order, who stand or fall as its strategy says."""
+"""The static supervisor: children in an order, who are restarted together as its strategy says."""
 
 from __future__ import annotations
 
@@ -9,31 +9,21 @@ from typing import TypeVar
 
 from anyio.abc import TaskGroup
 
+from actors.supervisors._abstract_supervisor import AbstractSupervisor
 from actors.supervisors._budget import Budget
 from actors.supervisors._check import check_member, check_type
 from actors.supervisors._child import Child
-from actors.supervisors._child_state import ChildRecord, count
-from actors.supervisors._child_table import ChildTable
-from actors.supervisors._errors import (
-    AlreadyPresent,
-    AlreadyStarted,
-    InvalidPolicy,
-    SupervisorStopped,
-)
+from actors.supervisors._errors import InvalidPolicy
 from actors.supervisors._events import Reporter
-from actors.supervisors._exit import Exit
-from actors.supervisors._info import ChildInfo, Count
-from actors.supervisors._lifecycle import SupervisorTask
-from actors.supervisors._mailbox import Call
-from actors.supervisors._restart_limits import RestartLimiter
 from actors.supervisors._spec import ChildSpec
 from actors.supervisors._static_children import StaticChildren
 from actors.supervisors._strategy import AutoShutdown, Strategy
+from actors.supervisors._task import Call, SupervisorTask
 
 T = TypeVar("T")
 
 
-class Supervisor:
+class Supervisor(AbstractSupervisor):
     """Starts children in order, restarts them by its strategy, and stops them in reverse, as OTP.
 
     It is a `Child` itself, so it nests: it ends by SHUTDOWN when it was asked to or by
@@ -52,7 +42,8 @@ class Supervisor:
         budget: How many restarts its children have together, those with a backoff of their own left
             out.
         auto_shutdown: Which significant children end it by ending.
-        report: Told what happens, from the loop. One that raises ends the supervisor as CRASHED.
+        report: Called, from the loop, with each event. If it raises, the supervisor ends as
+            CRASHED.
         random: Gives a number in [0, 1), for the jitter of backoffs.
         shutdown_deadline: Seconds an orderly end may take all in all; then what is left is killed.
             None is no limit.
@@ -79,7 +70,7 @@ class Supervisor:
     ) -> None:
         check_member("strategy", strategy, Strategy)
         check_member("auto_shutdown", auto_shutdown, AutoShutdown)
-        self._owner = SupervisorTask(
+        task = SupervisorTask(
             name,
             tasks,
             report=report,
@@ -87,54 +78,13 @@ class Supervisor:
             abandon_after=abandon_after,
         )
         self._auto = auto_shutdown
-        self._rows = ChildTable(self._owner, keeps=True)
-        charge = RestartLimiter(self._owner, budget, random)
-        self._siblings = StaticChildren(
-            self._owner, self._rows, charge, strategy=strategy, auto=auto_shutdown
-        )
+        self._children = StaticChildren(task, budget, random, strategy=strategy, auto=auto_shutdown)
+        super().__init__(task, self._children, self._children.table)
         for spec in children:
             self._check(spec)
-            if spec.name in self._rows.by_name:
+            if spec.name in self._table.by_name:
                 raise InvalidPolicy(f"names of children must be unique, got {spec.name!r} twice")
-            self._rows.add(spec)
-
-    @property
-    def name(self) -> str:
-        """Its name or path."""
-        return self._owner.name
-
-    @property
-    def running(self) -> bool:
-        """Whether its start has returned, and it is not about to end."""
-        return self._owner.open
-
-    # The four verbs of a child.
-
-    async def start(self, ended: Callable[[Exit], None] | None = None) -> None:
-        """Start all children in order and return when the last is ready, or waits for its host.
-
-        Args:
-            ended: Told, from the loop, how the supervisor ended; never if this raises.
-
-        Raises:
-            ChildNotStarted: A child did not start; those before it have been stopped again, in reverse.
-            SupervisorStopped: It was stopped meanwhile.
-        """
-        await self._owner.start(self._siblings, ended or _nobody)
-
-    async def wait(self) -> Exit:
-        """Wait for the end and return it; no child is left then."""
-        return await self._owner.wait()
-
-    def stop(self) -> None:
-        """Have an orderly end: children are stopped in reverse, one at a time."""
-        self._owner.stop()
-
-    def kill(self) -> None:
-        """End at once: all children are killed together."""
-        self._owner.kill()
-
-    # Children.
+            self._table.add(spec)
 
     async def start_child(self, spec: ChildSpec) -> Child | None:
         """Add a child after all others, start it, and return its run.
@@ -163,7 +113,7 @@ class Supervisor:
             SupervisorStopped: The supervisor is not running.
         """
         self._check_running()
-        self._siblings.interrupt_start(self._rows.get(name))
+        self._children.interrupt_start(self._table.get(name))
         await self._call(partial(self._stop, name))
 
     async def restart_child(self, name: str) -> Child | None:
@@ -191,62 +141,32 @@ class Supervisor:
             SupervisorStopped: The supervisor is not running.
         """
         self._check_running()
-        self._rows.get_stopped(name)
-        del self._rows.by_name[name]
+        self._table.get_stopped(name)
+        del self._table.by_name[name]
 
-    def children(self) -> list[ChildInfo]:
-        """Return all children, the newest first; also while the supervisor starts or stops.
-
-        Raises:
-            SupervisorStopped: It has not been started, or has ended.
-        """
-        return [row.info() for row in reversed(self._visible())]
-
-    def count(self) -> Count:
-        """Return how many children there are.
-
-        Raises:
-            SupervisorStopped: It has not been started, or has ended.
-        """
-        return count(self._visible())
-
-    def get_spec(self, name: str) -> ChildSpec:
-        """Return the spec of a child.
-
-        Raises:
-            NotFound: There is no such child.
-            SupervisorStopped: The supervisor has not been started, or has ended.
-        """
-        self._visible()
-        return self._rows.get(name).spec
-
-    # In the owner's task.
+    # In the supervisor's task.
 
     async def _add(self, spec: ChildSpec) -> Child | None:
-        present = self._rows.by_name.get(spec.name)
-        if present is not None and present.run is not None:
-            raise AlreadyStarted(self.name, spec.name, running=present.run.child)
-        if present is not None:
-            raise AlreadyPresent(self.name, spec.name)
-        row = self._rows.add(spec)
+        self._check_new(spec.name)
+        row = self._table.add(spec)
         try:
-            run = await self._siblings.start(row)
+            run = await self._children.start(row)
         except BaseException:
-            self._rows.by_name.pop(spec.name, None)
+            self._table.by_name.pop(spec.name, None)
             raise
         return None if run is None else run.child
 
     async def _remove(self, name: str) -> None:
         await self._stop(name)
-        self._rows.by_name.pop(name, None)
+        self._table.by_name.pop(name, None)
 
     async def _stop(self, name: str) -> None:
-        row = self._rows.by_name.get(name)
+        row = self._table.by_name.get(name)
         if row is not None:
-            await self._siblings.stop(row)
+            await self._children.stop(row)
 
     async def _restart(self, name: str) -> Child | None:
-        run = await self._siblings.start(self._rows.get_stopped(name))
+        run = await self._children.start(self._table.get_stopped(name))
         return None if run is None else run.child
 
     # Checks.
@@ -255,7 +175,7 @@ class Supervisor:
         self, work: Callable[[], Awaitable[T]], undo: Callable[[], Awaitable[None]] | None = None
     ) -> T:
         self._check_running()
-        answer: T = await self._siblings.call(Call(work, undo))
+        answer: T = await self._children.call(Call(work, undo))
         return answer
 
     def _check(self, spec: ChildSpec) -> None:
@@ -264,16 +184,3 @@ class Supervisor:
             raise InvalidPolicy(
                 f"significant child {spec.name!r} needs an auto_shutdown, got AutoShutdown.NEVER"
             )
-
-    def _check_running(self) -> None:
-        if not self._owner.running:
-            raise SupervisorStopped(self.name)
-
-    def _visible(self) -> list[ChildRecord]:
-        if not self._owner.visible:
-            raise SupervisorStopped(self.name)
-        return list(self._rows.by_name.values())
-
-
-def _nobody(_: Exit) -> None:
-    """Take no note of the end."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actors.nodes import ActorRun, SupervisedActor
     from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor, Exit, Supervisor
 
-__all__ = ["StaticChild", "SupervisorHandle", "SupervisorHandleHost"]
+__all__ = ["SupervisorHandle", "SupervisorHandleHost"]
 
 
 class SupervisorHandleHost(Protocol):
@@ -91,46 +91,3 @@ class SupervisorHandle:
     def count(self) -> Count:
         """Return how many children there are, and how many of them run."""
         return self.supervisor.count()
-
-
-class StaticChild:
-    """A static child over its lives; also the `supervisors.Host` it stands on, once it has been placed."""
-
-    def __init__(
-        self,
-        life_of: Callable[[ActorSpec], SupervisedActor],
-        spec: ActorSpec,
-        branch: SupervisorHandle,
-    ) -> None:
-        self._life_of = life_of
-        self._spec = spec
-        self._branch = branch
-        self._life: SupervisedActor | None = None
-
-    def new_run(self) -> ActorRun:
-        """Make the next run, of a new life if the last one is over."""
-        if self._life is None:
-            self._life = self._life_of(self._spec)
-            self._life.supervisor = self._branch
-            self._life.restart = self._spec.restart
-        return self._life.new_run()
-
-    def gone(self, end: Exit) -> None:
-        """The life is over."""
-        life, self._life = self._life, None
-        if life is not None:
-            life.gone(end)
-
-    @property
-    def ready(self) -> bool:
-        """Whether its node is ready."""
-        return self._life is None or self._life.place.ready
-
-    @property
-    def lost(self) -> bool:
-        """Whether its node was given up."""
-        return self._life is not None and self._life.place.lost
-
-    def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Hear of changes of its node."""
-        return (lambda: None) if self._life is None else self._life.place.notify(callback)

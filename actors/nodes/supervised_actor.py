@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._base.completion import Completion
 from actors._base.errors import SystemStopped
 from actors.supervisors import Backoff, Exit, Restart, SupervisorError, should_restart
 from actors.transport import drop_frames
@@ -13,11 +12,11 @@ from actors.transport import drop_frames
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actors._base.loop import Loop
+    from actors._base.loop import Loop, Waiter
     from actors._messaging.ref import Ref
     from actors.nodes._node import ActorPlacement
 
-__all__ = ["PLAIN_BACKOFF", "ActorRun", "SupervisedActor", "SupervisedActorOwner"]
+__all__ = ["PLAIN_BACKOFF", "ActorRun", "StaticChild", "SupervisedActor", "SupervisedActorOwner"]
 
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 _FRAMES_GO_AFTER: Final = 0.01
@@ -123,7 +122,7 @@ class SupervisedActor:
         """Tell *notice* of the end, once."""
         if self.end is not None:
             notice(self.end)
-            return lambda: None
+            return _nothing
         key = object()
         if self._watchers is None:
             self._watchers = {}
@@ -135,20 +134,22 @@ class SupervisedActor:
 class ActorRun:
     """One run of an actor, as a `supervisors.Child`."""
 
-    __slots__ = ("_asked", "_early", "_ending", "_held", "_life", "_started")
+    __slots__ = ("_actor", "_ended", "_exit", "_started", "_stop_requested", "_unreported", "_waiters")
 
-    def __init__(self, life: SupervisedActor) -> None:
-        self._life = life
-        self._ending = Completion(life.owner.loop.waiter)
-        self._held: Exit | None = None
-        self._early: tuple[Exit, bool] | None = None
+    def __init__(self, actor: SupervisedActor) -> None:
+        self._actor = actor
         self._started = False
-        self._asked = False
+        self._stop_requested = False
+        self._unreported: tuple[Exit, bool] | None = None
+        """The end of a run whose start has not returned, and whether the actor asked for it."""
+        self._exit: Exit | None = None
+        self._ended: Callable[[Exit], None] | None = None
+        self._waiters: list[Waiter] | None = None
 
     @property
     def ref(self) -> Ref[Any]:
         """The actor's address."""
-        return self._life.ref
+        return self._actor.ref
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Start the next incarnation and return when it is ready.
@@ -156,70 +157,118 @@ class ActorRun:
         Raises:
             StartFailed: it did not get ready.
         """
-        self._ending.told = ended
-        self._life.incarnation += 1
-        self._life.voluntary_end = None
+        actor = self._actor
+        self._ended = ended
+        actor.incarnation += 1
+        actor.voluntary_end = None
         try:
-            await self._life.place.start_actor(self._life, self._run_over)
+            await actor.place.start_actor(actor, self._incarnation_ended)
         except Exception as error:
-            if self._life.incarnation > 1:
-                # Nobody but its supervisor is told, who keeps it: its frames would keep an ended link.
-                self._life.owner.loop.call_later(_FRAMES_GO_AFTER, drop_frames, error)
+            if actor.incarnation > 1:
+                # Only its supervisor gets the error, and keeps it: the frames would keep an ended link.
+                actor.owner.loop.call_later(_FRAMES_GO_AFTER, drop_frames, error)
             raise
         self._started = True
-        if self._early is not None:
-            self._run_ended(*self._early)
+        if self._unreported is not None:
+            self._incarnation_ended(*self._unreported)
 
-    def _run_over(self, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
-        """Take note of the end; one that overtook the word that it is ready waits for that."""
-        if self._started:
-            self._run_ended(end, voluntary)
-        else:
-            self._early = (end, voluntary)
-
-    def _run_ended(self, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
-        life = self._life
-        supervisor = None if self._asked or not voluntary else life.supervisor
-        if supervisor is None:
+    def _incarnation_ended(self, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
+        """Report the end to the supervisor; one the actor asked for only when it is stopped there."""
+        actor = self._actor
+        supervisor = None if self._stop_requested or not voluntary else actor.supervisor
+        if not self._started:
+            self._unreported = (end, voluntary)
+        elif supervisor is None:
             self._finish(end)
-            return
-        life.voluntary_end = end
-        if life.comes_back(Exit.NORMAL):
-            # It had asked to end: its supervisor is told to stop it, so that it is not restarted.
-            self._held = end
-            name = life.ref.name
-            life.owner.loop.start(_have_stopped, supervisor, name, name=f"stop {name}")
         else:
-            # No restart follows a normal end, which counts for auto-shutdown; that the ending itself
-            # failed is for those who watch.
-            self._finish(Exit.NORMAL if end.abnormal else end)
+            actor.voluntary_end = end
+            if actor.comes_back(Exit.NORMAL):
+                # Its supervisor would restart it after this end, so it is told to stop it.
+                name = actor.ref.name
+                actor.owner.loop.start(_have_stopped, supervisor, name, name=f"stop {name}")
+            else:
+                # No restart follows a normal end, which counts for auto-shutdown. If the ending itself
+                # failed, only those who watch the actor are told.
+                self._finish(Exit.NORMAL if end.abnormal else end)
 
     def _finish(self, end: Exit) -> None:
-        if self._ending.come(end):
-            self._ending.tell()
+        if self._exit is not None:
+            return
+        self._exit = end
+        for waiter in self._waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._ended is not None:
+            self._ended(end)
 
     async def wait(self) -> Exit:
-        """Wait for the end of this run."""
-        return await self._ending.wait()
+        """Wait for the end of this run and return it."""
+        if self._exit is None:
+            waiter = self._actor.owner.loop.waiter()
+            self._waiters = [*(self._waiters or ()), waiter]
+            await waiter
+        assert self._exit is not None
+        return self._exit
 
     def stop(self) -> None:
         """Ask the actor to end behind what it has queued."""
-        self._asked = True
-        if self._held is not None:
-            self._finish(self._held)
-        else:
-            self._life.place.stop_actor(self._life.ref.uid)
+        self._request(self._actor.place.stop_actor)
 
     def kill(self) -> None:
         """End the incarnation now."""
-        self._asked = True
-        if self._held is not None:
-            self._finish(self._held)
+        self._request(self._actor.place.kill_actor)
+
+    def _request(self, verb: Callable[[int], None]) -> None:
+        """Have the node end it by *verb*, unless it has ended and waits for this request."""
+        self._stop_requested = True
+        if self._actor.voluntary_end is not None:
+            self._finish(self._actor.voluntary_end)
         else:
-            self._life.place.kill_actor(self._life.ref.uid)
+            verb(self._actor.ref.uid)
+
+
+class StaticChild:
+    """An actor in a static supervisor, over all its lives; also the `supervisors.Host` of each.
+
+    After its life is over `restart_child` begins another one, with another address.
+    """
+
+    def __init__(self, new_life: Callable[[], SupervisedActor]) -> None:
+        self._new_life = new_life
+        self._life: SupervisedActor | None = None
+
+    def new_run(self) -> ActorRun:
+        """Make the next run, of a new life if the last one is over."""
+        if self._life is None:
+            self._life = self._new_life()
+        return self._life.new_run()
+
+    def gone(self, end: Exit) -> None:
+        """End the life."""
+        life, self._life = self._life, None
+        if life is not None:
+            life.gone(end)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its node is ready."""
+        return self._life is None or self._life.place.ready
+
+    @property
+    def lost(self) -> bool:
+        """Whether its node was given up."""
+        return self._life is not None and self._life.place.lost
+
+    def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have *callback* called when its node changes; return what ends that."""
+        return _nothing if self._life is None else self._life.place.notify(callback)
 
 
 async def _have_stopped(supervisor: ActorStopper, name: str) -> None:
     """Ask a supervisor for a stop; one that is stopping itself gets to this child anyway."""
     with suppress(SupervisorError, SystemStopped):
         await supervisor.stop_child(name)
+
+
+def _nothing() -> None:
+    """There is nothing to cancel."""
