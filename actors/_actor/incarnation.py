@@ -274,7 +274,8 @@ class Incarnation:
         actor.context = Context(self)
         actor.__init__(*args, **kwargs)  # type: ignore[misc] # `__init__` may use the context
         self._actor = self.message_loop.actor = actor
-        await actor.on_start()
+        if type(actor).on_start is not Actor.on_start:
+            await actor.on_start()
 
     # -- closing -------------------------------------------------------------------------
 
@@ -320,7 +321,7 @@ class Incarnation:
     async def _close_children(self) -> None:
         """Stop the children; kill them if this is a kill, or becomes one meanwhile."""
         kill = self._abandon_timer is not None
-        while True:
+        while self.children is not None:
             await self._run_closing_step(partial(self.cell.host.stop_children, self, kill=kill))
             if not self._interrupt.requested:
                 return

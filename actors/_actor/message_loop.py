@@ -197,7 +197,7 @@ class MessageLoop:
     def _lose(self, envelope: Envelope) -> None:
         if envelope.handler.kind is MessageKind.RESUME:
             envelope.args[0].crash(self._gone())
-        else:
+        elif envelope.reply is not None:
             envelope.fail(self._gone())
 
     def _gone(self) -> ActorCrashed:

@@ -16,7 +16,7 @@ from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
 from actors._system.cpu_budget import cpu_budget
 from actors._system.supervision_tree import first_cause
 from actors.nodes import NodeState
-from actors.supervisors import SupervisorStopped
+from actors.supervisors import ChildNotStarted, SupervisorStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from anyio import CancelScope, create_task_group
 
 from actors._base.errors import InvalidSpec
-from actors._system.supervisor_handle import StaticChild, SupervisorHandle
+from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.topology import ActorSpec, DynamicSpec, PoolSpec, SupervisorSpec
-from actors.nodes import ActorRun, NodeReplacement, child_facts
+from actors.nodes import ActorRun, NodeReplacement, StaticChild, child_facts
 from actors.supervisors import (
     Backoff,
     Child,
@@ -284,16 +284,22 @@ class SupervisionTree:
         return made
 
     def _actor(self, item: ActorSpec, branch: SupervisorHandle) -> ChildSpec:
-        slot = StaticChild(self._home.life_of, item, branch)
+        def new_life() -> SupervisedActor:
+            life = self._home.life_of(item)
+            life.supervisor = branch
+            life.restart = item.restart
+            return life
+
+        static = StaticChild(new_life)
         return ChildSpec(
             name=item.name,
-            start=slot.new_run,
+            start=static.new_run,
             restart=item.restart,
             backoff=item.backoff,
             shutdown=item.shutdown,
             significant=item.significant,
-            gone=slot.gone,
-            host=slot,
+            gone=static.gone,
+            host=static,
         )
 
     def describe(self) -> dict[str, Any]:

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actors._base.errors import InvalidSpec, SystemStopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from actors._messaging.ref import Ref
-    from actors._system.topology import ActorSpec, TreeSpec
-    from actors.nodes import ActorRun, SupervisedActor
-    from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor, Exit, Supervisor
+    from actors._system.topology import TreeSpec
+    from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor, Supervisor
 
 __all__ = ["SupervisorHandle", "SupervisorHandleHost"]
 

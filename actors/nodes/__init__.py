@@ -24,7 +24,7 @@ from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
 from actors.nodes.remote_node import RemoteNode, RemoteNodeHost
 from actors.nodes.remote_run import NodeDied, RemoteRun, RunningNode
 from actors.nodes.replacement import NodeReplacement
-from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, SupervisedActor
+from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, StaticChild, SupervisedActor
 
 __all__ = [
     "BOOT_FAILED",
@@ -50,6 +50,7 @@ __all__ = [
     "RemoteNodeHost",
     "RemoteRun",
     "RunningNode",
+    "StaticChild",
     "SupervisedActor",
     "ThreadNode",
     "boot_config",

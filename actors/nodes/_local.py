@@ -33,6 +33,7 @@ class LocalNode(Node):
     """
 
     kind = "local"
+    ready = True
 
     def __init__(self, host: ActorHost, keeper: NodeOwner | None = None) -> None:
         super().__init__(host.name, host.name, 0, keeper)

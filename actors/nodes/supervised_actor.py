@@ -1,4 +1,4 @@
-"""The life of one actor, as its supervisor sees it: one number and one ref over all its restarts."""
+"""An actor as its supervisor sees it: `SupervisedActor` over all restarts, `ActorRun` from one to the next."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ __all__ = ["PLAIN_BACKOFF", "ActorRun", "StaticChild", "SupervisedActor", "Super
 
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 _FRAMES_GO_AFTER: Final = 0.01
-"""Seconds until a failed start has been written down."""
-
+"""Seconds until the log line about a failed start has been written."""
 
 PLAIN_BACKOFF: Final = Backoff()
-"""Of every actor whose spec names none: one object."""
+"""The backoff of every actor whose spec names none: one object for all of them."""
 
 
 class ActorStopper(Protocol):
-    """The supervisor of a life."""
+    """The supervisor of an actor."""
 
     async def stop_child(self, name: str) -> None: ...
 
 
 class SupervisedActorOwner(Protocol):
-    """Whoever keeps the books of lives."""
+    """The part of the system that lists the actors."""
 
     loop: Loop
 
@@ -42,10 +41,13 @@ class SupervisedActorOwner(Protocol):
 
 
 class SupervisedActor:
-    """What it takes to run an actor again; ends once.
+    """One actor over all its restarts, and what it takes to start it again.
 
     Attributes:
-        supervisor: has it as a child by the name of its ref, once it does.
+        incarnation: the number of the current run, from 1; 0 before the first.
+        end: how it ended for good, None until then.
+        voluntary_end: how the current run ended by the actor's own wish, if it did.
+        supervisor: has it as a child by the name of its ref; None until that is known.
     """
 
     __slots__ = (
@@ -104,11 +106,11 @@ class SupervisedActor:
         return ActorRun(self)
 
     def comes_back(self, end: Exit) -> bool:
-        """Whether its supervisor would run it again after *end*, as far as is known here."""
+        """Return whether its supervisor would restart it after *end*, as far as is known here."""
         return self.restart is None or should_restart(self.restart, end)
 
     def gone(self, end: Exit) -> None:
-        """It will not be run again: the name is freed first, then everybody is told."""
+        """End it for good: free its name, then call the watchers."""
         if self.end is not None:
             return
         self.end = end = self.voluntary_end or end
@@ -119,7 +121,7 @@ class SupervisedActor:
             notice(end)
 
     def watch(self, notice: Callable[[Exit], None]) -> Callable[[], None]:
-        """Tell *notice* of the end, once."""
+        """Call *notice* with the final end, once; at once if it has ended. Return what cancels that."""
         if self.end is not None:
             notice(self.end)
             return _nothing
@@ -134,7 +136,15 @@ class SupervisedActor:
 class ActorRun:
     """One run of an actor, as a `supervisors.Child`."""
 
-    __slots__ = ("_actor", "_ended", "_exit", "_started", "_stop_requested", "_unreported", "_waiters")
+    __slots__ = (
+        "_actor",
+        "_ended",
+        "_exit",
+        "_started",
+        "_stop_requested",
+        "_unreported",
+        "_waiters",
+    )
 
     def __init__(self, actor: SupervisedActor) -> None:
         self._actor = actor
