@@ -16,7 +16,6 @@ from actors._base.errors import ActorsError, InvalidSpec
 from actors._system.coordinator import Coordinator
 from actors.cli.server.ps import NODE_TIMEOUT, node_facts
 from actors.nodes import ORDERS, RemoteNode, busiest_first, process_figures
-from actors.transport import TransportError
 
 __all__ = ["top"]
 
@@ -79,7 +78,7 @@ async def _observe(
     with anyio.move_on_after(seconds + NODE_TIMEOUT):
         try:
             now = await node.sampled(*request)
-        except (ActorsError, TransportError):
+        except ActorsError:
             return  # it has just ended, or does not run yet
         busiest.extend(now.pop("busiest"))
         facts |= {**now, "answering": True}
