@@ -1,7 +1,7 @@
-"""What tests of actors need: a running system, a probe, a node's crash, virtual time.
+"""Helpers for tests of actors: a running system, a probe, the crash of a node, virtual time.
 
-Nothing in here sleeps on a guess: a test waits for the event itself, or lets virtual time jump.
-Asyncio has its virtual time here, trio brings its own. As backends for anyio's pytest plugin::
+A test with these waits for the event itself, or lets virtual time jump; it does not sleep.
+Virtual time for asyncio is here, trio has its own. As backends for anyio's pytest plugin::
 
     @pytest.fixture(params=["asyncio", "trio"])
     def anyio_backend(request):
@@ -69,7 +69,7 @@ async def running_system(topology: Topology | None = None) -> AsyncIterator[Syst
 
 
 class Probe:
-    """Collects what it is told and hands it out in order.
+    """Collects values and returns them in order.
 
     Code in this process calls `put`; an actor of this node may be given the probe itself, marked
     ``local(probe)``; an actor on any node tells its ref::
@@ -79,7 +79,7 @@ class Probe:
         await probe.expect(1)
 
     Attributes:
-        heard: everything it was ever told, oldest first.
+        heard: every value it got, oldest first.
     """
 
     def __init__(self) -> None:
@@ -90,10 +90,10 @@ class Probe:
 
     @classmethod
     async def start(cls, system: System, *, name: str | None = None) -> Probe:
-        """Return a probe with an actor on this process's node that passes on what it is told.
+        """Return a probe with an actor on this process's node, which passes on the values it gets.
 
         Raises:
-            NameTaken: somebody has that name.
+            NameTaken: another actor has that name.
         """
         probe = cls()
         probe._ref = await system.spawn(Recorder, local(probe), name=name, on=system.node)
@@ -101,7 +101,7 @@ class Probe:
 
     @property
     def ref(self) -> Ref[Recorder]:
-        """The address actors tell.
+        """The address for actors to tell.
 
         Raises:
             ActorsError: it has none, because it was not made by `start`.
@@ -111,7 +111,7 @@ class Probe:
         return self._ref
 
     def put(self, value: Any) -> None:
-        """Take *value*; never waits."""
+        """Add *value*, without waiting."""
         self.heard.append(value)
         news, self._news = self._news, None
         if news is not None:
@@ -129,7 +129,7 @@ class Probe:
                 await self._news.wait()
         if self._handed_out == len(self.heard):
             raise AssertionError(
-                f"the probe was told nothing in {timeout:g} s; before that: {self.heard!r}"
+                f"the probe got nothing in {timeout:g} s; before that: {self.heard!r}"
             )
         self._handed_out += 1
         return self.heard[self._handed_out - 1]
@@ -143,7 +143,7 @@ class Probe:
         got: T = await self.next(timeout)
         if got != value:
             raise AssertionError(
-                f"the probe was told {got!r} instead of {value!r}; all of it: {self.heard!r}"
+                f"the probe got {got!r} instead of {value!r}; all of it: {self.heard!r}"
             )
         return got
 
@@ -160,7 +160,7 @@ class Recorder(Actor):
 
 
 async def crash(node: Node) -> None:
-    """Kill the process of *node* by SIGKILL; return when its system has seen it and told everybody.
+    """Kill the process of *node* by SIGKILL; return when its system has seen it and informed every watcher.
 
     Raises:
         ActorsError: it has no process of its own, or is not running.
@@ -184,8 +184,7 @@ async def eventually(predicate: Callable[[], T], within: float = ...) -> T: ...
 async def eventually(predicate: Callable[[], Any], within: float = _PATIENCE) -> Any:
     """Call *predicate* until it is true and return what it returned.
 
-    For facts that nobody announces, such as that a process is gone; whatever announces itself is
-    better awaited.
+    For facts without an event, such as that a process has ended; await the event where there is one.
 
     Args:
         predicate: a function, sync or async.
@@ -208,7 +207,7 @@ async def eventually(predicate: Callable[[], Any], within: float = _PATIENCE) ->
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Waits for no timer: when nothing is ready, it moves the clock to the next one."""
+    """Waits for no timer: when nothing is ready, it moves the clock to the next timer."""
 
     now = 0.0
 
@@ -224,9 +223,9 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An asyncio loop on which every sleep is instant and every reading of the clock is exact.
 
-    Time stands still while anything can run, and jumps to the next timer when nothing can. So it
-    suits actors of one process; while a timer is pending it would jump past what another process
-    or thread is about to do. Trio has ``trio.testing.MockClock(autojump_threshold=0)`` for this.
+    Time stands still while anything can run, and jumps to the next timer when nothing can. Use it for
+    actors of one process: it does not wait for what another process or thread is about to do. Trio has
+    ``trio.testing.MockClock(autojump_threshold=0)`` for this.
     """
 
     def __init__(self) -> None:

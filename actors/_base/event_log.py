@@ -1,7 +1,7 @@
-"""From events to log lines: the default subscriber, and the only place that words them.
+"""The event log: the default subscriber of the event stream, which writes one log line per event.
 
-Rule: what happens at any rate (dead letters, failed messages) is told once, then counted: no flood,
-no silence.
+Rule: of events that may come at any rate (dead letters, failed messages) one is logged of each kind, then
+one every `_EVERY` seconds with the number of those between.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["DelayedDelivery", "LogSubscriber"]
 
 _NUMBER: Final = re.compile(r"-\d+.*")
 _KINDS: Final = 1024
-"""How many kinds of them are counted apart; past it, counting begins anew."""
+"""Kinds of such events that are counted; one more, and all counts start again."""
 _EVERY: Final = 10.0
-"""Seconds between two lines about the same kind."""
+"""Seconds between two lines about one kind of such events."""
 
-_MOMENT: Final = 0.002
-"""Seconds after which a line about an event is written."""
+_DELAY: Final = 0.002
+"""Seconds between an event and its log line."""
 
-_AT_ANY_RATE: Final = {"dead_letter", "message_failed"}
+_RATE_LIMITED: Final = {"dead_letter", "message_failed"}
 
 _LEVELS: Final = {
     "child_ended": "info",
@@ -49,7 +49,7 @@ _LEVELS: Final = {
     "node_over_rss": "warning",
     "node_draining": "info",
     "node_replaced": "info",
-    "template_unusable": "warning",
+    "fork_server_unusable": "warning",
     "reload_started": "info",
     "reload_done": "info",
     "reload_failed": "error",
@@ -82,14 +82,14 @@ _LEVELS: Final = {
 
 
 def _is_news(facts: Mapping[str, Any]) -> bool:
-    """Whether a child's end is worth a line: not when it was wanted, and not when its node's is."""
+    """Whether the end of a child is logged as an error: not if it was asked for or came with its node."""
     if facts.get("expected") or facts.get("asked") or facts.get("supervisor") == "nodes":
         return False
     return not str(facts.get("exit", "")).startswith("NODE_DOWN")
 
 
 class DelayedDelivery:
-    """Hands events to *take* a moment after they happened: a restart does not wait for its paperwork."""
+    """Hands events to *take* shortly after they happened, so that a restart does not wait for log lines."""
 
     def __init__(
         self, take: Callable[[Event, float], None], call_later: Callable[..., object]
@@ -99,33 +99,33 @@ class DelayedDelivery:
         self._events: list[tuple[Event, float]] = []
 
     def __call__(self, event: Event) -> None:
-        """Take note of one event and of the time."""
+        """Keep one event and its time of day until the next delivery."""
         self._events.append((event, time.time()))
         if len(self._events) == 1:
-            self._call_later(_MOMENT, self.flush)
+            self._call_later(_DELAY, self.flush)
 
     def flush(self) -> None:
-        """Hand over now what is still here."""
+        """Deliver now."""
         events, self._events = self._events, []
         for event, at in events:
             self._take(event, at)
 
 
 class LogSubscriber:
-    """Writes one line for each event that an operator wants to see."""
+    """Writes one log line per event, at the level that `_LEVELS` has for it, or debug."""
 
     def __init__(self, clock: Any) -> None:
         self._log: Logger = get_logger()
         self._clock = clock
-        self._letters: dict[tuple[str, str, str], tuple[float, int]] = {}
+        self._limited: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._started = False
 
     def __call__(self, event: Event, at: float | None = None) -> None:
-        """Take one event, which happened *at* that time of day (seconds since the epoch) or now."""
+        """Log *event*, which happened *at* that time of day (seconds since the epoch) or now."""
         facts = {key: value for key, value in event.facts.items() if value not in (None, "")}
         if event.kind == TRACE:
             return
-        if event.kind in _AT_ANY_RATE:
+        if event.kind in _RATE_LIMITED:
             counted = self._count(facts)
             if counted is None:
                 return
@@ -140,11 +140,11 @@ class LogSubscriber:
         getattr(self._log, level)(event.kind.replace("_", " "), **facts)
 
     def _level(self, kind: str, facts: dict[str, Any]) -> str:
-        """Return how much this matters to an operator."""
+        """Return the log level of an event."""
         if kind == "child_ended":
             return "error" if _is_news(facts) else "debug"
         if kind == "child_start_failed" and not self._started:
-            return "debug"  # whoever starts the system is told by the error it raises
+            return "debug"  # starting the system raises this error
         if kind == "listening" and facts.pop("beyond_loopback", False) and not facts.get("tls"):
             facts["warning"] = "other machines can reach this address, and it has no TLS"
             return "warning"
@@ -152,16 +152,16 @@ class LogSubscriber:
 
     def _count(self, facts: dict[str, Any]) -> dict[str, Any] | None:
         """Return what to add to the line, or None for no line."""
-        # Unnamed actors go by their class: a thousand of them may go down with one node.
+        # Unnamed actors count as one kind by class: thousands of them may end with one node.
         actor = _NUMBER.sub("", str(facts.get("actor")))
         error = str(facts.get("error")).partition(":")[0]
         key = (actor, str(facts.get("message")), error)
         now = self._clock()
-        if len(self._letters) >= _KINDS:
-            self._letters.clear()
-        last, unsaid = self._letters.get(key, (float("-inf"), 0))
+        if len(self._limited) >= _KINDS:
+            self._limited.clear()
+        last, suppressed = self._limited.get(key, (float("-inf"), 0))
         if now - last < _EVERY:
-            self._letters[key] = (last, unsaid + 1)
+            self._limited[key] = (last, suppressed + 1)
             return None
-        self._letters[key] = (now, 0)
-        return {"unsaid": unsaid} if unsaid else {}
+        self._limited[key] = (now, 0)
+        return {"suppressed": suppressed} if suppressed else {}

@@ -1,7 +1,7 @@
-"""The event stream: what happened in a system, one record each, for whoever subscribes.
+"""The event stream: what happened in a system, one `Event` each, for every subscriber.
 
-Rule 1: reporting never waits: a slow subscriber loses the oldest records and is told how many.
-Rule 2: records are plain data, so that they mean the same wherever they came from.
+Rule 1: reporting never waits: a slow subscriber loses the oldest events and gets their number.
+Rule 2: the facts of an event are plain data, so that they mean the same on every node.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["TRACE", "Event", "EventBus", "EventStream", "error_facts", "event_of"]
 
 TRACE: Final = "message"
-"""The kind of event that is one message, in systems that trace them; the only kind nobody logs."""
+"""The kind of the events that systems with `trace=` report for every message; they are not logged."""
 
 _BOUND: Final = 4096
 _WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
@@ -70,7 +70,7 @@ def _facts_of(record: Any) -> dict[str, Any]:
 
 
 class _RecordFacts(Mapping[str, Any]):
-    """The fields of a record as facts, worked out when somebody looks: a traceback takes its time."""
+    """The fields of a record as facts, computed on first use: formatting a traceback is slow."""
 
     __slots__ = ("_facts", "_record")
 
@@ -102,12 +102,12 @@ def _kind_of(name: str) -> str:
 
 
 def event_of(record: Any, at: float) -> Event:
-    """Word a record of a lower floor: its class is the kind, its fields are the facts."""
+    """Return the event of a lower layer's record: the class name is the kind, the fields are the facts."""
     return Event(_kind_of(type(record).__name__), _RecordFacts(record), at)
 
 
 class EventStream:
-    """One subscriber's records, in order: ``async for event in system.events()``."""
+    """The events of one subscriber, in order: ``async for event in system.events()``."""
 
     def __init__(self, bus: EventBus, *, messages: bool = True) -> None:
         self._bus = bus
@@ -125,9 +125,7 @@ class EventStream:
             self._records.popleft()
             self._lost += 1
         self._records.append(event)
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self.wake()
 
     def __aiter__(self) -> EventStream:
         return self
@@ -144,13 +142,13 @@ class EventStream:
         return self._records.popleft()
 
     def wake(self) -> None:
-        """Look again whether this is the end."""
+        """Wake the reader: there is an event, or the stream has ended."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def close(self) -> None:
-        """Hear nothing more; whoever iterates is at the end after what it has."""
+        """Unsubscribe; the iteration ends after the events that are there."""
         self._closed = True
         self._bus.forget(self)
         self._bus.unsubscribe(self._take)
@@ -158,7 +156,7 @@ class EventStream:
 
 
 class EventBus:
-    """Hands each record to every subscriber, in order, at once."""
+    """Passes each event to every subscriber, in order, at once."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
@@ -167,32 +165,32 @@ class EventBus:
         self._streams: list[EventStream] = []
 
     def subscribe(self, take: Callable[[Event], None]) -> None:
-        """Call *take* with every record from now on."""
+        """Call *take* with every event from now on."""
         self._subscribers.append(take)
 
     def unsubscribe(self, take: Callable[[Event], None]) -> None:
-        """Stop that."""
+        """Stop calling *take*."""
         if take in self._subscribers:
             self._subscribers.remove(take)
 
     def stream(self, *, messages: bool = True) -> EventStream:
-        """Return a new subscriber to iterate over; without *messages* it is not told of each of those."""
+        """Return a new stream of events; *messages* says whether traced messages are among them."""
         stream = EventStream(self, messages=messages)
         self._streams.append(stream)
         return stream
 
     def forget(self, stream: EventStream) -> None:
-        """Have no more to do with a stream that was closed."""
+        """Drop a stream that was closed."""
         if stream in self._streams:
             self._streams.remove(stream)
 
     def report(self, event: Event) -> None:
-        """Tell everybody."""
+        """Pass *event* to every subscriber."""
         for take in list(self._subscribers):
             take(event)
 
     def close(self) -> None:
-        """End every stream after what it has."""
+        """End every stream after the events it has."""
         self.closed = True
         for stream in self._streams:
             stream.wake()

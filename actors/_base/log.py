@@ -1,7 +1,7 @@
-"""Log lines: the only door to structlog, and the only file that words what lower floors report.
+"""Log lines: the only module that imports structlog.
 
 Rule 1: importing this configures nothing; a user's own structlog configuration is respected.
-Rule 2: one event is one whole line, written by one call; JSON when the output is not a terminal.
+Rule 2: one event is one line, written by one call; JSON when the output is not a terminal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Logger", "get_logger", "iso_time", "write_lines_to"]
 
 _FIRST: Final = ("timestamp", "level", "event")
-"""What a reader of the log looks at first."""
+"""The keys that come first in a JSON line."""
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
@@ -67,21 +67,21 @@ def write_lines_to(fd: int) -> None:
         if _LINES.dropped:
             data = b'{"event": "log lines dropped", "count": %d}\n' % _LINES.dropped + data
         try:
-            # A long line may have been taken in part: its rest goes first, so that it ends.
+            # The pipe may have taken a part of a long line: write its rest first.
             rest = rest[os.write(fd, rest) :] if rest else rest
             if not rest:
                 rest = data[os.write(fd, data) :]
                 _LINES.dropped = 0
                 return
         except (BlockingIOError, BrokenPipeError):
-            pass  # counted below, and told before the next line
+            pass  # counted below, and logged before the next line
         _LINES.dropped += 1
 
     _LINES.write = write
 
 
 def iso_time(at: float) -> str:
-    """Return seconds since the epoch as the log's own timestamps are written."""
+    """Return seconds since the epoch in the format of the log's timestamps."""
     return datetime.fromtimestamp(at, tz=UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -100,7 +100,7 @@ def get_logger(**facts: Any) -> Logger:
     It writes to standard error as `ACTORS_LOG` (debug, info, warning, error) and
     `ACTORS_LOG_FORMAT` (json, console) say, unless the user has configured structlog.
     """
-    import structlog  # noqa: PLC0415 - structlog's door: paid for by the first line, not by the import
+    import structlog  # noqa: PLC0415 - imported for the first log line, not at import of actors
 
     if structlog.is_configured():
         return structlog.get_logger("actors", **facts)  # type: ignore[no-any-return] # structlog returns Any

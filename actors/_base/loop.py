@@ -1,10 +1,6 @@
-"""The loop shim as an interface: waiter, wake, call-soon, timer, watch-fd, task, now.
+"""What actors need of an event loop, implemented for asyncio (uvloop included) and for trio.
 
-Rule 1: the message path touches an event loop only through this.
-Rule 2: nothing here knows an actor, a message or a node.
-
-A waiter is an `asyncio.Future` on asyncio, so that the hot path pays for C code only; the trio
-waiter offers the same few methods.
+Rule: code that handles messages uses an event loop only through this interface.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ __all__ = ["Interrupt", "Loop", "Task", "Timer", "Waiter"]
 
 
 class Waiter(Protocol):
-    """One reply on its way: awaited by one task, resolved once by another."""
+    """A future with one waiting task. On asyncio it is an `asyncio.Future`, which is C code."""
 
     def __await__(self) -> Generator[Any, None, Any]: ...
     def done(self) -> bool: ...
@@ -28,19 +24,23 @@ class Waiter(Protocol):
 
 
 class Timer(Protocol):
-    """A call that is due later."""
+    """A call that is to be made later."""
 
     def cancel(self) -> object: ...
 
 
 class Task(Protocol):
-    """A task that somebody owns."""
+    """A running task."""
 
     def cancel(self) -> object: ...
 
 
 class Interrupt(Protocol):
-    """Runs one step of a task so that it can be broken off without ending the task."""
+    """Runs one step of a task, which `request` cancels without ending the task.
+
+    Attributes:
+        requested: whether the current or last step was cancelled by `request`.
+    """
 
     requested: bool
 
@@ -49,16 +49,16 @@ class Interrupt(Protocol):
 
 
 class Loop(Protocol):
-    """What the message path needs of an event loop; one per node."""
+    """The event loop of a node."""
 
     backend: str
 
     @property
     def passes(self) -> tuple[type[BaseException], ...]:
-        """What is not an actor's failure: what ends the node, and cancellation from further out."""
+        """Exceptions that are no failure of an actor: they end the node, or cancel it from outside."""
 
     def cancelled_by(self, error: BaseException) -> bool:
-        """Whether *error* is the cancellation of the calling task that somebody asked for."""
+        """Whether *error* is a requested cancellation of the calling task, not one a handler raised."""
 
     def now(self) -> float: ...
     def waiter(self) -> Waiter: ...

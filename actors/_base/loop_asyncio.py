@@ -1,4 +1,4 @@
-"""The loop shim over asyncio, uvloop included."""
+"""The `Loop` interface on asyncio, uvloop included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["AsyncioLoop"]
 
 
 class _AsyncioInterrupt:
-    """Breaks off the current await by cancelling the task, then takes the cancellation back."""
+    """Cancels the task to end its current step, then uncancels it."""
 
     __slots__ = ("_task", "requested")
 
@@ -24,13 +24,13 @@ class _AsyncioInterrupt:
         self._task: asyncio.Task[Any] | None = None
 
     def request(self) -> None:
-        """Break off what `run` is awaiting; once is enough."""
+        """Cancel the step that `run` awaits; a second call changes nothing."""
         if not self.requested and self._task is not None:
             self.requested = True
             self._task.cancel()
 
     async def run(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Await *step*; return when it returned or was broken off by `ask`."""
+        """Await *step*; return when it returned or was cancelled by `request`."""
         self._task = asyncio.current_task()
         self.requested = False
         try:
@@ -44,17 +44,17 @@ class _AsyncioInterrupt:
 
 
 class AsyncioLoop:
-    """The shim over asyncio, uvloop included."""
+    """The `Loop` of a running asyncio loop."""
 
     backend = "asyncio"
-    # A CancelledError that nobody asked for is a failure of whoever it hits.
+    # A CancelledError that nobody requested is a failure of the actor.
     passes: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit)
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._forget = self._tasks.discard
         self._loop = loop
-        # Bound once: these are called per message.
+        # Bound once, because they are called for each message.
         self.waiter: Callable[[], Waiter] = loop.create_future
         self.now = loop.time
         self.call_soon = loop.call_soon
@@ -81,14 +81,14 @@ class AsyncioLoop:
         return task
 
     def cancelled_by(self, error: BaseException) -> bool:
-        """Whether *error* is a cancellation that was asked for; a handler may raise one by itself."""
+        """As `Loop.cancelled_by`."""
         task = asyncio.current_task()
         return (
             isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
         )
 
     def tasks(self) -> list[tuple[str, Any]]:
-        """Return the name and the coroutine of every task there is."""
+        """Return the name and the coroutine of every task."""
         return [(task.get_name(), task.get_coro()) for task in asyncio.all_tasks(self._loop)]
 
     def interrupt(self) -> Interrupt:

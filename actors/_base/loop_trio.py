@@ -1,6 +1,6 @@
-"""The loop shim over trio; imported only where trio runs.
+"""The `Loop` interface on trio; imported only where trio runs.
 
-Everything that asyncio has as a callback is here a small task in the system's nursery.
+What is a callback on asyncio is a small task in the nursery of the system here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def in_trio() -> bool:
 
 @asynccontextmanager
 async def open_trio_loop() -> AsyncIterator[TrioLoop]:
-    """Give the shim with a nursery for its tasks; they are cancelled at the end of the block."""
+    """Provide a `TrioLoop` with a nursery; its tasks are cancelled at the end of the block."""
     async with trio.open_nursery() as nursery:
         yield TrioLoop(nursery)
         nursery.cancel_scope.cancel()
@@ -79,7 +79,7 @@ class _TrioWaiter:
 
 
 class _TrioInterrupt:
-    """Breaks off a step by the cancel scope it runs in."""
+    """Cancels the scope in which a step runs."""
 
     __slots__ = ("_scope", "requested")
 
@@ -99,7 +99,7 @@ class _TrioInterrupt:
 
 
 class _Call:
-    """A call that is due at a time of trio's clock."""
+    """A call to be made at a time of trio's clock."""
 
     __slots__ = ("_timers", "args", "at", "fn", "number")
 
@@ -116,13 +116,13 @@ class _Call:
         return (self.at, self.number) < (other.at, other.number)
 
     def cancel(self) -> None:
-        """Do not make the call."""
+        """As `Timer.cancel`."""
         self.fn = None
-        self._timers.look_again(self)
+        self._timers.reschedule(self)
 
 
 class _Timers:
-    """Calls in the order of their times, however late they are: one task for all of them."""
+    """All timers of a loop, called in the order of their times by one task."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
@@ -138,11 +138,11 @@ class _Timers:
         if not self._running:
             self._running = True
             nursery.start_soon(self._run, name="timers")
-        self.look_again(call)
+        self.reschedule(call)
         return call
 
-    def look_again(self, call: _Call) -> None:
-        """Wake the task if *call* is what it sleeps for, or what it should."""
+    def reschedule(self, call: _Call) -> None:
+        """Wake the task if *call* is the first one: it was added or cancelled."""
         if self._sleep is not None and self._calls and self._calls[0] is call:
             self._sleep.cancel()
 
@@ -162,10 +162,10 @@ class _Timers:
 
 
 class TrioLoop:
-    """The shim over trio; its tasks live in the nursery it is given."""
+    """The `Loop` of a running trio loop; its tasks run in *nursery*."""
 
     backend = "trio"
-    # trio's Cancelled belongs to a scope further out and has to reach it.
+    # trio's Cancelled belongs to a scope outside and has to reach it.
     passes: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, trio.Cancelled)
 
     def __init__(self, nursery: trio.Nursery | None) -> None:
@@ -238,12 +238,12 @@ class TrioLoop:
 
         context = contextvars.Context() if fresh else contextvars.copy_context()
         nursery = self._host()
-        # trio copies the caller's context when a task starts: call from inside the wanted one.
+        # trio gives a task a copy of the caller's context, so the call is made in the wanted one.
         context.run(lambda: nursery.start_soon(run, name=name))
         return scope
 
     def cancelled_by(self, error: BaseException) -> bool:
-        """Whether *error* is a cancellation: trio's own can only be asked for."""
+        """As `Loop.cancelled_by`; a handler cannot raise trio's Cancelled itself."""
         return isinstance(error, trio.Cancelled)
 
     def tasks(self) -> list[tuple[str, Any]]:

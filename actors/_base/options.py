@@ -1,4 +1,4 @@
-"""Functions that make data refuse an unknown option by name, with the one that was probably meant."""
+"""Refusal of unknown keyword options, with the name that was probably meant."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def check_platform(platform: str = sys.platform) -> None:
     """Refuse a *platform* without AF_UNIX socket pairs, fd passing and process groups.
 
     Raises:
-        ImportError: naming it.
+        ImportError: it is neither Linux nor macOS.
     """
     if platform not in _PLATFORMS:
         raise ImportError(

@@ -1,4 +1,4 @@
-"""Which loop runs here, and how to run one: the only door to uvloop and trio."""
+"""Find the running event loop, or run one: the only module that imports uvloop, and trio with `loop_trio`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["open_loop", "run_on"]
 T = TypeVar("T")
 BACKENDS: Final = ("asyncio", "trio")
 _LEFT_BEHIND: Final = 5.0
-"""Seconds that tasks have to end after the main function has, as a killed actor has."""
+"""Seconds that cancelled tasks have to end after the main function; as many as a killed actor has."""
 
 
 @asynccontextmanager
 async def open_loop() -> AsyncIterator[Loop]:
-    """Give the shim for the running loop; what it started on trio ends with the block.
+    """Provide the `Loop` of the running event loop; tasks it started on trio end with the block.
 
     Raises:
         ActorsError: no supported loop runs here.
     """
     if "trio" in sys.modules:
-        # Trio is imported only where it runs already.
+        # Import trio only if the program has.
         from actors._base.loop_trio import in_trio, open_trio_loop  # noqa: PLC0415
 
         if in_trio():
@@ -66,7 +66,7 @@ def run_on(
     """
     if backend == "trio":
         try:
-            import trio  # noqa: PLC0415 - trio's door: imported only where trio runs
+            import trio  # noqa: PLC0415 - imported only where trio runs
         except ImportError as error:
             raise ActorsError(
                 "backend='trio' needs trio: pip install actors-framework[trio]"
@@ -74,7 +74,7 @@ def run_on(
         try:
             return trio.run(fn, *args)
         except BaseExceptionGroup as group:
-            # What ends a program does so by itself, in whatever groups it came.
+            # SystemExit and KeyboardInterrupt end the program: unwrap them from the groups.
             ends, _ = group.split((SystemExit, KeyboardInterrupt))
             if ends is not None:
                 raise _first(ends) from group
@@ -97,7 +97,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 async def _end_others() -> None:
-    """Cancel what is left; what ignores that is left behind, as the runner would wait for it for ever."""
+    """Cancel the tasks that are left; abandon those that ignore it, or the runner would wait for ever."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()
@@ -111,7 +111,7 @@ async def _end_others() -> None:
 
 def _uvloop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        from uvloop import new_event_loop  # noqa: PLC0415 - uvloop's door
+        from uvloop import new_event_loop  # noqa: PLC0415 - imported only where it is used
     except ImportError:
-        return None  # asyncio's own loop serves every purpose, slower
+        return None  # asyncio's own loop works too, slower
     return new_event_loop

@@ -1,4 +1,4 @@
-"""What an error that came from a node says to the user: the traceback over there, without our own frames."""
+"""The remote traceback of an error from a node, without the frames of this framework, for its user."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 
 from actors.transport import RemoteTraceback
 
-__all__ = ["is_ours", "users_part"]
+__all__ = ["is_ours", "user_part"]
 
 _PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 _FRAME: Final = re.compile(r'^ *File "([^"]+)"')
 _BETWEEN: Final = re.compile(r"\n\n(?=The above exception|During handling)")
 
 
-def users_part(error: BaseException) -> str:
-    """Return where *error* was raised on its node, or nothing if no code of the user had to do with it."""
+def user_part(error: BaseException) -> str:
+    """Return the remote traceback of *error* without our frames; empty if no frame is the user's."""
     texts: list[str] = []
     seen: list[BaseException] = []
     cause: BaseException | None = error
@@ -26,14 +26,14 @@ def users_part(error: BaseException) -> str:
         if isinstance(cause, RemoteTraceback):
             texts.append(cause.text)
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    # Each text holds those of its causes: the first is the whole.
+    # Each text includes those of its causes, so the first is complete.
     blocks = _BETWEEN.split(texts[0].rstrip("\n")) if texts else []
     kept = [block for block in map(_trimmed, blocks) if block]
     return "\n\n".join(kept)
 
 
 def _trimmed(block: str) -> str:
-    """Return one traceback without frames that are not the user's, or nothing if none is."""
+    """Return one traceback without our frames; empty if no frame is the user's."""
     kept: list[str] = []
     frames = 0
     ours = False
@@ -50,5 +50,5 @@ def _trimmed(block: str) -> str:
 
 
 def is_ours(file: str) -> bool:
-    """Return whether *file* is of this framework, of the import machinery, or no file at all."""
+    """Return whether *file* belongs to this framework or to the import machinery, or is no file."""
     return file.startswith((_PACKAGE, "<")) or file.endswith("/importlib/__init__.py")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import CancelScope, create_task_group
 
 from actors._base.errors import ActorsError, InvalidSpec, ReloadFailed, ReloadRunning, SystemStopped
-from actors._base.user_traceback import users_part
+from actors._base.user_traceback import user_part
 from actors.nodes import NodeReplacement
 
 if TYPE_CHECKING:
@@ -188,4 +188,4 @@ def _check_timeout(seconds: object) -> None:
 
 
 def _failure(roll: _ReloadProgress, error: Exception) -> ReloadFailed:
-    return ReloadFailed(roll.at, str(error), roll.renewed, users_part(error))
+    return ReloadFailed(roll.at, str(error), roll.renewed, user_part(error))

@@ -59,7 +59,7 @@ class SystemState:
             propagation=self.propagation,
             trace=topology.trace,
         )
-        self.launcher = Launcher(loop, lambda why: self.event("template_unusable", {"why": why}))
+        self.launcher = Launcher(loop, lambda why: self.event("fork_server_unusable", {"why": why}))
         self.bus = EventBus(loop)
         self._log = DelayedDelivery(LogSubscriber(loop.now), loop.call_later)
         self.bus.subscribe(self._log)

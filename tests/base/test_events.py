@@ -135,7 +135,7 @@ def test_dead_letters_are_told_once_then_counted(capfd: pytest.CaptureFixture[st
     log(Event("dead_letter", {"actor": "b", "message": "note", "reason": "it has ended"}))
     now = 10.0
     log(letter)
-    told = [(line["actor"], line.get("unsaid")) for line in lines_of(capfd)]
+    told = [(line["actor"], line.get("suppressed")) for line in lines_of(capfd)]
     assert told == [("a", None), ("b", None), ("a", 99)]
 
 
@@ -151,7 +151,7 @@ def test_failed_messages_are_told_once_of_each_error_then_counted(
     log(Event("dead_letter", {**facts, "reason": "it has ended"}))
     now = 10.0
     log(Event("message_failed", {**facts, "error": "ValueError: again"}))
-    told = [(line["event"], line.get("error"), line.get("unsaid")) for line in lines_of(capfd)]
+    told = [(line["event"], line.get("error"), line.get("suppressed")) for line in lines_of(capfd)]
     assert told == [
         ("message failed", "ValueError: 0", None),
         ("message failed", "KeyError: 'x'", None),

@@ -35,6 +35,6 @@ async def test_why_nodes_are_not_forked_is_one_event_however_many_there_are(
             await system.start(nodes("web", count=2))
             events.close()
             told = [event async for event in events]
-    unusable = [event.facts["why"] for event in told if event.kind == "template_unusable"]
+    unusable = [event.facts["why"] for event in told if event.kind == "fork_server_unusable"]
     assert unusable == ["2 of them in a row ended instead of forking"]
     assert [event.kind for event in told].count("node_ready") == 2
