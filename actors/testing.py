@@ -129,7 +129,7 @@ class Probe:
                 await self._news.wait()
         if self._handed_out == len(self.heard):
             raise AssertionError(
-                f"the probe got nothing in {timeout:g} s; before that: {self.heard!r}"
+                f"the probe was told nothing in {timeout:g} s; before that: {self.heard!r}"
             )
         self._handed_out += 1
         return self.heard[self._handed_out - 1]
@@ -143,7 +143,7 @@ class Probe:
         got: T = await self.next(timeout)
         if got != value:
             raise AssertionError(
-                f"the probe got {got!r} instead of {value!r}; all of it: {self.heard!r}"
+                f"the probe was told {got!r} instead of {value!r}; all of it: {self.heard!r}"
             )
         return got
 
