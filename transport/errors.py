@@ -168,7 +168,5 @@ def raise_ended(broken: TransportError | None) -> None:
         ChannelClosed, ChannelBroken: always.
     """
     if broken is None:
-        msg = "this channel was closed here"
-        raise ChannelClosed(msg)
-    msg = f"the peer of this channel is gone: {broken}"
-    raise ChannelBroken(msg) from broken
+        raise ChannelClosed("this channel was closed here")
+    raise ChannelBroken(f"the peer of this channel is gone: {broken}") from broken

@@ -74,8 +74,7 @@ class ManualLoop:
             if done():
                 return
             self.turn()
-        msg = f"still not done after {turns} turns"
-        raise AssertionError(msg)
+        raise AssertionError(f"still not done after {turns} turns")
 
     def settle(self, turns: int = 10_000) -> None:
         """Take turns until one does nothing.
@@ -86,8 +85,7 @@ class ManualLoop:
         for _ in range(turns):
             if not self.turn():
                 return
-        msg = f"not settled after {turns} turns"
-        raise AssertionError(msg)
+        raise AssertionError(f"not settled after {turns} turns")
 
 
 def mutations(data: bytes, seed: int, count: int) -> Iterator[bytes]:

@@ -394,7 +394,7 @@ async def test_who_waits_looks_again_once_per_notice_and_sleeps_in_between() -> 
         notify = staticmethod(notifier.notify)
         waiter = CountingWaiter
 
-    shared.atomics._notifier = CountingNotifier()
+    shared.atomics._notifier = CountingNotifier()  # type: ignore[assignment]
     shared.atomics.notify()
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:

@@ -369,10 +369,9 @@ class Channel:
             return
         self._received_fds.check(frame.fd_count)
         if len(messages) != 1 or self._receive_fds is None:
-            msg = (
+            raise FrameError(
                 "a frame with descriptors holds exactly one message, and somebody here must want it"
             )
-            raise FrameError(msg)
         self._receive_fds(messages[0], self._received_fds.take(frame.fd_count))
 
     def _end_from(self, error: TransportError, cause: BaseException) -> None:

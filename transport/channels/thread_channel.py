@@ -294,8 +294,9 @@ class ThreadChannel:
         try:
             messages = self._decoder.feed(item.body)
             if item.fds and (len(messages) != 1 or self._receive_fds is None):
-                msg = "descriptors come with exactly one message, and somebody here must want it"
-                raise FrameError(msg)  # noqa: TRY301 - the descriptors are closed like after any other
+                raise FrameError(
+                    "descriptors come with exactly one message, and somebody here must want it"
+                )  # noqa: TRY301 - the descriptors are closed like after any other
         except BaseException:
             close_all(item.fds)
             raise

@@ -135,8 +135,9 @@ class Decoder:
             self._unpacker = new_unpacker(self._limit, self._outermost)
             # What it holds half built no collection sees; it would live on with this traceback.
             del unpacker
-            msg = f"a frame holds bytes that are not messages: {type(error).__name__} {error}"
-            raise FrameError(msg) from error
+            raise FrameError(
+                f"a frame holds bytes that are not messages: {type(error).__name__} {error}"
+            ) from error
         if self._fatal is not None:
             fatal, self._fatal = self._fatal, None
             raise fatal
@@ -169,12 +170,14 @@ class Decoder:
         if types != [int, int, int, str, str, bytes, list] or not {str}.issuperset(
             map(type, message[-1])
         ):
-            msg = f"an introduction has the wrong parts: {[kind.__name__ for kind in types]}"
-            raise FrameError(msg)
+            raise FrameError(
+                f"an introduction has the wrong parts: {[kind.__name__ for kind in types]}"
+            )
         number = message[1]
         if number != len(self._introduced) or number >= _MAX_CLASSES:
-            msg = f"class number {number} introduced out of order, expected {len(self._introduced)}"
-            raise FrameError(msg)
+            raise FrameError(
+                f"class number {number} introduced out of order, expected {len(self._introduced)}"
+            )
         self._introduced.append(_IntroducedClass(*message[2:]))
 
     def _schema_for(self, number: Any, *kinds: ClassKind) -> ClassSchema:
@@ -184,24 +187,22 @@ class Decoder:
             schema = self._look_up(number)
             self._schemas[number] = schema
         if schema.kind not in kinds:
-            msg = f"{schema.cls.__qualname__} is not a {' or '.join(kind.name for kind in kinds)}"
-            raise Undecodable(msg)
+            raise Undecodable(
+                f"{schema.cls.__qualname__} is not a {' or '.join(kind.name for kind in kinds)}"
+            )
         return schema
 
     def _look_up(self, number: Any) -> ClassSchema:
         if type(number) is not int or not 0 <= number < len(self._introduced):
-            msg = f"class number {number} was never introduced"
-            raise Undecodable(msg)
+            raise Undecodable(f"class number {number} was never introduced")
         known = self._introduced[number]
         try:
             cls = self._resolve(known.module, known.qualname)
         except Exception as error:
-            msg = f"cannot find {known.module}.{known.qualname}: {error}"
-            raise Undecodable(msg) from error
+            raise Undecodable(f"cannot find {known.module}.{known.qualname}: {error}") from error
         schema = schema_of(cls) if isinstance(cls, type) else None
         if schema is None:
-            msg = f"{known.module}.{known.qualname} is not a sendable class here"
-            raise Undecodable(msg)
+            raise Undecodable(f"{known.module}.{known.qualname} is not a sendable class here")
         check_schema(schema, known.kind, known.checksums, known.fields)
         return schema
 
@@ -264,8 +265,7 @@ class Decoder:
             self._raise_broken()
         if rest:
             del self._unpackers[depth]
-            msg = f"a value is followed by {rest} other bytes"
-            raise Undecodable(msg)
+            raise Undecodable(f"a value is followed by {rest} other bytes")
         return value
 
     def _inner_large(self, data: bytes, depth: int) -> Any:
@@ -281,19 +281,16 @@ class Decoder:
         """The list packed in `data`, its elements checked."""
         parts = self._inner(data)
         if type(parts) is not list or len(parts) != len(types):
-            msg = f"expected {len(types)} parts"
-            raise Undecodable(msg)
+            raise Undecodable(f"expected {len(types)} parts")
         for part, wanted in zip(parts, types, strict=True):
             if not isinstance(part, wanted):
-                msg = f"expected {wanted}, got {type(part).__name__}"
-                raise Undecodable(msg)
+                raise Undecodable(f"expected {wanted}, got {type(part).__name__}")
         return parts
 
     def _values(self, data: bytes) -> list[Any]:
         values = self._inner(data)
         if type(values) is not list:
-            msg = f"expected a list, got {type(values).__name__}"
-            raise Undecodable(msg)
+            raise Undecodable(f"expected a list, got {type(values).__name__}")
         return values
 
     def _scalar(self, read: Callable[[Any], Any]) -> Callable[[bytes], Any]:

@@ -65,8 +65,7 @@ class Encoder:
         attachments: Attachments | None = None,
     ) -> None:
         if len(extras) > MAX_EXTRAS:
-            msg = f"a link has room for {MAX_EXTRAS} extra types, got {len(extras)}"
-            raise ValueError(msg)
+            raise ValueError(f"a link has room for {MAX_EXTRAS} extra types, got {len(extras)}")
         self._rename = rename
         self._limit = limit
         self.attachments = attachments or Attachments.none()

@@ -1,10 +1,10 @@
 """Integers in shared memory that several processes change and wait for.
 
-A load is one machine instruction. All else takes a lock on the eight bytes of its cell, which the
-kernel holds by open file and lets go when the process dies; about 3 microseconds, not the speed of C.
-What it guards is one store, so a process that dies in between leaves either the old value or the new.
-One that is stopped in between holds up who changes the same cell. No change may be made by a waiter
-handler or a finaliser: it may run inside one.
+A load is one machine instruction. Every change takes a lock on the eight bytes of its cell, about 3
+microseconds. The kernel holds the lock per open file and releases it when the process dies. It guards one
+store, so a process that dies while it has the lock leaves either the old value or the new. A process that
+is stopped while it has the lock blocks those who change the same cell. Signal handlers and finalisers must
+not change a cell: they may interrupt a change of this very thread.
 """
 
 import fcntl
@@ -13,7 +13,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, TypeAlias
 
 import anyio
 
@@ -40,11 +40,11 @@ _OFD_WAIT: Final = getattr(fcntl, "F_OFD_SETLKW", 38)
 
 
 class AtomicLock:
-    """Locks on cells of one segment, against threads here and against other processes.
+    """Locks on the cells of one segment, against threads here and against other processes.
 
     Args:
-        fd: an open file of the segment that nobody else has: locks belong to it. It is the lock's
-            from here on.
+        fd: an open file of the segment that nobody else uses, since locks belong to the open file. The
+            lock owns and closes it.
     """
 
     __slots__ = ("_fd", "_threads")
@@ -54,7 +54,7 @@ class AtomicLock:
         self._threads = threading.Lock()
 
     def change(self, cells: memoryview, index: int, change: Callable[[int], int]) -> int:
-        """Replace the value of one cell by `change` of it; returns what it was."""
+        """Replace the value of one cell by `change(value)`; returns the value before."""
         with self._threads:
             self._lock(index, fcntl.F_WRLCK)
             try:
@@ -76,34 +76,14 @@ class AtomicLock:
         os.close(self._fd)
 
 
-class Notifier(Protocol):
-    """What wakes everybody who waits at one segment, in all processes."""
-
-    def notify(self) -> None:
-        """Wake everybody who began to wait before this."""
-
-    def waiter(self) -> "Waiter":
-        """Begin to wait."""
-
-
-class Waiter(Protocol):
-    """One who waits."""
-
-    async def wait(self) -> None:
-        """Until the notifier has been rung since the last call; more often does no harm."""
-
-    def close(self) -> None:
-        """Stop."""
-
-
 class EventfdNotifier:
-    """One eventfd that all processes share; everybody who waits sees every ring of it.
+    """Wakes waiters by one eventfd that all processes share; every waiter sees every notification.
 
-    Nobody reads it, so nobody takes a ring from somebody else: each one who waits has an epoll of
-    his own, in which every ring is an edge, and lets the event loop wait for that.
+    Nobody reads the eventfd, so no waiter takes a notification from another: each waiter has an epoll of
+    its own, in which every notification is an edge, and lets the event loop wait for that epoll.
 
     Args:
-        fd: the eventfd, which is the bell's from here on.
+        fd: the eventfd, which the notifier owns and closes.
     """
 
     __slots__ = ("fd",)
@@ -112,9 +92,11 @@ class EventfdNotifier:
         self.fd = fd
 
     def notify(self) -> None:
+        """Wake everybody who began to wait before this, in all processes."""
         os.eventfd_write(self.fd, 1)
 
     def waiter(self) -> "EpollWaiter":
+        """Begin to wait."""
         return EpollWaiter(self.fd)
 
     def __del__(self) -> None:
@@ -130,15 +112,17 @@ class EpollWaiter:
         self._edges.poll(0)
 
     async def wait(self) -> None:
+        """Return after a notification since the last call; it may also return without one."""
         await anyio.wait_readable(self._edges)
         self._edges.poll(0)
 
     def close(self) -> None:
+        """Stop waiting."""
         self._edges.close()
 
 
 class PollingNotifier:
-    """Where there is no eventfd: who waits looks every 2 milliseconds, and ringing does nothing."""
+    """For systems without eventfd: waiters look every 2 milliseconds, and `notify` does nothing."""
 
     def notify(self) -> None:
         pass
@@ -153,8 +137,12 @@ class PollingNotifier:
         pass
 
 
+Notifier: TypeAlias = EventfdNotifier | PollingNotifier
+"""Wakes everybody who waits at one segment, in all processes."""
+
+
 def new_notifier() -> Notifier:
-    """The best notifier there is here."""
+    """The better notifier this platform has."""
     if sys.platform == "linux":
         return EventfdNotifier(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
     else:  # noqa: RET505 - a type checker would find a plain return unreachable
@@ -174,7 +162,7 @@ class Atomics:
     Args:
         cells: all of them.
         lock: guards changes.
-        notifier: wakes who waits.
+        notifier: wakes waiters.
     """
 
     __slots__ = ("_cells", "_lock", "_notifier")
@@ -188,39 +176,39 @@ class Atomics:
         return len(self._cells)
 
     def load(self, index: int) -> int:
-        """What the cell holds now."""
+        """The value of the cell."""
         value: int = self._cells[self._checked(index)]
         return value
 
     def store(self, index: int, value: int) -> None:
-        """Set the cell; no change by others that is under way undoes it."""
+        """Set the cell; a change that another process has begun does not undo it."""
         self.exchange(index, value)
 
     def exchange(self, index: int, value: int) -> int:
-        """Set the cell; returns what it held."""
+        """Set the cell; returns the value before."""
         new = _word(value)
         return self._change(index, lambda _: new)
 
     def add(self, index: int, by: int = 1) -> int:
-        """Add to the cell, wrapping around at 64 bits; returns what it held before."""
+        """Add to the cell, wrapping around at 64 bits; returns the value before."""
         by = _word(by)
         return self._change(index, lambda before: (before + by - _LOW) % 2**64 + _LOW)
 
     def compare_exchange(self, index: int, expected: int, value: int) -> Exchanged:
-        """Set the cell if it holds `expected`; returns what it held, and whether that was it."""
+        """Set the cell if it holds `expected`; returns the value before and whether it was replaced."""
         expected, new = _word(expected), _word(value)
         before = self._change(index, lambda now: new if now == expected else now)
         return Exchanged(before, before == expected)
 
     def notify(self) -> None:
-        """Have everybody who waits at this buffer look at his cell again, in all processes."""
+        """Make everybody who waits at this buffer, in all processes, look at their cell again."""
         self._notifier.notify()
 
     async def wait(self, index: int, expected: int) -> int:
-        """Wait until the cell is seen to hold something else than `expected`; returns that.
+        """Wait until the cell holds another value than `expected`; returns that value.
 
-        It is looked at now and after each `notify`; a change that nobody notifies of, or that is
-        undone before it is seen, wakes nobody.
+        The cell is read at the call and after each `notify`. A change without a `notify`, or one that
+        is undone before the waiter reads the cell, wakes nobody.
         """
         value = self.load(index)
         if value != expected:

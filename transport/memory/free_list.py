@@ -1,14 +1,14 @@
-"""The slots of one node: which are free, how much memory is behind them, which to take; not who has them.
+"""The slots of one node: which are free, how much memory they have, which to use next; not who has them.
 
-A page of fresh shared memory costs thirty times what copying into it costs, so what was used last is
-used next, and memory is given back only when it was idle for a while.
+A page of fresh shared memory costs thirty times what copying into it costs. So the slot used last is used
+next, and memory is returned to the system only after it was idle for a while.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
 from actors.transport.memory.lease import Availability
-from actors.transport.memory.memfd import PAGE
+from actors.transport.memory.memfd import PAGE, whole_pages
 from actors.transport.memory.segment import Segment, Slot, layout_for, slot_size
 
 __all__ = ["FreeList"]
@@ -17,22 +17,21 @@ _MAX_SEGMENTS: Final = 64
 _CANDIDATES: Final = 8
 _MOST_REQUESTED: Final = 4
 _COLD_SHARE: Final = 8
-"""With more than an eighth of it cold, a payload costs more than the socket would."""
+"""A payload costs more than the socket would if more than an eighth of it goes to cold memory."""
 
 
 class FreeList:
     """Free slots by size, the one used last on top.
 
     Attributes:
-        limit: most bytes of memory there may be behind all slots.
-        resident: bytes of memory there are.
-        held: those behind slots that are not free.
+        limit: most bytes of memory that all slots may have.
+        resident: bytes of memory they have.
+        held: those of slots in use.
     """
 
     def __init__(self, limit: int) -> None:
         if limit < PAGE:
-            msg = f"limit must be {PAGE} bytes or more, got {limit}"
-            raise ValueError(msg)
+            raise ValueError(f"limit must be {PAGE} bytes or more, got {limit}")
         self.limit = limit
         self.segments: dict[int, Segment] = {}
         self.resident = self.peak_resident = 0
@@ -44,37 +43,33 @@ class FreeList:
         self._trims = 0
 
     def slot_at(self, number: int, offset: int) -> Slot | None:
-        """The slot at this place of a segment; None if there is none."""
+        """The slot at this offset of a segment; None if there is none."""
         segment = self.segments.get(number)
         return None if segment is None else segment.slot_at(offset)
 
     def availability(self, size: int) -> Availability:
-        """Whether `acquire` would find a slot, and memory behind it."""
-        if self.held + _pages(size) > self.limit:
+        """Whether `acquire` would find a slot, and if its pages have memory."""
+        whole = slot_size(size)
+        if self.held + whole_pages(size) > self.limit:
             return Availability.FULL
-        free = self._free.get(slot_size(size))
-        if not free:
-            known = slot_size(size) in self._unfilled
-            return (
-                Availability.COLD
-                if known or len(self.segments) < _MAX_SEGMENTS
-                else Availability.FULL
-            )
-        return (
-            Availability.COLD if _is_cold(free[_warmest(free, size)], size) else Availability.WARM
-        )
+        free = self._free.get(whole)
+        if free:
+            cold = _is_cold(free[_warmest(free, size)], size)
+            return Availability.COLD if cold else Availability.WARM
+        can_grow = whole in self._unfilled or len(self.segments) < _MAX_SEGMENTS
+        return Availability.COLD if can_grow else Availability.FULL
 
     def acquire(self, size: int, *, cold: bool = True) -> Slot | Availability:
-        """Take a slot with room for `size`, the warmest there is.
+        """Take the warmest slot with room for `size`.
 
         Args:
             size: bytes, 1 or more.
-            cold: whether memory may be missing behind it; what is missing fits the limit.
+            cold: whether its pages may be without memory; what they will need is within the limit.
 
         Returns:
             the slot; or, if there is none, what `availability` says.
         """
-        if self.held + _pages(size) > self.limit:
+        if self.held + whole_pages(size) > self.limit:
             return Availability.FULL
         whole = slot_size(size)
         free = self._free.get(whole)
@@ -83,18 +78,19 @@ class FreeList:
         slot = free.pop(_warmest(free, size)) if free else self._new_slot(whole)
         if slot is None:
             return Availability.FULL
-        if slot.warm < size and not self._fit_limit(_pages(size) - slot.warm, idle_only=False):
+        if slot.warm < size and not self._fit_limit(
+            whole_pages(size) - slot.warm, unused_only=False
+        ):
             self._free.setdefault(whole, []).append(slot)
             return Availability.FULL
-        self.held += slot.warm
-        self.peak_held = max(self.peak_held, self.held)
+        self._add_held(slot.warm)
         return slot
 
     def write(self, slot: Slot, data: memoryview) -> None:
         """Copy `data` into an acquired slot.
 
         Raises:
-            OSError: no memory is to be had.
+            OSError: no memory available.
         """
         before = slot.warm
         if len(data) <= before:
@@ -103,14 +99,16 @@ class FreeList:
         try:
             slot.write(data)
         finally:
-            self._add_resident(slot.warm - before, held=True)
+            self._add_resident(slot.warm - before)
+            self._add_held(slot.warm - before)
 
     def reserve(self, slot: Slot, size: int) -> None:
-        """Somebody is going to write `size` bytes into an acquired slot by himself."""
-        before = slot.warm
-        slot.warm = max(before, _pages(size))
+        """Count memory for `size` bytes that the user of an acquired slot will write."""
+        count = max(0, whole_pages(size) - slot.warm)
+        slot.warm += count
         slot.dirty = max(slot.dirty, size)
-        self._add_resident(slot.warm - before, held=True)
+        self._add_resident(count)
+        self._add_held(count)
 
     def release(self, slot: Slot) -> None:
         """Free an acquired slot."""
@@ -119,15 +117,16 @@ class FreeList:
         slot.last_used = self._trims
         self._free.setdefault(slot.segment.layout.slot_size, []).append(slot)
 
-    def _add_resident(self, count: int, *, held: bool = False) -> None:
+    def _add_resident(self, count: int) -> None:
         self.resident += count
         self.peak_resident = max(self.peak_resident, self.resident)
-        if held:
-            self.held += count
-            self.peak_held = max(self.peak_held, self.held)
+
+    def _add_held(self, count: int) -> None:
+        self.held += count
+        self.peak_held = max(self.peak_held, self.held)
 
     def _new_slot(self, size: int) -> Slot | None:
-        """A slot that was never in use, from a new segment if need be; None if there is none."""
+        """A slot that was never used, from a new segment if need be; None if there is none."""
         segment = self._unfilled.get(size)
         slot = None if segment is None else segment.new_slot()
         if slot is not None or len(self.segments) >= _MAX_SEGMENTS:
@@ -143,33 +142,30 @@ class FreeList:
     # ------------------------------------------------------------ upkeep
 
     def request_warm(self, size: int) -> None:
-        """Somebody would have used a slot with `size` bytes of memory behind it."""
+        """Ask `warm` for one more slot that has memory for `size` bytes."""
         whole = slot_size(size)
         most, count = self._warm_requests.get(whole, (0, 0))
         self._warm_requests[whole] = max(most, size), min(count + 1, _MOST_REQUESTED)
 
     def warm(self, budget: int) -> bool:
-        """Touch memory behind wanted slots, about `budget` bytes; returns if there is more to do."""
+        """Touch about `budget` bytes for requested slots; returns whether there is more to do."""
         while budget > 0 and self._warm_requests:
             whole, (size, count) = next(iter(self._warm_requests.items()))
             slot = self._slot_to_warm(whole, size)
-            step = 0 if slot is None else min(_pages(budget), _pages(size) - slot.warm)
-            if slot is None or not self._fit_limit(step, idle_only=True, but=slot):
+            step = 0 if slot is None else min(whole_pages(budget), whole_pages(size) - slot.warm)
+            if slot is None or not self._fit_limit(step, unused_only=True, but=slot):
                 del self._warm_requests[whole]
                 continue
             slot.warm_up(slot.warm + step)
             self._add_resident(step)
             budget -= step
             if slot.warm >= size:
-                self._satisfy(whole, size, count)
                 self._move_to_top(slot)
+                if count > 1:
+                    self._warm_requests[whole] = size, count - 1
+                else:
+                    del self._warm_requests[whole]
         return bool(self._warm_requests)
-
-    def _satisfy(self, whole: int, size: int, count: int) -> None:
-        if count > 1:
-            self._warm_requests[whole] = size, count - 1
-        else:
-            del self._warm_requests[whole]
 
     def _move_to_top(self, slot: Slot) -> None:
         free = self._free[slot.segment.layout.slot_size]
@@ -178,20 +174,26 @@ class FreeList:
         slot.last_used = self._trims
 
     def _slot_to_warm(self, whole: int, size: int) -> Slot | None:
-        """A free slot that is not warm enough, the warmest of those."""
+        """The warmest of the free slots that are not warm enough, or a new one."""
         free = self._free.setdefault(whole, [])
         slot = max((s for s in free if s.warm < size), key=lambda s: s.warm, default=None)
         if slot is None and (slot := self._new_slot(whole)) is not None:
             free.append(slot)
         return slot
 
-    def _fit_limit(self, count: int, *, idle_only: bool, but: Slot | None = None) -> bool:
-        """See that `count` bytes more stay within the limit; returns whether they do."""
+    def _fit_limit(self, count: int, *, unused_only: bool, but: Slot | None = None) -> bool:
+        """Cool free slots until `count` bytes more are within the limit; returns whether they are.
+
+        Args:
+            count: bytes of memory that are needed.
+            unused_only: cool only slots that were not used since the last `trim`.
+            but: a slot not to cool.
+        """
         missing = self.resident + count - self.limit
         if missing <= 0:
             return True
         for slot in sorted(self._warm_and_free(), key=lambda s: s.last_used):
-            if slot is not but and not (idle_only and slot.last_used >= self._trims):
+            if slot is not but and not (unused_only and slot.last_used >= self._trims):
                 missing -= self._cool(slot, missing)
                 if missing <= 0:
                     return True
@@ -206,7 +208,7 @@ class FreeList:
         return count
 
     def trim(self, budget: int) -> list[Segment]:
-        """Give back what nobody used since the last call, and close segments that hold nothing.
+        """Return memory that nobody used since the last call to the system, and close empty segments.
 
         Returns:
             the segments it closed.
@@ -224,14 +226,12 @@ class FreeList:
         del self.segments[segment.layout.number]
         if self._unfilled.get(size) is segment:
             del self._unfilled[size]
-        self._free[size] = [
-            slot for slot in self._free.get(size, ()) if slot.segment is not segment
-        ]
+        self._free[size] = [s for s in self._free.get(size, ()) if s.segment is not segment]
         segment.close()
         return segment
 
     def close(self) -> None:
-        """Close all segments; what is in use stays with who uses it."""
+        """Close all segments; slots in use stay mapped for their users."""
         for segment in self.segments.values():
             segment.close()
         self.segments.clear()
@@ -241,16 +241,12 @@ class FreeList:
         self.resident = 0
 
 
-def _pages(size: int) -> int:
-    return -(-size // PAGE) * PAGE
-
-
 def _is_cold(slot: Slot, size: int) -> bool:
     return (size - slot.warm) * _COLD_SHARE > size
 
 
 def _warmest(free: list[Slot], size: int) -> int:
-    """The index of the first of the top few that is warm enough, or else of the warmest."""
+    """The index of the first of the top few slots that is warm enough, or else of the warmest."""
     best = len(free) - 1
     if free[best].warm >= size:
         return best

@@ -19,11 +19,15 @@ __all__ = [
 
 _integers: Final = frozenset({int}).issuperset
 NUMBERS_PER_LEASE: Final = 3
-"""Numbers per lease in a batch that goes back: segment, offset, generation."""
+"""Numbers per lease in a batch of returned leases: segment, offset, generation."""
 
 
 class Availability(Enum):
-    """Whether a segment would take a payload now."""
+    """Whether shared memory would take a payload now.
+
+    WARM: a slot with memory behind it is free. COLD: the slot's memory has to be touched first, which
+    costs several times the price of a socket. FULL: a limit is reached.
+    """
 
     WARM = "warm"
     COLD = "cold"
@@ -31,7 +35,7 @@ class Availability(Enum):
 
 
 class LeaseDescriptor(NamedTuple):
-    """Where a payload is: plain numbers, to go in the message itself."""
+    """Where a payload is: plain numbers that travel in the message itself."""
 
     segment: int
     offset: int
@@ -40,11 +44,11 @@ class LeaseDescriptor(NamedTuple):
 
 
 class SegmentIntroduction(NamedTuple):
-    """What makes a segment known to a peer; it has to arrive before a descriptor that names the segment.
+    """What a peer maps a segment with; it has to arrive before a descriptor that names the segment.
 
     Attributes:
         layout: plain numbers.
-        fd: a descriptor of the segment, from here on the caller's: to be passed on, or closed.
+        fd: a descriptor of the segment; the caller owns it, and passes it on or closes it.
     """
 
     layout: SegmentLayout
@@ -52,11 +56,11 @@ class SegmentIntroduction(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """A payload in shared memory, ready to be told of.
+    """A payload in shared memory, ready to be announced to a peer.
 
     Attributes:
         descriptor: where it is.
-        introduction: to be sent ahead, if the peer has not seen this segment yet; else None.
+        introduction: to be sent before it, if the peer has not mapped the segment yet; else None.
     """
 
     descriptor: LeaseDescriptor
@@ -64,7 +68,7 @@ class Lease(NamedTuple):
 
 
 def parse_descriptor(fields: Sequence[Any]) -> LeaseDescriptor:
-    """A descriptor as a peer wrote it, its numbers not yet looked at.
+    """A descriptor as a peer wrote it; whether its numbers name a slot is not checked here.
 
     Raises:
         OutOfRange: it is not four numbers from 0 up.
@@ -73,11 +77,11 @@ def parse_descriptor(fields: Sequence[Any]) -> LeaseDescriptor:
 
 
 def check_ints(fields: Sequence[Any], count: int | None = None) -> Sequence[int]:
-    """`fields` as they are, if they are integers from 0 up.
+    """Return `fields` unchanged if they are integers from 0 up.
 
     Args:
         fields: whatever a peer sent.
-        count: how many there have to be; None if any number will do.
+        count: how many there have to be; None allows any number.
 
     Raises:
         OutOfRange: they are something else.

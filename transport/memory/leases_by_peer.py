@@ -1,7 +1,8 @@
-"""What each peer has of this node's shared memory: the slots, and the segments it was told of."""
+"""What each peer has of this node's shared memory: its leased slots and the segments it has mapped."""
 
 import os
 from collections.abc import Hashable
+from typing import Final
 
 from actors.transport.memory.lease import SegmentIntroduction
 from actors.transport.memory.segment import Segment, Slot
@@ -10,90 +11,82 @@ __all__ = ["LeasesByPeer"]
 
 
 class _PeerLeases:
-    __slots__ = ("held", "known", "retired", "slots")
+    __slots__ = ("held", "introduced", "retired", "slots")
 
     def __init__(self) -> None:
         self.slots: set[Slot] = set()
         self.held = 0
-        self.known: set[int] = set()
+        self.introduced: set[int] = set()
         self.retired: list[int] = []
 
 
+_NOTHING: Final = _PeerLeases()
+"""Stands for a peer without leases; always empty."""
+
+
 class LeasesByPeer:
-    """One leases per peer, opened by its first lease and closed by its death."""
+    """One record per peer, made by its first lease and removed when the peer is dead."""
 
     def __init__(self) -> None:
         self._peers: dict[Hashable, _PeerLeases] = {}
 
-    def _for_peer(self, peer: Hashable) -> _PeerLeases:
-        leases = self._peers.get(peer)
-        if leases is None:
-            leases = self._peers[peer] = _PeerLeases()
-        return leases
-
     @property
     def leases(self) -> int:
-        """Slots that peers have."""
+        """How many slots are leased, all peers together."""
         return sum(len(leases.slots) for leases in self._peers.values())
 
     def held(self, peer: Hashable) -> int:
         """Bytes leased to one peer."""
-        leases = self._peers.get(peer)
-        return 0 if leases is None else leases.held
-
-    def has(self, peer: Hashable, slot: Slot) -> bool:
-        """Whether this slot is leased to this peer."""
-        leases = self._peers.get(peer)
-        return leases is not None and slot in leases.slots
+        return self._peers.get(peer, _NOTHING).held
 
     def add(self, peer: Hashable, slot: Slot) -> None:
-        """It is leased to this peer."""
-        leases = self._for_peer(peer)
+        """Record that the slot is leased to the peer, which has been introduced to its segment."""
+        leases = self._peers[peer]
         leases.slots.add(slot)
         leases.held += slot.length
 
     def remove(self, peer: Hashable, slot: Slot) -> None:
-        """It is not any more; its length is still what it was."""
+        """Record that the peer gave the slot up; call it before the slot's length changes."""
         leases = self._peers[peer]
         leases.slots.remove(slot)
         leases.held -= slot.length
 
     def introduce(self, segment: Segment, peer: Hashable) -> SegmentIntroduction | None:
-        """What this peer needs to know of a segment it has not seen; None if it has.
+        """What the peer needs in order to map a segment; None if it was introduced before.
 
         Raises:
             OSError: no descriptors left.
         """
-        known = self._for_peer(peer).known
+        leases = self._peers.get(peer)
+        if leases is None:
+            leases = self._peers[peer] = _PeerLeases()
         number = segment.layout.number
-        if number in known:
+        if number in leases.introduced:
             return None
         introduction = SegmentIntroduction(segment.layout, os.dup(segment.fd))
-        known.add(number)
+        leases.introduced.add(number)
         return introduction
 
-    def forget(self, introduction: SegmentIntroduction | None, peer: Hashable) -> None:
-        """An introduction that will not be sent."""
+    def cancel_introduction(self, introduction: SegmentIntroduction | None, peer: Hashable) -> None:
+        """Undo `introduce` for an introduction that will not be sent."""
         if introduction is not None:
             os.close(introduction.fd)
-            self._for_peer(peer).known.discard(introduction.layout.number)
+            self._peers.get(peer, _NOTHING).introduced.discard(introduction.layout.number)
 
     def close(self, peer: Hashable) -> list[Slot]:
-        """The slots of a peer that is dead; it has no leases any more."""
-        leases = self._peers.pop(peer, None)
-        return [] if leases is None else list(leases.slots)
+        """Remove the record of a dead peer; returns the slots it had."""
+        return list(self._peers.pop(peer, _NOTHING).slots)
 
     def retire(self, number: int) -> None:
-        """A segment is no more: whoever knew it has to hear of that."""
+        """A segment was closed: every peer that mapped it has to be told."""
         for leases in self._peers.values():
-            if number in leases.known:
-                leases.known.remove(number)
+            if number in leases.introduced:
+                leases.introduced.remove(number)
                 leases.retired.append(number)
 
     def take_retired(self, peer: Hashable) -> list[int]:
-        """The segments this peer has to hear of, once."""
-        leases = self._peers.get(peer)
-        if leases is None:
-            return []
-        numbers, leases.retired = leases.retired, []
+        """The closed segments the peer has not been told of; each is returned once."""
+        retired = self._peers.get(peer, _NOTHING).retired
+        numbers = retired.copy()
+        retired.clear()
         return numbers

@@ -1,7 +1,7 @@
-"""Segments of peers as a receiver sees them: checked, mapped once, and given back lease by lease.
+"""Segments of peers as their receiver sees them: checked, mapped once, and returned lease by lease.
 
-Whatever a peer says is checked before it is used; each lie has its error, and all of them are
-`FrameError`s, so that the link ends. One thread owns it; views of what it opened may end anywhere.
+Whatever a peer says is checked before it is used. Each false claim has its own error, all of them
+`FrameError`s, so that the link ends. One thread owns this object; views that it opened may end in any.
 """
 
 import mmap
@@ -21,45 +21,47 @@ __all__ = ["BorrowedSlot", "SegmentMappings"]
 
 
 class _PeerSegment:
-    """One segment of one peer. `held` has the slots that are open here, by index."""
+    """One segment of one peer. `open_slots` has the indexes of the slots that are open here."""
 
-    __slots__ = ("generations", "header", "held", "layout", "memory", "peer", "retired")
+    __slots__ = ("generations", "layout", "memory", "open_slots", "peer", "retired")
 
     def __init__(self, peer: Hashable, layout: SegmentLayout, memory: mmap.mmap) -> None:
         self.peer = peer
         self.layout = layout
-        self.header = layout.header
         self.memory = memory
         self.generations = memoryview(memory)[: layout.slots * WORD].cast("Q")
-        self.held: set[int] = set()
+        self.open_slots: set[int] = set()
         self.retired = False
 
-    def open(self, descriptor: LeaseDescriptor) -> int:
-        """The index of the slot it names, from here on held.
+    def open(self, descriptor: LeaseDescriptor) -> None:
+        """Mark the slot that a descriptor names as open.
 
         Raises:
             OutOfRange: no such slot, or more bytes than it has.
-            StaleLease: it has changed hands since, or is open here already.
+            StaleLease: the slot was leased again since, or is open here already.
         """
         layout = self.layout
-        index, rest = divmod(descriptor.offset - self.header, layout.slot_size)
+        index, rest = divmod(descriptor.offset - layout.header, layout.slot_size)
         if rest or not 0 <= index < layout.slots or not 0 < descriptor.length <= layout.slot_size:
-            msg = f"{descriptor.length} bytes at {descriptor.offset} are no slot of {tuple(layout)}"
-            raise OutOfRange(msg)
+            where = f"{descriptor.length} bytes at {descriptor.offset}"
+            raise OutOfRange(f"{where} are no slot of {tuple(layout)}")
         now = self.generations[index]
         if descriptor.generation != now or now % 2 == 0:
-            msg = f"the lease {tuple(descriptor)} is stale: its slot is at generation {now}"
-            raise StaleLease(msg)
-        if index in self.held:
+            lease = tuple(descriptor)
+            raise StaleLease(f"the lease {lease} is stale: its slot is at generation {now}")
+        if index in self.open_slots:
             raise StaleLease(f"the lease {tuple(descriptor)} was opened before")
-        self.held.add(index)
-        return index
+        self.open_slots.add(index)
+
+    def close(self, offset: int) -> None:
+        """Mark the slot at an offset as closed."""
+        self.open_slots.discard((offset - self.layout.header) // self.layout.slot_size)
 
 
 class BorrowedSlot(NamedTuple):
     """A slot of a peer that was moved here, and the region that shows it."""
 
-    mapping: _PeerSegment
+    segment: _PeerSegment
     descriptor: LeaseDescriptor
     region: Region
 
@@ -68,8 +70,9 @@ class SegmentMappings:
     """The segments of all peers of one node, mapped here.
 
     Args:
-        wake: called when a lease is the first to end since `take_returned` was called; in any thread
-            and inside a garbage collection, so it may only make the owner's loop call `take_returned`.
+        wake: called when the first lease ends after a call of `take_returned`. It may be called in any
+            thread and inside a garbage collection, so it may only schedule `take_returned` on the
+            owner's loop.
     """
 
     def __init__(self, wake: Callable[[], object] | None = None) -> None:
@@ -84,24 +87,24 @@ class SegmentMappings:
         Args:
             peer: one incarnation of a node.
             layout: the introduction's numbers, as they came.
-            fd: its descriptor; closed when this returns, whatever happens.
+            fd: its descriptor; closed when this returns or raises.
 
         Raises:
-            SegmentError: the descriptor or the numbers are not what they have to be.
+            SegmentError: the descriptor or the numbers are not those of a segment.
         """
         try:
             checked = _check_layout(layout)
-            mappings = self._peers.setdefault(peer, {})
-            if checked.number in mappings:
+            segments = self._peers.setdefault(peer, {})
+            if checked.number in segments:
                 raise StaleLease(f"segment {checked.number} was introduced before")
             check(fd, checked.size)
             memory = map_whole(fd, checked.size)
         finally:
             os.close(fd)
-        mappings[checked.number] = _PeerSegment(peer, checked, memory)
+        segments[checked.number] = _PeerSegment(peer, checked, memory)
 
     def open(self, peer: Hashable, fields: Sequence[Any]) -> memoryview:
-        """A read-only view of a payload, without a copy; its end gives the lease back.
+        """A read-only view of a payload, without a copy; when it ends, the lease is returned.
 
         Args:
             peer: who sent it.
@@ -113,91 +116,87 @@ class SegmentMappings:
         return self._open_slot(peer, fields, writable=False).region.view()
 
     def adopt(self, peer: Hashable, fields: Sequence[Any]) -> BorrowedSlot:
-        """A slot that a peer moved here, to be written as well; arguments and errors as in `open`."""
+        """A slot that a peer moved here, writable; arguments and errors as in `open`."""
         return self._open_slot(peer, fields, writable=True)
 
     def _open_slot(self, peer: Hashable, fields: Sequence[Any], *, writable: bool) -> BorrowedSlot:
         descriptor = parse_descriptor(fields)
-        mapping = self._peers.get(peer, {}).get(descriptor.segment)
-        if mapping is None:
+        segment = self._peers.get(peer, {}).get(descriptor.segment)
+        if segment is None:
             raise OutOfRange(f"segment {descriptor.segment} was never introduced by this peer")
-        mapping.open(descriptor)
+        segment.open(descriptor)
         region = Region(
-            mapping.memory,
+            segment.memory,
             descriptor.offset,
-            size=mapping.layout.slot_size,
+            size=segment.layout.slot_size,
             length=descriptor.length,
             on_dropped=partial(
-                self._on_lease_end, mapping, descriptor.offset, descriptor.generation
+                self._on_lease_end, segment, descriptor.offset, descriptor.generation
             ),
             writable=writable,
         )
-        return BorrowedSlot(mapping, descriptor, region)
+        return BorrowedSlot(segment, descriptor, region)
 
-    def _on_lease_end(self, mapping: _PeerSegment, offset: int, generation: int) -> None:
-        """A lease is over: noted here, in whatever thread, and taken up by `take_returned`."""
-        self._ended.append((mapping, offset, generation))
+    def _on_lease_end(self, segment: _PeerSegment, offset: int, generation: int) -> None:
+        """Record, in any thread, that a lease has ended; `take_returned` handles it."""
+        self._ended.append((segment, offset, generation))
         if self._wake is not None and not self._awake:
             self._awake = True
             self._wake()
 
     @staticmethod
     def return_descriptor(borrowed: BorrowedSlot, peer: Hashable) -> LeaseDescriptor | None:
-        """What `return_slot` will return; changes nothing."""
-        mapping = borrowed.mapping
-        return None if mapping.peer != peer or mapping.retired else borrowed.descriptor
+        """What `return_slot` would return; changes nothing."""
+        segment = borrowed.segment
+        return None if segment.peer != peer or segment.retired else borrowed.descriptor
 
     def return_slot(self, borrowed: BorrowedSlot, peer: Hashable) -> LeaseDescriptor | None:
-        """The descriptor by which a moved slot goes back to its owner, who is `peer`.
+        """Close a moved slot that goes back to its owner, if that is `peer`.
 
         Returns:
-            None if another peer owns it: then its bytes have to be copied.
+            its descriptor; None if another peer owns it, whose bytes then have to be copied.
         """
-        if self.return_descriptor(borrowed, peer) is None:
-            return None
-        borrowed.region.cancel_on_dropped()
-        self._close(borrowed.mapping, borrowed.descriptor.offset)
-        return borrowed.descriptor
-
-    @staticmethod
-    def _close(mapping: _PeerSegment, offset: int) -> None:
-        mapping.held.discard((offset - mapping.header) // mapping.layout.slot_size)
+        descriptor = self.return_descriptor(borrowed, peer)
+        if descriptor is not None:
+            borrowed.region.cancel_on_dropped()
+            borrowed.segment.close(descriptor.offset)
+        return descriptor
 
     def take_returned(self) -> dict[Hashable, list[int]]:
-        """What has ended since the last call: a batch for the `give_back` of each peer that lives."""
-        # Before the queue is emptied, so that what comes now wakes again.
+        """The leases that ended since the last call: for each living peer a batch for its `release`."""
+        # Before the deque is emptied, so that a lease that ends meanwhile wakes the owner again.
         self._awake = False
         batches: dict[Hashable, list[int]] = {}
         while self._ended:
-            mapping, offset, generation = self._ended.popleft()
-            self._close(mapping, offset)
-            if not mapping.retired:
-                batch = batches.setdefault(mapping.peer, [])
-                batch += mapping.layout.number, offset, generation
+            segment, offset, generation = self._ended.popleft()
+            segment.close(offset)
+            if not segment.retired:
+                batch = batches.setdefault(segment.peer, [])
+                batch += segment.layout.number, offset, generation
         return batches
 
     def retire(self, peer: Hashable, numbers: Sequence[Any]) -> None:
-        """Arenas that `peer` has closed: unmapped when the last view of them ends.
+        """Drop segments that `peer` has closed: each is unmapped when its last view ends.
 
         Raises:
             OutOfRange: a segment it never introduced.
         """
-        mappings = self._peers.get(peer, {})
+        segments = self._peers.get(peer, {})
         for number in check_ints(numbers):
-            mapping = mappings.pop(number, None)
-            if mapping is None:
+            segment = segments.pop(number, None)
+            if segment is None:
                 raise OutOfRange(f"segment {number} was never introduced by this peer")
-            mapping.retired = True
+            segment.retired = True
 
     def forget(self, peer: Hashable) -> None:
-        """A peer that is gone, or its link: what is open stays readable, nothing goes back."""
-        for mapping in self._peers.pop(peer, {}).values():
-            mapping.retired = True
+        """Drop a peer whose link has ended: open views stay readable, and nothing is returned to it."""
+        for segment in self._peers.pop(peer, {}).values():
+            segment.retired = True
 
     def count(self) -> int:
         """How many leases of peers are open here."""
-        mapped = (m for mappings in self._peers.values() for m in mappings.values())
-        return sum(len(mapping.held) for mapping in mapped)
+        mapped = (segment for segments in self._peers.values() for segment in segments.values())
+        return sum(len(segment.open_slots) for segment in mapped)
 
     def close(self) -> None:
         """Forget every peer."""

@@ -1,7 +1,7 @@
-"""The system calls for memory without a name: made, sealed, mapped, checked; keeps no state.
+"""System calls for anonymous shared memory: create, seal, map, check; keeps no state.
 
-Linux has memfds with seals. macOS has POSIX shared memory, whose name goes at once and whose size
-can be set only once, so that a peer cannot shrink it either.
+Linux has memfds with seals. On macOS we use POSIX shared memory: its name is removed at once, and its size
+can be set only once, so that a peer cannot shrink it.
 """
 
 import mmap
@@ -28,6 +28,7 @@ __all__ = [
     "fill",
     "map_whole",
     "touch",
+    "whole_pages",
     "zero",
 ]
 
@@ -35,13 +36,18 @@ PAGE: Final = mmap.PAGESIZE
 _ZEROS: Final = bytes(1024 * 1024)
 
 
-def create(size: int) -> int:
-    """A descriptor of `size` zero bytes, none of which takes memory before it is touched.
+def whole_pages(size: int) -> int:
+    """`size` rounded up to whole pages."""
+    return -(-size // PAGE) * PAGE
 
-    Nobody can shrink or grow it. It is freed with its last descriptor and mapping.
+
+def create(size: int) -> int:
+    """A descriptor of `size` zero bytes that nobody can shrink or grow.
+
+    A page takes memory when it is first touched. All is freed with the last descriptor and mapping.
 
     Raises:
-        OSError: no descriptors left, or shared memory is not to be had.
+        OSError: no descriptors left, or no shared memory available.
     """
     fd = _open()
     try:
@@ -65,7 +71,7 @@ if sys.platform == "darwin":
         return fd
 
     def create_lockable(size: int) -> int:
-        """As `create`, of a file that has no name: shared memory cannot be locked here."""
+        """As `create`, but an unlinked file: shared memory cannot be locked on macOS."""
         with tempfile.TemporaryFile(buffering=0) as file:
             os.ftruncate(file.fileno(), size)
             return os.dup(file.fileno())
@@ -76,23 +82,23 @@ else:
         return os.memfd_create("actors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
     def create_lockable(size: int) -> int:
-        """As `create`, of memory whose bytes can be locked by `fcntl`."""
+        """As `create`; its bytes can be locked by `fcntl`."""
         return create(size)
 
 
 def check(fd: int, size: int | None = None) -> int:
-    """What a descriptor from a peer has to be before it is mapped: sealed, and of this size.
+    """Check a descriptor from a peer before it is mapped: it is sealed and has this size.
 
     Args:
         fd: the descriptor; it stays open.
-        size: its size in bytes; None if any size but none will do.
+        size: the size the peer said, in bytes; None allows any from 1 up.
 
     Returns:
         its size.
 
     Raises:
-        Unsealed: it is no shared memory, or may shrink, and reading it could kill this process.
-        WrongSize: it is not as big as the peer said.
+        Unsealed: it is not shared memory, or it may shrink: then reading it could kill this process.
+        WrongSize: it has another size.
     """
     if sys.platform == "linux":
         _check_seals(fd)
@@ -115,7 +121,7 @@ def _check_seals(fd: int) -> None:
 
 
 def map_whole(fd: int, size: int) -> mmap.mmap:
-    """All of it, writable and shared; the caller's descriptor stays the caller's."""
+    """A shared, writable mapping of the whole; the caller still owns the descriptor."""
     if sys.version_info >= (3, 13):
         return mmap.mmap(fd, size, trackfd=False)
     else:  # noqa: RET505 - a type checker of 3.13 would find a plain return unreachable
@@ -123,10 +129,10 @@ def map_whole(fd: int, size: int) -> mmap.mmap:
 
 
 def fill(fd: int, mapping: mmap.mmap, offset: int, data: memoryview) -> None:
-    """Copy `data` to where no memory is yet: past the mapping, at half the price, where that goes.
+    """Copy `data` to pages without memory; on Linux by `pwrite`, at half the cost of a page fault.
 
     Raises:
-        OSError: no memory is to be had.
+        OSError: no memory available.
     """
     if sys.platform != "linux":
         memoryview(mapping)[offset : offset + len(data)] = data
@@ -137,13 +143,13 @@ def fill(fd: int, mapping: mmap.mmap, offset: int, data: memoryview) -> None:
 
 
 def touch(view: memoryview) -> None:
-    """Have memory behind every page of `view`; what it held before is damaged."""
+    """Give every page of `view` memory by writing to it; this destroys its content."""
     pages = view[::PAGE]
     pages[:] = bytes(len(pages))
 
 
 def zero(view: memoryview) -> None:
-    """Make it all zeros."""
+    """Fill `view` with zeros."""
     size = len(view)
     for start in range(0, size, len(_ZEROS)):
         count = min(len(_ZEROS), size - start)
@@ -151,10 +157,10 @@ def zero(view: memoryview) -> None:
 
 
 def discard(mapping: mmap.mmap, offset: int, size: int) -> bool:
-    """Give the memory behind some whole pages back; they read as zeros then.
+    """Return the memory of some whole pages to the system; they read as zeros afterwards.
 
     Returns:
-        whether the platform does that.
+        whether the platform can do that.
     """
     if sys.platform != "linux":
         return False

@@ -1,9 +1,9 @@
-"""All segments of one node, and the book of who has which slot; no method waits, blocks or locks.
+"""All segments of one node, and the record of who has which slot; no method waits, blocks or locks.
 
-One thread owns it. Only the regions of local buffers may end elsewhere; they leave a note in a deque.
-A slot is free, held here by a `Buffer`, or leased to one peer, which is whatever identifies one
-incarnation of a node. It is never read again while leased, so a peer cannot harm its owner; it is not
-given out again until the peer gave it back or is dead.
+One thread owns it. Only the regions of local buffers may end in another thread; they add their slot to a
+deque. A slot is free, held here by a `Buffer`, or leased to one peer, which identifies one incarnation of a
+node. The owner never reads a leased slot, so a peer cannot harm it, and does not give the slot out again
+until the peer has returned it or is dead.
 """
 
 from collections import deque
@@ -29,25 +29,26 @@ __all__ = ["OwnSlot", "PoolStats", "SegmentPool"]
 
 GIB: Final = 1024 * 1024 * 1024
 _THIS_NODE: Final = "here"
+_COUNTERS: Final = ("leased", "given_back", "reclaimed", "refused_cold", "refused_full")
 
 
 class PoolStats(NamedTuple):
     """What the segments of one node hold and did so far; sizes in bytes.
 
     Attributes:
-        limit: most memory there may be.
+        limit: most memory all slots may have.
         segments: segments open.
-        resident: memory behind all slots.
-        peak_resident: the most that ever was.
-        held: memory behind slots that are not free.
-        peak_held: the most that ever was.
+        resident: memory all slots have.
+        peak_resident: the most they ever had.
+        held: memory of slots in use.
+        peak_held: the most it ever was.
         leases: slots that peers have.
         buffers: slots that buffers here have.
         leased: leases and transfers so far.
-        given_back: leases that came back from peers that live.
+        given_back: leases that living peers returned.
         reclaimed: leases taken from peers that died.
-        refused_cold: payloads not taken because memory would have had to be touched first.
-        refused_full: payloads not taken for lack of room.
+        refused_cold: payloads refused because memory would have had to be touched first.
+        refused_full: payloads refused because a limit was reached.
     """
 
     limit: int
@@ -73,30 +74,29 @@ class OwnSlot(NamedTuple):
 
 
 class SegmentPool:
-    """Shared memory that one node owns, lends to its peers and gives to its own buffers.
+    """The shared memory one node lends.
 
     Args:
         limit: most memory it may take, in bytes; what would exceed it is refused.
         per_peer: most memory one peer may have leased, so that one that hangs leaves room for the
-            others; half the limit if not given. Moved buffers are not counted.
+            others; by default half the limit. Moved buffers are not counted.
     """
 
     def __init__(self, *, limit: int = GIB, per_peer: int | None = None) -> None:
         self._slots = FreeList(limit)
         self._per_peer = limit // 2 if per_peer is None else per_peer
         if not 0 < self._per_peer <= limit:
-            msg = f"per_peer must be in 1..limit, got {self._per_peer} of {limit}"
-            raise ValueError(msg)
+            raise ValueError(f"per_peer must be in 1..limit, got {self._per_peer} of {limit}")
         self._leases = LeasesByPeer()
         self._buffers = 0
         self._dropped: deque[Slot] = deque()
-        self._counts = dict.fromkeys(("leased", "given_back", "reclaimed", "cold", "full"), 0)
+        self._counts = dict.fromkeys(_COUNTERS, 0)
         self._closed = False
 
-    # ------------------------------------------------------------ lending
+    # ------------------------------------------------------------ leases
 
     def availability(self, size: int, peer: Hashable) -> Availability:
-        """Whether `lease` would take `size` bytes for `peer`, and if memory is behind them already."""
+        """Whether `lease` would take `size` bytes for `peer`, and if their pages have memory already."""
         self._free_dropped()
         if self._closed or self._leases.held(peer) + size > self._per_peer:
             return Availability.FULL
@@ -106,13 +106,13 @@ class SegmentPool:
         """Copy `data` into a slot and lease it to `peer`.
 
         Args:
-            data: contiguous bytes of any format, 1 or more; free again when this returns.
+            data: contiguous bytes of any format, 1 or more; not used after this returns.
             peer: identifies one incarnation of one node.
             cold: also use memory that has to be touched first, several times the price of a socket.
 
         Returns:
-            the lease, or None if there is no room, or only a cold one: copy it into the frame
-            then. What was refused as cold is warmed by the next calls of `warm`.
+            the lease, or None if there is no room, or only a cold slot: copy the payload into the
+            frame then. The next calls of `warm` touch the memory that was refused as cold.
         """
         flat = data if data.format == "B" and data.ndim == 1 else data.cast("B")
         size = len(flat)
@@ -122,11 +122,11 @@ class SegmentPool:
             return None
         try:
             self._slots.write(slot, flat)
+            return self._lease_slot(slot, peer, size)
         except OSError:
             self._slots.release(slot)
             self._count_refusal(Availability.FULL, size)
             return None
-        return self._lease_slot(slot, peer, size)
 
     def _acquire(self, size: int, peer: Hashable, *, cold: bool) -> Slot | Availability:
         if self._dropped:
@@ -135,51 +135,51 @@ class SegmentPool:
             return Availability.FULL
         return self._slots.acquire(size, cold=cold)
 
-    def _count_refusal(self, room: Availability, size: int) -> None:
-        self._counts["cold" if room is Availability.COLD else "full"] += 1
-        if room is Availability.COLD:
+    def _count_refusal(self, why: Availability, size: int) -> None:
+        if why is Availability.COLD:
+            self._counts["refused_cold"] += 1
             self._slots.request_warm(size)
+        else:
+            self._counts["refused_full"] += 1
 
-    def _lease_slot(self, slot: Slot, peer: Hashable, size: int) -> Lease | None:
-        try:
-            introduction = self._leases.introduce(slot.segment, peer)
-        except OSError:
-            self._slots.release(slot)
-            self._count_refusal(Availability.FULL, size)
-            return None
+    def _lease_slot(self, slot: Slot, peer: Hashable, size: int) -> Lease:
+        """Record an acquired slot as leased.
+
+        Raises:
+            OSError: no descriptor left to introduce its segment by; nothing has changed.
+        """
+        introduction = self._leases.introduce(slot.segment, peer)
         slot.assign(peer, size)
         self._leases.add(peer, slot)
         self._counts["leased"] += 1
-        return Lease(_descriptor(slot), introduction)
+        number = slot.segment.layout.number
+        return Lease(LeaseDescriptor(number, slot.offset, size, slot.generation), introduction)
 
     def cancel(self, lease: Lease, peer: Hashable) -> None:
-        """Take back a lease of which the peer was never told, and close its descriptor."""
-        self._leases.forget(lease.introduction, peer)
-        slot = self._leased(*_place(lease.descriptor), peer)
-        self._leases.remove(peer, slot)
-        self._slots.release(slot)
+        """Take back a lease that the peer was never told of, and close its descriptor."""
+        self._leases.cancel_introduction(lease.introduction, peer)
+        self._slots.release(self._take_from(peer, lease.descriptor))
 
     def release(self, batch: Sequence[Any], peer: Hashable) -> None:
-        """Free the slots that `peer` needs no more.
+        """Free the slots that `peer` has returned.
 
         Args:
-            batch: numbers as `Mappings.returned` made them, as they came over the link.
+            batch: numbers made by `SegmentMappings.take_returned`, as they came over the link.
             peer: whose link it was.
 
         Raises:
-            SegmentError: it names what this peer does not have; nothing before that is undone.
+            SegmentError: it names what this peer does not have; the leases before that stay freed.
         """
         numbers = check_ints(batch)
         if len(numbers) % NUMBERS_PER_LEASE:
-            msg = f"leases go back as {NUMBERS_PER_LEASE} numbers each, got {len(numbers)}"
-            raise OutOfRange(msg)
+            got = len(numbers)
+            raise OutOfRange(f"leases go back as {NUMBERS_PER_LEASE} numbers each, got {got}")
         if self._closed:
             return
         for at in range(0, len(numbers), NUMBERS_PER_LEASE):
             segment, offset, generation = numbers[at : at + NUMBERS_PER_LEASE]
-            slot = self._leased(segment, offset, generation, 1, peer)
-            self._leases.remove(peer, slot)
-            self._slots.release(slot)
+            named = LeaseDescriptor(segment, offset, 1, generation)
+            self._slots.release(self._take_from(peer, named))
             self._counts["given_back"] += 1
 
     def reclaim(self, peer: Hashable) -> int:
@@ -194,35 +194,31 @@ class SegmentPool:
         self._counts["reclaimed"] += len(slots)
         return len(slots)
 
-    def _leased(
-        self, segment: int, offset: int, generation: int, length: int, peer: Hashable
-    ) -> Slot:
-        """The slot at this place, if it is this peer's.
+    def _take_from(self, peer: Hashable, named: LeaseDescriptor) -> Slot:
+        """The slot of a lease that ends; it is not the peer's from here on.
 
         Raises:
-            StaleLease: it is not.
+            StaleLease: the peer has no such lease.
         """
-        slot = self._slots.slot_at(segment, offset)
+        slot = self._slots.slot_at(named.segment, named.offset)
         if (
             slot is None
-            or slot.generation != generation
-            or not self._leases.has(peer, slot)
-            or length > slot.length
+            or slot.generation != named.generation
+            or slot.holder != peer
+            or named.length > slot.length
         ):
-            msg = (
-                f"the peer gave back what it does not have: {(segment, offset, length, generation)}"
-            )
-            raise StaleLease(msg)
+            raise StaleLease(f"the peer gave back what it does not have: {tuple(named)}")
+        self._leases.remove(peer, slot)
         return slot
 
-    # ------------------------------------------------------------ memory of this node's own
+    # ------------------------------------------------------------ buffers of this node
 
     def allocate_own(self, size: int, *, zero: bool) -> OwnSlot | None:
         """A slot for a buffer of this node.
 
         Args:
             size: bytes, 1 or more.
-            zero: whether they are to be zero; what a message left there before is short_repr otherwise.
+            zero: whether they are to be zero; if not, the buffer shows what messages left there.
 
         Returns:
             the slot, or None if there is no room.
@@ -250,30 +246,26 @@ class SegmentPool:
         return OwnSlot(slot, region)
 
     def transfer(self, held: OwnSlot, peer: Hashable) -> Lease | None:
-        """Lease to `peer` what a buffer here held, where it is; the buffer must be done with.
+        """Lease the slot of a buffer to `peer` without a copy; the buffer must not be used afterwards.
 
         Returns:
-            the lease, or None if it could not be introduced for lack of descriptors; the buffer
-            still has it then.
+            the lease, or None if no descriptors are left; then the buffer still has the slot.
         """
         try:
-            introduction = self._leases.introduce(held.slot.segment, peer)
+            lease = self._lease_slot(held.slot, peer, held.slot.length)
         except OSError:
             return None
         held.region.cancel_on_dropped()
         self._buffers -= 1
-        held.slot.assign(peer, held.slot.length)
-        self._leases.add(peer, held.slot)
-        self._counts["leased"] += 1
-        return Lease(_descriptor(held.slot), introduction)
+        return lease
 
     def undo_transfer(self, lease: Lease, peer: Hashable) -> OwnSlot:
-        """Undo a transfer of which the peer was never told, and close its descriptor."""
-        self._leases.forget(lease.introduction, peer)
-        return self.accept_returned(list(lease.descriptor), peer)
+        """Undo a transfer that the peer was never told of, and close its descriptor."""
+        self._leases.cancel_introduction(lease.introduction, peer)
+        return self.accept_returned(lease.descriptor, peer)
 
     def accept_returned(self, fields: Sequence[Any], peer: Hashable) -> OwnSlot:
-        """What a peer moved back to its owner.
+        """The slot of a buffer that a peer moved back to its owner.
 
         Args:
             fields: a descriptor as it came over the link.
@@ -282,13 +274,11 @@ class SegmentPool:
         Raises:
             SegmentError: it names what this peer does not have.
         """
-        descriptor = parse_descriptor(fields)
-        slot = self._leased(*_place(descriptor), peer)
-        self._leases.remove(peer, slot)
+        slot = self._take_from(peer, parse_descriptor(fields))
         return self._own_slot(slot, slot.length)
 
     def _free_dropped(self) -> None:
-        """Free what buffers held that are gone."""
+        """Free the slots of buffers that are gone."""
         while self._dropped:
             self._buffers -= 1
             self._slots.release(self._dropped.popleft())
@@ -296,7 +286,7 @@ class SegmentPool:
     # ------------------------------------------------------------ upkeep
 
     def warm(self, budget: int = 1024 * 1024) -> bool:
-        """Have memory behind slots that were wanted and cold, at about 1 ms per MiB.
+        """Touch memory of slots that were refused as cold, at about 1 ms per MiB.
 
         Args:
             budget: bytes to touch at most.
@@ -308,13 +298,13 @@ class SegmentPool:
         return not self._closed and self._slots.warm(budget)
 
     def trim(self, budget: int = 16 * 1024 * 1024) -> int:
-        """Give back memory of slots that nobody had since the last call, and close empty segments.
+        """Return memory of slots unused since the last call to the system, and close empty segments.
 
         Args:
             budget: about how many bytes, at 0.25 ms per MiB.
 
         Returns:
-            how many bytes went back.
+            how many bytes were returned.
         """
         self._free_dropped()
         before = self._slots.resident
@@ -323,13 +313,13 @@ class SegmentPool:
         return before - self._slots.resident
 
     def take_retired(self, peer: Hashable) -> list[int]:
-        """Arenas this peer knows that have been closed since the last call, for it to unmap."""
+        """Segments this peer has mapped that were closed since the last call, for it to unmap."""
         return self._leases.take_retired(peer)
 
     def stats(self) -> PoolStats:
-        """Counters since the beginning, and what is there now."""
+        """The counters since the beginning, and the current sizes."""
         self._free_dropped()
-        slots, counts = self._slots, self._counts
+        slots = self._slots
         return PoolStats(
             limit=slots.limit,
             segments=len(slots.segments),
@@ -339,25 +329,12 @@ class SegmentPool:
             peak_held=slots.peak_held,
             leases=self._leases.leases,
             buffers=self._buffers,
-            leased=counts["leased"],
-            given_back=counts["given_back"],
-            reclaimed=counts["reclaimed"],
-            refused_cold=counts["cold"],
-            refused_full=counts["full"],
+            **self._counts,
         )
 
     def close(self) -> None:
-        """Close every descriptor; peers and buffers undo_transfer what they have. Twice is once."""
+        """Close every descriptor; peers and buffers keep their memory. A second call does nothing."""
         self._closed = True
         self._free_dropped()
         self._leases = LeasesByPeer()
         self._slots.close()
-
-
-def _descriptor(slot: Slot) -> LeaseDescriptor:
-    return LeaseDescriptor(slot.segment.layout.number, slot.offset, slot.length, slot.generation)
-
-
-def _place(descriptor: LeaseDescriptor) -> tuple[int, int, int, int]:
-    segment, offset, length, generation = descriptor
-    return segment, offset, generation, length

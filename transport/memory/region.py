@@ -1,12 +1,11 @@
-"""A stretch of shared memory that knows whether anybody looks at it and says when the last one went.
+"""A part of shared memory that knows whether anybody views it, and reports when the last view is gone.
 
-Views, slices and arrays made of them all keep the region alive, so its end is the end of them all;
-the end of a memoryview is not. It may come in any thread and inside a garbage collection: `on_dropped`
-must do no more than append to a deque. A view that some other object's `__del__` brings back to life
-out of a collected cycle is not noticed.
+Views, slices and arrays made of them all keep the region alive, so it ends with the last of them. That may
+happen in any thread and inside a garbage collection, so `on_dropped` may only append to a deque. A view
+that some other object's `__del__` brings back to life out of a collected cycle is not noticed.
 
-From Python 3.12 on a class may export a buffer and counts its views itself. Before, ctypes arrays
-export it, one class per size, and the views are counted by the references to the array.
+From Python 3.12 on a class can export a buffer and count its views. Before, ctypes arrays export it, one
+class per size, and the references to the array count the views.
 """
 
 import mmap
@@ -24,11 +23,11 @@ class Region:
     """One slot of a mapping, or the first `length` bytes of it.
 
     Args:
-        mapping: what is mapped, for writing too.
+        mapping: a writable mapping of the segment.
         offset: where the slot begins.
-        size: bytes of the slot; few different ones, since each may cost a class.
+        size: bytes of the slot; there should be few sizes, since each may need a class.
         length: bytes of it that are short_repr.
-        on_dropped: called once, when the region and everything that looks at it is gone.
+        on_dropped: called once, when the region and all its views are gone.
         writable: whether views may write.
     """
 
@@ -49,7 +48,7 @@ class Region:
         self._writable = writable
 
     def view(self) -> memoryview:
-        """A new view of its bytes, one dimension of format B."""
+        """A new one-dimensional view of format B."""
         whole = memoryview(self._exporter)
         if whole.format != "B" or whole.nbytes != self._length:
             whole = whole.cast("B")[: self._length]
@@ -57,11 +56,11 @@ class Region:
 
     @property
     def has_views(self) -> bool:
-        """Whether any view of it is alive, in whatever form."""
+        """Whether a view, or an array made of one, is alive."""
         return _is_viewed(self._exporter)
 
     def cancel_on_dropped(self) -> None:
-        """Do not call `on_dropped` any more: whoever asks has taken the slot over."""
+        """Do not call `on_dropped`: the slot has another owner now."""
         self._exporter.on_dropped = None
 
 
@@ -99,7 +98,7 @@ if sys.version_info >= (3, 12):
 else:
     import ctypes
 
-    # The region's own reference, and the one that counting them takes.
+    # The region's reference, and two that `getrefcount` itself adds.
     _UNVIEWED: Final = 3
 
     def _on_delete(exporter: Any) -> None:
@@ -108,7 +107,7 @@ else:
 
     @cache
     def _exporter_class(size: int) -> Any:
-        """Making a class costs 20 microseconds; there is one per size of slots."""
+        """One class per slot size; making one costs 20 microseconds."""
         return type(
             "_Exporter", (ctypes.c_ubyte * size,), {"__del__": _on_delete, "on_dropped": None}
         )

@@ -1,8 +1,9 @@
-"""One segment of shared memory, cut into equal slots, as its owner sees it; decides nothing.
+"""One segment of shared memory, cut into equal slots, as its owner sees it; it makes no decisions.
 
-The segment begins with one number per slot, its generation, rounded up to whole pages; the slots
-follow. A generation is odd while its slot is given out and never returns to an earlier value. The
-owner writes them for its peers and reads none back: nothing a peer does to shared memory misleads it.
+The segment begins with one number per slot, its generation, rounded up to whole pages; the slots follow. A
+generation is odd while its slot is in use and never returns to an earlier value. The owner writes the
+generations for its peers and never reads them back, so a peer that writes to shared memory cannot mislead
+it.
 """
 
 import mmap
@@ -10,7 +11,15 @@ import os
 from collections.abc import Hashable
 from typing import Final, NamedTuple
 
-from actors.transport.memory.memfd import PAGE, create, discard, fill, map_whole, touch, zero
+from actors.transport.memory.memfd import (
+    create,
+    discard,
+    fill,
+    map_whole,
+    touch,
+    whole_pages,
+    zero,
+)
 
 __all__ = [
     "MAX_SLOTS",
@@ -30,7 +39,7 @@ WORD: Final = 8
 
 
 class SegmentLayout(NamedTuple):
-    """How a segment is laid out: all that a peer has to be told besides the descriptor."""
+    """How a segment is laid out: all that a peer needs besides the descriptor."""
 
     number: int
     slot_size: int
@@ -39,7 +48,7 @@ class SegmentLayout(NamedTuple):
     @property
     def header(self) -> int:
         """Bytes before the first slot."""
-        return -(-self.slots * WORD // PAGE) * PAGE
+        return whole_pages(self.slots * WORD)
 
     @property
     def size(self) -> int:
@@ -53,26 +62,26 @@ def slot_size(length: int) -> int:
 
 
 def layout_for(number: int, size: int) -> SegmentLayout:
-    """The layout of a new segment: 64 MiB, but no more than 256 slots and no less than one.
+    """The layout of a new segment: 64 MiB, in at least 1 and at most 256 slots.
 
-    What it spans costs nothing; memory is taken by the page when it is touched.
+    Address space is free; a page takes memory when it is touched.
     """
     return SegmentLayout(number, size, min(MAX_SLOTS, max(1, _SEGMENT // size)))
 
 
 class Slot:
-    """One slot: who has it, and how much memory is behind it.
+    """One slot: who has it, and how much memory it has.
 
     Attributes:
-        segment: where it is.
-        index: which one of the segment's.
+        segment: the segment it is part of.
+        index: its place in the segment.
         offset: of its first byte in the segment.
-        generation: changes whenever it changes hands; odd while somebody has it.
+        generation: increases at each change of holder; odd while somebody has it.
         holder: who has it; None if it is free.
-        length: bytes asked for by who has it.
-        warm: bytes from its beginning that have memory behind them.
+        length: bytes the holder asked for.
+        warm: bytes from its beginning whose pages have memory.
         dirty: bytes from its beginning that may not be zero.
-        last_used: when it was last free, in turns of `trim`.
+        last_used: when it was last freed, counted in calls of `FreeList.trim`.
     """
 
     __slots__ = (
@@ -99,30 +108,30 @@ class Slot:
         self.last_used = 0
 
     def assign(self, holder: Hashable, length: int) -> None:
-        """Hand it to `holder`, whoever had it."""
+        """Give it to `holder`; descriptors of the holder before are stale from here on."""
         self.holder = holder
         self.length = length
-        self._mark(self.generation + 1 + self.generation % 2)
+        self._set_generation(self.generation + 1 + self.generation % 2)
 
     def free(self) -> None:
-        """It is free from here on; who had it has a number that is not good any more."""
+        """Mark it free; descriptors of its holder are stale from here on."""
         self.holder = None
         self.length = 0
-        self._mark(self.generation + 1)
+        self._set_generation(self.generation + 1)
 
-    def _mark(self, generation: int) -> None:
+    def _set_generation(self, generation: int) -> None:
         self.generation = generation
         self.segment.generations[self.index] = generation
 
     def view(self, start: int, stop: int) -> memoryview:
-        """Some of its bytes."""
+        """A view of some of its bytes."""
         return self.segment.bytes[self.offset + start : self.offset + stop]
 
     def write(self, data: memoryview) -> None:
         """Copy `data` to its beginning.
 
         Raises:
-            OSError: no memory is to be had for what is cold.
+            OSError: no memory for the pages that have none.
         """
         size = len(data)
         self.dirty = max(self.dirty, size)
@@ -130,11 +139,11 @@ class Slot:
             self.view(0, size)[:] = data
         else:
             fill(self.segment.fd, self.segment.mapping, self.offset, data)
-            self.warm = _pages(size)
+            self.warm = whole_pages(size)
 
     def warm_up(self, stop: int) -> None:
-        """Have memory behind its first `stop` bytes."""
-        stop = _pages(stop)
+        """Touch its first `stop` bytes, so that their pages have memory."""
+        stop = whole_pages(stop)
         if stop > self.warm:
             touch(self.view(self.warm, stop))
             self.warm = stop
@@ -144,15 +153,15 @@ class Slot:
         zero(self.view(0, min(stop, self.dirty)))
 
     def cool(self, most: int) -> int:
-        """Give memory behind its end back, where the platform can.
+        """Return memory at its end to the system, where the platform can.
 
         Args:
             most: about how many bytes, at 0.25 ms per MiB.
 
         Returns:
-            how many bytes that were.
+            how many bytes were returned.
         """
-        count = min(self.warm, _pages(most))
+        count = min(self.warm, whole_pages(most))
         start = self.warm - count
         if not count or not discard(self.segment.mapping, self.offset + start, count):
             return 0
@@ -161,24 +170,20 @@ class Slot:
         return count
 
 
-def _pages(size: int) -> int:
-    return -(-size // PAGE) * PAGE
-
-
 class Segment:
     """One segment and its slots.
 
     Args:
-        layout: the layout.
+        layout: how it is cut into slots.
 
     Attributes:
         header: bytes before the first slot.
-        fd: of the segment; the segment's own.
+        fd: its descriptor, which it owns.
         mapping: of all of it.
-        slots: those that have been in use; the rest are cold.
+        slots: those that were ever used; the others have no memory.
 
     Raises:
-        OSError: no descriptors left, or no shared memory to be had.
+        OSError: no descriptors left, or no shared memory available.
     """
 
     def __init__(self, layout: SegmentLayout) -> None:
@@ -195,7 +200,7 @@ class Segment:
         self.slots: list[Slot] = []
 
     def new_slot(self) -> Slot | None:
-        """A slot that has never been in use; None if all have been."""
+        """A slot that was never used; None if all were."""
         if len(self.slots) == self.layout.slots:
             return None
         slot = Slot(self, len(self.slots))
@@ -203,17 +208,17 @@ class Segment:
         return slot
 
     def slot_at(self, offset: int) -> Slot | None:
-        """The slot that begins at `offset` and has been in use; None if there is none."""
+        """The slot that begins at `offset`; None if there is none, or it was never used."""
         index, rest = divmod(offset - self.header, self.layout.slot_size)
         return self.slots[index] if not rest and 0 <= index < len(self.slots) else None
 
     @property
     def idle(self) -> bool:
-        """Whether nobody has a slot of it, and no memory is behind any."""
+        """Whether no slot is in use or has memory."""
         return all(slot.holder is None and not slot.warm for slot in self.slots)
 
     def close(self) -> None:
-        """Close the descriptor; the mapping goes with the last region that shows some of it."""
+        """Close the descriptor; the mapping ends with the last region that shows a part of it."""
         self.slots.clear()
         if self.fd >= 0:
             os.close(self.fd)

@@ -1,7 +1,7 @@
 """`SharedBuffer`: the same bytes in every process it is sent to, and atomic integers over them.
 
-It travels as two descriptors, of the memory and of the notifier that wakes who waits at it, and is freed
-by the kernel with the last process that has it. Sent twice to one process it is one object there.
+It travels as two descriptors, of its memory and of the notifier that wakes waiters, and the kernel frees it
+with the last process that has it. Sent twice to one process, it is one object there.
 """
 
 import mmap
@@ -11,9 +11,9 @@ import sys
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, SupportsIndex
+from typing import Final
 
-from actors.transport.errors import OutOfRange, Unsealed, short_repr
+from actors.transport.errors import OutOfRange, Unsealed
 from actors.transport.memory.atomics import (
     AtomicLock,
     Atomics,
@@ -22,6 +22,7 @@ from actors.transport.memory.atomics import (
     PollingNotifier,
     new_notifier,
 )
+from actors.transport.memory.byte_access import ByteAccess, check_size
 from actors.transport.memory.memfd import check, create_lockable, map_whole
 from actors.transport.wire.outbox import close_all
 
@@ -34,10 +35,10 @@ _known: Final[weakref.WeakValueDictionary[tuple[int, int], "SharedBuffer"]] = (
 )
 
 
-class SharedBuffer:
-    """`size` bytes, zeros at first, that all processes which have it see and change.
+class SharedBuffer(ByteAccess):
+    """`size` bytes, zeros at first, that every process which has it can read and write.
 
-    Nothing but `atomics` keeps two of them from writing at once.
+    Only `atomics` are safe against two processes that write at once.
 
     Args:
         size: how many bytes, 1 or more; 8 of them make an atomic cell.
@@ -53,15 +54,12 @@ class SharedBuffer:
     """Its whole eight-byte cells as integers."""
 
     def __init__(self, size: int) -> None:
-        if type(size) is not int:
-            raise TypeError(f"a buffer's size is a number of bytes, got {short_repr(size)}")
-        if size < 1:
-            raise ValueError(f"a buffer holds 1 byte or more, got {size}")
+        check_size(size)
         notifier = new_notifier()
         self._set_up(create_lockable(size), size, notifier)
 
     def _set_up(self, fd: int, size: int, notifier: Notifier) -> None:
-        """Map the segment; its descriptor is this object's from here on, or closed."""
+        """Map the segment; this object owns its descriptor, which is closed if that fails."""
         self._fd = fd
         try:
             self._memory: mmap.mmap = map_whole(fd, size)
@@ -77,28 +75,11 @@ class SharedBuffer:
         _known[_identity(fd)] = self
 
     def view(self) -> memoryview:
-        """A new view of its bytes, to be read and written."""
+        """A new view of its bytes, for reading and writing."""
         return memoryview(self._memory)
-
-    if sys.version_info >= (3, 12):
-
-        def __buffer__(self, flags: int, /) -> memoryview:
-            return self.view()
-
-    def __bytes__(self) -> bytes:
-        return bytes(self.view())
 
     def __len__(self) -> int:
         return self._size
-
-    def __getitem__(self, index: SupportsIndex | slice) -> Any:
-        """One byte as a number, or some of them as a copy."""
-        got = self.view()[index]
-        return bytes(got) if isinstance(index, slice) else got
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        """Set one byte from a number, or some of them from as many bytes."""
-        self.view()[index] = value
 
     def __repr__(self) -> str:
         return f"<SharedBuffer of {self._size} bytes>"
@@ -110,7 +91,7 @@ class SharedBuffer:
     # ------------------------------------------------------------ for links
 
     def duplicate_fds(self) -> list[int]:
-        """Copies of the descriptors by which it travels, in order; the caller's to pass on."""
+        """Duplicates of the descriptors by which it travels, in order; the caller owns them."""
         own = [
             self._fd,
             *([self._notifier.fd] if isinstance(self._notifier, EventfdNotifier) else ()),
@@ -126,10 +107,10 @@ class SharedBuffer:
 
     @classmethod
     def from_fds(cls, fds: Sequence[int]) -> "SharedBuffer":
-        """What came from a peer; the descriptors are closed when this returns, whatever happens.
+        """The buffer that came from a peer; the descriptors are closed when this returns or raises.
 
         Raises:
-            SegmentError: they are not what `duplicate_fds` makes.
+            SegmentError: they are not those of a shared buffer.
         """
         try:
             if len(fds) != (2 if _LINUX else 1):
@@ -154,9 +135,9 @@ def _identity(fd: int) -> tuple[int, int]:
 
 
 def _reopened(fd: int) -> int:
-    """Another open file of the same segment: locks belong to it, and the one that travels has none.
+    """Another open file of the same segment, to which this process's locks belong.
 
-    Where that cannot be had locks belong to the process.
+    Where /proc is missing it is the same open file, and locks belong to the process.
     """
     try:
         return os.open(f"/proc/self/fd/{fd}", os.O_RDWR)

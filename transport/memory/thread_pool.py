@@ -1,6 +1,6 @@
-"""The pool of the thread that asks: what buffers are made of and what links lend from.
+"""The segment pool of this thread: its buffers take memory from it, its links lease from it.
 
-A node is a thread, so its buffers and its links find the same pool here, and nobody has to be told.
+A node runs in one thread, so its buffers and its links find the same pool without handing it around.
 """
 
 import threading
@@ -23,24 +23,23 @@ _local = _ThreadPool()
 
 
 def thread_pool() -> SegmentPool:
-    """This thread's pool, made when first asked for; they take no memory before they are used."""
+    """This thread's pool, made at the first call; it takes no memory before it is used."""
     if _local.pool is None:
         _local.pool = SegmentPool()
     return _local.pool
 
 
 def attach_node(node: object) -> SegmentPool:
-    """As `thread_pool`, for a node that begins in this thread."""
+    """Register a node that starts in this thread; returns the thread's pool."""
     _local.nodes.add(node)
     return thread_pool()
 
 
 def detach_node(node: object) -> None:
-    """A node of this thread has ended; after the last one nothing is lent any more.
+    """A node of this thread has ended; the pool is closed with the last one.
 
-    One that was forgotten without being ended is no node any more, either.
-
-    Buffers keep what they have until they are gone; the next one finds new pool.
+    A node that was garbage-collected counts as detached. Buffers keep their memory after that; the next
+    buffer makes a new pool.
     """
     _local.nodes.discard(node)
     if not _local.nodes and _local.pool is not None:
@@ -49,5 +48,5 @@ def detach_node(node: object) -> None:
 
 
 def set_thread_pool(pool: SegmentPool | None) -> None:
-    """Use other pool in this thread; None makes new ones when next asked for."""
+    """Replace this thread's pool; with None the next `thread_pool` call makes a new one."""
     _local.pool = pool

@@ -250,6 +250,5 @@ def find_class(module: str, qualname: str) -> type:
             break
         found = getattr(found, "__dict__", {}).get(part)
     if not isinstance(found, type):
-        msg = f"no class {module}.{qualname} in this process"
-        raise LookupError(msg)  # noqa: TRY004 - a name that leads elsewhere is a name not found
+        raise LookupError(f"no class {module}.{qualname} in this process")  # noqa: TRY004 - a name that leads elsewhere is a name not found
     return found

@@ -163,11 +163,9 @@ def rebuild_error(cls: type[BaseException], parts: ErrorParts) -> BaseException:
     try:
         error = _rebuild(cls, parts)
     except Exception as failure:
-        msg = f"cannot rebuild {cls.__qualname__}: {failure}"
-        raise Undecodable(msg) from failure
+        raise Undecodable(f"cannot rebuild {cls.__qualname__}: {failure}") from failure
     if type(error) is not cls:
-        msg = f"rebuilding {cls.__qualname__} gave {type(error).__qualname__}"
-        raise Undecodable(msg)
+        raise Undecodable(f"rebuilding {cls.__qualname__} gave {type(error).__qualname__}")
     return error
 
 

@@ -83,5 +83,4 @@ def register_immutable(cls: type) -> None:
 
 def _check_class(cls: object) -> None:
     if not isinstance(cls, type):
-        msg = f"only a class can be registered, got {cls!r}"
-        raise TypeError(msg)
+        raise TypeError(f"only a class can be registered, got {cls!r}")

@@ -67,8 +67,7 @@ def _write_zone(zone: Any, value: Any) -> Any:
 def _named_zone(key: str) -> ZoneInfo:
     """A zone of this machine's folders; the lookup that would import a package is not reached."""
     if not _ZONE_KEY.fullmatch(key) or not any(Path(root, key).is_file() for root in TZPATH):
-        msg = f"no time zone {key!r} on this machine"
-        raise Undecodable(msg)
+        raise Undecodable(f"no time zone {key!r} on this machine")
     return ZoneInfo(key)
 
 

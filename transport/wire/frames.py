@@ -74,8 +74,7 @@ def encode_header(lane: Lane, fd_count: int, length: int) -> bytes:
         FrameError: more descriptors than a frame may carry.
     """
     if not 0 <= fd_count <= MAX_FDS:
-        msg = f"a frame carries 0 to {MAX_FDS} descriptors, got {fd_count}"
-        raise FrameError(msg)
+        raise FrameError(f"a frame carries 0 to {MAX_FDS} descriptors, got {fd_count}")
     return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, fd_count, length)
 
 
@@ -107,8 +106,7 @@ class FrameDecoder:
             FrameError: bad magic, version, lane, descriptor count or length; or it failed before.
         """
         if self._failed:
-            msg = "this stream broke the protocol earlier"
-            raise FrameError(msg)
+            raise FrameError("this stream broke the protocol earlier")
         if not self._kept:
             yield from self._cut(memoryview(data))
             return

@@ -27,12 +27,12 @@ class Limits:
 
     def __post_init__(self) -> None:
         if not 0 < self.low_water <= self.high_water:
-            msg = f"low_water must be in 1..high_water, got {self.low_water} and {self.high_water}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"low_water must be in 1..high_water, got {self.low_water} and {self.high_water}"
+            )
         if not (0 < self.frame <= FRAME_LIMIT and self.per_turn > 0):
             got = f"{self.frame} and {self.per_turn}"
-            msg = f"frame must be in 1..{FRAME_LIMIT} and per_turn above 0, got {got}"
-            raise ValueError(msg)
+            raise ValueError(f"frame must be in 1..{FRAME_LIMIT} and per_turn above 0, got {got}")
 
 
 @dataclass(frozen=True, slots=True)

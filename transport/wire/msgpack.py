@@ -13,8 +13,9 @@ import msgpack
 __all__ = ["UNPACK_ERRORS", "ext", "new_packer", "new_unpacker", "unpack_one"]
 
 if msgpack.Packer.__module__ == "msgpack.fallback":
-    msg = "msgpack runs without its C extension here; reinstall msgpack as a binary wheel"
-    raise ImportError(msg)
+    raise ImportError(
+        "msgpack runs without its C extension here; reinstall msgpack as a binary wheel"
+    )
 
 UNPACK_ERRORS: Final = (ValueError, TypeError, RecursionError, MemoryError, msgpack.UnpackException)
 """What unpacking hostile bytes may raise; the unpacker that raised must be thrown away."""

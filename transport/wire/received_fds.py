@@ -20,8 +20,7 @@ def check_count(fds: Sized) -> None:
         FrameError: none, or too many.
     """
     if not 0 < len(fds) <= MAX_FDS:
-        msg = f"a message carries 1 to {MAX_FDS} descriptors, got {len(fds)}"
-        raise FrameError(msg)
+        raise FrameError(f"a message carries 1 to {MAX_FDS} descriptors, got {len(fds)}")
 
 
 class ReceivedFds:
@@ -63,8 +62,7 @@ class ReceivedFds:
         if self.lost:
             raise FrameError(_LOST)
         if self.fds and not more:
-            msg = f"{len(self.fds)} descriptors came that no frame claims"
-            raise FrameError(msg)
+            raise FrameError(f"{len(self.fds)} descriptors came that no frame claims")
 
     def close(self) -> None:
         """Close what nobody claimed."""
