@@ -1,27 +1,21 @@
-"""One end of a socket between two places: messages in, batches out; it never waits, blocks or logs.
-
-The loop is handed in as five functions. Whatever ends the channel is reported once, after all that
-was received has been delivered.
-"""
+"""One end of a socket between two processes: messages in, batches out."""
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from actors.transport.codec.decoder import Decoder
+from actors.transport.channels.message_channel import MessageChannel
 from actors.transport.codec.encoder import Encoder
-from actors.transport.errors import ChannelBroken, FrameError, TransportError, raise_ended
+from actors.transport.errors import ChannelBroken, TransportError, raise_ended
 from actors.transport.wire.frames import (
     HEADER_SIZE,
-    Frame,
     FrameDecoder,
     Lane,
     encode_header,
     encode_single,
 )
-from actors.transport.wire.limits import ChannelStats, Limits
-from actors.transport.wire.loop import ChannelLoop
+from actors.transport.wire.limits import ChannelStats
 from actors.transport.wire.outbox import Outbox, close_all
 from actors.transport.wire.received_fds import ReceivedFds, check_count
 from actors.transport.wire.socket_io import prepare, receive, write
@@ -32,79 +26,46 @@ _CHUNK: Final = 256 * 1024
 _LANES: Final = tuple(Lane)
 
 
-def _ignore(*_args: object) -> None:
-    """The callback of who did not ask for one."""
+class Channel(MessageChannel[socket.socket]):
+    """Sends and receives messages over one end of an AF_UNIX stream socketpair, which it owns.
 
-
-class Channel:
-    """Sends and receives messages over one connected socket, which it owns from here on.
-
-    Args:
-        sock: one end of an AF_UNIX stream socketpair.
-        loop: the event loop, as five functions; every method is called on it.
-        encoder: packs what is sent; its introductions go before the messages that need them.
-        decoder: unpacks what arrives.
-        receive: called once per frame with its messages and lane. If it raises, the channel ends
-            and that is the cause.
-        receive_fds: called with a message and its descriptors, which it then owns.
-        closed: called exactly once at the end, with None if we closed and the error otherwise.
-        on_room: called once each time a `congested` channel falls below low water, of bytes and of
-            descriptors; not if it ends before that.
-        limits: sizes.
+    The arguments are those of `MessageChannel`.
     """
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        loop: ChannelLoop,
-        *,
-        encoder: Encoder,
-        decoder: Decoder,
-        receive: Callable[[list[Any], Lane], object],
-        receive_fds: Callable[[Any, list[int]], object] | None = None,
-        closed: Callable[[TransportError | None], object] = _ignore,
-        on_room: Callable[[], object] = _ignore,
-        limits: Limits | None = None,
-    ) -> None:
-        self._sock = sock
-        self._loop = loop
+    def _open(self, carrier: socket.socket, encoder: Encoder) -> None:
+        self._sock = carrier
         self.encoder = encoder
-        self._batches = encoder.batches
-        self._decoder = decoder
-        self._receive = receive
-        self._receive_fds = receive_fds
-        self._on_closed = closed
-        self.on_room = on_room
-        self._limits = limits or Limits()
         self._frames = FrameDecoder(self._limits.frame)
         self._outbox = Outbox()
         self._received_fds = ReceivedFds()
         self._read_buffer = memoryview(bytearray(_CHUNK))
-        self._closed = False
         self._ended = False
-        self._broken: TransportError | None = None
+        """Whether nothing can be sent any more; what the peer sent may still be read."""
         self._flush_due = False
         self._reply_due = False
+        """Whether the next message is written at once."""
         self._waiting = False
-        self.congested = False
-        """Whether senders should wait for `on_room`; a plain attribute, read once per message."""
-        self._received = 0
+        """Whether the loop watches for the socket to take more."""
         self._fd_messages = 0
+        # What was sent, and what was received.
         self._bytes = [0, 0]
         self._frame_counts = [0, 0]
         self._fd_counts = [0, 0]
-        prepare(sock)
-        self._fd = sock.fileno()
-        loop.watch_readable(self._fd, self._read)
+        prepare(carrier)
+        self._fd = carrier.fileno()
+        self._loop.watch_readable(self._fd, self._read)
 
-    @property
-    def closed(self) -> bool:
-        """Whether the channel has ended."""
-        return self._closed
+    def _release(self) -> None:
+        self._ended = True
+        self._loop.unwatch_readable(self._fd)
+        self._watch_writable(wanted=False)
+        self._outbox.clear()
+        self._received_fds.close()
+        self._sock.close()
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that were sent here and not yet written to the socket."""
+        """Bytes sent here and not yet written to the socket."""
         return self._outbox.size + self._batches.pending
 
     def stats(self) -> ChannelStats:
@@ -121,10 +82,12 @@ class Channel:
             queued_bytes=self.queued_bytes,
         )
 
-    def send(self, message: list[Any], lane: Lane = Lane.DATA) -> int:
-        """Queue one message, written at the end of this loop turn or when 64 KiB have gathered.
+    # ------------------------------------------------------------ sending
 
-        The first one after something was received is written at once.
+    def send(self, message: list[Any], lane: Lane = Lane.DATA) -> int:
+        """Queue one message; it is written at the end of this loop turn, or when 64 KiB are queued.
+
+        The first message sent after something was received is written at once.
 
         Args:
             message: a number from 1 and plain fields; user values as `encoder` returned them.
@@ -144,13 +107,12 @@ class Channel:
         batches = self._batches
         size = batches.pack(message, lane)
         if self._reply_due:
-            # The first message after something was received is most often the answer to it, and
-            # the only one: it does not wait for the turn to end.
+            # The first message after something was received is most often the only answer to it.
             self._reply_due = False
             self.flush()
         elif not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon(self._on_turn)
+            self._loop.call_soon(self._on_turn_end)
         elif batches.sealed_size:
             self.flush()
         return size
@@ -167,9 +129,9 @@ class Channel:
 
         Args:
             message: as in `send`.
-            fds: 1 to 16 descriptors, the channel's from here on: closed when written or dropped.
+            fds: 1 to 16 descriptors, which the channel owns and closes, also if this raises.
             lane: the queue.
-            keep_open: they stay the caller's, who may close them after this call.
+            keep_open: the descriptors stay the caller's, who may close them after this call.
 
         Raises:
             FrameError: no descriptors, or too many. Every other error is as in `send`.
@@ -183,8 +145,8 @@ class Channel:
                 self._collect()
             body = self._batches.check(self._batches.pack_one(message))
             frame = encode_header(lane, len(fds), len(body)) + body
-            # Such a frame takes a system call of its own, now or later.
-            count = 0 if self._outbox.size else self._write_past(frame, fds)
+            # A frame with descriptors takes a system call of its own, now or later.
+            count = 0 if self._outbox.size else self._write_frame(frame, fds)
             self._fd_messages += 1
             self._fd_counts[0] += len(fds)
             if self._ended or count == len(frame):
@@ -198,7 +160,7 @@ class Channel:
         self._frame_counts[0] += self._outbox.written(count)
         if not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon(self._on_turn)
+            self._loop.call_soon(self._on_turn_end)
 
     def flush(self) -> None:
         """Write what the socket takes now; the rest follows when it takes more."""
@@ -212,18 +174,17 @@ class Channel:
             self._write()
 
     def close(self) -> None:
-        """Write what the socket takes without waiting, then end; calling it again does nothing."""
-        if self._closed:
-            return
-        self.flush()
-        self._end(None)
+        """Write what the socket takes without waiting, then end; a second call does nothing."""
+        if not self._closed:
+            self.flush()
+            self._end(None)
 
-    def _on_turn(self) -> None:
+    def _on_turn_end(self) -> None:
         self._flush_due = False
         self.flush()
 
     def _collect(self) -> None:
-        """Move what was packed into frames, introductions and other control first."""
+        """Move what was packed into frames; the control lane, with its introductions, first."""
         for lane in _LANES:
             for body in self._batches.take(lane):
                 self._queue(lane, body)
@@ -245,23 +206,23 @@ class Channel:
                 return
             self._bytes[0] += count
             self._frame_counts[0] += outbox.written(count)
-        self._watch_writable(sender_waits=outbox.size > 0)
+        self._watch_writable(wanted=outbox.size > 0)
         few = outbox.fds <= self._limits.fds // 2
         if self.congested and few and outbox.size < self._limits.low_water:
             self.congested = False
             self._loop.call_soon(self.on_room)
 
     def _write_single(self, lane: Lane, parts: list[bytes]) -> None:
-        """Write one frame past the outbox; what the socket does not take goes through it."""
+        """Write one frame; only what the socket does not take goes through the outbox."""
         frame = encode_single(lane, parts)
-        count = self._write_past(frame)
+        count = self._write_frame(frame)
         if count < len(frame) and not self._ended:
             self._queue(lane, frame[HEADER_SIZE:])
             self._frame_counts[0] += self._outbox.written(count)
-            self._watch_writable(sender_waits=True)
+            self._watch_writable(wanted=True)
 
-    def _write_past(self, frame: bytes, fds: Sequence[int] = ()) -> int:
-        """Write a frame that nothing waits before; return how many bytes the socket took."""
+    def _write_frame(self, frame: bytes, fds: Sequence[int] = ()) -> int:
+        """Write a frame while the outbox is empty; returns how many bytes the socket took."""
         try:
             count = write(self._sock, [frame], fds) if fds else self._sock.send(frame)
         except (BlockingIOError, InterruptedError):
@@ -273,11 +234,11 @@ class Channel:
         self._frame_counts[0] += count == len(frame)
         return count
 
-    def _watch_writable(self, *, sender_waits: bool) -> None:
-        if sender_waits == self._waiting:
+    def _watch_writable(self, *, wanted: bool) -> None:
+        if wanted == self._waiting:
             return
-        self._waiting = sender_waits
-        if sender_waits:
+        self._waiting = wanted
+        if wanted:
             self._loop.watch_writable(self._fd, self._on_writable)
         else:
             self._loop.unwatch_writable(self._fd)
@@ -288,13 +249,15 @@ class Channel:
             self._write()
 
     def _on_write_error(self, error: OSError) -> None:
-        """The peer takes nothing any more; what it sent is still read, in a turn of its own."""
+        """The peer reads no more; what it sent is still read, in later turns of the loop."""
         self._broken = ChannelBroken(f"the peer does not read any more: {error}")
         self._broken.__cause__ = error
         self._ended = True
-        self._watch_writable(sender_waits=False)
+        self._watch_writable(wanted=False)
         self._outbox.clear()
         self._loop.call_soon(self._read_to_end)
+
+    # ------------------------------------------------------------ receiving
 
     def _read_to_end(self) -> None:
         if not self._closed and not self._read():
@@ -311,7 +274,9 @@ class Channel:
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as error:
-                self._end_from(ChannelBroken(f"the peer is gone: {error}"), error)
+                broken = ChannelBroken(f"the peer is gone: {error}")
+                broken.__cause__ = error
+                self._end(broken)
                 return False
             if fds or lost:
                 self._received_fds.add(fds, lost=lost)
@@ -328,17 +293,16 @@ class Channel:
         return not self._closed
 
     def _why_ended(self) -> TransportError:
-        if self._frames.pending:
-            return ChannelBroken(
-                f"the peer closed inside a frame, {self._frames.pending} bytes into it"
-            )
+        pending = self._frames.pending
+        if pending:
+            return ChannelBroken(f"the peer closed inside a frame, {pending} bytes into it")
         return self._broken or ChannelBroken("the peer closed the channel")
 
     def _deliver(self, data: memoryview) -> None:
-        received = self._received_fds
+        received_fds = self._received_fds
         try:
             lane = self._frames.single(data)
-            if lane is not None and not received.fds and not received.lost:
+            if lane is not None and not received_fds.fds and not received_fds.lost:
                 self._frame_counts[1] += 1
                 messages = self._decoder.feed(data[HEADER_SIZE:])
                 self._received += len(messages)
@@ -346,47 +310,12 @@ class Channel:
                     self._receive(messages, lane)
                 return
             for frame in self._frames.feed(data):
-                self._deliver_one(frame)
+                self._frame_counts[1] += 1
+                fds = received_fds.take(frame.fd_count)
+                self._deliver_packed(frame.body, frame.lane, fds)
                 if self._closed:
                     return
-            if received.fds or received.lost:
-                received.check_leftovers(more=self._frames.pending > 0)
-        except FrameError as error:
-            self._end(error)
-        except Exception as error:  # noqa: BLE001 - a receiver that cannot take a message ends the link, with its error as cause
-            self._end_from(
-                FrameError(f"the receiver failed on a message: {type(error).__name__}: {error}"),
-                error,
-            )
-
-    def _deliver_one(self, frame: Frame) -> None:
-        messages = self._decoder.feed(frame.body)
-        self._frame_counts[1] += 1
-        self._received += len(messages)
-        if not frame.fd_count:
-            if messages:
-                self._receive(messages, frame.lane)
-            return
-        self._received_fds.check(frame.fd_count)
-        if len(messages) != 1 or self._receive_fds is None:
-            raise FrameError(
-                "a frame with descriptors holds exactly one message, and somebody here must want it"
-            )
-        self._receive_fds(messages[0], self._received_fds.take(frame.fd_count))
-
-    def _end_from(self, error: TransportError, cause: BaseException) -> None:
-        error.__cause__ = cause
-        self._end(error)
-
-    def _end(self, error: TransportError | None) -> None:
-        """The one place where a channel ends."""
-        if self._closed:
-            return
-        self._closed = self._ended = True
-        self._broken = error
-        self._loop.unwatch_readable(self._fd)
-        self._watch_writable(sender_waits=False)
-        self._outbox.clear()
-        self._received_fds.close()
-        self._sock.close()
-        self._on_closed(error)
+            if received_fds.fds or received_fds.lost:
+                received_fds.check_leftovers(more=self._frames.pending > 0)
+        except Exception as error:  # noqa: BLE001 - a receiver that cannot take a message ends the channel
+            self._end_failed(error)

@@ -1,23 +1,18 @@
-"""One end of a passage between two threads: messages in, the same objects out; it never waits or logs.
-
-It is to its user what a channel is: whatever ends it is reported once, after all that was received
-has been delivered.
-"""
+"""One end of a channel between two threads: messages in, the same objects out."""
 
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
+from actors.transport.channels.message_channel import MessageChannel
 from actors.transport.channels.thread_copy import ByReference, InProcessEncoder
 from actors.transport.channels.thread_pair import END, ROOM, Endpoint, OneWayQueue, Packed
-from actors.transport.codec.decoder import Decoder
 from actors.transport.codec.encoder import Encoder
-from actors.transport.errors import ChannelBroken, FrameError, TooBig, TransportError, raise_ended
+from actors.transport.errors import ChannelBroken, TooBig, raise_ended
 from actors.transport.wire.frames import Lane
-from actors.transport.wire.limits import ChannelStats, Limits
-from actors.transport.wire.loop import ChannelLoop
+from actors.transport.wire.limits import ChannelStats
 from actors.transport.wire.outbox import close_all
 from actors.transport.wire.received_fds import check_count
 
@@ -31,74 +26,37 @@ _ALL: Final = sys.maxsize
 _SMALL: Final = frozenset({int, float, bool, type(None)})
 
 
-def _ignore(*_args: object) -> None:
-    """The callback of who did not ask for one."""
+class ThreadChannel(MessageChannel[Endpoint]):
+    """Sends and receives messages through one endpoint, which it owns.
 
-
-class ThreadChannel:
-    """Sends and receives messages through one endpoint, which it owns from here on.
-
-    Args:
-        endpoint: one side of a passage; the other may be in another thread.
-        loop: the event loop, as a channel's; every method is called on it.
-        encoder: packs what cannot be handed over as it is; use `encoder` of this object instead.
-        decoder: unpacks that.
-        receive: called with messages of one lane. If it raises, the passage ends and that is the
-            cause. What it gets is its own.
-        receive_fds: called with a message and its descriptors, which it then owns.
-        closed: called exactly once at the end, with None if we closed and the error otherwise.
-        on_room: called once each time a `congested` passage is emptied below low water.
-        limits: sizes; a message that is handed over counts the text and bytes among its fields.
+    The arguments are those of `MessageChannel`; `encoder` packs only what cannot be passed by reference, so
+    senders use the `encoder` of this object instead. What `receive` gets is its own. Limits count the text
+    and bytes among the fields of a message that is passed by reference.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        loop: ChannelLoop,
-        *,
-        encoder: Encoder,
-        decoder: Decoder,
-        receive: Callable[[list[Any], Lane], object],
-        receive_fds: Callable[[Any, list[int]], object] | None = None,
-        closed: Callable[[TransportError | None], object] = _ignore,
-        on_room: Callable[[], object] = _ignore,
-        limits: Limits | None = None,
-    ) -> None:
-        self._endpoint = endpoint
-        self._inbound = endpoint.inbound
-        self._outbound = endpoint.outbound
-        self._loop = loop
+    def _open(self, carrier: Endpoint, encoder: Encoder) -> None:
+        self._endpoint = carrier
+        self._inbound = carrier.inbound
+        self._outbound = carrier.outbound
         self.encoder = InProcessEncoder(encoder)
-        self._batches = encoder.batches
         self._shared_from = encoder.attachments.thresholds.share
-        self._decoder = decoder
-        self._receive = receive
-        self._receive_fds = receive_fds
-        self._on_closed = closed
-        self.on_room = on_room
-        self._limits = limits or Limits()
         self._high = self._limits.high_water
         self._frame = self._limits.frame
-        self._closed = False
-        self._broken: TransportError | None = None
-        self.congested = False
-        """Whether senders should wait for `on_room`; a plain attribute, read once per message."""
-        self._sent = self._received = self._polls = self._wakes = 0
-        loop.watch_readable(self._inbound.wakeup.fd, self._on_wakeup)
-        loop.call_soon(self._poll)
+        self._sent = self._polls = self._wakes = 0
+        self._loop.watch_readable(self._inbound.wakeup.fd, self._on_wakeup)
+        self._loop.call_soon(self._poll)
 
-    @property
-    def closed(self) -> bool:
-        """Whether the passage has ended."""
-        return self._closed
+    def _release(self) -> None:
+        self._loop.unwatch_readable(self._inbound.wakeup.fd)
+        self._endpoint.close()
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that were sent here and not yet taken by the other side."""
+        """Bytes sent here and not yet taken by the other side."""
         return self._outbound.sent - self._outbound.taken
 
     def stats(self) -> ChannelStats:
-        """Counters since it began; a frame is here a time that the other side was rung for, or looked."""
+        """Counters since it began; frames are counted as wake-ups sent and polls made."""
         return ChannelStats(
             messages_sent=self._sent,
             messages_received=self._received,
@@ -114,7 +72,7 @@ class ThreadChannel:
     # ------------------------------------------------------------ sending
 
     def send(self, message: list[Any], lane: Lane = Lane.DATA) -> int:
-        """Hand one message over; it is the other side's from here on.
+        """Send one message, which belongs to the other side afterwards.
 
         Args:
             message: a number from 1 and plain fields; user values as `encoder` returned them.
@@ -153,14 +111,14 @@ class ThreadChannel:
         *,
         keep_open: bool = False,
     ) -> None:
-        """Hand one message with descriptors over, behind what its lane holds already.
+        """Send one message with descriptors, behind what its lane holds already.
 
         Args:
             message: as in `send`.
-            fds: 1 to 16 descriptors, the passage's from here on: the other side gets these very
-                numbers; they are closed when dropped or refused.
+            fds: 1 to 16 descriptors, which the channel owns: the other side gets these very numbers;
+                they are closed when dropped or refused.
             lane: the queue.
-            keep_open: the descriptors stay the caller's, and the other side gets others like them.
+            keep_open: the descriptors stay the caller's, and the other side gets duplicates.
 
         Raises:
             FrameError: no descriptors, or too many. Every other error is as in `send`.
@@ -182,7 +140,7 @@ class ThreadChannel:
         self._enqueue(lane, len(body), Packed(body, owned))
 
     def flush(self) -> None:
-        """Hand over what was packed before there was a passage; `send` waits for nothing."""
+        """Send what was packed before there was a channel; `send` needs no flush."""
         if self._closed or not self._batches.pending:
             return
         for lane in Lane:
@@ -190,12 +148,12 @@ class ThreadChannel:
                 self._enqueue(lane, len(body), Packed(body, ()))
 
     def close(self) -> None:
-        """End it; what was sent is still delivered. Calling it again does nothing."""
+        """End it; what was sent is still delivered. A second call does nothing."""
         self._end(None)
 
     def _pack(self, message: list[Any]) -> bytes:
         body = self._batches.check(self._batches.pack_one(message))
-        # What introduces the classes in it.
+        # The introductions of the classes in it go first.
         self.flush()
         return body
 
@@ -222,18 +180,13 @@ class ThreadChannel:
         if self._closed:
             return
         queue = self._inbound
-        # Before the look, and in this order: what comes after it rings.
+        # Cleared before the queue is read: the sender of what comes later wakes us again.
         queue.receiver_awake = False
         self._polls += 1
         try:
             more = self._take_turn()
-        except FrameError as error:
-            self._end(error)
-        except Exception as error:  # noqa: BLE001 - a receiver that cannot take a message ends the passage, with its error as cause
-            why = f"the receiver failed on a message: {type(error).__name__}: {error}"
-            broken = FrameError(why)
-            broken.__cause__ = error
-            self._end(broken)
+        except Exception as error:  # noqa: BLE001 - a receiver that cannot take a message ends the channel
+            self._end_failed(error)
         else:
             if not self.closed:
                 self._after_poll(queue, more=more)
@@ -251,34 +204,35 @@ class ThreadChannel:
         return few and queue.sent - queue.taken < self._limits.low_water
 
     def _take_turn(self) -> bool:
-        """Deliver, control first; return whether there may be more."""
+        """Deliver messages, control first; returns whether there may be more."""
         until = self._received + _MESSAGES
         size = self._inbound.taken + self._limits.per_turn
         more = True
         while more and self._received < until and self._inbound.taken < size:
-            # Both are asked, not only looked at: asking is what orders this after `receiver_awake`.
+            # Each deque is popped even if it seems empty: its lock orders this after `receiver_awake`.
             more = self._take(Lane.CONTROL, until - self._received)
             more |= self._take(Lane.DATA, until - self._received)
         return more
 
     def _take(self, lane: Lane, most: int) -> bool:
-        """Deliver up to so many messages of one lane; return whether there may be more."""
+        """Deliver at most so many messages of one lane; returns whether there may be more."""
         if self._closed:
             return False
         size, batch, other = _pop(self._inbound.lanes[lane], most)
         self._inbound.taken += size
         if lane is Lane.DATA:
-            # What was sent in the other lane before these, and so is there now, goes before them.
+            # Control sent before these messages is in its lane by now, and is delivered before them.
             while self._inbound.lanes[Lane.CONTROL] and self._take(Lane.CONTROL, _ALL):
                 pass
         if batch and not self.closed:
             self._received += len(batch)
             self._receive(batch, lane)
         if other is not None:
-            self._take_special(other, lane)
+            self._take_other(other, lane)
         return other is not None or len(batch) == most
 
-    def _take_special(self, item: Any, lane: Lane) -> None:
+    def _take_other(self, item: Any, lane: Lane) -> None:
+        """Handle an item that is not a message passed by reference."""
         if self._closed:
             self._inbound.drop_item(item)
         elif item is END:
@@ -287,38 +241,12 @@ class ThreadChannel:
             self.congested = False
             self.on_room()
         else:
-            self._take_packed(item, lane)
-
-    def _take_packed(self, item: Packed, lane: Lane) -> None:
-        self._inbound.fds_taken += len(item.fds)
-        try:
-            messages = self._decoder.feed(item.body)
-            if item.fds and (len(messages) != 1 or self._receive_fds is None):
-                raise FrameError(
-                    "descriptors come with exactly one message, and somebody here must want it"
-                )  # noqa: TRY301 - the descriptors are closed like after any other
-        except BaseException:
-            close_all(item.fds)
-            raise
-        self._received += len(messages)
-        if item.fds and self._receive_fds is not None:
-            self._receive_fds(messages[0], list(item.fds))
-        elif messages:
-            self._receive(messages, lane)
-
-    def _end(self, error: TransportError | None) -> None:
-        """The one place where a passage ends."""
-        if self._closed:
-            return
-        self._closed = True
-        self._broken = error
-        self._loop.unwatch_readable(self._inbound.wakeup.fd)
-        self._endpoint.close()
-        self._on_closed(error)
+            self._inbound.fds_taken += len(item.fds)
+            self._deliver_packed(item.body, lane, item.fds)
 
 
 def _pop(queue: deque[tuple[int, Any]], most: int) -> tuple[int, list[Any], Any]:
-    """Take messages that are handed over, and one item that is not; return their size, too."""
+    """Take messages up to the first item that is none; returns their size, them, and that item."""
     batch: list[Any] = []
     size = 0
     try:
@@ -333,8 +261,8 @@ def _pop(queue: deque[tuple[int, Any]], most: int) -> tuple[int, list[Any], Any]
     return size, batch, None
 
 
-def _prepare(message: list[Any], big: int) -> int:
-    """Make *message* ready to be handed over and return its size; 0 if it has to be packed."""
+def _prepare(message: list[Any], shared_from: int) -> int:
+    """Unwrap the `ByReference` fields of *message*; returns its size, or 0 if it has to be packed."""
     size = _BASE
     marked = False
     for field in message:
@@ -344,7 +272,7 @@ def _prepare(message: list[Any], big: int) -> int:
         if cls is str:
             size += len(field)
         elif cls is tuple or cls is bytes:
-            size += _size_of(field if cls is tuple else (field,), big)
+            size += _size_of(field if cls is tuple else (field,), shared_from)
         elif cls is ByReference:
             marked = True
         else:
@@ -354,11 +282,11 @@ def _prepare(message: list[Any], big: int) -> int:
     return size
 
 
-def _size_of(parts: tuple[Any, ...], big: int) -> int:
-    """The text and bytes among *parts*; bytes from *big* on are counted beside the messages."""
+def _size_of(parts: tuple[Any, ...], shared_from: int) -> int:
+    """The text and bytes among *parts*, without bytes as big as over a socket go by shared memory."""
     size = 0
     for part in parts:
         cls = type(part)
-        if cls is str or (cls is bytes and len(part) < big):
+        if cls is str or (cls is bytes and len(part) < shared_from):
             size += len(part)
     return size

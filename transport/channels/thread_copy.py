@@ -1,7 +1,7 @@
-"""What is handed over within a process as it is: a copy of a value that holds nothing of its place.
+"""What a thread passes to another by reference: copies of values that belong to no link and no memory.
 
 Immutable leaves go by reference; containers and data objects are copied. What belongs to a link or to
-memory (refs, arrays, buffers, marks, exceptions, registered types) goes through the codec of the link.
+memory (refs, arrays, buffers, marks, exceptions, registered types) goes through the link's codec.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,11 +17,11 @@ from actors.transport.types.tags import LEAVES
 __all__ = ["ByReference", "InProcessEncoder"]
 
 _plain: Final = LEAVES.issuperset
-"""Whether each of some types is a leaf, at the speed of C."""
+"""Whether all of some types are leaves, at the speed of C."""
 
 
 class ByReference:
-    """Marks a field of a message that is handed over as it is."""
+    """Marks a field of a message that is passed by reference."""
 
     __slots__ = ("value",)
 
@@ -30,10 +30,10 @@ class ByReference:
 
 
 class InProcessEncoder:
-    """An encoder whose link stays within the process: it copies what it can, and packs the rest.
+    """The encoder of a link within the process: it copies what it can, and packs the rest.
 
-    A tuple of leaves among the fields of a message, and what is `ByReference`, is handed over as it is; a
-    message with any other container in it is packed whole.
+    A tuple of leaves among the fields of a message, and a `ByReference`, is passed by reference; a message
+    with any other container in it is packed whole.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -46,17 +46,17 @@ class InProcessEncoder:
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Sequence[Any] | ByReference, dict[str, Any] | ByReference | None]:
         """As `Encoder.encode_args`."""
-        handed: tuple[Any, ...] | ByReference = args
+        copied: tuple[Any, ...] | ByReference = args
         keywords = None
         with suppress(Unsendable):
             if not _plain(map(type, args)):
-                handed = ByReference(tuple(map(snapshot_for_thread, args)))
+                copied = ByReference(tuple(map(snapshot_for_thread, args)))
             if kwargs:
                 keywords = ByReference({name: snapshot_for_thread(v) for name, v in kwargs.items()})
             self._count_shared(args)
             self._count_shared(kwargs.values())
-            return handed, keywords
-        # Outside the handler: what the codec raises has no other error as its context.
+            return copied, keywords
+        # Outside the handler, so that an error of the codec has no other error as its context.
         return self.codec.encode_args(args, kwargs)
 
     def encode_value(self, value: Any, root: str = "value") -> Any:
@@ -69,7 +69,7 @@ class InProcessEncoder:
         return self.codec.encode_value(value, root)
 
     def _count_shared(self, values: Iterable[Any]) -> None:
-        """Count bytes so big that over another link they would go by shared memory."""
+        """Count bytes so big that over a socket they would go by shared memory."""
         for value in values:
             if type(value) is bytes and len(value) >= self._attachments.thresholds.share:
                 self._attachments.modes[Mode.REFERENCE] += 1

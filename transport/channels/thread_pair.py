@@ -1,8 +1,8 @@
-"""The two ways between two threads, and the endpoint_pair to them: queues, counters, bells; no messages.
+"""The two queues between two threads, and the endpoint of each thread: counters and wake-ups, no decoding.
 
-The sending side adds an item and rings if the other does not look anyway; the receiving side first
-says that it will not look any more, and only then looks. No locks: each counter has one writer, and
-whatever one side has to tell the other is an item of a queue, whose own lock orders the rest.
+The sender appends an item, then wakes the receiver unless `receiver_awake` is set; the receiver first clears
+`receiver_awake` and only then reads. There are no locks: each counter has one writer, and whatever one side
+has to tell the other is an item of a deque, whose own lock orders the rest.
 """
 
 from collections import deque
@@ -16,24 +16,24 @@ __all__ = ["END", "ROOM", "Endpoint", "OneWayQueue", "Packed", "endpoint_pair"]
 
 
 class Packed(NamedTuple):
-    """Packed messages; the descriptors that go with the one there then is belong to who has this."""
+    """Packed messages; with descriptors, one message, and whoever has the item owns them."""
 
     body: bytes
     fds: tuple[int, ...]
 
 
 class _Signal:
-    """What one side tells the other beside messages."""
+    """An item that is no message."""
 
 
 END: Final = _Signal()
-"""Nothing follows: the last item in the lane of data."""
+"""The last item in the data lane: the sender has closed."""
 ROOM: Final = _Signal()
 """There is room again in the other direction."""
 
 
 class OneWayQueue:
-    """One direction. What is named after taking is written by its receiver, the rest by its sender."""
+    """One direction. `taken` and `fds_taken` are written only by the receiver, all else by the sender."""
 
     __slots__ = (
         "fds_sent",
@@ -48,19 +48,19 @@ class OneWayQueue:
 
     def __init__(self) -> None:
         self.lanes: tuple[deque[tuple[int, Any]], deque[tuple[int, Any]]] = (deque(), deque())
-        """Sizes, each with a message as it is, `Packed` ones or a sign; control and data."""
+        """Control and data: sizes, each with a message, a `Packed` or a `_Signal`."""
         self.wakeup = Wakeup()
         self.receiver_awake = True
-        """Whether the receiver looks without being rung for: at first it does, when it comes. It
-        takes this back before it looks."""
+        """Whether the receiver will read without being woken, as it does first of all when it starts.
+        The receiver clears this before it reads."""
         self.sender_waits = False
-        """Whether the sender waits for room, said before it adds what fills the queue. The receiver
-        takes it back with `ROOM`."""
+        """Whether the sender waits for room, set before it appends the item that fills the queue. The
+        receiver clears it when it sends `ROOM`."""
         self.sent = self.taken = 0
         self.fds_sent = self.fds_taken = 0
 
     def drop(self) -> None:
-        """Throw away what nobody will take; both sides may do so at once."""
+        """Drop items that nobody will take; both sides may do so at the same time."""
         for queue in self.lanes:
             while queue:
                 try:
@@ -69,28 +69,30 @@ class OneWayQueue:
                     break
 
     def drop_item(self, item: Any) -> None:
-        """Close what an item holds."""
+        """Close the descriptors of an item."""
         if type(item) is Packed:
             close_all(item.fds)
 
 
 class Endpoint:
-    """One side of a passage, whether somebody stands there or not."""
+    """One side of the pair, whether a channel uses it yet or not."""
 
-    def __init__(self, inbound: OneWayQueue, outbound: OneWayQueue, first: deque[None]) -> None:
+    def __init__(
+        self, inbound: OneWayQueue, outbound: OneWayQueue, first_close: deque[None]
+    ) -> None:
         self.inbound = inbound
         self.outbound = outbound
-        self._other_open = first
+        self._first_close = first_close
         self._closed = False
 
     def __del__(self) -> None:
-        # As a socket does: one that was dropped on its queue to whoever should stand here.
+        # As a socket does: an endpoint may be dropped on its way to the thread that should use it.
         self.close()
 
     def close(self) -> None:
-        """End this side: the other gets what is on its queue to it, and then hears of the end.
+        """Close this side: the other side receives what was sent to it, then the end.
 
-        Whoever runs a loop beside it calls this when that has ended; calling it again does nothing.
+        May be called from another thread once the loop of this side has ended. A second call does nothing.
         """
         if self._closed:
             return
@@ -99,19 +101,19 @@ class Endpoint:
         self.outbound.wakeup.wake()
         self.inbound.drop()
         try:
-            self._other_open.pop()
+            self._first_close.pop()
         except IndexError:
-            # The other side has closed before: nobody rings, hears or takes anything any more.
+            # The other side has closed before: nobody wakes anybody or takes anything any more.
             for queue in (self.inbound, self.outbound):
                 queue.drop()
                 queue.wakeup.close()
 
 
 def endpoint_pair() -> tuple[Endpoint, Endpoint]:
-    """Make a passage: its two sides.
+    """Two connected endpoints.
 
     Raises:
-        OSError: there are no descriptors left for it.
+        OSError: there are no descriptors left.
     """
     here = OneWayQueue()
     try:
@@ -119,5 +121,5 @@ def endpoint_pair() -> tuple[Endpoint, Endpoint]:
     except OSError:
         here.wakeup.close()
         raise
-    first: deque[None] = deque([None])
-    return Endpoint(here, there, first), Endpoint(there, here, first)
+    first_close: deque[None] = deque([None])
+    return Endpoint(here, there, first_close), Endpoint(there, here, first_close)

@@ -1,7 +1,7 @@
 """How one thread wakes the event loop of another: a descriptor that becomes readable.
 
-Rung by anybody, heard by the loop that watches it. Twice as fast as the thread-safe call of a loop,
-which goes through its own descriptor and then through its queue.
+Any thread may wake; the loop that watches the descriptor is woken. This is twice as fast as the thread-safe
+call of a loop, which goes through the loop's own descriptor and then through its queue.
 """
 
 import os
@@ -12,8 +12,8 @@ __all__ = ["Wakeup"]
 
 
 _ONE: Final = (1).to_bytes(8, sys.byteorder)
-"""An eventfd adds numbers of eight bytes up."""
-_MOST: Final = 4096
+"""What is written: an eventfd takes a number of eight bytes."""
+_READ: Final = 4096
 
 
 class Wakeup:
@@ -32,18 +32,18 @@ class Wakeup:
         try:
             os.write(self._write_fd, _ONE)
         except BlockingIOError:
-            return  # nobody has heard the rings before this one yet
+            return  # it is readable: earlier wake-ups were not cleared yet
 
     def clear(self) -> None:
-        """Make it silent again."""
+        """Make `fd` not readable again."""
         try:
-            os.read(self.fd, _MOST)
+            os.read(self.fd, _READ)
         except BlockingIOError:
-            return  # somebody was woken for nothing
+            return  # it was cleared before
 
     def close(self) -> None:
-        """Let go of it: nobody may ring any more."""
+        """Close the descriptors; nobody may call `wake` any more."""
         for fd in {self.fd, self._write_fd}:
             os.close(fd)
-        # Their numbers may be somebody else's by now.
+        # The numbers may belong to others by now.
         self.fd = self._write_fd = -1

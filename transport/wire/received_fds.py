@@ -1,4 +1,4 @@
-"""The descriptors of frames: how many one may carry, and those that came and wait for theirs; no I/O."""
+"""Descriptors that travel with frames: how many one may carry, and those received and not claimed; no I/O."""
 
 from collections import deque
 from collections.abc import Iterable, Sized
@@ -14,7 +14,7 @@ _LOST: Final = "descriptors were lost on the way: more than a frame may carry, o
 
 
 def check_count(fds: Sized) -> None:
-    """See that a frame may carry so many.
+    """Check that a frame may carry so many.
 
     Raises:
         FrameError: none, or too many.
@@ -24,7 +24,7 @@ def check_count(fds: Sized) -> None:
 
 
 class ReceivedFds:
-    """What came and was not claimed yet, in order; ours until it is.
+    """Descriptors that were received and that no frame has claimed yet, in order; it owns them.
 
     Attributes:
         lost: whether the kernel dropped some.
@@ -35,29 +35,26 @@ class ReceivedFds:
         self.lost = False
 
     def add(self, fds: Iterable[int], *, lost: bool) -> None:
-        """Keep what one read gave."""
+        """Add what one read returned."""
         self.fds.extend(fds)
         self.lost = self.lost or lost
 
-    def check(self, count: int) -> None:
-        """See that a frame may claim so many.
+    def take(self, count: int) -> list[int]:
+        """Return the oldest `count` descriptors, which the caller owns.
 
         Raises:
-            FrameError: not so many received.
+            FrameError: fewer came.
         """
         if count > len(self.fds):
-            msg = f"a frame claims {count} descriptors, {len(self.fds)} came"
-            raise FrameError(_LOST if self.lost else msg)
-
-    def take(self, count: int) -> list[int]:
-        """Give so many, the first that came, to whoever claimed them."""
+            came = f"a frame claims {count} descriptors, {len(self.fds)} came"
+            raise FrameError(_LOST if self.lost else came)
         return [self.fds.popleft() for _ in range(count)]
 
     def check_leftovers(self, *, more: bool) -> None:
-        """See that nothing is left unclaimed, unless *more* of a frame is to come.
+        """Check that nothing is left unclaimed, unless *more* of a frame is to come.
 
         Raises:
-            FrameError: something is, or was lost.
+            FrameError: something is left, or was lost.
         """
         if self.lost:
             raise FrameError(_LOST)
@@ -65,6 +62,6 @@ class ReceivedFds:
             raise FrameError(f"{len(self.fds)} descriptors came that no frame claims")
 
     def close(self) -> None:
-        """Close what nobody claimed."""
+        """Close what no frame claimed."""
         close_all(self.fds)
         self.fds.clear()
