@@ -1,4 +1,4 @@
-"""What a router needs of a node, and what a node's server offers to whoever hands it connections.
+"""What a router needs of a node, and what a node needs of a server.
 
 Rule 1: only interfaces and the record that crosses them: routing imports no node.
 """

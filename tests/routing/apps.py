@@ -89,7 +89,7 @@ Receive = Callable[[], Awaitable[Message]]
 
 
 async def plain(scope: Message, receive: Receive, send: Send) -> None:
-    """Know nothing of lifespan; give the system as text."""
+    """Support no lifespan; answer with the system as text."""
     assert scope["type"] == "http"
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(scope["state"]["actors"]).encode()})
@@ -103,7 +103,7 @@ async def sets_sid(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def whoever(scope: Message, receive: Receive, send: Send) -> None:
-    """Tell what the scope says of the client and of the way it came."""
+    """Answer with what the scope says of the client and its connection."""
     body = f"{scope['client']} {scope['scheme']}".encode()
     if scope["type"] == "websocket":
         await receive()
@@ -128,7 +128,7 @@ def make_trouble() -> object:
 
 
 async def asgi2(scope: Message) -> None:
-    """An application of the old kind."""
+    """An ASGI 2 application."""
 
 
 class StartsBadly:
@@ -150,7 +150,7 @@ class EndsBadly:
 
 
 class SaysNonsense:
-    """Answers what nobody asked."""
+    """Sends a lifespan answer that was not asked for."""
 
     async def __call__(self, _: Message, receive: Receive, send: Send) -> None:
         await receive()

@@ -13,12 +13,12 @@ NAME = "chat.example"
 
 @functools.cache
 def authority() -> trustme.CA:
-    """Return the authority all of them come from; making one takes a while."""
+    """Return the authority that signs all of them; making one is slow."""
     return trustme.CA()
 
 
 class Files(TypedDict):
-    """Two arguments of `listen`."""
+    """The arguments `certfile` and `keyfile` of `listen`."""
 
     certfile: str
     keyfile: str
@@ -56,7 +56,7 @@ class Certified:
 
     @staticmethod
     def client() -> ssl.SSLContext:
-        """Return what a client trusts them with."""
+        """Return the TLS context of a client that trusts them."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         authority().configure_trust(context)
         return context

@@ -8,7 +8,7 @@ SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 
 
 def client_hello(name: str | None) -> bytes:
-    """Return what a client that wants *name* sends first."""
+    """Return the ClientHello of a client that asks for *name*."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = name is not None
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -34,7 +34,7 @@ def version_2(
     family: int | None = None,
     extra: bytes = b"",
 ) -> bytes:
-    """Return a binary PROXY header; *extra* is what a proxy may add behind the addresses."""
+    """Return a binary PROXY header; *extra* stands after the addresses."""
     host = ipaddress.ip_address(source)
     body = host.packed + host.packed + struct.pack("!HH", port, 443) + extra
     kind = (0x11 if host.version == 4 else 0x21) if family is None else family

@@ -87,8 +87,8 @@ def rig() -> Iterator[Rig]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _uvloop_has_what_it_keeps() -> None:
-    """Let libuv open what it keeps until the process ends: a signal pipe, a spare descriptor."""
+def _uvloop_has_opened_its_descriptors() -> None:
+    """Let libuv open the descriptors it never closes: a signal pipe, a spare descriptor."""
 
     async def connect_once(_: object) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -98,7 +98,7 @@ def _uvloop_has_what_it_keeps() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _descriptors_are_flat(_uvloop_has_what_it_keeps: None) -> Iterator[None]:
+def _descriptors_are_flat(_uvloop_has_opened_its_descriptors: None) -> Iterator[None]:
     before = fds()
     yield
     if fds() > before:

@@ -16,13 +16,13 @@ from actors.routing import listen, serve
 
 
 async def pid(stream: ByteStream) -> None:
-    """Tell who serves, for each line received."""
+    """Answer each line with the number of this process."""
     async for _ in stream:
         await stream.send(b"%d\n" % os.getpid())
 
 
 async def pid_once(stream: ByteStream) -> None:
-    """Tell who serves, and end."""
+    """Send the number of this process, and end."""
     await stream.send(b"%d\n" % os.getpid())
 
 

@@ -79,7 +79,7 @@ def connect(router: Router) -> socket.socket:
 
 
 def accepted(loop: VirtualLoop, router: Router, count: int) -> None:
-    """Wait until the router has accepted so many."""
+    """Wait until the router has accepted *count* connections."""
     loop.until(lambda: router.snapshot().accepted >= count, f"{count} accepted")
 
 
@@ -182,8 +182,8 @@ class Served:
 
 
 async def eventually(true: Callable[[], object]) -> None:
-    """Let the loop go on until something is so; the test's own deadline ends the wait."""
-    while not true():  # noqa: ASYNC110 - what is waited for has no event to give
+    """Let the loop run until *true* returns something true; the test's deadline ends the wait."""
+    while not true():  # noqa: ASYNC110 - there is no event to wait for
         await anyio.sleep(0.001)
 
 

@@ -1,4 +1,4 @@
-"""Nodes in this process that get their work from a socket they are given; for tests."""
+"""Nodes in this process that take their work from an attached socket, and their router."""
 
 import socket
 from dataclasses import replace
@@ -9,7 +9,7 @@ from actors.routing import AnyRouter, Listener, Router, SocketServer, new_router
 
 
 class SocketServingNode:
-    """A node in this process that serves what comes to the socket it is given."""
+    """A node in this process that serves what comes in by its attached socket."""
 
     def __init__(self, router: AnyRouter, name: str, slot: int) -> None:
         self.router = router
@@ -46,7 +46,7 @@ class SocketServingNode:
 
 
 class SocketCluster:
-    """A router whose nodes get their work themselves, on one real event loop."""
+    """A router whose nodes take their work from sockets, on one real event loop."""
 
     def __init__(self, spec: Listener, loop: Loop) -> None:
         self.facts: list[object] = []
@@ -67,7 +67,7 @@ class SocketCluster:
         return [node.total for node in self.router.snapshot().nodes]
 
     async def ready(self, name: str | None = None, slot: int | None = None) -> SocketServingNode:
-        """Make a node that is ready to join."""
+        """Make a node that is ready to be added."""
         number = len(self.nodes)
         node = SocketServingNode(
             self.router, name or f"web-{number}", number if slot is None else slot
@@ -92,7 +92,7 @@ class SocketCluster:
         return made
 
     async def kill(self, node: SocketServingNode) -> None:
-        """End a node as if its process had gone."""
+        """End a node as if its process had died."""
         assert node.server is not None
         await node.server.stop()
         self.router.remove_node(node, dead=True)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The listening socket: what it gives, what it survives, and how it ends."""
+"""The listening socket: options, errors, running out of descriptors, and closing."""
 
 import errno
 import resource
@@ -59,7 +59,7 @@ def test_running_out_of_descriptors_pauses_accepting_and_is_told_once(rig: Rig) 
     rig.loop.advance(0.5)
     accepted(rig.loop, router, 3)
     assert len(node.got) == 3
-    assert rig.reported(AcceptResumed) == []  # it may not last
+    assert rig.reported(AcceptResumed) == []  # not yet: descriptors may run out again
     rig.loop.advance(5)
     assert rig.reported(AcceptResumed) == [AcceptResumed("127.0.0.1:0")]
 

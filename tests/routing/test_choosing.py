@@ -19,7 +19,7 @@ class Raises:
 
 @dataclass(frozen=True)
 class Nonsense:
-    """A user's policy that ignores who may be chosen."""
+    """A user's policy that chooses nodes that are not eligible."""
 
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:
         return nodes[0] if key is None else None

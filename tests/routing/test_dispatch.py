@@ -66,7 +66,7 @@ class ModelNode:
 
 
 class Model(RuleBasedStateMachine):
-    """Nodes come, go, hang and refuse at random; nothing is lost, nothing is doubled."""
+    """Nodes start, die, hang and refuse at random; no connection is lost or handed over twice."""
 
     policy: Policy = LeastConnections()
 

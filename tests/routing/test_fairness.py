@@ -1,4 +1,4 @@
-"""How even it is, how full a node gets, and that the last descriptors are not given away."""
+"""Even distribution, `max_connections`, and that the last descriptors are not used up."""
 
 import errno
 import os
@@ -91,7 +91,9 @@ def test_whoever_waits_longest_is_handed_over_first_however_often_it_was_moved(r
     clients = rig.connect(router, 30)
     accepted(rig.loop, router, 30)
     while router.snapshot().pending + sum(node.queued for node in router.snapshot().nodes):
-        rig.loop.advance(0.15)  # all are late by now: what waits for one is moved to others
+        rig.loop.advance(
+            0.15
+        )  # all are late by now, so that queued connections move to other nodes
         for node in nodes:
             node.acknowledge(node.got[-1])
     order = {

@@ -147,7 +147,7 @@ def test_the_proxy_key_is_the_host_the_header_names() -> None:
 
 
 def room_of(data: bytes, peer: Address) -> bytes | NeedMore | None:
-    """Read a protocol of one's own: a line that begins with the room."""
+    """A key of a custom protocol: a line that begins with the room."""
     assert peer == PEER
     line, end, _ = data.partition(b"\n")
     return line.partition(b" ")[0] if end else NEED_MORE

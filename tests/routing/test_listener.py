@@ -31,7 +31,7 @@ from actors.routing import (
     sni,
 )
 from actors.routing.listen.address import beyond_loopback
-from actors.routing.listen.bind import bind, describe, remove
+from actors.routing.listen.bind import bind, release, where_of
 from tests.routing.certificates import Certified
 
 
@@ -164,7 +164,7 @@ def test_binding_to_port_0_gives_a_real_port_that_accepts(host: str) -> None:
         assert not listening.getblocking()
         assert not listening.get_inheritable()
         name = listening.getsockname()
-        assert describe(listening).endswith(f":{name[1]}")
+        assert str(where_of(listening)).endswith(f":{name[1]}")
         socket.create_connection(name[:2]).close()
 
 
@@ -177,11 +177,11 @@ def test_an_abandoned_unix_path_is_taken_over_and_a_living_one_is_not(tmp_path: 
     spec = listen("a:b", f"unix:{tmp_path}/s")
     bind(spec).close()
     listening = bind(spec)
-    assert describe(listening) == spec.address
+    assert str(where_of(listening)) == spec.address
     with pytest.raises(ListenFailed) as caught:
         bind(spec)
     assert caught.value.errno == errno.EADDRINUSE
-    remove(listening)
+    release(listening, spec)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -91,7 +91,7 @@ def test_a_client_that_sends_byte_by_byte_is_looked_at_ever_more_rarely(rig: Rig
     assert 32 <= looks <= 45
     assert node.got == []
     client.sendall(head[300:])
-    rig.loop.advance(0.25)  # no honest client waits longer than that for being looked at
+    rig.loop.advance(0.25)  # the longest back-off
     handed(rig, 1)
     assert only(node).recv(4096) == head
 
@@ -127,7 +127,7 @@ def test_past_the_deadline_a_client_goes_on_without_a_key(rig: Rig) -> None:
     assert router.snapshot().peeking == 4
     rig.loop.advance(0.2)
     assert router.snapshot().peeking == 0
-    assert [len(node.got) for node in nodes] == [2, 2]  # shared out, not sticky
+    assert [len(node.got) for node in nodes] == [2, 2]  # balanced, not sticky
     assert nodes[0].socks[nodes[0].got[0]].recv(100) == HEAD[:20]
 
 
@@ -259,7 +259,7 @@ def test_behind_a_proxy_the_key_is_in_what_follows_its_header(rig: Rig) -> None:
         rig.loop.settle()
     handed(rig, 1)
     assert seen == [(b"", ("203.0.113.7", 56324)), (HEAD, ("203.0.113.7", 56324))]
-    assert only(node).recv(4096) == whole  # taken off by the node
+    assert only(node).recv(4096) == whole  # the node removes the PROXY header
 
 
 def test_behind_a_proxy_a_client_is_known_by_its_own_address(rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""Behind a proxy that speaks the PROXY protocol: the header is taken off, and the client is the real one."""
+"""Behind a proxy with the PROXY protocol: the header is removed, and handlers see the real client."""
 
 import fcntl
 import socket
@@ -31,7 +31,7 @@ UPGRADE = (
 
 
 async def whoami(stream: ByteStream) -> None:
-    """Tell whom the stream takes for its client, then a line of what it sent."""
+    """Answer with the client's address as the stream has it, then with a line that it sent."""
     address = stream.extra(SocketAttribute.remote_address)  # noqa: S610 - anyio's
     port = stream.extra(SocketAttribute.remote_port)  # noqa: S610 - anyio's
     line = b""
@@ -41,7 +41,7 @@ async def whoami(stream: ByteStream) -> None:
 
 
 def unread(sock: socket.socket) -> int:
-    """Return how many bytes lie in front of *sock*."""
+    """Return how many bytes are ready to be read from *sock*."""
     count: int = struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))[0]
     return count
 

@@ -105,7 +105,7 @@ def test_a_second_system_cannot_share_the_port_by_accident(policy: Policy) -> No
 
 
 class Idler:
-    """A node that accepts nothing, and then is gone."""
+    """A node that accepts nothing."""
 
     name = "web-0"
     slot = 0

@@ -23,7 +23,7 @@ EVERY_LOOP = pytest.mark.parametrize("kind", LOOPS)
 
 
 async def shout(stream: ByteStream) -> None:
-    """Tell what TLS has settled, and give back what comes in capitals, until the client ends."""
+    """Send the TLS parameters, then echo in capitals, until the client ends."""
     version = stream.extra(TLSAttribute.tls_version)  # noqa: S610 - anyio's
     host = stream.extra(SocketAttribute.remote_address)[0]  # noqa: S610 - anyio's
     await stream.send(f"{version} {host}\n".encode())
@@ -102,7 +102,7 @@ def test_a_handler_that_ends_says_so_and_one_that_fails_cuts_off(
                 await served.join()
                 async with secure(served, certified) as client:
                     assert await client.receive() == b"half"
-                    # anyio tells a cut from an end: only after a farewell is it an end.
+                    # anyio reports a truncated stream unless TLS was closed properly.
                     with pytest.raises(anyio.EndOfStream if whole else anyio.BrokenResourceError):
                         await client.receive()
                 failures = [fact for fact in served.facts if isinstance(fact, HandlerFailed)]
@@ -227,7 +227,7 @@ def test_renewed_files_are_used_for_new_connections_and_old_ones_live_on(
 
 
 async def looks_again(server: object) -> None:
-    """Let the second pass within which a node does not look at its files."""
+    """Make the node check its files at the next connection."""
     server._certificate._checked -= 1.0  # type: ignore[attr-defined]
 
 

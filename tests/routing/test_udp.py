@@ -35,7 +35,7 @@ UDP = "udp://127.0.0.1:0"
 
 
 class Inbox:
-    """A node of which only the sockets it was given are there."""
+    """A node that only keeps the sockets attached to it."""
 
     def __init__(self, name: str, slot: int) -> None:
         self.name = name
@@ -54,7 +54,7 @@ class Inbox:
         assert listener == UDP
 
     def got(self) -> list[tuple[bytes, int]]:
-        """Return what has come, and from which ports."""
+        """Return the datagrams received, and their senders' ports."""
         found: list[tuple[bytes, int]] = []
         while True:
             try:

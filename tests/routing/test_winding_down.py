@@ -18,7 +18,7 @@ LONG = 60.0
 
 
 async def answer(sock: socket.socket) -> bytes:
-    """Ask over a connection that is kept, and return the whole answer."""
+    """Send a request over a keep-alive connection, and return the whole response."""
     sock.sendall(GET)
     said = b""
     while not said.endswith(b"database open"):

@@ -12,12 +12,12 @@ handled: list[bytes] = []
 
 
 async def name(datagram: bytes, reply: Reply) -> None:
-    """Answer with the name of the node, and what was asked."""
+    """Answer with the name of the node and the datagram."""
     await reply(f"{current().node.name} ".encode() + datagram)
 
 
 async def echo(datagram: bytes, reply: Reply) -> None:
-    """Answer with what was asked; raise for what is empty."""
+    """Answer with the datagram; raise if it is empty."""
     if not datagram:
         raise ValueError("an empty datagram")
     await reply(datagram)

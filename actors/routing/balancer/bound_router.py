@@ -12,7 +12,7 @@ from actors._base.loop import Loop
 from actors.routing.events import Listening
 from actors.routing.interfaces import Report
 from actors.routing.listen.address import beyond_loopback
-from actors.routing.listen.bind import bind, describe, release, where_of
+from actors.routing.listen.bind import bind, release, where_of
 from actors.routing.listen.listener import Listener
 
 __all__ = ["BoundRouter", "NodeStats", "RouterStats"]
@@ -96,8 +96,9 @@ class BoundRouter:
             return
         spec = self.spec
         self._socket = self._bind()
-        self.address = describe(self._socket)
-        beyond = beyond_loopback(where_of(self._socket))
+        where = where_of(self._socket)
+        self.address = str(where)
+        beyond = beyond_loopback(where)
         tls = spec.tls is not None
         self._report(Listening(spec.name, self.address, spec.policy, spec.nodes, beyond, tls=tls))
 

@@ -161,7 +161,7 @@ class Dispatch:
         """Close the router's copy: the node has the connection."""
         connection = member.unacked.pop(number, None)
         if connection is not None:
-            connection.close()
+            connection.sock.close()
             member.open.add(number)
             member.observe_ack(self._loop.now(), connection.sent)
             self._trust_again(member)
@@ -186,7 +186,7 @@ class Dispatch:
         self._queued = 0
         self.has_ready_nodes = False
         while self._pending:
-            self._pending.popleft().close()
+            self._pending.popleft().sock.close()
 
     def _reassign(self) -> None:
         if self._pending:
@@ -278,7 +278,7 @@ class Dispatch:
             if connection.tries < _MOST_TRIES:
                 kept.append(connection)
             else:
-                connection.close()
+                connection.sock.close()
                 self.dropped += 1
                 self._report(Dropped(self._listener, connection.tries))
         if kept:

@@ -85,7 +85,7 @@ class Peeker:
             return
         head = _peek(connection.sock)
         if head is None:
-            connection.close()
+            connection.sock.close()
         elif self._extract_key(connection, head, complete=len(head) >= HEAD_LIMIT):
             self._found(connection)
         else:
@@ -95,7 +95,7 @@ class Peeker:
         """Close every connection whose key is still awaited."""
         for peek in list(self._peeks.values()):
             self._end(peek)
-            peek.connection.close()
+            peek.connection.sock.close()
 
     def _start_peek(self, connection: Connection, seen: int) -> None:
         if len(self._peeks) >= self._limit:
@@ -115,7 +115,7 @@ class Peeker:
         head = _peek(peek.connection.sock)
         if head is None:
             self._end(peek)
-            peek.connection.close()
+            peek.connection.sock.close()
             return
         nothing_new = len(head) <= peek.seen
         if nothing_new and peek.connection.sock.family == socket.AF_UNIX:

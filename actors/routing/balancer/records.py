@@ -31,10 +31,6 @@ class Connection:
     tries: int = 0
     """How many nodes died without acknowledging it."""
 
-    def close(self) -> None:
-        """Close the router's copy."""
-        self.sock.close()
-
 
 @dataclass(slots=True, eq=False)
 class Member:

@@ -15,7 +15,7 @@ from actors.routing.listen.address import Inet, InheritedSocket, Udp, Unix, Wher
 from actors.routing.listen.inherited import inherited_socket
 from actors.routing.listen.listener import Listener
 
-__all__ = ["bind", "describe", "probe", "release", "remove", "reserve", "sibling", "where_of"]
+__all__ = ["bind", "probe", "release", "reserve", "sibling", "where_of"]
 
 
 def bind(spec: Listener) -> socket.socket:
@@ -93,23 +93,11 @@ def where_of(listening: socket.socket) -> Where:
     return Udp(inet) if listening.type == socket.SOCK_DGRAM else inet
 
 
-def describe(listening: socket.socket) -> str:
-    """Return the real address of a socket as text."""
-    return str(where_of(listening))
-
-
 def release(taken: socket.socket, spec: Listener) -> None:
     """Close the socket of *spec*; the Unix path of an inherited socket is not unlinked."""
-    if isinstance(spec.where, InheritedSocket):
-        taken.close()
-    else:
-        remove(taken)
-
-
-def remove(listening: socket.socket) -> None:
-    """Close a listening socket; unlink its Unix path."""
-    path = listening.getsockname() if listening.family == socket.AF_UNIX else None
-    listening.close()
+    is_ours = taken.family == socket.AF_UNIX and not isinstance(spec.where, InheritedSocket)
+    path = taken.getsockname() if is_ours else None
+    taken.close()
     if path:
         try:
             os.unlink(path)  # noqa: PTH108 - the name may be bytes
@@ -166,7 +154,7 @@ def _unix(where: Unix) -> socket.socket:
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not _is_stale(where.path):
                 raise
-            os.unlink(where.path)  # noqa: PTH108 - as in `remove`
+            os.unlink(where.path)  # noqa: PTH108 - as in `release`
             made.bind(where.path)
     except BaseException:
         made.close()

@@ -82,28 +82,19 @@ class Asgi:
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """One listening address and how its connections are distributed. Made by `listen`."""
+    """One listening address and how its connections are distributed: the arguments of `listen`."""
 
     handler: str | Asgi
-    """Import path of an ``async def handle(stream)``, or an ASGI application."""
     address: str
     nodes: str
-    """The group of nodes that serve."""
     policy: Policy = field(default_factory=LeastConnections)
     backlog: int = 1024
-    """Connections the kernel holds while the router does not accept."""
     max_pending: int = 1024
-    """Accepted connections that no node has taken yet; at this number accepting stops."""
     max_connections: int | tuple[int, ...] | None = None
-    """Connections one node serves at a time; one number for each slot; None for no limit."""
     max_peeking: int = 1024
-    """Connections whose key is awaited; beyond this number the oldest is routed without a key."""
     tls: Tls | None = None
-    """The certificate; None for unencrypted connections."""
     proxy_protocol: bool = False
-    """Every connection begins with a PROXY header, which names the client."""
     name: str = ""
-    """Unique in a system; the address if not given."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.handler, Asgi):

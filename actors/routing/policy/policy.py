@@ -89,7 +89,6 @@ class LeastConnections:
         return "least-connections"
 
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - the interface of a policy
-        """Choose by load."""
         able = [node for node in nodes if node.eligible]
         lags = [node.lag for node in able]
         return min(
@@ -107,7 +106,6 @@ class RoundRobin:
         return "round-robin"
 
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - the interface of a policy
-        """Choose by turn."""
         able = [node for node in nodes if node.eligible]
         return min(able, key=lambda n: (n.last, n.slot), default=None)
 
@@ -138,7 +136,6 @@ class Sticky:
         return f"sticky={self.key}"
 
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:
-        """Choose by key."""
         if key is None:
             return self.fallback.choose(nodes, None)
         able = {node.slot: node for node in nodes if node.eligible}

@@ -75,7 +75,6 @@ class AsgiServer:
 
     @property
     def open(self) -> int:
-        """Connections being served."""
         return len(self._protocols)
 
     @property
@@ -120,7 +119,6 @@ class AsgiServer:
             self.affinity.slots_changed(slot, live, every)
 
     def take(self, connection: int, sock: socket.socket) -> None:
-        """Serve *sock* with an HTTP protocol of its own."""
         if self.draining or self._config is None:
             sock.close()
             self._acks.refused(connection)

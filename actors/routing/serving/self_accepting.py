@@ -24,7 +24,7 @@ _UNLIMITED: Final = 1024
 
 
 class OpenCounter:
-    """Counts what a node serves and has served, and sends the counts to the parent now and then."""
+    """Counts what a node serves and has served, and sends the counts to the parent."""
 
     def __init__(self, loop: Loop, counted: Callable[[int, int], object]) -> None:
         self._loop = loop
@@ -97,7 +97,6 @@ class SelfAcceptingServer:
 
     @property
     def open(self) -> int:
-        """Connections being served."""
         return self._inner.open
 
     async def start(self) -> None:
@@ -105,7 +104,6 @@ class SelfAcceptingServer:
         await self._inner.start()
 
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
-        """Pass on which slots share the listener."""
         self._inner.slots_changed(slot, live, every)
 
     def take(self, connection: int, sock: socket.socket) -> None:  # noqa: ARG002 - connections are numbered here
@@ -160,7 +158,7 @@ class SelfAcceptingServer:
         self._counter.begin()
 
     def refused(self, number: int) -> None:
-        """Do nothing: the connection is closed and nobody else gets it."""
+        """Do nothing: the connection is closed and no other node gets it."""
 
     def closed(self, number: int) -> None:  # noqa: ARG002 - the parent gets counts only
         """Count a connection that has ended; there may be room to accept again."""

@@ -77,7 +77,7 @@ def serve(
     Args:
         spec: the listener.
         loop: the node's event loop.
-        acks: is told what happens to each connection that was handed over.
+        acks: called for each connection that was handed over.
         report: takes the records of `actors.routing.events`; must not raise.
         counted: called by a `SocketServer` with how much work is open and how much there was.
         system: what ASGI applications find as ``request.state.actors``.

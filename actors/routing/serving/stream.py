@@ -67,7 +67,6 @@ class StreamServer(HandlerServer):
             )
 
     def take(self, connection: int, sock: socket.socket) -> None:
-        """Serve *sock* in a task of its own."""
         if self._draining or self._handler is None:
             sock.close()
             self._acks.refused(connection)
