@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from actors._remoting import operations as ops
 from actors._system.placement import ActorRequest
@@ -16,6 +16,7 @@ from actors.transport import ChannelBroken, ChannelClosed, Endpoint, endpoint_pa
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from actors._messaging.ref import Ref
     from actors._system.node_groups import NodeGroups
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from actors.routing import AnyRouter
 
 __all__ = ["NodeServices"]
+
+P = ParamSpec("P")
 
 
 class NodeServices:
@@ -59,10 +62,12 @@ class NodeServices:
         handlers.on_call(ops.stop_system, self._stop_system)
         handlers.on_note(ops.event, lambda _, kind, facts: state.event(kind, facts))
         handlers.on_note(ops.request_link, self._request_link)
-        handlers.on_note(ops.ready, self._ready)
-        handlers.on_note(ops.boot_failed, self._boot_failed)
-        handlers.on_note(ops.heartbeat, self._heartbeat)
-        handlers.on_note(ops.over_rss, self._over_rss)
+        handlers.on_note(ops.ready, self._on_run(RemoteRun.child_is_ready))
+        handlers.on_note(ops.boot_failed, self._on_run(RemoteRun.child_failed))
+        handlers.on_note(
+            ops.heartbeat, self._on_run(lambda run, watched: run.child_beats(watched=watched))
+        )
+        handlers.on_note(ops.over_rss, self._on_run(RemoteRun.child_over_rss))
         handlers.on_fd_note(ops.stack_dump, self._stack_dump)
         handlers.on_call(ops.stop_node, self._stop_node)
         handlers.on_call(
@@ -77,25 +82,21 @@ class NodeServices:
     def _run(self, link: Link) -> RemoteRun | None:
         return self._state.runs.get(link.peer)
 
+    def _on_run(
+        self, act: Callable[Concatenate[RemoteRun, P], object]
+    ) -> Callable[Concatenate[Link, P], None]:
+        """Return a handler that calls *act* with the run of the node, unless that has ended."""
+
+        def handle(link: Link, /, *args: P.args, **none: P.kwargs) -> None:
+            run = self._run(link)
+            if run is not None:
+                act(run, *args, **none)
+
+        return handle
+
     def _name(self, link: Link) -> str:
         run = self._run(link)
         return link.peer if run is None else run.node.name
-
-    def _ready(self, link: Link) -> None:
-        if (run := self._run(link)) is not None:
-            run.child_is_ready()
-
-    def _boot_failed(self, link: Link, traceback: str) -> None:
-        if (run := self._run(link)) is not None:
-            run.child_failed(traceback)
-
-    def _heartbeat(self, link: Link, watched: bool) -> None:  # noqa: FBT001 - a wire field
-        if (run := self._run(link)) is not None:
-            run.child_beats(watched=watched)
-
-    def _over_rss(self, link: Link, rss: int) -> None:
-        if (run := self._run(link)) is not None:
-            run.child_over_rss(rss)
 
     def _stack_dump(self, link: Link, fds: list[int]) -> None:
         run, [fd] = self._run(link), fds
@@ -105,7 +106,8 @@ class NodeServices:
             run.child_stacks(fd)
 
     def _actor_ended(self, link: Link, uid: int, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - a wire field
-        if (run := self._run(link)) is not None:
+        run = self._run(link)
+        if run is not None:
             run.node.actor_ended(uid, end, voluntary=voluntary)
 
     # -- from the servers of listeners -----------------------------------------------------------

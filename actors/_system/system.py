@@ -1,4 +1,4 @@
-"""The System: what runs. The same face in the process that made it and on its nodes."""
+"""The `System`: the public face of a running system, in the process that made it and on its nodes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def current() -> System:
 
 
 def coordinator_of(system: System) -> Coordinator:
-    """Return what runs *system* in this process; for the floors above, which show and control it.
+    """Return the coordinator of *system*; for the CLI, which shows and controls it.
 
     Raises:
         SystemStopped: it does not run here.
@@ -106,7 +106,7 @@ class System:
         if topology is not None and not isinstance(topology, Topology):
             raise ActorsError(f"System takes a Topology, got {topology!r}")
         self._topology = (topology or Topology()).also(propagate, trace=trace)
-        Propagation.of(self._topology.propagate)  # here, before anything starts
+        Propagation.of(self._topology.propagate)  # refuses bad paths before anything starts
         self._with_local = local
         self._access: SystemAccess | None = None
         self._coordinator: Coordinator | None = None
@@ -116,7 +116,7 @@ class System:
 
     @classmethod
     def on_node(cls, access: SystemAccess) -> System:
-        """Make the face of a system for one of its nodes."""
+        """Make the `System` that code on a node uses."""
         system = cls()
         system._access = access
         _HERE.system = system
@@ -151,7 +151,7 @@ class System:
     ) -> bool:
         assert self._coordinator is not None
         await self._close(self._coordinator)
-        # A cancellation has to pass through the scopes it came by; other errors go on as they are.
+        # A cancellation has to reach the scope that asked for it; other errors are raised as they are.
         cancelled = isinstance(error, anyio.get_cancelled_exc_class())
         passed = (kind, error, trace) if cancelled else (None, None, None)
         swallowed = await self._stack.__aexit__(*passed)
@@ -167,14 +167,14 @@ class System:
         self._block.cancel_scope.cancel()
 
     async def _hold(self, *, task_status: TaskStatus[tuple[Loop, TaskGroup]]) -> None:
-        """Hold all that runs, out of reach of what cancels the block: it is stopped in order instead."""
+        """Run the loop and the tasks of the system, shielded: whoever leaves the block stops them in order."""
         with anyio.CancelScope(shield=True):
             async with open_loop() as loop, anyio.create_task_group() as tasks:
                 task_status.started((loop, tasks))
                 await anyio.sleep_forever()
 
     def _root_ended(self, end: Exit) -> None:
-        """The tree has ended: by `stop`, or because its budget was exceeded."""
+        """The top supervisor has ended: by `stop`, or because its budget was exceeded."""
         if end.abnormal and self._coordinator is not None and not self._coordinator.stopping:
             self._failure = end.error or ActorsError(str(end))
             self._block.cancel_scope.cancel()
@@ -186,6 +186,13 @@ class System:
             )
         refuse_fenced()
         return self._access
+
+    def _made_here(self, what: str, hint: str = "") -> Coordinator:
+        """Return the coordinator, for what works only in the process that made the system."""
+        self._running()
+        if self._coordinator is None:
+            raise ActorsError(f"{what} is for the process that made the system{hint}")
+        return self._coordinator
 
     @property
     def node(self) -> LocalNode:
@@ -208,7 +215,9 @@ class System:
         Raises:
             ActorsError: asked on a node.
         """
-        return self._running().nodes()
+        coordinator = self._made_here("system.nodes", "; a node has current().node")
+        own: list[Node] = [] if coordinator.local is None else [coordinator.local]
+        return [*own, *coordinator.nodes.values()]
 
     async def spawn(
         self,
@@ -236,16 +245,16 @@ class System:
             on: a node, its name ("rooms/0"), or a group ("rooms"): then named actors keep their
                 slot, others take turns. None is this process's own node, or the group `main`
                 of a system that keeps its parent free of user code.
-            restart: TRANSIENT unless given: not after a normal end.
+            restart: TRANSIENT unless given: it is not restarted after a normal end.
             backoff: waits between restarts in a row.
             mailbox: how many messages may wait.
             shutdown: seconds it may take to stop before it is killed.
-            if_exists: "return" gives the living actor of that name instead, in one step.
+            if_exists: "return" gives the living actor of that name instead of NameTaken.
             **kwargs: constructor arguments.
 
         Raises:
             StartFailed: it never became ready; the cause is its own error.
-            NameTaken: somebody has that name.
+            NameTaken: another actor has that name.
             NotSendable: an argument cannot travel.
             NodeDown: its node is not ready.
             InvalidSpec: a value that can never work.
@@ -272,7 +281,7 @@ class System:
         return await self._running().pool(name)
 
     async def tree(self) -> dict[str, Any]:
-        """Return the supervision tree as plain data, in start order; a node that hangs is marked."""
+        """Return the supervision tree as plain data, in start order; a node that hangs is marked so."""
         return await self._running().tree()
 
     def supervisor(self, path: str) -> SupervisorHandle:
@@ -286,7 +295,7 @@ class System:
             SupervisorStopped: it has ended for good, by itself or by a call; only its place is left.
             ActorsError: asked on a node.
         """
-        return self._running().supervisor(path)
+        return self._made_here(f"supervisor {path!r}").tree.find(path)
 
     @overload
     async def start(self, item: NodesSpec) -> list[Node]: ...
@@ -304,22 +313,24 @@ class System:
             them ready.
 
         Raises:
-            SupervisorError: one of that name is there, or it did not start.
+            SupervisorError: there is a child of that name, or it did not start.
             InvalidSpec: there is a group of that name.
             BootFailed: a node did not get ready; none of its group is left.
             ActorsError: asked on a node.
         """
         if isinstance(item, NodesSpec):
-            return await self._running().start_nodes(item)
-        ref = await self._running().supervisor("").start_child(item)
+            coordinator = self._made_here(f"starting nodes({item.name!r})")
+            return [*await coordinator.groups.start(item)]
+        ref = await self.supervisor("").start_child(item)
         return await self.pool(item.name) if isinstance(item, PoolSpec) else ref
 
     async def scale(self, group: str, count: int) -> list[Node]:
         """Have *count* nodes in a group.
 
-        New ones take the lowest free slots, so that one that was stopped comes back under its name,
-        and get connections as soon as they are ready. The highest slots go, together: each takes
-        no more, finishes what it has within the group's `shutdown` seconds, and ends for good.
+        New nodes take the lowest free slots, so that a node that was stopped comes back under its
+        name, and get connections as soon as they are ready. The nodes with the highest slots go,
+        all at once: each takes no new work, finishes what it has within the group's `shutdown`
+        seconds, and ends for good.
 
         Args:
             group: as named in `nodes`.
@@ -334,7 +345,8 @@ class System:
             BootFailed: a new node did not get ready; none of the new ones is left.
             ActorsError: asked on a node.
         """
-        return await self._running().scale(group, count)
+        coordinator = self._made_here(f"scaling {group!r} to {count}")
+        return [*await coordinator.groups.scale(group, count)]
 
     async def reload(
         self, *names: str, surge: bool = False, ready_timeout: float | None = None
@@ -369,10 +381,12 @@ class System:
             SystemStopped: the system is stopping.
             ActorsError: asked on a node.
         """
-        return await self._running().reload(names, surge=surge, ready_timeout=ready_timeout)
+        what = f"reload{names} with surge={surge}, ready_timeout={ready_timeout}"
+        reloading = self._made_here(what).reloading
+        return [*await reloading.reload(names, surge=surge, ready_timeout=ready_timeout)]
 
     def topic(self, name: str) -> Topic:
-        """Return the topic of that name; it is there as soon as somebody says its name."""
+        """Return the topic of that name; topics need not be created."""
         return Topic(self._running().topics, name)
 
     def blocking(self, ref: Ref[A]) -> BlockingRef[A]:
@@ -385,12 +399,12 @@ class System:
         return BlockingRef(self._running().threads, ref, ref)
 
     def events(self) -> EventStream:
-        """Return what happens from now on: ``async for event in system.events()``.
+        """Return all events from now on: ``async for event in system.events()``.
 
         Raises:
             ActorsError: asked on a node.
         """
-        return self._running().events()
+        return self._made_here("system.events()").bus.stream()
 
     async def stop(self) -> None:
         """Stop the whole system; the `async with` block that holds it is cancelled."""

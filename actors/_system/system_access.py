@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import ActorsError
-from actors._base.events import EventStream
 from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.topic import TopicCarrier
 from actors._remoting import operations as ops
 from actors._system.coordinator import Coordinator
 from actors._system.placement import ActorRequest
-from actors._system.supervisor_handle import SupervisorHandle
-from actors.nodes import NodesSpec, class_path, families, pack_arguments
+from actors.nodes import class_path, families, pack_arguments
 from actors.transport import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from actors._messaging.pool import Pool
     from actors._messaging.ref import Ref
-    from actors.nodes import ChildActors, Link, LocalNode, Node, NodeProcess
+    from actors.nodes import ChildActors, Link, LocalNode, NodeProcess
 
 __all__ = ["DirectAccess", "NodeAccess", "SystemAccess"]
 
@@ -40,14 +36,6 @@ class SystemAccess(Protocol):
     async def lookup(self, name: str) -> Ref[Any] | None: ...
     async def pool(self, name: str) -> Pool[Any] | None: ...
     async def tree(self) -> dict[str, Any]: ...
-    def nodes(self) -> list[Node]: ...
-    def events(self) -> EventStream: ...
-    def supervisor(self, path: str) -> SupervisorHandle: ...
-    async def start_nodes(self, spec: NodesSpec) -> list[Node]: ...
-    async def scale(self, group: str, count: int) -> list[Node]: ...
-    async def reload(
-        self, names: tuple[str, ...], *, surge: bool, ready_timeout: float | None
-    ) -> list[Node]: ...
     async def stop(self) -> None: ...
 
 
@@ -74,28 +62,6 @@ class DirectAccess:
 
     async def tree(self) -> dict[str, Any]:
         return await self._coordinator.whole_tree()
-
-    def nodes(self) -> list[Node]:
-        own: Sequence[Node] = [] if self._coordinator.local is None else [self._coordinator.local]
-        return [*own, *self._coordinator.nodes.values()]
-
-    def events(self) -> EventStream:
-        return self._coordinator.bus.stream()
-
-    def supervisor(self, path: str) -> SupervisorHandle:
-        return self._coordinator.tree.find(path)
-
-    async def start_nodes(self, spec: NodesSpec) -> list[Node]:
-        return [*await self._coordinator.groups.start(spec)]
-
-    async def scale(self, group: str, count: int) -> list[Node]:
-        return [*await self._coordinator.groups.scale(group, count)]
-
-    async def reload(
-        self, names: tuple[str, ...], *, surge: bool, ready_timeout: float | None
-    ) -> list[Node]:
-        reloading = self._coordinator.reloading
-        return [*await reloading.reload(names, surge=surge, ready_timeout=ready_timeout)]
 
     async def stop(self) -> None:
         self._coordinator.end()
@@ -163,31 +129,3 @@ class NodeAccess:
 
     async def stop(self) -> None:
         await self._parent.call(ops.stop_system)
-
-    # -- only in the process that made the system: its handles do not travel ------------------
-
-    def nodes(self) -> list[Node]:
-        raise ActorsError(
-            "system.nodes is for the process that made the system; a node has current().node"
-        )
-
-    def events(self) -> EventStream:
-        _refuse("system.events()")
-
-    def supervisor(self, path: str) -> SupervisorHandle:
-        _refuse(f"supervisor {path!r}")
-
-    async def start_nodes(self, spec: NodesSpec) -> list[Node]:
-        _refuse(f"starting nodes({spec.name!r})")
-
-    async def scale(self, group: str, count: int) -> list[Node]:
-        _refuse(f"scaling {group!r} to {count}")
-
-    async def reload(
-        self, names: tuple[str, ...], *, surge: bool, ready_timeout: float | None
-    ) -> list[Node]:
-        _refuse(f"reload{names} with surge={surge}, ready_timeout={ready_timeout}")
-
-
-def _refuse(what: str) -> NoReturn:
-    raise ActorsError(f"{what} is for the process that made the system")
