@@ -110,6 +110,7 @@ class ActorHost:
         over: whether an actor has ended the whole node.
         services: the system that this node is part of.
         ended: how actors of this node ended, the latest few thousand.
+        argument_decoder: decodes constructor arguments, one actor after the other.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class ActorHost:
         self.memory = SharedMemory(loop)
         self.propagation = propagation
         self._refs: Extra[Ref[Any]] = Extra(Ref, self.ref_fields, self.make_ref)
+        self.argument_decoder = self.new_decoder()
         propagates = propagation is not None
         self.new_remote_actor = remote_actor_class(propagates=propagates, traced=trace)
         self._new_cell = cell_class(carries=propagates, traced=trace)

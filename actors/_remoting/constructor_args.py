@@ -65,7 +65,8 @@ def unpack_arguments(
     Raises:
         NotSendable: this node cannot decode them; it says why.
     """
-    decoder = host.new_decoder()
+    decoder = host.argument_decoder
+    decoder.restart()
     messages = [message for frame in frames for message in decoder.feed(frame)]
     _, args, kwargs = messages[-1]
     for part in (args, kwargs):

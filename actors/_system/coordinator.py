@@ -208,7 +208,7 @@ class Coordinator(SystemState):
         """A node's process or thread is gone: tell all nodes, listeners and supervised actors."""
         node = run.node
         restarting = restarting and not self.stopping and not node.leaving
-        if not run.beside:
+        if not run.successor:
             self._count_end(run, why, restarting=restarting, replaced=replaced)
         self.topic_directory.forget(run.address)
         peer = self.host.peer(run.address)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from actors._system.supervision_tree import SupervisionTree
     from actors._system.system_state import SystemState
-    from actors.nodes import NodesSpec, RemoteNode, RunningNode
+    from actors.nodes import NodesSpec, RemoteNode
 
 __all__ = ["NodeGroups"]
 
@@ -62,7 +62,7 @@ class NodeGroups:
         found = [node for node in self._state.nodes.values() if node.group == name]
         return sorted((node for node in found if _stays(node)), key=lambda node: node.slot)
 
-    def forget(self, node: RunningNode) -> None:
+    def forget(self, node: RemoteNode) -> None:
         """A node is gone for good because it was told to: nobody finds it any more."""
         if self._state.nodes.get(node.name) is node:
             del self._state.nodes[node.name]
@@ -170,7 +170,7 @@ class NodeGroups:
         while (run := node.run) is not None:
             with move_on_after(patience) as waited:
                 try:
-                    await node.sampled(0.0, 0, "mailbox")
+                    await node.sample(0.0, 0, "mailbox")
                 except ActorsError:
                     return  # it has ended, or is not ready yet
             if waited.cancelled_caught:

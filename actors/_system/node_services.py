@@ -62,12 +62,12 @@ class NodeServices:
         handlers.on_call(ops.stop_system, self._stop_system)
         handlers.on_note(ops.event, lambda _, kind, facts: state.event(kind, facts))
         handlers.on_note(ops.request_link, self._request_link)
-        handlers.on_note(ops.ready, self._on_run(RemoteRun.child_is_ready))
-        handlers.on_note(ops.boot_failed, self._on_run(RemoteRun.child_failed))
+        handlers.on_note(ops.ready, self._on_run(RemoteRun.on_ready))
+        handlers.on_note(ops.boot_failed, self._on_run(RemoteRun.on_boot_failed))
         handlers.on_note(
-            ops.heartbeat, self._on_run(lambda run, watched: run.child_beats(watched=watched))
+            ops.heartbeat, self._on_run(lambda run, watched: run.on_heartbeat(watched=watched))
         )
-        handlers.on_note(ops.over_rss, self._on_run(RemoteRun.child_over_rss))
+        handlers.on_note(ops.over_rss, self._on_run(RemoteRun.on_over_rss))
         handlers.on_fd_note(ops.stack_dump, self._stack_dump)
         handlers.on_call(ops.stop_node, self._stop_node)
         handlers.on_call(
@@ -103,7 +103,7 @@ class NodeServices:
         if run is None:
             os.close(fd)
         else:
-            run.child_stacks(fd)
+            run.on_stack_dump(fd)
 
     def _actor_ended(self, link: Link, uid: int, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - a wire field
         run = self._run(link)

@@ -10,7 +10,7 @@ from actors._messaging.topic import TopicCarrier
 from actors._remoting import operations as ops
 from actors._system.coordinator import Coordinator
 from actors._system.placement import ActorRequest
-from actors.nodes import class_path, families, pack_arguments
+from actors.nodes import child_actors_of, class_path, pack_arguments
 from actors.transport import Local
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class NodeAccess:
     async def _child_actors(
         self, _link: Link
     ) -> tuple[list[dict[str, Any]], dict[int, list[dict[str, Any]]]]:
-        return families(self._node.host, self._own_actors)
+        return child_actors_of(self._node.host, self._own_actors)
 
     async def stop_own_actors(self) -> None:
         """End the actors that are supervised on this node."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import create_task_group, move_on_after
 
 from actors._base.errors import ActorsError
-from actors.nodes import families
+from actors.nodes import child_actors_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ async def whole_tree(state: SystemState, tree: SupervisionTree) -> dict[str, Any
 
     Below a node stands what is its own: actors that cannot leave it.
     """
-    _, children = families(state.host, None)
+    _, children = child_actors_of(state.host, None)
     own: dict[str, list[dict[str, Any]] | None] = {}
     async with create_task_group() as tasks:
         for node in list(state.nodes.values()):
@@ -55,7 +55,7 @@ async def _ask(
     own[node.name] = None
     with move_on_after(_PATIENCE):
         try:
-            own[node.name], below = await node.families()
+            own[node.name], below = await node.child_actors()
         except ActorsError:
             return  # it has just ended
         children.update(below)

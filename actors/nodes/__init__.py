@@ -16,13 +16,12 @@ from actors.nodes.boot.main_module import (
     importing_main,
     main_problem,
 )
-from actors.nodes.child_actors import ChildActors, check_actor_options, child_facts, families
+from actors.nodes.child_actors import ChildActors, check_actor_options, child_actors_of, child_facts
 from actors.nodes.factory import new_node
 from actors.nodes.health.inspect_process import process_figures
 from actors.nodes.health.sampling import ORDERS, busiest_first
 from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
-from actors.nodes.remote_node import RemoteNode, RemoteNodeHost
-from actors.nodes.remote_run import NodeDied, RemoteRun, RunningNode
+from actors.nodes.remote_node import NodeDied, RemoteNode, RemoteNodeHost, RemoteRun
 from actors.nodes.replacement import NodeReplacement
 from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, StaticChild, SupervisedActor
 
@@ -49,17 +48,16 @@ __all__ = [
     "RemoteNode",
     "RemoteNodeHost",
     "RemoteRun",
-    "RunningNode",
     "StaticChild",
     "SupervisedActor",
     "ThreadNode",
     "boot_config",
     "busiest_first",
     "check_actor_options",
+    "child_actors_of",
     "child_facts",
     "class_path",
     "describe_main",
-    "families",
     "importing_main",
     "keep_arguments",
     "main_problem",

@@ -25,8 +25,7 @@ from actors.nodes.boot.launch import Launch
 from actors.nodes.boot.output import LinesReader
 from actors.nodes.health.heartbeat import stacks_of
 from actors.nodes.health.inspect_process import process_stacks
-from actors.nodes.remote_node import RemoteNode
-from actors.nodes.remote_run import RemoteRun, RunningNode
+from actors.nodes.remote_node import RemoteNode, RemoteRun
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
@@ -52,22 +51,22 @@ class ProcessNode(RemoteNode):
 
     kind = "process"
 
-    def make_run(self, *, beside: bool = False) -> ProcessRun:
+    def make_run(self, *, successor: bool = False) -> ProcessRun:
         """Make a run of this node."""
-        return ProcessRun(self, beside=beside)
+        return ProcessRun(self, successor=successor)
 
 
 class ProcessRun(RemoteRun):
     """One process, from its start to its reaping."""
 
-    def __init__(self, node: RunningNode, *, beside: bool = False) -> None:
-        super().__init__(node, beside=beside)
+    def __init__(self, node: RemoteNode, *, successor: bool = False) -> None:
+        super().__init__(node, successor=successor)
         self._process: Started | None = None
         self._pidfd = -1
         self._lifeline: socket.socket | None = None
         self._readers: list[LinesReader] = []
         self._stacks = -1
-        self._looking = Lock()
+        self._inspecting = Lock()
 
     async def _spawn(self) -> None:
         node = self.node
@@ -102,7 +101,7 @@ class ProcessRun(RemoteRun):
             raise
         self._process = process
         self.pid = process.pid
-        self.show()
+        self.show_state()
         self._adopt(ends)
 
     def _watched(self, process: Started) -> int:
@@ -146,11 +145,11 @@ class ProcessRun(RemoteRun):
         """SIGKILL for the whole process group."""
         self._asked = Exit.KILLED
         if self._pidfd >= 0:
-            self._force()
+            self._force_end()
         elif self._ending.exit is None and self._process is None:
             self._finish("it was never started", Exit.KILLED)
 
-    def _force(self) -> None:
+    def _force_end(self) -> None:
         if self._pidfd >= 0:
             self._signal(signal.SIGKILL)
 
@@ -168,8 +167,10 @@ class ProcessRun(RemoteRun):
             self._complete()
         elif self._pidfd >= 0:
             # Alive but not reachable is of no use to anybody; one that was asked to end is about to.
-            leaves = self._asked is Exit.SHUTDOWN or bool(self._replaced)
-            self._loop.call_later(self.node.spec.shutdown if leaves else _LAST_READ, self._force)
+            leaves = self._asked is Exit.SHUTDOWN or bool(self._replaced_because)
+            self._loop.call_later(
+                self.node.spec.shutdown if leaves else _LAST_READ, self._force_end
+            )
 
     def _died(self) -> None:
         """The pidfd says that the process has ended: reap it, then read its link to the end."""
@@ -195,15 +196,15 @@ class ProcessRun(RemoteRun):
             return
         code = self._process.returncode
         assert code is not None, "it was reaped when its pidfd said that it had ended"
-        self._finish(*self._judge(self._describe(code), clean=code == 0))
+        self._finish(*self._decide_exit(self._describe(code), clean=code == 0))
 
-    def child_stacks(self, fd: int) -> None:
+    def on_stack_dump(self, fd: int) -> None:
         """The child is ready to be looked into."""
         self._stacks = fd
 
     async def stacks(self) -> dict[str, Any]:
         """Return what its threads and tasks are at; see `RemoteRun.stacks`."""
-        async with self._looking:
+        async with self._inspecting:
             if self._stacks < 0 or self._pidfd < 0 or self.pid is None:
                 raise ActorsError(
                     f"node {self.node.name} is {self.state.value}: nothing to see yet"
@@ -216,7 +217,7 @@ class ProcessRun(RemoteRun):
                 os.close(pidfd)
                 os.close(fd)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._stacks >= 0:
             os.close(self._stacks)
             self._stacks = -1
@@ -233,9 +234,9 @@ class ProcessRun(RemoteRun):
             return f"killed by {name}, perhaps out of memory"
         return f"killed by {name}"
 
-    def _tail(self) -> str:
+    def _last_lines(self) -> str:
         lines = list(self._readers[1].last) if self._readers else []
-        lines = stacks_of(lines) if self._broken else lines[-_LAST_LINES:]
+        lines = stacks_of(lines) if self._hung_because else lines[-_LAST_LINES:]
         return "; its last lines:\n  " + "\n  ".join(lines) if lines else ""
 
 

@@ -19,8 +19,7 @@ from actors._base.errors import ActorsError
 from actors._remoting import operations as ops
 from actors._remoting.link import Link
 from actors.nodes.health.stack_dump import frames_of
-from actors.nodes.remote_node import RemoteNode
-from actors.nodes.remote_run import RemoteRun, RunningNode
+from actors.nodes.remote_node import RemoteNode, RemoteRun
 from actors.supervisors import Exit
 from actors.transport import Endpoint, endpoint_pair
 
@@ -42,16 +41,16 @@ class ThreadNode(RemoteNode):
 
     kind = "thread"
 
-    def make_run(self, *, beside: bool = False) -> ThreadRun:
+    def make_run(self, *, successor: bool = False) -> ThreadRun:
         """Make a run of this node."""
-        return ThreadRun(self, beside=beside)
+        return ThreadRun(self, successor=successor)
 
 
 class ThreadRun(RemoteRun):
     """One thread, from its start to its end."""
 
-    def __init__(self, node: RunningNode, *, beside: bool = False) -> None:
-        super().__init__(node, beside=beside)
+    def __init__(self, node: RemoteNode, *, successor: bool = False) -> None:
+        super().__init__(node, successor=successor)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._cut_off: Timer | None = None
@@ -76,7 +75,7 @@ class ThreadRun(RemoteRun):
             target=self._run, args=(config, theirs), name=f"actors node {node.name}", daemon=True
         )
         self.pid = os.getpid()
-        self.show()
+        self.show_state()
         self.link = Link(self._home.host, self.address)
         self.link.attach(ours)
         try:
@@ -106,7 +105,7 @@ class ThreadRun(RemoteRun):
         why = "its thread ended"
         if self._error is not None:
             why = f"{type(self._error).__name__}: {self._error}"
-        self._finish(*self._judge(why, clean=self._error is None))
+        self._finish(*self._decide_exit(why, clean=self._error is None))
 
     def kill(self) -> None:
         """Cancel everything in its loop; a thread that is stuck in code cannot be killed."""
@@ -114,9 +113,9 @@ class ThreadRun(RemoteRun):
         if self._thread is None:
             self._finish("it was never started", Exit.KILLED)
         else:
-            self._force()
+            self._force_end()
 
-    def _force(self) -> None:
+    def _force_end(self) -> None:
         if self.link is not None and self._cut_off is None:
             self.link.note(ops.end_now)
             self._cut_off = self._loop.call_later(_GRACE, self._abandon)
@@ -139,7 +138,7 @@ class ThreadRun(RemoteRun):
         if self._ending.exit is None:
             why = "abandoned: a thread cannot be killed, and it did not end"
             self._home.event("node_abandoned", {"node": self.node.name, "stack": self._stack()})
-            before = self._broken or self._replaced
+            before = self._hung_because or self._replaced_because
             self._finish(f"{before}; {why}" if before else why, Exit.ABANDONED)
 
     def link_ended(self) -> None:
@@ -147,7 +146,7 @@ class ThreadRun(RemoteRun):
         if self._ending.exit is None and self._asked is None and self._cut_off is None:
             self._cut_off = self._loop.call_later(_GRACE, self._abandon)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._cut_off is not None:
             self._cut_off.cancel()
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from actors._remoting.actor_host import ActorHost
     from actors.nodes._local import LocalNode
 
-__all__ = ["ChildActors", "check_actor_options", "child_facts", "families"]
+__all__ = ["ChildActors", "check_actor_options", "child_actors_of", "child_facts"]
 
 
 def check_actor_options(
@@ -78,7 +78,7 @@ def child_facts(info: ChildInfo) -> dict[str, Any]:
     return facts
 
 
-def families(
+def child_actors_of(
     host: ActorHost, own: ChildActors | None
 ) -> tuple[list[dict[str, Any]], dict[int, list[dict[str, Any]]]]:
     """Return who is supervised on this node.
@@ -161,7 +161,7 @@ class ChildActors:
         return [run.ref.uid for run in runs if isinstance(run, ActorRun)]
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return who is there now, in start order; their own children are in other families."""
+        """Return who is there now, in start order; their own children are in other child_actors_of."""
         return [child_facts(info) for info in reversed(self._supervisor.children())]
 
     async def aclose(self, *, kill: bool = False) -> None:

@@ -31,7 +31,7 @@ from actors.nodes.boot.main_module import install_main
 from actors.nodes.child_actors import ChildActors
 from actors.nodes.drain import finish_cells
 from actors.nodes.health.heartbeat import Heartbeat
-from actors.nodes.health.sampling import sampled
+from actors.nodes.health.sampling import sample
 from actors.nodes.health.stack_dump import StackDump, task_stacks
 from actors.nodes.health.stats import node_stats
 from actors.supervisors import Exit
@@ -221,7 +221,7 @@ class NodeProcess:
         return {**node_stats(self.host), "loop_lag": round(self.heartbeat.late, 6)}
 
     async def _sample(self, _link: Link, seconds: float, rows: int, by: str) -> dict[str, Any]:
-        return await sampled(self.host, seconds, rows, by)
+        return await sample(self.host, seconds, rows, by)
 
     async def _task_stacks(self, _link: Link) -> list[dict[str, Any]]:
         return task_stacks(self.host.loop)

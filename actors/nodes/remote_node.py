@@ -1,47 +1,89 @@
-"""A node at the other end of a link, seen from the parent: the slot, over all its runs.
+"""A node at the other end of a link, seen from the parent: its slot, and each run of it.
 
-What one run does is in `_run`, how another takes its place in `_swap`.
+What processes and threads share is here; how a run starts and is killed is in the file of its kind,
+how another run takes its place in `replacement`.
+
+Rule 1: a node says itself that it is ready; no timer assumes it.
+Rule 2: what is awaited over its link fails when it is known how the node ended, and says so.
+Rule 3: only an end that its supervisor asked for is final: one that hangs, or is replaced, is restarted.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import os
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._base.errors import ActorsError
+from anyio import fail_after, move_on_after
+
+from actors._base.completion import Completion
+from actors._base.errors import ActorsError, BootFailed
 from actors._remoting import operations as ops
 from actors.nodes._node import Node, NodeState
-from actors.nodes.remote_run import RemoteRunHost
+from actors.nodes.health.heartbeat import HangDetector
+from actors.supervisors import Exit, ExitKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors._actor.interfaces import Ended
+    from actors._base.loop import Timer, Waiter
+    from actors._remoting.actor_host import ActorHost
     from actors._remoting.link import Link
     from actors.nodes._node import ActorStart
     from actors.nodes._spec import NodesSpec
-    from actors.nodes.remote_run import RemoteRun
-    from actors.supervisors import Exit
+    from actors.nodes.boot.launcher import Launcher
 
-__all__ = ["RemoteNode", "RemoteNodeHost", "Replacement"]
+__all__ = ["NodeDied", "RemoteNode", "RemoteNodeHost", "RemoteRun", "Replacement"]
+
+_BOOT_KILL_WAIT: Final = 5.0
+"""Seconds to wait for the end of a node that was killed while it booted."""
+_IN_ORDER: Final = 0.8
+"""The part of `shutdown` in which a node that is replaced finishes what it has."""
 
 
-class RemoteNodeHost(RemoteRunHost, Protocol):
-    """The system, as its nodes see it."""
+class NodeDied(ActorsError):
+    """A node ended although nobody had asked it to."""
 
+
+class RemoteNodeHost(Protocol):
+    """The coordinator, as its nodes see it.
+
+    Attributes:
+        runs: every run there is, by its address.
+    """
+
+    host: ActorHost
+    launcher: Launcher
+    node_module: str
+    runs: dict[str, RemoteRun]
+
+    def node_config(self) -> dict[str, Any]: ...
+    def new_node_number(self) -> int: ...
+    def preload(self, group: str) -> tuple[str, ...]: ...
+    async def prepare(self, run: RemoteRun) -> None: ...
+    def node_ready(self, run: RemoteRun) -> None: ...
+    def node_draining(self, run: RemoteRun, why: str) -> None: ...
+    def node_ended(
+        self, run: RemoteRun, link: Link | None, why: str, *, restarting: bool, replaced: bool
+    ) -> None: ...
     def node_moved(self, node: RemoteNode) -> None: ...
     def has_actors(self, node: RemoteNode) -> bool: ...
     async def stop_node(self, name: str, grace: float | None) -> None: ...
     async def drain_node(self, name: str, grace: float | None) -> None: ...
     def kill_node(self, name: str) -> None: ...
+    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
+    def write_line(self, line: str) -> None: ...
 
 
 class Replacement(Protocol):
-    """All runs of a node since its supervisor started it last; see `_swap`."""
+    """A `NodeReplacement`, as its node sees it."""
 
     main: RemoteRun
 
     @property
     def runs(self) -> list[RemoteRun]: ...
     @property
-    def swapping(self) -> bool: ...
+    def under_way(self) -> bool: ...
 
 
 class RemoteNode(Node):
@@ -50,7 +92,10 @@ class RemoteNode(Node):
     Attributes:
         run: the run that has its actors, None while there is none.
         address: where other nodes find its actors.
-        tenure: its runs since its supervisor started it last.
+        replacement: its runs since its supervisor started it last.
+        leaving: whether it alone was told to end for good, not its whole system.
+        drain_within: seconds it has to finish what it serves and runs, once it is told to end.
+        last_end: how the last run ended, with the last lines it wrote.
     """
 
     def __init__(self, home: RemoteNodeHost, spec: NodesSpec, slot: int) -> None:
@@ -62,11 +107,8 @@ class RemoteNode(Node):
         self.replacement: Replacement | None = None
         self.ended: dict[int, Ended] = {}
         self.leaving = False
-        """Whether it was told to end for good, by itself and not with its system."""
         self.drain_within = spec.shutdown
-        """Seconds it has to finish what it serves and runs, once it is told to end."""
         self.last_end = ""
-        """How the last run ended, with the last lines it wrote."""
 
     @property
     def link(self) -> Link:
@@ -81,7 +123,7 @@ class RemoteNode(Node):
 
     @property
     def accepting_run(self) -> RemoteRun | None:
-        """The run that is given connections, if there is one now."""
+        """The run that is given connections, None while no run is ready for them."""
         main = None if self.replacement is None else self.replacement.main
         return main if main is not None and main.state is NodeState.READY else None
 
@@ -91,13 +133,13 @@ class RemoteNode(Node):
         runs = () if self.replacement is None else self.replacement.runs
         return [run.link for run in runs if run.link is not None]
 
-    def make_run(self, *, beside: bool = False) -> RemoteRun:
+    def make_run(self, *, successor: bool = False) -> RemoteRun:
         """Make a run of its kind."""
         raise NotImplementedError
 
     def replace(self, why: str) -> bool:
         """End the current run in order and start another; see `RemoteRun.replace`."""
-        if self.run is None or self.replacement is None or self.replacement.swapping:
+        if self.run is None or self.replacement is None or self.replacement.under_way:
             return False
         return self.run.replace(why)
 
@@ -121,37 +163,325 @@ class RemoteNode(Node):
             raise
 
     def actor_ended(self, uid: int, end: Exit, *, voluntary: bool) -> None:
-        """The child says that an incarnation has ended."""
+        """Tell the supervisor of an actor that its incarnation has ended."""
         ended = self.ended.pop(uid, None)
         if ended is not None:
             ended(end, voluntary)
 
     def stop_actor(self, uid: int) -> None:
         """Ask an actor to end behind what it has queued."""
-        self._note(ops.stop_actor, uid)
+        if self.run is not None and self.run.link is not None:
+            self.run.link.note(ops.stop_actor, uid)
 
     def kill_actor(self, uid: int) -> None:
         """End an actor's incarnation now."""
-        self._note(ops.kill_actor, uid)
+        if self.run is not None and self.run.link is not None:
+            self.run.link.note(ops.kill_actor, uid)
 
     def release_actor(self, uid: int, end: Exit) -> None:
         """End an actor for good."""
         self.ended.pop(uid, None)
-        for link in self.links:  # the run that waits to take it over has made room for it
+        for link in self.links:  # a run that waits to take over has a cell for it as well
             link.note(ops.release_actor, uid, end)
-
-    def _note(self, op: ops.Note[[int]], uid: int) -> None:
-        if self.run is not None and self.run.link is not None:
-            self.run.link.note(op, uid)
 
     async def stats(self) -> dict[str, Any]:
         """Return the node's figures, asked of the node itself."""
         return await self.link.call(ops.stats)
 
-    async def families(self) -> tuple[list[dict[str, Any]], dict[int, list[dict[str, Any]]]]:
+    async def child_actors(self) -> tuple[list[dict[str, Any]], dict[int, list[dict[str, Any]]]]:
         """Return who is supervised on it: the node's own, and the children of each actor."""
         return await self.link.call(ops.child_actors)
 
-    async def sampled(self, seconds: float, rows: int, by: str) -> dict[str, Any]:
-        """Return what it does over *seconds*, and its busiest actors; see `nodes._sampling`."""
+    async def sample(self, seconds: float, rows: int, by: str) -> dict[str, Any]:
+        """Return what it does over *seconds*, and its busiest actors; see `health.sampling`."""
         return await self.link.call(ops.sample, seconds, rows, by)
+
+
+class RemoteRun:
+    """One run of a node, a `supervisors.Child`; its kind adds how it starts and is killed.
+
+    Args:
+        node: whose run it is.
+        successor: whether it is to take the place of another run of the node.
+
+    Attributes:
+        successor: the same, until it has taken that place; nobody uses it before.
+        retired: whether another run has taken its place.
+        address: where other nodes reach it; the next run after its end has the same.
+        last_end: how it ended, with the last lines it wrote.
+    """
+
+    def __init__(self, node: RemoteNode, *, successor: bool = False) -> None:
+        self.node = node
+        self.successor = successor
+        self.retired = False
+        self.address = node.address
+        self.number = 0
+        self.state = NodeState.SPAWNED
+        self.pid: int | None = None
+        self.last_end = ""
+        self.link: Link | None = None
+        self._home = node.home
+        self._loop = node.home.host.loop
+        self._ready: Waiter | None = None
+        self._ending = Completion(self._loop.waiter)
+        # What its supervisor, or whoever killed it, asked it to end as.
+        self._asked: Exit | None = None
+        self._killed_to_restart = False
+        self._boot_error = ""
+        self.hang_detector = HangDetector(self._loop, node.spec.hang_after, self._hung)
+        self._hung_because = ""
+        self._replaced_because = ""
+        self._overdue = False
+        self._deadline: Timer | None = None
+
+    # -- start ---------------------------------------------------------------------------
+
+    def show_state(self) -> None:
+        """Show this run's state and pid on the node, if it is the one that has its actors."""
+        if self.node.run is self:
+            self.node.state = self.state
+            self.node.pid = self.pid
+
+    def _set_state(self, state: NodeState) -> None:
+        self.state = state
+        self.show_state()
+
+    async def start(self, ended: Callable[[Exit], None], within: float | None = None) -> None:
+        """Start the node and return when it says that it is ready.
+
+        Args:
+            ended: called with how it ended, once it has been ready.
+            within: seconds it has to get ready; None is the node's `boot_timeout`.
+
+        Raises:
+            BootFailed: it ended, or stayed silent, before that; the text holds its own traceback.
+        """
+        node = self.node
+        self._register()
+        seconds = node.spec.boot_timeout if within is None else within
+        try:
+            with fail_after(seconds):
+                await self._spawn()
+                self._set_state(NodeState.BOOTING)
+                self._ready = self._loop.waiter()
+                await self._ready
+                await self._home.prepare(self)
+        except BaseException as error:
+            self._ready = None  # nobody waits for it any more
+            self.kill()
+            # A start that failed leaves nothing behind.
+            with move_on_after(_BOOT_KILL_WAIT, shield=True):
+                await self.wait()
+            if isinstance(error, TimeoutError):
+                why = f"node {node.name} was not ready after {seconds:g} s"
+                raise BootFailed(why + self._last_lines()) from error
+            if isinstance(error, OSError):
+                raise BootFailed(f"node {node.name} could not be started: {error}") from error
+            raise
+        self._ending.told = ended
+        self._set_state(NodeState.READY)
+        self.hang_detector.start()
+        if not self.successor:
+            self._home.node_ready(self)
+            node.changed()
+
+    def _register(self) -> None:
+        self.number = self._home.new_node_number()
+        if self.successor:
+            self.address = f"{self.node.name}~{self.number}"
+        else:
+            self.node.run = self
+        self._home.runs[self.address] = self
+        self._set_state(NodeState.SPAWNED)
+
+    async def _spawn(self) -> None:
+        """Start the process or thread, with a link."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        """End it now, as far as its kind allows."""
+        raise NotImplementedError
+
+    def _force_end(self) -> None:
+        """End it now although nobody asked for its end: its supervisor restarts it."""
+        raise NotImplementedError
+
+    def _stack(self) -> str:
+        """Return the stack of its loop's thread, as far as that can be seen from here."""
+        return ""
+
+    def link_ended(self) -> None:
+        """Take note that the link has ended, which hints that the node has, too."""
+        raise NotImplementedError
+
+    def _last_lines(self) -> str:
+        """Return the last lines it wrote, if its output is its own."""
+        return ""
+
+    def _release(self) -> None:
+        """Release what only this kind of node holds."""
+
+    # -- what the node says ----------------------------------------------------------------
+
+    def on_ready(self) -> None:
+        """Go on with `start`: the node has imported everything and its loop runs."""
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+
+    def on_boot_failed(self, traceback: str) -> None:
+        """Remember why the node could not get ready."""
+        self._boot_error = traceback
+
+    def on_heartbeat(self, *, watched: bool) -> None:
+        """Note that the node's loop runs; unless *watched*, ignore its silence from now on."""
+        self.hang_detector.beat(watched=watched)
+
+    def on_stack_dump(self, fd: int) -> None:
+        """Take the file that the node writes its stacks to when it is asked."""
+        os.close(fd)
+
+    def on_over_rss(self, rss: int) -> None:
+        """Replace the node, which holds more memory than it may; it repeats this until it leaves."""
+        node = self.node
+        if self.state is not NodeState.READY or node.run is not self:
+            return
+        limit = node.spec.max_rss
+        self._home.event("node_over_rss", {"node": node.name, "rss": rss, "max_rss": limit})
+        node.replace(f"{_mib(rss)} resident, max_rss is {_mib(limit or 0)}")
+
+    async def stacks(self) -> dict[str, Any]:
+        """Return the stacks of its threads and tasks; tasks are None if it does not answer.
+
+        Raises:
+            ActorsError: it cannot be inspected.
+        """
+        raise NotImplementedError
+
+    # -- the end -------------------------------------------------------------------------
+
+    async def wait(self) -> Exit:
+        """Wait for its end and return how it ended."""
+        return await self._ending.wait()
+
+    def stop(self) -> None:
+        """Ask the node to drain and end."""
+        if self._asked is None:
+            self._asked = Exit.SHUTDOWN
+            self.hang_detector.stop()
+            node = self.node
+            if node.leaving and self.state is NodeState.READY:
+                self.drain("it is being stopped")
+            self._set_state(NodeState.DRAINING)
+            node.changed()
+            if self.link is not None and not (node.leaving and self._replaced_because):
+                self.link.note(ops.leave if node.leaving else ops.shut_down, node.drain_within)
+
+    def drain(self, why: str) -> None:
+        """Give it nothing new from now on; it goes on with what it has."""
+        self._set_state(NodeState.DRAINING)
+        self._home.node_draining(self, why)
+        self.node.changed()
+
+    def kill_to_restart(self) -> None:
+        """Kill it for somebody who does not want it to end for good: its supervisor restarts it."""
+        self._killed_to_restart = self._asked is None
+        self.kill()
+
+    def replace(self, why: str) -> bool:
+        """End this run in order, so that its supervisor starts another; that is no crash.
+
+        It gets no new work from now on: messages are refused with `NodeDown`, which says that it
+        is being restarted, connections go to other nodes. What it has is finished: requests that
+        are being served, messages that are queued. Its actors then wait for the next run and are
+        started there, which costs them no restart. One that takes longer than its `shutdown` seconds
+        is killed. The restart counts in the node's backoff: the first one is immediate.
+
+        Args:
+            why: what the event, the log and refused senders are told.
+
+        Returns:
+            Whether it was running and is being replaced now; one that boots or ends already is not.
+        """
+        if self._asked is not None or self.state is not NodeState.READY or self.link is None:
+            return False
+        self._replaced_because = f"replaced: {why}"
+        self.hang_detector.stop()
+        self.drain(self._replaced_because)
+        # The time to end in order is within the limit, not beyond it.
+        seconds = self.node.spec.shutdown
+        self.link.note(ops.leave, _IN_ORDER * seconds)
+        self._deadline = self._loop.call_later(seconds, self._replace_overdue)
+        return True
+
+    def retire(self, why: str) -> None:
+        """End it in order, as another run has taken its place."""
+        self.retired = True
+        self.replace(why)
+
+    def _replace_overdue(self) -> None:
+        if self._asked is None:
+            self._overdue = True
+            self._force_end()
+
+    def _hung(self) -> None:
+        """Report and kill the node, which was silent for too long."""
+        seconds = self.node.spec.hang_after
+        facts = {"node": self.node.name, "seconds": seconds, "stack": self._stack()}
+        self._home.event("node_hung", {key: fact for key, fact in facts.items() if fact != ""})
+        self._hung_because = f"hung: no heartbeat for {seconds:g} s"
+        self._force_end()
+
+    def _decide_exit(self, how: str, *, clean: bool) -> tuple[str, Exit]:
+        """Return why it ended, and the exit that its supervisor is given.
+
+        Args:
+            how: what was seen of the end: an exit code, a signal.
+            clean: whether that looked like an end in order.
+        """
+        if self._asked is not None:
+            return how, self._asked
+        if self._replaced_because and self._overdue:
+            late = f"killed because it took over {self.node.spec.shutdown:g} s"
+            return f"{self._replaced_because}; {late}", Exit.SHUTDOWN
+        if self._replaced_because and clean:
+            return self._replaced_because, Exit.SHUTDOWN
+        why = self._hung_because or how
+        return why, Exit.CRASHED(NodeDied(f"node {self.node.name}: {why}" + self._last_lines()))
+
+    def _finish(self, why: str, end: Exit) -> None:
+        """Note its end and tell everybody who counted on it, once."""
+        if not self._ending.come(end):
+            return
+        self._leave_node(why)
+        restarting = self._asked is None or self._killed_to_restart
+        link, self.link = self.link, None
+        if link is not None:
+            link.close()
+        replaced = bool(self._replaced_because) and end.kind is not ExitKind.CRASHED
+        self._home.node_ended(self, link, why, restarting=restarting, replaced=replaced)
+        if self._ready is not None and not self._ready.done():
+            text = self._boot_error or f"{why}{self._last_lines()}"
+            self._ready.set_exception(BootFailed(f"node {self.node.name} failed to boot: {text}"))
+        self._ending.tell()
+
+    def _leave_node(self, why: str) -> None:
+        """Release everything but the link, and show on the node that the run has ended."""
+        node = self.node
+        self.pid = None
+        self._set_state(NodeState.EXITED)
+        self.hang_detector.stop()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._release()
+        self.last_end = why + self._last_lines()
+        if self._home.runs.get(self.address) is self:
+            del self._home.runs[self.address]
+        if node.run is self:
+            node.run = None
+            node.last_end = self.last_end
+        node.changed()
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors._base.loop import Waiter
-    from actors.nodes.remote_node import RemoteNode
-    from actors.nodes.remote_run import RemoteRun
+    from actors.nodes.remote_node import RemoteNode, RemoteRun
     from actors.supervisors import Exit
 
 __all__ = ["NodeReplacement"]
@@ -50,7 +49,7 @@ class NodeReplacement:
         return list(self._living)
 
     @property
-    def swapping(self) -> bool:
+    def under_way(self) -> bool:
         """Whether there is more than one run."""
         return len(self._living) > 1
 
@@ -107,9 +106,9 @@ class NodeReplacement:
             BootFailed: the new run did not get ready; nothing of it is left.
         """
         node = self.node
-        if self.swapping or node.run is not self.main or not node.ready or self._stopping:
+        if self.under_way or node.run is not self.main or not node.ready or self._stopping:
             raise ActorsError(f"node {node.name} is {node.state.value}, not READY")
-        run = self._next = node.make_run(beside=True)
+        run = self._next = node.make_run(successor=True)
         self._living.append(run)
         try:
             await run.start(partial(self._over, run), within)
@@ -147,7 +146,7 @@ class NodeReplacement:
             raise ActorsError(f"the new process of node {node.name} has ended{why}")
         self._next = None
         self.main = new
-        new.beside = False
+        new.successor = False
         node.home.node_ready(new)
         if not node.home.has_actors(node):
             self._succeed()
@@ -193,7 +192,7 @@ class NodeReplacement:
         node.address = self.main.address
         node.restarts += 1
         node.home.node_moved(node)
-        self.main.show()
+        self.main.show_state()
         node.changed()
 
     def _settle(self) -> None:

@@ -65,7 +65,9 @@ def books(home: Any, besides: int = 0) -> dict[str, int]:
         "in line": sum(len(account.wait_queue.waiting) for account in accounts),
         "queued": sum(len(cell.mailbox) for cell in cells),
         "waiting_for": sum(len(cell.waiting_for) for cell in cells),
-        "owed": sum(debt.owed for cell in cells for debt in (cell.credit_returns or {}).values()),
+        "owed": sum(
+            credit.taken for cell in cells for credit in (cell.credit_returns or {}).values()
+        ),
         "leases": memory["leases"] + memory["mapped_leases"],
     }
 

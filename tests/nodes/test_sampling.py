@@ -12,7 +12,7 @@ import pytest
 from actors import Actor, System, concurrent
 from actors._system.system import coordinator_of
 from actors.nodes import ORDERS
-from actors.nodes.health.sampling import sampled
+from actors.nodes.health.sampling import sample
 
 PATIENCE = 20
 
@@ -36,7 +36,7 @@ class Teller(Actor):
 
 
 async def rows(system: System, by: str = "mailbox", seconds: float = 0.0) -> list[dict[str, Any]]:
-    facts = await sampled(coordinator_of(system).host, seconds, 10, by)
+    facts = await sample(coordinator_of(system).host, seconds, 10, by)
     busiest: list[dict[str, Any]] = facts["busiest"]
     return busiest
 
@@ -51,7 +51,7 @@ async def test_messages_that_were_handled_meanwhile_are_counted_and_no_others() 
             facts: dict[str, Any] = {}
 
             async def look() -> None:
-                facts.update(await sampled(coordinator_of(system).host, 0.2, 1, "rate"))
+                facts.update(await sample(coordinator_of(system).host, 0.2, 1, "rate"))
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(look)
@@ -105,7 +105,7 @@ async def test_a_loop_that_is_kept_is_late() -> None:
             facts: dict[str, Any] = {}
 
             async def look() -> None:
-                facts.update(await sampled(coordinator_of(system).host, 0.05, 0, "mailbox"))
+                facts.update(await sample(coordinator_of(system).host, 0.05, 0, "mailbox"))
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(look)

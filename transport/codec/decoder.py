@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from actors.transport.attachments.attachments import Attachments
 from actors.transport.errors import FrameError, TransportError, Undecodable, VersionSkew
@@ -59,6 +59,10 @@ class _IntroducedClass(NamedTuple):
     fields: list[str]
 
 
+def _scalar(read: Callable[[Any], Any]) -> Callable[[Any, bytes], Any]:
+    return lambda self, data: read(self._inner(data))
+
+
 class Decoder:
     """The receiving half of one link's codec.
 
@@ -88,24 +92,12 @@ class Decoder:
         self._failures = 0
         self._broken: Exception | None = None
         self._fatal: FrameError | None = None
-        self._openers: dict[int, Callable[[bytes], Any]] = {
-            **{tag: self._scalar(read) for tag, read in READERS.items()},
-            Tag.TUPLE: lambda data: tuple(self._values(data)),
-            Tag.SET: lambda data: set(self._values(data)),
-            Tag.FROZENSET: lambda data: frozenset(self._values(data)),
-            Tag.BYTEARRAY: bytearray,
-            Tag.BIG_INT: lambda data: int.from_bytes(data, "little", signed=True),
-            Tag.DICT: self._dict,
-            Tag.DEQUE: self._deque,
-            Tag.ENUM: self._enum,
-            Tag.INSTANCE: self._instance,
-            Tag.NAMEDTUPLE: self._named_tuple,
-            Tag.PYDANTIC: self._model,
-            Tag.CUSTOM: self._custom,
-            Tag.EXCEPTION: self._error,
-            Tag.ATTACHMENT: lambda data: self._attachments.decode(self._values(data)),
-        }
         self._unpacker = new_unpacker(limit, self._outermost)
+
+    def restart(self) -> None:
+        """Forget what the encoder introduced: the next frame is the first one of another encoder."""
+        self._introduced.clear()
+        self._schemas.clear()
 
     def feed(self, body: bytes | bytearray | memoryview) -> list[Any]:
         """The messages of one frame, without the introductions, which are taken in current_phase.
@@ -233,7 +225,7 @@ class Decoder:
                 raise Undecodable(TOO_DEEP)  # noqa: TRY301 - it is taken note of like any other
             opener = self._openers.get(tag)
             if opener is not None:
-                return opener(data)
+                return opener(self, data)
             if Tag.EXTRA <= tag < Tag.EXTRA + len(self._extras):
                 return self._extras[tag - Tag.EXTRA].decode(self._inner(data))
             raise Undecodable(f"unknown tag {tag}")  # noqa: TRY301 - as above
@@ -293,9 +285,6 @@ class Decoder:
             raise Undecodable(f"expected a list, got {type(values).__name__}")
         return values
 
-    def _scalar(self, read: Callable[[Any], Any]) -> Callable[[bytes], Any]:
-        return lambda data: read(self._inner(data))
-
     def _enum(self, data: bytes) -> Any:
         number, name, value = self._inner(data)
         cls: Any = self._schema_for(number, ClassKind.ENUM).cls
@@ -350,6 +339,25 @@ class Decoder:
     def _deque(self, data: bytes) -> deque[Any]:
         size, items = self._parts(data, (int, type(None)), list)
         return deque(items, size)
+
+    # How the bytes of each tag become a value.
+    _openers: ClassVar[dict[int, Callable[[Any, bytes], Any]]] = {
+        **{tag: _scalar(read) for tag, read in READERS.items()},
+        Tag.TUPLE: lambda self, data: tuple(self._values(data)),
+        Tag.SET: lambda self, data: set(self._values(data)),
+        Tag.FROZENSET: lambda self, data: frozenset(self._values(data)),
+        Tag.BYTEARRAY: lambda _, data: bytearray(data),
+        Tag.BIG_INT: lambda _, data: int.from_bytes(data, "little", signed=True),
+        Tag.DICT: _dict,
+        Tag.DEQUE: _deque,
+        Tag.ENUM: _enum,
+        Tag.INSTANCE: _instance,
+        Tag.NAMEDTUPLE: _named_tuple,
+        Tag.PYDANTIC: _model,
+        Tag.CUSTOM: _custom,
+        Tag.EXCEPTION: _error,
+        Tag.ATTACHMENT: lambda self, data: self._attachments.decode(self._values(data)),
+    }
 
 
 def _undecodable(error: Exception) -> Undecodable:

@@ -58,7 +58,7 @@ async def _ask(node: RemoteNode, facts: dict[str, Any]) -> None:
     """Add to *facts* what only the node knows, if it answers."""
     with anyio.move_on_after(NODE_TIMEOUT):
         try:
-            now = await node.sampled(0, 0, "mailbox")
+            now = await node.sample(0, 0, "mailbox")
         except ActorsError:
             return  # it has just ended
         facts |= {"answering": True, "rss": now["rss"], "actors": now["actors"]}

@@ -77,7 +77,7 @@ async def _observe(
     began = anyio.current_time()
     with anyio.move_on_after(seconds + NODE_TIMEOUT):
         try:
-            now = await node.sampled(*request)
+            now = await node.sample(*request)
         except ActorsError:
             return  # it has just ended, or does not run yet
         busiest.extend(now.pop("busiest"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from actors._actor.cell import Cell
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["ORDERS", "busiest_first", "sampled"]
+__all__ = ["ORDERS", "busiest_first", "sample"]
 
 ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "mailbox": ("mailbox", "handling_seconds", "rate"),
@@ -40,7 +40,7 @@ def busiest_first(facts: Mapping[str, Any], by: str) -> tuple[float, ...]:
     return tuple(facts[name] or 0 for name in ORDERS[by])
 
 
-async def sampled(host: ActorHost, seconds: float, rows: int, by: str) -> dict[str, Any]:
+async def sample(host: ActorHost, seconds: float, rows: int, by: str) -> dict[str, Any]:
     """Watch this node for *seconds* and say what it did.
 
     Args:
