@@ -51,25 +51,22 @@ class ListenFailed(RoutingError, OSError):
         return f"cannot listen on {self.address}: {self.why}" + (f" ({code})" if code else "")
 
 
-class HandlerNotFound(RoutingError):
-    """The handler at import path `path` cannot be imported on the node; `why` says what failed."""
-
+class _HandlerError(RoutingError):
     def __init__(self, path: str, why: str) -> None:
         super().__init__(path, why)
         self.path = path
         self.why = why
+
+
+class HandlerNotFound(_HandlerError):
+    """The handler at import path `path` cannot be imported on the node; `why` says what failed."""
 
     def __str__(self) -> str:
         return f"cannot import handler {self.path!r}: {self.why}"
 
 
-class HandlerUnfit(RoutingError):
+class HandlerUnfit(_HandlerError):
     """The handler at import path `path` was imported but cannot serve; `why` says why."""
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(path, why)
-        self.path = path
-        self.why = why
 
     def __str__(self) -> str:
         return f"handler {self.path!r} cannot serve connections: {self.why}"

@@ -60,12 +60,7 @@ class RouterNode(Protocol):
 
 
 class SocketNode(Protocol):
-    """A node that takes its work from a socket which the parent attaches.
-
-    Attributes:
-        name: as in `RouterNode`.
-        slot: as in `RouterNode`.
-    """
+    """A node that takes its work from a socket which the parent attaches; see `RouterNode`."""
 
     name: str
     slot: int

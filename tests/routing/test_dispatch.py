@@ -88,8 +88,6 @@ class Model(RuleBasedStateMachine):
             changed=lambda: None,
             limit=lambda _slot: LIMIT,
             max_batch=MAX_BATCH,
-            late_after=0.1,
-            suspect_after=2.0,
         )
 
     def holder_of(self, fd: int) -> ModelNode | None:

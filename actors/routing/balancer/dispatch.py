@@ -34,6 +34,10 @@ from actors.routing.policy.policy import LeastConnections, Policy, Snapshot
 __all__ = ["Dispatch"]
 
 _MOST_TRIES: Final = 3
+_LATE_AFTER: Final = 0.1
+"""Seconds without acknowledgement after which balancing avoids a node."""
+_SUSPECT_AFTER: Final = 2.0
+"""Seconds without acknowledgement after which a node gets nothing until it acknowledges."""
 
 
 class Dispatch:
@@ -47,8 +51,6 @@ class Dispatch:
         changed: called when `waiting` or `has_ready_nodes` may have changed.
         limit: returns how many connections the node of a slot may have; None for no limit.
         max_batch: connections that one hand-over has at most.
-        late_after: seconds without acknowledgement after which a node is late.
-        suspect_after: seconds without acknowledgement after which it is suspect.
     """
 
     def __init__(
@@ -61,8 +63,6 @@ class Dispatch:
         changed: Callable[[], None],
         limit: Callable[[int], int | None],
         max_batch: int,
-        late_after: float,
-        suspect_after: float,
     ) -> None:
         self._loop = loop
         self._policy = policy
@@ -71,8 +71,6 @@ class Dispatch:
         self._changed = changed
         self._limit = limit
         self._max_batch = max_batch
-        self._late_after = late_after
-        self._suspect_after = suspect_after
         self._members: dict[str, Member] = {}
         self._pending: deque[Connection] = deque()
         self._ids = count(1)
@@ -271,7 +269,7 @@ class Dispatch:
             self._pending = _by_arrival(*back, *self._pending)
 
     def _requeue(self, lost: list[Connection], name: str) -> None:
-        """Make pending again what the dead node *name* did not acknowledge, but for hopeless ones."""
+        """Make pending again what the dead node *name* did not acknowledge; drop after three deaths."""
         kept = []
         for connection in lost:
             connection.tries += 1
@@ -301,7 +299,7 @@ class Dispatch:
 
     def _start_timer(self) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(self._late_after / 2, self._tick)
+            self._timer = self._loop.call_later(_LATE_AFTER / 2, self._tick)
 
     def _tick(self) -> None:
         """Find late nodes; the timer is not started again when nobody owes an acknowledgement."""
@@ -316,10 +314,10 @@ class Dispatch:
         self._reassign()
 
     def _check_age(self, member: Member, age: float) -> None:
-        if age >= self._late_after:
+        if age >= _LATE_AFTER:
             member.late = True
             self._unassign(member, everything=False)
-        if age >= self._suspect_after and not member.suspect:
+        if age >= _SUSPECT_AFTER and not member.suspect:
             member.suspect = True
             self._report(NodeSuspect(self._listener, member.name, len(member.unacked), age))
         if member.suspect:

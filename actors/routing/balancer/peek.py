@@ -23,6 +23,8 @@ from actors.routing.sticky.proxy_protocol import proxy_header
 
 __all__ = ["Peeker"]
 
+_PATIENCE: Final = 2.0
+"""Seconds that one connection may take."""
 _SHORTEST_BACK_OFF: Final = 0.02
 _FREE_LOOKS: Final = 32
 """Looks at one connection without back-off between them; an honest head takes fewer."""
@@ -48,7 +50,6 @@ class Peeker:
         key: where keys come from.
         found: called once for each connection that is not broken, its `key` set.
         failed: called with what a user's key raised.
-        seconds: how long one connection may take.
         limit: how many may wait; when one more comes, the oldest is passed on without its key.
         proxy_protocol: connections begin with a PROXY header, which is hidden from the key.
     """
@@ -60,9 +61,8 @@ class Peeker:
         *,
         found: Callable[[Connection], None],
         failed: Callable[[Exception], None],
-        seconds: float = 2.0,
-        limit: int = 1024,
-        proxy_protocol: bool = False,
+        limit: int,
+        proxy_protocol: bool,
     ) -> None:
         self._loop = loop
         self._key = key
@@ -70,7 +70,6 @@ class Peeker:
         self._needs_head = key.needs_head or proxy_protocol
         self._found = found
         self._failed = failed
-        self._seconds = seconds
         self._limit = limit
         self._peeks: dict[int, _Peek] = {}
 
@@ -101,7 +100,7 @@ class Peeker:
         if len(self._peeks) >= self._limit:
             self._give_up(next(iter(self._peeks)))
         fd = connection.sock.fileno()
-        deadline = self._loop.call_later(self._seconds, self._give_up, fd)
+        deadline = self._loop.call_later(_PATIENCE, self._give_up, fd)
         peek = _Peek(connection, fd, deadline, seen)
         self._peeks[fd] = peek
         self._watch(peek)

@@ -29,9 +29,6 @@ class Router(BoundRouter):
         report: takes the records of `actors.routing.events`; must not raise.
         max_batch: connections that one hand-over has at most; they are handed over together only
             if they came while the node owed an acknowledgement.
-        late_after: seconds without acknowledgement after which balancing avoids a node.
-        suspect_after: seconds after which a node is suspect and gets nothing until it acknowledges.
-        peek_seconds: how long one client may take to send its sticky key.
     """
 
     def __init__(
@@ -41,9 +38,6 @@ class Router(BoundRouter):
         report: Report,
         *,
         max_batch: int = 8,
-        late_after: float = 0.1,
-        suspect_after: float = 2.0,
-        peek_seconds: float = 2.0,
     ) -> None:
         super().__init__(spec, loop, report)
         self._acceptor: Acceptor | None = None
@@ -56,8 +50,6 @@ class Router(BoundRouter):
             changed=self._update_accepting,
             limit=spec.limit,
             max_batch=max_batch,
-            late_after=late_after,
-            suspect_after=suspect_after,
         )
         key = key_of(spec.policy)
         self._peeker = None
@@ -67,17 +59,12 @@ class Router(BoundRouter):
                 key,
                 found=self._dispatch.add,
                 failed=self._key_raised,
-                seconds=peek_seconds,
                 limit=spec.max_peeking,
                 proxy_protocol=spec.proxy_protocol,
             )
 
     def open(self) -> None:
-        """Bind and listen; accepting begins as soon as a node has been added.
-
-        Raises:
-            ListenFailed: the address cannot be bound. Nothing is left behind; `open` may be retried.
-        """
+        """Bind and listen; accepting begins as soon as a node has been added. See `BoundRouter`."""
         super().open()
         if self._acceptor is not None:
             return

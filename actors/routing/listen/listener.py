@@ -74,11 +74,6 @@ class Asgi:
         for name in ("max_head", "ws_max_size"):
             _check_count(name, getattr(self, name))
 
-    @property
-    def path(self) -> str:
-        """The import path of the handler or application."""
-        return self.app
-
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
@@ -100,7 +95,9 @@ class Listener:
         if not isinstance(self.handler, Asgi):
             _check_path(self.handler, "handler")
         parse_address(self.address)
-        _check_name("nodes", self.nodes)
+        group: object = self.nodes
+        if not isinstance(group, str) or not group:
+            raise BadListener(f"nodes must be the name of a group of nodes, got {group!r}")
         if isinstance(self.policy, type) or not isinstance(self.policy, Policy):
             raise BadListener(f"policy must be a policy such as RoundRobin(), got {self.policy!r}")
         for name in ("backlog", "max_pending", "max_peeking"):
@@ -124,7 +121,7 @@ class Listener:
     @property
     def path(self) -> str:
         """The import path of the handler or application."""
-        return self.handler.path if isinstance(self.handler, Asgi) else self.handler
+        return self.handler.app if isinstance(self.handler, Asgi) else self.handler
 
 
 @known_options
@@ -322,11 +319,6 @@ def _check_limits(limits: object) -> None:
 def _check_path(path: object, what: str) -> None:
     if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise BadListener(f'{what} must be an import path such as "pkg.mod:attr", got {path!r}')
-
-
-def _check_name(what: str, name: object) -> None:
-    if not isinstance(name, str) or not name:
-        raise BadListener(f"{what} must be the name of a group of nodes, got {name!r}")
 
 
 def _check_positive(name: str, value: object) -> None:

@@ -90,13 +90,9 @@ class Tls:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.certfile)
         except ssl.SSLError:
             return f"certfile {self.certfile!r} holds no certificate in PEM form"
-        hint = "is it encrypted, and the password right?" if self._encrypted() else ""
-        return f"keyfile {self.keyfile!r} holds no usable private key in PEM form" + (
-            f": {hint}" if hint else ""
-        )
-
-    def _encrypted(self) -> bool:
-        return b"ENCRYPTED" in Path(self.keyfile).read_bytes()
+        encrypted = b"ENCRYPTED" in Path(self.keyfile).read_bytes()
+        hint = ": is it encrypted, and the password right?" if encrypted else ""
+        return f"keyfile {self.keyfile!r} holds no usable private key in PEM form{hint}"
 
 
 def checked_tls(

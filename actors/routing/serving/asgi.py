@@ -182,10 +182,10 @@ class AsgiServer:
                 raise ConnectionAbortedError
             client = header.client
         tls: dict[str, Any] = {}
-        if self._certificate is not None and self._tls is not None:
+        if self._certificate is not None:
             tls = {
                 "ssl": self._certificate.context(),
-                "ssl_handshake_timeout": self._tls.handshake_timeout,
+                "ssl_handshake_timeout": self._certificate.handshake_timeout,
                 "ssl_shutdown_timeout": _TLS_SHUTDOWN,
             }
         loop = asyncio.get_running_loop()

@@ -232,9 +232,8 @@ class Http(HttpToolsProtocol):
             return
         limit = self._limits[part]
         if part == "body" and self.flow.read_paused:
-            self._waiting_since = (
-                self.loop.time()
-            )  # the application does not read, so the client cannot send
+            # The application does not read, so the client cannot send.
+            self._waiting_since = self.loop.time()
         left = self._waiting_since + limit - self.loop.time()
         if left > 0:
             self._set_timer(left)
