@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from actors._messaging.ref import Ref
     from actors._messaging.turn import Target
 
-__all__ = ["Cell", "CellState", "as_not_sendable", "not_sendable"]
+__all__ = ["Cell", "CellState", "as_not_sendable"]
 
 _plain: Final = LEAVES.issuperset
 

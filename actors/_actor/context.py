@@ -20,18 +20,7 @@ A = TypeVar("A")
 
 
 class Context:
-    """An actor's way to the rest of the system.
-
-    Attributes:
-        ref: the actor's own address.
-        name: its name.
-        node: the name of the node it runs on.
-        incarnation: 1 for the first start, one more for each restart.
-        system: the `System` it lives in.
-        log: a structlog logger bound with node, actor and incarnation.
-        tasks: tasks that live and die with this incarnation.
-        timers: messages to the actor itself, later; they end with this incarnation.
-    """
+    """An actor's access to its own address, its tasks and timers, its node and system."""
 
     __slots__ = ("_incarnation",)
 
@@ -65,7 +54,7 @@ class Context:
 
     @property
     def log(self) -> Logger:
-        """A logger bound with node, actor and incarnation."""
+        """A structlog logger bound with node, actor and incarnation."""
         return self._incarnation.log
 
     @property

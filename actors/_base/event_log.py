@@ -81,7 +81,7 @@ _LEVELS: Final = {
 }
 
 
-def _is_news(facts: Mapping[str, Any]) -> bool:
+def _is_failure(facts: Mapping[str, Any]) -> bool:
     """Whether the end of a child is logged as an error: not if it was asked for or came with its node."""
     if facts.get("expected") or facts.get("asked") or facts.get("supervisor") == "nodes":
         return False
@@ -142,7 +142,7 @@ class LogSubscriber:
     def _level(self, kind: str, facts: dict[str, Any]) -> str:
         """Return the log level of an event."""
         if kind == "child_ended":
-            return "error" if _is_news(facts) else "debug"
+            return "error" if _is_failure(facts) else "debug"
         if kind == "child_start_failed" and not self._started:
             return "debug"  # starting the system raises this error
         if kind == "listening" and facts.pop("beyond_loopback", False) and not facts.get("tls"):

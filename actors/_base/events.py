@@ -116,9 +116,10 @@ class EventStream:
         self._waiter: Waiter | None = None
         self._lost = 0
         self._closed = False
-        bus.subscribe(self._take)
+        bus.subscribe(self)
 
-    def _take(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:
+        """Add *event*; drop the oldest if there are too many."""
         if not self._messages and event.kind == TRACE:
             return
         if len(self._records) >= _BOUND:
@@ -150,8 +151,7 @@ class EventStream:
     def close(self) -> None:
         """Unsubscribe; the iteration ends after the events that are there."""
         self._closed = True
-        self._bus.forget(self)
-        self._bus.unsubscribe(self._take)
+        self._bus.unsubscribe(self)
         self.wake()
 
 
@@ -162,7 +162,6 @@ class EventBus:
         self.loop = loop
         self.closed = False
         self._subscribers: list[Callable[[Event], None]] = []
-        self._streams: list[EventStream] = []
 
     def subscribe(self, take: Callable[[Event], None]) -> None:
         """Call *take* with every event from now on."""
@@ -175,14 +174,7 @@ class EventBus:
 
     def stream(self, *, messages: bool = True) -> EventStream:
         """Return a new stream of events; *messages* says whether traced messages are among them."""
-        stream = EventStream(self, messages=messages)
-        self._streams.append(stream)
-        return stream
-
-    def forget(self, stream: EventStream) -> None:
-        """Drop a stream that was closed."""
-        if stream in self._streams:
-            self._streams.remove(stream)
+        return EventStream(self, messages=messages)
 
     def report(self, event: Event) -> None:
         """Pass *event* to every subscriber."""
@@ -192,5 +184,6 @@ class EventBus:
     def close(self) -> None:
         """End every stream after the events it has."""
         self.closed = True
-        for stream in self._streams:
-            stream.wake()
+        for take in self._subscribers:
+            if isinstance(take, EventStream):
+                take.wake()

@@ -18,7 +18,7 @@ from actors._messaging.turn import TURN, refuse_fenced
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from actors._base.loop import Loop, Timer
+    from actors._base.loop import Loop, Timer, Waiter
     from actors._messaging.mailbox import Envelope
     from actors._messaging.stream import Stream
     from actors._messaging.turn import Target, Turn
@@ -49,47 +49,29 @@ async def ask_in_turn(
         mine = envelope.deadline
         envelope.deadline = turn.deadline if mine is None else min(mine, turn.deadline)
     try:
-        if envelope.deadline is None:
-            return await _send_and_wait(target, envelope)
-        return await _send_and_wait_until(ref, loop, target, envelope)
+        if envelope.deadline is not None and envelope.deadline <= loop.now():
+            why = "the deadline had passed before the message was sent"
+            raise DeadlineExceeded(ref, why, envelope.message)
+        return await _send_and_wait(ref, loop, target, envelope)
     finally:
         if me is not None:
             del me.waiting_for[envelope]
 
 
-async def _send_and_wait(target: Target, envelope: Envelope) -> Any:
-    reply = envelope.reply
+async def _send_and_wait(ref: object, loop: Loop, target: Target, envelope: Envelope) -> Any:
+    reply, deadline = envelope.reply, envelope.deadline
     assert reply is not None
-    try:
-        if not target.try_send(envelope):
-            await target.send_when_room(envelope)
-        return await reply
-    except BaseException:
-        give_up(target, envelope)
-        raise
-
-
-async def _send_and_wait_until(ref: object, loop: Loop, target: Target, envelope: Envelope) -> Any:
-    assert envelope.deadline is not None
-    seconds = envelope.deadline - loop.now()
-    if seconds <= 0:
-        raise DeadlineExceeded(
-            ref, "the deadline had passed before the message was sent", envelope.message
-        )
-    reply = envelope.reply
-
-    def expire() -> None:
-        if reply is not None and not reply.done():
-            why = f"no reply to {envelope.handler.name} in {_shown(seconds)} s"
-            target.withdraw(envelope)
-            reply.set_exception(DeadlineExceeded(ref, why, envelope.message))
-
     timer: Timer | None = None
     try:
-        assert reply is not None
-        if not target.try_send(envelope):
-            await send_until(ref, target, envelope, seconds)
-        timer = loop.call_later(envelope.deadline - loop.now(), expire)
+        if deadline is None:
+            if not target.try_send(envelope):
+                await target.send_when_room(envelope)
+        else:
+            seconds = deadline - loop.now()
+            if not target.try_send(envelope):
+                await send_until(ref, target, envelope, seconds)
+            left = deadline - loop.now()
+            timer = loop.call_later(left, _expire, ref, target, envelope, reply, seconds)
         return await reply
     except BaseException:
         give_up(target, envelope)
@@ -97,6 +79,14 @@ async def _send_and_wait_until(ref: object, loop: Loop, target: Target, envelope
     finally:
         if timer is not None:
             timer.cancel()
+
+
+def _expire(ref: object, target: Target, envelope: Envelope, reply: Waiter, seconds: float) -> None:
+    """End the wait for a *reply* that did not come in *seconds*."""
+    if not reply.done():
+        why = f"no reply to {envelope.handler.name} in {_shown(seconds)} s"
+        target.withdraw(envelope)
+        reply.set_exception(DeadlineExceeded(ref, why, envelope.message))
 
 
 async def send_in_turn(ref: object, target: Target, envelope: Envelope, turn: Turn | None) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop, Task
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.ref import DeadlineRef, Ref
+    from actors._messaging.turn import Turn
     from actors.supervisors import Exit
 
 __all__ = ["BlockingRef", "ThreadPortal"]
@@ -55,13 +56,13 @@ class ThreadPortal:
                 "a blocking call on the loop's own thread would wait for itself: await the ref's own verbs"
             )
         future: Future[R] = Future()
-        set_context = self._capture_context()
+        values = {} if self._propagation is None else self._propagation.values()
+        settle = partial(self._settle, step, future, TURN.get(), values)
         with self._lock:
             if self._closed:
                 raise SystemStopped("the system has ended: it takes no more blocking calls")
             self._waiting.add(future)
-            # In a thread started by a handler, deadlock detection and deadlines are those of its actor.
-            self._loop.call_threadsafe(self._start, step, future, set_context)
+            self._loop.call_threadsafe(self._start, settle, future)
         try:
             return future.result()
         except BaseException:
@@ -72,31 +73,12 @@ class ThreadPortal:
             with self._lock:
                 self._waiting.discard(future)
 
-    def _capture_context(self) -> Callable[[], None]:
-        """Return a function that sets the turn and the propagated variables of this thread in another task."""
-        turn, propagation = TURN.get(), self._propagation
-        values = {} if propagation is None else propagation.values()
-
-        def put() -> None:
-            TURN.set(turn)
-            if propagation is not None:
-                propagation.apply(values)
-
-        return put
-
-    def _start(
-        self,
-        step: Callable[[], Coroutine[Any, Any, R]],
-        future: Future[R],
-        set_context: Callable[[], None],
-    ) -> None:
+    def _start(self, settle: Callable[[], Coroutine[Any, Any, None]], future: Future[Any]) -> None:
         if future.done():
             return
-        task: Task = self._loop.start(
-            self._settle, step, future, set_context, name="blocking call", fresh=True
-        )
+        task: Task = self._loop.start(settle, name="blocking call", fresh=True)
 
-        def abandoned(done: Future[R]) -> None:
+        def abandoned(done: Future[Any]) -> None:
             if done.cancelled() and not self._closed:
                 self._loop.call_threadsafe(task.cancel)
 
@@ -106,9 +88,13 @@ class ThreadPortal:
         self,
         step: Callable[[], Coroutine[Any, Any, R]],
         future: Future[R],
-        set_context: Callable[[], None],
+        turn: Turn | None,
+        values: dict[str, Any],
     ) -> None:
-        set_context()
+        # In a thread started by a handler, deadlock detection and deadlines are those of its actor.
+        TURN.set(turn)
+        if self._propagation is not None:
+            self._propagation.apply(values)
         try:
             result = await step()
         except Exception as error:  # noqa: BLE001 - raised in the waiting thread

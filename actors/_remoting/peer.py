@@ -12,8 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakValueDictionary
 
-from actors._actor.cell import not_sendable
-from actors._base.errors import ActorsError, MessageTooBig, NodeDown
+from actors._base.errors import ActorsError, MessageTooBig, NodeDown, not_sendable
 from actors._messaging.mailbox import Envelope, WaitQueue
 from actors._messaging.message_table import MessageKind
 from actors._remoting import protocol as wire
