@@ -112,8 +112,8 @@ class Coordinator(SystemState):
             beside.start_soon(self.groups.stop_unresponsive)
             await self.tree.stop()
             beside.cancel_scope.cancel()
-        for life in list(self.lives.values()):
-            life.gone(Exit.SHUTDOWN)
+        for actor in list(self.supervised.values()):
+            actor.gone(Exit.SHUTDOWN)
         for cell in list(self.host.cells.values()):
             cell.end_for_good(Exit.SHUTDOWN)
         self.threads.close()
@@ -167,7 +167,7 @@ class Coordinator(SystemState):
 
     def has_actors(self, node: RemoteNode) -> bool:
         """Whether an actor that is supervised here is placed on *node*."""
-        return any(life.place is node for life in self.lives.values())
+        return any(actor.place is node for actor in self.supervised.values())
 
     # -- what nodes report -----------------------------------------------------------------------
 
@@ -176,9 +176,9 @@ class Coordinator(SystemState):
         link = run.link
         node: Any = run.node
         assert link is not None
-        for life in self.lives.values():
-            if life.place is node:
-                ref = life.ref
+        for actor in self.supervised.values():
+            if actor.place is node:
+                ref = actor.ref
                 link.note(ops.expect_actor, ref.uid, ref.name, ref.cls_path, ref.mailbox)
         self.host.peer(run.address).up(link)
         self._tell_nodes(node, ops.node_up, run.address)
@@ -273,11 +273,11 @@ class Coordinator(SystemState):
         self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
     ) -> Callable[[], None]:
         """Watch an actor whose node is gone."""
-        life = self.lives.get(ref.uid)
-        if life is None:
+        actor = self.supervised.get(ref.uid)
+        if actor is None:
             notice(self.host.ended.get(ref.uid) or Exit.NODE_DOWN(why))
             return lambda: None
-        return life.watch(notice)
+        return actor.watch(notice)
 
     async def topic_join(self, name: str) -> None:
         """Tell every node that a topic has subscribers in this process."""
@@ -297,5 +297,5 @@ class Coordinator(SystemState):
 
     @property
     def life_of(self) -> Callable[[ActorSpec], SupervisedActor]:
-        """Makes the supervised actor of a static child; see `Placement.life_of`."""
-        return self.placement.life_of
+        """Makes the supervised actor of a static child."""
+        return self.placement.new_static_actor

@@ -34,7 +34,7 @@ def usable_cpus() -> int:
 
 
 def cpu_budget(groups: Sequence[NodesSpec]) -> dict[str, Any] | None:
-    """Return what to warn of when *groups* have more process nodes than there are CPUs, else None."""
+    """Return the facts of a warning if *groups* have more process nodes than there are CPUs, else None."""
     groups = [group for group in groups if group.kind == "process"]
     wanted = sum(group.count for group in groups)
     usable = usable_cpus()

@@ -1,8 +1,8 @@
 """The groups of nodes of a running system: added, scaled, stopped.
 
 Rule 1: of nodes that are started together all get ready, or none is left.
-Rule 2: one change of a group at a time. Slots are stable: what is new takes the lowest free ones,
-what has to go is what has the highest.
+Rule 2: one change of a group at a time. Slots are stable: new nodes take the lowest free slots, and
+scaling down stops the nodes with the highest.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["NodeGroups"]
 
-_IN_ORDER: Final = 0.8
-"""The part of a node's grace in which it finishes what it has; the rest is for its end."""
+_DRAIN_SHARE: Final = 0.8
+"""The part of a node's grace in which it finishes its work; in the rest it ends."""
 
-_AGAIN: Final = 0.5
-"""Seconds after which a node of a system that stops is asked again whether it answers."""
+_POLL: Final = 0.5
+"""Seconds between two checks that a node answers, while the system stops."""
 
 
 class NodeGroups:
-    """Knows how the nodes of each group are made, and changes how many there are."""
+    """Adds, scales and stops groups, and ends single nodes."""
 
     def __init__(
         self,
@@ -52,18 +52,17 @@ class NodeGroups:
     # -- what there is ----------------------------------------------------------------------
 
     def add(self, spec: NodesSpec) -> None:
-        """Make a group known before the system starts; the tree starts its nodes."""
+        """Add a group before the system starts; the supervision tree starts its nodes."""
         self._specs[spec.name] = spec
         for slot in range(spec.count):
             self._make(spec, slot)
 
     def members(self, name: str) -> list[RemoteNode]:
-        """Return the nodes of a group, by slot; those that end for good are not counted."""
-        found = [node for node in self._state.nodes.values() if node.group == name]
-        return sorted((node for node in found if _stays(node)), key=lambda node: node.slot)
+        """Return the nodes of a group by slot, without those that end for good."""
+        return [node for node in self._state.group(name) if not (node.lost or node.leaving)]
 
     def forget(self, node: RemoteNode) -> None:
-        """A node is gone for good because it was told to: nobody finds it any more."""
+        """Remove a node that was stopped on purpose and has ended."""
         if self._state.nodes.get(node.name) is node:
             del self._state.nodes[node.name]
 
@@ -89,7 +88,7 @@ class NodeGroups:
                 await self._launch(spec, list(range(spec.count)))
 
     async def scale(self, name: str, count: int) -> list[RemoteNode]:
-        """Have *count* nodes in a group; return them when the new ones are ready and the others gone.
+        """Start or stop nodes until a group has *count*; return them when all are ready.
 
         Raises:
             InvalidSpec: there is no such group, or it cannot have so many nodes.
@@ -101,11 +100,11 @@ class NodeGroups:
             spec, have = self._specs[name], self.members(name)
             if count > len(have):
                 await self._launch(spec, self._free_slots(spec, count - len(have)))
-            await self._tree.stop_nodes([self._leave(node, None) for node in have[count:]])
+            await self._tree.stop_nodes([self._mark_leaving(node, None) for node in have[count:]])
             return self.members(name)
 
     def check(self, name: str, count: object) -> None:
-        """Refuse a group that is not there, and a number of nodes it cannot have.
+        """Refuse a group that does not exist, and a number of nodes it cannot have.
 
         Raises:
             InvalidSpec: naming the bad value.
@@ -131,7 +130,7 @@ class NodeGroups:
         """End a node for good; see `Node.stop`."""
         node = self._state.nodes.get(name)
         if node is not None:
-            await self._tree.stop_nodes([self._leave(node, grace)])
+            await self._tree.stop_nodes([self._mark_leaving(node, grace)])
             self.forget(node)
 
     def kill(self, name: str) -> None:
@@ -154,19 +153,19 @@ class NodeGroups:
                 await listening.drain_run(node.run, seconds)
 
     async def stop_unresponsive(self) -> None:
-        """End what does not answer any more, for as long as the system stops.
+        """End nodes that do not answer, for as long as the system stops.
 
-        Whoever waits for what runs on such a node would wait for each of its actors in turn, and the
-        others would have no time left.
+        The supervisors would wait for each actor of such a node in turn, and would have no time left
+        for the actors of the others.
         """
         async with create_task_group() as tasks:
             for node in list(self._state.nodes.values()):
                 tasks.start_soon(self._stop_if_unresponsive, node)
 
     async def _stop_if_unresponsive(self, node: RemoteNode) -> None:
-        lives = [life for life in self._state.lives.values() if life.place is node]
-        # As long as it may take to end itself, or anything on it: asking would be in vain.
-        patience = max([2 * node.spec.shutdown, *(life.shutdown for life in lives)])
+        actors = [actor for actor in self._state.supervised.values() if actor.place is node]
+        # The longest that the node, or an actor on it, may take to stop.
+        patience = max([2 * node.spec.shutdown, *(actor.shutdown for actor in actors)])
         while (run := node.run) is not None:
             with move_on_after(patience) as waited:
                 try:
@@ -175,16 +174,16 @@ class NodeGroups:
                     return  # it has ended, or is not ready yet
             if waited.cancelled_caught:
                 self._state.event("node_hung", {"node": node.name, "seconds": patience})
-                # For good, or its supervisor would start it again as long as that is not stopped itself.
+                # Stopped for good: its supervisor would restart a node that is only killed.
                 await self._tree.stop_nodes([(node.name, 0.0)])
                 run.kill()
                 return
-            await sleep(_AGAIN)
+            await sleep(_POLL)
 
     # -- steps ------------------------------------------------------------------------------
 
     def changing(self, name: str) -> Lock:
-        """Return what whoever changes a group holds meanwhile.
+        """Return the lock to hold while a group is changed.
 
         Raises:
             SystemStopped: the system is stopping.
@@ -207,7 +206,7 @@ class NodeGroups:
         return node
 
     def _free_slots(self, spec: NodesSpec, count: int) -> list[int]:
-        """Return the lowest slots that no node has, one that is about to end included."""
+        """Return the lowest slots that no node has; a node that is ending still has its slot."""
         taken = self._tree.node_names()
         free: list[int] = []
         slot = 0
@@ -232,21 +231,17 @@ class NodeGroups:
                 raise cause from cause.__cause__
             raise
         self._specs[spec.name] = spec
-        self._warn()
+        self._warn_of_cpus()
 
-    def _warn(self) -> None:
+    def _warn_of_cpus(self) -> None:
         groups = [(spec, len(self.members(name))) for name, spec in self._specs.items()]
         warning = cpu_budget([replace(spec, count=count) for spec, count in groups if count])
         if warning:
             self._state.event("cpu_budget", warning)
 
-    def _leave(self, node: RemoteNode, grace: float | None) -> tuple[str, float]:
-        """Note that *node* is to end for good; return its name, and when it is killed."""
+    def _mark_leaving(self, node: RemoteNode, grace: float | None) -> tuple[str, float]:
+        """Mark *node* as ending for good; return its name, and the seconds until it is killed."""
         seconds = node.spec.shutdown if grace is None else grace
         node.leaving = True
-        node.drain_within = _IN_ORDER * seconds
+        node.drain_within = _DRAIN_SHARE * seconds
         return node.name, seconds
-
-
-def _stays(node: RemoteNode) -> bool:
-    return not (node.lost or node.leaving)

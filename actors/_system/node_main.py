@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["main", "run_thread"]
 
 _CONNECTIONS: Final = 0.5
-"""The part of its time in which a node that leaves lets connections end, if it has actors as well."""
+"""The part of its time that a leaving node gives its connections, if it has actors as well."""
 _ENDING: Final = 0.125
-"""How much longer than they may finish their work, as a part of that, actors may take to end."""
+"""How much longer actors may take to end than to finish their work, as a part of the whole time."""
 
 
 def main(lifeline: int) -> None:
@@ -58,7 +58,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
         node.parent.note(ops.ready)
         node.heartbeat.start()
         if alone:
-            # What is imported stays: the collector need not look at it again.
+            # The garbage collector need not look at the imported modules again.
             gc.freeze()
         try:
             await end.reached
@@ -67,7 +67,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             servers.detach_sockets()
             access.threads.close()
             node.host.memory.close()
-            # All of them: the sockets of a thread's links are those of the whole process.
+            # A thread has to close them itself; a process loses its sockets as it ends.
             node.host.close_links()
         tasks.cancel_scope.cancel()
     return True

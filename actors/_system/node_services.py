@@ -45,11 +45,11 @@ class NodeServices:
         self._tree = tree
         self._groups = groups
         self._placement = placement
-        # How often each pair of runs was connected: both may ask, one pair of sockets is made.
+        # How often each pair of runs was connected: both may ask for the same link.
         self._connected: dict[frozenset[tuple[str, int]], int] = {}
 
     def register(self) -> None:
-        """Have the host bring us what nodes say."""
+        """Register a handler for every operation that the parent serves."""
         state, handlers = self._state, self._state.host.handlers
         handlers.on_call(ops.spawn, self._spawn)
         handlers.on_call(ops.lookup, lambda _, name: state.registry.find(name))
@@ -143,11 +143,11 @@ class NodeServices:
 
     async def _wait_ended(self, _link: Link, uid: int) -> Exit:
         state = self._state
-        life = state.lives.get(uid)
-        if life is None:
+        actor = state.supervised.get(uid)
+        if actor is None:
             return state.host.ended.get(uid, Exit.NODE_DOWN("it ended long ago"))
         waiter = state.loop.waiter()
-        cancel = life.watch(lambda end: None if waiter.done() else waiter.set_result(end))
+        cancel = actor.watch(lambda end: None if waiter.done() else waiter.set_result(end))
         try:
             end: Exit = await waiter
         finally:
@@ -158,17 +158,17 @@ class NodeServices:
         self._state.end()
 
     async def _stop_node(self, link: Link, grace: float | None) -> None:
-        """End the asker's node; it is not waited for here, as it ends when whoever asks is done."""
+        """Begin to end the asker's node; it ends only when the asking handler is done, so do not wait."""
         name = self._name(link)
         self._state.loop.start(partial(self._groups.stop, name, grace), name=f"stop {name}")
 
     def _request_link(self, link: Link, address: str, times: int) -> None:
-        """Hand both ends of a new socket pair or passage out, unless the asker has one on its way.
+        """Give two nodes the ends of a new link, unless the asker has one on its way.
 
         Args:
-            link: the asker's.
-            address: the one it wants to talk to.
-            times: how many links to that run of it the asker has had.
+            link: to the node that asks.
+            address: of the other node.
+            times: how many links to the other node's current run the asker has had.
         """
         state = self._state
         asker, asked = state.runs.get(link.peer), state.runs.get(address)
@@ -189,8 +189,8 @@ class NodeServices:
         try:
             _hand_out(asked.link, asker.address, theirs)
         except (ChannelBroken, ChannelClosed) as error:
-            # Its link has ended, and soon it is known how it did itself. The asker, on whose link
-            # this runs, must not end for that.
+            # The other node's link has ended; how the node ended is known soon. The asker's link, on
+            # which this runs, must not end by the error.
             ours.close()
             link.note(ops.node_down, address, str(error), True)
             return

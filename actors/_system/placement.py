@@ -1,4 +1,4 @@
-"""Starting actors from above: where each one goes, its books, its name; get-or-spawn in one step."""
+"""Placement: the node and the name of every actor that the parent supervises, and the actor's start."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ MAIN_GROUP: Final = "main"
 _IF_EXISTS: Final = ("raise", "return")
 
 Arguments: TypeAlias = list[bytes] | tuple[tuple[Any, ...], dict[str, Any]]
-"""Constructor arguments: packed by the node that asks, or as they are in this process."""
+"""Constructor arguments: packed by the node that asks, or the objects themselves in this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActorRequest:
-    """What somebody wants to have started; see `System.spawn`."""
+    """An actor to start; see `System.spawn`."""
 
     path: str
     cls: type | None
@@ -66,7 +66,7 @@ class ActorRequest:
 
 
 class Placement:
-    """Places and starts actors for the whole system; the owner of all that it starts."""
+    """Places and starts actors for the whole system, and forgets them at their end."""
 
     def __init__(self, state: SystemState, tree: SupervisionTree, groups: NodeGroups) -> None:
         self.loop = state.loop
@@ -92,9 +92,9 @@ class Placement:
         try:
             ref = await self._start(request)
         finally:
-            # One that ended as soon as it had started has given its name back already.
-            lives = ref is not None and ref.uid in state.lives
-            state.registry.settle(name, ref if lives else None)
+            # An actor that ended as soon as it had started has freed its name already.
+            alive = ref is not None and ref.uid in state.supervised
+            state.registry.settle(name, ref if alive else None)
         return ref
 
     async def pool(self, name: str) -> Pool[Any] | None:
@@ -108,20 +108,20 @@ class Placement:
 
     async def _start(self, request: ActorRequest) -> Ref[Any]:
         await self._ensure_main(request.on)
-        life = self.new_life(self.place_for(request.on, request.name, request.turn), request)
+        actor = self.new_actor(self.place_for(request.on, request.name, request.turn), request)
         restart, backoff = request.restart or Restart.TRANSIENT, request.backoff or PLAIN_BACKOFF
         try:
-            await self._tree.add_actor(life, restart, backoff, request.shutdown)
+            await self._tree.add_actor(actor, restart, backoff, request.shutdown)
         except BaseException as error:
-            life.gone(Exit.KILLED)
+            actor.gone(Exit.KILLED)
             if isinstance(error, ChildNotStarted):
                 cause = first_cause(error)
                 raise cause from cause.__cause__
             raise
-        return life.ref
+        return actor.ref
 
     async def _ensure_main(self, on: str | None) -> None:
-        """Start the group for unplaced actors when the first one comes."""
+        """Start the group for unplaced actors before the first of them."""
         state = self._state
         unplaced = on in {None, MAIN_GROUP} and state.local is None
         if unplaced and not any(node.ready for node in state.group(MAIN_GROUP)):
@@ -153,7 +153,7 @@ class Placement:
         return node
 
     def _one_of(self, members: list[RemoteNode], name: str | int | None) -> RemoteNode:
-        """Choose a slot: by name or number where there is one, so that it stays the same; else in turn."""
+        """Return the node for a name or number, which stays the same; without either, the next in turn."""
         if isinstance(name, int):
             return members[name % len(members)]
         ready = [node for node in members if node.ready] or members
@@ -162,14 +162,14 @@ class Placement:
         slot = owner(name.encode(), [node.slot for node in ready])
         return next(node for node in ready if node.slot == slot)
 
-    def new_life(self, place: LocalNode | RemoteNode, request: ActorRequest) -> SupervisedActor:
-        """Make the books of one actor; its cell, where it is ours, takes messages from now on."""
+    def new_actor(self, place: LocalNode | RemoteNode, request: ActorRequest) -> SupervisedActor:
+        """Make a supervised actor; on the local node its mailbox takes messages from now on."""
         state = self._state
         uid = state.host.new_uid()
         short = request.path.rpartition(":")[2].rpartition(".")[2]
         name = request.name or f"{short}-{uid}"
         if isinstance(place, LocalNode):
-            life = self._local_life(place, uid, name, request)
+            actor = self._new_local_actor(place, uid, name, request)
         else:
             arguments = request.arguments
             if isinstance(arguments, tuple):
@@ -178,13 +178,13 @@ class Placement:
             ref: Ref[Any] = Ref(
                 state.host, uid, place.name, name, request.path, request.mailbox, request.cls
             )
-            life = SupervisedActor(
+            actor = SupervisedActor(
                 self, place, ref, request.cls, arguments=arguments, shutdown=request.shutdown
             )
-        state.lives[uid] = life
-        return life
+        state.supervised[uid] = actor
+        return actor
 
-    def _local_life(
+    def _new_local_actor(
         self, place: LocalNode, uid: int, name: str, request: ActorRequest
     ) -> SupervisedActor:
         host = self._state.host
@@ -196,8 +196,8 @@ class Placement:
         cell = host.new_cell(uid, name, cls, request.mailbox)
         return SupervisedActor(self, place, cell.ref, cls, args, kwargs, shutdown=request.shutdown)
 
-    def life_of(self, spec: ActorSpec) -> SupervisedActor:
-        """Make the books of a static child, by its spec."""
+    def new_static_actor(self, spec: ActorSpec) -> SupervisedActor:
+        """Make the supervised actor of a static child, and claim its name."""
         registry = self._state.registry
         request = ActorRequest(
             path=class_path(spec.cls),
@@ -209,17 +209,17 @@ class Placement:
         )
         place = self.place_for(spec.on, spec.name, spec.turn)
         registry.claim(spec.name)
-        life: SupervisedActor | None = None
+        actor: SupervisedActor | None = None
         try:
-            life = self.new_life(place, request)
+            actor = self.new_actor(place, request)
         finally:
-            registry.settle(spec.name, None if life is None else life.ref)
-        return life
+            registry.settle(spec.name, None if actor is None else actor.ref)
+        return actor
 
-    def life_ended(self, life: SupervisedActor, end: Exit) -> None:
+    def life_ended(self, actor: SupervisedActor, end: Exit) -> None:
         """An actor has ended for good: free its name before anybody is told."""
-        state, ref = self._state, life.ref
-        state.lives.pop(ref.uid, None)
+        state, ref = self._state, actor.ref
+        state.supervised.pop(ref.uid, None)
         if end.error is not None and end.error.__traceback__ is not None:
             # Whoever asked for the start gets the error itself; what is remembered has no frames.
             light = copy_error(end.error, lambda part: part)

@@ -1,9 +1,9 @@
-"""Rolling reload: node after node goes on as a new process, with the code as it is on disk now.
+"""Rolling reload: each node in turn goes on as a new process, with the code that is on disk now.
 
-Rule 1: a node is touched when the one before it has its place and its actors; what it replaced
-may still finish what it has.
-Rule 2: the first new process that does not get ready ends the reload. The node it was for, and all
-that come after, stay as they are, and whoever asked hears why.
+Rule 1: a node is replaced when the new process of the one before it has taken over its connections
+and its actors; the old process may still be finishing its work.
+Rule 2: the first new process that does not get ready ends the reload. Its node and all nodes after
+it keep their old processes, and the caller gets the reason.
 Rule 3: one reload at a time.
 """
 
@@ -52,7 +52,7 @@ class RollingReload:
             names: nodes and groups; none is every process node.
             surge: start all new processes before the first takes over.
             ready_timeout: seconds each has to get ready; None is its group's `boot_timeout`.
-            by: who asks, in words.
+            by: who asks, for the events.
         """
         _check_timeout(ready_timeout)
         nodes = self._chosen(names)
@@ -61,25 +61,25 @@ class RollingReload:
         if self._running:
             raise ReloadRunning(f"another reload is under way, {self._running}")
         self._running = f"by {by}: {', '.join(names) or 'all nodes'}"
-        roll = _ReloadProgress(nodes, ready_timeout)
+        progress = _ReloadProgress(nodes, ready_timeout)
         try:
             async with AsyncExitStack() as held:
                 for group in sorted({node.group for node in nodes}):
                     await held.enter_async_context(self._groups.changing(group))
-                await self._roll(roll, surge=surge, by=by)
+                await self._run(progress, surge=surge, by=by)
         finally:
             self._running = ""
         return nodes
 
-    async def _roll(self, roll: _ReloadProgress, *, surge: bool, by: str) -> None:
-        state, names = self._state, [node.name for node in roll.nodes]
+    async def _run(self, progress: _ReloadProgress, *, surge: bool, by: str) -> None:
+        state, names = self._state, [node.name for node in progress.nodes]
         state.event("reload_started", {"nodes": names, "by": by, "surge": surge})
         began = state.loop.now()
         state.launcher.renew()
         try:
-            await (roll.all_at_once() if surge else roll.one_by_one())
+            await (progress.all_at_once() if surge else progress.one_by_one())
         except Exception as error:
-            failed = _failure(roll, error)
+            failed = _failure(progress, error)
             facts = {"node": failed.node, "renewed": failed.renewed, "error": failed.why}
             state.event("reload_failed", {**facts, "traceback": failed.traceback, "by": by})
             raise failed from error
@@ -87,10 +87,10 @@ class RollingReload:
         state.event("reload_done", {"nodes": names, "by": by, "seconds": seconds})
 
     def _chosen(self, names: Sequence[str]) -> list[RemoteNode]:
-        """Return the nodes that are meant, each once, in the order of their names.
+        """Return the nodes that *names* mean, each once, by group and slot.
 
         Raises:
-            InvalidSpec: one of *names* is nothing that can be reloaded.
+            InvalidSpec: one of *names* cannot be reloaded.
         """
         state = self._state
         staying = [node for node in state.nodes.values() if not node.leaving and not node.lost]
@@ -112,25 +112,25 @@ class RollingReload:
 
 
 class _ReloadProgress:
-    """The way of one reload through its nodes."""
+    """The nodes of one reload, and how far it has come."""
 
     def __init__(self, nodes: list[RemoteNode], ready_timeout: float | None) -> None:
         self.nodes = nodes
         self.renewed: list[str] = []
-        self.at = ""
-        """The node that it is about."""
-        self._within = ready_timeout
+        self.current = ""
+        """The node being renewed."""
+        self._ready_timeout = ready_timeout
 
     async def one_by_one(self) -> None:
-        """Boot a new process for a node, let it take over, and go on with the next."""
+        """Boot a new process for a node, let it take over, then do the same with the next."""
         async with create_task_group() as leaving:
             try:
                 for node in self.nodes:
-                    tenure = self._tenure(node)
-                    await tenure.boot_next(self._within)
-                    await self._take_over(node, tenure)
-                    leaving.start_soon(tenure.alone)
-            except Exception as error:  # noqa: BLE001 - raised below, as it is and not in a group
+                    replacement = self._replacement(node)
+                    await replacement.boot_next(self._ready_timeout)
+                    await self._take_over(node, replacement)
+                    leaving.start_soon(replacement.alone)
+            except Exception as error:  # noqa: BLE001 - raised below, outside the task group
                 failure: Exception | None = error
             else:
                 failure = None
@@ -139,43 +139,43 @@ class _ReloadProgress:
 
     async def all_at_once(self) -> None:
         """Boot all new processes; if each is ready, let them take over one after another."""
-        tenures = [(node, self._tenure(node)) for node in self.nodes]
+        replacements = [(node, self._replacement(node)) for node in self.nodes]
         failures: list[tuple[RemoteNode, Exception]] = []
         try:
             async with create_task_group() as tasks:
-                for node, tenure in tenures:
-                    tasks.start_soon(self._boot, node, tenure, failures)
+                for node, replacement in replacements:
+                    tasks.start_soon(self._boot, node, replacement, failures)
             for node, error in failures[:1]:
-                self.at = node.name
+                self.current = node.name
                 raise error
-            for node, tenure in tenures:
-                self.at = node.name
-                await self._take_over(node, tenure)
+            for node, replacement in replacements:
+                self.current = node.name
+                await self._take_over(node, replacement)
         finally:
             with CancelScope(shield=True):
-                for _, tenure in tenures:
-                    await tenure.drop_next()
-        for _, tenure in tenures:
-            await tenure.alone()
+                for _, replacement in replacements:
+                    await replacement.drop_next()
+        for _, replacement in replacements:
+            await replacement.alone()
 
     async def _boot(
         self,
         node: RemoteNode,
-        tenure: NodeReplacement,
+        replacement: NodeReplacement,
         failures: list[tuple[RemoteNode, Exception]],
     ) -> None:
         try:
-            await tenure.boot_next(self._within)
-        except Exception as error:  # noqa: BLE001 - the first is raised when all have said theirs
+            await replacement.boot_next(self._ready_timeout)
+        except Exception as error:  # noqa: BLE001 - the first is raised when all are done
             failures.append((node, error))
 
-    async def _take_over(self, node: RemoteNode, tenure: NodeReplacement) -> None:
-        tenure.take_over(_WHY)
-        await tenure.handed_over()
+    async def _take_over(self, node: RemoteNode, replacement: NodeReplacement) -> None:
+        replacement.take_over(_WHY)
+        await replacement.handed_over()
         self.renewed.append(node.name)
 
-    def _tenure(self, node: RemoteNode) -> NodeReplacement:
-        self.at = node.name
+    def _replacement(self, node: RemoteNode) -> NodeReplacement:
+        self.current = node.name
         if not isinstance(node.replacement, NodeReplacement):
             raise ActorsError(f"node {node.name} is not running")
         return node.replacement
@@ -187,5 +187,5 @@ def _check_timeout(seconds: object) -> None:
         raise InvalidSpec(f"ready_timeout must be more than 0 seconds, got {seconds!r}")
 
 
-def _failure(roll: _ReloadProgress, error: Exception) -> ReloadFailed:
-    return ReloadFailed(roll.at, str(error), roll.renewed, user_part(error))
+def _failure(progress: _ReloadProgress, error: Exception) -> ReloadFailed:
+    return ReloadFailed(progress.current, str(error), progress.renewed, user_part(error))

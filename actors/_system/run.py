@@ -1,4 +1,4 @@
-"""`actors.run`: from a plain script into a loop, with signals that end it cleanly."""
+"""`actors.run`: runs an async main function in an event loop, and ends it cleanly on a signal."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(
     """
     _check_main(main)
     if importing_main():
-        # A node imports this file for its classes: what follows is for the parent alone.
+        # A node imports this file for its classes; only the parent runs main.
         raise MainImportEnded
     result: T = run_on(with_signals, main, args, backend=backend, uvloop=uvloop)
     return result
@@ -72,7 +72,7 @@ async def with_signals(
             tasks.start_soon(_watch_signals, caught, scope)
             try:
                 results.append(await main(*args))
-            except Exception as error:  # noqa: BLE001 - raised below as it is, not inside a group
+            except Exception as error:  # noqa: BLE001 - raised below, outside the task group
                 failure = error
         tasks.cancel_scope.cancel()
     if failure is not None:
@@ -86,7 +86,7 @@ async def _watch_signals(caught: list[signal.Signals], scope: anyio.CancelScope)
     with anyio.open_signal_receiver(*_EXIT_CODES) as signals:
         async for number in signals:
             if caught:
-                # Its default action ends the process; nodes end with it, by their lifelines.
+                # The default action ends this process; its nodes see that on their lifelines and end.
                 signal.signal(number, signal.SIG_DFL)
                 signal.raise_signal(number)
             caught.append(number)

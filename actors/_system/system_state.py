@@ -31,7 +31,7 @@ class SystemState:
     Attributes:
         end: begins to stop the whole system.
         local: the node of this process, if it runs actors itself.
-        lives: every actor that is supervised here, by its number.
+        supervised: every actor that is supervised here, by its number.
         nodes: every node, by its name.
         runs: every run of a node that has not ended, by its address.
     """
@@ -65,7 +65,7 @@ class SystemState:
         self.bus.subscribe(self._log)
         self.registry = Registry(loop.waiter)
         self.local = LocalNode(self.host) if local else None
-        self.lives: dict[int, SupervisedActor] = {}
+        self.supervised: dict[int, SupervisedActor] = {}
         self.nodes: dict[str, RemoteNode] = {}
         self.runs: dict[str, RemoteRun] = {}
         self.listeners: list[ListenerController] = []
@@ -97,8 +97,8 @@ class SystemState:
     def _ended_with(self, child: str) -> str:
         """Return the name of an actor's node if that was stopped on purpose, else ""."""
         ref = self.registry.get(child)
-        life = None if ref is None else self.lives.get(ref.uid)
-        place = None if life is None else life.place
+        actor = None if ref is None else self.supervised.get(ref.uid)
+        place = None if actor is None else actor.place
         stopped = isinstance(place, RemoteNode) and place.lost and (place.leaving or self.stopping)
         return place.name if stopped and place is not None else ""
 

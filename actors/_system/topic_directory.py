@@ -1,7 +1,7 @@
-"""Which nodes have subscribers to which topics: kept in the parent, told to every node.
+"""Which nodes have subscribers to which topics: kept in the parent, sent to every node.
 
-Rule: whoever joined is known to every ready node before it is told so; one that does not answer
-hears of it when it reads again.
+Rule: a subscription is confirmed when every ready node knows of it, or after a second; a node that
+does not answer in time still gets the message when it reads again.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 __all__ = ["TopicDirectory"]
 
 _ANSWER: Final = 1.0
-"""Seconds that a node's word is waited for."""
+"""Seconds that a node has to answer."""
 
 
 class TopicDirectory:
-    """The one place that knows every subscription of the system, by node."""
+    """Every subscription of the system, by topic and node."""
 
     def __init__(self, host: ActorHost, runs: dict[str, RemoteRun]) -> None:
         self._host = host
         self._runs = runs
-        self._wanted: dict[str, set[str]] = {}
+        self._subscribed: dict[str, set[str]] = {}
         handlers = host.handlers
         handlers.on_call(ops.subscribe_topic, lambda link, topic: self.join(topic, link.peer))
         handlers.on_note(ops.unsubscribe_topic, lambda link, topic: self.leave(topic, link.peer))
 
     def table(self) -> list[tuple[str, str]]:
-        """Return all of them, for a node that begins: (topic, node)."""
-        return [(name, node) for name, nodes in self._wanted.items() for node in sorted(nodes)]
+        """Return pairs of a topic and a node, for a node that boots."""
+        return [(name, node) for name, nodes in self._subscribed.items() for node in sorted(nodes)]
 
     async def join(self, name: str, node: str) -> None:
-        """Take note that *node* has subscribers to topic *name*, and tell the others."""
-        self._wanted.setdefault(name, set()).add(node)
+        """Note that *node* has subscribers to topic *name*, and tell the other nodes."""
+        self._subscribed.setdefault(name, set()).add(node)
         host = self._host
         if node != host.name:
             host.topics.interest(name, node, wanted=True)
@@ -58,10 +58,10 @@ class TopicDirectory:
             await link.call(ops.topic_joined, name, node)
 
     def leave(self, name: str, node: str) -> None:
-        """Take note that *node* has no subscribers to topic *name* any more."""
-        self._wanted.get(name, set()).discard(node)
-        if not self._wanted.get(name):
-            self._wanted.pop(name, None)
+        """Note that *node* has no subscribers to topic *name* any more, and tell the other nodes."""
+        self._subscribed.get(name, set()).discard(node)
+        if not self._subscribed.get(name):
+            self._subscribed.pop(name, None)
         host = self._host
         if node != host.name:
             host.topics.interest(name, node, wanted=False)
@@ -69,11 +69,11 @@ class TopicDirectory:
             link.note(ops.topic_interest, name, node, False)
 
     def forget(self, node: str) -> None:
-        """A node is gone; the others hear of that anyway."""
-        for name in list(self._wanted):
-            self._wanted[name].discard(node)
-            if not self._wanted[name]:
-                del self._wanted[name]
+        """Drop the subscriptions of a node that has ended; `node_down` tells the other nodes."""
+        for name in list(self._subscribed):
+            self._subscribed[name].discard(node)
+            if not self._subscribed[name]:
+                del self._subscribed[name]
 
     def _others(self, node: str) -> list[tuple[RemoteRun, Link]]:
         return [

@@ -1,4 +1,4 @@
-"""A system as data: nodes, supervised children, listeners. Checked where it is written, started elsewhere."""
+"""A system as data: nodes, supervised children and listeners, checked when they are written down."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ActorSpec:
     significant: bool
     mailbox: int
     turn: int | None = None
-    """Which member of its pool it is; members take turns over the nodes of a group."""
+    """Its number in its pool; members are spread over the nodes of a group by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +104,10 @@ def child(
         *args: constructor arguments, copied at every start.
         name: its system-wide name; the class's name in lower case unless given.
         on: the group ("rooms") or node ("rooms/0") it runs on; None is the system's default.
-        restart: which ends bring it back.
+        restart: after which ends it is restarted.
         backoff: a restart policy of its own; None puts it under its supervisor's budget.
         shutdown: seconds between being asked to stop and being killed.
-        significant: whether its end counts for the supervisor's auto-shutdown.
+        significant: whether its end can shut its supervisor down (`auto_shutdown`).
         mailbox: how many messages may wait for it.
         **kwargs: constructor arguments.
 
@@ -188,7 +188,7 @@ def pool(
 
 
 def _check(where: str, what: str, value: object, kind: type) -> None:
-    """Refuse a value of another kind, with the one that was probably meant."""
+    """Refuse a value of another type; suggest the member that was probably meant."""
     if isinstance(value, kind):
         return
     known = list(getattr(kind, "__members__", ()))
@@ -236,7 +236,7 @@ def dynamic(
     max_children: int | None = None,
     restart: Restart = Restart.PERMANENT,
 ) -> DynamicSpec:
-    """Describe a subtree whose children are added while it runs, and know nothing of each other.
+    """Describe a subtree whose children are added while it runs, and do not affect each other.
 
     Raises:
         InvalidSpec: a value that can never work.
@@ -282,10 +282,10 @@ class Topology:
     Attributes:
         nodes: groups of nodes, made by `nodes`.
         children: the tree, made by `child`, `supervisor` and `dynamic`.
-        listeners: addresses and who serves them, made by `listen`.
+        listeners: addresses and the groups that serve them, made by `listen`.
         budget: restarts of the top-level children, together.
         propagate: import paths ("pkg.module:name") of context variables that go with every message.
-        trace: whether every message is an event; for looking into a system, not for its daily work.
+        trace: whether every message is an event; for debugging, as it slows the system down.
     """
 
     nodes: Sequence[NodesSpec] = ()
@@ -319,13 +319,13 @@ class Topology:
         self._check_placements(names)
 
     def also(self, propagate: Sequence[str], *, trace: bool) -> Topology:
-        """Return the same, with more to propagate, and traced if either says so."""
+        """Return a copy with more to propagate, traced if either asks for it."""
         paths = dict.fromkeys((*self.propagate, *check_paths("System", propagate)))
         return replace(self, propagate=tuple(paths), trace=self.trace or trace)
 
     @property
     def has_unplaced(self) -> bool:
-        """Whether a child says nothing about where it runs."""
+        """Whether a child has no `on`."""
         return any(item.on is None for item in _actors(self.children))
 
     def _check_names(self) -> None:

@@ -1,6 +1,6 @@
-"""The whole tree of a running system: what is supervised here, and what nodes supervise themselves.
+"""The whole supervision tree as plain data: what the parent supervises, and what nodes supervise themselves.
 
-Rule: a node that does not answer holds the picture up for a moment only; it is marked in it.
+Rule: a node that does not answer within half a second is marked in it, and delays it no longer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PATIENCE: Final = 0.5
 async def whole_tree(state: SystemState, tree: SupervisionTree) -> dict[str, Any]:
     """Return the tree as plain data, in start order, with children of actors under their parents.
 
-    Below a node stands what is its own: actors that cannot leave it.
+    Below a node are the actors that it supervises itself, because they cannot leave it.
     """
     _, children = child_actors_of(state.host, None)
     own: dict[str, list[dict[str, Any]] | None] = {}
@@ -39,7 +39,11 @@ async def whole_tree(state: SystemState, tree: SupervisionTree) -> dict[str, Any
                 tasks.start_soon(partial(_ask, node, own, children))
     root = tree.describe()
     for item in _all(root):
-        below = own.get(item["name"], []) if item["kind"] == "node" else children.get(_uid(item))
+        below = (
+            own.get(item["name"], [])
+            if item["kind"] == "node"
+            else children.get(item.get("uid", 0))
+        )
         if below is None and item["kind"] == "node":
             item["answering"] = False
         elif below:
@@ -62,14 +66,9 @@ async def _ask(
 
 
 def _all(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give every part of the tree, what is added to one after it included."""
-    left = [root]
-    while left:
-        item = left.pop()
+    """Yield every part of the tree, including children added to a part after it was yielded."""
+    pending = [root]
+    while pending:
+        item = pending.pop()
         yield item
-        left.extend(item.get("children", ()))
-
-
-def _uid(item: dict[str, Any]) -> int:
-    uid: int = item.get("uid", 0)
-    return uid
+        pending.extend(item.get("children", ()))
