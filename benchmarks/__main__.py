@@ -1,6 +1,6 @@
-"""`python -m benchmarks [name ...]`: run, print the ratios, say which targets were missed.
+"""`python -m benchmarks [name ...]`: runs benchmarks, prints the ratios and the missed targets.
 
-`python -m benchmarks modes` has no peer: it shows what each way of a payload costs on this machine.
+`python -m benchmarks modes` has no peer: it shows what each way to send a payload costs on this machine.
 
 Exit codes: 0 all targets reached, 1 some missed, 2 something could not be run.
 """
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show()
         return 0
     try:
-        # Every peer is looked for before the first round, not after minutes of the first benchmark.
+        # Look for every peer first: a missing one is reported now, not after minutes of other benchmarks.
         chosen = [CATALOGUE[name]() for name in options.names or CATALOGUE]
         with awake() as kept:
             print("processors kept awake" if kept else "processors may sleep")
@@ -49,7 +49,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "names", nargs="*", metavar="name", help=", ".join(CATALOGUE) + f", or {MODES} alone"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each side (default 5)")
     options = parser.parse_args(arguments)
     if options.names == [MODES]:
         return options

@@ -1,8 +1,8 @@
-"""Keep the processors awake while something is measured.
+"""Keeps the processors from sleeping while something is measured.
 
-A virtual processor that has gone to sleep takes tens of microseconds to wake, more than the messages
-measured here; how often that happens is chance. Loops of idle priority, one for each processor,
-keep all awake and give way to everything else, for both sides alike.
+An idle virtual processor takes tens of microseconds to wake up, more than the messages measured here take,
+and how often that happens varies. One busy loop of idle priority for each processor prevents it for both
+sides, and gives way to every other thread.
 """
 
 import os
@@ -24,7 +24,7 @@ while os.getppid() == {parent}:
 
 @contextmanager
 def awake() -> Iterator[bool]:
-    """Keep every processor we may use awake within the block; yields whether that was possible."""
+    """Keep every usable processor awake within the block; yield whether that is possible here."""
     if not hasattr(os, "SCHED_IDLE"):
         yield False
         return

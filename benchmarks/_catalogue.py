@@ -1,7 +1,6 @@
-"""Which programs run beside which, and what the ratio has to be.
+"""The benchmarks: the programs of both sides, and the targets of their ratios.
 
-A benchmark is one entry here, one program in `ours/` and one in `peers/`. A missed target is mended
-in the design, not here.
+A benchmark is one entry here, one program in `ours/` and one in `peers/`.
 """
 
 import shutil
@@ -60,7 +59,7 @@ def _erlang() -> Benchmark:
 
 
 def _framework(name: str, module: str, *arguments: str) -> Benchmark:
-    """Return a benchmark beside another actor framework in Python, both over processes."""
+    """Return a benchmark of another actor framework in Python and ours, both over processes."""
     return Benchmark(
         name=name.lower(),
         ours=_ours("node", "process"),
@@ -104,7 +103,7 @@ def _supervised() -> Benchmark:
     return Benchmark(
         name="supervised",
         ours=_ours("supervised", called="below 8 supervisors"),
-        peer=_ours("local", called="merely spawned"),
+        peer=_ours("local", called="spawned"),
         targets=(Target(metric="tell/s", at_least=0.95), Target(metric="ask us", at_most=1.05)),
     )
 
@@ -160,7 +159,7 @@ def _memory() -> Benchmark:
 
 
 def _served(name: str, driver: str, command: Sequence[str]) -> Program:
-    """Return a server under load: the same driver for both sides."""
+    """Return a server and the load generator that measures it, the same for both sides."""
     return Program(name=name, command=(sys.executable, "-m", f"benchmarks.{driver}", *command))
 
 

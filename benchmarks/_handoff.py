@@ -1,7 +1,7 @@
-"""`python -m benchmarks._handoff`: what it costs to hand a connection over, in CPU time of processes.
+"""`python -m benchmarks._handoff`: the CPU time that handing a connection over costs.
 
-Two figures: what the router's process spends on a connection, all of it, and by how much all our processes
-spend more than they do where every node accepts for itself (`ReusePort`).
+Two figures: the CPU time of the router's process for each connection, and the CPU time of all processes
+beyond what they take if each node accepts for itself (`ReusePort`).
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ from benchmarks.ours.router import command
 WARM_UP: Final = 1
 SECONDS: Final = 4
 _LEAST: Final = 0.1
-"""Microseconds; a difference within the noise is not below this."""
+"""Microseconds printed at least: noise can make the difference 0 or negative."""
 
 
 def microseconds(policy: str) -> tuple[float, float]:

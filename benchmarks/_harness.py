@@ -1,4 +1,4 @@
-"""Programs in turn, and the ratios between them.
+"""Runs two programs in turn, and computes the ratios between their figures.
 
 Rule 1: a program measures itself and prints a JSON object per line: `metric`, `payload`, `value`.
 Rule 2: nothing here knows what is measured; that, and the targets, is `_catalogue.py`.
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Longer than any program here needs on a busy machine: past it, something hangs.
+# Seconds; longer than any program here needs on a busy machine.
 PROGRAM_TIMEOUT = 300.0
 
 Key: TypeAlias = tuple[str, str]
@@ -51,7 +51,7 @@ class Program:
                 timeout=PROGRAM_TIMEOUT,
             )
         except FileNotFoundError as error:
-            raise BenchmarkError(f"{self.name}: {self.command[0]} is not there") from error
+            raise BenchmarkError(f"{self.name}: {self.command[0]} is not installed") from error
         except subprocess.TimeoutExpired as error:
             raise BenchmarkError(f"{self.name}: no end after {PROGRAM_TIMEOUT:.0f} s") from error
         except subprocess.CalledProcessError as error:
@@ -62,7 +62,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A peer that is a promise: figures of our own choosing, in place of a program."""
+    """Fixed figures in place of a peer: limits that we promise to keep."""
 
     figures: Figures
     name: str = "promised"
@@ -74,9 +74,9 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a ratio ours / peer has to reach: `at_least` where more is better, else `at_most`.
+    """The ratio ours / peer to reach: `at_least` where more is better, else `at_most`.
 
-    It is for every payload of the metric, or for one.
+    It applies to every payload of the metric, or to one.
     """
 
     metric: str
@@ -100,7 +100,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """Our program, the peer's, and what the ratios between them should be."""
+    """Our program, the peer's, and the targets of their ratios."""
 
     name: str
     ours: Program
@@ -118,7 +118,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Summarise *values*, of which there is at least one."""
+        """Summarise *values*, at least one."""
         return cls(statistics.median(values), min(values), max(values))
 
     def __str__(self) -> str:
@@ -207,7 +207,7 @@ def table(benchmark: Benchmark, measured: Sequence[Row]) -> str:
 
 
 def _short(value: float) -> str:
-    """Return *value* with three digits that matter, and k or M for thousands or millions."""
+    """Return *value* with three significant digits, and k or M for thousands or millions."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if value >= size:
             return f"{value / size:.3g}{unit}"

@@ -1,4 +1,4 @@
-"""`python -m benchmarks._hot_node COMMAND …`: how long short connections take, one node being busy."""
+"""`python -m benchmarks._hot_node COMMAND …`: latencies of short connections while one node is busy."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""`python -m benchmarks._http COMMAND …`: the figures of one HTTP server, ours or a peer's, by wrk."""
+"""`python -m benchmarks._http COMMAND …`: measures one HTTP server, ours or a peer's, with wrk."""
 
 import sys
 from typing import Final
@@ -12,7 +12,7 @@ SECONDS: Final = 4
 
 
 def main(command: list[str]) -> None:
-    """Start the server, measure both ways, end it."""
+    """Start the server, measure it with kept and with closed connections, and end it."""
     with server(command) as served:
         for payload, closing in (("keep-alive", False), ("closing", True)):
             requests_per_second(served.port, seconds=WARM_UP, closing=closing)

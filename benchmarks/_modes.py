@@ -1,6 +1,6 @@
-"""`python -m benchmarks modes`: what each way of a payload costs on this machine, by its size.
+"""`python -m benchmarks modes`: what each way to send a payload costs on this machine, by its size.
 
-No peer and no target: the figures are for whoever wants to know where shared memory begins to pay here.
+There is no peer and no target: the figures show from which size on shared memory is faster here.
 A figure is the median time from an `ask` with the payload to its answer, in a steady state.
 """
 
@@ -14,21 +14,21 @@ import actors
 from actors._system.system import coordinator_of
 from actors.transport import FRAME_LIMIT, Attachments, Mode, Thresholds
 
-__all__ = ["Way", "crossover", "dearer", "show", "size_text"]
+__all__ = ["Way", "crossover", "show", "size_text", "slower_choices"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 SIZES: Final = [KIB << step for step in range(11)] + [4 * MIB, 16 * MIB, 32 * MIB, 128 * MIB]
 SECONDS: Final = 0.4
-"""How long the ways of one size are tried in turn, if each has `LEAST` figures by then."""
+"""How long the ways of one size are measured in turn, if each has `LEAST` figures by then."""
 LONGEST: Final = 2.0
-"""How long at most: copying a lot is slow, and some sizes never get memory that is warm."""
+"""How long at most: large copies are slow, and page faults can spoil any number of figures."""
 LEAST: Final = 9
 MOST: Final = 400
 ALIKE: Final = 0.1
-"""Two times that differ by less than this part are the same, on a machine that does other things."""
+"""Two times that differ by less than this share count as equal, because the machine is shared."""
 
-# Everything below the frame limit by copy, or everything by lease.
+# Everything below the frame limit is copied, or everything is leased.
 COPY: Final = Thresholds(share=FRAME_LIMIT)
 LEASE: Final = Thresholds(share=1)
 
@@ -38,12 +38,12 @@ Row = dict[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One way to send so many bytes.
+    """One way to send a payload.
 
     Attributes:
-        make: the payload, not counted.
-        sizes: the thresholds that make it go this way; None leaves them.
-        mode: how the link has to have counted it, or the figure is of something else.
+        make: makes the payload; its time is not measured.
+        sizes: the thresholds that select this way; None for the default ones.
+        mode: as what the link must have counted it, or else the figure is discarded.
     """
 
     make: Callable[[], Any]
@@ -52,7 +52,7 @@ class Way:
 
 
 class Scale(actors.Actor):
-    """Says how much it was sent."""
+    """Replies the size of what it is sent."""
 
     async def weigh(self, payload: Any) -> int:
         """Return the length in bytes."""
@@ -60,7 +60,7 @@ class Scale(actors.Actor):
 
 
 def ways(size: int, *, linked: bool) -> dict[str, Way]:
-    """Return every way *size* bytes can go, within this process or over a link."""
+    """Return every way to send *size* bytes within this process, or over a link."""
     data = bytes(size)
     view = memoryview(data)
     shared = actors.SharedBuffer(size)
@@ -85,7 +85,7 @@ def ways(size: int, *, linked: bool) -> dict[str, Way]:
 async def exchange(
     scale: actors.Ref[Scale], way: Way, attachments: Attachments | None
 ) -> float | None:
-    """Return the microseconds of one exchange; None if it went another way."""
+    """Return the microseconds of one exchange; None if the link sent it another way."""
     payload = way.make()
     if attachments is not None:
         attachments.thresholds = way.sizes or Thresholds()
@@ -99,9 +99,9 @@ async def exchange(
 
 
 async def measure(scale: actors.Ref[Scale], attachments: Attachments | None, size: int) -> Row:
-    """Return the medians of every way of one size; the ways take turns."""
+    """Return the medians of all ways for one size, measured in turn."""
     todo = ways(size, linked=attachments is not None)
-    if size >= FRAME_LIMIT:  # which no frame holds
+    if size >= FRAME_LIMIT:  # too large to be copied into a frame
         todo = {name: way for name, way in todo.items() if way.sizes is not COPY}
     took: dict[str, list[float]] = {name: [] for name in todo}
     start = time.perf_counter()
@@ -151,7 +151,7 @@ def _attachments(system: actors.System, node: str) -> Attachments:
 
 
 def crossover(rows: dict[int, Row], what: str) -> int | None:
-    """Return the size from which on leasing *what* was never dearer than copying it."""
+    """Return the size from which on leasing *what* was never slower than copying it."""
     both = {
         size: row for size, row in rows.items() if {f"{what} copied", f"{what} leased"} <= {*row}
     }
@@ -163,8 +163,8 @@ def crossover(rows: dict[int, Row], what: str) -> int | None:
     return found
 
 
-def dearer(rows: dict[int, Row], what: str, share: int) -> list[tuple[int, float]]:
-    """Return the sizes at which *share* chooses the way that was dearer, and by which part of the other."""
+def slower_choices(rows: dict[int, Row], what: str, share: int) -> list[tuple[int, float]]:
+    """Return the sizes at which *share* selects the slower way, and by what share it was slower."""
     found = []
     for size, row in rows.items():
         copied, leased = row.get(f"{what} copied"), row.get(f"{what} leased")
@@ -177,7 +177,7 @@ def dearer(rows: dict[int, Row], what: str, share: int) -> list[tuple[int, float
 
 
 def size_text(size: int) -> str:
-    """Return a size in bytes in the unit that suits it."""
+    """Return a size in bytes as KiB or MiB."""
     return f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB"
 
 
@@ -205,9 +205,9 @@ def _verdict(place: str, rows: dict[int, Row]) -> Sequence[str]:
             else f"shared memory wins from {size_text(begins)}"
         )
         lines.append(f"{place}, {what}: {wins}")
-        for size, part in dearer(rows, what, share):
+        for size, part in slower_choices(rows, what, share):
             lines.append(
-                f"  Sizes.share takes the dearer way at {size_text(size)}: {part:.0%} more"
+                f"  Thresholds.share takes the slower way at {size_text(size)}: {part:.0%} more"
             )
     return lines
 
@@ -229,6 +229,6 @@ def show() -> None:
         print("\n".join(_verdict(place, found[place])))
     process = found["process node"]
     share = Thresholds().share
-    wrong = [what for what in ("view", "bytes") if dearer(process, what, share)]
+    wrong = [what for what in ("view", "bytes") if slower_choices(process, what, share)]
     right = "is right here" if not wrong else f"is not the best here for {' and '.join(wrong)}"
-    print(f"Sizes.share, {size_text(share)}, {right}")
+    print(f"Thresholds.share, {size_text(share)}, {right}")

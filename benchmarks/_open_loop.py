@@ -1,4 +1,4 @@
-"""Short connections at a fixed rate, whatever becomes of those before: latencies without omission."""
+"""Opens short connections at a fixed rate, however slow the earlier ones are (no coordinated omission)."""
 
 import asyncio
 import statistics
@@ -10,11 +10,11 @@ from benchmarks._server import HOST
 __all__ = ["percentile", "short_connections"]
 
 _REQUEST: Final = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-_LONGEST: Final = 10.0
+_TIMEOUT: Final = 10.0
 
 
 async def short_connections(port: int, *, rate: float, seconds: float) -> list[float]:
-    """Return what each took in seconds, from the moment it was to begin to the server's close."""
+    """Return the seconds of each, from when it was due to when the server closed it."""
     start = time.perf_counter() + 0.05
     async with asyncio.TaskGroup() as tasks:
         running = []
@@ -26,7 +26,7 @@ async def short_connections(port: int, *, rate: float, seconds: float) -> list[f
 
 
 async def _one(port: int, due: float) -> float:
-    async with asyncio.timeout(_LONGEST):
+    async with asyncio.timeout(_TIMEOUT):
         reader, writer = await asyncio.open_connection(HOST, port)
         writer.write(_REQUEST)
         answer = await reader.read()

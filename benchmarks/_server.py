@@ -1,7 +1,7 @@
-"""A server under load, ours or a peer's: started, waited for, its CPU time read, ended.
+"""Starts a server, ours or a peer's, waits until it answers, reads its CPU time, and ends it.
 
 Rule 1: the server ends with the block it was started in, and with this process.
-Rule 2: nothing here knows what it serves.
+Rule 2: nothing here depends on what it serves.
 """
 
 import os
@@ -19,17 +19,18 @@ __all__ = ["HOST", "Server", "server"]
 
 HOST: Final = "127.0.0.1"
 _PORT: Final = "{port}"
-_BOOT: Final = 30.0
-_END: Final = 15.0
+_BOOT_TIMEOUT: Final = 30.0
+_END_TIMEOUT: Final = 15.0
 _PAUSE: Final = 0.05
 _TICK: Final = os.sysconf("SC_CLK_TCK")
-_AFTER_NAME: Final = 2
-"""Where the fields of /proc/PID/stat go on behind the name in brackets, counted from 1."""
+_FIELDS_BEFORE_STATE: Final = 2
+"""Fields of /proc/PID/stat up to the closing bracket of the name."""
 _PARENT, _UTIME, _STIME = 4, 14, 15
+"""Numbers of fields, counted from 1."""
 
 
 class Server:
-    """A server at work, as seen from outside: its port and its processes."""
+    """A running server: its port and its processes."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.port = port
@@ -37,7 +38,7 @@ class Server:
         self._process = process
 
     def cpu(self) -> tuple[float, float]:
-        """Return the CPU seconds so far: of the first process, and of those it has started."""
+        """Return the CPU seconds so far: of the first process, and of its descendants."""
         family, found = {self.pid}, {}
         stats = sorted(map(_stat, _pids()), key=lambda fields: fields[0])
         for _ in range(2):  # a child may have a lower number than its parent
@@ -47,14 +48,14 @@ class Server:
                     found[fields[0]] = fields[2]
         return found.pop(self.pid, 0.0), sum(found.values())
 
-    def alive(self) -> bool:
-        """Whether the first process has not ended."""
+    def is_running(self) -> bool:
+        """Return whether the first process still runs."""
         return self._process.poll() is None
 
 
 @contextmanager
 def server(command: Sequence[str]) -> Iterator[Server]:
-    """Run *command*, ``{port}`` in it being a free port, until the end of the block.
+    """Run *command*, with a free port for ``{port}`` in it, until the end of the block.
 
     Raises:
         RuntimeError: it ended, or did not answer in time.
@@ -80,9 +81,9 @@ def _free_port() -> int:
 
 
 def _wait_for(made: Server) -> None:
-    until = time.monotonic() + _BOOT
+    until = time.monotonic() + _BOOT_TIMEOUT
     while time.monotonic() < until:
-        if not made.alive():
+        if not made.is_running():
             raise RuntimeError(f"the server on port {made.port} ended before it listened")
         with socket.socket() as probe:
             probe.settimeout(1.0)
@@ -93,13 +94,15 @@ def _wait_for(made: Server) -> None:
                     return
             except OSError:
                 time.sleep(_PAUSE)
-    raise RuntimeError(f"the server on port {made.port} did not answer within {_BOOT:.0f} s")
+    raise RuntimeError(
+        f"the server on port {made.port} did not answer within {_BOOT_TIMEOUT:.0f} s"
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(_END)
+        process.wait(_END_TIMEOUT)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -110,10 +113,10 @@ def _pids() -> Iterator[int]:
 
 
 def _stat(pid: int) -> tuple[int, int, float]:
-    """Return a process, its parent, and its CPU seconds; its parent is 0 if it is gone."""
+    """Return a process, its parent, and its CPU seconds; its parent is 0 if it has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return pid, 0, 0.0
-    fields = ["", *["" for _ in range(_AFTER_NAME)], *text.rpartition(")")[2].split()]
+    fields = ["", *["" for _ in range(_FIELDS_BEFORE_STATE)], *text.rpartition(")")[2].split()]
     return pid, int(fields[_PARENT]), (int(fields[_UTIME]) + int(fields[_STIME])) / _TICK

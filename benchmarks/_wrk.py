@@ -1,4 +1,4 @@
-"""wrk, and what it says."""
+"""Runs the load generator wrk, and reads its report."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ _ERRORS: Final = re.compile(r"^\s*(Socket errors: .*|Non-2xx or 3xx responses: .
 
 
 def requests_per_second(port: int, *, seconds: int, closing: bool) -> float:
-    """Load a server for *seconds* and return the rate; each request its own connection if *closing*.
+    """Load a server for *seconds* and return the rate; if *closing*, with a connection for each request.
 
     Raises:
         RuntimeError: wrk is not installed, failed, or met an error.
@@ -31,5 +31,5 @@ def requests_per_second(port: int, *, seconds: int, closing: bool) -> float:
         raise RuntimeError(f"wrk met errors: {wrong[1]}")
     found = _RATE.search(done.stdout)
     if found is None:
-        raise RuntimeError(f"wrk said nothing of a rate: {done.stdout!r}")
+        raise RuntimeError(f"wrk reported no rate: {done.stdout!r}")
     return float(found[1])

@@ -1,1 +1,1 @@
-"""Programs to read and to run: each is also run by the tests."""
+"""Example programs; the tests run each of them."""

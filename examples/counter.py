@@ -1,4 +1,4 @@
-"""A counter: state that one task owns, and messages that are its methods."""
+"""A counter: an actor owns its state, and its methods are its messages."""
 
 from collections.abc import AsyncIterator
 
@@ -8,24 +8,24 @@ import actors
 
 
 class Counter(actors.Actor):
-    """Counts."""
+    """Holds a number."""
 
     def __init__(self, start: int = 0) -> None:
         self.n = start
 
     async def add(self, by: int = 1) -> int:
-        """Count *by* more; a public async method is a message."""
+        """Add *by*, and return the sum; a public async method is a message."""
         self.n += by
         return self.n
 
     async def upto(self) -> AsyncIterator[int]:
-        """Count from 0 to here; an async generator is a stream."""
+        """Yield the numbers below; an async generator is a stream."""
         for i in range(self.n):
             yield i
 
 
 async def main() -> None:
-    """Start a counter, talk to it in every way there is, and see it end."""
+    """Start a counter, send it messages in every way, and stop it."""
     async with actors.System() as system:
         counter = await system.spawn(Counter, 10, name="counter")  # Ref[Counter]
         await counter.tell(Counter.add, 5)  # waits only for room in the mailbox

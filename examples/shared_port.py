@@ -1,7 +1,7 @@
-"""One port, many processes: a TCP echo whose connections are spread over supervised nodes.
+"""One port, many processes: a TCP echo server whose connections are spread over supervised nodes.
 
 Run it as ``actors run examples.shared_port:topology`` or ``python examples/shared_port.py``, then
-talk to it with ``nc 127.0.0.1 7000``: it says who serves you, and echoes.
+connect with ``nc 127.0.0.1 7000``: it names the node that serves you, and echoes.
 """
 
 import os
@@ -13,7 +13,7 @@ import actors
 
 
 async def handle(stream: ByteStream) -> None:
-    """Serve one connection, on whichever node the router chose for it."""
+    """Serve one connection, on the node that the router chose for it."""
     node = actors.current().node
     await stream.send(f"you are served by {node.name}, process {node.pid}\n".encode())
     async for data in stream:
@@ -21,7 +21,7 @@ async def handle(stream: ByteStream) -> None:
 
 
 def topology() -> actors.Topology:
-    """Describe two nodes behind one port (`ECHO_PORT`, or 7000)."""
+    """Return two nodes behind one port, `ECHO_PORT` or 7000."""
     port = os.environ.get("ECHO_PORT", "7000")
     return actors.Topology(
         nodes=[actors.nodes("echo", count=2)],

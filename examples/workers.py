@@ -9,7 +9,7 @@ import actors
 
 
 class Primes(actors.Actor):
-    """Counts primes. It blocks its node while it does so: that is what the node is for."""
+    """Counts primes. This blocks the event loop of its node, which has nothing else to do."""
 
     async def count(self, first: int, last: int) -> int:
         """Return how many primes there are from *first* to before *last*."""
@@ -21,7 +21,7 @@ def _is_prime(n: int) -> bool:
 
 
 async def count_primes(workers: list[actors.Ref[Primes]], below: int, parts: int) -> int:
-    """Cut the work into *parts*; every worker takes the next one when it is done with its last."""
+    """Split the work into *parts*; each worker takes another when it has finished one."""
     size = -(-below // parts)
     todo = [(first, min(first + size, below)) for first in range(0, below, size)]
     found: list[int] = []

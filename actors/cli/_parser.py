@@ -67,20 +67,20 @@ class _ShowVersion(argparse.Action):
 
 def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "target", metavar="TARGET", help="pkg.mod:attr, a Topology or what makes one"
+        "target", metavar="TARGET", help="pkg.mod:attr, a Topology or a function that returns one"
     )
     parser.add_argument(
         "--nodes",
         metavar="GROUP=COUNT",
         action="append",
         default=[],
-        help="how many nodes a group has, instead of what the topology says; repeatable",
+        help="the number of nodes of a group, instead of that in the topology; repeatable",
     )
     parser.add_argument(
         "--reload",
         action="store_true",
         help="for development: reload all process nodes when a source file changes; their actors "
-        "begin anew, and the topology stays as it is",
+        "are started again, and changes of the topology itself are ignored",
     )
 
 
@@ -91,8 +91,8 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "--bind",
         metavar="ADDRESS",
         default="127.0.0.1:8000",
-        help="HOST:PORT, [::]:PORT for IPv6 and IPv4, unix:/path or fd://NAME, a socket that was "
-        "given (LISTEN_FDNAMES); %(default)s unless given",
+        help="HOST:PORT, [::]:PORT for IPv6 and IPv4, unix:/path or fd://NAME, an inherited socket "
+        "(LISTEN_FDNAMES); default: %(default)s",
     )
     address.add_argument(
         "--fd",
@@ -100,20 +100,21 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         dest="bind",
         type="fd://{}".format,
         default=argparse.SUPPRESS,
-        help="serve the listening socket that was given as this descriptor, by systemd or a shell",
+        help="serve the listening socket inherited as this descriptor, from systemd or a shell",
     )
     parser.add_argument(
         "--nodes",
         metavar="COUNT",
         default="max",
-        help="how many processes, or max: as many as there are usable CPUs, the default",
+        help="number of processes, or max: one for each usable CPU, the default",
     )
     shares = parser.add_mutually_exclusive_group()
     shares.add_argument(
         "--sticky",
         metavar="KEY",
-        help="one key, one node: ip, proxy, sni, cookie:NAME (cookie:NAME:set gives clients one), "
-        "query:NAME, header:NAME or path:SEGMENTS; chain with | for the first found",
+        help="send all connections with the same key to one node: ip, proxy, sni, "
+        "cookie:NAME (cookie:NAME:set sets it), query:NAME, header:NAME or path:SEGMENTS; "
+        "a|b takes the first that is found",
     )
     shares.add_argument(
         "--policy",
@@ -130,7 +131,7 @@ def _serve_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--factory",
         action="store_true",
-        help="APP is to be called without arguments, once per node, and returns the application",
+        help="call APP without arguments, once per node, to get the application",
     )
 
 
@@ -138,10 +139,10 @@ def _serve_tls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--certfile",
         metavar="FILE",
-        help="serve TLS with this certificate (PEM); one that is replaced is used at once",
+        help="serve TLS with this certificate (PEM); a changed file is read again at once",
     )
     parser.add_argument(
-        "--keyfile", metavar="FILE", help="its private key (PEM); CERTFILE unless given"
+        "--keyfile", metavar="FILE", help="its private key (PEM); default: CERTFILE"
     )
 
 
@@ -149,47 +150,50 @@ def _serve_reload(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reload",
         action="store_true",
-        help="for development: reload when a source file changes; one that is broken shows its "
-        "traceback, and the old code goes on serving",
+        help="for development: reload when a source file changes; if the new code fails, its "
+        "traceback is shown and the old code goes on serving",
     )
     parser.epilog = (
-        "SIGHUP is a rolling reload, as `actors reload` is: node after node goes on as a new "
-        "process with the code as it is on disk, and no request is lost."
+        "SIGHUP starts a rolling reload, as `actors reload` does: one node after another is "
+        "replaced by a new process that has the code on disk, and no request is lost."
     )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--pid", metavar="PID", type=int, help="which system, where several of yours run"
+        "--pid",
+        metavar="PID",
+        type=int,
+        help="the process of the system; needed if several of yours run",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _top(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--once", action="store_true", help="print one table and end")
+    parser.add_argument("--once", action="store_true", help="print once and exit")
     parser.add_argument(
         "--interval",
         metavar="SECONDS",
         type=float,
         default=1.0,
-        help="how long each look takes; %(default)g unless given",
+        help="seconds between two outputs; default: %(default)g",
     )
     parser.add_argument(
         "--rows",
         metavar="N",
         type=int,
         default=20,
-        help="how many actors are shown; %(default)s unless given",
+        help="number of actors shown; default: %(default)s",
     )
     parser.add_argument(
         "--sort",
         choices=TOP_ORDERS,
         default="mailbox",
-        help="which actors are the busiest; %(default)s, the most messages waiting, unless given",
+        help="which actors come first; default: %(default)s, those with most messages waiting",
     )
     parser.epilog = (
-        "LAG is by how much the loop of the node was late at most. MESSAGES/S are those that were "
-        "handled. HANDLING says what, since when, and how many concurrent handlers run beside it."
+        "LAG is the longest delay of the node's event loop. MESSAGES/S counts handled messages. "
+        "HANDLING is the method that runs, for how long, and the number of concurrent handlers."
     )
     _add_common(parser)
 
@@ -198,15 +202,15 @@ def _events(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--messages",
         action="store_true",
-        help="each message, too, in a system whose topology has trace=True",
+        help="show each message too, if the topology has trace=True",
     )
     _add_common(parser)
 
 
 def _spawn(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="of the new group")
+    parser.add_argument("name", metavar="NAME", help="name of the new group")
     parser.add_argument(
-        "--count", metavar="N", type=int, default=1, help="%(default)s unless given"
+        "--count", metavar="N", type=int, default=1, help="number of nodes; default: %(default)s"
     )
     parser.add_argument("--kind", choices=("process", "thread"), default="process")
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
@@ -215,7 +219,7 @@ def _spawn(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="a variable beside the system's own environment; repeatable",
+        help="a variable added to the environment of the system; repeatable",
     )
     parser.add_argument(
         "--nice", metavar="N", type=int, default=0, help="added to the niceness of its processes"
@@ -225,7 +229,7 @@ def _spawn(parser: argparse.ArgumentParser) -> None:
 
 def _scale(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "groups", metavar="GROUP=COUNT", nargs="+", help="how many nodes a group is to have"
+        "groups", metavar="GROUP=COUNT", nargs="+", help="the new number of nodes of a group"
     )
     _add_common(parser)
 
@@ -235,25 +239,28 @@ def _reload(parser: argparse.ArgumentParser) -> None:
         "nodes",
         metavar="NODE_OR_GROUP",
         nargs="*",
-        help="such as web/1 or web; all process nodes unless given",
+        help="such as web/1 or web; default: all process nodes",
     )
     parser.add_argument(
         "--surge",
         action="store_true",
-        help="boot all new processes before the first takes over: all are renewed, or none",
+        help="boot all new processes before replacing the first: all are replaced, or none",
     )
     parser.add_argument(
         "--ready-timeout",
         metavar="SECONDS",
         type=float,
-        help="how long a new process may take to get ready, instead of its group's boot_timeout",
+        help="time limit for a new process to get ready; default: boot_timeout of its group",
     )
     _add_common(parser)
 
 
 def _stop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "node", metavar="NODE", nargs="?", help="stop only this node, such as web/1, for good"
+        "node",
+        metavar="NODE",
+        nargs="?",
+        help="stop this node alone, such as web/1; it is not restarted",
     )
     _add_common(parser)
 
@@ -266,16 +273,22 @@ def _node(parser: argparse.ArgumentParser) -> None:
 COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "run": ("run a topology in the foreground", _run),
     "serve": ("serve an ASGI application over several processes", _serve),
-    "ps": ("show nodes and listeners of the running system", _add_common),
-    "tree": ("show its supervision tree", _add_common),
-    "top": ("show what its nodes and busiest actors do, again and again", _top),
-    "events": ("follow what happens in it, one line each", _events),
-    "stack": ("show what the threads and tasks of a node are at, even if it hangs", _node),
-    "spawn": ("add a group of nodes to it, and wait until they are ready", _spawn),
-    "scale": ("change how many nodes a group has, and wait for that", _scale),
-    "reload": ("renew the code of its nodes, one after another, without losing a request", _reload),
-    "stop": ("stop it, or one of its nodes, cleanly, and wait until it is gone", _stop),
-    "kill": ("kill one of its nodes, which is restarted", _node),
+    "ps": ("show the nodes and listeners of the running system", _add_common),
+    "tree": ("show the supervision tree of the running system", _add_common),
+    "top": ("show the nodes and the busiest actors of the running system, repeatedly", _top),
+    "events": ("print the events of the running system as they happen, one line each", _events),
+    "stack": ("show the stacks of the threads and tasks of a node, even if it hangs", _node),
+    "spawn": ("add a group of nodes to the running system, and wait until they are ready", _spawn),
+    "scale": ("change the number of nodes of a group, and wait until it is reached", _scale),
+    "reload": (
+        "replace nodes by new processes with new code, without losing a request",
+        _reload,
+    ),
+    "stop": (
+        "stop the running system or one of its nodes cleanly, and wait until it has ended",
+        _stop,
+    ),
+    "kill": ("kill a node, which is then restarted", _node),
 }
 
 
@@ -305,7 +318,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for name, (summary, add) in COMMANDS.items():
         add(
             commands.add_parser(
-                name, help=summary, description=f"{summary}.".capitalize(), allow_abbrev=False
+                name,
+                help=summary,
+                description=f"{summary[0].upper()}{summary[1:]}.",
+                allow_abbrev=False,
             )
         )
     known, unknown = parser.parse_known_args(arguments)

@@ -1,4 +1,4 @@
-"""How a program of ours says what it measured."""
+"""Prints figures for the harness."""
 
 import json
 
@@ -6,5 +6,5 @@ __all__ = ["figure"]
 
 
 def figure(metric: str, payload: str, value: float) -> None:
-    """Print one figure, for the harness to read."""
+    """Print one figure as a line of JSON."""
     print(json.dumps({"metric": metric, "payload": payload, "value": value}), flush=True)

@@ -1,6 +1,6 @@
-"""What both sides send, and how our side is timed.
+"""The payloads and counts of the message benchmarks, and how our side is timed.
 
-The peers' programs hold the same payloads and counts in their own words: change them together.
+The peers' programs have copies of the payloads and counts: change them together.
 """
 
 import time
@@ -48,8 +48,8 @@ class Counter(actors.Actor):
     def __init__(self) -> None:
         self.seen = 0
 
-    async def take(self, payload: Any) -> int:  # noqa: ARG002 - to arrive is all a payload does here
-        """Count one more and return how many there were."""
+    async def take(self, payload: Any) -> int:  # noqa: ARG002 - only its arrival is measured
+        """Count one more and return the new count."""
         self.seen += 1
         return self.seen
 

@@ -1,4 +1,4 @@
-"""The smallest ASGI application, served by us, uvicorn and granian alike."""
+"""A minimal ASGI application, served by us, uvicorn and granian."""
 
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ _HEADERS: Final = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Say "ok"."""
+    """Answer "ok"."""
     if scope["type"] == "lifespan":
         for event in ("startup", "shutdown"):
             await receive()

@@ -1,4 +1,4 @@
-"""What it costs to be there: memory of idle actors and nodes, processor time of an idle system."""
+"""What idling costs: the memory of idle actors and nodes, the CPU time of an idle system."""
 
 import asyncio
 import gc
@@ -27,7 +27,7 @@ print(psutil.Process().memory_info().rss)
 
 
 class Idle(actors.Actor):
-    """Does nothing, or as good as."""
+    """An actor that stays idle."""
 
     async def nothing(self) -> None:
         """Do nothing."""
@@ -68,7 +68,7 @@ async def node_share(system: actors.System) -> float:
         if name.isidentifier() and not name.startswith("_")
     )
     bare = float(
-        subprocess.run(  # noqa: ASYNC221 - nothing else goes on
+        subprocess.run(  # noqa: ASYNC221 - no other task runs
             [sys.executable, "-c", _BARE.format(imports=imports)],
             capture_output=True,
             check=True,
@@ -81,7 +81,7 @@ async def node_share(system: actors.System) -> float:
 
 
 def _cpu_ns() -> int:
-    """Return the nanoseconds this process, and all below it, have run."""
+    """Return the CPU nanoseconds of this process and its descendants."""
     me = psutil.Process()
     return sum(
         int(task.read_text().split()[0])
@@ -91,7 +91,7 @@ def _cpu_ns() -> int:
 
 
 async def idle_percent() -> float:
-    """Return the percentage of one CPU that a system takes with nothing to do."""
+    """Return the percentage of one CPU that an idle system takes."""
     await asyncio.sleep(SETTLE)
     before = _cpu_ns()
     await asyncio.sleep(IDLE)

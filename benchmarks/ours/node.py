@@ -1,4 +1,4 @@
-"""Tell and ask an actor on another node, of a kind given. The peer: `peers/node_messages.js`."""
+"""Tell and ask an actor on another node, of the given kind. The peer: `peers/node_messages.js`."""
 
 import sys
 
@@ -7,7 +7,7 @@ from benchmarks.ours._workload import Counter, measure
 
 
 async def main(kind: str) -> None:
-    """Measure an actor on the only node of its kind."""
+    """Measure an actor on the node."""
     topology = actors.Topology(nodes=[actors.nodes("w", kind=kind)])
     async with actors.System(topology) as system:
         await measure(await system.spawn(Counter, on="w"))

@@ -1,6 +1,6 @@
-"""One big payload to a process node and its length back. The peer: `peers/node_payloads.js`.
+"""Sends one big payload to a process node, which replies its length. The peer: `peers/node_payloads.js`.
 
-Figures are medians in a steady state: memory that was used once is there the next time.
+Figures are medians in a steady state: memory is reused, so no page faults are measured.
 """
 
 import statistics
@@ -21,7 +21,7 @@ ROUNDS: Final = 15
 
 
 class Scale(actors.Actor):
-    """Says how much it was sent."""
+    """Replies the size of what it is sent."""
 
     async def weigh(self, payload: Any) -> int:
         """Return the length in bytes."""
@@ -31,21 +31,21 @@ class Scale(actors.Actor):
 
 
 async def milliseconds(
-    scale: actors.Ref[Scale], make: Callable[[], Any], moved: Callable[[Any], Any]
+    scale: actors.Ref[Scale], make: Callable[[], Any], wrap: Callable[[Any], Any]
 ) -> float:
-    """Return the median time of one exchange, the making of the payload not counted."""
+    """Return the median time of one exchange, without the time to make the payload."""
     took = []
     for _ in range(WARM_UP + ROUNDS):
         payload = make()
         start = time.perf_counter()
-        await scale.ask(Scale.weigh, moved(payload))
+        await scale.ask(Scale.weigh, wrap(payload))
         took.append(time.perf_counter() - start)
         del payload
     return 1e3 * statistics.median(took[WARM_UP:])
 
 
 async def main() -> None:
-    """Measure every way a payload can go."""
+    """Measure every way to send a payload."""
     topology = actors.Topology(nodes=[actors.nodes("w")])
     async with actors.System(topology) as system:
         scale = await system.spawn(Scale, on="w")
@@ -57,8 +57,8 @@ async def main() -> None:
                 "array": (partial(_same, array), _same),
                 "move": (partial(actors.Buffer, size, zero=False), actors.move),
             }
-            for way, (make, moved) in ways.items():
-                figure(f"{way} ms", name, await milliseconds(scale, make, moved))
+            for way, (make, wrap) in ways.items():
+                figure(f"{way} ms", name, await milliseconds(scale, make, wrap))
 
 
 def _same(payload: Any) -> Any:

@@ -17,7 +17,7 @@ from benchmarks.ours._figures import figure
 
 CRASHES: Final = 300
 KILLS: Final = 5
-_HEALTHY: Final = 0.3
+_PAUSE: Final = 0.3
 """Seconds between two kills, as the peer waits."""
 
 
@@ -25,27 +25,27 @@ class Brittle(actors.Actor):
     """Crashes when told to."""
 
     async def crash(self, times: list[float]) -> None:
-        """Note when, and fail."""
-        Noted.at = time.perf_counter()
+        """Record the time, and fail."""
+        LastCrash.at = time.perf_counter()
         raise RuntimeError(f"crash {len(times)}")
 
     async def now(self) -> float:
-        """Return the time at which this message is served."""
+        """Return the time at which this message is handled."""
         return time.perf_counter()
 
     async def pid(self) -> int:
-        """Return the process this runs in."""
+        """Return the pid of the node."""
         return os.getpid()
 
 
-class Noted:
-    """When the last crash was; the actor's own attributes do not survive it."""
+class LastCrash:
+    """The time of the last crash; attributes of the actor do not survive it."""
 
     at = 0.0
 
 
 async def measure_crashes(system: actors.System) -> None:
-    """Time crash to next message, the message being queued already."""
+    """Time from a crash to the next message, which is queued already."""
     await system.start(
         actors.supervisor(
             "brittle",
@@ -58,16 +58,16 @@ async def measure_crashes(system: actors.System) -> None:
     took = []
     for _ in range(CRASHES):
         await ref.tell(Brittle.crash, [])
-        took.append(await ref.ask(Brittle.now) - Noted.at)
+        took.append(await ref.ask(Brittle.now) - LastCrash.at)
     figure("crash to next message us", "actor", 1e6 * statistics.median(took))
 
 
 async def measure_kills(system: actors.System) -> None:
-    """Time SIGKILL of a node to an answer of the actor that lived on it."""
+    """Time from SIGKILL of a node to the next reply of its actor."""
     ref = await system.spawn(Brittle, on="web", restart=actors.Restart.PERMANENT)
     took = []
     for _ in range(KILLS):
-        await anyio.sleep(_HEALTHY)
+        await anyio.sleep(_PAUSE)
         pid = await ref.ask(Brittle.pid)
         start = time.perf_counter()
         os.kill(pid, signal.SIGKILL)
@@ -83,7 +83,7 @@ async def measure_kills(system: actors.System) -> None:
 
 async def main(what: str) -> None:
     """Measure one of the two."""
-    # Killed more often than a node may be without waiting: the waits are not what is measured.
+    # Without delays, because so many kills would lengthen the backoff.
     backoff = actors.Backoff(first=0.0, jitter=0.0)
     topology = actors.Topology(nodes=[actors.nodes("web", backoff=backoff)])
     if what == "node":

@@ -15,17 +15,17 @@ import actors
 
 _END: Final = b"\r\n\r\n"
 _OK: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
-_BYE: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+_OK_CLOSE: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
 _BUSY: Final = 0.05
-"""Seconds for which a hot node computes, and then does not."""
+"""Seconds that a hot node computes, and then pauses."""
 
 
 class Hog(actors.Actor):
     """Keeps the loop of its node busy for half of the time."""
 
     async def on_start(self) -> None:
-        """Begin."""
+        """Start to compute."""
         self.context.tasks.start_soon(self._burn)
 
     async def _burn(self) -> None:
@@ -37,39 +37,39 @@ class Hog(actors.Actor):
 
 
 async def handle(stream: ByteStream) -> None:
-    """Say "ok" over HTTP until the client goes, or at once if it wants to go then."""
+    """Answer "ok" over HTTP until the client closes, or once if it asks to close."""
     while True:
         head = await stream.receive()
         while not head.endswith(_END):
             head += await stream.receive()
         if b"\r\nConnection: close\r\n" in head:
-            await stream.send(_BYE)
+            await stream.send(_OK_CLOSE)
             return
         await stream.send(_OK)
 
 
 async def handle_slowly(stream: ByteStream) -> None:
-    """Say "ok" to one request after 5 ms, as if a database had been asked."""
+    """Answer "ok" to one request after 5 ms, as if a database was queried."""
     await stream.receive()
     await asyncio.sleep(0.005)
-    await stream.send(_BYE)
+    await stream.send(_OK_CLOSE)
 
 
 def command(name: str, policy: str, *, nodes: int, hot: bool = False) -> list[str]:
-    """Return what starts this program on a port that is still to be chosen, as `{port}`."""
+    """Return the command that starts this program; `{port}` in it is to be replaced by a port."""
     words = [sys.executable, "-m", "benchmarks.ours.router", name, policy, str(nodes), "{port}"]
     return [*words, "hot"] if hot else words
 
 
 def handler(name: str) -> Any:
-    """Return what is to serve."""
+    """Return the handler of that name."""
     if name == "asgi":
         return actors.asgi("benchmarks.ours.asgi_app:app")
     return f"benchmarks.ours.router:{name}"
 
 
 async def main(name: str, policy: str, count: str, port: str, hot: str = "") -> None:
-    """Serve until the end."""
+    """Serve until the process is ended."""
     topology = actors.Topology(
         nodes=[actors.nodes("web", count=int(count))],
         listeners=[actors.listen(handler(name), f"127.0.0.1:{port}", policy=policy)],

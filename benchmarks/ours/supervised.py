@@ -1,4 +1,4 @@
-"""Tell and ask an actor deep in a tree, in this thread. The peer is `local`: one that is merely spawned."""
+"""Tell and ask an actor deep in a tree, in this thread. The peer is `local`: a spawned one."""
 
 from typing import Any
 

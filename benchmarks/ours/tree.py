@@ -1,4 +1,4 @@
-"""Supervisors alone: many children that come and go, and a tree that is as deep as a stack is not."""
+"""Supervisors alone: many children that start and stop, and a tree deeper than a Python stack."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ DEPTH: Final = 2_048
 
 
 class Idle:
-    """The cheapest child there can be: what is left is the supervisor's own cost."""
+    """The cheapest possible child: what is measured is the cost of the supervisor."""
 
     def __init__(self) -> None:
         self._ended: Callable[[Exit], None] | None = None
@@ -28,7 +28,7 @@ class Idle:
         self._ended = ended
 
     async def wait(self) -> Exit:
-        """Return how it ended; nobody asks before it has."""
+        """Return how it ended; called only after it has."""
         assert self._exit is not None
         return self._exit
 

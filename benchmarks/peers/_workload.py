@@ -1,4 +1,4 @@
-"""What the peers in Python send, and how they are timed: as `ours/_workload.py`, in their own environment."""
+"""The payloads, counts and timing of `ours/_workload.py`, for the Python environment of the peers."""
 
 import json
 import time
@@ -11,7 +11,7 @@ ASKS: Final = 10_000
 WARM_UP: Final = 1_000
 SLOW_TELLS: Final = 5_000
 SLOW_ASKS: Final = 1_000
-"""For peers that would take minutes."""
+"""For peers that would need minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ def measure(
 
     Args:
         tell: sends a payload and waits for nothing.
-        ask: sends a payload and returns how many came before it, and it.
-        tells: how many of the one; their clock stops at the reply to a last ask.
-        asks: how many of the other, each sent after the reply to the one before.
+        ask: sends a payload and returns how many have been handled, with it.
+        tells: how many tells; their clock stops at the reply to a last ask.
+        asks: how many asks, each sent after the reply to the one before.
         warm_up: asks before the clock starts.
     """
     for name, payload in PAYLOADS.items():
@@ -82,7 +82,7 @@ async def measure_async(
     asks: int = ASKS,
     warm_up: int = WARM_UP,
 ) -> None:
-    """As `measure`, where both are awaited."""
+    """As `measure`, for coroutine functions."""
     for name, payload in PAYLOADS.items():
         for _ in range(warm_up):
             await ask(payload)

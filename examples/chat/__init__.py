@@ -1,21 +1,21 @@
-"""A chat over several processes: rooms that survive crashes, and one port for all of it.
+"""A chat over several processes: rooms that survive crashes, behind one port.
 
-Browsers and WebSocket clients meet the nodes `web`; a room is an actor on the node `rooms`; what
-was said is in a SQLite file. Any of these processes may die at any time: nobody misses a message.
+The nodes `web` serve browsers and WebSocket clients; a room is an actor on the node `rooms`; messages are
+stored in a SQLite file. Any of these processes may die at any time: no message is lost.
 """
 
 from actors import Sticky, Topology, asgi, keys, listen, nodes
 
-from ._settings import database, pace, port
+from ._settings import database, messages_per_second, port
 
 __all__ = ["topology"]
 
 
 def topology() -> Topology:
-    """Describe the chat: `actors run examples.chat:topology --nodes web=4`."""
-    database()  # a bad setting is refused here, not by the first who comes
-    pace()
-    # A small bound: nobody says more than 4,000 characters. Pings find who is gone without a word.
+    """Return the chat: `actors run examples.chat:topology --nodes web=4`."""
+    database()  # check the settings here, not when the first client connects
+    messages_per_second()
+    # A small limit, because a message has at most 4,000 characters.
     app = asgi("examples.chat.app:app", ws_max_size=64 * 1024)
     return Topology(
         nodes=[nodes("rooms"), nodes("web", count=2)],
@@ -24,7 +24,7 @@ def topology() -> Topology:
                 app,
                 f"127.0.0.1:{port()}",
                 nodes="web",
-                # All of a room on one node, while nodes are healthy: fewer hops, never a condition.
+                # Clients of one room are usually on one node. This saves work; nothing depends on it.
                 policy=Sticky(keys.query("room") | keys.cookie("room")),
             )
         ],

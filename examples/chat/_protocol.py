@@ -1,26 +1,26 @@
-"""What goes over the WebSocket, as JSON. Pure: text in, checked data out, and the other way.
+"""The messages of the WebSocket, as JSON. Pure: text in, checked data out, and the other way.
 
-The address says who comes where: ``/ws?room=R&name=N``, and ``&after=SEQ`` for who was here before
-and has everything up to that number. Without it the last fifty messages come.
+The address has the room and the name: ``/ws?room=R&name=N``. With ``&after=SEQ`` the messages after that
+number are sent first, without it the last fifty.
 
 down   welcome  node room you people seq   the first message; `you` is your name as others get it,
                                            seq the number of the room's last message
        said     seq id name text at (to)   what was said, at seconds since 1970; what you said comes
                                            back as this; `to` if it was for one person only
-       hidden   seq                        a private message of others: nothing but its number
+       hidden   seq                        the number of a private message of others
        people   people                     who is here now, when that has changed
-       typing   name                       somebody is typing, just now; may be lost
+       typing   name                       somebody is typing; may be lost
        error    error (id)                 why something was refused; id if it was your message
-up     say      text (id) (to)             id is your own name for it: say it again, it counts once
-       typing                              you are
+up     say      text (id) (to)             a message with an id that was sent before is ignored
+       typing                              you are typing
 
-Numbers count by one, for everybody alike, over `said` and `hidden`: a gap means something was lost.
+`seq` increases by one over `said` and `hidden`, the same for everybody: a gap means a lost message.
 
-There are no accounts. Who has the page's cookie gets a tag to the name, made of the cookie and the
-name: nobody else can be ``ann#52b1c6a09d3f7e84``, and that is whom a private message goes to. Who
-has no cookie is simply ``ann``. A name as one types it has no ``#``.
+There are no accounts. A client with the page's cookie gets a tag on its name, a hash of cookie and name,
+so that nobody else can be ``ann#52b1c6a09d3f7e84``, the name to send private messages to. A client without
+the cookie is ``ann``. A name that a user enters has no ``#``.
 
-Close code 1008 means: do not try again with this; any other: come again.
+Close code 1008 means that the same request would fail again; after any other code, reconnect.
 """
 
 import json
@@ -47,13 +47,13 @@ __all__ = [
 ]
 
 LONGEST_ROOM: Final = 60
-_LONGEST: Final = {"room": LONGEST_ROOM, "name": 40, "to": 60, "id": 200, "text": 4000}
+_MOST_CHARACTERS: Final = {"room": LONGEST_ROOM, "name": 40, "to": 60, "id": 200, "text": 4000}
 _SHOWN: Final = 60
 _AFTER_DIGITS: Final = 18
 
 
 class Refused(ValueError):
-    """Input that will not do; the text names it. `id` is the client's name for the message."""
+    """The input is wrong; the text quotes it. `id` is that of the message, if it has one."""
 
     def __init__(self, why: str, id: str | None = None) -> None:  # noqa: A002 - the protocol's word
         super().__init__(why)
@@ -62,7 +62,7 @@ class Refused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Who comes to which room, and which message they had last, if they were here before."""
+    """Who joins which room, and the number of the last message they have, if any."""
 
     room: str
     name: str
@@ -71,7 +71,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """What somebody says, and to whom if not to everybody."""
+    """A message, to one person or to everybody."""
 
     id: str | None
     text: str
@@ -80,14 +80,14 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Typing:
-    """Somebody is about to say something."""
+    """A notice that somebody is typing."""
 
 
 def join_of(query: Mapping[str, str], cookie: str | None = None) -> Join:
-    """Read the address; *cookie* is what makes a name its own.
+    """Parse the query of the address; the tag of the name is made from *cookie*.
 
     Raises:
-        Refused: A value is missing, too long, or no number.
+        Refused: A value is missing, too long, or not a number.
     """
     room = _text("room", query.get("room", "").strip())
     name = _text("name", query.get("name", "").strip())
@@ -104,10 +104,10 @@ def join_of(query: Mapping[str, str], cookie: str | None = None) -> Join:
 
 
 def said_of(data: str | bytes) -> Say | Typing:
-    """Read what came up.
+    """Parse a message of a client.
 
     Raises:
-        Refused: It is not text, not JSON, nothing that we know, or a value in it will not do.
+        Refused: It is not text, not JSON, of an unknown type, or has a wrong value.
     """
     if isinstance(data, bytes):
         raise Refused(f"a message must be text, got {len(data)} bytes")
@@ -143,9 +143,9 @@ def _text(field: str, value: object) -> str:
         raise Refused(f"{field} must be text, got {_show(value)}")
     if not value.strip():
         raise Refused(f"{field} must not be empty, got {_show(value)}")
-    if len(value) > _LONGEST[field]:
+    if len(value) > _MOST_CHARACTERS[field]:
         have = f"{len(value)} characters: {_show(value)}"
-        raise Refused(f"{field} must have at most {_LONGEST[field]} characters, got {have}")
+        raise Refused(f"{field} must have at most {_MOST_CHARACTERS[field]} characters, got {have}")
     try:
         value.encode()
     except UnicodeEncodeError as problem:
@@ -159,7 +159,7 @@ def _show(value: object) -> str:
 
 
 def welcome(node: str, room: str, you: str, names: list[str], seq: int) -> dict[str, Any]:
-    """Return the first message."""
+    """Return the first message to a client."""
     return {
         "type": "welcome",
         "node": node,
@@ -171,7 +171,7 @@ def welcome(node: str, room: str, you: str, names: list[str], seq: int) -> dict[
 
 
 def said(what: Said | Hidden) -> dict[str, Any]:
-    """Return one message of the history."""
+    """Return a `said` or `hidden` message."""
     if isinstance(what, Hidden):
         return {"type": "hidden", "seq": what.seq}
     message = {
@@ -186,15 +186,15 @@ def said(what: Said | Hidden) -> dict[str, Any]:
 
 
 def people(names: list[str]) -> dict[str, Any]:
-    """Return who is here."""
+    """Return a `people` message."""
     return {"type": "people", "people": names}
 
 
 def typing(name: str) -> dict[str, Any]:
-    """Return who is typing."""
+    """Return a `typing` message."""
     return {"type": "typing", "name": name}
 
 
 def error(why: str, id: str | None = None) -> dict[str, Any]:  # noqa: A002 - the protocol's word
-    """Return why something was refused."""
+    """Return an `error` message."""
     return {"type": "error", "error": why} | ({} if id is None else {"id": id})

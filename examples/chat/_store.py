@@ -1,8 +1,8 @@
-"""What was said, in a SQLite file: numbered per room without gaps, each client message once.
+"""Stores messages in a SQLite file: numbered in each room without gaps, each client message once.
 
-Rule 1: a call that returned has been written: it outlives `kill -9` of this process.
+Rule 1: what a call has written when it returns survives `kill -9` of this process.
 Rule 2: every call may block on the disk, so call from a thread, never from an event loop; one call
-at a time per store, from any thread. Several processes may have the same file open.
+at a time for each store, from any thread. Several processes may have the same file open.
 """
 
 import sqlite3
@@ -17,12 +17,12 @@ from typing import Final, Self, TypeAlias
 # Seconds to wait for another process that is writing. A killed writer's lock is gone at once.
 _BUSY: Final = 10.0
 
-# NORMAL: a commit is in the kernel's hands, which is enough to survive any end of this process. A
-# power cut may take the last commits (not the file): FULL would wait for the disk on every message.
+# NORMAL: a commit is written to the kernel, so it survives any end of this process. A power cut may
+# lose the last commits, but does not damage the file; FULL would wait for the disk on every message.
 _SETTINGS: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL")
 
-# An `id` may be NULL, and NULLs are all different: a message without one is always new. `to` is
-# NULL for what everybody may read.
+# NULLs are distinct in a UNIQUE constraint: a message without `id` is always new. `to` is NULL for
+# messages to everybody.
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS said (
     room TEXT NOT NULL,
@@ -53,13 +53,13 @@ class Said:
     to: str | None = None
 
     def as_seen_by(self, name: str) -> "Said | Hidden":
-        """Return what *name* gets of it: a private message is for its two people only."""
+        """Return this message, or `Hidden` if it is private and *name* is neither of the two people."""
         return self if self.to is None or name in (self.to, self.name) else Hidden(self.seq)
 
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """The place of a message that is for others."""
+    """The number of a private message of others."""
 
     seq: int
 
@@ -96,13 +96,13 @@ class Store:
         return self
 
     def close(self) -> None:
-        """Close the file. Closing twice is nothing."""
+        """Close the file, if it is open."""
         database, self._open = self._open, None
         if database is not None:
             database.close()
 
     def __del__(self) -> None:
-        self.close()  # whoever was killed while it held this could not
+        self.close()  # a killed actor has not called it
 
     def __enter__(self) -> Self:
         return self.open()
@@ -118,46 +118,46 @@ class Store:
     def append(
         self,
         room: str,
-        id: str | None,  # noqa: A002 - the word of the chat's protocol
+        id: str | None,  # noqa: A002 - the protocol's word
         name: str,
         text: str,
         to: str | None = None,
     ) -> tuple[Said, bool]:
-        """Write a message down once.
+        """Store a message, unless *room* has one with this *id* already.
 
         Args:
-            room: Where it was said.
-            id: The client's own name for the message; sending it again changes nothing.
-            name: Who said it.
-            text: What was said.
-            to: The one person it is for, besides who said it; None for everybody.
+            room: The room it was said in.
+            id: The client's identifier of the message, if it has one.
+            name: The name of the sender.
+            text: The text.
+            to: The name of the recipient; None for everybody.
 
         Returns:
-            The message as it stands in the history, and whether this call put it there.
+            The stored message, and whether this call stored it.
 
         Raises:
             sqlite3.Error: It could not be written; nothing has changed.
-            UnicodeEncodeError: Half a surrogate pair, which is no text; nothing has changed.
+            UnicodeEncodeError: The text has an unpaired surrogate; nothing has changed.
         """
         with self._writing() as database:
             if id is not None and (earlier := self._by_id(room, id)) is not None:
                 return earlier, False
             said = Said(self.last_seq(room) + 1, id, name, text, self._now(), to)
             database.execute(
-                f"INSERT INTO said (room, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our own words
+                f"INSERT INTO said (room, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - only constants are inserted
                 (room, *astuple(said)),
             )
         return said, True
 
     def last_seq(self, room: str) -> int:
-        """Return the number of the last message of *room*, 0 when nothing was said yet."""
+        """Return the number of the last message of *room*, 0 if it has none."""
         row: tuple[int] = self._database.execute(
             "SELECT coalesce(max(seq), 0) FROM said WHERE room = ?", (room,)
         ).fetchone()
         return row[0]
 
     def after(self, room: str, seq: int, limit: int) -> list[Said]:
-        """Return at most *limit* messages that follow *seq*, oldest first."""
+        """Return at most *limit* messages after *seq*, oldest first."""
         return self._select("room = ? AND seq > ? ORDER BY seq LIMIT ?", room, seq, limit)
 
     def last(self, room: str, n: int) -> list[Said]:
@@ -172,7 +172,7 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold the file's only write lock: what is read inside is still true when it is written."""
+        """Hold the write lock of the file, so that nothing changes between reading and writing in the block."""
         database = self._database
         database.execute("BEGIN IMMEDIATE")
         try:
@@ -189,18 +189,18 @@ class Store:
 
     def _select(self, where: str, *values: str | int) -> list[Said]:
         rows: Iterator[_Row] = self._database.execute(
-            f"SELECT {_COLUMNS} FROM said WHERE {where}",  # noqa: S608 - our own words
+            f"SELECT {_COLUMNS} FROM said WHERE {where}",  # noqa: S608 - only constants are inserted
             values,
         )
         return [Said(*row) for row in rows]
 
 
 def _add_private(database: sqlite3.Connection) -> None:
-    """Make a file from before there were private messages like any other."""
+    """Add the column for private messages to a file that an earlier version has made."""
     has = "SELECT 1 FROM pragma_table_info('said') WHERE name = 'to'"
     if database.execute(has).fetchone():
         return
     database.execute("BEGIN IMMEDIATE")
-    if not database.execute(has).fetchone():  # another process may have been faster
+    if not database.execute(has).fetchone():  # another process may have added it
         database.execute('ALTER TABLE said ADD COLUMN "to" TEXT')
     database.execute("COMMIT")

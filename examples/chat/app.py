@@ -1,4 +1,4 @@
-"""The web side of the chat: a page, and a WebSocket that joins a room. Runs on every `web` node."""
+"""The ASGI application of the chat: a page, and a WebSocket that joins a room. Runs on every `web` node."""
 
 import secrets
 from contextlib import suppress
@@ -19,25 +19,25 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 import actors
 
 from . import _protocol as protocol
-from .visit import LEAVING, Visit
+from .session import CLOSE_TIMEOUT, Session
 
 __all__ = ["app"]
 
 _PAGE: Final = Path(__file__).with_name("page")
 _MONTH: Final = 30 * 24 * 60 * 60
 
-# Close codes. The page gives up after the first and comes again after the second.
+# Close codes. The page gives up after the first and reconnects after the second.
 _REFUSED: Final = 1008
 _TRY_AGAIN: Final = 1013
 _LONGEST_REASON: Final = 123
-"""Bytes: what a close frame has room for."""
+"""Bytes that fit into a close frame."""
 
 _KEY: Final = "chat_key"
-"""The cookie that makes a name its own; see `_protocol`."""
+"""The cookie from which the tag of a name is made; see `_protocol`."""
 
 
 async def page(request: Request) -> Response:
-    """Serve the page; a room in its address is remembered, so that its next request finds it."""
+    """Serve the page; keep a room in its address in a cookie, for the next request without one."""
     response = FileResponse(_PAGE / "index.html")
     room = request.query_params.get("room", "").strip()
     if 0 < len(room) <= protocol.LONGEST_ROOM:
@@ -48,7 +48,7 @@ async def page(request: Request) -> Response:
     return response
 
 
-async def talk(socket: WebSocket) -> None:
+async def serve_socket(socket: WebSocket) -> None:
     """Serve one WebSocket, from its first message to its close."""
     await socket.accept()
     try:
@@ -56,21 +56,21 @@ async def talk(socket: WebSocket) -> None:
     except protocol.Refused as refused:
         await _close(socket, _REFUSED, str(refused), protocol.error(str(refused)))
         return
-    lost = await Visit(socket, join).run()
+    lost = await Session(socket, join).run()
     if lost is not None:
         await _close(socket, _TRY_AGAIN, str(lost))
 
 
 async def _close(socket: WebSocket, code: int, reason: str, *messages: dict[str, Any]) -> None:
     reason = reason.encode()[:_LONGEST_REASON].decode(errors="ignore")
-    with anyio.move_on_after(LEAVING), suppress(WebSocketDisconnect, RuntimeError):
+    with anyio.move_on_after(CLOSE_TIMEOUT), suppress(WebSocketDisconnect, RuntimeError):
         for message in messages:
             await socket.send_json(message)
         await socket.close(code, reason)
 
 
 class Headers:
-    """ASGI middleware: what every HTTP response says, above all which node made it."""
+    """ASGI middleware that adds headers to every HTTP response, such as the node that made it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -78,7 +78,7 @@ class Headers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
 
-        async def send_more(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["x-actors-node"] = actors.current().node.name
@@ -86,16 +86,16 @@ class Headers:
                 headers["content-security-policy"] = "default-src 'self'; img-src data:"
             await send(message)
 
-        await self._app(scope, receive, send_more if scope["type"] == "http" else send)
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-# Around Starlette, not inside: what it answers to its own errors is a response too.
+# Around Starlette, so that its error responses have the headers too.
 app = Headers(
     Starlette(
         routes=[
             Route("/", page),
             Mount("/page", StaticFiles(directory=_PAGE)),
-            WebSocketRoute("/ws", talk),
+            WebSocketRoute("/ws", serve_socket),
         ]
     )
 )

@@ -15,10 +15,10 @@ __all__ = ["Member"]
 
 
 class Member(actors.Actor):
-    """Takes what the room says and waits until the socket has room for it.
+    """Receives messages of the room, and passes each on when the socket can take it.
 
-    While it waits, its mailbox fills; when that is full the room's messages to it wait too. So a
-    slow client, or a node that stands still, holds up nobody but itself.
+    Meanwhile its mailbox fills; when that is full, the room's task for this member waits too. A slow
+    client or a stopped node therefore delays no other member.
     """
 
     def __init__(self, room: str, outbox: ObjectSendStream[list[dict[str, Any]]]) -> None:
@@ -26,22 +26,22 @@ class Member(actors.Actor):
         self._outbox = outbox
 
     async def welcome(self, you: str, people: list[str], seq: int) -> None:
-        """Be let in: the room's first message, before anything else."""
-        await self._down(protocol.welcome(self.context.node, self._room, you, people, seq))
+        """Receive the first message of the room."""
+        await self._send(protocol.welcome(self.context.node, self._room, you, people, seq))
 
     async def said(self, batch: list[Said | Hidden]) -> None:
-        """Hear what was said, in order."""
-        await self._down(*map(protocol.said, batch))
+        """Receive messages, in order."""
+        await self._send(*map(protocol.said, batch))
 
     async def people(self, people: list[str]) -> None:
-        """Hear who is here now."""
-        await self._down(protocol.people(people))
+        """Receive the names of all who are here."""
+        await self._send(protocol.people(people))
 
     async def refused(self, why: str, id: str | None) -> None:  # noqa: A002 - the protocol's word
-        """Hear that something this member said was not taken."""
-        await self._down(protocol.error(why, id))
+        """Receive an error about a message of this member."""
+        await self._send(protocol.error(why, id))
 
-    async def _down(self, *messages: dict[str, Any]) -> None:
-        # The socket may be gone already; this member is ended when the room has heard of that.
+    async def _send(self, *messages: dict[str, Any]) -> None:
+        # The socket may be closed already; then the session is about to stop this member.
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             await self._outbox.send(list(messages))

@@ -1,4 +1,4 @@
-"""A room: one actor that numbers what is said, writes it down, and tells everybody who is there."""
+"""A room: one actor that numbers messages, stores them, and sends them to all members."""
 
 import sqlite3
 from collections import deque
@@ -20,55 +20,54 @@ __all__ = ["Full", "Room"]
 T = TypeVar("T")
 
 _HISTORY: Final = 50
-"""Messages that a newcomer gets."""
+"""Messages that a new member is sent."""
 _RECENT: Final = 256
-"""Messages kept in memory; who is further behind is served from the file."""
+"""Messages kept in memory; older ones are read from the file."""
 _BATCH: Final = 64
 _BATCH_CHARACTERS: Final = 64 * 1024
-"""At most this much goes to a member in one message (and then one more)."""
-_ASIDE: Final = 64
-"""Answers that wait for one member who does not read; older ones are dropped."""
-_SEATS: Final = 256
-"""People at a time: each who comes or leaves is told to all."""
-_EMPTY: Final = 60.0
-"""Seconds after which a room that nobody attends ends; the file has its history."""
+"""A batch ends with the message that exceeds this number of characters."""
+_MOST_REPLIES: Final = 64
+"""Replies that wait for one member who does not read; older ones are dropped."""
+_MOST_MEMBERS: Final = 256
+"""A limit, because all members are sent the list of names whenever it changes."""
+_EMPTY_TIMEOUT: Final = 60.0
+"""Seconds after which a room without members ends; the file has its history."""
 
 
 class Full(Exception):
-    """Nobody else may come in just now."""
+    """The room has as many members as it may have."""
 
 
 @dataclass(slots=True)
-class _Seat:
-    """Somebody who attends, and how far they have been told."""
+class _Attendance:
+    """A member who attends, and what they have been sent."""
 
     member: actors.Ref[Member]
     name: str
-    cursor: int
-    aside: deque[Said | tuple[str, str | None]] = field(
-        default_factory=lambda: deque(maxlen=_ASIDE)
+    sent: int
+    replies: deque[Said | tuple[str, str | None]] = field(
+        default_factory=lambda: deque(maxlen=_MOST_REPLIES)
     )
     people: int = 0
 
 
 class Room(actors.Actor):
-    """Started by the first who comes, ended some time after the last has left.
+    """Started by the first member, ended some time after the last has left.
 
-    Nobody is told before it is in the file, so what was told survives the end of this process.
-    Who attends is not in the file: each attends by an `ask` that lasts as long as they stay. When
-    the room's node dies that ask fails at once, at their side, and they come again; when their
-    node dies it is cancelled here.
+    A message is sent to members after it is stored, so what they have seen survives a crash of this node.
+    A member attends by an `ask` that lasts as long as they stay. If the node of the room dies, that ask
+    fails at once and they attend again; if their own node dies, the ask is cancelled here.
     """
 
     def __init__(self, name: str, path: str) -> None:
         self._name = name
         self._store = Store(path)
-        self._thread = anyio.CapacityLimiter(1)  # the disk may be slow: never on the loop
+        self._thread = anyio.CapacityLimiter(1)  # the disk may be slow, and must not block the loop
         self._last = 0
         self._recent: deque[Said] = deque(maxlen=_RECENT)
-        self._seats: dict[actors.Ref[Member], _Seat] = {}
-        self._comings = 0
-        self._news = anyio.Event()
+        self._members: dict[actors.Ref[Member], _Attendance] = {}
+        self._people_version = 0
+        self._changed = anyio.Event()
 
     async def on_start(self) -> None:
         """Open the file and learn the number of the last message."""
@@ -82,28 +81,28 @@ class Room(actors.Actor):
 
     @actors.concurrent
     async def attend(self, member: actors.Ref[Member], name: str, after: int | None) -> None:
-        """Tell *member* all that is said, for as long as this ask lasts.
+        """Send *member* all messages, for as long as this ask lasts.
 
         Args:
-            member: Where to tell it.
-            name: Who they are.
+            member: The actor that receives them.
+            name: The name that others see.
             after: The number of the last message they have; None sends the last few.
 
         Raises:
-            Full: As many attend as may.
+            Full: The room has as many members as it may have.
         """
-        if len(self._seats) >= _SEATS:
-            raise Full(f"{_SEATS} people are here already: try again later")
-        cursor = max(0, self._last - _HISTORY) if after is None else min(after, self._last)
-        seat = self._seats[member] = _Seat(member, name, cursor)
+        if len(self._members) >= _MOST_MEMBERS:
+            raise Full(f"{_MOST_MEMBERS} people are here already: try again later")
+        sent = max(0, self._last - _HISTORY) if after is None else min(after, self._last)
+        attendance = self._members[member] = _Attendance(member, name, sent)
         self._people_changed()
-        seat.people = self._comings
+        attendance.people = self._people_version
         try:
             await member.tell(Member.welcome, name, self._people(), self._last)
             while True:
-                await self._tell_next(seat)
+                await self._send_next(attendance)
         finally:
-            del self._seats[member]
+            del self._members[member]
             self._people_changed()
 
     async def say(
@@ -113,55 +112,55 @@ class Room(actors.Actor):
         text: str,
         to: str | None = None,
     ) -> None:
-        """Write down what *member* says and let everybody know; *id* said before counts once.
+        """Store a message of *member*, and send it to all; an *id* that is stored already is not stored again.
 
-        What is said *to* one person is written down and numbered like everything: they hear it
-        once, now or when they come, and the others hear that there was something.
+        A private message, *to* one person, is stored and numbered as any other; the others are sent
+        only its number.
         """
-        seat = self._seats.get(member)
-        if seat is None:
-            return  # from before a restart: they have heard of that, and will say it again
+        attendance = self._members.get(member)
+        if attendance is None:
+            return  # sent before a restart of this room: they attend again, and repeat it
         try:
             said, fresh = await self._in_thread(
-                self._store.append, self._name, id, seat.name, text, to
+                self._store.append, self._name, id, attendance.name, text, to
             )
         except sqlite3.Error as error:
-            seat.aside.append((f"not written: {error}", id))
+            attendance.replies.append((f"not written: {error}", id))
         else:
             if fresh:
                 if said.seq != self._last + 1:
-                    self._recent.clear()  # what is between is in the file alone
+                    self._recent.clear()  # the messages between are only in the file
                 self._recent.append(said)
                 self._last = said.seq
-            elif said.seq <= seat.cursor:
-                seat.aside.append(said)
-        self._tell_news()
+            elif said.seq <= attendance.sent:
+                attendance.replies.append(said)
+        self._notify()
 
-    # -- telling -----------------------------------------------------------------------------
-
-    async def _tell_next(self, seat: _Seat) -> None:
-        """Tell one thing, or wait until there is one. Only this waits for a slow member."""
-        news = self._news
-        if seat.people != self._comings:
-            seat.people = self._comings
-            await seat.member.tell(Member.people, self._people())
-        elif seat.aside:
-            await self._tell_aside(seat, seat.aside.popleft())
-        elif seat.cursor < self._last:
-            batch = await self._after(seat.cursor)
-            await seat.member.tell(Member.said, _as_seen_by(seat, batch))
-            seat.cursor = batch[-1].seq
+    async def _send_next(self, attendance: _Attendance) -> None:
+        """Send one thing, or wait until there is one. Only this task waits for a slow member."""
+        changed = self._changed
+        if attendance.people != self._people_version:
+            attendance.people = self._people_version
+            await attendance.member.tell(Member.people, self._people())
+        elif attendance.replies:
+            await self._send_reply(attendance, attendance.replies.popleft())
+        elif attendance.sent < self._last:
+            batch = await self._after(attendance.sent)
+            await attendance.member.tell(Member.said, _as_seen_by(attendance, batch))
+            attendance.sent = batch[-1].seq
         else:
-            await news.wait()
+            await changed.wait()
 
-    async def _tell_aside(self, seat: _Seat, what: Said | tuple[str, str | None]) -> None:
+    async def _send_reply(
+        self, attendance: _Attendance, what: Said | tuple[str, str | None]
+    ) -> None:
         if isinstance(what, Said):
-            await seat.member.tell(Member.said, _as_seen_by(seat, [what]))
+            await attendance.member.tell(Member.said, _as_seen_by(attendance, [what]))
         else:
-            await seat.member.tell(Member.refused, *what)
+            await attendance.member.tell(Member.refused, *what)
 
     async def _after(self, seq: int) -> list[Said]:
-        """Return what follows *seq*: from memory, or from the file if that is too long ago."""
+        """Return the messages after *seq*: from memory, or older ones from the file."""
         if self._recent and self._recent[0].seq <= seq + 1:
             first = seq + 1 - self._recent[0].seq
             found = list(islice(self._recent, first, first + _BATCH))
@@ -175,28 +174,26 @@ class Room(actors.Actor):
         return found
 
     def _people(self) -> list[str]:
-        return sorted(seat.name for seat in self._seats.values())
+        return sorted(attendance.name for attendance in self._members.values())
 
     def _people_changed(self) -> None:
-        self._comings += 1
-        self._tell_news()
+        self._people_version += 1
+        self._notify()
 
-    def _tell_news(self) -> None:
-        self._news.set()
-        self._news = anyio.Event()
-
-    # -- the rest ----------------------------------------------------------------------------
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
 
     async def _end_when_empty(self) -> None:
-        comings = -1
-        while self._seats or comings != self._comings:
-            comings = self._comings
-            await anyio.sleep(_EMPTY)
+        version = -1
+        while self._members or version != self._people_version:
+            version = self._people_version
+            await anyio.sleep(_EMPTY_TIMEOUT)
         self.context.stop()
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
         return await anyio.to_thread.run_sync(work, *args, limiter=self._thread)
 
 
-def _as_seen_by(seat: _Seat, batch: list[Said]) -> list[Said | Hidden]:
-    return [said.as_seen_by(seat.name) for said in batch]
+def _as_seen_by(attendance: _Attendance, batch: list[Said]) -> list[Said | Hidden]:
+    return [said.as_seen_by(attendance.name) for said in batch]

@@ -154,7 +154,7 @@ async def test_saying_somebody_elses_id_does_not_give_away_what_it_was(
 async def test_a_full_room_lets_nobody_in_until_somebody_leaves(
     system: actors.System, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room_module, "_SEATS", 1)
+    monkeypatch.setattr(room_module, "_MOST_MEMBERS", 1)
     room = await open_room(system, path)
     async with attending(system, room, "ann") as ann:
         with (
@@ -268,7 +268,7 @@ async def test_whoever_attends_is_told_at_once_when_the_room_crashes(
 async def test_a_room_that_nobody_attends_ends_and_the_next_one_goes_on_counting(
     system: actors.System, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room_module, "_EMPTY", 0.01)
+    monkeypatch.setattr(room_module, "_EMPTY_TIMEOUT", 0.01)
     room = await open_room(system, path)
     async with attending(system, room, "ann") as ann:
         await room.tell(Room.say, ann.ref, None, "hello")

@@ -6,7 +6,7 @@ import pytest
 
 import actors
 from examples.chat import topology
-from examples.chat._settings import database, pace, port
+from examples.chat._settings import database, messages_per_second, port
 
 
 @pytest.mark.parametrize("value,expected", [(None, 8000), ("0", 0), ("65535", 65535)])
@@ -29,7 +29,7 @@ def test_a_bad_port_is_refused_by_its_value(monkeypatch: pytest.MonkeyPatch, val
 @pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "fast"])
 def test_a_bad_pace_is_refused_by_its_value(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.delenv("CHAT_PACE", raising=False)
-    assert pace() == 10
+    assert messages_per_second() == 10
     monkeypatch.setenv("CHAT_PACE", value)
     with pytest.raises(ValueError, match=r"^CHAT_PACE must be a whole number of 1 or more, got '"):
         topology()

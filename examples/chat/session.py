@@ -1,4 +1,4 @@
-"""A visit: one WebSocket in one room, from its welcome to its end."""
+"""A session: one WebSocket in one room, from its welcome to its end."""
 
 from contextlib import suppress
 from typing import Any, Final
@@ -12,15 +12,15 @@ import actors
 from actors.errors import StartFailed, SystemStopped
 
 from . import _protocol as protocol
-from ._pace import Pace
-from ._settings import database, pace
+from ._rate_limiter import RateLimiter
+from ._settings import database, messages_per_second
 from .member import Member
 from .room import Full, Room
 
-__all__ = ["LEAVING", "Visit"]
+__all__ = ["CLOSE_TIMEOUT", "Session"]
 
-LEAVING: Final = 2.0
-"""Seconds that saying goodbye may take, to the client as to the room."""
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds to close the WebSocket, and to leave the room."""
 
 _ROOM_LOST: Final = (
     Full,
@@ -31,13 +31,13 @@ _ROOM_LOST: Final = (
     SystemStopped,
 )
 _BURST: Final = 20
-"""Messages that may come at once; then `CHAT_PACE` decides."""
-_TYPING_EVERY: Final = 1.0
-"""Seconds in which somebody types once, however often they say so."""
+"""Messages that are accepted at once; `CHAT_PACE` limits the following."""
+_TYPING_INTERVAL: Final = 1.0
+"""Seconds between two `typing` messages that are passed on."""
 
 
-class Visit:
-    """Somebody in a room: what it says goes down the socket, what they say goes up to it."""
+class Session:
+    """Connects one WebSocket with a room: sends what the room says, and passes on what the client says."""
 
     def __init__(self, socket: WebSocket, join: protocol.Join) -> None:
         self._socket = socket
@@ -45,12 +45,12 @@ class Visit:
         self._welcomed = anyio.Event()
         self._lost: Exception | None = None
         self._tasks = anyio.create_task_group()
-        # Who is typing is no message: nobody misses it, so it goes by a topic, past the room.
+        # Typing notices may be lost: they go through a topic, and not through the room.
         self._typing = actors.current().topic(f"typing:{join.room}")
-        self._typed = float("-inf")
+        self._last_typing = float("-inf")
 
     async def run(self) -> Exception | None:
-        """Stay until the client leaves; return what ended it if that was the room."""
+        """Run until the client leaves; return the error if the room has ended instead."""
         name = self._join.room
         system = actors.current()
         outbox, inbox = anyio.create_memory_object_stream[list[dict[str, Any]]](0)
@@ -77,22 +77,22 @@ class Visit:
         try:
             async with outbox, inbox, self._tasks:
                 self._tasks.start_soon(self._attend)
-                self._tasks.start_soon(self._down, inbox)
-                self._tasks.start_soon(self._up)
-                self._tasks.start_soon(self._see_typing, outbox)
+                self._tasks.start_soon(self._send_all, inbox)
+                self._tasks.start_soon(self._receive_all)
+                self._tasks.start_soon(self._send_typing, outbox)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._leave()
         return self._lost
 
     async def _attend(self) -> None:
-        """Be in the room: an ask that ends only with the room, or when it is cancelled."""
+        """Attend the room: an ask that ends with the room, or when it is cancelled."""
         try:
             await self._room.ask(Room.attend, self._member, self._join.name, self._join.after)
         except _ROOM_LOST as error:
             self._end(error)
 
-    async def _down(self, inbox: ObjectReceiveStream[list[dict[str, Any]]]) -> None:
+    async def _send_all(self, inbox: ObjectReceiveStream[list[dict[str, Any]]]) -> None:
         try:
             async for messages in inbox:
                 for message in messages:
@@ -101,21 +101,21 @@ class Visit:
         except (WebSocketDisconnect, RuntimeError):
             self._end()
 
-    async def _up(self) -> None:
-        # A flood is slowed down, not refused: what is not read here waits at the client.
-        turns = Pace(pace(), _BURST)
+    async def _receive_all(self) -> None:
+        # A client that sends too much is slowed down: its messages wait in the socket until they are read here.
+        limiter = RateLimiter(messages_per_second(), _BURST)
         await self._welcomed.wait()
         try:
             while True:
-                await self._take(await self._socket.receive())
-                if wait := turns.take(anyio.current_time()):
+                await self._handle(await self._socket.receive())
+                if wait := limiter.take(anyio.current_time()):
                     await anyio.sleep(wait)
         except WebSocketDisconnect:
             self._end()
         except _ROOM_LOST as error:
             self._end(error)
 
-    async def _take(self, message: Message) -> None:
+    async def _handle(self, message: Message) -> None:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"])
         text = message.get("text")
@@ -126,16 +126,16 @@ class Visit:
             return
         if isinstance(said, protocol.Say):
             await self._room.tell(Room.say, self._member, said.id, said.text, said.to)
-        elif (now := anyio.current_time()) >= self._typed + _TYPING_EVERY:
-            self._typed = now
+        elif (now := anyio.current_time()) >= self._last_typing + _TYPING_INTERVAL:
+            self._last_typing = now
             self._typing.publish(self._join.name)
 
-    async def _see_typing(self, outbox: ObjectSendStream[list[dict[str, Any]]]) -> None:
+    async def _send_typing(self, outbox: ObjectSendStream[list[dict[str, Any]]]) -> None:
         await self._welcomed.wait()
         try:
             async with self._typing.subscribe(buffer=8) as names:
                 async for name in names:
-                    # Whoever is slow gets a `Lagged` instead of a name, and misses nothing in it.
+                    # A slow reader gets a `Lagged` instead of the names that it has missed.
                     if isinstance(name, str) and name != self._join.name:
                         await outbox.send([protocol.typing(name)])
         except _ROOM_LOST as error:
@@ -146,7 +146,7 @@ class Visit:
         self._tasks.cancel_scope.cancel()
 
     async def _leave(self) -> None:
-        """End the member, as soon as the room has nothing more under way to it."""
-        with anyio.move_on_after(LEAVING), suppress(actors.ActorsError):
+        """End the member, after the room has handled the end of `attend`."""
+        with anyio.move_on_after(CLOSE_TIMEOUT), suppress(actors.ActorsError):
             await self._room.wait_ready()
         await self._member.stop()
