@@ -6,7 +6,6 @@ with the four verbs of `Child`. Knows nothing of actors, sockets or logs.
 """
 
 from actors.supervisors._backoff import Backoff, BackoffState
-from actors.supervisors._budget import Budget, RestartLog
 from actors.supervisors._child import Child, Host, Ignored
 from actors.supervisors._dynamic import DynamicSupervisor
 from actors.supervisors._errors import (
@@ -43,6 +42,7 @@ from actors.supervisors._events import (
 )
 from actors.supervisors._exit import Exit, ExitKind, shown
 from actors.supervisors._info import ChildInfo, ChildState, Count
+from actors.supervisors._restart_limits import Budget, RestartLog
 from actors.supervisors._spec import ChildSpec, Restart, should_restart
 from actors.supervisors._strategy import AutoShutdown, Strategy, affected_by
 from actors.supervisors._supervisor import Supervisor

@@ -9,12 +9,12 @@ from typing import NoReturn
 from anyio.abc import TaskGroup
 
 from actors.supervisors._abstract_supervisor import AbstractSupervisor
-from actors.supervisors._budget import Budget
 from actors.supervisors._check import check_count, check_number, check_type
 from actors.supervisors._child import Child
 from actors.supervisors._dynamic_children import DynamicChildren
 from actors.supervisors._errors import InvalidPolicy, MaxChildren, NotSupported
 from actors.supervisors._events import Reporter
+from actors.supervisors._restart_limits import Budget
 from actors.supervisors._spec import ChildSpec
 from actors.supervisors._task import SupervisorTask
 

@@ -11,12 +11,11 @@ from collections.abc import Callable
 import anyio
 from anyio.lowlevel import checkpoint
 
-from actors.supervisors._budget import Budget
 from actors.supervisors._child_record import ChildRecord, Run
 from actors.supervisors._child_table import Attempt, ChildTable, in_place, in_scope
 from actors.supervisors._exit import Exit
 from actors.supervisors._info import ChildState
-from actors.supervisors._restart_limits import RestartLimiter
+from actors.supervisors._restart_limits import Budget, RestartLimiter
 from actors.supervisors._shutdown import insist, request
 from actors.supervisors._spec import should_restart
 from actors.supervisors._task import SupervisorMailbox, SupervisorTask

@@ -1,4 +1,4 @@
-"""Whether a child may be restarted once more, and after how many seconds.
+"""How often children are restarted: the budget of a supervisor, and who may be restarted when.
 
 A child with a backoff is limited by that alone, any other by the budget of its supervisor. A
 restart because the host went away is not limited.
@@ -6,17 +6,69 @@ restart because the host went away is not limited.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from anyio import current_time
 
-from actors.supervisors._budget import Budget, RestartLog
-from actors.supervisors._check import check_callable, check_type
+from actors.supervisors._check import check_callable, check_count, check_positive, check_type
 from actors.supervisors._child_record import ChildRecord
 from actors.supervisors._errors import ChildGaveUp, RestartBudgetExceeded
 from actors.supervisors._events import BudgetExceeded, RestartScheduled, RestartsGivenUp
 from actors.supervisors._exit import Exit
 from actors.supervisors._task import SupervisorTask
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """At most *restarts* attempts in any *within* seconds, for all children of a supervisor.
+
+    Attributes:
+        restarts: Attempts allowed; 0 means that nothing is ever restarted.
+        within: Length of the sliding window, in seconds; both of its ends belong to it.
+
+    Raises:
+        InvalidPolicy: A value that can never work.
+    """
+
+    restarts: int = 3
+    within: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_count("restarts", self.restarts)
+        check_positive("within", self.within)
+
+
+class RestartLog:
+    """The restarts counted against one budget, as far back as its window reaches.
+
+    Reads no clock: the time is handed in.
+    """
+
+    __slots__ = ("_entries", "budget")
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self._entries: deque[tuple[float, Exit | None]] = deque()
+
+    def record(self, now: float, why: Exit | None = None) -> bool:
+        """Count one restart attempt and return whether it is still within the budget.
+
+        Args:
+            now: The time in seconds, never less than before.
+            why: How the run ended that is restarted.
+        """
+        self._entries.append((now, why))
+        while self._entries[0][0] < now - self.budget.within:
+            self._entries.popleft()
+        return len(self._entries) <= self.budget.restarts
+
+    @property
+    def first(self) -> Exit | None:
+        """The oldest end within the window that has an error, else the oldest one."""
+        ends = [why for _, why in self._entries if why is not None]
+        return next((why for why in ends if why.error is not None), ends[0] if ends else None)
 
 
 class RestartLimiter:

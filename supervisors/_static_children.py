@@ -14,13 +14,12 @@ from typing import Any, TypeAlias
 from anyio import CancelScope, current_time
 from anyio.lowlevel import checkpoint
 
-from actors.supervisors._budget import Budget
 from actors.supervisors._child_record import ChildRecord, Run
 from actors.supervisors._child_table import Attempt, ChildTable, in_scope
 from actors.supervisors._errors import ChildNotStarted, SupervisorStopped
 from actors.supervisors._exit import Exit
 from actors.supervisors._info import ChildState
-from actors.supervisors._restart_limits import RestartLimiter
+from actors.supervisors._restart_limits import Budget, RestartLimiter
 from actors.supervisors._spec import Restart, should_restart
 from actors.supervisors._strategy import (
     AutoShutdown,

@@ -10,11 +10,11 @@ from typing import TypeVar
 from anyio.abc import TaskGroup
 
 from actors.supervisors._abstract_supervisor import AbstractSupervisor
-from actors.supervisors._budget import Budget
 from actors.supervisors._check import check_member, check_type
 from actors.supervisors._child import Child
 from actors.supervisors._errors import InvalidPolicy
 from actors.supervisors._events import Reporter
+from actors.supervisors._restart_limits import Budget
 from actors.supervisors._spec import ChildSpec
 from actors.supervisors._static_children import StaticChildren
 from actors.supervisors._strategy import AutoShutdown, Strategy

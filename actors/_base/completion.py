@@ -1,4 +1,4 @@
-"""The end of one run of something supervised: told once, to whoever waits and to the supervisor."""
+"""How one run of a supervised object ended, for its supervisor and everybody who waits for that."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["Completion"]
 
 
 class Completion:
-    """Holds how a run ended; the end of a run is final.
+    """The end of one run: set once, then announced.
 
     Attributes:
         exit: how it ended, None until then.
-        told: the supervisor's callback, once the run has started.
+        on_done: called with the end by `announce`; the supervisor's, once the run has started.
     """
 
-    __slots__ = ("_make_waiter", "_waiters", "exit", "told")
+    __slots__ = ("_make_waiter", "_waiters", "exit", "on_done")
 
     def __init__(self, make_waiter: Callable[[], Waiter]) -> None:
         self._make_waiter = make_waiter
         self._waiters: list[Waiter] | None = None
         self.exit: Exit | None = None
-        self.told: Callable[[Exit], None] | None = None
+        self.on_done: Callable[[Exit], None] | None = None
 
     async def wait(self) -> Exit:
-        """Wait for the end and return it; at once when it has come."""
+        """Wait until the end is announced and return it; at once if it is set."""
         if self.exit is None:
             waiter = self._make_waiter()
             self._waiters = [*(self._waiters or ()), waiter]
@@ -38,18 +38,18 @@ class Completion:
         assert self.exit is not None
         return self.exit
 
-    def come(self, end: Exit) -> bool:
-        """Take note of the end; return whether it is news."""
+    def set(self, end: Exit) -> bool:
+        """Set the end; return False, and change nothing, if it was set before."""
         if self.exit is not None:
             return False
         self.exit = end
         return True
 
-    def tell(self) -> None:
-        """Tell everybody of the end that has come."""
+    def announce(self) -> None:
+        """Wake everybody who waits and call `on_done`; the end must be set."""
         assert self.exit is not None
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
-        if self.told is not None:
-            self.told(self.exit)
+        if self.on_done is not None:
+            self.on_done(self.exit)

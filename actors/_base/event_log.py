@@ -7,28 +7,24 @@ one every `_EVERY` seconds with the number of those between.
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.events import TRACE
 from actors._base.log import get_logger, iso_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from actors._base.events import Event
     from actors._base.log import Logger
 
-__all__ = ["DelayedDelivery", "LogSubscriber"]
+__all__ = ["LogSubscriber"]
 
 _NUMBER: Final = re.compile(r"-\d+.*")
 _KINDS: Final = 1024
 """Kinds of such events that are counted; one more, and all counts start again."""
 _EVERY: Final = 10.0
 """Seconds between two lines about one kind of such events."""
-
-_DELAY: Final = 0.002
-"""Seconds between an event and its log line."""
 
 _RATE_LIMITED: Final = {"dead_letter", "message_failed"}
 
@@ -86,29 +82,6 @@ def _is_failure(facts: Mapping[str, Any]) -> bool:
     if facts.get("expected") or facts.get("asked") or facts.get("supervisor") == "nodes":
         return False
     return not str(facts.get("exit", "")).startswith("NODE_DOWN")
-
-
-class DelayedDelivery:
-    """Hands events to *take* shortly after they happened, so that a restart does not wait for log lines."""
-
-    def __init__(
-        self, take: Callable[[Event, float], None], call_later: Callable[..., object]
-    ) -> None:
-        self._take = take
-        self._call_later = call_later
-        self._events: list[tuple[Event, float]] = []
-
-    def __call__(self, event: Event) -> None:
-        """Keep one event and its time of day until the next delivery."""
-        self._events.append((event, time.time()))
-        if len(self._events) == 1:
-            self._call_later(_DELAY, self.flush)
-
-    def flush(self) -> None:
-        """Deliver now."""
-        events, self._events = self._events, []
-        for event, at in events:
-            self._take(event, at)
 
 
 class LogSubscriber:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 import traceback
 from collections import deque
 from collections.abc import Mapping
@@ -22,11 +23,21 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Waiter
 
-__all__ = ["TRACE", "Event", "EventBus", "EventStream", "error_facts", "event_of"]
+__all__ = [
+    "TRACE",
+    "DelayedDelivery",
+    "Event",
+    "EventBus",
+    "EventStream",
+    "error_facts",
+    "event_of",
+]
 
 TRACE: Final = "message"
 """The kind of the events that systems with `trace=` report for every message; they are not logged."""
 
+_DELAY: Final = 0.002
+"""Seconds between an event and its log line."""
 _BOUND: Final = 4096
 _WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -187,3 +198,26 @@ class EventBus:
         for take in self._subscribers:
             if isinstance(take, EventStream):
                 take.wake()
+
+
+class DelayedDelivery:
+    """Hands events to *take* shortly after they happened, so that a restart does not wait for log lines."""
+
+    def __init__(
+        self, take: Callable[[Event, float], None], call_later: Callable[..., object]
+    ) -> None:
+        self._take = take
+        self._call_later = call_later
+        self._events: list[tuple[Event, float]] = []
+
+    def __call__(self, event: Event) -> None:
+        """Keep one event and its time of day until the next delivery."""
+        self._events.append((event, time.time()))
+        if len(self._events) == 1:
+            self._call_later(_DELAY, self.flush)
+
+    def flush(self) -> None:
+        """Deliver now."""
+        events, self._events = self._events, []
+        for event, at in events:
+            self._take(event, at)

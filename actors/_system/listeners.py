@@ -190,17 +190,17 @@ class ListenerRun:
     def __init__(self, controller: ListenerController) -> None:
         self.controller = controller
         self._loop = controller.host.loop
-        self._ending = Completion(self._loop.waiter)
+        self._completion = Completion(self._loop.waiter)
         self._draining = False
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Open the listener; see `ListenerController.open`."""
         await self.controller.open()
-        self._ending.told = ended
+        self._completion.on_done = ended
 
     async def wait(self) -> Exit:
         """Wait until it is closed."""
-        return await self._ending.wait()
+        return await self._completion.wait()
 
     def stop(self) -> None:
         """Drain, then close."""
@@ -220,5 +220,5 @@ class ListenerRun:
         self._finish(Exit.KILLED)
 
     def _finish(self, end: Exit) -> None:
-        if self._ending.come(end):
-            self._ending.tell()
+        if self._completion.set(end):
+            self._completion.announce()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from actors._base.event_log import DelayedDelivery, LogSubscriber
-from actors._base.events import Event, EventBus, event_of
+from actors._base.event_log import LogSubscriber
+from actors._base.events import DelayedDelivery, Event, EventBus, event_of
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.registry import Registry
 from actors.nodes import ActorHost, Launcher, LocalNode, RemoteNode, RemoteRun, SupervisedActor

@@ -106,7 +106,7 @@ class ProcessRun(RemoteRun):
 
     def _watched(self, process: Started) -> int:
         """Return a descriptor that becomes readable when *process* ends, unless it was killed meanwhile."""
-        if self._ending.exit is not None:
+        if self._completion.exit is not None:
             raise BootFailed(f"node {self.node.name} was killed before it was there")
         return os.pidfd_open(process.pid)
 
@@ -146,7 +146,7 @@ class ProcessRun(RemoteRun):
         self._asked = Exit.KILLED
         if self._pidfd >= 0:
             self._force_end()
-        elif self._ending.exit is None and self._process is None:
+        elif self._completion.exit is None and self._process is None:
             self._finish("it was never started", Exit.KILLED)
 
     def _force_end(self) -> None:

@@ -135,7 +135,7 @@ class ThreadRun(RemoteRun):
         return {"threads": [{"thread": thread.name, "stack": frames}], "tasks": tasks}
 
     def _abandon(self) -> None:
-        if self._ending.exit is None:
+        if self._completion.exit is None:
             why = "abandoned: a thread cannot be killed, and it did not end"
             self._home.event("node_abandoned", {"node": self.node.name, "stack": self._stack()})
             before = self._hung_because or self._replaced_because
@@ -143,7 +143,7 @@ class ThreadRun(RemoteRun):
 
     def link_ended(self) -> None:
         """Its thread says the rest; one that lost its link is of no use and told to end."""
-        if self._ending.exit is None and self._asked is None and self._cut_off is None:
+        if self._completion.exit is None and self._asked is None and self._cut_off is None:
             self._cut_off = self._loop.call_later(_GRACE, self._abandon)
 
     def _release(self) -> None:

@@ -224,7 +224,7 @@ class RemoteRun:
         self._home = node.home
         self._loop = node.home.host.loop
         self._ready: Waiter | None = None
-        self._ending = Completion(self._loop.waiter)
+        self._completion = Completion(self._loop.waiter)
         # What its supervisor, or whoever killed it, asked it to end as.
         self._asked: Exit | None = None
         self._killed_to_restart = False
@@ -279,7 +279,7 @@ class RemoteRun:
             if isinstance(error, OSError):
                 raise BootFailed(f"node {node.name} could not be started: {error}") from error
             raise
-        self._ending.told = ended
+        self._completion.on_done = ended
         self._set_state(NodeState.READY)
         self.hang_detector.start()
         if not self.successor:
@@ -362,7 +362,7 @@ class RemoteRun:
 
     async def wait(self) -> Exit:
         """Wait for its end and return how it ended."""
-        return await self._ending.wait()
+        return await self._completion.wait()
 
     def stop(self) -> None:
         """Ask the node to drain and end."""
@@ -451,7 +451,7 @@ class RemoteRun:
 
     def _finish(self, why: str, end: Exit) -> None:
         """Note its end and tell everybody who counted on it, once."""
-        if not self._ending.come(end):
+        if not self._completion.set(end):
             return
         self._leave_node(why)
         restarting = self._asked is None or self._killed_to_restart
@@ -463,7 +463,7 @@ class RemoteRun:
         if self._ready is not None and not self._ready.done():
             text = self._boot_error or f"{why}{self._last_lines()}"
             self._ready.set_exception(BootFailed(f"node {self.node.name} failed to boot: {text}"))
-        self._ending.tell()
+        self._completion.announce()
 
     def _leave_node(self, why: str) -> None:
         """Release everything but the link, and show on the node that the run has ended."""
