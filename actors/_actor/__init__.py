@@ -1,4 +1,4 @@
-"""One actor on its node: cell (its place), incarnation (one run of it), message loop, context.
+"""One actor on its node: cell (what outlives restarts), incarnation (one run), message loop, context.
 
 Nothing here knows another node; supervisors decide above whether an incarnation follows another.
 """

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actors._actor.base import Actor
 from actors._actor.context import Context
 from actors._actor.message_loop import MessageLoop, exit_notice
-from actors._actor.resources import IncarnationResources
+from actors._actor.tasks import ActorTasks
+from actors._actor.timers import Timers
+from actors._actor.watches import Watches
 from actors._base.errors import ActorCrashed, ActorStopped, start_failed
 from actors._base.log import get_logger
 from actors._messaging.turn import FENCED, TURN, refuse_fenced
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors._actor.interfaces import CellInterface, Ended
-    from actors._actor.tasks import ActorTasks
-    from actors._actor.timers import Timers
-    from actors._actor.watches import Watches
     from actors._base.log import Logger
     from actors._base.loop import Timer, Waiter
     from actors._messaging.ref import Ref
@@ -39,6 +38,19 @@ _ABANDON_AFTER: Final = 5.0
 """Seconds a killed incarnation has to end before it is abandoned."""
 _CLEAR_FRAMES_AFTER: Final = 0.01
 """Seconds after the end until the frames of its error are cleared, which hold the actor and what it opened."""
+
+
+class _Resources(NamedTuple):
+    """Made when an incarnation first uses one of them: most actors use none, and they take memory."""
+
+    tasks: ActorTasks
+    timers: Timers
+    watches: Watches
+
+    def close(self) -> None:
+        """End all timers and watches; tasks go on."""
+        self.watches.clear()
+        self.timers.close()
 
 
 class Incarnation:
@@ -62,7 +74,7 @@ class Incarnation:
         # KeyboardInterrupt and SystemExit end the task before the end was reported.
         self.task_ended = False
         self.loop = host.loop
-        self._resources: IncarnationResources | None = None
+        self._resources: _Resources | None = None
         self._closing = False
         self.message_loop = MessageLoop(self)
         self._ready: Waiter | None = ready
@@ -77,10 +89,15 @@ class Incarnation:
     # -- what the context offers ---------------------------------------------------------
 
     @property
-    def resources(self) -> IncarnationResources:
+    def resources(self) -> _Resources:
         """Its tasks, timers and watches."""
         if self._resources is None:
-            self._resources = IncarnationResources(self.cell, self.crash, self._on_watched_exit)
+            cell, name = self.cell, self.ref.name
+            self._resources = _Resources(
+                ActorTasks(self.loop, name, self.crash),
+                Timers(self.loop, name, cell.cls, cell.deliver),
+                Watches(cell.host, self._on_watched_exit),
+            )
             if self._closing:
                 self._resources.close()
             if self._reported:

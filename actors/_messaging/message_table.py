@@ -54,7 +54,7 @@ class Handler:
         self.name = name
         self.fn = fn
         self.kind = kind
-        # The one question the loop asks of every message.
+        # Asked by the message loop for every message.
         self.plain = kind is MessageKind.CALL
 
     def __repr__(self) -> str:
