@@ -6,6 +6,7 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 from actors.cli._failure import NOT_RUNNING, WRONG, CommandFailed
@@ -88,7 +89,7 @@ def _stop(options: Namespace) -> None:
         stopped = _ask(options, "stop_node", timeout=_CHANGE_TIMEOUT, node=options.node)
         _show(options, stopped, lambda node: f"node {node['name']} has stopped")
         return
-    with connect(options.pid) as system:
+    with closing(connect(options.pid)) as system:
         system.stop(_STOP_TIMEOUT)
     _show(
         options,
@@ -99,7 +100,7 @@ def _stop(options: Namespace) -> None:
 
 def _events(options: Namespace) -> None:
     """Print events, one line each, until the system has ended."""
-    with connect(options.pid) as system:
+    with closing(connect(options.pid)) as system:
         events = system.follow("events", messages=options.messages)
         _print_note(f"following system {system.pid}; Ctrl-C ends this")
         for event in events:
@@ -130,7 +131,7 @@ def _top(options: Namespace) -> None:
 
 def _sample(options: Namespace, pid: int | None) -> tuple[int, Any]:
     """Let the system observe itself for the interval; return its pid and what it observed."""
-    with connect(pid) as system:
+    with closing(connect(pid)) as system:
         facts = system.ask(
             "top",
             timeout=REPLY_TIMEOUT + min(max(0.0, options.interval), _LONGEST_INTERVAL),
@@ -158,7 +159,7 @@ def _has_ended(pid: int) -> bool:
 
 
 def _ask(options: Namespace, op: str, *, timeout: float = REPLY_TIMEOUT, **arguments: Any) -> Any:
-    with connect(options.pid) as system:
+    with closing(connect(options.pid)) as system:
         return system.ask(op, timeout=timeout, **arguments)
 
 

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from actors.cli._control_folder import control_folder, control_sockets, socket_path
 from actors.cli._failure import FAILED, NOT_RUNNING, WRONG, CommandFailed
@@ -30,18 +30,12 @@ _EXIT_CODES: Final = {"wrong": WRONG, "failed": FAILED}
 
 
 class ControlConnection:
-    """A connection to the system in process *pid*, for one request; use it as a context manager."""
+    """A connection to the system in process *pid*, for one request."""
 
     def __init__(self, pid: int, sock: socket.socket) -> None:
         self.pid = pid
         self._sock = sock
         self._unread = b""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection."""

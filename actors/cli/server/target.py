@@ -46,25 +46,25 @@ def load_topology(target: str) -> Topology:
     Raises:
         CommandFailed: it is neither; the message says what it is.
     """
-    module_name, _, attribute = _parts(target)
-    found: Any = _import(module_name)
-    for depth, name in enumerate(attribute.split("."), 1):
+    module, names = _parse(target)
+    found: Any = _import(module)
+    where = module
+    for number, name in enumerate(names):
         if not hasattr(found, name):
-            where = ":".join(
-                filter(None, [module_name, ".".join(attribute.split(".")[: depth - 1])])
-            )
             raise CommandFailed(
                 f"{where} has no attribute {name!r}" + _suggest_attribute(found, where, name), WRONG
             )
         found = getattr(found, name)
+        where += f".{name}" if number else f":{name}"
     return _topology(target, found)
 
 
-def _parts(target: str) -> tuple[str, str, str]:
+def _parse(target: str) -> tuple[str, list[str]]:
+    """Return the module of *target*, and the names of the attribute in it."""
     module, colon, attribute = target.partition(":")
-    names = [*module.split("."), *attribute.split(".")]
-    if colon and all(name.isidentifier() for name in names):
-        return module, colon, attribute
+    names = attribute.split(".")
+    if colon and all(name.isidentifier() for name in [*module.split("."), *names]):
+        return module, names
     hint = ""
     if target.removesuffix(".py").replace("/", ".").replace(".", "").isidentifier():
         likely = target.removesuffix(".py").removeprefix("./").replace("/", ".")
