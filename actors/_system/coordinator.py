@@ -46,8 +46,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop
     from actors._messaging.ref import Ref
-    from actors._system.topology import ActorSpec, Topology
-    from actors.nodes import SupervisedActor
+    from actors._system.topology import Topology
 
 __all__ = ["Coordinator"]
 
@@ -72,7 +71,11 @@ class Coordinator(SystemState):
         self.host.services = self
         self.host.link_ended = self.link_ended
         self.host.new_child_actors = self._new_child_actors
-        self.tree = SupervisionTree(self)
+        self.tree = SupervisionTree(
+            self,
+            new_actor=lambda spec: self.placement.new_static_actor(spec),  # noqa: PLW0108 - made below
+            node_given_up=self.node_given_up,
+        )
         self.groups = NodeGroups(self, self.tree, partial(new_node, self))
         self.reloading = RollingReload(self, self.groups)
         self.placement = Placement(self, self.tree, self.groups)
@@ -294,8 +297,3 @@ class Coordinator(SystemState):
     async def _new_child_actors(self, name: str) -> ChildActors:
         assert self.local is not None
         return await ChildActors(self.host, self.local, name, self.tasks).open()
-
-    @property
-    def life_of(self) -> Callable[[ActorSpec], SupervisedActor]:
-        """Makes the supervised actor of a static child."""
-        return self.placement.new_static_actor

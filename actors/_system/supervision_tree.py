@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio import CancelScope, create_task_group
 
@@ -40,28 +40,15 @@ if TYPE_CHECKING:
 
     from actors._messaging.ref import Ref
     from actors._system.listeners import ListenerController
-    from actors._system.topology import Topology, TreeSpec
+    from actors._system.system_state import SystemState
+    from actors._system.topology import TreeSpec
     from actors.nodes import RemoteNode, SupervisedActor
     from actors.supervisors import Reporter
 
-__all__ = ["SupervisionTree", "SupervisionTreeHost", "first_cause"]
+__all__ = ["SupervisionTree", "first_cause"]
 
 _OVERALL: Final = 30.0
 """Seconds that the orderly end of a whole system may take."""
-
-
-class SupervisionTreeHost(Protocol):
-    """The system, as its tree sees it."""
-
-    topology: Topology
-    tasks: TaskGroup
-    nodes: dict[str, RemoteNode]
-    listeners: list[ListenerController]
-
-    def report(self, record: Any) -> None: ...
-    def node_given_up(self, node: RemoteNode) -> None: ...
-    @property
-    def life_of(self) -> Callable[[ActorSpec], SupervisedActor]: ...
 
 
 class NodesSupervisor(DynamicSupervisor):
@@ -128,27 +115,35 @@ class NodesSupervisor(DynamicSupervisor):
 class SupervisionTree:
     """Builds the supervisors of one system and runs them."""
 
-    def __init__(self, home: SupervisionTreeHost) -> None:
-        self._home = home
+    def __init__(
+        self,
+        state: SystemState,
+        *,
+        new_actor: Callable[[ActorSpec], SupervisedActor],
+        node_given_up: Callable[[RemoteNode], None],
+    ) -> None:
+        self._state = state
+        self._new_actor = new_actor
+        self._node_given_up = node_given_up
         self._started = False
         self.branches: dict[str, SupervisorHandle] = {}
         self._pools: dict[str, PoolSpec] = {}
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Start everything; raises what could not be started, with the rest stopped again."""
-        home = self._home
+        state = self._state
         top = self.branch("")
         self.root = Supervisor(
             "system",
             [
-                self._holding("nodes", partial(self._new_nodes, list(home.nodes.values()))),
+                self._holding("nodes", partial(self._new_nodes, list(state.nodes.values()))),
                 self._holding("spawned", self._new_spawned),
-                *[self.spec_of(item, top) for item in home.topology.children],
-                *[self._listener(listening) for listening in home.listeners],
+                *[self.spec_of(item, top) for item in state.topology.children],
+                *[self._listener(listening) for listening in state.listeners],
             ],
-            tasks=home.tasks,
-            budget=home.topology.budget,
-            report=home.report,
+            tasks=state.tasks,
+            budget=state.topology.budget,
+            report=state.report,
             shutdown_deadline=_OVERALL,
         )
         top.now(self.root)
@@ -166,14 +161,14 @@ class SupervisionTree:
         return ChildSpec(name=name, start=start, kind="supervisor", shutdown=math.inf)
 
     def _new_nodes(self, nodes: list[RemoteNode]) -> DynamicSupervisor:
-        home = self._home
+        state = self._state
         specs = [self._node(node) for node in nodes]
-        self.nodes = NodesSupervisor(specs, tasks=home.tasks, report=home.report)
+        self.nodes = NodesSupervisor(specs, tasks=state.tasks, report=state.report)
         return self.nodes
 
     def _new_spawned(self) -> DynamicSupervisor:
-        home = self._home
-        self.spawned = DynamicSupervisor("spawned", tasks=home.tasks, report=home.report)
+        state = self._state
+        self.spawned = DynamicSupervisor("spawned", tasks=state.tasks, report=state.report)
         return self.spawned
 
     def _node(self, node: RemoteNode) -> ChildSpec:
@@ -182,7 +177,7 @@ class SupervisionTree:
             start=partial(NodeReplacement, node),
             backoff=node.spec.backoff,
             shutdown=2 * node.spec.shutdown,
-            gone=lambda _end: self._home.node_given_up(node),
+            gone=lambda _end: self._node_given_up(node),
         )
 
     def _listener(self, listening: ListenerController) -> ChildSpec:
@@ -258,34 +253,34 @@ class SupervisionTree:
         return run.ref if isinstance(run, ActorRun) else None
 
     def _new_static(self, item: SupervisorSpec, branch: SupervisorHandle) -> Supervisor:
-        home = self._home
+        state = self._state
         made = Supervisor(
             branch.path,
             [self.spec_of(inner, branch) for inner in item.children],
-            tasks=home.tasks,
+            tasks=state.tasks,
             strategy=item.strategy,
             budget=item.budget,
             auto_shutdown=item.auto_shutdown,
-            report=home.report,
+            report=state.report,
         )
         self._runs(branch, made)
         return made
 
     def _new_dynamic(self, item: DynamicSpec, branch: SupervisorHandle) -> DynamicSupervisor:
-        home = self._home
+        state = self._state
         made = DynamicSupervisor(
             branch.path,
-            tasks=home.tasks,
+            tasks=state.tasks,
             budget=item.budget,
             max_children=item.max_children,
-            report=home.report,
+            report=state.report,
         )
         self._runs(branch, made)
         return made
 
     def _actor(self, item: ActorSpec, branch: SupervisorHandle) -> ChildSpec:
         def new_life() -> SupervisedActor:
-            life = self._home.life_of(item)
+            life = self._new_actor(item)
             life.supervisor = branch
             life.restart = item.restart
             return life
