@@ -17,7 +17,7 @@ from actors._base.loop import Loop, Timer
 from actors.routing.balancer.socket_router import SocketMember, SocketRouter
 from actors.routing.events import HandOverFailed
 from actors.routing.interfaces import Report, SocketNode
-from actors.routing.listen.bind import bind, reserve, sibling
+from actors.routing.listen.bind import bind, listen_shared, reserve
 from actors.routing.listen.listener import Listener
 from actors.routing.policy.kernel import ReusePort
 
@@ -76,7 +76,7 @@ class KernelRouter(SocketRouter):
         node, listening = member.node, self._socket
         if self._per_slot:
             if node.slot not in self._slot_sockets:
-                self._slot_sockets[node.slot] = sibling(listening, self.spec.backlog)
+                self._slot_sockets[node.slot] = listen_shared(listening, self.spec.backlog)
             listening = self._slot_sockets[node.slot]
         limit = self.spec.limit(node.slot)
         node.attach_socket(self.spec.name, limit, (os.dup(listening.fileno()),))

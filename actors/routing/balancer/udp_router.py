@@ -44,7 +44,7 @@ class DatagramRouter(SocketRouter):
     def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
         super().__init__(spec, loop, report)
         self._key = key_of(spec.policy)
-        self._asks_local = False
+        self._wants_local = False
         """Whether the kernel says of each datagram which of our addresses it was sent to."""
         self._watching = False
         self._key_failed = False
@@ -56,7 +56,7 @@ class DatagramRouter(SocketRouter):
     def _bind(self) -> socket.socket:
         made = bind(self.spec)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        self._asks_local = request_local_address(made)
+        self._wants_local = request_local_address(made)
         return made
 
     def snapshot(self) -> RouterStats:
@@ -102,7 +102,7 @@ class DatagramRouter(SocketRouter):
                 return
             local = b""
             try:
-                if self._asks_local:
+                if self._wants_local:
                     data, ancillary, _, sender = self._socket.recvmsg(LARGEST, ANCILLARY_BYTES)
                     local = local_of(ancillary)
                 else:

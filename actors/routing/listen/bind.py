@@ -15,7 +15,7 @@ from actors.routing.listen.address import Inet, InheritedSocket, Udp, Unix, Wher
 from actors.routing.listen.inherited import inherited_socket
 from actors.routing.listen.listener import Listener
 
-__all__ = ["bind", "probe", "release", "reserve", "sibling", "where_of"]
+__all__ = ["bind", "listen_shared", "probe", "release", "reserve", "where_of"]
 
 
 def bind(spec: Listener) -> socket.socket:
@@ -49,7 +49,7 @@ def probe(spec: Listener) -> None:
 
 
 def reserve(spec: Listener) -> socket.socket:
-    """Bind the TCP address of *spec* without listening, so that only `sibling` can share it.
+    """Bind the TCP address of *spec* without listening, so that only `listen_shared` can share it.
 
     Raises:
         ListenFailed: as `bind`; also if another process shares the port already.
@@ -62,7 +62,7 @@ def reserve(spec: Listener) -> socket.socket:
     return made
 
 
-def sibling(reserved: socket.socket, backlog: int) -> socket.socket:
+def listen_shared(reserved: socket.socket, backlog: int) -> socket.socket:
     """Make a listening socket of a reserved address; clients can connect from here on.
 
     Raises:
