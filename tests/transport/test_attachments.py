@@ -159,7 +159,7 @@ def leased(change: Callable[[list[Any]], list[Any]]) -> Callable[[AttachmentLink
             link.there.receive_prerequisite(op, numbers, fds)
         link.here.transaction.prerequisites.clear()
         link.here.transaction.commit()
-        parts = Decoder()._inner(packed.data)
+        parts = Decoder()._unpack(packed.data)
         return carrying(AttachmentKind.BYTES, *change(parts[1:]))(link)
 
     return feed

@@ -103,7 +103,7 @@ class Liar:
             self.say(NOTE, op, [numbers], fds=tuple(fds))
         here.transaction.prerequisites.clear()
         here.transaction.commit()
-        lease: list[int] = Decoder()._inner(packed.data)[1:]
+        lease: list[int] = Decoder()._unpack(packed.data)[1:]
         return lease
 
 

@@ -1,14 +1,14 @@
 """`move(x)`: the mark of a value whose ownership goes to the receiver, and moving within one process.
 
-Rule: a message that moves anything is gone through twice here: once to see that all of it can be sent,
-and once to move. So it moves all that it moves, or nothing; what then fails is given back.
+Rule: a snapshot that finds a mark is made twice: first to check that the whole message can be sent, then to
+move. So a message moves all that it marks, or nothing; if it then fails, everything is moved back.
 """
 
 import socket
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from actors.transport.attachments.anyio_streams import (
     check_stream,
@@ -30,7 +30,6 @@ __all__ = [
     "current_phase",
     "finish_moves",
     "move",
-    "move_marked",
     "undo_moves",
 ]
 
@@ -47,72 +46,72 @@ class Move(Generic[T]):
 
 
 class MovesFound(Exception):
-    """A message moves something: it is to be gone through twice."""
+    """A snapshot found a mark: it has to be made twice, by `MovePhase.check_then_move`."""
 
 
 def move(value: T) -> T:
     """Mark `value` to be given away with the message; typed as what it carries, for signatures.
 
     A `Buffer`, a bytearray, a socket or a socket stream of anyio can be moved, at any depth of a message.
-    Nothing moves before the message is sent, and then all that it moves or nothing. A `Buffer` costs the
-    same at any size and raises `Moved` afterwards, a bytearray is empty, a socket or stream closed.
+    Nothing moves before the message is sent, and then all that it moves or nothing. Afterwards a `Buffer`
+    raises `Moved`, a bytearray is empty, a socket or stream is closed. Moving a `Buffer` takes the same
+    time at any size.
     """
     return cast("T", Move(value))
 
 
 class MovePhase:
-    """Which pass a message that moves something within this process is in."""
+    """How this thread makes a snapshot: what it may move, and whether it checks or moves now."""
 
     def __init__(self) -> None:
         self._marks: list[Move[Any]] | None = None
         self._moving = False
         self._moved: list[tuple[Any, Any]] = []
         self.undoable = False
-        """Whether the message has to wait for room: what moves is noted, to be given back if need be."""
+        """Whether the message waits for room first: what it moves is kept, to be moved back if need be."""
         self.leaves_process = False
-        """Whether it leaves_process this process after that: marks stay, and local values are refused."""
+        """Whether the message leaves this process: marks stay, and local values are refused."""
         self.sent_to_many = False
-        """Whether it is sent more than once: then nothing is moved."""
+        """Whether it is sent more than once: then nothing can be moved."""
         self.reused = False
-        """Whether it is kept, to be copied again and again: descriptors are not."""
+        """Whether it is kept and copied again and again: descriptors are refused."""
         self.for_thread = False
-        """Whether another thread gets the copy itself: what belongs to a link or to memory is refused."""
+        """Whether another thread gets the snapshot: what belongs to a link or to memory is refused."""
 
-    def visit(self, mark: Move[Any]) -> bool:
-        """Take note of a mark; return whether it is to be moved now.
+    def move(self, mark: Move[Any]) -> Any:
+        """What a marked value becomes; None while the message is only checked.
 
         Raises:
-            MovesFound: neither pass has begun.
-            Unsendable: this is nothing that can be given away.
+            MovesFound: the snapshot is not made by `check_then_move` yet.
+            Unsendable: the value cannot be moved, or not in such a message.
         """
-        if _check_of(mark.value) is None:
-            raise Unsendable("", mark.value, _why_not(mark.value))
+        value = mark.value
+        movable = _movable(value)
         if self.sent_to_many:
-            raise Unsendable("", mark.value, ONE_OWNER)
-        if self.reused and type(mark.value) not in (Buffer, bytearray):
-            raise Unsendable("", mark.value, NO_DESCRIPTORS)
+            raise Unsendable("", value, ONE_OWNER)
+        if self.reused and type(value) not in (Buffer, bytearray):
+            raise Unsendable("", value, NO_DESCRIPTORS)
         if self._marks is not None:
             self._marks.append(mark)
-        elif not self._moving:
+            return None
+        if not self._moving:
             raise MovesFound
-        return self._moving
+        now = movable.take(value)
+        self._moved.append((value, now))
+        return Move(now) if self.leaves_process else now
 
-    def record(self, original: Any, now: Any) -> None:
-        """*original* has been moved, and is *now* this."""
-        self._moved.append((original, now))
-
-    def check_then_move(self, step: Callable[[], T]) -> T:
-        """Take *step* once to check and once to move.
+    def check_then_move(self, snapshot: Callable[[], T]) -> T:
+        """Make a snapshot twice: once to check that everything can be moved, once to move it.
 
         Raises:
             Moved, StillViewed, Unsendable: nothing was moved.
         """
         self._marks = []
         try:
-            step()
+            snapshot()
             check_moves(self._marks)
             self._marks, self._moving = None, True
-            result = step()
+            result = snapshot()
         except BaseException:
             undo_moves(self.take_moved())
             raise
@@ -123,7 +122,7 @@ class MovePhase:
         return result
 
     def take_moved(self) -> list[tuple[Any, Any]]:
-        """What was moved since the last call: each as it was and as it is now."""
+        """What was moved since the last call: pairs of the sender's and the receiver's object."""
         moved, self._moved = self._moved, []
         return moved
 
@@ -137,57 +136,59 @@ _local = _ThreadState()
 
 
 def current_phase() -> MovePhase:
-    """The phase of the message this thread is taking a snapshot of."""
+    """The phase of the snapshot that this thread makes."""
     return _local.phase
 
 
-def move_marked(mark: Move[Any]) -> Any:
-    """What a marked value becomes within this process."""
-    phase = _local.phase
-    if not phase.visit(mark):
-        return None
-    value = mark.value
-    now = _take(value)
-    phase.record(value, now)
-    return Move(now) if phase.leaves_process else now
-
-
-def _take(value: Any) -> Any:
-    if isinstance(value, Buffer):
-        return value.take()
-    if isinstance(value, bytearray):
-        taken = bytearray(value)
-        value.clear()
-        return taken
-    if is_stream(value):
-        return take_stream(value)
-    timeout = value.gettimeout()
-    sock = socket.socket(value.family, value.type, value.proto, fileno=value.detach())
-    sock.settimeout(timeout)
-    return sock
-
-
 def undo_moves(moved: Iterable[tuple[Any, Any]]) -> None:
-    """Give what was moved back to where it was: the message could not be sent after all."""
+    """Move everything back to the sender's objects: the message could not be sent."""
     for original, now in moved:
-        if isinstance(original, Buffer):
-            original.undo_take(now)
-        elif isinstance(original, bytearray):
-            original[:] = now
-        elif is_stream(original):
-            undo_take_stream(original, now)
-        else:
-            timeout = now.gettimeout()
-            now_is = (now.family, now.type, now.proto)
-            socket.socket.__init__(original, *now_is, fileno=now.detach())
-            original.settimeout(timeout)
+        _movable(original).undo(original, now)
 
 
 def finish_moves(moved: Iterable[tuple[Any, Any]]) -> None:
-    """What was moved is the receiver's for good."""
+    """Release what the sender's objects still hold: the message is sent, and cannot be undone."""
     for original, _ in moved:
         if is_stream(original):
             finish_stream_move(original)
+
+
+def check_move(value: Any) -> None:
+    """Check that `value` can be moved; changes nothing.
+
+    Raises:
+        Unsendable: values of its kind cannot be moved.
+        Moved: it was moved before.
+        StillViewed: a view of a buffer is alive, or a task uses a stream.
+    """
+    _movable(value).check(value)
+
+
+def check_moves(moves: Iterable[Move[Any]]) -> None:
+    """Check that everything one message moves can be moved; changes nothing.
+
+    Raises:
+        Moved: something was moved before, or appears twice.
+        StillViewed: a view of a buffer is alive, or a task uses a stream.
+    """
+    seen: set[int] = set()
+    for marked in moves:
+        value = marked.value
+        if id(value) in seen:
+            raise Moved(f"{short_repr(value)} is moved twice in one message")
+        seen.add(id(value))
+        check_move(value)
+
+
+# ------------------------------------------------------------ the kinds that can be moved
+
+
+class _Movable(NamedTuple):
+    """How values of one kind are moved."""
+
+    check: Callable[[Any], None]
+    take: Callable[[Any], Any]
+    undo: Callable[[Any, Any], None]
 
 
 def _check_bytearray(value: bytearray) -> None:
@@ -199,60 +200,54 @@ def _check_bytearray(value: bytearray) -> None:
         raise StillViewed(why) from error
 
 
+def _take_bytearray(value: bytearray) -> bytearray:
+    taken = bytearray(value)
+    value.clear()
+    return taken
+
+
+def _undo_take_bytearray(original: bytearray, now: bytearray) -> None:
+    original[:] = now
+
+
 def _check_socket(value: socket.socket) -> None:
     if value.fileno() < 0:
         raise Moved(f"{short_repr(value)} is closed, or was moved before")
 
 
-_CHECKS: Final[dict[type, Callable[[Any], None]]] = {
-    Buffer: Buffer.check_move,
-    bytearray: _check_bytearray,
-    socket.socket: _check_socket,
+def _take_socket(value: socket.socket) -> socket.socket:
+    timeout = value.gettimeout()
+    sock = socket.socket(value.family, value.type, value.proto, fileno=value.detach())
+    sock.settimeout(timeout)
+    return sock
+
+
+def _undo_take_socket(original: socket.socket, now: socket.socket) -> None:
+    timeout = now.gettimeout()
+    kind = (now.family, now.type, now.proto)
+    socket.socket.__init__(original, *kind, fileno=now.detach())
+    original.settimeout(timeout)
+
+
+_MOVABLE: Final[dict[type, _Movable]] = {
+    Buffer: _Movable(Buffer.check_move, Buffer.take, Buffer.undo_take),
+    bytearray: _Movable(_check_bytearray, _take_bytearray, _undo_take_bytearray),
+    socket.socket: _Movable(_check_socket, _take_socket, _undo_take_socket),
 }
+_STREAM: Final = _Movable(check_stream, take_stream, undo_take_stream)
+_STREAM_PACKAGES: Final = frozenset({"anyio", "asyncio", "trio"})
 
 
-def _check_of(value: object) -> Callable[[Any], None] | None:
-    check = _CHECKS.get(type(value))
-    return check_stream if check is None and is_stream(value) else check
-
-
-_STREAMS: Final = frozenset({"anyio", "asyncio", "trio"})
-
-
-def _why_not(value: object) -> str:
-    if type(value).__module__.partition(".")[0] in _STREAMS:
-        return (
+def _movable(value: object) -> _Movable:
+    movable = _MOVABLE.get(type(value))
+    if movable is not None:
+        return movable
+    if is_stream(value):
+        return _STREAM
+    why = "only buffers, bytearrays, sockets and socket streams can be moved"
+    if type(value).__module__.partition(".")[0] in _STREAM_PACKAGES:
+        why = (
             "only socket streams of anyio can be moved: this one may have bytes, or a state, that would be "
             "lost; move the stream or the socket it is made of, before it is made"
         )
-    return "only buffers, bytearrays, sockets and socket streams can be moved"
-
-
-def check_move(value: Any) -> None:
-    """See that `value` can be moved; changes nothing.
-
-    Raises:
-        Unsendable: it is of no kind that can be.
-        Moved: it was moved before.
-        StillViewed: somebody still looks at a buffer, or uses a stream.
-    """
-    check = _check_of(value)
-    if check is None:
-        raise Unsendable("", value, _why_not(value))
-    check(value)
-
-
-def check_moves(moves: Iterable[Move[Any]]) -> None:
-    """See that everything one message moves can be moved; changes nothing.
-
-    Raises:
-        Moved: something was moved before, or appears twice.
-        StillViewed: somebody still looks at a buffer.
-    """
-    seen: set[int] = set()
-    for marked in moves:
-        value = marked.value
-        if id(value) in seen:
-            raise Moved(f"{short_repr(value)} is moved twice in one message")
-        seen.add(id(value))
-        check_move(value)
+    raise Unsendable("", value, why)

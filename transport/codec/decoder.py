@@ -1,4 +1,4 @@
-"""Turn frame bodies of one link into messages: it looks numbers up and builds data, no more.
+"""Turn frame bodies of one link into messages; it looks up class numbers and builds data, nothing else.
 
 A payload that cannot be rebuilt arrives as `Undecoded`, in its place in the message; bytes that
 break the protocol end the link.
@@ -60,7 +60,7 @@ class _IntroducedClass(NamedTuple):
 
 
 def _scalar(read: Callable[[Any], Any]) -> Callable[[Any, bytes], Any]:
-    return lambda self, data: read(self._inner(data))
+    return lambda self, data: read(self._unpack(data))
 
 
 class Decoder:
@@ -70,7 +70,7 @@ class Decoder:
         extras: types only this link knows, in the order of the peer's encoder.
         resolve: from module and qualname to a class; it may import, and may raise anything.
         limit: largest frame body in bytes.
-        attachments: what came beside the frames.
+        attachments: what comes beside the frames.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Decoder:
         self._failures = 0
         self._broken: Exception | None = None
         self._fatal: FrameError | None = None
-        self._unpacker = new_unpacker(limit, self._outermost)
+        self._unpacker = new_unpacker(limit, self._decode_outer)
 
     def restart(self) -> None:
         """Forget what the encoder introduced: the next frame is the first one of another encoder."""
@@ -100,7 +100,7 @@ class Decoder:
         self._schemas.clear()
 
     def feed(self, body: bytes | bytearray | memoryview) -> list[Any]:
-        """The messages of one frame, without the introductions, which are taken in current_phase.
+        """The messages of one frame, without the introductions, which are handled here.
 
         Args:
             body: a whole frame body.
@@ -115,7 +115,7 @@ class Decoder:
         unpacker = self._unpacker
         try:
             if len(body) > BATCH_LIMIT:  # a frame this big holds one message
-                messages = [unpack_one(memoryview(body), self._limit, self._outermost)]
+                messages = [unpack_one(memoryview(body), self._limit, self._decode_outer)]
             else:
                 unpacker.feed(body)
                 messages = list(unpacker)
@@ -124,8 +124,8 @@ class Decoder:
                 if unpacker.unpack() is not None:
                     raise ValueError(_CUT)
         except UNPACK_ERRORS as error:
-            self._unpacker = new_unpacker(self._limit, self._outermost)
-            # What it holds half built no collection sees; it would live on with this traceback.
+            self._unpacker = new_unpacker(self._limit, self._decode_outer)
+            # The garbage collector does not see half-built values; this traceback would keep them alive.
             del unpacker
             raise FrameError(
                 f"a frame holds bytes that are not messages: {type(error).__name__} {error}"
@@ -140,7 +140,7 @@ class Decoder:
         return self._checked(messages, damaged=self._failures != failures)
 
     def _checked(self, messages: list[Any], *, damaged: bool) -> list[Any]:
-        # The types first: what else a peer sends may do anything when it is indexed.
+        # The types first: other objects that a peer sends may do anything when they are indexed.
         if not (_LIST.issuperset(map(type, messages)) and all(messages)):
             raise FrameError(_NO_MESSAGE)
         kinds = list(map(_kind, messages))
@@ -148,16 +148,16 @@ class Decoder:
             raise FrameError(_NO_MESSAGE)
         if damaged:
             self._attachments.close_unclaimed_fds()
-            messages = [[_whole(field) for field in message] for message in messages]
+            messages = [[_first_undecoded(field) for field in message] for message in messages]
         if INTRODUCE in kinds:
             for message in messages:
                 if message[0] == INTRODUCE:
-                    self._take_in(message)
+                    self._introduce(message)
             messages = [message for message in messages if message[0] != INTRODUCE]
         return messages
 
-    def _take_in(self, message: list[Any]) -> None:
-        """Learn the number of a class; it is looked up when first used."""
+    def _introduce(self, message: list[Any]) -> None:
+        """Store the introduction of a class; the class is looked up when first used."""
         types = [type(field) for field in message]
         if types != [int, int, int, str, str, bytes, list] or not {str}.issuperset(
             map(type, message[-1])
@@ -198,15 +198,15 @@ class Decoder:
         check_schema(schema, known.kind, known.checksums, known.fields)
         return schema
 
-    def _outermost(self, tag: int, data: bytes) -> Any:
-        """The hook of the frame's own unpacker; raising current_phase would lose the place in the frame."""
-        value = self._open(tag, data)
+    def _decode_outer(self, tag: int, data: bytes) -> Any:
+        """The hook of the frame's own unpacker; raising in it would lose the place in the frame."""
+        value = self._decode_nested(tag, data)
         if self._broken is None:
             return value
         error, self._broken = self._broken, None
         self._depth = 0
         if isinstance(error, FrameError):
-            self._fatal = error  # the peer lied about what lies beside the frame: the link ends
+            self._fatal = error  # the peer broke the rules of attachments: the link ends
             return None
         self._failures += 1
         return Undecoded(_undecodable(error))
@@ -216,31 +216,31 @@ class Decoder:
         if broken is not None:
             raise broken
 
-    def _open(self, tag: int, data: bytes) -> Any:
-        """The hook of every other unpacker; raising in it would lose what that has built so far."""
+    def _decode_nested(self, tag: int, data: bytes) -> Any:
+        """The hook of the inner unpackers; raising in it would lose what they have built so far."""
         if self._broken is not None:
             return None
         try:
             if self._depth >= MAX_DEPTH + 2:
-                raise Undecodable(TOO_DEEP)  # noqa: TRY301 - it is taken note of like any other
-            opener = self._openers.get(tag)
-            if opener is not None:
-                return opener(self, data)
+                raise Undecodable(TOO_DEEP)  # noqa: TRY301 - handled below like any other
+            decode = self._decoders.get(tag)
+            if decode is not None:
+                return decode(self, data)
             if Tag.EXTRA <= tag < Tag.EXTRA + len(self._extras):
-                return self._extras[tag - Tag.EXTRA].decode(self._inner(data))
+                return self._extras[tag - Tag.EXTRA].decode(self._unpack(data))
             raise Undecodable(f"unknown tag {tag}")  # noqa: TRY301 - as above
         except Exception as error:  # noqa: BLE001 - constructors of users' types run in there
             self._broken = error
             return None
 
-    def _inner(self, data: bytes) -> Any:
-        """The one value packed in `data`; each level has an unpacker, as each holds a stack."""
+    def _unpack(self, data: bytes) -> Any:
+        """The one value packed in `data`; each depth has its own unpacker, which holds its own stack."""
         depth = self._depth
         if len(data) > BATCH_LIMIT and depth < _DIRECT:
-            return self._inner_large(data, depth)
+            return self._unpack_large(data, depth)
         unpacker = self._unpackers.get(depth)
         if unpacker is None:
-            unpacker = self._unpackers[depth] = new_unpacker(self._limit, self._open)
+            unpacker = self._unpackers[depth] = new_unpacker(self._limit, self._decode_nested)
         self._depth = depth + 1
         try:
             start = unpacker.tell()
@@ -260,10 +260,10 @@ class Decoder:
             raise Undecodable(f"a value is followed by {rest} other bytes")
         return value
 
-    def _inner_large(self, data: bytes, depth: int) -> Any:
+    def _unpack_large(self, data: bytes, depth: int) -> Any:
         self._depth = depth + 1
         try:
-            value = unpack_one(data, self._limit, self._open)
+            value = unpack_one(data, self._limit, self._decode_nested)
             self._raise_broken()
             return value
         finally:
@@ -271,7 +271,7 @@ class Decoder:
 
     def _parts(self, data: bytes, *types: type | tuple[type, ...]) -> list[Any]:
         """The list packed in `data`, its elements checked."""
-        parts = self._inner(data)
+        parts = self._unpack(data)
         if type(parts) is not list or len(parts) != len(types):
             raise Undecodable(f"expected {len(types)} parts")
         for part, wanted in zip(parts, types, strict=True):
@@ -280,13 +280,13 @@ class Decoder:
         return parts
 
     def _values(self, data: bytes) -> list[Any]:
-        values = self._inner(data)
+        values = self._unpack(data)
         if type(values) is not list:
             raise Undecodable(f"expected a list, got {type(values).__name__}")
         return values
 
     def _enum(self, data: bytes) -> Any:
-        number, name, value = self._inner(data)
+        number, name, value = self._unpack(data)
         cls: Any = self._schema_for(number, ClassKind.ENUM).cls
         if name is None:
             return cls(value)
@@ -296,11 +296,11 @@ class Decoder:
         return member
 
     def _instance(self, data: bytes) -> Any:
-        number, values, extra = self._inner(data)
+        number, values, extra = self._unpack(data)
         return self._schema_for(number, ClassKind.DATACLASS, ClassKind.ATTRS).rebuild(values, extra)
 
     def _named_tuple(self, data: bytes) -> Any:
-        number, values = self._inner(data)
+        number, values = self._unpack(data)
         return self._schema_for(number, ClassKind.NAMEDTUPLE).rebuild(values, None)
 
     def _model(self, data: bytes) -> Any:
@@ -313,7 +313,7 @@ class Decoder:
         return instance
 
     def _custom(self, data: bytes) -> Any:
-        number, value = self._inner(data)
+        number, value = self._unpack(data)
         return CUSTOM[self._schema_for(number, ClassKind.CUSTOM).cls].decode(value)
 
     def _error(self, data: bytes) -> BaseException:
@@ -341,7 +341,7 @@ class Decoder:
         return deque(items, size)
 
     # How the bytes of each tag become a value.
-    _openers: ClassVar[dict[int, Callable[[Any, bytes], Any]]] = {
+    _decoders: ClassVar[dict[int, Callable[[Any, bytes], Any]]] = {
         **{tag: _scalar(read) for tag, read in READERS.items()},
         Tag.TUPLE: lambda self, data: tuple(self._values(data)),
         Tag.SET: lambda self, data: set(self._values(data)),
@@ -361,7 +361,7 @@ class Decoder:
 
 
 def _undecodable(error: Exception) -> Undecodable:
-    """What to say of an error; not where it was caught, as that frame would then be part of a cycle."""
+    """An error as `Undecodable`; made outside the handler, whose frame would become part of a cycle."""
     if isinstance(error, Undecodable):
         return error
     failure = Undecodable(f"cannot rebuild a value: {type(error).__name__}: {error}")
@@ -373,8 +373,8 @@ _DICT: Final = (dict, type(None))
 _LIST_OR_NONE: Final = (list, type(None))
 
 
-def _whole(field: Any) -> Any:
-    """The field, or the `Undecoded` found anywhere in it."""
+def _first_undecoded(field: Any) -> Any:
+    """The first `Undecoded` anywhere in a field; the field itself if there is none."""
     waiting = [field]
     while waiting:
         part = waiting.pop()

@@ -1,12 +1,12 @@
 """Turn messages of one link into frame bodies; a message that cannot be sent leaves_process nothing behind.
 
-User values are walked before packing: what msgpack knows stays as it is, the rest becomes tagged
-extensions, and classes are introduced once, on the control lane. The result of a walk may share the
-caller's containers: pack it before anyone changes them.
+User values are walked before packing: what msgpack knows is not changed, the rest becomes tagged extensions,
+and each class is introduced once, on the control lane. The result of a walk may contain the caller's
+containers: pack it before they change.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Flag
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from actors.transport.attachments.move import Move
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.types.class_schema import ClassSchema, schema_of
+from actors.transport.types.class_schema import ClassSchema, check_findable, schema_of
 from actors.transport.types.exceptions import capture, text_of
 from actors.transport.types.numpy import is_array
 from actors.transport.types.refusals import NOT_LOCAL, why_not
@@ -37,7 +37,7 @@ from actors.transport.wire.msgpack import ext
 __all__ = ["Encoder"]
 
 _plain: Final = PLAIN.issuperset
-"""Whether each of some types is a leaf, at the speed of C."""
+"""Whether all of some types are leaves, at the speed of C."""
 
 _Encode = Callable[[Any, int], Any]
 
@@ -53,7 +53,7 @@ class Encoder:
         extras: types only this link knows; the peer's decoder gets the same ones in the same order.
         rename: from the module name of a class to the one the peer knows it by.
         limit: largest frame body in bytes.
-        attachments: what goes beside the frames; without it, everything is copied into them.
+        attachments: what goes beside the frames; without them, everything is copied into the frames.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Encoder:
             raise
 
     def check_size(self, message: list[Any]) -> None:
-        """See that a frame holds `message`, before anything goes ahead of it.
+        """Check that a frame can hold `message`, before anything that it needs is sent.
 
         Raises:
             TooBig: it does not.
@@ -160,7 +160,7 @@ class Encoder:
     def encode_error(self, error: BaseException) -> Any:
         """An exception, ready for `pack`; never raises.
 
-        What does not travel inside it becomes its repr; what fills over half a frame, its text.
+        A part that does not travel becomes its repr; an exception that fills over half a frame, its text.
         """
         try:
             packable = self._error(error, 0, frozenset())
@@ -194,13 +194,24 @@ class Encoder:
         encode = self._table.get(cls) or self._find(cls, value)
         return encode(value, depth + 1)
 
-    def _items(self, values: Iterable[Any], depth: int) -> list[Any]:
+    def _walk_each(
+        self, values: Iterable[Any], depth: int, path: str, names: Sequence[str] | None = None
+    ) -> list[Any]:
+        """Encode some values.
+
+        Args:
+            values: to be encoded.
+            depth: of their container.
+            path: where one is that cannot be sent, with ``{}`` for its index or name.
+            names: their names; None if they have none.
+        """
         out: list[Any] = []
         try:
             for value in values:
                 out.append(self._walk(value, depth))  # noqa: PERF401 - the length is the index of what failed
         except Unsendable as error:
-            error.inside(f"[{len(out)}]")
+            index = len(out)
+            error.inside(path.format(index if names is None else names[index]))
             raise
         return out
 
@@ -234,30 +245,23 @@ class Encoder:
         return self._ext(Tag.ATTACHMENT, self.attachments.encode_array(value))
 
     def _list(self, value: list[Any], depth: int) -> list[Any]:
-        return value if _plain(map(type, value)) else self._items(value, depth)
+        return value if _plain(map(type, value)) else self._walk_each(value, depth, "[{}]")
 
     def _tuple(self, value: tuple[Any, ...], depth: int) -> Any:
         return self._ext(
-            Tag.TUPLE, value if _plain(map(type, value)) else self._items(value, depth)
+            Tag.TUPLE, value if _plain(map(type, value)) else self._walk_each(value, depth, "[{}]")
         )
 
     def _deque(self, value: deque[Any], depth: int) -> Any:
-        return self._ext(Tag.DEQUE, [value.maxlen, self._items(value, depth)])
+        return self._ext(Tag.DEQUE, [value.maxlen, self._walk_each(value, depth, "[{}]")])
 
     def _scalar(self, scalar: Scalar) -> _Encode:
         return lambda value, _depth: self._ext(scalar.tag, scalar.write(value))
 
-    def _members(self, values: Iterable[Any], depth: int) -> list[Any]:
+    def _members(self, values: Collection[Any], depth: int) -> list[Any]:
         if _plain(map(type, values)):
             return list(values)
-        out = []
-        for value in values:
-            try:
-                out.append(self._walk(value, depth))
-            except Unsendable as error:
-                error.inside("{...}")
-                raise
-        return out
+        return self._walk_each(values, depth, "{{...}}")
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
         out = value
@@ -277,22 +281,12 @@ class Encoder:
             return out
         return self._ext(Tag.DICT, [self._members(value, depth), list(out.values())])
 
-    def _attributes(self, names: Iterable[str], values: Iterable[Any], depth: int) -> list[Any]:
-        out = []
-        for name, value in zip(names, values, strict=True):
-            try:
-                out.append(self._walk(value, depth))
-            except Unsendable as error:
-                error.inside(f".{name}")
-                raise
-        return out
-
-    def _mapping(self, state: Mapping[str, Any] | None, depth: int) -> dict[str, Any] | None:
-        return (
-            None
-            if state is None
-            else dict(zip(state, self._attributes(state, state.values(), depth), strict=True))
-        )
+    def _state(self, state: Mapping[str, Any] | None, depth: int) -> dict[str, Any] | None:
+        if state is None:
+            return None
+        names = tuple(state)
+        values = self._walk_each(state.values(), depth, ".{}", names)
+        return dict(zip(names, values, strict=True))
 
     def _find(self, cls: type, value: Any) -> _Encode:
         """The encoding of a class met for the first time on this link."""
@@ -320,11 +314,7 @@ class Encoder:
         known = self._introduced.get(cls)
         if known is not None:
             return known
-        if "<locals>" in cls.__qualname__:
-            why = (
-                f"{cls.__qualname__} is defined inside a function, where no other process finds it"
-            )
-            raise Unsendable("", value, why)
+        check_findable(cls, value)
         number = len(self._introduced)
         module = self._rename(cls.__module__)
         message = [
@@ -346,14 +336,14 @@ class Encoder:
         def encode(value: Any, depth: int) -> Any:
             values, extra = schema.state(value)
             if values is not None and not _plain(map(type, values)):
-                values = tuple(self._attributes(schema.fields, values, depth))
-            return self._ext(Tag.INSTANCE, [number, values, self._mapping(extra, depth)])
+                values = tuple(self._walk_each(values, depth, ".{}", schema.fields))
+            return self._ext(Tag.INSTANCE, [number, values, self._state(extra, depth)])
 
         return encode
 
     def _named_tuple(self, schema: ClassSchema, number: int) -> _Encode:
         return lambda value, depth: self._ext(
-            Tag.NAMEDTUPLE, [number, self._attributes(schema.fields, tuple(value), depth)]
+            Tag.NAMEDTUPLE, [number, self._walk_each(value, depth, ".{}", schema.fields)]
         )
 
     def _enum(self, schema: ClassSchema, number: int) -> _Encode:
@@ -369,7 +359,7 @@ class Encoder:
     def _model(self, _schema_for: ClassSchema, number: int) -> _Encode:
         def encode(value: Any, depth: int) -> Any:
             parts = [
-                self._mapping(getattr(value, part, None), depth)
+                self._state(getattr(value, part, None), depth)
                 for part in ("__dict__", "__pydantic_extra__", "__pydantic_private__")
             ]
             return self._ext(Tag.PYDANTIC, [number, *parts, list(value.__pydantic_fields_set__)])

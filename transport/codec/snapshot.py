@@ -1,27 +1,22 @@
-"""Copy a value within one process so that later changes do not show; the types are the wire's.
+"""Copy a value within one process, so that the receiver does not see later changes of the original.
 
-Immutable values go by reference, also inside containers: a tuple of immutables is itself. An object
-reachable twice is copied twice. A memoryview becomes a read-only view of a copy.
+The types are those that the wire carries. Immutable values go by reference, also inside containers: a tuple
+of immutables is not copied. An object reachable twice is copied twice. A memoryview becomes a read-only view
+of a copy.
 """
 
 import datetime as dt
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from actors.transport.attachments.move import (
-    NO_DESCRIPTORS,
-    Move,
-    MovesFound,
-    current_phase,
-    move_marked,
-)
+from actors.transport.attachments.move import NO_DESCRIPTORS, Move, MovesFound, current_phase
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.types.class_schema import ClassSchema, schema_of
+from actors.transport.types.class_schema import ClassSchema, check_findable, schema_of
 from actors.transport.types.exceptions import copy_error
 from actors.transport.types.numpy import NOT_PLAIN, array_layout, is_array
 from actors.transport.types.refusals import NEEDS_CODEC, NOT_LOCAL, why_not
@@ -32,13 +27,13 @@ from actors.transport.types.tags import LEAVES, MAX_DEPTH, TOO_DEEP, ClassKind
 __all__ = ["snapshot", "snapshot_args"]
 
 _plain: Final = LEAVES.issuperset
-"""Whether each of some types is a leaf, at the speed of C."""
+"""Whether all of some types are leaves, at the speed of C."""
 
 _Copier = Callable[[Any, int], Any]
 
 
 def snapshot(value: Any, root: str = "value") -> Any:
-    """`value` as it is now, whatever happens to it later.
+    """A copy of `value` as it is now.
 
     Args:
         value: anything sendable.
@@ -63,7 +58,7 @@ def snapshot(value: Any, root: str = "value") -> Any:
 def snapshot_args(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of one call as they are now; paths start with ``args[0]`` or the keyword.
+    """Copies of the arguments of one call; paths start with ``args[0]`` or the keyword.
 
     Raises:
         Unsendable: naming the path of what does not travel.
@@ -120,13 +115,9 @@ def _make_copier(cls: type, value: Any) -> _Copier:
         copier = _needs_codec(_array)
     elif schema is None:
         raise Unsendable("", value, why_not(value))
-    elif schema.kind is not ClassKind.EXCEPTION and "<locals>" in cls.__qualname__:
-        raise Unsendable(
-            "",
-            value,
-            f"{cls.__qualname__} is defined inside a function, where no other process finds it",
-        )
     else:
+        if schema.kind is not ClassKind.EXCEPTION:
+            check_findable(cls, value)
         copier = _MAKERS.get(schema.kind, _instance)(schema)
     _COPIERS[cls] = copier
     return copier
@@ -137,7 +128,7 @@ def _same(value: Any, _depth: int) -> Any:
 
 
 def _needs_codec(copier: _Copier) -> _Copier:
-    """The copier of what belongs to a link or to memory: another thread gets it by a codec."""
+    """The copier of what belongs to a link or to memory: another thread gets it through the codec."""
 
     def copy(value: Any, depth: int) -> Any:
         if current_phase().for_thread:
@@ -147,17 +138,34 @@ def _needs_codec(copier: _Copier) -> _Copier:
     return copy
 
 
-def _items(values: Iterable[Any], depth: int) -> list[Any]:
+def _copy_each(
+    values: Iterable[Any], depth: int, path: str, names: Sequence[str] | None = None
+) -> list[Any]:
+    """Copies of some values.
+
+    Args:
+        values: to be copied.
+        depth: of their container.
+        path: where one is that cannot be sent, with ``{}`` for its index or name.
+        names: their names; None if they have none.
+    """
     out = list(values)
+    if names is not None and _plain(map(type, out)):
+        return out
     index = 0
     try:
         for index, value in enumerate(out):
             if type(value) not in LEAVES:
                 out[index] = _copy(value, depth)
     except Unsendable as error:
-        error.inside(f"[{index}]")
+        error.inside(path.format(index if names is None else names[index]))
         raise
     return out
+
+
+def _copy_state(state: dict[str, Any], depth: int) -> dict[str, Any]:
+    names = tuple(state)
+    return dict(zip(names, _copy_each(state.values(), depth, ".{}", names), strict=True))
 
 
 def _identical(copies: Iterable[Any], originals: Iterable[Any]) -> bool:
@@ -167,36 +175,25 @@ def _identical(copies: Iterable[Any], originals: Iterable[Any]) -> bool:
 def _list(value: list[Any], depth: int) -> list[Any]:
     if _plain(map(type, value)):
         return value.copy()
-    return _items(value, depth)
+    return _copy_each(value, depth, "[{}]")
 
 
 def _tuple(value: tuple[Any, ...], depth: int) -> tuple[Any, ...]:
     if _plain(map(type, value)):
         return value
-    copies = _items(value, depth)
+    copies = _copy_each(value, depth, "[{}]")
     return value if _identical(copies, value) else tuple(copies)
 
 
 def _set(value: set[Any], depth: int) -> set[Any]:
-    return value.copy() if _plain(map(type, value)) else set(_members(value, depth))
+    return value.copy() if _plain(map(type, value)) else set(_copy_each(value, depth, "{{...}}"))
 
 
 def _frozenset(value: frozenset[Any], depth: int) -> frozenset[Any]:
     if _plain(map(type, value)):
         return value
-    copies = _members(value, depth)
+    copies = _copy_each(value, depth, "{{...}}")
     return value if _identical(copies, value) else frozenset(copies)
-
-
-def _members(value: Iterable[Any], depth: int) -> list[Any]:
-    out = []
-    for member in value:
-        try:
-            out.append(_copy(member, depth))
-        except Unsendable as error:
-            error.inside("{...}")
-            raise
-    return out
 
 
 def _dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
@@ -205,7 +202,7 @@ def _dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
             return value.copy()
         out = value.copy()
     else:
-        out = dict(zip(_members(value, depth), value.values(), strict=True))
+        out = dict(zip(_copy_each(value, depth, "{{...}}"), value.values(), strict=True))
     key = None
     try:
         for key, item in out.items():
@@ -218,15 +215,11 @@ def _dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
 
 
 def _deque(value: deque[Any], depth: int) -> deque[Any]:
-    return deque(_items(value, depth), value.maxlen)
-
-
-def _memoryview(value: memoryview, _depth: int) -> memoryview:
-    return copy_view(value)
+    return deque(_copy_each(value, depth, "[{}]"), value.maxlen)
 
 
 def _array(value: Any, _depth: int) -> Any:
-    """As it arrives from another process: a copy, which is read-only."""
+    """A read-only copy, as an array from another process is."""
     if array_layout(value) is None:
         raise Unsendable("", value, NOT_PLAIN)
     copied = value.copy(order="K")
@@ -238,10 +231,6 @@ def _buffer(value: Buffer, _depth: int) -> Buffer:
     copied = Buffer(len(value), zero=False)
     copied[:] = value.view()
     return copied
-
-
-def _moved(mark: Move[Any], _depth: int) -> Any:
-    return move_marked(mark)
 
 
 def _shared(value: SharedBuffer, _depth: int) -> SharedBuffer:
@@ -267,21 +256,8 @@ def _local(value: Local[Any], _depth: int) -> Any:
     return value.value
 
 
-def _attributes(names: Iterable[str], values: Iterable[Any], depth: int) -> list[Any]:
-    out = list(values)
-    if _plain(map(type, out)):
-        return out
-    for index, (name, value) in enumerate(zip(names, values, strict=True)):
-        try:
-            out[index] = _copy(value, depth)
-        except Unsendable as error:
-            error.inside(f".{name}")
-            raise
-    return out
-
-
 def _all_state(schema: ClassSchema) -> Callable[[Any], Iterable[Any]] | None:
-    """What reads all that an instance holds, where that takes one step."""
+    """What reads all attributes of an instance in one step; None if there is no such thing."""
     if schema.others:
         return None
     if not schema.slotted:
@@ -292,7 +268,7 @@ def _all_state(schema: ClassSchema) -> Callable[[Any], Iterable[Any]] | None:
 
 
 def _instance(schema: ClassSchema) -> _Copier:
-    """The copier of a class with fields; the closure is made once per class."""
+    """The copier of a class with fields, made once per class."""
     state = schema.state
     by_reference = schema.immutable
     same_if_plain = _all_state(schema) if by_reference else None
@@ -303,14 +279,14 @@ def _instance(schema: ClassSchema) -> _Copier:
                 if _plain(map(type, same_if_plain(value))):
                     return value
             except AttributeError:
-                pass  # a field is unset: the slow way finds out which
+                pass  # a field is unset: `state` finds out which
         values, extra = state(value)
         if by_reference and extra is None and values is not None and _plain(map(type, values)):
             return value
-        copies = None if values is None else _attributes(schema.fields, values, depth)
+        copies = None if values is None else _copy_each(values, depth, ".{}", schema.fields)
         more = None
         if extra is not None:
-            more = dict(zip(extra, _attributes(extra, extra.values(), depth), strict=True))
+            more = _copy_state(extra, depth)
         elif by_reference and copies is not None and _identical(copies, values or ()):
             return value
         return schema.rebuild(copies, more)
@@ -320,7 +296,9 @@ def _instance(schema: ClassSchema) -> _Copier:
 
 def _named_tuple(schema: ClassSchema) -> _Copier:
     def copy(value: Any, depth: int) -> Any:
-        copies = _attributes(schema.fields, tuple(value), depth)
+        if _plain(map(type, value)):
+            return value
+        copies = _copy_each(value, depth, ".{}", schema.fields)
         return value if _identical(copies, tuple(value)) else schema.rebuild(copies, None)
 
     return copy
@@ -333,9 +311,7 @@ def _model(schema: ClassSchema) -> _Copier:
         instance: Any = object.__new__(schema.cls)
         for part in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
             state = getattr(value, part, None)
-            if state is not None:
-                state = dict(zip(state, _attributes(state, state.values(), depth), strict=True))
-            object.__setattr__(instance, part, state)
+            object.__setattr__(instance, part, None if state is None else _copy_state(state, depth))
         object.__setattr__(instance, "__pydantic_fields_set__", set(value.__pydantic_fields_set__))
         return instance
 
@@ -358,14 +334,10 @@ def _error(_schema_for: ClassSchema) -> _Copier:
     return copy
 
 
-def _by_reference(_schema_for: ClassSchema) -> _Copier:
-    return _same
-
-
 _MAKERS: Final[dict[ClassKind, Callable[[ClassSchema], _Copier]]] = {
     ClassKind.NAMEDTUPLE: _named_tuple,
     ClassKind.PYDANTIC: lambda schema: _needs_codec(_model(schema)),
-    ClassKind.ENUM: _by_reference,
+    ClassKind.ENUM: lambda _schema: _same,
     ClassKind.EXCEPTION: lambda schema: _needs_codec(_error(schema)),
     ClassKind.CUSTOM: lambda schema: _needs_codec(_custom(schema)),
 }
@@ -382,9 +354,9 @@ _COPIERS: Final[dict[type, _Copier]] = {
     dict: _dict,
     deque: _deque,
     bytearray: _needs_codec(lambda value, _depth: bytearray(value)),
-    memoryview: _needs_codec(_memoryview),
+    memoryview: _needs_codec(lambda view, _depth: copy_view(view)),
     Local: _needs_codec(_local),
-    Move: _needs_codec(_moved),
+    Move: _needs_codec(lambda mark, _depth: current_phase().move(mark)),
     Buffer: _needs_codec(_buffer),
     SharedBuffer: _needs_codec(_shared),
 }

@@ -1,4 +1,4 @@
-"""What a class looks like to a copier or a codec: its kind, its fields, how to rebuild an instance.
+"""How copier and codec see a class: its kind, its fields, how to rebuild an instance.
 
 Rebuilding never runs `__init__`, `__new__` or `__setattr__` of the class. attrs and pydantic are
 recognised by the marks they leave on a class and never imported.
@@ -6,19 +6,19 @@ recognised by the marks they leave on a class and never imported.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final, get_origin
 from zlib import crc32
 
-from actors.transport.errors import VersionSkew
+from actors.transport.errors import Unsendable, VersionSkew
 from actors.transport.types.refusals import PRIMITIVE
 from actors.transport.types.registry import CUSTOM
 from actors.transport.types.tags import ClassKind
 
-__all__ = ["ClassSchema", "check_schema", "find_class", "schema_of"]
+__all__ = ["ClassSchema", "check_findable", "check_schema", "find_class", "schema_of"]
 
 _DROPPED: Final = frozenset({"__orig_class__"})
 _HASH_CACHE: Final = "_attrs_cached_hash"
@@ -77,9 +77,7 @@ class ClassSchema:
             extra[_HASH_CACHE] = None
         return extra
 
-    def rebuild(
-        self, values: tuple[Any, ...] | list[Any] | None, extra: Mapping[str, Any] | None
-    ) -> Any:
+    def rebuild(self, values: Sequence[Any] | None, extra: Mapping[str, Any] | None) -> Any:
         """An instance with these field values and other attributes."""
         if values is not None and len(values) != len(self.fields):
             field = (*self.fields, f"[{len(self.fields)}]")[min(len(values), len(self.fields))]
@@ -212,6 +210,17 @@ def _schema_for(cls: type) -> ClassSchema | None:
 def schema_of(cls: type) -> ClassSchema | None:
     """How instances of exactly `cls` are read and rebuilt, or None if they do not travel."""
     return ClassSchema(cls=cls, kind=ClassKind.CUSTOM) if cls in CUSTOM else _schema_for(cls)
+
+
+def check_findable(cls: type, value: object) -> None:
+    """Check that another process can find a class by its name.
+
+    Raises:
+        Unsendable: the class of `value` is defined inside a function.
+    """
+    if "<locals>" in cls.__qualname__:
+        why = f"{cls.__qualname__} is defined inside a function, where no other process finds it"
+        raise Unsendable("", value, why)
 
 
 def check_schema(schema: ClassSchema, kind: int, checksums: bytes, fields: list[str]) -> None:

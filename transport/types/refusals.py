@@ -1,11 +1,11 @@
-"""Why a value does not travel, in words, and what to do about it; nothing here decides it."""
+"""Words for why a value does not travel and what to do about it; whether it does is decided elsewhere."""
 
 from typing import Final
 
 __all__ = ["NEEDS_CODEC", "NOT_LOCAL", "PRIMITIVE", "why_not"]
 
 NOT_LOCAL: Final = "local values do not leave their process"
-NEEDS_CODEC: Final = "it is the codec's to pass on"
+NEEDS_CODEC: Final = "another thread gets it through the codec"
 
 PRIMITIVE: Final = (
     int,
@@ -45,8 +45,8 @@ _WHY: Final[dict[str, str]] = {
     "socket": "sockets are passed as descriptors, never copied",
     "SocketStream": "streams are given away, never copied: send move(stream)",
     "UNIXSocketStream": "streams are given away, never copied: send move(stream)",
-    "Arrived": "streams are given away, never copied: send move(stream)",
-    "UnixArrived": "streams are given away, never copied: send move(stream)",
+    "MovedStream": "streams are given away, never copied: send move(stream)",
+    "MovedUnixStream": "streams are given away, never copied: send move(stream)",
     "SSLSocket": "sockets with TLS state do not travel",
     "TextIOWrapper": "open files do not travel",
     "BufferedReader": "open files do not travel",
