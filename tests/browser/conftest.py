@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.browser.browser_driver import Browser, browser, chromium
-from tests.end_to_end.server_process import Served
+from tests.end_to_end.server_process import ServerProcess
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,9 +33,13 @@ async def one_browser(
 
 
 @pytest.fixture(scope="module")
-def chat(no_leaks_in_file: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def chat(
+    no_leaks_in_file: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A chat over two web nodes; what it logged is shown at the end if a test has failed."""
     folder = tmp_path_factory.mktemp("chat")
-    with Served("run", "examples.chat:topology", "--nodes", "web=2", folder=folder, env={}) as chat:
+    with ServerProcess(
+        "run", "examples.chat:topology", "--nodes", "web=2", folder=folder, env={}
+    ) as chat:
         yield chat
         sys.stderr.writelines(chat.lines)

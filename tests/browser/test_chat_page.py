@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from tests.browser.browser_driver import Browser, Window
-from tests.end_to_end.server_process import Served
+from tests.end_to_end.server_process import ServerProcess
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +24,7 @@ CONNECTED = "document.querySelector('#state').dataset.state === 'connected'"
 class Person:
     """Somebody at a window of the chat."""
 
-    def __init__(self, chat: Served, window: Window, name: str) -> None:
+    def __init__(self, chat: ServerProcess, window: Window, name: str) -> None:
         self.chat = chat
         self.window = window
         self.name = name
@@ -83,7 +83,7 @@ window.$texts = () => $all('#log .text').map((item) => item.textContent);
 
 
 @pytest.fixture(scope="module")
-async def people(chat: Served, one_browser: Browser) -> AsyncIterator[list[Person]]:
+async def people(chat: ServerProcess, one_browser: Browser) -> AsyncIterator[list[Person]]:
     """Three windows, each with cookies and storage of its own."""
     made = [Person(chat, await one_browser.open(), name) for name in ("ann", "bob", "eve")]
     for person in made:
@@ -162,7 +162,7 @@ async def test_who_goes_to_another_page_leaves_and_is_back_with_the_back_button(
 
 
 async def test_the_room_goes_on_after_kill_9_of_its_web_node_and_of_the_rooms_node(
-    chat: Served, people: list[Person]
+    chat: ServerProcess, people: list[Person]
 ) -> None:
     ann, bob, _ = people
     expected = []

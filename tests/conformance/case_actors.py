@@ -15,7 +15,7 @@ from actors.errors import DeadlineExceeded
 from actors.testing import Recorder
 
 
-class Well(Actor):
+class ReportingActor(Actor):
     """Does as it is told; tells its probe of its starts and ends, and waits until that is noted."""
 
     def __init__(self, probe: Ref[Recorder]) -> None:
@@ -73,7 +73,7 @@ class Brief(Actor):
         self.context.stop()
 
 
-class Slow(Well):
+class Slow(ReportingActor):
     """Takes its time to stop, and tells when it begins and when it is done."""
 
     async def on_stop(self, exit: Exit) -> None:  # noqa: A002 - the hook's name
@@ -82,7 +82,7 @@ class Slow(Well):
         await super().on_stop(exit)
 
 
-class Director(Actor):
+class StartScript(Actor):
     """Tells actors what to do in their `on_start`, over all their lives."""
 
     def __init__(self) -> None:
@@ -100,15 +100,15 @@ class OddError(BaseException):
     """Is no `Exception`."""
 
 
-class Cued(Well):
+class ScriptedStart(ReportingActor):
     """Starts, fails or hangs as its director says."""
 
-    def __init__(self, probe: Ref[Recorder], director: Ref[Director]) -> None:
+    def __init__(self, probe: Ref[Recorder], director: Ref[StartScript]) -> None:
         super().__init__(probe)
         self.director = director
 
     async def on_start(self) -> None:
-        cue = await self.director.ask(Director.cue, self.context.name)
+        cue = await self.director.ask(StartScript.cue, self.context.name)
         if cue == "fail":
             raise ConnectionError("no database")
         if cue == "throw":
@@ -127,7 +127,7 @@ class Cued(Well):
             self.probe.tell_nowait(Recorder.record, ("let go", self.context.name))
 
 
-class Faulty(Well):
+class Faulty(ReportingActor):
     """Raises or hangs at one site, in the incarnations that were named."""
 
     def __init__(
@@ -182,14 +182,14 @@ class Faulty(Well):
             await anyio.sleep(0.05 if shield else 3600)
 
 
-class Parent(Well):
+class Parent(ReportingActor):
     """Has children of its own."""
 
     async def start_child(self, cls: str, name: str) -> Ref[Any]:
         return await self.context.spawn(_CHILDREN[cls], self.probe, name=name)
 
-    async def start_cued(self, director: Ref[Director], name: str) -> Ref[Any]:
-        return await self.context.spawn(Cued, self.probe, director, name=name)
+    async def start_cued(self, director: Ref[StartScript], name: str) -> Ref[Any]:
+        return await self.context.spawn(ScriptedStart, self.probe, director, name=name)
 
     async def watch(self, ref: Ref[Any]) -> None:
         self.context.watch(ref)
@@ -198,7 +198,7 @@ class Parent(Well):
         await self.probe.ask(Recorder.record, ("heard", ref.name, exit.kind.value))
 
 
-_CHILDREN: dict[str, type[Well]] = {"slow": Slow, "well": Well}
+_CHILDREN: dict[str, type[ReportingActor]] = {"slow": Slow, "well": ReportingActor}
 
 
 ERRORS: dict[str, type[Exception]] = {
@@ -208,8 +208,8 @@ ERRORS: dict[str, type[Exception]] = {
 }
 
 
-class Tabled(
-    Well,
+class WithErrorTable(
+    ReportingActor,
     on_error={
         ArithmeticError: OnError.RESTART,
         LookupError: OnError.RESUME,
@@ -222,7 +222,7 @@ class Tabled(
         raise ERRORS[how](how)
 
 
-class Stumbling(Well):
+class Stumbling(ReportingActor):
     """Fails in `on_stop` of its first incarnation and in the constructor of its second."""
 
     def __init__(self, probe: Ref[Recorder]) -> None:
@@ -236,7 +236,7 @@ class Stumbling(Well):
             raise LookupError("on_stop")
 
 
-class OnceOnly(Well):
+class OnceOnly(ReportingActor):
     """Ends as soon as it has been restarted."""
 
     async def on_start(self) -> None:
@@ -244,11 +244,11 @@ class OnceOnly(Well):
             self.context.stop()
 
 
-class Watcher(Well):
+class Watcher(ReportingActor):
     """Has children, watches others, and tells of their ends."""
 
-    async def start_well(self, name: str) -> Ref[Well]:
-        return await self.context.spawn(Well, self.probe, name=name)
+    async def start_well(self, name: str) -> Ref[ReportingActor]:
+        return await self.context.spawn(ReportingActor, self.probe, name=name)
 
     async def watch(self, ref: Ref[Any]) -> None:
         self.context.watch(ref)
@@ -272,7 +272,7 @@ class Watcher(Well):
         await anyio.sleep_forever()
 
 
-class Unwatched(Well):
+class Unwatched(ReportingActor):
     """Watches without a hook to hear it."""
 
     async def watch(self, ref: Ref[Any]) -> None:
@@ -302,7 +302,7 @@ class Deaf(Actor):
         return value
 
 
-class Asker(Well):
+class Asker(ReportingActor):
     """Asks others with little patience."""
 
     async def ask_within(self, seconds: float, other: Ref[Deaf], value: str) -> str:
@@ -313,7 +313,7 @@ class Asker(Well):
             return "too late"
 
     async def ask_itself(self) -> int:
-        return await self.context.ref.ask(Well.incarnation)
+        return await self.context.ref.ask(ReportingActor.incarnation)
 
     async def ask_next(self, other: Ref[Deaf], value: str) -> str:
         return await other.ask(Deaf.quick, value)

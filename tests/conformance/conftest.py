@@ -10,7 +10,7 @@ import pytest
 
 from actors import System, Topology, nodes
 from actors.testing import Probe, running_system
-from tests.conformance.case_actors import Director
+from tests.conformance.case_actors import StartScript
 from tests.conformance.scenario import Scenario
 from tests.conftest import LOOPS
 
@@ -52,7 +52,7 @@ async def system(
 
 @pytest.fixture(params=NODES)
 async def scenario(request: pytest.FixtureRequest, system: System) -> AsyncIterator[Scenario]:
-    director = await system.spawn(Director, on=system.node)
+    director = await system.spawn(StartScript, on=system.node)
     scenario = Scenario(system, NODES[request.param], await Probe.start(system), director)
     yield scenario
     with anyio.fail_after(10):

@@ -14,7 +14,7 @@ from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.topology import ActorSpec, TreeSpec
 from actors.supervisors import NotFound
 from actors.testing import Probe
-from tests.conformance.case_actors import Director, Well
+from tests.conformance.case_actors import ReportingActor, StartScript
 
 
 class Scenario:
@@ -24,7 +24,7 @@ class Scenario:
         unread: Events that were passed over by `until`, oldest first.
     """
 
-    def __init__(self, system: System, on: str, probe: Probe, director: Ref[Director]) -> None:
+    def __init__(self, system: System, on: str, probe: Probe, director: Ref[StartScript]) -> None:
         self.system = system
         self.on = on
         self.probe = probe
@@ -45,7 +45,7 @@ class Scenario:
         return self.system.supervisor("")
 
     def child(
-        self, name: str, cls: Callable[..., Actor] = Well, /, *args: Any, **options: Any
+        self, name: str, cls: Callable[..., Actor] = ReportingActor, /, *args: Any, **options: Any
     ) -> ActorSpec:
         """Describe an actor that tells the probe of its life."""
         return actors.child(cls, self.probe.ref, *args, name=name, on=self.on, **options)
@@ -90,7 +90,7 @@ class Scenario:
 
     async def crash(self, name: str, times: int = 1) -> None:
         """Crash a child and wait until it has been brought back for the n-th time."""
-        await (await self.ref(name)).tell(Well.crash)
+        await (await self.ref(name)).tell(ReportingActor.crash)
         await self.restarted(name, times)
 
     async def ended(self, path: str) -> str:
@@ -129,5 +129,5 @@ async def incarnations(scenario: Scenario, *names: str) -> list[int]:
     found: list[int] = []
     with anyio.fail_after(5):
         for name in names:
-            found.append(await (await scenario.ref(name)).ask(Well.incarnation))  # noqa: PERF401 - one after the other
+            found.append(await (await scenario.ref(name)).ask(ReportingActor.incarnation))  # noqa: PERF401 - one after the other
     return found

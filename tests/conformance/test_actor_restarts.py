@@ -17,10 +17,10 @@ from tests.conformance.case_actors import (
     OnceOnly,
     Parent,
     Plain,
+    ReportingActor,
     Stumbling,
-    Tabled,
     Watcher,
-    Well,
+    WithErrorTable,
 )
 from tests.conformance.scenario import Scenario
 
@@ -38,7 +38,7 @@ async def _watched(scenario: Scenario, ref: Ref[Any]) -> None:
 async def _sync(scenario: Scenario, *refs: Ref[Any]) -> None:
     """Let all be told that these have to tell."""
     for ref in refs:
-        await ref.ask(Well.incarnation)
+        await ref.ask(ReportingActor.incarnation)
 
 
 @pytest.mark.parametrize("dynamically", [False, True])
@@ -49,7 +49,7 @@ async def test_c22_a_restart_that_ends_at_its_start_ends_the_life(
         branch = await scenario.tree(dynamic("sup") if dynamically else supervisor("sup", []))
         ref = await branch.start_child(scenario.child("once", OnceOnly))
         assert ref is not None
-        await ref.tell(Well.crash)
+        await ref.tell(ReportingActor.crash)
         assert await ref.wait() == Exit.NORMAL
         assert await scenario.gone("once")
         # A call goes through the supervisor's one task, behind what it does about the end.
@@ -66,22 +66,22 @@ async def test_c38_while_a_name_waits_for_its_restart_it_is_found_and_its_messag
         )
         ref = await scenario.ref("named")
         await scenario.crash("named")
-        await ref.tell(Well.crash)
+        await ref.tell(ReportingActor.crash)
         await scenario.until("restart_scheduled", child="named", attempt=2)
         assert await scenario.ref("named") == ref
-        await ref.tell(Well.note, 1)
+        await ref.tell(ReportingActor.note, 1)
         with pytest.raises(DeadlineExceeded):
-            await ref.within(0.05).ask(Well.logged)
+            await ref.within(0.05).ask(ReportingActor.logged)
         with pytest.raises(NameTaken):
             await scenario.spawn(Plain, name="named")
         await branch.stop_child("named")
         with pytest.raises(ActorStopped, match="it has ended: SHUTDOWN") as caught:
-            await ref.ask(Well.logged)
+            await ref.ask(ReportingActor.logged)
         assert caught.value.message == ("logged", (), {})
         # By its name it is started, asked and stopped.
         await branch.restart_child("named")
         again = await scenario.ref("named")
-        assert await again.ask(Well.incarnation) == 1
+        assert await again.ask(ReportingActor.incarnation) == 1
         await again.stop()
         assert await again.wait() == Exit.SHUTDOWN
 
@@ -90,23 +90,23 @@ async def test_c45_the_class_of_an_error_decides_between_restart_resume_and_stop
     scenario: Scenario,
 ) -> None:
     with anyio.fail_after(10):
-        branch = await scenario.tree(supervisor("sup", [scenario.child("tabled", Tabled)]))
+        branch = await scenario.tree(supervisor("sup", [scenario.child("tabled", WithErrorTable)]))
         ref = await scenario.ref("tabled")
         await _watched(scenario, ref)
 
-        await ref.tell(Well.note, 1)
-        await ref.tell(Tabled.fail, "restart")
-        assert await ref.ask(Well.logged) == []
+        await ref.tell(ReportingActor.note, 1)
+        await ref.tell(WithErrorTable.fail, "restart")
+        assert await ref.ask(ReportingActor.logged) == []
         assert scenario.story() == [("stop", "tabled", "CRASHED"), ("start", "tabled")]
 
-        await ref.tell(Well.note, 1)
-        await ref.tell(Tabled.fail, "resume")
-        assert await ref.ask(Well.logged) == [1]
-        assert await ref.ask(Well.incarnation) == 2
+        await ref.tell(ReportingActor.note, 1)
+        await ref.tell(WithErrorTable.fail, "resume")
+        assert await ref.ask(ReportingActor.logged) == [1]
+        assert await ref.ask(ReportingActor.incarnation) == 2
         failed = await scenario.until("message_failed", actor="tabled")
         assert "KeyError" in failed.facts["error"]
 
-        await ref.tell(Tabled.fail, "stop")
+        await ref.tell(WithErrorTable.fail, "stop")
         assert isinstance((await ref.wait()).error, ERRORS["stop"])
         await scenario.heard(("heard", "tabled", "CRASHED"))
         assert scenario.story()[2:] == [
@@ -139,12 +139,12 @@ async def test_c48_a_third_party_that_dies_meanwhile_is_told_only_if_it_is_watch
         await parent.ask(Parent.watch, third)
         for name in "xy":
             await parent.ask(Parent.start_child, "slow", name)
-        await parent.tell(Well.crash)
+        await parent.tell(ReportingActor.crash)
         await scenario.heard(("stop", "parent", "CRASHED"))
         await third.stop()
         await third.wait()
         # A watch is its incarnation's: the new one hears nothing, and at once if it asks.
-        assert await parent.ask(Well.incarnation) == 2
+        assert await parent.ask(ReportingActor.incarnation) == 2
         assert scenario.story("heard") == []
         await parent.ask(Parent.watch, third)
         await scenario.heard(("heard", "third", "SHUTDOWN"))
@@ -158,13 +158,15 @@ async def test_c52_hooks_run_in_order_over_three_restarts_and_the_end(scenario: 
         )
         ref = await scenario.ref("a")
         for number in range(1, 4):
-            await ref.tell(Well.crash)
-            assert await ref.ask(Well.incarnation) == number + 1
+            await ref.tell(ReportingActor.crash)
+            assert await ref.ask(ReportingActor.incarnation) == number + 1
         assert scenario.story() == [("start", "a"), *[("stop", "a", "CRASHED"), ("start", "a")] * 3]
-        await ref.tell(Well.crash)
+        await ref.tell(ReportingActor.crash)
         assert (await ref.wait()).kind.value == "CRASHED"
         await scenario.ended("sup")
-        await _sync(scenario, await scenario.spawn(Well, scenario.probe.ref, name="later"))
+        await _sync(
+            scenario, await scenario.spawn(ReportingActor, scenario.probe.ref, name="later")
+        )
         assert scenario.story()[7:] == [("stop", "a", "CRASHED"), ("start", "later")]
 
 
@@ -175,8 +177,8 @@ async def test_c53_on_stop_fails_then_the_constructor_and_the_third_works(
         await scenario.tree(supervisor("sup", [scenario.child("a", Stumbling)]))
         ref = await scenario.ref("a")
         capfd.readouterr()
-        await ref.tell(Well.crash)
-        assert await ref.ask(Well.incarnation) == 3
+        await ref.tell(ReportingActor.crash)
+        assert await ref.ask(ReportingActor.incarnation) == 3
         ended = await scenario.until("child_ended", child="a")
         assert ended.facts["exit"] == "CRASHED(RuntimeError: boom)"
         failed = await scenario.until("child_start_failed", child="a")
@@ -194,16 +196,16 @@ async def test_c67_a_spawn_that_is_never_awaited_starts_nothing(
         spawning: Any
         if how == "spawn":
             spawning = scenario.system.spawn(
-                Well, scenario.probe.ref, name="dropped", on=scenario.on
+                ReportingActor, scenario.probe.ref, name="dropped", on=scenario.on
             )
         else:
             spawning = branch.start_child(scenario.child("dropped"))
         spawning.close()
         assert await scenario.gone("dropped")
         assert branch.children() == []
-        assert await scenario.spawn(Well, scenario.probe.ref, name="dropped") == await scenario.ref(
-            "dropped"
-        )
+        assert await scenario.spawn(
+            ReportingActor, scenario.probe.ref, name="dropped"
+        ) == await scenario.ref("dropped")
         assert scenario.story() == [("start", "dropped")]
 
 
@@ -234,12 +236,12 @@ async def test_c69_the_mailbox_survives_a_restart_of_an_actor_with_a_busy_child(
         ref = await scenario.ref("parent")
         for number in range(5):
             slow = await ref.ask(Watcher.start_well, f"busy {number}")
-            await slow.tell(Well.crash_soon, 0.05)
-            await ref.tell(Well.crash_soon, 0.005)
-            await ref.tell(Well.note, 0)
-            await ref.tell(Well.note, 1)
-            assert await ref.ask(Well.logged) == [0, 1]
-            assert await ref.ask(Well.incarnation) == number + 2
+            await slow.tell(ReportingActor.crash_soon, 0.05)
+            await ref.tell(ReportingActor.crash_soon, 0.005)
+            await ref.tell(ReportingActor.note, 0)
+            await ref.tell(ReportingActor.note, 1)
+            assert await ref.ask(ReportingActor.logged) == [0, 1]
+            assert await ref.ask(ReportingActor.incarnation) == number + 2
 
 
 async def _with_queue(scenario: Scenario, budget: Budget, crashes: int) -> Ref[Any]:
@@ -249,10 +251,10 @@ async def _with_queue(scenario: Scenario, budget: Budget, crashes: int) -> Ref[A
     assert ref is not None
     for number in range(1, crashes + 1):
         await scenario.crash("a", number)
-    await ref.tell(Well.hang)
+    await ref.tell(ReportingActor.hang)
     await scenario.heard(("hangs", "a"))
     for number in range(3):
-        await ref.tell(Well.note, number)
+        await ref.tell(ReportingActor.note, number)
     return ref
 
 
@@ -277,7 +279,7 @@ async def test_c70_what_waits_when_the_budget_is_exhausted_becomes_dead_letters(
 
     async def ask() -> None:
         with pytest.raises(ActorStopped) as caught:
-            await ref.ask(Well.logged)
+            await ref.ask(ReportingActor.logged)
         errors.append(caught.value)
 
     with anyio.fail_after(10):
@@ -295,9 +297,9 @@ async def test_c70_a_restart_and_an_empty_mailbox_make_no_dead_letters(scenario:
     with anyio.fail_after(10):
         ref = await _with_queue(scenario, ONCE, 0)
         ref.kill()
-        assert await ref.ask(Well.logged) == [0, 1, 2]
+        assert await ref.ask(ReportingActor.logged) == [0, 1, 2]
         assert await _letters(scenario, "a") == []
-        await ref.tell(Well.crash)
+        await ref.tell(ReportingActor.crash)
         await ref.wait()
         assert await _letters(scenario, "a") == []
 
@@ -308,13 +310,13 @@ async def test_s36_a_child_that_is_being_stopped_is_not_brought_back_by_its_sibl
     specs = [scenario.child("a"), scenario.child("b"), scenario.child("c")]
     with anyio.fail_after(10):
         branch = await scenario.tree(supervisor("sup", specs, strategy=actors.Strategy.ONE_FOR_ALL))
-        await (await scenario.ref("b")).tell(Well.hang)
+        await (await scenario.ref("b")).tell(ReportingActor.hang)
         await scenario.heard(("hangs", "b"))
         second = await scenario.ref("b")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(branch.stop_child, "b")
             await anyio.wait_all_tasks_blocked()
-            await (await scenario.ref("a")).tell(Well.crash)
+            await (await scenario.ref("a")).tell(ReportingActor.crash)
             second.kill()
         await scenario.restarted("c")
         states = {info.name: info.state for info in branch.children()}

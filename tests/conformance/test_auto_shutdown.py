@@ -7,7 +7,7 @@ import pytest
 
 from actors import AutoShutdown, Budget, Exit, Restart, Strategy, supervisor
 from actors._system.supervisor_handle import SupervisorHandle
-from tests.conformance.case_actors import Well
+from tests.conformance.case_actors import ReportingActor
 from tests.conformance.scenario import Scenario
 
 ANY, ALL = AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT
@@ -37,7 +37,7 @@ async def _end(scenario: Scenario, name: str, how: str) -> None:
     if how == "KILLED":
         ref.kill()
     else:
-        await ref.tell(Well.finish if how == "NORMAL" else Well.crash)
+        await ref.tell(ReportingActor.finish if how == "NORMAL" else ReportingActor.crash)
     if how == "NORMAL":
         assert await ref.wait() == Exit.NORMAL
 

@@ -20,7 +20,7 @@ from actors.supervisors import (
     NotSupported,
     SupervisorStopped,
 )
-from tests.conformance.case_actors import Plain, Well
+from tests.conformance.case_actors import Plain, ReportingActor
 from tests.conformance.scenario import Scenario
 
 
@@ -87,7 +87,7 @@ async def test_c14_a_child_that_waits_for_its_restart_is_neither_running_nor_sto
     with anyio.fail_after(10):
         branch = await scenario.tree(supervisor("sup", [spec]))
         await scenario.crash("child1")
-        await (await scenario.ref("child1")).tell(Well.crash)
+        await (await scenario.ref("child1")).tell(ReportingActor.crash)
         await scenario.until("restart_scheduled", child="child1", attempt=2)
         with pytest.raises(ChildRestarting):
             await branch.restart_child("child1")
@@ -124,7 +124,7 @@ async def test_c15_dynamic_lifecycle(scenario: Scenario) -> None:
             await branch.restart_child("2")
         with pytest.raises(NotSupported):
             branch.delete_child("2")
-        assert await second.ask(Well.incarnation) == 1
+        assert await second.ask(ReportingActor.incarnation) == 1
         assert branch.count() == Count(1, 1, 0, 1)
 
 

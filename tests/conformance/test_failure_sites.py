@@ -11,7 +11,7 @@ from actors import Backoff, Budget, Exit, ExitKind, Ref, Restart, dynamic, super
 from actors._system.supervisor_handle import SupervisorHandle
 from actors.errors import ActorsError
 from actors.supervisors import ChildNotStarted, ChildState, SupervisorStopped
-from tests.conformance.case_actors import Cued, Director, Faulty, Plain, Well
+from tests.conformance.case_actors import Faulty, Plain, ReportingActor, ScriptedStart, StartScript
 from tests.conformance.scenario import Scenario
 
 GRACE = 0.1
@@ -43,9 +43,9 @@ async def test_a_first_start_that_hangs_ends_with_its_supervisor(
 ) -> None:
     async def start() -> None:
         with pytest.raises((ChildNotStarted, SupervisorStopped)):
-            await branch.start_child(scenario.child("child", Cued, scenario.director))
+            await branch.start_child(scenario.child("child", ScriptedStart, scenario.director))
 
-    await scenario.director.ask(Director.plan, "child", "hang")
+    await scenario.director.ask(StartScript.plan, "child", "hang")
     with anyio.fail_after(10):
         branch = await _tree(scenario, kind)
         async with anyio.create_task_group() as tasks:
@@ -68,8 +68,8 @@ async def test_a_restart_that_fails_is_tried_again(
     with anyio.fail_after(10):
         branch = await _tree(scenario, kind)
         ref = await _start(branch, scenario, site, "raise", (2, 3))
-        await ref.tell(Well.crash)
-        assert await ref.ask(Well.incarnation) == 4
+        await ref.tell(ReportingActor.crash)
+        assert await ref.ask(ReportingActor.incarnation) == 4
         for _ in range(2):
             failed = await scenario.until("child_start_failed", child="faulty")
             assert f"LookupError: {site}" in failed.facts["error"]
@@ -86,7 +86,7 @@ async def test_c18_restarts_that_fail_use_up_the_budget(
         branch = await _tree(scenario, kind, budget=Budget(restarts=4, within=3600))
         well = await branch.start_child(scenario.child("well"))
         ref = await _start(branch, scenario, site, "raise", range(2, 100))
-        await ref.tell(Well.crash)
+        await ref.tell(ReportingActor.crash)
         assert (await scenario.ended("sup")).startswith("CRASHED(RestartBudgetExceeded")
         for _ in range(4):
             await scenario.until("child_start_failed", child="faulty")
@@ -102,7 +102,7 @@ async def test_c50_a_backoff_gives_up_at_its_last_attempt(scenario: Scenario, ki
     with anyio.fail_after(10):
         branch = await _tree(scenario, kind)
         ref = await _start(branch, scenario, "constructor", "raise", range(2, 100), backoff=backoff)
-        await ref.tell(Well.crash)
+        await ref.tell(ReportingActor.crash)
         assert "CRASHED(ChildGaveUp" in str(await ref.wait())
         given_up = await scenario.until("restarts_given_up", child="faulty")
         assert "after 2 restarts in a row" in given_up.facts["exit"]
@@ -114,12 +114,12 @@ async def test_c50_a_backoff_gives_up_at_its_last_attempt(scenario: Scenario, ki
 async def test_a_restart_that_hangs_is_shown_and_ends_with_its_supervisor(
     scenario: Scenario, kind: str
 ) -> None:
-    await scenario.director.ask(Director.plan, "child", "go", "hang")
+    await scenario.director.ask(StartScript.plan, "child", "go", "hang")
     with anyio.fail_after(10):
         branch = await _tree(scenario, kind)
-        ref = await branch.start_child(scenario.child("child", Cued, scenario.director))
+        ref = await branch.start_child(scenario.child("child", ScriptedStart, scenario.director))
         assert ref is not None
-        await ref.tell(Well.crash)
+        await ref.tell(ReportingActor.crash)
         await scenario.heard(("hangs", "child"))
         assert [info.state for info in branch.children()] == [ChildState.STARTING]
         await scenario.top.stop_child("sup")
@@ -131,12 +131,12 @@ async def test_a_restart_that_hangs_is_shown_and_ends_with_its_supervisor(
 async def test_a_restart_that_hangs_is_ended_by_stopping_the_child(
     scenario: Scenario, kind: str
 ) -> None:
-    await scenario.director.ask(Director.plan, "child", "go", "hang")
+    await scenario.director.ask(StartScript.plan, "child", "go", "hang")
     with anyio.fail_after(10):
         branch = await _tree(scenario, kind)
-        ref = await branch.start_child(scenario.child("child", Cued, scenario.director))
+        ref = await branch.start_child(scenario.child("child", ScriptedStart, scenario.director))
         assert ref is not None
-        await ref.tell(Well.crash)
+        await ref.tell(ReportingActor.crash)
         await scenario.heard(("hangs", "child"))
         await branch.stop_child("child")
         assert (await ref.wait()).kind.value in {"SHUTDOWN", "KILLED"}
@@ -151,8 +151,8 @@ async def test_an_on_stop_that_raises_after_a_crash_does_not_keep_the_actor_down
     with anyio.fail_after(10):
         branch = await _tree(scenario, "static")
         ref = await _start(branch, scenario, "on_stop")
-        await ref.tell(Well.crash, "first")
-        assert await ref.ask(Well.incarnation) == 2
+        await ref.tell(ReportingActor.crash, "first")
+        assert await ref.ask(ReportingActor.incarnation) == 2
         ended = await scenario.until("child_ended", child="faulty")
         assert ended.facts["exit"] == "CRASHED(RuntimeError: first)"
 
@@ -164,10 +164,10 @@ async def test_an_on_stop_that_hangs_after_a_crash_is_ended_by_a_kill(
     with anyio.fail_after(10):
         branch = await _tree(scenario, kind)
         ref = await _start(branch, scenario, "on_stop", "hang", shutdown=60.0)
-        await ref.tell(Well.crash)
+        await ref.tell(ReportingActor.crash)
         await scenario.heard(("hangs", "faulty"))
         ref.kill()
-        assert await ref.ask(Well.incarnation) == 2
+        assert await ref.ask(ReportingActor.incarnation) == 2
 
 
 @pytest.mark.parametrize("kind", TREES)
@@ -177,7 +177,7 @@ async def test_an_on_stop_that_hangs_after_a_crash_ends_with_its_supervisor(
     with anyio.fail_after(10):
         branch = await _tree(scenario, kind)
         ref = await _start(branch, scenario, "on_stop", "hang")
-        await ref.tell(Well.crash)
+        await ref.tell(ReportingActor.crash)
         await scenario.heard(("hangs", "faulty"))
         await scenario.top.stop_child("sup")
         # Whichever is first: the limit of an end nobody asked for, or the kill by its supervisor.
@@ -197,7 +197,7 @@ async def test_an_on_exit_that_raises_crashes_the_actor(scenario: Scenario) -> N
         await watched.stop()
         ended = await scenario.until("child_ended", child="faulty")
         assert ended.facts["exit"] == "CRASHED(LookupError: on_exit)"
-        assert await ref.ask(Well.incarnation) == 2
+        assert await ref.ask(ReportingActor.incarnation) == 2
 
 
 async def test_a_task_that_raises_crashes_the_actor(scenario: Scenario) -> None:
@@ -207,7 +207,7 @@ async def test_a_task_that_raises_crashes_the_actor(scenario: Scenario) -> None:
         await ref.tell(Faulty.start_task)
         ended = await scenario.until("child_ended", child="faulty")
         assert ended.facts["exit"] == "CRASHED(LookupError: task)"
-        assert await ref.ask(Well.incarnation) == 2
+        assert await ref.ask(ReportingActor.incarnation) == 2
 
 
 async def test_a_generator_that_raises_tells_its_reader_and_the_actor_lives(
@@ -220,7 +220,7 @@ async def test_a_generator_that_raises_tells_its_reader_and_the_actor_lives(
         with pytest.raises(LookupError, match="generator"):
             await _read(ref, got)
         assert got == [1]
-        assert await ref.ask(Well.incarnation) == 1
+        assert await ref.ask(ReportingActor.incarnation) == 1
 
 
 async def _read(ref: Ref[Any], into: list[int]) -> None:
@@ -324,7 +324,7 @@ async def test_a_voluntary_end_that_fails_is_told_and_not_restarted(
     with anyio.fail_after(10):
         branch = await _tree(scenario, "static")
         ref = await _start(branch, scenario, "on_stop", restart=restart, shutdown=5.0)
-        await ref.tell(Well.finish)
+        await ref.tell(ReportingActor.finish)
         assert str(await ref.wait()) == "CRASHED(LookupError: on_stop)"
         assert await scenario.gone("faulty")
         assert branch.count().active == 0

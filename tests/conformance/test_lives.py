@@ -14,7 +14,16 @@ from actors._system.topology import TreeSpec
 from actors.errors import ActorCrashed, SystemStopped
 from actors.supervisors import ChildNotStarted, SupervisorStopped
 from actors.testing import running_system
-from tests.conformance.case_actors import Brief, Cued, Director, Faulty, Parent, Plain, Slow, Well
+from tests.conformance.case_actors import (
+    Brief,
+    Faulty,
+    Parent,
+    Plain,
+    ReportingActor,
+    ScriptedStart,
+    Slow,
+    StartScript,
+)
 from tests.conformance.scenario import Scenario, incarnations
 
 OFTEN = Budget(restarts=1000, within=3600)
@@ -29,11 +38,11 @@ async def test_c48_children_of_an_actor_end_before_it_comes_back(scenario: Scena
         await parent.ask(Parent.watch, third)
         children = [await parent.ask(Parent.start_child, "slow", name) for name in ("x", "y")]
         scenario.probe.heard.clear()
-        await parent.tell(Well.crash)
+        await parent.tell(ReportingActor.crash)
         for value in range(3):
-            await parent.tell(Well.note, value)
-        assert await parent.ask(Well.logged) == [0, 1, 2]
-        assert await parent.ask(Well.incarnation) == 2
+            await parent.tell(ReportingActor.note, value)
+        assert await parent.ask(ReportingActor.logged) == [0, 1, 2]
+        assert await parent.ask(ReportingActor.incarnation) == 2
         assert [await child.wait() for child in children] == [Exit.SHUTDOWN] * 2
         story = scenario.story()
         assert story[0] == ("stop", "parent", "CRASHED")
@@ -131,20 +140,22 @@ async def test_c65_a_stopped_system_starts_nothing() -> None:
 async def _spawn(scenario: Scenario, how: str) -> Any:
     if how == "spawn":
         return await scenario.spawn(
-            Cued, scenario.probe.ref, scenario.director, name="slow starter"
+            ScriptedStart, scenario.probe.ref, scenario.director, name="slow starter"
         )
     if how == "context":
         parent = await scenario.ref("parent")
         return await parent.ask(Parent.start_cued, scenario.director, "slow starter")
     branch = scenario.system.supervisor(how)
-    return await branch.start_child(scenario.child("slow starter", Cued, scenario.director))
+    return await branch.start_child(
+        scenario.child("slow starter", ScriptedStart, scenario.director)
+    )
 
 
 @pytest.mark.parametrize("how", ["spawn", "dyn", "sup", "context"])
 async def test_c67_cancelling_a_spawn_while_on_start_runs_leaves_nothing(
     scenario: Scenario, how: str
 ) -> None:
-    await scenario.director.ask(Director.plan, "slow starter", "hang")
+    await scenario.director.ask(StartScript.plan, "slow starter", "hang")
     with anyio.fail_after(10):
         await scenario.tree(dynamic("dyn"))
         await scenario.tree(supervisor("sup", [scenario.child("parent", Parent)]))
@@ -155,7 +166,7 @@ async def test_c67_cancelling_a_spawn_while_on_start_runs_leaves_nothing(
         await scenario.heard(("let go", "slow starter"))
         ref = await _spawn(scenario, how)
         assert ref == await scenario.ref("slow starter")
-        assert await ref.ask(Well.incarnation) == 1
+        assert await ref.ask(ReportingActor.incarnation) == 1
         assert scenario.story("stop") == []
 
 
@@ -167,11 +178,11 @@ async def test_c69_the_mailbox_survives_a_restart(scenario: Scenario, dynamicall
         ref = await branch.start_child(scenario.child("1"))
         assert ref is not None
         for number in range(50):
-            await ref.tell(Well.crash_soon, 0.002)
-            await ref.tell(Well.note, 0)
-            await ref.tell(Well.note, 1)
-            assert await ref.ask(Well.logged) == [0, 1]
-            assert await ref.ask(Well.incarnation) == number + 2
+            await ref.tell(ReportingActor.crash_soon, 0.002)
+            await ref.tell(ReportingActor.note, 0)
+            await ref.tell(ReportingActor.note, 1)
+            assert await ref.ask(ReportingActor.logged) == [0, 1]
+            assert await ref.ask(ReportingActor.incarnation) == number + 2
         assert await scenario.ref("1") == ref
 
 
@@ -185,10 +196,10 @@ async def test_c69_an_ask_behind_a_crash_is_answered_and_one_under_it_is_lost(
 
         async def hang() -> None:
             with pytest.raises(ActorCrashed):
-                await ref.ask(Well.hang)
+                await ref.ask(ReportingActor.hang)
 
         async def ask() -> None:
-            answers.append(await ref.ask(Well.incarnation))
+            answers.append(await ref.ask(ReportingActor.incarnation))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hang)
@@ -210,7 +221,7 @@ async def test_s36_an_actor_may_end_itself_while_its_supervisor_stops(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(scenario.top.stop_child, "sup")
             await scenario.heard(("stopping", "b"))
-            await first.tell(Well.finish)
+            await first.tell(ReportingActor.finish)
             assert await first.wait() == Exit.NORMAL
         assert await scenario.ended("sup") == "SHUTDOWN"
         assert await scenario.gone("a", "b")
@@ -234,7 +245,7 @@ async def test_two_children_that_crash_together_are_both_back(scenario: Scenario
     with anyio.fail_after(10):
         await scenario.tree(supervisor("sup", specs, strategy=actors.Strategy.ONE_FOR_ALL))
         for name in "ac":
-            await (await scenario.ref(name)).tell(Well.crash)
+            await (await scenario.ref(name)).tell(ReportingActor.crash)
         for name in "abc":
             await scenario.restarted(name)
         found = await incarnations(scenario, *"abc")
@@ -243,11 +254,11 @@ async def test_two_children_that_crash_together_are_both_back(scenario: Scenario
 
 
 async def test_a_name_that_was_never_ready_is_not_a_child(scenario: Scenario) -> None:
-    await scenario.director.ask(Director.plan, "child", "fail", "fail")
+    await scenario.director.ask(StartScript.plan, "child", "fail", "fail")
     with anyio.fail_after(10):
         branch = await scenario.tree(supervisor("sup", []))
         for _ in range(2):
             with pytest.raises(ChildNotStarted):
-                await branch.start_child(scenario.child("child", Cued, scenario.director))
-        ref = await branch.start_child(scenario.child("child", Cued, scenario.director))
+                await branch.start_child(scenario.child("child", ScriptedStart, scenario.director))
+        ref = await branch.start_child(scenario.child("child", ScriptedStart, scenario.director))
         assert ref == await scenario.ref("child")

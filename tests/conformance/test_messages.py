@@ -7,7 +7,7 @@ import pytest
 
 from actors import Exit, ExitKind, Restart, supervisor
 from actors.errors import ActorStopped, CallCycle, DeadlineExceeded, NameTaken
-from tests.conformance.case_actors import Asker, Deaf, Plain, Unwatched, Watcher, Well
+from tests.conformance.case_actors import Asker, Deaf, Plain, ReportingActor, Unwatched, Watcher
 from tests.conformance.scenario import Scenario
 
 
@@ -18,8 +18,8 @@ async def test_c42_a_reply_that_comes_too_late_is_nobodys(scenario: Scenario) ->
         assert await asker.ask(Asker.ask_within, 0.001, deaf, "first") == "too late"
         # Answered behind the late reply, and not by it.
         assert await asker.ask(Asker.ask_next, deaf, "second") == "second"
-        await asker.tell(Well.note, "third")
-        assert await asker.ask(Well.logged) == ["third"]
+        await asker.tell(ReportingActor.note, "third")
+        assert await asker.ask(ReportingActor.logged) == ["third"]
         assert scenario.story("heard") == []
         await deaf.stop()
         await scenario.heard(("heard", "deaf", "SHUTDOWN"))
@@ -71,9 +71,9 @@ async def test_c56_an_unheard_notice_harms_nobody(scenario: Scenario) -> None:
         await watcher.ask(Unwatched.watch, dying)
         await dying.stop()
         await dying.wait()
-        await watcher.tell(Well.note, 1)
-        assert await watcher.ask(Well.logged) == [1]
-        assert await watcher.ask(Well.incarnation) == 1
+        await watcher.tell(ReportingActor.note, 1)
+        assert await watcher.ask(ReportingActor.logged) == [1]
+        assert await watcher.ask(ReportingActor.incarnation) == 1
 
 
 @pytest.mark.parametrize("unwatch", [False, True])
@@ -90,7 +90,7 @@ async def test_c56_a_queued_notice_is_not_delivered_once_it_is_not_wanted(
         await dying.wait()
         # Asked for twice: the notice may have been queued between the two.
         for _ in range(2):
-            await watcher.ask(Well.incarnation)
+            await watcher.ask(ReportingActor.incarnation)
         assert scenario.story("heard") == ([] if unwatch else [("heard", "dying", "SHUTDOWN")])
 
 
@@ -102,19 +102,19 @@ async def test_c56_a_notice_passes_a_full_mailbox_and_stays_in_it(scenario: Scen
         await watcher.ask(Watcher.watch, dying)
         await watcher.tell(Watcher.hear_out, gate, unwatch=False)
         await scenario.heard("listening")
-        await watcher.tell(Well.note, "fills it")
+        await watcher.tell(ReportingActor.note, "fills it")
         dying.kill()
         await dying.ask(Plain.incarnation)  # it was restarted: no notice
         await dying.stop()
         assert await dying.wait() == Exit.SHUTDOWN
         async with anyio.create_task_group() as tasks:
             for number in range(3):
-                tasks.start_soon(watcher.tell, Well.note, number)
+                tasks.start_soon(watcher.tell, ReportingActor.note, number)
             await anyio.wait_all_tasks_blocked()
             await gate.stop()
         await scenario.heard(("heard", "dying", "SHUTDOWN"))
-        assert (await watcher.ask(Well.logged))[0] == "fills it"
-        assert len(await watcher.ask(Well.logged)) == 4
+        assert (await watcher.ask(ReportingActor.logged))[0] == "fills it"
+        assert len(await watcher.ask(ReportingActor.logged)) == 4
         assert len(scenario.story("heard")) == 1
 
 
@@ -128,11 +128,11 @@ async def test_c58_ten_are_accepted_and_the_eleventh_waits_fails_or_gives_up(
         await scenario.heard("listening")
         for number in range(10):
             with anyio.fail_after(5):
-                await held.tell(Well.note, number)
+                await held.tell(ReportingActor.note, number)
         with pytest.raises(DeadlineExceeded, match=r"no room in its mailbox in 0\.02 s"):
-            await held.within(0.02).tell(Well.note, "never")
+            await held.within(0.02).tell(ReportingActor.note, "never")
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(held.tell, Well.note, "eleventh")
+            tasks.start_soon(held.tell, ReportingActor.note, "eleventh")
             await anyio.wait_all_tasks_blocked()
             await gate.stop()
-        assert await held.ask(Well.logged) == [*range(10), "eleventh"]
+        assert await held.ask(ReportingActor.logged) == [*range(10), "eleventh"]

@@ -9,7 +9,7 @@ import pytest
 
 from actors import Budget, Exit, Ref, Restart, Strategy, dynamic, supervisor
 from actors.supervisors import ChildState, Count
-from tests.conformance.case_actors import Well
+from tests.conformance.case_actors import ReportingActor
 from tests.conformance.scenario import Scenario, incarnations
 
 TWICE = Budget(restarts=2, within=3600)
@@ -22,7 +22,7 @@ async def _end(ref: Ref[Any], how: str) -> None:
     elif how == "SHUTDOWN":
         await ref.stop()
     else:
-        await ref.tell(Well.finish if how == "NORMAL" else Well.crash)
+        await ref.tell(ReportingActor.finish if how == "NORMAL" else ReportingActor.crash)
 
 
 @pytest.mark.parametrize("how", ["NORMAL", "SHUTDOWN", "CRASHED", "KILLED"])
@@ -39,7 +39,7 @@ async def test_c25_the_matrix_of_restart_types_and_ends(
 
         if not voluntary and restart is not TEMPORARY:
             await scenario.restarted("only")
-            assert await ref.ask(Well.incarnation) == 2
+            assert await ref.ask(ReportingActor.incarnation) == 2
             assert branch.count() == Count(1, 1, 0, 1)
             return
         assert (await ref.wait()).kind.value == how
@@ -67,7 +67,7 @@ async def test_c17_one_for_one(scenario: Scenario) -> None:
         assert await incarnations(scenario, "1", "2") == [2, 2]
         assert branch.count().active == 2
         assert (await scenario.ref("1"), await scenario.ref("2")) == (first, second)
-        await first.tell(Well.crash, "the last one")
+        await first.tell(ReportingActor.crash, "the last one")
 
         assert await scenario.ended("sup") == (
             "CRASHED(RestartBudgetExceeded: supervisor 'sup' gave up: "
@@ -85,7 +85,7 @@ async def test_c17_the_parent_of_a_supervisor_that_gave_up_starts_it_anew(
     with anyio.fail_after(10):
         await scenario.tree(supervisor("outer", [inner, scenario.child("c")]))
         old = await scenario.ref("a"), await scenario.ref("b")
-        await old[0].tell(Well.crash)
+        await old[0].tell(ReportingActor.crash)
         await scenario.restarted("inner")
         assert [str((await ref.wait()).kind.value) for ref in old] == ["CRASHED", "SHUTDOWN"]
         assert await incarnations(scenario, "a", "b", "c") == [1, 1, 1]
@@ -114,7 +114,7 @@ async def test_c19_one_for_all(scenario: Scenario) -> None:
                 *[("start", "1"), ("start", "2")],
             ]
             assert branch.count().active == 2
-        await refs[1].tell(Well.crash)
+        await refs[1].tell(ReportingActor.crash)
         assert (await scenario.ended("sup")).startswith("CRASHED(RestartBudgetExceeded")
         assert [(await ref.wait()).kind.value for ref in refs] == ["SHUTDOWN", "CRASHED"]
 
@@ -137,7 +137,7 @@ async def test_c23_rest_for_one(scenario: Scenario) -> None:
             await scenario.restarted("3", number)
             assert await incarnations(scenario, *names) == [1, number + 1, number + 1]
         assert [info.name for info in branch.children()] == ["3", "2", "1"]
-        await refs[1].tell(Well.crash)
+        await refs[1].tell(ReportingActor.crash)
         assert (await scenario.ended("sup")).startswith("CRASHED(RestartBudgetExceeded")
         ends = [(await ref.wait()).kind.value for ref in refs]
         assert ends == ["SHUTDOWN", "CRASHED", "SHUTDOWN"]
@@ -154,7 +154,7 @@ async def test_c21_dynamic(scenario: Scenario) -> None:
         assert await incarnations(scenario, "1", "2") == [2, 1]
         await scenario.crash("2")
         assert branch.count() == Count(2, 2, 0, 2)
-        await first.tell(Well.crash)
+        await first.tell(ReportingActor.crash)
         assert (await scenario.ended("dyn")).startswith("CRASHED(RestartBudgetExceeded")
         assert (await first.wait()).kind.value == "CRASHED"
         assert await second.wait() == Exit.SHUTDOWN

@@ -10,7 +10,15 @@ from actors import Exit, Restart, Strategy, Topology, dynamic, supervisor
 from actors.errors import NameTaken, StartFailed
 from actors.supervisors import ChildNotStarted, ChildState, Count, MaxChildren, SupervisorStopped
 from actors.testing import running_system
-from tests.conformance.case_actors import Brief, Cued, Director, Faulty, Plain, Slow, Well
+from tests.conformance.case_actors import (
+    Brief,
+    Faulty,
+    Plain,
+    ReportingActor,
+    ScriptedStart,
+    Slow,
+    StartScript,
+)
 from tests.conformance.scenario import Scenario, incarnations
 
 
@@ -97,9 +105,9 @@ async def test_c05_a_failing_start_leaves_nothing(
 ) -> None:
     if cue == "cancel" and anyio_backend_name == "trio":
         return  # its Cancelled cannot be made up
-    await scenario.director.ask(Director.plan, "child", cue)
+    await scenario.director.ask(StartScript.plan, "child", cue)
     bad = (
-        scenario.child("child", Cued, scenario.director)
+        scenario.child("child", ScriptedStart, scenario.director)
         if cue in {"fail", "throw", "cancel"}
         else scenario.child("child", Faulty, cue)
     )
@@ -118,13 +126,13 @@ async def test_c05_a_failing_start_leaves_nothing(
 async def test_c06_a_failing_restart_child_keeps_the_spec_and_costs_nothing(
     scenario: Scenario,
 ) -> None:
-    spec = scenario.child("child", Cued, scenario.director)
+    spec = scenario.child("child", ScriptedStart, scenario.director)
     with anyio.fail_after(10):
         branch = await scenario.tree(
             supervisor("sup", [spec], budget=actors.Budget(restarts=0, within=5))
         )
         await branch.stop_child("child")
-        await scenario.director.ask(Director.plan, "child", "fail")
+        await scenario.director.ask(StartScript.plan, "child", "fail")
         with pytest.raises(ChildNotStarted, match="ConnectionError: no database"):
             await branch.restart_child("child")
         assert [(i.name, i.child, i.state) for i in branch.children()] == [
@@ -152,7 +160,7 @@ async def test_c10_a_stuck_actor_is_killed_when_its_grace_is_over(scenario: Scen
     with anyio.fail_after(10):
         await scenario.tree(supervisor("sup", specs))
         well, stuck = [await scenario.ref(name) for name in "12"]
-        await stuck.tell(Well.hang)
+        await stuck.tell(ReportingActor.hang)
         await scenario.heard(("hangs", "2"))
         await scenario.top.stop_child("sup")
         assert (await stuck.wait(), await well.wait()) == (Exit.KILLED, Exit.SHUTDOWN)
@@ -169,7 +177,7 @@ async def test_c10_stuck_dynamic_actors_share_one_deadline(scenario: Scenario) -
         for name in names:
             stuck = await branch.start_child(scenario.child(name, shutdown=0.3))
             assert stuck is not None
-            await stuck.tell(Well.hang)
+            await stuck.tell(ReportingActor.hang)
             await scenario.heard(("hangs", name))
         refs = [await scenario.ref(name) for name in names]
         with anyio.fail_after(2):  # not ten times 0.3 s and more
@@ -200,7 +208,7 @@ async def test_c31_a_naughty_actor_is_killed_and_the_supervisor_answers(scenario
         )
         naughty = await scenario.ref("1")
         await naughty.ask(Faulty.start_task)
-        await naughty.tell(Well.hang)
+        await naughty.tell(ReportingActor.hang)
         await scenario.heard(("hangs", "1"))
         await branch.stop_child("1")
         (info,) = branch.children()
@@ -299,7 +307,7 @@ async def test_c39_max_children(scenario: Scenario) -> None:
         await scenario.crash("1")
         with pytest.raises(MaxChildren, match="it may have 1"):
             await one.start_child(scenario.child("2"))
-        await first.tell(Well.crash)
+        await first.tell(ReportingActor.crash)
         await scenario.until("restart_scheduled", child="1", attempt=2)
         assert [info.state for info in one.children()] == [ChildState.BACKING_OFF]
         with pytest.raises(MaxChildren):

@@ -120,7 +120,7 @@ class Box:
         return value
 
 
-class Porter(Actor):
+class PayloadActor(Actor):
     """Takes payloads, says what it saw, and gives some of its own."""
 
     def __init__(self, given: Any = None) -> None:
@@ -178,12 +178,12 @@ class Porter(Actor):
             if kind not in MOVED:
                 current().topic(topic).publish(make(size))
 
-    async def listen(self, topic: str, probe: Ref[Porter], count: int) -> None:
+    async def listen(self, topic: str, probe: Ref[PayloadActor], count: int) -> None:
         async def values() -> None:
             async with current().topic(topic).subscribe() as published:
-                await probe.tell(Porter.take, "subscribed")
+                await probe.tell(PayloadActor.take, "subscribed")
                 for _ in range(count):
-                    await probe.tell(Porter.take, seen(await anext(aiter(published))))
+                    await probe.tell(PayloadActor.take, seen(await anext(aiter(published))))
 
         self.context.tasks.start_soon(values)
 
@@ -197,7 +197,7 @@ class Porter(Actor):
 
     async def time_a_move(self) -> str:
         try:
-            self.context.timers.once(60, Porter.keep, move(bytearray(8)))
+            self.context.timers.once(60, PayloadActor.keep, move(bytearray(8)))
         except NotSendable as error:
             return type(error).__name__
         return "set"

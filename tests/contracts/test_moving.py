@@ -23,7 +23,7 @@ from actors.errors import (
 from actors.transport import FRAME_LIMIT
 from tests.contracts.contract_actors import Gate
 from tests.contracts.node_under_test import NodeUnderTest, send
-from tests.contracts.payloads import LARGE, MOVED, SMALL, Porter, buffer, expected, pattern
+from tests.contracts.payloads import LARGE, MOVED, SMALL, PayloadActor, buffer, expected, pattern
 
 
 class Things:
@@ -69,28 +69,28 @@ def things(request: pytest.FixtureRequest) -> Iterator[Things]:
     made.close()
 
 
-async def held(node: NodeUnderTest, *, mailbox: int = 2) -> tuple[Ref[Porter], Ref[Gate]]:
+async def held(node: NodeUnderTest, *, mailbox: int = 2) -> tuple[Ref[PayloadActor], Ref[Gate]]:
     """A porter that handles one message until the gate is opened."""
     gate = await node.gate()
-    porter = await node.spawn(Porter, mailbox=mailbox)
-    await porter.tell(Porter.hold, gate, node.probe.ref)
+    porter = await node.spawn(PayloadActor, mailbox=mailbox)
+    await porter.tell(PayloadActor.hold, gate, node.probe.ref)
     await node.probe.expect("held", 20)
     return porter, gate
 
 
-async def full(node: NodeUnderTest) -> tuple[Ref[Porter], Ref[Gate]]:
+async def full(node: NodeUnderTest) -> tuple[Ref[PayloadActor], Ref[Gate]]:
     """One that has no room left."""
     porter, gate = await held(node)
     for number in range(2):
-        await porter.tell(Porter.keep, number)
+        await porter.tell(PayloadActor.keep, number)
     return porter, gate
 
 
-async def arrives(porter: Ref[Porter], things: Things) -> None:
+async def arrives(porter: Ref[PayloadActor], things: Things) -> None:
     """What could not be moved before can be now."""
     things.check()
     wanted = [expected(kind, things.size) for kind in MOVED]
-    assert await porter.ask(Porter.accept, {"all": things.moved()}) == wanted
+    assert await porter.ask(PayloadActor.accept, {"all": things.moved()}) == wanted
     assert things.buffer.moved
     assert things.bytes == b""
     assert things.socket.fileno() == -1
@@ -141,30 +141,30 @@ async def test_nothing_is_moved_beside_what_cannot_be(
     node: NodeUnderTest, things: Things, neighbour: Any
 ) -> None:
     _, make, error, text = neighbour
-    porter = await node.spawn(Porter)
+    porter = await node.spawn(PayloadActor)
     for verb in ("ask", "tell", "tell_nowait"):
         with pytest.raises(error, match=text):
-            await send(porter, verb, Porter.keep, [*things.moved(), make(things.size)])
+            await send(porter, verb, PayloadActor.keep, [*things.moved(), make(things.size)])
     await arrives(porter, things)
 
 
 async def test_what_is_moved_twice_in_one_message_is_not_moved(
     node: NodeUnderTest, things: Things
 ) -> None:
-    porter = await node.spawn(Porter)
+    porter = await node.spawn(PayloadActor)
     for twice in (things.buffer, things.bytes, things.socket):
         with pytest.raises(Moved, match="is moved twice in one message"):
-            await porter.ask(Porter.keep, [*things.moved(), {"again": move(twice)}])
+            await porter.ask(PayloadActor.keep, [*things.moved(), {"again": move(twice)}])
     await arrives(porter, things)
 
 
 async def test_what_was_moved_raises_when_it_is_used(node: NodeUnderTest, things: Things) -> None:
-    porter = await node.spawn(Porter)
-    await porter.ask(Porter.accept, {"all": things.moved()})
+    porter = await node.spawn(PayloadActor)
+    await porter.ask(PayloadActor.accept, {"all": things.moved()})
     with pytest.raises(Moved, match="only its receiver has it"):
         things.buffer.view()
     with pytest.raises(Moved, match="was moved"):
-        await porter.ask(Porter.look, things.buffer)
+        await porter.ask(PayloadActor.look, things.buffer)
     with pytest.raises(OSError, match="Bad file descriptor"):
         things.socket.send(b"x")
 
@@ -173,11 +173,11 @@ async def test_nothing_is_moved_by_a_message_that_is_too_big(node: NodeUnderTest
     if not node.remote:
         return
     things = Things(LARGE)
-    porter = await node.spawn(Porter)
+    porter = await node.spawn(PayloadActor)
     for _ in range(2):  # at first by copy, then by shared memory
         with pytest.raises(MessageTooBig):
-            await porter.ask(Porter.keep, [*things.moved(), "x" * FRAME_LIMIT])
-        assert await porter.ask(Porter.look, LARGE)
+            await porter.ask(PayloadActor.keep, [*things.moved(), "x" * FRAME_LIMIT])
+        assert await porter.ask(PayloadActor.look, LARGE)
     await arrives(porter, things)
     things.close()
 
@@ -185,7 +185,7 @@ async def test_nothing_is_moved_by_a_message_that_is_too_big(node: NodeUnderTest
 async def test_nothing_is_moved_when_there_is_no_room(node: NodeUnderTest, things: Things) -> None:
     porter, gate = await full(node)
     with pytest.raises(MailboxFull) as caught:
-        porter.tell_nowait(Porter.keep, things.moved())
+        porter.tell_nowait(PayloadActor.keep, things.moved())
     assert given_back(caught.value) is things.buffer
     things.check()
     await gate.ask(Gate.open)
@@ -204,7 +204,7 @@ async def test_what_waits_for_room_is_given_back_at_the_deadline(
     porter, gate = await full(node)
     for verb in ("tell", "ask"):
         with pytest.raises(DeadlineExceeded) as caught:
-            await getattr(porter.within(0.05), verb)(Porter.keep, things.moved())
+            await getattr(porter.within(0.05), verb)(PayloadActor.keep, things.moved())
         assert given_back(caught.value) is things.buffer
         things.check()
     await gate.ask(Gate.open)
@@ -217,7 +217,7 @@ async def test_what_waits_for_room_is_gone_while_it_waits_and_back_when_nobody_d
     porter, gate = await full(node)
     for verb in ("tell", "ask"):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(getattr(porter, verb), Porter.keep, things.moved())
+            tasks.start_soon(getattr(porter, verb), PayloadActor.keep, things.moved())
             await anyio.wait_all_tasks_blocked()
             assert things.buffer.moved
             assert things.bytes == b""
@@ -231,10 +231,10 @@ async def test_what_waits_for_room_is_gone_while_it_waits_and_back_when_nobody_d
 async def test_what_waited_for_room_arrives(node: NodeUnderTest, things: Things) -> None:
     porter, gate = await full(node)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(porter.tell, Porter.keep, things.moved())
+        tasks.start_soon(porter.tell, PayloadActor.keep, things.moved())
         await anyio.wait_all_tasks_blocked()
         await gate.ask(Gate.open)
-    got = await porter.ask(Porter.give_kept)
+    got = await porter.ask(PayloadActor.give_kept)
     with got[2]:
         assert bytes(got[0]) == got[1] == pattern(things.size)
         things.other_end.sendall(b"hello")
@@ -254,27 +254,27 @@ async def test_an_actor_of_this_node_that_takes_nothing_more_moves_nothing(
         await porter.stop(grace=0.05)
     things.check()
     with pytest.raises(ActorStopped) as caught:
-        await porter.tell(Porter.keep, things.moved())
+        await porter.tell(PayloadActor.keep, things.moved())
     assert given_back(caught.value) is things.buffer
     things.check()
     await gate.stop()
 
 
-async def expect_stopped(porter: Ref[Porter], things: Things) -> None:
+async def expect_stopped(porter: Ref[PayloadActor], things: Things) -> None:
     with pytest.raises(ActorStopped) as caught:
-        await porter.tell(Porter.keep, things.moved())
+        await porter.tell(PayloadActor.keep, things.moved())
     assert given_back(caught.value) is things.buffer
 
 
 @pytest.mark.filterwarnings("ignore:unclosed")  # which is how Python says that it closed it
 async def test_what_became_a_dead_letter_is_closed(node: NodeUnderTest, things: Things) -> None:
     porter, _ = await held(node)
-    await porter.tell(Porter.keep, things.moved())
+    await porter.tell(PayloadActor.keep, things.moved())
     await porter.stop(grace=0.05)
     await eof(things.other_end)
     if node.remote:
         other = Things(things.size)
-        await porter.tell(Porter.keep, other.moved())
+        await porter.tell(PayloadActor.keep, other.moved())
         await eof(other.other_end)
         other.close()
 
@@ -287,15 +287,15 @@ async def eof(sock: socket.socket) -> None:
 
 
 async def test_a_reply_that_cannot_be_moved_is_the_askers_error(node: NodeUnderTest) -> None:
-    porter = await node.spawn(Porter)
+    porter = await node.spawn(PayloadActor)
     with pytest.raises(StillViewed, match="views of this buffer"):
-        await porter.ask(Porter.give_viewed)
-    assert await porter.ask(Porter.type_of_kept) == "memoryview"
+        await porter.ask(PayloadActor.give_viewed)
+    assert await porter.ask(PayloadActor.type_of_kept) == "memoryview"
 
 
 async def test_what_goes_to_many_or_often_is_not_moved(node: NodeUnderTest, things: Things) -> None:
     with pytest.raises(NotSendable, match=r"sent more than once cannot be moved"):
         node.system.topic("news").publish(things.moved())
-    porter = await node.spawn(Porter)
-    assert await porter.ask(Porter.time_a_move) == "NotSendable"
+    porter = await node.spawn(PayloadActor)
+    assert await porter.ask(PayloadActor.time_a_move) == "NotSendable"
     await arrives(porter, things)

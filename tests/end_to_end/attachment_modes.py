@@ -24,7 +24,7 @@ LARGE: Final = 100_000
 LOCAL: Final = "local"
 
 
-class Stevedore(Actor):
+class AttachmentActor(Actor):
     """Takes cargo, keeps nothing."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Stevedore(Actor):
         for _ in range(3):
             yield value
 
-    async def flood(self, there: Ref[Stevedore], kinds: list[str]) -> None:
+    async def flood(self, there: Ref[AttachmentActor], kinds: list[str]) -> None:
         """Send one of each kind after the other until this node ends."""
         self.context.tasks.start_soon(flood, there, kinds)
 
@@ -110,24 +110,24 @@ PAYLOADS: Final[dict[str, Callable[[], Any]]] = {
     "shared": lambda: SharedBuffer(LARGE),
     "nested descriptors": lambda: {"a": SharedBuffer(8), "b": [SharedBuffer(8)]},
 }
-Send = Callable[[Ref[Stevedore]], Awaitable[Any]]
+Send = Callable[[Ref[AttachmentActor]], Awaitable[Any]]
 
 
-async def flood(there: Ref[Stevedore], kinds: list[str]) -> None:
+async def flood(there: Ref[AttachmentActor], kinds: list[str]) -> None:
     """Tell an actor one of each kind after the other, for ever."""
     while True:
         for kind in kinds:
-            await there.tell(Stevedore.take, PAYLOADS[kind]())
+            await there.tell(AttachmentActor.take, PAYLOADS[kind]())
 
 
-async def stream(ref: Ref[Stevedore], value: Any) -> None:
-    async with ref.stream(Stevedore.give, value) as items:
+async def stream(ref: Ref[AttachmentActor], value: Any) -> None:
+    async with ref.stream(AttachmentActor.give, value) as items:
         async for _ in items:
             pass
 
 
-async def leave_stream(ref: Ref[Stevedore], value: Any) -> None:
-    async with ref.stream(Stevedore.give, value) as items:
+async def leave_stream(ref: Ref[AttachmentActor], value: Any) -> None:
+    async with ref.stream(AttachmentActor.give, value) as items:
         async for _ in items:
             break
 
@@ -136,10 +136,10 @@ def ways() -> dict[str, Send]:
     """One message of each kind."""
     out: dict[str, Send] = {}
     for name, make in PAYLOADS.items():
-        out[name] = lambda ref, make=make: ref.ask(Stevedore.take, make())  # type: ignore[misc]
+        out[name] = lambda ref, make=make: ref.ask(AttachmentActor.take, make())  # type: ignore[misc]
         if name != "transfer of a socket":
             out[f"{name} and back"] = lambda ref, make=make: ref.ask(  # type: ignore[misc]
-                Stevedore.send_back, make()
+                AttachmentActor.send_back, make()
             )
     for name in ("lease of bytes", "shared"):
         out[f"{name} in a stream"] = lambda ref, make=PAYLOADS[name]: stream(ref, make())  # type: ignore[misc]
@@ -168,7 +168,7 @@ async def held_here(system: System, home: Any) -> dict[str, int]:
 
 
 async def killed_in_the_middle(
-    system: System, there: Ref[Stevedore], kinds: list[str], *, sender: bool, after: int
+    system: System, there: Ref[AttachmentActor], kinds: list[str], *, sender: bool, after: int
 ) -> None:
     """Have one node flood another with some payloads, kill one of the two, and wait until it is back.
 
@@ -180,12 +180,12 @@ async def killed_in_the_middle(
         after: how many messages are handled before.
     """
     (dock,) = [node for node in system.nodes if node.name == "dock/0"]
-    here = await system.spawn(Stevedore)
+    here = await system.spawn(AttachmentActor)
     taker = here if sender else there
-    before = await taker.ask(Stevedore.handled)
+    before = await taker.ask(AttachmentActor.handled)
 
     async def enough() -> bool:
-        return await taker.ask(Stevedore.handled) >= before + after
+        return await taker.ask(AttachmentActor.handled) >= before + after
 
     async def send() -> None:
         with contextlib.suppress(NodeDown):
@@ -193,7 +193,7 @@ async def killed_in_the_middle(
 
     async with anyio.create_task_group() as tasks:
         if sender:
-            await there.ask(Stevedore.flood, here, kinds)
+            await there.ask(AttachmentActor.flood, here, kinds)
         else:
             tasks.start_soon(send)
         await eventually(enough, 60)

@@ -15,7 +15,7 @@ import anyio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
-from tests.end_to_end.server_process import PATIENCE, Fact, Served
+from tests.end_to_end.server_process import PATIENCE, Fact, ServerProcess
 
 
 class Client:
@@ -31,7 +31,7 @@ class Client:
 
     def __init__(
         self,
-        served: Served,
+        served: ServerProcess,
         room: str,
         name: str,
         *,

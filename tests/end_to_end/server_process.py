@@ -33,7 +33,7 @@ def free_port() -> int:
         return port
 
 
-class Served:
+class ServerProcess:
     """A system started from the command line; its log is read line by line."""
 
     def __init__(self, *arguments: str, folder: Path, env: Mapping[str, str]) -> None:

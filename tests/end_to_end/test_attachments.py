@@ -22,7 +22,7 @@ from actors.transport import FRAME_LIMIT, Move
 from tests.end_to_end.attachment_modes import (
     LARGE,
     PAYLOADS,
-    Stevedore,
+    AttachmentActor,
     comes_back,
     descriptors,
     half_a_pair,
@@ -46,12 +46,12 @@ async def system(no_leaks_in_file: None) -> AsyncIterator[System]:
 
 
 @pytest.fixture
-async def there(system: System) -> AsyncIterator[Ref[Stevedore]]:
+async def there(system: System) -> AsyncIterator[Ref[AttachmentActor]]:
     dock = system.nodes[-1]
     assert dock.name == "dock/0"
     await eventually(lambda: dock.ready, 20)
     with anyio.fail_after(60):
-        ref = await system.spawn(Stevedore, on="dock")
+        ref = await system.spawn(AttachmentActor, on="dock")
         yield ref
         with contextlib.suppress(NodeDown):
             ref.kill()
@@ -61,7 +61,7 @@ async def there(system: System) -> AsyncIterator[Ref[Stevedore]]:
 class Balance:
     """What both nodes hold: descriptors, leases, buffers."""
 
-    def __init__(self, system: System, there: Ref[Stevedore]) -> None:
+    def __init__(self, system: System, there: Ref[AttachmentActor]) -> None:
         self.system = system
         self.there = there
 
@@ -71,7 +71,7 @@ class Balance:
         theirs = (await dock.stats())["memory"]
         return {
             "descriptors": descriptors(),
-            "theirs": await self.there.ask(Stevedore.descriptors),
+            "theirs": await self.there.ask(AttachmentActor.descriptors),
             **{f"our {name}": ours[name] for name in ("leases", "buffers", "mapped_leases")},
             **{f"their {name}": theirs[name] for name in ("leases", "buffers", "mapped_leases")},
         }
@@ -89,11 +89,11 @@ class Balance:
 
 
 @pytest.fixture
-async def balance(system: System, there: Ref[Stevedore]) -> AsyncIterator[Balance]:
+async def balance(system: System, there: Ref[AttachmentActor]) -> AsyncIterator[Balance]:
     """The books, while nothing is collected on either side."""
     gc.collect()
     gc.disable()
-    await there.ask(Stevedore.no_gc)
+    await there.ask(AttachmentActor.no_gc)
     try:
         yield Balance(system, there)
     finally:
@@ -101,7 +101,7 @@ async def balance(system: System, there: Ref[Stevedore]) -> AsyncIterator[Balanc
 
 
 async def test_everything_comes_back_after_a_thousand_messages_of_every_mode(
-    there: Ref[Stevedore], balance: Balance
+    there: Ref[AttachmentActor], balance: Balance
 ) -> None:
     for send in ways().values():
         for _ in range(3):  # the first of a size warms the memory that the others take
@@ -116,17 +116,17 @@ async def test_everything_comes_back_after_a_thousand_messages_of_every_mode(
 
 
 async def test_everything_comes_back_when_asks_are_cancelled_in_their_middle(
-    system: System, there: Ref[Stevedore], balance: Balance
+    system: System, there: Ref[AttachmentActor], balance: Balance
 ) -> None:
     probe = await Probe.start(system)
     for make in PAYLOADS.values():
-        await there.ask(Stevedore.take, make())
+        await there.ask(AttachmentActor.take, make())
     before: dict[str, int] = {}
     for _ in range(4):
         for make in PAYLOADS.values():
             async with anyio.create_task_group() as tasks:
                 for _ in range(4):
-                    tasks.start_soon(there.ask, Stevedore.hang, make(), probe.ref)
+                    tasks.start_soon(there.ask, AttachmentActor.hang, make(), probe.ref)
                 await probe.expect("it is there", 20)
                 tasks.cancel_scope.cancel()
         if not before:
@@ -137,7 +137,7 @@ async def test_everything_comes_back_when_asks_are_cancelled_in_their_middle(
 
 
 async def test_everything_comes_back_when_the_receiver_is_killed(
-    system: System, there: Ref[Stevedore], balance: Balance
+    system: System, there: Ref[AttachmentActor], balance: Balance
 ) -> None:
     probe = await Probe.start(system)
     (dock,) = [node for node in system.nodes if node.name == "dock/0"]
@@ -157,14 +157,14 @@ async def test_everything_comes_back_when_the_receiver_is_killed(
     assert (memory["leases"], memory["mapped_leases"], memory["buffers"]) == (0, 0, 0)
     assert memory["reclaimed"] >= held["leases"]
     await eventually(lambda: dock.ready, 20)
-    assert await there.ask(Stevedore.take, bytes(LARGE)) == LARGE
+    assert await there.ask(AttachmentActor.take, bytes(LARGE)) == LARGE
 
 
 @pytest.mark.filterwarnings("ignore:unclosed")  # of sockets nobody got, which Python then closes
 @pytest.mark.parametrize("sender", [False, True], ids=["the receiver", "the sender"])
 async def test_everything_comes_back_when_one_side_is_killed_in_the_middle_of_every_mode(
     system: System,
-    there: Ref[Stevedore],
+    there: Ref[AttachmentActor],
     sender: bool,
 ) -> None:
     home = there.host
@@ -173,27 +173,27 @@ async def test_everything_comes_back_when_one_side_is_killed_in_the_middle_of_ev
         return await held_here(system, home)
 
     for make in PAYLOADS.values():
-        await there.ask(Stevedore.take, make())
+        await there.ask(AttachmentActor.take, make())
     before = await look()
     await killed_in_the_middle(system, there, list(PAYLOADS), sender=sender, after=60)
     await comes_back(look, {**before, "leases": 0, "mapped_leases": 0, "buffers": 0})
-    assert await there.ask(Stevedore.take, bytes(LARGE)) == LARGE
+    assert await there.ask(AttachmentActor.take, bytes(LARGE)) == LARGE
 
 
-async def _hangs_until_it_is_down(ref: Ref[Stevedore], value: Any, probe: Probe) -> None:
+async def _hangs_until_it_is_down(ref: Ref[AttachmentActor], value: Any, probe: Probe) -> None:
     with pytest.raises(NodeDown):
-        await ref.ask(Stevedore.hang, value, probe.ref)
+        await ref.ask(AttachmentActor.hang, value, probe.ref)
 
 
 async def test_a_moved_thing_comes_back_when_the_node_goes_down_before_it_left(
-    system: System, there: Ref[Stevedore]
+    system: System, there: Ref[AttachmentActor]
 ) -> None:
     (dock,) = [node for node in system.nodes if node.name == "dock/0"]
-    small = await system.spawn(Stevedore, on="dock", mailbox=1)
+    small = await system.spawn(AttachmentActor, on="dock", mailbox=1)
     pid = dock.pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    await small.tell(Stevedore.take, b"")
+    await small.tell(AttachmentActor.take, b"")
     buffer, (ours, theirs) = Buffer(LARGE), socket.socketpair()
     with ours, theirs:
         async with anyio.create_task_group() as tasks:
@@ -206,9 +206,9 @@ async def test_a_moved_thing_comes_back_when_the_node_goes_down_before_it_left(
         assert theirs.recv(1) == b"x"
 
 
-async def _told_that_it_is_down(ref: Ref[Stevedore], value: Any) -> None:
+async def _told_that_it_is_down(ref: Ref[AttachmentActor], value: Any) -> None:
     with pytest.raises(NodeDown):
-        await ref.tell(Stevedore.take, value)
+        await ref.tell(AttachmentActor.take, value)
 
 
 @pytest.mark.parametrize(
@@ -222,12 +222,12 @@ async def _told_that_it_is_down(ref: Ref[Stevedore], value: Any) -> None:
     ids=["leases", "copies", "sockets", "shared"],
 )
 async def test_m12_a_stopped_receiver_stops_its_senders_and_then_gets_all(
-    system: System, there: Ref[Stevedore], make: Callable[[], Any]
+    system: System, there: Ref[AttachmentActor], make: Callable[[], Any]
 ) -> None:
     (dock,) = [node for node in system.nodes if node.name == "dock/0"]
     pid = dock.pid
     assert pid is not None
-    await there.ask(Stevedore.take, make())
+    await there.ask(AttachmentActor.take, make())
     os.kill(pid, signal.SIGSTOP)
     sent, waiting = 1, 5
     try:
@@ -237,23 +237,23 @@ async def test_m12_a_stopped_receiver_stops_its_senders_and_then_gets_all(
         assert descriptors() < 600
         async with anyio.create_task_group() as tasks:
             for _ in range(waiting):
-                tasks.start_soon(there.tell, Stevedore.take, make())
+                tasks.start_soon(there.tell, AttachmentActor.take, make())
             await anyio.wait_all_tasks_blocked()
             os.kill(pid, signal.SIGCONT)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert await there.ask(Stevedore.handled) == sent + waiting
+    assert await there.ask(AttachmentActor.handled) == sent + waiting
 
 
 async def test_a_sender_to_a_stopped_node_holds_little_and_all_of_it_arrives_in_order(
-    system: System, there: Ref[Stevedore]
+    system: System, there: Ref[AttachmentActor]
 ) -> None:
     (dock,) = [node for node in system.nodes if node.name == "dock/0"]
     pid = dock.pid
     assert pid is not None
     kinds = list(PAYLOADS.values())
     for make in kinds:  # what the memory that they need costs once is none of this
-        await there.ask(Stevedore.take, make())
+        await there.ask(AttachmentActor.take, make())
     stats = await system.node.stats()
     before = stats["rss"]
     sent = 0
@@ -261,7 +261,7 @@ async def test_a_sender_to_a_stopped_node_holds_little_and_all_of_it_arrives_in_
     async def send() -> None:
         nonlocal sent
         while sent < MANY:
-            await there.tell(Stevedore.take_numbered, sent, kinds[sent % len(kinds)]())
+            await there.tell(AttachmentActor.take_numbered, sent, kinds[sent % len(kinds)]())
             sent += 1
 
     os.kill(pid, signal.SIGSTOP)
@@ -277,16 +277,16 @@ async def test_a_sender_to_a_stopped_node_holds_little_and_all_of_it_arrives_in_
     finally:
         os.kill(pid, signal.SIGCONT)
     assert sent == MANY
-    assert await there.ask(Stevedore.in_order) == list(range(MANY))
+    assert await there.ask(AttachmentActor.in_order) == list(range(MANY))
 
 
-async def _fill(ref: Ref[Stevedore], make: Callable[[], Any]) -> int:
+async def _fill(ref: Ref[AttachmentActor], make: Callable[[], Any]) -> int:
     """Send until there is no room; return how many went."""
     sent = 0
     while sent < 5000:
         value = make()
         try:
-            ref.tell_nowait(Stevedore.take, value)
+            ref.tell_nowait(AttachmentActor.take, value)
         except MailboxFull:
             if isinstance(value, Move):
                 value.value.close()
@@ -298,27 +298,27 @@ async def _fill(ref: Ref[Stevedore], make: Callable[[], Any]) -> int:
 
 @pytest.mark.parametrize("make", [bytes, bytearray, lambda n: np.zeros(n, dtype="u1"), Buffer])
 async def test_what_no_frame_could_hold_goes_by_shared_memory(
-    system: System, there: Ref[Stevedore], make: Callable[[int], Any]
+    system: System, there: Ref[AttachmentActor], make: Callable[[int], Any]
 ) -> None:
     size = FRAME_LIMIT + 1000
     value = make(size)
-    assert await there.ask(Stevedore.take, value) == size
+    assert await there.ask(AttachmentActor.take, value) == size
     if isinstance(value, Buffer):
-        assert await there.ask(Stevedore.take, move(value)) == size
+        assert await there.ask(AttachmentActor.take, move(value)) == size
         assert value.moved
     memory = (await system.node.stats())["memory"]
     assert memory["leased"] >= 1
 
 
 async def test_leases_are_what_large_payloads_travel_by(
-    system: System, there: Ref[Stevedore]
+    system: System, there: Ref[AttachmentActor]
 ) -> None:
     for _ in range(5):
-        await there.ask(Stevedore.send_back, bytes(LARGE))
+        await there.ask(AttachmentActor.send_back, bytes(LARGE))
         await anyio.sleep(0.01)
 
     async def leased() -> bool:
-        await there.ask(Stevedore.send_back, bytes(LARGE))
+        await there.ask(AttachmentActor.send_back, bytes(LARGE))
         (dock,) = [node for node in system.nodes if node.name == "dock/0"]
         ours, theirs = (await system.node.stats())["memory"], (await dock.stats())["memory"]
         return bool(ours["given_back"] and theirs["given_back"])
@@ -335,11 +335,11 @@ async def test_leases_are_what_large_payloads_travel_by(
     ids=["a segment that is none", "a number that is none"],
 )
 async def test_a_node_that_lies_about_its_cargo_loses_its_link_and_nobody_else_does(
-    system: System, there: Ref[Stevedore], op: str, numbers: list[Any], text: str
+    system: System, there: Ref[AttachmentActor], op: str, numbers: list[Any], text: str
 ) -> None:
     (dock,) = [node for node in system.nodes if node.name == "dock/0"]
     events = system.events()
-    await there.tell(Stevedore.lie, op, numbers)
+    await there.tell(AttachmentActor.lie, op, numbers)
     async for event in events:
         if event.kind == "link_failed":
             assert event.facts["peer"] == "dock/0"
@@ -348,4 +348,4 @@ async def test_a_node_that_lies_about_its_cargo_loses_its_link_and_nobody_else_d
             break
     await eventually(lambda: dock.ready and dock.pid is not None, 20)
     await there.wait_ready()
-    assert await there.ask(Stevedore.take, bytes(LARGE)) == LARGE
+    assert await there.ask(AttachmentActor.take, bytes(LARGE)) == LARGE

@@ -6,17 +6,17 @@ import anyio
 import httpx
 
 from tests.end_to_end.chat_clients import Client, present
-from tests.end_to_end.server_process import PATIENCE, Served
+from tests.end_to_end.server_process import PATIENCE, ServerProcess
 
 
-async def nodes_of(http: httpx.AsyncClient, served: Served, room: str) -> set[str]:
+async def nodes_of(http: httpx.AsyncClient, served: ServerProcess, room: str) -> set[str]:
     """Return the web node of a room and its own."""
     async with present(Client(served, room, "scout")):
         answer = await http.get(served.url("http", "/where", room=room))
     return set(answer.json())
 
 
-async def room_off(http: httpx.AsyncClient, served: Served, nodes: set[str]) -> str:
+async def room_off(http: httpx.AsyncClient, served: ServerProcess, nodes: set[str]) -> str:
     """Return a room that has nothing to do with *nodes*."""
     for number in range(100):
         room = f"room {number}"
@@ -30,7 +30,7 @@ async def test_a_room_that_blocks_its_loop_stops_neither_accepting_nor_the_rooms
 ) -> None:
     # Every request is a connection of its own.
     limits = httpx.Limits(max_keepalive_connections=0)
-    with Served(
+    with ServerProcess(
         "run", "tests.end_to_end.blocking_chat:topology", folder=tmp_path, env={}
     ) as served:
         async with httpx.AsyncClient(timeout=PATIENCE, limits=limits) as http:
@@ -65,7 +65,7 @@ async def there(path: Path) -> None:
 
 
 async def everything_works(
-    http: httpx.AsyncClient, served: Served, room: str, member: Client
+    http: httpx.AsyncClient, served: ServerProcess, room: str, member: Client
 ) -> None:
     """Come to *room* twenty times, as a person and as a browser, and be heard by *member*."""
     for number in range(20):

@@ -9,7 +9,7 @@ import httpx
 from websockets.asyncio.client import connect
 
 from tests.end_to_end.chat_clients import Client, check_one_history, present
-from tests.end_to_end.server_process import PATIENCE, Served
+from tests.end_to_end.server_process import PATIENCE, ServerProcess
 
 
 async def all_of(clients: list[Client], last: int) -> None:
@@ -32,7 +32,7 @@ async def chatter(client: Client, times: int) -> None:
 
 
 async def test_every_member_of_a_room_hears_every_message_once_in_one_order_from_one_node(
-    chat: Served,
+    chat: ServerProcess,
 ) -> None:
     rooms = [
         [Client(chat, f"room {number}", f"member-{number}-{seat}") for seat in range(5)]
@@ -53,7 +53,9 @@ async def test_every_member_of_a_room_hears_every_message_once_in_one_order_from
     assert {code for client in everybody for code in client.codes} == set()
 
 
-async def test_newcomers_get_the_last_fifty_or_all_after_the_one_they_had(chat: Served) -> None:
+async def test_newcomers_get_the_last_fifty_or_all_after_the_one_they_had(
+    chat: ServerProcess,
+) -> None:
     writer = Client(chat, "history", "writer")
     newcomer = Client(chat, "history", "newcomer")
     returning = Client(chat, "history", "returning")
@@ -83,7 +85,7 @@ async def goes_on(clients: list[Client]) -> None:
 
 
 async def test_no_gap_and_no_double_after_kill_9_of_a_web_node_and_then_of_the_rooms_node(
-    chat: Served,
+    chat: ServerProcess,
 ) -> None:
     rooms = [
         [Client(chat, f"bad day {number}", f"day-{number}-{seat}") for seat in range(3)]
@@ -106,7 +108,7 @@ async def test_no_gap_and_no_double_after_kill_9_of_a_web_node_and_then_of_the_r
         check_one_history(room)
 
 
-async def kill_web_node_of(client: Client, everybody: list[Client], chat: Served) -> None:
+async def kill_web_node_of(client: Client, everybody: list[Client], chat: ServerProcess) -> None:
     """Kill a web node; it comes back to its slot and its rooms, and nobody else notices."""
     node = client.nodes[0]
     hit = [client for client in everybody if client.nodes == [node]]
@@ -122,7 +124,7 @@ async def kill_web_node_of(client: Client, everybody: list[Client], chat: Served
         assert newcomer.nodes == [node]
 
 
-async def kill_rooms_node(everybody: list[Client], chat: Served) -> None:
+async def kill_rooms_node(everybody: list[Client], chat: ServerProcess) -> None:
     """Kill the node of all rooms: everybody is told to come again, and can."""
     chat.signal("rooms/0", signal.SIGKILL)
     for client in everybody:
@@ -141,7 +143,7 @@ async def flood(client: Client, messages: int) -> None:
 
 
 async def test_a_stopped_web_node_stalls_its_own_members_only_and_nobodys_memory_grows(
-    chat: Served,
+    chat: ServerProcess,
 ) -> None:
     messages = 6_000
     flooder = Client(chat, "flooded", "flooder")
@@ -169,7 +171,7 @@ async def test_a_stopped_web_node_stalls_its_own_members_only_and_nobodys_memory
     assert [client.codes for client in (flooder, listener, stalled)] == [[], [], []]
 
 
-async def seat_off(chat: Served, node: str) -> str:
+async def seat_off(chat: ServerProcess, node: str) -> str:
     """Return a room that belongs to another web node than *node*."""
     for number in range(64):
         scout = Client(chat, f"seat-{number}", "scout")
@@ -180,7 +182,7 @@ async def seat_off(chat: Served, node: str) -> str:
 
 
 async def test_a_client_that_does_not_read_holds_up_nobody_and_gets_everything_in_the_end(
-    chat: Served,
+    chat: ServerProcess,
 ) -> None:
     messages = 6_000
     flooder, slow = Client(chat, "slow", "flooder"), Client(chat, "slow", "slow", queue=4)
@@ -199,7 +201,7 @@ async def test_a_client_that_does_not_read_holds_up_nobody_and_gets_everything_i
 
 
 async def test_private_messages_and_who_is_typing_reach_whom_they_should_from_node_to_node(
-    chat: Served,
+    chat: ServerProcess,
 ) -> None:
     ann, bob, eve = (Client(chat, "secrets", name) for name in ("ann", "bob", "eve"))
     async with present(ann, bob):
@@ -229,7 +231,7 @@ async def types_until_seen(client: Client, others: list[Client]) -> None:
 
 async def test_who_floods_a_room_is_slowed_down_and_loses_nothing(tmp_path: Path) -> None:
     arguments = ("run", "examples.chat:topology", "--nodes", "web=1")
-    with Served(*arguments, folder=tmp_path, env={"CHAT_PACE": "20"}) as chat:
+    with ServerProcess(*arguments, folder=tmp_path, env={"CHAT_PACE": "20"}) as chat:
         flooder = Client(chat, "calm", "flooder")
         async with present(flooder):
             began = anyio.current_time()
@@ -241,7 +243,7 @@ async def test_who_floods_a_room_is_slowed_down_and_loses_nothing(tmp_path: Path
     assert took > 0.9  # twenty at once, and the others at twenty a second
 
 
-async def test_the_page_gives_a_cookie_that_makes_a_name_its_own(chat: Served) -> None:
+async def test_the_page_gives_a_cookie_that_makes_a_name_its_own(chat: ServerProcess) -> None:
     names = []
     async with httpx.AsyncClient() as http:
         for _ in range(2):
@@ -254,7 +256,7 @@ async def test_the_page_gives_a_cookie_that_makes_a_name_its_own(chat: Served) -
     assert [name.partition("#")[0] for name in names] == ["ann"] * 3
 
 
-async def own_name(chat: Served, key: str) -> str:
+async def own_name(chat: ServerProcess, key: str) -> str:
     """Return what others get as the name of an ann who has that cookie."""
     url = chat.url("ws", "/ws", room="names", name="ann")
     async with connect(url, additional_headers={"Cookie": f"chat_key={key}"}) as socket:
@@ -263,7 +265,7 @@ async def own_name(chat: Served, key: str) -> str:
     return str(welcome["you"])
 
 
-async def test_bad_input_is_refused_by_name_and_the_rest_goes_on(chat: Served) -> None:
+async def test_bad_input_is_refused_by_name_and_the_rest_goes_on(chat: ServerProcess) -> None:
     client = Client(chat, "manners", "guest")
     async with present(client):
         assert client._socket is not None
@@ -284,7 +286,9 @@ async def test_bad_input_is_refused_by_name_and_the_rest_goes_on(chat: Served) -
     assert client.errors[5]["id"] == "guest-1"
 
 
-async def test_the_page_names_its_node_and_sets_the_room_for_the_next_request(chat: Served) -> None:
+async def test_the_page_names_its_node_and_sets_the_room_for_the_next_request(
+    chat: ServerProcess,
+) -> None:
     async with httpx.AsyncClient() as http:
         answer = await http.get(chat.url("http", "/", room="kitchen"))
         again = await http.get(chat.url("http", "/"), headers={"cookie": "room=kitchen"})

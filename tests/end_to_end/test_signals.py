@@ -8,14 +8,14 @@ import psutil
 import pytest
 
 from tests.end_to_end.chat_clients import Client, present
-from tests.end_to_end.server_process import Served
+from tests.end_to_end.server_process import ServerProcess
 
 FAMILY = 5
 """The system itself, its template, a node with the database, two for the web."""
 
 
-def start(folder: Path) -> Served:
-    return Served("run", "examples.chat:topology", "--nodes", "web=2", folder=folder, env={})
+def start(folder: Path) -> ServerProcess:
+    return ServerProcess("run", "examples.chat:topology", "--nodes", "web=2", folder=folder, env={})
 
 
 def relatives(folder: Path) -> list[psutil.Process]:

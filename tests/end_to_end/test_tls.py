@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.cli import main
-from tests.end_to_end.server_process import Served
+from tests.end_to_end.server_process import ServerProcess
 from tests.routing.certificates import Certified
 
 PATIENCE = 20.0
@@ -22,17 +22,19 @@ def certified(tmp_path_factory: pytest.TempPathFactory) -> Certified:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, certified: Certified) -> Iterator[Served]:
+def served(
+    tmp_path_factory: pytest.TempPathFactory, certified: Certified
+) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("served")
     options = ["--certfile", str(certified.cert), "--keyfile", str(certified.key)]
-    with Served(
+    with ServerProcess(
         "serve", APP, "--bind", "0.0.0.0:0", "--nodes", "2", *options, folder=folder, env={}
     ) as running:
         running.port = int(running.wait_for("listening")["address"].rpartition(":")[2])
         yield running
 
 
-def connection(served: Served) -> HTTPSConnection:
+def connection(served: ServerProcess) -> HTTPSConnection:
     return HTTPSConnection("127.0.0.1", served.port, timeout=PATIENCE, context=Certified.client())
 
 
@@ -45,7 +47,7 @@ def asked(client: HTTPSConnection) -> tuple[str, str]:
     return node, scheme
 
 
-def serial(served: Served) -> tuple[str, str]:
+def serial(served: ServerProcess) -> tuple[str, str]:
     """Return which node answers a new connection, and the serial number it shows."""
     client = connection(served)
     node, _ = asked(client)
@@ -56,7 +58,7 @@ def serial(served: Served) -> tuple[str, str]:
     return node, str(found["serialNumber"])
 
 
-def test_every_node_serves_https_and_nobody_is_warned(served: Served) -> None:
+def test_every_node_serves_https_and_nobody_is_warned(served: ServerProcess) -> None:
     clients = [connection(served) for _ in range(4)]
     assert {asked(client) for client in clients} == {("web/0", "https"), ("web/1", "https")}
     for client in clients:
@@ -67,7 +69,7 @@ def test_every_node_serves_https_and_nobody_is_warned(served: Served) -> None:
 
 
 def test_a_new_pair_is_used_by_every_node_and_old_connections_live_on(
-    served: Served, certified: Certified
+    served: ServerProcess, certified: Certified
 ) -> None:
     old = [connection(served) for _ in range(2)]
     before = [asked(client) for client in old]
@@ -87,7 +89,7 @@ def test_a_new_pair_is_used_by_every_node_and_old_connections_live_on(
 
 
 def test_a_pair_that_cannot_be_used_is_told_and_changes_nothing(
-    served: Served, certified: Certified
+    served: ServerProcess, certified: Certified
 ) -> None:
     (first,) = {serial(served)[1] for _ in range(4)}
     certified.spoil()

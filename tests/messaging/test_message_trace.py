@@ -13,7 +13,7 @@ from actors._base.events import EventStream
 from actors.testing import running_system
 from tests.conftest import LOOPS
 from tests.contracts.contract_actors import Counting, Gate, Keeper, OutOfStock, Shop
-from tests.contracts.payloads import LARGE, Porter
+from tests.contracts.payloads import LARGE, PayloadActor
 from tests.remoting.waiting_actors import Member
 
 MIB = 1024 * 1024
@@ -106,11 +106,11 @@ async def answers(events: EventStream, *of: Ref[Any], count: int = 1) -> list[di
 async def test_what_comes_back_is_an_event_of_the_node_that_sends_it(
     system: System, events: EventStream, on: str
 ) -> None:
-    porter = await system.spawn(Porter, on=on)
+    porter = await system.spawn(PayloadActor, on=on)
     counting, shop = await system.spawn(Counting, on=on), await system.spawn(Shop, on=on)
     node = "local" if on == "local" else f"{on}/0"
     with anyio.fail_after(20):
-        await porter.ask(Porter.give, "moved buffer", LARGE)
+        await porter.ask(PayloadActor.give, "moved buffer", LARGE)
         async with counting.stream(Counting.failing, 2) as items:
             with pytest.raises(LookupError):
                 assert [item async for item in items] == [0, 1]
@@ -128,10 +128,10 @@ async def test_what_comes_back_is_an_event_of_the_node_that_sends_it(
 async def test_the_mode_of_a_reply_says_how_it_travelled(
     system: System, events: EventStream
 ) -> None:
-    here, there = [await system.spawn(Porter, on=on) for on in ("local", "left")]
+    here, there = [await system.spawn(PayloadActor, on=on) for on in ("local", "left")]
 
-    async def reply(ref: Ref[Porter], kind: str, size: int) -> tuple[str, int]:
-        await ref.ask(Porter.give, kind, size)
+    async def reply(ref: Ref[PayloadActor], kind: str, size: int) -> tuple[str, int]:
+        await ref.ask(PayloadActor.give, kind, size)
         (facts,) = await answers(events, ref)
         return facts["mode"], facts["bytes"]
 

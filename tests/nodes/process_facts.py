@@ -16,7 +16,7 @@ from actors import Actor
 OWN = Path("/proc/self")
 
 
-class Resident(Actor):
+class ProcessInspector(Actor):
     """Lives on a process node and looks around."""
 
     async def process(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from actors.nodes.boot.launch import Platform, exec_reason
 from actors.testing import eventually, running_system
 from tests.leaks import census
 from tests.nodes.node_actors import Victim
-from tests.nodes.process_facts import Resident
+from tests.nodes.process_facts import ProcessInspector
 from tests.scripts import finish, start
 
 AT_ONCE = Backoff(first=0.001, cap=0.001, reset_after=0.001)
@@ -43,11 +43,11 @@ def _templates(system: System) -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if child.pid not in own]
 
 
-async def _resident(system: System, node: str) -> Ref[Resident]:
-    return await system.spawn(Resident, on=node, backoff=AT_ONCE)
+async def _resident(system: System, node: str) -> Ref[ProcessInspector]:
+    return await system.spawn(ProcessInspector, on=node, backoff=AT_ONCE)
 
 
-async def _again(system: System, ref: Ref[Resident]) -> dict[str, Any]:
+async def _again(system: System, ref: Ref[ProcessInspector]) -> dict[str, Any]:
     """Kill the actor's node and return what its next process is like."""
     node = next(node for node in system.nodes if node.name == ref.node)
     old = node.pid
@@ -57,7 +57,7 @@ async def _again(system: System, ref: Ref[Resident]) -> dict[str, Any]:
         await eventually(lambda: node.ready and node.pid not in (None, old), PATIENCE)
         while True:
             try:
-                return await ref.ask(Resident.process)
+                return await ref.ask(ProcessInspector.process)
             except NodeDown:
                 await anyio.lowlevel.checkpoint()
 
@@ -120,8 +120,8 @@ async def test_a_forked_node_is_a_process_like_any_other() -> None:
     async with running_system(topology) as system:
         forked, new = await _resident(system, "web"), await _resident(system, "new")
         with anyio.fail_after(PATIENCE):
-            process = await forked.ask(Resident.process)
-            other = await new.ask(Resident.process)
+            process = await forked.ask(ProcessInspector.process)
+            other = await new.ask(ProcessInspector.process)
             assert process.pop("forked")
             assert not other.pop("forked")
             pid = next(node.pid for node in system.nodes if node.name == "web/0")
@@ -136,17 +136,17 @@ async def test_a_forked_node_is_a_process_like_any_other() -> None:
                 "program": "node_main.py",
             }
             assert other["program"] == "node_main.py"
-            assert (await new.ask(Resident.surroundings))["colour"] == "green"
-            same = await forked.ask(Resident.descriptors)
-            assert same == await new.ask(Resident.descriptors)
+            assert (await new.ask(ProcessInspector.surroundings))["colour"] == "green"
+            same = await forked.ask(ProcessInspector.descriptors)
+            assert same == await new.ask(ProcessInspector.descriptors)
 
 
 async def test_eight_nodes_at_once_come_from_one_template_and_share_no_chance() -> None:
     async with running_system(Topology(nodes=[nodes("web", count=8)])) as system:
         residents = [await _resident(system, f"web/{slot}") for slot in range(8)]
         with anyio.fail_after(PATIENCE):
-            found = [await resident.ask(Resident.process) for resident in residents]
-            drawn = {await resident.ask(Resident.chance) for resident in residents}
+            found = [await resident.ask(ProcessInspector.process) for resident in residents]
+            drawn = {await resident.ask(ProcessInspector.chance) for resident in residents}
         assert all(process["forked"] for process in found)
         assert len({process["pid"] for process in found}) == 8
         assert len(drawn) == 8
@@ -184,7 +184,7 @@ async def test_a_node_is_as_the_system_is_when_it_starts_not_as_the_template_was
             monkeypatch.chdir(tmp_path)
             assert (await _again(system, resident))["forked"]
             with anyio.fail_after(PATIENCE):
-                before = await resident.ask(Resident.surroundings)
+                before = await resident.ask(ProcessInspector.surroundings)
             os.umask(0o077)
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit[0] - 1, limit[1]))
             # A process starts where the thread may run that starts it.
@@ -194,7 +194,7 @@ async def test_a_node_is_as_the_system_is_when_it_starts_not_as_the_template_was
             os.sched_setaffinity(starter.native_id, {cpu})
             assert (await _again(system, resident))["forked"]
             with anyio.fail_after(PATIENCE):
-                after = await resident.ask(Resident.surroundings)
+                after = await resident.ask(ProcessInspector.surroundings)
     finally:
         os.umask(mask)
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
@@ -217,10 +217,10 @@ async def test_a_killed_template_takes_no_node_along_and_is_replaced() -> None:
         resident = await _resident(system, "web")
         (template,) = _templates(system)
         with anyio.fail_after(PATIENCE):
-            first = await resident.ask(Resident.process)
+            first = await resident.ask(ProcessInspector.process)
             template.kill()
             await eventually(lambda: template.status() == psutil.STATUS_ZOMBIE, PATIENCE)
-            assert await resident.ask(Resident.process) == first
+            assert await resident.ask(ProcessInspector.process) == first
         assert (await _again(system, resident))["forked"]
         (successor,) = _templates(system)
         assert successor != template
@@ -248,7 +248,7 @@ async def test_what_starts_a_thread_is_never_forked(
     async with running_system(Topology(nodes=[nodes("web")])) as system:
         resident = await _resident(system, "web")
         with anyio.fail_after(PATIENCE):
-            assert (await resident.ask(Resident.process))["forked"] is False
+            assert (await resident.ask(ProcessInspector.process))["forked"] is False
         assert _templates(system) == []
 
 

@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.end_to_end.server_process import Served
+from tests.end_to_end.server_process import ServerProcess
 from tests.routing.real_apps import PAGE
 
 
@@ -28,21 +28,21 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("apps")
-    with Served("run", "tests.routing.real_apps:topology", folder=folder, env={}) as served:
+    with ServerProcess("run", "tests.routing.real_apps:topology", folder=folder, env={}) as served:
         yield served
         sys.stderr.writelines(served.lines)
         assert not served.ended
 
 
 @pytest.fixture(scope="module")
-def starlette(served: Served) -> str:
+def starlette(served: ServerProcess) -> str:
     return str(served.wait_for("listening", listener="starlette")["address"])
 
 
 @pytest.fixture(scope="module")
-def fastapi(served: Served) -> str:
+def fastapi(served: ServerProcess) -> str:
     return str(served.wait_for("listening", listener="fastapi")["address"])
 
 

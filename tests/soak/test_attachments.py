@@ -17,8 +17,8 @@ from actors.testing import eventually, running_system
 from tests.conftest import LOOPS
 from tests.end_to_end.attachment_modes import (
     PAYLOADS,
+    AttachmentActor,
     Send,
-    Stevedore,
     comes_back,
     held_here,
     killed_in_the_middle,
@@ -52,7 +52,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 class Dock:
     """A system with one process node, an actor on it, and what was held before anything was sent."""
 
-    def __init__(self, system: System, there: Ref[Stevedore]) -> None:
+    def __init__(self, system: System, there: Ref[AttachmentActor]) -> None:
         self.system = system
         self.there = there
         self.home: Any = there.host
@@ -65,7 +65,7 @@ class Dock:
                 await send(self.there)
         self._before = await self.look()
         self._before.update(leases=0, buffers=0, mapped_leases=0)
-        self._far = await self.there.ask(Stevedore.descriptors)
+        self._far = await self.there.ask(AttachmentActor.descriptors)
 
     async def look(self) -> dict[str, int]:
         return await held_here(self.system, self.home)
@@ -82,7 +82,7 @@ class Dock:
         (dock,) = [node for node in self.system.nodes if node.name == "dock/0"]
         memory = (await dock.stats())["memory"]
         held = {name: memory[name] for name in ("leases", "buffers", "mapped_leases", "held")}
-        return {"descriptors": await self.there.ask(Stevedore.descriptors), **held}
+        return {"descriptors": await self.there.ask(AttachmentActor.descriptors), **held}
 
     async def none_there(self) -> dict[str, int]:
         return dict.fromkeys(await self.look_there(), 0) | {"descriptors": self._far}
@@ -93,7 +93,7 @@ async def dock(no_leaks: None) -> AsyncIterator[Dock]:
     before, mapped_before = shmem(), mapped()
     with anyio.fail_after(3500):
         async with running_system(TOPOLOGY) as system:
-            made = Dock(system, await system.spawn(Stevedore, on="dock"))
+            made = Dock(system, await system.spawn(AttachmentActor, on="dock"))
             await made.warm_up()
             yield made
             await made.is_as_before()
@@ -103,11 +103,11 @@ async def dock(no_leaks: None) -> AsyncIterator[Dock]:
     await eventually(lambda: shmem() - before < _TOLERANCE, 120)
 
 
-async def _one(there: Ref[Stevedore], send: Send) -> None:
+async def _one(there: Ref[AttachmentActor], send: Send) -> None:
     await send(there)
 
 
-async def _many(there: Ref[Stevedore], send: Send, count: int) -> None:
+async def _many(there: Ref[AttachmentActor], send: Send, count: int) -> None:
     for _ in range(count):
         await send(there)
 
