@@ -1,8 +1,8 @@
-"""Restart policy for anything that starts and ends.
+"""Supervision of anything that starts and ends.
 
 Give a `Supervisor` the specs of its children and a task group, start it, and it keeps them running
-by its strategy: as in OTP, on asyncio, uvloop and trio. What a child is, is up to you: anything
-with the four verbs of `Child`. Knows nothing of actors, sockets or logs.
+by its strategy: as in OTP, on asyncio, uvloop and trio. A child is anything with the four verbs of
+`Child`. Knows nothing of actors, sockets or logs.
 """
 
 from actors.supervisors._backoff import Backoff, BackoffState

@@ -1,6 +1,6 @@
 """How long one child waits before each restart.
 
-Reads no clock and rolls no die: both are handed in.
+Reads no clock and makes no random numbers: both are handed in.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import Final
 from actors.supervisors._check import check_count, check_number
 from actors.supervisors._errors import InvalidPolicy
 
-_LEAST_HEALTH: Final = 5.0
+_LEAST_RESET_AFTER: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """The restart policy of one child: at once, then ever more slowly.
+    """The restart policy of one child: the first restart is immediate, later ones are delayed.
 
-    The first restart is immediate. The n-th further one in a row waits
+    The n-th restart in a row after the first waits
     ``min(cap, first * factor**(n - 1)) * (1 + jitter * random())`` seconds.
 
     Attributes:
         first: Seconds before the second restart in a row.
         factor: What each further wait is multiplied by, 1 or more.
         cap: The longest wait in seconds, before jitter.
-        jitter: The largest share of a wait that is added to it by chance.
-        reset_after: Seconds of health that forget the row. None means twice the last wait, and at
-            least 5.
+        jitter: The largest share of a wait that is added to it at random.
+        reset_after: Seconds of running after which the next restart is the first in a row again.
+            None means twice the last wait, and at least 5.
         give_up_after: Restarts in a row after which the child is given up. None means never.
 
     Raises:
@@ -57,10 +57,10 @@ class Backoff:
             check_count("give_up_after", self.give_up_after)
 
     def delay(self, n: int, random: Callable[[], float]) -> float:
-        """Return the seconds to wait before the *n*-th further restart in a row.
+        """Return the seconds to wait before a restart.
 
         Args:
-            n: How many restarts of this row came before; 0 for the first.
+            n: How many restarts in a row came before it; 0 for the first.
             random: Gives a number in [0, 1).
         """
         if n == 0:
@@ -73,14 +73,14 @@ class Backoff:
 
 
 class BackoffState:
-    """The restarts in a row of one child, until it has been healthy for long enough."""
+    """Counts the restarts in a row of one child, until it has run for long enough."""
 
     __slots__ = ("_last_delay", "_started", "backoff", "restarts")
 
     def __init__(self, backoff: Backoff) -> None:
         self.backoff = backoff
         self.restarts = 0
-        """Restarts in this row so far."""
+        """Restarts in a row so far."""
         self._last_delay = 0.0
         self._started: float | None = None
 
@@ -89,8 +89,8 @@ class BackoffState:
         self._started = now
 
     def ended(self, now: float) -> None:
-        """Note that the child has ended at *now*, why ever; what follows is no health any more."""
-        if self._healthy(now):
+        """Note that the child has ended at *now*; if it ran for long enough, start counting anew."""
+        if self._ran_long_enough(now):
             self.restarts = 0
         self._started = None
 
@@ -104,8 +104,8 @@ class BackoffState:
         self.restarts += 1
         return self._last_delay
 
-    def _healthy(self, now: float) -> bool:
+    def _ran_long_enough(self, now: float) -> bool:
         enough = self.backoff.reset_after
         if enough is None:
-            enough = max(_LEAST_HEALTH, 2 * self._last_delay)
+            enough = max(_LEAST_RESET_AFTER, 2 * self._last_delay)
         return self._started is not None and now - self._started >= enough

@@ -1,6 +1,6 @@
-"""Checks at the door: what is let in needs no second look.
+"""Checks of the values that users pass in; nothing checks them again later.
 
-Every check shows the value it refuses.
+Every error shows the value that it refuses.
 """
 
 from __future__ import annotations

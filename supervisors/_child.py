@@ -1,6 +1,6 @@
-"""What can be supervised: anything with four verbs, and what it may stand on.
+"""What can be supervised: anything with the four verbs of `Child`; and the host it may run on.
 
-Only Protocols live here. Nothing in this package asks a child for more than this.
+Nothing in this package needs more of a child than this.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from actors.supervisors._exit import Exit
 
 
 class Ignored(Exception):
-    """Raised by `Child.start` to say: nothing to run here, and that is fine."""
+    """Raised by `Child.start` when there is nothing to run; that is no error."""
 
 
 class Child(Protocol):
@@ -26,7 +26,7 @@ class Child(Protocol):
         however it ends; a run that dies at once may call it before its start has returned.
 
         Args:
-            ended: Told how the run ended.
+            ended: Call it with how the run ended.
 
         Raises:
             Ignored: There is nothing to run, and no error either.
@@ -48,11 +48,11 @@ class Child(Protocol):
 
 
 class Host(Protocol):
-    """What a child stands on, such as a node: it goes away and comes back on its own account."""
+    """What a child runs on, such as a node: it goes down and comes back independently of the child."""
 
     @property
     def ready(self) -> bool:
-        """Whether a child can be started on it now; False before its children are told to end."""
+        """Whether a child can be started on it now; when it goes down, False before its children end."""
         ...
 
     @property
@@ -61,5 +61,5 @@ class Host(Protocol):
         ...
 
     def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have *callback* called, from the loop, at every change; return what ends that."""
+        """Have *callback* called, from the loop, at every change; return a function that ends that."""
         ...

@@ -50,7 +50,7 @@ class NotSupported(SupervisorError):
 
 
 class _ChildError(SupervisorError):
-    """What all errors about one child know."""
+    """An error about one child."""
 
     def __init__(self, supervisor: str, child: str, text: str) -> None:
         super().__init__(text)
@@ -66,7 +66,7 @@ class NotFound(_ChildError):
 
 
 class MaxChildren(_ChildError):
-    """The supervisor has as many children as it may; those waiting for a restart count."""
+    """The supervisor has as many children as it may have, including those that wait for a restart."""
 
     def __init__(self, supervisor: str, child: str, *, limit: int) -> None:
         super().__init__(
@@ -86,7 +86,7 @@ class AlreadyStarted(_ChildError):
 
 
 class AlreadyPresent(_ChildError):
-    """A child of this name is kept, and not running at the moment."""
+    """A child of this name exists, but is not running now."""
 
     def __init__(self, supervisor: str, child: str) -> None:
         super().__init__(
@@ -97,14 +97,14 @@ class AlreadyPresent(_ChildError):
 
 
 class ChildRunning(_ChildError):
-    """That needs a child which is not running."""
+    """The call needs a child that is not running."""
 
     def __init__(self, supervisor: str, child: str) -> None:
         super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} is running")
 
 
 class ChildRestarting(_ChildError):
-    """That needs a child which is not about to be restarted."""
+    """The call needs a child that is not about to be restarted."""
 
     def __init__(self, supervisor: str, child: str) -> None:
         super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} is restarting")
@@ -130,7 +130,7 @@ class ChildGaveUp(_ChildError):
 
 
 class RestartBudgetExceeded(_ChildError):
-    """The budget has no more restarts; the first error of the row is the `__cause__`."""
+    """The budget has no more restarts; the first error that used it up is the `__cause__`."""
 
     def __init__(self, supervisor: str, child: str, *, restarts: int, within: float) -> None:
         text = (

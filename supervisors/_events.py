@@ -1,4 +1,4 @@
-"""What happened, as frozen records for the floor above to word.
+"""What happened, as frozen records; whoever gets them writes the log lines.
 
 A reporter is called from the loop and must not wait.
 """
@@ -40,7 +40,7 @@ class ChildEvent(SupervisorEvent):
 
 @dataclass(frozen=True, slots=True)
 class ChildStarted(ChildEvent):
-    """A child became ready; `restarts` is how often it has been brought back."""
+    """A child became ready; `restarts` is how often it has been restarted."""
 
     restarts: int
 
@@ -49,8 +49,8 @@ class ChildStarted(ChildEvent):
 class ChildEnded(ChildEvent):
     """A run ended.
 
-    `asked` says whether the supervisor had asked for it, `expected` whether it ended the way a
-    child of its sort should.
+    `asked` says whether the supervisor had asked for it, `expected` whether that is a
+    usual end for its restart type.
     """
 
     exit: Exit
@@ -72,7 +72,7 @@ class ChildIgnored(ChildEvent):
 
 @dataclass(frozen=True, slots=True)
 class ChildMisbehaved(ChildEvent):
-    """A verb of the child (stop, kill or wait) raised, which none of them may."""
+    """The child's `stop`, `kill` or `wait` raised, which none of them may."""
 
     verb: str
     error: BaseException
@@ -80,7 +80,7 @@ class ChildMisbehaved(ChildEvent):
 
 @dataclass(frozen=True, slots=True)
 class RestartScheduled(ChildEvent):
-    """A child is brought back in `delay` seconds; it is the `attempt`-th time."""
+    """A child is restarted in `delay` seconds; it is the `attempt`-th time."""
 
     delay: float
     attempt: int
@@ -88,21 +88,21 @@ class RestartScheduled(ChildEvent):
 
 @dataclass(frozen=True, slots=True)
 class WaitingForHost(ChildEvent):
-    """A child is brought back when its host is ready."""
+    """A child is restarted when its host is ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestartsGivenUp(ChildEvent):
-    """A child is not brought back as its type says: its backoff or its host gave up."""
+    """A child is not restarted any more: its backoff gave up, or its host is lost."""
 
     exit: Exit
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetExceeded(ChildEvent):
-    """A child needs a restart that is not made any more, so its supervisor ends.
+    """A child needs one restart more than the budget allows, so its supervisor ends.
 
-    `first` and `last` are the first and the last end of the row that used up the budget.
+    `first` and `last` are the first and the last of the ends that used up the budget.
     """
 
     restarts: int
@@ -113,7 +113,7 @@ class BudgetExceeded(ChildEvent):
 
 @dataclass(frozen=True, slots=True)
 class ShutdownOverrun(ChildEvent):
-    """A child is killed: its grace, in seconds, or its supervisor's deadline ran out."""
+    """A child is killed as its `grace`, in seconds, or its supervisor's deadline is over."""
 
     grace: float
 

@@ -1,7 +1,6 @@
 """How a run ended.
 
-Six kinds, and no seventh: everything above switches over them. Nothing here knows who ended or what
-is done about it.
+There are six kinds. Nothing here knows who ended or what is done about it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import ClassVar, Final, final
 
 
 class ExitKind(Enum):
-    """The sealed vocabulary of ends."""
+    """The six kinds of ends; no other package adds one."""
 
     NORMAL = "NORMAL"
     """It was finished."""
@@ -23,7 +22,7 @@ class ExitKind(Enum):
     KILLED = "KILLED"
     """It was ended by force."""
     NODE_DOWN = "NODE_DOWN"
-    """What it stood on went away under it."""
+    """The node it ran on ended."""
     ABANDONED = "ABANDONED"
     """It was killed and did not end; nobody waits for it any more."""
 

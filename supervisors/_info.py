@@ -1,4 +1,4 @@
-"""What a supervisor says about its children when asked: frozen pictures, never the state itself."""
+"""What a supervisor tells about its children: frozen copies of their state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ChildState(Enum):
     """Its start has not returned yet, or has not been called yet."""
     RUNNING = "RUNNING"
     RESTARTING = "RESTARTING"
-    """It has no run, and gets one as soon as it is its turn."""
+    """It has no run, and is started next, or after those before it."""
     BACKING_OFF = "BACKING_OFF"
     """It has no run, and gets one after a delay."""
     WAITING_NODE = "WAITING_NODE"

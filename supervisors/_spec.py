@@ -30,18 +30,18 @@ _SHUTDOWN: Final[dict[Kind, float]] = {"worker": 5.0, "supervisor": math.inf}
 
 
 class Restart(Enum):
-    """Which ends bring a child back."""
+    """After which ends a child is restarted."""
 
     PERMANENT = "PERMANENT"
     """All of them."""
     TRANSIENT = "TRANSIENT"
     """Only abnormal ones."""
     TEMPORARY = "TEMPORARY"
-    """None; the spec goes with the child."""
+    """None; the spec is forgotten when the child ends."""
 
 
 _ABNORMAL: Final = frozenset(ExitKind) - {ExitKind.NORMAL, ExitKind.SHUTDOWN}
-_BROUGHT_BACK_AFTER: Final = {
+_RESTARTED_AFTER: Final = {
     Restart.PERMANENT: frozenset(ExitKind),
     Restart.TRANSIENT: _ABNORMAL,
     Restart.TEMPORARY: frozenset[ExitKind](),
@@ -49,12 +49,12 @@ _BROUGHT_BACK_AFTER: Final = {
 
 
 def should_restart(restart: Restart, exit_: Exit) -> bool:
-    """Return whether a child of this *restart* type comes back after *exit_*."""
-    return exit_.kind in _BROUGHT_BACK_AFTER[restart]
+    """Return whether a child of this *restart* type is restarted after *exit_*."""
+    return exit_.kind in _RESTARTED_AFTER[restart]
 
 
 def expected(restart: Restart, exit_: Exit) -> bool:
-    """Return whether nobody wonders when a child of this type ends by itself by *exit_*."""
+    """Return whether *exit_* is a usual way to end by itself for a child of this *restart* type."""
     return restart is not Restart.PERMANENT and not exit_.abnormal
 
 
@@ -65,17 +65,17 @@ class ChildSpec:
     Attributes:
         name: Unique under its supervisor.
         start: Makes the object of one run; called again for each restart.
-        restart: Which ends bring it back.
+        restart: After which ends it is restarted.
         backoff: Its own restart policy; None puts it under the supervisor's budget.
         shutdown: Seconds it has between being asked to stop and being killed. 0 kills at once,
             `math.inf` waits for ever, None (the default) is 5 for workers and `math.inf` for
             supervisors; see `grace`.
         significant: Whether its end counts for the supervisor's auto-shutdown.
         kind: Whether it supervises others itself.
-        host: What it stands on. While the host is not ready the child waits, and that costs neither
-            budget nor backoff.
+        host: What it runs on. While the host is not ready the child waits, which counts neither
+            against the budget nor for the backoff.
         gone: Called exactly once per life, when the child has ended, or failed to start, and is not
-            brought back. A later `restart_child` begins a new life.
+            restarted. A later `restart_child` begins a new life.
 
     Raises:
         InvalidPolicy: A value that can never work.

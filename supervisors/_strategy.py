@@ -1,4 +1,7 @@
-"""Who restarts together with whom, in which order, and when a supervisor shuts itself down: pure."""
+"""Which children restart together, in which order, and when a supervisor shuts itself down.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from actors.supervisors._info import ChildState
 
 
 class Strategy(Enum):
-    """Which siblings fall with a child that is restarted.
+    """Which siblings are restarted with a child.
 
     Siblings that were stopped on purpose, or that have finished, stay as they are.
     """

@@ -1,10 +1,11 @@
-"""Children for tests of whatever supervises: they follow a script and write down what happened.
+"""Children for tests of supervisors: they follow a script and record what happened.
 
 ::
 
     kit = Kit(tasks)
-    supervisor = Supervisor("s", [kit.spec("a"), kit.spec("b", exit_with(Exit.NORMAL))],
-    tasks=tasks, report=kit.log) await supervisor.start()
+    specs = [kit.spec("a"), kit.spec("b", exit_with(Exit.NORMAL))]
+    supervisor = Supervisor("s", specs, tasks=tasks, report=kit.log)
+    await supervisor.start()
     kit.run("a").crash()
 """
 
@@ -252,7 +253,7 @@ class Kit:
     """Makes specs of scripted children and remembers every run.
 
     Attributes:
-        tasks: Where slow ends go on; only `slow_stop` needs it.
+        tasks: Where slow ends run; only `slow_stop` needs it.
         log: Keeps events, if it is used as the reporter.
         story: What happened to the children, as ``"<verb> <name>"``, oldest first.
         gone: What `gone` was called with, by name.
@@ -267,7 +268,7 @@ class Kit:
 
     @property
     def tasks(self) -> TaskGroup:
-        """The task group slow ends go on in."""
+        """The task group that slow ends run in."""
         if self._tasks is None:
             raise RuntimeError("this Kit was made without a task group")
         return self._tasks
@@ -304,7 +305,7 @@ class Kit:
         ]
 
     def note(self, verb: str, name: str) -> None:
-        """Write down what happened."""
+        """Record what happened."""
         self.story.append(f"{verb} {name}")
 
     def told(self, *verbs: str) -> list[str]:
@@ -313,7 +314,7 @@ class Kit:
 
 
 class FakeHost:
-    """A host that is told when it is ready, and when it is lost."""
+    """A host that a test makes ready or not, or lost."""
 
     def __init__(self, *, ready: bool = True) -> None:
         self.ready = ready
@@ -322,7 +323,7 @@ class FakeHost:
         self._number = 0
 
     def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have *callback* called at every change; return what ends that."""
+        """Have *callback* called at every change; return a function that ends that."""
         self._number += 1
         number = self._number
         self._callbacks[number] = callback
@@ -330,11 +331,11 @@ class FakeHost:
 
     @property
     def watchers(self) -> int:
-        """How many want to be told."""
+        """How many callbacks it has."""
         return len(self._callbacks)
 
     def change(self, *, ready: bool = False, lost: bool = False) -> None:
-        """Become ready, not ready, or lost, and tell."""
+        """Become ready, not ready, or lost, and call the callbacks."""
         self.ready, self.lost = ready, lost
         for callback in tuple(self._callbacks.values()):
             callback()

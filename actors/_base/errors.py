@@ -65,7 +65,7 @@ __all__ = [
 _LONGEST_PATH: Final = 120
 """Characters of a path that still help to find the value; one of 200 levels does not."""
 
-_LOST: Final = "the message it was handling is lost"
+_MESSAGE_LOST: Final = "the message it was handling is lost"
 
 
 class SendError(ActorsError):
@@ -106,7 +106,7 @@ class NodeDown(SendError):
         self.restarting = restarting
 
     def to(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown:
-        """Return the same news for another message."""
+        """Return the same error for another message."""
         return NodeDown(ref, self.why, message, node=self.node, restarting=self.restarting)
 
 
@@ -115,7 +115,7 @@ class MessageTooBig(SendError):
 
 
 class CallCycle(SendError):
-    """Waiting for this reply would wait for oneself."""
+    """This reply can never come: who should answer waits, directly or through others, for the asker."""
 
 
 class DeadlineExceeded(SendError, TimeoutError):
@@ -132,9 +132,9 @@ class ActorCrashed(ActorsError):
 
     def __str__(self) -> str:
         return (
-            f"{self.ref} crashed ({self.cause}): {_LOST}"
+            f"{self.ref} crashed ({self.cause}): {_MESSAGE_LOST}"
             if self.cause
-            else f"{self.ref} crashed: {_LOST}"
+            else f"{self.ref} crashed: {_MESSAGE_LOST}"
         )
 
 
@@ -155,13 +155,13 @@ class NotSendable(ActorsError, TypeError):
 
 
 def not_sendable(error: Unsendable) -> NotSendable:
-    """Word what the floor below refuses to carry, with the path it found it at."""
+    """Return the error for a value that the transport refuses, with its path in the message."""
     path = error.path if len(error.path) <= _LONGEST_PATH else f"{error.path[:_LONGEST_PATH]}…"
     return NotSendable(path, str(error).removeprefix(f"{error.path}: "))
 
 
 def failed_codec(where: str, error: Exception) -> Exception:
-    """Word what a registered codec raised; an error of the floor below speaks for itself."""
+    """Return the error for what a registered codec raised; errors of the transport stay as they are."""
     if isinstance(error, TransportError):
         return error
     refused = NotSendable(where, f"its codec raised {type(error).__name__}: {shown(error)}")
@@ -170,7 +170,7 @@ def failed_codec(where: str, error: Exception) -> Exception:
 
 
 def start_failed(who: str, error: BaseException | None) -> StartFailed:
-    """Word why *who* never became ready; without an error it was killed."""
+    """Return the error for *who*, an actor that never became ready; without an *error* it was killed."""
     why = "killed" if error is None else f"{type(error).__name__}: {error}"
     failed = StartFailed(f"{who} failed to start: {why}")
     failed.__cause__ = error
@@ -182,12 +182,12 @@ class BootFailed(ActorsError):
 
 
 class ReloadFailed(ActorsError):
-    """A node did not get ready with its new code: the old process goes on, and the reload ends there.
+    """A node did not get ready with its new code: its old process keeps running, and the reload ends.
 
     Attributes:
         node: which one.
         why: what was wrong, in words.
-        renewed: the nodes that run the new code already.
+        renewed: the nodes that already run the new code.
         traceback: where the new code raised, without frames of this package; may be empty.
     """
 

@@ -1,9 +1,11 @@
-"""The supervision tree of a running system: nodes first, then the children, then the listeners.
+"""The supervision tree of a running system.
 
-system ─┬─ nodes       beside each other, each with a backoff of its own
-├─ spawned     what `System.spawn` starts, each with its backoff
-├─ (children)  the topology's own, under the top-level budget
-└─ listeners
+Children start in this order and stop in reverse:
+
+    system ─┬─ nodes       all nodes, each with a backoff of its own
+            ├─ spawned     what `System.spawn` starts, each with its backoff
+            ├─ (children)  the topology's own, under the top-level budget
+            └─ listeners
 """
 
 from __future__ import annotations
@@ -47,12 +49,12 @@ if TYPE_CHECKING:
 
 __all__ = ["SupervisionTree", "first_cause"]
 
-_OVERALL: Final = 30.0
+_SHUTDOWN_DEADLINE: Final = 30.0
 """Seconds that the orderly end of a whole system may take."""
 
 
 class NodesSupervisor(DynamicSupervisor):
-    """Starts, restarts and stops nodes beside each other: one that takes its time holds up no other."""
+    """Starts, restarts and stops nodes concurrently: a slow one does not delay the others."""
 
     def __init__(self, specs: Sequence[ChildSpec], *, tasks: TaskGroup, report: Reporter) -> None:
         super().__init__("nodes", tasks=tasks, report=report)
@@ -126,27 +128,27 @@ class SupervisionTree:
         self._new_actor = new_actor
         self._node_given_up = node_given_up
         self._started = False
-        self.branches: dict[str, SupervisorHandle] = {}
+        self.handles: dict[str, SupervisorHandle] = {}
         self._pools: dict[str, PoolSpec] = {}
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
-        """Start everything; raises what could not be started, with the rest stopped again."""
+        """Start everything; if a child cannot be started, stop the rest again and raise its error."""
         state = self._state
-        top = self.branch("")
+        top = self.handle("")
         self.root = Supervisor(
             "system",
             [
-                self._holding("nodes", partial(self._new_nodes, list(state.nodes.values()))),
-                self._holding("spawned", self._new_spawned),
+                self._internal("nodes", partial(self._new_nodes, list(state.nodes.values()))),
+                self._internal("spawned", self._new_spawned),
                 *[self.spec_of(item, top) for item in state.topology.children],
-                *[self._listener(listening) for listening in state.listeners],
+                *[self._listener(listener) for listener in state.listeners],
             ],
             tasks=state.tasks,
             budget=state.topology.budget,
             report=state.report,
-            shutdown_deadline=_OVERALL,
+            shutdown_deadline=_SHUTDOWN_DEADLINE,
         )
-        top.now(self.root)
+        top.set_run(self.root)
         await self.root.start(ended)
         self._started = True
 
@@ -156,8 +158,8 @@ class SupervisionTree:
             self.root.stop()
             await self.root.wait()
 
-    def _holding(self, name: str, start: Callable[[], Any]) -> ChildSpec:
-        """A supervisor of ours: it has no budget of its own to exceed, so it ends only with the system."""
+    def _internal(self, name: str, start: Callable[[], Any]) -> ChildSpec:
+        """A supervisor whose children all have a backoff: no budget can end it before the system ends."""
         return ChildSpec(name=name, start=start, kind="supervisor", shutdown=math.inf)
 
     def _new_nodes(self, nodes: list[RemoteNode]) -> DynamicSupervisor:
@@ -180,55 +182,55 @@ class SupervisionTree:
             gone=lambda _end: self._node_given_up(node),
         )
 
-    def _listener(self, listening: ListenerController) -> ChildSpec:
+    def _listener(self, listener: ListenerController) -> ChildSpec:
         return ChildSpec(
-            name=f"listener {listening.spec.name}", start=listening.new_run, shutdown=10.0
+            name=f"listener {listener.spec.name}", start=listener.new_run, shutdown=10.0
         )
 
-    def branch(self, path: str) -> SupervisorHandle:
-        """Return what stands for the supervisor of that path, over all its restarts."""
-        branch = self.branches.get(path)
-        if branch is None:
-            branch = self.branches[path] = SupervisorHandle(self, path)
-        return branch
+    def handle(self, path: str) -> SupervisorHandle:
+        """Return the handle of the supervisor at *path*; the same one over all its restarts."""
+        handle = self.handles.get(path)
+        if handle is None:
+            handle = self.handles[path] = SupervisorHandle(self, path)
+        return handle
 
-    def _runs(self, branch: SupervisorHandle, run: Supervisor | DynamicSupervisor) -> None:
-        """Take note of the next run of a branch, which may have been stopped for good before."""
-        self.branches[branch.path] = branch
-        branch.now(run)
+    def _set_run(self, handle: SupervisorHandle, run: Supervisor | DynamicSupervisor) -> None:
+        """Give a handle its next run; the handle is listed again if it was stopped for good before."""
+        self.handles[handle.path] = handle
+        handle.set_run(run)
 
-    def _gone(self, outer: SupervisorHandle, branch: SupervisorHandle, _end: Exit) -> None:
-        """A subtree has ended: forget it, unless it ends with the one it is in, which may return."""
+    def _gone(self, outer: SupervisorHandle, handle: SupervisorHandle, _end: Exit) -> None:
+        """Forget a subtree that has ended, unless its parent is ending too: the parent may restart it."""
         if outer.supervisor.running:
-            below = f"{branch.path}/"
-            for path in [path for path in self.branches if path.startswith(below)]:
-                del self.branches[path]
-            self.branches.pop(branch.path, None)
-            self._pools.pop(branch.path, None)
+            below = f"{handle.path}/"
+            for path in [path for path in self.handles if path.startswith(below)]:
+                del self.handles[path]
+            self.handles.pop(handle.path, None)
+            self._pools.pop(handle.path, None)
 
     def find(self, path: str) -> SupervisorHandle:
-        """Return the supervisor of that path.
+        """Return the handle of the supervisor at *path*.
 
         Raises:
-            SupervisorStopped: it has ended for good; only its place is left.
+            SupervisorStopped: it has ended for good; its parent still has its spec.
             InvalidSpec: there is none.
         """
-        if path in self.branches:
-            return self.branches[path]
+        if path in self.handles:
+            return self.handles[path]
         above, _, name = path.rpartition("/")
-        rows = self.branches[above].children() if above in self.branches else []
+        rows = self.handles[above].children() if above in self.handles else []
         row = next((row for row in rows if row.name == name and row.kind == "supervisor"), None)
         if row is not None:
             again = f"supervisor({above!r}).restart_child({name!r}) starts it again"
             raise SupervisorStopped(path, f"it is {row.state.value} ({row.last_exit}); {again}")
-        known = ", ".join(sorted(filter(None, self.branches))) or "none"
+        known = ", ".join(sorted(filter(None, self.handles))) or "none"
         raise InvalidSpec(f"there is no supervisor {path!r}; there are {known}")
 
-    def spec_of(self, item: TreeSpec, branch: SupervisorHandle) -> ChildSpec:
-        """Return a part of the tree as its supervisor wants it."""
+    def spec_of(self, item: TreeSpec, handle: SupervisorHandle) -> ChildSpec:
+        """Return the `ChildSpec` of one part of the topology."""
         if isinstance(item, ActorSpec):
-            return self._actor(item, branch)
-        inner = self.branch(f"{branch.path}/{item.name}" if branch.path else item.name)
+            return self._actor(item, handle)
+        inner = self.handle(f"{handle.path}/{item.name}" if handle.path else item.name)
         if isinstance(item, PoolSpec):
             self._pools[inner.path] = item
         start: Callable[[], Child]
@@ -241,47 +243,47 @@ class SupervisionTree:
             start=start,
             kind="supervisor",
             restart=item.restart,
-            gone=partial(self._gone, branch, inner),
+            gone=partial(self._gone, handle, inner),
         )
 
     def pool(self, name: str) -> PoolSpec | None:
-        """Return the pool of that name; its members' names are unique, so there is one."""
+        """Return the pool of that name; pool names are unique, as those of their members are."""
         return next((spec for spec in self._pools.values() if spec.name == name), None)
 
     def ref_of(self, run: object) -> Ref[Any] | None:
         """Return the address of a run, if it is an actor's."""
         return run.ref if isinstance(run, ActorRun) else None
 
-    def _new_static(self, item: SupervisorSpec, branch: SupervisorHandle) -> Supervisor:
+    def _new_static(self, item: SupervisorSpec, handle: SupervisorHandle) -> Supervisor:
         state = self._state
         made = Supervisor(
-            branch.path,
-            [self.spec_of(inner, branch) for inner in item.children],
+            handle.path,
+            [self.spec_of(inner, handle) for inner in item.children],
             tasks=state.tasks,
             strategy=item.strategy,
             budget=item.budget,
             auto_shutdown=item.auto_shutdown,
             report=state.report,
         )
-        self._runs(branch, made)
+        self._set_run(handle, made)
         return made
 
-    def _new_dynamic(self, item: DynamicSpec, branch: SupervisorHandle) -> DynamicSupervisor:
+    def _new_dynamic(self, item: DynamicSpec, handle: SupervisorHandle) -> DynamicSupervisor:
         state = self._state
         made = DynamicSupervisor(
-            branch.path,
+            handle.path,
             tasks=state.tasks,
             budget=item.budget,
             max_children=item.max_children,
             report=state.report,
         )
-        self._runs(branch, made)
+        self._set_run(handle, made)
         return made
 
-    def _actor(self, item: ActorSpec, branch: SupervisorHandle) -> ChildSpec:
+    def _actor(self, item: ActorSpec, handle: SupervisorHandle) -> ChildSpec:
         def new_life() -> SupervisedActor:
-            life = self._new_actor(item)
-            life.supervisor = branch
+            life = self._state.life_of(item)
+            life.supervisor = handle
             life.restart = item.restart
             return life
 
@@ -298,7 +300,7 @@ class SupervisionTree:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return what is supervised here as plain data, in start order."""
+        """Return the tree as plain data, children in start order."""
         children = [_child_facts(info) for info in reversed(self.root.children())]
         return {
             "name": self.root.name,
@@ -324,20 +326,20 @@ class SupervisionTree:
         await self.spawned.start_child(spec)
 
     async def add_nodes(self, nodes: Sequence[RemoteNode]) -> None:
-        """Start more nodes, together; all of them get ready, or none is left."""
+        """Start more nodes, together; if one does not get ready, stop the others again."""
         await self.nodes.add([self._node(node) for node in nodes])
 
     async def stop_nodes(self, nodes: Sequence[tuple[str, float]]) -> None:
-        """Stop nodes for good, together: name, and seconds until each is killed."""
+        """Stop nodes for good, together; *nodes* has their names and the seconds until each is killed."""
         await self.nodes.end(nodes)
 
     def node_names(self) -> set[str]:
-        """Return which nodes there are, those included that are just being started or stopped."""
+        """Return the names of all nodes, including those that are being started or stopped."""
         return {info.name for info in self.nodes.children()}
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """Return what a chain of failed starts began with."""
+    """Return the error that the innermost of a chain of failed starts raised."""
     while isinstance(error, ChildNotStarted) and error.__cause__ is not None:
         error = error.__cause__
     return error

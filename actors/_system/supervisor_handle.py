@@ -1,4 +1,4 @@
-"""A branch of the running tree: one supervisor over all its restarts, and what can be asked of it."""
+"""The handle of one supervisor in the running tree: the same one over all its restarts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["SupervisorHandle", "SupervisorHandleHost"]
 
 
 class SupervisorHandleHost(Protocol):
-    """The tree, as its branches see it."""
+    """The tree, as its handles see it."""
 
-    def spec_of(self, item: TreeSpec, branch: SupervisorHandle) -> ChildSpec: ...
+    def spec_of(self, item: TreeSpec, handle: SupervisorHandle) -> ChildSpec: ...
     def ref_of(self, run: object) -> Ref[Any] | None: ...
 
 
@@ -27,16 +27,16 @@ class SupervisorHandle:
     Errors are those of the `supervisors` package: `AlreadyStarted`, `NotFound`, `ChildRunning` ...
 
     Attributes:
-        path: the supervisor's name, after those it stands under.
+        path: the names of the supervisors above it and its own, joined by "/"; "" is the top.
     """
 
-    def __init__(self, home: SupervisorHandleHost, path: str) -> None:
-        self._home = home
+    def __init__(self, tree: SupervisorHandleHost, path: str) -> None:
+        self._tree = tree
         self._supervisor: Supervisor | DynamicSupervisor | None = None
         self.path = path
 
     def __repr__(self) -> str:
-        return f"<Branch {self.path}>"
+        return f"<SupervisorHandle {self.path}>"
 
     @property
     def supervisor(self) -> Supervisor | DynamicSupervisor:
@@ -49,8 +49,8 @@ class SupervisorHandle:
             raise SystemStopped(f"supervisor {self.path!r} is not running")
         return self._supervisor
 
-    def now(self, supervisor: Supervisor | DynamicSupervisor) -> None:
-        """Take note of the next run."""
+    def set_run(self, supervisor: Supervisor | DynamicSupervisor) -> None:
+        """Set the current run."""
         self._supervisor = supervisor
 
     async def start_child(self, item: TreeSpec) -> Ref[Any] | None:
@@ -61,21 +61,21 @@ class SupervisorHandle:
 
         Raises:
             InvalidSpec: *item* is none of these.
-            SupervisorError: it is there already, or did not start.
+            SupervisorError: there is a child of this name, or it did not start.
         """
         if not hasattr(item, "restart"):
             raise InvalidSpec(
                 f"{self.path}: children are made by child(), supervisor() or dynamic(), got {item!r}"
             )
-        return self._home.ref_of(await self.supervisor.start_child(self._home.spec_of(item, self)))
+        return self._tree.ref_of(await self.supervisor.start_child(self._tree.spec_of(item, self)))
 
     async def stop_child(self, name: str) -> None:
         """Stop a child for good; a static supervisor keeps its spec for `restart_child`."""
         await self.supervisor.stop_child(name)
 
     async def restart_child(self, name: str) -> Ref[Any] | None:
-        """Start a stopped child again: another life, another address."""
-        return self._home.ref_of(await self.supervisor.restart_child(name))
+        """Start a stopped child again; an actor gets another address."""
+        return self._tree.ref_of(await self.supervisor.restart_child(name))
 
     def delete_child(self, name: str) -> None:
         """Forget a stopped child."""

@@ -48,7 +48,7 @@ async def system() -> AsyncIterator[System]:
 
 
 def paths(system: System) -> list[str]:
-    return sorted(coordinator_of(system).tree.branches)
+    return sorted(coordinator_of(system).tree.handles)
 
 
 async def test_one_that_was_stopped_is_not_found_with_all_that_was_in_it(system: System) -> None:
