@@ -282,7 +282,7 @@ class SupervisionTree:
 
     def _actor(self, item: ActorSpec, handle: SupervisorHandle) -> ChildSpec:
         def new_life() -> SupervisedActor:
-            life = self._state.life_of(item)
+            life = self._new_actor(item)
             life.supervisor = handle
             life.restart = item.restart
             return life
