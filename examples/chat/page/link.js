@@ -1,24 +1,24 @@
-// A room over sockets that come and go. The messages are described in `_protocol.py`.
+// A connection to a room that reconnects. The messages are described in `_protocol.py`.
 //
-// What was said counts up by one (`seq`), so what we have is a single number: we ask for what is
-// after it, and drop what is not. What we say has an `id` and stays in `pending` until it comes
-// back as `said`; it is sent again on every new connection, and the room drops doubles by `id`.
+// `seq` increases by one for each message: we ask for the messages after the last one that we have, and
+// ignore others. A message that we send has an `id` and stays in `pending` until it comes back as `said`;
+// it is sent again on every new connection, and the room ignores an `id` that it has stored.
 
 import { load, store } from './storage.js';
 
 const WELCOME_WITHIN = 10_000;  // ms from connecting to `welcome`
-const SAID_WITHIN = 12_000;     // ms from saying something to hearing it back
+const SAID_WITHIN = 12_000;     // ms from sending a message to its `said`
 const STEADY_AFTER = 5_000;     // ms of connection after which earlier failures are forgotten
-const TYPING_EVERY = 2_000;     // ms between two hints that we are typing
-const REFUSED = 1008;           // close code: this name or room will not do, do not try again
+const TYPING_EVERY = 2_000;     // ms between two `typing` messages
+const REFUSED = 1008;           // close code: this name or room is refused, do not try again
 
 const delayAfter = (failures) => Math.min(15_000, 250 * 2 ** failures) * (0.5 + Math.random());
 
 export class Link {
   #socket = null;
   #seq = null;          // number of the last message we have; null before the first
-  #upTo = 0;            // number of the last message there was when we came
-  #pending;             // id -> { text, to }, in the order said
+  #upTo = 0;            // number of the last message of the room when we connected
+  #pending;             // id -> { text, to }, in the order of sending
   #failures = 0;
   #welcomed = false;
   #typed = 0;
@@ -45,9 +45,9 @@ export class Link {
     this.view.state(this.#failures ? 'waiting' : 'connecting');
   }
 
-  close() { this.#silence(); }  // what is pending is kept for the next time in this room
+  close() { this.#silence(); }  // `pending` is kept for the next connection to this room
 
-  hurry() {  // the network or the user is back: why wait?
+  hurry() {  // the network or the user is back: reconnect at once
     if (this.#welcomed) this.view.state('connected');
     else if (!this.#socket) this.open();
   }
@@ -91,7 +91,7 @@ export class Link {
 
   #welcome({ node, room, you, people, seq }) {
     this.#unwatch();
-    if (this.#seq !== null && seq < this.#seq) {  // the room has begun anew: so do we
+    if (this.#seq !== null && seq < this.#seq) {  // the room has lost its history: start again
       this.#seq = null;
       this.view.clear();
       return this.open();
@@ -114,7 +114,7 @@ export class Link {
     this.#counts(seq, () => this.view.said(message, seq > this.#upTo));
   }
 
-  // Show what has number `seq` if it is the next; not what we have; nothing past a gap.
+  // Show message `seq` if it is the next; ignore one that we have; reconnect at a gap.
   #counts(seq, show = () => {}) {
     if (this.#seq !== null && seq <= this.#seq) return;
     if (this.#seq !== null && seq > this.#seq + 1) return this.#lost();  // ask again
@@ -124,7 +124,7 @@ export class Link {
   }
 
   #error({ error, id }) {
-    if (id != null && this.#pending.has(id)) {  // this one message was refused: it will not do better again
+    if (id != null && this.#pending.has(id)) {  // this message was refused: do not send it again
       this.#settle(id, error);
     } else {
       this.view.trouble(error);
@@ -139,7 +139,7 @@ export class Link {
     if (this.#pending.size) this.#watch = setTimeout(() => this.#lost(), SAID_WITHIN);
   }
 
-  #lost(refused = false, reason = '') {  // without waiting for a polite close: that could take as long again
+  #lost(refused = false, reason = '') {  // without the closing handshake, which could time out as well
     this.#silence();
     if (refused) return this.view.refused(reason);
     this.#retry = setTimeout(() => this.open(), delayAfter(this.#failures++));
@@ -162,7 +162,7 @@ export class Link {
   }
 }
 
-function newId() {  // crypto.randomUUID is not there on plain http from another machine
+function newId() {  // crypto.randomUUID is missing on plain http from another machine
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -1,4 +1,4 @@
-// The door and the buttons: what people do with the page.
+// Handles what the user does: the form for name and room, the buttons, the keys.
 
 import { Link } from './link.js';
 import { load, store } from './storage.js';
@@ -7,14 +7,14 @@ import { $, View } from './view.js';
 let link = null;
 let view = null;
 
-// Half a surrogate pair is no text, and a socket would refuse it.
+// A WebSocket cannot send an unpaired surrogate.
 const clean = (text) => text.trim().toWellFormed?.() ?? text.trim();
 
 function join(name, room) {
   store(localStorage, 'chat.name', name);
   store(sessionStorage, 'chat.name', name);  // two windows may be two people
   store(localStorage, 'chat.room', room);
-  // The cookie tells the router our room before it knows the page's URL: same room, same node.
+  // The router reads the room from this cookie, and sends all clients of a room to one node.
   document.cookie = `room=${encodeURIComponent(room)}; path=/; max-age=2592000; samesite=lax`;
   history.replaceState(null, '', `?room=${encodeURIComponent(room)}`);
   $('door').hidden = true;
@@ -64,7 +64,7 @@ $('words').addEventListener('keydown', (event) => {
   }
 });
 
-// Who writes privately does so unseen.
+// No typing notice for a private message.
 $('words').addEventListener('input', () => $('words').value.trim() && !$('to').value && link.typing());
 
 $('to').addEventListener('change', () => view.address($('to').value));
@@ -72,9 +72,9 @@ $('leave').addEventListener('click', () => leave());
 $('newer').addEventListener('click', () => view.toEnd());
 $('scroll').addEventListener('scroll', () => view?.scrolled(), { passive: true });
 addEventListener('online', () => link?.hurry());
-addEventListener('offline', () => view?.state('offline'));  // perhaps only for a moment: the link decides
-// A browser may keep a page that was left, for its back button, and the page's socket with it: we
-// would be in the room as a ghost.
+addEventListener('offline', () => view?.state('offline'));  // perhaps for a moment only: the link reconnects
+// A browser may keep a page that was left, for its back button, with its socket: without this we
+// would still be listed in the room.
 addEventListener('pagehide', () => link?.close());
 addEventListener('pageshow', (event) => event.persisted && link?.open());
 document.addEventListener('visibilitychange', () => {
@@ -86,7 +86,7 @@ document.addEventListener('visibilitychange', () => {
 const asked = new URLSearchParams(location.search).get('room');
 $('name').value = load(sessionStorage, 'chat.name', load(localStorage, 'chat.name', ''));
 $('room').value = asked ?? load(localStorage, 'chat.room', 'lobby');
-if (asked && load(sessionStorage, 'chat.name', '')) {  // this window was here before: it was only reloaded
+if (asked && load(sessionStorage, 'chat.name', '')) {  // the page was only reloaded
   join($('name').value, $('room').value);
 } else {
   $('door').hidden = false;

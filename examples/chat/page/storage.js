@@ -1,4 +1,4 @@
-// Storage may be forbidden or full: then we forget sooner, and everything else still works.
+// Storage may be forbidden or full: then nothing is remembered, and everything else works.
 
 export function load(storage, key, otherwise) {
   try {

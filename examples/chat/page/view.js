@@ -1,18 +1,18 @@
-// What is on the screen. Everything people wrote goes in as text, never as markup.
+// Shows the room. What users wrote is inserted as text, never as markup.
 
 export const $ = (id) => document.getElementById(id);
 
 const STATES = { connecting: 'Connecting…', connected: 'Connected', waiting: 'Reconnecting…', offline: 'Offline' };
-const KEPT = 1_000;           // messages on the page; older ones leave it
-const GONE_AFTER = 3_000;     // ms; whoever is back by then has only reconnected
-const TYPING_FOR = 3_000;     // ms without another hint after which somebody has stopped
+const KEPT = 1_000;           // messages on the page; older ones are removed
+const GONE_AFTER = 3_000;     // ms; who is back within them has only reconnected
+const TYPING_FOR = 3_000;     // ms without another `typing` after which somebody has stopped
 
 export class View {
   #unread = 0;
   #room = '';
   #you = '';
   #here = null;               // names, null before the first welcome
-  #going = new Map();         // name -> timer, for who is not here but may come back
+  #going = new Map();         // name -> timer, for people who may reconnect
   #typing = new Map();        // name -> timer
 
   constructor(leave) {
@@ -46,7 +46,7 @@ export class View {
     $('node').textContent = `served by ${node}`;
     $('trouble').hidden = true;
     $('empty').hidden = seq > 0;
-    $('log').ariaBusy = 'true';  // a screen reader need not read the whole history out
+    $('log').ariaBusy = 'true';  // so that a screen reader does not read out the whole history
     this.room(room);
     this.people(people);
   }
@@ -64,7 +64,7 @@ export class View {
     $('people').replaceChildren(...[...times].map(([name, count]) => this.#person(name, count)));
     if (focused) this.#chips().find((chip) => chip.dataset.name === focused)?.focus();
     const chosen = $('to').value;
-    const others = new Set([...this.#here, ...(chosen ? [chosen] : [])]);  // also who has just left
+    const others = new Set([...this.#here, ...(chosen ? [chosen] : [])]);  // with the chosen person, who may have just left
     others.delete(this.#you);
     $('to').length = 1;
     for (const name of others) $('to').add(new Option(this.#shown(name), name));
@@ -118,7 +118,7 @@ export class View {
     if (atEnd) this.toEnd();
   }
 
-  // The tag after # tells apart who has the same name; nobody wants to see it before that.
+  // The tag after # is shown only to tell apart people with the same name.
   #shown(name) {
     const plain = (name) => name.split('#')[0];
     const namesakes = [...this.#here ?? [], this.#you].filter((other) => other !== name && plain(other) === plain(name));
@@ -161,7 +161,7 @@ export class View {
 
   pending(id, text, to) {
     const item = this.#bubble(this.#you, text, to, null);
-    item.classList.add('mine');  // we may not know our own name yet
+    item.classList.add('mine');  // our name as others see it may not be known yet
     item.dataset.id = id;
     item.append(element('div', 'note', 'sending…'));
     $('pending').append(item);
@@ -189,7 +189,7 @@ export class View {
     return item;
   }
 
-  // Choose who gets what is written next: a name, or '' for everybody.
+  // Choose the recipient of the next message: a name, or '' for everybody.
   address(name) {
     $('to').value = name;
     $('composer').classList.toggle('private', name !== '');
