@@ -21,6 +21,8 @@ Each class writes its own message, says who must act, and keeps its facts as att
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from actors._root_errors import ActorsError, InvalidSpec, StartFailed
 from actors.supervisors._child import Child
 
@@ -52,8 +54,10 @@ class NotSupported(SupervisorError):
 class _ChildError(SupervisorError):
     """An error about one child."""
 
-    def __init__(self, supervisor: str, child: str, text: str) -> None:
-        super().__init__(text)
+    _text: ClassVar[str]
+
+    def __init__(self, supervisor: str, child: str, text: str = "") -> None:
+        super().__init__(text or self._text.format(supervisor=supervisor, child=child))
         self.supervisor = supervisor
         self.child = child
 
@@ -61,8 +65,7 @@ class _ChildError(SupervisorError):
 class NotFound(_ChildError):
     """No child has this name."""
 
-    def __init__(self, supervisor: str, child: str) -> None:
-        super().__init__(supervisor, child, f"supervisor {supervisor!r} has no child {child!r}")
+    _text = "supervisor {supervisor!r} has no child {child!r}"
 
 
 class MaxChildren(_ChildError):
@@ -88,26 +91,19 @@ class AlreadyStarted(_ChildError):
 class AlreadyPresent(_ChildError):
     """A child of this name exists, but is not running now."""
 
-    def __init__(self, supervisor: str, child: str) -> None:
-        super().__init__(
-            supervisor,
-            child,
-            f"child {child!r} of {supervisor!r} is already present, but not running",
-        )
+    _text = "child {child!r} of {supervisor!r} is already present, but not running"
 
 
 class ChildRunning(_ChildError):
     """The call needs a child that is not running."""
 
-    def __init__(self, supervisor: str, child: str) -> None:
-        super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} is running")
+    _text = "child {child!r} of {supervisor!r} is running"
 
 
 class ChildRestarting(_ChildError):
     """The call needs a child that is not about to be restarted."""
 
-    def __init__(self, supervisor: str, child: str) -> None:
-        super().__init__(supervisor, child, f"child {child!r} of {supervisor!r} is restarting")
+    _text = "child {child!r} of {supervisor!r} is restarting"
 
 
 class ChildNotStarted(_ChildError, StartFailed):
