@@ -1,7 +1,7 @@
-"""Bytes between places: values copied or encoded, frames, and the channel that carries them.
+"""Messages between threads and processes: codec, frames, channels, shared memory.
 
-Nothing in here knows actors, supervision or an event loop; the loop is handed in. Only waiting for an
-atomic integer, which users await themselves, goes through anyio.
+Nothing in here knows actors, supervision or an event loop, which is passed in as five functions. Only waiting
+for an atomic integer, and a stream that was moved, use anyio.
 """
 
 from actors.transport.attachments.attachments import Attachments

@@ -1,4 +1,4 @@
-"""What can go wrong with bytes between places: error classes only, each says who must act.
+"""Errors of the transport: classes only, each says who must act.
 
 TransportError
  +-- Unsendable       the sender: this value does not travel (its path is named)
@@ -10,7 +10,7 @@ TransportError
  |         +-- Unsealed        a segment that may shrink, or is none
  |         +-- WrongSize       a segment of another size than it said
  |         +-- OutOfRange      no slot of a segment that we know
- |         +-- StaleLease      a slot that is not, or not any more, that peer's
+ |         +-- StaleLease      a slot that is not leased to that peer, or not any more
  +-- Moved            the user: this was moved before, it is elsewhere now
  +-- StillViewed      the user: views of this buffer are alive, it cannot be moved
  +-- ChannelClosed    we closed the channel
@@ -150,7 +150,7 @@ class Moved(TransportError):
 
 
 class StillViewed(TransportError, BufferError):
-    """A buffer somebody still looks at cannot be moved; nothing was changed."""
+    """A buffer that still has views cannot be moved; nothing was changed."""
 
 
 class ChannelClosed(TransportError):

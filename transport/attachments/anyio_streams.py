@@ -1,6 +1,6 @@
-"""Giving a socket stream of anyio away: its socket, and the bytes it has read and nobody has had.
+"""Moving a socket stream of anyio: its socket, and the bytes it has read that nobody has received.
 
-The only file that knows the insides of anyio's own streams. One that is not as it is known here is refused.
+The only file that uses private attributes of anyio's streams; a stream without them is refused.
 """
 
 import os
@@ -44,7 +44,7 @@ _UNKNOWN_STREAM: Final = (
 
 
 def is_stream(value: object) -> bool:
-    """Whether this is a stream that can be given away."""
+    """Whether this is a stream of a kind that can be moved."""
     return (type(value).__module__, type(value).__qualname__) in _KNOWN
 
 
@@ -53,7 +53,7 @@ def _uses_transport(stream: SocketStream) -> bool:
 
 
 def _transport_and_protocol(stream: Any) -> tuple[Any, Any]:
-    """The transport and the protocol of one that has them."""
+    """The transport and the protocol of a stream that has them."""
     return stream._transport, stream._protocol  # noqa: SLF001 - whose file this is
 
 
@@ -62,10 +62,10 @@ def _socket_of(stream: Any) -> Any:
 
 
 def check_stream(stream: Any) -> None:
-    """See that a stream can be given away; changes nothing.
+    """Check that a stream can be moved; changes nothing.
 
     Raises:
-        Unsendable: it is not as it is known here.
+        Unsendable: it has not the attributes that this version of the code expects.
         Moved: it is closed, or was moved before.
         StillViewed: a task reads from it or writes to it.
     """
@@ -86,7 +86,7 @@ def check_stream(stream: Any) -> None:
 
 
 def _closed_and_unsent(stream: Any) -> tuple[bool, bool]:
-    """Whether it is closed, and whether there is something it has not sent yet."""
+    """Whether it is closed, and whether it has bytes that are not sent yet."""
     if not _uses_transport(stream):
         return _socket_of(stream).fileno() < 0, False
     transport, protocol = _transport_and_protocol(stream)
@@ -97,7 +97,7 @@ def _closed_and_unsent(stream: Any) -> tuple[bool, bool]:
 
 
 def stream_parts(stream: Any) -> tuple[Any, bytes]:
-    """Its socket, and the bytes it has read and nobody has had."""
+    """Its socket, and the bytes it has read that nobody has received."""
     return _socket_of(stream), _unread(stream)
 
 
@@ -108,9 +108,9 @@ def _unread(stream: Any) -> bytes:
 
 
 def take_stream(stream: Any) -> MovedStream:
-    """Take a stream that was checked: another has its socket and its bytes, and it is closed.
+    """Move a checked stream to a new one, which gets its socket and its bytes; the old one is closed.
 
-    Until it is parted with for good, it can be put back.
+    `undo_take_stream` can undo this until `finish_stream_move`.
     """
     unread = _unread(stream)
     raw = _socket_of(stream)
@@ -139,14 +139,14 @@ def undo_take_stream(stream: Any, taken: MovedStream) -> None:
 
 
 def finish_stream_move(stream: Any) -> None:
-    """What was taken of it is the receiver's for good."""
+    """Release what a taken stream still holds; it cannot be undone any more."""
     if _uses_transport(stream):
-        # Not `aclose`: some ends its writing side first, and that is the connection's, not ours.
+        # Not `aclose`: on some loops it sends an end of file, on a connection that is not ours any more.
         _transport_and_protocol(stream)[0].abort()
 
 
 def close_moved_stream(stream: Any) -> None:
-    """Close a stream whose socket has gone to another process as a copy of its descriptor."""
+    """Close a stream whose socket was sent to another process as a duplicated descriptor."""
     if _uses_transport(stream):
         _detach(stream)
         finish_stream_move(stream)
@@ -156,13 +156,13 @@ def close_moved_stream(stream: Any) -> None:
 
 
 def _set_closed(stream: Any, *, closed: bool) -> None:
-    # What two of them call it.
+    # The attribute has two names.
     name = "_closing" if hasattr(stream, "_closing") else "_closed"
     setattr(stream, name, closed)
 
 
 def _detach(stream: Any) -> None:
-    """Leave nothing in it; whoever uses it now is told that it is closed."""
+    """Empty it; whoever uses it now gets the error of a closed stream."""
     protocol = _transport_and_protocol(stream)[1]
     protocol.read_queue.clear()
     protocol.read_event.set()

@@ -1,8 +1,8 @@
-"""What one link carries beside its frames: shared memory by number, and descriptors.
+"""What one link carries beside its frames: shared memory by lease, and descriptors.
 
-Rule 1: what a message needs goes just prerequisite of it, in its lane: a segment to map, a descriptor.
-Rule 2: until the message is on its way everything can be undone; `commit` or `undo` ends each.
-Rule 3: a message moves all that it moves, or nothing: what it gives away goes with `commit`.
+Rule 1: what a message needs is sent just before it, in its lane: a segment to map, a descriptor.
+Rule 2: until the message is sent everything can be undone; each message ends with `commit` or `undo`.
+Rule 3: a message moves all that it marks, or nothing: the sender loses it at `commit`.
 """
 
 import os
@@ -38,15 +38,15 @@ from actors.transport.wire.outbox import close_all
 
 __all__ = ["AttachmentKind", "Attachments"]
 
-_NOT_MOVED: Final = "only what is sent, replied or streamed is given away; in here it is copied"
+_NOT_MOVED: Final = "only what is sent, replied or streamed can be moved; in here it is copied"
 
 
 def _nothing(*_args: object) -> None:
-    """There is no link to tell."""
+    """The default of the callbacks."""
 
 
 class AttachmentKind(IntEnum):
-    """What a piece of attachments is; the first field of its extension."""
+    """The kind of an attachment; the first field of its extension."""
 
     BYTES = 1
     BYTEARRAY = 2
@@ -62,7 +62,7 @@ class AttachmentKind(IntEnum):
 
 
 class Attachments:
-    """One link's attachments, both ways; also what identifies the other end to pool and mappings.
+    """One link's attachments, both ways; pool and mappings know the other end by this object.
 
     Args:
         pool: the memory this node lends.
@@ -86,15 +86,15 @@ class Attachments:
         self._mappings = mappings
         self.thresholds = thresholds or Thresholds()
         self.open = False
-        """Whether descriptors can be sent now; until then everything is copied."""
+        """Whether descriptors can be sent; until then everything is copied."""
         self.copy_only = not linked
-        """Whether only copies travel just now: in errors, in what is no message, without a link."""
+        """Whether only copies travel now: in errors, outside of messages, and without a link."""
         self._may_move = True
         self.transaction = SendTransaction()
         self.modes: dict[Mode, int] = dict.fromkeys(Mode, 0)
-        """How many payloads went each way."""
+        """How many payloads were sent in each mode."""
         self.bytes_lent = 0
-        """How many bytes went beside the frames."""
+        """How many bytes were sent beside the frames."""
         self._sent = 0
         self._received_fds: dict[int, list[int]] = {}
         self._decoders: dict[int, Callable[..., Any]] = {
@@ -124,7 +124,7 @@ class Attachments:
 
     @contextmanager
     def only_copies(self) -> Iterator[None]:
-        """Let nothing travel in here but by copy."""
+        """Send everything that is encoded inside the block by copy."""
         before = self.copy_only, self._may_move
         self.copy_only, self._may_move = True, False
         try:
@@ -135,15 +135,15 @@ class Attachments:
     # ------------------------------------------------------------ writing
 
     def may_share(self, size: int) -> bool:
-        """Whether a payload of so many bytes may go another way than into the frame."""
+        """Whether a payload of so many bytes may go by shared memory instead of in the frame."""
         return size >= self.thresholds.share and self.open and not self.copy_only
 
     def lease(self, value: Any) -> list[int] | None:
-        """Copy a payload into shared memory for the other end; None if it is to be copied instead."""
+        """Copy a payload into shared memory for the other end; None if it has to go in the frame."""
         data = payload_bytes(value)
         if data is None:
             return None
-        # Released for certain: a frame that an exception keeps would keep a bytearray's size fixed.
+        # Released here: a stack frame that an exception keeps would fix the size of a bytearray.
         with data:
             lease = self._lease(value, data)
         if lease is None:
@@ -163,7 +163,9 @@ class Attachments:
             return self._pool.lease(data, self, cold=size > self.thresholds.frame)
         if mode is Mode.COPY:
             self._on_cold()
-            return self._pool.lease(data, self)  # refused, but noted: warm the next time
+            return self._pool.lease(
+                data, self
+            )  # refused, but recorded, so that `warm` prepares a slot
         return None
 
     def _add_lease(self, lease: Lease, back: Callable[[Lease, Any], object]) -> list[int]:
@@ -179,11 +181,9 @@ class Attachments:
         self, lease: Lease, prerequisite: Prerequisite | None, back: Callable[[Lease, Any], object]
     ) -> None:
         if prerequisite in self.transaction.prerequisites:
-            self.transaction.prerequisites.remove(
-                prerequisite
-            )  # whoever takes it back closes its descriptor
+            self.transaction.prerequisites.remove(prerequisite)  # `back` closes its descriptor
         else:
-            lease = lease._replace(introduction=None)  # the other end knows the segment by now
+            lease = lease._replace(introduction=None)  # the other end has mapped the segment by now
         back(lease, self)
 
     def encode_view(self, value: memoryview) -> list[Any] | None:
@@ -220,13 +220,13 @@ class Attachments:
         )
 
     def encode_shared(self, value: SharedBuffer) -> list[Any]:
-        """The same bytes for both ends."""
+        """A shared buffer: both ends have the same bytes."""
         number = self._send_fds(value, value.duplicate_fds)
         self.modes[Mode.SHARED] += 1
         return [AttachmentKind.SHARED, number]
 
     def _send_fds(self, value: object, make: Callable[[], list[int]]) -> int:
-        """Have descriptors sent prerequisite; return the number by which the other end finds them."""
+        """Send descriptors before the message; returns the number by which the other end finds them."""
         if self.copy_only:
             raise Unsendable("", value, NO_DESCRIPTORS)
         self.transaction.count_descriptors(value)
@@ -235,11 +235,11 @@ class Attachments:
         return self._sent
 
     def encode_move(self, mark: Move[Any]) -> list[Any]:
-        """What is given away, when the message is on its way.
+        """A marked value; the sender loses it at `commit`.
 
         Raises:
-            Unsendable: this is nothing that can be given away.
-            Moved, StillViewed: it cannot be now.
+            Unsendable: values of its kind cannot be moved.
+            Moved, StillViewed: it cannot be moved now.
         """
         value = mark.value
         if not self._may_move:
@@ -301,7 +301,7 @@ class Attachments:
     # ------------------------------------------------------------ reading
 
     def decode(self, parts: Sequence[Any]) -> Any:
-        """Rebuild one piece of attachments from the fields of its extension.
+        """Rebuild one attachment from the fields of its extension.
 
         Raises:
             FrameError: it names what is not there; the link ends.
@@ -352,7 +352,7 @@ class Attachments:
         return fds
 
     def receive_prerequisite(self, op: str, numbers: Any, fds: list[int]) -> None:
-        """Take what came prerequisite of a message.
+        """Take what the other end sent before a message that needs it.
 
         Raises:
             FrameError: it is not what it says.
@@ -373,7 +373,7 @@ class Attachments:
         self._received_fds[number] = fds
 
     def close_unclaimed_fds(self) -> None:
-        """A message could not be rebuilt: nobody will ask for what came prerequisite of it."""
+        """Close descriptors that came for a message which could not be rebuilt."""
         for fds in self._received_fds.values():
             close_all(fds)
         self._received_fds.clear()
@@ -381,25 +381,25 @@ class Attachments:
     # ------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """The link is at its end: nothing of the other end's is given back any more."""
+        """The link has ended: leases of the other end are not returned any more."""
         self.open = False
         self._mappings.forget(self)
         self.close_unclaimed_fds()
 
     def reclaim(self) -> None:
-        """The process at the other end is gone for certain: what it had is free."""
+        """Free what the other end had; only when it is certain that its process is gone."""
         self._pool.reclaim(self)
 
     def retire(self, numbers: Sequence[Any]) -> None:
-        """The other end has closed some pool."""
+        """Drop segments that the other end has closed."""
         self._mappings.retire(self, numbers)
 
     def take_retired(self) -> list[int]:
-        """Our own pool that the other end knows and that are closed since the last call."""
+        """Segments of ours that the other end has mapped and that were closed since the last call."""
         return self._pool.take_retired(self)
 
     def release(self, batch: Sequence[Any]) -> None:
-        """The other end needs some leases no more."""
+        """Free leases that the other end has returned."""
         self._pool.release(batch, self)
 
 

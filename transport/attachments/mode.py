@@ -1,4 +1,4 @@
-"""How one payload travels: a pure table over what it is and where it goes."""
+"""How one payload travels: a pure table over its kind and its destination."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -37,7 +37,7 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Where one way becomes dearer than another, in bytes.
+    """Sizes in bytes from which another mode is cheaper.
 
     Attributes:
         share: from here on a payload in one piece goes by shared memory.
@@ -96,8 +96,8 @@ def choose_mode(
         same_process: whether the receiver lives in this process.
         availability: what `SegmentPool.availability` says of its size.
         thresholds: the thresholds.
-        by_number: whether a moved buffer is the link's own, or the receiver's, so that its number
-            says it all; one of somebody else's is copied like any other bytes.
+        by_number: whether a moved buffer can go by its lease alone, since its memory belongs to this
+            link's pool or to the receiver; any other buffer is copied like bytes.
     """
     thresholds = thresholds or Thresholds()
     size = _size(value.value if type(value) is Move else value)
@@ -141,7 +141,7 @@ def _size(value: Any) -> int:
 def payload_bytes(value: Any) -> memoryview | None:
     """The bytes of what may go by shared memory, without a copy; None if it is not in one piece.
 
-    A multi-dimensional memoryview or array has to be told of besides.
+    The format and shape of a memoryview or array have to be sent besides.
     """
     cls = type(value)
     if cls is bytes or cls is bytearray:

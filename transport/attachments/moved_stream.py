@@ -1,7 +1,7 @@
-"""A socket stream that was moved here: anyio's, on whatever loop it is used first.
+"""A socket stream that was moved here: a stream of anyio, for any event loop.
 
-Made without a loop, since a message is decoded where nothing can be awaited. What its sender had read and
-not used comes first.
+It is made without a loop, since a message is decoded where nothing can be awaited. Bytes that its sender had
+read and not used are received first.
 """
 
 import array
@@ -27,11 +27,11 @@ def _at_least_one(what: str, value: object) -> None:
 
 
 class MovedStream(SocketStream):
-    """As any socket stream of anyio.
+    """A socket stream of anyio.
 
     Args:
-        sock: is its own from here on.
-        unread: bytes that were read from it before.
+        sock: the socket, which the stream owns.
+        unread: bytes that were read from it before, to be received first.
     """
 
     def __init__(self, sock: socket.socket, unread: bytes = b"") -> None:
@@ -39,7 +39,7 @@ class MovedStream(SocketStream):
         self._sock = sock
         self._unread = unread
         self._closed = False
-        # As anyio's own streams have them, so that this one can be moved like those.
+        # The guards of anyio's own streams, so that this one can be moved like those.
         self._receive_guard = anyio.ResourceGuard("reading from")
         self._send_guard = anyio.ResourceGuard("writing to")
 
@@ -48,7 +48,7 @@ class MovedStream(SocketStream):
         return self._sock
 
     async def receive(self, max_bytes: int = _PIECE) -> bytes:
-        """Receive from 1 to so many bytes.
+        """Receive 1 to `max_bytes` bytes.
 
         Raises:
             EndOfStream, ClosedResourceError, BrokenResourceError, BusyResourceError: as anyio's.
@@ -77,7 +77,7 @@ class MovedStream(SocketStream):
     async def _when(
         self, ready: Callable[[socket.socket], Awaitable[None]], step: Callable[[], T]
     ) -> T:
-        """Take *step* as soon as the socket is *ready* for it."""
+        """Call *step*, each time the socket is *ready*, until it does not block."""
         while True:
             try:
                 return step()
@@ -94,7 +94,7 @@ class MovedStream(SocketStream):
             self._sock.shutdown(socket.SHUT_WR)
 
     async def aclose(self) -> None:
-        """Close it; whoever undoable for it is told."""
+        """Close it; tasks that wait for it get `ClosedResourceError`."""
         self._closed = True
         if self._sock.fileno() >= 0:
             anyio.notify_closing(self._sock)
@@ -103,7 +103,7 @@ class MovedStream(SocketStream):
 
 
 class MovedUnixStream(MovedStream, UNIXSocketStream):
-    """One that passes descriptors too."""
+    """A moved stream that can also pass descriptors."""
 
     async def receive_fds(self, msglen: int, maxfds: int) -> tuple[bytes, list[int]]:
         """Receive a message with at most so many descriptors."""

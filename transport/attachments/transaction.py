@@ -1,6 +1,6 @@
-"""What one message takes along beside its frame, until it is on its way or will not be sent.
+"""What one message sends beside its frame, until the message is sent or given up.
 
-Rule: whatever was prepared for it can be undone until `commit`; what it gives away goes only then.
+Rule: whatever was prepared can be undone until `commit`; only then the sender loses what it moves.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Prerequisite(NamedTuple):
 
 
 class SendTransaction:
-    """The load of the message that is being encoded; one after the other."""
+    """What the message that is being encoded needs; used for one message after the other."""
 
     def __init__(self) -> None:
         self.prerequisites: list[Prerequisite] = []
@@ -39,20 +39,20 @@ class SendTransaction:
         return not (self._undo or self._done or self.prerequisites)
 
     def add_moved(self, value: object) -> None:
-        """This message gives `value` away.
+        """Record that the message moves `value`.
 
         Raises:
-            Moved: it did so before.
+            Moved: it moves it already.
         """
         if id(value) in self._moved:
             raise Moved(f"{short_repr(value)} is moved twice in one message")
         self._moved.add(id(value))
 
     def count_descriptors(self, value: object) -> None:
-        """This message takes one more thing that is descriptors.
+        """Count one more socket or shared buffer of the message.
 
         Raises:
-            Unsendable: that is too much.
+            Unsendable: there are too many.
         """
         self._descriptors += 1
         if self._descriptors > MAX_DESCRIPTORS:
@@ -60,23 +60,23 @@ class SendTransaction:
             raise Unsendable("", value, why)
 
     def on_undo(self, step: Callable[[], object]) -> None:
-        """Take *step* if the message is not sent."""
+        """Call *step* if the message is not sent."""
         self._undo.append(step)
 
     def on_commit(self, step: Callable[[], object]) -> None:
-        """Take *step* when it is on its way."""
+        """Call *step* when the message is sent."""
         self._done.append(step)
 
     def commit(self) -> None:
-        """The message is on its way, behind all that was prerequisite of it."""
+        """The message is sent, after its prerequisites: do what waited for that."""
         for step in self._clear(self._done):
             step()
 
     def undo(self) -> None:
-        """The message will not be sent."""
+        """The message will not be sent: undo what was prepared, in reverse order."""
         for step in reversed(self._clear(self._undo)):
             step()
-        # What was leased took its own away.
+        # Undoing a lease has removed its own prerequisite.
         for prerequisite in self.prerequisites:
             close_all(prerequisite.fds)
         self.prerequisites.clear()

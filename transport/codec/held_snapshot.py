@@ -1,4 +1,4 @@
-"""Snapshots that are not just taken: of what undoable, is kept, is sent to many or to another thread."""
+"""Snapshots for special uses: for what waits, is sent to many or goes to another thread."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ __all__ = [
 
 
 class HeldSnapshot:
-    """What a message that undoable for room has moved; one of the two ends it."""
+    """What a message that waits for room has moved; call `undo` or `finish` once."""
 
     __slots__ = ("_moved",)
 
@@ -23,16 +23,16 @@ class HeldSnapshot:
         self._moved = moved
 
     def undo(self) -> None:
-        """It will not be sent: everything goes back to its owner."""
+        """The message will not be sent: move everything back to its owner."""
         undo_moves(self._moved)
 
     def finish(self) -> None:
-        """It is on its way: everything is its receiver's for good."""
+        """The message is sent: everything is its receiver's for good."""
         finish_moves(self._moved)
 
 
 def snapshot_for_many(value: Any, root: str = "value") -> Any:
-    """As `snapshot`, of what is sent more than once: nothing in it can be moved."""
+    """As `snapshot`, for what is sent more than once: nothing in it can be moved."""
     phase = current_phase()
     phase.sent_to_many = True
     try:
@@ -42,7 +42,7 @@ def snapshot_for_many(value: Any, root: str = "value") -> Any:
 
 
 def snapshot_to_keep(value: Any, root: str = "value") -> Any:
-    """As `snapshot`, of what is kept to be copied again: there are no descriptors in it."""
+    """As `snapshot`, for what is kept and copied again: descriptors are refused."""
     phase = current_phase()
     phase.reused = True
     try:
@@ -52,10 +52,10 @@ def snapshot_to_keep(value: Any, root: str = "value") -> Any:
 
 
 def snapshot_for_thread(value: Any) -> Any:
-    """As `snapshot`, of what another thread of this process gets as it is.
+    """As `snapshot`, for what another thread of this process gets without a further copy.
 
     Raises:
-        Unsendable: it holds something for the codec, which passes it on or says what is wrong.
+        Unsendable: a part of it needs the codec, which sends it or raises the error for the user.
     """
     phase = current_phase()
     phase.for_thread = True
@@ -68,12 +68,12 @@ def snapshot_for_thread(value: Any) -> Any:
 def hold_args(
     args: tuple[Any, ...], kwargs: dict[str, Any], *, leaves: bool
 ) -> tuple[tuple[Any, ...], dict[str, Any], HeldSnapshot]:
-    """As `snapshot_args`, for a message that undoable for room and perhaps will not get it.
+    """As `snapshot_args`, for a message that waits for room and may not be sent after all.
 
     Args:
         args: of the call.
         kwargs: of the call.
-        leaves: whether it leaves_process this process: then marks stay, and local values are refused.
+        leaves: whether the message leaves this process: then marks stay, and local values are refused.
 
     Returns:
         the arguments, and what was moved.

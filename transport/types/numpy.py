@@ -1,4 +1,4 @@
-"""numpy arrays as bytes and a layout, without a copy; numpy is used where it is loaded, never imported."""
+"""numpy arrays as bytes and a layout, without a copy; numpy is used if it is loaded, never imported."""
 
 import math
 import sys
@@ -22,7 +22,7 @@ NOT_PLAIN: Final = "only arrays of plain data in one piece travel; send numpy.as
 
 
 class ArrayLayout(NamedTuple):
-    """What an array is besides its bytes; any codec that keeps tuples carries it.
+    """What an array is besides its bytes: plain data, with tuples.
 
     Attributes:
         dtype: a string, or for records a list, as in numpy's own file format.

@@ -1,4 +1,4 @@
-"""Messages packed and waiting to become frames, per lane; what cannot be packed changes nothing."""
+"""Packed messages that wait to become frames, per lane; a message that cannot be packed changes nothing."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -97,7 +97,7 @@ class Batches:
         return taken
 
     def take_single(self) -> tuple[Lane, list[bytes]] | None:
-        """The parts of the one open batch, if one is all there is: the common case of a turn."""
+        """The parts of the open batch, if only one lane has one: the common case of a loop turn."""
         control, data = self._open
         if self.sealed_size or (control and data):
             return None
@@ -139,7 +139,7 @@ class Batches:
         self._open_size = 0
 
     def _pack_again(self, message: Any, error: Exception) -> bytes:
-        """Pack what the fast packer refused: only lone surrogates pass."""
+        """Pack what the fast packer refused, if only for lone surrogates; else raise `Unsendable`."""
         if isinstance(error, UnicodeEncodeError):
             try:
                 return self._lenient(message)
@@ -152,7 +152,7 @@ class Batches:
 
 
 def _big_int(value: Any) -> Any:
-    """The packer's way out for what it does not know: integers beyond 64 bits, nothing else."""
+    """The packer's hook for values it does not know: only integers beyond 64 bits are packed."""
     if type(value) is int:
         size = value.bit_length() // 8 + 1
         return ext((Tag.BIG_INT, value.to_bytes(size, "little", signed=True)))

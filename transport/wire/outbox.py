@@ -18,7 +18,7 @@ _GATHER_FRAMES: Final = 32
 
 
 def close_all(fds: Sequence[int]) -> None:
-    """Close descriptors we own; one that is already gone is nobody's."""
+    """Close descriptors we own; one that is closed already is skipped."""
     for fd in fds:
         try:
             os.close(fd)
@@ -51,7 +51,7 @@ class Outbox:
         """Descriptors not written yet."""
 
     def add(self, lane: Lane, body: bytes, fds: tuple[int, ...] = ()) -> None:
-        """Queue a frame; its descriptors are ours from here on."""
+        """Queue a frame; the outbox owns its descriptors."""
         self._lanes[lane].append(_Frame(encode_header(lane, len(fds), len(body)), body, fds))
         self.size += HEADER_SIZE + len(body)
         self.fds += len(fds)
