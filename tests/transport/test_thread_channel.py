@@ -1,4 +1,4 @@
-"""A passage delivers all of it in order, once, with one ring for many, and ends exactly once."""
+"""A channel delivers all of it in order, once, with one ring for many, and ends exactly once."""
 
 import asyncio
 import os
@@ -31,9 +31,9 @@ from tests.transport.sample_values import SAMPLES, Box, Point, types, values
 
 
 class Side:
-    """A passage and what came out of it."""
+    """A channel and what came out of it."""
 
-    def __init__(self, door: Endpoint, loop: Any, limits: Limits | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, loop: Any, limits: Limits | None = None) -> None:
         self.loop = loop
         self.got: list[Any] = []
         self.batches: list[tuple[int, Lane]] = []
@@ -42,8 +42,8 @@ class Side:
         self.rooms = 0
         self.on_message: Callable[[Any], object] = lambda _message: None
         size = limits.frame if limits else 64 << 20
-        self.passage = ThreadChannel(
-            door,
+        self.channel = ThreadChannel(
+            endpoint,
             loop,
             encoder=Encoder(limit=size),
             decoder=Decoder(limit=size),
@@ -65,16 +65,16 @@ class Side:
         self.rooms += 1
 
     def tell(self, value: Any, lane: Lane = Lane.DATA) -> int:
-        args, _ = self.passage.encoder.encode_args((value,), {})
-        return self.passage.send([1, args], lane)
+        args, _ = self.channel.encoder.encode_args((value,), {})
+        return self.channel.send([1, args], lane)
 
     def die(self) -> None:
         """Its loop is gone without a word."""
-        self.door().close()
+        self.endpoint().close()
 
-    def door(self) -> Endpoint:
-        door: Endpoint = self.passage._endpoint
-        return door
+    def endpoint(self) -> Endpoint:
+        endpoint: Endpoint = self.channel._endpoint
+        return endpoint
 
 
 Pair = Callable[..., tuple[Side, Side]]
@@ -94,7 +94,7 @@ def pair_of_sides() -> Iterator[Pair]:
 
     yield make
     for side in sides:
-        side.passage.close()
+        side.channel.close()
         for _, fds in side.fds:
             for fd in fds:
                 os.close(fd)
@@ -116,7 +116,7 @@ def test_many_messages_take_one_ring_and_arrive_in_order(pair_of_sides: Pair) ->
     a, b = pair_of_sides()
     for n in range(50):
         a.tell(n)
-    assert a.passage.stats().frames_sent == 1
+    assert a.channel.stats().frames_sent == 1
     settle(b)
     assert b.got == list(range(50))
     assert b.batches == [(50, Lane.DATA)]
@@ -127,7 +127,7 @@ def test_after_a_look_the_next_message_rings_again(pair_of_sides: Pair) -> None:
     for n in range(3):
         a.tell(n)
         settle(b)
-    assert a.passage.stats().frames_sent == 3
+    assert a.channel.stats().frames_sent == 3
     assert b.got == [0, 1, 2]
 
 
@@ -180,7 +180,7 @@ def test_one_turn_delivers_a_bounded_number(pair_of_sides: Pair) -> None:
     assert len(b.got) == 64
     settle(b)
     assert b.got == list(range(200))
-    assert a.passage.stats().frames_sent == 1
+    assert a.channel.stats().frames_sent == 1
 
 
 def test_a_class_is_known_before_the_message_that_needs_it(pair_of_sides: Pair) -> None:
@@ -199,7 +199,7 @@ def test_what_was_packed_before_there_was_a_passage_goes_first() -> None:
     encoder = Encoder()
     encoder.pack([1, ["early"]])
     loop = ManualLoop()
-    passage = ThreadChannel(
+    channel = ThreadChannel(
         one,
         loop,
         encoder=encoder,
@@ -207,13 +207,13 @@ def test_what_was_packed_before_there_was_a_passage_goes_first() -> None:
         receive=lambda *_: None,
         closed=lambda _: None,
     )
-    passage.flush()
-    passage.send([1, ("late",)])
+    channel.flush()
+    channel.send([1, ("late",)])
     late = Side(other, ManualLoop())
     settle(late)
     assert late.got == ["early", "late"]
-    passage.close()
-    late.passage.close()
+    channel.close()
+    late.channel.close()
 
 
 def test_where_there_is_no_eventfd_a_pipe_rings(
@@ -225,7 +225,7 @@ def test_where_there_is_no_eventfd_a_pipe_rings(
         a.tell(n)
         settle(b)
     for _ in range(20_000):  # more than a pipe holds
-        b.door().inbound.wakeup.wake()
+        b.endpoint().inbound.wakeup.wake()
     settle(b)
     a.tell(3)
     settle(b)
@@ -252,8 +252,8 @@ def test_any_nesting_arrives_as_it_was_sent(value: Any) -> None:
     a, b = Side(one, ManualLoop()), Side(other, ManualLoop())
     a.tell(value)
     settle(b)
-    a.passage.close()
-    b.passage.close()
+    a.channel.close()
+    b.channel.close()
     assert b.got == [value]
     assert types(b.got[0]) == types(value)
 
@@ -285,18 +285,18 @@ def test_bytes_of_any_size_go_by_reference(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
     data = bytes(5_000_000)
     a.tell(data)
-    assert not a.passage.congested
+    assert not a.channel.congested
     settle(b)
     assert b.got[0] is data
 
 
 def test_keywords_and_single_values_arrive_too(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
-    encoder = a.passage.encoder
+    encoder = a.channel.encoder
     args, kwargs = encoder.encode_args((), {"x": (1, [2])})
     whole: list[Any] = []
-    b.passage._receive = lambda messages, _lane: whole.extend(messages)
-    a.passage.send([1, args, kwargs, encoder.encode_value({"y": (3,)})])
+    b.channel._receive = lambda messages, _lane: whole.extend(messages)
+    a.channel.send([1, args, kwargs, encoder.encode_value({"y": (3,)})])
     settle(b)
     assert whole == [[1, (), {"x": (1, [2])}, {"y": (3,)}]]
 
@@ -328,22 +328,22 @@ def test_what_contains_itself_is_refused_at_the_sender(pair_of_sides: Pair) -> N
 def test_a_side_that_does_not_take_congests_and_makes_room_once(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides(Limits(high_water=10_000, low_water=2_000))
     sent = 0
-    while not a.passage.congested:
+    while not a.channel.congested:
         sent += a.tell("x" * 1000)
-    assert a.passage.queued_bytes == sent >= 10_000
+    assert a.channel.queued_bytes == sent >= 10_000
     settle(a)
     assert a.rooms == 0
     settle(b)
-    assert a.passage.congested
+    assert a.channel.congested
     settle(a)
-    assert (a.passage.congested, a.rooms, a.passage.queued_bytes) == (False, 1, 0)
+    assert (a.channel.congested, a.rooms, a.channel.queued_bytes) == (False, 1, 0)
 
 
 def test_many_small_messages_congest_too(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides(Limits(high_water=10_000, low_water=2_000))
     for _ in range(200):
         a.tell(1)
-    assert a.passage.congested
+    assert a.channel.congested
     settle(a, b)
     assert (len(b.got), a.rooms) == (200, 1)
 
@@ -351,10 +351,10 @@ def test_many_small_messages_congest_too(pair_of_sides: Pair) -> None:
 def test_many_descriptors_congest_too(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides(Limits(fds=4))
     for _ in range(4):
-        a.passage.send_fds([1, []], [os.open("/dev/null", os.O_RDONLY)])
-    assert a.passage.congested
+        a.channel.send_fds([1, []], [os.open("/dev/null", os.O_RDONLY)])
+    assert a.channel.congested
     settle(a, b)
-    assert (len(b.fds), a.rooms, a.passage.congested) == (4, 1, False)
+    assert (len(b.fds), a.rooms, a.channel.congested) == (4, 1, False)
 
 
 # -- descriptors ---------------------------------------------------------------------------
@@ -368,7 +368,7 @@ def test_descriptors_keep_their_place_and_their_numbers(pair_of_sides: Pair) -> 
     a, b = pair_of_sides()
     fds = [null(), null()]
     a.tell(1)
-    a.passage.send_fds([2, "fds"], fds, Lane.DATA)
+    a.channel.send_fds([2, "fds"], fds, Lane.DATA)
     a.tell(3)
     b.on_message = lambda message: b.fds or message[1][0] == 1 or pytest.fail("overtaken")
     settle(b)
@@ -379,7 +379,7 @@ def test_descriptors_keep_their_place_and_their_numbers(pair_of_sides: Pair) -> 
 def test_descriptors_that_are_lent_stay_the_callers(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
     mine = null()
-    a.passage.send_fds([2], [mine], keep_open=True)
+    a.channel.send_fds([2], [mine], keep_open=True)
     os.close(mine)
     settle(b)
     (_, (theirs,)) = b.fds[0]
@@ -390,9 +390,9 @@ def test_descriptors_of_a_message_that_cannot_be_sent_are_closed(pair_of_sides: 
     a, _ = pair_of_sides()
     fd = null()
     with pytest.raises(Unsendable):
-        a.passage.send_fds([2, object()], [fd])
+        a.channel.send_fds([2, object()], [fd])
     with pytest.raises(FrameError, match="1 to 16 descriptors, got 0"):
-        a.passage.send_fds([2], [])
+        a.channel.send_fds([2], [])
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
 
@@ -400,17 +400,17 @@ def test_descriptors_of_a_message_that_cannot_be_sent_are_closed(pair_of_sides: 
 @pytest.mark.parametrize("closer", ["sender", "receiver", "sender, nobody came", "both at once"])
 def test_descriptors_nobody_took_are_closed_at_the_end(closer: str, pair_of_sides: Pair) -> None:
     if closer == "sender, nobody came":
-        door, far = endpoint_pair()
-        a = Side(door, ManualLoop())
+        endpoint, far = endpoint_pair()
+        a = Side(endpoint, ManualLoop())
         end: Callable[[], object] = far.close
     else:
         a, b = pair_of_sides()
-        end = b.passage.close
+        end = b.channel.close
     fd = null()
     if closer == "receiver":
         end()
-    a.passage.send_fds([2], [fd])
-    a.passage.close()
+    a.channel.send_fds([2], [fd])
+    a.channel.close()
     end()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
@@ -419,8 +419,8 @@ def test_descriptors_nobody_took_are_closed_at_the_end(closer: str, pair_of_side
 def test_a_side_that_ends_drops_at_once_what_it_has_not_taken(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
     fd = null()
-    a.passage.send_fds([2], [fd])
-    b.passage.close()
+    a.channel.send_fds([2], [fd])
+    b.channel.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
 
@@ -433,7 +433,7 @@ def test_everything_sent_is_delivered_before_the_end(pair_of_sides: Pair) -> Non
     for n in range(100):
         a.tell(n)
     a.tell("control", Lane.CONTROL)
-    a.passage.close()
+    a.channel.close()
     assert a.ends == [None]
     settle(b)
     assert b.got == ["control", *range(100)]
@@ -446,8 +446,8 @@ def test_everything_sent_is_delivered_before_the_end(pair_of_sides: Pair) -> Non
 
 def test_closing_twice_ends_once_and_refuses_what_follows(pair_of_sides: Pair) -> None:
     a, _ = pair_of_sides()
-    a.passage.close()
-    a.passage.close()
+    a.channel.close()
+    a.channel.close()
     assert a.ends == [None]
     with pytest.raises(ChannelClosed, match="closed here"):
         a.tell(1)
@@ -457,15 +457,15 @@ def test_both_may_close_at_once(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
     a.tell(1)
     b.tell(2)
-    a.passage.close()
-    b.passage.close()
+    a.channel.close()
+    b.channel.close()
     settle(a, b)
     assert (a.ends, b.ends, a.got, b.got) == ([None], [None], [], [])
 
 
 def test_closing_inside_a_delivery_stops_it(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
-    b.on_message = lambda _message: b.passage.close()
+    b.on_message = lambda _message: b.channel.close()
     for n in range(65):
         a.tell(n)
     settle(b)
@@ -488,7 +488,7 @@ def test_a_receiver_that_fails_ends_the_passage_with_its_error(pair_of_sides: Pa
 def test_a_loop_that_is_gone_is_a_lost_peer(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
     b.tell("last words")
-    b.loop.unwatch_readable(b.door().inbound.wakeup.fd)
+    b.loop.unwatch_readable(b.endpoint().inbound.wakeup.fd)
     b.die()
     settle(a)
     assert a.got == ["last words"]
@@ -509,9 +509,9 @@ def test_a_door_that_was_dropped_is_a_lost_peer(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
     one, other = endpoint_pair()
     side = Side(one, ManualLoop())
-    a.passage.send([1, ByReference((other,))])
+    a.channel.send([1, ByReference((other,))])
     del other
-    b.passage.close()
+    b.channel.close()
     settle(side)
     assert isinstance(side.ends[0], ChannelBroken)
 
@@ -520,9 +520,9 @@ def test_stats_count_both_ways(pair_of_sides: Pair) -> None:
     a, b = pair_of_sides()
     a.tell("x" * 100)
     a.tell(memoryview(b"y" * 100))
-    a.passage.send_fds([1, []], [null()])
+    a.channel.send_fds([1, []], [null()])
     settle(b)
-    sent, received = a.passage.stats(), b.passage.stats()
+    sent, received = a.channel.stats(), b.channel.stats()
     assert (sent.messages_sent, sent.fds_sent, sent.queued_bytes) == (3, 1, 0)
     assert (received.messages_received, received.fds_received) == (3, 1)
     assert sent.bytes_sent == received.bytes_received > 200
@@ -534,8 +534,8 @@ def test_stats_count_both_ways(pair_of_sides: Pair) -> None:
 class Echo:
     """A thread with a loop, which sends back what it gets until the other side closes."""
 
-    def __init__(self, door: Endpoint, kind: str) -> None:
-        self._door = door
+    def __init__(self, endpoint: Endpoint, kind: str) -> None:
+        self._door = endpoint
         self._kind = kind
         self.side: Side | None = None
         self._thread = threading.Thread(target=self._run)
@@ -550,7 +550,7 @@ class Echo:
             over = loop.waiter()
             side = self.side = Side(self._door, loop)
             side.on_message = lambda message: side.tell(message[1][0])
-            side.passage._on_closed = over.set_result
+            side.channel._on_closed = over.set_result
             side.ends.append(await over)
 
     def join(self) -> list[TransportError | None]:
@@ -576,7 +576,7 @@ def test_thousands_of_messages_go_to_a_thread_and_back(kind: str) -> None:
         async with asyncio.timeout(30):
             await back.wait()
         assert side.got == sent
-        side.passage.close()
+        side.channel.close()
 
     try:
         asyncio.run(main())
