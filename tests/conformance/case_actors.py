@@ -1,4 +1,4 @@
-"""The actors of the cases; a process node imports them from here."""
+"""Actors that the conformance tests run; a process node imports them from here."""
 
 from __future__ import annotations
 

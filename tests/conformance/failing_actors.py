@@ -1,4 +1,4 @@
-"""An actor that fails at one place in one way, and those who look on; a process node imports them."""
+"""An actor that fails in one hook in one way, and actors that observe it; a process node imports them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One kind of node, and trees of actors on it, as the cases use them."""
+"""Starts supervision trees on one kind of node, waits for their events, and stops them after the test."""
 
 from __future__ import annotations
 

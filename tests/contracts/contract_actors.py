@@ -1,4 +1,4 @@
-"""Actors that the contract runs on every kind of node; a process node imports them from here."""
+"""Actors that the contract tests run on every kind of node; a process node imports them from here."""
 
 from __future__ import annotations
 

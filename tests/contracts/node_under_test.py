@@ -1,4 +1,4 @@
-"""One kind of node, as a test of the contract uses it."""
+"""Spawns actors on the kind of node that a contract test runs on, and stops them after the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An actor that is given streams, speaks through them, and gives them on."""
+"""An actor that receives moved streams, uses them, and moves them on."""
 
 from __future__ import annotations
 

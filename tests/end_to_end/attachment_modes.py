@@ -1,4 +1,4 @@
-"""Every way a payload takes between two nodes, as one message each, and the actor at the other end."""
+"""One message for every mode of sending a payload between two nodes, and the actor that receives them."""
 
 from __future__ import annotations
 

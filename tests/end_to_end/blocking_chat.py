@@ -1,4 +1,4 @@
-"""The chat with what no chat should have: requests that block an event loop."""
+"""The chat example with requests that block the event loop of their node."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Chat clients that come again when they are cut off, and remember everything they heard.
+"""Chat clients that reconnect when their connection closes, and keep every message they received.
 
 Rule: nobody sleeps here. Everything is waited for: a message, or the end of a connection.
 """

@@ -1,4 +1,4 @@
-"""A handler for nodes that come and go: it says where it runs, and may refuse to be imported."""
+"""A handler that replies with the name of its node, and whose import can be made to fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many asks to many actors on several nodes, cancelled at random, and the books of every node."""
+"""Many asks to many actors on several nodes, cancelled at random, and what each node still holds then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole systems as processes of their own, read by their log.
+"""Runs `actors run` or `actors serve` as a process and reads its log.
 
 Rule: nobody sleeps here. Everything is waited for: a line of the log, a message, the end.
 """

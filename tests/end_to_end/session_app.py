@@ -1,4 +1,4 @@
-"""An application for sticky listeners: it says which node serves, and what arrived there."""
+"""An application for tests of sticky listeners: it replies with its node and with what it received."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""An actor that tells what its process is like; nodes import it from here."""
+"""An actor that reports what its process inherited and has open; nodes import it from here."""
 
 from __future__ import annotations
 

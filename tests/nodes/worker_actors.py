@@ -1,4 +1,4 @@
-"""Actors and handlers for the tests of what ends nodes; nodes import them from here."""
+"""Actors and handlers for the tests that stop, drain and kill nodes; nodes import them from here."""
 
 from __future__ import annotations
 

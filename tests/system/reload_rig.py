@@ -1,4 +1,4 @@
-"""What the tests of reloads serve, and the clients that must not notice.
+"""Applications that the reload tests serve, and clients that send load and check every answer.
 
 Rule: whoever serves is written into a folder of the test, so that its code can change on disk.
 """
