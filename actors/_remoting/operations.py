@@ -44,9 +44,6 @@ class Operation:
         self.name = name
         self.side = side
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}, served by the {self.side.value}>"
-
 
 class Call(Operation, Generic[P, R]):
     """An operation that is answered."""
@@ -147,7 +144,7 @@ async def wait_ended(uid: int, /) -> Exit:
 
 @_note(_PARENT)
 def actor_ended(uid: int, end: Exit, voluntary: bool, /) -> None:  # noqa: FBT001 - a wire field
-    """An incarnation of an actor has ended; *voluntary* if somebody asked the actor to stop."""
+    """An incarnation has ended; *voluntary* if it was asked to stop by anyone but its supervisor."""
 
 
 # -- what the parent serves: the whole system --------------------------------------------------

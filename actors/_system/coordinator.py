@@ -54,7 +54,7 @@ P = ParamSpec("P")
 
 
 class Coordinator(SystemState):
-    """One running system."""
+    """Puts the parts of a running system together, and does what its nodes and its host ask for."""
 
     node_module = "actors._system.node_main"
 
@@ -111,10 +111,10 @@ class Coordinator(SystemState):
         """Stop everything in reverse; returns when nothing of the system is left."""
         self.stopping = True
         self.event("system_stopping", {})
-        async with create_task_group() as beside:
-            beside.start_soon(self.groups.stop_unresponsive)
+        async with create_task_group() as meanwhile:
+            meanwhile.start_soon(self.groups.stop_unresponsive)
             await self.tree.stop()
-            beside.cancel_scope.cancel()
+            meanwhile.cancel_scope.cancel()
         for actor in list(self.supervised.values()):
             actor.gone(Exit.SHUTDOWN)
         for cell in list(self.host.cells.values()):
@@ -175,7 +175,7 @@ class Coordinator(SystemState):
     # -- what nodes report -----------------------------------------------------------------------
 
     def node_ready(self, run: RemoteRun) -> None:
-        """A node is ready: it queues messages for the actors to be restarted there, then all are told."""
+        """A node is ready: have it queue messages for the actors to restart there, then tell all nodes."""
         link = run.link
         node: Any = run.node
         assert link is not None
@@ -191,7 +191,7 @@ class Coordinator(SystemState):
         self.event("node_ready", {"node": node.name, "pid": run.pid, "restarts": node.restarts})
 
     def node_draining(self, run: RemoteRun, why: str) -> None:
-        """A node finishes what it has: nobody sends it anything new."""
+        """A node finishes its work: no other node or listener sends it anything new."""
         node = run.node
         restarting = not node.leaving
         self.event("node_draining", {"node": node.name, "why": why})

@@ -29,14 +29,14 @@ _ENDING: Final = 0.125
 
 
 def main(lifeline: int) -> None:
-    """Boot from what the parent writes on the lifeline, and run until told to end."""
+    """Boot from what the parent writes on the lifeline, and run until the parent ends the node."""
     config = boot_config(lifeline)
     if not run_on(_serve, config, True, backend=config["backend"], uvloop=config["uvloop"]):
         os._exit(BOOT_FAILED)
 
 
 def run_thread(config: dict[str, Any]) -> None:
-    """Run a thread node until told to end."""
+    """Run a thread node until the parent ends it."""
     run_on(_serve, config, False, backend=config["backend"], uvloop=config["uvloop"])
 
 

@@ -217,7 +217,7 @@ class Placement:
         return actor
 
     def life_ended(self, actor: SupervisedActor, end: Exit) -> None:
-        """An actor has ended for good: free its name before anybody is told."""
+        """An actor has ended for good: free its name before those who watch it are told."""
         state, ref = self._state, actor.ref
         state.supervised.pop(ref.uid, None)
         if end.error is not None and end.error.__traceback__ is not None:

@@ -79,7 +79,7 @@ class RollingReload:
         try:
             await (progress.all_at_once() if surge else progress.one_by_one())
         except Exception as error:
-            failed = _failure(progress, error)
+            failed = ReloadFailed(progress.current, str(error), progress.renewed, user_part(error))
             facts = {"node": failed.node, "renewed": failed.renewed, "error": failed.why}
             state.event("reload_failed", {**facts, "traceback": failed.traceback, "by": by})
             raise failed from error
@@ -118,11 +118,12 @@ class _ReloadProgress:
         self.nodes = nodes
         self.renewed: list[str] = []
         self.current = ""
-        """The node being renewed."""
+        """The name of the node being renewed."""
         self._ready_timeout = ready_timeout
 
     async def one_by_one(self) -> None:
         """Boot a new process for a node, let it take over, then do the same with the next."""
+        failure: Exception | None = None
         async with create_task_group() as leaving:
             try:
                 for node in self.nodes:
@@ -131,9 +132,7 @@ class _ReloadProgress:
                     await self._take_over(node, replacement)
                     leaving.start_soon(replacement.alone)
             except Exception as error:  # noqa: BLE001 - raised below, outside the task group
-                failure: Exception | None = error
-            else:
-                failure = None
+                failure = error
         if failure is not None:
             raise failure
 
@@ -185,7 +184,3 @@ def _check_timeout(seconds: object) -> None:
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if seconds is not None and not (number and seconds > 0):  # type: ignore[operator] # a number
         raise InvalidSpec(f"ready_timeout must be more than 0 seconds, got {seconds!r}")
-
-
-def _failure(progress: _ReloadProgress, error: Exception) -> ReloadFailed:
-    return ReloadFailed(progress.current, str(error), progress.renewed, user_part(error))

@@ -87,7 +87,7 @@ class System:
         topology: nodes, children and listeners to start with.
         local: False gives this process no node of its own: it only holds the system together, and
             actors without a placement run on a process node `main`.
-        propagate: as in `Topology`, beside what that names.
+        propagate: as in `Topology`; added to what the topology names.
         trace: as in `Topology`.
 
     Raises:
@@ -167,7 +167,7 @@ class System:
         self._block.cancel_scope.cancel()
 
     async def _hold(self, *, task_status: TaskStatus[tuple[Loop, TaskGroup]]) -> None:
-        """Run the loop and the tasks of the system, shielded: whoever leaves the block stops them in order."""
+        """Run the loop and the tasks, shielded from cancellation: `__aexit__` stops them in order."""
         with anyio.CancelScope(shield=True):
             async with open_loop() as loop, anyio.create_task_group() as tasks:
                 task_status.started((loop, tasks))
