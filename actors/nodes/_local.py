@@ -18,25 +18,25 @@ __all__ = ["LocalNode", "start_cell"]
 
 
 async def start_cell(host: ActorHost, actor: ActorStart, ended: Ended) -> None:
-    """Run the next incarnation of an actor in *host*, in its cell of old if it has one."""
+    """Run the next incarnation of an actor in *host*, in the cell that it has already, if any."""
     ref = actor.ref
     cell = host.cells.get(ref.uid) or host.new_cell(ref.uid, ref.name, actor.cls, ref.mailbox)
     await cell.start(actor.args, actor.kwargs, ended, shutdown=actor.shutdown)
 
 
 class LocalNode(Node):
-    """Always ready; it lives as long as its system, or on a node as long as that.
+    """Always ready; it ends with its system or, on a node, with that node.
 
     Args:
         host: its cells and peers.
-        keeper: on a node, the way to whoever can end it; the local node of a system has none.
+        owner: on a node, what can end that node; the local node of a system has none.
     """
 
     kind = "local"
     ready = True
 
-    def __init__(self, host: ActorHost, keeper: NodeOwner | None = None) -> None:
-        super().__init__(host.name, host.name, 0, keeper)
+    def __init__(self, host: ActorHost, owner: NodeOwner | None = None) -> None:
+        super().__init__(host.name, host.name, 0, owner)
         self.host = host
         self.pid = os.getpid()
         self.state = NodeState.READY

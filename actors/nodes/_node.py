@@ -1,4 +1,4 @@
-"""A node: where actors run. What every kind of node offers to the system above."""
+"""A node: where actors run. What every kind of node offers to the system."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ActorPlacement", "ActorStart", "Node", "NodeOwner", "NodeState"]
 
 
 class NodeState(enum.Enum):
-    """Where a node is in its life; it moves only downwards, and a restart begins another run."""
+    """The state of a run of a node; it moves only downwards, and a restart begins another run."""
 
     SPAWNED = "SPAWNED"
     BOOTING = "BOOTING"
@@ -64,7 +64,7 @@ class ActorPlacement(Protocol):
 
 
 class NodeOwner(Protocol):
-    """Whoever can end nodes, by name: the core, or on a node the way to it."""
+    """What can end nodes, by name: the coordinator, or on a node the link to it."""
 
     async def stop_node(self, name: str, grace: float | None) -> None: ...
     async def drain_node(self, name: str, grace: float | None) -> None: ...
@@ -74,24 +74,24 @@ class NodeOwner(Protocol):
 class Node:
     """A handle on one node of a running system.
 
-    Whoever holds the handle may end the node: `stop` for good, `kill` for a new start. Code on a
-    node has the handle of its own, ``actors.current().node``; the local node of a system refuses,
-    as it lives and ends with its system.
+    Whoever holds the handle may end the node: `stop` for good, `kill` for a restart. Code on a
+    node has the handle of its own node, ``actors.current().node``. The local node of a system refuses
+    both, as it ends with its system.
 
     Attributes:
         name: "group/slot"; the same for every run of the node.
         group: the name given to `nodes`.
         slot: its number in the group, from 0.
         kind: "local", "process" or "thread".
-        state: where the current run is in its life.
+        state: the state of the current run.
         pid: the process it runs in, None while there is none.
         restarts: how often it has been started again.
     """
 
     kind = "local"
 
-    def __init__(self, name: str, group: str, slot: int, keeper: NodeOwner | None = None) -> None:
-        self._keeper = keeper
+    def __init__(self, name: str, group: str, slot: int, owner: NodeOwner | None = None) -> None:
+        self._owner = owner
         self.name = name
         self.group = group
         self.slot = slot
@@ -106,11 +106,11 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """Whether actors can be started and reached on it now."""
+        """Whether actors on it can be started and get messages now."""
         return self.state is NodeState.READY
 
     async def stats(self) -> dict[str, Any]:
-        """Return what it does and has: its actors, links, memory and CPU time.
+        """Return its actors, links, memory and CPU time.
 
         Raises:
             ActorsError: it is not running.
@@ -118,11 +118,11 @@ class Node:
         raise NotImplementedError
 
     async def stop(self, grace: float | None = None) -> None:
-        """End it for good, and return when it is gone: what it serves and runs is finished first.
+        """End it for good, after it has finished what it serves and runs; return when it has ended.
 
         It takes no new connections and no new actors; what is open or queued is finished; then it
         ends, is not restarted, and is no longer one of `System.nodes`. Its actors fail for good.
-        Asked on the node itself, this returns when the stop is under way.
+        Called on the node itself, this returns when the stop has begun.
 
         Args:
             grace: seconds until what is left is killed; None is the group's `shutdown`.
@@ -131,7 +131,7 @@ class Node:
             InvalidSpec: a grace that can never work.
             ActorsError: this is the local node of its system.
         """
-        await self._kept("stop").stop_node(self.name, _checked(grace))
+        await self._owner_for("stop").stop_node(self.name, _checked(grace))
 
     async def drain(self, grace: float | None = None) -> None:
         """Give it nothing new: no connection, actor or message; return when no connection is open.
@@ -145,41 +145,41 @@ class Node:
             InvalidSpec: a grace that can never work.
             ActorsError: it is not running, or this is the local node of its system.
         """
-        await self._kept("drain").drain_node(self.name, _checked(grace))
+        await self._owner_for("drain").drain_node(self.name, _checked(grace))
 
     def kill(self) -> None:
         """End it now, as a crash would: its supervisor restarts it.
 
-        SIGKILL for the process group of a process. A thread cannot be killed: all that awaits in it
-        is cancelled, and one that runs on is ABANDONED after two seconds, which the log tells.
+        The process group of a process gets SIGKILL. A thread cannot be killed: everything that awaits
+        in it is cancelled, and one that runs on is ABANDONED after two seconds and logged.
 
         Raises:
             ActorsError: this is the local node of its system.
         """
-        self._kept("kill").kill_node(self.name)
+        self._owner_for("kill").kill_node(self.name)
 
-    def _kept(self, verb: str) -> NodeOwner:
-        if self._keeper is None:
+    def _owner_for(self, verb: str) -> NodeOwner:
+        if self._owner is None:
             raise ActorsError(
                 f"{verb}: the local node {self.name!r} lives as long as its system; "
                 "`await system.stop()` ends both"
             )
-        return self._keeper
+        return self._owner
 
     def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call *callback* at every change of `ready` or `lost`; return what ends that."""
+        """Call *callback* at every change of `ready` or `lost`; return what cancels that."""
         key = object()
         self._callbacks[key] = callback
         return lambda: (self._callbacks.pop(key, None), None)[1]
 
     def changed(self) -> None:
-        """Tell everybody who asked."""
+        """Call everybody who asked for it by `notify`."""
         for callback in list(self._callbacks.values()):
             callback()
 
 
 def _checked(grace: float | None) -> float | None:
-    """Refuse a grace that can never work, where it was asked for."""
+    """Return the grace, or raise for one that can never work."""
     number = isinstance(grace, int | float) and not isinstance(grace, bool)
     if grace is not None and not (number and grace >= 0):
         raise InvalidSpec(f"grace must be 0 or more seconds, got {grace!r}")

@@ -1,8 +1,8 @@
 """A process node, seen from its parent: started, watched, killed, reaped.
 
-Rule 1: the pidfd is authoritative, end-of-file a hint: a link is read to its end before what
-hung on it fails.
-Rule 2: whatever the end, its process group is swept and its process reaped.
+Rule 1: the pidfd says whether the process has ended, end-of-file only hints at it; the link is read to
+its end before what is awaited over it fails.
+Rule 2: however the process ends, its process group is killed and the process reaped.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 __all__ = ["ProcessNode", "ProcessRun"]
 
 _LAST_READ: Final = 0.25
-"""Seconds a dead node's link may take to be read to its end; something else holds it open then."""
+"""Seconds to read a dead node's link to its end; after that another process holds it open."""
 _LAST_LINES: Final = 20
-"""How much of what it wrote belongs into the report of its end."""
+"""Lines of its output that the report of its end contains."""
 _REMEMBERED: Final = 500
-"""Lines remembered for that: the stacks of a node that hung are longer."""
+"""Lines that are kept for that: the stacks of a node that hung are longer."""
 _BACKEND: Final = {
     "asyncio": ("anyio._backends._asyncio", "uvloop"),
     "trio": ("trio", "anyio._backends._trio", "actors._base.loop_trio"),
 }
-"""What a node of each backend imports first of all, behind doors that open when it runs."""
+"""What a node of each backend imports first of all; the fork server imports it beforehand."""
 
 
 class ProcessNode(RemoteNode):
-    """A node that is an operating system process."""
+    """A node that is a process of the operating system."""
 
     kind = "process"
 
@@ -72,54 +72,58 @@ class ProcessRun(RemoteRun):
         node = self.node
         if not hasattr(os, "pidfd_open"):
             raise BootFailed(f"node {node.name}: process nodes need pidfds, so Linux 5.4 or newer")
-        ends = NodePipes.open()
+        pipes = NodePipes.open()
         try:
             process = await self._home.launcher.start(
                 Launch(
                     module=self._home.node_module,
                     title=node.name,
-                    link=ends.far_link,
-                    lifeline=ends.far_lifeline,
-                    log=ends.far_log,
-                    output=ends.far_output,
+                    link=pipes.far_link,
+                    lifeline=pipes.far_lifeline,
+                    log=pipes.far_log,
+                    output=pipes.far_output,
                     common=_common_environment(),
                     env=node.spec.env,
                     preload=_BACKEND[node.spec.backend] + self._home.preload(node.group),
                 )
             )
         except BaseException:
-            ends.close_near()
+            pipes.close_near()
             raise
         finally:
-            ends.close_far()
+            pipes.close_far()
         try:
             self._pidfd = self._watched(process)
         except (BootFailed, OSError):
-            ends.close_near()
+            pipes.close_near()
             process.kill()
             process.wait()
             raise
         self._process = process
         self.pid = process.pid
         self.show_state()
-        self._adopt(ends)
+        self._adopt(pipes)
 
     def _watched(self, process: Started) -> int:
-        """Return a descriptor that becomes readable when *process* ends, unless it was killed meanwhile."""
+        """Return a descriptor that becomes readable when *process* ends.
+
+        Raises:
+            BootFailed: the run was killed meanwhile.
+        """
         if self._completion.exit is not None:
             raise BootFailed(f"node {self.node.name} was killed before it was there")
         return os.pidfd_open(process.pid)
 
-    def _adopt(self, ends: NodePipes) -> None:
-        """Watch the process, read what it writes, tell it who it is, and talk to it."""
+    def _adopt(self, pipes: NodePipes) -> None:
+        """Watch the process, read its output, send it its configuration, and attach the link."""
         home, node, started = self._home, self.node, self._process
         assert started is not None
         self._loop.watch_readable(self._pidfd, self._died)
         self._readers = [
             LinesReader(self._loop, fd, home.write_line, remember=_REMEMBERED)
-            for fd in (ends.log, ends.output)
+            for fd in (pipes.log, pipes.output)
         ]
-        self._lifeline = ends.lifeline
+        self._lifeline = pipes.lifeline
         config = {
             **home.node_config(),
             "name": node.name,
@@ -136,13 +140,13 @@ class ProcessRun(RemoteRun):
             "parent_pid": os.getpid(),
         }
         data = json.dumps(config).encode()
-        with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: the pidfd says how
-            ends.lifeline.sendall(len(data).to_bytes(4, "little") + data)
+        with suppress(BrokenPipeError, ConnectionResetError):  # the pidfd reports its end
+            pipes.lifeline.sendall(len(data).to_bytes(4, "little") + data)
         self.link = Link(home.host, self.address)
-        self.link.attach(ends.link)
+        self.link.attach(pipes.link)
 
     def kill(self) -> None:
-        """SIGKILL for the whole process group."""
+        """Send SIGKILL to the whole process group."""
         self._asked = Exit.KILLED
         if self._pidfd >= 0:
             self._force_end()
@@ -159,27 +163,27 @@ class ProcessRun(RemoteRun):
             signal.pidfd_send_signal(self._pidfd, number)
             os.killpg(self._process.pid, number)
         except (ProcessLookupError, PermissionError):
-            return  # it has ended already; the pidfd says so next
+            return  # it has ended already, which the pidfd reports next
 
     def link_ended(self) -> None:
-        """The link is at its end: a hint that the process is, too."""
+        """End the process soon, if it has not ended: without its link it is of no use."""
         if self._pidfd < 0 and self._process is not None:
             self._complete()
         elif self._pidfd >= 0:
-            # Alive but not reachable is of no use to anybody; one that was asked to end is about to.
+            # One that was asked to end does so by itself.
             leaves = self._asked is Exit.SHUTDOWN or bool(self._replaced_because)
             self._loop.call_later(
                 self.node.spec.shutdown if leaves else _LAST_READ, self._force_end
             )
 
     def _died(self) -> None:
-        """The pidfd says that the process has ended: reap it, then read its link to the end."""
+        """Reap the process, which has ended; then let its link be read to the end."""
         process = self._process
         assert process is not None
         self._loop.unwatch_readable(self._pidfd)
         pidfd, self._pidfd = self._pidfd, -1
-        # Before it is reaped: until then its number can be nobody else's.
-        with suppress(ProcessLookupError, PermissionError):  # nothing of its group is left
+        # Before it is reaped: until then no other process can have its number.
+        with suppress(ProcessLookupError, PermissionError):  # nothing is left of its group
             os.killpg(process.pid, signal.SIGKILL)
         result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
         os.close(pidfd)
@@ -199,17 +203,17 @@ class ProcessRun(RemoteRun):
         self._finish(*self._decide_exit(self._describe(code), clean=code == 0))
 
     def on_stack_dump(self, fd: int) -> None:
-        """The child is ready to be looked into."""
+        """Keep the file that the node writes its stacks to."""
         self._stacks = fd
 
     async def stacks(self) -> dict[str, Any]:
-        """Return what its threads and tasks are at; see `RemoteRun.stacks`."""
+        """Return the stacks of its threads and tasks; see `RemoteRun.stacks`."""
         async with self._inspecting:
             if self._stacks < 0 or self._pidfd < 0 or self.pid is None:
                 raise ActorsError(
                     f"node {self.node.name} is {self.state.value}: nothing to see yet"
                 )
-            # Copies: it may end, and its descriptors be somebody else's, while this looks.
+            # Copies: it may end meanwhile, and the numbers of its descriptors be used again.
             pidfd, fd = os.dup(self._pidfd), os.dup(self._stacks)
             try:
                 return await process_stacks(self.node.name, self.pid, pidfd, fd)
@@ -241,7 +245,7 @@ class ProcessRun(RemoteRun):
 
 
 def _common_environment() -> dict[str, str]:
-    # The child gets our sys.path to find this package by; it puts its own PYTHONPATH back at once.
+    # The node finds this package by our sys.path; it restores its own PYTHONPATH at once.
     paths = [path or str(Path.cwd()) for path in sys.path]
     common = {
         "PYTHONPATH": os.pathsep.join(paths),

@@ -1,7 +1,7 @@
 """A thread node, seen from its parent: a loop of its own in a thread of this process.
 
-Rule 1: it is reached over a link like any other node: nothing is shared but the interpreter.
-Rule 2: a thread cannot be killed: one that does not end is ABANDONED, loudly, and cut off.
+Rule 1: it is reached over a link like any other node; it shares nothing but the interpreter.
+Rule 2: a thread cannot be killed: one that does not end is ABANDONED: reported, and its link closed.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["ThreadNode", "ThreadRun"]
 
 _GRACE: Final = 2.0
-"""Seconds a thread has to end after it was killed, before it is cut off."""
+"""Seconds a thread has to end after it was killed, before it is abandoned."""
 _ANSWER: Final = 1.0
-"""Seconds its loop has to say what its tasks are at."""
+"""Seconds its loop has to return the stacks of its tasks."""
 
 
 class ThreadNode(RemoteNode):
@@ -53,7 +53,7 @@ class ThreadRun(RemoteRun):
         super().__init__(node, successor=successor)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._cut_off: Timer | None = None
+        self._abandoning: Timer | None = None
 
     async def _spawn(self) -> None:
         node = self.node
@@ -70,7 +70,7 @@ class ThreadRun(RemoteRun):
             "max_rss": None,
             "dumps": False,
         }
-        # Daemon, because one that hangs would otherwise keep the whole process from ending.
+        # A daemon thread: one that hangs must not keep the whole process from ending.
         thread = threading.Thread(
             target=self._run, args=(config, theirs), name=f"actors node {node.name}", daemon=True
         )
@@ -85,19 +85,19 @@ class ThreadRun(RemoteRun):
             raise
         self._thread = thread
 
-    def _run(self, config: dict[str, Any], door: Endpoint) -> None:
-        """The thread itself."""
+    def _run(self, config: dict[str, Any], endpoint: Endpoint) -> None:
+        """Run the node: the body of the thread."""
         try:
             import_module(self._home.node_module).run_thread(config)
         except BaseException as error:  # noqa: BLE001 - handed to the parent's loop, which reports it
             self._error = error
         finally:
-            # However far it came: what it did not close itself, nobody else will.
-            door.close()
+            # A node that failed early has not closed its endpoint, and nobody else would.
+            endpoint.close()
             try:
                 self._loop.call_threadsafe(self._thread_ended)
             except RuntimeError:
-                return  # the parent's loop has ended: nobody is left to be told
+                return  # the parent's loop has ended, and with it whoever would be told
 
     def _thread_ended(self) -> None:
         if self._thread is not None:
@@ -116,16 +116,16 @@ class ThreadRun(RemoteRun):
             self._force_end()
 
     def _force_end(self) -> None:
-        if self.link is not None and self._cut_off is None:
+        if self.link is not None and self._abandoning is None:
             self.link.note(ops.end_now)
-            self._cut_off = self._loop.call_later(_GRACE, self._abandon)
+            self._abandoning = self._loop.call_later(_GRACE, self._abandon)
 
     def _stack(self) -> str:
         frame = None if self._thread is None else _frame(self._thread)
         return "" if frame is None else "".join(traceback.format_stack(frame)).rstrip()
 
     async def stacks(self) -> dict[str, Any]:
-        """Return what its thread and its tasks are at; see `RemoteRun.stacks`."""
+        """Return the stacks of its thread and its tasks; see `RemoteRun.stacks`."""
         thread, tasks = self._thread, None
         if thread is None or self.link is None:
             raise ActorsError(f"node {self.node.name} is {self.state.value}: nothing to see")
@@ -142,13 +142,13 @@ class ThreadRun(RemoteRun):
             self._finish(f"{before}; {why}" if before else why, Exit.ABANDONED)
 
     def link_ended(self) -> None:
-        """Its thread says the rest; one that lost its link is of no use and told to end."""
-        if self._completion.exit is None and self._asked is None and self._cut_off is None:
-            self._cut_off = self._loop.call_later(_GRACE, self._abandon)
+        """Abandon the thread soon, if it does not end: without its link it is of no use."""
+        if self._completion.exit is None and self._asked is None and self._abandoning is None:
+            self._abandoning = self._loop.call_later(_GRACE, self._abandon)
 
     def _release(self) -> None:
-        if self._cut_off is not None:
-            self._cut_off.cancel()
+        if self._abandoning is not None:
+            self._abandoning.cancel()
 
 
 def _frame(thread: threading.Thread) -> FrameType | None:

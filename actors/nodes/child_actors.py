@@ -1,4 +1,4 @@
-"""Actors that are supervised on their own node: the children of an actor, and what a node keeps for itself."""
+"""Actors that are supervised on their own node: the children of an actor, and a node's own actors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_actor_options(
     backoff: object = None,
     shutdown: object = 0.0,
 ) -> None:
-    """Refuse what can never be an actor, or a policy for one, where it was asked for.
+    """Refuse what can never be an actor, or a policy for one, before anything starts.
 
     Raises:
         InvalidSpec: naming the bad value.
@@ -61,7 +61,7 @@ def check_actor_options(
 
 
 def child_facts(info: ChildInfo) -> dict[str, Any]:
-    """Return what a supervisor says of a child as plain data."""
+    """Return the information of a supervisor about a child as plain data."""
     facts: dict[str, Any] = {
         "name": info.name,
         "kind": info.kind,
@@ -72,7 +72,7 @@ def child_facts(info: ChildInfo) -> dict[str, Any]:
     }
     if isinstance(info.child, ActorRun):
         ref = info.child.ref
-        # While a process takes over from another, its address has more in it than its name.
+        # The address of a run that took over from another has a number behind the node's name.
         node = ref.node.partition("~")[0]
         facts |= {"kind": "actor", "node": node, "class": ref.cls_path, "uid": ref.uid}
     return facts
@@ -99,7 +99,7 @@ def child_actors_of(
 
 
 class ChildActors:
-    """A dynamic supervisor of actors on this node; they end with their node, or before."""
+    """A dynamic supervisor of actors on this node; they end with the node at the latest."""
 
     def __init__(self, host: ActorHost, local: LocalNode, name: str, tasks: TaskGroup) -> None:
         self.loop = host.loop
@@ -108,7 +108,7 @@ class ChildActors:
         self._supervisor = DynamicSupervisor(name, tasks=tasks, report=host.report)
 
     async def open(self) -> ChildActors:
-        """Start, with nobody in it."""
+        """Start the supervisor, without any actors."""
         await self._supervisor.start()
         return self
 
@@ -153,10 +153,10 @@ class ChildActors:
         return cell.ref
 
     def life_ended(self, life: SupervisedActor, end: Exit) -> None:
-        """The cell frees its own name; there are no books here."""
+        """Do nothing: the cell releases the name itself, and no list of actors is kept here."""
 
     def uids(self) -> list[int]:
-        """Return the numbers of those that are there now."""
+        """Return the uids of its actors."""
         runs = [info.child for info in self._supervisor.children()]
         return [run.ref.uid for run in runs if isinstance(run, ActorRun)]
 
@@ -165,6 +165,6 @@ class ChildActors:
         return [child_facts(info) for info in reversed(self._supervisor.children())]
 
     async def aclose(self, *, kill: bool = False) -> None:
-        """End everybody, together: politely, or at once, also if the polite way has begun."""
+        """End all its actors together: stop them, or kill them, also if stopping has begun."""
         (self._supervisor.kill if kill else self._supervisor.stop)()
         await self._supervisor.wait()

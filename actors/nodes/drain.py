@@ -1,6 +1,6 @@
-"""How the actors of a node that ends in order finish what they have.
+"""Draining: the actors of a node that ends in order finish what they have.
 
-Nobody sends them anything new from outside by now; what they send each other still counts.
+No other node sends them anything new by now; what they send each other is still handled.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 __all__ = ["finish_cells"]
 
-_LOOK: Final = 0.02
-"""Seconds between two looks; only while a node ends, so that messages need no account of it."""
+_EVERY: Final = 0.02
+"""Seconds between two checks. Polled, so that no message has to be counted while nodes run."""
 _QUIET: Final = 5
-"""Looks in a row that find nobody busy: what was on its way when senders were told has come."""
+"""Checks in a row that find no actor busy: by then all messages have come that were on their way."""
 
 
 async def finish_cells(cells: Mapping[int, Cell], ours: Iterable[Cell], seconds: float) -> None:
-    """Wait until nobody has anything to do, end *ours*, and wait until they have ended.
+    """Wait until no actor has anything to do, stop *ours*, and wait until they have ended.
 
     Args:
         cells: all actors of the node, children of actors too.
-        ours: those nobody on this node ends.
-        seconds: for the first wait; whoever called bounds the second.
+        ours: those that nobody else on this node ends.
+        seconds: the limit of the first wait; the caller limits the second.
     """
     with move_on_after(seconds):
         quiet = 0
         while quiet < _QUIET:
             quiet = 0 if any(map(_busy, list(cells.values()))) else quiet + 1
-            await sleep(_LOOK)
+            await sleep(_EVERY)
     ending = list(ours)
     for cell in ending:
         cell.shut_down()
-    while any(cell.incarnation is not None for cell in ending):  # noqa: ASYNC110 - as above, looked at
-        await sleep(_LOOK)
+    while any(cell.incarnation is not None for cell in ending):  # noqa: ASYNC110 - polled, as above
+        await sleep(_EVERY)
 
 
 def _busy(cell: Cell) -> bool:

@@ -1,9 +1,9 @@
-"""A process node, seen from inside: boot, serve its parent's wishes, end.
+"""A node, seen from inside: it boots, serves its parent's requests, and ends.
 
-Rule 1: it dies with its parent, and so does every program it started: the kernel kills the group
-when the lifeline ends, and where it cannot, a thread does that works while the loop is stuck.
-Rule 2: it says READY itself, after everything it needs is imported; what fails before is told
-with its traceback.
+Rule 1: a process node dies with its parent, and so does every program it started: the kernel kills the
+group when the lifeline closes, and where it cannot, a thread does, which works while the loop is stuck.
+Rule 2: it says itself that it is ready, after everything it needs is imported; an earlier failure is
+reported with its traceback.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 
 __all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 
-_NEWS: Final = 0.09
-"""Seconds within which the parent tells of a sibling's end; it sees a process end at once."""
+_REPORT_WITHIN: Final = 0.09
+"""Seconds within which the parent reports the end of another node, which it sees at once."""
 BOOT_FAILED: Final = 70
 """The exit code of a node that never got ready (sysexits' EX_SOFTWARE)."""
 
 
 def boot_config(lifeline_fd: int) -> dict[str, Any]:
-    """Take the process into the parent's hands: read the config, tie the lives, be as the parent is."""
+    """Set up the process: read the configuration, die with the parent, take over its settings."""
     lifeline = socket.socket(fileno=lifeline_fd)
     config = _read_config(lifeline)
     _die_with_parent(lifeline, config["parent_pid"])
@@ -96,7 +96,7 @@ def _die_with_parent(lifeline: socket.socket, parent: int) -> None:
 
 
 def _inherit(config: dict[str, Any]) -> None:
-    """Be as the parent is: path, environment, signals, log."""
+    """Take over the parent's path, environment, signals and log."""
     sys.path[:] = config["path"]
     own = os.environ.pop("ACTORS_PYTHONPATH", "")
     if own:
@@ -107,7 +107,7 @@ def _inherit(config: dict[str, Any]) -> None:
     if config["nice"]:
         os.nice(config["nice"])
     install_main(config["main"])
-    # Terminals send SIGINT to whole groups, operators to names: the parent decides when a node ends.
+    # Terminals send SIGINT to whole process groups: the parent alone decides when a node ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -118,7 +118,7 @@ def _runtime(config: dict[str, Any], loop: Loop) -> ActorHost:
 
 
 class NodeProcess:
-    """What the parent can ask of this node, and what this node asks of the parent (its `Authority`)."""
+    """Serves the parent's requests, and makes those of this node to the parent (`SystemServices`)."""
 
     def __init__(self, config: dict[str, Any], loop: Loop, tasks: TaskGroup) -> None:
         self.tasks = tasks
@@ -134,7 +134,7 @@ class NodeProcess:
         self.peer_of_parent.link = self.parent
         self.heartbeat = Heartbeat(loop, self.parent, config)
         self.leaving = False
-        """Whether this node finishes what it has, to end then."""
+        """Whether this node is finishing what it has, to end then."""
         self.log = get_logger(node=config["name"])
         self.host.topics.interests(config["topics"])
         self._serve_parent()
@@ -144,14 +144,14 @@ class NodeProcess:
             self.host.peer(name).down("not started yet", restarting=True)
 
     def attach(self, link: int | Endpoint) -> None:
-        """Take the link the parent left open for us: a descriptor, or a door to its thread."""
+        """Attach the link that the parent opened: a descriptor, or an endpoint within its process."""
         self.parent.attach(socket.socket(fileno=link) if isinstance(link, int) else link)
 
     def show_stacks(self) -> None:
-        """Have the parent see what this process is at, whenever it asks; for the main thread."""
+        """Let the parent read this process's stacks whenever it asks; call it in the main thread."""
         self.parent.note_fds(ops.stack_dump, (StackDump(self.host.loop).for_parent(),))
 
-    # -- what the parent asks --------------------------------------------------------------
+    # -- requests of the parent ------------------------------------------------------------
 
     def _serve_parent(self) -> None:
         host, handlers = self.host, self.host.handlers
@@ -184,37 +184,37 @@ class NodeProcess:
         arguments: Sequence[bytes],
     ) -> None:
         cell = self._cell(uid, name, path, mailbox)
-        # Counted by the parent, over the deaths of nodes too.
+        # The parent counts incarnations, because a node that dies loses its count.
         cell.number = incarnation - 1
 
         def ended(end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
             if self.leaving and not voluntary and not end.abnormal:
-                # Nobody asked this actor to end: it goes with its node, and comes back with that.
+                # Nobody asked this actor to end: it ends with its node and is restarted after it.
                 end = Exit.NODE_DOWN(f"{self.host.name}: it is draining")
             self.parent.note(ops.actor_ended, uid, end, voluntary)
 
-        # Unpacked at every start: one incarnation's changes never reach the next.
+        # Unpacked at every start, so that no incarnation sees what an earlier one changed in them.
         await cell.start(*unpack_arguments(self.host, arguments), ended, shutdown=shutdown)
 
     def _cell(self, uid: int, name: str, path: str, mailbox: int) -> Any:
         cell = self.host.cells.get(uid)
         if cell is None:
             module, _, qualname = path.partition(":")
-            # The first actor of a class may bring half a library in.
+            # The first actor of a class may import a large library.
             with nullcontext() if module in sys.modules else self.heartbeat.paused():
                 cls = self.host.resolve_class(module, qualname)
             cell = self.host.new_cell(uid, name, cls, mailbox)
         return cell
 
     def _expect_actor(self, _link: Link, uid: int, name: str, path: str, mailbox: int) -> None:
-        """Make room for an actor that is about to be started again: its messages queue from now on."""
+        """Make the cell of an actor that is about to be restarted: its messages queue from now on."""
         try:
             self._cell(uid, name, path, mailbox)
-        except Exception as error:  # noqa: BLE001 - the start that follows fails the same way, and is told
-            self.log.warning("cannot make room", actor=name, error=str(error))
+        except Exception as error:  # noqa: BLE001 - the start that follows fails the same way, and is reported
+            self.log.warning("cannot prepare actor", actor=name, error=str(error))
 
     async def new_child_actors(self, name: str) -> ChildActors:
-        """Make a supervisor for actors that are this node's own."""
+        """Start a supervisor for actors of this node."""
         return await ChildActors(self.host, self.local, name, self.tasks).open()
 
     async def _stats(self, _link: Link) -> dict[str, Any]:
@@ -233,11 +233,11 @@ class NodeProcess:
         self.host.peer(address).down(why, restarting=restarting)
 
     def _link_ended(self, link: Link) -> None:
-        """The parent says in a moment why; if it does not, the link alone is gone."""
+        """Wait a moment for the parent to report that node's end; otherwise only the link was lost."""
         if link is not self.parent:
-            self.host.loop.call_later(_NEWS, self._lost, link)
+            self.host.loop.call_later(_REPORT_WITHIN, self._link_lost, link)
 
-    def _lost(self, link: Link) -> None:
+    def _link_lost(self, link: Link) -> None:
         peer = self.host.peer(link.peer)
         if peer.link is link:
             peer.link = None
@@ -255,7 +255,7 @@ class NodeProcess:
         peer = self.host.peer(address)
         link = peer.link
         if link is not None and link.attached:
-            # The other end made this one because that one is at its end.
+            # The other node asked for a new link because the old one has ended.
             peer.link = None
             peer.drop(link)
             link = None
@@ -265,7 +265,7 @@ class NodeProcess:
         link.attach(end)
 
     async def finish_actors(self, seconds: float) -> None:
-        """Let the actors that the parent supervises finish what they have, then end them."""
+        """Let the actors that the parent supervises finish what they have, then stop them."""
         self.leaving = True
         await finish_cells(self.host.cells, self._supervised(), seconds)
 
@@ -284,17 +284,17 @@ class NodeProcess:
     async def _topic_joined(self, _link: Link, topic: str, node: str) -> None:
         self.host.topics.interest(topic, node, wanted=True)
 
-    # -- what this node asks -----------------------------------------------------------------
+    # -- requests to the parent (`SystemServices`) -------------------------------------------
 
     def connect(self, peer: Peer) -> Link:
-        """Ask for a link to a sibling; it takes messages at once and sends when it is there."""
+        """Return a link to another node, which sends what it takes when the parent has connected it."""
         self.parent.note(ops.request_link, peer.name, peer.links)
         return Link(self.host, peer.name)
 
     def watch_actor(
         self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
     ) -> Callable[[], None]:
-        """Watch an actor whose node is gone: what the parent restarts, only the parent knows the end of."""
+        """Call *notice* at the end of an actor whose node has ended; the parent knows if it restarts it."""
         if ref.uid >> 32:
             notice(Exit.NODE_DOWN(why))
             return lambda: None
@@ -314,42 +314,42 @@ class NodeProcess:
         return cancel
 
     def event(self, kind: str, facts: dict[str, Any]) -> None:
-        """Report something; the parent words it, unless it cannot be reached any more."""
+        """Report an event to the parent; log it here if the parent cannot be reached any more."""
         if self.parent.closed is None:
             self.parent.note(ops.event, kind, facts)
         elif kind != TRACE:
             self.log.error(kind.replace("_", " "), **facts)
 
     async def topic_join(self, name: str) -> None:
-        """Have the system know that this node has subscribers to a topic."""
+        """Tell the system that this node has subscribers to a topic."""
         await self.parent.call(ops.subscribe_topic, name)
 
     def topic_leave(self, name: str) -> None:
-        """Have it know that there are none any more."""
+        """Tell the system that this node has no subscribers to a topic any more."""
         self.parent.note(ops.unsubscribe_topic, name)
 
     def unclaim(self, ref: Ref[Any]) -> None:
-        """Give a name back."""
+        """Release the name of an actor of this node."""
         self.parent.note(ops.release_name, ref.name, ref.uid)
 
     async def claim(self, ref: Ref[Any]) -> None:
-        """Take a name for an actor of this node.
+        """Claim the name of an actor of this node.
 
         Raises:
             NameTaken: another living actor has it.
         """
         await self.parent.call(ops.claim_name, ref)
 
-    # -- what the handle of this node asks (its `NodeKeeper`) -------------------------------
+    # -- requests of this node's handle (`NodeOwner`) ---------------------------------------
 
     async def stop_node(self, _name: str, grace: float | None) -> None:
-        """Have this node ended for good; the parent does so when what is handled now is done."""
+        """Have the parent stop this node for good, when what is handled now is done."""
         await self.parent.call(ops.stop_node, grace)
 
     async def drain_node(self, _name: str, grace: float | None) -> None:
-        """Have this node drained; this returns when it is."""
+        """Have the parent drain this node; return when it is drained."""
         await self.parent.call(ops.drain_node, grace)
 
     def kill_node(self, _name: str) -> None:
-        """Have this node killed."""
+        """Have the parent kill this node."""
         self.parent.note(ops.kill_node)

@@ -1,9 +1,8 @@
-"""The runs of a node from one start by its supervisor to the end: mostly one, two while one takes over.
+"""The runs of a node from one start by its supervisor to the end: one, or two while one replaces the other.
 
-Rule 1: a new run takes the place of the old one only when it is ready; until then nobody hears of it.
-Rule 2: an actor never runs twice: those of the old run have ended before the new run is given any.
-Rule 3: to the supervisor all of it is one run. It ends with the run that has the place, and then no
-other is left.
+Rule 1: a new run takes the place of the old one only when it is ready; until then nobody uses it.
+Rule 2: an actor never runs twice: the actors of the old run end before the new run starts any.
+Rule 3: the supervisor sees all of it as one run, which ends with the main run; all others end then, too.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class NodeReplacement:
     """What a node's supervisor starts, as a `supervisors.Child`.
 
     Attributes:
-        main: the run that has the node's place: connections go there.
+        main: the run that is given connections.
     """
 
     def __init__(self, node: RemoteNode) -> None:
@@ -36,38 +35,38 @@ class NodeReplacement:
         node.replacement = self
         self.main: RemoteRun = node.make_run()
         self._next: RemoteRun | None = None
-        """The run that is to take the place, booting or ready."""
-        self._living: list[RemoteRun] = []
+        """The run that is to become the main one, booting or ready."""
+        self._runs: list[RemoteRun] = []
         self._exit: Exit | None = None
-        self._told: Callable[[Exit], None] | None = None
+        self._ended: Callable[[Exit], None] | None = None
         self._stopping = False
         self._waiters: list[Waiter] = []
 
     @property
     def runs(self) -> list[RemoteRun]:
-        """All runs that are not known to have ended, the oldest first."""
-        return list(self._living)
+        """The runs that have not ended, the oldest first."""
+        return list(self._runs)
 
     @property
     def under_way(self) -> bool:
-        """Whether there is more than one run."""
-        return len(self._living) > 1
+        """Whether a run is being replaced: there are two."""
+        return len(self._runs) > 1
 
     # -- what the supervisor does -----------------------------------------------------------
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Start the first run; see `RemoteRun.start`."""
         run = self.main
-        self._living.append(run)
-        self._told = ended
+        self._runs.append(run)
+        self._ended = ended
         try:
-            await run.start(partial(self._over, run))
+            await run.start(partial(self._run_ended, run))
         except BaseException:
-            self._living.remove(run)
+            self._runs.remove(run)
             raise
 
     async def wait(self) -> Exit:
-        """Wait for the end of the run that has the place, and of every other; return the first's."""
+        """Wait for the end of all runs; return how the main one ended."""
         while True:
             main = self.main
             end = await main.wait()
@@ -96,7 +95,7 @@ class NodeReplacement:
     # -- what a reload does -----------------------------------------------------------------
 
     async def boot_next(self, within: float | None = None) -> None:
-        """Start another run beside the one there is; return when it is ready to take its place.
+        """Start a second run; return when it is ready to take the place of the first.
 
         Args:
             within: seconds it has; None is the node's `boot_timeout`.
@@ -109,38 +108,38 @@ class NodeReplacement:
         if self.under_way or node.run is not self.main or not node.ready or self._stopping:
             raise ActorsError(f"node {node.name} is {node.state.value}, not READY")
         run = self._next = node.make_run(successor=True)
-        self._living.append(run)
+        self._runs.append(run)
         try:
-            await run.start(partial(self._over, run), within)
+            await run.start(partial(self._run_ended, run), within)
         except BaseException as error:
             self._next = None
-            self._living.remove(run)
-            self._settle()
+            self._runs.remove(run)
+            self._notify()
             if isinstance(error, Exception):
-                self._check_place(error)
+                self._check_main(error)
             raise
 
     async def drop_next(self) -> None:
-        """End the run that was to take the place."""
+        """End the run that was to become the main one."""
         run, self._next = self._next, None
         if run is not None:
             run.kill()
             await run.wait()
 
     def take_over(self, why: str) -> None:
-        """Give the place to the run that has booted; the one that had it finishes what it has.
+        """Make the run that has booted the main one; the old one finishes what it has.
 
-        Connections go to the new run from here on. Actors go there when the old run has ended,
-        which takes at most the node's `shutdown` seconds; without any, nothing waits for that.
+        Connections go to the new run from now on. Actors are started there when the old run has ended,
+        which takes at most the node's `shutdown` seconds; without actors nothing waits for that.
 
         Args:
-            why: what the events say.
+            why: the reason that the events give.
 
         Raises:
             ActorsError: one of the two has ended meanwhile.
         """
         node, old, new = self.node, self.main, self._next
-        self._check_place(None)
+        self._check_main(None)
         if new is None or new.state is not NodeState.READY:
             why = "" if new is None else f": {new.last_end}"
             raise ActorsError(f"the new process of node {node.name} has ended{why}")
@@ -149,10 +148,10 @@ class NodeReplacement:
         new.successor = False
         node.home.node_ready(new)
         if not node.home.has_actors(node):
-            self._succeed()
+            self._move_actors()
         old.retire(why)
 
-    def _check_place(self, cause: Exception | None) -> None:
+    def _check_main(self, cause: Exception | None) -> None:
         if self._exit is not None:
             ended = f"node {self.node.name} ended by itself meanwhile: {self._exit}"
             raise ActorsError(ended) from cause
@@ -160,33 +159,33 @@ class NodeReplacement:
             raise ActorsError(f"node {self.node.name} is being stopped") from cause
 
     async def handed_over(self) -> None:
-        """Wait until the run that has the place has the node's actors, too, or there is none any more."""
+        """Wait until the main run has the node's actors, too, or has ended."""
         while self._exit is None and self.node.run is not self.main:
             waiter = self.node.home.host.loop.waiter()
             self._waiters.append(waiter)
             await waiter
 
     async def alone(self) -> None:
-        """Wait until every run but that one has ended."""
+        """Wait until every other run has ended."""
         for run in self.runs:
             if run is not self.main:
                 await run.wait()
 
     # -- steps ------------------------------------------------------------------------------
 
-    def _over(self, run: RemoteRun, end: Exit) -> None:
-        """A run that had been ready has ended."""
-        self._living.remove(run)
+    def _run_ended(self, run: RemoteRun, end: Exit) -> None:
+        """Take note of the end of a run that had been ready."""
+        self._runs.remove(run)
         if run is self.main:
             self._exit = end
             for other in self.runs:
                 other.kill()
         elif self._exit is None and self.node.run is None:
-            self._succeed()
-        self._settle()
+            self._move_actors()
+        self._notify()
 
-    def _succeed(self) -> None:
-        """The old run has no actors, or none any more: the node is the new run from here on."""
+    def _move_actors(self) -> None:
+        """Give the node's actors to the main run: the old run has none, or has ended."""
         node = self.node
         node.run = self.main
         node.address = self.main.address
@@ -195,11 +194,11 @@ class NodeReplacement:
         self.main.show_state()
         node.changed()
 
-    def _settle(self) -> None:
+    def _notify(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        if self._exit is not None and not self._living and self._told is not None:
-            told, self._told = self._told, None
-            told(self._exit)
+        if self._exit is not None and not self._runs and self._ended is not None:
+            ended, self._ended = self._ended, None
+            ended(self._exit)

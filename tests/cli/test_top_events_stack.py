@@ -228,7 +228,7 @@ def test_a_process_that_is_stopped_cannot_be_looked_into_and_says_so(working: Ru
     code, out, err = run_here(working.runtime, "stack", "web/0")
     assert (code, out) == (1, "")
     why = "it is stopped by a signal, as SIGSTOP does"
-    message = f"node web/0 (pid {pid}) cannot be looked into: {why}"
+    message = f"node web/0 (pid {pid}) cannot be inspected: {why}"
     assert error_of(err, "actors stack").strip() == message
     tree = run_here(working.runtime, "tree")[1].splitlines()
     assert tree[2].endswith(f"web/0  (node, pid {pid})  RUNNING  not answering")

@@ -1,7 +1,7 @@
-"""A fork whose child is not ours but our parent's: a sibling, by one system call.
+"""A fork whose child is a sibling: a child of our parent, not of us.
 
-`clone(CLONE_PARENT)` is what `fork` cannot say. Python and the C library are brought along by hand.
-Only for a process with one thread and no event loop: it checks nothing of that itself.
+`fork` cannot do that, `clone(CLONE_PARENT)` can; what `fork` does for Python and the C library is done
+here by hand. Only for a process with one thread and no event loop, which is not checked here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KNOWN_MACHINES", "sibling_fork"]
+__all__ = ["SUPPORTED_MACHINES", "new_sibling_fork"]
 
 _CLONE_CHILD_CLEARTID: Final = 0x00200000
 _CLONE_CHILD_SETTID: Final = 0x01000000
@@ -37,18 +37,18 @@ _CALLS: Final = {
     "x86_64": _Calls(clone=56, get_robust_list=274, set_robust_list=273, child_tid=3),
     "aarch64": _Calls(clone=220, get_robust_list=100, set_robust_list=99, child_tid=4),
 }
-KNOWN_MACHINES: Final = frozenset(_CALLS)
+SUPPORTED_MACHINES: Final = frozenset(_CALLS)
 
 
-def sibling_fork() -> Callable[[], int]:
+def new_sibling_fork() -> Callable[[], int]:
     """Return a function like `os.fork`, whose child is a child of our parent.
 
     Raises:
-        KeyError: nobody has written down the numbers of this machine.
-        OSError: the kernel does not say what has to be known.
+        KeyError: the system call numbers of this machine are not in the table.
+        OSError: the kernel does not return what is needed.
     """
     calls = _CALLS[os.uname().machine]
-    # These keep the interpreter's lock, so that nothing of Python runs in the middle.
+    # These calls keep the interpreter's lock, so that no Python code runs in between.
     python = ctypes.pythonapi
     library = ctypes.PyDLL(None, use_errno=True)
     syscall = library.syscall
@@ -62,8 +62,8 @@ def sibling_fork() -> Callable[[], int]:
     for function in (before, in_child, in_parent):
         function.restype = None
         function.argtypes = []
-    # What the C library remembers of its main thread: the thread's own number, which `fork` renews
-    # in the child, and the list of its robust locks, which a new process has to hand in again.
+    # The C library keeps its main thread's number, which `fork` sets anew in the child, and the list of
+    # its robust locks, which a new process has to register again.
     numbers = [_CLONE_PARENT | _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID | signal.SIGCHLD]
     numbers += [0] * 4
     numbers[calls.child_tid] = _tid_address(library)
@@ -91,7 +91,7 @@ def _tid_address(library: ctypes.PyDLL) -> int:
     """Return where the C library keeps the number of the main thread."""
     address = ctypes.c_void_p()
     _checked(library.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0))
-    # Believed only if it is so: writing anywhere else would be the end of every child.
+    # Checked, because a write to any other address would crash every child.
     if not address.value or ctypes.c_int.from_address(address.value).value != os.getpid():
         raise OSError("the C library keeps its thread's number where the kernel does not see it")
     return address.value

@@ -1,6 +1,6 @@
-"""The descriptors between a parent and one process node: link, lifeline, log, output.
+"""The sockets and pipes between a parent and one process node: link, lifeline, log, output.
 
-Rule: either all are open, or none; each end is closed by whoever has it.
+Rule: either all are open, or none; each side closes its own ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["NodePipes"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePipes:
-    """Our ends, and by number the far ones, which the process inherits under the same numbers."""
+    """The parent's ends, and the numbers of the node's ends, which the process inherits."""
 
     link: socket.socket
     lifeline: socket.socket
@@ -49,7 +49,7 @@ class NodePipes:
                 for end in ends:
                     opened.callback(os.close, end)
                 pipes.append(ends)
-            # A full log pipe drops lines; a full output pipe holds up who prints.
+            # A full log pipe drops lines; a full output pipe blocks whoever prints.
             os.set_blocking(pipes[0][1], False)
             opened.pop_all()
         return cls(
@@ -64,13 +64,13 @@ class NodePipes:
         )
 
     def close_near(self) -> None:
-        """Close ours: there is no process to talk to."""
+        """Close the parent's ends: there is no process."""
         self.link.close()
         self.lifeline.close()
         os.close(self.log)
         os.close(self.output)
 
     def close_far(self) -> None:
-        """Close theirs: the process has its own copies, or there is none."""
+        """Close the node's ends here: the process has its own copies, or there is none."""
         for fd in (self.far_link, self.far_lifeline, self.far_log, self.far_output):
             os.close(fd)

@@ -1,7 +1,7 @@
-"""The template as its system sees it: a process that has imported everything and only waits to be forked.
+"""The fork server, seen from its system: a process that has imported everything and forks nodes.
 
-Rule 1: whatever becomes of it, nobody waits for it longer than a deadline, and nodes live on.
-Rule 2: a node says itself who it is, so that none exists that the system does not know.
+Rule 1: every wait for it has a deadline, and nodes go on without it.
+Rule 2: a forked node reports its own pid, so that none exists that the system does not know.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from actors.nodes.boot.launch import Launch, LaunchContext, Started, popen_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ANSWER", "HEAD", "READY", "TEMPLATE_MODULE", "ForkServer"]
+__all__ = ["ANSWER", "FORK_SERVER_MODULE", "HEAD", "READY", "ForkServer"]
 
-TEMPLATE_MODULE: Final = "actors.nodes.boot.fork_server_main"
+FORK_SERVER_MODULE: Final = "actors.nodes.boot.fork_server_main"
 HEAD: Final = struct.Struct("<I")
 """The length of a request."""
 ANSWER: Final = struct.Struct("<iiii")
@@ -36,23 +36,23 @@ _PATIENCE: Final = 5.0
 
 
 class ForkServer:
-    """One template process; it is good for what its `standing` says."""
+    """One fork server process; it is used while a new process would have the same `context`."""
 
     def __init__(
-        self, standing: LaunchContext, command: list[str], module: str, env: Mapping[str, str]
+        self, context: LaunchContext, command: list[str], module: str, env: Mapping[str, str]
     ) -> None:
-        """Start it; it is not ready yet.
+        """Start the process; it is not ready yet.
 
         Raises:
             OSError: the system has no room for it.
         """
-        self.standing = standing
+        self.context = context
         self._socket, theirs = socket.socketpair()
         try:
             self._popen = popen_of(
                 [*command, str(theirs.fileno()), module],
                 fds=(theirs.fileno(),),
-                # What keeps it from starting keeps a node from starting too, and that one tells.
+                # What keeps it from starting keeps a node from starting as well, and that is reported.
                 output=subprocess.DEVNULL,
                 env=env,
             )
@@ -64,11 +64,11 @@ class ForkServer:
         self._socket.setblocking(False)
 
     def wait_ready(self) -> bool:
-        """Wait until it can be forked; return whether it ever will be."""
+        """Wait until it can fork; return whether it got ready."""
         return self._answer(_BOOT) == READY
 
     def fork(self, launch: Launch) -> Started | None:
-        """Have a node forked; nothing, if the template is not there any more.
+        """Have a node forked; return None if the process has ended or is stuck.
 
         Raises:
             OSError: the system has no room for another process, or refuses.
@@ -77,12 +77,12 @@ class ForkServer:
         try:
             self._request(launch, cwd)
         except OSError:
-            pass  # it has ended, or never reads: its answer, or that there is none, says so
+            pass  # it has ended, or never reads: then there is no answer below
         finally:
             os.close(cwd)
         answer = self._answer(_PATIENCE)
         if not answer:
-            # Stuck or gone. Its child, if there is one, answers or closes its copy of the socket.
+            # It is stuck or has ended. A child that it forked answers, or closes its copy of the socket.
             self.kill()
             answer = self._answer(_PATIENCE)
         if not answer:
@@ -105,7 +105,7 @@ class ForkServer:
         self._socket.sendall(body)
 
     def _answer(self, seconds: float) -> bytes:
-        """Read one answer; nothing at the end, and nothing after the deadline."""
+        """Read one answer; return nothing at end-of-file or after the deadline."""
         data = b""
         deadline = time.monotonic() + seconds
         poll = select.poll()
@@ -128,7 +128,7 @@ class ForkServer:
             self._popen.kill()
 
     def close(self) -> None:
-        """End and reap it. It holds nothing that it could lose."""
+        """Kill and reap it; it has no state to lose."""
         self._socket.close()
         self.kill()
         self._popen.wait()

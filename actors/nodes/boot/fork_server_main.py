@@ -1,7 +1,7 @@
 """`python -m actors.nodes.boot.fork_server_main FD MODULE`: the program of the fork server. Not for people.
 
-Rule 1: one thread, no event loop, none of the user's code: so its memory may be copied at any time.
-Rule 2: it ends when its system does, which it sees on its socket.
+Rule 1: it has one thread, no event loop and none of the user's code, so that it can fork at any time.
+Rule 2: it ends when its system does, which closes its socket.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.nodes.boot.clone import sibling_fork
+from actors.nodes.boot.clone import new_sibling_fork
 from actors.nodes.boot.fork_server import ANSWER, HEAD, READY
 
 if TYPE_CHECKING:
@@ -31,16 +31,16 @@ __all__ = ["main"]
 _FDS: Final = 5
 """Link, lifeline, log, output, working directory."""
 _ALWAYS: Final = ("structlog",)
-"""What every node imports first of all, behind a door that opens when it runs."""
+"""What every node imports when it runs."""
 
 
 def main(control: socket.socket, module: str) -> None:
-    """Serve forks to the end; in a fork, run the node."""
+    """Serve requests until the end; in a fork, run the node."""
     # Terminals send SIGINT to whole groups; a node ignores it anyway.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     program = importlib.import_module(module)
     _preload(_ALWAYS)
-    fork = sibling_fork()
+    fork = new_sibling_fork()
     _settle_memory()
     control.sendall(READY)
     lifeline = _serve(control, fork)
@@ -49,29 +49,29 @@ def main(control: socket.socket, module: str) -> None:
 
 
 def _preload(modules: Iterable[str]) -> bool:
-    """Import what can be; return whether anything is new."""
+    """Import what can be imported; return whether anything is new."""
     new = [name for name in modules if name not in sys.modules]
     for name in new:
-        with suppress(Exception):  # the node that needs it imports it again, and tells
+        with suppress(Exception):  # the node that needs it imports it again, and reports the error
             importlib.import_module(name)
     return bool(new)
 
 
 def _settle_memory() -> None:
-    """Collect, and let no collection touch what is shared with the forks; none at all during a fork."""
+    """Collect garbage, and keep later collections off the memory that is shared with forks."""
     gc.disable()
     gc.collect()
     gc.freeze()
 
 
 def _serve(control: socket.socket, fork: Callable[[], int]) -> int:
-    """Fork for every request; return in the forks only, with the lifeline."""
+    """Fork for every request; return in the forks only, with the number of the lifeline."""
     while True:
         request, fds = _receive(control)
         if _preload(request["preload"]):
             _settle_memory()
         if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 - it counts names
-            os._exit(1)  # something it imported started a thread: no copy of it would be sound
+            os._exit(1)  # an import started a thread: a fork would be broken
         try:
             pid = fork()
         except OSError as error:
@@ -98,31 +98,31 @@ def _exactly(control: socket.socket, size: int) -> bytes:
     while len(data) < size:
         chunk = control.recv(size - len(data))
         if not chunk:
-            os._exit(0)  # its system is gone
+            os._exit(0)  # its system has ended
         data += chunk
     return bytes(data)
 
 
 def _become_node(control: socket.socket, request: dict[str, Any], fds: list[int]) -> int:
-    """Be what a new program would be; return the lifeline."""
+    """Make the fork like a new program; return the number of the lifeline."""
     gc.enable()
-    with suppress(AttributeError):  # some versions of Python forget to, others need no telling
+    with suppress(AttributeError):  # some versions of Python do not do it themselves
         threading.main_thread()._set_native_id()  # type: ignore[attr-defined] # noqa: SLF001 - no other way
     link, lifeline, log, output, cwd = fds
     for standard in (1, 2):
         os.dup2(output, standard)
     os.setpgid(0, 0)
-    # Said by the node and not by the template: a node that nobody knows of could not be reaped.
+    # The node reports itself, not the fork server: a node that nobody knows of could not be reaped.
     control.sendall(ANSWER.pack(os.getpid(), link, lifeline, log))
     control.close()
     os.fchdir(cwd)
     for fd in (output, cwd):
         os.close(fd)
     _take_environment(request["env"])
-    # The command line is the template's; this is what `ps -o comm` and `top` show.
+    # The command line is the fork server's; this is what `ps -o comm` and `top` show.
     with suppress(OSError):
         Path("/proc/self/comm").write_text(f"actors:{request['title']}")
-    # Folders may have come into being since the template looked for them.
+    # Folders may be new since the fork server last looked for them.
     importlib.invalidate_caches()
     return lifeline
 

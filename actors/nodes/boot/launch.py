@@ -1,6 +1,6 @@
-"""One process to start, what has been started, and which of two ways: by fork of the template, or by exec.
+"""A process to start, a process that was started, and the choice between fork server and exec.
 
-The choice is pure: facts in, the reason for exec out. Nothing here knows nodes.
+The choice is a pure function from facts to the reason for exec. Nothing here knows nodes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.nodes.boot.clone import KNOWN_MACHINES
+from actors.nodes.boot.clone import SUPPORTED_MACHINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,7 +44,7 @@ EXEC_ONLY: Final = (
     "OPENSSL_",
     "COVERAGE_",
 )
-"""Variables by how their names begin that are read once, at the start of a program or by an import."""
+"""Prefixes of variables that are read once, at the start of a program or by an import."""
 
 _STATUS: Final = frozenset(
     (
@@ -79,7 +79,7 @@ class Launch:
     env: Mapping[str, str]
     """Variables of this one; the common ones go before them."""
     preload: tuple[str, ...] = ()
-    """Modules it will import first of all: the template may have them ready."""
+    """Modules it will import first of all: the fork server may have imported them."""
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment of the process, as of now."""
@@ -87,7 +87,7 @@ class Launch:
 
 
 class Started:
-    """A process that has been started: ours to kill and to reap, whichever way it came."""
+    """A process that has been started, by fork server or exec: this process kills and reaps it."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Started:
         self._popen = popen
 
     def kill(self) -> None:
-        """SIGKILL, unless it is reaped already."""
+        """Send SIGKILL, unless it has been reaped."""
         if self.returncode is None:
             os.kill(self.pid, signal.SIGKILL)
 
@@ -120,12 +120,12 @@ class Started:
         """Note that somebody has reaped it."""
         self.returncode = code
         if self._popen is not None:
-            self._popen.returncode = code  # or it would warn of a child nobody waited for
+            self._popen.returncode = code  # or it would warn that nobody waited for the child
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What decides for a whole machine."""
+    """The facts of a machine on which the choice depends."""
 
     system: str
     machine: str
@@ -134,7 +134,7 @@ class Platform:
 
     @classmethod
     def here(cls) -> Platform:
-        """Return the one this runs on."""
+        """Return those of this machine."""
         return cls(
             sys.platform,
             platform.machine(),
@@ -151,14 +151,14 @@ def _libc() -> str:
 
 
 def exec_reason(machine: Platform, env: Iterable[str], custom: str = "") -> str:
-    """Return why a process cannot be forked from a template, or nothing.
+    """Return why a process cannot be forked by the fork server, or an empty text.
 
     Args:
         machine: where it is to run.
         env: the names of its own variables.
-        custom: a file of the user's that every interpreter runs at its start.
+        custom: a file of the user that every interpreter runs at its start.
     """
-    if machine.system != "linux" or machine.machine not in KNOWN_MACHINES:
+    if machine.system != "linux" or machine.machine not in SUPPORTED_MACHINES:
         return f"no fork into the parent's hands is known on {machine.system} {machine.machine}"
     if not machine.libc.startswith("glibc"):
         return "only glibc is known to stand it"
@@ -182,9 +182,9 @@ def custom_site() -> str:
 
 @dataclass(frozen=True, slots=True)
 class LaunchContext:
-    """What a process that this thread starts now inherits for good.
+    """What a process that this thread starts now inherits and cannot change later.
 
-    A template is fit while this is as it was when it started.
+    A fork server is usable while this equals what it was when that server started.
     """
 
     command: tuple[str, ...]
@@ -193,10 +193,10 @@ class LaunchContext:
 
     @classmethod
     def now(cls, command: Iterable[str], environment: Mapping[str, str]) -> LaunchContext:
-        """Take it down.
+        """Read it from the kernel.
 
         Raises:
-            OSError: the kernel does not say.
+            OSError: the kernel does not return it.
         """
         variables = [
             (key, environment[key]) for key in sorted(environment) if key.startswith(EXEC_ONLY)
@@ -214,7 +214,7 @@ def _of_kernel() -> list[str]:
 
 def python(module: str, *args: str) -> list[str]:
     """Return the command that runs *module* in this interpreter with its own flags."""
-    # The same helper that multiprocessing uses to pass -O, -W, -X and friends on.
+    # The helper by which multiprocessing passes -O, -W, -X and similar flags on.
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - the only source
     return [sys.executable, *flags, "-m", module, *args]
 

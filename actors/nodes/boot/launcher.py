@@ -1,8 +1,7 @@
 """The launcher: one long-lived thread that starts every process node.
 
-A thread, because starting a process blocks for milliseconds that an event loop should not spend;
-one, so that a burst of restarts does not become a burst of threads. It keeps the template, and
-starts a process by exec where that cannot serve.
+A thread, because starting a process blocks for milliseconds; one thread, so that a burst of restarts
+is no burst of threads. It runs the fork server, and starts a process by exec where that cannot be used.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.nodes.boot.fork_server import TEMPLATE_MODULE, ForkServer
+from actors.nodes.boot.fork_server import FORK_SERVER_MODULE, ForkServer
 from actors.nodes.boot.launch import (
     Launch,
     LaunchContext,
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Launcher"]
 
 _NO_ROOM: Final = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
-"""What an exec would be told as well."""
+"""Errors that an exec would fail with as well."""
 _TRIES: Final = 2
-"""Templates that may die before a node is started without one."""
+"""Fork servers that may die before a node is started without one."""
 
 
 class Launcher:
@@ -43,8 +42,8 @@ class Launcher:
 
     Args:
         loop: the parent's.
-        unusable: told, on the loop, why nodes are started by exec from here on, where a template was
-            to be forked; once for each template that cannot be used.
+        unusable: called on the loop with the reason why nodes are started by exec from now on, once
+            for each fork server that cannot be used.
     """
 
     def __init__(self, loop: Loop, unusable: Callable[[str], object]) -> None:
@@ -53,8 +52,8 @@ class Launcher:
         self._requests: queue.SimpleQueue[tuple[Launch, Waiter] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._machine = Platform.here()
-        self._template: ForkServer | None = None
-        self._unfit: LaunchContext | None = None
+        self._fork_server: ForkServer | None = None
+        self._unusable_context: LaunchContext | None = None
         self._closing = threading.Event()
         self._outdated = threading.Event()
 
@@ -72,18 +71,18 @@ class Launcher:
         return await waiter  # type: ignore[no-any-return] # a waiter is untyped
 
     def renew(self) -> None:
-        """Start what comes from here on from files as they are now: the template has older ones."""
+        """Start later processes from the files as they are now: the fork server has imported older ones."""
         self._outdated.set()
 
     def close(self) -> None:
-        """End the thread and the template, after what they were asked for."""
+        """End the thread and the fork server, after the requests that were made."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
         self._closing.set()
-        template = self._template
-        if template is not None:
-            template.kill()  # or the thread might wait for one that is still importing
+        server = self._fork_server
+        if server is not None:
+            server.kill()  # the thread may be waiting for it while it imports
         self._requests.put(None)
         thread.join()
 
@@ -98,73 +97,71 @@ class Launcher:
                 self._loop.call_threadsafe(_settle, waiter, None, error)
             else:
                 self._loop.call_threadsafe(_settle, waiter, started, None)
-        self._drop()
+        self._close_server()
 
     def _start(self, launch: Launch) -> Started:
         for attempt in range(1, _TRIES + 1):
-            template = self._template_for(launch)
-            if template is None:
+            server = self._fork_server_for(launch)
+            if server is None:
                 break
-            started = self._fork(template, launch)
+            started = self._fork(server, launch)
             if started is not None:
                 return started
-            self._drop()
+            self._close_server()
             if attempt == _TRIES:
-                # One may have been killed; two are no accident.
-                self._give_up(
-                    template.standing, f"{_TRIES} of them in a row ended instead of forking"
-                )
+                # One may have been killed by accident, two hardly.
+                self._give_up(server.context, f"{_TRIES} of them in a row ended instead of forking")
         if self._closing.is_set():
             raise OSError(errno.ECANCELED, "the system is ending")
         return start_by_exec(launch)
 
-    def _fork(self, template: ForkServer, launch: Launch) -> Started | None:
+    def _fork(self, server: ForkServer, launch: Launch) -> Started | None:
         try:
-            return template.fork(launch)
+            return server.fork(launch)
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise
-            self._give_up(template.standing, f"it cannot fork: {error}")
+            self._give_up(server.context, f"it cannot fork: {error}")
             return None
 
-    def _give_up(self, standing: LaunchContext, why: str) -> None:
-        """Start nodes without a template as long as all is as it was for this one."""
-        self._unfit = standing
+    def _give_up(self, context: LaunchContext, why: str) -> None:
+        """Start nodes without a fork server until the context changes."""
+        self._unusable_context = context
         if not self._closing.is_set():
             self._loop.call_threadsafe(self._unusable, why)
 
-    def _template_for(self, launch: Launch) -> ForkServer | None:
-        """Return a template that is ready and as a new process would be, or nothing if exec is better."""
+    def _fork_server_for(self, launch: Launch) -> ForkServer | None:
+        """Return a fork server that is ready and has the context of a new process, or None for exec."""
         if self._outdated.is_set():
             self._outdated.clear()
-            self._unfit = None
-            self._drop()
+            self._unusable_context = None
+            self._close_server()
         if exec_reason(self._machine, launch.env, custom_site()):
             return None
-        command = python(TEMPLATE_MODULE)
+        command = python(FORK_SERVER_MODULE)
         environment = {**os.environ, **launch.common}
         try:
-            standing = LaunchContext.now(command, environment)
-            if self._template is not None and self._template.standing != standing:
-                self._drop()
-            if self._template is None and self._unfit != standing:
-                self._template = ForkServer(standing, command, launch.module, environment)
-                if self._closing.is_set() or not self._template.wait_ready():
-                    self._give_up(standing, "it did not get ready")
-                    self._drop()
+            context = LaunchContext.now(command, environment)
+            if self._fork_server is not None and self._fork_server.context != context:
+                self._close_server()
+            if self._fork_server is None and self._unusable_context != context:
+                self._fork_server = ForkServer(context, command, launch.module, environment)
+                if self._closing.is_set() or not self._fork_server.wait_ready():
+                    self._give_up(context, "it did not get ready")
+                    self._close_server()
         except OSError:
-            return None  # the exec says what is missing, if it is missed there too
-        return self._template
+            return None  # an exec reports what is missing, if it needs that, too
+        return self._fork_server
 
-    def _drop(self) -> None:
-        template, self._template = self._template, None
-        if template is not None:
-            template.close()
+    def _close_server(self) -> None:
+        server, self._fork_server = self._fork_server, None
+        if server is not None:
+            server.close()
 
 
 def _settle(waiter: Waiter, started: Any, error: OSError | None) -> None:
     if waiter.done():
-        if started is not None:  # whoever asked was cancelled: nobody will own it
+        if started is not None:  # the caller was cancelled: nobody owns the process
             started.kill()
             started.wait()
     elif error is not None:

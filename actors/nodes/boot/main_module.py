@@ -1,7 +1,7 @@
-"""The file a user started as `__main__`, so that its classes work on process nodes.
+"""The file that the user started as `__main__`: its classes work on process nodes.
 
-A node imports that file under another name, on first use, and `actors.run` ends that import
-there. A main that is no file (a REPL, stdin, `-c`) cannot be imported and is refused by name.
+A node imports that file under another name, on first use; its call of `actors.run` ends the import. A
+`__main__` that is no file (a REPL, stdin, `-c`) cannot be imported; its classes are refused by name.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main_problem() -> str:
 
 
 def install_main(description: dict[str, str]) -> None:
-    """Note where the parent's main file is; it is imported when somebody needs it."""
+    """Note where the parent's main file is; it is imported when one of its names is used."""
     _STATE["main"] = description
     placeholder = _LazyMain("__main__")
     placeholder.__dict__.update(__actors_node__=True)
@@ -59,7 +59,7 @@ def importing_main() -> bool:
 
 
 class _LazyMain(ModuleType):
-    """Stands for `__main__` in a node until something of it is wanted."""
+    """Stands for `__main__` in a node until one of its names is used."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

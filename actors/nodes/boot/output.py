@@ -1,7 +1,7 @@
-"""What a node writes: its log lines and its standard output, read here line by line.
+"""The log lines and the standard output of a node, read line by line.
 
 Rule 1: whole lines only, so that lines of many nodes never mix.
-Rule 2: reading never blocks the loop, and what a dead node had finished writing is still read.
+Rule 2: reading never blocks the loop, and what a node wrote before it died is still read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST: Final = 1024 * 1024
 
 
 class LinesReader:
-    """Reads one pipe and hands on its lines; remembers the last few."""
+    """Reads one pipe and passes on its lines; remembers the last few."""
 
     def __init__(
         self, loop: Loop, fd: int, line: Callable[[str], None], *, remember: int = 20
@@ -48,19 +48,19 @@ class LinesReader:
             return True
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._hand_on(line)
+            self._pass_on(line)
         if len(self._rest) > _LONGEST:
-            self._hand_on(self._rest)
+            self._pass_on(self._rest)
             self._rest = b""
         return bool(data)
 
-    def _hand_on(self, line: bytes) -> None:
+    def _pass_on(self, line: bytes) -> None:
         text = line.decode("utf-8", "backslashreplace")
         self.last.append(text)
         self._line(text)
 
     def close(self) -> None:
-        """Hand on what is left and close the pipe; calling it again does nothing."""
+        """Pass on what is left and close the pipe; calling it again does nothing."""
         if self._fd < 0:
             return
         self._loop.unwatch_readable(self._fd)
@@ -69,7 +69,7 @@ class LinesReader:
         while poll.poll(0) and self._take():
             pass
         if self._rest:
-            self._hand_on(self._rest)
+            self._pass_on(self._rest)
             self._rest = b""
         os.close(self._fd)
         self._fd = -1

@@ -1,9 +1,9 @@
-"""Heartbeats: a node says that its loop runs, and its parent notices when it no longer does.
+"""Heartbeats: a node tells its parent that its loop runs; the parent notices when the beats stop.
 
-Rule 1: silence counts only while the parent's own loop ran: no node ends because its parent slept.
-Rule 2: a process dumps its stacks itself, before it is killed: every beat puts faulthandler's timer
-off, a thread of C that needs neither the loop nor the interpreter's lock.
-Rule 3: one timer every few seconds at either end, and nothing per message.
+Rule 1: silence counts only while the parent's own loop ran: no node is killed because its parent slept.
+Rule 2: a process that hangs dumps its stacks before it is killed, by faulthandler's timer, a C thread
+that needs neither the loop nor the interpreter's lock; every beat restarts that timer.
+Rule 3: it costs one timer every few seconds at either end, and nothing per message.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ __all__ = ["HangDetector", "Heartbeat", "beat_every", "margin_of", "stacks_of"]
 P = ParamSpec("P")
 
 _BEATS: Final = 4
-"""How many beats fit into the silence after which a node counts as hung."""
+"""Beats in the time of silence after which a node counts as hung."""
 _MOST_OFTEN: Final = 0.05
 _LEAST_OFTEN: Final = 5.0
-_MEMORY: Final = 1.0
-"""Seconds between two looks at the memory of a node that has a limit."""
+_MEMORY_EVERY: Final = 1.0
+"""Seconds between two checks of the memory of a node that has a limit."""
 _STDERR: Final = 2
 _STACKS_BEGIN: Final = "Timeout ("
 """How the first line of a dump by faulthandler's timer begins."""
 
 
 class Clock(Protocol):
-    """What is needed of an event loop."""
+    """The part of an event loop that is used here."""
 
     def now(self) -> float: ...
     def call_later(self, seconds: float, fn: Callable[..., object], /, *args: Any) -> Timer: ...
 
 
 class Parent(Protocol):
-    """The link to whoever listens for the beats."""
+    """The part of the link to the parent that is used here."""
 
     def note(self, op: ops.Note[P], /, *args: P.args, **kwargs: P.kwargs) -> object: ...
     def flush(self) -> object: ...
@@ -57,12 +57,12 @@ def beat_every(hang_after: float) -> float:
 
 
 def margin_of(hang_after: float) -> float:
-    """Return how much longer than *hang_after* the parent waits, so that the stacks are out."""
+    """Return how much longer than *hang_after* the parent waits, for the stacks to be written."""
     return min(max(hang_after / _BEATS, 0.25), 1.0)
 
 
 def stacks_of(lines: list[str]) -> list[str]:
-    """Return the last dump of stacks among *lines*; what else was written if there is none."""
+    """Return the last dump of stacks among *lines*, or else the last 20 of them."""
     for start in range(len(lines) - 1, -1, -1):
         if lines[start].startswith(_STACKS_BEGIN):
             return lines[start:]
@@ -70,9 +70,9 @@ def stacks_of(lines: list[str]) -> list[str]:
 
 
 def _debugging() -> bool:
-    """Whether somebody may be looking at this node while it stands still."""
+    """Whether a debugger may have stopped this node."""
     tracer = sys.gettrace()
-    # One that only measures coverage never stops anything.
+    # A tracer that measures coverage stops nothing.
     traced = tracer is not None and not type(tracer).__module__.startswith("coverage")
     monitoring = getattr(sys, "monitoring", None)
     if monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None:
@@ -81,10 +81,10 @@ def _debugging() -> bool:
 
 
 class Heartbeat:
-    """The node's side: beats, has stacks dumped when it cannot, and says when memory is over the limit.
+    """The node's side: sends beats, dumps stacks when it cannot, and reports memory over the limit.
 
     Attributes:
-        late: by how many seconds the last beat was late, which is how long the loop was kept.
+        late: how many seconds the last beat was late, because the loop was busy.
     """
 
     def __init__(self, loop: Clock, parent: Parent, config: dict[str, Any]) -> None:
@@ -93,17 +93,17 @@ class Heartbeat:
         self._parent = parent
         self._hang_after: float | None = config["hang_after"]
         self._max_rss: int | None = config["max_rss"]
-        # A process has one such timer; the threads of it are looked at by the parent.
+        # A process has one such timer; the stacks of a thread node are read by the parent.
         self._dumps = self._hang_after is not None and config["dumps"]
         self._every = _LEAST_OFTEN if self._hang_after is None else beat_every(self._hang_after)
         if self._max_rss is not None:
-            self._every = min(self._every, _MEMORY)
+            self._every = min(self._every, _MEMORY_EVERY)
         self._timer: Timer | None = None
         self._due = 0.0
-        self._held = False
+        self._paused = False
 
     def start(self) -> None:
-        """Beat from now on."""
+        """Send beats from now on."""
         if self._hang_after is not None or self._max_rss is not None:
             self._due = self._loop.now()
             self._beat()
@@ -113,10 +113,10 @@ class Heartbeat:
         self.late = max(0.0, now - self._due)
         self._due = now + self._every
         self._timer = self._loop.call_later(self._every, self._beat)
-        self._tell(watched=not self._held and not _debugging())
-        self._look_at_memory()
+        self._send_beat(watched=not self._paused and not _debugging())
+        self._check_memory()
 
-    def _tell(self, *, watched: bool) -> None:
+    def _send_beat(self, *, watched: bool) -> None:
         if self._hang_after is None:
             return
         self._parent.note(ops.heartbeat, watched)
@@ -127,7 +127,7 @@ class Heartbeat:
         else:
             faulthandler.cancel_dump_traceback_later()
 
-    def _look_at_memory(self) -> None:
+    def _check_memory(self) -> None:
         if self._max_rss is None:
             return
         resident = resident_memory()
@@ -136,22 +136,22 @@ class Heartbeat:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Be excused for the length of the block: an import may keep the loop for a minute."""
-        if self._timer is None or self._held:
+        """Expect no beats during the block: an import may keep the loop busy for a minute."""
+        if self._timer is None or self._paused:
             yield
             return
-        self._held = True
-        self._tell(watched=False)
+        self._paused = True
+        self._send_beat(watched=False)
         self._parent.flush()
         try:
             yield
         finally:
-            self._held = False
+            self._paused = False
             if self._timer is not None:
-                self._tell(watched=not _debugging())
+                self._send_beat(watched=not _debugging())
 
     def stop(self) -> None:
-        """Beat no more; nobody waits for it."""
+        """Send no more beats; the parent expects none."""
         if self._timer is None:
             return
         self._timer.cancel()
@@ -161,7 +161,7 @@ class Heartbeat:
 
 
 class HangDetector:
-    """The parent's side: counts the silence of one run of a node.
+    """The parent's side: measures the silence of one run of a node.
 
     Args:
         loop: the parent's.
@@ -181,26 +181,26 @@ class HangDetector:
         self._timer: Timer | None = None
 
     def start(self) -> None:
-        """The node is ready: from now on its silence counts."""
+        """Count the node's silence from now on: it is ready."""
         if self._limit is not None:
             self.beat(watched=self._watched)
             self._next(self._limit)
 
     def beat(self, *, watched: bool) -> None:
-        """The node's loop runs; unless *watched*, do not wait for the next beat."""
+        """Note that the node's loop runs; unless *watched*, do not count its silence from now on."""
         self._watched = watched
         self._silence = 0.0
         self._since = self._loop.now()
 
     def _next(self, limit: float) -> None:
         self._wait = max(min(self._every, limit - self._silence), 0.001)
-        self._timer = self._loop.call_later(self._wait, self._look, limit)
+        self._timer = self._loop.call_later(self._wait, self._check, limit)
 
-    def _look(self, limit: float) -> None:
+    def _check(self, limit: float) -> None:
         now = self._loop.now()
         if self._watched:
-            # However late this look is, it counts as one in time: what kept us may have kept the
-            # beats from being read as well.
+            # However late this check is, it counts as if in time: what delayed it may have delayed
+            # the reading of beats as well.
             self._silence += min(now - self._since, self._wait)
         self._since = now
         if self._silence >= limit:
@@ -210,7 +210,7 @@ class HangDetector:
             self._next(limit)
 
     def stop(self) -> None:
-        """Wait for no more beats."""
+        """Stop counting silence."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

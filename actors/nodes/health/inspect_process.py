@@ -1,6 +1,6 @@
-"""Looking into a process node from its parent: what its threads and tasks are at, also when it hangs.
+"""Inspecting a process node from its parent: the stacks of its threads and tasks, also when it hangs.
 
-Rule: nothing is waited for longer than a moment. A process that is stopped is told as such.
+Rule: every wait has a deadline of seconds. A process that is stopped is reported as such.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from actors.nodes.health.stack_dump import TASKS, THREADS
 __all__ = ["process_figures", "process_stacks", "threads_of"]
 
 _PATIENCE: Final = 2.0
-"""Seconds that a dump may take; one of a hundred threads takes a hundredth."""
-_LOOK: Final = 0.01
+"""Seconds that a dump may take; for a hundred threads it takes a hundredth of one."""
+_EVERY: Final = 0.01
 _HEAD: Final = re.compile(
     r"(?:Current t|T)hread (0x[0-9a-f]+)(?: \[.*\])? \(most recent call first\):"
 )
@@ -35,49 +35,52 @@ _STATES: Final = {
 
 
 async def process_stacks(name: str, pid: int, pidfd: int, fd: int) -> dict[str, Any]:
-    """Return what the threads and tasks of a node's process are at.
+    """Return the stacks of the threads and tasks of a node's process.
 
     Args:
         name: the node, for errors.
-        pid: its process, which is not reaped before its pidfd has told of its end.
-        pidfd: the same.
-        fd: where it writes that, see `Stacks`.
+        pid: its process, which is reaped only after its pidfd has reported its end.
+        pidfd: the same process.
+        fd: the file it writes its stacks to, see `StackDump`.
 
     Raises:
-        ActorsError: it does not run.
+        ActorsError: it is not running, or does not answer.
     """
     try:
         text = await _threads(pid, pidfd, fd)
         if text is None:
             why = _STATES.get(_stat(pid)[0], f"no answer within {_PATIENCE:g} s")
-            raise ActorsError(f"node {name} (pid {pid}) cannot be looked into: {why}")
-        said = await _tasks(pidfd, fd)
+            raise ActorsError(f"node {name} (pid {pid}) cannot be inspected: {why}")
+        reported = await _tasks(pidfd, fd)
     except (ProcessLookupError, FileNotFoundError) as error:
         raise ActorsError(f"node {name} is not running") from error
-    return {"threads": threads_of(text, said.get("threads", {})), "tasks": said.get("tasks")}
+    return {
+        "threads": threads_of(text, reported.get("threads", {})),
+        "tasks": reported.get("tasks"),
+    }
 
 
 async def _threads(pid: int, pidfd: int, fd: int) -> str | None:
-    """Have its threads dumped, and wait until the signal's handler has returned."""
+    """Have its threads dumped, and wait until the signal handler has returned."""
     os.ftruncate(fd, 0)
-    before = _held(pid)
+    before = _threads_in_dump(pid)
     signal.pidfd_send_signal(pidfd, THREADS)
     with move_on_after(_PATIENCE):
         while True:
-            await sleep(_LOOK)
+            await sleep(_EVERY)
             # While the handler runs, its thread has the signal blocked.
-            if os.fstat(fd).st_size and not _held(pid) - before:
+            if os.fstat(fd).st_size and not _threads_in_dump(pid) - before:
                 return os.pread(fd, os.fstat(fd).st_size, 0).decode("utf-8", "replace")
     return None
 
 
 async def _tasks(pidfd: int, fd: int) -> dict[str, Any]:
-    """Have its tasks dumped; nothing, if its main thread does not get to it."""
+    """Have its tasks dumped; return nothing if its main thread does not get to it."""
     os.ftruncate(fd, 0)
     signal.pidfd_send_signal(pidfd, TASKS)
     with move_on_after(_PATIENCE):
         while True:
-            await sleep(_LOOK)
+            await sleep(_EVERY)
             data = os.pread(fd, os.fstat(fd).st_size, 0)
             if data.endswith(b"\n"):
                 facts: dict[str, Any] = json.loads(data)
@@ -85,7 +88,7 @@ async def _tasks(pidfd: int, fd: int) -> dict[str, Any]:
     return {}
 
 
-def _held(pid: int) -> set[str]:
+def _threads_in_dump(pid: int) -> set[str]:
     """Return the threads of a process that have the dump's signal pending or blocked."""
     bit = 1 << (THREADS - 1)
     held = set()
@@ -119,12 +122,12 @@ def threads_of(text: str, names: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the figures of a process from its state on; its name before may hold anything."""
+    """Return the figures of a process from its state on, without its name, which may contain spaces."""
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
 
 
 def process_figures(pid: int) -> tuple[float, int]:
-    """Return how many seconds a process has computed and its memory in bytes, however hung it is.
+    """Return the CPU seconds and the memory in bytes of a process, even of one that hangs.
 
     Raises:
         OSError: it has ended.

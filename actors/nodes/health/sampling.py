@@ -1,7 +1,7 @@
-"""What a node does over a short while, and which of its actors are the busiest: for whoever looks.
+"""Samples: what a node does over a short while, and which of its actors are the busiest.
 
-Rule 1: it costs nothing while nobody looks, and keeps nothing between two looks.
-Rule 2: only the busiest actors are described: there may be a hundred thousand others.
+Rule 1: a node that is not sampled pays nothing, and nothing is kept between two samples.
+Rule 2: only the busiest actors are described, as there may be a hundred thousand.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "rate": ("rate", "mailbox", "handling_seconds"),
     "restarts": ("restarts", "mailbox", "rate"),
 }
-"""Which actors are the busiest, by what is looked at first."""
-_LOOK: Final = 0.1
-"""Seconds between two looks at how late the loop is."""
+"""For each order, the figures by which actors are compared, the first one first."""
+_EVERY: Final = 0.1
+"""Seconds between two measurements of how late the loop is."""
 
 
 def busiest_first(facts: Mapping[str, Any], by: str) -> tuple[float, ...]:
-    """Return what to sort the facts of an actor by, the largest first."""
+    """Return the key to sort the facts of an actor by, the largest first."""
     return tuple(facts[name] or 0 for name in ORDERS[by])
 
 
@@ -45,7 +45,7 @@ async def sample(host: ActorHost, seconds: float, rows: int, by: str) -> dict[st
 
     Args:
         host: the node.
-        seconds: how long; 0 looks once, and knows no rates.
+        seconds: how long; with 0 there are no rates.
         rows: how many of the busiest actors are described.
         by: one of `ORDERS`.
     """
@@ -54,7 +54,10 @@ async def sample(host: ActorHost, seconds: float, rows: int, by: str) -> dict[st
     lag = await _lag(host, seconds)
     cpu, took = thread_time() - cpu, host.loop.now() - began
     cells = list(host.cells.items()) if seconds or rows else []
-    rates = {uid: _new(cell, before.get(uid, 0)) / took if seconds else 0.0 for uid, cell in cells}
+    rates = {
+        uid: _handled_since(cell, before.get(uid, 0)) / took if seconds else 0.0
+        for uid, cell in cells
+    }
     figures = [(cell, _figures(cell, rates[uid])) for uid, cell in cells if rows]
     top = heapq.nlargest(rows, figures, key=lambda item: busiest_first(item[1], by))
     return {
@@ -69,10 +72,10 @@ async def sample(host: ActorHost, seconds: float, rows: int, by: str) -> dict[st
 
 
 async def _lag(host: ActorHost, seconds: float) -> float:
-    """Wait, and return by how many seconds the loop was late at most."""
+    """Wait, and return how many seconds the loop was late at most."""
     late = 0.0
     until = host.loop.now() + seconds
-    while (due := min(until, host.loop.now() + _LOOK)) > host.loop.now():
+    while (due := min(until, host.loop.now() + _EVERY)) > host.loop.now():
         await sleep(due - host.loop.now())
         late = max(late, host.loop.now() - due)
     return late
@@ -82,14 +85,14 @@ def _handled(cell: Cell) -> int:
     return 0 if cell.incarnation is None else cell.incarnation.message_loop.handled
 
 
-def _new(cell: Cell, before: int) -> int:
-    """Return how many messages it has taken since; what was restarted counts from nothing again."""
+def _handled_since(cell: Cell, before: int) -> int:
+    """Return how many messages it has taken since; an actor that was restarted counts from 0."""
     handled = _handled(cell)
     return handled - before if handled >= before else handled
 
 
 def _figures(cell: Cell, rate: float) -> dict[str, Any]:
-    """Return what an actor is judged by."""
+    """Return the figures by which actors are compared."""
     handling = None if cell.incarnation is None else cell.incarnation.message_loop.handling
     return {
         "mailbox": len(cell.mailbox),

@@ -1,10 +1,10 @@
-"""What the threads and tasks of a node are at: the node's side, ready before anybody asks.
+"""The stacks of a node's threads and tasks: the node's side, set up before anybody asks.
 
-Rule 1: threads are shown by faulthandler's signal handler, which is C: it needs neither the loop nor
-the interpreter's lock.
-Rule 2: tasks are shown by a handler of Python, which runs in the main thread between two instructions:
-the loop may hang, in Python or in a call that waits, but not in C code that computes.
-Rule 3: both only look. What they write goes into memory that the parent has open, not into the log.
+Rule 1: faulthandler's signal handler writes the threads; it is C and needs neither the loop nor the
+interpreter's lock.
+Rule 2: a Python signal handler writes the tasks, in the main thread between two instructions: it works
+while the loop hangs in Python or in a call that waits, not while C code computes.
+Rule 3: both change nothing, and write into memory that the parent has open, not into the log.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["TASKS", "THREADS", "StackDump", "frames_of", "task_stacks"]
 
 _NAMES: Final = 20
-"""How many of the tasks that stand at the same place are named."""
+"""How many of the tasks with the same stack are named."""
 
-# Real-time signals: nobody's by convention, and never sent before the node has said that it is there.
+# Real-time signals, which no convention uses; they are sent only after the node has set its handlers.
 THREADS: Final = getattr(signal, "SIGRTMIN", 0) + 6
 TASKS: Final = getattr(signal, "SIGRTMIN", 0) + 7
 
 
 def task_stacks(loop: Loop) -> list[dict[str, Any]]:
-    """Return where every task of *loop* stands; those that stand at the same place are one entry."""
+    """Return the stacks of the tasks of *loop*; tasks with the same stack are one entry."""
     places: dict[tuple[str, ...], list[str]] = {}
     for name, coroutine in loop.tasks():
         places.setdefault(tuple(_awaits(coroutine)), []).append(name)
@@ -45,7 +45,7 @@ def task_stacks(loop: Loop) -> list[dict[str, Any]]:
 
 
 def frames_of(frame: FrameType | None) -> Iterator[str]:
-    """Give the frames of a thread, the most recent call first."""
+    """Yield the frames of a thread as text, the most recent call first."""
     while frame is not None:
         yield _place(frame)
         frame = frame.f_back
@@ -75,27 +75,27 @@ def _place(frame: FrameType) -> str:
 
 
 class StackDump:
-    """Makes this process ready to be looked at; it is so until it ends."""
+    """Sets the handlers that write this process's stacks; they stay until it ends."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._fd = os.memfd_create("actors-stacks")
-        # The parent empties it before it asks: what is written then begins at its beginning.
+        # The parent truncates the file before it asks, and appending then begins at its start.
         fcntl.fcntl(self._fd, fcntl.F_SETFL, fcntl.fcntl(self._fd, fcntl.F_GETFL) | os.O_APPEND)
         faulthandler.register(THREADS, file=self._fd, all_threads=True)
         signal.signal(TASKS, self._tasks)
 
     def for_parent(self) -> int:
-        """Return a descriptor of what is written, for somebody else to own."""
+        """Return a new descriptor of the file, which the caller owns."""
         return os.dup(self._fd)
 
     def _tasks(self, _number: int, _frame: FrameType | None) -> None:
-        """Write what tasks there are, and the names of the threads, as one line."""
+        """Write the stacks of the tasks and the names of the threads as one line."""
         try:
             # The lock of `threading.enumerate` may be held by what this interrupts.
             known = dict(threading._active)  # type: ignore[attr-defined] # noqa: SLF001
             threads = {str(ident): thread.name for ident, thread in known.items()}
             facts = {"tasks": task_stacks(self._loop), "threads": threads}
-        except Exception as error:  # noqa: BLE001 - it would come out of whatever this interrupts
+        except Exception as error:  # noqa: BLE001 - it would be raised in the code that the signal interrupts
             facts = {"error": f"{type(error).__name__}: {error}"}
         os.write(self._fd, json.dumps(facts).encode() + b"\n")

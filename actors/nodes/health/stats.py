@@ -1,4 +1,4 @@
-"""Figures of one node, read when somebody asks and free when nobody does."""
+"""Figures of one node, read on request; they cost nothing otherwise."""
 
 from __future__ import annotations
 
