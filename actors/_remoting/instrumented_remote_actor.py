@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from actors._actor.instrumented_cell import add_headers
 from actors._messaging.mailbox import Envelope
@@ -14,9 +15,10 @@ from actors.transport import Mode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._messaging.context_propagation import Propagation
     from actors._messaging.message_table import Handler
+    from actors._messaging.ref import Ref
     from actors._remoting.link import Link
+    from actors._remoting.peer import Peer
 
 __all__ = ["answer_classes", "remote_actor_class"]
 
@@ -30,16 +32,14 @@ def _measured(link: Link, send: Callable[[], int]) -> tuple[Mode, int]:
     return strongest([*used, Mode.COPY]), size + attachments.bytes_lent - lent
 
 
-class PropagatingRemoteActor(RemoteActor):
-    """Every message carries context variables."""
+class InstrumentedRemoteActor(RemoteActor):
+    """A remote actor that gives every message context variables, reports every message, or both."""
 
-    __slots__ = ()
+    __slots__ = ("_traced",)
 
-    @property
-    def _propagation(self) -> Propagation:
-        propagation = self.peer.host.propagation
-        assert propagation is not None
-        return propagation
+    def __init__(self, peer: Peer, ref: Ref[Any], *, traced: bool) -> None:
+        super().__init__(peer, ref)
+        self._traced = traced
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """As `RemoteActor.send`."""
@@ -47,49 +47,35 @@ class PropagatingRemoteActor(RemoteActor):
 
     def try_send(self, envelope: Envelope) -> bool:
         """As `RemoteActor.try_send`."""
-        add_headers(envelope, self._propagation)
+        self._prepare(envelope)
         return super().try_send(envelope)
 
     async def send_when_room(self, envelope: Envelope) -> None:
         """As `RemoteActor.send_when_room`."""
-        add_headers(envelope, self._propagation)
+        self._prepare(envelope)
         await super().send_when_room(envelope)
 
     def send_past_bound(self, envelope: Envelope) -> None:
         """As `RemoteActor.send_past_bound`."""
-        add_headers(envelope, self._propagation)
+        self._prepare(envelope)
         super().send_past_bound(envelope)
 
-
-class TracedRemoteActor(RemoteActor):
-    """Every message to the actor is an event."""
-
-    __slots__ = ()
-
-    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """As `RemoteActor.send`."""
-        return self.try_send(Envelope(handler, args, kwargs))
+    def _prepare(self, envelope: Envelope) -> None:
+        propagation = self.peer.host.propagation
+        if propagation is not None:
+            add_headers(envelope, propagation)
 
     def _ask(self, link: Link, envelope: Envelope) -> None:
         self._send(link, envelope)
 
     def _send(self, link: Link, envelope: Envelope) -> int:
-        sizes: list[int] = []
-
-        def send() -> int:
-            sizes.append(super(TracedRemoteActor, self)._send(link, envelope))
-            return sizes[0]
-
-        mode, size = _measured(link, send)
+        send = super()._send
+        if not self._traced:
+            return send(link, envelope)
         host = self.peer.host
+        mode, size = _measured(link, lambda: send(link, envelope))
         host.traced(facts_of(envelope, host.name, self.ref, mode, size))
-        return sizes[0]
-
-
-class PropagatingTracedRemoteActor(TracedRemoteActor, PropagatingRemoteActor):
-    """Carries context variables and is traced."""
-
-    __slots__ = ()
+        return size
 
 
 class TracedReply(RemoteReply):
@@ -138,14 +124,10 @@ def answer_classes(*, traced: bool) -> tuple[type[RemoteReply], type[RemoteReply
     return (TracedReply, TracedSink) if traced else (RemoteReply, RemoteSink)
 
 
-def remote_actor_class(*, propagates: bool, traced: bool) -> Callable[..., RemoteActor]:
-    """Return the class of the remote actors of a node."""
-    return _CLASSES[propagates, traced]
-
-
-_CLASSES: Final[dict[tuple[bool, bool], type[RemoteActor]]] = {
-    (False, False): RemoteActor,
-    (True, False): PropagatingRemoteActor,
-    (False, True): TracedRemoteActor,
-    (True, True): PropagatingTracedRemoteActor,
-}
+def remote_actor_class(
+    *, propagates: bool, traced: bool
+) -> Callable[[Peer, Ref[Any]], RemoteActor]:
+    """Return what makes the remote actors of a node."""
+    if propagates or traced:
+        return partial(InstrumentedRemoteActor, traced=traced)
+    return RemoteActor

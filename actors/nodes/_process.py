@@ -116,7 +116,7 @@ class ProcessRun(RemoteRun):
 
     def _adopt(self, pipes: NodePipes) -> None:
         """Watch the process, read its output, send it its configuration, and attach the link."""
-        home, node, started = self._home, self.node, self._process
+        home, started = self._home, self._process
         assert started is not None
         self._loop.watch_readable(self._pidfd, self._died)
         self._readers = [
@@ -124,21 +124,14 @@ class ProcessRun(RemoteRun):
             for fd in (pipes.log, pipes.output)
         ]
         self._lifeline = pipes.lifeline
-        config = {
-            **home.node_config(),
-            "name": node.name,
-            "number": self.number,
-            "address": self.address,
-            "backend": node.spec.backend,
-            "uvloop": node.spec.uvloop,
-            "nice": node.spec.nice,
-            "hang_after": node.spec.hang_after,
-            "max_rss": node.spec.max_rss,
-            "dumps": True,
-            "link": started.link,
-            "log": started.log,
-            "parent_pid": os.getpid(),
-        }
+        config = self._config(
+            nice=self.node.spec.nice,
+            max_rss=self.node.spec.max_rss,
+            dumps=True,
+            link=started.link,
+            log=started.log,
+            parent_pid=os.getpid(),
+        )
         data = json.dumps(config).encode()
         with suppress(BrokenPipeError, ConnectionResetError):  # the pidfd reports its end
             pipes.lifeline.sendall(len(data).to_bytes(4, "little") + data)

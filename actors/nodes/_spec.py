@@ -41,56 +41,50 @@ class NodesSpec:
             raise InvalidSpec(
                 f"a group of nodes is named with letters, digits, - and _; got {self.name!r}"
             )
-        if type(self.count) is not int or not 0 < self.count <= MOST:
-            raise InvalidSpec(
-                f"nodes({self.name!r}): count must be 1 to {MOST}, got {self.count!r}"
-            )
-        _one_of(self.name, "kind", self.kind, _KINDS)
-        _one_of(self.name, "backend", self.backend, _BACKENDS)
+        count: object = self.count
+        self._require(
+            type(count) is int and 0 < count <= MOST, f"count must be 1 to {MOST}, got {count!r}"
+        )
+        for name, known in (("kind", _KINDS), ("backend", _BACKENDS)):
+            value = getattr(self, name)
+            choices = " or ".join(repr(item) for item in known)
+            self._require(value in known, f"{name} must be {choices}, got {value!r}")
         for name in ("boot_timeout", "shutdown"):
             seconds: object = getattr(self, name)
-            if not isinstance(seconds, int | float) or not seconds > 0:
-                raise InvalidSpec(
-                    f"nodes({self.name!r}): {name} must be more than 0 seconds, got {seconds!r}"
-                )
+            positive = isinstance(seconds, int | float) and seconds > 0
+            self._require(positive, f"{name} must be more than 0 seconds, got {seconds!r}")
         self._check_health()
         for key, value in self.env.items():
-            if type(key) is not str or type(value) is not str:
-                raise InvalidSpec(
-                    f"nodes({self.name!r}): env must map text to text, got {key!r}: {value!r}"
-                )
+            texts = type(key) is str and type(value) is str
+            self._require(texts, f"env must map text to text, got {key!r}: {value!r}")
         object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
 
     def _check_health(self) -> None:
         after: object = self.hang_after
         number = isinstance(after, int | float) and not isinstance(after, bool)
-        if after is not None and not (number and 0 < after < math.inf):  # type: ignore[operator] # a number
-            raise InvalidSpec(
-                f"nodes({self.name!r}): hang_after must be more than 0 seconds or None, got {after!r}"
-            )
+        self._require(
+            after is None or (number and 0 < after < math.inf),  # type: ignore[operator] # a number
+            f"hang_after must be more than 0 seconds or None, got {after!r}",
+        )
         rss: object = self.max_rss
         if rss is None:
             return
-        if type(rss) is not int or rss <= 0:
-            raise InvalidSpec(
-                f"nodes({self.name!r}): max_rss must be a whole number of bytes above 0 or None, "
-                f"got {rss!r}"
-            )
-        if self.kind != "process":
-            raise InvalidSpec(
-                f"nodes({self.name!r}): max_rss={rss} needs kind='process': a {self.kind} shares "
-                "the memory of its process"
-            )
+        self._require(
+            type(rss) is int and rss > 0,
+            f"max_rss must be a whole number of bytes above 0 or None, got {rss!r}",
+        )
+        self._require(
+            self.kind == "process",
+            f"max_rss={rss} needs kind='process': a {self.kind} shares the memory of its process",
+        )
+
+    def _require(self, condition: bool, rule: str) -> None:  # noqa: FBT001 - as of `assert`
+        if not condition:
+            raise InvalidSpec(f"nodes({self.name!r}): {rule}")
 
     def named(self, slot: int) -> str:
         """Return the name of the node in *slot*."""
         return f"{self.name}/{slot}"
-
-
-def _one_of(group: str, field_name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        choices = " or ".join(repr(item) for item in known)
-        raise InvalidSpec(f"nodes({group!r}): {field_name} must be {choices}, got {value!r}")
 
 
 @known_options

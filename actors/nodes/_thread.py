@@ -56,24 +56,11 @@ class ThreadRun(RemoteRun):
         self._abandoning: Timer | None = None
 
     async def _spawn(self) -> None:
-        node = self.node
         ours, theirs = endpoint_pair()
-        config = {
-            **self._home.node_config(),
-            "name": node.name,
-            "number": self.number,
-            "address": self.address,
-            "backend": node.spec.backend,
-            "uvloop": node.spec.uvloop,
-            "link": theirs,
-            "hang_after": node.spec.hang_after,
-            "max_rss": None,
-            "dumps": False,
-        }
+        config = self._config(link=theirs, max_rss=None, dumps=False)
         # A daemon thread: one that hangs must not keep the whole process from ending.
-        thread = threading.Thread(
-            target=self._run, args=(config, theirs), name=f"actors node {node.name}", daemon=True
-        )
+        name = f"actors node {self.node.name}"
+        thread = threading.Thread(target=self._run, args=(config, theirs), name=name, daemon=True)
         self.pid = os.getpid()
         self.show_state()
         self.link = Link(self._home.host, self.address)

@@ -111,19 +111,19 @@ def _inherit(config: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _runtime(config: dict[str, Any], loop: Loop) -> ActorHost:
-    propagation = Propagation.of(config["propagate"])
-    name, number = config["name"], config["number"]
-    return ActorHost(name, number, loop, propagation=propagation, trace=config["trace"])
-
-
 class NodeProcess:
     """Serves the parent's requests, and makes those of this node to the parent (`SystemServices`)."""
 
     def __init__(self, config: dict[str, Any], loop: Loop, tasks: TaskGroup) -> None:
         self.tasks = tasks
         self.config = config
-        self.host = _runtime(config, loop)
+        self.host = ActorHost(
+            config["name"],
+            config["number"],
+            loop,
+            propagation=Propagation.of(config["propagate"]),
+            trace=config["trace"],
+        )
         self.host.address = config["address"]
         self.host.services = self
         self.host.new_child_actors = self.new_child_actors

@@ -299,6 +299,20 @@ class RemoteRun:
         """Start the process or thread, with a link."""
         raise NotImplementedError
 
+    def _config(self, **own: Any) -> dict[str, Any]:
+        """Return the configuration that the node is started with; *own* is that of its kind."""
+        spec = self.node.spec
+        return {
+            **self._home.node_config(),
+            "name": self.node.name,
+            "number": self.number,
+            "address": self.address,
+            "backend": spec.backend,
+            "uvloop": spec.uvloop,
+            "hang_after": spec.hang_after,
+            **own,
+        }
+
     def kill(self) -> None:
         """End it now, as far as its kind allows."""
         raise NotImplementedError
