@@ -12,8 +12,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDERS: Final = ("actors", "supervisors", "transport")
 PAGES: Final = [
     *(page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("*.py"))),
-    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
-    *sorted((ROOT / "docs" / "guides").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
 ]
