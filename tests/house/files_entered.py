@@ -76,15 +76,16 @@ async def ask_over_a_process_node() -> list[str]:
         await echo.ask(Echo.start_counting)
         here.start()
         await echo.ask(Echo.say, 1)
-        files = here.stop()
-        return sorted({*files, *await echo.ask(Echo.stop_counting)})
+        files = {*here.stop(), *await echo.ask(Echo.stop_counting)}
+    return sorted(files)
 
 
 async def crash_to_next_message() -> list[str]:
     async with actors.System() as system:
         fragile = await system.spawn(Fragile)
         await fragile.tell(Fragile.crash)
-        return await fragile.ask(Fragile.say)
+        files = await fragile.ask(Fragile.say)
+    return files
 
 
 def entered(way: Callable[[], Coroutine[Any, Any, list[str]]]) -> list[str]:
