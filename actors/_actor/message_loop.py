@@ -2,7 +2,7 @@
 
 Rule 1: one task runs all handlers but the concurrent ones, which run in tasks of the actor.
 Rule 2: an exception goes to the asker; if nobody asked, it crashes the actor, unless the class decides
-otherwise (`on_error=`).
+otherwise (`on_error=`). Arguments that the method does not take are an error of the sender, never a crash.
 Rule 3: no task, cancel scope, event, lock, closure or log call per message, and one clock reading per four.
 """
 
@@ -42,6 +42,7 @@ MESSAGES_PER_CLOCK: Final = 4
 """Messages between two readings of the clock: one costs as much as a small handler."""
 SECONDS_PER_TURN: Final = 0.010
 
+_CALLS: Final = {MessageKind.CALL, MessageKind.CONCURRENT}
 _NONE_CONCURRENT: Final = cast("dict[Envelope, Task]", MappingProxyType({}))
 _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, MessageKind.NOTICE)
 
@@ -173,12 +174,23 @@ class MessageLoop:
         plain = isinstance(error, Exception) and message.handler.kind is not MessageKind.RESUME
         if run.exit is not None or not plain:
             return True
+        misfit = self._misfit(message, error)
+        if misfit is not None:
+            self._cell.host.dead_letter(run.ref, message, misfit)
+            self.resumed = True
+            return False
         decided = decide(self._cell.cls, error, asked=message.reply is not None)
         if decided is not OnError.RESTART:
             run.voluntary = decided is OnError.STOP
             self._cell.host.message_failed(run.ref, message, error)
         self.resumed = decided is OnError.RESUME
         return not self.resumed
+
+    def _misfit(self, message: Envelope, error: BaseException) -> str | None:
+        """Return why the handler cannot take the arguments, if that is what *error* says: it did not run."""
+        if not isinstance(error, TypeError) or message.handler.kind not in _CALLS:
+            return None
+        return message.handler.misfit(message.args, message.kwargs)
 
     def drop_current(self) -> None:
         """Fail the asker of the current message, if there is one: its handler will not answer."""
@@ -237,7 +249,8 @@ class MessageLoop:
         except Exception as error:
             if not envelope.fail(error):
                 raise
-            if decide(self._cell.cls, error, asked=True) is not OnError.RESUME:
+            decided = decide(self._cell.cls, error, asked=True)
+            if decided is not OnError.RESUME and self._misfit(envelope, error) is None:
                 # The asker keeps the original with its frames; the crash of the actor gets a copy.
                 raise copy_error(error, _same) from error.__cause__
         else:

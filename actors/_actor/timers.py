@@ -96,6 +96,7 @@ class Timers:
         Raises:
             ValueError: *seconds* is negative or no number.
             NotAMessage: *method* is not a message of the actor's class.
+            TypeError: *method* does not take these arguments.
             NotSendable: an argument cannot travel; no timer was set or replaced.
             RuntimeError: the actor has ended.
         """
@@ -120,7 +121,7 @@ class Timers:
 
         Raises:
             ValueError: *seconds* is not more than 0.
-            NotAMessage, NotSendable, RuntimeError: as `once`.
+            NotAMessage, TypeError, NotSendable, RuntimeError: as `once`.
         """
         if not _is_number(seconds) or not seconds > 0:
             raise ValueError(f"every(seconds) must be more than 0, got {seconds!r}")
@@ -162,6 +163,7 @@ class Timers:
             handler = None
         if handler is None or handler.kind is MessageKind.STREAM:
             raise refusal(self._cls, method)
+        handler.check(args, kwargs)
         if self._closed:
             raise RuntimeError(f"{self._name} has ended: it sets no more timers")
         try:

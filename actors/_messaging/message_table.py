@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import enum
 import inspect
+import sys
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import NotAMessage
@@ -48,7 +50,7 @@ class MessageKind(enum.Enum):
 class Handler:
     """One message of an actor class: its name, its function and how it runs."""
 
-    __slots__ = ("fn", "kind", "name", "plain")
+    __slots__ = ("_binder", "fn", "kind", "least", "most", "name", "plain")
 
     def __init__(self, name: str, fn: Callable[..., Any], kind: MessageKind) -> None:
         self.name = name
@@ -56,9 +58,64 @@ class Handler:
         self.kind = kind
         # Asked by the message loop for every message.
         self.plain = kind is MessageKind.CALL
+        self._binder: Callable[..., None] | None = None
+        self.least, self.most = _counts(fn)
 
     def __repr__(self) -> str:
         return f"Handler({self.name}, {self.kind.value})"
+
+    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Check that the method can be called with these arguments.
+
+        Without keywords, as many as from `least` to `most` are right: senders compare those themselves.
+
+        Raises:
+            TypeError: it cannot; the text is Python's own.
+        """
+        if self._binder is None:
+            self._binder = _binder(self.fn)
+        self._binder(None, *args, **kwargs)
+
+    def misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """Return why the method cannot be called with these arguments; None if it can."""
+        try:
+            self.check(args, kwargs)
+        except TypeError as error:
+            return str(error)
+        return None
+
+
+def _counts(fn: Any) -> tuple[int, int]:
+    """Return the least and the most positional arguments of a call without keywords, self not counted."""
+    code = fn.__code__
+    required = code.co_kwonlyargcount - len(fn.__kwdefaults__ or ())
+    if required > 0:
+        return 0, -1  # no count is right
+    most = sys.maxsize if code.co_flags & inspect.CO_VARARGS else code.co_argcount - 1
+    return code.co_argcount - 1 - len(fn.__defaults__ or ()), most
+
+
+def _binder(fn: Any) -> Callable[..., None]:
+    """Return a function that takes what *fn* itself takes, not what it wraps, and does nothing."""
+    code, flags = fn.__code__, inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+    nothing = (lambda: None).__code__
+    count = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & flags).bit_count()
+    binder = FunctionType(
+        nothing.replace(
+            co_argcount=code.co_argcount,
+            co_posonlyargcount=code.co_posonlyargcount,
+            co_kwonlyargcount=code.co_kwonlyargcount,
+            co_nlocals=count,
+            co_varnames=code.co_varnames[:count],
+            co_flags=nothing.co_flags | code.co_flags & flags,
+        ),
+        {},
+        fn.__name__,
+        fn.__defaults__,
+    )
+    binder.__kwdefaults__ = fn.__kwdefaults__
+    binder.__qualname__ = fn.__qualname__
+    return binder
 
 
 def _handler(name: str, fn: Any) -> Handler | None:

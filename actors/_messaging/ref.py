@@ -2,7 +2,8 @@
 
 Rule 1: a ref holds an address, never the actor. It stays valid when the actor restarts, and never reaches
 another actor of the same name: the number in it is used once.
-Rule 2: the method is checked when the message is sent, so that the sender gets the error.
+Rule 2: the method and the number and names of its arguments are checked when the message is sent, so that the
+sender gets the error.
 """
 
 from __future__ import annotations
@@ -152,6 +153,7 @@ class Ref(Generic[A]):
 
         Raises:
             NotAMessage: *method* is not a message of the actor's class.
+            TypeError: *method* does not take these arguments; nothing was sent.
             NotSendable: an argument cannot be sent; nothing was sent.
             ActorStopped: the actor has ended for good.
             CallCycle: there will be no room, because the actor waits for the sender.
@@ -163,6 +165,8 @@ class Ref(Generic[A]):
             handler = self._handlers[method]
         except (KeyError, TypeError):
             handler = self._find_handler(method)
+        if kwargs or not handler.least <= len(args) <= handler.most:
+            handler.check(args, kwargs)
         target = self._target or self._resolve()
         if not target.send(handler, args, kwargs):
             await send_in_turn(self, target, Envelope(handler, args, kwargs), TURN.get())
@@ -178,10 +182,10 @@ class Ref(Generic[A]):
 
         Raises:
             MailboxFull: there is no room; the message is `error.message`.
-            NotAMessage, NotSendable, ActorStopped, NodeDown: as `tell`.
+            NotAMessage, TypeError, NotSendable, ActorStopped, NodeDown: as `tell`.
         """
         refuse_fenced()
-        handler = self._handler(method)
+        handler = self._handler(method, args, kwargs)
         target = self._target or self._resolve()
         if not target.send(handler, args, kwargs):
             envelope = Envelope(handler, args, kwargs)
@@ -205,12 +209,14 @@ class Ref(Generic[A]):
             Exception: whatever the handler raised.
             ActorCrashed: the actor crashed while handling it.
             CallCycle: the actor waits for the caller, directly or through others.
-            NotAMessage, NotSendable, ActorStopped, NodeDown: as `tell`.
+            NotAMessage, TypeError, NotSendable, ActorStopped, NodeDown: as `tell`.
         """
         try:
             handler = self._handlers[method]
         except (KeyError, TypeError):
             handler = self._find_handler(method)
+        if kwargs or not handler.least <= len(args) <= handler.most:
+            handler.check(args, kwargs)
         reply = self._make_waiter()
         envelope = Envelope(handler, args, kwargs, reply)
         target = self._target or self._resolve()
@@ -298,24 +304,26 @@ class Ref(Generic[A]):
 
     async def _ask_within(self, seconds: float, method: object, args: Any, kwargs: Any) -> Any:
         loop = self._host.loop
-        envelope = Envelope(self._handler(method), args, kwargs, loop.waiter())
+        envelope = Envelope(self._handler(method, args, kwargs), args, kwargs, loop.waiter())
         envelope.deadline = loop.now() + seconds
         target = self._target or self._resolve()
         return await ask_in_turn(self, loop, target, envelope, TURN.get())
 
     async def _tell_within(self, seconds: float, method: object, args: Any, kwargs: Any) -> None:
         refuse_fenced()
-        envelope = Envelope(self._handler(method), args, kwargs)
+        envelope = Envelope(self._handler(method, args, kwargs), args, kwargs)
         envelope.deadline = self._host.loop.now() + seconds
         target = self._target or self._resolve()
         if not target.try_send(envelope):
             await send_until(self, target, envelope, seconds)
 
-    def _handler(self, method: object) -> Handler:
+    def _handler(self, method: object, args: Any, kwargs: Any) -> Handler:
         try:
-            return self._handlers[method]
+            handler = self._handlers[method]
         except (KeyError, TypeError):
-            return self._find_handler(method)
+            handler = self._find_handler(method)
+        handler.check(args, kwargs)
+        return handler
 
     def _find_handler(self, method: object) -> Handler:
         cls = self._class()
@@ -352,7 +360,9 @@ class Ref(Generic[A]):
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
         loop = self._host.loop
         stream: Stream[Any] = Stream(loop.waiter)
-        envelope = Envelope(self._stream_handler(method), args, kwargs, stream)  # type: ignore[arg-type] # a stream takes the reply's place
+        handler = self._stream_handler(method)
+        handler.check(args, kwargs)
+        envelope = Envelope(handler, args, kwargs, stream)  # type: ignore[arg-type] # a stream takes the reply's place
         return open_stream(self, loop, self._target or self._resolve(), envelope, stream, seconds)
 
     def _resolve(self) -> Target:

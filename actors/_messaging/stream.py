@@ -218,7 +218,11 @@ class StreamProducers:
         """Start the generator that *envelope* asks for, if its reader still waits."""
         sink: Any = envelope.reply
         if not sink.done():
-            generator = envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
+            try:
+                generator = envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
+            except TypeError as error:  # it does not take these arguments
+                sink.set_exception(error)
+                return
             hooks = None if envelope.hooks is None else envelope.hooks.for_resume()
             self._open[envelope] = StreamProducer(generator, sink, self._deliver, hooks)
 
