@@ -85,7 +85,7 @@ async def crash_to_next_message() -> list[str]:
         fragile = await system.spawn(Fragile)
         await fragile.tell(Fragile.crash)
         files = await fragile.ask(Fragile.say)
-    return files
+    return sorted(files)
 
 
 def entered(way: Callable[[], Coroutine[Any, Any, list[str]]]) -> list[str]:
