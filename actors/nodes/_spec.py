@@ -17,6 +17,7 @@ __all__ = ["NodesSpec", "nodes"]
 _KINDS: Final = ("process", "thread")
 _BACKENDS: Final = ("asyncio", "trio")
 MOST: Final = 1024
+_LONGEST_NAME: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,11 @@ class NodesSpec:
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
             raise InvalidSpec(
                 f"a group of nodes is named with letters, digits, - and _; got {self.name!r}"
+            )
+        if len(self.name) > _LONGEST_NAME:
+            raise InvalidSpec(
+                f"the name of a group of nodes has at most {_LONGEST_NAME} letters, "
+                f"got {len(self.name)}: {self.name[:_LONGEST_NAME]!r}..."
             )
         count: object = self.count
         self._require(

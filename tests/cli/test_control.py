@@ -5,7 +5,7 @@ import os
 import random
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ import pytest
 from actors import System
 from actors._base.events import EventStream
 from actors.cli._control_folder import make_folder
-from actors.cli.server.control import control_socket
-from actors.cli.server.operations import OPERATIONS, Operation
+from actors.cli.server.control import _parse, control_socket
+from actors.cli.server.operations import OPERATIONS, Operation, Refused
 from tests.cli.running_command import PATIENCE, Running, run_here
+from tests.cpu_time import assert_linear
 
 CHANCE = random.Random(7)
 
@@ -156,6 +157,36 @@ async def test_those_beyond_the_sixteenth_wait_for_their_turn_and_are_served(
             await held[0].aclose()
             with anyio.fail_after(PATIENCE):
                 assert json.loads(await late.receive())["ok"]
+
+
+@pytest.mark.parametrize(
+    "begin,unit",
+    [
+        (b"", b"["),
+        (b"", b'{"op":'),
+        (b"", b" "),
+        (b"", b"9"),
+        (b'{"op": "', b"p"),
+        (b'{"op": "', b"ps"),
+        (b'{"op": "', b"\\ud800"),
+        (b'{"op": "ps", "', b"on"),
+        (b'{"op": "scale", "groups": [', b"1e9,"),
+    ],
+)
+@pytest.mark.parametrize("end", [b"", b'"}'])
+def test_the_time_for_a_request_grows_as_its_bytes_do(
+    begin: bytes, unit: bytes, end: bytes
+) -> None:
+    def read(size: int) -> Callable[[], object]:
+        line = begin + unit * (size // len(unit)) + end
+
+        def refused() -> None:
+            with pytest.raises(Refused):
+                _parse(line)
+
+        return refused
+
+    assert_linear(read, 64 * 1024)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -151,15 +151,17 @@ async def _read_line(stream: SocketStream) -> bytes:
         Refused: the line is too long, or has no newline.
     """
     data = bytearray()
-    while b"\n" not in data:
+    part = b""
+    while b"\n" not in part:
         if len(data) > _LONGEST_REQUEST:
             raise Refused(f"a request has at most {_LONGEST_REQUEST} bytes, this one has more")
         try:
-            data += await stream.receive(_LONGEST_REQUEST)
+            part = await stream.receive(_LONGEST_REQUEST)
         except anyio.EndOfStream:
             if not data:
                 raise
             raise Refused(f"the request ended without a newline, after {len(data)} bytes") from None
+        data += part
     line, _, _ = bytes(data).partition(b"\n")
     if len(line) > _LONGEST_REQUEST:
         raise Refused(f"a request has at most {_LONGEST_REQUEST} bytes, this one has {len(line)}")
@@ -180,7 +182,9 @@ def _parse(line: bytes) -> tuple[Operation, dict[str, Any]]:
     if not isinstance(name, str):
         raise Refused(f'a request is like {{"op": "ps"}}, got {_shown(line)}')
     if name not in OPERATIONS:
-        raise Refused(f"there is no op {_shown(name.encode())}{did_you_mean(name, OPERATIONS)}")
+        raise Refused(
+            f"there is no op {_shown(name.encode('utf-8', 'backslashreplace'))}{did_you_mean(name, OPERATIONS)}"
+        )
     operation = OPERATIONS[name]
     arguments = {key: value for key, value in request.items() if key != "op"}
     if not arguments.keys() <= operation.arguments:

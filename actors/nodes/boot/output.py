@@ -33,7 +33,7 @@ class LinesReader:
         self._loop = loop
         self._fd = fd
         self._line = line
-        self._rest = b""
+        self._rest = bytearray()
         loop.watch_readable(fd, self._read)
 
     def _read(self) -> None:
@@ -46,13 +46,23 @@ class LinesReader:
             data = os.read(self._fd, _CHUNK)
         except BlockingIOError:
             return True
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._pass_on(line)
+        # What waits for its newline is not looked at again: a line may come byte by byte.
+        first, newline, others = data.partition(b"\n")
+        self._rest += first
+        if newline:
+            self._pass_on_rest()
+            *lines, last = others.split(b"\n")
+            for line in lines:
+                self._pass_on(line)
+            self._rest += last
         if len(self._rest) > _LONGEST:
-            self._pass_on(self._rest)
-            self._rest = b""
+            self._pass_on_rest()
         return bool(data)
+
+    def _pass_on_rest(self) -> None:
+        line = bytes(self._rest)
+        self._rest.clear()
+        self._pass_on(line)
 
     def _pass_on(self, line: bytes) -> None:
         text = line.decode("utf-8", "backslashreplace")
@@ -69,7 +79,6 @@ class LinesReader:
         while poll.poll(0) and self._take():
             pass
         if self._rest:
-            self._pass_on(self._rest)
-            self._rest = b""
+            self._pass_on_rest()
         os.close(self._fd)
         self._fd = -1

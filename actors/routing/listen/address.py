@@ -16,6 +16,7 @@ __all__ = ["Inet", "InheritedSocket", "Udp", "Unix", "Where", "beyond_loopback",
 
 _LONGEST_PATH: Final = 107  # sun_path on Linux, without its closing zero
 _LAST_PORT: Final = 65535
+_LONGEST_PORT: Final = 9  # digits; `int` refuses thousands of them with an error of its own
 _FD_NAME: Final = re.compile(r"[0-9]{1,6}|[A-Za-z_][!-9;-~]*")
 _FIRST_FD: Final = 3  # 0, 1 and 2 are standard input, output and error
 
@@ -100,7 +101,7 @@ def _inet(text: str, whole: str) -> Inet:
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()):
         raise BadListener(f'address must be "HOST:PORT" or "unix:/path", got {whole!r}')
-    if int(port) > _LAST_PORT:
+    if len(port) > _LONGEST_PORT or int(port) > _LAST_PORT:
         raise BadListener(f"a port is 0 to {_LAST_PORT}, got {port} in address {whole!r}")
     if not host:
         raise BadListener(

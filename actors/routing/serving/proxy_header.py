@@ -43,7 +43,7 @@ class ProxyHeaderReader:
 
 async def take_proxy_header(sock: socket.socket, seconds: float) -> ProxyHeader | None:
     """Read the PROXY header off *sock*; None if there is none in time, or the connection broke."""
-    taken = b""
+    taken = bytearray()
     with anyio.move_on_after(seconds):
         while True:
             await anyio.wait_readable(sock)
@@ -53,12 +53,13 @@ async def take_proxy_header(sock: socket.socket, seconds: float) -> ProxyHeader 
                 continue
             except OSError:
                 return None
-            header = proxy_header(taken + seen) if seen else None
+            before = len(taken)
+            taken += seen
+            header = proxy_header(taken) if seen else None
             if header is None:
                 return None
             # While the header is incomplete, every byte so far belongs to it.
-            rest = len(seen) if header is NEED_MORE else header.length - len(taken)
-            taken += sock.recv(rest)
+            sock.recv(len(seen) if header is NEED_MORE else header.length - before)
             if header is not NEED_MORE:
                 return header
     return None

@@ -14,6 +14,8 @@ __all__ = ["key_from"]
 
 _BARE: Final[dict[str, Callable[[], Key]]] = {"ip": ip, "proxy": proxy, "sni": sni}
 _SET: Final = ":set"
+_LONGEST_NUMBER: Final = 9
+"""Digits."""
 
 
 def _cookie(text: str) -> Key:
@@ -21,7 +23,7 @@ def _cookie(text: str) -> Key:
 
 
 def _path(text: str) -> Key:
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER):
         raise BadListener(f"the sticky key path takes a number, as in path:1, got {text!r}")
     return path(int(text))
 

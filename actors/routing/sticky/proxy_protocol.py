@@ -37,7 +37,7 @@ class ProxyHeader(NamedTuple):
     """The client's address as `socket.accept` gives it; None if the header names no client."""
 
 
-def proxy_header(data: bytes) -> ProxyHeader | NeedMore | None:
+def proxy_header(data: bytes | bytearray) -> ProxyHeader | NeedMore | None:
     """Read the header at the beginning of *data*.
 
     Args:
@@ -51,11 +51,12 @@ def proxy_header(data: bytes) -> ProxyHeader | NeedMore | None:
         return _version_2(data)
     if data.startswith(_FIRST_V1):
         return _version_1(data)
-    return NEED_MORE if _FIRST_V1.startswith(data) or _FIRST_V2.startswith(data) else None
+    begin = bytes(data[:_FIXED_V2])
+    return NEED_MORE if _FIRST_V1.startswith(begin) or _FIRST_V2.startswith(begin) else None
 
 
-def _version_1(data: bytes) -> ProxyHeader | NeedMore | None:
-    line, end, _ = data[:_LONGEST_V1].partition(b"\r\n")
+def _version_1(data: bytes | bytearray) -> ProxyHeader | NeedMore | None:
+    line, end, _ = bytes(data[:_LONGEST_V1]).partition(b"\r\n")
     if not end:
         return NEED_MORE if len(data) < _LONGEST_V1 else None
     length = len(line) + len(end)
@@ -72,7 +73,7 @@ def _version_1(data: bytes) -> ProxyHeader | NeedMore | None:
     return ProxyHeader(length, _address(host, port)) if port <= _LAST_PORT else None
 
 
-def _version_2(data: bytes) -> ProxyHeader | NeedMore | None:
+def _version_2(data: bytes | bytearray) -> ProxyHeader | NeedMore | None:
     if len(data) < _FIXED_V2:
         return NEED_MORE
     command, family = data[12], data[13] >> 4
@@ -84,7 +85,7 @@ def _version_2(data: bytes) -> ProxyHeader | NeedMore | None:
         return NEED_MORE
     if command == _LOCAL or family not in _SIZES:
         return ProxyHeader(length, None)
-    body = data[_FIXED_V2:length]
+    body = bytes(data[_FIXED_V2:length])
     if family == _INET:
         host: IPv4Address | IPv6Address = IPv4Address(body[:4])
         port = body[8:10]
