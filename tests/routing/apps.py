@@ -64,6 +64,8 @@ async def stream(_: Request) -> Response:
 async def chat(websocket: WebSocket) -> None:
     await websocket.accept()
     await websocket.send_text(f"{websocket.state.actors}")
+    if "deaf" in websocket.query_params:
+        await anyio.sleep(3600)
     try:
         async for text in websocket.iter_text():
             await websocket.send_text(text.upper())

@@ -9,12 +9,21 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from actors._base.loop import Loop
+from actors.routing import asgi
 from actors.routing.serving.asgi import AsgiServer
 from tests.routing.apps import ASYNCIO, closed, happened, heard, serving
-from tests.routing.serving_nodes import eventually, run
+from tests.routing.http_apps import here as http_app
+from tests.routing.serving_nodes import Served, eventually, reset, run
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG = 60.0
+
+
+async def joined(served: Served) -> AsgiServer:
+    """Have one node serve."""
+    node = await served.join()
+    assert isinstance(node.server, AsgiServer)
+    return node.server
 
 
 async def answer(sock: socket.socket) -> bytes:
@@ -71,25 +80,132 @@ def test_a_request_under_way_is_finished_and_its_connection_closed(kind: str) ->
 
 
 @ASYNCIO
-def test_what_still_idles_when_patience_ends_is_closed_and_websockets_are_told(kind: str) -> None:
+def test_what_still_idles_when_patience_ends_is_closed(kind: str) -> None:
     async def test(loop: Loop) -> None:
         async with serving(loop) as served, anyio.create_task_group() as group:
-            node = await served.join()
-            server = node.server
-            assert isinstance(server, AsgiServer)
+            server = await joined(served)
             idle = socket.create_connection(("127.0.0.1", served.port), timeout=10)
-            async with connect(f"ws://127.0.0.1:{served.port}/ws", proxy=None) as client:
-                await client.recv()
-                group.start_soon(server.drain, LONG, 0.3)
-                await eventually(lambda: server.draining)
-                await client.send("still there")
-                assert await client.recv() == "STILL THERE"
-                with pytest.raises(ConnectionClosed) as caught:
-                    await client.recv()
-                assert caught.value.rcvd is not None
-                assert caught.value.rcvd.code == 1012
+            await eventually(lambda: server.open == 1)
+            group.start_soon(server.drain, LONG, 0.3)
             assert await heard(idle) == b""
             idle.close()
+
+    run(kind, test)
+
+
+@ASYNCIO
+def test_websockets_are_told_when_draining_begins(kind: str) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop) as served, anyio.create_task_group() as group:
+            server = await joined(served)
+            fresh = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+            address = f"ws://127.0.0.1:{served.port}/ws"
+            async with connect(address, proxy=None) as client:
+                await client.recv()
+                group.start_soon(server.drain, LONG, LONG)
+                with pytest.raises(ConnectionClosed) as caught:
+                    await client.recv()
+            async with connect(address, proxy=None, sock=fresh) as late:
+                with pytest.raises(ConnectionClosed) as caught_late:
+                    await late.recv()
+            for error in (caught.value, caught_late.value):
+                assert error.rcvd is not None
+                assert error.rcvd.code == 1012
+
+    run(kind, test)
+
+
+@ASYNCIO
+@pytest.mark.parametrize(
+    "app, path, begun",
+    [
+        ("streams", "/events", "text/event-stream begins"),
+        ("streams", "/idle", "text/event-stream begins"),
+        ("raw_events", "/", "raw begins"),
+    ],
+)
+def test_event_streams_end_whole_when_draining_begins(
+    kind: str, app: str, path: str, begun: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop, asgi(http_app(app))) as served, anyio.create_task_group() as group:
+            server = await joined(served)
+            clients = [
+                socket.create_connection(("127.0.0.1", served.port), timeout=10) for _ in "12"
+            ]
+            clients[0].sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await eventually(lambda: begun in happened and server.open == 2)
+            group.start_soon(server.drain, LONG, LONG)
+            await eventually(lambda: server.draining)
+            clients[1].sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            for client in clients:
+                said = await heard(client)
+                assert b"transfer-encoding: chunked" in said
+                assert said.endswith(b"0\r\n\r\n")
+                client.close()
+            assert b"data: x" not in said
+            assert caplog.messages == []
+            if app == "raw_events":
+                assert happened.count("raw ends") >= 1
+
+    run(kind, test)
+
+
+@ASYNCIO
+def test_other_responses_run_on_and_hear_of_it_shortly_before_the_end(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop, asgi(http_app("long_poll"), lifespan="off")) as served:
+            server = await joined(served)
+            with socket.create_connection(("127.0.0.1", served.port), timeout=10) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                await eventually(lambda: "poll begins" in happened)
+                await server.drain(0.5)
+                said = await heard(client)
+            assert happened == ["poll begins", "http.disconnect"]
+            assert said.endswith(b"\r\n\r\ndone")
+            assert caplog.messages == []
+
+    run(kind, test)
+
+
+@ASYNCIO
+@pytest.mark.parametrize("path", ["/slow", "/ws"])
+def test_what_this_server_cancels_is_no_error_of_the_application(
+    kind: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop) as served:
+            server = await joined(served)
+            if path == "/ws":
+                async with connect(f"ws://127.0.0.1:{served.port}/ws?deaf", proxy=None) as client:
+                    await client.recv()
+                    await server.drain(0.01)
+            else:
+                with socket.create_connection(("127.0.0.1", served.port), timeout=10) as sock:
+                    sock.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+                    await eventually(lambda: "slow begins" in happened)
+                    await server.drain(0.01)
+            assert caplog.messages == []
+            assert server.open == 0
+
+    run(kind, test)
+
+
+@ASYNCIO
+def test_a_client_that_leaves_is_no_error_of_a_streaming_application(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop, asgi(http_app("streams"))) as served:
+            server = await joined(served)
+            client = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+            client.sendall(b"GET /lines HTTP/1.1\r\nHost: x\r\n\r\n")
+            await eventually(lambda: "text/plain begins" in happened)
+            reset(client)
+            await eventually(lambda: server.open == 0 and not server.state.tasks)
+            assert caplog.messages == []
 
     run(kind, test)
 

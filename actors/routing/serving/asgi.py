@@ -35,6 +35,9 @@ __all__ = ["AsgiServer"]
 _log = logging.getLogger("uvicorn.error")
 
 _ALPN = ("http/1.1",)
+_NOTICE = 1.0
+_NOTICE_SHARE = 0.2
+"""The part of the time to drain that this takes at most."""
 _TLS_SHUTDOWN = 5.0
 """Seconds a client has to answer the close of its TLS connection."""
 
@@ -72,6 +75,10 @@ class AsgiServer:
         self._connecting: set[asyncio.Task[Any]] = set()
         self.draining = False
         """Whether clients are told to connect again, to another node."""
+        self.notice = _NOTICE
+        """Seconds that an application has to end by itself once it was told."""
+        self.aborting = False
+        """Whether what still runs is cancelled."""
 
     @property
     def open(self) -> int:
@@ -133,25 +140,34 @@ class AsgiServer:
     async def drain(self, seconds: float, patience: float = 0.0) -> None:
         """Close idle connections, end the others with their request, abort after *seconds*.
 
-        During the first *patience* seconds no client is disconnected: WebSockets go on, and a
-        client that keeps its connection may send one more request, whose response closes it.
+        WebSockets and event streams are told at once that they have to end; the applications of other
+        requests receive ``http.disconnect`` shortly before they are aborted. During the first
+        *patience* seconds no idle client is disconnected: one that keeps its connection may send one
+        more request, whose response closes it.
         """
         self.draining = True
-        with anyio.move_on_after(patience):
-            for protocol in list(self._protocols.values()):
-                if protocol is not None:
-                    protocol.wind_down()
-            await self._protocols.wait_idle()
-        with anyio.move_on_after(seconds - patience):
-            if self._connecting:
-                await asyncio.wait(self._connecting)
-            for protocol in list(self._protocols.values()):
-                if protocol is not None:
-                    protocol.shutdown()
-            await self._protocols.wait_idle()
-            if self.state.tasks:
-                await asyncio.wait(self.state.tasks)
+        loop = asyncio.get_running_loop()
+        self.notice = min(_NOTICE, seconds * _NOTICE_SHARE)
+        hanging_up = loop.call_later(seconds - self.notice, self._for_each, "hang_up")
+        try:
+            with anyio.move_on_after(patience):
+                self._for_each("wind_down")
+                await self._protocols.wait_idle()
+            with anyio.move_on_after(seconds - patience):
+                if self._connecting:
+                    await asyncio.wait(self._connecting)
+                self._for_each("shutdown")
+                await self._protocols.wait_idle()
+                if self.state.tasks:
+                    await asyncio.wait(self.state.tasks)
+        finally:
+            hanging_up.cancel()
         await self._abort()
+
+    def _for_each(self, method: str) -> None:
+        for protocol in list(self._protocols.values()):
+            if protocol is not None:
+                getattr(protocol, method)()
 
     async def stop(self) -> None:
         """Abort what is being served, then run the application's shutdown.
@@ -198,6 +214,7 @@ class AsgiServer:
             self.ended(connection)
 
     async def _abort(self) -> None:
+        self.aborting = True
         for task in list(self._connecting):
             task.cancel()
         for protocol in list(self._protocols.values()):

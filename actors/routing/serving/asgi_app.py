@@ -33,7 +33,7 @@ def uvicorn_config(spec: Asgi) -> Config:
         ws_ping_timeout=spec.ws_ping_timeout,
         lifespan="off",
         log_config=None,
-        access_log=False,
+        access_log=True,  # False would remove the handlers that the application gave uvicorn.access
         interface="asgi3",
         proxy_headers=False,
         root_path=spec.root_path,
@@ -68,6 +68,12 @@ def checked_app(spec: Asgi, found: Any) -> Any:
             raise HandlerUnfit(
                 spec.app, f"the factory raised {type(error).__name__}: {error}"
             ) from error
+        if inspect.iscoroutine(found):
+            found.close()
+            raise HandlerUnfit(
+                spec.app,
+                "the factory is async: make it a plain function, and await in the lifespan",
+            )
         if not callable(found):
             raise HandlerUnfit(spec.app, f"the factory returned {found!r}, no ASGI application")
     try:
