@@ -5,12 +5,13 @@ Rule: code that handles messages uses an event loop only through this interface.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 
-__all__ = ["Interrupt", "Loop", "Task", "Timer", "Waiter"]
+__all__ = ["Interrupt", "Loop", "Task", "Timer", "Waiter", "from_monotonic", "to_monotonic"]
 
 
 class Waiter(Protocol):
@@ -60,7 +61,9 @@ class Loop(Protocol):
     def cancelled_by(self, error: BaseException) -> bool:
         """Whether *error* is a requested cancellation of the calling task, not one a handler raised."""
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Return the time of this loop's clock in seconds, also while a callback keeps the loop."""
+
     def waiter(self) -> Waiter: ...
     def call_soon(self, fn: Callable[..., object], /, *args: Any) -> object: ...
     def call_later(self, seconds: float, fn: Callable[..., object], /, *args: Any) -> Timer: ...
@@ -80,3 +83,13 @@ class Loop(Protocol):
     def interrupt(self) -> Interrupt: ...
     def tasks(self) -> Iterable[tuple[str, Any]]: ...
     async def pause(self) -> None: ...
+
+
+def to_monotonic(loop: Loop, at: float) -> float:
+    """Return a time of *loop*'s clock as one of `time.monotonic`, which all processes of a machine share."""
+    return at - loop.now() + time.monotonic()
+
+
+def from_monotonic(loop: Loop, at: float) -> float:
+    """Return a time of `time.monotonic` as one of *loop*'s clock."""
+    return at - time.monotonic() + loop.now()

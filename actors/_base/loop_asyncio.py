@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ class AsyncioLoop:
         self._loop = loop
         # Bound once, because they are called for each message.
         self.waiter: Callable[[], Waiter] = loop.create_future
-        self.now = loop.time
+        # uvloop's own clock stands still while a callback runs.
+        uvloop = type(loop).__module__.partition(".")[0] == "uvloop"
+        self.now: Callable[[], float] = time.monotonic if uvloop else loop.time
         self.call_soon = loop.call_soon
         self.call_later = loop.call_later
         self.call_threadsafe = loop.call_soon_threadsafe

@@ -135,22 +135,25 @@ class StreamProducer:
         "_origin",
         "_resume_queued",
         "closing",
+        "opened_by",
         "sink",
     )
 
     def __init__(
         self,
         generator: Any,
-        sink: ItemSink,
+        opened_by: Envelope,
         deliver: Callable[[Envelope], None],
         hooks: DeliveryHooks | None = None,
     ) -> None:
+        sink: Any = opened_by.reply
         self._generator = generator
         self._deliver = deliver
         self._origin = hooks
         self._credit = WINDOW
         self._resume_queued = False
-        self.sink = sink
+        self.opened_by = opened_by
+        self.sink: ItemSink = sink
         self.closing = False
         sink.producer = self
         self._queue_resume()
@@ -224,7 +227,7 @@ class StreamProducers:
                 sink.set_exception(error)
                 return
             hooks = None if envelope.hooks is None else envelope.hooks.for_resume()
-            self._open[envelope] = StreamProducer(generator, sink, self._deliver, hooks)
+            self._open[envelope] = StreamProducer(generator, envelope, self._deliver, hooks)
 
     def close(self, envelope: Envelope) -> None:
         """Close the stream that *envelope* opened, if there is one."""
@@ -233,11 +236,10 @@ class StreamProducers:
 
     async def resume(self, producer: StreamProducer) -> None:
         """Have *producer* make an item; end the stream if it belongs to an earlier incarnation."""
-        key = next((known for known, own in self._open.items() if own is producer), None)
-        if key is None:
+        if self._open.get(producer.opened_by) is not producer:
             producer.crash(ActorCrashed(self._ref, "it restarted"))
         elif not await producer.resume():
-            del self._open[key]
+            del self._open[producer.opened_by]
 
     def crash(self, gone: Callable[[], BaseException]) -> None:
         """End every stream by the error that *gone* makes."""

@@ -373,8 +373,9 @@ class ActorHost:
         return Receiver(self, link).take
 
     def link_has_room(self, link: Link) -> None:
-        """Send what waited for room on a congested link."""
+        """Send what waited for room on a congested link, and say what did not wait."""
         self.peer(link.peer).send_waiting()
+        self.topics.link_has_room(link.peer)
 
     def link_closed(self, link: Link, error: TransportError | None) -> None:
         """Take note that a link has ended. Its node may have, too: the parent tells within moments."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
 from weakref import ref as ref_to
 
 from actors._base.errors import ActorsError
+from actors._base.loop import to_monotonic
 from actors._remoting import protocol as wire
 from actors._remoting.header_codec import encode_with_headers
 from actors.transport import (
@@ -219,9 +220,10 @@ class Link:
         else:
             args, kwargs, headers = encode_with_headers(envelope, self.encoder, self._packing)
         deadline = envelope.deadline
-        ttl = None if deadline is None else max(0.0, deadline - self.host.loop.now())
-        if headers or kwargs is not None or ttl is not None:
-            return args, (kwargs, ttl, *headers)
+        if deadline is not None:
+            deadline = to_monotonic(self.host.loop, deadline)
+        if headers or kwargs is not None or deadline is not None:
+            return args, (kwargs, deadline, *headers)
         return args, ()
 
     def flush(self) -> None:

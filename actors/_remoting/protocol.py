@@ -4,9 +4,9 @@ What belongs to the traffic between actors goes in the DATA lane, in the order i
 controls them (credit, cancellation, kill, calls between the nodes' actor hosts) goes in the CONTROL
 lane, which is always written first.
 
-    TELL    uid method args kwargs ttl *headers
-    ASK     uid request method args kwargs ttl *headers
-    STREAM  uid request method args kwargs ttl *headers
+    TELL    uid method args kwargs deadline *headers
+    ASK     uid request method args kwargs deadline *headers
+    STREAM  uid request method args kwargs deadline *headers
     REPLY   request value                         END     request
     ITEM    request value                         PROBE   uid request number path
     ERROR   request error                         PULL    request items          (control)
@@ -19,10 +19,12 @@ lane, which is always written first.
     PUBLISH topic missed value                    BACK    leases                 (control)
     RETIRED arenas                    (control)
 
-ttl is in seconds from now, because the clocks of nodes differ; None is no deadline. A TELL or ASK
+deadline is a time of `time.monotonic`, which all processes of a machine share; None is none. A TELL or ASK
 without keywords and deadline ends after its args. The headers are the chain of calls that the message
 belongs to, a [uid, name] for each actor that waits, and its context variables, each behind its number;
 most messages have neither.
+
+A PUBLISH without a value only says how many values the link had no room for.
 
 A PROBE asks about the wait for the reply to a request, or for room (request 0), and is sent behind
 that request: path is who waits, a [uid, name] each.

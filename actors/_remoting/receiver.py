@@ -19,6 +19,7 @@ from actors._base.errors import (
     failed_codec,
     not_sendable,
 )
+from actors._base.loop import from_monotonic
 from actors._messaging.deadlock import cycle_through
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
@@ -160,7 +161,7 @@ class Receiver:
         uid, name, args = message[1:4]
         cell = self._host.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
-        kwargs, ttl, *more = message[_TELL_ENDS:] or _NEITHER
+        kwargs, deadline, *more = message[_TELL_ENDS:] or _NEITHER
         if (
             cell is None
             or handler is None
@@ -170,8 +171,8 @@ class Receiver:
             return
         hooks = decode_headers(self._credit(cell), more, self._host.propagation)
         envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, hooks=hooks)
-        if ttl is not None:
-            envelope.deadline = self._host.loop.now() + ttl
+        if deadline is not None:
+            envelope.deadline = from_monotonic(self._host.loop, deadline)
         cell.deliver(envelope)
 
     def _drop_tell(self, uid: int, name: str, *parts: Any) -> None:
@@ -209,18 +210,20 @@ class Receiver:
         self._host.handlers.notes[op](self._link, *args)
 
     def _take_value(self, message: list[Any]) -> None:
-        _, topic, missed, value = message
-        if type(value) is Undecoded:
-            self._host.topics.lose(topic, missed + 1, value.error)
+        _, topic, missed, *value = message
+        if not value:
+            self._host.topics.miss(topic, missed)
+        elif type(value[0]) is Undecoded:
+            self._host.topics.lose(topic, missed + 1, value[0].error)
         else:
-            self._host.topics.deliver(topic, missed, value)
+            self._host.topics.deliver(topic, missed, value[0])
 
     def _take_ask(self, kind: type[RemoteReply], message: list[Any]) -> None:
         link = self._link
         uid, number, name, args = message[1:5]
         cell = self._host.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
-        kwargs, ttl, *more = message[_ASK_ENDS:] or _NEITHER
+        kwargs, deadline, *more = message[_ASK_ENDS:] or _NEITHER
         if (
             cell is None
             or handler is None
@@ -237,8 +240,8 @@ class Receiver:
             return
         reply = kind(link, number, cell)
         envelope = reply.envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
-        if ttl is not None:
-            envelope.deadline = self._host.loop.now() + ttl
+        if deadline is not None:
+            envelope.deadline = from_monotonic(self._host.loop, deadline)
         if returns_credit_when_taken(handler, cell.mailbox.limit):
             envelope.hooks = self._credit(cell)
         if more:

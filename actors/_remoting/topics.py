@@ -1,7 +1,7 @@
 """Topics of one node: its own subscribers, and which other nodes have some.
 
 Rule 1: values go directly to the nodes that have subscribers, over the same links as messages.
-Rule 2: a congested link loses values, and the next value that fits says how many were lost.
+Rule 2: a congested link loses values; how many is said as soon as it has room, with the next value or alone.
 """
 
 from __future__ import annotations
@@ -80,19 +80,32 @@ class Topics:
         else:
             away[node] = 0
 
+    def link_has_room(self, node: str) -> None:
+        """Tell the subscribers on *node* how many values the link to it had no room for."""
+        link = self._host.peer(node).link
+        for name, away in self._away.items():
+            missed = away.get(node, 0)
+            if missed and link is not None and not link.out.congested:
+                link.send([wire.PUBLISH, name, missed])
+                away[node] = 0
+
     # -- for other nodes ---------------------------------------------------------------------------
 
     def deliver(self, name: str, missed: int, value: Any) -> None:
         """Give a value that another node published to the subscribers here."""
         here = self._here.get(name, ())
+        if missed:
+            self.miss(name, missed)
         for subscription in list(here):
-            if missed:
-                subscription.miss(missed)
             subscription.put(value if len(here) == 1 else snapshot(value))
 
     def lose(self, name: str, missed: int, error: Exception) -> None:
         """Report a value that this node cannot decode, and count it as missed."""
         self._host.services.event("topic_unreadable", {"topic": name, "error": str(error)})
+        self.miss(name, missed)
+
+    def miss(self, name: str, missed: int) -> None:
+        """Count *missed* values as lost by the subscribers here."""
         for subscription in self._here.get(name, ()):
             subscription.miss(missed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,9 @@ class Worker(Actor):
 
     async def note(self, value: Any) -> None:
         self.log.append(value)
+
+    async def block_the_loop(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - that is what the test is about
 
     async def add(self, a: int, b: int = 1) -> int:
         self.log.append(("add", a, b))

@@ -118,6 +118,16 @@ async def test_a_message_that_expires_in_the_queue_is_not_run(node: NodeUnderTes
         assert await worker.ask(Worker.logged) == ["held"]
 
 
+async def test_a_message_that_expires_while_its_loop_is_blocked_is_not_run(
+    node: NodeUnderTest,
+) -> None:
+    worker = await node.spawn(Worker)
+    with anyio.fail_after(5):
+        await worker.tell(Worker.block_the_loop, 0.4)
+        await worker.within(0.2).tell(Worker.note, "expired while the loop was blocked")
+        assert await worker.ask(Worker.logged) == []
+
+
 async def test_asks_made_while_handling_inherit_the_deadline(node: NodeUnderTest) -> None:
     gate = await node.gate()
     worker = await node.spawn(Worker, node.probe.ref)

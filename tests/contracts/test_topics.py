@@ -46,6 +46,16 @@ class Reader(Actor):
             await self.changed.wait()
         return self.got[:count]
 
+    async def until_all_are_accounted_for(self, count: int) -> int:
+        """Return how many values came, when they and the lost ones are so many."""
+        while True:
+            lost = [value.missed for value in self.got if isinstance(value, Lagged)]
+            came = len(self.got) - len(lost)
+            if came + sum(lost) == count:
+                return came
+            self.changed = anyio.Event()
+            await self.changed.wait()
+
     async def publish(self, topic: str, values: list[Any]) -> None:
         for value in values:
             current().topic(topic).publish(value)
@@ -104,6 +114,17 @@ async def test_a_full_subscriber_loses_values_and_is_told_how_many(node: NodeUnd
     got = await reader.ask(Reader.stall, "busy", 3, 10)
 
     assert got == [0, 1, 2, Lagged(7)]
+
+
+async def test_what_a_link_has_no_room_for_at_the_end_of_a_burst_is_told_too(
+    node: NodeUnderTest,
+) -> None:
+    reader = await node.spawn(Reader)
+    await reader.ask(Reader.follow, "burst", 10_000)
+    for _ in range(100):  # 5 MB in one turn of the loop
+        node.system.topic("burst").publish("x" * 50_000)
+    got = await reader.ask(Reader.until_all_are_accounted_for, 100)
+    assert got <= 100
 
 
 async def test_what_cannot_be_sent_is_refused_at_the_publisher(node: NodeUnderTest) -> None:
