@@ -45,7 +45,7 @@ from actors.transport.memory.thread_pool import (
     set_thread_pool,
     thread_pool,
 )
-from actors.transport.types.class_schema import find_class
+from actors.transport.types.class_name import find_class
 from actors.transport.types.exceptions import (
     RemoteError,
     RemoteTraceback,

@@ -76,6 +76,15 @@ async def test_a_value_comes_back_equal_and_of_the_same_type(
     assert type(back) is type(value)
 
 
+async def test_numpy_values_reach_a_node_that_has_not_imported_numpy(node: NodeUnderTest) -> None:
+    np = pytest.importorskip("numpy")
+    keeper = await node.spawn(Keeper)
+    with anyio.fail_after(20):
+        assert await keeper.ask(Keeper.echo, np.int64(3)) == 3
+        back = await keeper.ask(Keeper.echo, np.arange(40_000)[::2])
+    assert back.tolist() == list(range(0, 40_000, 2))
+
+
 # -- what does not travel
 
 

@@ -27,12 +27,15 @@ from actors.transport.memory.pool import SegmentPool
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.memory.thread_pool import thread_pool
 from actors.transport.types.numpy import (
-    NOT_PLAIN,
     array_bytes,
     array_layout,
+    in_one_piece,
     layout_from_plain,
     layout_to_plain,
     rebuild_array,
+    scalar_from_plain,
+    scalar_to_plain,
+    why_no_layout,
 )
 from actors.transport.wire.outbox import close_all
 
@@ -59,6 +62,7 @@ class AttachmentKind(IntEnum):
     SHARED = 9
     SOCKET = 10
     STREAM = 11
+    SCALAR = 12
 
 
 class Attachments:
@@ -109,6 +113,7 @@ class Attachments:
             AttachmentKind.ARRAY_COPY: lambda form, data: rebuild_array(
                 memoryview(data), layout_from_plain(form)
             ),
+            AttachmentKind.SCALAR: scalar_from_plain,
             AttachmentKind.BUFFER: lambda *lease: Buffer.from_lease(mappings, self, lease),
             AttachmentKind.BUFFER_COPY: _filled,
             AttachmentKind.BUFFER_BACK: lambda *lease: Buffer.from_return(pool, self, lease),
@@ -199,16 +204,29 @@ class Attachments:
         """A numpy array, by lease or by copy.
 
         Raises:
-            Unsendable: it is not in one piece of plain data.
+            Unsendable: it is not plain data.
         """
-        form, data = array_layout(value), array_bytes(value)
-        if form is None or (data is None and value.nbytes):
-            raise Unsendable("", value, NOT_PLAIN)
+        form = array_layout(value)
+        if form is None:
+            raise Unsendable("", value, why_no_layout(value))
+        value = in_one_piece(value)
+        data = array_bytes(value)
         lease = self.lease(value) if self.may_share(value.nbytes) else None
         plain = layout_to_plain(form)
         if lease is not None:
             return [AttachmentKind.ARRAY, plain, *lease]
         return [AttachmentKind.ARRAY_COPY, plain, b"" if data is None else bytes(data)]
+
+    def encode_scalar(self, value: Any) -> list[Any]:
+        """A numpy scalar, always by copy.
+
+        Raises:
+            Unsendable: it is not plain data.
+        """
+        plain = scalar_to_plain(value)
+        if plain is None:
+            raise Unsendable("", value, why_no_layout(value))
+        return [AttachmentKind.SCALAR, *plain]
 
     def encode_buffer(self, value: Buffer) -> list[Any]:
         """A buffer that stays: the other end gets one of its own."""

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from actors.transport.attachments.attachments import Attachments
 from actors.transport.errors import FrameError, TransportError, Undecodable, VersionSkew
-from actors.transport.types.class_schema import ClassSchema, check_schema, find_class, schema_of
+from actors.transport.types.class_name import find_class, named_class
+from actors.transport.types.class_schema import ClassSchema, check_schema, schema_of
 from actors.transport.types.exceptions import ErrorParts, RemoteError, attach_text, rebuild_error
 from actors.transport.types.registry import CUSTOM, Extra
 from actors.transport.types.scalars import READERS
@@ -26,6 +27,8 @@ __all__ = ["Decoder", "Undecoded"]
 _MAX_CLASSES: Final = 65_536
 _DIRECT: Final = 8
 _NIL: Final = b"\xc0"
+_INTRODUCTION: Final = 7
+"""Fields of an introduction; the parameters of the class may follow."""
 _LIST: Final = frozenset({list})
 _INT: Final = frozenset({int})
 _kind: Final = itemgetter(0)
@@ -57,6 +60,7 @@ class _IntroducedClass(NamedTuple):
     qualname: str
     checksums: bytes
     fields: list[str]
+    parameters: list[Any] | None = None
 
 
 def _scalar(read: Callable[[Any], Any]) -> Callable[[Any, bytes], Any]:
@@ -159,9 +163,9 @@ class Decoder:
     def _introduce(self, message: list[Any]) -> None:
         """Store the introduction of a class; the class is looked up when first used."""
         types = [type(field) for field in message]
-        if types != [int, int, int, str, str, bytes, list] or not {str}.issuperset(
-            map(type, message[-1])
-        ):
+        whole = types[:_INTRODUCTION] == [int, int, int, str, str, bytes, list]
+        fits = whole and types[_INTRODUCTION:] in ([], [list])
+        if not fits or not {str}.issuperset(map(type, message[_INTRODUCTION - 1])):
             raise FrameError(
                 f"an introduction has the wrong parts: {[kind.__name__ for kind in types]}"
             )
@@ -189,7 +193,8 @@ class Decoder:
             raise Undecodable(f"class number {number} was never introduced")
         known = self._introduced[number]
         try:
-            cls = self._resolve(known.module, known.qualname)
+            name = [known.module, known.qualname, known.parameters or []]
+            cls = named_class(name, self._resolve)
         except Exception as error:
             raise Undecodable(f"cannot find {known.module}.{known.qualname}: {error}") from error
         schema = schema_of(cls) if isinstance(cls, type) else None
@@ -300,8 +305,9 @@ class Decoder:
         return self._schema_for(number, ClassKind.DATACLASS, ClassKind.ATTRS).rebuild(values, extra)
 
     def _named_tuple(self, data: bytes) -> Any:
-        number, values = self._unpack(data)
-        return self._schema_for(number, ClassKind.NAMEDTUPLE).rebuild(values, None)
+        number, values, *extra = self._unpack(data)
+        schema = self._schema_for(number, ClassKind.NAMEDTUPLE)
+        return schema.rebuild(values, extra[0] if extra else None)
 
     def _model(self, data: bytes) -> Any:
         number, state, extra, private, fields = self._parts(data, int, dict, _DICT, _DICT, list)

@@ -15,9 +15,10 @@ from actors.transport.attachments.move import Move
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.types.class_schema import ClassSchema, check_findable, schema_of
+from actors.transport.types.class_name import check_findable, class_name
+from actors.transport.types.class_schema import ClassSchema, keeper_of_state, schema_of
 from actors.transport.types.exceptions import capture, text_of
-from actors.transport.types.numpy import is_array
+from actors.transport.types.numpy import is_array, is_scalar
 from actors.transport.types.refusals import NOT_LOCAL, why_not
 from actors.transport.types.registry import CUSTOM, Extra, Local
 from actors.transport.types.scalars import SCALARS, Scalar
@@ -244,6 +245,9 @@ class Encoder:
     def _array(self, value: Any, _depth: int) -> Any:
         return self._ext(Tag.ATTACHMENT, self.attachments.encode_array(value))
 
+    def _numpy_scalar(self, value: Any, _depth: int) -> Any:
+        return self._ext(Tag.ATTACHMENT, self.attachments.encode_scalar(value))
+
     def _list(self, value: list[Any], depth: int) -> list[Any]:
         return value if _plain(map(type, value)) else self._walk_each(value, depth, "[{}]")
 
@@ -294,8 +298,10 @@ class Encoder:
         encode: _Encode
         if is_array(value):
             encode = self._array
+        elif is_scalar(value):
+            encode = self._numpy_scalar
         elif schema is None:
-            raise Unsendable("", value, why_not(value))
+            raise Unsendable("", value, why_not(value, keeper_of_state(cls)))
         elif schema.kind is ClassKind.EXCEPTION:
             encode = lambda error, depth: self._error(error, depth, frozenset())  # noqa: E731
         else:
@@ -316,15 +322,16 @@ class Encoder:
             return known
         check_findable(cls, value)
         number = len(self._introduced)
-        module = self._rename(cls.__module__)
+        module, qualname, *parameters = class_name(cls, self._rename)
         message = [
             INTRODUCE,
             number,
             schema.kind,
             module,
-            cls.__qualname__,
+            qualname,
             schema.checksums,
             schema.fields,
+            *parameters,
         ]
         self.pack(message, Lane.CONTROL)
         # A frame is unpacked whole: what uses the class has to be in a later one.
@@ -342,17 +349,22 @@ class Encoder:
         return encode
 
     def _named_tuple(self, schema: ClassSchema, number: int) -> _Encode:
-        return lambda value, depth: self._ext(
-            Tag.NAMEDTUPLE, [number, self._walk_each(value, depth, ".{}", schema.fields)]
-        )
+        def encode(value: Any, depth: int) -> Any:
+            parts = [number, self._walk_each(value, depth, ".{}", schema.fields)]
+            attributes = getattr(value, "__dict__", None)
+            if attributes:
+                parts.append(self._state(attributes, depth))
+            return self._ext(Tag.NAMEDTUPLE, parts)
+
+        return encode
 
     def _enum(self, schema: ClassSchema, number: int) -> _Encode:
         composite = issubclass(schema.cls, Flag)
 
         def encode(value: Any, depth: int) -> Any:
             if composite:
-                return self._ext(Tag.ENUM, [number, None, self._walk(value.value, depth)])
-            return self._ext(Tag.ENUM, [number, value.name, None])
+                return self._ext(Tag.ENUM, [number, None, self._walk(value._value_, depth)])
+            return self._ext(Tag.ENUM, [number, value._name_, None])
 
         return encode
 

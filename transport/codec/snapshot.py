@@ -16,9 +16,16 @@ from actors.transport.attachments.move import NO_DESCRIPTORS, Move, MovesFound, 
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.types.class_schema import ClassSchema, check_findable, schema_of
+from actors.transport.types.class_name import check_findable
+from actors.transport.types.class_schema import ClassSchema, keeper_of_state, schema_of
 from actors.transport.types.exceptions import copy_error
-from actors.transport.types.numpy import NOT_PLAIN, array_layout, is_array
+from actors.transport.types.numpy import (
+    array_layout,
+    copy_scalar,
+    is_array,
+    is_scalar,
+    why_no_layout,
+)
 from actors.transport.types.refusals import NEEDS_CODEC, NOT_LOCAL, why_not
 from actors.transport.types.registry import CUSTOM, OPAQUE, Local
 from actors.transport.types.scalars import SCALARS, check_zone, copy_view
@@ -113,8 +120,10 @@ def _make_copier(cls: type, value: Any) -> _Copier:
         copier = _needs_codec(_same)
     elif is_array(value):
         copier = _needs_codec(_array)
+    elif is_scalar(value):
+        copier = _scalar
     elif schema is None:
-        raise Unsendable("", value, why_not(value))
+        raise Unsendable("", value, why_not(value, keeper_of_state(cls)))
     else:
         if schema.kind is not ClassKind.EXCEPTION:
             check_findable(cls, value)
@@ -221,10 +230,16 @@ def _deque(value: deque[Any], depth: int) -> deque[Any]:
 def _array(value: Any, _depth: int) -> Any:
     """A read-only copy, as an array from another process is."""
     if array_layout(value) is None:
-        raise Unsendable("", value, NOT_PLAIN)
+        raise Unsendable("", value, why_no_layout(value))
     copied = value.copy(order="K")
     copied.flags.writeable = False
     return copied
+
+
+def _scalar(value: Any, _depth: int) -> Any:
+    if not isinstance(value, str) and array_layout(value) is None:
+        raise Unsendable("", value, why_no_layout(value))
+    return copy_scalar(value)
 
 
 def _buffer(value: Buffer, _depth: int) -> Buffer:
@@ -296,9 +311,12 @@ def _instance(schema: ClassSchema) -> _Copier:
 
 def _named_tuple(schema: ClassSchema) -> _Copier:
     def copy(value: Any, depth: int) -> Any:
-        if _plain(map(type, value)):
+        attributes = getattr(value, "__dict__", None)
+        if not attributes and _plain(map(type, value)):
             return value
         copies = _copy_each(value, depth, ".{}", schema.fields)
+        if attributes:
+            return schema.rebuild(copies, _copy_state(attributes, depth))
         return value if _identical(copies, tuple(value)) else schema.rebuild(copies, None)
 
     return copy

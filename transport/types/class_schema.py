@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from operator import attrgetter
+from types import BuiltinFunctionType
 from typing import Any, Final, get_origin
 from zlib import crc32
 
-from actors.transport.errors import Unsendable, VersionSkew
+from actors.transport.errors import VersionSkew
 from actors.transport.types.refusals import PRIMITIVE
 from actors.transport.types.registry import CUSTOM
 from actors.transport.types.tags import ClassKind
 
-__all__ = ["ClassSchema", "check_findable", "check_schema", "find_class", "schema_of"]
+__all__ = ["ClassSchema", "check_schema", "keeper_of_state", "schema_of"]
 
 _DROPPED: Final = frozenset({"__orig_class__"})
 _HASH_CACHE: Final = "_attrs_cached_hash"
@@ -83,7 +84,7 @@ class ClassSchema:
             field = (*self.fields, f"[{len(self.fields)}]")[min(len(values), len(self.fields))]
             raise VersionSkew(f"{self.cls.__module__}.{self.cls.__qualname__}", field)
         if self.kind is ClassKind.NAMEDTUPLE:
-            return tuple.__new__(self.cls, values or ())
+            return self._rebuild_tuple(values, extra)
         instance: Any = object.__new__(self.cls)
         if not self.slotted and not self.others:
             attributes = instance.__dict__
@@ -96,6 +97,12 @@ class ClassSchema:
             object.__setattr__(instance, name, value)
         for name, value in (extra or {}).items():
             object.__setattr__(instance, name, value)
+        return instance
+
+    def _rebuild_tuple(self, values: Sequence[Any] | None, extra: Mapping[str, Any] | None) -> Any:
+        instance: Any = tuple.__new__(self.cls, values or ())
+        if extra:
+            instance.__dict__.update(extra)
         return instance
 
 
@@ -204,23 +211,21 @@ def _schema_for(cls: type) -> ClassSchema | None:
     found = _named_tuple(cls)
     if found is not None or issubclass(cls, PRIMITIVE):
         return found
-    return _pydantic(cls) or _attrs(cls) or _dataclass(cls)
+    found = _pydantic(cls) or _attrs(cls) or _dataclass(cls)
+    return None if found is None or keeper_of_state(cls) is not None else found
+
+
+def keeper_of_state(cls: type) -> type | None:
+    """The base written in C that keeps state of its own, out of Python's sight; None if there is none."""
+    bases = cls.__mro__[:-1]
+    return next(
+        (base for base in bases if type(vars(base).get("__new__")) is BuiltinFunctionType), None
+    )
 
 
 def schema_of(cls: type) -> ClassSchema | None:
     """How instances of exactly `cls` are read and rebuilt, or None if they do not travel."""
     return ClassSchema(cls=cls, kind=ClassKind.CUSTOM) if cls in CUSTOM else _schema_for(cls)
-
-
-def check_findable(cls: type, value: object) -> None:
-    """Check that another process can find a class by its name.
-
-    Raises:
-        Unsendable: the class of `value` is defined inside a function.
-    """
-    if "<locals>" in cls.__qualname__:
-        why = f"{cls.__qualname__} is defined inside a function, where no other process finds it"
-        raise Unsendable("", value, why)
 
 
 def check_schema(schema: ClassSchema, kind: int, checksums: bytes, fields: list[str]) -> None:
@@ -245,19 +250,3 @@ def check_schema(schema: ClassSchema, kind: int, checksums: bytes, fields: list[
             raise VersionSkew(name, ours[index], f"is {fields[index]} there")
         if checksums[index * 4 : index * 4 + 4] != schema.checksums[index * 4 : index * 4 + 4]:
             raise VersionSkew(name, ours[index], "has another type there")
-
-
-def find_class(module: str, qualname: str) -> type:
-    """The class of that name in a module that is already imported; runs no `__getattr__`.
-
-    Raises:
-        LookupError: no such module or class here.
-    """
-    found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        if found is None:
-            break
-        found = getattr(found, "__dict__", {}).get(part)
-    if not isinstance(found, type):
-        raise LookupError(f"no class {module}.{qualname} in this process")  # noqa: TRY004 - a name that leads elsewhere is a name not found
-    return found

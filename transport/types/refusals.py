@@ -56,8 +56,13 @@ _WHY: Final[dict[str, str]] = {
 }
 
 
-def why_not(value: object) -> str:
-    """Why this value does not travel, in words and with what to do about it."""
+def why_not(value: object, keeper: type | None = None) -> str:
+    """Why this value does not travel, in words and with what to do about it.
+
+    Args:
+        value: what does not travel.
+        keeper: the base of its class that keeps state which cannot be rebuilt, if it has one.
+    """
     cls = type(value)
     if isinstance(value, type):
         return _WHY["type"]
@@ -70,4 +75,6 @@ def why_not(value: object) -> str:
             what = f"{cls.__qualname__} is a subclass of {base.__name__} and would arrive as one"
             return f"{what}; {hint}"
     name = cls.__qualname__
+    if keeper is not None and keeper is not cls:
+        return f"{name} is a {keeper.__qualname__}, whose state Python code cannot set; register({name}, ...)"
     return f"{name} is not a known type; make it a dataclass, or register({name}, ...)"

@@ -5,6 +5,7 @@ turned into `Undecodable`. Nothing here imports or looks outside the time zone f
 """
 
 import datetime as dt
+import math
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -102,6 +103,12 @@ def _read_time(plain: list[Any]) -> dt.time:
 
 
 def _shaped(data: bytes, form: Any, shape: Any) -> memoryview:
+    view = memoryview(data).cast("B").cast(form)
+    if len(shape) == 1 and list(shape) == list(view.shape or ()):  # the only form of an empty view
+        return view
+    if len(shape) > 1 and not shape[0] and not data:
+        one = bytes(view.itemsize * math.prod(shape[1:]))
+        return memoryview(one).cast("B").cast(form, (1, *shape[1:]))[:0]
     return memoryview(data).cast("B").cast(form, tuple(shape))
 
 

@@ -1,0 +1,116 @@
+"""What a class is called in another process, and how that process finds it again.
+
+A class has the name of its module and its own. A parametrised pydantic model (``Page[int]``) may be in no
+module: it is named by the model and its parameters, and parametrised again.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import reduce
+from operator import or_
+from types import ModuleType, NoneType, UnionType
+from typing import Any, Final, Union, get_args, get_origin
+
+from actors.transport.errors import Unsendable
+
+__all__ = ["check_findable", "class_name", "find_class", "named_class"]
+
+_UNIONS: Final[dict[Any, str]] = {UnionType: "|", Union: "Union"}
+
+
+def check_findable(cls: type, value: object) -> None:
+    """Check that another process can find the class of `value` by its name.
+
+    Raises:
+        Unsendable: it is defined inside a function, or bound to another name.
+    """
+    if _by_parameters(cls):
+        return
+    name = cls.__qualname__
+    if "<locals>" in name:
+        why = f"{name} is defined inside a function, where no other process finds it"
+        raise Unsendable("", value, why)
+    module = sys.modules.get(cls.__module__)
+    # A module may be loaded without being in `sys.modules`, as a main file is in a node.
+    if module is not None and _look_up(module, name) is not cls:
+        why = f"no other process finds its class: {name!r} in module {cls.__module__} is not this class"
+        raise Unsendable("", value, f"{why}; bind the class there to the name it was made with")
+
+
+def class_name(cls: type, rename: Callable[[str], str]) -> list[Any]:
+    """The name of a class as plain data: module, own name and, if there are any, the names of its parameters.
+
+    Args:
+        cls: one that `check_findable` accepts.
+        rename: from the name of a module to the one that other processes know it by.
+    """
+    if _by_parameters(cls):
+        return _parametrised(cls, rename)
+    return [rename(cls.__module__), cls.__qualname__]
+
+
+def _by_parameters(cls: type) -> bool:
+    """Whether it is a parametrised pydantic model that comes out the same when parametrised again."""
+    if _parameters(cls)[0] is None:
+        return False
+    try:
+        return named_class(_parametrised(cls, str), find_class) is cls
+    except Exception:  # noqa: BLE001 - a parameter that has no name, in whatever way
+        return False
+
+
+def _parameters(cls: Any) -> tuple[Any, tuple[Any, ...]]:
+    """The origin of a generic class, and its parameters."""
+    if isinstance(cls, type) and get_origin(cls) is None:
+        generic = vars(cls).get("__pydantic_generic_metadata__") or {}
+        return generic.get("origin"), generic.get("args", ())
+    return get_origin(cls), get_args(cls)
+
+
+def _parametrised(cls: Any, rename: Callable[[str], str]) -> list[Any]:
+    if cls in (None, NoneType):
+        return []
+    origin, parameters = _parameters(cls)
+    if origin in _UNIONS:
+        name = ["", _UNIONS[origin]]
+    else:
+        origin = origin or cls
+        name = [rename(origin.__module__), origin.__qualname__]
+    return [*name, [_parametrised(parameter, rename) for parameter in parameters]]
+
+
+def named_class(name: list[Any], resolve: Callable[[str, str], Any]) -> Any:
+    """The class with that name.
+
+    Args:
+        name: of `class_name`.
+        resolve: finds a class by its module and its own name; may raise anything.
+    """
+    if not name:
+        return None
+    module, qualname, *more = name
+    parameters = tuple([named_class(parameter, resolve) for parameter in (more[0] if more else ())])
+    if not module:
+        return Union[parameters] if qualname == "Union" else reduce(or_, parameters)  # noqa: UP007 - the parameters are known only here
+    cls = resolve(module, qualname)
+    return cls[parameters] if parameters else cls
+
+
+def find_class(module: str, qualname: str) -> type:
+    """The class of that name in a module that is already imported; runs no `__getattr__`.
+
+    Raises:
+        LookupError: no such module or class here.
+    """
+    loaded = sys.modules.get(module)
+    found = None if loaded is None else _look_up(loaded, qualname)
+    if not isinstance(found, type):
+        raise LookupError(f"no class {module}.{qualname} in this process")  # noqa: TRY004 - a name that leads elsewhere is a name not found
+    return found
+
+
+def _look_up(module: ModuleType, qualname: str) -> Any:
+    found: Any = module
+    for part in qualname.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    return found
