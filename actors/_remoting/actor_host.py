@@ -28,7 +28,7 @@ from actors._remoting.receiver import Receiver
 from actors._remoting.shared_memory import SharedMemory
 from actors._remoting.topics import Topics
 from actors.supervisors import Exit
-from actors.transport import ChannelBroken, Decoder, Encoder, Extra, Undecodable, Unsendable
+from actors.transport import Decoder, Encoder, Extra, Undecodable, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -332,10 +332,13 @@ class ActorHost:
 
     def resolve_class(self, module: str, qualname: str) -> type:
         """Return the class that a peer names; a node imports it, both being of one system."""
-        # A parent that keeps itself free of user code has only what is imported already.
-        found: Any = import_module(module) if self._may_import else sys.modules[module]
-        for part in qualname.split("."):
-            found = getattr(found, part)
+        try:
+            # A parent that keeps itself free of user code has only what is imported already.
+            found: Any = import_module(module) if self._may_import else sys.modules[module]
+            for part in qualname.split("."):
+                found = getattr(found, part)
+        except SystemExit as error:  # a script that exits on import must not end the node
+            raise ImportError(f"importing {module} ended with sys.exit({error.code!r})") from error
         if not isinstance(found, type):
             raise Undecodable(f"{module}:{qualname} is not a class")
         return found
@@ -379,7 +382,7 @@ class ActorHost:
 
     def link_closed(self, link: Link, error: TransportError | None) -> None:
         """Take note that a link has ended. Its node may have, too: the parent tells within moments."""
-        if error is not None and not isinstance(error, ChannelBroken):
+        if link.faulty:
             self.services.event(
                 "link_failed", {"peer": link.peer, "node": self.name, "error": str(error)}
             )

@@ -107,6 +107,7 @@ class Link:
     Attributes:
         peer: the address of the other node.
         closed: why the link has ended, None while it has not.
+        faulty: whether it has ended because the other end sent what it must not send.
         out: says by `congested` whether senders have to wait, as too many bytes are unwritten.
         write: queues one message of plain fields and returns its size in bytes; an ended link raises.
         pending: by request number, the asks whose replies are awaited.
@@ -118,6 +119,7 @@ class Link:
         self.peer = peer
         self.host = host
         self.closed: str | None = None
+        self.faulty = False
         self.pending: dict[int, tuple[Envelope, PendingAsk]] = {}
         self.calls: dict[int, Waiter] = {}
         self.serving: dict[int, Callable[[], None]] = {}
@@ -386,6 +388,7 @@ class Link:
         if self.closed is not None:
             return
         self.closed = str(error) if error is not None else "the link has ended"
+        self.faulty = error is not None and not isinstance(error, ChannelBroken)
         self.attachments.close()
         self.host.memory.forget(self.attachments)
         for task in list(self._tasks.values()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -111,16 +112,23 @@ class Coordinator(SystemState):
         """Stop everything in reverse; returns when nothing of the system is left."""
         self.stopping = True
         self.event("system_stopping", {})
-        async with create_task_group() as meanwhile:
-            meanwhile.start_soon(self.groups.stop_unresponsive)
-            await self.tree.stop()
-            meanwhile.cancel_scope.cancel()
+        with ExitStack() as steps:  # whatever one of them raises, the others are done
+            steps.callback(self.close)
+            steps.callback(self.threads.close)
+            steps.callback(self._end_rest)
+            async with create_task_group() as meanwhile:
+                meanwhile.start_soon(self.groups.stop_unresponsive)
+                await self.tree.stop()
+                meanwhile.cancel_scope.cancel()
+
+    def _end_rest(self) -> None:
+        """End what the tree has left."""
+        for run in list(self.runs.values()):
+            run.kill()
         for actor in list(self.supervised.values()):
             actor.gone(Exit.SHUTDOWN)
         for cell in list(self.host.cells.values()):
             cell.end_for_good(Exit.SHUTDOWN)
-        self.threads.close()
-        self.close()
 
     async def whole_tree(self) -> dict[str, Any]:
         """Return the supervision tree as plain data; see `tree_snapshot.whole_tree`."""

@@ -150,7 +150,11 @@ class System:
         trace: TracebackType | None,
     ) -> bool:
         assert self._coordinator is not None
-        await self._close(self._coordinator)
+        try:
+            await self._close(self._coordinator)
+        except BaseException:
+            await self._stack.__aexit__(None, None, None)
+            raise
         # A cancellation has to reach the scope that asked for it; other errors are raised as they are.
         cancelled = isinstance(error, anyio.get_cancelled_exc_class())
         passed = (kind, error, trace) if cancelled else (None, None, None)
@@ -161,10 +165,12 @@ class System:
 
     async def _close(self, coordinator: Coordinator) -> None:
         _CURRENT.set(self._outer)
-        with anyio.CancelScope(shield=True):
-            await coordinator.stop()
-        coordinator.tasks.cancel_scope.cancel()
-        self._block.cancel_scope.cancel()
+        try:
+            with anyio.CancelScope(shield=True):
+                await coordinator.stop()
+        finally:
+            coordinator.tasks.cancel_scope.cancel()
+            self._block.cancel_scope.cancel()
 
     async def _hold(self, *, task_status: TaskStatus[tuple[Loop, TaskGroup]]) -> None:
         """Run the loop and the tasks, shielded from cancellation: `__aexit__` stops them in order."""

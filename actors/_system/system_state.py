@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from actors._base.event_log import LogSubscriber
@@ -113,8 +114,11 @@ class SystemState:
 
     def close(self) -> None:
         """Publish the last event, and release everything."""
-        self.launcher.close()
-        self.host.memory.close()
-        self.event("system_stopped", {})
-        self.bus.close()
-        self._log.flush()
+        with (
+            ExitStack() as steps
+        ):  # the last comes first, and one that raises keeps none from its turn
+            steps.callback(self._log.flush)
+            steps.callback(self.bus.close)
+            steps.callback(self.event, "system_stopped", {})
+            steps.callback(self.host.memory.close)
+            steps.callback(self.launcher.close)

@@ -20,6 +20,7 @@ from anyio import Lock
 
 from actors._base.errors import ActorsError, BootFailed
 from actors._remoting.link import Link
+from actors.nodes._node import NodeState
 from actors.nodes.boot.descriptors import NodePipes
 from actors.nodes.boot.launch import Launch
 from actors.nodes.boot.output import LinesReader
@@ -67,6 +68,7 @@ class ProcessRun(RemoteRun):
         self._readers: list[LinesReader] = []
         self._stacks = -1
         self._inspecting = Lock()
+        self._killed_because = ""
 
     async def _spawn(self) -> None:
         node = self.node
@@ -96,8 +98,7 @@ class ProcessRun(RemoteRun):
             self._pidfd = self._watched(process)
         except (BootFailed, OSError):
             pipes.close_near()
-            process.kill()
-            process.wait()
+            process.end()
             raise
         self._process = process
         self.pid = process.pid
@@ -163,11 +164,26 @@ class ProcessRun(RemoteRun):
         if self._pidfd < 0 and self._process is not None:
             self._complete()
         elif self._pidfd >= 0:
-            # One that was asked to end does so by itself.
-            leaves = self._asked is Exit.SHUTDOWN or bool(self._replaced_because)
-            self._loop.call_later(
-                self.node.spec.shutdown if leaves else _LAST_READ, self._force_end
-            )
+            assert self.link is not None
+            self._loop.call_later(_LAST_READ, self._outlives_link, self.link)
+
+    def _outlives_link(self, link: Link) -> None:
+        """The process runs on without its link: let it end in order, unless it broke the protocol."""
+        if self._pidfd < 0:
+            return
+        if link.faulty:
+            self._kill_because(f"it broke the protocol: {link.closed}")
+            return
+        self.hang_detector.stop()
+        if self.state is NodeState.READY:
+            self.drain("it has closed its link")
+        seconds = self.node.spec.shutdown
+        late = f"it did not end within {seconds:g} s of closing its link"
+        self._loop.call_later(seconds, self._kill_because, late)
+
+    def _kill_because(self, why: str) -> None:
+        self._killed_because = f"killed by its parent: {why}"
+        self._force_end()
 
     def _died(self) -> None:
         """Reap the process, which has ended; then let its link be read to the end."""
@@ -175,14 +191,8 @@ class ProcessRun(RemoteRun):
         assert process is not None
         self._loop.unwatch_readable(self._pidfd)
         pidfd, self._pidfd = self._pidfd, -1
-        # Before it is reaped: until then no other process can have its number.
-        with suppress(ProcessLookupError, PermissionError):  # nothing is left of its group
-            os.killpg(process.pid, signal.SIGKILL)
-        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        process.reaped(_sweep_and_reap(process.pid, pidfd))
         os.close(pidfd)
-        status = result.si_status if result is not None else 0
-        killed = result is not None and result.si_code != os.CLD_EXITED
-        process.reaped(-status if killed else status)
         if self.link is None or self.link.closed is not None:
             self._complete()
         else:
@@ -192,8 +202,7 @@ class ProcessRun(RemoteRun):
         if self._process is None:
             return
         code = self._process.returncode
-        assert code is not None, "it was reaped when its pidfd said that it had ended"
-        self._finish(*self._decide_exit(self._describe(code), clean=code == 0))
+        self._finish(*self._decide_exit(self._describe(code), clean=not code))
 
     def on_stack_dump(self, fd: int) -> None:
         """Keep the file that the node writes its stacks to."""
@@ -223,18 +232,49 @@ class ProcessRun(RemoteRun):
         for reader in self._readers:
             reader.close()
 
-    def _describe(self, code: int) -> str:
+    def _describe(self, code: int | None) -> str:
+        if code is None:
+            return (
+                "ended; how is not known, as this program ignores SIGCHLD or reaps all its children"
+            )
         if code >= 0:
             return f"exit code {code}"
         name = signal.Signals(-code).name
         if -code == signal.SIGKILL and self._asked is None:
-            return f"killed by {name}, perhaps out of memory"
+            return self._killed_because or f"killed by {name}, perhaps out of memory"
         return f"killed by {name}"
 
     def _last_lines(self) -> str:
         lines = list(self._readers[1].last) if self._readers else []
         lines = stacks_of(lines) if self._hung_because else lines[-_LAST_LINES:]
         return "; its last lines:\n  " + "\n  ".join(lines) if lines else ""
+
+
+def _sweep_and_reap(pid: int, pidfd: int) -> int | None:
+    """End what is left of the group of an ended process, and reap it.
+
+    Returns:
+        Its exit code or minus its signal, None if code of the user's has reaped it.
+    """
+    try:
+        # Looked at first: until it is reaped, its number can be nobody else's.
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+    except ChildProcessError:
+        if not Path(f"/proc/{pid}").exists():  # while its group lives, no process gets its number
+            _kill_group(pid)
+        return None
+    _kill_group(pid)
+    try:
+        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    except ChildProcessError:  # another thread was faster
+        return None
+    assert result is not None, "it waits for an end"
+    return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+
+def _kill_group(number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # nothing of it is left
+        os.killpg(number, signal.SIGKILL)
 
 
 def _common_environment() -> dict[str, str]:

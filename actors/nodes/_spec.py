@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -61,8 +62,8 @@ class NodesSpec:
             self._require(positive, f"{name} must be more than 0 seconds, got {seconds!r}")
         self._check_health()
         for key, value in self.env.items():
-            texts = type(key) is str and type(value) is str
-            self._require(texts, f"env must map text to text, got {key!r}: {value!r}")
+            problem = _env_problem(key, value)
+            self._require(not problem, f"env {problem}, got {key!r}: {value!r}")
         object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
 
     def _check_health(self) -> None:
@@ -91,6 +92,21 @@ class NodesSpec:
     def named(self, slot: int) -> str:
         """Return the name of the node in *slot*."""
         return f"{self.name}/{slot}"
+
+
+def _env_problem(key: object, value: object) -> str:
+    """Return why a program cannot be given this variable, or nothing."""
+    if type(key) is not str or type(value) is not str:
+        return "must map text to text"
+    if not key or "=" in key:
+        return "must have names that are not empty and have no '='"
+    if "\0" in key + value:
+        return "cannot have a NUL in a name or value"
+    try:
+        os.fsencode(key + value)
+    except UnicodeEncodeError:
+        return "must be text that the file system's encoding can say"
+    return ""
 
 
 @known_options

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,10 +82,10 @@ class ThreadRun(RemoteRun):
         finally:
             # A node that failed early has not closed its endpoint, and nobody else would.
             endpoint.close()
-            try:
+            with suppress(
+                RuntimeError
+            ):  # the parent's loop has ended, and with it whoever would be told
                 self._loop.call_threadsafe(self._thread_ended)
-            except RuntimeError:
-                return  # the parent's loop has ended, and with it whoever would be told
 
     def _thread_ended(self) -> None:
         if self._thread is not None:

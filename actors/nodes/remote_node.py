@@ -262,7 +262,7 @@ class RemoteRun:
         seconds = node.spec.boot_timeout if within is None else within
         try:
             with fail_after(seconds):
-                await self._spawn()
+                await self._spawned()
                 self._set_state(NodeState.BOOTING)
                 self._ready = self._loop.waiter()
                 await self._ready
@@ -276,8 +276,6 @@ class RemoteRun:
             if isinstance(error, TimeoutError):
                 why = f"node {node.name} was not ready after {seconds:g} s"
                 raise BootFailed(why + self._last_lines()) from error
-            if isinstance(error, OSError):
-                raise BootFailed(f"node {node.name} could not be started: {error}") from error
             raise
         self._completion.on_done = ended
         self._set_state(NodeState.READY)
@@ -285,6 +283,15 @@ class RemoteRun:
         if not self.successor:
             self._home.node_ready(self)
             node.changed()
+
+    async def _spawned(self) -> None:
+        try:
+            await self._spawn()
+        except ActorsError:
+            raise
+        except Exception as error:
+            # No room for a process or a thread, mostly; whatever it is, whoever asked is told.
+            raise BootFailed(f"node {self.node.name} could not be started: {error}") from error
 
     def _register(self) -> None:
         self.number = self._home.new_node_number()

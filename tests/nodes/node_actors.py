@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import socket
 import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -85,3 +91,25 @@ class Talker(Actor):
 
     async def wait_for(self, other: Ref[Any]) -> str:
         return str(await other.wait())
+
+
+class Leaver(Actor):
+    """Ends its node in ways of its own."""
+
+    async def exit_slowly(self, leaving: str, may_go: str, code: int) -> None:
+        """End the program in order, which takes until the file *may_go* is there."""
+        atexit.register(_wait_for, Path(leaving), Path(may_go))
+        sys.exit(code)
+
+    async def send_rubbish(self) -> None:
+        """Write to the parent what is no message."""
+        for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers are wanted
+            with suppress(OSError), socket.socket(fileno=os.dup(int(number))) as end:
+                end.send(b"\xff" * 64)
+
+
+def _wait_for(leaving: Path, may_go: Path) -> None:
+    leaving.touch()
+    while not may_go.exists():
+        time.sleep(0.01)
+    leaving.unlink()

@@ -81,7 +81,7 @@ async def test_a_thread_that_cannot_be_started_leaves_nothing_open(
 
     start = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", no_thread)
-    with pytest.raises(RuntimeError, match="can't start new thread"):
+    with pytest.raises(BootFailed, match="can't start new thread"):
         async with System(Topology(nodes=BESIDE)):
             pytest.fail("it cannot have started")
 

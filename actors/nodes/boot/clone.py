@@ -89,12 +89,24 @@ def new_sibling_fork() -> Callable[[], int]:
 
 def _tid_address(library: ctypes.PyDLL) -> int:
     """Return where the C library keeps the number of the main thread."""
-    address = ctypes.c_void_p()
-    _checked(library.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0))
+    cleared = ctypes.c_void_p()
+    _checked(library.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(cleared), 0, 0, 0))
     # Checked, because a write to any other address would crash every child.
-    if not address.value or ctypes.c_int.from_address(address.value).value != os.getpid():
-        raise OSError("the C library keeps its thread's number where the kernel does not see it")
-    return address.value
+    for address in (cleared.value, _tid_of_debuggers(library)):
+        if address and ctypes.c_int.from_address(address).value == os.getpid():
+            return address
+    raise OSError("where the C library keeps its thread's number is not known")
+
+
+def _tid_of_debuggers(library: ctypes.PyDLL) -> int | None:
+    """Return where glibc tells debuggers that it is; from 2.43 on the kernel is shown another place."""
+    try:
+        _, _, offset = (ctypes.c_uint32 * 3).in_dll(library, "_thread_db_pthread_tid")
+    except ValueError:
+        return None
+    library.pthread_self.restype = ctypes.c_void_p
+    thread: int = library.pthread_self()
+    return thread + offset
 
 
 def _checked(result: int) -> int:

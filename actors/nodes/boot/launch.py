@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "Started",
     "custom_site",
     "exec_reason",
+    "own_environment",
     "popen_of",
     "python",
     "start_by_exec",
@@ -83,7 +85,7 @@ class Launch:
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment of the process, as of now."""
-        return {**os.environ, **self.env, **self.common}
+        return {**own_environment(), **self.env, **self.common}
 
 
 class Started:
@@ -104,23 +106,21 @@ class Started:
         self.returncode: int | None = None
         self._popen = popen
 
-    def kill(self) -> None:
-        """Send SIGKILL, unless it has been reaped."""
-        if self.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)
+    def end(self) -> None:
+        """Kill and reap it, because nobody owns it."""
+        # If code of the user's has reaped it, its number may be somebody else's.
+        with suppress(ChildProcessError):
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self.reaped(None)
 
-    def wait(self) -> int:
-        """Wait until it has ended, reap it, and return its exit code or minus its signal."""
-        if self.returncode is None:
-            self.reaped(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
-        assert self.returncode is not None
-        return self.returncode
-
-    def reaped(self, code: int) -> None:
-        """Note that somebody has reaped it."""
+    def reaped(self, code: int | None) -> None:
+        """Note that it has been reaped, and its exit code or minus its signal, if that is known."""
         self.returncode = code
         if self._popen is not None:
-            self._popen.returncode = code  # or it would warn that nobody waited for the child
+            # Or it would warn that nobody waited for the child.
+            self._popen.returncode = 0 if code is None else code
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,13 @@ def _libc() -> str:
         return os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (ValueError, OSError):
         return ""  # another library: it does not know the name
+
+
+def own_environment() -> dict[str, str]:
+    """Return this process's environment; other threads may change it meanwhile."""
+    # Iterating takes all names at once, but each of them may be gone when its value is read.
+    values = ((name, os.environ.get(name)) for name in os.environ)
+    return {name: value for name, value in values if value is not None}
 
 
 def exec_reason(machine: Platform, env: Iterable[str], custom: str = "") -> str:

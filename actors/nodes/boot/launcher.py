@@ -7,10 +7,9 @@ is no burst of threads. It runs the fork server, and starts a process by exec wh
 from __future__ import annotations
 
 import errno
-import os
 import queue
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from actors.nodes.boot.fork_server import FORK_SERVER_MODULE, ForkServer
 from actors.nodes.boot.launch import (
@@ -20,6 +19,7 @@ from actors.nodes.boot.launch import (
     Started,
     custom_site,
     exec_reason,
+    own_environment,
     python,
     start_by_exec,
 )
@@ -61,11 +61,12 @@ class Launcher:
         """Start a process and return it.
 
         Raises:
-            OSError: the system has no room for it.
+            Exception: whatever kept it from starting; mostly an `OSError`.
         """
         if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="actors launcher")
-            self._thread.start()
+            thread = threading.Thread(target=self._serve, name="actors launcher")
+            thread.start()
+            self._thread = thread
         waiter = self._loop.waiter()
         self._requests.put((launch, waiter))
         return await waiter  # type: ignore[no-any-return] # a waiter is untyped
@@ -91,12 +92,16 @@ class Launcher:
     def _serve(self) -> None:
         while (request := self._requests.get()) is not None:
             launch, waiter = request
+            started, failure = None, None
             try:
                 started = self._start(launch)
-            except OSError as error:
-                self._loop.call_threadsafe(_settle, waiter, None, error)
-            else:
-                self._loop.call_threadsafe(_settle, waiter, started, None)
+            except Exception as error:  # noqa: BLE001 - it is the answer to whoever asked
+                failure = error
+            try:
+                self._loop.call_threadsafe(_settle, waiter, started, failure)
+            except RuntimeError:  # the loop has ended: nobody owns the process
+                if started is not None:
+                    started.end()
         self._close_server()
 
     def _start(self, launch: Launch) -> Started:
@@ -139,7 +144,7 @@ class Launcher:
         if exec_reason(self._machine, launch.env, custom_site()):
             return None
         command = python(FORK_SERVER_MODULE)
-        environment = {**os.environ, **launch.common}
+        environment = {**own_environment(), **launch.common}
         try:
             context = LaunchContext.now(command, environment)
             if self._fork_server is not None and self._fork_server.context != context:
@@ -159,11 +164,10 @@ class Launcher:
             server.close()
 
 
-def _settle(waiter: Waiter, started: Any, error: OSError | None) -> None:
+def _settle(waiter: Waiter, started: Started | None, error: Exception | None) -> None:
     if waiter.done():
         if started is not None:  # the caller was cancelled: nobody owns the process
-            started.kill()
-            started.wait()
+            started.end()
     elif error is not None:
         waiter.set_exception(error)
     else:
