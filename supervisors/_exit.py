@@ -1,6 +1,6 @@
 """How a run ended.
 
-There are six kinds. Nothing here knows who ended or what is done about it.
+There are seven kinds. Nothing here knows who ended or what is done about it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import ClassVar, Final, final
 
 
 class ExitKind(Enum):
-    """The six kinds of ends; no other package adds one."""
+    """The seven kinds of ends; no other package adds one."""
 
     NORMAL = "NORMAL"
     """It was finished."""
@@ -25,6 +25,8 @@ class ExitKind(Enum):
     """The node it ran on ended."""
     ABANDONED = "ABANDONED"
     """It was killed and did not end; nobody waits for it any more."""
+    FORGOTTEN = "FORGOTTEN"
+    """It has ended, so long ago that nobody remembers how: an answer to late questions, no end of a run."""
 
 
 _AS_EXPECTED: Final = frozenset({ExitKind.NORMAL, ExitKind.SHUTDOWN})
@@ -44,7 +46,7 @@ class Exit:
     """The end of one run, compared by value.
 
     Attributes:
-        kind: Which of the six ends it was.
+        kind: Which of the seven ends it was.
         error: What a crashed run failed with.
         cause: What happened to the node of a run that lost it: "rooms/0: killed by SIGKILL".
     """
@@ -53,12 +55,13 @@ class Exit:
     SHUTDOWN: ClassVar[Exit]
     KILLED: ClassVar[Exit]
     ABANDONED: ClassVar[Exit]
+    FORGOTTEN: ClassVar[Exit]
 
     kind: ExitKind
     error: BaseException | None = None
     cause: str = ""
 
-    # The constructors are upper case so that all six ends read alike, with an error or without.
+    # The constructors are upper case so that all ends read alike, with an error or without.
     @classmethod
     def CRASHED(cls, error: BaseException) -> Exit:  # noqa: N802
         """Return the end of a run that failed with *error*."""
@@ -86,3 +89,4 @@ Exit.NORMAL = Exit(ExitKind.NORMAL)
 Exit.SHUTDOWN = Exit(ExitKind.SHUTDOWN)
 Exit.KILLED = Exit(ExitKind.KILLED)
 Exit.ABANDONED = Exit(ExitKind.ABANDONED)
+Exit.FORGOTTEN = Exit(ExitKind.FORGOTTEN)

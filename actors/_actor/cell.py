@@ -182,12 +182,9 @@ class Cell:
 
     def refusal(self, envelope: Envelope) -> ActorStopped:
         """Return the error for a message to an actor that has ended or drains."""
-        why = (
-            f"it has ended: {self.exit}"
-            if self.exit is not None
-            else "it is draining: no new messages"
-        )
-        return ActorStopped(self.ref, why, envelope.message)
+        if self.exit is not None:
+            return ActorStopped.by(self.exit, self.ref, envelope.message)
+        return ActorStopped(self.ref, "it is draining: no new messages", envelope.message)
 
     # -- life ----------------------------------------------------------------------------
 

@@ -31,10 +31,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._root_errors import ActorsError, InvalidSpec, StartFailed
-from actors.supervisors import shown
+from actors.supervisors import ExitKind, shown
 from actors.transport import TransportError
 
 if TYPE_CHECKING:
+    from actors.supervisors import Exit
     from actors.transport import Unsendable
 
 __all__ = [
@@ -86,7 +87,19 @@ class MailboxFull(SendError):
 
 
 class ActorStopped(SendError):
-    """The receiver has ended and will not come back."""
+    """The receiver has ended and will not come back; `exit` is how, if its node still knows that."""
+
+    exit: Exit | None = None
+
+    @classmethod
+    def by(
+        cls, end: Exit | None, ref: object, message: tuple[Any, ...] | None = None
+    ) -> ActorStopped:
+        """Return the error for a message to an actor that has ended by *end*, if that is known."""
+        known = end is not None and end.kind is not ExitKind.FORGOTTEN
+        error = cls(ref, f"it has ended: {end}" if known else "it has ended", message)
+        error.exit = end
+        return error
 
 
 class NodeDown(SendError):

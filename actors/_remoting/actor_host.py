@@ -66,7 +66,7 @@ class LocalChildren(Protocol):
 
 
 class _EndedTarget:
-    """The target of refs to actors that have ended on this node: it refuses every message."""
+    """The target of refs to actors that are known to have ended: it refuses every message."""
 
     remote = False
     wait_queue: Any = None  # whoever would wait for room is refused
@@ -77,7 +77,7 @@ class _EndedTarget:
         self._end = end
 
     def _refuse(self, envelope: Envelope) -> ActorStopped:
-        return ActorStopped(self.ref, f"it has ended: {self._end or 'long ago'}", envelope.message)
+        return ActorStopped.by(self._end, self.ref, envelope.message)
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         raise self._refuse(Envelope(handler, args, kwargs))
@@ -109,7 +109,8 @@ class ActorHost:
         system: the `System` that actors here see.
         over: whether an actor has ended the whole node.
         services: the system that this node is part of.
-        ended: how actors of this node ended, the latest few thousand.
+        ended: how actors ended, of this node or as others told, the latest few thousand.
+        supervised: every actor that this process supervises, wherever it runs, by its number.
         argument_decoder: decodes constructor arguments, one actor after the other.
     """
 
@@ -137,6 +138,7 @@ class ActorHost:
         self._moved: dict[str, str] = {}
         self._left: dict[str, str] = {}
         self.handlers: Handlers[Link] = Handlers()
+        self.supervised: dict[int, Any] = {}  # of `SupervisedActor`, which is a layer up
         self.ended: OrderedDict[int, Exit] = OrderedDict()
         self.link_ended: Callable[[Link], None] = _ignore
         self._uids = number << 32
@@ -175,6 +177,8 @@ class ActorHost:
     def remember(self, uid: int, end: Exit) -> None:
         """Remember how an actor ended, for those who ask later; the oldest are forgotten."""
         self.ended[uid] = end
+        for peer in self.peers.values():
+            peer.actor_ended(uid, end)
         while len(self.ended) > _REMEMBERED:
             self.ended.popitem(last=False)
 
@@ -211,7 +215,7 @@ class ActorHost:
         cell = self.cells.get(ref.uid)
         if cell is not None:
             return cell
-        if self.is_own(ref):
+        if self.is_own(ref) or ref.uid in self.ended:
             return _EndedTarget(ref, self.ended.get(ref.uid))
         return self.peer_of(ref).remote_actor(ref)
 
@@ -240,17 +244,24 @@ class ActorHost:
             notice(self.ended[ref.uid])
             return _nothing
         if self.is_own(ref):
-            return self.services.watch_actor(ref, notice, "it ended long ago")
+            return self.services.watch_actor(ref, notice, "")
         return self.peer_of(ref).watch(ref, notice)
 
     def stop(self, ref: Ref[Any], grace: float | None, *, drain: bool) -> None:
-        """Ask *ref* to stop behind what it has queued."""
-        cell = self.cells.get(ref.uid)
+        """Ask *ref* to stop behind what it has queued; its supervisor is told, too, and remembers it."""
+        if not self.is_own(ref) and ref.uid not in self.cells:
+            self.peer_of(ref).control([wire.STOP, ref.uid, grace, drain])
+        self.stop_cell(ref.uid, grace, drain=drain)
+        if not ref.uid >> 32 and ref.uid not in self.supervised:
+            self.services.stop_actor(ref)
+
+    def stop_cell(self, uid: int, grace: float | None, *, drain: bool) -> None:
+        """Ask an actor to stop that runs here or is supervised here; between two runs it ends now."""
+        cell, actor = self.cells.get(uid), self.supervised.get(uid)
         if cell is not None:
             cell.request_stop(Exit.SHUTDOWN, grace, drain=drain)
-        elif not self.is_own(ref):
-            peer = self.peer_of(ref)
-            peer.connect(ref, None).send([wire.STOP, ref.uid, grace, drain])
+        if actor is not None:
+            actor.stop_for_good()
 
     def kill(self, ref: Ref[Any]) -> None:
         """End *ref* now."""
@@ -258,8 +269,7 @@ class ActorHost:
         if cell is not None:
             cell.kill()
         elif not self.is_own(ref):
-            peer = self.peer_of(ref)
-            peer.connect(ref, None).send([wire.KILL, ref.uid])
+            self.peer_of(ref).control([wire.KILL, ref.uid])
 
     async def spawn_child(
         self, parent: IncarnationInterface, cls: type, args: Any, kwargs: Any, **options: Any

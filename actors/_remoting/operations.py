@@ -143,6 +143,11 @@ async def wait_ended(uid: int, /) -> Exit:
 
 
 @_note(_PARENT)
+def stop_supervised(uid: int, /) -> None:
+    """An actor that the parent supervises was asked to stop for good."""
+
+
+@_note(_PARENT)
 def actor_ended(uid: int, end: Exit, voluntary: bool, /) -> None:  # noqa: FBT001 - a wire field
     """An incarnation has ended; *voluntary* if it was asked to stop by anyone but its supervisor."""
 

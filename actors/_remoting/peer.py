@@ -9,10 +9,10 @@ node's loop, in one message for each actor.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 from weakref import WeakValueDictionary
 
-from actors._base.errors import ActorsError, MessageTooBig, NodeDown, not_sendable
+from actors._base.errors import ActorsError, ActorStopped, MessageTooBig, NodeDown, not_sendable
 from actors._messaging.mailbox import Envelope, WaitQueue
 from actors._messaging.message_table import MessageKind
 from actors._remoting import protocol as wire
@@ -64,6 +64,7 @@ class SystemServices(Protocol):
     def topic_leave(self, name: str) -> None: ...
     def unclaim(self, ref: Ref[Any]) -> None: ...
     async def claim(self, ref: Ref[Any]) -> None: ...
+    def stop_actor(self, ref: Ref[Any]) -> None: ...
 
 
 class PeerHost(LinkHost, Protocol):
@@ -73,6 +74,9 @@ class PeerHost(LinkHost, Protocol):
     services: SystemServices
     propagation: Propagation | None
     new_remote_actor: Callable[[Peer, Ref[Any]], RemoteActor]
+
+    def remember(self, uid: int, end: Exit) -> None:
+        """Remember how an actor ended, and refuse messages to it from now on."""
 
     def peer(self, name: str) -> Peer: ...
     def peer_down(self, name: str) -> None: ...
@@ -145,6 +149,14 @@ class Peer:
         if self.link is None:
             self.link = self.host.services.connect(self)
         return self.link
+
+    def control(self, message: list[Any]) -> None:
+        """Send a request to end one of its actors, unless the node is away: then there is nothing to end."""
+        link = self._draining_link
+        if link is None and self.ready:
+            link = self.connect(self.name, None)
+        if link is not None:
+            link.send(message)
 
     def up(self, link: Link | None = None) -> None:
         """Send messages from now on: the node is ready. The parent gives the link it has already."""
@@ -241,7 +253,32 @@ class Peer:
         """Call the notice of a watch: the other node says that the actor has ended."""
         watch = self._watches.pop(number, None)
         if watch is not None:
+            self.host.remember(watch[0].uid, end)
             watch[1](end)
+
+    def actor_ended(self, uid: int, end: Exit) -> None:
+        """Refuse messages to one of its actors from now on: this node has heard of its end."""
+        actor = self._remote_actors.pop(uid, None)
+        if actor is not None:
+            actor.ended(end)
+
+
+class _Nowhere:
+    """In place of the peer of an actor that has ended: there is no link to it, and connecting is refused."""
+
+    link = None
+
+    def __init__(self, host: PeerHost, end: Exit) -> None:
+        self.host = host
+        self._end = end
+
+    def connect(self, ref: object, envelope: Envelope | None) -> NoReturn:
+        """Refuse a message.
+
+        Raises:
+            ActorStopped: always.
+        """
+        raise ActorStopped.by(self._end, ref, None if envelope is None else envelope.message)
 
 
 class RemoteActor:
@@ -424,6 +461,16 @@ class RemoteActor:
         if unacknowledged > 0:
             self.peer.host.lost_tells(self.ref, unacknowledged, why.why)
         self.refuse_waiting(why)
+
+    def ended(self, end: Exit) -> None:
+        """Refuse every message from now on, also those that wait for credit."""
+        nowhere: Any = _Nowhere(self.peer.host, end)
+        self.peer = (
+            nowhere  # so that sending, which looks at the peer's link anyway, costs nothing more
+        )
+        self.wait_queue.refuse_all(
+            lambda envelope: ActorStopped.by(end, self.ref, envelope.message)
+        )
 
     def refuse_waiting(self, why: NodeDown) -> None:
         """Fail the senders that wait for credit: the node takes nothing new."""

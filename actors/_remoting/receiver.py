@@ -69,6 +69,7 @@ class ReceiverHost(PeerHost, RefHost, Protocol):
 
     @property
     def ended(self) -> Mapping[int, Exit]: ...
+    def stop_cell(self, uid: int, grace: float | None, *, drain: bool) -> None: ...
 
 
 class _TellRun:
@@ -190,10 +191,7 @@ class Receiver:
         """Return why a message cannot be handled."""
         cell = self._host.cells.get(uid)
         if cell is None:
-            end = self._host.ended.get(uid)
-            return ActorStopped(
-                f"actor {uid} on {self._host.name}", f"it has ended: {end or 'long ago'}"
-            )
+            return ActorStopped.by(self._host.ended.get(uid), f"actor {uid} on {self._host.name}")
         for part in parts:
             if type(part) is Undecoded:
                 return NotSendable("", f"{cell.ref.name} could not read the message: {part.error}")
@@ -298,8 +296,12 @@ class Receiver:
             return
         envelope, asked = entry
         self._answered(message[1])
-        ref = asked.ref
-        envelope.fail(_with_message(message[2], ref, envelope, self._host.ended.get(ref.uid)))
+        ref, error = asked.ref, message[2]
+        ended = error.exit if isinstance(error, ActorStopped) else None
+        # A handler may pass on that somebody else has ended.
+        if ended is not None and (error.message is None or error.ref == ref):
+            self._host.remember(ref.uid, ended)
+        envelope.fail(_with_message(error, ref, envelope, self._host.ended.get(ref.uid)))
 
     def _take_item(self, message: list[Any]) -> None:
         entry = self._link.pending.get(message[1])
@@ -350,9 +352,8 @@ class Receiver:
         cell.deliver(reply.envelope)
 
     def _take_stop(self, message: list[Any]) -> None:
-        cell = self._host.cells.get(message[1])
-        if cell is not None:
-            cell.request_stop(Exit.SHUTDOWN, message[2], drain=message[3])
+        _, uid, grace, drain = message
+        self._host.stop_cell(uid, grace, drain=drain)
 
     def _take_kill(self, message: list[Any]) -> None:
         cell = self._host.cells.get(message[1])
@@ -505,6 +506,5 @@ def _with_message(error: Any, ref: Ref[Any], envelope: Envelope, end: Exit | Non
     if type(error) is CallCycle and error.message is None:
         return CallCycle(ref, error.why, envelope.message)
     if type(error) is ActorStopped and error.message is None:
-        why = error.why if end is None else f"it has ended: {end}"
-        return ActorStopped(ref, why, envelope.message)
+        return ActorStopped.by(error.exit or end, ref, envelope.message)
     return error

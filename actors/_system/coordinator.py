@@ -283,12 +283,14 @@ class Coordinator(SystemState):
     def watch_actor(
         self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
     ) -> Callable[[], None]:
-        """Watch an actor whose node is gone."""
+        """Watch an actor whose node is gone, or that has ended (without a *why*)."""
         actor = self.supervised.get(ref.uid)
-        if actor is None:
-            notice(self.host.ended.get(ref.uid) or Exit.NODE_DOWN(why))
-            return lambda: None
-        return actor.watch(notice)
+        if actor is not None:
+            return actor.watch(notice)
+        # What was supervised here did not end with its node: it has ended before, or was given up then.
+        lost = Exit.NODE_DOWN(why) if why and ref.uid >> 32 else Exit.FORGOTTEN
+        notice(self.host.ended.get(ref.uid, lost))
+        return lambda: None
 
     async def topic_join(self, name: str) -> None:
         """Tell every node that a topic has subscribers in this process."""
@@ -301,6 +303,9 @@ class Coordinator(SystemState):
     def unclaim(self, ref: Ref[Any]) -> None:
         """Free the name of an actor that has ended."""
         self.registry.release(ref.name, ref.uid)
+
+    def stop_actor(self, ref: Ref[Any]) -> None:
+        """Take note of a stop; an actor that is not supervised here any more has ended."""
 
     async def _new_child_actors(self, name: str) -> ChildActors:
         assert self.local is not None

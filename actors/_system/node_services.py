@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec
 
+from actors._base.errors import ActorsError
 from actors._remoting import operations as ops
 from actors._system.placement import ActorRequest
 from actors._system.tree_snapshot import whole_tree
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["NodeServices"]
 
 P = ParamSpec("P")
+
+_PARENT_ONLY: Final = ("node_", "system_", "listener_", "report_")
+"""How events begin that no node reports."""
 
 
 class NodeServices:
@@ -54,13 +58,14 @@ class NodeServices:
         handlers.on_call(ops.spawn, self._spawn)
         handlers.on_call(ops.lookup, lambda _, name: state.registry.find(name))
         handlers.on_call(ops.pool, lambda _, name: self._placement.pool(name))
-        handlers.on_call(ops.claim_name, lambda _, ref: state.claim(ref))
-        handlers.on_note(ops.release_name, lambda _, name, uid: state.registry.release(name, uid))
+        handlers.on_call(ops.claim_name, self._claim)
+        handlers.on_note(ops.release_name, self._release)
         handlers.on_call(ops.wait_ended, self._wait_ended)
         handlers.on_note(ops.actor_ended, self._actor_ended)
+        handlers.on_note(ops.stop_supervised, self._stop_supervised)
         handlers.on_call(ops.tree, lambda _: whole_tree(state, self._tree))
         handlers.on_call(ops.stop_system, self._stop_system)
-        handlers.on_note(ops.event, lambda _, kind, facts: state.event(kind, facts))
+        handlers.on_note(ops.event, self._event)
         handlers.on_note(ops.request_link, self._request_link)
         handlers.on_note(ops.ready, self._on_run(RemoteRun.on_ready))
         handlers.on_note(ops.boot_failed, self._on_run(RemoteRun.on_boot_failed))
@@ -110,6 +115,39 @@ class NodeServices:
         if run is not None:
             run.node.actor_ended(uid, end, voluntary=voluntary)
 
+    def _stop_supervised(self, _link: Link, uid: int) -> None:
+        actor = self._state.supervised.get(uid)
+        if actor is not None:
+            actor.stop_for_good()
+
+    # A node is believed about itself only: whatever runs there may send what it likes.
+
+    def _made_by(self, link: Link, uid: int) -> bool:
+        """Return whether the actor *uid* was started by the node itself, which supervises it."""
+        run = self._run(link)
+        return run is not None and uid >> 32 == run.number
+
+    async def _claim(self, link: Link, ref: Ref[Any]) -> None:
+        if not self._made_by(link, ref.uid) or ref.node != link.peer:
+            raise ActorsError(
+                f"{self._name(link)} supervises no {ref}: it has no name to take for it"
+            )
+        await self._state.claim(ref)
+
+    def _release(self, link: Link, name: str, uid: int) -> None:
+        if self._made_by(link, uid):
+            self._state.registry.release(name, uid)
+
+    def _event(self, link: Link, kind: str, facts: dict[str, Any]) -> None:
+        """Publish an event of the node under its own name; what only the parent can know is refused."""
+        name = self._name(link)
+        supervisor = facts.get("supervisor")
+        foreign = supervisor is not None and not str(supervisor).startswith(f"{name}/")
+        if foreign or kind.startswith(_PARENT_ONLY):
+            self._state.event("report_refused", {"node": name, "kind": kind})
+        else:
+            self._state.event(kind, {**facts, "node": name})
+
     # -- from the servers of listeners -----------------------------------------------------------
 
     def _router(self, listener: str) -> AnyRouter | None:
@@ -145,7 +183,7 @@ class NodeServices:
         state = self._state
         actor = state.supervised.get(uid)
         if actor is None:
-            return state.host.ended.get(uid, Exit.NODE_DOWN("it ended long ago"))
+            return state.host.ended.get(uid, Exit.FORGOTTEN)
         waiter = state.loop.waiter()
         cancel = actor.watch(lambda end: None if waiter.done() else waiter.set_result(end))
         try:

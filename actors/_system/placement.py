@@ -188,11 +188,12 @@ class Placement:
         self, place: LocalNode, uid: int, name: str, request: ActorRequest
     ) -> SupervisedActor:
         host = self._state.host
+        cls = request.cls or host.resolve_class(*request.path.split(":"))
+        check_actor_options(cls, name, request.mailbox)  # a node may ask for any path
         arguments = request.arguments
         if isinstance(arguments, list):
             arguments = unpack_arguments(host, arguments)
         args, kwargs = keep_arguments(*arguments)
-        cls = request.cls or host.resolve_class(*request.path.split(":"))
         cell = host.new_cell(uid, name, cls, request.mailbox)
         return SupervisedActor(self, place, cell.ref, cls, args, kwargs, shutdown=request.shutdown)
 

@@ -66,7 +66,7 @@ class SystemState:
         self.bus.subscribe(self._log)
         self.registry = Registry(loop.waiter)
         self.local = LocalNode(self.host) if local else None
-        self.supervised: dict[int, SupervisedActor] = {}
+        self.supervised: dict[int, SupervisedActor] = self.host.supervised
         self.nodes: dict[str, RemoteNode] = {}
         self.runs: dict[str, RemoteRun] = {}
         self.listeners: list[ListenerController] = []

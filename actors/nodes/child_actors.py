@@ -144,16 +144,19 @@ class ChildActors:
                 gone=life.gone,
             )
             life.supervisor = self._supervisor
+            host.supervised[uid] = life
             await self._supervisor.start_child(spec)
         except BaseException as error:
             cell.end_for_good(Exit.KILLED)
+            host.supervised.pop(uid, None)
             if isinstance(error, ChildNotStarted) and error.__cause__ is not None:
                 raise error.__cause__ from error.__cause__.__cause__
             raise
         return cell.ref
 
-    def life_ended(self, life: SupervisedActor, end: Exit) -> None:
-        """Do nothing: the cell releases the name itself, and no list of actors is kept here."""
+    def life_ended(self, life: SupervisedActor, _end: Exit) -> None:
+        """Forget it; its cell frees its name."""
+        self._runtime.supervised.pop(life.ref.uid, None)
 
     def uids(self) -> list[int]:
         """Return the uids of its actors."""

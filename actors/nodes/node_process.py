@@ -28,7 +28,7 @@ from actors._remoting.constructor_args import unpack_arguments
 from actors._remoting.link import Link
 from actors.nodes._local import LocalNode
 from actors.nodes.boot.main_module import install_main
-from actors.nodes.child_actors import ChildActors
+from actors.nodes.child_actors import ChildActors, check_actor_options
 from actors.nodes.drain import finish_cells
 from actors.nodes.health.heartbeat import Heartbeat
 from actors.nodes.health.sampling import sample
@@ -203,6 +203,8 @@ class NodeProcess:
             # The first actor of a class may import a large library.
             with nullcontext() if module in sys.modules else self.heartbeat.paused():
                 cls = self.host.resolve_class(module, qualname)
+            # Before anything of it runs: the request may come from another node.
+            check_actor_options(cls, name, mailbox)
             cell = self.host.new_cell(uid, name, cls, mailbox)
         return cell
 
@@ -296,12 +298,13 @@ class NodeProcess:
     ) -> Callable[[], None]:
         """Call *notice* at the end of an actor whose node has ended; the parent knows if it restarts it."""
         if ref.uid >> 32:
-            notice(Exit.NODE_DOWN(why))
+            notice(Exit.NODE_DOWN(why) if why else Exit.FORGOTTEN)
             return lambda: None
         watched = [notice]
 
         async def wait() -> None:
             end = await self.parent.call(ops.wait_ended, ref.uid)
+            self.host.remember(ref.uid, end)
             if watched:
                 watched.pop()(end)
 
@@ -339,6 +342,10 @@ class NodeProcess:
             NameTaken: another living actor has it.
         """
         await self.parent.call(ops.claim_name, ref)
+
+    def stop_actor(self, ref: Ref[Any]) -> None:
+        """Have the parent remember a stop, and end the actor now if it is between two runs."""
+        self.parent.note(ops.stop_supervised, ref.uid)
 
     # -- requests of this node's handle (`NodeOwner`) ---------------------------------------
 

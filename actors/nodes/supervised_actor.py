@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import SystemStopped
-from actors.supervisors import Backoff, Exit, Restart, SupervisorError, should_restart
+from actors.supervisors import Backoff, Exit, ExitKind, Restart, SupervisorError, should_restart
 from actors.transport import drop_frames
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ __all__ = ["PLAIN_BACKOFF", "ActorRun", "StaticChild", "SupervisedActor", "Super
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 _FRAMES_GO_AFTER: Final = 0.01
 """Seconds until the log line about a failed start has been written."""
+_RESTARTS_WITHIN: Final = 0.1
+"""Seconds that a restart may take while a stop is queued; then the stop ends the actor at once."""
 
 PLAIN_BACKOFF: Final = Backoff()
 """The backoff of every actor whose spec names none: one object for all of them."""
@@ -37,7 +39,7 @@ class SupervisedActorOwner(Protocol):
 
     loop: Loop
 
-    def life_ended(self, life: SupervisedActor, end: Exit) -> None: ...
+    def life_ended(self, life: SupervisedActor, end: Exit, /) -> None: ...
 
 
 class SupervisedActor:
@@ -46,6 +48,8 @@ class SupervisedActor:
     Attributes:
         incarnation: the number of the current run, from 1; 0 before the first.
         end: how it ended for good, None until then.
+        running: whether a run of it takes messages; None before the first does.
+        stop_asked: whether it was asked to stop for good.
         voluntary_end: how the current run ended by the actor's own wish, if it did.
         supervisor: has it as a child by the name of its ref; None until that is known.
     """
@@ -63,7 +67,9 @@ class SupervisedActor:
         "place",
         "ref",
         "restart",
+        "running",
         "shutdown",
+        "stop_asked",
         "supervisor",
         "voluntary_end",
     )
@@ -92,6 +98,8 @@ class SupervisedActor:
         self.end: Exit | None = None
         self.voluntary_end: Exit | None = None
         self.supervisor: ActorStopper | None = None
+        self.running: bool | None = None
+        self.stop_asked = False
         self.restart: Restart | None = None
         self._watchers: dict[object, Callable[[Exit], None]] | None = None
 
@@ -108,6 +116,24 @@ class SupervisedActor:
     def comes_back(self, end: Exit) -> bool:
         """Return whether its supervisor would restart it after *end*, as far as is known here."""
         return self.restart is None or should_restart(self.restart, end)
+
+    def stop_for_good(self) -> None:
+        """Remember that it was asked to stop; between two runs that ends it now.
+
+        While it runs, the request is in its mailbox, behind what was queued before.
+        """
+        self.stop_asked = True
+        if self.running is False and self.end is None and self.supervisor is not None:
+            name = self.ref.name
+            self.owner.loop.start(_have_stopped, self, self.supervisor, name=f"stop {name}")
+
+    def run_ended(self, end: Exit) -> None:
+        """Note that its run has ended; a stop that was queued in it ends the actor if no run follows."""
+        self.running = False
+        if self.stop_asked and end.kind is ExitKind.NODE_DOWN:
+            self.stop_for_good()  # the request is lost with the mailbox
+        elif self.stop_asked:
+            self.owner.loop.call_later(_RESTARTS_WITHIN, self.stop_for_good)
 
     def gone(self, end: Exit) -> None:
         """End it for good: free its name, then call the watchers."""
@@ -174,11 +200,13 @@ class ActorRun:
         try:
             await actor.place.start_actor(actor, self._incarnation_ended)
         except Exception as error:
+            if actor.stop_asked:
+                actor.stop_for_good()
             if actor.incarnation > 1:
                 # Only its supervisor gets the error, and keeps it: the frames would keep an ended link.
                 actor.owner.loop.call_later(_FRAMES_GO_AFTER, drop_frames, error)
             raise
-        self._started = True
+        self._started = actor.running = True
         if self._unreported is not None:
             self._incarnation_ended(*self._unreported)
 
@@ -194,8 +222,8 @@ class ActorRun:
             actor.voluntary_end = end
             if actor.comes_back(Exit.NORMAL):
                 # Its supervisor would restart it after this end, so it is told to stop it.
-                name = actor.ref.name
-                actor.owner.loop.start(_have_stopped, supervisor, name, name=f"stop {name}")
+                loop, name = actor.owner.loop, actor.ref.name
+                loop.start(_have_stopped, actor, supervisor, name=f"stop {name}")
             else:
                 # No restart follows a normal end, which counts for auto-shutdown. If the ending itself
                 # failed, only those who watch the actor are told.
@@ -208,6 +236,7 @@ class ActorRun:
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
+        self._actor.run_ended(end)
         if self._ended is not None:
             self._ended(end)
 
@@ -274,10 +303,11 @@ class StaticChild:
         return _nothing if self._life is None else self._life.place.notify(callback)
 
 
-async def _have_stopped(supervisor: ActorStopper, name: str) -> None:
+async def _have_stopped(actor: SupervisedActor, supervisor: ActorStopper) -> None:
     """Ask a supervisor for a stop; one that is stopping itself gets to this child anyway."""
-    with suppress(SupervisorError, SystemStopped):
-        await supervisor.stop_child(name)
+    if actor.end is None:
+        with suppress(SupervisorError, SystemStopped):
+            await supervisor.stop_child(actor.ref.name)
 
 
 def _nothing() -> None:
