@@ -9,13 +9,25 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from actors._base.line_writer import LineWriter, StandardError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Logger", "get_logger", "iso_time", "write_lines_to"]
+__all__ = [
+    "Logger",
+    "as_terminal",
+    "get_logger",
+    "iso_time",
+    "replace_stderr",
+    "write_line",
+    "write_lines_to",
+]
 
 _FIRST: Final = ("timestamp", "level", "event")
 """The keys that come first in a JSON line."""
@@ -33,19 +45,11 @@ class Logger(Protocol):
     def bind(self, **facts: Any) -> Logger: ...
 
 
-class _LineWriter:
+class _Lines:
     """Where lines go: standard error, or a node's log pipe."""
 
     def __init__(self) -> None:
-        self.write: Callable[[str], None] = self._to_stderr
-        self.dropped = 0
-
-    def _to_stderr(self, line: str) -> None:
-        try:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            self.dropped += 1
+        self.write: Callable[[str], None] = _STANDARD_ERROR.write
 
     def msg(self, line: str) -> None:
         self.write(line)
@@ -53,31 +57,53 @@ class _LineWriter:
     debug = info = warning = error = critical = msg
 
 
-_LINES: Final = _LineWriter()
+def _dropped(count: int) -> str:
+    if as_terminal():
+        return f"{iso_time(time.time())} [warning  ] log lines dropped              count={count}"
+    facts = {"timestamp": iso_time(time.time()), "level": "warning", "event": "log lines dropped"}
+    return json.dumps({**facts, "count": count})
+
+
+_STANDARD_ERROR: Final = LineWriter(_dropped)
+_LINES: Final = _Lines()
 _RENDERED: Final[dict[bool, Any]] = {}
 
 
 def write_lines_to(fd: int) -> None:
     """Send this process's lines to the non-blocking pipe *fd*: a full pipe drops and counts."""
     rest = b""
+    dropped = 0
 
     def write(line: str) -> None:
-        nonlocal rest
+        nonlocal rest, dropped
         data = line.encode("utf-8", "backslashreplace") + b"\n"
-        if _LINES.dropped:
-            data = b'{"event": "log lines dropped", "count": %d}\n' % _LINES.dropped + data
+        if dropped:
+            data = _dropped(dropped).encode() + b"\n" + data
         try:
             # The pipe may have taken a part of a long line: write its rest first.
             rest = rest[os.write(fd, rest) :] if rest else rest
             if not rest:
                 rest = data[os.write(fd, data) :]
-                _LINES.dropped = 0
+                dropped = 0
                 return
         except (BlockingIOError, BrokenPipeError):
             pass  # counted below, and logged before the next line
-        _LINES.dropped += 1
+        dropped += 1
 
     _LINES.write = write
+
+
+def write_line(line: str) -> None:
+    """Write *line* to standard error, as it is; the caller never waits for the reader."""
+    _STANDARD_ERROR.write(line)
+
+
+def replace_stderr() -> None:
+    """Let everything that prints to `sys.stderr` in this process go the same way as log lines."""
+    with suppress(AttributeError, OSError, ValueError):  # it has no descriptor
+        fd = sys.stderr.fileno()
+        if not isinstance(sys.stderr, StandardError):
+            sys.stderr = StandardError(_STANDARD_ERROR, fd)
 
 
 def iso_time(at: float) -> str:
@@ -89,9 +115,13 @@ def _level() -> int:
     return _LEVELS.get(os.environ.get("ACTORS_LOG", "info").lower(), _LEVELS["info"])
 
 
-def _as_terminal() -> bool:
+def as_terminal() -> bool:
+    """Return whether lines are made for a terminal, not as JSON."""
     override = os.environ.get("ACTORS_LOG_FORMAT", "")
-    return override == "console" if override else sys.stderr.isatty()
+    if override:
+        return override == "console"
+    isatty = getattr(sys.stderr, "isatty", None)  # it may be None, or a user's object
+    return bool(isatty and isatty())
 
 
 def get_logger(**facts: Any) -> Logger:
@@ -104,7 +134,7 @@ def get_logger(**facts: Any) -> Logger:
 
     if structlog.is_configured():
         return structlog.get_logger("actors", **facts)  # type: ignore[no-any-return] # structlog returns Any
-    terminal = _as_terminal()
+    terminal = as_terminal()
     if terminal not in _RENDERED:
         processors = structlog.processors
         renderer = (

@@ -129,9 +129,14 @@ class System:
         with anyio.CancelScope(shield=True):
             loop, tasks = await self._block.start(self._hold)
         end = self._block.cancel_scope.cancel
-        coordinator = self._coordinator = Coordinator(
-            self._topology, loop, tasks, end=end, local=self._with_local
-        )
+        try:
+            coordinator = self._coordinator = Coordinator(
+                self._topology, loop, tasks, end=end, local=self._with_local
+            )
+        except BaseException:
+            tasks.cancel_scope.cancel()
+            await self._stack.aclose()
+            raise
         coordinator.host.system = self
         self._access = DirectAccess(coordinator)
         self._outer = _CURRENT.get()

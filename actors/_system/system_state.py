@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from actors._base.event_log import LogSubscriber
 from actors._base.events import DelayedDelivery, Event, EventBus, event_of
+from actors._base.log import write_line
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.registry import Registry
 from actors.nodes import ActorHost, Launcher, LocalNode, RemoteNode, RemoteRun, SupervisedActor
@@ -109,8 +109,7 @@ class SystemState:
 
     def write_line(self, line: str) -> None:
         """Write a line that a node has written to this process's stderr."""
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        write_line(line)
 
     def close(self) -> None:
         """Publish the last event, and release everything."""

@@ -25,6 +25,7 @@ _INTERRUPTED: Final = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv*, `sys.argv` unless given, and return the exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    stderr = sys.stderr
     try:
         _run_command(arguments)
         sys.stdout.flush()
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # at exit does not fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    finally:
+        sys.stderr = stderr
     return 0
 
 
@@ -48,7 +51,9 @@ def _run_command(arguments: Sequence[str]) -> None:
     options = parse(arguments)
     command = CLIENT_COMMANDS.get(options.command)
     if command is None:
+        from actors._base.log import replace_stderr  # noqa: PLC0415 - rule 3
         from actors.cli.server import COMMANDS as SERVER_COMMANDS  # noqa: PLC0415 - rule 3
 
+        replace_stderr()  # before the user's modules are imported, which may keep it
         command = SERVER_COMMANDS[options.command]
     command(options)

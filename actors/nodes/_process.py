@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import Lock
 
 from actors._base.errors import ActorsError, BootFailed
+from actors._base.log import as_terminal
 from actors._remoting.link import Link
 from actors.nodes._node import NodeState
 from actors.nodes.boot.descriptors import NodePipes
@@ -285,5 +286,5 @@ def _common_environment() -> dict[str, str]:
         "ACTORS_PYTHONPATH": os.environ.get("PYTHONPATH", ""),
     }
     if "ACTORS_LOG_FORMAT" not in os.environ:
-        common["ACTORS_LOG_FORMAT"] = "console" if sys.stderr.isatty() else "json"
+        common["ACTORS_LOG_FORMAT"] = "console" if as_terminal() else "json"
     return common

@@ -1,0 +1,171 @@
+"""Writes lines to standard error, and never waits for its reader.
+
+Rule 1: only a thread may wait in write(2), and it runs only while there is something to write. A file or
+an object without a descriptor is written at once.
+Rule 2: lines that find no room are dropped and counted; the count is written as soon as there is room.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import select
+import stat
+import sys
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["LineWriter", "StandardError"]
+
+_ROOM: Final = 1024 * 1024
+"""Characters that may wait for the reader."""
+_LAST_WRITE: Final = 1.0
+"""Seconds that the end of the process waits for the reader."""
+_SHORT: Final = select.PIPE_BUF // 4
+"""Characters of a line for which a writable pipe has room for certain."""
+_LINGER: Final = 1.0
+"""Seconds the thread waits for more to write before it ends."""
+
+
+class LineWriter:
+    """Writes lines to `sys.stderr`, whatever that is at the time.
+
+    Args:
+        dropped: makes the line that says how many were dropped.
+    """
+
+    def __init__(self, dropped: Callable[[int], str]) -> None:
+        self._dropped_line = dropped
+        self._dropped = 0
+        self._waiting: deque[tuple[Any, str]] = deque()
+        self._size = 0
+        self._changed = threading.Condition()  # reentrant: a signal handler may log
+        self._thread: threading.Thread | None = None
+
+    def write(self, line: str) -> None:
+        """Write *line*, now or from the thread, or drop it; from any thread."""
+        stream = sys.stderr
+        if stream is None:
+            return
+        if not _may_wait(stream):
+            self._put(stream, line + "\n")
+            return
+        with self._changed:
+            if self._size > _ROOM:
+                self._dropped += 1
+            elif self._running():
+                self._waiting.append((stream, line + "\n"))
+                self._size += len(line) + 1
+                self._changed.notify_all()
+            elif len(line) < _SHORT and _has_room(stream):
+                self._put(stream, line + "\n")
+            else:
+                self._dropped += 1
+
+    def flush(self, seconds: float = _LAST_WRITE) -> None:
+        """Wait until all is written, at most so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._size, seconds)
+
+    def _running(self) -> bool:
+        """Return whether the thread runs, after starting it if need be."""
+        if self._thread is None or not self._thread.is_alive():  # after a fork it is not
+            if self._thread is None:
+                atexit.register(self.flush)
+            # A daemon, because nothing else ends a thread whose reader has stopped reading.
+            self._thread = threading.Thread(target=self._run, name="actors log", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # the system has no more: the next line tries again
+                return False
+        return True
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    self._changed.wait(_LINGER)
+                if not self._waiting:
+                    self._thread = None
+                    return
+                batch = list(self._waiting)
+                self._waiting.clear()
+            for stream, text in batch:
+                self._put(stream, text)
+            with self._changed:
+                self._size -= sum(len(text) for _, text in batch)
+                dropped, self._dropped = self._dropped, 0
+                self._changed.notify_all()
+            if dropped:
+                self._put(batch[-1][0], self._dropped_line(dropped) + "\n")
+
+    def _put(self, stream: Any, text: str) -> None:
+        try:
+            if isinstance(stream, StandardError) or type(stream) is io.TextIOWrapper:
+                # Not by its buffer, whose lock a waiting thread would hold when the interpreter ends.
+                _write_all(stream.fileno(), text.encode("utf-8", "backslashreplace"))
+            else:
+                stream.write(text)
+                stream.flush()
+        except Exception:  # noqa: BLE001 - it may be a user's object; a log must not end the system
+            self._dropped += 1
+
+
+class StandardError(io.TextIOBase):
+    """Takes the place of `sys.stderr` in a program of ours: whoever prints there does not wait either.
+
+    Args:
+        writer: writes the lines.
+        fd: where to.
+    """
+
+    def __init__(self, writer: LineWriter, fd: int) -> None:
+        self._writer = writer
+        self._fd = fd
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        """Write the lines that are complete now."""
+        lines, newline, self._rest = (self._rest + text).rpartition("\n")
+        if newline:
+            self._writer.write(lines)
+        return len(text)
+
+    def fileno(self) -> int:
+        """Return the descriptor itself, which may make its users wait."""
+        return self._fd
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return os.isatty(self._fd)
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+
+def _may_wait(stream: Any) -> bool:
+    """Return whether a write may wait for somebody who reads: of a pipe, a terminal, a socket."""
+    try:
+        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (AttributeError, OSError, TypeError, ValueError):
+        return False
+
+
+def _has_room(stream: Any, milliseconds: int | None = 0) -> bool:
+    poll = select.poll()
+    poll.register(stream, select.POLLOUT)
+    return bool(poll.poll(milliseconds))
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:  # somebody has made it non-blocking
+            _has_room(fd, None)
