@@ -55,6 +55,11 @@ def test_fold_and_zone_names_survive() -> None:
     assert travel(dt.timezone(dt.timedelta(hours=1), "X")).tzname(None) == "X"
 
 
+def test_a_named_tuple_with_a_field_too_few_is_refused_where_it_is_sent() -> None:
+    with pytest.raises(Unsendable, match=r"value\[0\]: .*Point has 2 fields, this one 1"):
+        travel([tuple.__new__(Point, (1,))])
+
+
 def test_attributes_beside_the_fields_travel_too() -> None:
     box = Box(1)
     box.__dict__["cached"] = [2]

@@ -137,6 +137,7 @@ def test_descriptors_merged_with_earlier_bytes_find_their_frame(
         (frame(b"\x91\x01"), 40, "descriptors were lost on the way"),
         (b"hello world", 0, "expected magic 0xac"),
         (frame(b"\xc1"), 0, "bytes that are not messages"),
+        (frame(b"\xc1", 2), 1, "bytes that are not messages"),
     ],
 )
 def test_a_peer_that_breaks_the_protocol_ends_the_link_and_leaks_nothing(

@@ -82,25 +82,18 @@ class MessageChannel(Generic[Carrier]):
         """Whether the channel has ended."""
         return self._closed
 
-    def _deliver_packed(self, body: bytes | memoryview, lane: Lane, fds: Sequence[int]) -> None:
-        """Decode a frame body and deliver its messages; descriptors that nobody gets are closed."""
-        try:
-            messages = self._decoder.feed(body)
-            if fds:
-                self._check_receiver_of_fds(messages)
-        except BaseException:
-            close_all(fds)
-            raise
+    def _deliver_messages(self, messages: list[Any], lane: Lane, fds: Sequence[int]) -> None:
+        """Deliver the messages of one frame; its descriptors are closed if they cannot be delivered."""
         self._received += len(messages)
-        if fds and self._receive_fds is not None:
+        if not fds:
+            if messages:
+                self._receive(messages, lane)
+        elif len(messages) == 1 and self._receive_fds is not None:
             self._receive_fds(messages[0], list(fds))
-        elif messages:
-            self._receive(messages, lane)
-
-    def _check_receiver_of_fds(self, messages: list[Any]) -> None:
-        if len(messages) != 1:
-            raise FrameError(f"descriptors come with exactly one message, got {len(messages)}")
-        if self._receive_fds is None:
+        else:
+            close_all(fds)
+            if len(messages) != 1:
+                raise FrameError(f"descriptors come with exactly one message, got {len(messages)}")
             raise FrameError("descriptors came, and this channel has no `receive_fds`")
 
     def _end_failed(self, error: Exception) -> None:

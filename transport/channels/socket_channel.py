@@ -310,9 +310,10 @@ class Channel(MessageChannel[socket.socket]):
                     self._receive(messages, lane)
                 return
             for frame in self._frames.feed(data):
+                messages = self._decoder.feed(frame.body)
                 self._frame_counts[1] += 1
                 fds = received_fds.take(frame.fd_count)
-                self._deliver_packed(frame.body, frame.lane, fds)
+                self._deliver_messages(messages, frame.lane, fds)
                 if self._closed:
                     return
             if received_fds.fds or received_fds.lost:

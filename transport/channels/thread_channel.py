@@ -242,7 +242,12 @@ class ThreadChannel(MessageChannel[Endpoint]):
             self.on_room()
         else:
             self._inbound.fds_taken += len(item.fds)
-            self._deliver_packed(item.body, lane, item.fds)
+            try:
+                messages = self._decoder.feed(item.body)
+            except BaseException:
+                close_all(item.fds)
+                raise
+            self._deliver_messages(messages, lane, item.fds)
 
 
 def _pop(queue: deque[tuple[int, Any]], most: int) -> tuple[int, list[Any], Any]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from actors.transport.attachments.mode import Mode
 from actors.transport.codec.encoder import Encoder
-from actors.transport.codec.held_snapshot import snapshot_for_thread
+from actors.transport.codec.snapshot import snapshot_for_thread
 from actors.transport.errors import Unsendable
 from actors.transport.types.tags import LEAVES
 
@@ -48,11 +48,17 @@ class InProcessEncoder:
         """As `Encoder.encode_args`."""
         copied: tuple[Any, ...] | ByReference = args
         keywords = None
-        with suppress(Unsendable):
+        try:
             if not _plain(map(type, args)):
-                copied = ByReference(tuple(map(snapshot_for_thread, args)))
+                copied = ByReference(tuple(snapshot_for_thread(args)))
             if kwargs:
-                keywords = ByReference({name: snapshot_for_thread(v) for name, v in kwargs.items()})
+                copies = kwargs.copy()
+                if not _plain(map(type, kwargs.values())):
+                    copies.update(zip(kwargs, snapshot_for_thread(kwargs.values()), strict=True))
+                keywords = ByReference(copies)
+        except (Unsendable, RecursionError):
+            pass
+        else:
             self._count_shared(args)
             self._count_shared(kwargs.values())
             return copied, keywords
@@ -64,8 +70,8 @@ class InProcessEncoder:
         if type(value) in LEAVES:
             self._count_shared((value,))
             return value
-        with suppress(Unsendable):
-            return ByReference(snapshot_for_thread(value))
+        with suppress(Unsendable, RecursionError):
+            return ByReference(snapshot_for_thread((value,))[0])
         return self.codec.encode_value(value, root)
 
     def _count_shared(self, values: Iterable[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Turn messages of one link into frame bodies; a message that cannot be sent leaves_process nothing behind.
+"""Turn messages of one link into frame bodies; a message that cannot be sent leaves nothing behind.
 
 User values are walked before packing: what msgpack knows is not changed, the rest becomes tagged extensions,
 and each class is introduced once, on the control lane. The result of a walk may contain the caller's
@@ -350,6 +350,9 @@ class Encoder:
 
     def _named_tuple(self, schema: ClassSchema, number: int) -> _Encode:
         def encode(value: Any, depth: int) -> Any:
+            if len(value) != len(schema.fields):
+                why = f"{schema.cls.__qualname__} has {len(schema.fields)} fields, this one {len(value)}"
+                raise Unsendable("", value, why)
             parts = [number, self._walk_each(value, depth, ".{}", schema.fields)]
             attributes = getattr(value, "__dict__", None)
             if attributes:
@@ -368,7 +371,7 @@ class Encoder:
 
         return encode
 
-    def _model(self, _schema_for: ClassSchema, number: int) -> _Encode:
+    def _model(self, _schema: ClassSchema, number: int) -> _Encode:
         def encode(value: Any, depth: int) -> Any:
             parts = [
                 self._state(getattr(value, part, None), depth)

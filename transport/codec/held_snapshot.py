@@ -1,4 +1,4 @@
-"""Snapshots for special uses: for what waits, is sent to many or goes to another thread."""
+"""Snapshots of messages that wait for room, are sent to many receivers, or are kept and copied again."""
 
 from typing import Any
 
@@ -9,7 +9,6 @@ __all__ = [
     "HeldSnapshot",
     "hold_args",
     "snapshot_for_many",
-    "snapshot_for_thread",
     "snapshot_to_keep",
 ]
 
@@ -49,20 +48,6 @@ def snapshot_to_keep(value: Any, root: str = "value") -> Any:
         return snapshot(value, root)
     finally:
         phase.reused = False
-
-
-def snapshot_for_thread(value: Any) -> Any:
-    """As `snapshot`, for what another thread of this process gets without a further copy.
-
-    Raises:
-        Unsendable: a part of it needs the codec, which sends it or raises the error for the user.
-    """
-    phase = current_phase()
-    phase.for_thread = True
-    try:
-        return snapshot(value)
-    finally:
-        phase.for_thread = False
 
 
 def hold_args(

@@ -7,7 +7,7 @@ of a copy.
 
 import datetime as dt
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -31,7 +31,7 @@ from actors.transport.types.registry import CUSTOM, OPAQUE, Local
 from actors.transport.types.scalars import SCALARS, check_zone, copy_view
 from actors.transport.types.tags import LEAVES, MAX_DEPTH, TOO_DEEP, ClassKind
 
-__all__ = ["snapshot", "snapshot_args"]
+__all__ = ["snapshot", "snapshot_args", "snapshot_for_thread"]
 
 _plain: Final = LEAVES.issuperset
 """Whether all of some types are leaves, at the speed of C."""
@@ -75,6 +75,20 @@ def snapshot_args(
         return _copy_args(args, kwargs)
     except MovesFound:
         return current_phase().check_then_move(partial(_copy_args, args, kwargs))
+
+
+def snapshot_for_thread(values: Iterable[Any]) -> list[Any]:
+    """Copies of some values that another thread of this process gets without a further copy.
+
+    Raises:
+        Unsendable, RecursionError: the codec has to encode them, or raises the error for the user.
+    """
+    phase = current_phase()
+    phase.for_thread = True
+    try:
+        return [value if type(value) in LEAVES else _copy(value, 0) for value in values]
+    finally:
+        phase.for_thread = False
 
 
 def _copy_args(
@@ -147,34 +161,48 @@ def _needs_codec(copier: _Copier) -> _Copier:
     return copy
 
 
-def _copy_each(
-    values: Iterable[Any], depth: int, path: str, names: Sequence[str] | None = None
-) -> list[Any]:
-    """Copies of some values.
-
-    Args:
-        values: to be copied.
-        depth: of their container.
-        path: where one is that cannot be sent, with ``{}`` for its index or name.
-        names: their names; None if they have none.
-    """
+def _copy_items(values: Iterable[Any], depth: int) -> list[Any]:
     out = list(values)
-    if names is not None and _plain(map(type, out)):
-        return out
     index = 0
     try:
         for index, value in enumerate(out):
             if type(value) not in LEAVES:
                 out[index] = _copy(value, depth)
     except Unsendable as error:
-        error.inside(path.format(index if names is None else names[index]))
+        error.inside(f"[{index}]")
+        raise
+    return out
+
+
+def _copy_members(values: Iterable[Any], depth: int) -> list[Any]:
+    """Copies of the members of a set, or of the keys of a dict."""
+    out = []
+    try:
+        for value in values:
+            out.append(_copy(value, depth))  # noqa: PERF401 - a comprehension is a call in Python 3.11
+    except Unsendable as error:
+        error.inside("{...}")
+        raise
+    return out
+
+
+def _copy_fields(names: Iterable[str], values: Iterable[Any], depth: int) -> list[Any]:
+    out = list(values)
+    if _plain(map(type, out)):
+        return out
+    name = ""
+    try:
+        for index, (name, value) in enumerate(zip(names, out, strict=True)):  # noqa: B007 - the handler reads `name`
+            if type(value) not in LEAVES:
+                out[index] = _copy(value, depth)
+    except Unsendable as error:
+        error.inside(f".{name}")
         raise
     return out
 
 
 def _copy_state(state: dict[str, Any], depth: int) -> dict[str, Any]:
-    names = tuple(state)
-    return dict(zip(names, _copy_each(state.values(), depth, ".{}", names), strict=True))
+    return dict(zip(state, _copy_fields(state, state.values(), depth), strict=True))
 
 
 def _identical(copies: Iterable[Any], originals: Iterable[Any]) -> bool:
@@ -184,24 +212,24 @@ def _identical(copies: Iterable[Any], originals: Iterable[Any]) -> bool:
 def _list(value: list[Any], depth: int) -> list[Any]:
     if _plain(map(type, value)):
         return value.copy()
-    return _copy_each(value, depth, "[{}]")
+    return _copy_items(value, depth)
 
 
 def _tuple(value: tuple[Any, ...], depth: int) -> tuple[Any, ...]:
     if _plain(map(type, value)):
         return value
-    copies = _copy_each(value, depth, "[{}]")
+    copies = _copy_items(value, depth)
     return value if _identical(copies, value) else tuple(copies)
 
 
 def _set(value: set[Any], depth: int) -> set[Any]:
-    return value.copy() if _plain(map(type, value)) else set(_copy_each(value, depth, "{{...}}"))
+    return value.copy() if _plain(map(type, value)) else set(_copy_members(value, depth))
 
 
 def _frozenset(value: frozenset[Any], depth: int) -> frozenset[Any]:
     if _plain(map(type, value)):
         return value
-    copies = _copy_each(value, depth, "{{...}}")
+    copies = _copy_members(value, depth)
     return value if _identical(copies, value) else frozenset(copies)
 
 
@@ -211,7 +239,7 @@ def _dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
             return value.copy()
         out = value.copy()
     else:
-        out = dict(zip(_copy_each(value, depth, "{{...}}"), value.values(), strict=True))
+        out = dict(zip(_copy_members(value, depth), value.values(), strict=True))
     key = None
     try:
         for key, item in out.items():
@@ -224,7 +252,7 @@ def _dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
 
 
 def _deque(value: deque[Any], depth: int) -> deque[Any]:
-    return deque(_copy_each(value, depth, "[{}]"), value.maxlen)
+    return deque(_copy_items(value, depth), value.maxlen)
 
 
 def _array(value: Any, _depth: int) -> Any:
@@ -298,7 +326,7 @@ def _instance(schema: ClassSchema) -> _Copier:
         values, extra = state(value)
         if by_reference and extra is None and values is not None and _plain(map(type, values)):
             return value
-        copies = None if values is None else _copy_each(values, depth, ".{}", schema.fields)
+        copies = None if values is None else _copy_fields(schema.fields, values, depth)
         more = None
         if extra is not None:
             more = _copy_state(extra, depth)
@@ -314,7 +342,7 @@ def _named_tuple(schema: ClassSchema) -> _Copier:
         attributes = getattr(value, "__dict__", None)
         if not attributes and _plain(map(type, value)):
             return value
-        copies = _copy_each(value, depth, ".{}", schema.fields)
+        copies = _copy_fields(schema.fields, value, depth)
         if attributes:
             return schema.rebuild(copies, _copy_state(attributes, depth))
         return value if _identical(copies, tuple(value)) else schema.rebuild(copies, None)
