@@ -7,6 +7,8 @@ ROUNDS ?= 5
 BENCH  ?=
 VERSIONS ?= 3.11 3.12 3.13 3.14 3.15
 TESTS  ?=
+MUTANTS ?=
+MINUTES ?= 60
 # Test files run beside each other: most of a test's time is waiting.
 JOBS   ?= 4
 
@@ -19,7 +21,7 @@ PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 USER_STAMP := .venv/installed-examples
 DEV_STAMP  := .venv/installed-dev
 
-.PHONY: help chat test check format coverage bench soak repeat versions clean
+.PHONY: help chat test check format coverage bench soak mutants repeat versions clean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +32,7 @@ help:
 	@echo 'make coverage  run the suite, show the branches nothing ran'
 	@echo 'make bench     compare with the peers         BENCH="local process" ROUNDS=$(ROUNDS)'
 	@echo 'make soak      the tests that take an hour or two    CHAOS_SECONDS=120 FUZZ_MINUTES=60'
+	@echo 'make mutants   break the code on purpose, see tests fail    MINUTES=$(MINUTES) MUTANTS="--named word"'
 	@echo 'make repeat    run the suite over and over    ROUNDS=$(ROUNDS) TESTS=path::or::-k'
 	@echo 'make versions  run the suite on one Python after another    VERSIONS="$(VERSIONS)"'
 	@echo 'make clean     remove everything made here'
@@ -67,6 +70,11 @@ bench: $(DEV_STAMP)
 soak: $(DEV_STAMP)
 	@$(PIP) install --only-binary :all: 'atheris>=3' || echo 'no atheris for this Python'
 	@exec $(BIN)/python -m pytest -m soak -s -o faulthandler_timeout=0 tests/soak
+
+# Does some test notice when the code is wrong? The named mutants, then as many of the generated ones as
+# there is time for, in random order.
+mutants: $(DEV_STAMP)
+	@exec $(BIN)/python -m tests.mutants --minutes $(MINUTES) --jobs $(JOBS) $(MUTANTS)
 
 # The first failure ends it: a suite that passes most of the time does not pass.
 repeat: $(DEV_STAMP)

@@ -1,5 +1,9 @@
 """What a node tells the router of its connections: acknowledgements at once, closings a moment later."""
 
+from contextlib import nullcontext
+
+import pytest
+
 from actors.routing import AckBatcher
 from tests.routing.virtual_loop import VirtualLoop
 
@@ -21,6 +25,24 @@ def test_that_a_connection_was_taken_or_refused_is_told_at_once() -> None:
     heard.acks.refused(2)
     assert heard.reported == [([1], [], []), ([], [2], [])]
     assert not heard.loop.timers
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_each_of_many_is_told_once(*, together: bool) -> None:
+    heard = Heard()
+    numbers = range(1, 301)
+    with heard.acks.batch() if together else nullcontext(heard.acks) as acks:
+        for number in numbers:
+            acks.acknowledged(number)
+            acks.refused(-number)
+    for number in numbers:
+        heard.acks.closed(number)
+    heard.loop.advance(MOMENT)
+    acknowledged, refused, closed = (
+        [number for told in heard.reported for number in told[kind]] for kind in range(3)
+    )
+    assert acknowledged == closed == list(numbers)
+    assert refused == [-number for number in numbers]
 
 
 def test_that_connections_have_ended_is_told_together_a_moment_later() -> None:

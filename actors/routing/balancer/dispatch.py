@@ -119,9 +119,9 @@ class Dispatch:
             return
         member.ready = False
         self.has_ready_nodes = any(other.ready for other in self._members.values())
-        lost = list(member.unacked.values()) if dead else []
         self._unassign(member, everything=True)
         if dead:
+            lost = list(member.unacked.values())
             member.unacked.clear()
             del self._members[name]
             self._requeue(lost, name)

@@ -1,0 +1,104 @@
+"""A copy of the checkout in which mutants are tried, one after another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import Enum, auto
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from tests.mutants.mutant import ROOT, Mutant
+
+__all__ = ["Copy", "Verdict"]
+
+_FOLDERS: Final = ("actors", "examples", "supervisors", "tests", "transport")
+_PATIENCE: Final = 300.0
+"""Seconds after which tests count as hung, which is a way to notice a mutant."""
+_PASSED: Final = 0
+_FAILED: Final = 1
+_INTERRUPTED: Final = 2  # pytest's code for an error while collecting, such as in an import
+
+
+class Verdict(Enum):
+    """What the tests said of a mutant."""
+
+    KILLED = auto()
+    SURVIVED = auto()
+    BROKEN = auto()
+
+
+class Copy:
+    """The sources and the tests, in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._times = count(1_000_000_000)
+        self._pytest: subprocess.Popen[bytes] | None = None
+        unwanted = shutil.ignore_patterns("__pycache__")
+        for name in _FOLDERS:
+            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=unwanted)
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, folder / name)
+
+    def verdict(self, mutant: Mutant) -> Verdict:
+        """Try *mutant*; the copy is afterwards as before."""
+        path = self._folder / mutant.file
+        source = path.read_text(encoding="utf-8")
+        self._write(path, mutant.applied(source))
+        try:
+            return self.passes(mutant.tests)
+        finally:
+            self._write(path, source)
+
+    def _write(self, path: Path, source: str) -> None:
+        """Write a source in such a way that no bytecode of another one is taken for its own."""
+        path.write_text(source, encoding="utf-8")
+        moment = next(self._times)
+        os.utime(path, (moment, moment))
+
+    def passes(self, tests: Sequence[str]) -> Verdict:
+        """Run *tests* up to the first that fails."""
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "--no-header",
+            "-p",
+            "no:cacheprovider",
+        ]
+        # Programs that the tests start must not import the checkout that is installed.
+        environment = {**os.environ, "PYTHONPATH": str(self._folder), "FIRE_SECONDS": "15"}
+        with subprocess.Popen(
+            [*command, *tests],
+            cwd=self._folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as self._pytest:
+            try:
+                code = self._pytest.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                return Verdict.KILLED
+            finally:
+                self.stop()
+        if code == _PASSED:
+            return Verdict.SURVIVED
+        known = code in {_FAILED, _INTERRUPTED} or code < 0
+        return Verdict.KILLED if known else Verdict.BROKEN
+
+    def stop(self) -> None:
+        """Kill the tests that run here, with what they have started."""
+        if self._pytest is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._pytest.pid, signal.SIGKILL)

@@ -1,0 +1,80 @@
+"""The files of which mutants are made, each with the tests that have to notice them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["FILES"]
+
+_SUPERVISION: Final = (
+    "tests/supervisors/test_pure.py",
+    "tests/supervisors/test_backoff.py",
+    "tests/supervisors/test_accounts.py",
+    "tests/supervisors/test_a_start_stop.py",
+    "tests/supervisors/test_b_calls.py",
+    "tests/supervisors/test_c_restarts.py",
+    "tests/supervisors/test_d_auto_shutdown.py",
+    "tests/supervisors/test_stopping.py",
+    "tests/supervisors/test_hosts.py",
+    "tests/supervisors/test_case_variants.py",
+    "tests/supervisors/test_machine.py",
+)
+_BALANCING: Final = (
+    "tests/routing/test_router.py",
+    "tests/routing/test_dispatch.py",
+    "tests/routing/test_fairness.py",
+)
+_BYTES: Final = ("tests/transport/test_frames.py", "tests/transport/test_channel.py")
+_REMOTING: Final = (
+    "tests/remoting/test_credit.py",
+    "tests/contracts/test_bounds.py",
+    "tests/contracts/test_calls.py",
+    "tests/contracts/test_ends.py",
+    "tests/remoting/test_direct_links.py",
+)
+
+FILES: Final[dict[str, tuple[str, ...]]] = {
+    # -- supervisors ----------------------------------------------------------------------
+    "supervisors/_backoff.py": (
+        "tests/supervisors/test_backoff.py",
+        "tests/supervisors/test_pure.py",
+    ),
+    "supervisors/_strategy.py": ("tests/supervisors/test_pure.py", *_SUPERVISION),
+    "supervisors/_restart_limits.py": ("tests/supervisors/test_accounts.py", *_SUPERVISION),
+    "supervisors/_shutdown.py": _SUPERVISION,
+    "supervisors/_child_record.py": _SUPERVISION,
+    "supervisors/_child_table.py": _SUPERVISION,
+    "supervisors/_static_children.py": _SUPERVISION,
+    "supervisors/_dynamic_children.py": _SUPERVISION,
+    # -- the router -----------------------------------------------------------------------
+    "actors/routing/balancer/dispatch.py": _BALANCING,
+    "actors/routing/balancer/records.py": _BALANCING,
+    "actors/routing/balancer/acceptor.py": ("tests/routing/test_accepting.py", *_BALANCING),
+    "actors/routing/balancer/peek.py": ("tests/routing/test_peek.py", *_BALANCING),
+    "actors/routing/balancer/router.py": ("tests/routing/test_accepting.py", *_BALANCING),
+    "actors/routing/policy/lag.py": ("tests/routing/test_lag.py",),
+    "actors/routing/policy/rendezvous.py": ("tests/routing/test_policy.py",),
+    # -- transport ------------------------------------------------------------------------
+    "transport/wire/frames.py": _BYTES,
+    "transport/wire/batches.py": _BYTES,
+    "transport/wire/outbox.py": _BYTES,
+    "transport/wire/received_fds.py": ("tests/transport/test_descriptors.py", *_BYTES),
+    "transport/attachments/mode.py": ("tests/transport/test_payload.py",),
+    "transport/attachments/transaction.py": ("tests/transport/test_attachments.py",),
+    "transport/memory/free_list.py": (
+        "tests/transport/test_segments.py",
+        "tests/transport/test_segments_model.py",
+    ),
+    "transport/memory/leases_by_peer.py": (
+        "tests/transport/test_segments.py",
+        "tests/transport/test_attachments.py",
+    ),
+    "transport/codec/snapshot.py": ("tests/transport/test_snapshot.py",),
+    "transport/channels/socket_channel.py": _BYTES,
+    "transport/channels/thread_channel.py": ("tests/transport/test_thread_channel.py",),
+    # -- actors of other nodes ------------------------------------------------------------
+    "actors/_remoting/peer.py": _REMOTING,
+    "actors/_remoting/receiver.py": _REMOTING,
+    "actors/_remoting/header_codec.py": ("tests/contracts/test_propagate.py", *_REMOTING),
+    "actors/_remoting/deadlock_probe.py": ("tests/remoting/test_deadlocks.py",),
+}
