@@ -65,6 +65,8 @@ _LEVELS: Final = {
     "proxy_header_missing": "warning",
     "tls_reloaded": "info",
     "tls_reload_failed": "error",
+    "still_starting": "warning",
+    "shutdown_failed": "error",
     "handler_failed": "error",
     "request_timed_out": "info",
     "control_socket": "info",

@@ -103,7 +103,7 @@ class Coordinator(SystemState):
         except ChildNotStarted as error:
             cause = first_cause(error)
             raise cause from cause.__cause__
-        warning = cpu_budget(self.topology.nodes)
+        warning = cpu_budget(self.topology.nodes, self.topology.pools)
         if warning:
             self.event("cpu_budget", warning)
         self.event("system_ready", {"nodes": len(self.nodes), "listeners": len(self.listeners)})

@@ -3,25 +3,64 @@
 from __future__ import annotations
 
 import os
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from actors.nodes import NodesSpec
 
-__all__ = ["cpu_budget", "usable_cpus"]
+__all__ = ["cpu_budget", "cpu_quota", "usable_cpus"]
+
+_ROOT: Final = Path("/")
+_POOLS: Final = 2
+"""Members of pools for each CPU that are no cause for a warning: some of them wait."""
 
 
-def _quota() -> float:
-    """Return the CPUs that the control group allows, infinity for no limit."""
+def cpu_quota(root: Path = _ROOT) -> float:
+    """Return the CPUs that the control groups of this process allow, infinity for no limit.
+
+    The limit of a group holds for all groups below it, so the least one counts. Version 2 has it in
+    ``cpu.max``, version 1 in two files of the hierarchy of the controller ``cpu``.
+
+    Args:
+        root: the file system to look at, for tests.
+    """
+    return min(map(_limit, _groups(root)), default=inf)
+
+
+def _groups(root: Path) -> Iterator[Path]:
+    """Yield the folder of each control group that this process is in, or below."""
+    mounts = root / "sys/fs/cgroup"
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return float("inf") if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return float("inf")
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = ["0::/"]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # In a container the path may be one of the host, which is not to be seen: the root is.
+        inner = Path(path.lstrip("/"))
+        names = ["", "unified"] if not controllers else ["cpu", controllers]
+        for mount in (mounts / name for name in names):
+            yield from (mount / part for part in (inner, *inner.parents))
+
+
+def _limit(group: Path) -> float:
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (group / "cpu.cfs_period_us").read_text(encoding="ascii")
+        unlimited = quota == "max" or int(quota) <= 0
+        return inf if unlimited else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return inf
 
 
 def usable_cpus() -> int:
@@ -29,21 +68,32 @@ def usable_cpus() -> int:
     affinity = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    quota = _quota()
-    return max(1, affinity if quota == float("inf") else min(affinity, ceil(quota)))
+    quota = cpu_quota()
+    return max(1, affinity if quota == inf else min(affinity, ceil(quota)))
 
 
-def cpu_budget(groups: Sequence[NodesSpec]) -> dict[str, Any] | None:
-    """Return the facts of a warning if *groups* have more process nodes than there are CPUs, else None."""
-    groups = [group for group in groups if group.kind == "process"]
+def cpu_budget(
+    groups: Sequence[NodesSpec], pools: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, Any] | None:
+    """Return the facts of a warning if *groups* or *pools* ask for more than there are CPUs, else None.
+
+    A node counts as one, in a process or a thread of its own; so do two members of a pool.
+
+    Args:
+        groups: the groups of nodes.
+        pools: the number of members of each pool, by name.
+    """
     wanted = sum(group.count for group in groups)
+    members = sum(pools.values())
     usable = usable_cpus()
-    if wanted <= usable:
+    if wanted <= usable and members <= _POOLS * usable:
         return None
     shares = ", ".join(f"{group.name}={group.count}" for group in groups)
+    sizes = ", ".join(f"{name}={size}" for name, size in pools.items())
     return {
         "nodes": wanted,
         "cpus": usable,
         "groups": shares,
-        "advice": "more busy processes than CPUs only switch",
+        "pools": sizes,
+        "advice": "more busy processes, threads and pool members than CPUs only switch",
     }

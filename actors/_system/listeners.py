@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from anyio import create_task_group
+from anyio import create_task_group, fail_after, move_on_after
 
 from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed, NodeDown
 from actors._remoting import operations as ops
-from actors.routing import Listener, Sticky, new_router, node_policy
+from actors.routing import Listener, Sticky, StillStarting, new_router, node_policy
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ListenerController", "ListenerHost", "ListenerRun"]
 
-_DRAIN: Final = 5.0
-"""Seconds that connections have to finish when a listener stops."""
+_PATIENCE: Final = 5.0
+"""Seconds after which a handler or application that is still starting is reported."""
+_ANSWER: Final = 2.0
+"""Seconds after its `shutdown` in which a node says that it has drained."""
 
 
 class ListenerHost(Protocol):
@@ -79,6 +81,11 @@ class ListenerController:
         """Numbers of the runs that have imported the handler."""
         self._nodes: dict[str, _RouterNode] = {}
 
+    @property
+    def shutdown(self) -> float:
+        """Seconds that the nodes have to finish their connections."""
+        return max((node.spec.shutdown for node in self.host.group(self.spec.nodes)), default=5.0)
+
     def new_run(self) -> ListenerRun:
         """Make the next run, for the supervisor."""
         return ListenerRun(self)
@@ -94,7 +101,7 @@ class ListenerController:
         # In a loop, because a node may become ready meanwhile; one that boots later prepares itself.
         while unprepared := [run for run in self._group() if run.number not in self._prepared]:
             for run in unprepared:
-                await self.prepare(run)
+                await self._prepare_in_time(run)
         self.router = new_router(self.spec, self.host.loop, self.host.report)
         try:
             self.router.open()
@@ -104,6 +111,15 @@ class ListenerController:
         for run in self._group():
             self.node_ready(run)
 
+    async def _prepare_in_time(self, run: RemoteRun) -> None:
+        """Start the server on a node that is ready for all else; its boot has limited that before."""
+        seconds = run.node.spec.boot_timeout
+        try:
+            with fail_after(seconds):
+                await self.prepare(run)
+        except TimeoutError as error:
+            raise BootFailed(run.not_ready_after(seconds)) from error
+
     def _group(self) -> list[RemoteRun]:
         """Return the run of each node of the group that takes connections."""
         fronts = [node.accepting_run for node in self.host.group(self.spec.nodes)]
@@ -112,12 +128,21 @@ class ListenerController:
     async def prepare(self, run: RemoteRun) -> None:
         """Start the server on *run*; part of its boot while the listener is open or opening."""
         assert run.link is not None
+        run.doing = (
+            f"it has not started {self.spec.path!r} yet, which may hang in its import or lifespan"
+        )
+        after = min(_PATIENCE, run.node.spec.boot_timeout / 2)
+        slow = StillStarting(self.spec.name, run.node.name, self.spec.path, after)
+        timer = self.host.loop.call_later(after, self.host.report, slow)
         try:
             spec = replace(self.spec, policy=node_policy(self.spec.policy))
             await run.link.call(ops.serve_listener, spec)
         except NodeDown as error:
             why = f"node {run.node.name} ended while it imported {self.spec.path!r}"
             raise BootFailed(f"{why}: {run.last_end or error.why}") from error
+        finally:
+            timer.cancel()
+        run.doing = ""
         self._prepared.add(run.number)
 
     def node_ready(self, run: RemoteRun) -> None:
@@ -163,7 +188,7 @@ class ListenerController:
             router.remove_node(node, dead=False)
         async with create_task_group() as tasks:
             for run in self._group():
-                tasks.start_soon(self.drain_run, run, _DRAIN)
+                tasks.start_soon(self.drain_run, run, run.node.spec.shutdown)
         self.close()
 
     async def drain_run(self, run: RemoteRun, seconds: float) -> None:
@@ -171,7 +196,8 @@ class ListenerController:
         if run.link is None:
             return
         try:
-            await run.link.call(ops.drain_listener, self.spec.name, seconds)
+            with move_on_after(seconds + _ANSWER):
+                await run.link.call(ops.drain_listener, self.spec.name, seconds)
         except ActorsError:
             return  # the node is gone, and its connections with it
 

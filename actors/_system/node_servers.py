@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final
 from anyio import create_task_group
 
 from actors._remoting import operations as ops
-from actors.routing import AckBatcher, SocketServer, import_handler, nearly_full, serve
+from actors.routing import (
+    AckBatcher,
+    RoutingError,
+    ShutdownFailed,
+    SocketServer,
+    import_handler,
+    nearly_full,
+    serve,
+)
 
 if TYPE_CHECKING:
     from actors.nodes import Link, NodeProcess
@@ -114,7 +122,10 @@ class NodeServers:
                 tasks.start_soon(server.drain, seconds, _PATIENCE * seconds)
 
     async def stop(self, seconds: float) -> None:
-        """Drain and stop one server after another, each within *seconds*."""
-        for server in self._servers.values():
+        """Drain and stop one server after another, each within *seconds*, whatever one of them raises."""
+        for name, server in self._servers.items():
             await server.drain(seconds)
-            await server.stop()
+            try:
+                await server.stop()
+            except RoutingError as error:
+                self._node.host.report(ShutdownFailed(name, error))

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["SupervisionTree", "first_cause"]
 
 _SHUTDOWN_DEADLINE: Final = 30.0
-"""Seconds that the orderly end of a whole system may take."""
+"""Seconds that the orderly end of a whole system may take, after its listeners, if no node has longer."""
 
 
 class NodesSupervisor(DynamicSupervisor):
@@ -146,15 +146,23 @@ class SupervisionTree:
             tasks=state.tasks,
             budget=state.topology.budget,
             report=state.report,
-            shutdown_deadline=_SHUTDOWN_DEADLINE,
+            shutdown_deadline=self._deadline(),
         )
         top.set_run(self.root)
         await self.root.start(ended)
         self._started = True
 
+    def _deadline(self) -> float:
+        """Return how long the end may take: a node that ends may take twice its `shutdown`."""
+        longest = max((group.shutdown for group in self._state.topology.nodes), default=0.0)
+        return max(_SHUTDOWN_DEADLINE, 4 * longest)
+
     async def stop(self) -> None:
-        """Stop everything in reverse."""
+        """Stop everything in reverse; all listeners together, within the `shutdown` of their nodes."""
         if self._started:
+            async with create_task_group() as tasks:
+                for listening in self._state.listeners:
+                    tasks.start_soon(listening.drain)
             self.root.stop()
             await self.root.wait()
 
@@ -184,7 +192,9 @@ class SupervisionTree:
 
     def _listener(self, listener: ListenerController) -> ChildSpec:
         return ChildSpec(
-            name=f"listener {listener.spec.name}", start=listener.new_run, shutdown=10.0
+            name=f"listener {listener.spec.name}",
+            start=listener.new_run,
+            shutdown=2 * listener.shutdown,
         )
 
     def handle(self, path: str) -> SupervisorHandle:

@@ -267,6 +267,14 @@ def _check_tree(where: str, children: Sequence[Any], auto: AutoShutdown) -> None
             )
 
 
+def _pools(children: Sequence[TreeSpec]) -> Iterator[PoolSpec]:
+    for item in children:
+        if isinstance(item, PoolSpec):
+            yield item
+        elif isinstance(item, SupervisorSpec):
+            yield from _pools(item.children)
+
+
 def _actors(children: Sequence[TreeSpec]) -> Iterator[ActorSpec]:
     for item in children:
         if isinstance(item, ActorSpec):
@@ -294,6 +302,11 @@ class Topology:
     budget: Budget = field(default_factory=Budget)
     propagate: Sequence[str] = ()
     trace: bool = False
+
+    @property
+    def pools(self) -> dict[str, int]:
+        """How many members each pool of the tree has, by its name."""
+        return {pool.name: len(pool.children) for pool in _pools(self.children)}
 
     def __post_init__(self) -> None:
         check_paths("Topology", self.propagate)

@@ -25,6 +25,11 @@ exit codes:
 """
 
 
+_HANGUP: Final = (
+    "SIGHUP starts a rolling reload, as `actors reload` does: one node after another is "
+    "replaced by a new process that has the code on disk, and no request is lost."
+)
+
 _OPTIONS_OF_OTHERS: Final = {
     "--workers": "--nodes COUNT",
     "-w": "--nodes COUNT",
@@ -35,6 +40,8 @@ _OPTIONS_OF_OTHERS: Final = {
     "--ssl-certfile": "--certfile FILE",
     "--ssl-keyfile": "--keyfile FILE",
     "--root-path": "asgi(..., root_path=) in a topology",
+    "--timeout-graceful-shutdown": "--shutdown SECONDS",
+    "--graceful-timeout": "--shutdown SECONDS",
     "--timeout-keep-alive": "asgi(..., keep_alive=) in a topology",
     "--ws-max-size": "asgi(..., ws_max_size=) in a topology",
     "--forwarded-allow-ips": "asgi(..., forwarded_allow_ips=) in a topology",
@@ -74,7 +81,8 @@ def _run(parser: argparse.ArgumentParser) -> None:
         metavar="GROUP=COUNT",
         action="append",
         default=[],
-        help="the number of nodes of a group, instead of that in the topology; repeatable",
+        help="the number of nodes of a group, instead of that in the topology, or max: one for each "
+        "usable CPU; repeatable",
     )
     parser.add_argument(
         "--reload",
@@ -82,6 +90,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         help="for development: reload all process nodes when a source file changes; their actors "
         "are started again, and changes of the topology itself are ignored",
     )
+    parser.epilog = _HANGUP
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +132,18 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "shared-listener, where the kernel chooses",
     )
     _serve_tls(parser)
+    _serve_end(parser)
     _serve_reload(parser)
+
+
+def _serve_end(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--shutdown",
+        metavar="SECONDS",
+        type=float,
+        help="seconds that a process has to finish its requests, when it is reloaded and when the "
+        "service ends; default: 5, with --reload 1",
+    )
 
 
 def _serve_app(parser: argparse.ArgumentParser) -> None:
@@ -153,10 +173,7 @@ def _serve_reload(parser: argparse.ArgumentParser) -> None:
         help="for development: reload when a source file changes; if the new code fails, its "
         "traceback is shown and the old code goes on serving",
     )
-    parser.epilog = (
-        "SIGHUP starts a rolling reload, as `actors reload` does: one node after another is "
-        "replaced by a new process that has the code on disk, and no request is lost."
-    )
+    parser.epilog = _HANGUP
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -209,6 +209,7 @@ class RemoteRun:
         retired: whether another run has taken its place.
         address: where other nodes reach it; the next run after its end has the same.
         last_end: how it ended, with the last lines it wrote.
+        doing: what it is doing that might not end, for errors.
     """
 
     def __init__(self, node: RemoteNode, *, successor: bool = False) -> None:
@@ -220,6 +221,7 @@ class RemoteRun:
         self.state = NodeState.SPAWNED
         self.pid: int | None = None
         self.last_end = ""
+        self.doing = ""
         self.link: Link | None = None
         self._home = node.home
         self._loop = node.home.host.loop
@@ -274,8 +276,7 @@ class RemoteRun:
             with move_on_after(_BOOT_KILL_WAIT, shield=True):
                 await self.wait()
             if isinstance(error, TimeoutError):
-                why = f"node {node.name} was not ready after {seconds:g} s"
-                raise BootFailed(why + self._last_lines()) from error
+                raise BootFailed(self.not_ready_after(seconds)) from error
             raise
         self._completion.on_done = ended
         self._set_state(NodeState.READY)
@@ -292,6 +293,13 @@ class RemoteRun:
         except Exception as error:
             # No room for a process or a thread, mostly; whatever it is, whoever asked is told.
             raise BootFailed(f"node {self.node.name} could not be started: {error}") from error
+
+    def not_ready_after(self, seconds: float) -> str:
+        """Return the text of an error: what this node was waiting for, and its last lines."""
+        doing = f" (its boot_timeout): {self.doing}" if self.doing else ""
+        return (
+            f"node {self.node.name} was not ready after {seconds:g} s{doing}" + self._last_lines()
+        )
 
     def _register(self) -> None:
         self.number = self._home.new_node_number()

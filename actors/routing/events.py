@@ -22,6 +22,8 @@ __all__ = [
     "ProxyHeaderMissing",
     "Redispatched",
     "RequestTimedOut",
+    "ShutdownFailed",
+    "StillStarting",
     "TlsReloadFailed",
     "TlsReloaded",
 ]
@@ -99,6 +101,22 @@ class HandOverFailed(ListenerEvent):
 @dataclass(frozen=True)
 class PolicyFailed(ListenerEvent):
     """A user's policy or key failed; reported once, and the default policy or no key is used."""
+
+    error: Exception
+
+
+@dataclass(frozen=True)
+class StillStarting(ListenerEvent):
+    """A node has been importing and starting the `handler` for `seconds`; reported once a start."""
+
+    node: str
+    handler: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ShutdownFailed(ListenerEvent):
+    """The shutdown of an application raised; the node ends all the same."""
 
     error: Exception
 

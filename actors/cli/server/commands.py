@@ -17,7 +17,8 @@ __all__ = ["COMMANDS"]
 def _run(options: Namespace) -> None:
     import_from_here()
     topology = override_counts(load_topology(options.target), options.nodes)
-    run_topology(topology, ReloadTriggers(watched=_watched(options.target, options)))
+    watched = _watched(options.target, options)
+    run_topology(topology, ReloadTriggers(on_hangup=True, watched=watched))
 
 
 def _serve(options: Namespace) -> None:
@@ -32,6 +33,7 @@ def _serve(options: Namespace) -> None:
         certfile=options.certfile,
         keyfile=options.keyfile,
         development=options.reload,
+        shutdown=options.shutdown,
     )
     run_topology(topology, ReloadTriggers(on_hangup=True, watched=_watched(options.app, options)))
 

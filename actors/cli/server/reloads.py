@@ -70,6 +70,12 @@ async def _reload_on_change(core: Coordinator, sources: Sources) -> None:
             print(f"\n{error}\n\nThe old code goes on until a file changes.", file=sys.stderr)
         except ActorsError as error:
             core.event("reload_refused", {"by": "--reload", "why": str(error)})
+        if own := await sources.skip_own_writes(names):
+            shown = _shortened(own)
+            print(
+                f"\n--reload: {shown} is written when the application starts; not followed",
+                file=sys.stderr,
+            )
 
 
 def _shortened(names: list[str]) -> str:

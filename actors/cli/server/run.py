@@ -14,6 +14,7 @@ import anyio
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.run_loop import run_on
 from actors._base.user_traceback import is_ours
+from actors._system.cpu_budget import usable_cpus
 from actors._system.run import with_signals
 from actors._system.system import System, coordinator_of
 from actors._system.topology import Topology
@@ -49,10 +50,13 @@ def override_counts(topology: Topology, wanted: Sequence[str]) -> Topology:
             raise CommandFailed(
                 f"--nodes {text}: there is no group {name!r}; the groups are {known}{hint}", WRONG
             )
-        if not (count.isascii() and count.isdigit()):
-            raise CommandFailed(f"--nodes {text}: COUNT must be a number, got {count!r}", WRONG)
+        if count != "max" and not (count.isascii() and count.isdigit()):
+            raise CommandFailed(
+                f"--nodes {text}: COUNT must be a number or max, got {count!r}", WRONG
+            )
         try:
-            groups[name] = replace(groups[name], count=int(count))
+            number = usable_cpus() if count == "max" else int(count)
+            groups[name] = replace(groups[name], count=number)
         except InvalidSpec as error:
             raise CommandFailed(f"--nodes {text}: {error}", WRONG) from error
     return replace(topology, nodes=list(groups.values()))

@@ -33,8 +33,11 @@ def serve_topology(
     certfile: str | None = None,
     keyfile: str | None = None,
     development: bool = False,
+    shutdown: float | None = None,
 ) -> Topology:
     """Return the topology that serves *app*; in *development* its old processes end sooner after a reload.
+
+    *shutdown* is how many seconds the processes have to finish their requests, at a reload and at the end.
 
     Raises:
         CommandFailed: a value is wrong, or a package that this needs is not installed.
@@ -44,7 +47,8 @@ def serve_topology(
         raise CommandFailed(
             f"actors serve needs {', '.join(missing)}: pip install actors-framework[web]"
         )
-    shutdown = _DEVELOPMENT_SHUTDOWN if development else _SHUTDOWN
+    if shutdown is None:
+        shutdown = _DEVELOPMENT_SHUTDOWN if development else _SHUTDOWN
     try:
         return Topology(
             nodes=[nodes(_GROUP, count=_count(count), shutdown=shutdown)],

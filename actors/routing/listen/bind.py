@@ -38,14 +38,14 @@ def bind(spec: Listener) -> socket.socket:
 
 
 def probe(spec: Listener) -> None:
-    """Check that the port of *spec* is free, by binding it and closing it again.
+    """Check that the port or path of *spec* is free, by binding it and closing it again.
 
     Raises:
         ListenFailed: as `bind`.
     """
     where = spec.where.inet if isinstance(spec.where, Udp) else spec.where
-    if isinstance(where, Inet) and where.port:
-        _bound(spec).close()
+    if isinstance(where, Unix) or (isinstance(where, Inet) and where.port):
+        release(_bound(spec), spec)
 
 
 def reserve(spec: Listener) -> socket.socket:
