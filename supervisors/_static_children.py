@@ -28,9 +28,9 @@ from actors.supervisors._strategy import (
     next_to_start,
     shuts_down,
 )
-from actors.supervisors._task import Call, SupervisorMailbox, SupervisorTask
+from actors.supervisors._task import SupervisorCall, SupervisorMailbox, SupervisorTask
 
-AnyCall: TypeAlias = "Call[Any]"
+AnyCall: TypeAlias = "SupervisorCall[Any]"
 
 
 class StaticChildren:
@@ -92,7 +92,7 @@ class StaticChildren:
     async def _withdraw(self, call: AnyCall) -> None:
         """Undo a call whose caller was cancelled."""
         if call.withdraw():
-            self._inbox.put(Call(call.undo))
+            self._inbox.put(SupervisorCall(call.undo))
         elif call is self._performing:
             self.interrupt()
             with CancelScope(shield=True):
@@ -292,7 +292,7 @@ class StaticChildren:
 
     def _refuse_calls(self) -> None:
         while (item := self._inbox.take()) is not None:
-            if isinstance(item, Call):
+            if isinstance(item, SupervisorCall):
                 item.refuse(SupervisorStopped(self._task.name))
 
 

@@ -18,7 +18,7 @@ from actors.supervisors._restart_limits import Budget
 from actors.supervisors._spec import ChildSpec
 from actors.supervisors._static_children import StaticChildren
 from actors.supervisors._strategy import AutoShutdown, Strategy
-from actors.supervisors._task import Call, SupervisorTask
+from actors.supervisors._task import SupervisorCall, SupervisorTask
 
 T = TypeVar("T")
 
@@ -175,7 +175,7 @@ class Supervisor(AbstractSupervisor):
         self, work: Callable[[], Awaitable[T]], undo: Callable[[], Awaitable[None]] | None = None
     ) -> T:
         self._check_running()
-        answer: T = await self._children.call(Call(work, undo))
+        answer: T = await self._children.call(SupervisorCall(work, undo))
         return answer
 
     def _check(self, spec: ChildSpec) -> None:

@@ -61,7 +61,7 @@ class SupervisorMailbox(Generic[T]):
         self._woken = False
 
 
-class Call(Generic[T]):
+class SupervisorCall(Generic[T]):
     """One request to the task, and its answer."""
 
     __slots__ = ("_answered", "_error", "_result", "_undo", "_work", "withdrawn")

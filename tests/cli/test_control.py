@@ -17,7 +17,7 @@ from actors import System
 from actors._base.events import EventStream
 from actors.cli._control_folder import make_folder
 from actors.cli.server.control import _parse, control_socket
-from actors.cli.server.operations import OPERATIONS, Operation, Refused
+from actors.cli.server.operations import OPERATIONS, ControlOperation, Refused
 from tests.cli.running_command import PATIENCE, Running, run_here
 from tests.cpu_time import assert_linear
 
@@ -214,7 +214,7 @@ async def test_a_question_that_fails_is_an_event_and_not_the_end(
     async def broken(_core: object) -> None:
         raise ZeroDivisionError("a mistake of ours")
 
-    monkeypatch.setitem(OPERATIONS, "ps", Operation(broken))
+    monkeypatch.setitem(OPERATIONS, "ps", ControlOperation(broken))
     async with served(runtime / "actors") as (path, events):
         for _ in range(2):
             async with await anyio.connect_unix(path) as stream:

@@ -24,7 +24,7 @@ from actors._system.system import System, coordinator_of
 from actors.cli._control_folder import remove_stale_sockets, socket_path
 from actors.cli._failure import did_you_mean
 from actors.cli.server.event_followers import EventFollowers
-from actors.cli.server.operations import OPERATIONS, Operation, Refused, refusal
+from actors.cli.server.operations import OPERATIONS, ControlOperation, Refused, refusal
 
 __all__ = ["control_socket"]
 
@@ -115,7 +115,7 @@ class _Control:
         self._core.event("control_refused", {"why": reply["error"], **peer})
         return reply
 
-    async def _receive(self, stream: SocketStream) -> tuple[Operation, dict[str, Any]]:
+    async def _receive(self, stream: SocketStream) -> tuple[ControlOperation, dict[str, Any]]:
         try:
             with anyio.fail_after(self._time_limit):
                 line = await _read_line(stream)
@@ -168,7 +168,7 @@ async def _read_line(stream: SocketStream) -> bytes:
     return line
 
 
-def _parse(line: bytes) -> tuple[Operation, dict[str, Any]]:
+def _parse(line: bytes) -> tuple[ControlOperation, dict[str, Any]]:
     """Return the operation of a request, and its arguments.
 
     Raises:

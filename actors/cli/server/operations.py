@@ -17,7 +17,7 @@ from actors.cli.server.ps import node_identity, ps
 from actors.cli.server.top import top
 from actors.nodes import RemoteNode, nodes
 
-__all__ = ["OPERATIONS", "Operation", "Refused", "refusal"]
+__all__ = ["OPERATIONS", "ControlOperation", "Refused", "refusal"]
 
 
 class Refused(Exception):
@@ -25,7 +25,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class ControlOperation:
     """What one kind of request does.
 
     Attributes:
@@ -112,18 +112,18 @@ def _node(core: Coordinator, name: str) -> RemoteNode:
     return found
 
 
-OPERATIONS: Final[dict[str, Operation]] = {
-    "ps": Operation(ps),
-    "tree": Operation(Coordinator.whole_tree),
-    "top": Operation(top, arguments=frozenset({"seconds", "rows", "by"})),
-    "events": Operation(_pid, arguments=frozenset({"messages"}), follows=True),
-    "stack": Operation(_stack, arguments=frozenset({"node"})),
-    "stop": Operation(_pid, after_reply=lambda core: core.end()),
-    "spawn": Operation(
+OPERATIONS: Final[dict[str, ControlOperation]] = {
+    "ps": ControlOperation(ps),
+    "tree": ControlOperation(Coordinator.whole_tree),
+    "top": ControlOperation(top, arguments=frozenset({"seconds", "rows", "by"})),
+    "events": ControlOperation(_pid, arguments=frozenset({"messages"}), follows=True),
+    "stack": ControlOperation(_stack, arguments=frozenset({"node"})),
+    "stop": ControlOperation(_pid, after_reply=lambda core: core.end()),
+    "spawn": ControlOperation(
         _spawn, arguments=frozenset({"name", "count", "kind", "backend", "env", "nice"})
     ),
-    "scale": Operation(_scale, arguments=frozenset({"groups"})),
-    "reload": Operation(_reload, arguments=frozenset({"nodes", "surge", "ready_timeout"})),
-    "stop_node": Operation(_stop_node, arguments=frozenset({"node"})),
-    "kill": Operation(_kill, arguments=frozenset({"node"})),
+    "scale": ControlOperation(_scale, arguments=frozenset({"groups"})),
+    "reload": ControlOperation(_reload, arguments=frozenset({"nodes", "surge", "ready_timeout"})),
+    "stop_node": ControlOperation(_stop_node, arguments=frozenset({"node"})),
+    "kill": ControlOperation(_kill, arguments=frozenset({"node"})),
 }
