@@ -238,6 +238,7 @@ def _check_travels(request: ActorRequest) -> None:
             f"{path} is defined inside a function: "
             "a process node cannot import it; move it to a module"
         )
-    if path.startswith("__main__:") and (problem := main_problem()):
+    of_main = path.startswith("__main__:")
+    if request.cls is not None and of_main and (problem := main_problem(request.cls)):
         raise InvalidSpec(f"{path.rpartition(':')[2]} cannot run on a process node: {problem}")
     check_actor_options(request.cls, None, 1)

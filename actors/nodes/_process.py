@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,10 +22,10 @@ from actors._base.errors import ActorsError, BootFailed
 from actors._base.log import as_terminal
 from actors._remoting.link import Link
 from actors.nodes._node import NodeState
-from actors.nodes.boot.descriptors import NodePipes
-from actors.nodes.boot.launch import Launch
+from actors.nodes.boot.descriptors import NodePipes, end_with
+from actors.nodes.boot.launch import PARENTS_PATH, Launch, interpreter_problem
 from actors.nodes.boot.output import LinesReader
-from actors.nodes.health.heartbeat import stacks_of
+from actors.nodes.health.heartbeat import crash_of, stacks_of
 from actors.nodes.health.inspect_process import process_stacks
 from actors.nodes.remote_node import RemoteNode, RemoteRun
 from actors.supervisors import Exit
@@ -75,36 +75,41 @@ class ProcessRun(RemoteRun):
         node = self.node
         if not hasattr(os, "pidfd_open"):
             raise BootFailed(f"node {node.name}: process nodes need pidfds, so Linux 5.4 or newer")
+        problem = interpreter_problem()
+        if problem:
+            raise BootFailed(f"node {node.name} cannot be started: {problem}")
         pipes = NodePipes.open()
-        try:
-            process = await self._home.launcher.start(
-                Launch(
-                    module=self._home.node_module,
-                    title=node.name,
-                    link=pipes.far_link,
-                    lifeline=pipes.far_lifeline,
-                    log=pipes.far_log,
-                    output=pipes.far_output,
-                    common=_common_environment(),
-                    env=node.spec.env,
-                    preload=_BACKEND[node.spec.backend] + self._home.preload(node.group),
-                )
-            )
-        except BaseException:
-            pipes.close_near()
-            raise
-        finally:
-            pipes.close_far()
-        try:
-            self._pidfd = self._watched(process)
-        except (BootFailed, OSError):
-            pipes.close_near()
-            process.end()
-            raise
-        self._process = process
-        self.pid = process.pid
-        self.show_state()
-        self._adopt(pipes)
+        with ExitStack() as far:
+            far.callback(pipes.close_far)
+            try:
+                process = await self._home.launcher.start(self._launch(pipes))
+            except BaseException:
+                pipes.close_near()
+                raise
+            try:
+                self._pidfd = self._watched(process)
+            except (BootFailed, OSError):
+                pipes.close_near()
+                process.end()
+                raise
+            self._process = process
+            self.pid = process.pid
+            self.show_state()
+            self._adopt(pipes)
+
+    def _launch(self, pipes: NodePipes) -> Launch:
+        node = self.node
+        return Launch(
+            module=self._home.node_module,
+            title=node.name,
+            link=pipes.far_link,
+            lifeline=pipes.far_lifeline,
+            log=pipes.far_log,
+            output=pipes.far_output,
+            common=_common_environment(),
+            env=node.spec.env,
+            preload=_BACKEND[node.spec.backend] + self._home.preload(node.group),
+        )
 
     def _watched(self, process: Started) -> int:
         """Return a descriptor that becomes readable when *process* ends.
@@ -133,10 +138,14 @@ class ProcessRun(RemoteRun):
             link=started.link,
             log=started.log,
             parent_pid=os.getpid(),
+            argv=[str(argument) for argument in getattr(sys, "argv", ())],
         )
         data = json.dumps(config).encode()
         with suppress(BrokenPipeError, ConnectionResetError):  # the pidfd reports its end
             pipes.lifeline.sendall(len(data).to_bytes(4, "little") + data)
+        # The node does so itself, but only after its imports.
+        with suppress(OSError):  # it has ended
+            end_with(pipes.far_lifeline, started.pid)
         self.link = Link(home.host, self.address)
         self.link.attach(pipes.link)
 
@@ -247,7 +256,13 @@ class ProcessRun(RemoteRun):
 
     def _last_lines(self) -> str:
         lines = list(self._readers[1].last) if self._readers else []
-        lines = stacks_of(lines) if self._hung_because else lines[-_LAST_LINES:]
+        code = None if self._process is None else self._process.returncode
+        if self._hung_because:
+            lines = stacks_of(lines)
+        elif code is not None and code < 0:
+            lines = crash_of(lines, _LAST_LINES)
+        else:
+            lines = lines[-_LAST_LINES:]
         return "; its last lines:\n  " + "\n  ".join(lines) if lines else ""
 
 
@@ -283,7 +298,7 @@ def _common_environment() -> dict[str, str]:
     paths = [path or str(Path.cwd()) for path in sys.path]
     common = {
         "PYTHONPATH": os.pathsep.join(paths),
-        "ACTORS_PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        PARENTS_PATH: os.environ.get("PYTHONPATH", ""),
     }
     if "ACTORS_LOG_FORMAT" not in os.environ:
         common["ACTORS_LOG_FORMAT"] = "console" if as_terminal() else "json"

@@ -8,7 +8,7 @@ reported with its traceback.
 
 from __future__ import annotations
 
-import fcntl
+import faulthandler
 import json
 import os
 import select
@@ -19,6 +19,7 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
+from actors._base.errors import start_failed
 from actors._base.events import TRACE
 from actors._base.log import get_logger, write_lines_to
 from actors._messaging.context_propagation import Propagation
@@ -27,6 +28,8 @@ from actors._remoting.actor_host import ActorHost
 from actors._remoting.constructor_args import unpack_arguments
 from actors._remoting.link import Link
 from actors.nodes._local import LocalNode
+from actors.nodes.boot.descriptors import end_with
+from actors.nodes.boot.launch import PARENTS_PATH
 from actors.nodes.boot.main_module import install_main
 from actors.nodes.child_actors import ChildActors, check_actor_options
 from actors.nodes.drain import finish_cells
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 
+_STDERR: Final = 2
 _REPORT_WITHIN: Final = 0.09
 """Seconds within which the parent reports the end of another node, which it sees at once."""
 BOOT_FAILED: Final = 70
@@ -75,12 +79,7 @@ def _read_config(lifeline: socket.socket) -> dict[str, Any]:
 
 def _die_with_parent(lifeline: socket.socket, parent: int) -> None:
     """End the whole process group when the parent's end of the lifeline closes."""
-    if hasattr(fcntl, "F_SETSIG"):
-        # The kernel does it, whatever this process is busy with: SIGKILL for the group instead of
-        # SIGIO. It takes programs that actors started along, which PDEATHSIG would leave behind.
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    end_with(lifeline, os.getpgrp())
     if os.getppid() != parent:
         os._exit(BOOT_FAILED)  # it ended before the lines above
 
@@ -96,9 +95,10 @@ def _die_with_parent(lifeline: socket.socket, parent: int) -> None:
 
 
 def _inherit(config: dict[str, Any]) -> None:
-    """Take over the parent's path, environment, signals and log."""
+    """Take over the parent's path, arguments, environment, signals and log."""
     sys.path[:] = config["path"]
-    own = os.environ.pop("ACTORS_PYTHONPATH", "")
+    sys.argv[:] = config["argv"]
+    own = os.environ.pop(PARENTS_PATH, "")
     if own:
         os.environ["PYTHONPATH"] = own
     else:
@@ -108,7 +108,10 @@ def _inherit(config: dict[str, Any]) -> None:
         os.nice(config["nice"])
     install_main(config["main"])
     # Terminals send SIGINT to whole process groups: the parent alone decides when a node ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A program that an actor starts would inherit SIG_IGN, but not a function.
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    # A crash in C leaves its stack in the output, and so in the report of the end.
+    faulthandler.enable(_STDERR)
 
 
 class NodeProcess:
@@ -183,7 +186,10 @@ class NodeProcess:
         shutdown: float,
         arguments: Sequence[bytes],
     ) -> None:
-        cell = self._cell(uid, name, path, mailbox)
+        try:
+            cell = self._cell(uid, name, path, mailbox)
+        except Exception as error:
+            raise start_failed(name, error) from error
         # The parent counts incarnations, because a node that dies loses its count.
         cell.number = incarnation - 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import signal
 import socket
@@ -101,11 +102,36 @@ class Leaver(Actor):
         atexit.register(_wait_for, Path(leaving), Path(may_go))
         sys.exit(code)
 
+    async def crash(self) -> None:
+        """Read what is no memory."""
+        ctypes.string_at(0)
+
+    async def interrupted(self) -> str:
+        """Interrupt this node, and a program that is started here; return what that one says."""
+        os.kill(os.getpid(), signal.SIGINT)
+        command = [sys.executable, "-c", _SLEEPER]
+        program = await anyio.open_process(command, start_new_session=True)
+        assert program.stdout is not None
+        async with program:
+            await program.stdout.receive()
+            program.send_signal(signal.SIGINT)
+            return (await program.stdout.receive()).decode().strip()
+
     async def send_rubbish(self) -> None:
         """Write to the parent what is no message."""
         for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers are wanted
             with suppress(OSError), socket.socket(fileno=os.dup(int(number))) as end:
                 end.send(b"\xff" * 64)
+
+
+_SLEEPER = """
+import time
+try:
+    print("here", flush=True)
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 
 
 def _wait_for(leaving: Path, may_go: Path) -> None:

@@ -5,14 +5,16 @@ Rule: either all are open, or none; each side closes its own ends.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from actors.transport import pair
 
-__all__ = ["NodePipes"]
+__all__ = ["NodePipes", "end_with", "outlive"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,3 +76,20 @@ class NodePipes:
         """Close the node's ends here: the process has its own copies, or there is none."""
         for fd in (self.far_link, self.far_lifeline, self.far_log, self.far_output):
             os.close(fd)
+
+
+def end_with(end: socket.socket | int, group: int) -> None:
+    """Have the kernel kill a process group when the other end of this socket is closed, or sends.
+
+    It does so whatever the processes of the group are busy with, and takes the programs that they
+    have started along, which PDEATHSIG would leave behind.
+    """
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(end, fcntl.F_SETOWN, -group)
+        fcntl.fcntl(end, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def outlive(end: socket.socket) -> None:
+    """Take `end_with` back."""
+    fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) & ~os.O_ASYNC)

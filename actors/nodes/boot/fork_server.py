@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from actors.nodes.boot.descriptors import end_with
 from actors.nodes.boot.launch import Launch, LaunchContext, Started, popen_of
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class ForkServer:
                 output=subprocess.DEVNULL,
                 env=env,
             )
+            # From its first instruction on, whatever program this turns out to be.
+            with suppress(OSError):  # it has ended
+                end_with(theirs, self._popen.pid)
         except BaseException:
             self._socket.close()
             raise

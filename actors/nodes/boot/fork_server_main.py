@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.nodes.boot.clone import new_sibling_fork
+from actors.nodes.boot.descriptors import outlive
 from actors.nodes.boot.fork_server import ANSWER, HEAD, READY
 
 if TYPE_CHECKING:
@@ -36,15 +37,15 @@ _ALWAYS: Final = ("structlog",)
 
 def main(control: socket.socket, module: str) -> None:
     """Serve requests until the end; in a fork, run the node."""
-    # Terminals send SIGINT to whole groups; a node ignores it anyway.
+    # Terminals send SIGINT to whole groups, and a node does not end by it either.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     program = importlib.import_module(module)
     _preload(_ALWAYS)
     fork = new_sibling_fork()
     _settle_memory()
+    outlive(control)  # from here on it reads the socket, and sees the end of its system there
     control.sendall(READY)
     lifeline = _serve(control, fork)
-    sys.argv = [str(program.__file__), str(lifeline)]
     program.main(lifeline)
 
 

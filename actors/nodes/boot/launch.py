@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
+    "PARENTS_PATH",
     "Launch",
     "LaunchContext",
     "Platform",
     "Started",
     "custom_site",
     "exec_reason",
+    "interpreter_problem",
     "own_environment",
     "popen_of",
     "python",
@@ -47,6 +49,9 @@ EXEC_ONLY: Final = (
     "COVERAGE_",
 )
 """Prefixes of variables that are read once, at the start of a program or by an import."""
+
+PARENTS_PATH: Final = "ACTORS_PYTHONPATH"
+"""The variable with the PYTHONPATH of the parent, from the start of a process until it is a node."""
 
 _STATUS: Final = frozenset(
     (
@@ -148,6 +153,25 @@ def _libc() -> str:
         return os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (ValueError, OSError):
         return ""  # another library: it does not know the name
+
+
+def interpreter_problem() -> str:
+    """Return why this program cannot start a node as `python -m ...`, or an empty text."""
+    way_out = "set sys.executable to a Python interpreter, or use nodes(kind='thread')"
+    if getattr(sys, "frozen", False) or "__compiled__" in vars(sys.modules["__main__"]):
+        return (
+            f"this program is frozen, and {sys.executable!r} would start it again: "
+            "use nodes(kind='thread')"
+        )
+    if not sys.executable:
+        return f"sys.executable is {sys.executable!r}: {way_out}"
+    if PARENTS_PATH in os.environ:
+        return f"{sys.executable!r} has started this program instead of a node: {way_out}"
+    # The first argument of an interpreter is a script, that of a program with Python inside itself.
+    inside = not sys.orig_argv or getattr(sys, "argv", [])[:1] == sys.orig_argv[:1]
+    if inside and Path(sys.executable).resolve() == Path("/proc/self/exe").resolve():
+        return f"{sys.executable!r} is a program with Python inside, not an interpreter: {way_out}"
+    return ""
 
 
 def own_environment() -> dict[str, str]:

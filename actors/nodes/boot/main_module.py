@@ -7,8 +7,8 @@ A node imports that file under another name, on first use; its call of `actors.r
 from __future__ import annotations
 
 import sys
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from importlib.machinery import ModuleSpec, PathFinder, SourcelessFileLoader
+from importlib.util import MAGIC_NUMBER, find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -17,6 +17,9 @@ from actors._base.errors import InvalidSpec
 from actors._remoting.actor_host import MAIN_ALIAS
 
 __all__ = ["MainImportEnded", "describe_main", "importing_main", "install_main", "main_problem"]
+
+
+_PROMPTS: Final = ("<stdin>", "<console>", "<input", "<python-input", "<ipython-input", "<pyshell")
 
 
 class MainImportEnded(BaseException):
@@ -31,18 +34,42 @@ def describe_main() -> dict[str, str]:
     main = sys.modules["__main__"]
     spec: ModuleSpec | None = getattr(main, "__spec__", None)
     file = getattr(main, "__file__", None)
-    if spec is not None and spec.name and file:
-        return {"module": spec.name, "file": str(Path(file).resolve())}
-    if file and Path(file).is_file():
-        return {"file": str(Path(file).resolve())}
-    return {}
+    if not file:
+        return {}
+    path = Path(file).resolve()
+    if spec is not None and spec.name == "__main__":
+        # `python FOLDER` or `python ARCHIVE`: Python looks for its `__main__` there.
+        return {"file": str(path), "entry": str(path.parent)}
+    if spec is not None and spec.name:
+        return {"file": str(path), "module": spec.name}
+    return {"file": str(path)} if path.is_file() else {}
 
 
-def main_problem() -> str:
-    """Return why classes of `__main__` cannot go to another process, or nothing."""
-    if describe_main():
-        return ""
-    return "its __main__ is no file that another process could import (a REPL, stdin or -c): put it in a module"
+def main_problem(cls: type) -> str:
+    """Return why *cls*, a class of `__main__`, cannot go to another process, or an empty text."""
+    description = describe_main()
+    if not description or _is_typed(cls):
+        return (
+            "its __main__ is no file that another process could import (a REPL, stdin or -c): "
+            "put it in a module"
+        )
+    found: Any = sys.modules["__main__"]
+    for part in cls.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found is not cls:
+        return (
+            f"its __main__ is not {description['file']}, which runs this program "
+            "(a REPL, debugger or profiler, perhaps): put it in a module"
+        )
+    return ""
+
+
+def _is_typed(cls: type) -> bool:
+    """Return whether the methods of *cls* come from no file, but from a prompt such as `<stdin>`."""
+    codes = (getattr(value, "__code__", None) for value in vars(cls).values())
+    files = [code.co_filename for code in codes if code is not None]
+    # What libraries generate comes from "<string>" and the like.
+    return any(name.startswith(_PROMPTS) for name in files)
 
 
 def install_main(description: dict[str, str]) -> None:
@@ -71,12 +98,10 @@ def _load_main() -> ModuleType:
     description = _STATE["main"]
     if not description:
         raise InvalidSpec("the parent's __main__ is no file that a node could import")
-    file = description["file"]
     module = ModuleType(MAIN_ALIAS)
-    module.__file__ = file
-    code = compile(Path(file).read_bytes(), file, "exec")
+    module.__file__ = description["file"]
+    spec, code = _found(description)
     if "module" in description:
-        spec = find_spec(description["module"])
         module.__spec__ = spec
         module.__package__ = (
             description["module"].rpartition(".")[0] if spec is None else spec.parent
@@ -94,3 +119,20 @@ def _load_main() -> ModuleType:
         _STATE["importing"] = False
     sys.modules["__main__"] = module
     return module
+
+
+def _found(description: dict[str, str]) -> tuple[ModuleSpec | None, Any]:
+    """Return how Python finds the main module, if it has a name, and its code."""
+    spec = None
+    if "entry" in description:
+        spec = PathFinder.find_spec("__main__", [description["entry"]])
+    elif "module" in description:
+        spec = find_spec(description["module"])
+    loader: Any = None if spec is None else spec.loader
+    if spec is not None and hasattr(loader, "get_code"):
+        return spec, loader.get_code(spec.name)
+    file = description["file"]
+    data = Path(file).read_bytes()
+    if data.startswith(MAGIC_NUMBER):  # `python app.pyc`
+        return spec, SourcelessFileLoader(MAIN_ALIAS, file).get_code(MAIN_ALIAS)
+    return spec, compile(data, file, "exec")

@@ -12,6 +12,7 @@ import faulthandler
 import os
 import sys
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol
 
 from actors._remoting import operations as ops
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Timer
 
-__all__ = ["HangDetector", "Heartbeat", "beat_every", "margin_of", "stacks_of"]
+__all__ = ["HangDetector", "Heartbeat", "beat_every", "crash_of", "margin_of", "stacks_of"]
 
 P = ParamSpec("P")
 
@@ -33,6 +34,8 @@ _LEAST_OFTEN: Final = 5.0
 _MEMORY_EVERY: Final = 1.0
 """Seconds between two checks of the memory of a node that has a limit."""
 _STDERR: Final = 2
+_CRASH_BEGINS: Final = "Fatal Python error: "
+"""How the first line of a dump by faulthandler's signal handler begins."""
 _STACKS_BEGIN: Final = "Timeout ("
 """How the first line of a dump by faulthandler's timer begins."""
 
@@ -67,6 +70,18 @@ def stacks_of(lines: list[str]) -> list[str]:
         if lines[start].startswith(_STACKS_BEGIN):
             return lines[start:]
     return lines[-20:]
+
+
+def crash_of(lines: list[str], most: int) -> list[str]:
+    """Return the last lines before a crash in C, and the stack of the thread that crashed; *most* of each."""
+    start = next((n for n, line in enumerate(lines) if line.startswith(_CRASH_BEGINS)), None)
+    if start is None:
+        return lines[-most:]
+    stack = lines[start + 1 :]
+    # Its heading is another one than those of the other threads.
+    mine = next((n for n, line in enumerate(stack) if line.startswith("Current thread ")), 0)
+    stack = list(takewhile(bool, stack[mine:]))[:most]
+    return [*lines[max(0, start - most) : start + 1], *stack]
 
 
 def _debugging() -> bool:

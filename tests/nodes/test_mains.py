@@ -1,0 +1,166 @@
+"""Every way Python can run a main works with process nodes, or is refused by name when an actor is spawned."""
+
+from __future__ import annotations
+
+import os
+import pty
+import py_compile
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.scripts import ROOT
+
+APP = """
+import actors
+
+class Who(actors.Actor):
+    async def who(self) -> str:
+        return "here"
+
+async def main():
+    async with actors.System(actors.Topology(nodes=[actors.nodes("p")])) as system:
+        print(await (await system.spawn(Who, on="p")).ask(Who.who))
+
+if __name__ == "__main__":
+    actors.run(main)
+"""
+TYPED = """
+import actors
+class Who(actors.Actor):
+    async def who(self): return 1
+
+async def main():
+    async with actors.System(actors.Topology(nodes=[actors.nodes("p")])) as system:
+        await system.spawn(Who, on="p")
+
+{run}
+exit()
+"""
+NO_FILE = (
+    "Who cannot run on a process node: its __main__ is no file that another process could import"
+)
+ANOTHER = "Who cannot run on a process node: its __main__ is not "
+
+
+def _python(folder: Path, *args: str, stdin: str = "") -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, *args],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ACTORS_LOG": "error"},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the same program in many forms."""
+    (tmp_path / "app.py").write_text(APP)
+    for name in ("folder", "package"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__main__.py").write_text(APP)
+    (tmp_path / "package" / "__init__.py").write_text("")
+    with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
+        archive.writestr("__main__.py", APP)
+        archive.writestr("inside.py", APP)
+    py_compile.compile(str(tmp_path / "app.py"), str(tmp_path / "compiled.pyc"), doraise=True)
+    (tmp_path / "script").write_text(
+        "import sys\nfrom package.__main__ import main\nimport actors\n"
+        "if __name__ == '__main__':\n    sys.exit(actors.run(main))\n"
+    )
+    (tmp_path / "test_it.py").write_text(
+        "import actors, app\ndef test_it(): actors.run(app.main)\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "app.py",
+        "folder",
+        "app.pyz",
+        "compiled.pyc",
+        "script",
+        "-m app",
+        "-m package",
+        "-i app.py",
+        "-m pdb -c continue -c quit app.py",
+        "-m coverage run --data-file=data.coverage app.py",
+        "-m pytest -q -s -p no:cacheprovider test_it.py",
+        "-c import\tapp,actors;actors.run(app.main)",
+    ],
+)
+def test_a_main_that_can_be_imported_works(folder: Path, command: str) -> None:
+    words = [word.replace("\t", " ") for word in command.split(" ")]
+    code, out, err = _python(folder, *words)
+    assert "here" in out.replace("\n.", "\n").splitlines(), out + err
+    assert code == 0, err
+
+
+def test_a_module_of_an_archive_works(folder: Path) -> None:
+    archive = str(folder / "app.pyz")
+    code, out, err = _python(
+        folder,
+        "-c",
+        f"import sys; sys.path.insert(0, {archive!r}); import runpy; "
+        "runpy.run_module('inside', run_name='__main__', alter_sys=True)",
+    )
+    assert (code, out) == (0, "here\n"), err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "-m cProfile -o profile.out app.py",
+        "-m trace --count --missing -C . app.py",
+        "-c import\trunpy;runpy.run_path('app.py',run_name='__main__')",
+    ],
+)
+def test_what_runs_a_program_in_its_own_main_works_or_is_refused(
+    folder: Path, command: str
+) -> None:
+    words = [word.replace("\t", " ") for word in command.split(" ")]
+    _, out, err = _python(folder, *words)
+    said = out + err
+    assert "here\n" in out or ANOTHER in said or NO_FILE in said, said
+
+
+def test_what_is_typed_into_the_asyncio_repl_is_refused(folder: Path) -> None:
+    _, out, err = _python(folder, "-m", "asyncio", stdin=TYPED.format(run="await main()"))
+    assert NO_FILE in out + err
+
+
+def test_what_is_typed_into_a_repl_is_refused(folder: Path) -> None:
+    """At a terminal, because that is what Python 3.13's own REPL needs."""
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen(
+        [sys.executable],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ACTORS_LOG": "error", "TERM": "dumb"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.write(ours, TYPED.format(run="actors.run(main)").encode())
+    said = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            said += chunk
+    except OSError:
+        pass  # that is how a terminal ends
+    finally:
+        os.close(ours)
+        program.kill()
+        program.wait()
+    assert NO_FILE in said.decode().replace("\r\n", ""), said.decode()
