@@ -65,6 +65,8 @@ _LEVELS: Final = {
     "proxy_header_missing": "warning",
     "tls_reloaded": "info",
     "tls_reload_failed": "error",
+    "unavailable": "error",
+    "available": "info",
     "still_starting": "warning",
     "shutdown_failed": "error",
     "handler_failed": "error",

@@ -22,6 +22,7 @@ from actors.routing.errors import (
 from actors.routing.events import (
     AcceptPaused,
     AcceptResumed,
+    Available,
     Dropped,
     HandlerFailed,
     HandOverFailed,
@@ -36,6 +37,7 @@ from actors.routing.events import (
     StillStarting,
     TlsReloaded,
     TlsReloadFailed,
+    Unavailable,
 )
 from actors.routing.interfaces import (
     Acks,
@@ -78,6 +80,7 @@ __all__ = [
     "Address",
     "AnyRouter",
     "Asgi",
+    "Available",
     "BadListener",
     "ByKernel",
     "Dropped",
@@ -121,6 +124,7 @@ __all__ = [
     "Tls",
     "TlsReloadFailed",
     "TlsReloaded",
+    "Unavailable",
     "asgi",
     "cookie",
     "header",

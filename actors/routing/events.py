@@ -12,6 +12,7 @@ from actors.routing.policy.policy import Policy
 __all__ = [
     "AcceptPaused",
     "AcceptResumed",
+    "Available",
     "Dropped",
     "HandOverFailed",
     "HandlerFailed",
@@ -26,6 +27,7 @@ __all__ = [
     "StillStarting",
     "TlsReloadFailed",
     "TlsReloaded",
+    "Unavailable",
 ]
 
 
@@ -103,6 +105,21 @@ class PolicyFailed(ListenerEvent):
     """A user's policy or key failed; reported once, and the default policy or no key is used."""
 
     error: Exception
+
+
+@dataclass(frozen=True)
+class Unavailable(ListenerEvent):
+    """No node of the group has been ready for `seconds`: clients are refused until one is."""
+
+    nodes: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Available(ListenerEvent):
+    """A node is ready again, or the listener ends; `refused` clients were told that there was none."""
+
+    refused: int
 
 
 @dataclass(frozen=True)

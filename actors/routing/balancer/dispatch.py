@@ -133,6 +133,10 @@ class Dispatch:
         self._pending.append(connection)
         self._flush()
 
+    def take_pending(self) -> Connection | None:
+        """Take back the connection that has waited longest for a node, if one waits."""
+        return self._pending.popleft() if self._pending else None
+
     def on_acks(
         self,
         name: str,

@@ -15,6 +15,7 @@ from typing import Final
 
 from actors._base.loop import Loop, Timer
 from actors.routing.balancer.socket_router import SocketMember, SocketRouter
+from actors.routing.balancer.unavailable import UnavailableResponder
 from actors.routing.events import HandOverFailed
 from actors.routing.interfaces import Report, SocketNode
 from actors.routing.listen.bind import bind, listen_shared, reserve
@@ -23,6 +24,8 @@ from actors.routing.policy.kernel import ReusePort
 
 __all__ = ["KernelRouter"]
 
+_NO_SLOT: Final = -1
+"""Under `ReusePort`, in the place of a slot: the socket that the parent accepts from itself."""
 _HELD: Final = 2.0
 """Seconds that clients wait where the last node has died; restarting one takes less."""
 
@@ -35,6 +38,9 @@ class KernelRouter(SocketRouter):
         self._per_slot = isinstance(spec.policy, ReusePort)
         self._slot_sockets: dict[int, socket.socket] = {}
         """The listening socket of each slot; empty under `SharedListener`."""
+        self._unavailable = UnavailableResponder(
+            spec, loop, report, listening=self._listening_without_nodes
+        )
         self._closing: dict[int, Timer] = {}
         """Slots whose node has died while no other was ready: when their socket is closed."""
 
@@ -46,8 +52,9 @@ class KernelRouter(SocketRouter):
         timer = self._closing.pop(node.slot, None)
         if timer is not None:
             timer.cancel()
+        self._unavailable.set_ready(True)
         super().add_node(node)
-        for slot in list(self._closing):
+        for slot in [*self._closing, *self._slot_sockets.keys() & {_NO_SLOT}]:
             self._rescue_clients(slot)
 
     def remove_node(self, node: SocketNode, *, dead: bool) -> None:
@@ -64,8 +71,27 @@ class KernelRouter(SocketRouter):
         else:
             self._closing[node.slot] = self._loop.call_later(_HELD, self._close_slot, node.slot)
 
+    def open(self) -> None:
+        """Bind the address; see `BoundRouter`."""
+        super().open()
+        self._members_changed()
+
+    def _members_changed(self) -> None:
+        if self._socket is not None and not self._ready:
+            self._unavailable.set_ready(False)
+
+    def _listening_without_nodes(self) -> socket.socket | None:
+        """Return the socket of clients that come while there is no node."""
+        if self._socket is None or not self._per_slot:
+            return self._socket
+        for slot in list(self._slot_sockets):
+            self._close_slot(slot)
+        made = self._slot_sockets[_NO_SLOT] = listen_shared(self._socket, self.spec.backlog)
+        return made
+
     def stop_listening(self) -> None:
         """Have no node accept any more, and give the address back."""
+        self._unavailable.close()
         for slot in list(self._slot_sockets):
             self._close_slot(slot)
         super().stop_listening()

@@ -1,7 +1,8 @@
 """The router that accepts in the parent and hands each connection to the node its policy chooses.
 
 Rule 1: only wiring. Accepting is `acceptor`, keys are `peek`, nodes and hand-overs `dispatch`.
-Rule 2: without a ready node nothing is accepted; clients wait in the kernel's backlog.
+Rule 2: without a ready node nothing is accepted; clients wait in the kernel's backlog, and are told
+after a while (`unavailable`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from actors.routing.balancer.bound_router import BoundRouter, NodeStats, RouterS
 from actors.routing.balancer.dispatch import Dispatch
 from actors.routing.balancer.peek import Peeker
 from actors.routing.balancer.records import Connection
+from actors.routing.balancer.unavailable import UnavailableResponder
 from actors.routing.events import PolicyFailed
 from actors.routing.interfaces import Report, RouterNode
 from actors.routing.listen.listener import Listener
@@ -51,13 +53,20 @@ class Router(BoundRouter):
             limit=spec.limit,
             max_batch=max_batch,
         )
+        self._unavailable = UnavailableResponder(
+            spec,
+            loop,
+            report,
+            listening=lambda: self._socket,
+            accepted=self._dispatch.take_pending,
+        )
         key = key_of(spec.policy)
         self._peeker = None
         if key is not None:
             self._peeker = Peeker(
                 loop,
                 key,
-                found=self._dispatch.add,
+                found=self._key_found,
                 failed=self._key_raised,
                 limit=spec.max_peeking,
                 proxy_protocol=spec.proxy_protocol,
@@ -113,6 +122,7 @@ class Router(BoundRouter):
         """Close the listening socket; connections already accepted still get a node."""
         if self._acceptor is not None:
             self._acceptor.close()
+        self._unavailable.close()
         super().stop_listening()
 
     def close(self) -> None:
@@ -162,8 +172,19 @@ class Router(BoundRouter):
 
     def _update_accepting(self) -> None:
         """Accept only while there is a ready node and room for pending connections."""
-        if self._acceptor is not None and self._socket is not None:
-            self._acceptor.set_accepting(self._dispatch.has_ready_nodes and self._room() > 0)
+        if self._acceptor is None or self._socket is None:
+            return
+        ready = self._dispatch.has_ready_nodes
+        if ready:
+            self._unavailable.set_ready(True)
+        self._acceptor.set_accepting(ready and self._room() > 0)
+        if not ready:
+            self._unavailable.set_ready(False)
+
+    def _key_found(self, connection: Connection) -> None:
+        self._dispatch.add(connection)
+        if not self._dispatch.has_ready_nodes:
+            self._unavailable.answer_waiting()
 
     def _key_raised(self, error: Exception) -> None:
         if not self._key_failed:

@@ -89,6 +89,7 @@ class Listener:
     max_peeking: int = 1024
     tls: Tls | None = None
     proxy_protocol: bool = False
+    unavailable_after: float = 5.0
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -102,6 +103,7 @@ class Listener:
             raise BadListener(f"policy must be a policy such as RoundRobin(), got {self.policy!r}")
         for name in ("backlog", "max_pending", "max_peeking"):
             _check_count(name, getattr(self, name))
+        _check_positive("unavailable_after", self.unavailable_after)
         _check_limits(self.max_connections)
         _check_key(self)
         _check_address_kind(self)
@@ -140,6 +142,7 @@ def listen(
     keyfile_password: str | None = None,
     handshake_timeout: float = 10.0,
     proxy_protocol: bool = False,
+    unavailable_after: float = 5.0,
     name: str | None = None,
 ) -> Listener:
     """Describe a listener.
@@ -174,6 +177,9 @@ def listen(
             2. The header is removed, and keys, handlers and applications see the client that it
             names. A connection without one is closed. Any client that can reach the address can
             pretend to be another, so only the proxy may be able to reach it.
+        unavailable_after: seconds without any ready node after which clients wait no longer: those of
+            asgi() without TLS are answered 503, others are disconnected, until a node is ready.
+            ``math.inf`` lets them wait.
         name: unique in a system; the address if not given.
 
     Raises:
@@ -192,6 +198,7 @@ def listen(
         max_peeking=max_peeking,
         tls=checked_tls(certfile, keyfile, keyfile_password, handshake_timeout),
         proxy_protocol=proxy_protocol,
+        unavailable_after=unavailable_after,
         name=name or "",
     )
 
