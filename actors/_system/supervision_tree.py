@@ -140,7 +140,7 @@ class SupervisionTree:
             [
                 self._internal("nodes", partial(self._new_nodes, list(state.nodes.values()))),
                 self._internal("spawned", self._new_spawned),
-                *[self.spec_of(item, top) for item in state.topology.children],
+                *[self.spec_of(item, top, again=True) for item in state.topology.children],
                 *[self._listener(listener) for listener in state.listeners],
             ],
             tasks=state.tasks,
@@ -209,14 +209,23 @@ class SupervisionTree:
         self.handles[handle.path] = handle
         handle.set_run(run)
 
-    def _gone(self, outer: SupervisorHandle, handle: SupervisorHandle, _end: Exit) -> None:
-        """Forget a subtree that has ended, unless its parent is ending too: the parent may restart it."""
-        if outer.supervisor.running:
-            below = f"{handle.path}/"
-            for path in [path for path in self.handles if path.startswith(below)]:
-                del self.handles[path]
-            self.handles.pop(handle.path, None)
-            self._pools.pop(handle.path, None)
+    def _gone(
+        self,
+        outer: SupervisorHandle,
+        handle: SupervisorHandle,
+        again: bool,  # noqa: FBT001 - given by `partial`
+        _end: Exit,
+    ) -> None:
+        """Forget a subtree that has ended, unless it may come *again* with its parent, which ends too."""
+        if again and not outer.supervisor.running:
+            return
+        below = f"{handle.path}/"
+        for path in [path for path in self.handles if path.startswith(below)]:
+            _give_up(self.handles.pop(path))
+            self._pools.pop(path, None)
+        self.handles.pop(handle.path, None)
+        self._pools.pop(handle.path, None)
+        _give_up(handle)
 
     def find(self, path: str) -> SupervisorHandle:
         """Return the handle of the supervisor at *path*.
@@ -236,10 +245,18 @@ class SupervisionTree:
         known = ", ".join(sorted(filter(None, self.handles))) or "none"
         raise InvalidSpec(f"there is no supervisor {path!r}; there are {known}")
 
-    def spec_of(self, item: TreeSpec, handle: SupervisorHandle) -> ChildSpec:
-        """Return the `ChildSpec` of one part of the topology."""
+    def spec_of(
+        self, item: TreeSpec, handle: SupervisorHandle, *, again: bool = False
+    ) -> ChildSpec:
+        """Return the `ChildSpec` of one part of the topology.
+
+        Args:
+            item: the part.
+            handle: of the supervisor above it.
+            again: whether every run of that supervisor has it, so that actors keep their addresses.
+        """
         if isinstance(item, ActorSpec):
-            return self._actor(item, handle)
+            return self._actor(item, handle, again=again)
         inner = self.handle(f"{handle.path}/{item.name}" if handle.path else item.name)
         if isinstance(item, PoolSpec):
             self._pools[inner.path] = item
@@ -253,7 +270,7 @@ class SupervisionTree:
             start=start,
             kind="supervisor",
             restart=item.restart,
-            gone=partial(self._gone, handle, inner),
+            gone=partial(self._gone, handle, inner, again),
         )
 
     def pool(self, name: str) -> PoolSpec | None:
@@ -268,7 +285,7 @@ class SupervisionTree:
         state = self._state
         made = Supervisor(
             handle.path,
-            [self.spec_of(inner, handle) for inner in item.children],
+            [self.spec_of(inner, handle, again=True) for inner in item.children],
             tasks=state.tasks,
             strategy=item.strategy,
             budget=item.budget,
@@ -290,14 +307,20 @@ class SupervisionTree:
         self._set_run(handle, made)
         return made
 
-    def _actor(self, item: ActorSpec, handle: SupervisorHandle) -> ChildSpec:
+    def _actor(self, item: ActorSpec, handle: SupervisorHandle, *, again: bool) -> ChildSpec:
         def new_life() -> SupervisedActor:
             life = self._new_actor(item)
             life.supervisor = handle
             life.restart = item.restart
             return life
 
-        static = StaticChild(new_life)
+        if not again:
+            static = StaticChild(new_life)
+        elif item.name in handle.statics:
+            static = handle.statics[item.name]
+        else:
+            static = StaticChild(new_life, lambda: not handle.supervisor.running)
+            handle.statics[item.name] = static
         return ChildSpec(
             name=item.name,
             start=static.new_run,
@@ -346,6 +369,14 @@ class SupervisionTree:
     def node_names(self) -> set[str]:
         """Return the names of all nodes, including those that are being started or stopped."""
         return {info.name for info in self.nodes.children()}
+
+
+def _give_up(handle: SupervisorHandle) -> None:
+    """End the actors of a supervisor that does not come back."""
+    statics = list(handle.statics.values())
+    handle.statics.clear()
+    for static in reversed(statics):
+        static.give_up()
 
 
 def first_cause(error: BaseException) -> BaseException:

@@ -9,6 +9,7 @@ from actors._base.errors import InvalidSpec, SystemStopped
 if TYPE_CHECKING:
     from actors._messaging.ref import Ref
     from actors._system.topology import TreeSpec
+    from actors.nodes import StaticChild
     from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor, Supervisor
 
 __all__ = ["SupervisorHandle", "SupervisorHandleHost"]
@@ -34,6 +35,8 @@ class SupervisorHandle:
         self._tree = tree
         self._supervisor: Supervisor | DynamicSupervisor | None = None
         self.path = path
+        self.statics: dict[str, StaticChild] = {}
+        """The actors that every run of the supervisor starts."""
 
     def __repr__(self) -> str:
         return f"<SupervisorHandle {self.path}>"

@@ -80,6 +80,8 @@ class DynamicSpec:
 
 
 _OWN: Final = ("nodes", "spawned")
+_MEMBER_BACKOFF: Final = Backoff(first=0.01, cap=0.1)
+"""Short, as what is queued for a member waits for it."""
 
 TreeSpec: TypeAlias = ActorSpec | SupervisorSpec | DynamicSpec
 
@@ -149,6 +151,7 @@ def pool(
     route: str = "turns",
     on: str | None = None,
     budget: Budget | None = None,
+    backoff: Backoff | None = None,
     shutdown: float = 5.0,
     mailbox: int = 1024,
     **kwargs: Any,
@@ -166,7 +169,9 @@ def pool(
         route: "turns" sends to one after the other, "shortest" to the member with the fewest
             messages waiting, as far as the sender's node knows.
         on: the group over whose nodes the members take turns, or one node; None is the system's default.
-        budget: restarts of all members together.
+        budget: restarts of all members together; when they need more, the whole pool is restarted.
+        backoff: of each member by itself, unless there is a budget. Unless given it is short, so that a
+            message that crashes whoever handles it costs one member, for a tenth of a second.
         shutdown: seconds a member has to stop.
         mailbox: how many messages may wait for each member.
         **kwargs: constructor arguments.
@@ -180,7 +185,13 @@ def pool(
     if route not in ROUTES:
         raise InvalidSpec(f"{where}: route must be one of {', '.join(ROUTES)}, got {route!r}")
     name = name or _name_of(cls).lower()
-    one = child(cls, *args, name=name, on=on, shutdown=shutdown, mailbox=mailbox, **kwargs)
+    if budget is not None and backoff is not None:
+        raise InvalidSpec(f"{where}: members have a backoff each or a budget together, got both")
+    if budget is None:
+        backoff = backoff or _MEMBER_BACKOFF
+    one = child(
+        cls, *args, name=name, on=on, backoff=backoff, shutdown=shutdown, mailbox=mailbox, **kwargs
+    )
     members = [replace(one, name=f"{name}/{turn}", turn=turn) for turn in range(size)]
     base = supervisor(name, members, budget=budget)
     parts = {item.name: getattr(base, item.name) for item in fields(base)}

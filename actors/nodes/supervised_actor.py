@@ -50,6 +50,7 @@ class SupervisedActor:
         end: how it ended for good, None until then.
         running: whether a run of it takes messages; None before the first does.
         stop_asked: whether it was asked to stop for good.
+        kept: how it ended with its supervisor, while it waits for the restart of that.
         voluntary_end: how the current run ended by the actor's own wish, if it did.
         supervisor: has it as a child by the name of its ref; None until that is known.
     """
@@ -62,6 +63,7 @@ class SupervisedActor:
         "arguments",
         "end",
         "incarnation",
+        "kept",
         "kwargs",
         "owner",
         "place",
@@ -100,6 +102,7 @@ class SupervisedActor:
         self.supervisor: ActorStopper | None = None
         self.running: bool | None = None
         self.stop_asked = False
+        self.kept: Exit | None = None
         self.restart: Restart | None = None
         self._watchers: dict[object, Callable[[Exit], None]] | None = None
 
@@ -123,7 +126,9 @@ class SupervisedActor:
         While it runs, the request is in its mailbox, behind what was queued before.
         """
         self.stop_asked = True
-        if self.running is False and self.end is None and self.supervisor is not None:
+        if self.kept is not None:
+            self.gone(Exit.SHUTDOWN)
+        elif self.running is False and self.end is None and self.supervisor is not None:
             name = self.ref.name
             self.owner.loop.start(_have_stopped, self, self.supervisor, name=f"stop {name}")
 
@@ -139,7 +144,7 @@ class SupervisedActor:
         """End it for good: free its name, then call the watchers."""
         if self.end is not None:
             return
-        self.end = end = self.voluntary_end or end
+        self.end = end = self.voluntary_end or self.kept or end
         self.owner.life_ended(self, end)
         self.place.release_actor(self.ref.uid, end)
         watchers, self._watchers = self._watchers, None
@@ -269,38 +274,68 @@ class ActorRun:
 class StaticChild:
     """An actor in a static supervisor, over all its lives; also the `supervisors.Host` of each.
 
-    After its life is over `restart_child` begins another one, with another address.
+    A life goes on when its supervisor is restarted. After it is over `restart_child` begins another one,
+    with another address.
+
+    Args:
+        new_life: makes the actor.
+        keeps: whether its supervisor is about to end, and to start it again if it is restarted.
     """
 
-    def __init__(self, new_life: Callable[[], SupervisedActor]) -> None:
+    def __init__(
+        self, new_life: Callable[[], SupervisedActor], keeps: Callable[[], bool] = lambda: False
+    ) -> None:
         self._new_life = new_life
+        self._keeps = keeps
         self._life: SupervisedActor | None = None
 
     def new_run(self) -> ActorRun:
         """Make the next run, of a new life if the last one is over."""
-        if self._life is None:
+        if self._place is None:
+            self.give_up()
+        if self._life is None or self._life.end is not None:
             self._life = self._new_life()
+        self._life.kept = None
         return self._life.new_run()
 
     def gone(self, end: Exit) -> None:
-        """End the life."""
+        """End the life, or keep it for the next run of the supervisor."""
+        life = self._life
+        if life is None:
+            return
+        if self._keeps() and not life.stop_asked and life.voluntary_end is None:
+            life.kept = end
+        else:
+            self._life = None
+            life.gone(end)
+
+    def give_up(self) -> None:
+        """End a life that was kept: the supervisor does not come back."""
         life, self._life = self._life, None
         if life is not None:
-            life.gone(end)
+            life.gone(Exit.SHUTDOWN)
+
+    @property
+    def _place(self) -> ActorPlacement | None:
+        """The node of the life that goes on; one that was kept goes on elsewhere if its node is lost."""
+        life = self._life
+        if life is None or (life.kept is not None and life.place.lost):
+            return None
+        return life.place
 
     @property
     def ready(self) -> bool:
         """Whether its node is ready."""
-        return self._life is None or self._life.place.ready
+        return self._place is None or self._place.ready
 
     @property
     def lost(self) -> bool:
         """Whether its node was given up."""
-        return self._life is not None and self._life.place.lost
+        return self._place is not None and self._place.lost
 
     def notify(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Have *callback* called when its node changes; return what ends that."""
-        return _nothing if self._life is None else self._life.place.notify(callback)
+        return _nothing if self._place is None else self._place.notify(callback)
 
 
 async def _have_stopped(actor: SupervisedActor, supervisor: ActorStopper) -> None:

@@ -85,14 +85,10 @@ async def test_handles_outlive_restarts(system: System, killed: str) -> None:
     run = handles[2].supervisor
     system.supervisor(killed).supervisor.kill()
 
-    async def again() -> bool:
-        found = await system.lookup("outer-leaf")
-        return found not in (None, leaf)
-
-    await eventually(again, 10)
+    await eventually(lambda: handles[2].supervisor is not run and handles[2].supervisor.running, 10)
+    assert await system.lookup("outer-leaf") == leaf
     assert paths(system) == OUTER
     assert [system.supervisor(path) for path in OUTER] == handles
-    assert handles[2].supervisor is not run
     assert [row.name for row in handles[2].children()] == ["outer-leaf"]
 
 
