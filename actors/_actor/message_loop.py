@@ -95,6 +95,16 @@ class MessageLoop:
         return (Envelope.of(self._current).handler.name, perf_counter() - self._since)
 
     @property
+    def current_name(self) -> str:
+        """The name of the message that is being handled; that of a stream's for an item of it."""
+        if self._current is None:
+            return ""
+        message = Envelope.of(self._current)
+        if message.handler.kind is MessageKind.RESUME:
+            message = message.args[0].opened_by
+        return message.handler.name
+
+    @property
     def busy(self) -> bool:
         """Whether any message is being handled, concurrent ones included."""
         return self._current is not None or bool(self._concurrent_handlers)

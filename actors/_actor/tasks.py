@@ -40,11 +40,15 @@ class _ActorTask:
 
 
 class ActorTasks:
-    """A task group for one incarnation; a task that raises crashes its actor."""
+    """A task group for one incarnation; a task that raises crashes its actor.
+
+    Attributes:
+        name: that of the actor.
+    """
 
     def __init__(self, loop: Loop, name: str, on_error: Callable[[BaseException], None]) -> None:
         self._loop = loop
-        self._name = name
+        self.name = name
         self._on_error = on_error
         self._running: set[_ActorTask] = set()
         self._closed = False
@@ -71,10 +75,10 @@ class ActorTasks:
             RuntimeError: the actor has ended.
         """
         if self._closed:
-            raise RuntimeError(f"{self._name} has ended: it starts no more tasks")
+            raise RuntimeError(f"{self.name} has ended: it starts no more tasks")
         owned = _ActorTask()
         label = name or getattr(fn, "__qualname__", repr(fn))
-        owned.task = self._loop.start(self._run, owned, fn, args, name=f"{self._name}: {label}")
+        owned.task = self._loop.start(self._run, owned, fn, args, name=f"{self.name}: {label}")
         self._running.add(owned)
         return owned
 

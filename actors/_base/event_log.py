@@ -26,7 +26,7 @@ _KINDS: Final = 1024
 _EVERY: Final = 10.0
 """Seconds between two lines about one kind of such events."""
 
-_RATE_LIMITED: Final = {"dead_letter", "message_failed"}
+_RATE_LIMITED: Final = {"dead_letter", "loop_blocked", "message_failed"}
 
 _LEVELS: Final = {
     "child_ended": "info",
@@ -43,6 +43,8 @@ _LEVELS: Final = {
     "node_died": "error",
     "node_hung": "error",
     "node_over_rss": "warning",
+    "node_busy": "warning",
+    "loop_blocked": "warning",
     "node_draining": "info",
     "node_replaced": "info",
     "fork_server_unusable": "warning",

@@ -210,7 +210,7 @@ def over_rss(rss: int, /) -> None:
 
 @_fd_note(_PARENT)
 def stack_dump() -> None:
-    """The descriptor is the file that the node writes its stacks to."""
+    """The descriptors are the files that the node writes its stacks to, and what blocks its loop."""
 
 
 @_call(_PARENT)

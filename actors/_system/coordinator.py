@@ -16,6 +16,7 @@ from anyio import create_task_group
 
 from actors._base.errors import NodeDown
 from actors._messaging.blocking_ref import ThreadPortal
+from actors._messaging.message_table import handlers_by_name
 from actors._remoting import operations as ops
 from actors._system.cpu_budget import cpu_budget
 from actors._system.listeners import ListenerController
@@ -28,6 +29,7 @@ from actors._system.system_state import SystemState
 from actors._system.topic_directory import TopicDirectory
 from actors._system.tree_snapshot import whole_tree
 from actors.nodes import (
+    BlockWatch,
     ChildActors,
     Link,
     Peer,
@@ -83,6 +85,7 @@ class Coordinator(SystemState):
         self.threads = ThreadPortal(loop, self.propagation)
         self.topic_directory = TopicDirectory(self.host, self.runs)
         self._run_numbers = itertools.count(1)
+        self._block_watch: BlockWatch | None = None
         NodeServices(self, self.tree, self.groups, self.placement).register()
 
     # -- start and stop ----------------------------------------------------------------------
@@ -106,11 +109,18 @@ class Coordinator(SystemState):
         warning = cpu_budget(self.topology.nodes, self.topology.pools)
         if warning:
             self.event("cpu_budget", warning)
+        if self.local is not None:
+            self._block_watch = BlockWatch(
+                self.loop, nodes("local").block_after, self._loop_was_blocked, shared=False
+            )
+            self._block_watch.start()
         self.event("system_ready", {"nodes": len(self.nodes), "listeners": len(self.listeners)})
 
     async def stop(self) -> None:
         """Stop everything in reverse; returns when nothing of the system is left."""
         self.stopping = True
+        if self._block_watch is not None:
+            self._block_watch.stop()
         self.event("system_stopping", {})
         with ExitStack() as steps:  # whatever one of them raises, the others are done
             steps.callback(self.close)
@@ -129,6 +139,9 @@ class Coordinator(SystemState):
             actor.gone(Exit.SHUTDOWN)
         for cell in list(self.host.cells.values()):
             cell.end_for_good(Exit.SHUTDOWN)
+
+    def _loop_was_blocked(self, facts: dict[str, Any]) -> None:
+        self.event("loop_blocked", {"node": self.host.name, **facts})
 
     async def whole_tree(self) -> dict[str, Any]:
         """Return the supervision tree as plain data; see `tree_snapshot.whole_tree`."""
@@ -179,6 +192,12 @@ class Coordinator(SystemState):
     def has_actors(self, node: RemoteNode) -> bool:
         """Whether an actor that is supervised here is placed on *node*."""
         return any(actor.place is node for actor in self.supervised.values())
+
+    def actors_with(self, node: RemoteNode, message: str) -> list[str]:
+        """Return the names of the actors on *node* that have, as far as this process knows, such a message."""
+        there = [actor.ref for actor in self.supervised.values() if actor.place is node]
+        classes = [(ref, self.host.class_of(ref.cls_path)) for ref in there]
+        return [ref.name for ref, cls in classes if cls is None or message in handlers_by_name(cls)]
 
     # -- what nodes report -----------------------------------------------------------------------
 

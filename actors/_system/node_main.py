@@ -57,6 +57,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             return False
         node.parent.note(ops.ready)
         node.heartbeat.start()
+        node.block_watch.start()
         if alone:
             # The garbage collector need not look at the imported modules again.
             gc.freeze()
@@ -64,6 +65,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             await end.reached
         finally:
             node.heartbeat.stop()
+            node.block_watch.stop()
             servers.detach_sockets()
             access.threads.close()
             node.host.memory.close()

@@ -104,11 +104,12 @@ class NodeServices:
         return link.peer if run is None else run.node.name
 
     def _stack_dump(self, link: Link, fds: list[int]) -> None:
-        run, [fd] = self._run(link), fds
+        run, (stacks, block) = self._run(link), fds
         if run is None:
-            os.close(fd)
+            os.close(stacks)
+            os.close(block)
         else:
-            run.on_stack_dump(fd)
+            run.on_stack_dump(stacks, block)
 
     def _actor_ended(self, link: Link, uid: int, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - a wire field
         run = self._run(link)

@@ -18,6 +18,7 @@ from actors.nodes.boot.main_module import (
 )
 from actors.nodes.child_actors import ChildActors, check_actor_options, child_actors_of, child_facts
 from actors.nodes.factory import new_node
+from actors.nodes.health.block_watch import BlockWatch
 from actors.nodes.health.inspect_process import process_figures
 from actors.nodes.health.sampling import ORDERS, busiest_first
 from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
@@ -32,6 +33,7 @@ __all__ = [
     "ActorHost",
     "ActorPlacement",
     "ActorRun",
+    "BlockWatch",
     "ChildActors",
     "Launcher",
     "Link",

@@ -25,7 +25,8 @@ from actors.nodes._node import NodeState
 from actors.nodes.boot.descriptors import NodePipes, end_with
 from actors.nodes.boot.launch import PARENTS_PATH, Launch, interpreter_problem
 from actors.nodes.boot.output import LinesReader
-from actors.nodes.health.heartbeat import crash_of, stacks_of
+from actors.nodes.health.block_watch import message_in, read_page
+from actors.nodes.health.heartbeat import crash_of, last_dump, stacks_of
 from actors.nodes.health.inspect_process import process_stacks
 from actors.nodes.remote_node import RemoteNode, RemoteRun
 from actors.supervisors import Exit
@@ -67,7 +68,7 @@ class ProcessRun(RemoteRun):
         self._pidfd = -1
         self._lifeline: socket.socket | None = None
         self._readers: list[LinesReader] = []
-        self._stacks = -1
+        self._stacks = self._block = -1
         self._inspecting = Lock()
         self._killed_because = ""
 
@@ -214,9 +215,22 @@ class ProcessRun(RemoteRun):
         code = self._process.returncode
         self._finish(*self._decide_exit(self._describe(code), clean=not code))
 
-    def on_stack_dump(self, fd: int) -> None:
-        """Keep the file that the node writes its stacks to."""
-        self._stacks = fd
+    def on_stack_dump(self, stacks: int, block: int) -> None:
+        """Take the files that this process writes to, so that it can be looked into."""
+        self._stacks, self._block = stacks, block
+
+    def _blocked_by(self) -> dict[str, Any]:
+        found = {} if self._block < 0 else read_page(self._block)
+        lines = last_dump(list(self._readers[1].last)) if self._readers else []
+        if lines:
+            found["stack"] = "\n".join(lines)
+        message = message_in(lines)
+        if message and "actor" not in found:
+            # C code holds the interpreter's lock, so that the process itself could not look.
+            found["message"] = message
+            actors = self._home.actors_with(self.node, message)
+            found["actor"] = actors[0] if len(actors) == 1 else f"one of {', '.join(actors)}"
+        return found
 
     async def stacks(self) -> dict[str, Any]:
         """Return the stacks of its threads and tasks; see `RemoteRun.stacks`."""
@@ -234,9 +248,10 @@ class ProcessRun(RemoteRun):
                 os.close(fd)
 
     def _release(self) -> None:
-        if self._stacks >= 0:
-            os.close(self._stacks)
-            self._stacks = -1
+        for fd in (self._stacks, self._block):
+            if fd >= 0:
+                os.close(fd)
+        self._stacks = self._block = -1
         if self._lifeline is not None:
             self._lifeline.close()
         for reader in self._readers:

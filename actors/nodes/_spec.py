@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
+from types import EllipsisType, MappingProxyType
 from typing import Final
 
 from actors._base.errors import InvalidSpec
@@ -18,6 +18,8 @@ __all__ = ["NodesSpec", "nodes"]
 _KINDS: Final = ("process", "thread")
 _BACKENDS: Final = ("asyncio", "trio")
 MOST: Final = 1024
+SILENT_AFTER: Final = 30.0
+"""Seconds without a sign of life until a node is reported as busy, or as hung if it serves a listener."""
 _LONGEST_NAME: Final = 100
 
 
@@ -35,7 +37,8 @@ class NodesSpec:
     backoff: Backoff = field(default_factory=Backoff)
     boot_timeout: float = 30.0
     shutdown: float = 5.0
-    hang_after: float | None = 30.0
+    hang_after: float | EllipsisType | None = ...
+    block_after: float | None = 0.25
     max_rss: int | None = None
 
     def __post_init__(self) -> None:
@@ -67,12 +70,15 @@ class NodesSpec:
         object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
 
     def _check_health(self) -> None:
-        after: object = self.hang_after
-        number = isinstance(after, int | float) and not isinstance(after, bool)
-        self._require(
-            after is None or (number and 0 < after < math.inf),  # type: ignore[operator] # a number
-            f"hang_after must be more than 0 seconds or None, got {after!r}",
-        )
+        for name in ("hang_after", "block_after"):
+            after: object = getattr(self, name)
+            number = isinstance(after, int | float) and not isinstance(after, bool)
+            self._require(
+                after is None
+                or (after is ... and name == "hang_after")
+                or (number and 0 < after < math.inf),  # type: ignore[operator] # a number
+                f"{name} must be more than 0 seconds or None, got {after!r}",
+            )
         rss: object = self.max_rss
         if rss is None:
             return
@@ -88,6 +94,18 @@ class NodesSpec:
     def _require(self, condition: bool, rule: str) -> None:  # noqa: FBT001 - as of `assert`
         if not condition:
             raise InvalidSpec(f"nodes({self.name!r}): {rule}")
+
+    def with_hang_after(self, *, serves: bool) -> NodesSpec:
+        """Return it with `hang_after` decided: by default 30 for a group that serves a listener, else None."""
+        if self.hang_after is not ...:
+            return self
+        return replace(self, hang_after=SILENT_AFTER if serves else None)
+
+    @property
+    def silent_after(self) -> float:
+        """Seconds without a sign of life until a node is reported as busy, or as hung."""
+        after = self.hang_after
+        return SILENT_AFTER if after is None or isinstance(after, EllipsisType) else after
 
     def named(self, slot: int) -> str:
         """Return the name of the node in *slot*."""
@@ -122,7 +140,8 @@ def nodes(
     backoff: Backoff | None = None,
     boot_timeout: float = 30.0,
     shutdown: float = 5.0,
-    hang_after: float | None = 30.0,
+    hang_after: float | EllipsisType | None = ...,
+    block_after: float | None = 0.25,
     max_rss: int | None = None,
 ) -> NodesSpec:
     """Describe a group of nodes; its nodes are called ``name/0``, ``name/1`` and so on.
@@ -141,11 +160,16 @@ def nodes(
         shutdown: seconds a node has to end before it is killed.
         hang_after: seconds without a sign of life after which a node counts as hung: the stacks of
             its threads are written among its output, it is killed, and restarted as after a crash.
-            None turns that off. It is off by itself while a node is debugged: a tracer or debugger
+            The default is 30 for a group that serves a listener, None for others. None kills
+            nothing: after 30 seconds one event `node_busy` names the actor, its message, since
+            when, and has the stack. Both are off while a node is debugged: a tracer or debugger
             is active in its loop's thread, Python runs in development mode (``-X dev``), or
             ``PYTHONASYNCIODEBUG`` is set. What a node imports for listeners and actors does not
             count. A process node uses `faulthandler.dump_traceback_later`, of which a process has
             one. A thread cannot be killed: one that is hung is abandoned.
+        block_after: seconds for which one actor's code may keep the loop from turning; what takes
+            longer is an event `loop_blocked` with the actor, its message, the seconds and the
+            stack, at most once in ten seconds for the same message. None turns that off.
         max_rss: bytes of resident memory above which a process node is replaced: it gets no new
             work, finishes what it has within *shutdown* seconds, ends, and is started again. It is
             looked at once a second. None sets no limit.
@@ -165,5 +189,6 @@ def nodes(
         boot_timeout=boot_timeout,
         shutdown=shutdown,
         hang_after=hang_after,
+        block_after=block_after,
         max_rss=max_rss,
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import traceback
 from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ from anyio import move_on_after
 from actors._base.errors import ActorsError
 from actors._remoting import operations as ops
 from actors._remoting.link import Link
+from actors.nodes.health.block_watch import stack_of, work_of
 from actors.nodes.health.stack_dump import frames_of
 from actors.nodes.remote_node import RemoteNode, RemoteRun
 from actors.supervisors import Exit
@@ -109,8 +109,11 @@ class ThreadRun(RemoteRun):
             self._abandoning = self._loop.call_later(_GRACE, self._abandon)
 
     def _stack(self) -> str:
-        frame = None if self._thread is None else _frame(self._thread)
-        return "" if frame is None else "".join(traceback.format_stack(frame)).rstrip()
+        return stack_of(None if self._thread is None else _frame(self._thread))
+
+    def _blocked_by(self) -> dict[str, Any]:
+        work = None if self._thread is None else work_of(_frame(self._thread))
+        return {**({} if work is None else work._asdict()), "stack": self._stack()}
 
     async def stacks(self) -> dict[str, Any]:
         """Return the stacks of its thread and its tasks; see `RemoteRun.stacks`."""

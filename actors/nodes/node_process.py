@@ -33,6 +33,7 @@ from actors.nodes.boot.launch import PARENTS_PATH
 from actors.nodes.boot.main_module import install_main
 from actors.nodes.child_actors import ChildActors, check_actor_options
 from actors.nodes.drain import finish_cells
+from actors.nodes.health.block_watch import BlockWatch
 from actors.nodes.health.heartbeat import Heartbeat
 from actors.nodes.health.sampling import sample
 from actors.nodes.health.stack_dump import StackDump, task_stacks
@@ -136,6 +137,9 @@ class NodeProcess:
         self.peer_of_parent = self.host.peer(config["parent"])
         self.peer_of_parent.link = self.parent
         self.heartbeat = Heartbeat(loop, self.parent, config)
+        self.block_watch = BlockWatch(
+            loop, config["block_after"], self._loop_was_blocked, shared=config["dumps"]
+        )
         self.leaving = False
         """Whether this node is finishing what it has, to end then."""
         self.log = get_logger(node=config["name"])
@@ -152,7 +156,11 @@ class NodeProcess:
 
     def show_stacks(self) -> None:
         """Let the parent read this process's stacks whenever it asks; call it in the main thread."""
-        self.parent.note_fds(ops.stack_dump, (StackDump(self.host.loop).for_parent(),))
+        stacks = StackDump(self.host.loop).for_parent()
+        self.parent.note_fds(ops.stack_dump, (stacks, os.dup(self.block_watch.page)))
+
+    def _loop_was_blocked(self, facts: dict[str, Any]) -> None:
+        self.event("loop_blocked", {"node": self.host.name, **facts})
 
     # -- requests of the parent ------------------------------------------------------------
 

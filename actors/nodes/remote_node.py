@@ -11,12 +11,14 @@ Rule 3: only an end that its supervisor asked for is final: one that hangs, or i
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from anyio import fail_after, move_on_after
 
 from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed
+from actors._base.log import iso_time
 from actors._remoting import operations as ops
 from actors.nodes._node import Node, NodeState
 from actors.nodes.health.heartbeat import HangDetector
@@ -68,6 +70,7 @@ class RemoteNodeHost(Protocol):
     ) -> None: ...
     def node_moved(self, node: RemoteNode) -> None: ...
     def has_actors(self, node: RemoteNode) -> bool: ...
+    def actors_with(self, node: RemoteNode, message: str) -> list[str]: ...
     async def stop_node(self, name: str, grace: float | None) -> None: ...
     async def drain_node(self, name: str, grace: float | None) -> None: ...
     def kill_node(self, name: str) -> None: ...
@@ -231,7 +234,8 @@ class RemoteRun:
         self._asked: Exit | None = None
         self._killed_to_restart = False
         self._boot_error = ""
-        self.hang_detector = HangDetector(self._loop, node.spec.hang_after, self._hung)
+        self.hang_detector = HangDetector(self._loop, node.spec.silent_after, self._silent)
+        self._told_busy = False
         self._hung_because = ""
         self._replaced_because = ""
         self._overdue = False
@@ -324,7 +328,8 @@ class RemoteRun:
             "address": self.address,
             "backend": spec.backend,
             "uvloop": spec.uvloop,
-            "hang_after": spec.hang_after,
+            "silent_after": spec.silent_after,
+            "block_after": spec.block_after,
             **own,
         }
 
@@ -365,10 +370,14 @@ class RemoteRun:
     def on_heartbeat(self, *, watched: bool) -> None:
         """Note that the node's loop runs; unless *watched*, ignore its silence from now on."""
         self.hang_detector.beat(watched=watched)
+        if self._told_busy and self.state is NodeState.READY:
+            self._told_busy = False
+            self.hang_detector.start()
 
-    def on_stack_dump(self, fd: int) -> None:
-        """Take the file that the node writes its stacks to when it is asked."""
-        os.close(fd)
+    def on_stack_dump(self, stacks: int, block: int) -> None:
+        """Take the files that the node writes to: its stacks when it is asked, and what blocks its loop."""
+        os.close(stacks)
+        os.close(block)
 
     def on_over_rss(self, rss: int) -> None:
         """Replace the node, which holds more memory than it may; it repeats this until it leaves."""
@@ -453,9 +462,24 @@ class RemoteRun:
             self._overdue = True
             self._force_end()
 
+    def _blocked_by(self) -> dict[str, Any]:
+        """Return what keeps its loop: actor, message and stack, as far as that can be seen from here."""
+        return {}
+
+    def _silent(self) -> None:
+        """Its loop does not run: somebody waits for a node that serves, so that one is killed."""
+        if self.node.spec.hang_after is not None:
+            self._hung()
+            return
+        self._told_busy = True
+        seconds = self.node.spec.silent_after
+        since = time.time() - seconds
+        facts = {"node": self.node.name, "seconds": seconds, "since": since, **self._blocked_by()}
+        self._home.event("node_busy", {**facts, "since": iso_time(facts["since"])})
+
     def _hung(self) -> None:
         """Report and kill the node, which was silent for too long."""
-        seconds = self.node.spec.hang_after
+        seconds = self.node.spec.silent_after
         facts = {"node": self.node.name, "seconds": seconds, "stack": self._stack()}
         self._home.event("node_hung", {key: fact for key, fact in facts.items() if fact != ""})
         self._hung_because = f"hung: no heartbeat for {seconds:g} s"

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from math import log2
 from typing import Any
 
 import anyio
@@ -45,6 +46,14 @@ class Hanger(Actor):
 
     async def match(self) -> None:
         match_catastrophically()
+
+    async def match_for_a_while(self, seconds: float) -> None:
+        """Match at once what takes so long, as ever longer texts show."""
+        length, began = 16, time.monotonic()
+        while (took := time.monotonic() - began) < seconds / 4:
+            length, began = length + 1, time.monotonic()
+            re.match("(a+)+$", "a" * length + "b")
+        re.match("(a+)+$", "a" * (length + int(log2(seconds / took))) + "b")
 
     async def wait(self) -> None:
         wait_at_the_gate()

@@ -8,15 +8,16 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
 import pytest
 
-from actors import Backoff, Node, NodeDown, Ref, System, Topology, nodes
+from actors import Backoff, Node, NodeDown, Ref, System, Topology, listen, nodes
 from actors._base.events import Event
 from actors._remoting.operations import Operation
-from actors.nodes import _thread
+from actors.nodes import _spec, _thread
 from actors.nodes.health.heartbeat import HangDetector, Heartbeat, beat_every, margin_of, stacks_of
 from actors.testing import eventually, running_system
 from tests.conftest import LOOPS
@@ -133,6 +134,73 @@ async def test_a_thread_that_hangs_shows_its_stack_and_is_abandoned(
         events.close()
         await eventually(lambda: node.ready, 10)
         assert await hanger.ask(Hanger.node) == "web/0"
+
+
+async def test_by_default_only_nodes_that_serve_a_listener_are_killed_for_their_silence() -> None:
+    groups = [nodes("web"), nodes("work"), nodes("own", hang_after=7)]
+    listener = listen("tests.nodes.hanging_actors:echo", "127.0.0.1:0", nodes="web")
+    async with running_system(Topology(nodes=groups, listeners=[listener])) as system:
+        await system.start(nodes("late"))
+        after = {node.group: node.spec.hang_after for node in system.nodes if node.group != "local"}  # type: ignore[attr-defined] # a RemoteNode
+    assert after == {"web": 30.0, "work": None, "own": 7, "late": None}
+
+
+BUSY: dict[str, tuple[dict[str, Any], Any, str]] = {
+    "a process that keeps the lock": ({}, Hanger.match_for_a_while, "in match_for_a_while"),
+    "a process that sleeps": ({}, Hanger.block, "in block"),
+    "a process on trio": ({"backend": "trio"}, Hanger.block, "in block"),
+    "a thread": ({"kind": "thread"}, Hanger.block, "in block"),
+}
+
+
+@pytest.mark.parametrize("options, method, place", BUSY.values(), ids=BUSY)
+async def test_a_node_that_computes_is_reported_as_busy_and_goes_on(
+    options: dict[str, Any], method: Any, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_spec, "SILENT_AFTER", 1.0)
+    async with hanging(hang_after=None, **options) as (system, node, hanger):
+        events, pid = system.events(), await hanger.ask(Hanger.pid)
+        for _ in range(2):
+            await hanger.ask(method, 2.5)
+            busy = await first(events, "node_busy")
+            while "actor" not in busy.facts:  # the machine itself was busy
+                busy = await first(events, "node_busy")
+            assert busy.facts["node"] == "web/0"
+            assert (busy.facts["actor"], busy.facts["message"]) == (hanger.name, method.__name__)
+            assert busy.facts["seconds"] == 1.0
+            assert abs(datetime.now(UTC) - datetime.fromisoformat(busy.facts["since"])).seconds < 30
+            assert place in busy.facts["stack"]
+        assert await hanger.ask(Hanger.pid) == pid
+        assert node.restarts == 0
+        events.close()
+
+
+@pytest.mark.parametrize("kind", ["local", "process", "thread"])
+async def test_what_blocks_a_loop_is_an_event_with_actor_message_and_stack(kind: str) -> None:
+    groups = [nodes(kind, kind=kind)] if kind != "local" else []
+    async with running_system(Topology(nodes=groups)) as system:
+        hanger = await system.spawn(Hanger, on=kind)
+        events = system.events()
+        with anyio.fail_after(30):
+            await hanger.ask(Hanger.block, 1.0)
+            blocked = await first(events, "loop_blocked")
+        assert (blocked.facts["actor"], blocked.facts["message"]) == (hanger.name, "block")
+        assert blocked.facts["node"] == hanger.node
+        assert blocked.facts["seconds"] >= 0.25
+        assert "in block" in blocked.facts["stack"]
+        events.close()
+
+
+async def test_a_handler_that_blocks_again_and_again_is_told_once_in_a_while() -> None:
+    groups = [nodes("work", kind="thread"), nodes("quiet", kind="thread", block_after=None)]
+    async with running_system(Topology(nodes=groups)) as system:
+        hangers = [await system.spawn(Hanger, on=group.name) for group in groups]
+        events = system.events()
+        for _ in range(3):
+            for hanger in hangers:
+                await hanger.ask(Hanger.block, 0.6)
+    told = [event.facts["node"] async for event in events if event.kind == "loop_blocked"]
+    assert told == ["work/0"]
 
 
 async def test_nobody_is_killed_because_the_parent_slept() -> None:
@@ -319,7 +387,7 @@ class Parent:
 def beating(loop: SleepyLoop, **config: Any) -> tuple[Heartbeat, Parent]:
     parent = Parent()
     # Without dumps: this process's timer is pytest's.
-    options = {"hang_after": 20.0, "max_rss": None, "dumps": False, **config}
+    options = {"silent_after": 20.0, "max_rss": None, "dumps": False, **config}
     return Heartbeat(loop, parent, options), parent
 
 
@@ -368,15 +436,8 @@ def test_an_import_is_announced_before_it_keeps_the_loop(loop: SleepyLoop) -> No
     assert parent.told[4:] == [("heartbeat", True)]
 
 
-def test_only_a_node_with_something_to_say_has_a_timer(loop: SleepyLoop) -> None:
-    heart, parent = beating(loop, hang_after=None)
-    heart.start()
-    assert (parent.told, loop.timers) == ([], 0)
-
-
-@pytest.mark.parametrize("hang_after", [None, 40.0])
-def test_memory_is_looked_at_every_second(loop: SleepyLoop, hang_after: float | None) -> None:
-    heart, parent = beating(loop, hang_after=hang_after, max_rss=1)
+def test_memory_is_looked_at_every_second(loop: SleepyLoop) -> None:
+    heart, parent = beating(loop, silent_after=40.0, max_rss=1)
     heart.start()
     loop.advance(2.9)
     heart.stop()

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Timer
 
-__all__ = ["HangDetector", "Heartbeat", "beat_every", "crash_of", "margin_of", "stacks_of"]
+__all__ = [
+    "HangDetector",
+    "Heartbeat",
+    "beat_every",
+    "crash_of",
+    "debugging",
+    "last_dump",
+    "margin_of",
+    "stacks_of",
+]
 
 P = ParamSpec("P")
 
@@ -64,12 +73,17 @@ def margin_of(hang_after: float) -> float:
     return min(max(hang_after / _BEATS, 0.25), 1.0)
 
 
-def stacks_of(lines: list[str]) -> list[str]:
-    """Return the last dump of stacks among *lines*, or else the last 20 of them."""
+def last_dump(lines: list[str]) -> list[str]:
+    """Return the last dump of stacks among *lines*, nothing if there is none."""
     for start in range(len(lines) - 1, -1, -1):
         if lines[start].startswith(_STACKS_BEGIN):
             return lines[start:]
-    return lines[-20:]
+    return []
+
+
+def stacks_of(lines: list[str]) -> list[str]:
+    """Return the last dump of stacks among *lines*, or else the last 20 of them."""
+    return last_dump(lines) or lines[-20:]
 
 
 def crash_of(lines: list[str], most: int) -> list[str]:
@@ -84,7 +98,7 @@ def crash_of(lines: list[str], most: int) -> list[str]:
     return [*lines[max(0, start - most) : start + 1], *stack]
 
 
-def _debugging() -> bool:
+def debugging() -> bool:
     """Whether a debugger may have stopped this node."""
     tracer = sys.gettrace()
     # A tracer that measures coverage stops nothing.
@@ -106,11 +120,11 @@ class Heartbeat:
         self.late = 0.0
         self._loop = loop
         self._parent = parent
-        self._hang_after: float | None = config["hang_after"]
+        self._silent_after: float = config["silent_after"]
         self._max_rss: int | None = config["max_rss"]
         # A process has one such timer; the stacks of a thread node are read by the parent.
-        self._dumps = self._hang_after is not None and config["dumps"]
-        self._every = _LEAST_OFTEN if self._hang_after is None else beat_every(self._hang_after)
+        self._dumps: bool = config["dumps"]
+        self._every = beat_every(self._silent_after)
         if self._max_rss is not None:
             self._every = min(self._every, _MEMORY_EVERY)
         self._timer: Timer | None = None
@@ -119,26 +133,23 @@ class Heartbeat:
 
     def start(self) -> None:
         """Send beats from now on."""
-        if self._hang_after is not None or self._max_rss is not None:
-            self._due = self._loop.now()
-            self._beat()
+        self._due = self._loop.now()
+        self._beat()
 
     def _beat(self) -> None:
         now = self._loop.now()
         self.late = max(0.0, now - self._due)
         self._due = now + self._every
         self._timer = self._loop.call_later(self._every, self._beat)
-        self._send_beat(watched=not self._paused and not _debugging())
+        self._send_beat(watched=not self._paused and not debugging())
         self._check_memory()
 
     def _send_beat(self, *, watched: bool) -> None:
-        if self._hang_after is None:
-            return
         self._parent.note(ops.heartbeat, watched)
         if not self._dumps:
             return
         if watched:
-            faulthandler.dump_traceback_later(self._hang_after, file=_STDERR)
+            faulthandler.dump_traceback_later(self._silent_after, file=_STDERR)
         else:
             faulthandler.cancel_dump_traceback_later()
 
@@ -163,7 +174,7 @@ class Heartbeat:
         finally:
             self._paused = False
             if self._timer is not None:
-                self._send_beat(watched=not _debugging())
+                self._send_beat(watched=not debugging())
 
     def stop(self) -> None:
         """Send no more beats; the parent expects none."""
