@@ -65,6 +65,7 @@ from actors.transport.types.tags import INTRODUCE, LEAVES, PLAIN
 from actors.transport.wire.frames import (
     FRAME_LIMIT,
     MAX_FDS,
+    MESSAGE_LIMIT,
     Frame,
     FrameDecoder,
     Lane,
@@ -79,6 +80,7 @@ __all__ = [
     "INTRODUCE",
     "LEAVES",
     "MAX_FDS",
+    "MESSAGE_LIMIT",
     "PLAIN",
     "ArrayLayout",
     "Atomics",

@@ -2,7 +2,7 @@
 
 TransportError
  +-- Unsendable       the sender: this value does not travel (its path is named)
- +-- TooBig           the sender: this message is over the frame limit
+ +-- TooBig           the sender: this message is over the limit
  +-- Undecodable      the receiver: the bytes are sound, the value could not be rebuilt
  |    +-- VersionSkew     both: the two sides define this class differently
  +-- FrameError       the peer: the bytes are not ours; the link ends
@@ -82,20 +82,22 @@ class Unsendable(TransportError):
 
 
 class TooBig(TransportError):
-    """One message is bigger than a frame may be; nothing was sent.
+    """One message is bigger than messages may be; nothing was sent.
 
     Attributes:
         size: bytes the message would take.
         limit: bytes allowed.
+        why: more about the limits, from whoever knows.
     """
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(size, limit)
         self.size = size
         self.limit = limit
+        self.why = ""
 
     def __str__(self) -> str:
-        return f"the message takes {self.size} bytes, a frame may hold {self.limit}"
+        return f"the message takes {self.size} bytes, and a message may have {self.limit}{self.why}"
 
 
 class Undecodable(TransportError):

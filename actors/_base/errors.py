@@ -8,7 +8,7 @@ Rule 2: an unsent message comes back as `.message`.
     │   ├── MailboxFull            receiver behind: wait, shed, slow down
     │   ├── ActorStopped           receiver has ended for good
     │   ├── NodeDown               receiver's node is not there
-    │   ├── MessageTooBig          over the frame limit
+    │   ├── MessageTooBig          over `System(largest=)`
     │   ├── CallCycle              the wait would never end
     │   └── DeadlineExceeded       no reply in time (also a TimeoutError)
     ├── ActorCrashed               the receiver crashed while handling it
@@ -124,7 +124,7 @@ class NodeDown(SendError):
 
 
 class MessageTooBig(SendError):
-    """The message is larger than a frame may be; nothing was sent."""
+    """The message is larger than `System(largest=)` allows; nothing was sent."""
 
 
 class CallCycle(SendError):

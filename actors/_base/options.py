@@ -5,14 +5,17 @@ from __future__ import annotations
 import difflib
 import inspect
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from actors._base.errors import InvalidSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["known_options"]
+__all__ = ["check_sizes", "known_options"]
+
+_LEAST: Final = 64 * 1024
+_MOST: Final = 2**32 - 1
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,3 +39,14 @@ def known_options(fn: Callable[P, R]) -> Callable[P, R]:
         return fn(*args, **kwargs)
 
     return call
+
+
+def check_sizes(where: str, **sizes: int) -> None:
+    """Check options that are sizes of messages or of memory, in bytes.
+
+    Raises:
+        InvalidSpec: naming the option and its value.
+    """
+    for name, size in sizes.items():
+        if type(size) is not int or not _LEAST <= size <= _MOST:
+            raise InvalidSpec(f"{where}: {name} must be {_LEAST} to {_MOST} bytes, got {size!r}")

@@ -112,7 +112,7 @@ class Topic:
 
         Raises:
             NotSendable: it cannot be sent; no subscriber got it.
-            MessageTooBig: it is over the frame limit.
+            MessageTooBig: it is over `System(largest=)`.
         """
         refuse_fenced()
         try:

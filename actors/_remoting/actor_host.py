@@ -28,7 +28,7 @@ from actors._remoting.receiver import Receiver
 from actors._remoting.shared_memory import SharedMemory
 from actors._remoting.topics import Topics
 from actors.supervisors import Exit
-from actors.transport import Decoder, Encoder, Extra, Undecodable, Unsendable
+from actors.transport import MESSAGE_LIMIT, Decoder, Encoder, Extra, Undecodable, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -123,6 +123,8 @@ class ActorHost:
         may_import: bool = True,
         propagation: Propagation | None = None,
         trace: bool = False,
+        largest: int = MESSAGE_LIMIT,
+        lend: int = MESSAGE_LIMIT,
     ) -> None:
         self.name = name
         self.address = name
@@ -144,7 +146,8 @@ class ActorHost:
         self._uids = number << 32
         self.topics = Topics(self)
         self.deadlock_probe = DeadlockProbe(loop)
-        self.memory = SharedMemory(loop)
+        self.largest = largest
+        self.memory = SharedMemory(loop, name, lend)
         self.propagation = propagation
         self._refs: Extra[Ref[Any]] = Extra(Ref, self.ref_fields, self.make_ref)
         self.argument_decoder = self.new_decoder()
@@ -326,11 +329,23 @@ class ActorHost:
 
     def new_encoder(self, attachments: Attachments | None = None) -> Encoder:
         """Make an encoder that sends refs as plain fields."""
-        return Encoder(extras=[self._refs], rename=self.wire_module, attachments=attachments)
+        if attachments is not None:
+            attachments.largest = self.largest
+        return Encoder(
+            extras=[self._refs],
+            rename=self.wire_module,
+            limit=self.largest,
+            attachments=attachments,
+        )
 
     def new_decoder(self, attachments: Attachments | None = None) -> Decoder:
         """Make a decoder for what such an encoder sent."""
-        return Decoder(extras=[self._refs], resolve=self.resolve_class, attachments=attachments)
+        return Decoder(
+            extras=[self._refs],
+            resolve=self.resolve_class,
+            limit=self.largest,
+            attachments=attachments,
+        )
 
     def class_of(self, path: str) -> type | None:
         """Return the class an address names, if this process has it."""

@@ -24,8 +24,10 @@ from actors.transport import (
     Endpoint,
     InProcessEncoder,
     Lane,
+    Limits,
     Prerequisite,
     ThreadChannel,
+    TooBig,
     TransportError,
     Undecoded,
 )
@@ -69,6 +71,7 @@ class LinkHost(Protocol):
     """The actor host, as its links see it."""
 
     loop: Loop
+    largest: int
     memory: SharedMemory
     handlers: Handlers[Link]
 
@@ -128,7 +131,7 @@ class Link:
         self.cancelled_early: set[int] = set()
         """Requests whose cancellation, which goes in the control lane, came before them."""
         self.numbers = 0
-        self.attachments = host.memory.new_attachments(_number_sender(ref_to(self)))
+        self.attachments = host.memory.new_attachments(peer, _number_sender(ref_to(self)))
         self._packing = host.new_encoder(self.attachments)
         self.encoder: Encoder | InProcessEncoder = self._packing
         self._decoder = host.new_decoder(self.attachments)
@@ -149,6 +152,7 @@ class Link:
             receive_fds=self._receive_fds,
             closed=self._closed,
             on_room=self._room,
+            limits=Limits(message=self.host.largest),
         )
         self.encoder = self._channel.encoder
         self.write = self._channel.send
@@ -201,7 +205,7 @@ class Link:
             its size in bytes.
 
         Raises:
-            TooBig: over the frame limit; nothing was queued.
+            TooBig: over the limit; nothing was queued.
         """
         if self._channel is None:
             return self._packing.pack(message, lane)
@@ -240,6 +244,8 @@ class Link:
 
     def fail(self, request: int, error: BaseException) -> int:
         """Answer an ask by *error*; return the answer's size in bytes."""
+        if isinstance(error, TooBig):
+            error.why = self.host.memory.describe()
         return self.send([wire.ERROR, request, self.encoder.encode_error(error)])
 
     def note(self, op: Note[P], /, *args: P.args, **_none: P.kwargs) -> None:

@@ -433,6 +433,7 @@ class RemoteActor:
         if isinstance(error, Unsendable):
             return not_sendable(error)
         if isinstance(error, TooBig):
+            error.why = self.peer.host.memory.describe()
             return MessageTooBig(self.ref, str(error), envelope.message)
         return self.peer.down_error(self.ref, envelope.message)
 

@@ -26,11 +26,20 @@ _PAUSE: Final = 0.001
 
 
 class SharedMemory:
-    """The pool and mappings of one node."""
+    """The pool and mappings of one node.
 
-    def __init__(self, loop: Loop) -> None:
+    Args:
+        loop: of the node.
+        name: of the node, for errors.
+        lend: bytes it may lend to others, all together.
+    """
+
+    def __init__(self, loop: Loop, name: str, lend: int) -> None:
         # Buffers that actors make on this thread come from the same pool.
         self.pool = attach_node(self)
+        self.pool.set_limit(lend)
+        self._name = name
+        self._peers: WeakKeyDictionary[Attachments, str] = WeakKeyDictionary()
         self._loop = loop
         self._mappings = SegmentMappings(self._wake)
         self._senders: WeakKeyDictionary[Attachments, Callable[[int, list[int]], object]] = (
@@ -39,15 +48,26 @@ class SharedMemory:
         self._trimming: Timer | None = None
         self._warming = False
 
-    def new_attachments(self, send: Callable[[int, list[int]], object]) -> Attachments:
-        """Make the attachments of a link; *send* sends plain numbers to the other end."""
+    def new_attachments(self, peer: str, send: Callable[[int, list[int]], object]) -> Attachments:
+        """Make the attachments of a link to *peer*; *send* sends plain numbers to the other end."""
         attachments = Attachments(self.pool, self._mappings, on_cold=self._warm_soon)
         self._senders[attachments] = send
+        self._peers[attachments] = peer
         return attachments
 
     def forget(self, attachments: Attachments) -> None:
         """Send nothing more over a link that has ended."""
         self._senders.pop(attachments, None)
+
+    def describe(self) -> str:
+        """Return who has how much of the memory that this node lends, for errors."""
+        stats = self.pool.stats()
+        held = {peer: self.pool.held_by(key) for key, peer in self._peers.items()}
+        has = [f"{peer} has {size}" for peer, size in held.items() if size]
+        return (
+            f" (largest=); node {self._name} lends {stats.held} of {stats.limit} bytes"
+            f" (lend_per_node=): {', '.join(has) or 'no other node has any'}"
+        )
 
     def stats(self) -> dict[str, Any]:
         """Return how much this node lends, in bytes, and how many leases of others it has."""

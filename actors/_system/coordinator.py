@@ -174,6 +174,8 @@ class Coordinator(SystemState):
             "topics": self.topic_directory.table(),
             "propagate": list(self.topology.propagate),
             "trace": self.topology.trace,
+            "largest": self.topology.largest,
+            "lend_per_node": self.topology.lend_per_node,
             "down": [node.address for node in self.nodes.values() if not node.ready],
             "moved": [(node.name, node.address) for node in self.nodes.values()],
         }

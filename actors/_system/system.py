@@ -89,6 +89,8 @@ class System:
             actors without a placement run on a process node `main`.
         propagate: as in `Topology`; added to what the topology names.
         trace: as in `Topology`.
+        largest: as in `Topology`; None leaves it to the topology.
+        lend_per_node: as in `Topology`; None leaves it to the topology.
 
     Raises:
         InvalidSpec: what is to be propagated is not there, or no context variable.
@@ -102,10 +104,14 @@ class System:
         local: bool = True,
         propagate: Sequence[str] = (),
         trace: bool = False,
+        largest: int | None = None,
+        lend_per_node: int | None = None,
     ) -> None:
         if topology is not None and not isinstance(topology, Topology):
             raise ActorsError(f"System takes a Topology, got {topology!r}")
-        self._topology = (topology or Topology()).also(propagate, trace=trace)
+        self._topology = (topology or Topology()).also(
+            propagate, trace=trace, largest=largest, lend=lend_per_node
+        )
         Propagation.of(self._topology.propagate)  # refuses bad paths before anything starts
         self._with_local = local
         self._access: SystemAccess | None = None

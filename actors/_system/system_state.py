@@ -59,6 +59,8 @@ class SystemState:
             may_import=local,
             propagation=self.propagation,
             trace=topology.trace,
+            largest=topology.largest,
+            lend=topology.lend_per_node,
         )
         self.launcher = Launcher(loop, lambda why: self.event("fork_server_unusable", {"why": why}))
         self.bus = EventBus(loop)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actors._base.errors import InvalidSpec
-from actors._base.options import known_options
+from actors._base.options import check_sizes, known_options
 from actors._messaging.context_propagation import check_paths
 from actors._messaging.pool import ROUTES
 from actors.nodes import NodesSpec, check_actor_options
 from actors.routing import Listener
 from actors.supervisors import AutoShutdown, Backoff, Budget, Restart, Strategy
+from actors.transport import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -305,6 +306,9 @@ class Topology:
         budget: restarts of the top-level children, together.
         propagate: import paths ("pkg.module:name") of context variables that go with every message.
         trace: whether every message is an event; for debugging, as it slows the system down.
+        largest: bytes that one message to another node may have; bigger ones raise `MessageTooBig`.
+        lend_per_node: bytes of shared memory that one node may lend to others, all together; one other node
+            gets at most half. What finds no room there is copied through the socket.
     """
 
     nodes: Sequence[NodesSpec] = ()
@@ -313,6 +317,8 @@ class Topology:
     budget: Budget = field(default_factory=Budget)
     propagate: Sequence[str] = ()
     trace: bool = False
+    largest: int = MESSAGE_LIMIT
+    lend_per_node: int = MESSAGE_LIMIT
 
     @property
     def pools(self) -> dict[str, int]:
@@ -320,6 +326,7 @@ class Topology:
         return {pool.name: len(pool.children) for pool in _pools(self.children)}
 
     def __post_init__(self) -> None:
+        check_sizes("Topology", largest=self.largest, lend_per_node=self.lend_per_node)
         check_paths("Topology", self.propagate)
         for group in self.nodes:
             if not isinstance(group, NodesSpec):
@@ -342,10 +349,15 @@ class Topology:
                 )
         self._check_placements(names)
 
-    def also(self, propagate: Sequence[str], *, trace: bool) -> Topology:
-        """Return a copy with more to propagate, traced if either asks for it."""
+    def also(
+        self, propagate: Sequence[str], *, trace: bool, largest: int | None, lend: int | None
+    ) -> Topology:
+        """Return a copy with more to propagate, traced if either asks for it, and with other limits."""
         paths = dict.fromkeys((*self.propagate, *check_paths("System", propagate)))
-        return replace(self, propagate=tuple(paths), trace=self.trace or trace)
+        limits = {"largest": largest, "lend_per_node": lend}
+        given: dict[str, Any] = {name: size for name, size in limits.items() if size is not None}
+        check_sizes("System", **given)
+        return replace(self, propagate=tuple(paths), trace=self.trace or trace, **given)
 
     @property
     def has_unplaced(self) -> bool:

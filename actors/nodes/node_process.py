@@ -127,6 +127,8 @@ class NodeProcess:
             loop,
             propagation=Propagation.of(config["propagate"]),
             trace=config["trace"],
+            largest=config["largest"],
+            lend=config["lend_per_node"],
         )
         self.host.address = config["address"]
         self.host.services = self

@@ -12,6 +12,7 @@ from actors import System, Topology, nodes
 from actors.testing import Probe, running_system
 from tests.conftest import LOOPS
 from tests.contracts.node_under_test import NodeUnderTest
+from tests.contracts.payloads import LARGEST
 
 NODES = {"local": "local", "process": "box/0", "thread": "thread/0", "process on trio": "trio/0"}
 GROUPS = {
@@ -50,7 +51,7 @@ async def system(
 ) -> AsyncIterator[System]:
     loop = next(name for name, options in LOOPS.items() if options == anyio_backend)
     groups = [group for kind, group in GROUPS.items() if kind in KINDS[loop]]
-    async with running_system(Topology(nodes=groups)) as system:
+    async with running_system(Topology(nodes=groups, largest=LARGEST)) as system:
         yield system
 
 

@@ -14,11 +14,16 @@ import numpy as np
 from actors import Actor, Buffer, Ref, SharedBuffer, concurrent, current, move
 from actors.errors import NotSendable
 from actors.testing import Recorder
+from actors.transport import FRAME_LIMIT
 from tests.contracts.contract_actors import Gate
 
 SMALL: Final = 1_000
 LARGE: Final = 120_000
 """Sizes below and above the one from which shared memory is used; both are divisible by 8."""
+
+
+LARGEST: Final = FRAME_LIMIT + (8 << 20)
+"""The size of the largest message that the system of these tests takes: more than a frame holds."""
 
 
 def pattern(size: int) -> bytes:

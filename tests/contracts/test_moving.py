@@ -20,10 +20,18 @@ from actors.errors import (
     SendError,
     StillViewed,
 )
-from actors.transport import FRAME_LIMIT
 from tests.contracts.contract_actors import Gate
 from tests.contracts.node_under_test import NodeUnderTest, send
-from tests.contracts.payloads import LARGE, MOVED, SMALL, PayloadActor, buffer, expected, pattern
+from tests.contracts.payloads import (
+    LARGE,
+    LARGEST,
+    MOVED,
+    SMALL,
+    PayloadActor,
+    buffer,
+    expected,
+    pattern,
+)
 
 
 class Things:
@@ -176,7 +184,7 @@ async def test_nothing_is_moved_by_a_message_that_is_too_big(node: NodeUnderTest
     porter = await node.spawn(PayloadActor)
     for _ in range(2):  # at first by copy, then by shared memory
         with pytest.raises(MessageTooBig):
-            await porter.ask(PayloadActor.keep, [*things.moved(), "x" * FRAME_LIMIT])
+            await porter.ask(PayloadActor.keep, [*things.moved(), "x" * LARGEST])
         assert await porter.ask(PayloadActor.look, LARGE)
     await arrives(porter, things)
     things.close()

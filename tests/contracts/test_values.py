@@ -15,6 +15,7 @@ from actors.errors import MessageTooBig, NotAMessage, NotSendable, RemoteError
 from actors.transport import FRAME_LIMIT
 from tests.contracts.contract_actors import Cart, Counting, Keeper, Other, OutOfStock, Shop, Worker
 from tests.contracts.node_under_test import NodeUnderTest, send
+from tests.contracts.payloads import LARGEST
 
 # -- snapshots
 
@@ -154,32 +155,40 @@ async def test_a_result_that_cannot_travel_is_the_askers_error_and_the_actor_liv
         assert await keeper.ask(Keeper.echo, 1) == 1
 
 
-async def test_what_is_over_the_frame_limit_is_refused_to_whoever_asked(
+async def test_what_is_over_the_largest_size_is_refused_to_whoever_asked(
     node: NodeUnderTest,
 ) -> None:
     keeper = await node.spawn(Keeper)
-    size = FRAME_LIMIT + 1
-    with anyio.fail_after(20):
+    size = LARGEST + 1
+    with anyio.fail_after(30):
         if not node.remote:
             assert len(await keeper.ask(Keeper.spaces, size)) == size
             return
         with pytest.raises(MessageTooBig) as caught:
             await keeper.ask(Keeper.echo, " " * size)
-        assert str(caught.value).startswith(f"{keeper}: ")
-        assert str(FRAME_LIMIT) in str(caught.value)
+        assert str(caught.value).startswith(f"{keeper}: the message takes ")
+        assert f"a message may have {LARGEST} (largest=); node " in str(caught.value)
+        assert "bytes (lend_per_node=): " in str(caught.value)
         assert caught.value.message is not None
-        with pytest.raises(MessageTooBig, match="its reply: ") as caught:
+        with pytest.raises(MessageTooBig, match=r"its reply: .* \(largest=\); node ") as caught:
             await keeper.ask(Keeper.spaces, size)
         assert caught.value.message == ("spaces", (size,), {})
         assert await keeper.ask(Keeper.echo, 1) == 1
 
 
-async def test_bytes_in_one_piece_may_be_bigger_than_a_frame(node: NodeUnderTest) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [lambda n: " " * n, bytes, bytearray, lambda n: [b"", b"x" * n]],
+    ids=["str", "bytes", "bytearray", "list"],
+)
+async def test_what_fits_no_frame_arrives_all_the_same(
+    node: NodeUnderTest, make: Callable[[int], Any]
+) -> None:
     keeper = await node.spawn(Keeper)
-    size = FRAME_LIMIT + 1
-    with anyio.fail_after(30):
-        data = await keeper.ask(Keeper.echo, b"a" * size)
-        assert (type(data), len(data), data[0], data[-1]) == (bytes, size, 97, 97)
+    with anyio.fail_after(40):
+        for size in (FRAME_LIMIT, FRAME_LIMIT + 1):
+            value = make(size)
+            assert await keeper.ask(Keeper.echo, value) == value
 
 
 # -- errors

@@ -94,7 +94,7 @@ def _conversation(made: Corpus, talk: Talk, chance: random.Random) -> bytes:
 
 def _over_a_socket(loop: ManualLoop, stream: bytes, chance: random.Random) -> str:
     ours, theirs = pair()
-    end = RecordingChannel(loop, theirs, Limits(frame=LIMIT))
+    end = RecordingChannel(loop, theirs, Limits(message=LIMIT))
     with ours:
         for piece in pieces(stream, chance):
             try:

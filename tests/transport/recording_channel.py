@@ -16,7 +16,7 @@ class RecordingChannel:
         self.fds: list[tuple[Any, list[int]]] = []
         self.ends: list[TransportError | None] = []
         self.rooms = 0
-        size = limits.frame if limits else 64 << 20
+        size = limits.message if limits else 64 << 20
         self.channel = Channel(
             sock,
             loop,

@@ -20,6 +20,7 @@ from actors.transport import (
     pair,
 )
 from actors.transport.testing import ManualLoop
+from actors.transport.wire.frames import PIECE
 from tests.transport.recording_channel import RecordingChannel, Two, frame
 from tests.transport.sample_values import Box
 
@@ -40,6 +41,19 @@ def test_control_overtakes_data_of_the_same_turn(loop: ManualLoop, two: Two) -> 
     a.tell("control", lane=Lane.CONTROL)
     loop.settle()
     assert b.got == [[1, ["control"]], [1, ["data"]]]
+
+
+def test_control_overtakes_a_big_message_that_is_being_written(loop: ManualLoop, two: Two) -> None:
+    a, b = two()
+    loop.unwatch_readable(b.channel._fd)
+    a.tell(b"x" * 50_000_000)
+    a.tell("behind")
+    loop.settle()
+    a.tell("control", lane=Lane.CONTROL)
+    loop.watch_readable(b.channel._fd, b.channel._read)
+    loop.settle()
+    assert [message[1][0][:7] for message in b.got] == ["control", b"x" * 7, "behind"]
+    assert a.channel.stats().frames_sent == 1 + 1 + -(-50_000_000 // PIECE)
 
 
 def test_control_overtakes_data_that_waits_for_a_slow_reader(loop: ManualLoop, two: Two) -> None:
@@ -153,7 +167,7 @@ def test_closing_inside_a_delivery_stops_it(loop: ManualLoop, two: Two) -> None:
 
 
 def test_a_message_refused_leaves_the_channel_usable(loop: ManualLoop, two: Two) -> None:
-    a, b = two(Limits(frame=1000))
+    a, b = two(Limits(message=1000))
     a.tell("before")
     with pytest.raises(TooBig):
         a.tell(b"x" * 1001)
@@ -235,7 +249,7 @@ def test_stats_count_both_ways(loop: ManualLoop, two: Two) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"low_water": 0}, {"high_water": 5}, {"frame": 0}, {"per_turn": 0}]
+    "bad", [{"low_water": 0}, {"high_water": 5}, {"message": 0}, {"per_turn": 0}]
 )
 def test_limits_are_checked_at_the_door(bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="got"):

@@ -236,7 +236,7 @@ def test_a_local_value_does_not_leave_its_process() -> None:
 def test_a_message_that_fails_leaves_the_batch_whole() -> None:
     encoder, decoder = Encoder(limit=1000), Decoder()
     encoder.pack([1, "before"])
-    with pytest.raises(TooBig, match="1005 bytes, a frame may hold 1000") as big:
+    with pytest.raises(TooBig, match="1005 bytes, and a message may have 1000") as big:
         encoder.pack([2, "x" * 1000])
     with pytest.raises(Unsendable, match=r"not plain|not a known type"):
         encoder.pack([3, [1, object()]])

@@ -45,6 +45,35 @@ def test_any_bodies_in_any_chunks_come_out_whole(
     assert decoder.pending == 0
 
 
+PIECES = (
+    encode_header(Lane.DATA, 0, 3, more=True) + b"one"
+    + encode_header(Lane.CONTROL, 0, 7) + b"control"
+    + encode_header(Lane.DATA, 0, 3, more=True) + b"two"
+    + encode_header(Lane.DATA, 0, 5) + b"three"
+    + encode_header(Lane.DATA, 0, 4) + b"next"
+)  # fmt: skip
+
+
+def test_a_message_in_several_frames_comes_out_whole_and_control_passes_between() -> None:
+    whole = [(Lane.CONTROL, 0, b"control"), (Lane.DATA, 0, b"onetwothree"), (Lane.DATA, 0, b"next")]
+    for cut in range(len(PIECES) + 1):
+        decoder = FrameDecoder()
+        assert read(decoder, PIECES[:cut], PIECES[cut:]) == whole
+        assert decoder.pending == 0
+
+
+def test_a_message_in_several_frames_is_bounded_and_has_no_descriptors() -> None:
+    decoder = FrameDecoder(100)
+    piece = encode_header(Lane.DATA, 0, 40, more=True) + bytes(40)
+    assert read(decoder, piece, piece) == []
+    assert decoder.pending == 80
+    with pytest.raises(FrameError, match="a message holds at most 100 bytes"):
+        read(decoder, piece)
+    assert decoder.pending == 0
+    with pytest.raises(FrameError, match="descriptors is no part"):
+        read(FrameDecoder(), piece, encode_header(Lane.DATA, 1, 0))
+
+
 def test_a_truncated_frame_stays_pending() -> None:
     decoder = FrameDecoder()
     assert read(decoder, encode_header(Lane.DATA, 0, 10) + b"12345") == []

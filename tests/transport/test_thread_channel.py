@@ -41,7 +41,7 @@ class Side:
         self.ends: list[TransportError | None] = []
         self.rooms = 0
         self.on_message: Callable[[Any], object] = lambda _message: None
-        size = limits.frame if limits else 64 << 20
+        size = limits.message if limits else 64 << 20
         self.channel = ThreadChannel(
             endpoint,
             loop,
@@ -302,12 +302,12 @@ def test_keywords_and_single_values_arrive_too(pair_of_sides: Pair) -> None:
 
 
 def test_a_message_refused_leaves_the_passage_usable(pair_of_sides: Pair) -> None:
-    a, b = pair_of_sides(Limits(frame=1000))
+    a, b = pair_of_sides(Limits(message=1000))
     with pytest.raises(Unsendable, match=r"args\[0\]\[1\]"):
         a.tell([1, threading.Lock()])
-    with pytest.raises(TooBig, match="a frame may hold 1000"):
+    with pytest.raises(TooBig, match="a message may have 1000"):
         a.tell("x" * 2000)
-    with pytest.raises(TooBig, match="a frame may hold 1000"):
+    with pytest.raises(TooBig, match="a message may have 1000"):
         a.tell([bytearray(2000)])
     a.tell("fits")
     settle(b)

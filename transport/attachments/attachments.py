@@ -19,7 +19,7 @@ from actors.transport.attachments.mode import Mode, Thresholds, choose_mode, pay
 from actors.transport.attachments.move import NO_DESCRIPTORS, Move, check_move
 from actors.transport.attachments.moved_stream import stream_from_socket
 from actors.transport.attachments.transaction import MAX_DESCRIPTORS, Prerequisite, SendTransaction
-from actors.transport.errors import FrameError, Unsendable
+from actors.transport.errors import FrameError, TooBig, Unsendable
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.lease import Lease
 from actors.transport.memory.mapping import SegmentMappings
@@ -37,6 +37,7 @@ from actors.transport.types.numpy import (
     scalar_to_plain,
     why_no_layout,
 )
+from actors.transport.wire.frames import MESSAGE_LIMIT
 from actors.transport.wire.outbox import close_all
 
 __all__ = ["AttachmentKind", "Attachments"]
@@ -99,6 +100,8 @@ class Attachments:
         """How many payloads were sent in each mode."""
         self.bytes_lent = 0
         """How many bytes were sent beside the frames."""
+        self.largest = MESSAGE_LIMIT
+        """Bytes that one payload may have, however it is sent; a moved buffer may have more."""
         self._sent = 0
         self._received_fds: dict[int, list[int]] = {}
         self._decoders: dict[int, Callable[..., Any]] = {
@@ -140,7 +143,13 @@ class Attachments:
     # ------------------------------------------------------------ writing
 
     def may_share(self, size: int) -> bool:
-        """Whether a payload of so many bytes may go by shared memory instead of in the frame."""
+        """Whether a payload of so many bytes may go by shared memory instead of in the frame.
+
+        Raises:
+            TooBig: no message may have so many.
+        """
+        if size > self.largest:
+            raise TooBig(size, self.largest)
         return size >= self.thresholds.share and self.open and not self.copy_only
 
     def lease(self, value: Any) -> list[int] | None:

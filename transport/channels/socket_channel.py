@@ -35,7 +35,7 @@ class Channel(MessageChannel[socket.socket]):
     def _open(self, carrier: socket.socket, encoder: Encoder) -> None:
         self._sock = carrier
         self.encoder = encoder
-        self._frames = FrameDecoder(self._limits.frame)
+        self._frames = FrameDecoder(self._limits.message)
         self._outbox = Outbox()
         self._received_fds = ReceivedFds()
         self._read_buffer = memoryview(bytearray(_CHUNK))
@@ -99,7 +99,7 @@ class Channel(MessageChannel[socket.socket]):
         Raises:
             ChannelClosed: we closed the channel.
             ChannelBroken: the peer is gone.
-            TooBig: over the frame limit; nothing was queued.
+            TooBig: over the limit; nothing was queued.
             Unsendable: a field is not plain; nothing was queued.
         """
         if self._ended:

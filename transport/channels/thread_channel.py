@@ -41,7 +41,7 @@ class ThreadChannel(MessageChannel[Endpoint]):
         self.encoder = InProcessEncoder(encoder)
         self._shared_from = encoder.attachments.thresholds.share
         self._high = self._limits.high_water
-        self._frame = self._limits.frame
+        self._frame = self._limits.message
         self._sent = self._polls = self._wakes = 0
         self._loop.watch_readable(self._inbound.wakeup.fd, self._on_wakeup)
         self._loop.call_soon(self._poll)

@@ -19,7 +19,7 @@ from actors.transport.types.registry import CUSTOM, Extra
 from actors.transport.types.scalars import READERS
 from actors.transport.types.tags import INTRODUCE, MAX_DEPTH, TOO_DEEP, ClassKind, Tag
 from actors.transport.wire.batches import BATCH_LIMIT
-from actors.transport.wire.frames import FRAME_LIMIT
+from actors.transport.wire.frames import MESSAGE_LIMIT
 from actors.transport.wire.msgpack import UNPACK_ERRORS, new_unpacker, unpack_one
 
 __all__ = ["Decoder", "Undecoded"]
@@ -73,7 +73,7 @@ class Decoder:
     Args:
         extras: types only this link knows, in the order of the peer's encoder.
         resolve: from module and qualname to a class; it may import, and may raise anything.
-        limit: largest frame body in bytes.
+        limit: largest message in bytes.
         attachments: what comes beside the frames.
     """
 
@@ -82,7 +82,7 @@ class Decoder:
         *,
         extras: Sequence[Extra[Any]] = (),
         resolve: Callable[[str, str], Any] = find_class,
-        limit: int = FRAME_LIMIT,
+        limit: int = MESSAGE_LIMIT,
         attachments: Attachments | None = None,
     ) -> None:
         self._attachments = attachments or Attachments.none()

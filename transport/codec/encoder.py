@@ -32,7 +32,7 @@ from actors.transport.types.tags import (
     Tag,
 )
 from actors.transport.wire.batches import Batches
-from actors.transport.wire.frames import FRAME_LIMIT, Lane
+from actors.transport.wire.frames import FRAME_LIMIT, MESSAGE_LIMIT, Lane
 from actors.transport.wire.msgpack import ext
 
 __all__ = ["Encoder"]
@@ -53,7 +53,7 @@ class Encoder:
     Args:
         extras: types only this link knows; the peer's decoder gets the same ones in the same order.
         rename: from the module name of a class to the one the peer knows it by.
-        limit: largest frame body in bytes.
+        limit: largest message in bytes.
         attachments: what goes beside the frames; without them, everything is copied into the frames.
     """
 
@@ -62,13 +62,13 @@ class Encoder:
         *,
         extras: Sequence[Extra[Any]] = (),
         rename: Callable[[str], str] = _no_rename,
-        limit: int = FRAME_LIMIT,
+        limit: int = MESSAGE_LIMIT,
         attachments: Attachments | None = None,
     ) -> None:
         if len(extras) > MAX_EXTRAS:
             raise ValueError(f"a link has room for {MAX_EXTRAS} extra types, got {len(extras)}")
         self._rename = rename
-        self._limit = limit
+        self._error_limit = min(limit, FRAME_LIMIT) // 2
         self.attachments = attachments or Attachments.none()
         self._introduced: dict[type, int] = {}
         self.batches = Batches(limit)
@@ -142,7 +142,7 @@ class Encoder:
             raise
 
     def check_size(self, message: list[Any]) -> None:
-        """Check that a frame can hold `message`, before anything that it needs is sent.
+        """Check that `message` is not too big, before anything that it needs is sent.
 
         Raises:
             TooBig: it does not.
@@ -165,12 +165,12 @@ class Encoder:
         """
         try:
             packable = self._error(error, 0, frozenset())
-            if len(packable[1]) <= self._limit // 2:
+            if len(packable[1]) <= self._error_limit:
                 return packable
         except Exception:  # noqa: BLE001, S110 - whatever a user's exception does when looked at, its text below gets through
             pass
         last, whole = text_of(error)
-        room = max(self._limit // 16, 16)
+        room = max(self._error_limit // 8, 16)
         name = f"{type(error).__module__}.{type(error).__qualname__}"
         return self._ext(Tag.EXCEPTION, [None, name[-room:], last[-room:], whole[-room:], b""])
 

@@ -93,6 +93,15 @@ class SegmentPool:
         self._counts = dict.fromkeys(_COUNTERS, 0)
         self._closed = False
 
+    def set_limit(self, limit: int) -> None:
+        """Change the most memory it may take; one peer may have half of that."""
+        self._slots.limit = limit
+        self._per_peer = limit // 2
+
+    def held_by(self, peer: Hashable) -> int:
+        """Bytes leased to one peer."""
+        return self._leases.held(peer)
+
     # ------------------------------------------------------------ leases
 
     def availability(self, size: int, peer: Hashable) -> Availability:

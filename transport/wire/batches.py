@@ -19,7 +19,7 @@ class Batches:
     """The packing half of an encoder.
 
     Args:
-        limit: largest frame body in bytes.
+        limit: largest message in bytes.
     """
 
     def __init__(self, limit: int) -> None:
@@ -55,7 +55,7 @@ class Batches:
             its size in bytes.
 
         Raises:
-            TooBig: over the frame limit; the batch is as before.
+            TooBig: over the limit; the batch is as before.
             Unsendable: a field is not plain; the batch is as before.
         """
         try:
@@ -99,7 +99,7 @@ class Batches:
     def take_single(self) -> tuple[Lane, list[bytes]] | None:
         """The parts of the open batch, if only one lane has one: the common case of a loop turn."""
         control, data = self._open
-        if self.sealed_size or (control and data):
+        if self.sealed_size or self._open_size > BATCH_LIMIT or (control and data):
             return None
         parts = data or control
         if not parts:
@@ -111,7 +111,7 @@ class Batches:
         return (Lane.DATA if parts is data else Lane.CONTROL), taken
 
     def check(self, body: bytes) -> bytes:
-        """The body, if a frame may hold it.
+        """The body, if a message may be so big.
 
         Raises:
             TooBig: it may not.

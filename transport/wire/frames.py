@@ -4,8 +4,10 @@ A frame is eight header bytes and a body (little endian)::
 
     magic u8 = 0xAC | version << 4 | lane u8 | fd count u16 | body length u32
 
-A body is a batch of messages, at most 64 KiB together, or one message of any size up to the limit.
-The header is checked before one body byte is kept, and memory grows only with bytes that arrived.
+A body is a batch of messages, at most 64 KiB together, or one message. A message of more than `PIECE` bytes
+goes in several frames; all but its last have the bit MORE, 0x08, in their lane byte, and between them frames
+of the other lane may go. The header is checked before one body byte is kept, and memory grows only with
+bytes that arrived.
 """
 
 import struct
@@ -19,6 +21,8 @@ __all__ = [
     "FRAME_LIMIT",
     "HEADER_SIZE",
     "MAX_FDS",
+    "MESSAGE_LIMIT",
+    "PIECE",
     "Frame",
     "FrameDecoder",
     "Lane",
@@ -27,12 +31,17 @@ __all__ = [
 ]
 
 FRAME_LIMIT: Final = 64 * 1024 * 1024
+MESSAGE_LIMIT: Final = 1024 * 1024 * 1024
+"""Bytes of one message, unless the system says otherwise."""
+PIECE: Final = 256 * 1024
+"""Bytes of a big message that go in one frame."""
 HEADER_SIZE: Final = 8
 MAX_FDS: Final = 16
 
 _HEADER: Final = struct.Struct("<BBHI")
 _MAGIC: Final = 0xAC
 _VERSION: Final = 1
+_MORE: Final = 0x08
 
 
 class Lane(IntEnum):
@@ -46,11 +55,20 @@ _LANES: Final = {_VERSION << 4 | lane: lane for lane in Lane}
 
 
 class Frame(NamedTuple):
-    """One frame; `body` is valid until the decoder is asked for the next one."""
+    """One frame, or the whole of a message that came in several.
+
+    `body` is valid until the decoder is asked for the next one.
+    """
 
     lane: Lane
     fd_count: int
     body: memoryview
+
+
+class _Header(NamedTuple):
+    lane: Lane
+    fd_count: int
+    more: bool
 
 
 def encode_single(lane: Lane, parts: list[bytes]) -> bytes:
@@ -62,39 +80,44 @@ def encode_single(lane: Lane, parts: list[bytes]) -> bytes:
     return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, 0, length) + b"".join(parts)
 
 
-def encode_header(lane: Lane, fd_count: int, length: int) -> bytes:
+def encode_header(lane: Lane, fd_count: int, length: int, *, more: bool = False) -> bytes:
     """The eight bytes before a body.
 
     Args:
         lane: the queue it belongs to.
         fd_count: descriptors that travel with its first byte, at most 16.
         length: body length in bytes.
+        more: whether the next frame of the lane goes on with the same message.
 
     Raises:
         FrameError: more descriptors than a frame may carry.
     """
     if not 0 <= fd_count <= MAX_FDS:
         raise FrameError(f"a frame carries 0 to {MAX_FDS} descriptors, got {fd_count}")
-    return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, fd_count, length)
+    kind = _VERSION << 4 | lane | (_MORE if more else 0)
+    return _HEADER.pack(_MAGIC, kind, fd_count, length)
 
 
 class FrameDecoder:
     """Turns received chunks into frames.
 
     Args:
-        limit: largest body accepted, in bytes.
+        limit: largest message accepted, in bytes.
     """
 
-    def __init__(self, limit: int = FRAME_LIMIT) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
+        self._message_limit = limit
+        self._limit = min(limit, FRAME_LIMIT)
+        self._joined: dict[Lane, bytearray] = {}
+        """What came so far of a message in several frames."""
         self._kept = bytearray()
         self._need = HEADER_SIZE
         self._failed = False
 
     @property
     def pending(self) -> int:
-        """Bytes kept of a frame that is not complete."""
-        return len(self._kept)
+        """Bytes kept of frames and messages that are not complete."""
+        return len(self._kept) + sum(map(len, self._joined.values()))
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
         """Yield each frame that `data` completes, in order.
@@ -121,7 +144,7 @@ class FrameDecoder:
             whole = memoryview(self._kept)
             self._kept = bytearray()
             self._need = HEADER_SIZE
-            yield Frame(header[0], header[1], whole[HEADER_SIZE:])
+            yield from self._whole(header, whole[HEADER_SIZE:])
         if rest:
             yield from self._cut(rest)
 
@@ -130,7 +153,7 @@ class FrameDecoder:
 
         A frame with descriptors, or anything wrong, is left to `feed`.
         """
-        if self._kept or self._failed or len(data) < HEADER_SIZE:
+        if self._kept or self._failed or self._joined or len(data) < HEADER_SIZE:
             return None
         magic, kind, fd_count, length = _HEADER.unpack_from(data)
         if length + HEADER_SIZE != len(data) or length > self._limit or fd_count or magic != _MAGIC:
@@ -148,18 +171,36 @@ class FrameDecoder:
         at = 0
         end = len(data)
         while end - at >= HEADER_SIZE:
-            lane, fd_count, length = self._parse(data, at)
-            stop = at + HEADER_SIZE + length
+            header = self._parse(data, at)
+            stop = at + self._need
             if stop > end:
                 break
             self._need = HEADER_SIZE
-            yield Frame(lane, fd_count, data[at + HEADER_SIZE : stop])
+            yield from self._whole(header, data[at + HEADER_SIZE : stop])
             at = stop
         self._kept += data[at:]
 
-    def _parse(self, data: bytearray | memoryview, at: int = 0) -> tuple[Lane, int, int]:
+    def _whole(self, header: _Header, body: memoryview) -> Iterator[Frame]:
+        """Yield the frame, or, with the last one of a message in several, all of them as one."""
+        lane, fd_count, more = header
+        joined = self._joined.get(lane)
+        if joined is None and not more:
+            yield Frame(lane, fd_count, body)
+            return
+        if fd_count:
+            self._fail("a frame with descriptors is no part of a message in several frames")
+        if joined is None:
+            joined = self._joined[lane] = bytearray()
+        if len(joined) + len(body) > self._message_limit:
+            self._fail(f"a message holds at most {self._message_limit} bytes, this one has more")
+        joined += body
+        if not more:
+            del self._joined[lane]
+            yield Frame(lane, 0, memoryview(joined))
+
+    def _parse(self, data: bytearray | memoryview, at: int = 0) -> _Header:
         magic, kind, fd_count, length = _HEADER.unpack_from(data, at)
-        lane = _LANES.get(kind)
+        lane = _LANES.get(kind & ~_MORE)
         if magic != _MAGIC or lane is None:
             self._fail(f"expected magic 0xac and version {_VERSION}, got {magic:#x} and {kind:#x}")
         if fd_count > MAX_FDS:
@@ -170,9 +211,10 @@ class FrameDecoder:
             self._fail(f"a frame holds at most {self._limit} bytes, its header claims {length}")
         self._need = HEADER_SIZE + length
         assert lane is not None
-        return lane, fd_count, length
+        return _Header(lane, fd_count, bool(kind & _MORE))
 
     def _fail(self, why: str) -> None:
         self._failed = True
         self._kept = bytearray()
+        self._joined.clear()
         raise FrameError(why)

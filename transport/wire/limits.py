@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from actors.transport.wire.frames import FRAME_LIMIT
+from actors.transport.wire.frames import MESSAGE_LIMIT
 
 __all__ = ["ChannelStats", "Limits"]
 
@@ -12,14 +12,14 @@ class Limits:
     """Sizes in bytes.
 
     Attributes:
-        frame: largest frame body.
+        message: largest message.
         high_water: unsent bytes from which the channel is congested.
         low_water: unsent bytes below which `on_room` is called.
         fds: unsent descriptors from which the channel is congested; below half of them it is not.
         per_turn: read at most about this much before other callbacks of the loop run.
     """
 
-    frame: int = FRAME_LIMIT
+    message: int = MESSAGE_LIMIT
     high_water: int = 1024 * 1024
     low_water: int = 256 * 1024
     fds: int = 64
@@ -30,9 +30,9 @@ class Limits:
             raise ValueError(
                 f"low_water must be in 1..high_water, got {self.low_water} and {self.high_water}"
             )
-        if not (0 < self.frame <= FRAME_LIMIT and self.per_turn > 0):
-            got = f"{self.frame} and {self.per_turn}"
-            raise ValueError(f"frame must be in 1..{FRAME_LIMIT} and per_turn above 0, got {got}")
+        if not (self.message > 0 and self.per_turn > 0):
+            got = f"{self.message} and {self.per_turn}"
+            raise ValueError(f"message and per_turn must be above 0, got {got}")
 
 
 @dataclass(frozen=True, slots=True)

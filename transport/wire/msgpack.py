@@ -5,7 +5,7 @@ The C packer is required: the pure Python one is 20 times slower and stands in f
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import msgpack
@@ -21,6 +21,8 @@ UNPACK_ERRORS: Final = (ValueError, TypeError, RecursionError, MemoryError, msgp
 """What unpacking hostile bytes may raise; the unpacker that raised must be thrown away."""
 
 _READ: Final = 4096
+_MOST_ITEMS: Final = 128 * 1024 * 1024
+"""Of one container: msgpack makes room for as many as the container claims."""
 
 ext: Final[Callable[[tuple[int, bytes]], Any]] = partial(tuple.__new__, msgpack.ExtType)
 """An extension value from `(tag, data)`, a fifth of the price of the checking constructor."""
@@ -52,17 +54,18 @@ def unpack_one(data: bytes | memoryview, limit: int, ext_hook: Callable[[int, by
     Raises:
         one of `UNPACK_ERRORS`: not one whole value.
     """
-    return msgpack.unpackb(data, ext_hook=ext_hook, **_limits(limit))
+    return msgpack.unpackb(data, ext_hook=ext_hook, **_limits(min(limit, len(data))))
 
 
-@cache
+@lru_cache(maxsize=64)
 def _limits(limit: int) -> dict[str, Any]:
+    items = min(limit, _MOST_ITEMS)
     return {
         "max_str_len": limit,
         "max_bin_len": limit,
         "max_ext_len": limit,
-        "max_array_len": limit,
-        "max_map_len": limit // 2,
+        "max_array_len": items,
+        "max_map_len": items // 2,
         "strict_map_key": False,
         "timestamp": 1,  # nobody here sends one: a number, not an object of msgpack's own
         "unicode_errors": "surrogatepass",

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from actors.transport.wire.frames import HEADER_SIZE, Lane, encode_header
+from actors.transport.wire.frames import HEADER_SIZE, PIECE, Lane, encode_header
 
 __all__ = ["Outbox", "Write", "close_all"]
 
@@ -28,7 +28,7 @@ def close_all(fds: Sequence[int]) -> None:
 
 class _Frame(NamedTuple):
     header: bytes
-    body: bytes
+    body: bytes | memoryview
     fds: tuple[int, ...]
 
 
@@ -51,8 +51,19 @@ class Outbox:
         """Descriptors not written yet."""
 
     def add(self, lane: Lane, body: bytes, fds: tuple[int, ...] = ()) -> None:
-        """Queue a frame; the outbox owns its descriptors."""
-        self._lanes[lane].append(_Frame(encode_header(lane, len(fds), len(body)), body, fds))
+        """Queue a body as a frame, or as several if it is big; the outbox owns its descriptors."""
+        if len(body) <= PIECE or fds:
+            self._add(lane, body, fds, more=False)
+            return
+        view = memoryview(body)
+        for at in range(0, len(body), PIECE):
+            self._add(lane, view[at : at + PIECE], (), more=at + PIECE < len(body))
+
+    def _add(
+        self, lane: Lane, body: bytes | memoryview, fds: tuple[int, ...], *, more: bool
+    ) -> None:
+        header = encode_header(lane, len(fds), len(body), more=more)
+        self._lanes[lane].append(_Frame(header, body, fds))
         self.size += HEADER_SIZE + len(body)
         self.fds += len(fds)
 
