@@ -1,20 +1,20 @@
-"""Errors of the transport: classes only, each says who must act.
+"""The error classes of the transport. The first word after each name says who can do something about it.
 
 TransportError
  +-- Unsendable       the sender: this value does not travel (its path is named)
  +-- TooBig           the sender: this message is over the limit
  +-- Undecodable      the receiver: the bytes are sound, the value could not be rebuilt
  |    +-- VersionSkew     both: the two sides define this class differently
- +-- FrameError       the peer: the bytes are not ours; the link ends
+ +-- FrameError       the peer: its bytes break the protocol; the link ends
  |    +-- SegmentError    the peer: it broke the rules of shared memory
- |         +-- Unsealed        a segment that may shrink, or is none
- |         +-- WrongSize       a segment of another size than it said
- |         +-- OutOfRange      no slot of a segment that we know
- |         +-- StaleLease      a slot that is not leased to that peer, or not any more
- +-- Moved            the user: this was moved before, it is elsewhere now
- +-- StillViewed      the user: views of this buffer are alive, it cannot be moved
- +-- ChannelClosed    we closed the channel
- +-- ChannelBroken    they closed it, or died
+ |         +-- Unsealed        it passed memory that may shrink, or no memory at all
+ |         +-- WrongSize       it passed a segment of another size than it said
+ |         +-- OutOfRange      it named a segment, slot or bytes that do not exist
+ |         +-- StaleLease      it named a slot that is not, or no longer, leased to it
+ +-- Moved            the user: this was moved before, only its receiver has it now
+ +-- StillViewed      the user: views of this buffer are alive, release them before it is moved
+ +-- ChannelClosed    nobody: this side closed the channel
+ +-- ChannelBroken    nobody: the peer closed the channel or died
 """
 
 from typing import Final
@@ -72,7 +72,7 @@ class Unsendable(TransportError):
         self.why = why
 
     def inside(self, container: str) -> "Unsendable":
-        """Itself, its path now starting at `container`: called by each level on the way out."""
+        """Return this error with `container` put before its path; each enclosing container calls it."""
         self.path = container + self.path
         self.args = (self.path, self.value, self.why)
         return self
@@ -132,7 +132,7 @@ class SegmentError(FrameError):
 
 
 class Unsealed(SegmentError):
-    """The peer passed memory that may shrink while it is read, or something that is no memory."""
+    """The peer passed memory that may shrink while it is read, or a descriptor that is not memory."""
 
 
 class WrongSize(SegmentError):
@@ -144,7 +144,7 @@ class OutOfRange(SegmentError):
 
 
 class StaleLease(SegmentError):
-    """The peer named a slot that is not, or not any more, leased to it."""
+    """The peer named a slot that is not, or no longer, leased to it."""
 
 
 class Moved(TransportError):
@@ -164,10 +164,13 @@ class ChannelBroken(TransportError):
 
 
 def raise_ended(broken: TransportError | None) -> None:
-    """Refuse to send over a channel that has ended: by that error, or because we closed it.
+    """Raise the error of a send over a channel that has ended.
+
+    Args:
+        broken: the error that ended it; None if this side closed it.
 
     Raises:
-        ChannelClosed, ChannelBroken: always.
+        ChannelClosed, ChannelBroken: always one of them.
     """
     if broken is None:
         raise ChannelClosed("this channel was closed here")

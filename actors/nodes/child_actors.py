@@ -164,7 +164,7 @@ class ChildActors:
         return [run.ref.uid for run in runs if isinstance(run, ActorRun)]
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return who is there now, in start order; their own children are in other child_actors_of."""
+        """Return the current children in start order; their own children are in other `ChildActors`."""
         return [child_facts(info) for info in reversed(self._supervisor.children())]
 
     async def aclose(self, *, kill: bool = False) -> None:

@@ -216,9 +216,9 @@ async def test_one_that_is_closed_or_twice_in_a_message_is_not_moved(
 async def test_it_travels_in_messages_only_and_never_as_a_copy(node: NodeUnderTest) -> None:
     operator = await node.spawn(StreamActor)
     async with _line("tcp") as (ours, far):
-        with pytest.raises(NotSendable, match="travel in messages, and in nothing else"):
+        with pytest.raises(NotSendable, match="can be sent in messages only"):
             await node.spawn(StreamActor, move(ours))
-        with pytest.raises(NotSendable, match="sent more than once cannot be moved"):
+        with pytest.raises(NotSendable, match="sent more than once"):
             node.system.topic("lines").publish(move(ours))
         with pytest.raises(NotSendable, match=r"args\[0\]: .*streams are given away, never copied"):
             await operator.ask(StreamActor.take, ours)

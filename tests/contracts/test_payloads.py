@@ -158,7 +158,9 @@ async def test_descriptors_are_no_constructor_arguments(node: NodeUnderTest) -> 
     shared = SharedBuffer(8)
     with ours, theirs:
         for value in (shared, move(theirs)):
-            with pytest.raises(NotSendable, match=r"args\[0\]\.items.*travel in messages, and in"):
+            with pytest.raises(
+                NotSendable, match=r"args\[0\]\.items.*can be sent in messages only"
+            ):
                 await node.spawn(PayloadActor, Box.around(value))
         assert theirs.fileno() >= 0
 

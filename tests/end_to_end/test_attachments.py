@@ -330,7 +330,7 @@ async def test_leases_are_what_large_payloads_travel_by(
     "op, numbers, text",
     [
         ("arena", [999, 65536, 1], "the peer passed a descriptor that is no segment"),
-        ("fds", ["x"], "descriptors came as number 'x', which is none"),
+        ("fds", ["x"], "descriptors came for attachment 'x', no number"),
     ],
     ids=["a segment that is none", "a number that is none"],
 )

@@ -243,7 +243,7 @@ LIES: dict[str, tuple[Callable[[AttachmentLink], Any], type[FrameError], str]] =
     "two for a segment": (
         segment(1, 65536, 1, fds=lambda: [pipe_end(), pipe_end()]),
         FrameError,
-        "descriptors came for 'arena'",
+        "unknown purpose: 'arena'",
     ),
     "a segment of odd slots": (
         segment(1, 65537, 1, fds=lambda: [pipe_end()]),
@@ -255,9 +255,9 @@ LIES: dict[str, tuple[Callable[[AttachmentLink], Any], type[FrameError], str]] =
         FrameError,
         "attachment 5 never came",
     ),
-    "a number that is none": (ahead(pipe_end, number="x"), FrameError, "which is none"),
-    "the same number twice": (twice, FrameError, "number 1, which is none"),
-    "too many that wait": (too_many, FrameError, "over 256 descriptors wait"),
+    "a number that is none": (ahead(pipe_end, number="x"), FrameError, "no number or a used one"),
+    "the same number twice": (twice, FrameError, "attachment 1, no number or a used one"),
+    "too many that wait": (too_many, FrameError, "descriptors of over 256 attachments"),
     "a shared buffer of one": (
         ahead(pipe_end, then=carrying(AttachmentKind.SHARED, 1)),
         OutOfRange,
@@ -271,32 +271,32 @@ LIES: dict[str, tuple[Callable[[AttachmentLink], Any], type[FrameError], str]] =
     "a socket that is a pipe": (
         ahead(pipe_end, then=carrying(AttachmentKind.SOCKET, 1, *SOCKET, None)),
         FrameError,
-        "number 1 is no socket",
+        "attachment 1 is not a socket",
     ),
     "a socket of two": (
         ahead(pipe_end, pipe_end, then=carrying(AttachmentKind.SOCKET, 1, *SOCKET, None)),
         FrameError,
-        "number 1 is no socket",
+        "attachment 1 is not a socket",
     ),
     "a socket of no family": (
         ahead(pipe_end, then=carrying(AttachmentKind.SOCKET, 1, "x", 1, 0, None)),
         FrameError,
-        "number 1 is no socket",
+        "attachment 1 is not a socket",
     ),
     "a stream that is a pipe": (
         ahead(pipe_end, then=carrying(AttachmentKind.STREAM, 1, *SOCKET, b"")),
         FrameError,
-        "number 1 is no socket",
+        "attachment 1 is not a socket",
     ),
     "a stream of datagrams": (
         ahead(datagrams, then=carrying(AttachmentKind.STREAM, 1, *DATAGRAMS, b"")),
         FrameError,
-        "number 1 is no stream",
+        "attachment 1 is not a stream socket",
     ),
     "a stream that has read a number": (
         ahead(stream_end, then=carrying(AttachmentKind.STREAM, 1, *SOCKET, 5)),
         FrameError,
-        "number 1 is no stream",
+        "attachment 1 is not a stream socket",
     ),
     "a buffer back that was never here": (
         carrying(AttachmentKind.BUFFER_BACK, 1, 4096, 10, 1),
@@ -304,8 +304,8 @@ LIES: dict[str, tuple[Callable[[AttachmentLink], Any], type[FrameError], str]] =
         "what it does not have",
     ),
     "too few parts": (carrying(AttachmentKind.SOCKET), FrameError, "wrong parts"),
-    "no parts": (carrying(), FrameError, "no attachment is like"),
-    "an unknown kind": (carrying(99, 1), FrameError, "no attachment is like"),
+    "no parts": (carrying(), FrameError, "no such kind of attachment"),
+    "an unknown kind": (carrying(99, 1), FrameError, "no such kind of attachment"),
     "given back what it has not": (
         lambda link: link.there.release([1, 4096, 1]),
         StaleLease,
@@ -324,7 +324,7 @@ LIES: dict[str, tuple[Callable[[AttachmentLink], Any], type[FrameError], str]] =
     "an unknown message": (
         lambda link: link.there.receive_prerequisite("what", [1], [pipe_end()]),
         FrameError,
-        "descriptors came for 'what'",
+        "unknown purpose: 'what'",
     ),
 }
 

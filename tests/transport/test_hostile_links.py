@@ -171,7 +171,7 @@ LIES: dict[str, tuple[Callable[[Liar], None], type[TransportError], str]] = {
     "a socket that is a pipe": (
         no_socket,
         FrameError,
-        "is no socket",
+        "is not a socket",
     ),
 }
 

@@ -77,13 +77,6 @@ def own_pool() -> Any:
     set_thread_pool(None)
 
 
-def test_a_buffer_of_somebody_else_is_moved_as_bytes(own_pool: None) -> None:
-    for size, mode in ((BIG, LEASE), (1, COPY)):
-        buffer = Buffer(size)
-        assert choose_mode(move(buffer), same_process=False, by_number=False) is mode
-        assert choose_mode(move(buffer), same_process=True, by_number=False) is TRANSFER
-
-
 def test_what_fits_no_frame_goes_by_cold_shared_memory_rather_than_not_at_all() -> None:
     thresholds = Thresholds(share=1 * KIB, frame=1 * MIB)
     fits, does_not = bytes(1 * MIB), bytes(1 * MIB + 1)

@@ -29,7 +29,7 @@ __all__ = [
 
 _ASYNCIO: Final = "anyio._backends._asyncio"
 _TRIO: Final = "anyio._backends._trio"
-# By class: whether a transport of the loop has the socket. Else the stream has it and reads nothing ahead.
+# By class: whether a transport of the loop has the socket. If not, the stream has it and reads nothing ahead.
 _KNOWN: Final = {
     (_ASYNCIO, "SocketStream"): True,
     (_ASYNCIO, "UNIXSocketStream"): False,
@@ -39,7 +39,7 @@ _KNOWN: Final = {
     (MovedUnixStream.__module__, MovedUnixStream.__qualname__): False,
 }
 _UNKNOWN_STREAM: Final = (
-    "this version of anyio has other streams; move the socket, before a stream is made of it"
+    "this version of anyio has other streams than expected; move the socket instead"
 )
 
 
@@ -65,7 +65,7 @@ def check_stream(stream: Any) -> None:
     """Check that a stream can be moved; changes nothing.
 
     Raises:
-        Unsendable: it has not the attributes that this version of the code expects.
+        Unsendable: it does not have the private attributes that this file expects of anyio's streams.
         Moved: it is closed, or was moved before.
         StillViewed: a task reads from it or writes to it.
     """
@@ -115,7 +115,7 @@ def take_stream(stream: Any) -> MovedStream:
     unread = _unread(stream)
     raw = _socket_of(stream)
     if _uses_transport(stream):
-        # The loop keeps its own descriptor until then; nothing is read with it.
+        # The loop keeps its own descriptor until `finish_stream_move`, and does not read from it.
         if _transport_and_protocol(stream)[0].is_reading():
             _transport_and_protocol(stream)[0].pause_reading()
         _detach(stream)
@@ -156,7 +156,7 @@ def close_moved_stream(stream: Any) -> None:
 
 
 def _set_closed(stream: Any, *, closed: bool) -> None:
-    # The attribute has two names.
+    # Which of the two names it is depends on the class.
     name = "_closing" if hasattr(stream, "_closing") else "_closed"
     setattr(stream, name, closed)
 

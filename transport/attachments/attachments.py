@@ -67,14 +67,15 @@ class AttachmentKind(IntEnum):
 
 
 class Attachments:
-    """One link's attachments, both ways; pool and mappings know the other end by this object.
+    """One link's attachments, both ways; `pool` and `mappings` use this object as the key of the other end.
 
     Args:
-        pool: the memory this node lends.
-        mappings: what it has mapped of others.
-        thresholds: from which thresholds on shared memory is used.
-        on_cold: called when shared memory was on_cold and not there: `SegmentPool.warm` has something to do.
-        linked: whether there is or will be a link, so that descriptors can go over it.
+        pool: the shared memory this node lends.
+        mappings: the shared memory of other nodes that this node has mapped.
+        thresholds: sizes from which payloads go by shared memory.
+        on_cold: called when a payload went into the frame because the pool had only cold slots, so that
+            `SegmentPool.warm` is called soon.
+        linked: whether there is or will be a link, over which descriptors can be sent.
     """
 
     def __init__(
@@ -177,9 +178,8 @@ class Attachments:
             return self._pool.lease(data, self, cold=size > self.thresholds.frame)
         if mode is Mode.COPY:
             self._on_cold()
-            return self._pool.lease(
-                data, self
-            )  # refused, but recorded, so that `warm` prepares a slot
+            # The pool refuses this, and remembers the size for `warm`.
+            return self._pool.lease(data, self)
         return None
 
     def _add_lease(self, lease: Lease, back: Callable[[Lease, Any], object]) -> list[int]:
@@ -201,7 +201,7 @@ class Attachments:
         back(lease, self)
 
     def encode_view(self, value: memoryview) -> list[Any] | None:
-        """A big view by lease."""
+        """A view, by lease; None if it has to go in the frame."""
         lease = self.lease(value) if self.may_share(value.nbytes) else None
         return (
             None
@@ -238,7 +238,7 @@ class Attachments:
         return [AttachmentKind.SCALAR, *plain]
 
     def encode_buffer(self, value: Buffer) -> list[Any]:
-        """A buffer that stays: the other end gets one of its own."""
+        """A copy of a buffer that the sender keeps, by lease or in the frame."""
         lease = self.lease(value) if self.may_share(len(value)) else None
         return (
             [AttachmentKind.BUFFER_COPY, bytes(value)]
@@ -331,11 +331,11 @@ class Attachments:
         """Rebuild one attachment from the fields of its extension.
 
         Raises:
-            FrameError: it names what is not there; the link ends.
+            FrameError: it is malformed, or names memory or descriptors that never came; the link ends.
         """
         reader = self._decoders.get(parts[0]) if parts and type(parts[0]) is int else None
         if reader is None:
-            raise FrameError(f"no attachment is like {parts!r:.80}")
+            raise FrameError(f"there is no such kind of attachment: {parts!r:.80}")
         try:
             return reader(*parts[1:])
         except TypeError as error:
@@ -352,24 +352,24 @@ class Attachments:
         patient = timeout is None or (type(timeout) is float and timeout >= 0)
         if len(fds) != 1 or not (fits and patient and stat.S_ISSOCK(os.fstat(fds[0]).st_mode)):
             close_all(fds)
-            raise FrameError(f"what came as number {number} is no socket")
+            raise FrameError(f"the descriptor of attachment {number} is not a socket")
         try:
             sock = socket.socket(family, kind, proto, fileno=fds[0])
         except (OSError, OverflowError) as error:
             close_all(fds)
-            raise FrameError(f"what came as number {number} is another socket") from error
+            raise FrameError(f"attachment {number} is not the socket it claims to be") from error
         try:
             sock.settimeout(timeout)
         except OverflowError as error:
             sock.close()
-            raise FrameError(f"no socket has a timeout of {timeout} s") from error
+            raise FrameError(f"a socket cannot have a timeout of {timeout} s") from error
         return sock
 
     def _stream(self, number: Any, family: Any, kind: Any, proto: Any, unread: Any) -> Any:
         sock = self._socket(number, family, kind, proto, 0.0)
         if sock.type != socket.SOCK_STREAM or type(unread) is not bytes:
             sock.close()
-            raise FrameError(f"what came as number {number} is no stream")
+            raise FrameError(f"the descriptor of attachment {number} is not a stream socket")
         return stream_from_socket(sock, unread)
 
     def _take_fds(self, number: Any) -> list[int]:
@@ -379,24 +379,33 @@ class Attachments:
         return fds
 
     def receive_prerequisite(self, op: str, numbers: Any, fds: list[int]) -> None:
-        """Take what the other end sent before a message that needs it.
+        """Keep descriptors that the other end sent before the message that needs them.
+
+        Args:
+            op: "arena" to map a segment, "fds" for the descriptors of an attachment.
+            numbers: the layout of the segment, or the number of the attachment.
+            fds: the descriptors; owned from here on.
 
         Raises:
-            FrameError: it is not what it says.
+            FrameError: the fields do not fit each other.
         """
         if op == "arena" and len(fds) == 1:
             self._mappings.introduce(self, numbers, fds[0])
             return
         if op != "fds" or type(numbers) is not list or len(numbers) != 1:
             close_all(fds)
-            raise FrameError(f"descriptors came for {op!r:.80} {numbers!r:.80}")
+            raise FrameError(f"descriptors came for an unknown purpose: {op!r:.80} {numbers!r:.80}")
         number = numbers[0]
         if type(number) is not int or number in self._received_fds:
             close_all(fds)
-            raise FrameError(f"descriptors came as number {number!r:.80}, which is none")
+            raise FrameError(
+                f"descriptors came for attachment {number!r:.80}, no number or a used one"
+            )
         if len(self._received_fds) >= MAX_DESCRIPTORS:
             close_all(fds)
-            raise FrameError(f"over {MAX_DESCRIPTORS} descriptors wait for one message")
+            raise FrameError(
+                f"descriptors of over {MAX_DESCRIPTORS} attachments came for one message"
+            )
         self._received_fds[number] = fds
 
     def close_unclaimed_fds(self) -> None:
@@ -408,13 +417,13 @@ class Attachments:
     # ------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """The link has ended: leases of the other end are not returned any more."""
+        """End with the link: leases of the other end are no longer returned to it."""
         self.open = False
         self._mappings.forget(self)
         self.close_unclaimed_fds()
 
     def reclaim(self) -> None:
-        """Free what the other end had; only when it is certain that its process is gone."""
+        """Free the slots leased to the other end; only when it is certain that its process is gone."""
         self._pool.reclaim(self)
 
     def retire(self, numbers: Sequence[Any]) -> None:
@@ -422,7 +431,7 @@ class Attachments:
         self._mappings.retire(self, numbers)
 
     def take_retired(self) -> list[int]:
-        """Segments of ours that the other end has mapped and that were closed since the last call."""
+        """Our segments that were closed since the last call and that the other end still has mapped."""
         return self._pool.take_retired(self)
 
     def release(self, batch: Sequence[Any]) -> None:

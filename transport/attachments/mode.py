@@ -1,4 +1,4 @@
-"""How one payload travels: a pure table over its kind and its destination."""
+"""How one payload is sent: a pure table over its kind and its destination."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -17,14 +17,14 @@ __all__ = ["Mode", "Thresholds", "choose_mode", "payload_bytes"]
 
 
 class Mode(Enum):
-    """What happens to a payload on its way.
+    """How a payload gets to its receiver.
 
     REFERENCE: the receiver gets the object itself.
     COPY: it is copied; between processes, into the frame.
     LEASE: it is copied once, into shared memory, which the receiver maps.
     TRANSFER: its owner changes, and nothing is copied.
     SHARED: both sides have the same bytes.
-    REFUSED: it does not travel.
+    REFUSED: it cannot be sent.
     """
 
     REFERENCE = "reference"
@@ -40,8 +40,8 @@ class Thresholds:
     """Sizes in bytes from which another mode is cheaper.
 
     Attributes:
-        share: from here on a payload in one piece goes by shared memory.
-        frame: what is bigger fits no frame, so that even cold shared memory is the better way.
+        share: from this size on, contiguous payloads go by shared memory.
+        frame: a bigger payload fits into no frame, so it goes even by cold shared memory.
     """
 
     share: int = 64 * 1024
@@ -64,7 +64,7 @@ class _PayloadKind(Enum):
     OTHER = 9
 
 
-# By where it goes: within this process; to another, with shared memory warm, cold or full.
+# The columns: within this process; to another one, with shared memory warm, cold or full.
 _TABLE: Final[dict[_PayloadKind, tuple[Mode, Mode, Mode, Mode]]] = {
     _PayloadKind.LEAF: (Mode.REFERENCE, Mode.COPY, Mode.COPY, Mode.COPY),
     _PayloadKind.BIG_LEAF: (Mode.REFERENCE, Mode.LEASE, Mode.COPY, Mode.COPY),
@@ -85,36 +85,29 @@ def choose_mode(
     same_process: bool,
     availability: Availability = Availability.WARM,
     thresholds: Thresholds | None = None,
-    by_number: bool = True,
 ) -> Mode:
-    """How `value` as a whole travels to a receiver in the same process or another.
-
-    A COPY within one process shares what is immutable inside it.
+    """The mode of `value` as a whole; a COPY within one process shares the immutable parts of it.
 
     Args:
         value: the payload.
         same_process: whether the receiver lives in this process.
         availability: what `SegmentPool.availability` says of its size.
-        thresholds: the thresholds.
-        by_number: whether a moved buffer can go by its lease alone, since its memory belongs to this
-            link's pool or to the receiver; any other buffer is copied like bytes.
+        thresholds: sizes; None takes the defaults.
     """
     thresholds = thresholds or Thresholds()
     size = _size(value.value if type(value) is Move else value)
-    sort = _sort(value, size >= thresholds.share, by_number)
+    modes = _TABLE[_kind_of(value, big=size >= thresholds.share)]
     if same_process:
-        return _TABLE[sort][0]
+        return modes[0]
     if size > thresholds.frame and availability is Availability.COLD:
         availability = Availability.WARM
-    return _TABLE[sort][_COLUMN[availability]]
+    return modes[_COLUMN[availability]]
 
 
-def _sort(value: Any, big: bool, by_number: bool) -> _PayloadKind:  # noqa: FBT001 - two columns of the table
+def _kind_of(value: Any, *, big: bool) -> _PayloadKind:
     cls = type(value)
     if cls is Move:
-        if type(value.value) in (bytearray, Buffer) and not (
-            by_number and type(value.value) is Buffer
-        ):
+        if type(value.value) is bytearray:
             return _PayloadKind.MOVED_BIG if big else _PayloadKind.MOVED_SMALL
         return _PayloadKind.MOVED
     if cls in LEAVES:
@@ -127,7 +120,7 @@ def _sort(value: Any, big: bool, by_number: bool) -> _PayloadKind:  # noqa: FBT0
 
 
 def _size(value: Any) -> int:
-    """Bytes of a payload that is one piece of bytes; 0 of any other."""
+    """The size of a payload that is contiguous bytes; 0 for any other."""
     cls = type(value)
     if cls is bytes or cls is bytearray:
         return len(value)
@@ -139,9 +132,9 @@ def _size(value: Any) -> int:
 
 
 def payload_bytes(value: Any) -> memoryview | None:
-    """The bytes of what may go by shared memory, without a copy; None if it is not in one piece.
+    """The bytes of a payload, without a copy; None if it is not contiguous bytes.
 
-    The format and shape of a memoryview or array have to be sent besides.
+    The format and shape of a memoryview or array have to be sent in addition.
     """
     cls = type(value)
     if cls is bytes or cls is bytearray:

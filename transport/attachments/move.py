@@ -34,8 +34,10 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-NO_DESCRIPTORS: Final = "sockets and shared buffers travel in messages, and in nothing else"
-ONE_OWNER: Final = "what is sent more than once cannot be moved: a moved thing has one owner"
+NO_DESCRIPTORS: Final = "sockets and shared buffers can be sent in messages only"
+ONE_OWNER: Final = (
+    "a moved value has one owner, so it cannot be in a message that is sent more than once"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def move(value: T) -> T:
 
 
 class MovePhase:
-    """How this thread makes a snapshot: what it may move, and whether it checks or moves now."""
+    """How this thread makes its current snapshot: what may be in it, and whether it checks or moves now."""
 
     def __init__(self) -> None:
         self._marks: list[Move[Any]] | None = None
@@ -136,7 +138,7 @@ _local = _ThreadState()
 
 
 def current_phase() -> MovePhase:
-    """The phase of the snapshot that this thread makes."""
+    """This thread's `MovePhase`, the same object at every call."""
     return _local.phase
 
 

@@ -97,7 +97,7 @@ class MessageChannel(Generic[Carrier]):
             raise FrameError("descriptors came, and this channel has no `receive_fds`")
 
     def _end_failed(self, error: Exception) -> None:
-        """End because bytes were not ours, or because the receiver raised on a message."""
+        """End because the peer's bytes broke the protocol, or because the receiver raised on a message."""
         if isinstance(error, FrameError):
             self._end(error)
             return

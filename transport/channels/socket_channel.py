@@ -91,7 +91,7 @@ class Channel(MessageChannel[socket.socket]):
 
         Args:
             message: a number from 1 and plain fields; user values as `encoder` returned them.
-            lane: the queue; CONTROL overtakes DATA.
+            lane: its lane; CONTROL overtakes DATA.
 
         Returns:
             its size in bytes.
@@ -130,7 +130,7 @@ class Channel(MessageChannel[socket.socket]):
         Args:
             message: as in `send`.
             fds: 1 to 16 descriptors, which the channel owns and closes, also if this raises.
-            lane: the queue.
+            lane: its lane.
             keep_open: the descriptors stay the caller's, who may close them after this call.
 
         Raises:

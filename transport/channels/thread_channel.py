@@ -76,7 +76,7 @@ class ThreadChannel(MessageChannel[Endpoint]):
 
         Args:
             message: a number from 1 and plain fields; user values as `encoder` returned them.
-            lane: the queue; CONTROL overtakes DATA.
+            lane: its lane; CONTROL overtakes DATA.
 
         Returns:
             its size in bytes: of the text and bytes in it, if it was not packed.
@@ -117,7 +117,7 @@ class ThreadChannel(MessageChannel[Endpoint]):
             message: as in `send`.
             fds: 1 to 16 descriptors, which the channel owns: the other side gets these very numbers;
                 they are closed when dropped or refused.
-            lane: the queue.
+            lane: its lane.
             keep_open: the descriptors stay the caller's, and the other side gets duplicates.
 
         Raises:

@@ -30,7 +30,7 @@ class ByReference:
 
 
 class InProcessEncoder:
-    """The encoder of a link within the process: it copies what it can, and packs the rest.
+    """The encoder of a link between threads: it copies what it can, and packs the rest.
 
     A tuple of leaves among the fields of a message, and a `ByReference`, is passed by reference; a message
     with any other container in it is packed whole.

@@ -1,3 +1,3 @@
-"""Values to messages and back, and the copy of a value that a sender keeps."""
+"""Values to messages and back, and snapshots: the copies that senders within one process make."""
 
 __all__: list[str] = []

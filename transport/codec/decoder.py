@@ -1,7 +1,7 @@
-"""Turn frame bodies of one link into messages; it looks up class numbers and builds data, nothing else.
+"""Turn frame bodies of one link into messages.
 
-A payload that cannot be rebuilt arrives as `Undecoded`, in its place in the message; bytes that
-break the protocol end the link.
+A value that cannot be rebuilt arrives as `Undecoded` in its place in the message. Bytes that break the
+protocol end the link.
 """
 
 from collections import deque
@@ -74,7 +74,7 @@ class Decoder:
         extras: types only this link knows, in the order of the peer's encoder.
         resolve: from module and qualname to a class; it may import, and may raise anything.
         limit: largest message in bytes.
-        attachments: what comes beside the frames.
+        attachments: what comes beside the frames; the same object as the encoder's.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Decoder:
             else:
                 unpacker.feed(body)
                 messages = list(unpacker)
-                # The byte fed after the messages comes out only if none of them was cut.
+                # One more value is fed after the messages: it comes out only if the last one was whole.
                 unpacker.feed(_NIL)
                 if unpacker.unpack() is not None:
                     raise ValueError(_CUT)

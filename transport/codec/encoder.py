@@ -203,7 +203,7 @@ class Encoder:
         Args:
             values: to be encoded.
             depth: of their container.
-            path: where one is that cannot be sent, with ``{}`` for its index or name.
+            path: added to the path of one that cannot be sent, with ``{}`` for its index or name.
             names: their names; None if they have none.
         """
         out: list[Any] = []
@@ -275,7 +275,7 @@ class Encoder:
                 if type(item) not in PLAIN:
                     packable = self._walk(item, depth)
                     if packable is not item:
-                        # What is plain throughout is packed as it is; only the rest is copied.
+                        # The dict is copied only if a value has to be replaced.
                         out = value.copy() if out is value else out
                         out[key] = packable
         except Unsendable as error:
@@ -399,7 +399,7 @@ class Encoder:
         if schema is not None and "<locals>" not in cls.__qualname__:
             number = self._introduce(schema, error)
         last, whole = text_of(error) if not seen else (text_of(error)[0], "")
-        # What does not travel becomes its repr, and then nothing may wait ahead for it.
+        # A part that cannot be sent becomes its repr, so nothing may be prepared for it: copies only.
         with self.attachments.only_copies():
             parts = capture(
                 error,

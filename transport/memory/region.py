@@ -26,7 +26,7 @@ class Region:
         mapping: a writable mapping of the segment.
         offset: where the slot begins.
         size: bytes of the slot; there should be few sizes, since each may need a class.
-        length: bytes of it that are short_repr.
+        length: bytes of it that views show.
         on_dropped: called once, when the region and all its views are gone.
         writable: whether views may write.
     """

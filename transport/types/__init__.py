@@ -1,3 +1,3 @@
-"""Which values travel: scalars, classes with a schema, exceptions, arrays, what users register."""
+"""Which values can be sent: scalars, classes with a schema, exceptions, arrays, types that users register."""
 
 __all__: list[str] = []

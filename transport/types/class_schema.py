@@ -1,7 +1,7 @@
-"""How copier and codec see a class: its kind, its fields, how to rebuild an instance.
+"""What snapshot and codec know of a class: its kind, its fields, and how to rebuild an instance.
 
-Rebuilding never runs `__init__`, `__new__` or `__setattr__` of the class. attrs and pydantic are
-recognised by the marks they leave on a class and never imported.
+Rebuilding never runs `__init__`, `__new__` or `__setattr__` of the class. Classes of attrs and pydantic
+are recognised by attributes of the class; neither package is imported.
 """
 
 import dataclasses

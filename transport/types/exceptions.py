@@ -1,7 +1,7 @@
-"""Take an exception apart and put it together again without running its `__init__`.
+"""Take an exception apart and rebuild it without running its `__init__`.
 
-What cannot travel inside it becomes its repr. The fallback cannot fail: an exception that cannot be
-rebuilt arrives as a `RemoteError` with its text.
+An argument or attribute that cannot be sent becomes its repr. An exception that cannot be rebuilt arrives
+as a `RemoteError` with its text.
 """
 
 import traceback
@@ -41,7 +41,7 @@ class RemoteError(Exception):
 
     Attributes:
         text: its traceback, or at least its last line.
-        class_name: ``module.qualname`` of its class over there.
+        class_name: ``module.qualname`` of its class in the sending process.
     """
 
     def __init__(self, text: str, class_name: str) -> None:
@@ -65,7 +65,7 @@ class RemoteTraceback(Exception):
 
 
 class ErrorParts(NamedTuple):
-    """Everything an exception is made of, each value already walked."""
+    """Everything an exception is made of, each value already encoded or copied."""
 
     args: list[Any]
     state: dict[str, Any]
@@ -81,10 +81,9 @@ def capture(error: BaseException, walk: Walk, nest: Nest, seen: frozenset[int]) 
 
     Args:
         error: any exception.
-        walk: turns one argument or attribute into what travels; if it raises `Unsendable`, the
-            value's repr goes instead.
-        nest: turns a cause, context or group member into what travels.
-        seen: ids of the exceptions this one hangs from, so that a ring ends.
+        walk: encodes or copies one argument or attribute; if it raises `Unsendable`, its repr is sent.
+        nest: encodes or copies a cause, context or group member.
+        seen: ids of the exceptions that this one is a cause, context or member of, so that a cycle ends.
     """
     seen |= {id(error)}
 
@@ -219,7 +218,7 @@ def text_of(error: BaseException) -> tuple[str, str]:
 
 
 def traceback_text(error: BaseException) -> str:
-    """The traceback of *error*: the one it was raised with, in whichever process that was."""
+    """The traceback of *error*, from the process in which it was raised."""
     kept: str | None = error.__dict__.get(REMOTE_TRACEBACK)
     return text_of(error)[1] if kept is None else kept
 
@@ -227,7 +226,7 @@ def traceback_text(error: BaseException) -> str:
 def drop_frames(error: BaseException) -> None:
     """Keep the traceback of *error* as text, as one from another process has it, and free its frames.
 
-    They hold every local variable of the code that failed, its own object included.
+    The frames would keep every local variable of the code that failed alive, `self` included.
     """
     if REMOTE_TRACEBACK not in error.__dict__:
         attach_text(error, text_of(error)[1])

@@ -118,7 +118,7 @@ def copy_scalar(scalar: Any) -> Any:
 
 
 def layout_to_plain(layout: ArrayLayout) -> list[Any]:
-    """A layout without tuples, which a frame does not hold as they are."""
+    """A layout as lists, since msgpack has no tuples."""
     return [_plain_fields(layout.dtype), list(layout.shape), layout.order]
 
 
@@ -131,7 +131,7 @@ def _plain_fields(dtype: Any) -> Any:
 
 
 def layout_from_plain(plain: Any) -> tuple[Any, tuple[Any, ...], Any]:
-    """Undo `layout_to_plain`: a record's fields are tuples, as numpy wants them."""
+    """Undo `layout_to_plain`: numpy needs the fields of a record as tuples."""
     dtype, shape, order = plain
     return (_fields(dtype), tuple(shape), order)
 
@@ -153,7 +153,7 @@ def _order(array: Any) -> str | None:
 
 
 def rebuild_array(data: memoryview, layout: Any) -> Any:
-    """The array over these very bytes; it cannot be written if they cannot.
+    """An array over these bytes, without a copy; read-only if they are.
 
     Raises:
         Undecodable: numpy is not installed here, or the layout does not fit the bytes.
@@ -162,7 +162,7 @@ def rebuild_array(data: memoryview, layout: Any) -> Any:
     try:
         wire, shape, order = layout
         dtype = numpy.lib.format.descr_to_dtype(wire)
-        # Before anything is made of it: bytes of a peer must never become pointers.
+        # Checked before the array is made: bytes of a peer must never become pointers.
         fits = not dtype.hasobject and math.prod(shape) * dtype.itemsize == data.nbytes
         if fits and min(shape, default=0) >= 0:
             return numpy.ndarray(tuple(shape), dtype=dtype, buffer=data, order=order)

@@ -1,4 +1,4 @@
-"""Words for why a value does not travel and what to do about it; whether it does is decided elsewhere."""
+"""Error texts: why a value cannot be sent and what to do about it; elsewhere it is decided which can."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What users and callers add to the sendable types; a type is added before its first message."""
+"""Types that users and links add to the sendable ones; each has to be added before its first message."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ OPAQUE: Final[set[type]] = set()
 
 @dataclass(frozen=True, slots=True)
 class Extra(Generic[T]):
-    """A type that only one encoder and decoder know, so that both may use what their link knows.
+    """A type that only the encoder and decoder of one link know, such as a ref.
 
     Attributes:
         cls: the exact type.

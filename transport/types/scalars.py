@@ -1,7 +1,7 @@
-"""How each self-contained type of the standard library is written as plain data and read back.
+"""How scalars of the standard library (dates, decimals, paths ...) become plain data and back.
 
-One row per type. Reading checks nothing that the constructor checks itself: whatever it raises is
-turned into `Undecodable`. Nothing here imports or looks outside the time zone folders.
+One row per type. A reader leaves checks to the constructor: whatever that raises becomes `Undecodable`.
+Nothing here imports a module, or reads files outside the time zone folders.
 """
 
 import datetime as dt
@@ -66,7 +66,7 @@ def _write_zone(zone: Any, value: Any) -> Any:
 
 @lru_cache(maxsize=1024)
 def _named_zone(key: str) -> ZoneInfo:
-    """A zone of this machine's folders; the lookup that would import a package is not reached."""
+    """A zone from this machine's folders, so that `ZoneInfo` does not import the tzdata package for it."""
     if not _ZONE_KEY.fullmatch(key) or not any(Path(root, key).is_file() for root in TZPATH):
         raise Undecodable(f"no time zone {key!r} on this machine")
     return ZoneInfo(key)

@@ -1,4 +1,4 @@
-"""The numbers of the wire: extension tags, kinds of classes, and the leaves that need neither."""
+"""The numbers of the wire: extension tags and kinds of classes; and the types that need neither."""
 
 from enum import IntEnum
 from typing import Final
@@ -18,7 +18,7 @@ LEAVES: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Exact types that are immutable, hold nothing, and are packed natively."""
 
 PLAIN: Final = LEAVES - {bytes}
-"""Those of them that are packed as they are, however big; big bytes may go another way."""
+"""The leaves that always go in the frame; big bytes may go by shared memory."""
 
 INTRODUCE: Final = 0
 """First element of the message that introduces a class; callers number their own from 1."""

@@ -49,7 +49,7 @@ class Batches:
 
         Args:
             message: a number from 1 and plain fields; user values as the encoder returned them.
-            lane: the queue.
+            lane: its lane.
 
         Returns:
             its size in bytes.
@@ -60,7 +60,7 @@ class Batches:
         """
         try:
             packed = self._pack(message)
-        except Exception as error:  # noqa: BLE001 - sorted out in there
+        except Exception as error:  # noqa: BLE001 - `_pack_again` handles it
             packed = self._pack_again(message, error)
         size = len(packed)
         total = self._open_size + size
@@ -79,7 +79,7 @@ class Batches:
         """
         try:
             return self._pack(value)
-        except Exception as error:  # noqa: BLE001 - sorted out in there
+        except Exception as error:  # noqa: BLE001 - `_pack_again` handles it
             return self._pack_again(value, error)
 
     def take(self, lane: Lane) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Cut a byte stream into frames and back, without I/O; nothing here knows what a body means.
+"""Frames to bytes and a byte stream to frames, without I/O; what is in a body is not known here.
 
 A frame is eight header bytes and a body (little endian)::
 
@@ -45,7 +45,7 @@ _MORE: Final = 0x08
 
 
 class Lane(IntEnum):
-    """Which of the two queues a frame belongs to; CONTROL overtakes DATA."""
+    """Each channel has two lanes, each in order; frames of CONTROL overtake those of DATA."""
 
     CONTROL = 0
     DATA = 1
@@ -84,7 +84,7 @@ def encode_header(lane: Lane, fd_count: int, length: int, *, more: bool = False)
     """The eight bytes before a body.
 
     Args:
-        lane: the queue it belongs to.
+        lane: its lane.
         fd_count: descriptors that travel with its first byte, at most 16.
         length: body length in bytes.
         more: whether the next frame of the lane goes on with the same message.
@@ -161,7 +161,7 @@ class FrameDecoder:
         return _LANES.get(kind)
 
     def _complete(self, rest: memoryview) -> memoryview:
-        """Keep as much of `rest` as the frame under way still needs; returns what is left."""
+        """Keep the bytes of `rest` that the incomplete frame still needs; returns the others."""
         missing = self._need - len(self._kept)
         self._kept += rest[:missing]
         return rest[missing:]

@@ -1,4 +1,4 @@
-"""How much a channel holds, and what went through it: data only."""
+"""The sizes that limit a channel, and its counters: data only."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Limits:
         high_water: unsent bytes from which the channel is congested.
         low_water: unsent bytes below which `on_room` is called.
         fds: unsent descriptors from which the channel is congested; below half of them it is not.
-        per_turn: read at most about this much before other callbacks of the loop run.
+        per_turn: received bytes after which other callbacks of the loop run before more is read.
     """
 
     message: int = MESSAGE_LIMIT
@@ -37,7 +37,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ChannelStats:
-    """What went through one channel so far, and what waits."""
+    """What one channel has sent and received so far, and `queued_bytes` that are not written yet."""
 
     messages_sent: int
     messages_received: int

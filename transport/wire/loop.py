@@ -1,4 +1,4 @@
-"""What a channel asks of an event loop: five functions, so that any loop can be handed in."""
+"""The five functions of an event loop that a channel needs, so that any loop can be used."""
 
 from collections.abc import Callable
 from typing import Any, Protocol

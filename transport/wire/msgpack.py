@@ -1,6 +1,6 @@
-"""The only door to msgpack: packers and unpackers with every limit set; no other file imports it.
+"""Packers and unpackers of msgpack with every limit set; no other file imports msgpack.
 
-The C packer is required: the pure Python one is 20 times slower and stands in for it silently.
+The C extension is required: without it msgpack silently uses pure Python, which is 20 times slower.
 `msgpack >= 1.2.3` (CVE-2026-114613).
 """
 
@@ -25,7 +25,7 @@ _MOST_ITEMS: Final = 128 * 1024 * 1024
 """Of one container: msgpack makes room for as many as the container claims."""
 
 ext: Final[Callable[[tuple[int, bytes]], Any]] = partial(tuple.__new__, msgpack.ExtType)
-"""An extension value from `(tag, data)`, a fifth of the price of the checking constructor."""
+"""An extension value from `(tag, data)`, five times as fast as the constructor, which checks."""
 
 
 def new_packer(default: Callable[[Any], Any], *, lenient: bool = False) -> Callable[[Any], bytes]:
@@ -67,6 +67,6 @@ def _limits(limit: int) -> dict[str, Any]:
         "max_array_len": items,
         "max_map_len": items // 2,
         "strict_map_key": False,
-        "timestamp": 1,  # nobody here sends one: a number, not an object of msgpack's own
+        "timestamp": 1,  # no encoder sends one; decoded to a number, not to msgpack's own class
         "unicode_errors": "surrogatepass",
     }

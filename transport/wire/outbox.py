@@ -1,7 +1,7 @@
-"""Frames waiting to be written, in two lanes: order, partial writes and descriptors, no writing.
+"""Frames that wait to be written, in two lanes: their order, partial writes and descriptors; no system calls.
 
-A frame once begun is finished; then control frames go before data frames. Descriptors belong to the
-outbox until the first byte of their frame is written, and are then closed.
+A frame that is partly written is finished first; then control frames go before data frames. The outbox
+owns the descriptors of its frames and closes them when the first byte of the frame is written.
 """
 
 import os
@@ -89,7 +89,7 @@ class Outbox:
         return Write(buffers, ())
 
     def written(self, count: int) -> int:
-        """Note that `count` bytes of what `gather` gave were written.
+        """Record that `count` bytes of what `gather` returned were written.
 
         Returns:
             how many frames they begin.

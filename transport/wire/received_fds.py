@@ -1,4 +1,4 @@
-"""Descriptors that travel with frames: how many one may carry, and those received and not claimed; no I/O."""
+"""Descriptors of frames: how many one may carry, and those received that no frame has claimed yet; no I/O."""
 
 from collections import deque
 from collections.abc import Iterable, Sized
@@ -10,7 +10,7 @@ from actors.transport.wire.outbox import close_all
 
 __all__ = ["ReceivedFds", "check_count"]
 
-_LOST: Final = "descriptors were lost on the way: more than a frame may carry, or no room here"
+_LOST: Final = "the kernel dropped descriptors: over the limit of a frame, or of this process"
 
 
 def check_count(fds: Sized) -> None:

@@ -1,7 +1,7 @@
 """The system calls on a socket that carries bytes and descriptors; nothing here keeps state.
 
-Descriptors arrive close-on-exec. Room is made for twice as many as a frame carries, and that the
-kernel lost some is passed on.
+Descriptors arrive close-on-exec. One read takes twice as many as a frame may carry; `Received.lost` says
+whether the kernel dropped some.
 """
 
 import array
@@ -23,7 +23,7 @@ _CTRUNC: Final = int(socket.MSG_CTRUNC)
 
 
 class Received(NamedTuple):
-    """What one read gave: bytes in the buffer, descriptors now ours, and whether some were lost."""
+    """What one read returned: bytes in the buffer, descriptors the caller owns, and whether some were lost."""
 
     size: int
     fds: Sequence[int]
