@@ -74,6 +74,7 @@ _LEVELS: Final = {
     "handler_failed": "error",
     "request_timed_out": "info",
     "control_socket": "info",
+    "no_control_socket": "warning",
     "cpu_budget": "warning",
     "system_ready": "info",
     "system_stopping": "info",

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
+from actors._base.log import write_line
 from actors.supervisors import Exit, shown
 from actors.transport import traceback_text
 
@@ -220,4 +221,7 @@ class DelayedDelivery:
         """Deliver now."""
         events, self._events = self._events, []
         for event, at in events:
-            self._take(event, at)
+            try:
+                self._take(event, at)
+            except Exception as error:  # noqa: BLE001 - a user's logging must not end the system
+                write_line(f"event {event.kind} not logged: {type(error).__name__}: {shown(error)}")

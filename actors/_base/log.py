@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.line_writer import LineWriter, StandardError
+from actors._base.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,9 @@ __all__ = [
 
 _FIRST: Final = ("timestamp", "level", "event")
 """The keys that come first in a JSON line."""
+
+_QUOTED: Final = frozenset(" \t=\r\n\"'")
+"""structlog's renderer puts a text in quotes, with escapes, if it has one of these signs."""
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
@@ -143,8 +147,7 @@ def get_logger(**facts: Any) -> Logger:
             else processors.JSONRenderer(serializer=_dumps)
         )
         chain = [processors.add_log_level, processors.MaybeTimeStamper(fmt="iso")]
-        if not terminal:
-            chain.append(processors.format_exc_info)
+        chain.append(_for_terminal if terminal else processors.format_exc_info)
         _RENDERED[terminal] = (structlog.make_filtering_bound_logger(_level()), [*chain, renderer])
     wrapper, chain = _RENDERED[terminal]
     bound = structlog.wrap_logger(
@@ -155,4 +158,14 @@ def get_logger(**facts: Any) -> Logger:
 
 def _dumps(facts: Any, **_options: Any) -> str:
     first = {key: facts.pop(key) for key in _FIRST if key in facts}
-    return json.dumps({**first, **facts}, default=str, ensure_ascii=False)
+    return printable_json(json.dumps({**first, **facts}, default=str, ensure_ascii=False))
+
+
+def _for_terminal(_logger: Any, _method: str, facts: Any) -> Any:
+    """Make all texts printable; structlog itself does that with those which it puts in quotes."""
+    shown = {
+        key: printable(value) if isinstance(value, str) and _QUOTED.isdisjoint(value) else value
+        for key, value in facts.items()
+    }
+    # Further lines are indented: none looks like a line of the log.
+    return {**shown, "event": printable(str(facts["event"]), keep="\n").replace("\n", "\n    ")}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from actors._base.errors import ActorsError
 from actors._base.log import get_logger
 from actors._base.loop_asyncio import AsyncioLoop
+from actors._base.platform import open_standard_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -64,6 +65,7 @@ def run_on(
     Raises:
         ActorsError: *backend* is unknown, or trio is not installed.
     """
+    open_standard_descriptors()
     if backend == "trio":
         try:
             import trio  # noqa: PLC0415 - imported only where trio runs

@@ -11,6 +11,7 @@ import anyio
 
 from actors._base.errors import ActorsError, NoSystem, SystemStopped
 from actors._base.events import EventStream
+from actors._base.platform import open_standard_descriptors
 from actors._base.run_loop import open_loop
 from actors._messaging.blocking_ref import BlockingRef
 from actors._messaging.context_propagation import Propagation
@@ -131,6 +132,7 @@ class System:
     async def __aenter__(self) -> Self:
         if self._access is not None:
             raise ActorsError("this System is already running, or has run: make a new one")
+        open_standard_descriptors()
         self._block = await self._stack.enter_async_context(anyio.create_task_group())
         with anyio.CancelScope(shield=True):
             loop, tasks = await self._block.start(self._hold)

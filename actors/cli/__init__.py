@@ -8,11 +8,14 @@ Rule 3: only the commands that run a system import the engine; `client` holds th
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
+from actors._base.platform import open_standard_descriptors
+from actors._base.printable import printable
 from actors.cli._failure import FAILED, CommandFailed
 from actors.cli._parser import COMMANDS, parse
 from actors.cli.client import COMMANDS as CLIENT_COMMANDS
@@ -20,18 +23,22 @@ from actors.cli.client import COMMANDS as CLIENT_COMMANDS
 __all__ = ["main"]
 
 _INTERRUPTED: Final = 130
+_NEWLINE: Final = "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv*, `sys.argv` unless given, and return the exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    open_standard_descriptors()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may have letters that it has not
     stderr = sys.stderr
     try:
         _run_command(arguments)
         sys.stdout.flush()
     except CommandFailed as error:
         name = f"actors {arguments[0]}" if arguments and arguments[0] in COMMANDS else "actors"
-        print(f"{name}: error: {error}", file=sys.stderr)
+        print(f"{name}: error: {printable(str(error), keep=_NEWLINE)}", file=sys.stderr)
         return error.code
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0

@@ -7,15 +7,18 @@ Rule 2: a system removes its socket; after a crash the next system that starts d
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from actors.cli._failure import CommandFailed
 
 __all__ = [
+    "NoFolder",
     "control_folder",
     "control_sockets",
     "make_folder",
@@ -23,14 +26,19 @@ __all__ = [
     "socket_path",
 ]
 
+_SOCKET: Final = re.compile(r"[0-9]{1,9}\.sock")
 _LONGEST_PATH: Final = 107
 """Bytes: the size of `sun_path` on Linux, less its final zero."""
+
+
+class NoFolder(CommandFailed):
+    """There is no control folder here, and none can be made: a system runs without a control socket."""
 
 
 def control_folder() -> Path:
     """Return the folder of this user's control sockets; it need not exist."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if Path(runtime).is_absolute() and Path(runtime).is_dir():
+    if os.path.isabs(runtime) and os.path.isdir(runtime):  # noqa: PTH112, PTH117 - Path's raise for a long one
         return Path(runtime) / "actors"
     return Path(f"/tmp/actors-{os.geteuid()}")  # noqa: S108 - owner and mode are checked before use
 
@@ -46,7 +54,7 @@ def _check_folder(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise CommandFailed(f"cannot look at the control folder {folder}: {error}") from error
+        raise NoFolder(f"cannot look at the control folder {folder}: {error}") from error
     mode = stat.S_IMODE(facts.st_mode)
     problem = ""
     if not stat.S_ISDIR(facts.st_mode):
@@ -67,7 +75,8 @@ def make_folder(folder: Path) -> None:
     """Make *folder*, or check the one that is there.
 
     Raises:
-        CommandFailed: it cannot be made, others may enter it, or its path is too long for sockets.
+        NoFolder: it cannot be made.
+        CommandFailed: others may enter it, or its path is too long for sockets.
     """
     longest = len(os.fsencode(socket_path(folder, 2**22)))
     if longest > _LONGEST_PATH:
@@ -82,7 +91,7 @@ def make_folder(folder: Path) -> None:
     except FileExistsError:
         pass  # made by another system that starts at the same time
     except OSError as error:
-        raise CommandFailed(f"cannot make the control folder {folder}: {error}") from error
+        raise NoFolder(f"cannot make the control folder {folder}: {error}") from error
     _check_folder(folder)
 
 
@@ -92,10 +101,18 @@ def socket_path(folder: Path, pid: int) -> Path:
 
 
 def control_sockets(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Give the pids and paths of the sockets in *folder*, stale ones too, in the order of the pids."""
+    """Give the pids and paths of the sockets in *folder*, stale ones too, in the order of the pids.
+
+    Raises:
+        NoFolder: the folder cannot be read.
+        CommandFailed: others may enter it.
+    """
     if not _check_folder(folder):
         return
-    found = [path for path in folder.glob("*.sock") if path.stem.isascii() and path.stem.isdigit()]
+    try:
+        found = [path for path in folder.iterdir() if _SOCKET.fullmatch(path.name)]
+    except OSError as error:
+        raise NoFolder(f"cannot read the control folder {folder}: {error}") from error
     yield from sorted((int(path.stem), path) for path in found)
 
 
@@ -103,7 +120,8 @@ def remove_stale_sockets(folder: Path) -> None:
     """Remove the sockets of processes that have ended."""
     for pid, path in control_sockets(folder):
         if not _is_running(pid) and not _is_listened_on(path):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # it is a folder, or the file system is read-only
+                path.unlink()
 
 
 def _is_running(pid: int) -> bool:
@@ -125,7 +143,7 @@ def _is_listened_on(path: Path) -> bool:
         try:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
-            return False
+            return False  # no socket, or one whose process has ended
         except OSError:
             return True  # its queue is full: somebody listens
     return True

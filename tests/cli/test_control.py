@@ -144,19 +144,22 @@ async def test_a_line_that_does_not_arrive_in_time_is_refused(
     assert not path.exists()
 
 
-async def test_those_beyond_the_sixteenth_wait_for_their_turn_and_are_served(
-    runtime: Path, no_leaks: None
+async def test_those_who_say_nothing_are_closed_without_a_line_and_delay_nobody_for_long(
+    runtime: Path, no_leaks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with served(runtime / "actors") as (path, _), AsyncExitStack() as silent:
-        held = [await silent.enter_async_context(await anyio.connect_unix(path)) for _ in range(16)]
+    monkeypatch.setattr("actors.cli.server.control._FIRST_BYTE", 0.05)
+    async with served(runtime / "actors") as (path, events), AsyncExitStack() as silent:
+        held = [await silent.enter_async_context(await anyio.connect_unix(path)) for _ in range(99)]
         async with await anyio.connect_unix(path) as late:
             await late.send(b'{"op": "ps"}\n')
-            with anyio.move_on_after(0.1):
-                await late.receive()
-                pytest.fail("served before its turn")
-            await held[0].aclose()
             with anyio.fail_after(PATIENCE):
                 assert json.loads(await late.receive())["ok"]
+        with pytest.raises(anyio.EndOfStream):
+            await held[0].receive()
+        async with await anyio.connect_unix(path) as wrong:
+            await wrong.send(b"end\n")
+            assert not json.loads(await wrong.receive())["ok"]
+        assert "got 'end'" in (await refusal(events))["why"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from actors._base.printable import printable
 from actors.cli._control_folder import control_folder, control_sockets, socket_path
 from actors.cli._failure import FAILED, NOT_RUNNING, WRONG, CommandFailed
 
@@ -154,5 +155,5 @@ def _command_line(pid: int) -> str:
     """Return how that process was started, or nothing where that cannot be read."""
     with suppress(OSError):
         raw = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return raw.decode("utf-8", "backslashreplace").replace("\0", " ").strip()
+        return printable(raw.decode("utf-8", "backslashreplace").replace("\0", " ").strip())
     return ""

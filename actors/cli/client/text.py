@@ -1,6 +1,7 @@
 """What a system answers, as text for a terminal or as JSON for programs.
 
-Rule: data in, text out; nothing here asks a system or prints.
+Rule 1: data in, text out; nothing here asks a system or prints.
+Rule 2: whatever names and errors contain, the text is printable: clients choose some of them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
+
+from actors._base.printable import printable, printable_facts, printable_json
 
 __all__ = [
     "ASCII",
@@ -41,6 +44,8 @@ _MULTILINE_FACTS: Final = ("traceback", "stack")
 """Facts that do not fit into one line; the log and `--json` have them."""
 _UNQUOTED: Final = frozenset("_-./:@~+*<>()[]%,|")
 """The signs that a fact of an event may hold without being quoted, besides letters and digits."""
+_WITH_LINES: Final = frozenset({"last_exit", "stack"})
+"""Facts whose newlines are ours."""
 _MINUTE: Final = 60.0
 _MIB: Final = 1024 * 1024
 
@@ -70,11 +75,16 @@ def line_drawing(encoding: str | None) -> LineDrawing:
 def as_json(value: Any, *, indent: int | None = 2) -> str:
     """Return *value* as JSON; in one line if *indent* is None."""
     utf_8 = (sys.stdout.encoding or "ascii").lower() == "utf-8"
-    return json.dumps(value, indent=indent, ensure_ascii=not utf_8)
+    return printable_json(json.dumps(value, indent=indent, ensure_ascii=not utf_8))
+
+
+def _printable(facts: Any) -> Any:
+    return printable_facts(facts, _WITH_LINES)
 
 
 def as_status(facts: dict[str, Any]) -> str:
     """Return the nodes and listeners of a system as two tables."""
+    facts = _printable(facts)
     nodes = [(*_node(node), *_status_figures(node)) for node in facts["nodes"]]
     parts = [f"system {facts['pid']}", "", *_table((*_NODES, "ACTORS"), nodes)]
     if facts["listeners"]:
@@ -112,6 +122,7 @@ def _listener(listener: dict[str, Any]) -> tuple[str, ...]:
 
 def as_top(facts: dict[str, Any]) -> str:
     """Return what the nodes did and the busiest actors, as two tables."""
+    facts = _printable(facts)
     nodes, actors = facts["nodes"], facts["actors"]
     total = sum(node["actors"] or 0 for node in nodes)
     rate = sum(node["rate"] or 0 for node in nodes)
@@ -183,12 +194,14 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
 
 def as_nodes(nodes: Sequence[dict[str, Any]]) -> str:
     """Return nodes that a command started or renewed, one per line."""
+    nodes = _printable(nodes)
     rows = [(node["name"], node["kind"], f"pid {node['pid']}", node["state"]) for node in nodes]
     return "\n".join(_table(rows[0], rows[1:])) if rows else ""
 
 
 def as_groups(groups: dict[str, list[dict[str, Any]]]) -> str:
     """Return groups and the nodes that each has now."""
+    groups = _printable(groups)
     return "\n".join(
         f"{name}: " + (", ".join(node["name"] for node in nodes) or "no nodes")
         for name, nodes in groups.items()
@@ -197,6 +210,7 @@ def as_groups(groups: dict[str, list[dict[str, Any]]]) -> str:
 
 def as_tree(root: dict[str, Any], lines: LineDrawing = UNICODE) -> str:
     """Return a supervision tree, one child per line in start order."""
+    root = _printable(root)
     return "\n".join([_tree_item(root), *_tree_children(root, lines, "")])
 
 
@@ -221,7 +235,7 @@ def _tree_item(item: dict[str, Any]) -> str:
     if item.get("restarts"):
         line += f"  restarts: {item['restarts']}"
     if item.get("last_exit"):
-        line += f"  last exit: {item['last_exit'].splitlines()[0]}"
+        line += f"  last exit: {item['last_exit'].partition(chr(10))[0]}"
     return line
 
 
@@ -232,18 +246,19 @@ def as_event(event: dict[str, Any]) -> str:
         for name, value in event["facts"].items()
         if value not in (None, "") and name not in _MULTILINE_FACTS
     )
-    return f"{event['at']}  {event['kind']}  {facts}".rstrip()
+    return printable(f"{event['at']}  {event['kind']}  {facts}".rstrip())
 
 
 def _fact(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     if all(sign.isalnum() or sign in _UNQUOTED for sign in text):
         return text
-    return json.dumps(text.splitlines()[0], ensure_ascii=False)
+    return printable_json(json.dumps(text.partition("\n")[0], ensure_ascii=False))
 
 
 def as_stacks(facts: dict[str, Any]) -> str:
     """Return where the threads and tasks of a node are, the most recent call first."""
+    facts = _printable(facts)
     lines = [f"node {facts['name']} ({facts['kind']}, pid {facts['pid']}), {facts['state']}"]
     for thread in facts["threads"]:
         lines += ["", f"thread {thread['thread']}", *_frames(thread)]

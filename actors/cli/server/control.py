@@ -2,7 +2,9 @@
 
 Rule 1: the user of a connection is checked before a byte is read; a request is limited in size and time.
 Rule 2: a bad request causes one reply and one event, and nothing else.
-Rule 3: few connections are served at a time; the others wait in the kernel's queue.
+Rule 3: a limited number of connections is served at a time; the others wait in the kernel's queue, but not for
+one that says nothing: its first byte comes at once, or it is closed.
+Rule 4: a system without a control socket works: where none can be made, that is one event.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,16 +23,19 @@ from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 
 from actors._system.coordinator import Coordinator
 from actors._system.system import System, coordinator_of
-from actors.cli._control_folder import remove_stale_sockets, socket_path
+from actors.cli._control_folder import NoFolder, make_folder, remove_stale_sockets, socket_path
 from actors.cli._failure import did_you_mean
 from actors.cli.server.event_followers import EventFollowers
 from actors.cli.server.operations import OPERATIONS, ControlOperation, Refused, refusal
+from actors.supervisors import shown
 
 __all__ = ["control_socket"]
 
 _LONGEST_REQUEST: Final = 64 * 1024
 """Bytes."""
-_MOST_CONNECTIONS: Final = 16
+_MOST_CONNECTIONS: Final = 64
+_FIRST_BYTE: Final = 0.5
+"""Seconds."""
 _ACCEPT_PAUSE: Final = 1.0
 """Seconds to wait after `accept` has failed: the process is out of descriptors."""
 
@@ -43,13 +48,19 @@ async def control_socket(
 
     Args:
         system: a running system of this process.
-        folder: as `make_folder` made it.
+        folder: where; it is made if need be.
         time_limit: seconds for a request to arrive, and for a reply to be read.
     """
-    remove_stale_sockets(folder)
     path = socket_path(folder, os.getpid())
     core = coordinator_of(system)
-    listener = await anyio.create_unix_listener(path, mode=0o600)
+    try:
+        make_folder(folder)
+        remove_stale_sockets(folder)
+        listener = await anyio.create_unix_listener(path, mode=0o600)
+    except (NoFolder, OSError) as error:  # a read-only or full file system, no descriptors
+        core.event("no_control_socket", {"path": str(path), "why": shown(error)})
+        yield path
+        return
     try:
         async with listener, anyio.create_task_group() as tasks:
             control = _Control(core, time_limit)
@@ -58,7 +69,8 @@ async def control_socket(
             yield path
             tasks.cancel_scope.cancel()
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # the file system has become read-only
+            path.unlink()
 
 
 class _Control:
@@ -97,11 +109,12 @@ class _Control:
                         held.pop_all()
                         self._core.tasks.start_soon(self._followers.serve, stream, arguments)
                         return
-                    reply = {"ok": True, "result": await operation.run(self._core, **arguments)}
+                    result = await operation.run(self._core, **arguments)
+                    reply = _encoded({"ok": True, "result": result})
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     return  # the client has closed its end
                 except Exception as error:  # noqa: BLE001 - a request must never end the system
-                    reply = {"ok": False, **self._report(error, peer)}
+                    reply = _encoded({"ok": False, **self._report(error, peer)})
                 await self._reply(stream, reply)
         except (anyio.BrokenResourceError, OSError):
             pass  # the client has closed its end
@@ -118,15 +131,21 @@ class _Control:
     async def _receive(self, stream: SocketStream) -> tuple[ControlOperation, dict[str, Any]]:
         try:
             with anyio.fail_after(self._time_limit):
-                line = await _read_line(stream)
+                line = await _read_line(stream, _FIRST_BYTE)
         except TimeoutError as error:
             raise Refused(f"the request did not arrive within {self._time_limit:g} s") from error
         return _parse(line)
 
-    async def _reply(self, stream: SocketStream, reply: dict[str, Any]) -> None:
-        data = json.dumps(reply, ensure_ascii=False, default=str).encode() + b"\n"
+    async def _reply(self, stream: SocketStream, reply: bytes) -> None:
         with anyio.move_on_after(self._time_limit):
-            await stream.send(data)
+            await stream.send(reply)
+
+
+def _encoded(reply: dict[str, Any]) -> bytes:
+    """Return *reply* as a line; half a surrogate pair, which a client may have sent, as JSON escapes it."""
+    return (
+        json.dumps(reply, ensure_ascii=False, default=str).encode(errors="backslashreplace") + b"\n"
+    )
 
 
 def _check_peer(stream: SocketStream) -> dict[str, Any]:
@@ -143,23 +162,24 @@ def _check_peer(stream: SocketStream) -> dict[str, Any]:
     return {"peer_pid": pid}
 
 
-async def _read_line(stream: SocketStream) -> bytes:
-    """Read up to the first newline.
+async def _read_line(stream: SocketStream, patience: float) -> bytes:
+    """Read up to the first newline; the first bytes must come within *patience* seconds.
 
     Raises:
-        EndOfStream: the connection was closed before the first byte.
+        EndOfStream: the connection was closed before the first byte, or that did not come in time.
         Refused: the line is too long, or has no newline.
     """
-    data = bytearray()
-    part = b""
+    with anyio.move_on_after(patience) as waiting:
+        part = await stream.receive(_LONGEST_REQUEST)
+    if waiting.cancelled_caught:
+        raise anyio.EndOfStream
+    data = bytearray(part)
     while b"\n" not in part:
         if len(data) > _LONGEST_REQUEST:
             raise Refused(f"a request has at most {_LONGEST_REQUEST} bytes, this one has more")
         try:
             part = await stream.receive(_LONGEST_REQUEST)
         except anyio.EndOfStream:
-            if not data:
-                raise
             raise Refused(f"the request ended without a newline, after {len(data)} bytes") from None
         data += part
     line, _, _ = bytes(data).partition(b"\n")

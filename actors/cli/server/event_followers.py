@@ -18,6 +18,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from actors._base.events import EventStream
 from actors._base.log import iso_time
 from actors._system.coordinator import Coordinator
+from actors.supervisors import shown
 
 __all__ = ["EventFollowers"]
 
@@ -43,7 +44,7 @@ class EventFollowers:
         except _CLOSED:
             pass  # the follower has closed its end
         except Exception as error:  # noqa: BLE001 - a request must never end the system
-            self._core.event("control_refused", {"why": f"{type(error).__name__}: {error}"})
+            self._core.event("control_refused", {"why": f"{type(error).__name__}: {shown(error)}"})
 
     async def _serve(self, stream: SocketStream, *, messages: bool = False) -> None:
         if self._count >= _MOST_FOLLOWERS:
@@ -97,4 +98,7 @@ def _write(raw: Any, data: bytes) -> bytes:
 
 
 def _line(facts: dict[str, Any]) -> bytes:
-    return json.dumps(facts, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n"
+    return (
+        json.dumps(facts, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace")
+        + b"\n"
+    )

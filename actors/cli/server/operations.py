@@ -16,6 +16,7 @@ from actors.cli._failure import did_you_mean
 from actors.cli.server.ps import node_identity, ps
 from actors.cli.server.top import top
 from actors.nodes import RemoteNode, nodes
+from actors.supervisors import shown
 
 __all__ = ["OPERATIONS", "ControlOperation", "Refused", "refusal"]
 
@@ -46,8 +47,9 @@ def refusal(error: Exception) -> dict[str, str]:
     if isinstance(error, Refused):
         return {"error": str(error)}
     if isinstance(error, ActorsError):
-        return {"error": str(error), "why": "wrong" if isinstance(error, InvalidSpec) else "failed"}
-    return {"error": f"{type(error).__name__}: {error}"}
+        why = "wrong" if isinstance(error, InvalidSpec) else "failed"
+        return {"error": shown(error), "why": why}
+    return {"error": f"{type(error).__name__}: {shown(error)}"}
 
 
 async def _pid(_core: Coordinator) -> dict[str, Any]:

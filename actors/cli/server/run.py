@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sysconfig
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from actors._system.cpu_budget import usable_cpus
 from actors._system.run import with_signals
 from actors._system.system import System, coordinator_of
 from actors._system.topology import Topology
-from actors.cli._control_folder import control_folder, make_folder
+from actors.cli._control_folder import NoFolder, control_folder, make_folder
 from actors.cli._failure import WRONG, CommandFailed, did_you_mean
 from actors.cli.server.control import control_socket
 from actors.cli.server.reloads import ReloadTriggers
@@ -73,7 +74,8 @@ def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:
         SystemExit: a signal ended it; the code says which.
         CommandFailed: it could not be started, or ended by itself.
     """
-    make_folder(control_folder())
+    with suppress(NoFolder):  # `control_socket` reports it
+        make_folder(control_folder())
     try:
         for listener in topology.listeners:
             probe(listener)  # before nodes boot: a port in use is reported at once

@@ -1,0 +1,133 @@
+"""A system starts where others would not: without standard descriptors, without a folder for its socket."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running_command import HERE, PATIENCE, command, environment, run_here, running
+
+PROGRAM = """
+import os, sys
+import actors
+
+class Greeter(actors.Actor):
+    async def hello(self):
+        print("said hello", file=sys.stderr)
+        return [os.readlink(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)]
+
+async def main():
+    async with actors.System(actors.Topology(nodes=[actors.nodes("web", env=VARIABLES)])) as system:
+        greeter = await system.spawn(Greeter, on="web")
+        links = await greeter.ask(Greeter.hello)
+    with open("answer", "w") as answer:
+        print(*links, *(os.readlink(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)), file=answer)
+
+if __name__ == "__main__":
+    RUN
+"""
+ALL = "<&- >&- 2>&-"
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ALL])
+def test_a_command_runs_with_closed_descriptors(runtime: Path, closed: str) -> None:
+    shell = ["sh", "-c", f"exec {shlex.join(command('run', 'topologies:good'))} {closed}"]
+    process = subprocess.Popen(
+        shell,
+        cwd=HERE,
+        env=environment(runtime),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while run_here(runtime, "ps")[0] != 0:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        assert run_here(runtime, "kill", "web/0")[0] == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ALL])
+def test_a_client_runs_with_closed_descriptors(runtime: Path, closed: str) -> None:
+    shell = ["sh", "-c", f"exec {shlex.join(command('ps'))} {closed}"]
+    done = subprocess.run(
+        shell, env=environment(runtime), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "run, variables, closed",
+    [
+        ("actors.run(main)", {}, "<&-"),
+        ("actors.run(main)", {}, ">&-"),
+        ("actors.run(main)", {}, "2>&-"),
+        ("actors.run(main)", {"PYTHONOPTIMIZE": "1"}, ALL),
+        ("import asyncio; asyncio.run(main())", {}, ALL),
+        ("import asyncio; asyncio.run(main())", {"PYTHONOPTIMIZE": "1"}, ALL),
+    ],
+)
+def test_a_program_has_dev_null_in_place_of_closed_descriptors(
+    tmp_path: Path, run: str, variables: dict[str, str], closed: str
+) -> None:
+    text = PROGRAM.replace("VARIABLES", repr(variables)).replace("RUN", run)
+    (tmp_path / "program.py").write_text(text)
+    shell = ["sh", "-c", f"exec {shlex.quote(sys.executable)} program.py {closed}"]
+    done = subprocess.run(shell, cwd=tmp_path, capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    stdin, *_, in_, out, err = (tmp_path / "answer").read_text().split()
+    assert stdin == os.devnull
+    if run.startswith("actors"):
+        closed_ones = {"<&-": [in_], ">&-": [out], "2>&-": [err]}.get(closed, [in_, out, err])
+        assert set(closed_ones) == {os.devnull}
+
+
+def test_without_a_control_folder_a_system_runs_and_says_so(runtime: Path) -> None:
+    with running(
+        runtime,
+        "run",
+        "topologies:good",
+        env={"XDG_RUNTIME_DIR": "/proc"},
+        ready="no control socket",
+    ) as system:
+        fact = system.event("no control socket")
+        assert fact["level"] == "warning"
+        assert fact["path"] == f"/proc/actors/{system.pid}.sock"
+        assert fact["why"].startswith("cannot make the control folder /proc/actors: ")
+        assert system.end(signal.SIGTERM) == 0
+        system.event("system stopped")
+
+
+def test_where_the_place_of_the_socket_is_taken_a_system_runs_and_says_so(runtime: Path) -> None:
+    folder = runtime / "actors"
+    folder.mkdir(mode=0o700)
+    script = (
+        "import os, sys; from actors.cli import main; "
+        f"os.mkdir(os.path.join({str(folder)!r}, f'{{os.getpid()}}.sock')); "
+        "sys.exit(main(['run', 'topologies:small']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=HERE,
+        env=environment(runtime),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    while '"no control socket"' not in (line := process.stderr.readline()):
+        assert line
+    assert 'level": "warning' in line
+    process.terminate()
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
