@@ -31,7 +31,16 @@ from actors import (
 from actors.errors import ActorsError, ActorStopped, NodeDown
 from actors.supervisors import ChildNotStarted
 from actors.testing import eventually
-from tests.soak.chaos_actors import LEDGER, Ledger, Meter, Parent, Slow, Worker
+from tests.soak.chaos_actors import (
+    LEDGER,
+    Ledger,
+    Meter,
+    Parent,
+    Slow,
+    Worker,
+    few_descriptors,
+    no_threads,
+)
 
 NODES: Final = 4
 SENDERS: Final = 12
@@ -49,6 +58,8 @@ _CRASHES: Final = 0.002
 """The part of what is told that crashes whoever handles it."""
 _STRANGE: Final = {"link_failed", "child_misbehaved", "budget_exceeded", "restarts_given_up"}
 """Events that none of what is done here should bring about."""
+_MOST: Final = 200 << 20
+"""Resident bytes above which a node is replaced; a balloon is larger."""
 _REST: Final = 60.0
 """Seconds the system may take to come to rest."""
 
@@ -60,6 +71,7 @@ def topology(ledger: str) -> Topology:
         count=NODES,
         backoff=Backoff(first=0.05, cap=0.5),
         hang_after=4.0,
+        max_rss=_MOST,
         shutdown=2.0,
         env={LEDGER: ledger},
     )
@@ -105,12 +117,16 @@ class Chaos:
         self.strange: list[str] = []
         self.refs: list[Ref[Any]] = []
         self.ends: Counter[str] = Counter()
-        self.nodes: list[Node] = [node for node in system.nodes if node.kind == "process"]
         self._kinds: list[str] = []
         self._stopped: set[int] = set()
         self._chance = random.Random(seed)
         self._calm = False
         self._names = 0
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The process nodes."""
+        return [node for node in self.system.nodes if node.kind == "process"]
 
     # -- the crowd -----------------------------------------------------------------------
 
@@ -232,7 +248,10 @@ class Chaos:
             self._freeze_to_death,
             self._from_inside,
             self._from_inside,
-            self._spin,
+            self._from_inside,
+            self._from_inside,
+            self._short_of_descriptors,
+            self._short_of_threads,
         ]
         while not self._calm:
             await anyio.sleep(self._chance.uniform(0.2, 1.5))
@@ -248,7 +267,7 @@ class Chaos:
         return pid
 
     async def _kill_node(self, node: Node) -> None:
-        self._signal(node, signal.SIGKILL)
+        self._signal(node, self._chance.choice([signal.SIGKILL, signal.SIGSEGV]))
 
     async def _freeze(self, node: Node) -> None:
         pid = self._signal(node, signal.SIGSTOP)
@@ -264,16 +283,41 @@ class Chaos:
             self._signal(node, signal.SIGKILL)
 
     async def _from_inside(self, node: Node) -> None:
-        method = self._chance.choice([Worker.leave, Worker.segfault])
-        await self._order(node, method.__name__, method)
+        """Have an actor do to its node what the bugs of users' libraries do."""
+        seconds = self._chance.uniform(0.1, 1.5)
+        method, *args = self._chance.choice(
+            [
+                (Worker.leave,),
+                (Worker.segfault,),
+                (Worker.spin, self._chance.choice([18, 20, 22])),
+                (Worker.hold_the_lock, self._chance.choice([1, 6])),
+                (Worker.balloon, _MOST),
+                (Worker.close_descriptors, 0, 3),
+                (Worker.close_descriptors, 3, 256),
+                (Worker.few_descriptors, seconds),
+                (Worker.no_threads, seconds),
+                (Worker.shout, 5000),
+            ]
+        )
+        await self._order(node, method, *args)
 
-    async def _spin(self, node: Node) -> None:
-        await self._order(node, "spin", Worker.spin, self._chance.choice([18, 20, 22]))
-
-    async def _order(self, node: Node, name: str, method: Any, *args: Any) -> None:
+    async def _order(self, node: Node, method: Any, *args: Any) -> None:
         there = [ref for ref in self.refs if ref.node == node.name]
-        self.blows[name] += 1
+        self.blows[method.__name__] += 1
         await self._count(lambda: self._chance.choice(there).ask(method, *args), 3)
+
+    async def _short_of_descriptors(self, node: Node) -> None:
+        """Kill a node whose successor cannot be started at once."""
+        self.blows["parent: few_descriptors"] += 1
+        with few_descriptors():
+            self._signal(node, signal.SIGKILL)
+            await anyio.sleep(self._chance.uniform(0.05, 1))
+
+    async def _short_of_threads(self, node: Node) -> None:
+        self.blows["parent: no_threads"] += 1
+        with no_threads():
+            self._signal(node, signal.SIGKILL)
+            await anyio.sleep(self._chance.uniform(0.05, 1))
 
     async def strike_actors(self) -> None:
         """Crash, kill, stop and restart actors."""

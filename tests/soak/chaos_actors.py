@@ -12,10 +12,13 @@ import mmap
 import os
 import random
 import re
+import resource
 import struct
+import sys
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,6 +77,36 @@ def _ledger() -> Ledger:
 def _cell(node: str) -> int:
     slot = node.partition("/")[2]
     return int(slot) + 1 if slot else 0
+
+
+_BALLOONS: Final[list[bytes]] = []
+
+
+@contextmanager
+def few_descriptors() -> Iterator[None]:
+    """No descriptor can be opened in this process for a while."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """No thread can be started in this process for a while, as under RLIMIT_NPROC (root has no limit)."""
+
+    def refuse(*_: object, **_more: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+    before = getattr(threading, name)
+    setattr(threading, name, refuse)
+    try:
+        yield
+    finally:
+        setattr(threading, name, before)
 
 
 class Worker(Actor):
@@ -153,6 +186,33 @@ class Worker(Actor):
     async def spin(self, length: int) -> None:
         """Hold the interpreter's lock in C code for a while."""
         _ENOUGH.match("a" * length + "b")
+
+    async def hold_the_lock(self, seconds: int) -> None:
+        """Sleep in C code that does not let go of the interpreter's lock."""
+        ctypes.PyDLL(None).sleep(seconds)
+
+    async def balloon(self, size: int) -> None:
+        """Grow by *size* bytes that are really used, and keep them."""
+        _BALLOONS.append(b"x" * size)
+
+    async def close_descriptors(self, first: int, last: int) -> None:
+        """Close what others opened, as a wrong `os.closerange` does."""
+        os.closerange(first, last)
+
+    @concurrent
+    async def few_descriptors(self, seconds: float) -> None:
+        with few_descriptors():
+            await anyio.sleep(seconds)
+
+    @concurrent
+    async def no_threads(self, seconds: float) -> None:
+        with no_threads():
+            await anyio.sleep(seconds)
+
+    async def shout(self, lines: int) -> None:
+        """Print more than whoever reads it wants to read."""
+        for number in range(lines):
+            print(f"line {number} of much" + "!" * 100, file=sys.stderr)  # noqa: T201 - it is the point
 
     async def leave(self) -> None:
         os._exit(0)

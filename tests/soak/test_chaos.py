@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -52,13 +54,23 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_leaks: None) -> Iterator[Ledger]:
     path = tmp_path / "ledger"
     monkeypatch.setenv(LEDGER, str(path))
-    monkeypatch.setenv("ACTORS_LOG", "critical")
     ledger = Ledger.create(path)
     yield ledger
     ledger.close()
 
 
-async def test_chaos_leaves_no_ask_open_and_nothing_unsaid(ledger: Ledger) -> None:
+@pytest.fixture
+def full_log(no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Standard error is a pipe that nobody reads, and it is full after a few lines."""
+    theirs, ours = os.pipe()
+    fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, 4096)
+    with os.fdopen(ours, "w", buffering=1, closefd=True) as file:
+        monkeypatch.setattr(sys, "stderr", file)
+        yield
+        os.close(theirs)
+
+
+async def test_chaos_leaves_no_ask_open_and_nothing_unsaid(ledger: Ledger, full_log: None) -> None:
     async with System(topology(os.environ[LEDGER])) as system:
         chaos = Chaos(system, ledger, SEED)
         async with anyio.create_task_group() as tasks:
