@@ -124,8 +124,10 @@ def as_terminal() -> bool:
     override = os.environ.get("ACTORS_LOG_FORMAT", "")
     if override:
         return override == "console"
-    isatty = getattr(sys.stderr, "isatty", None)  # it may be None, or a user's object
-    return bool(isatty and isatty())
+    try:
+        return bool(sys.stderr.isatty())
+    except Exception:  # noqa: BLE001 - it may be closed, or None, or a user's object
+        return False
 
 
 def get_logger(**facts: Any) -> Logger:

@@ -127,10 +127,21 @@ class Broken:
         return False
 
 
+class Worse(Broken):
+    def isatty(self) -> bool:
+        raise ZeroDivisionError
+
+
+def _closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
 @pytest.mark.parametrize(
     "make",
-    [lambda: None, Plain, Broken, io.StringIO, object],
-    ids=["none", "plain", "broken", "text", "object"],
+    [lambda: None, Plain, Broken, Worse, io.StringIO, _closed, object],
+    ids=["none", "plain", "broken", "worse", "text", "closed", "object"],
 )
 async def test_a_system_runs_with_any_standard_error(
     make: Any, monkeypatch: pytest.MonkeyPatch
