@@ -31,6 +31,8 @@ __all__ = ["NodeServices"]
 
 P = ParamSpec("P")
 
+_NEXT_TRY: Final = 0.1
+"""Seconds after which a link is made for which there was no descriptor."""
 _PARENT_ONLY: Final = ("node_", "system_", "listener_", "report_")
 """How events begin that no node reports."""
 
@@ -224,7 +226,11 @@ class NodeServices:
         running = {(run.address, run.number) for run in state.runs.values()}
         self._connected = {known: n for known, n in self._connected.items() if known <= running}
         here = asker.node.spec.kind == asked.node.spec.kind == "thread"
-        ours, theirs = endpoint_pair() if here else pair()
+        try:
+            ours, theirs = endpoint_pair() if here else pair()
+        except OSError:  # no descriptor is free: those who wait for the link wait for that, too
+            state.loop.call_later(_NEXT_TRY, self._request_link, link, address, times)
+            return
         try:
             _hand_out(asked.link, asker.address, theirs)
         except (ChannelBroken, ChannelClosed) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import anyio
 import pytest
 
 from actors import ActorStopped, Backoff, Exit, Node, NodeDown, System, Topology, nodes
+from actors._system import node_services
 from actors.testing import Probe, crash, eventually, running_system
 from tests.conftest import LOOPS
 from tests.nodes.node_actors import Talker, Victim
@@ -166,3 +169,35 @@ async def test_stats_say_what_a_node_is_doing(system: System, right: Node) -> No
         assert set(local["links"]) == {"left/0", "right/0"}
         await victim.stop(grace=0)
         await victim.wait()
+
+
+async def test_a_link_for_which_there_is_no_descriptor_is_made_when_there_is_one(
+    system: System, right: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = node_of(system, "left/0")
+    with anyio.fail_after(20):
+        await crash(right)
+        await eventually(lambda: right.ready, 10)
+        pids = left.pid, right.pid
+        talker = await system.spawn(Talker, on="left")
+        victim = await system.spawn(Victim, on="right")
+        refused = 0
+
+        def none_free() -> Any:
+            nonlocal refused
+            refused += 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        answers: list[int] = []
+
+        async def ask() -> None:
+            answers.append(await talker.ask(Talker.ask, victim))
+
+        async with anyio.create_task_group() as tasks:
+            with monkeypatch.context() as patched:
+                patched.setattr(node_services, "pair", none_free)
+                tasks.start_soon(ask)
+                await eventually(lambda: refused > 1)
+                assert answers == []
+        assert answers == [right.pid]
+        assert (left.pid, right.pid) == pids
