@@ -191,6 +191,11 @@ class Coordinator(SystemState):
             if listening.active and listening.spec.nodes == run.node.group:
                 await listening.prepare(run)
 
+    def child_processes(self) -> set[int]:
+        """Return the numbers of the processes that nodes and their start need."""
+        pids = {run.pid for run in self.runs.values()} | {self.launcher.fork_server_pid}
+        return {pid for pid in pids if pid is not None}
+
     def has_actors(self, node: RemoteNode) -> bool:
         """Whether an actor that is supervised here is placed on *node*."""
         return any(actor.place is node for actor in self.supervised.values())

@@ -22,6 +22,7 @@ from actors._system.topology import Topology
 from actors.cli._control_folder import NoFolder, control_folder, make_folder
 from actors.cli._failure import WRONG, CommandFailed, did_you_mean
 from actors.cli.server.control import control_socket
+from actors.cli.server.orphans import reaping_orphans
 from actors.cli.server.reloads import ReloadTriggers
 from actors.routing import probe
 from actors.transport import RemoteTraceback
@@ -90,8 +91,10 @@ async def _run_system(topology: Topology, triggers: ReloadTriggers) -> None:
             System(topology, local=False) as system,
             control_socket(system, control_folder()),
         ):
-            await triggers.serve(coordinator_of(system))
-            await anyio.sleep_forever()
+            coordinator = coordinator_of(system)
+            with reaping_orphans(coordinator.loop, coordinator.child_processes):
+                await triggers.serve(coordinator)
+                await anyio.sleep_forever()
 
 
 def _user_frame(error: BaseException) -> str:

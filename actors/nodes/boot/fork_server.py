@@ -67,6 +67,11 @@ class ForkServer:
             theirs.close()
         self._socket.setblocking(False)
 
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._popen.pid
+
     def wait_ready(self) -> bool:
         """Wait until it can fork; return whether it got ready."""
         return self._answer(_BOOT) == READY

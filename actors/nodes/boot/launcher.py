@@ -71,6 +71,12 @@ class Launcher:
         self._requests.put((launch, waiter))
         return await waiter  # type: ignore[no-any-return] # a waiter is untyped
 
+    @property
+    def fork_server_pid(self) -> int | None:
+        """The process number of the fork server, None while there is none."""
+        server = self._fork_server
+        return None if server is None else server.pid
+
     def renew(self) -> None:
         """Start later processes from the files as they are now: the fork server has imported older ones."""
         self._outdated.set()
