@@ -23,7 +23,7 @@ class RunObserver(Protocol):
     def run_ended(self, run: Run) -> None:
         """Take note that *run* has ended."""
 
-    def run_misbehaved(self, run: Run, verb: str, error: Exception) -> None:
+    def run_call_failed(self, run: Run, verb: str, error: Exception) -> None:
         """Take note that a *verb* of the child raised *error*, which it may not."""
 
 
@@ -80,14 +80,14 @@ class Run:
         try:
             return await self.child.wait()
         except Exception as error:  # noqa: BLE001 - a child whose wait() fails is reported, and then killed
-            self.misbehaved("wait", error)
+            self.call_failed("wait", error)
             return None
         finally:
             self._waiting = tuple(one for one in self._waiting if one is not scope)
 
-    def misbehaved(self, verb: str, error: Exception) -> None:
+    def call_failed(self, verb: str, error: Exception) -> None:
         """Report that a verb of the child raised."""
-        self._observer.run_misbehaved(self, verb, error)
+        self._observer.run_call_failed(self, verb, error)
 
 
 class ChildRecord:

@@ -23,9 +23,9 @@ from actors.supervisors._errors import (
     SupervisorStopped,
 )
 from actors.supervisors._events import (
+    ChildCallFailed,
     ChildEnded,
     ChildIgnored,
-    ChildMisbehaved,
     ChildStarted,
     ChildStartFailed,
     RestartsGivenUp,
@@ -117,9 +117,9 @@ class ChildTable:
             row.run_ended(self._task.now)
             self._on_end(row, run)
 
-    def run_misbehaved(self, run: Run, verb: str, error: Exception) -> None:
+    def run_call_failed(self, run: Run, verb: str, error: Exception) -> None:
         """Report that a verb of a child raised."""
-        self._task.report(ChildMisbehaved(self._task.name, run.name, verb, error))
+        self._task.report(ChildCallFailed(self._task.name, run.name, verb, error))
 
     # Starting.
 

@@ -71,7 +71,7 @@ class ChildIgnored(ChildEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class ChildMisbehaved(ChildEvent):
+class ChildCallFailed(ChildEvent):
     """The child's `stop`, `kill` or `wait` raised, which none of them may."""
 
     verb: str

@@ -80,4 +80,4 @@ def _call(run: Run, name: str, verb: Callable[[], None]) -> None:
     try:
         verb()
     except Exception as error:  # noqa: BLE001 - one child's broken verb must not keep the others from being stopped
-        run.misbehaved(name, error)
+        run.call_failed(name, error)

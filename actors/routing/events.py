@@ -13,7 +13,8 @@ __all__ = [
     "AcceptPaused",
     "AcceptResumed",
     "Available",
-    "Dropped",
+    "ConnectionDropped",
+    "ConnectionsRedispatched",
     "HandOverFailed",
     "HandlerFailed",
     "Listening",
@@ -21,7 +22,6 @@ __all__ = [
     "NodeTrusted",
     "PolicyFailed",
     "ProxyHeaderMissing",
-    "Redispatched",
     "RequestTimedOut",
     "ShutdownFailed",
     "StillStarting",
@@ -78,7 +78,7 @@ class NodeTrusted(ListenerEvent):
 
 
 @dataclass(frozen=True)
-class Redispatched(ListenerEvent):
+class ConnectionsRedispatched(ListenerEvent):
     """Connections that a node died without acknowledging went to others."""
 
     node: str
@@ -86,7 +86,7 @@ class Redispatched(ListenerEvent):
 
 
 @dataclass(frozen=True)
-class Dropped(ListenerEvent):
+class ConnectionDropped(ListenerEvent):
     """A connection was closed because `tries` nodes died without acknowledging it."""
 
     tries: int

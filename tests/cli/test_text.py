@@ -24,7 +24,7 @@ def node(**facts: object) -> dict[str, Any]:
 
 def actor(**facts: object) -> dict[str, Any]:
     known = {"name": "ann", "class": "shop:Cart", "node": "web/0", "state": "ready", "restarts": 0}
-    doing = {"mailbox": 0, "handling": None, "handling_seconds": None, "rate": 0.0, "beside": 0}
+    doing = {"mailbox": 0, "handling": None, "handling_seconds": None, "rate": 0.0, "concurrent": 0}
     return {**known, **doing, "waiting_for": [], **facts}
 
 
@@ -49,9 +49,9 @@ def test_what_a_node_does_not_say_is_left_open() -> None:
         ({}, "-"),
         ({"state": "starting"}, "(starting)"),
         ({"handling": "pay", "handling_seconds": 0.25}, "pay 0.25 s"),
-        ({"handling": "pay", "handling_seconds": 2.0, "beside": 3}, "pay 2.0 s, 3 beside"),
+        ({"handling": "pay", "handling_seconds": 2.0, "concurrent": 3}, "pay 2.0 s, 3 concurrent"),
         ({"handling": "pay", "handling_seconds": 125.0}, "pay 2 min 5 s"),
-        ({"beside": 3}, "3 beside"),
+        ({"concurrent": 3}, "3 concurrent"),
     ],
     ids=["idle", "starting", "a moment", "and others", "minutes", "only others"],
 )

@@ -95,7 +95,7 @@ async def test_the_busiest_come_first_by_what_is_asked_for() -> None:
     assert first["restarts"]["name"] == "failed"
     assert (shown["full"]["mailbox"], shown["full"]["handling"]) == (3, "hold")
     assert shown["failed"]["restarts"] == 1
-    assert (shown["beside"]["beside"], shown["beside"]["handling"]) == (1, None)
+    assert (shown["beside"]["concurrent"], shown["beside"]["handling"]) == (1, None)
 
 
 async def test_a_loop_that_is_kept_is_late() -> None:

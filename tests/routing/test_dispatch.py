@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actors.routing import Dropped, HandedOver, LeastConnections, Policy, Sticky, ip
+from actors.routing import ConnectionDropped, HandedOver, LeastConnections, Policy, Sticky, ip
 from actors.routing.balancer.dispatch import Dispatch
 from actors.routing.balancer.records import Connection
 from tests.routing.virtual_loop import VirtualLoop
@@ -99,7 +99,7 @@ class Model(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.dispatch.close()
         acknowledged = self.served + self.lost + sum(len(node.open) for node in self.nodes)
-        dropped = sum(1 for fact in self.facts if isinstance(fact, Dropped))
+        dropped = sum(1 for fact in self.facts if isinstance(fact, ConnectionDropped))
         never = len(self.sockets) - acknowledged - dropped
         assert never >= 0
         assert not any(sock.open for sock in self.sockets.values()), "our copy was left open"

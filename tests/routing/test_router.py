@@ -5,13 +5,13 @@ import errno
 import pytest
 
 from actors.routing import (
-    Dropped,
+    ConnectionDropped,
+    ConnectionsRedispatched,
     HandOverFailed,
     LeastConnections,
     Listening,
     NodeSuspect,
     NodeTrusted,
-    Redispatched,
     RoundRobin,
     Router,
     Sticky,
@@ -107,7 +107,9 @@ def test_unacknowledged_connections_of_a_dead_node_go_to_another(rig: Rig) -> No
     assert len(healthy.got) == 1
     client.sendall(b"ping")
     assert healthy.socks[healthy.got[0]].recv(4) == b"ping"
-    assert rig.reported(Redispatched) == [Redispatched("127.0.0.1:0", "web-0", 1)]
+    assert rig.reported(ConnectionsRedispatched) == [
+        ConnectionsRedispatched("127.0.0.1:0", "web-0", 1)
+    ]
     assert router.snapshot().redispatched == 1
 
 
@@ -315,7 +317,7 @@ def test_a_connection_on_which_three_nodes_died_is_closed(rig: Rig) -> None:
         node.got.clear()
         router.remove_node(node, dead=True)
     assert client.recv(1) == b""
-    assert rig.reported(Dropped) == [Dropped("127.0.0.1:0", 3)]
+    assert rig.reported(ConnectionDropped) == [ConnectionDropped("127.0.0.1:0", 3)]
     assert router.snapshot().dropped == 1
 
 

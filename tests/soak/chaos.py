@@ -56,7 +56,7 @@ _HUNG: Final = 30.0
 """Seconds after which an ask that nobody cancelled counts as one that never ends."""
 _CRASHES: Final = 0.002
 """The part of what is told that crashes whoever handles it."""
-_STRANGE: Final = {"link_failed", "child_misbehaved", "budget_exceeded", "restarts_given_up"}
+_STRANGE: Final = {"link_failed", "child_call_failed", "budget_exceeded", "restarts_given_up"}
 """Events that none of what is done here should bring about."""
 _LOST_BY_THE_KERNEL: Final = "descriptors were lost on the way"
 """Said of a link: the kernel had no room for what came with a message, and threw it away."""

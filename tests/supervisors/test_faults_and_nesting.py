@@ -7,8 +7,8 @@ import pytest
 
 from actors.supervisors import (
     Budget,
+    ChildCallFailed,
     ChildEnded,
-    ChildMisbehaved,
     ChildSpec,
     ChildState,
     Exit,
@@ -74,7 +74,7 @@ async def test_broken_verbs_are_reported_and_stop_nobody_else_from_being_stopped
     sup.stop()
 
     assert await sup.wait() == Exit.SHUTDOWN
-    assert [event.verb for event in kit.log.of(ChildMisbehaved)] == ["stop", "wait", "kill", "wait"]
+    assert [event.verb for event in kit.log.of(ChildCallFailed)] == ["stop", "wait", "kill", "wait"]
     assert kit.alive() == []
     ended = {event.child: event.exit.kind for event in kit.log.of(ChildEnded)}
     assert ended["b"] is ExitKind.ABANDONED

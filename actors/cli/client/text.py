@@ -158,7 +158,7 @@ def _actor(actor: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _handling(actor: dict[str, Any]) -> str:
-    concurrent = f"{actor['beside']} beside" if actor["beside"] else ""
+    concurrent = f"{actor['concurrent']} concurrent" if actor["concurrent"] else ""
     if actor["handling"] is not None:
         shown = f"{actor['handling']} {_duration(actor['handling_seconds'])}"
         return f"{shown}, {concurrent}" if concurrent else shown

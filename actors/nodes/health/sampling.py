@@ -110,6 +110,6 @@ def _facts(host: ActorHost, cell: Cell, figures: dict[str, Any]) -> dict[str, An
         "node": host.name,
         "state": cell.state.value,
         **figures,
-        "beside": 0 if cell.incarnation is None else cell.incarnation.message_loop.concurrent,
+        "concurrent": 0 if cell.incarnation is None else cell.incarnation.message_loop.concurrent,
         "waiting_for": [target.ref.name for _, target in pending_waits(cell)],
     }

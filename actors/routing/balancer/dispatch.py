@@ -21,12 +21,12 @@ from typing import Final
 from actors._base.loop import Loop, Timer
 from actors.routing.balancer.records import Connection, Member
 from actors.routing.events import (
-    Dropped,
+    ConnectionDropped,
+    ConnectionsRedispatched,
     HandOverFailed,
     NodeSuspect,
     NodeTrusted,
     PolicyFailed,
-    Redispatched,
 )
 from actors.routing.interfaces import HandedOver, Report, RouterNode
 from actors.routing.policy.policy import LeastConnections, Policy, Snapshot
@@ -282,11 +282,11 @@ class Dispatch:
             else:
                 connection.sock.close()
                 self.dropped += 1
-                self._report(Dropped(self._listener, connection.tries))
+                self._report(ConnectionDropped(self._listener, connection.tries))
         if kept:
             self._pending = _by_arrival(*kept, *self._pending)
             self.redispatched += len(kept)
-            self._report(Redispatched(self._listener, name, len(kept)))
+            self._report(ConnectionsRedispatched(self._listener, name, len(kept)))
 
     def _cool_down(self, member: Member, *connections: Connection) -> None:
         """Give *member* nothing until the next tick; its queue and *connections* go to others."""
