@@ -26,7 +26,15 @@ _KINDS: Final = 1024
 _EVERY: Final = 10.0
 """Seconds between two lines about one kind of such events."""
 
-_RATE_LIMITED: Final = {"dead_letter", "loop_blocked", "message_failed"}
+_RATE_LIMITED: Final = {
+    "connection_dropped",
+    "dead_letter",
+    "hand_over_failed",
+    "handler_failed",
+    "loop_blocked",
+    "message_failed",
+    "request_timed_out",
+}
 
 _LEVELS: Final = {
     "child_ended": "info",
@@ -91,13 +99,19 @@ def _is_failure(facts: Mapping[str, Any]) -> bool:
     return not str(facts.get("exit", "")).startswith("NODE_DOWN")
 
 
+def _place(traceback: str) -> str:
+    """Return where an error was raised: unlike its text, no client chooses that."""
+    frames = [line for line in traceback.splitlines() if line.startswith("  File ")]
+    return frames[-1] if frames else ""
+
+
 class LogSubscriber:
     """Writes one log line per event, at the level that `_LEVELS` has for it, or debug."""
 
     def __init__(self, clock: Any) -> None:
         self._log: Logger = get_logger()
         self._clock = clock
-        self._limited: dict[tuple[str, str, str], tuple[float, int]] = {}
+        self._limited: dict[tuple[str, ...], tuple[float, int]] = {}
         self._started = False
 
     def __call__(self, event: Event, at: float | None = None) -> None:
@@ -106,7 +120,7 @@ class LogSubscriber:
         if event.kind == TRACE:
             return
         if event.kind in _RATE_LIMITED:
-            counted = self._count(facts)
+            counted = self._count(event.kind, facts)
             if counted is None:
                 return
             facts |= counted
@@ -130,12 +144,13 @@ class LogSubscriber:
             return "warning"
         return _LEVELS.get(kind, "debug")
 
-    def _count(self, facts: dict[str, Any]) -> dict[str, Any] | None:
+    def _count(self, kind: str, facts: dict[str, Any]) -> dict[str, Any] | None:
         """Return what to add to the line, or None for no line."""
         # Unnamed actors count as one kind by class: thousands of them may end with one node.
         actor = _NUMBER.sub("", str(facts.get("actor")))
-        error = str(facts.get("error")).partition(":")[0]
-        key = (actor, str(facts.get("message")), error)
+        error = _place(facts["traceback"]) if kind == "handler_failed" else facts.get("error")
+        known = map(str, (facts.get("message"), facts.get("listener"), facts.get("part")))
+        key = (kind, actor, str(error).partition(":")[0], *known)
         now = self._clock()
         if len(self._limited) >= _KINDS:
             self._limited.clear()

@@ -9,7 +9,8 @@ import pytest
 
 from actors import Actor, Restart
 from actors._base.event_log import LogSubscriber
-from actors._base.events import Event
+from actors._base.events import Event, event_of
+from actors.routing import ConnectionDropped, HandlerFailed, HandOverFailed, RequestTimedOut
 from actors.testing import running_system
 from tests.contracts.contract_actors import BadStart
 from tests.nodes.node_actors import Victim
@@ -199,3 +200,36 @@ async def test_a_failed_start_is_a_line_with_its_cause(capfd: pytest.CaptureFixt
     (line,) = [line for line in lines_of(capfd) if line["level"] == "error"]
     assert (line["event"], line["child"]) == ("child start failed", "offline")
     assert "ConnectionError: no database" in str(line["error"])
+
+
+def test_what_clients_cause_is_told_once_then_counted(capfd: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    log = LogSubscriber(lambda: now)
+
+    def failed(text: str) -> Event:
+        try:
+            int(text)
+        except ValueError as error:
+            return event_of(HandlerFailed("web", 7, error), 0.0)
+        raise AssertionError(text)
+
+    def report(count: int) -> None:
+        for number in range(count):
+            log(event_of(RequestTimedOut("web", number, "head", 10.0), 0.0))
+            log(event_of(ConnectionDropped("web", number), 0.0))
+            log(event_of(HandOverFailed("web", f"web/{number % 2}", OSError("gone")), 0.0))
+            log(failed(f"a text that the client chose: {number}"))
+
+    report(500)
+    log(event_of(RequestTimedOut("web", 1, "body", 60.0), 0.0))
+    log(event_of(RequestTimedOut("api", 1, "head", 10.0), 0.0))
+    now = 10.0
+    report(1)
+    told = [(line["event"], line.get("suppressed")) for line in lines_of(capfd)]
+    kinds = ["request timed out", "connection dropped", "hand over failed", "handler failed"]
+    assert told == [
+        *((kind, None) for kind in kinds),
+        ("request timed out", None),
+        ("request timed out", None),
+        *((kind, 499) for kind in kinds),
+    ]

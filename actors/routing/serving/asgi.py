@@ -26,6 +26,7 @@ from actors.routing.policy.policy import Sticky
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.asgi_app import checked_app, uvicorn_config, with_middleware
 from actors.routing.serving.asgi_protocols import Http, State, WebSocket
+from actors.routing.serving.client_warnings import ClientWarnings
 from actors.routing.serving.lifespan import LifespanRun
 from actors.routing.serving.open_work import OpenWork
 from actors.routing.serving.proxy_header import ProxyHeaderReader
@@ -33,6 +34,7 @@ from actors.routing.serving.proxy_header import ProxyHeaderReader
 __all__ = ["AsgiServer"]
 
 _log = logging.getLogger("uvicorn.error")
+_CLIENT_WARNINGS = ClientWarnings()
 
 _ALPN = ("http/1.1",)
 _NOTICE = 1.0
@@ -118,6 +120,7 @@ class AsgiServer:
         self.app_state["actors"] = self._system
         if _log.level == logging.NOTSET:
             _log.setLevel(logging.WARNING)  # at INFO it logs every WebSocket, like an access log
+        _log.addFilter(_CLIENT_WARNINGS)
         self._config = config
 
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
