@@ -95,5 +95,5 @@ def cpu_budget(
         "cpus": usable,
         "groups": shares,
         "pools": sizes,
-        "advice": "more busy processes, threads and pool members than CPUs only switch",
+        "advice": "more busy nodes and pool members than CPUs only switch",
     }

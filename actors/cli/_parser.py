@@ -44,7 +44,6 @@ _OPTIONS_OF_OTHERS: Final = {
     "--graceful-timeout": "--shutdown SECONDS",
     "--timeout-keep-alive": "asgi(..., keep_alive=) in a topology",
     "--ws-max-size": "asgi(..., ws_max_size=) in a topology",
-    "--forwarded-allow-ips": "asgi(..., forwarded_allow_ips=) in a topology",
     "--limit-concurrency": "asgi(..., limit_concurrency=) in a topology",
     "--lifespan": "asgi(..., lifespan=) in a topology",
 }
@@ -117,6 +116,14 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         default="max",
         help="number of processes, or max: one for each usable CPU, the default",
     )
+    _serve_shares(parser)
+    _serve_tls(parser)
+    _serve_proxy(parser)
+    _serve_end(parser)
+    _serve_reload(parser)
+
+
+def _serve_shares(parser: argparse.ArgumentParser) -> None:
     shares = parser.add_mutually_exclusive_group()
     shares.add_argument(
         "--sticky",
@@ -131,9 +138,31 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         help="least-connections (the default), round-robin, sticky=KEY, or reuse-port or "
         "shared-listener, where the kernel chooses",
     )
-    _serve_tls(parser)
-    _serve_end(parser)
-    _serve_reload(parser)
+
+
+def _serve_proxy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--uds-permissions",
+        metavar="MODE",
+        type=_mode,
+        help="the mode of the Unix socket, such as 660; default: that of a socket which is there "
+        "already, or 666",
+    )
+    parser.add_argument(
+        "--forwarded-allow-ips",
+        metavar="ADDRESSES",
+        help="proxies whose X-Forwarded-* headers are believed, with commas between: addresses, "
+        "networks, unix, or * for all; default: FORWARDED_ALLOW_IPS, or 127.0.0.1,::1. Those of a "
+        "Unix socket that not every user may write to are believed",
+    )
+
+
+def _mode(text: str) -> int:
+    """Read the mode of a file as `chmod` does."""
+    return int(text, 8)
+
+
+_mode.__name__ = "mode"  # argparse names it in its error
 
 
 def _serve_end(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,8 @@ from actors._system.topology import Topology, pool
 from actors.cli.server.serve import serve_topology
 from actors.cli.server.sources import Sources
 from actors.nodes import nodes
-from tests.cli.running_command import Running, error_of, run_command, running
+from actors.routing import asgi
+from tests.cli.running_command import Running, error_of, run_command, run_here, running
 from tests.cli.topologies import Greeter
 from tests.routing.serving_nodes import run
 
@@ -204,3 +205,24 @@ def test_threads_and_pools_count_for_the_budget() -> None:
 def test_serve_gives_its_shutdown_to_its_nodes() -> None:
     made = serve_topology("p:a", bind="[::1]:0", count="1", sticky=None, policy=None, shutdown=12.5)
     assert made.nodes[0].shutdown == 12.5
+
+
+def test_serve_passes_on_what_it_is_told_of_proxies() -> None:
+    made = serve_topology(
+        "p:a",
+        bind="unix:/run/s",
+        count="1",
+        sticky=None,
+        policy=None,
+        uds_permissions=0o660,
+        forwarded_allow_ips="unix",
+    )
+    (listener,) = made.listeners
+    assert listener.uds_permissions == 0o660
+    assert listener.handler == asgi("p:a", forwarded_allow_ips="unix")
+
+
+def test_the_mode_of_a_socket_is_octal(runtime: Path) -> None:
+    wrong = run_here(runtime, "serve", "p:a", "--bind", "unix:/run/s", "--uds-permissions", "888")
+    assert wrong[0] == 2
+    assert "argument --uds-permissions: invalid mode value: '888'" in wrong[2]

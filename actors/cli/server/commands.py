@@ -34,6 +34,8 @@ def _serve(options: Namespace) -> None:
         keyfile=options.keyfile,
         development=options.reload,
         shutdown=options.shutdown,
+        uds_permissions=options.uds_permissions,
+        forwarded_allow_ips=options.forwarded_allow_ips,
     )
     run_topology(topology, ReloadTriggers(on_hangup=True, watched=_watched(options.app, options)))
 

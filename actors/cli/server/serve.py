@@ -34,6 +34,8 @@ def serve_topology(
     keyfile: str | None = None,
     development: bool = False,
     shutdown: float | None = None,
+    uds_permissions: int | None = None,
+    forwarded_allow_ips: str | None = None,
 ) -> Topology:
     """Return the topology that serves *app*; in *development* its old processes end sooner after a reload.
 
@@ -54,12 +56,13 @@ def serve_topology(
             nodes=[nodes(_GROUP, count=_count(count), shutdown=shutdown)],
             listeners=[
                 listen(
-                    asgi(app, factory=factory),
+                    asgi(app, factory=factory, forwarded_allow_ips=forwarded_allow_ips),
                     bind,
                     nodes=_GROUP,
                     policy=_policy(sticky, policy),
                     certfile=certfile,
                     keyfile=keyfile,
+                    uds_permissions=uds_permissions,
                 )
             ],
         )

@@ -17,6 +17,7 @@ from actors.routing.balancer.records import Connection
 from actors.routing.events import AcceptPaused, AcceptResumed
 from actors.routing.interfaces import Report
 from actors.routing.listen.fd_limit import nearly_full, scarce
+from actors.routing.sticky.client_address import plain_address
 
 __all__ = ["Acceptor"]
 
@@ -123,7 +124,7 @@ class Acceptor:
             self._recovery = self._loop.call_later(_RECOVERED_AFTER, self._recovered)
         sock.setblocking(False)
         self.total += 1
-        self._accepted(Connection(sock, client))
+        self._accepted(Connection(sock, plain_address(client)))
         if last:
             # Pause before the last descriptor is used: a message from a node may need one.
             self._pause_accepting(errno.EMFILE)

@@ -15,6 +15,9 @@ from actors.routing.listen.address import Inet, InheritedSocket, Udp, Unix, Wher
 from actors.routing.listen.inherited import inherited_socket
 from actors.routing.listen.listener import Listener
 
+_MODE = 0o666
+"""Every user may connect to a Unix socket, as to a port."""
+
 __all__ = ["bind", "listen_shared", "probe", "release", "reserve", "where_of"]
 
 
@@ -44,7 +47,12 @@ def probe(spec: Listener) -> None:
         ListenFailed: as `bind`.
     """
     where = spec.where.inet if isinstance(spec.where, Udp) else spec.where
-    if isinstance(where, Unix) or (isinstance(where, Inet) and where.port):
+    if isinstance(where, Unix) and os.path.exists(where.path):  # noqa: PTH110 - one call, no object
+        if not _is_stale(
+            where.path
+        ):  # one that is stale stays, with its mode, until it is replaced
+            raise ListenFailed(spec.address, errno.EADDRINUSE)
+    elif isinstance(where, Unix) or (isinstance(where, Inet) and where.port):
         release(_bound(spec), spec)
 
 
@@ -112,7 +120,7 @@ def _bound(spec: Listener) -> socket.socket:
             case InheritedSocket():
                 return inherited_socket(where.name)
             case Unix():
-                return _unix(where)
+                return _unix(where, spec.uds_permissions)
             case Udp():
                 return _inet(where.inet, socket.SOCK_DGRAM)
             case Inet():
@@ -146,7 +154,7 @@ def _inet(where: Inet, kind: socket.SocketKind) -> socket.socket:
     return made
 
 
-def _unix(where: Unix) -> socket.socket:
+def _unix(where: Unix, mode: int | None) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         try:
@@ -154,8 +162,12 @@ def _unix(where: Unix) -> socket.socket:
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not _is_stale(where.path):
                 raise
+            if mode is None:
+                mode = stat.S_IMODE(os.stat(where.path).st_mode)  # noqa: PTH116 - as below
             os.unlink(where.path)  # noqa: PTH108 - as in `release`
             made.bind(where.path)
+        # Before it listens: until then nobody can connect.
+        os.chmod(where.path, _MODE if mode is None else mode)  # noqa: PTH101 - one call, no object
     except BaseException:
         made.close()
         raise

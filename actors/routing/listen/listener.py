@@ -29,6 +29,7 @@ Handler: TypeAlias = Callable[..., Awaitable[object]]
 Lifespan: TypeAlias = Literal["auto", "on", "off"]
 
 _PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_ALL: Final = 0o777
 _LIFESPANS: Final = get_args(Lifespan)
 
 
@@ -60,7 +61,10 @@ class Asgi:
     """Connections of a node beyond which requests are answered 503."""
     proxy_headers: bool = True
     """Trust X-Forwarded-For and -Proto from the addresses in `forwarded_allow_ips`."""
-    forwarded_allow_ips: str = "127.0.0.1,::1"
+    forwarded_allow_ips: str | None = None
+    """Addresses and networks, with commas between; ``unix`` for Unix sockets that every user may
+    write to, ``*`` for everybody. None is FORWARDED_ALLOW_IPS of the environment, or
+    ``127.0.0.1,::1``. Unix sockets that not every user may write to are trusted."""
 
     def __post_init__(self) -> None:
         _check_path(self.app, "app")
@@ -71,6 +75,11 @@ class Asgi:
         for name in ("ws_ping_interval", "ws_ping_timeout", "limit_concurrency"):
             if getattr(self, name) is not None:
                 _check_positive(name, getattr(self, name))
+        allowed: object = self.forwarded_allow_ips
+        if allowed is not None and not isinstance(allowed, str):
+            raise BadListener(
+                f'forwarded_allow_ips must be text such as "10.0.0.7,10.1.0.0/16", got {allowed!r}'
+            )
         for name in ("max_head", "ws_max_size"):
             _check_count(name, getattr(self, name))
 
@@ -90,6 +99,7 @@ class Listener:
     tls: Tls | None = None
     proxy_protocol: bool = False
     unavailable_after: float = 5.0
+    uds_permissions: int | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -143,6 +153,7 @@ def listen(
     handshake_timeout: float = 10.0,
     proxy_protocol: bool = False,
     unavailable_after: float = 5.0,
+    uds_permissions: int | None = None,
     name: str | None = None,
 ) -> Listener:
     """Describe a listener.
@@ -180,6 +191,8 @@ def listen(
         unavailable_after: seconds without any ready node after which clients wait no longer: those of
             asgi() without TLS are answered 503, others are disconnected, until a node is ready.
             ``math.inf`` lets them wait.
+        uds_permissions: the mode of the Unix socket, such as ``0o660``; None keeps that of a socket
+            that is there already, or is 0o666: every user may connect.
         name: unique in a system; the address if not given.
 
     Raises:
@@ -199,6 +212,7 @@ def listen(
         tls=checked_tls(certfile, keyfile, keyfile_password, handshake_timeout),
         proxy_protocol=proxy_protocol,
         unavailable_after=unavailable_after,
+        uds_permissions=uds_permissions,
         name=name or "",
     )
 
@@ -219,7 +233,7 @@ def asgi(
     ws_max_size: int = 16 * 1024 * 1024,
     limit_concurrency: int | None = None,
     proxy_headers: bool = True,
-    forwarded_allow_ips: str = "127.0.0.1,::1",
+    forwarded_allow_ips: str | None = None,
 ) -> Asgi:
     """Describe an ASGI application to be served; the options are the fields of `Asgi`.
 
@@ -300,6 +314,11 @@ def _default_policy(address: str) -> Policy:
 def _check_address_kind(spec: Listener) -> None:
     """Refuse policies and options that do not work with this kind of address."""
     where, policy = spec.where, spec.policy
+    mode: object = spec.uds_permissions
+    if mode is not None and not (type(mode) is int and 0 <= mode <= _ALL):
+        raise BadListener(f"uds_permissions must be a mode such as 0o660, got {mode!r}")
+    if mode is not None and not isinstance(where, Unix):
+        raise BadListener(f"uds_permissions are for a Unix address, got {spec.address!r}")
     if isinstance(policy, ReusePort) and isinstance(where, Unix | InheritedSocket):
         raise BadListener(f"{policy} binds one TCP socket for each node, got {spec.address!r}")
     if not isinstance(where, Udp):

@@ -9,13 +9,13 @@ import inspect
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from actors.routing.errors import HandlerUnfit
 from actors.routing.listen.listener import Asgi
 from actors.routing.serving.affinity import Affinity
+from actors.routing.serving.forwarded import ForwardedHeaders
 from actors.routing.serving.set_cookie import SetCookie
 
 __all__ = ["checked_app", "uvicorn_config", "with_middleware"]
@@ -49,7 +49,7 @@ def with_middleware(app: Any, spec: Asgi, affinity: Affinity | None) -> Any:
     if affinity is not None and affinity.cookies:
         app = SetCookie(app, affinity)
     if spec.proxy_headers:
-        app = ProxyHeadersMiddleware(app, trusted_hosts=spec.forwarded_allow_ips)
+        app = ForwardedHeaders(app, spec.forwarded_allow_ips)
     return app
 
 

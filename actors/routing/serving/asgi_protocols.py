@@ -30,6 +30,7 @@ from actors.routing.interfaces import Report
 from actors.routing.listen.listener import Asgi
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.http_cycle import Cycle
+from actors.routing.sticky.client_address import plain_address
 from actors.routing.sticky.keys import Address
 
 __all__ = ["Http", "State", "WebSocket"]
@@ -104,7 +105,8 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.client = _client(self._proxied) or self.client
+        self.client = _client(self._proxied) or plain_address(self.client)
+        self.server = plain_address(self.server)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -205,7 +207,8 @@ class Http(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.client = _client(self._proxied) or self.client
+        self.client = _client(self._proxied) or plain_address(self.client)
+        self.server = plain_address(self.server)
         self._server.set_protocol(self._number, self)
         self._wait_for("head")
 

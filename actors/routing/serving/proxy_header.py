@@ -15,6 +15,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from actors.routing.events import ProxyHeaderMissing
 from actors.routing.interfaces import Report
 from actors.routing.listen.listener import Listener
+from actors.routing.sticky.client_address import plain_address
 from actors.routing.sticky.http_head import HEAD_LIMIT, NEED_MORE
 from actors.routing.sticky.proxy_protocol import ProxyHeader, proxy_header
 
@@ -66,7 +67,7 @@ async def take_proxy_header(sock: socket.socket, seconds: float) -> ProxyHeader 
 
 
 class Proxied(ByteStream):
-    """A stream whose remote address is the client that the PROXY header named."""
+    """A stream whose remote address is another than its socket's: one that the PROXY header named, or IPv4."""
 
     def __init__(self, stream: ByteStream, client: tuple[Any, ...]) -> None:
         self._stream = stream
@@ -92,8 +93,11 @@ class Proxied(ByteStream):
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         """The attributes of the stream below, with the client's address instead of the proxy's."""
         client = self._client
+        below: Mapping[Any, Callable[[], Any]] = self._stream.extra_attributes
+        local = below[SocketAttribute.local_address]
         return {
-            **self._stream.extra_attributes,
+            **below,
+            SocketAttribute.local_address: lambda: plain_address(local()),
             SocketAttribute.remote_address: lambda: client[:2],
             SocketAttribute.remote_port: lambda: client[1],
         }

@@ -19,6 +19,7 @@ from actors.routing.listen.listener import Listener
 from actors.routing.listen.tls import Certificate, close_tls, start_tls
 from actors.routing.serving.handler_server import HandlerServer
 from actors.routing.serving.proxy_header import Proxied, ProxyHeaderReader
+from actors.routing.sticky.client_address import plain_address
 
 __all__ = ["StreamServer"]
 
@@ -105,14 +106,26 @@ class StreamServer(HandlerServer):
     async def _open_stream(self, connection: int, sock: socket.socket) -> ByteStream | None:
         """Make a stream that begins after any PROXY header; None if the client is gone."""
         client = None
+        if sock.family == socket.AF_INET6:
+            client = _plain_client(sock)
         if self._spec.proxy_protocol:
             header = await self._proxy.read(connection, sock)
             if header is None:
                 return None
-            client = header.client
+            client = header.client or client
         kind = UNIXSocketStream if sock.family == socket.AF_UNIX else SocketStream
         try:
             stream: ByteStream = await kind.from_socket(sock)
         except (OSError, ValueError):
             return None
         return stream if client is None else Proxied(stream, client)
+
+
+def _plain_client(sock: socket.socket) -> tuple[Any, ...] | None:
+    """Return the client's address if it is an IPv4 address on a socket of IPv6."""
+    try:
+        address = sock.getpeername()
+    except OSError:
+        return None  # it is gone
+    plain = plain_address(address)
+    return None if plain is address else plain

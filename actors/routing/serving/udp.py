@@ -20,6 +20,7 @@ from actors.routing.listen.listener import Listener
 from actors.routing.listen.pktinfo import send
 from actors.routing.serving.handler_server import HandlerServer
 from actors.routing.serving.self_accepting import OpenCounter
+from actors.routing.sticky.client_address import plain_address
 from actors.routing.sticky.datagram_source import LARGEST, Sender, unpack
 
 __all__ = ["DatagramServer", "Reply"]
@@ -32,12 +33,13 @@ _LARGEST_PACKET: Final = LARGEST + 64
 class Reply:
     """Answers the sender of one datagram: ``await reply(data)``, as often as needed."""
 
-    __slots__ = ("_local", "_server", "client")
+    __slots__ = ("_local", "_sender", "_server", "client")
 
     def __init__(self, server: DatagramServer, client: Sender, local: bytes) -> None:
         self._server = server
         self._local = local
-        self.client = client
+        self._sender = client
+        self.client = plain_address(client)
         """The sender's address."""
 
     async def __call__(self, data: bytes) -> None:
@@ -46,7 +48,7 @@ class Reply:
         Raises:
             OSError: it is too long for a datagram, or the sender cannot be reached.
         """
-        await self._server.send(data, self.client, self._local)
+        await self._server.send(data, self._sender, self._local)
 
 
 class DatagramServer(HandlerServer):

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from actors.routing.sticky.client_address import plain_address
 from actors.routing.sticky.keys import Address, Key, Peeked
 
 __all__ = ["LARGEST", "Sender", "Source", "pack", "unpack"]
@@ -35,7 +36,7 @@ class Source(Key):
         return "source"
 
     def extract(self, peeked: Peeked) -> bytes | None:
-        client: Address = peeked.client
+        client: Address = plain_address(peeked.client)
         return repr(client[:2]).encode() if isinstance(client, tuple) else None
 
 

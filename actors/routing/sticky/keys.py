@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from actors.routing.errors import BadListener
+from actors.routing.sticky.client_address import plain_host
 from actors.routing.sticky.client_hello import server_name
 from actors.routing.sticky.http_head import NEED_MORE, NeedMore
 from actors.routing.sticky.proxy_protocol import ProxyHeader, proxy_header
@@ -169,9 +169,6 @@ class Chain(Key):
         return None
 
 
-_MAPPED: Final = "::ffff:"
-
-
 def ip() -> Ip:
     """Make keys of client addresses; nothing is peeked.
 
@@ -220,7 +217,4 @@ def sources_of(source: Key) -> tuple[Key, ...]:
 def _host(client: Address) -> bytes | None:
     if not isinstance(client, tuple):
         return None
-    host = str(client[0]).partition("%")[0]
-    if host.startswith(_MAPPED):
-        host = str(IPv6Address(host).ipv4_mapped or host)
-    return host.encode() or None
+    return plain_host(str(client[0])).partition("%")[0].encode() or None

@@ -101,4 +101,6 @@ def _host(family: bytes, text: str) -> IPv4Address | IPv6Address:
 
 def _address(host: IPv4Address | IPv6Address, port: int) -> tuple[Any, ...]:
     """Return the address in the form of `socket.accept`."""
+    if isinstance(host, IPv6Address):
+        host = host.ipv4_mapped or host
     return (str(host), port) if isinstance(host, IPv4Address) else (str(host), port, 0, 0)

@@ -1,0 +1,71 @@
+"""ASGI middleware that applies X-Forwarded-For and -Proto, if they come from a proxy that is trusted.
+
+Rule 1: over TCP the proxy's address decides. Over a Unix socket there is none: whoever may write to the
+socket may have written the headers, so they are believed if not everybody may, or if the user says so.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any, Final
+
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from actors.routing.serving.lifespan import App, Message
+from actors.routing.sticky.client_address import plain_host
+
+__all__ = ["ForwardedHeaders"]
+
+_VARIABLE: Final = "FORWARDED_ALLOW_IPS"
+_DEFAULT: Final = "127.0.0.1,::1"
+_SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+
+
+class ForwardedHeaders:
+    """Wraps *app*; *allowed* is as in `Asgi.forwarded_allow_ips`."""
+
+    def __init__(self, app: App, allowed: str | None) -> None:
+        if allowed is None:
+            allowed = os.environ.get(_VARIABLE, _DEFAULT)
+        hosts = [plain_host(host.strip()) for host in allowed.split(",")]
+        self._app = app
+        self._unix = not {"unix", "*"}.isdisjoint(hosts)
+        # Uvicorn's reader of such lists and headers.
+        trusted: Any = ProxyHeadersMiddleware(app, "*" if "*" in hosts else hosts)  # type: ignore[arg-type]
+        self._trusted = trusted.trusted_hosts
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        if scope["type"] != "lifespan" and self._believes(scope):
+            self._apply(scope)
+        await self._app(scope, receive, send)
+
+    def _believes(self, scope: Message) -> bool:
+        client = scope.get("client")
+        if client is not None:
+            return client[0] in self._trusted
+        return self._unix or not _everybody_may_write(scope.get("server"))
+
+    def _apply(self, scope: Message) -> None:
+        headers = scope["headers"]
+        schemes = [value for name, value in headers if name == b"x-forwarded-proto"]
+        scheme = schemes[-1].decode("latin1").strip() if schemes else ""
+        if scheme in _SCHEMES:
+            scope["scheme"] = _SCHEMES[scheme] if scope["type"] == "websocket" else scheme
+        values = [value.decode("latin1") for name, value in headers if name == b"x-forwarded-for"]
+        if values:
+            hosts = [plain_host(host.strip()) for host in ",".join(values).split(",")]
+            host, port = self._trusted.get_trusted_client_address(",".join(hosts))
+            if host:
+                scope["client"] = (plain_host(host), port)
+
+
+def _everybody_may_write(server: tuple[str, int | None] | None) -> bool:
+    """Whether every user may connect to the Unix socket *server*; true if that is not known."""
+    if not server or server[1] is not None:
+        return True
+    try:
+        return bool(os.stat(server[0]).st_mode & stat.S_IWOTH)  # noqa: PTH116 - one call, no object
+    except OSError:
+        return True
