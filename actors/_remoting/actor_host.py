@@ -364,6 +364,14 @@ class ActorHost:
                 found = getattr(found, part)
         except SystemExit as error:  # a script that exits on import must not end the node
             raise ImportError(f"importing {module} ended with sys.exit({error.code!r})") from error
+        except AttributeError as error:
+            if module != "__main__":
+                raise
+            file = getattr(sys.modules.get(MAIN_ALIAS), "__file__", "the main file")
+            raise ImportError(
+                f"{file} has no {qualname} when a node imports it: is it under the guard "
+                'if __name__ == "__main__", or made later?'
+            ) from error
         if not isinstance(found, type):
             raise Undecodable(f"{module}:{qualname} is not a class")
         return found

@@ -124,6 +124,20 @@ def test_a_module_of_an_archive_works(folder: Path) -> None:
     assert (code, out) == (0, "here\n"), err
 
 
+def test_a_class_that_only_the_program_itself_makes_is_named(folder: Path) -> None:
+    start, end = APP.index("class Who"), APP.index("async def main")
+    indented = APP[start:end].replace("\n", "\n    ")
+    guard = 'if __name__ == "__main__":\n'
+    guarded = (APP[:start] + APP[end:]).replace(guard, f"{guard}    {indented}\n")
+    (folder / "guarded.py").write_text(guarded)
+    code, _, err = _python(folder, "guarded.py")
+    assert code == 1
+    assert err.splitlines()[-1].endswith(
+        f"failed to start: ImportError: {folder / 'guarded.py'} has no Who when a node imports it: "
+        'is it under the guard if __name__ == "__main__", or made later?'
+    )
+
+
 @pytest.mark.parametrize(
     "command",
     [
