@@ -8,7 +8,12 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["REASONS", "reason_of"]
 
-REASONS: Final[dict[tuple[str, str], str]] = {}
+_SPEED: Final = "how much is written at a time: a little more or less is a little faster or slower"
+
+REASONS: Final[dict[tuple[str, str], str]] = {
+    ("transport/wire/outbox.py, module", "32  ->  (32 + 1)"): _SPEED,
+    ("transport/wire/outbox.py, module", "1024  ->  (1024 + 1)"): _SPEED,
+}
 """By the name of the mutant and the change in one line."""
 
 

@@ -2,6 +2,7 @@
 
 import random
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, strategies as st
@@ -43,6 +44,54 @@ def test_any_bodies_in_any_chunks_come_out_whole(
     decoder = FrameDecoder()
     assert [body for _, _, body in read(decoder, *chunks)] == bodies
     assert decoder.pending == 0
+
+
+ONE = encode_header(Lane.CONTROL, 0, 3) + b"one"
+
+
+def test_one_whole_frame_is_known_without_reading_it() -> None:
+    decoder = FrameDecoder()
+    assert decoder.single(memoryview(ONE)) is Lane.CONTROL
+    assert decoder.single(memoryview(encode_header(Lane.DATA, 0, 0))) is Lane.DATA
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        ONE[:7],
+        ONE[:-1],
+        ONE + b"x",
+        ONE + ONE,
+        encode_header(Lane.DATA, 1, 3) + b"one",
+        encode_header(Lane.DATA, 0, 3, more=True) + b"one",
+        encode_header(Lane.DATA, 0, 9) + b"too long.",
+        bytes([ONE[0] ^ 1]) + ONE[1:],
+        ONE[:1] + bytes([ONE[1] ^ 0x10]) + ONE[2:],
+    ],
+)
+def test_what_is_not_one_whole_frame_is_left_to_be_read(data: bytes) -> None:
+    assert FrameDecoder(limit=8).single(memoryview(data)) is None
+
+
+def _amid_a_frame(decoder: FrameDecoder) -> None:
+    assert read(decoder, ONE[:5]) == []
+
+
+def _amid_a_message(decoder: FrameDecoder) -> None:
+    assert read(decoder, encode_header(Lane.DATA, 0, 3, more=True) + b"one") == []
+
+
+def _failed(decoder: FrameDecoder) -> None:
+    with pytest.raises(FrameError):
+        read(decoder, b"wrong from the start")
+
+
+@pytest.mark.parametrize("state", [_amid_a_frame, _amid_a_message, _failed])
+def test_a_frame_is_not_taken_alone_amid_others(state: Callable[[FrameDecoder], None]) -> None:
+    decoder = FrameDecoder()
+    state(decoder)
+    assert decoder.single(memoryview(ONE)) is None
 
 
 PIECES = (
