@@ -12,7 +12,7 @@ from actors.supervisors._exit import Exit
 
 
 class Ignored(Exception):
-    """Raised by `Child.start` when there is nothing to run; that is no error."""
+    """Raised by `Child.start` when there is nothing to run; that is not an error."""
 
 
 class Child(Protocol):
@@ -48,7 +48,7 @@ class Child(Protocol):
 
 
 class Host(Protocol):
-    """What a child runs on, such as a node: it goes down and comes back independently of the child."""
+    """What a child runs on, such as a node: it goes down and up independently of the child."""
 
     @property
     def ready(self) -> bool:

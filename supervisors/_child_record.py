@@ -21,10 +21,10 @@ class RunObserver(Protocol):
     """Who is told about a run."""
 
     def run_ended(self, run: Run) -> None:
-        """Take note that *run* has ended."""
+        """Handle the end of *run*."""
 
     def run_call_failed(self, run: Run, verb: str, error: Exception) -> None:
-        """Take note that a *verb* of the child raised *error*, which it may not."""
+        """Report that the child's method *verb* raised *error*, which it may not."""
 
 
 class Run:
@@ -56,7 +56,7 @@ class Run:
         self._observer.run_ended(self)
 
     def abandon(self) -> None:
-        """Count it as ended although it has not: it was killed, and nobody waits any longer."""
+        """Count it as ended although it has not: it was killed, and the wait for its end is over."""
         if self.exit is None:
             self.exit = Exit.ABANDONED
 
@@ -163,7 +163,7 @@ class ChildRecord:
             self._unwatch_host = self.spec.host.notify(callback)
 
     def unwatch_host(self) -> None:
-        """Have it called no more."""
+        """Cancel the call."""
         unwatch, self._unwatch_host = self._unwatch_host, None
         if unwatch is not None:
             unwatch()

@@ -111,7 +111,7 @@ class ChildTable:
     # What runs report.
 
     def run_ended(self, run: Run) -> None:
-        """Take note that *run* has ended."""
+        """Handle the end of *run*."""
         row = self.by_name.get(run.name)
         if row is not None and row.run is run:
             row.run_ended(self._task.now)

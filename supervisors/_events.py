@@ -1,4 +1,4 @@
-"""What happened, as frozen records; whoever gets them writes the log lines.
+"""What happened, as frozen records; the receiver of the records writes the log lines.
 
 A reporter is called from the loop and must not wait.
 """
@@ -67,7 +67,7 @@ class ChildStartFailed(ChildEvent):
 
 @dataclass(frozen=True, slots=True)
 class ChildIgnored(ChildEvent):
-    """A child said that there is nothing to run."""
+    """A child's `start` raised `Ignored`: there is nothing to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class WaitingForHost(ChildEvent):
 
 @dataclass(frozen=True, slots=True)
 class RestartsGivenUp(ChildEvent):
-    """A child is not restarted any more: its backoff gave up, or its host is lost."""
+    """A child is no longer restarted: its backoff gave up, or its host is lost."""
 
     exit: Exit
 

@@ -18,15 +18,15 @@ class ExitKind(Enum):
     SHUTDOWN = "SHUTDOWN"
     """It was asked to stop, and did."""
     CRASHED = "CRASHED"
-    """It failed by an error of its own."""
+    """It failed with an error."""
     KILLED = "KILLED"
     """It was ended by force."""
     NODE_DOWN = "NODE_DOWN"
     """The node it ran on ended."""
     ABANDONED = "ABANDONED"
-    """It was killed and did not end; nobody waits for it any more."""
+    """It was killed and did not end; its end is no longer awaited."""
     FORGOTTEN = "FORGOTTEN"
-    """It has ended, so long ago that nobody remembers how: an answer to late questions, no end of a run."""
+    """It ended so long ago that how is no longer known: only an answer to late questions."""
 
 
 _AS_EXPECTED: Final = frozenset({ExitKind.NORMAL, ExitKind.SHUTDOWN})

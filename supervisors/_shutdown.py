@@ -30,7 +30,7 @@ class ShutdownDeadline:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is waited for any more."""
+        """Whether no end is awaited any longer."""
         return self._deadline < math.inf and self._deadline <= anyio.current_time()
 
     async def wait_ended(self, run: Run, until: float) -> bool:

@@ -1,4 +1,4 @@
-"""A child as data: what starts it, whether it comes back, how long it may take to stop.
+"""A child as data: how it is started, whether it is restarted, how long it may take to stop.
 
 A spec is checked when it is made and never again. It holds no state of any run.
 """

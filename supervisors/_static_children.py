@@ -76,7 +76,7 @@ class StaticChildren:
             self._starting.run.interrupt()
 
     def interrupt_start(self, row: ChildRecord) -> None:
-        """Cancel the start of *row*, if that is under way."""
+        """Cancel the start of *row*, if it is being started."""
         if self._starting is row:
             self.interrupt()
 

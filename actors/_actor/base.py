@@ -20,7 +20,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 def concurrent(handler: F) -> F:
-    """Let this handler run beside others of its actor, in the actor's own tasks.
+    """Let this handler run concurrently with others of its actor, each in a task of the actor.
 
     Without it an actor handles one message at a time. A concurrent handler starts in its turn
     and then shares the actor's state with whatever else runs: it must expect that between awaits.

@@ -1,4 +1,4 @@
-"""A cell: what stays of an actor on its node when it restarts: its address, mailbox and watchers.
+"""A cell: the part of an actor on its node that survives restarts: its address, mailbox and watchers.
 
 Rule 1: refs deliver to the cell; only its incarnation has the actor object.
 Rule 2: the state changes as the table below allows; the supervisor of the cell decides on restarts.
@@ -248,7 +248,7 @@ class Cell:
             self.move_to(CellState.DOWN)
 
     def request_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None:
-        """Stop for good by *end*, behind what is queued; kill the actor after *grace* seconds."""
+        """Stop for good with *end* once the queued messages are handled; kill the actor after *grace* seconds."""
         if self.state is CellState.ENDED:
             return
         self.draining = self.draining or drain

@@ -48,7 +48,7 @@ class _Resources(NamedTuple):
     watches: Watches
 
     def close(self) -> None:
-        """End all timers and watches; tasks go on."""
+        """End all timers and watches; tasks continue."""
         self.watches.clear()
         self.timers.close()
 
@@ -166,7 +166,7 @@ class Incarnation:
         self.message_loop.halt = True
 
     def crash(self, error: BaseException) -> None:
-        """End by *error*, which nobody awaits. KeyboardInterrupt and SystemExit end the whole node."""
+        """End with *error*, which no asker gets. KeyboardInterrupt and SystemExit end the whole node."""
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self.cell.host.over = True
         elif self.exit is None:

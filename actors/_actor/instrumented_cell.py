@@ -60,7 +60,7 @@ class TracedAnswer:
         return self._inner.__await__()
 
     def done(self) -> bool:
-        """Whether it was answered, or nobody waits any more."""
+        """Whether it was answered, or the asker no longer waits."""
         return bool(self._inner.done())
 
     def cancelled(self) -> bool:

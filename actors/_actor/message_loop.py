@@ -58,7 +58,7 @@ class MessageLoop:
     Attributes:
         halt: the incarnation sets it to end the loop after the current message.
         handled: how many messages were taken, counted after each batch.
-        resumed: a message failed and the class decided to go on.
+        resumed: a message failed and `on_error` of the class said RESUME.
         actor: whose handlers run; set before the loop starts.
     """
 
@@ -129,7 +129,7 @@ class MessageLoop:
 
     # One function: a call per message costs as much as a small message.
     async def take(self) -> None:  # noqa: C901, PLR0912
-        """Take messages until `halt`; raise what a handler raised if nobody awaits its reply."""
+        """Take messages until `halt`; raise the error of a handler if no asker gets it."""
         actor = self.actor
         assert actor is not None
         mailbox = self._cell.mailbox

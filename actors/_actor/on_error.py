@@ -32,7 +32,7 @@ class OnError(enum.Enum):
 
 
 _ALWAYS: Final[Mapping[type[BaseException], OnError]] = {MemoryError: OnError.RESUME}
-"""Searched after the tables of the class: a message that needs too much memory fails, its actor goes on."""
+"""Searched after the tables of the class: a message that needs too much memory fails, its actor continues."""
 
 
 def set_table(cls: type, table: object) -> None:

@@ -1,4 +1,4 @@
-"""The task group of an incarnation, `context.tasks`: its tasks run beside the message loop and end with it."""
+"""The task group of an incarnation, `context.tasks`: its tasks run next to the message loop and end with it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ActorTasks:
     def start_soon(
         self, fn: Callable[..., Coroutine[Any, Any, object]], /, *args: Any, name: str = ""
     ) -> Task:
-        """Run ``fn(*args)`` beside the actor's messages.
+        """Run ``fn(*args)`` in a task while the actor handles messages.
 
         Returns:
             The task, whose ``cancel()`` ends it early.
@@ -113,7 +113,7 @@ class ActorTasks:
                 self._empty.set_result(None)
 
     def cancel(self) -> None:
-        """Cancel all tasks, and start no more."""
+        """Cancel all tasks; later ones are refused."""
         self._closed = True
         for task in list(self._running):
             task.cancel()

@@ -1,7 +1,7 @@
 """Every error users meet, in one tree.
 
-Rule 1: an error says who must act and gives back what it holds, as attributes.
-Rule 2: an unsent message comes back as `.message`.
+Rule 1: an error says who must act; its facts are attributes.
+Rule 2: a message that was not sent is its `.message`.
 
     ActorsError
     ├── SendError                  the message is yours again
@@ -16,9 +16,9 @@ Rule 2: an unsent message comes back as `.message`.
     ├── NotSendable                that value cannot travel (also a TypeError)
     ├── StartFailed                an actor never became ready
     ├── BootFailed                 a node never became ready
-    ├── ReloadFailed               new code did not get ready: the old one goes on
+    ├── ReloadFailed               new code did not get ready: the old code continues
     ├── ReloadRunning              one reload at a time
-    ├── NameTaken                  somebody has that name
+    ├── NameTaken                  another living actor has that name
     ├── InvalidSpec                a description that cannot be started (also a ValueError)
     ├── SystemStopped              the system is stopping or gone
     ├── NoSystem                   there is no system here
@@ -87,7 +87,7 @@ class MailboxFull(SendError):
 
 
 class ActorStopped(SendError):
-    """The receiver has ended and will not come back; `exit` is how, if its node still knows that."""
+    """The receiver has ended for good; `exit` says how, None if its node no longer knows."""
 
     exit: Exit | None = None
 
@@ -222,7 +222,7 @@ class ReloadFailed(ActorsError):
 
 
 class ReloadRunning(ActorsError):
-    """Another reload is under way; the text says whose."""
+    """Another reload is running; the text says whose."""
 
 
 class NameTaken(ActorsError):

@@ -49,7 +49,7 @@ class Event:
 
     Attributes:
         kind: what, in snake case: ``child_ended``, ``node_ready``, ``dead_letter`` ...
-        facts: the rest, as plain data.
+        facts: everything else about it, as plain data.
         at: seconds on the loop's clock.
     """
 

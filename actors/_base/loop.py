@@ -56,7 +56,7 @@ class Loop(Protocol):
 
     @property
     def passes(self) -> tuple[type[BaseException], ...]:
-        """Exceptions that are no failure of an actor: they end the node, or cancel it from outside."""
+        """Exceptions that are not failures of an actor: they end the node, or cancel it from outside."""
 
     def cancelled_by(self, error: BaseException) -> bool:
         """Whether *error* is a requested cancellation of the calling task, not one a handler raised."""

@@ -50,5 +50,5 @@ def _trimmed(block: str) -> str:
 
 
 def is_ours(file: str) -> bool:
-    """Return whether *file* belongs to this framework or to the import machinery, or is no file."""
+    """Return whether *file* belongs to this framework or to the import machinery, or is not a file."""
     return file.startswith((_PACKAGE, "<")) or file.endswith("/importlib/__init__.py")

@@ -106,7 +106,7 @@ class ThreadPortal:
             _fail(future, SystemStopped(_OVER))
 
     def close(self) -> None:
-        """Take no more calls; those that wait raise `SystemStopped`."""
+        """Refuse later calls; those that wait raise `SystemStopped`."""
         with self._lock:
             self._closed = True
             waiting = list(self._waiting)

@@ -74,7 +74,7 @@ class Propagation:
     """The variables that a system propagates, found in this process.
 
     Raises:
-        InvalidSpec: one cannot be imported, or is no ContextVar.
+        InvalidSpec: one cannot be imported, or is not a ContextVar.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:

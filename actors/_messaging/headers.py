@@ -1,4 +1,4 @@
-"""Message headers: the call chain and the context variables that go with a message beside its arguments.
+"""Message headers: the call chain and the context variables that a message carries besides its arguments.
 
 Rule 1: a message that needs none has none, and pays nothing.
 Rule 2: they are applied in the task that runs the handler, before it starts or makes a stream's next item.

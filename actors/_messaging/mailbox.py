@@ -76,7 +76,7 @@ class Envelope:
         return (self.handler.name, self.args, self.kwargs)
 
     def fail(self, error: BaseException) -> bool:
-        """Give *error* to the asker; return whether somebody asked."""
+        """Raise *error* at the asker; return whether there is one."""
         reply = self.reply
         if reply is None:
             return False

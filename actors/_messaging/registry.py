@@ -52,7 +52,7 @@ class Registry:
         self._starting[name] = []
 
     def settle(self, name: str, ref: Ref[Any] | None) -> None:
-        """End the claim: *ref* has the name now, or, if the start failed, nobody has."""
+        """End the claim: *ref* has the name now, or the name is free because the start failed."""
         waiters = self._starting.pop(name, [])
         if ref is not None:
             self._refs[name] = ref

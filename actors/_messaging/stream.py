@@ -164,7 +164,7 @@ class StreamProducer:
         self._queue_resume()
 
     def close(self) -> None:
-        """Have the generator closed: nobody reads any more."""
+        """Have the generator closed: the reader has gone."""
         self.closing = True
         self._queue_resume()
 

@@ -133,7 +133,7 @@ class Topic:
             buffer: how many values may wait for this subscriber.
 
         Raises:
-            ValueError: *buffer* is no whole number of 1 or more.
+            ValueError: *buffer* is not an integer of 1 or more.
         """
         if type(buffer) is not int or buffer < 1:
             raise ValueError(f"buffer must be a whole number of 1 or more, got {buffer!r}")

@@ -58,7 +58,7 @@ class Target(Protocol):
         """Send *envelope* even if the mailbox is full: messages to oneself, and control."""
 
     def withdraw(self, envelope: Envelope) -> None:
-        """Remove *envelope* from the mailbox, or cancel its handler: nobody awaits the reply any more."""
+        """Remove *envelope* from the mailbox, or cancel its handler: its asker no longer waits."""
 
 
 class Asker(Target, Protocol):
@@ -105,7 +105,7 @@ class Turn:
         return ((self.sender.ref.uid, self.sender.ref.name),) if self.exclusive else ()
 
     def for_task(self) -> Turn:
-        """Return the turn of a task that runs beside the message loop."""
+        """Return the turn of a task of `context.tasks`, which runs next to the message loop."""
         return Turn(self.sender, self.target, exclusive=False)
 
 

@@ -1,4 +1,4 @@
-"""An actor of another node, as seen from here: link, protocol, remote actor, receiver, credit.
+"""Messages between nodes: links, their protocol, remote actors, receivers and flow control by credit.
 
 Nothing here starts or ends a node.
 """

@@ -69,7 +69,7 @@ class _EndedTarget:
     """The target of refs to actors that are known to have ended: it refuses every message."""
 
     remote = False
-    wait_queue: Any = None  # whoever would wait for room is refused
+    wait_queue: Any = None  # no sender ever waits for room: all are refused
 
     def __init__(self, ref: Ref[Any], end: Exit | None) -> None:
         self.waiting_for: dict[Envelope, Target] = {}
@@ -171,7 +171,7 @@ class ActorHost:
         return cell
 
     def forget(self, cell: CellInterface, end: Exit) -> None:
-        """Drop a cell that has ended, before anybody hears of it."""
+        """Remove a cell that has ended, before its watchers are called."""
         self.cells.pop(cell.ref.uid, None)
         self.remember(cell.ref.uid, end)
         if cell.ref.uid >> 32 == self.number:
@@ -284,7 +284,7 @@ class ActorHost:
         return ref
 
     async def stop_children(self, parent: IncarnationInterface, *, kill: bool) -> None:
-        """End the children of an actor, politely or at once."""
+        """Stop the children of an actor, or kill them; return when they have ended."""
         if parent.children is None:
             return
         me = self.cells.get(parent.ref.uid)
@@ -313,7 +313,7 @@ class ActorHost:
         self.services.event("dead_letter", facts)
 
     def message_failed(self, ref: Ref[Any], envelope: Envelope, error: BaseException) -> None:
-        """Report a message whose failure did not restart its actor: that went on, or ended for good."""
+        """Report a message whose failure did not restart its actor: it continued, or ended for good."""
         facts = {"actor": ref.name, "message": envelope.handler.name, "node": self.name}
         self.services.event("message_failed", {**facts, **error_facts(error)})
 
@@ -339,7 +339,7 @@ class ActorHost:
         )
 
     def new_decoder(self, attachments: Attachments | None = None) -> Decoder:
-        """Make a decoder for what such an encoder sent."""
+        """Make a decoder for what an encoder of `new_encoder` sent."""
         return Decoder(
             extras=[self._refs],
             resolve=self.resolve_class,

@@ -114,7 +114,7 @@ class Link:
         out: says by `congested` whether senders have to wait, as too many bytes are unwritten.
         write: queues one message of plain fields and returns its size in bytes; an ended link raises.
         pending: by request number, the asks whose replies are awaited.
-        calls: by request number, those who await answers of the other node's host.
+        calls: by request number, the waiters for answers of the other node's host.
         serving: by request number, what cancels a request of the other node.
     """
 
@@ -328,7 +328,7 @@ class Link:
             _, op, args = message
             take = None if op in _PREREQUISITES else self.host.handlers.fd_notes[op]
         except Exception:
-            _close_all(fds)  # nobody here wants them: this ends the link
+            _close_all(fds)  # no handler takes them, and the error ends the link
             raise
         if take is None:
             self.attachments.receive_prerequisite(op, args[0], fds)
@@ -358,7 +358,7 @@ class Link:
             self.send(answer, Lane.CONTROL)
 
     def cancel_served(self, number: int) -> None:
-        """Cancel a request that the other end does not wait for any more."""
+        """Cancel a request whose answer the other end no longer awaits."""
         if number in self.serving:
             self.serving.pop(number)()
         elif number in self._tasks:
@@ -376,7 +376,7 @@ class Link:
         return wanted
 
     def answered(self, message: list[Any], *, failed: bool) -> None:
-        """Give a call's answer to whoever awaits it."""
+        """Resume the waiter of a call with its answer."""
         waiter = self.calls.get(message[1])
         if waiter is not None and not waiter.done():
             (waiter.set_exception if failed else waiter.set_result)(message[2])

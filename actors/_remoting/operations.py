@@ -2,8 +2,8 @@
 
 The caller names the operation (``link.call(operations.lookup, "counter")``), the side that serves it
 registers a handler for it (`Handlers`); mypy checks the arguments of both against the declaration.
-A call is answered by a result or an error. A note is not answered. A note with descriptors carries
-open files beside its arguments. All arguments go by position.
+A call is answered by a result or an error. A note is not answered. A note with descriptors also carries
+open files. All arguments are positional.
 """
 
 # mypy: disable-error-code="empty-body"
@@ -177,7 +177,7 @@ async def subscribe_topic(topic: str, /) -> None:
 
 @_note(_PARENT)
 def unsubscribe_topic(topic: str, /) -> None:
-    """Note that the node has no subscribers to a topic any more."""
+    """The node no longer has subscribers to a topic."""
 
 
 @_note(_PARENT)

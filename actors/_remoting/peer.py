@@ -1,6 +1,6 @@
 """Another node and its actors, as this node knows them: where messages for them go.
 
-Rule 1: this node may have as many messages under way to an actor as that actor's mailbox holds. Each
+Rule 1: this node may have as many messages in flight to an actor as that actor's mailbox holds. Each
 message that the actor takes gives one credit back, so that a full mailbox never blocks the link.
 Rule 2: a reply gives the credit of its ask back; other credit comes back once per turn of the other
 node's loop, in one message for each actor.
@@ -46,8 +46,8 @@ _SMALL_MAILBOX: Final = 16
 def returns_credit_when_taken(handler: Handler, mailbox: int) -> bool:
     """Return whether an ask's credit comes back when the actor takes it, not with the reply.
 
-    A message that is handled beside others must not hold a place in the mailbox all that time. For a
-    plain ask the reply saves a message, at the price of one place while the ask is handled.
+    A concurrent handler must not take up a place in the mailbox while it runs. The credit of a plain ask
+    comes back with the reply, which saves a message but takes up one place while the ask is handled.
     """
     return not handler.plain or mailbox < _SMALL_MAILBOX
 
@@ -108,7 +108,7 @@ class Peer:
         # The link to a node that drains: the answers it still owes come over this one.
         self._draining_link: Link | None = None
         self.links = 0
-        # A remote actor lives as long as somebody has the ref or waits for a reply.
+        # A remote actor lives as long as a ref to it does, or an ask that awaits its reply.
         self._remote_actors: WeakValueDictionary[int, RemoteActor] = WeakValueDictionary()
         self._lent: list[Attachments] = []
         self._watches: dict[int, tuple[Ref[Any], Callable[[Exit], None]]] = {}
@@ -151,7 +151,7 @@ class Peer:
         return self.link
 
     def control(self, message: list[Any]) -> None:
-        """Send a request to end one of its actors, unless the node is away: then there is nothing to end."""
+        """Send a request to end one of its actors, unless the node is down: then there is nothing to end."""
         link = self._draining_link
         if link is None and self.ready:
             link = self.connect(self.name, None)
@@ -191,7 +191,7 @@ class Peer:
         for link in links:
             self.drop(link)
             link.close()
-        # Only now is it certain that nobody reads what was lent over them.
+        # Only now is it certain that no process reads the memory that was lent over these links.
         for attachments in self._lent:
             attachments.reclaim()
         self._lent.clear()
@@ -374,7 +374,7 @@ class RemoteActor:
             self._send(link, envelope)
 
     def withdraw(self, envelope: Envelope) -> None:
-        """Tell the other node that nobody waits for the reply any more."""
+        """Tell the other node that the reply is no longer awaited."""
         link = self.peer.link
         if link is None or envelope.request not in link.pending:
             return
@@ -396,7 +396,7 @@ class RemoteActor:
                 self.send_waiting()
 
     def probe(self, envelope: Envelope, number: int, path: list[Any]) -> None:
-        """Ask the other node whether the wait for *envelope*, or for room for it, is part of a circle."""
+        """Ask the other node whether the wait for *envelope*, or for room for it, is part of a cycle."""
         link, request = self.peer.link, envelope.request
         if link is not None and (not request or request in link.pending):
             link.send([wire.PROBE, self.ref.uid, request, number, path])
@@ -429,7 +429,7 @@ class RemoteActor:
         return size
 
     def _error(self, error: TransportError, envelope: Envelope) -> ActorsError:
-        """Return the error of ours for one of the transport's."""
+        """Return the public error for an error of the transport."""
         if isinstance(error, Unsendable):
             return not_sendable(error)
         if isinstance(error, TooBig):
@@ -443,7 +443,7 @@ class RemoteActor:
         self.send_waiting()
 
     def send_waiting(self) -> None:
-        """Send what waits in line as far as credit and link allow."""
+        """Send messages of the wait queue as far as credit and link allow."""
         link = self.peer.link
         while link is not None and self.credit > 0 and self.wait_queue.waiting:
             entry = None if link.out.congested else self.wait_queue.first()

@@ -24,7 +24,7 @@ without keywords and deadline ends after its args. The headers are the chain of 
 belongs to, a [uid, name] for each actor that waits, and its context variables, each behind its number;
 most messages have neither.
 
-A PUBLISH without a value only says how many values the link had no room for.
+A PUBLISH without a value only says how many values were dropped because the link was congested.
 
 A PROBE asks about the wait for the reply to a request, or for room (request 0), and is sent behind
 that request: path is who waits, a [uid, name] each.

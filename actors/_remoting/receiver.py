@@ -1,6 +1,6 @@
-"""The receiving side of a link: actors' messages go to their cells, replies to whoever awaits them.
+"""The receiving side of a link: messages for actors go to their cells, replies to their askers.
 
-Here is also what goes back for a message: credit, the reply, the items of a stream.
+What is sent back for a message is made here, too: credit, the reply, the items of a stream.
 
 Rule: a message of the wrong shape raises here, and that ends the link.
 """
@@ -273,7 +273,7 @@ class Receiver:
         self._host.deadlock_probe.arrived(cell, number, path)
 
     def _answered(self, request: int) -> Envelope | None:
-        """Return the ask of this number, which is over, if somebody still waits for its reply."""
+        """Return the ask of this number, which is over, if its asker still waits."""
         entry = self._link.pending.pop(request, None)
         if entry is None:
             return None
@@ -400,7 +400,7 @@ def _flush(due: list[CreditReturn]) -> None:
 
 
 class RemoteReply:
-    """The reply to an asker at the other end of a link (a `Waiter` that nobody awaits here)."""
+    """The reply to an asker at the other end of a link; a `Waiter` that is not awaited on this node."""
 
     leaves = True
     """Its value is encoded at once, so that the actor need not copy it."""
@@ -418,7 +418,7 @@ class RemoteReply:
         raise TypeError("a remote reply is awaited at the other end")
 
     def done(self) -> bool:
-        """Whether it was answered, or nobody waits any more."""
+        """Whether it was answered, or the asker no longer waits."""
         return self._done
 
     def cancelled(self) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SharedMemory"]
 
 _TRIM_EVERY: Final = 2.0
-"""Seconds between two trims of memory that nobody uses any more."""
+"""Seconds between two trims of unused memory."""
 _PAUSE: Final = 0.001
 """Seconds between two steps of touching new memory, each of which takes about as long."""
 

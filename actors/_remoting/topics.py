@@ -37,7 +37,7 @@ class Topics:
         """Add a subscriber; when this returns, every ready node knows."""
         here = self._here.setdefault(name, [])
         here.append(subscription)
-        # Every subscriber calls: the call of the first may still be under way.
+        # Every subscriber calls: the call of the first may still be unanswered.
         await self._host.services.topic_join(name)
 
     def leave(self, name: str, subscription: Subscription) -> None:
@@ -81,7 +81,7 @@ class Topics:
             away[node] = 0
 
     def link_has_room(self, node: str) -> None:
-        """Tell the subscribers on *node* how many values the link to it had no room for."""
+        """Tell the subscribers on *node* how many values were dropped because the link was congested."""
         link = self._host.peer(node).link
         for name, away in self._away.items():
             missed = away.get(node, 0)
@@ -110,7 +110,7 @@ class Topics:
             subscription.miss(missed)
 
     def interest(self, name: str, node: str, *, wanted: bool) -> None:
-        """Note that another node has subscribers, or has none any more."""
+        """Record whether another node has subscribers."""
         if wanted:
             self._away.setdefault(name, {}).setdefault(node, 0)
         elif name in self._away:

@@ -181,7 +181,7 @@ class Coordinator(SystemState):
         }
 
     def preload(self, group: str) -> tuple[str, ...]:
-        """Return the modules of ours that the nodes of a group import before they are ready."""
+        """Return the modules of this package that the nodes of a group import before they are ready."""
         specs = [spec for spec in self.topology.listeners if spec.nodes == group]
         return tuple(name for spec in specs for name in modules_of(spec))
 

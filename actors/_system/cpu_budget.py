@@ -17,7 +17,7 @@ __all__ = ["cpu_budget", "cpu_quota", "usable_cpus"]
 
 _ROOT: Final = Path("/")
 _POOLS: Final = 2
-"""Members of pools for each CPU that are no cause for a warning: some of them wait."""
+"""Members of pools for each CPU without a warning: some of them wait at any time."""
 
 
 def cpu_quota(root: Path = _ROOT) -> float:

@@ -1,4 +1,4 @@
-"""Rolling reload: each node in turn goes on as a new process, with the code that is on disk now.
+"""Rolling reload: each node in turn is replaced by a new process, with the code that is on disk now.
 
 Rule 1: a node is replaced when the new process of the one before it has taken over its connections
 and its actors; the old process may still be finishing its work.

@@ -370,7 +370,7 @@ class System:
     async def reload(
         self, *names: str, surge: bool = False, ready_timeout: float | None = None
     ) -> list[Node]:
-        """Renew nodes one by one: each goes on as a new process, with the code as it is on disk now.
+        """Renew nodes one by one: each is replaced by a new process, with the code as it is on disk now.
 
         A new process boots beside the old one and takes its place when it is ready: connections go
         there at once. The old one answers what it has, tells keep-alive clients with their next
@@ -395,7 +395,7 @@ class System:
         Raises:
             ReloadFailed: a new process did not get ready. It is gone; the old one goes on, and so do
                 those whose turn had not come.
-            ReloadRunning: another reload is under way.
+            ReloadRunning: another reload is running.
             InvalidSpec: there is no such node, or it is a thread.
             SystemStopped: the system is stopping.
             ActorsError: asked on a node.

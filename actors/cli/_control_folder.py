@@ -47,7 +47,7 @@ def _check_folder(folder: Path) -> bool:
     """Return whether *folder* exists.
 
     Raises:
-        CommandFailed: it is no folder, or other users may enter it.
+        CommandFailed: it is not a folder, or other users may enter it.
     """
     try:
         facts = folder.lstat()

@@ -74,7 +74,7 @@ class NodeOwner(Protocol):
 class Node:
     """A handle on one node of a running system.
 
-    Whoever holds the handle may end the node: `stop` for good, `kill` for a restart. Code on a
+    Code that has the handle may end the node: `stop` for good, `kill` for a restart. Code on a
     node has the handle of its own node, ``actors.current().node``. The local node of a system refuses
     both, as it ends with its system.
 

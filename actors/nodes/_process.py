@@ -288,7 +288,7 @@ def _sweep_and_reap(pid: int, pidfd: int) -> int | None:
         Its exit code or minus its signal, None if code of the user's has reaped it.
     """
     try:
-        # Looked at first: until it is reaped, its number can be nobody else's.
+        # Checked before it is reaped: until then no other process can get its pid.
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
     except ChildProcessError:
         if not Path(f"/proc/{pid}").exists():  # while its group lives, no process gets its number

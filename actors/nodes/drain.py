@@ -29,7 +29,7 @@ async def finish_cells(cells: Mapping[int, Cell], ours: Iterable[Cell], seconds:
 
     Args:
         cells: all actors of the node, children of actors too.
-        ours: those that nobody else on this node ends.
+        ours: the actors that have no parent actor on this node to end them.
         seconds: the limit of the first wait; the caller limits the second.
     """
     with move_on_after(seconds):

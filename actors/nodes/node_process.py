@@ -333,7 +333,7 @@ class NodeProcess:
         return cancel
 
     def event(self, kind: str, facts: dict[str, Any]) -> None:
-        """Report an event to the parent; log it here if the parent cannot be reached any more."""
+        """Report an event to the parent; log it here if the parent can no longer be reached."""
         if self.parent.closed is None:
             self.parent.note(ops.event, kind, facts)
         elif kind != TRACE:

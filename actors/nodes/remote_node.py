@@ -44,7 +44,7 @@ _IN_ORDER: Final = 0.8
 
 
 class NodeDied(ActorsError):
-    """A node ended although nobody had asked it to."""
+    """A node ended without having been asked to."""
 
 
 class RemoteNodeHost(Protocol):
@@ -338,7 +338,7 @@ class RemoteRun:
         raise NotImplementedError
 
     def _force_end(self) -> None:
-        """End it now although nobody asked for its end: its supervisor restarts it."""
+        """End it now as a crash: its supervisor restarts it."""
         raise NotImplementedError
 
     def _stack(self) -> str:
@@ -346,7 +346,7 @@ class RemoteRun:
         return ""
 
     def link_ended(self) -> None:
-        """Take note that the link has ended, which hints that the node has, too."""
+        """React to the end of the link, which hints that the node has ended, too."""
         raise NotImplementedError
 
     def _last_lines(self) -> str:
@@ -359,7 +359,7 @@ class RemoteRun:
     # -- what the node says ----------------------------------------------------------------
 
     def on_ready(self) -> None:
-        """Go on with `start`: the node has imported everything and its loop runs."""
+        """Continue `start`: the node has imported everything and its loop runs."""
         if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
 
@@ -416,7 +416,7 @@ class RemoteRun:
                 self.link.note(ops.leave if node.leaving else ops.shut_down, node.drain_within)
 
     def drain(self, why: str) -> None:
-        """Give it nothing new from now on; it goes on with what it has."""
+        """Give it nothing new from now on; it finishes what it has."""
         self._set_state(NodeState.DRAINING)
         self._home.node_draining(self, why)
         self.node.changed()

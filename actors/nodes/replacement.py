@@ -1,6 +1,6 @@
 """The runs of a node from one start by its supervisor to the end: one, or two while one replaces the other.
 
-Rule 1: a new run takes the place of the old one only when it is ready; until then nobody uses it.
+Rule 1: a new run takes the place of the old one only when it is ready; until then it is not used.
 Rule 2: an actor never runs twice: the actors of the old run end before the new run starts any.
 Rule 3: the supervisor sees all of it as one run, which ends with the main run; all others end then, too.
 """

@@ -42,7 +42,7 @@ ONE_OWNER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Move(Generic[T]):
-    """Marks a value that the sender gives away."""
+    """Marks a value whose ownership goes to the receiver."""
 
     value: T
 
@@ -52,7 +52,7 @@ class MovesFound(Exception):
 
 
 def move(value: T) -> T:
-    """Mark `value` to be given away with the message; typed as what it carries, for signatures.
+    """Mark `value` so that the message moves it to the receiver; typed as the value, for signatures.
 
     A `Buffer`, a bytearray, a socket or a socket stream of anyio can be moved, at any depth of a message.
     Nothing moves before the message is sent, and then all that it moves or nothing. Afterwards a `Buffer`

@@ -40,7 +40,7 @@ class Channel(MessageChannel[socket.socket]):
         self._received_fds = ReceivedFds()
         self._read_buffer = memoryview(bytearray(_CHUNK))
         self._ended = False
-        """Whether nothing can be sent any more; what the peer sent may still be read."""
+        """Whether sending has ended; what the peer sent may still be read."""
         self._flush_due = False
         self._reply_due = False
         """Whether the next message is written at once."""

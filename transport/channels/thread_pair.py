@@ -23,7 +23,7 @@ class Packed(NamedTuple):
 
 
 class _Signal:
-    """An item that is no message."""
+    """An item that is not a message."""
 
 
 END: Final = _Signal()
@@ -60,7 +60,7 @@ class OneWayQueue:
         self.fds_sent = self.fds_taken = 0
 
     def drop(self) -> None:
-        """Drop items that nobody will take; both sides may do so at the same time."""
+        """Drop all items; both sides may do so at the same time."""
         for queue in self.lanes:
             while queue:
                 try:
@@ -103,7 +103,7 @@ class Endpoint:
         try:
             self._first_close.pop()
         except IndexError:
-            # The other side has closed before: nobody wakes anybody or takes anything any more.
+            # The other side closed first: from now on neither side wakes the other or takes an item.
             for queue in (self.inbound, self.outbound):
                 queue.drop()
                 queue.wakeup.close()

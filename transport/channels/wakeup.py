@@ -42,7 +42,7 @@ class Wakeup:
             return  # it was cleared before
 
     def close(self) -> None:
-        """Close the descriptors; nobody may call `wake` any more."""
+        """Close the descriptors; after this `wake` must not be called."""
         for fd in {self.fd, self._write_fd}:
             os.close(fd)
         # The numbers may belong to others by now.

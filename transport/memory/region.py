@@ -1,4 +1,4 @@
-"""A part of shared memory that knows whether anybody views it, and reports when the last view is gone.
+"""A part of shared memory that knows whether it has views, and reports when the last one is gone.
 
 Views, slices and arrays made of them all keep the region alive, so it ends with the last of them. That may
 happen in any thread and inside a garbage collection, so `on_dropped` may only append to a deque. A view

@@ -76,7 +76,7 @@ class Slot:
         segment: the segment it is part of.
         index: its place in the segment.
         offset: of its first byte in the segment.
-        generation: increases at each change of holder; odd while somebody has it.
+        generation: increases at each change of holder; odd while the slot is in use.
         holder: who has it; None if it is free.
         length: bytes the holder asked for.
         warm: bytes from its beginning whose pages have memory.

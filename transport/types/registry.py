@@ -46,13 +46,13 @@ class Extra(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Local(Generic[T]):
-    """Marks a value that is handed over by reference and never leaves its process."""
+    """Marks a value that is passed by reference and never leaves its process."""
 
     value: T
 
 
 def local(value: T) -> T:
-    """Mark `value` to be handed over by reference; typed as what it carries, for signatures."""
+    """Mark `value` so that it is passed by reference; typed as the value, for signatures."""
     return cast("T", Local(value))
 
 

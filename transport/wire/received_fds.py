@@ -43,7 +43,7 @@ class ReceivedFds:
         """Return the oldest `count` descriptors, which the caller owns.
 
         Raises:
-            FrameError: fewer came.
+            FrameError: fewer have been received.
         """
         if count > len(self.fds):
             came = f"a frame claims {count} descriptors, {len(self.fds)} came"

@@ -1,6 +1,6 @@
 """The operations of the control socket, by name.
 
-Rule: a request that is wrong or fails is answered with the reason; the system goes on.
+Rule: a request that is wrong or fails is answered with the reason; the system continues.
 """
 
 from __future__ import annotations

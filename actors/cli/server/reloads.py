@@ -1,6 +1,6 @@
 """What reloads a running system without a command: SIGHUP, and changed source files.
 
-Rule: a reload that fails is reported, and the system goes on with its old code.
+Rule: a reload that fails is reported, and the system continues with its old code.
 """
 
 from __future__ import annotations

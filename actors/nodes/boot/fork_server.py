@@ -1,6 +1,6 @@
 """The fork server, seen from its system: a process that has imported everything and forks nodes.
 
-Rule 1: every wait for it has a deadline, and nodes go on without it.
+Rule 1: every wait for it has a deadline, and nodes start without it if it fails.
 Rule 2: a forked node reports its own pid, so that none exists that the system does not know.
 """
 

@@ -113,7 +113,7 @@ class Started:
 
     def end(self) -> None:
         """Kill and reap it, because nobody owns it."""
-        # If code of the user's has reaped it, its number may be somebody else's.
+        # If the user's code has reaped it, its pid may belong to another process.
         with suppress(ChildProcessError):
             if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 os.kill(self.pid, signal.SIGKILL)
@@ -124,7 +124,7 @@ class Started:
         """Note that it has been reaped, and its exit code or minus its signal, if that is known."""
         self.returncode = code
         if self._popen is not None:
-            # Or it would warn that nobody waited for the child.
+            # Or it would warn that the child was never waited for.
             self._popen.returncode = 0 if code is None else code
 
 

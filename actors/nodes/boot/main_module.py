@@ -1,7 +1,7 @@
 """The file that the user started as `__main__`: its classes work on process nodes.
 
 A node imports that file under another name, on first use; its call of `actors.run` ends the import. A
-`__main__` that is no file (a REPL, stdin, `-c`) cannot be imported; its classes are refused by name.
+`__main__` that is not a file (a REPL, stdin, `-c`) cannot be imported; its classes are refused by name.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class Heartbeat:
                 self._send_beat(watched=not debugging())
 
     def stop(self) -> None:
-        """Send no more beats; the parent expects none."""
+        """Stop sending beats; the parent expects none."""
         if self._timer is None:
             return
         self._timer.cancel()

@@ -1,4 +1,4 @@
-"""The stacks of a node's threads and tasks: the node's side, set up before anybody asks.
+"""The stacks of a node's threads and tasks: the node's side, set up before they are requested.
 
 Rule 1: faulthandler's signal handler writes the threads; it is C and needs neither the loop nor the
 interpreter's lock.
