@@ -248,7 +248,7 @@ class Cell:
             self.move_to(CellState.DOWN)
 
     def request_stop(self, end: Exit, grace: float | None, *, drain: bool) -> None:
-        """Stop for good with *end* once the queued messages are handled; kill the actor after *grace* seconds."""
+        """Stop for good with *end* after the queued messages; kill the actor after *grace* seconds."""
         if self.state is CellState.ENDED:
             return
         self.draining = self.draining or drain

@@ -59,7 +59,7 @@ class Context:
 
     @property
     def tasks(self) -> ActorTasks:
-        """Tasks next to the message loop: ``tasks.start_soon(fn, *args)``; one that raises crashes the actor."""
+        """Tasks next to the messages: ``tasks.start_soon(fn, *args)``; one that raises crashes the actor."""
         return self._incarnation.tasks
 
     @property
