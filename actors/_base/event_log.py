@@ -52,6 +52,7 @@ _LEVELS: Final = {
     "node_hung": "error",
     "node_over_rss": "warning",
     "node_busy": "warning",
+    "node_killed": "error",
     "loop_blocked": "warning",
     "node_draining": "info",
     "node_replaced": "info",

@@ -19,6 +19,7 @@ from actors._base.events import TRACE, error_facts, event_of
 from actors._messaging.deadlock import waiting_for_ends
 from actors._messaging.mailbox import Envelope
 from actors._messaging.ref import Ref
+from actors._messaging.turn import TURN
 from actors._remoting import protocol as wire
 from actors._remoting.deadlock_probe import DeadlockProbe
 from actors._remoting.instrumented_remote_actor import answer_classes, remote_actor_class
@@ -254,6 +255,8 @@ class ActorHost:
         """Ask *ref* to stop behind what it has queued; its supervisor is told, too, and remembers it."""
         if not self.is_own(ref) and ref.uid not in self.cells:
             self.peer_of(ref).control([wire.STOP, ref.uid, grace, drain])
+            if grace is not None:
+                self.services.actor_killed(ref, grace, self._asker())
         self.stop_cell(ref.uid, grace, drain=drain)
         if not ref.uid >> 32 and ref.uid not in self.supervised:
             self.services.stop_actor(ref)
@@ -273,6 +276,11 @@ class ActorHost:
             cell.kill()
         elif not self.is_own(ref):
             self.peer_of(ref).control([wire.KILL, ref.uid])
+            self.services.actor_killed(ref, 0.0, self._asker())
+
+    def _asker(self) -> str:
+        turn = TURN.get()
+        return f"node {self.name}" if turn is None else f"actor {turn.sender.ref.name}"
 
     async def spawn_child(
         self, parent: IncarnationInterface, cls: type, args: Any, kwargs: Any, **options: Any

@@ -137,6 +137,11 @@ def release_name(name: str, uid: int, /) -> None:
     """Free the name, if the actor *uid* has it."""
 
 
+@_note(_PARENT)
+def actor_killed(uid: int, actor: str, node: str, after: float, by: str, /) -> None:
+    """An actor of another node is to end in *after* seconds: see that its node hears of it."""
+
+
 @_call(_PARENT)
 async def wait_ended(uid: int, /) -> Exit:
     """Wait for the final end of an actor that the parent supervises."""
@@ -263,6 +268,16 @@ async def start_actor(
 @_note(_NODE)
 def expect_actor(uid: int, name: str, path: str, mailbox: int, /) -> None:
     """Queue messages for an actor that will be started again."""
+
+
+@_call(_NODE)
+async def answer() -> None:
+    """Answer: what the parent had sent before has been read."""
+
+
+@_note(_NODE)
+def actor_unheard(address: str, uid: int, /) -> None:
+    """An actor of the node at *address* was killed, and its node does not end it: nobody there will answer."""
 
 
 @_note(_NODE)

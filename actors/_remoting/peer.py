@@ -12,11 +12,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 from weakref import WeakValueDictionary
 
-from actors._base.errors import ActorsError, ActorStopped, MessageTooBig, NodeDown, not_sendable
+from actors._base.errors import (
+    ActorCrashed,
+    ActorsError,
+    ActorStopped,
+    MessageTooBig,
+    NodeDown,
+    not_sendable,
+)
 from actors._messaging.mailbox import Envelope, WaitQueue
 from actors._messaging.message_table import MessageKind
 from actors._remoting import protocol as wire
 from actors._remoting.link import Link, LinkHost, NotYetAttached
+from actors.supervisors import Exit
 from actors.transport import (
     PLAIN,
     Attachments,
@@ -35,7 +43,6 @@ if TYPE_CHECKING:
     from actors._messaging.message_table import Handler
     from actors._messaging.ref import Ref
     from actors._messaging.turn import Target
-    from actors.supervisors import Exit
 
 __all__ = ["Peer", "PeerHost", "RemoteActor", "SystemServices", "returns_credit_when_taken"]
 
@@ -65,6 +72,7 @@ class SystemServices(Protocol):
     def unclaim(self, ref: Ref[Any]) -> None: ...
     async def claim(self, ref: Ref[Any]) -> None: ...
     def stop_actor(self, ref: Ref[Any]) -> None: ...
+    def actor_killed(self, ref: Ref[Any], after: float, by: str) -> None: ...
 
 
 class PeerHost(LinkHost, Protocol):
@@ -156,7 +164,7 @@ class Peer:
         if link is None and self.ready:
             link = self.connect(self.name, None)
         if link is not None:
-            link.send(message)
+            link.send(message, Lane.CONTROL if message[0] == wire.KILL else Lane.DATA)
 
     def up(self, link: Link | None = None) -> None:
         """Send messages from now on: the node is ready. The parent gives the link it has already."""
@@ -221,6 +229,16 @@ class Peer:
         self._watches.clear()
         for ref, notice in watches:
             self.host.services.watch_actor(ref, notice, self.why)
+
+    def actor_unheard(self, uid: int) -> None:
+        """Fail the asks to an actor that was killed, and that its node does not end."""
+        for link in (self.link, self._draining_link):
+            pending = {} if link is None else link.pending
+            for number, (envelope, asked) in list(pending.items()):
+                if asked.ref.uid == uid:
+                    del pending[number]
+                    asked.answered(envelope)
+                    envelope.fail(ActorCrashed(asked.ref, str(Exit.KILLED)))
 
     def send_waiting(self) -> None:
         """Send what waited for room on the link, which has room again."""

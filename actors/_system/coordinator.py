@@ -19,6 +19,7 @@ from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.message_table import handlers_by_name
 from actors._remoting import operations as ops
 from actors._system.cpu_budget import cpu_budget
+from actors._system.kill_deadlines import KillDeadlines
 from actors._system.listeners import ListenerController
 from actors._system.node_groups import NodeGroups
 from actors._system.node_services import NodeServices
@@ -80,13 +81,14 @@ class Coordinator(SystemState):
             node_given_up=self.node_given_up,
         )
         self.groups = NodeGroups(self, self.tree, partial(new_node, self))
+        self.kill_deadlines = KillDeadlines(self, self._actor_unheard)
         self.reloading = RollingReload(self, self.groups)
         self.placement = Placement(self, self.tree, self.groups)
         self.threads = ThreadPortal(loop, self.propagation)
         self.topic_directory = TopicDirectory(self.host, self.runs)
         self._run_numbers = itertools.count(1)
         self._block_watch: BlockWatch | None = None
-        NodeServices(self, self.tree, self.groups, self.placement).register()
+        NodeServices(self, self.tree, self.groups, self.placement, self.kill_deadlines).register()
 
     # -- start and stop ----------------------------------------------------------------------
 
@@ -262,8 +264,9 @@ class Coordinator(SystemState):
         if node.run is not None:
             return  # another run has its actors
         lost, node.ended = node.ended, {}
-        for ended in lost.values():
-            ended(Exit.NODE_DOWN(f"{node.name}: {why}"), False)
+        for uid, ended in lost.items():
+            killed = uid in run.killed_actors
+            ended(Exit.KILLED if killed else Exit.NODE_DOWN(f"{node.name}: {why}"), False)
 
     def _count_end(self, run: RemoteRun, why: str, *, restarting: bool, replaced: bool) -> None:
         node = run.node
@@ -329,6 +332,15 @@ class Coordinator(SystemState):
     def unclaim(self, ref: Ref[Any]) -> None:
         """Free the name of an actor that has ended."""
         self.registry.release(ref.name, ref.uid)
+
+    def actor_killed(self, ref: Ref[Any], after: float, by: str) -> None:
+        """See that the node of an actor hears of its kill, *after* seconds from now."""
+        self.kill_deadlines.begin(ref.uid, ref.name, ref.node, after, by)
+
+    def _actor_unheard(self, run: RemoteRun, uid: int) -> None:
+        """Fail the asks to an actor that its node does not end, on all nodes."""
+        self.host.peer(run.address).actor_unheard(uid)
+        self._tell_nodes(run.node, ops.actor_unheard, run.address, uid)
 
     def stop_actor(self, ref: Ref[Any]) -> None:
         """Take note of a stop; an actor that is not supervised here any more has ended."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors._messaging.ref import Ref
+    from actors._system.kill_deadlines import KillDeadlines
     from actors._system.node_groups import NodeGroups
     from actors._system.placement import Placement
     from actors._system.supervision_tree import SupervisionTree
@@ -46,11 +47,13 @@ class NodeServices:
         tree: SupervisionTree,
         groups: NodeGroups,
         placement: Placement,
+        kill_deadlines: KillDeadlines,
     ) -> None:
         self._state = state
         self._tree = tree
         self._groups = groups
         self._placement = placement
+        self._kill_deadlines = kill_deadlines
         # How often each pair of runs was connected: both may ask for the same link.
         self._connected: dict[frozenset[tuple[str, int]], int] = {}
 
@@ -65,6 +68,7 @@ class NodeServices:
         handlers.on_call(ops.wait_ended, self._wait_ended)
         handlers.on_note(ops.actor_ended, self._actor_ended)
         handlers.on_note(ops.stop_supervised, self._stop_supervised)
+        handlers.on_note(ops.actor_killed, lambda _, *kill: self._kill_deadlines.begin(*kill))
         handlers.on_call(ops.tree, lambda _: whole_tree(state, self._tree))
         handlers.on_call(ops.stop_system, self._stop_system)
         handlers.on_note(ops.event, self._event)

@@ -170,6 +170,10 @@ class NodeProcess:
         host, handlers = self.host, self.host.handlers
         handlers.on_call(ops.start_actor, self._start_actor)
         handlers.on_note(ops.expect_actor, self._expect_actor)
+        handlers.on_call(ops.answer, _answer)
+        handlers.on_note(
+            ops.actor_unheard, lambda _, address, uid: host.peer(address).actor_unheard(uid)
+        )
         handlers.on_note(ops.stop_actor, lambda _, uid: self.local.stop_actor(uid))
         handlers.on_note(ops.kill_actor, lambda _, uid: self.local.kill_actor(uid))
         handlers.on_note(ops.release_actor, lambda _, uid, end: self.local.release_actor(uid, end))
@@ -363,6 +367,10 @@ class NodeProcess:
         """Have the parent remember a stop, and end the actor now if it is between two runs."""
         self.parent.note(ops.stop_supervised, ref.uid)
 
+    def actor_killed(self, ref: Ref[Any], after: float, by: str) -> None:
+        """Have the parent see that an actor's node hears of its kill."""
+        self.parent.note(ops.actor_killed, ref.uid, ref.name, ref.node, after, by)
+
     # -- requests of this node's handle (`NodeOwner`) ---------------------------------------
 
     async def stop_node(self, _name: str, grace: float | None) -> None:
@@ -376,3 +384,7 @@ class NodeProcess:
     def kill_node(self, _name: str) -> None:
         """Have the parent kill this node."""
         self.parent.note(ops.kill_node)
+
+
+async def _answer(_link: Link) -> None:
+    """Answer the parent: it only asks whether this loop turns."""

@@ -213,6 +213,7 @@ class RemoteRun:
         address: where other nodes reach it; the next run after its end has the same.
         last_end: how it ended, with the last lines it wrote.
         doing: what it is doing that might not end, for errors.
+        killed_actors: the numbers of those for whose kill it was ended.
     """
 
     def __init__(self, node: RemoteNode, *, successor: bool = False) -> None:
@@ -236,7 +237,8 @@ class RemoteRun:
         self._boot_error = ""
         self.hang_detector = HangDetector(self._loop, node.spec.silent_after, self._silent)
         self._told_busy = False
-        self._hung_because = ""
+        self._hung_because = self._unanswered_because = ""
+        self.killed_actors: set[int] = set()
         self._replaced_because = ""
         self._overdue = False
         self._deadline: Timer | None = None
@@ -336,6 +338,12 @@ class RemoteRun:
     def kill(self) -> None:
         """End it now, as far as its kind allows."""
         raise NotImplementedError
+
+    def end_for(self, actors: set[int], why: str) -> None:
+        """End it because it did not answer when *actors* were killed; its supervisor does not count that."""
+        self.killed_actors = actors
+        self._unanswered_because = f"killed by its parent: {why}"
+        self._force_end()
 
     def _force_end(self) -> None:
         """End it now as a crash: its supervisor restarts it."""
@@ -499,6 +507,8 @@ class RemoteRun:
             return f"{self._replaced_because}; {late}", Exit.SHUTDOWN
         if self._replaced_because and clean:
             return self._replaced_because, Exit.SHUTDOWN
+        if self._unanswered_because:
+            return self._unanswered_because, Exit.NODE_DOWN(self._unanswered_because)
         why = self._hung_because or how
         return why, Exit.CRASHED(NodeDied(f"node {self.node.name}: {why}" + self._last_lines()))
 

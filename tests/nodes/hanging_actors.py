@@ -55,6 +55,9 @@ class Hanger(Actor):
             re.match("(a+)+$", "a" * length + "b")
         re.match("(a+)+$", "a" * (length + int(log2(seconds / took))) + "b")
 
+    async def kill(self, other: Ref[Any]) -> None:
+        other.kill()
+
     async def wait(self) -> None:
         wait_at_the_gate()
 

@@ -206,6 +206,11 @@ class HangDetector:
         self._wait = 0.0
         self._timer: Timer | None = None
 
+    @property
+    def watched(self) -> bool:
+        """Whether its silence means anything: it is neither importing nor being debugged."""
+        return self._watched
+
     def start(self) -> None:
         """Count the node's silence from now on: it is ready."""
         if self._limit is not None:

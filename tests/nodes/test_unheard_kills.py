@@ -1,0 +1,134 @@
+"""A kill, or a stop whose grace is over, that the node does not read: its parent sees to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import Ref, System, Topology, nodes
+from actors._system import kill_deadlines
+from actors.errors import ActorCrashed, NodeDown
+from actors.supervisors import Exit
+from actors.testing import eventually, running_system
+from tests.conftest import LOOPS
+from tests.nodes.hanging_actors import GATE, Hanger
+
+
+@pytest.fixture(params=["uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """One loop: nothing depends on the parent's."""
+    return LOOPS[request.param]
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kill_deadlines, "_PATIENCE", 1.5)
+
+
+@pytest.fixture
+async def system() -> AsyncIterator[System]:
+    groups = [nodes("a"), nodes("b"), nodes("t", kind="thread")]
+    async with running_system(Topology(nodes=groups)) as system:
+        with anyio.fail_after(40):
+            yield system
+
+
+async def how_it_ends(ref: Ref[Any], method: Any) -> type[BaseException] | None:
+    try:
+        await ref.ask(method)
+    except Exception as error:  # noqa: BLE001 - that is what is looked at
+        return type(error)
+    return None
+
+
+async def until_blocked(beside: Ref[Hanger]) -> None:
+    """Wait until the loop of an actor's node does not turn."""
+    answered = True
+    while answered:
+        answered = False
+        with anyio.move_on_after(0.5):
+            await beside.ask(Hanger.node)
+            answered = True
+
+
+def restarts(system: System, name: str) -> int:
+    return next(node.restarts for node in system.nodes if node.name == name)
+
+
+@pytest.mark.parametrize("by", ["the program", "an actor"])
+async def test_a_process_that_does_not_read_a_kill_is_ended_and_the_actor_is_restarted(
+    system: System, by: str
+) -> None:
+    computing, beside = await system.spawn(Hanger, on="a"), await system.spawn(Hanger, on="a")
+    killer = await system.spawn(Hanger, on="b")
+    before = await computing.ask(Hanger.pid)
+    ends: dict[str, Any] = {}
+    events = system.events()
+
+    async def ask(name: str, ref: Ref[Hanger], method: Any) -> None:
+        ends[name] = await how_it_ends(ref, method)
+
+    async with anyio.create_task_group() as asks:
+        asks.start_soon(ask, "computing", computing, Hanger.match)
+        await until_blocked(beside)
+        asks.start_soon(ask, "beside", beside, Hanger.pid)
+        if by == "an actor":
+            await killer.ask(Hanger.kill, computing)
+        else:
+            computing.kill()
+    told = await anext(event.facts async for event in events if event.kind == "node_killed")
+    events.close()
+    assert ends == {"computing": ActorCrashed, "beside": NodeDown}
+    name = f"actor {killer.name}" if by == "an actor" else f"node {system.node.name}"
+    assert told == {"node": "a/0", "actor": computing.name, "by": name}
+    node = next(node for node in system.nodes if node.name == "a/0")
+    await eventually(lambda: node.ready, 20)
+    assert node.restarts == 1
+    assert await computing.ask(Hanger.pid) == node.pid != before
+
+
+async def test_an_actor_that_computes_over_its_grace_ends_with_its_process(system: System) -> None:
+    computing, beside = await system.spawn(Hanger, on="a"), await system.spawn(Hanger, on="a")
+    async with anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            assert await how_it_ends(computing, Hanger.match) is ActorCrashed
+
+        tasks.start_soon(ask)
+        await until_blocked(beside)
+        await computing.stop(grace=0.2)
+        assert (await computing.wait()).kind in {Exit.KILLED.kind, Exit.SHUTDOWN.kind}
+    await eventually(lambda: restarts(system, "a/0"), 10)
+
+
+async def test_a_node_that_reads_its_kills_goes_on(system: System) -> None:
+    idle, beside = await system.spawn(Hanger, on="a"), await system.spawn(Hanger, on="a")
+    pid = await beside.ask(Hanger.pid)
+    idle.kill()
+    await idle.stop(grace=0.0)
+    await idle.wait()
+    with anyio.move_on_after(2):
+        await anyio.sleep_forever()
+    assert await beside.ask(Hanger.pid) == pid
+
+
+async def test_askers_of_a_killed_actor_in_a_blocked_thread_do_not_wait_for_the_thread(
+    system: System,
+) -> None:
+    GATE.clear()
+    try:
+        blocked, beside = await system.spawn(Hanger, on="t"), await system.spawn(Hanger, on="t")
+        async with anyio.create_task_group() as tasks:
+
+            async def ask() -> None:
+                assert await how_it_ends(blocked, Hanger.wait) is ActorCrashed
+
+            tasks.start_soon(ask)
+            await until_blocked(beside)
+            blocked.kill()
+        assert restarts(system, "t/0") == 0
+    finally:
+        GATE.set()
