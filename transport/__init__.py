@@ -6,7 +6,7 @@ for an atomic integer, and a stream that was moved, use anyio.
 
 from actors.transport.attachments.attachments import Attachments
 from actors.transport.attachments.mode import Mode, Thresholds, choose_mode, payload_bytes
-from actors.transport.attachments.move import Move, check_moves, move
+from actors.transport.attachments.move import Move, move
 from actors.transport.attachments.transaction import Prerequisite
 from actors.transport.channels.socket_channel import Channel
 from actors.transport.channels.thread_channel import ThreadChannel
@@ -61,7 +61,7 @@ from actors.transport.types.numpy import (
     rebuild_array,
 )
 from actors.transport.types.registry import Extra, Local, local, register, register_immutable
-from actors.transport.types.tags import INTRODUCE, LEAVES, PLAIN
+from actors.transport.types.tags import LEAVES, PLAIN
 from actors.transport.wire.frames import (
     FRAME_LIMIT,
     MAX_FDS,
@@ -77,7 +77,6 @@ from actors.transport.wire.socket_io import pair
 
 __all__ = [
     "FRAME_LIMIT",
-    "INTRODUCE",
     "LEAVES",
     "MAX_FDS",
     "MESSAGE_LIMIT",
@@ -134,7 +133,6 @@ __all__ = [
     "array_bytes",
     "array_layout",
     "attach_node",
-    "check_moves",
     "choose_mode",
     "copy_error",
     "detach_node",

@@ -62,7 +62,7 @@ from actors.routing.policy.policy import (
     node_policy,
     policy_from,
 )
-from actors.routing.policy.rendezvous import owner, rank
+from actors.routing.policy.rendezvous import owner
 from actors.routing.serving.acknowledgements import AckBatcher
 from actors.routing.serving.server import import_handler, modules_of, serve
 from actors.routing.serving.udp import Reply
@@ -143,7 +143,6 @@ __all__ = [
     "probe",
     "proxy",
     "query",
-    "rank",
     "serve",
     "sni",
 ]

@@ -127,7 +127,7 @@ class Server(Protocol):
         ...
 
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
-        """Take note of the slots that share the listener from now on.
+        """Set the slots that share the listener from now on.
 
         Args:
             slot: this node's own.
@@ -141,7 +141,7 @@ class Server(Protocol):
         ...
 
     async def drain(self, seconds: float, patience: float = 0.0) -> None:
-        """Take no more connections, let open ones finish, and after *seconds* abort the rest.
+        """Take no new connections, let open ones finish, and after *seconds* abort those that have not.
 
         During the first *patience* of these seconds idle clients are not disconnected, if the
         server can tell idle clients from busy ones.

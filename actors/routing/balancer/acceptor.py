@@ -25,7 +25,7 @@ _BATCH: Final = 64
 _PAUSE: Final = 0.5
 _RECOVERED_AFTER: Final = 5.0
 """Seconds of accepting without another pause after which `AcceptResumed` is reported."""
-# Errors of one client's connection, after which accept(2) says to go on with the next.
+# Errors of one client's connection; accept(2) advises to accept the next one after them.
 _CLIENT_GONE: Final = frozenset(
     {
         errno.ECONNABORTED,
@@ -77,7 +77,7 @@ class Acceptor:
         self.total = 0
 
     def set_accepting(self, wanted: bool) -> None:  # noqa: FBT001 - the only argument
-        """Accept from now on, or no more."""
+        """Start to accept, or stop."""
         self._wanted = wanted
         self._update_watch()
 
@@ -110,7 +110,7 @@ class Acceptor:
                 return
 
     def _accept(self) -> bool:
-        """Accept one client; return whether to go on."""
+        """Accept one client; return whether to accept another."""
         try:
             sock, client = self._listening.accept()
         except (BlockingIOError, InterruptedError):

@@ -4,7 +4,7 @@ Rule 1: a connection is in one place at any time: the pending queue, one node's 
 unacknowledged set. Only `_assign` moves it to a node and only `_unassign` away from one.
 Rule 2: what was handed to a node is handed to another only when that node is dead or has refused
 it: a node may have begun to read what it has not acknowledged.
-Rule 3: first come, first handed over: a connection that is taken back from a node keeps its turn.
+Rule 3: connections are handed over in the order they came; one that is taken back from a node keeps its place.
 Rule 4: a node that owes acknowledgements gets nothing more: if it hangs, it costs one hand-over. What
 is queued for it goes elsewhere as soon as it is late; keyed connections, as soon as it is suspect.
 Rule 5: a hand-over is one connection, and more only of those that came while the node owed one.
@@ -113,7 +113,7 @@ class Dispatch:
         self._reassign()
 
     def remove_node(self, name: str, *, dead: bool) -> None:
-        """Give *name* no more; see `Router.remove_node`."""
+        """Stop giving connections to *name*; see `Router.remove_node`."""
         member = self._members.get(name)
         if member is None:
             return
@@ -144,7 +144,7 @@ class Dispatch:
         refused: Iterable[int],
         closed: Iterable[int],
     ) -> None:
-        """Take note of the connections that node *name* has taken, closed unread, and served."""
+        """Record the connections that node *name* has taken, has closed unread, and has served."""
         member = self._members.get(name)
         if member is None:
             return
@@ -306,7 +306,7 @@ class Dispatch:
             self._timer = self._loop.call_later(_LATE_AFTER / 2, self._tick)
 
     def _tick(self) -> None:
-        """Find late nodes; the timer is not started again when nobody owes an acknowledgement."""
+        """Find late nodes; the timer is started again only while an acknowledgement is missing."""
         self._timer = None
         now = self._loop.now()
         for member in self._members.values():

@@ -58,7 +58,7 @@ class KernelRouter(SocketRouter):
             self._rescue_clients(slot)
 
     def remove_node(self, node: SocketNode, *, dead: bool) -> None:
-        """Tell *node* to accept no more; forget it if it is dead."""
+        """Tell *node* to stop accepting; forget it if it is dead."""
         member = self._members.get(node.name)
         was_ready = member is not None and member.ready
         if was_ready and not dead:
@@ -90,7 +90,7 @@ class KernelRouter(SocketRouter):
         return made
 
     def stop_listening(self) -> None:
-        """Have no node accept any more, and give the address back."""
+        """Stop accepting on every node, and release the address."""
         self._unavailable.close()
         for slot in list(self._slot_sockets):
             self._close_slot(slot)

@@ -42,7 +42,7 @@ class Member:
     late: bool = False
     """It owes an acknowledgement; balancing avoids it."""
     suspect: bool = False
-    """It has owed one for so long that nothing goes to it."""
+    """An acknowledgement is so late that the node gets no connections."""
     cooling_down: bool = False
     """It refused or could not be reached a moment ago."""
     draining_queue: bool = False

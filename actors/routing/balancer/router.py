@@ -96,7 +96,7 @@ class Router(BoundRouter):
         self._dispatch.add_node(node)
 
     def remove_node(self, node: RouterNode, *, dead: bool) -> None:
-        """Give *node* no more connections.
+        """Stop giving connections to *node*.
 
         Read the link of a dead node to its end first: an acknowledgement in it says that the node
         had begun to read the connection.
@@ -112,7 +112,7 @@ class Router(BoundRouter):
     def on_acks(
         self, node: str, acknowledged: list[int], refused: list[int], closed: list[int]
     ) -> None:
-        """Take note of what *node* did with its connections, by their numbers.
+        """Record what *node* did with its connections, by their numbers.
 
         The router closes its copy of what was acknowledged and gives what was refused to another.
         """

@@ -56,11 +56,11 @@ class SocketRouter(BoundRouter):
         self._members_changed()
 
     def remove_node(self, node: SocketNode, *, dead: bool) -> None:
-        """Tell *node* to take no more work; forget it if it is dead."""
+        """Tell *node* to stop taking work; forget it if it is dead."""
         self._remove(node.name, dead=dead)
 
     def on_counts(self, name: str, open_: int, total: int) -> None:
-        """Take note of how much node *name* is serving, and how much it ever served."""
+        """Record how much node *name* is serving, and how much it has served in all."""
         member = self._members.get(name)
         if member is not None:
             member.open, member.total = open_, total

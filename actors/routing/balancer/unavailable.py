@@ -63,7 +63,7 @@ class UnavailableResponder:
         self._count = 0
 
     def set_ready(self, ready: bool) -> None:  # noqa: FBT001 - the only argument
-        """Take note of whether there is a ready node."""
+        """Set whether there is a ready node."""
         if ready:
             self._stop()
         elif self._timer is None and self._acceptor is None:

@@ -24,7 +24,7 @@ __all__ = ["bind", "listen_shared", "probe", "release", "reserve", "where_of"]
 def bind(spec: Listener) -> socket.socket:
     """Make the socket of *spec*: non-blocking, close-on-exec, TCP_NODELAY inherited, listening.
 
-    A Unix path on which nobody listens any more is replaced. A UDP socket is bound only.
+    A Unix socket left behind by a process that has ended is replaced. A UDP socket is bound only.
 
     Raises:
         ListenFailed: the address is in use, forbidden, or does not exist here.
@@ -166,7 +166,7 @@ def _unix(where: Unix, mode: int | None) -> socket.socket:
                 mode = stat.S_IMODE(os.stat(where.path).st_mode)  # noqa: PTH116 - as below
             os.unlink(where.path)  # noqa: PTH108 - as in `release`
             made.bind(where.path)
-        # Before it listens: until then nobody can connect.
+        # Before it listens: until then no client can connect.
         os.chmod(where.path, _MODE if mode is None else mode)  # noqa: PTH101 - one call, no object
     except BaseException:
         made.close()
@@ -175,7 +175,7 @@ def _unix(where: Unix, mode: int | None) -> socket.socket:
 
 
 def _is_stale(path: str) -> bool:
-    """Whether *path* is a socket on which nobody listens."""
+    """Whether *path* is a socket on which no process listens."""
     if not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116 - one call, no object
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

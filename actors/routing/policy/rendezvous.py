@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final, TypeVar
 
-__all__ = ["owner", "rank", "weight"]
+__all__ = ["owner", "weight"]
 
 S = TypeVar("S", int, str)
 
@@ -33,11 +33,6 @@ def weight(key: bytes, slot: int | str) -> bytes:
     return blake2b(key, digest_size=8, key=name).digest()
 
 
-def rank(key: bytes, slots: Iterable[S]) -> list[S]:
-    """Order *slots* by preference for *key*, the owner first."""
-    return sorted(slots, key=lambda slot: (weight(key, slot), str(slot)), reverse=True)
-
-
 def owner(key: bytes, slots: Iterable[S]) -> S | None:
-    """Return the slot that owns *key*, the first of `rank`; None if there are no slots."""
+    """Return the slot that owns *key*: that of the highest weight; None if there are no slots."""
     return max(slots, key=lambda slot: (weight(key, slot), str(slot)), default=None)

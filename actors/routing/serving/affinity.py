@@ -48,7 +48,7 @@ class Affinity:
         """Names of the cookies to set for clients that have none."""
 
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
-        """Take note of the slots that share the listener; see `Server.slots_changed`."""
+        """Set the slots that share the listener; see `Server.slots_changed`."""
         self._slot, self._live, self._every = slot, tuple(live), tuple(every)
 
     @property

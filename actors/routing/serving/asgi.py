@@ -124,7 +124,7 @@ class AsgiServer:
         self._config = config
 
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
-        """Take note of the slots that share the listener: they say which requests belong here."""
+        """Set the slots that share the listener: they decide which requests belong to this node."""
         if self.affinity is not None:
             self.affinity.slots_changed(slot, live, every)
 
@@ -183,7 +183,7 @@ class AsgiServer:
             await self._lifespan.shutdown()
 
     def set_protocol(self, connection: int, protocol: Http | WebSocket) -> None:
-        """Take note of the protocol that serves the connection now."""
+        """Set the protocol that serves the connection now."""
         self._protocols[connection] = protocol
 
     def ended(self, connection: int) -> None:

@@ -58,7 +58,7 @@ async def _placeholder(_scope: object, _receive: object, _send: object) -> None:
 
 
 def checked_app(spec: Asgi, found: Any) -> Any:
-    """Return *found*, or what it returns if it is a factory; refuse what is no ASGI application."""
+    """Return *found*, or what it returns if it is a factory; refuse it if it is not an ASGI application."""
     if not callable(found):
         raise HandlerUnfit(spec.app, f"an ASGI application is callable, got {found!r}")
     if spec.factory:

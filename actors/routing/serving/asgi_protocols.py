@@ -47,7 +47,7 @@ _TOO_LONG: Final = _response("431 Request Header Fields Too Large")
 _TARGET_TOO_LONG: Final = _response("414 URI Too Long")
 _NO_WEBSOCKET: Final = _response("400 Bad Request")
 _LINGER: Final = 1.0
-"""Seconds for which a client that was refused may go on to send what is not read."""
+"""Seconds for which a refused client may continue to send bytes, which are discarded."""
 _HEAD_END: Final = b"\r\n\r\n"
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 
@@ -173,7 +173,7 @@ class Http(HttpToolsProtocol):
         self._running: Cycle | None = None
         """The request that the application answers; pipelined ones wait."""
         self._ended = False
-        """Whether the client sends no more, or nothing more is read of what it sends."""
+        """Whether the client has finished sending, or its bytes are no longer read."""
         self._upgraded = False
         self._timer: asyncio.TimerHandle | None = None
         # Uvicorn calls it with arguments that the server has as well.
@@ -191,7 +191,7 @@ class Http(HttpToolsProtocol):
 
     @property
     def notice(self) -> float:
-        """Seconds that an event stream has to take note that it has to end."""
+        """Seconds that an event stream has to end after it was told to."""
         return self._server.notice
 
     @property
@@ -322,7 +322,7 @@ class Http(HttpToolsProtocol):
             self.pipeline.appendleft((cycle, self._chosen_app()))
 
     def _check_head(self, version: str) -> None:
-        """Refuse what is no HTTP, by an error, which is a 400; take note of how long the body is."""
+        """Check the head: an error is answered 400. Record how long the body is."""
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) > 1 or (not hosts and version == "1.1"):
             raise ValueError("a request has one Host")
@@ -414,7 +414,7 @@ class Http(HttpToolsProtocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Answer 400 to bytes that are not HTTP."""
         self._refuse(_response("400 Bad Request", msg))
 
     # -- the end of the node ----------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Limits how often uvicorn warns of what clients send: anybody can send it, as often as he likes."""
+"""Limits how often uvicorn warns of what clients send, since any client can cause such a line at any rate."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """One HTTP request and its response: what an ASGI application receives and sends.
 
 Rule 1: a response is checked before its first byte is written, so what cannot be written is a 500.
-Rule 2: `send` raises `ClientDisconnected` (an OSError, as ASGI 2.4 wants) once nobody listens any more.
-Rule 3: an end that this server caused (a client that left, a drain) is no error of the application.
+Rule 2: `send` raises `ClientDisconnected` (an OSError, as ASGI 2.4 wants) once the client is gone.
+Rule 3: an end that the application did not cause (a client that left, a drain) is not reported as its error.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Cycle(RequestResponseCycle):
     # -- what the connection does -----------------------------------------------------------
 
     def hang_up(self) -> None:
-        """Have the application receive ``http.disconnect``; it may go on to send its response."""
+        """Have the application receive ``http.disconnect``; it may still send its response."""
         self._hung_up = True
         self.message_event.set()
 
@@ -241,7 +241,7 @@ class Cycle(RequestResponseCycle):
         return []
 
     def _note_header(self, name: bytes, value: bytes) -> bool:
-        """Take note of what a header says of the response; return whether it closes the connection."""
+        """Record what a header says about the response; return whether it closes the connection."""
         if name == b"content-length" and self.chunked_encoding is None:
             self.expected_content_length = int(value)
             self.chunked_encoding = False

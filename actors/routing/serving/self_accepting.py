@@ -129,7 +129,7 @@ class SelfAcceptingServer:
         self._acceptor.set_accepting(True)
 
     def detach_socket(self) -> None:
-        """Accept no more; the clients that wait in the queue of an own socket are still served."""
+        """Stop accepting; the clients that wait in the queue of a socket of this node are still served."""
         acceptor, self._acceptor = self._acceptor, None
         listening, self._listening = self._listening, None
         if acceptor is None or listening is None:
@@ -141,12 +141,12 @@ class SelfAcceptingServer:
         listening.close()
 
     async def drain(self, seconds: float, patience: float = 0.0) -> None:
-        """Accept no more, then end what is being served."""
+        """Stop accepting, then end what is being served."""
         self.detach_socket()
         await self._inner.drain(seconds, patience)
 
     async def stop(self) -> None:
-        """Accept no more, abort what is being served and end the handler."""
+        """Stop accepting, abort what is being served and end the handler."""
         self.detach_socket()
         try:
             await self._inner.stop()

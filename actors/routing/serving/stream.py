@@ -77,7 +77,7 @@ class StreamServer(HandlerServer):
         self._spawn(connection, serve, partial(self._ended, connection, sock))
 
     async def drain(self, seconds: float, patience: float = 0.0) -> None:
-        """Take no more; after *seconds* cancel the handlers that have not ended."""
+        """Take no new connections; after *seconds* cancel the handlers that have not ended."""
         self._draining = True
         await super().drain(seconds, patience)
 

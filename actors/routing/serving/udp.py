@@ -105,7 +105,7 @@ class DatagramServer(HandlerServer):
         inbox.close()
 
     async def drain(self, seconds: float, patience: float = 0.0) -> None:
-        """Take no more; after *seconds* cancel the handlers that have not ended."""
+        """Take no new datagrams; after *seconds* cancel the handlers that have not ended."""
         self.detach_socket()
         await super().drain(seconds, patience)
         self._close_replies()  # an open copy of the listener's socket would keep the port bound

@@ -1,6 +1,6 @@
 """Addresses of clients as everybody sees them: an IPv4 client of a dual-stack socket has an IPv4 address.
 
-Rule 1: pure; whatever is no such address is returned as it is.
+Rule 1: pure; any other address is returned unchanged.
 """
 
 from __future__ import annotations

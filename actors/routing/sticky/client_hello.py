@@ -2,7 +2,7 @@
 
 Rule 1: sans-I/O, and nothing is decrypted: the first message of a TLS connection is plain.
 Rule 2: for a malformed ClientHello there is no value; the node then refuses the handshake.
-Rule 3: linear in the bytes, which are not copied at each step, and which anybody may send.
+Rule 3: any client may send anything, so the work is linear in the bytes, which are not copied at each step.
 """
 
 from __future__ import annotations
