@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from actors._base.options import constructor_options
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -67,6 +69,7 @@ class Context:
         """Messages to the actor itself: ``timers.once(seconds, method, *args)``, ``timers.every(...)``."""
         return self._incarnation.timers
 
+    @constructor_options
     async def spawn(
         self,
         cls: Callable[..., A],

@@ -228,13 +228,16 @@ class ReloadRunning(ActorsError):
 class NameTaken(ActorsError):
     """Another living actor has that name; `ref` is its address."""
 
-    def __init__(self, name: str, ref: object = None) -> None:
-        super().__init__(name, ref)
+    def __init__(self, name: str, ref: object = None, wanted: str = "") -> None:
+        super().__init__(name, ref, wanted)
         self.name = name
         self.ref = ref
+        self.wanted = wanted
 
     def __str__(self) -> str:
         advice = "choose another, or spawn with if_exists='return'"
+        if self.wanted:
+            advice = f"that is no {self.wanted}, so it is not returned; choose another name"
         return f"the name {self.name!r} is taken by {self.ref}: {advice}"
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+from functools import lru_cache
+from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Self, TypeVar
 
 from actors._base.errors import InvalidSpec
 from actors._messaging.ref import DeadlineRef, Ref
@@ -22,8 +23,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ROUTES: Final = ("turns", "shortest")
-_COUNTERS: Final[dict[int, Iterator[int]]] = {}
-"""Counts sends, by the number of a pool's first member: shared by all `Pool` objects of one pool here."""
+
+
+@lru_cache(maxsize=1024)
+def _counter(_system: str, _first: int) -> Iterator[int]:
+    """Return what counts sends, by a pool's first member: shared by all `Pool` objects of one pool here."""
+    return itertools.count()
 
 
 class Pool(Generic[A]):
@@ -47,10 +52,24 @@ class Pool(Generic[A]):
         self.name = name
         self.members = tuple(members)
         self.route = route
-        self._counter = _COUNTERS.setdefault(self.members[0].uid, itertools.count())
+        self._counter = _counter(self.members[0].host.system_id, self.members[0].uid)
 
     def __repr__(self) -> str:
         return f"<Pool {self.name} of {len(self.members)}>"
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be pickled: an address is valid in its system; send it in a message"
+        )
 
     def __len__(self) -> int:
         return len(self.members)

@@ -18,6 +18,7 @@ from typing import (
     NoReturn,
     ParamSpec,
     Protocol,
+    Self,
     TypeVar,
 )
 
@@ -50,6 +51,7 @@ class RefHost(Protocol):
     """The node a ref object lives in, as the ref sees it."""
 
     loop: Loop
+    system_id: str
 
     def resolve(self, ref: Ref[Any]) -> Target:
         """Return what *ref* sends to."""
@@ -131,10 +133,29 @@ class Ref(Generic[A]):
         return f"<Ref {self.name} {self.cls_path.rpartition(':')[2]} on {self.node}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Ref) and other.uid == self.uid and other.node == self.node
+        return (
+            isinstance(other, Ref)
+            and other.uid == self.uid
+            and other.node == self.node
+            and other._host.system_id == self._host.system_id
+        )
 
     def __hash__(self) -> int:
         return hash(self.uid)
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be pickled: an address is valid in its system; send it in a message"
+        )
 
     def __getattr__(self, name: str) -> NoReturn:
         # Called only for missing attributes: most often a message that is called like a method.

@@ -126,6 +126,7 @@ class ActorHost:
         trace: bool = False,
         largest: int = MESSAGE_LIMIT,
         lend: int = MESSAGE_LIMIT,
+        system_id: str = "",
     ) -> None:
         self.name = name
         self.address = name
@@ -148,6 +149,7 @@ class ActorHost:
         self.topics = Topics(self)
         self.deadlock_probe = DeadlockProbe(loop)
         self.largest = largest
+        self.system_id = system_id
         self.memory = SharedMemory(loop, name, lend)
         self.propagation = propagation
         self._refs: Extra[Ref[Any]] = Extra(Ref, self.ref_fields, self.make_ref)

@@ -176,6 +176,7 @@ class Coordinator(SystemState):
             "topics": self.topic_directory.table(),
             "propagate": list(self.topology.propagate),
             "trace": self.topology.trace,
+            "system_id": self.host.system_id,
             "largest": self.topology.largest,
             "lend_per_node": self.topology.lend_per_node,
             "down": [node.address for node in self.nodes.values() if not node.ready],

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from actors._base.errors import InvalidSpec, SystemStopped
+from actors._base.errors import InvalidSpec, NameTaken, SystemStopped
 from actors._messaging.pool import Pool
 from actors._messaging.ref import Ref
 from actors._system.supervision_tree import first_cause
@@ -85,6 +85,8 @@ class Placement:
             return await self._start(request)
         if request.if_exists == "return":
             found = await state.registry.find(name)
+            if found is not None and found.cls_path != request.path:
+                raise NameTaken(name, found, request.path)
             if found is not None:
                 return found
         state.registry.claim(name)

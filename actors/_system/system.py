@@ -11,6 +11,7 @@ import anyio
 
 from actors._base.errors import ActorsError, NoSystem, SystemStopped
 from actors._base.events import EventStream
+from actors._base.options import constructor_options, known_options
 from actors._base.platform import open_standard_descriptors
 from actors._base.run_loop import open_loop
 from actors._messaging.blocking_ref import BlockingRef
@@ -98,6 +99,7 @@ class System:
         ActorsError: the topology could not be started; nothing of it is left.
     """
 
+    @known_options
     def __init__(
         self,
         topology: Topology | None = None,
@@ -238,6 +240,7 @@ class System:
         own: list[Node] = [] if coordinator.local is None else [coordinator.local]
         return [*own, *coordinator.nodes.values()]
 
+    @constructor_options
     async def spawn(
         self,
         cls: Callable[..., A],
@@ -276,7 +279,7 @@ class System:
             NameTaken: another actor has that name.
             NotSendable: an argument cannot travel.
             NodeDown: its node is not ready.
-            InvalidSpec: a value that can never work.
+            InvalidSpec: a value that can never work, or an argument that the constructor does not take.
         """
         check_actor_options(cls, name, mailbox, restart=restart, backoff=backoff, shutdown=shutdown)
         options: SpawnOptions = {

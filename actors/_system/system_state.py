@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from actors._base.event_log import LogSubscriber
 from actors._base.events import DelayedDelivery, Event, EventBus, event_of
@@ -61,6 +62,7 @@ class SystemState:
             trace=topology.trace,
             largest=topology.largest,
             lend=topology.lend_per_node,
+            system_id=uuid4().hex,
         )
         self.launcher = Launcher(loop, lambda why: self.event("fork_server_unusable", {"why": why}))
         self.bus = EventBus(loop)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actors._base.errors import InvalidSpec
-from actors._base.options import check_sizes, known_options
+from actors._base.options import check_sizes, constructor_options, known_options
 from actors._messaging.context_propagation import check_paths
 from actors._messaging.pool import ROUTES
 from actors.nodes import NodesSpec, check_actor_options
@@ -87,6 +87,7 @@ _MEMBER_BACKOFF: Final = Backoff(first=0.01, cap=0.1)
 TreeSpec: TypeAlias = ActorSpec | SupervisorSpec | DynamicSpec
 
 
+@constructor_options
 def child(
     cls: Callable[..., Any],
     /,
@@ -115,8 +116,35 @@ def child(
         **kwargs: constructor arguments.
 
     Raises:
-        InvalidSpec: a value that can never work.
+        InvalidSpec: a value that can never work, or an argument that the constructor does not take.
     """
+    return _child(
+        cls,
+        args,
+        kwargs,
+        name=name,
+        on=on,
+        restart=restart,
+        backoff=backoff,
+        shutdown=shutdown,
+        significant=significant,
+        mailbox=mailbox,
+    )
+
+
+def _child(
+    cls: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    name: str | None,
+    on: str | None,
+    shutdown: float,
+    mailbox: int,
+    restart: Restart = Restart.PERMANENT,
+    backoff: Backoff | None = None,
+    significant: bool = False,
+) -> ActorSpec:
     check_actor_options(cls, name, mailbox, backoff=backoff, shutdown=shutdown)
     where = f"child({_name_of(cls)})"
     _check(where, "restart", restart, Restart)
@@ -143,6 +171,7 @@ def _name_of(cls: Callable[..., Any]) -> str:
     return str(getattr(cls, "__name__", cls))
 
 
+@constructor_options
 def pool(
     cls: Callable[..., Any],
     /,
@@ -178,7 +207,7 @@ def pool(
         **kwargs: constructor arguments.
 
     Raises:
-        InvalidSpec: a value that can never work.
+        InvalidSpec: a value that can never work, or an argument that the constructor does not take.
     """
     where = f"pool({_name_of(cls)})"
     if type(size) is not int or size < 1:
@@ -190,8 +219,8 @@ def pool(
         raise InvalidSpec(f"{where}: members have a backoff each or a budget together, got both")
     if budget is None:
         backoff = backoff or _MEMBER_BACKOFF
-    one = child(
-        cls, *args, name=name, on=on, backoff=backoff, shutdown=shutdown, mailbox=mailbox, **kwargs
+    one = _child(
+        cls, args, kwargs, name=name, on=on, backoff=backoff, shutdown=shutdown, mailbox=mailbox
     )
     members = [replace(one, name=f"{name}/{turn}", turn=turn) for turn in range(size)]
     base = supervisor(name, members, budget=budget)
@@ -385,3 +414,6 @@ class Topology:
                     f"Topology: child {item.name!r} runs on {item.on!r}, "
                     f"but the groups are {', '.join(map(repr, groups)) or 'none'}"
                 )
+
+
+Topology.__init__ = known_options(Topology.__init__)  # type: ignore[method-assign] # the same, with a suggestion

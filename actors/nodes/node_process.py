@@ -129,6 +129,7 @@ class NodeProcess:
             trace=config["trace"],
             largest=config["largest"],
             lend=config["lend_per_node"],
+            system_id=config["system_id"],
         )
         self.host.address = config["address"]
         self.host.services = self

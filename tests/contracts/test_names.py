@@ -100,8 +100,10 @@ async def test_an_on_start_that_raises_fails_the_spawn_and_frees_the_name(
             assert isinstance(caught.value.__cause__, ConnectionError)
 
 
-async def test_wrong_constructor_arguments_fail_the_spawn(node: NodeUnderTest) -> None:
-    with anyio.fail_after(5), pytest.raises(StartFailed, match=r"TypeError: BadInit.__init__\(\)"):
+async def test_wrong_constructor_arguments_are_refused_before_anything_starts(
+    node: NodeUnderTest,
+) -> None:
+    with anyio.fail_after(5), pytest.raises(InvalidSpec, match=r"spawn\(BadInit\): 'unknown' is"):
         await node.spawn(BadInit, unknown=1)
 
 

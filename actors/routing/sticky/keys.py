@@ -8,6 +8,7 @@ to one node whether the client names it in the query or in the cookie. An empty 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -128,6 +129,16 @@ class Function(Key):
     def __post_init__(self) -> None:
         if not callable(self.fn):
             raise BadListener(f"key() takes a function fn(data, peer), got {self.fn!r}")
+        if inspect.iscoroutinefunction(self.fn):
+            raise BadListener(f"key() takes a function that is not async, got {self.fn!r}")
+        try:
+            inspect.signature(self.fn).bind(b"", None)
+        except TypeError as error:
+            raise BadListener(
+                f"key() calls fn(data, peer), and {self} cannot be: {error}"
+            ) from error
+        except ValueError:
+            pass  # a function in C that does not say what it takes
 
     def __str__(self) -> str:
         return f"key:{getattr(self.fn, '__qualname__', type(self.fn).__qualname__)}"
