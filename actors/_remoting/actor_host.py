@@ -375,11 +375,11 @@ class ActorHost:
         except SystemExit as error:  # a script that exits on import must not end the node
             raise ImportError(f"importing {module} ended with sys.exit({error.code!r})") from error
         except AttributeError as error:
-            if module != "__main__":
+            main = sys.modules.get(MAIN_ALIAS)
+            if module != "__main__" or main is None:  # None: the error is the main file's own
                 raise
-            file = getattr(sys.modules.get(MAIN_ALIAS), "__file__", "the main file")
             raise ImportError(
-                f"{file} has no {qualname} when a node imports it: is it under the guard "
+                f"{main.__file__} has no {qualname} when a node imports it: is it under the guard "
                 'if __name__ == "__main__", or made later?'
             ) from error
         if not isinstance(found, type):

@@ -212,6 +212,8 @@ class ProcessRun(RemoteRun):
     def _complete(self) -> None:
         if self._process is None:
             return
+        for reader in self._readers:
+            reader.close()  # before its last lines are wanted
         code = self._process.returncode
         self._finish(*self._decide_exit(self._describe(code), clean=not code))
 

@@ -138,6 +138,14 @@ def test_a_class_that_only_the_program_itself_makes_is_named(folder: Path) -> No
     )
 
 
+def test_an_error_of_the_main_file_itself_is_told_as_it_is(folder: Path) -> None:
+    only_there = 'if __name__ != "__main__":\n    actors.no_such_thing\n'
+    (folder / "raises.py").write_text(APP + only_there)
+    code, _, err = _python(folder, "raises.py")
+    assert code == 1
+    assert "failed to start: AttributeError: module 'actors' has no attribute 'no_such" in err
+
+
 @pytest.mark.parametrize(
     "command",
     [

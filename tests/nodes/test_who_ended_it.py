@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import anyio
 import pytest
 
 from actors import System, Topology, nodes
+from actors._base.run_loop import open_loop
 from actors.errors import NodeDown
+from actors.nodes.boot.output import LinesReader
 from actors.testing import eventually, running_system
 from tests.nodes.node_actors import Leaver
 
@@ -71,3 +74,20 @@ async def test_one_that_breaks_the_protocol_is_killed_and_told_so() -> None:
                 tasks.start_soon(leaver.tell, Leaver.send_rubbish)
                 why = await _why(system)
         assert why.startswith("killed by its parent: it broke the protocol: ")
+
+
+async def test_a_program_that_outlives_its_node_and_writes_for_ever_holds_nothing_up() -> None:
+    ours, theirs = os.pipe()
+
+    def write_more(_line: str) -> None:
+        lines.append(_line)
+        assert len(lines) < 100_000, "it is read for ever"
+        os.write(theirs, b"more\n")
+
+    lines: list[str] = []
+    async with open_loop() as loop:
+        reader = LinesReader(loop, ours, write_more)
+        os.write(theirs, b"the node's own\n")
+        reader.close()
+    os.close(theirs)
+    assert lines[:2] == ["the node's own", "more"]

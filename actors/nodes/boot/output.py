@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LinesReader"]
 
+_ROUNDS: Final = 4
+"""Chunks to read at the end; a pipe holds one, if nobody has made it larger."""
 _CHUNK: Final = 64 * 1024
 _LONGEST: Final = 1024 * 1024
 
@@ -76,8 +78,10 @@ class LinesReader:
         self._loop.unwatch_readable(self._fd)
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
-        while poll.poll(0) and self._take():
-            pass
+        # No more than a pipe holds: a program that outlives the node may write for ever.
+        for _ in range(_ROUNDS):
+            if not (poll.poll(0) and self._take()):
+                break
         if self._rest:
             self._pass_on_rest()
         os.close(self._fd)
