@@ -26,7 +26,9 @@ def post(path: str, length: int, *lines: str) -> bytes:
 
 
 def connect(served: Served) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", served.port), timeout=20)
+    sock = socket.create_connection(("127.0.0.1", served.port), timeout=20)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 async def send_all(sock: socket.socket, data: bytes) -> None:
@@ -36,7 +38,6 @@ async def send_all(sock: socket.socket, data: bytes) -> None:
 async def exchange(served: Served, *sent: bytes) -> bytes:
     """Send some segments, each when the loop has run, and return all that comes back."""
     with connect(served) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for data in sent:
             await send_all(sock, data)
             await anyio.sleep(0.002)
@@ -328,5 +329,52 @@ def test_an_async_factory_is_refused_by_name(kind: str) -> None:
             with pytest.raises(HandlerUnfit, match="the factory is async"):
                 await served.join()
             gc.collect()
+
+    run(kind, test)
+
+
+@ASYNCIO
+@pytest.mark.parametrize("event", ["keep-alive is over", "the node ends", "the head is late"])
+def test_what_the_client_has_sent_is_read_before_it_counts_as_late_or_idle(
+    kind: str, event: str
+) -> None:
+    async def test(loop: Loop) -> None:
+        spec = asgi(here("early"), head_timeout=0.1, keep_alive=20)
+        async with serving(loop, spec) as served:
+            node = await served.join()
+            assert isinstance(node.server, AsgiServer)
+            with connect(served) as sock:
+                await send_all(sock, b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert (await anyio.to_thread.run_sync(sock.recv, 4096)).endswith(b"/first 0")
+                (protocol,) = node.server._protocols.values()
+                assert isinstance(protocol, Http)
+                if event == "the head is late":
+                    sock.sendall(LAST[:9])
+                    await eventually(lambda: protocol._head_size == 9)
+                    sock.sendall(LAST[9:])
+                    protocol._waiting_since -= 1
+                    protocol._check_timer()  # as if the process had stood still meanwhile
+                else:
+                    sock.sendall(LAST)
+                    if event == "the node ends":
+                        protocol.shutdown()
+                    else:
+                        protocol.timeout_keep_alive_handler()
+                assert (await heard(sock)).endswith(b"/last 0")
+
+    run(kind, test)
+
+
+@ASYNCIO
+def test_a_client_that_has_closed_is_not_waited_for_when_keep_alive_is_over(kind: str) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop, asgi(here("early"), keep_alive=0.05)) as served:
+            node = await served.join()
+            sock = connect(served)
+            await send_all(sock, b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await anyio.to_thread.run_sync(sock.recv, 4096)).endswith(b"/first 0")
+            assert await heard(sock) == b""
+            await closed(node, 1)
+            sock.close()
 
     run(kind, test)

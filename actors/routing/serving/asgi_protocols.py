@@ -12,8 +12,12 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from email.utils import formatdate
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
@@ -46,6 +50,8 @@ _TIMED_OUT: Final = _response("408 Request Timeout")
 _TOO_LONG: Final = _response("431 Request Header Fields Too Large")
 _TARGET_TOO_LONG: Final = _response("414 URI Too Long")
 _NO_WEBSOCKET: Final = _response("400 Bad Request")
+_AGAIN: Final = 0.01
+"""Seconds in which the loop reads what has come, before it is asked again who is late."""
 _LINGER: Final = 1.0
 """Seconds for which a refused client may continue to send bytes, which are discarded."""
 _HEAD_END: Final = b"\r\n\r\n"
@@ -429,7 +435,8 @@ class Http(HttpToolsProtocol):
     def shutdown(self) -> None:
         cycle = self.cycle
         if cycle is None or (cycle.response_complete and not self._body_open):
-            self.transport.close()
+            if not self._has_unread():  # what is read now is served, and closes the connection
+                self.transport.close()
         else:
             cycle.keep_alive = False
 
@@ -509,10 +516,33 @@ class Http(HttpToolsProtocol):
             # The application does not read, so the client cannot send.
             self._waiting_since = self.loop.time()
         left = self._waiting_since + limit - self.loop.time()
+        if left <= 0 and self._has_unread() and not self.flow.read_paused:
+            left = _AGAIN
         if left > 0:
             self._set_timer(left)
         else:
             self._time_out(part, limit)
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self._has_unread() and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                _AGAIN, self.timeout_keep_alive_handler
+            )
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _has_unread(self) -> bool:
+        """Whether the client has sent what the loop has not read yet, as after a pause of this process.
+
+        It is not late then: this process is. To close the connection would lose its request.
+        """
+        fd = self.transport.get_extra_info("socket").fileno()
+        if fd < 0 or self._ended:
+            return False
+        size = array("i", [0])
+        with suppress(OSError):
+            ioctl(fd, FIONREAD, size)
+        return size[0] > 0
 
     def _is_answering(self) -> bool:
         return self._running is not None and not self._running.response_complete
