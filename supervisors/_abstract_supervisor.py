@@ -104,7 +104,7 @@ class AbstractSupervisor:
     def _check_new(self, name: str) -> None:
         """Refuse a name that a child has."""
         present = self._table.by_name.get(name)
-        if present is not None and present.run is not None:
+        if present is not None and present.run is not None and not present.restarting:
             raise AlreadyStarted(self.name, name, running=present.run.child)
         if present is not None:
             raise AlreadyPresent(self.name, name)

@@ -100,6 +100,7 @@ class ChildRecord:
     __slots__ = (
         "_alive",
         "_unwatch_host",
+        "again",
         "attempts",
         "backoff",
         "due",
@@ -123,6 +124,8 @@ class ChildRecord:
         """Seconds between the request to stop and the kill; `stop_child` may change it."""
         self.run: Run | None = None
         self.backoff = None if spec.backoff is None else BackoffState(spec.backoff)
+        self.again = False
+        """Whether it is being restarted: an attempt to start it is not the first of its life."""
         self.due: float | None = None
         """When it is restarted, if it is backing off."""
         self.attempts = 0
@@ -137,6 +140,7 @@ class ChildRecord:
     def begin_life(self) -> None:
         """Begin a life: from here the spec's `gone` must be called exactly once."""
         self._alive = True
+        self.again = False
 
     def end_life(self, exit_: Exit) -> None:
         """End the life and call the spec's `gone`; does nothing if there is no life to end."""
@@ -167,6 +171,11 @@ class ChildRecord:
         unwatch, self._unwatch_host = self._unwatch_host, None
         if unwatch is not None:
             unwatch()
+
+    @property
+    def restarting(self) -> bool:
+        """Whether an attempt to restart it is under way."""
+        return self.again and self.state is ChildState.STARTING
 
     @property
     def host_down(self) -> bool:

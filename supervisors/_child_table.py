@@ -102,7 +102,7 @@ class ChildTable:
             ChildRestarting: It is about to have one.
         """
         row = self.get(name)
-        if row.state in _RUNNING:
+        if row.state in _RUNNING and not row.restarting:
             raise ChildRunning(self._task.name, name)
         if row.state not in _STOPPED:
             raise ChildRestarting(self._task.name, name)

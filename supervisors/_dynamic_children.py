@@ -188,6 +188,7 @@ class DynamicChildren:
 
     async def _restart(self, row: ChildRecord) -> None:
         """Restart *row*, however many attempts that takes, until it is given up."""
+        row.again = True
         exit_, host_was_down = row.last_exit or Exit.NORMAL, row.host_was_down
         while True:
             delay = self._limiter.restart(row, exit_, host_was_down=host_was_down)

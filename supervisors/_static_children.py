@@ -177,8 +177,8 @@ class StaticChildren:
         finally:
             self._performing = None
 
-    async def _attempt(self, row: ChildRecord, *, again: bool = False) -> Attempt:
-        """Try to give *row* a run, for the first time in its life or *again*."""
+    async def _attempt(self, row: ChildRecord) -> Attempt:
+        """Try to give *row* a run, for the first time in its life or again."""
         self._scheduled.pop(row.spec.name, None)
         self._starting = row
         try:
@@ -186,7 +186,7 @@ class StaticChildren:
         finally:
             self._starting = None
         if outcome is Attempt.READY:
-            row.restarts += again
+            row.restarts += row.again
             self.table.report_started(row)
         return outcome
 
@@ -245,7 +245,8 @@ class StaticChildren:
                 await self._restart(row)
 
     async def _restart(self, row: ChildRecord) -> None:
-        outcome = await self._attempt(row, again=True)
+        row.again = True
+        outcome = await self._attempt(row)
         if outcome is Attempt.FAILED:
             exit_ = self.table.start_failed(row)
             await self._schedule_affected(row, exit_, host_was_down=False)

@@ -195,8 +195,11 @@ class Cell:
         ended: Ended,
         *,
         shutdown: float = 5.0,
+        chain: tuple[tuple[int, str], ...] = (),
     ) -> None:
         """Run the next incarnation, which has *shutdown* seconds to end, and return when it is ready.
+
+        What its `on_start` asks of the actors in *chain*, which wait for this start, is refused.
 
         Raises:
             StartFailed: the class, its constructor or `on_start` failed; nothing is left running.
@@ -208,6 +211,8 @@ class Cell:
         loop = self.host.loop
         ready = loop.waiter()
         incarnation = self.incarnation = Incarnation(self, self.number, ready, ended)
+        turn = incarnation.message_loop.turn
+        turn.starting, turn.chain = True, chain
         loop.start(incarnation.run, args, kwargs, name=f"actor {self.ref.name}", fresh=True)
         try:
             await ready

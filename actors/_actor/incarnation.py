@@ -241,6 +241,8 @@ class Incarnation:
         self._started = self.exit is None
         if not self._started:
             return
+        turn = self.message_loop.turn
+        turn.starting, turn.chain = False, ()
         self.cell.run_ready(self)
         ready, self._ready = self._ready, None
         # The waiting task may have been cancelled in this pass of the event loop.

@@ -15,6 +15,7 @@ from actors._base.errors import CallCycle
 from actors._messaging.headers import LONGEST_CHAIN, MessageHeaders
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
+from actors._messaging.turn import TURN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +31,8 @@ __all__ = [
     "pending_waits",
     "stream_edge",
     "wait_edges",
+    "waiting_chain",
+    "waiting_for_end",
     "waiting_for_ends",
     "waiting_for_room",
 ]
@@ -75,22 +78,23 @@ def _path_to(start: Target, uids: set[int]) -> tuple[list[str] | None, bool]:
 
 
 @contextmanager
-def waiting_for_ends(me: Asker, others: Sequence[Target], reply: Waiter) -> Iterator[None]:
+def waiting_for_ends(
+    me: Asker, others: Sequence[Target], reply: Waiter, why: str = "it is ending"
+) -> Iterator[None]:
     """Add edges from *me* to *others*, whose ends it awaits; refuse what they ask of it, before or meanwhile.
 
     Args:
-        me: an actor that ends, and takes no messages until *others* have ended.
-        others: its children.
+        me: an actor that takes no messages until *others* have ended.
+        others: its children, if it ends, or whom it waits for.
         reply: a waiter that is not resolved inside the block.
+        why: it takes none.
     """
     for other in others:
         for envelope, waited in pending_waits(other):
             if waited is me:
                 me.withdraw(envelope)
                 envelope.fail(
-                    CallCycle(
-                        me.ref, "it is ending, and waits for the asking actor", envelope.message
-                    )
+                    CallCycle(me.ref, f"{why}, and waits for the asking actor", envelope.message)
                 )
     added = {Envelope(_ENDING, (), {}, reply): other for other in others}
     me.waiting_for.update(added)
@@ -99,6 +103,22 @@ def waiting_for_ends(me: Asker, others: Sequence[Target], reply: Waiter) -> Iter
     finally:
         for envelope in added:
             me.waiting_for.pop(envelope, None)
+
+
+@contextmanager
+def waiting_for_end(ref: Any, target: Target, reply: Waiter, turn: Turn) -> Iterator[None]:
+    """Let a handler wait for the end of *ref*, unless that cannot come before the handler is done.
+
+    Raises:
+        CallCycle: it waits for its own end, or for that of an actor which awaits its reply.
+    """
+    if any(uid == ref.uid for uid, _ in chain_of(turn)):
+        raise CallCycle(ref, "it cannot end before this handler is done, which would wait for that")
+    if not turn.exclusive:
+        yield
+        return
+    with waiting_for_ends(turn.target, [target], reply, "it is handling a message"):
+        yield
 
 
 def cycle_text(who: str, names: Sequence[str]) -> str:
@@ -110,6 +130,12 @@ def cycle_text(who: str, names: Sequence[str]) -> str:
 def chain_of(turn: Turn) -> tuple[tuple[int, str], ...]:
     """Return the call chain of a message sent in this turn, the asking actor last."""
     return (*turn.chain, *turn.as_chain)[-LONGEST_CHAIN:] if turn.chain else turn.as_chain
+
+
+def waiting_chain() -> tuple[tuple[int, str], ...]:
+    """Return the actors that wait for what this code is about to do, a number and a name each."""
+    turn = TURN.get()
+    return () if turn is None else chain_of(turn)
 
 
 def refuse_cycle(ref: object, target: Target, envelope: Envelope, turn: Turn) -> bool:
@@ -148,7 +174,7 @@ def add_wait_edge(ref: object, target: Target, envelope: Envelope, turn: Turn) -
         return None
     far = refuse_cycle(ref, target, envelope, turn)
     # Within a node the edges suffice, except for handlers that add none.
-    if turn.chain or target.remote or not envelope.handler.plain:
+    if turn.chain or turn.starting or target.remote or not envelope.handler.plain:
         envelope.hooks = MessageHeaders(chain_of(turn))
     if not turn.exclusive:
         return None

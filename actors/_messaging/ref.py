@@ -24,6 +24,7 @@ from typing import (
 
 from actors._base.errors import MailboxFull, NotAMessage
 from actors._messaging.ask import ask_in_turn, give_up, open_stream, send_in_turn, send_until
+from actors._messaging.deadlock import waiting_for_end
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind, handlers_of, refusal
 from actors._messaging.stream import Stream
@@ -281,7 +282,11 @@ class Ref(Generic[A]):
         return DeadlineRef(self, seconds)
 
     async def wait(self) -> Exit:
-        """Wait until the actor has ended for good, and return how. A restart is not an end."""
+        """Wait until the actor has ended for good, and return how. A restart is not an end.
+
+        Raises:
+            CallCycle: a handler waits for the end of its own actor, or of one that awaits its reply.
+        """
         waiter = self._host.loop.waiter()
 
         def notice(end: Exit) -> None:
@@ -289,8 +294,12 @@ class Ref(Generic[A]):
                 waiter.set_result(end)
 
         cancel = self._host.watch(self, notice)
+        turn = TURN.get()
         try:
-            return await waiter  # type: ignore[no-any-return] # a waiter is untyped
+            if turn is None or waiter.done():
+                return await waiter  # type: ignore[no-any-return] # a waiter is untyped
+            with waiting_for_end(self, self._target or self._resolve(), waiter, turn):
+                return await waiter  # type: ignore[no-any-return] # a waiter is untyped
         finally:
             cancel()
 

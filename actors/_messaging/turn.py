@@ -87,16 +87,18 @@ class Turn:
         target: its cell.
         exclusive: whether the actor's other messages wait until this one is handled.
         deadline: of the message being handled, in seconds on the loop's clock; None for none.
+        starting: whether the actor starts, so that every ask carries the chain: others may wait for its name.
         chain: the chain of asks that led to this message: (number, name) of each waiting actor.
     """
 
-    __slots__ = ("chain", "deadline", "exclusive", "sender", "target")
+    __slots__ = ("chain", "deadline", "exclusive", "sender", "starting", "target")
 
     def __init__(self, sender: Sender, target: Asker, *, exclusive: bool) -> None:
         self.sender = sender
         self.target = target
         self.exclusive = exclusive
         self.deadline: float | None = None
+        self.starting = False
         self.chain: tuple[tuple[int, str], ...] = ()
 
     @property

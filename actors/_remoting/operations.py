@@ -12,7 +12,17 @@ open files. All arguments are positional.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypedDict, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    ParamSpec,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
     from actors.supervisors import Backoff, Exit, Restart
     from actors.transport import Endpoint
 
-__all__ = ["Call", "FdNote", "Handlers", "Note", "Operation", "Side", "SpawnOptions"]
+__all__ = ["Call", "Chain", "FdNote", "Handlers", "Note", "Operation", "Side", "SpawnOptions"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,6 +92,10 @@ class Handlers(Generic[LinkT]):
         self.fd_notes[op.name] = handler
 
 
+Chain: TypeAlias = "Sequence[Sequence[Any]]"
+"""The actors that wait for an answer, a number and a name each."""
+
+
 class SpawnOptions(TypedDict):
     """The keywords of `System.spawn`."""
 
@@ -113,18 +127,20 @@ _NODE: Final = Side.NODE
 
 
 @_call(_PARENT)
-async def spawn(path: str, arguments: list[bytes], options: SpawnOptions, /) -> Ref[Any]:
-    """Start an actor of the class at *path*, with packed constructor arguments."""
+async def spawn(
+    path: str, arguments: list[bytes], options: SpawnOptions, chain: Chain, /
+) -> Ref[Any]:
+    """Start an actor of the class at *path*, with packed constructor arguments; *chain* waits for it."""
 
 
 @_call(_PARENT)
-async def lookup(name: str, /) -> Ref[Any] | None:
-    """Return the living actor of that name."""
+async def lookup(name: str, chain: Chain, /) -> Ref[Any] | None:
+    """Return the living actor of that name; *chain* waits for it."""
 
 
 @_call(_PARENT)
-async def pool(name: str, /) -> Pool[Any] | None:
-    """Return the pool of that name."""
+async def pool(name: str, chain: Chain, /) -> Pool[Any] | None:
+    """Return the pool of that name; *chain* waits for it."""
 
 
 @_call(_PARENT)
@@ -252,7 +268,7 @@ def connection_counts(listener: str, open_: int, total: int, /) -> None:
 
 
 @_call(_NODE)
-async def start_actor(
+async def start_actor(  # noqa: PLR0917 - wire fields
     uid: int,
     name: str,
     path: str,
@@ -260,9 +276,10 @@ async def start_actor(
     incarnation: int,
     shutdown: float,
     arguments: Sequence[bytes],
+    chain: Chain,
     /,
 ) -> None:
-    """Start an incarnation of an actor; return when it is ready."""
+    """Start an incarnation of an actor, for which *chain* waits; return when it is ready."""
 
 
 @_note(_NODE)

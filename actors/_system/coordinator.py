@@ -251,6 +251,7 @@ class Coordinator(SystemState):
         if not run.successor:
             self._count_end(run, why, restarting=restarting, replaced=replaced)
         self.topic_directory.forget(run.address)
+        why, restarting = self._outlook(run, why, restarting=restarting)
         peer = self.host.peer(run.address)
         peer.down(why, restarting=restarting)
         if link is not None:
@@ -268,6 +269,13 @@ class Coordinator(SystemState):
         for uid, ended in lost.items():
             killed = uid in run.killed_actors
             ended(Exit.KILLED if killed else Exit.NODE_DOWN(f"{node.name}: {why}"), False)
+
+    def _outlook(self, run: RemoteRun, why: str, *, restarting: bool) -> tuple[str, bool]:
+        """Return why a node is down, and whether it is expected back, for those who send to it."""
+        if not run.failed_restart or self.stopping or run.node.leaving:
+            return why, restarting
+        # Its supervisor tries again, or gives it up, which `node_given_up` tells.
+        return f"its last start failed: {run.failed_restart}", True
 
     def _count_end(self, run: RemoteRun, why: str, *, restarting: bool, replaced: bool) -> None:
         node = run.node

@@ -28,6 +28,7 @@ from actors.supervisors import Backoff, ChildNotStarted, Exit, Restart
 from actors.transport import copy_error, drop_frames
 
 if TYPE_CHECKING:
+    from actors._remoting.operations import Chain
     from actors._system.node_groups import NodeGroups
     from actors._system.supervision_tree import SupervisionTree
     from actors._system.system_state import SystemState
@@ -59,6 +60,7 @@ class ActorRequest:
     shutdown: float = 5.0
     if_exists: str = "raise"
     turn: int | None = None
+    chain: Chain = ()
 
     def __post_init__(self) -> None:
         if self.if_exists not in _IF_EXISTS:
@@ -84,7 +86,7 @@ class Placement:
         if name is None:
             return await self._start(request)
         if request.if_exists == "return":
-            found = await state.registry.find(name)
+            found = await state.registry.find(name, request.chain)
             if found is not None and found.cls_path != request.path:
                 raise NameTaken(name, found, request.path)
             if found is not None:
@@ -99,12 +101,13 @@ class Placement:
             state.registry.settle(name, ref if alive else None)
         return ref
 
-    async def pool(self, name: str) -> Pool[Any] | None:
+    async def pool(self, name: str, chain: Chain = ()) -> Pool[Any] | None:
         """Return the pool of that name."""
         spec = self._tree.pool(name)
         if spec is None:
             return None
-        members = [await self._state.registry.find(member.name) for member in spec.children]
+        find = self._state.registry.find
+        members = [await find(member.name, chain) for member in spec.children]
         there = [member for member in members if member is not None]
         return Pool(name, there, spec.route) if there else None
 
@@ -183,6 +186,8 @@ class Placement:
             actor = SupervisedActor(
                 self, place, ref, request.cls, arguments=arguments, shutdown=request.shutdown
             )
+        actor.chain = tuple((number, name) for number, name in request.chain)
+        state.registry.starts(name, uid)
         state.supervised[uid] = actor
         return actor
 

@@ -19,7 +19,13 @@ from anyio import CancelScope, create_task_group
 
 from actors._base.errors import InvalidSpec
 from actors._system.supervisor_handle import SupervisorHandle
-from actors._system.topology import ActorSpec, DynamicSpec, PoolSpec, SupervisorSpec
+from actors._system.topology import (
+    SYSTEM_SUPERVISORS,
+    ActorSpec,
+    DynamicSpec,
+    PoolSpec,
+    SupervisorSpec,
+)
 from actors.nodes import ActorRun, NodeReplacement, StaticChild, child_facts
 from actors.supervisors import (
     Backoff,
@@ -236,6 +242,13 @@ class SupervisionTree:
         """
         if path in self.handles:
             return self.handles[path]
+        if path == "spawned":
+            handle = SupervisorHandle(self, path)
+            handle.set_run(self.spawned)
+            return handle
+        if path in SYSTEM_SUPERVISORS:
+            instead = SYSTEM_SUPERVISORS[path]
+            raise InvalidSpec(f"supervisor {path!r} is the system's own, and not open: {instead}")
         above, _, name = path.rpartition("/")
         rows = self.handles[above].children() if above in self.handles else []
         row = next((row for row in rows if row.name == name and row.kind == "supervisor"), None)
@@ -270,6 +283,7 @@ class SupervisionTree:
             start=start,
             kind="supervisor",
             restart=item.restart,
+            significant=item.significant,
             gone=partial(self._gone, handle, inner, again),
         )
 

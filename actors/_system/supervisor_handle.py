@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import InvalidSpec, SystemStopped
+from actors._system.topology import SYSTEM_SUPERVISORS
 
 if TYPE_CHECKING:
     from actors._messaging.ref import Ref
@@ -73,7 +74,17 @@ class SupervisorHandle:
         return self._tree.ref_of(await self.supervisor.start_child(self._tree.spec_of(item, self)))
 
     async def stop_child(self, name: str) -> None:
-        """Stop a child for good; a static supervisor keeps its spec for `restart_child`."""
+        """Stop a child for good; a static supervisor keeps its spec for `restart_child`.
+
+        Raises:
+            InvalidSpec: it is a supervisor of the system's own, which every system needs.
+            SupervisorError: there is no such child, or the supervisor does not run.
+        """
+        if not self.path and name in SYSTEM_SUPERVISORS:
+            instead = SYSTEM_SUPERVISORS[name]
+            raise InvalidSpec(
+                f"supervisor {name!r} is the system's own, and is not stopped: {instead}"
+            )
         await self.supervisor.stop_child(name)
 
     async def restart_child(self, name: str) -> Ref[Any] | None:

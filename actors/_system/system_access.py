@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import ActorsError
 from actors._messaging.blocking_ref import ThreadPortal
+from actors._messaging.deadlock import waiting_chain
 from actors._messaging.topic import TopicCarrier
 from actors._remoting import operations as ops
 from actors._system.coordinator import Coordinator
@@ -51,14 +52,20 @@ class DirectAccess:
     async def spawn(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions
     ) -> Ref[Any]:
-        request = ActorRequest(path=class_path(cls), cls=cls, arguments=(args, kwargs), **options)
+        request = ActorRequest(
+            path=class_path(cls),
+            cls=cls,
+            arguments=(args, kwargs),
+            chain=waiting_chain(),
+            **options,
+        )
         return await self._coordinator.placement.spawn(request)
 
     async def lookup(self, name: str) -> Ref[Any] | None:
-        return await self._coordinator.registry.find(name)
+        return await self._coordinator.registry.find(name, waiting_chain())
 
     async def pool(self, name: str) -> Pool[Any] | None:
-        return await self._coordinator.placement.pool(name)
+        return await self._coordinator.placement.pool(name, waiting_chain())
 
     async def tree(self) -> dict[str, Any]:
         return await self._coordinator.whole_tree()
@@ -86,7 +93,9 @@ class NodeAccess:
         if any(type(value) is Local for value in (*args, *kwargs.values())):
             return await self._spawn_here(cls, args, kwargs, options)
         arguments = pack_arguments(self._node.host, args, kwargs)
-        return await self._parent.call(ops.spawn, class_path(cls), arguments, options)
+        return await self._parent.call(
+            ops.spawn, class_path(cls), arguments, options, waiting_chain()
+        )
 
     async def _spawn_here(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions
@@ -119,10 +128,10 @@ class NodeAccess:
             await self._own_actors.aclose()
 
     async def lookup(self, name: str) -> Ref[Any] | None:
-        return await self._parent.call(ops.lookup, name)
+        return await self._parent.call(ops.lookup, name, waiting_chain())
 
     async def pool(self, name: str) -> Pool[Any] | None:
-        return await self._parent.call(ops.pool, name)
+        return await self._parent.call(ops.pool, name, waiting_chain())
 
     async def tree(self) -> dict[str, Any]:
         return await self._parent.call(ops.tree)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = [
+    "SYSTEM_SUPERVISORS",
     "ActorSpec",
     "DynamicSpec",
     "PoolSpec",
@@ -61,6 +62,7 @@ class SupervisorSpec:
     budget: Budget
     auto_shutdown: AutoShutdown
     restart: Restart
+    significant: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +80,14 @@ class DynamicSpec:
     budget: Budget
     max_children: int | None
     restart: Restart
+    significant: bool
 
 
-_OWN: Final = ("nodes", "spawned")
+SYSTEM_SUPERVISORS: Final = {
+    "nodes": "stop nodes by Node.stop() or System.scale()",
+    "spawned": "stop actors by Ref.stop()",
+}
+"""The supervisors of the system's own, and what to do in place of stopping them."""
 _MEMBER_BACKOFF: Final = Backoff(first=0.01, cap=0.1)
 """Short, as what is queued for a member waits for it."""
 
@@ -147,12 +154,7 @@ def _child(
 ) -> ActorSpec:
     check_actor_options(cls, name, mailbox, backoff=backoff, shutdown=shutdown)
     where = f"child({_name_of(cls)})"
-    _check(where, "restart", restart, Restart)
-    _check(where, "significant", significant, bool)
-    if significant and restart is Restart.PERMANENT:
-        raise InvalidSpec(
-            f"{where}: a significant child must be TRANSIENT or TEMPORARY, as a PERMANENT one never ends"
-        )
+    _check_ends(where, restart, significant)
     return ActorSpec(
         cls=cls,  # type: ignore[arg-type] # checked above
         args=args,
@@ -238,6 +240,16 @@ def _check(where: str, what: str, value: object, kind: type) -> None:
     raise InvalidSpec(f"{where}: {what} must be a {kind.__name__}, got {value!r}{hint}")
 
 
+def _check_ends(where: str, restart: object, significant: object) -> None:
+    """Refuse what can never work of how a child ends."""
+    _check(where, "restart", restart, Restart)
+    _check(where, "significant", significant, bool)
+    if significant and restart is Restart.PERMANENT:
+        raise InvalidSpec(
+            f"{where}: a significant child must be TRANSIENT or TEMPORARY, as a PERMANENT one never ends"
+        )
+
+
 @known_options
 def supervisor(
     name: str,
@@ -247,8 +259,18 @@ def supervisor(
     budget: Budget | None = None,
     auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
     restart: Restart = Restart.PERMANENT,
+    significant: bool = False,
 ) -> SupervisorSpec:
     """Describe a subtree: started in order, restarted by *strategy* within *budget*, stopped in reverse.
+
+    Args:
+        name: unique under its own supervisor.
+        children: made by `child`, `supervisor`, `dynamic` and `pool`, in start order.
+        strategy: who is restarted together with a child.
+        budget: how many restarts the children have together.
+        auto_shutdown: which significant children end it by ending.
+        restart: after which of its own ends it is restarted.
+        significant: whether its end can shut the supervisor above down (`auto_shutdown` there).
 
     Raises:
         InvalidSpec: a value that can never work.
@@ -257,7 +279,7 @@ def supervisor(
     _check(where, "strategy", strategy, Strategy)
     _check(where, "budget", budget or Budget(), Budget)
     _check(where, "auto_shutdown", auto_shutdown, AutoShutdown)
-    _check(where, "restart", restart, Restart)
+    _check_ends(where, restart, significant)
     _check_tree(where, children, auto_shutdown)
     return SupervisorSpec(
         name=name,
@@ -266,6 +288,7 @@ def supervisor(
         budget=budget or Budget(),
         auto_shutdown=auto_shutdown,
         restart=restart,
+        significant=significant,
     )
 
 
@@ -276,6 +299,7 @@ def dynamic(
     budget: Budget | None = None,
     max_children: int | None = None,
     restart: Restart = Restart.PERMANENT,
+    significant: bool = False,
 ) -> DynamicSpec:
     """Describe a subtree whose children are added while it runs, and do not affect each other.
 
@@ -284,11 +308,15 @@ def dynamic(
     """
     where = f"dynamic({name!r})"
     _check(where, "budget", budget or Budget(), Budget)
-    _check(where, "restart", restart, Restart)
+    _check_ends(where, restart, significant)
     if max_children is not None and (type(max_children) is not int or max_children < 0):
         raise InvalidSpec(f"{where}: max_children must be 0 or more, got {max_children!r}")
     return DynamicSpec(
-        name=name, budget=budget or Budget(), max_children=max_children, restart=restart
+        name=name,
+        budget=budget or Budget(),
+        max_children=max_children,
+        restart=restart,
+        significant=significant,
     )
 
 
@@ -302,7 +330,7 @@ def _check_tree(where: str, children: Sequence[Any], auto: AutoShutdown) -> None
         if item.name in seen:
             raise InvalidSpec(f"{where}: two children are called {item.name!r}; names are unique")
         seen.add(item.name)
-        if isinstance(item, ActorSpec) and item.significant and auto is AutoShutdown.NEVER:
+        if item.significant and auto is AutoShutdown.NEVER:
             raise InvalidSpec(
                 f"{where}: child {item.name!r} is significant, which needs an auto_shutdown other than NEVER"
             )
@@ -402,7 +430,7 @@ class Topology:
                 )
             seen.add(item.name)
         for inner in self.children:
-            if inner.name in _OWN:
+            if inner.name in SYSTEM_SUPERVISORS:
                 raise InvalidSpec(
                     f"Topology: {inner.name!r} is the name of a supervisor of the system's own"
                 )

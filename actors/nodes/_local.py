@@ -21,7 +21,7 @@ async def start_cell(host: ActorHost, actor: ActorStart, ended: Ended) -> None:
     """Run the next incarnation of an actor in *host*, in the cell that it has already, if any."""
     ref = actor.ref
     cell = host.cells.get(ref.uid) or host.new_cell(ref.uid, ref.name, actor.cls, ref.mailbox)
-    await cell.start(actor.args, actor.kwargs, ended, shutdown=actor.shutdown)
+    await cell.start(actor.args, actor.kwargs, ended, shutdown=actor.shutdown, chain=actor.chain)
 
 
 class LocalNode(Node):

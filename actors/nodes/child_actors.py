@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors._actor.base import Actor
 from actors._base.errors import InvalidSpec
+from actors._messaging.deadlock import waiting_chain
 from actors._remoting.constructor_args import keep_arguments
 from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, SupervisedActor
 from actors.supervisors import (
@@ -144,6 +145,7 @@ class ChildActors:
                 gone=life.gone,
             )
             life.supervisor = self._supervisor
+            life.chain = waiting_chain()
             host.supervised[uid] = life
             await self._supervisor.start_child(spec)
         except BaseException as error:

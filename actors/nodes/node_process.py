@@ -190,7 +190,7 @@ class NodeProcess:
         handlers.on_call(ops.sample, self._sample)
         handlers.on_call(ops.task_stacks, self._task_stacks)
 
-    async def _start_actor(
+    async def _start_actor(  # noqa: PLR0917 - wire fields
         self,
         _link: Link,
         uid: int,
@@ -200,6 +200,7 @@ class NodeProcess:
         incarnation: int,
         shutdown: float,
         arguments: Sequence[bytes],
+        chain: ops.Chain,
     ) -> None:
         try:
             cell = self._cell(uid, name, path, mailbox)
@@ -215,7 +216,9 @@ class NodeProcess:
             self.parent.note(ops.actor_ended, uid, end, voluntary)
 
         # Unpacked at every start, so that no incarnation sees what an earlier one changed in them.
-        await cell.start(*unpack_arguments(self.host, arguments), ended, shutdown=shutdown)
+        args, kwargs = unpack_arguments(self.host, arguments)
+        waiting = tuple((number, waiter) for number, waiter in chain)
+        await cell.start(args, kwargs, ended, shutdown=shutdown, chain=waiting)
 
     def _cell(self, uid: int, name: str, path: str, mailbox: int) -> Any:
         cell = self.host.cells.get(uid)

@@ -96,6 +96,7 @@ class RemoteNode(Node):
         run: the run that has its actors, None while there is none.
         address: where other nodes find its actors.
         replacement: its runs since its supervisor started it last.
+        was_ready: whether any run of it has been ready.
         leaving: whether it alone was told to end for good, not its whole system.
         drain_within: seconds it has to finish what it serves and runs, once it is told to end.
         last_end: how the last run ended, with the last lines it wrote.
@@ -109,6 +110,7 @@ class RemoteNode(Node):
         self.address = home.host.peer_named(self.name).name
         self.replacement: Replacement | None = None
         self.ended: dict[int, Ended] = {}
+        self.was_ready = False
         self.leaving = False
         self.drain_within = spec.shutdown
         self.last_end = ""
@@ -160,6 +162,7 @@ class RemoteNode(Node):
                 actor.incarnation,
                 actor.shutdown,
                 actor.arguments,
+                actor.chain,
             )
         except BaseException:
             self.ended.pop(ref.uid, None)
@@ -235,6 +238,8 @@ class RemoteRun:
         self._asked: Exit | None = None
         self._killed_to_restart = False
         self._boot_error = ""
+        self._start_error = ""
+        self._started = False
         self.hang_detector = HangDetector(self._loop, node.spec.silent_after, self._silent)
         self._told_busy = False
         self._hung_because = self._unanswered_because = ""
@@ -276,6 +281,7 @@ class RemoteRun:
                 await self._ready
                 await self._home.prepare(self)
         except BaseException as error:
+            self._start_error = str(error).partition("\n")[0]
             self._ready = None  # nobody waits for it any more
             self.kill()
             # A start that failed leaves nothing behind.
@@ -285,6 +291,7 @@ class RemoteRun:
                 raise BootFailed(self.not_ready_after(seconds)) from error
             raise
         self._completion.on_done = ended
+        self._started = node.was_ready = True
         self._set_state(NodeState.READY)
         self.hang_detector.start()
         if not self.successor:
@@ -374,6 +381,13 @@ class RemoteRun:
     def on_boot_failed(self, traceback: str) -> None:
         """Remember why the node could not get ready."""
         self._boot_error = traceback
+
+    @property
+    def failed_restart(self) -> str:
+        """Why it did not get ready, if it was to restart a node that has been ready before; "" otherwise."""
+        if self._started or not self.node.was_ready:
+            return ""
+        return self._start_error or self._boot_error.strip().rpartition("\n")[2] or self.last_end
 
     def on_heartbeat(self, *, watched: bool) -> None:
         """Note that the node's loop runs; unless *watched*, ignore its silence from now on."""

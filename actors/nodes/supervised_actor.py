@@ -50,6 +50,7 @@ class SupervisedActor:
         end: how it ended for good, None until then.
         running: whether a run of it takes messages; None before the first does.
         stop_asked: whether it was asked to stop for good.
+        chain: the actors that wait for its first start, a number and a name each.
         kept: how it ended with its supervisor, while it waits for the restart of that.
         voluntary_end: how the current run ended by the actor's own wish, if it did.
         supervisor: has it as a child by the name of its ref; None until that is known.
@@ -61,6 +62,7 @@ class SupervisedActor:
         "_watchers",
         "args",
         "arguments",
+        "chain",
         "end",
         "incarnation",
         "kept",
@@ -103,6 +105,7 @@ class SupervisedActor:
         self.running: bool | None = None
         self.stop_asked = False
         self.kept: Exit | None = None
+        self.chain: tuple[tuple[int, str], ...] = ()
         self.restart: Restart | None = None
         self._watchers: dict[object, Callable[[Exit], None]] | None = None
 
@@ -212,6 +215,7 @@ class ActorRun:
                 actor.owner.loop.call_later(_FRAMES_GO_AFTER, drop_frames, error)
             raise
         self._started = actor.running = True
+        actor.chain = ()
         if self._unreported is not None:
             self._incarnation_ended(*self._unreported)
 

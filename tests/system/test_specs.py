@@ -154,7 +154,7 @@ UNKNOWN: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "dynamic": (
         lambda: dynamic("d", wholly_unlike=4),  # type: ignore[call-arg] # that is the test
-        "dynamic() has no option 'wholly_unlike'; it has name, budget, max_children, restart",
+        "dynamic() has no option 'wholly_unlike'; it has name, budget, max_children, restart, significant",
     ),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
@@ -28,6 +29,10 @@ OUTER = ["", "outer", "outer/inner"]
 class Fragile(Actor):
     async def boom(self) -> None:
         raise RuntimeError("boom")
+
+
+class Idle(Actor):
+    """Does nothing."""
 
 
 class Broken(Actor):
@@ -138,3 +143,46 @@ async def test_a_group_that_has_done_its_work_is_where_the_tree_shows_it(system:
     assert "job" not in [row["name"] for row in (await system.tree())["children"]]
     with pytest.raises(InvalidSpec, match="there is no supervisor 'job'"):
         system.supervisor("job")
+
+
+@pytest.mark.parametrize("name", ["nodes", "spawned"])
+async def test_the_supervisors_of_the_system_are_not_stopped(system: System, name: str) -> None:
+    with pytest.raises(InvalidSpec, match=f"supervisor {name!r} is the system's own"):
+        await system.supervisor("").stop_child(name)
+    ref = await system.spawn(Idle)
+    await ref.stop()
+
+
+async def test_spawned_actors_are_the_children_of_spawned(system: System) -> None:
+    ref = await system.spawn(Idle, name="idle")
+    spawned = system.supervisor("spawned")
+    assert [row.name for row in spawned.children()] == ["idle"]
+    await spawned.stop_child("idle")
+    assert str(await ref.wait()) == "SHUTDOWN"
+    with pytest.raises(InvalidSpec, match=r"supervisor 'nodes' is the system's own, and not open"):
+        system.supervisor("nodes")
+
+
+async def test_the_end_of_a_significant_supervisor_shuts_the_one_above_down(system: System) -> None:
+    leaf = child(Fragile, name="inner-leaf")
+    once = Budget(0, 1)
+    inner = supervisor("in", [leaf], budget=once, restart=Restart.TEMPORARY, significant=True)
+    auto = AutoShutdown.ANY_SIGNIFICANT
+    around: Any = [inner, child(Idle, name="beside")]
+    await system.start(supervisor("around", around, auto_shutdown=auto, restart=Restart.TEMPORARY))
+    beside, fragile = await system.lookup("beside"), await system.lookup("inner-leaf")
+    assert beside is not None
+    assert fragile is not None
+    await fragile.tell(Fragile.boom)
+    assert str(await beside.wait()) == "SHUTDOWN"
+    await eventually(lambda: paths(system) == OUTER, 10)
+
+
+def test_a_significant_supervisor_may_end_and_needs_an_auto_shutdown_above() -> None:
+    with pytest.raises(InvalidSpec, match="must be TRANSIENT or TEMPORARY"):
+        supervisor("s", [], significant=True)
+    with pytest.raises(InvalidSpec, match="must be TRANSIENT or TEMPORARY"):
+        dynamic("d", significant=True)
+    brief = supervisor("brief", [], significant=True, restart=Restart.TEMPORARY)
+    with pytest.raises(InvalidSpec, match="'brief' is significant, which needs an auto_shutdown"):
+        supervisor("s", [brief])
