@@ -19,7 +19,7 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-from actors._base.errors import start_failed
+from actors._base.errors import InvalidSpec, start_failed
 from actors._base.events import TRACE
 from actors._base.log import get_logger, write_lines_to
 from actors._messaging.context_propagation import Propagation
@@ -204,6 +204,8 @@ class NodeProcess:
     ) -> None:
         try:
             cell = self._cell(uid, name, path, mailbox)
+        except InvalidSpec:
+            raise
         except Exception as error:
             raise start_failed(name, error) from error
         # The parent counts incarnations, because a node that dies loses its count.
