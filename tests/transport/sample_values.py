@@ -37,6 +37,10 @@ class Right(enum.Flag):
     WRITE = 2
 
 
+class Unregistered:
+    """Is no known kind of class."""
+
+
 class Point(NamedTuple):
     """A named tuple."""
 

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from actors.transport import Decoder, Encoder, RemoteError, RemoteTraceback, Undecoded, snapshot
+from actors.transport import (
+    Decoder,
+    Encoder,
+    RemoteError,
+    RemoteTraceback,
+    Undecoded,
+    snapshot,
+    traceback_text,
+)
 from tests.transport.sample_values import Box, Odd, carry
 
 
@@ -254,6 +262,23 @@ def test_an_error_bigger_than_a_frame_arrives_as_its_text() -> None:
     got = sent(raised(ValueError("x" * 5000)), Decoder(limit=4096), limit=4096)
     assert type(got) is RemoteError
     assert got.class_name == "builtins.ValueError"
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_long_message_costs_its_middle_and_no_frame(copy: Copy) -> None:
+    def users_function() -> None:
+        raise ValueError("begins" + "x" * 1_000_000 + "ends")
+
+    try:
+        users_function()
+    except ValueError as error:
+        arrived = copy(error)
+    text = traceback_text(arrived)
+    assert "in users_function" in text
+    assert text.index("in users_function") < text.index("ValueError: begins") < text.index("ends")
+    assert "characters left out" in text
+    assert len(text) < 20_000
+    assert str(arrived) == "begins" + "x" * 1_000_000 + "ends"
 
 
 def test_encoding_an_error_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:

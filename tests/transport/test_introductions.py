@@ -14,7 +14,9 @@ from actors.transport import (
     Undecoded,
     Unsendable,
     VersionSkew,
+    register,
 )
+from actors.transport.types.registry import CUSTOM
 from tests.transport import sample_values
 from tests.transport.sample_values import Box, Point, carry
 
@@ -42,6 +44,18 @@ def test_a_class_unknown_to_the_receiver_fails_only_the_message_that_uses_it() -
     assert isinstance(bad[2], Undecoded)
     assert "cannot find tests.transport.elsewhere.Box" in str(bad[2].error)
     assert (bad[:2], bad[3], good) == ([1, 7], "envelope", [2, 8, [1]])
+
+
+def test_a_class_that_only_the_sender_has_registered_is_named_with_what_to_do() -> None:
+    register(sample_values.Unregistered, lambda _: 1, lambda _: sample_values.Unregistered())
+    try:
+        encoder = Encoder()
+        value = encoder.encode_value(sample_values.Unregistered())
+    finally:
+        del CUSTOM[sample_values.Unregistered]
+    failed = carry(encoder, Decoder(), [1, value])[1]
+    assert isinstance(failed, Undecoded)
+    assert "is registered by the sender and not here; call register()" in str(failed.error)
 
 
 def test_a_resolver_maps_names_and_its_failure_is_contained() -> None:

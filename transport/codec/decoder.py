@@ -27,6 +27,10 @@ __all__ = ["Decoder", "Undecoded"]
 _MAX_CLASSES: Final = 65_536
 _DIRECT: Final = 8
 _NIL: Final = b"\xc0"
+_NOT_REGISTERED: Final = (
+    "is registered by the sender and not here; call register() where the class is defined, "
+    "outside of any main guard"
+)
 _INTRODUCTION: Final = 7
 """Fields of an introduction; the parameters of the class may follow."""
 _LIST: Final = frozenset({list})
@@ -199,7 +203,9 @@ class Decoder:
             raise Undecodable(f"cannot find {known.module}.{known.qualname}: {error}") from error
         schema = schema_of(cls) if isinstance(cls, type) else None
         if schema is None:
-            raise Undecodable(f"{known.module}.{known.qualname} is not a sendable class here")
+            custom = known.kind == ClassKind.CUSTOM
+            why = _NOT_REGISTERED if custom else "is not a sendable class here"
+            raise Undecodable(f"{known.module}.{known.qualname} {why}")
         check_schema(schema, known.kind, known.checksums, known.fields)
         return schema
 

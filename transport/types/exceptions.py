@@ -27,6 +27,7 @@ REMOTE_TRACEBACK: Final = "__remote_traceback__"
 _HEAP_TYPE: Final = 1 << 9
 _MAX_CHAIN: Final = 30
 _MAX_TEXT: Final = 64 * 1024
+_MAX_PART: Final = 8 * 1024
 _NOT_STATE: Final = frozenset({"obj", "message", "exceptions", "characters_written"})
 
 _put: Final = BaseException.__setattr__
@@ -206,15 +207,25 @@ def copy_error(
 def text_of(error: BaseException) -> tuple[str, str]:
     """The last line of the traceback and, if the exception was raised, all of it; never raises.
 
-    Longer than 64 KiB, the text keeps its end, where the error is.
+    Of a long message its middle is left out, so that the frames stay. Longer than 64 KiB, the text keeps its
+    end, where the error is.
     """
     try:
         last = "".join(traceback.format_exception_only(error)).strip()
         raised = error.__traceback__ is not None or REMOTE_TRACEBACK in error.__dict__
-        whole = "".join(traceback.format_exception(error)) if raised else ""
+        whole = "".join(map(_shortened, traceback.format_exception(error))) if raised else ""
     except Exception:  # noqa: BLE001 - users' __str__ and __repr__ run here
         return type(error).__qualname__, ""
     return last[-_MAX_TEXT:], whole[-_MAX_TEXT:]
+
+
+def _shortened(part: str) -> str:
+    """One entry of a traceback without the middle of what is too long: only messages are."""
+    left_out = len(part) - _MAX_PART
+    if left_out <= 0:
+        return part
+    half = _MAX_PART // 2
+    return f"{part[:half]}... ({left_out} characters left out) ...{part[-half:]}"
 
 
 def traceback_text(error: BaseException) -> str:
