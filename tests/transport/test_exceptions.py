@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import pydantic
 import pytest
 
 from actors.transport import (
@@ -262,6 +263,34 @@ def test_an_error_bigger_than_a_frame_arrives_as_its_text() -> None:
     got = sent(raised(ValueError("x" * 5000)), Decoder(limit=4096), limit=4096)
     assert type(got) is RemoteError
     assert got.class_name == "builtins.ValueError"
+
+
+class Order(pydantic.BaseModel):
+    count: int
+    tags: list[str] = []
+
+    @pydantic.field_validator("count")
+    @classmethod
+    def positive(cls, count: int) -> int:
+        if count < 0:
+            raise ValueError("must be 0 or more")
+        return count
+
+
+@pytest.mark.parametrize("copy", COPIES)
+@pytest.mark.parametrize(
+    "wrong", [{"count": "x"}, {"count": -1}, {}, {"count": 1, "tags": [1, "a"]}]
+)
+def test_a_validation_error_of_pydantic_arrives_as_one(copy: Copy, wrong: dict[str, Any]) -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        Order(**wrong)
+    arrived = copy(caught.value)
+    assert type(arrived) is pydantic.ValidationError
+    assert str(arrived) == str(caught.value)
+    assert [line["loc"] for line in arrived.errors()] == [
+        line["loc"] for line in caught.value.errors()
+    ]
+    assert "test_a_validation_error_of_pydantic" in traceback_text(arrived)
 
 
 @pytest.mark.parametrize("copy", COPIES)

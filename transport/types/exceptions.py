@@ -99,7 +99,7 @@ def capture(error: BaseException, walk: Walk, nest: Nest, seen: frozenset[int]) 
         return nest(link, seen)
 
     message, members = None, None
-    args = error.args
+    args = _validation_args(error) if _is_validation_error(type(error)) else error.args
     if isinstance(error, BaseExceptionGroup):
         message = str(error.message)
         members = (
@@ -115,6 +115,27 @@ def capture(error: BaseException, walk: Walk, nest: Nest, seen: frozenset[int]) 
         context=None if error.__suppress_context__ else chained(error.__context__),
         suppress=bool(error.__suppress_context__),
     )
+
+
+def _is_validation_error(cls: type[BaseException]) -> bool:
+    """Whether it is pydantic's, which no `__new__` makes and whose parts are not in `args`."""
+    return cls.__module__.startswith("pydantic_core.") and hasattr(cls, "from_exception_data")
+
+
+def _validation_args(error: Any) -> tuple[Any, ...]:
+    parts = [error.title]
+    for line in error.errors(include_url=False):
+        parts += (line["type"], line["loc"], line["input"], line.get("ctx"))
+    return tuple(parts)
+
+
+def _validation_error(cls: Any, title: str, *parts: Any) -> BaseException:
+    lines = [
+        {"type": kind, "loc": where, "input": value, "ctx": context or {}}
+        for kind, where, value, context in zip(*[iter(parts)] * 4, strict=True)
+    ]
+    made: BaseException = cls.from_exception_data(title, lines)
+    return made
 
 
 def _safe(value: Any, walk: Walk) -> Any:
@@ -171,7 +192,9 @@ def rebuild_error(cls: type[BaseException], parts: ErrorParts) -> BaseException:
 
 def _rebuild(cls: type[BaseException], parts: ErrorParts) -> BaseException:
     error: BaseException
-    if parts.members is not None:
+    if _is_validation_error(cls):
+        error = _validation_error(cls, *parts.args)
+    elif parts.members is not None:
         error = BaseExceptionGroup.__new__(cls, parts.message, list(parts.members))  # type: ignore[type-var]
     else:
         error = _native(cls).__new__(cls, *parts.args)
