@@ -48,7 +48,7 @@ class Evil(Actor):
     async def spawn(self, path: str, args: tuple[Any, ...], on: str) -> None:
         arguments = pack_arguments(self._host(), args, {})
         options: Any = {"name": None, "on": on}
-        await self._host().services.parent.call(ops.spawn, path, arguments, options)
+        await self._host().services.parent.call(ops.spawn, path, arguments, options, ())
 
 
 async def test_a_node_cannot_take_the_name_of_an_actor_that_another_supervises() -> None:
