@@ -4,6 +4,9 @@
 
 Each is applied in a copy of the checkout, and the tests that should notice it run there. A mutant that
 no test notices survives; one that is neither killed nor listed with a reason is a failure.
+
+Mutmut (3.8) tries only what the process of pytest itself runs: of the first 305 mutants that it made of
+`_remoting/receiver.py`, which nodes run, it left out 301.
 """
 
 from __future__ import annotations

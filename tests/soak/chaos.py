@@ -58,7 +58,7 @@ _CRASHES: Final = 0.002
 """The part of what is told that crashes whoever handles it."""
 _STRANGE: Final = {"link_failed", "child_call_failed", "budget_exceeded", "restarts_given_up"}
 """Events that none of what is done here should bring about."""
-_LOST_BY_THE_KERNEL: Final = "descriptors were lost on the way"
+_LOST_BY_THE_KERNEL: Final = "the kernel dropped descriptors"
 """Said of a link: the kernel had no room for what came with a message, and threw it away."""
 _MOST: Final = 200 << 20
 """Resident bytes above which a node is replaced; a balloon is larger."""
@@ -235,7 +235,7 @@ class Chaos:
             if scope.cancelled_caught:
                 self.asks["hung" if patience == _HUNG else "cancelled"] += 1
                 return
-        except (ActorsError, LookupError) as error:
+        except (ActorsError, LookupError, OSError) as error:  # some have lost their standard error
             self.asks[type(error).__name__] += 1
         else:
             self.asks["answered"] += 1
