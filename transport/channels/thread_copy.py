@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from actors.transport.attachments.mode import Mode
+from actors.transport.attachments.move import current_phase
 from actors.transport.codec.encoder import Encoder
 from actors.transport.codec.snapshot import snapshot_for_thread
 from actors.transport.errors import Unsendable
@@ -33,11 +34,12 @@ class InProcessEncoder:
     """The encoder of a link between threads: it copies what it can, and packs the rest.
 
     A tuple of leaves among the fields of a message, and a `ByReference`, is passed by reference; a message
-    with any other container in it is packed whole.
+    with any other container in it is packed whole. It is made and used in the thread of its loop.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         self.codec = encoder
+        self._phase = current_phase()
         self._attachments = encoder.attachments
         self.check_size = encoder.check_size
         self.encode_error = encoder.encode_error
@@ -50,11 +52,13 @@ class InProcessEncoder:
         keywords = None
         try:
             if not _plain(map(type, args)):
-                copied = ByReference(tuple(snapshot_for_thread(args)))
+                copied = ByReference(tuple(snapshot_for_thread(args, self._phase)))
             if kwargs:
                 copies = kwargs.copy()
                 if not _plain(map(type, kwargs.values())):
-                    copies.update(zip(kwargs, snapshot_for_thread(kwargs.values()), strict=True))
+                    copies.update(
+                        zip(kwargs, snapshot_for_thread(kwargs.values(), self._phase), strict=True)
+                    )
                 keywords = ByReference(copies)
         except (Unsendable, RecursionError):
             pass
@@ -71,7 +75,7 @@ class InProcessEncoder:
             self._count_shared((value,))
             return value
         with suppress(Unsendable, RecursionError):
-            return ByReference(snapshot_for_thread((value,))[0])
+            return ByReference(snapshot_for_thread((value,), self._phase)[0])
         return self.codec.encode_value(value, root)
 
     def _count_shared(self, values: Iterable[Any]) -> None:

@@ -12,7 +12,13 @@ from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from actors.transport.attachments.move import NO_DESCRIPTORS, Move, MovesFound, current_phase
+from actors.transport.attachments.move import (
+    NO_DESCRIPTORS,
+    Move,
+    MovePhase,
+    MovesFound,
+    current_phase,
+)
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
@@ -77,13 +83,16 @@ def snapshot_args(
         return current_phase().check_then_move(partial(_copy_args, args, kwargs))
 
 
-def snapshot_for_thread(values: Iterable[Any]) -> list[Any]:
+def snapshot_for_thread(values: Iterable[Any], phase: MovePhase) -> list[Any]:
     """Copies of some values that another thread of this process gets without a further copy.
+
+    Args:
+        values: to be copied.
+        phase: `current_phase()` of this thread; a parameter because a lookup for each message is slow.
 
     Raises:
         Unsendable, RecursionError: the codec has to encode them, or raises the error for the user.
     """
-    phase = current_phase()
     phase.for_thread = True
     try:
         return [value if type(value) in LEAVES else _copy(value, 0) for value in values]
