@@ -19,7 +19,7 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-from actors._base.errors import InvalidSpec, start_failed
+from actors._base.errors import ActorsError, InvalidSpec, start_failed
 from actors._base.events import TRACE
 from actors._base.log import get_logger, write_lines_to
 from actors._messaging.context_propagation import Propagation
@@ -108,11 +108,21 @@ def _inherit(config: dict[str, Any]) -> None:
     if config["nice"]:
         os.nice(config["nice"])
     install_main(config["main"])
+    if "PYTHONBREAKPOINT" not in os.environ:
+        sys.breakpointhook = _no_terminal
     # Terminals send SIGINT to whole process groups: the parent alone decides when a node ends.
     # A program that an actor starts would inherit SIG_IGN, but not a function.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
     # A crash in C leaves its stack in the output, and so in the report of the end.
     faulthandler.enable(_STDERR)
+
+
+def _no_terminal(*_args: object, **_options: object) -> None:
+    """Stand for `breakpoint` on a node, whose standard input is empty: pdb would end the handler by BdbQuit."""
+    raise ActorsError(
+        "breakpoint() needs a terminal, and a process node has none: run the actor on the local node, "
+        "or set PYTHONBREAKPOINT to a debugger that listens on a socket"
+    )
 
 
 class NodeProcess:

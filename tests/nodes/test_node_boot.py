@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from actors import System, Topology, nodes
-from actors.errors import BootFailed, NodeDown
+from actors import Actor, System, Topology, nodes
+from actors.errors import ActorsError, BootFailed, NodeDown
 from actors.testing import eventually, running_system
 from tests.nodes.node_actors import Victim
 
@@ -112,3 +112,16 @@ async def test_a_system_without_room_for_nodes_says_so(monkeypatch: pytest.Monke
     error = await _fails_to_boot(Topology(nodes=[nodes("web")]))
     assert str(error).startswith("node web/0 could not be started: ")
     assert "/no/such/python" in str(error)
+
+
+class Debugged(Actor):
+    async def stop_here(self) -> None:
+        breakpoint()  # noqa: T100 - the test is about it
+
+
+async def test_breakpoint_on_a_process_node_says_that_there_is_no_terminal() -> None:
+    with anyio.fail_after(20):
+        async with System(Topology(nodes=[nodes("box")])) as system:
+            actor = await system.spawn(Debugged, on="box")
+            with pytest.raises(ActorsError, match=r"breakpoint\(\) needs a terminal"):
+                await actor.ask(Debugged.stop_here)
