@@ -128,18 +128,18 @@ _NODE: Final = Side.NODE
 
 @_call(_PARENT)
 async def spawn(
-    path: str, arguments: list[bytes], options: SpawnOptions, chain: Chain, /
+    path: str, arguments: list[bytes], options: SpawnOptions, chain: Chain = (), /
 ) -> Ref[Any]:
     """Start an actor of the class at *path*, with packed constructor arguments; *chain* waits for it."""
 
 
 @_call(_PARENT)
-async def lookup(name: str, chain: Chain, /) -> Ref[Any] | None:
+async def lookup(name: str, chain: Chain = (), /) -> Ref[Any] | None:
     """Return the living actor of that name; *chain* waits for it."""
 
 
 @_call(_PARENT)
-async def pool(name: str, chain: Chain, /) -> Pool[Any] | None:
+async def pool(name: str, chain: Chain = (), /) -> Pool[Any] | None:
     """Return the pool of that name; *chain* waits for it."""
 
 

@@ -61,8 +61,8 @@ class NodeServices:
         """Register a handler for every operation that the parent serves."""
         state, handlers = self._state, self._state.host.handlers
         handlers.on_call(ops.spawn, self._spawn)
-        handlers.on_call(ops.lookup, lambda _, name, chain: state.registry.find(name, chain))
-        handlers.on_call(ops.pool, lambda _, name, chain: self._placement.pool(name, chain))
+        handlers.on_call(ops.lookup, lambda _, name, chain=(): state.registry.find(name, chain))
+        handlers.on_call(ops.pool, lambda _, name, chain=(): self._placement.pool(name, chain))
         handlers.on_call(ops.claim_name, self._claim)
         handlers.on_note(ops.release_name, self._release)
         handlers.on_call(ops.wait_ended, self._wait_ended)
@@ -186,7 +186,7 @@ class NodeServices:
         path: str,
         arguments: list[bytes],
         options: ops.SpawnOptions,
-        chain: ops.Chain,
+        chain: ops.Chain = (),
     ) -> Ref[Any]:
         request = ActorRequest(path=path, cls=None, arguments=arguments, chain=chain, **options)
         return await self._placement.spawn(request)
