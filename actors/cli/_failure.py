@@ -10,11 +10,13 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["FAILED", "NOT_RUNNING", "WRONG", "CommandFailed", "did_you_mean"]
+__all__ = ["FAILED", "NOT_RUNNING", "WRONG", "CommandFailed", "did_you_mean", "is_count"]
 
 FAILED: Final = 1
 WRONG: Final = 2
 NOT_RUNNING: Final = 3
+_LONGEST_COUNT: Final = 9
+"""Digits."""
 
 
 class CommandFailed(Exception):
@@ -23,6 +25,11 @@ class CommandFailed(Exception):
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)
         self.code = code
+
+
+def is_count(text: str) -> bool:
+    """Return whether *text* is a whole number that `int` reads: it refuses thousands of digits."""
+    return text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT
 
 
 def did_you_mean(value: str, known: Iterable[str], prefix: str = "") -> str:

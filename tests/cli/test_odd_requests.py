@@ -2,13 +2,14 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.running_command import Running, command, environment, run_here, running
+from tests.cli.running_command import HERE, Running, command, environment, run_here, running
 from tests.cli.test_control import exchange
 
 SHOP = r"""
@@ -170,3 +171,21 @@ def test_what_lies_in_the_control_folder_is_no_traceback(runtime: Path) -> None:
         assert run_here(runtime, "ps")[0] == 0
         assert (folder / "123456.sock").is_dir()
         assert system.process.poll() is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("scale", f"back={'9' * 5000}"),
+        ("serve", "shop:app", "--nodes", "9" * 5000),
+        ("run", "topologies:good", "--nodes", f"web={'9' * 5000}"),
+    ],
+    ids=["scale", "serve", "run"],
+)
+def test_a_number_of_thousands_of_digits_is_a_usage_mistake(
+    shop: Running, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(HERE)
+    monkeypatch.setattr("sys.path", [str(HERE), *sys.path])
+    code, _, err = run_here(shop.runtime, *arguments)
+    assert (code, err.count("\n")) == (2, 1)

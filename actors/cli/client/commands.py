@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any, Final
 
-from actors.cli._failure import NOT_RUNNING, WRONG, CommandFailed
+from actors.cli._failure import NOT_RUNNING, WRONG, CommandFailed, is_count
 from actors.cli.client.connection import REPLY_TIMEOUT, connect
 from actors.cli.client.text import (
     as_event,
@@ -180,7 +180,7 @@ def _group_counts(texts: Sequence[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for text in texts:
         name, _, count = text.partition("=")
-        if not name or not (count.isascii() and count.isdigit()):
+        if not name or not is_count(count):
             raise CommandFailed(
                 f"a number of nodes is GROUP=COUNT such as web=4, got {text!r}", WRONG
             )

@@ -20,7 +20,7 @@ from actors._system.run import with_signals
 from actors._system.system import System, coordinator_of
 from actors._system.topology import Topology
 from actors.cli._control_folder import NoFolder, control_folder, make_folder
-from actors.cli._failure import WRONG, CommandFailed, did_you_mean
+from actors.cli._failure import WRONG, CommandFailed, did_you_mean, is_count
 from actors.cli.server.control import control_socket
 from actors.cli.server.orphans import reaping_orphans
 from actors.cli.server.reloads import ReloadTriggers
@@ -52,7 +52,7 @@ def override_counts(topology: Topology, wanted: Sequence[str]) -> Topology:
             raise CommandFailed(
                 f"--nodes {text}: there is no group {name!r}; the groups are {known}{hint}", WRONG
             )
-        if count != "max" and not (count.isascii() and count.isdigit()):
+        if count != "max" and not is_count(count):
             raise CommandFailed(
                 f"--nodes {text}: COUNT must be a number or max, got {count!r}", WRONG
             )

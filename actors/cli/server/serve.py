@@ -8,7 +8,7 @@ from typing import Final
 from actors._base.errors import InvalidSpec
 from actors._system.cpu_budget import usable_cpus
 from actors._system.topology import Topology
-from actors.cli._failure import WRONG, CommandFailed
+from actors.cli._failure import WRONG, CommandFailed, is_count
 from actors.nodes import nodes
 from actors.routing import Policy, Sticky, asgi, key_from, listen, policy_from
 
@@ -73,7 +73,7 @@ def serve_topology(
 def _count(text: str) -> int:
     if text == "max":
         return usable_cpus()
-    if not (text.isascii() and text.isdigit()):
+    if not is_count(text):
         raise CommandFailed(f"--nodes must be a number from 1 up, or max, got {text!r}", WRONG)
     return int(text)
 
