@@ -16,7 +16,7 @@ from actors.supervisors._check import check_callable, check_count, check_positiv
 from actors.supervisors._child_record import ChildRecord
 from actors.supervisors._errors import ChildGaveUp, RestartBudgetExceeded
 from actors.supervisors._events import BudgetExceeded, RestartScheduled, RestartsGivenUp
-from actors.supervisors._exit import Exit, ExitKind
+from actors.supervisors._exit import Exit
 from actors.supervisors._task import SupervisorTask
 
 
@@ -107,7 +107,7 @@ class RestartLimiter:
         return delay
 
     def _delay(self, row: ChildRecord, exit_: Exit, *, host_was_down: bool) -> float | Exit:
-        if host_was_down or row.host_down or exit_.kind is ExitKind.NODE_DOWN:
+        if host_was_down or row.host_down:
             return 0.0
         if row.backoff is not None:
             delay = row.backoff.next(current_time(), self._random)

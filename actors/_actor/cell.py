@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.incarnation import Incarnation
-from actors._base.errors import ActorStopped, not_sendable
+from actors._base.errors import ActorStopped, MailboxFull, not_sendable
 from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
 from actors._messaging.message_table import Handler, MessageKind, handlers_by_name
 from actors.supervisors import Exit
@@ -150,6 +150,10 @@ class Cell:
         if self.draining:
             raise self.refusal(envelope)
         await self.mailbox.wait_queue.wait_for_room(envelope, leaves=False)
+
+    def no_room(self, envelope: Envelope) -> MailboxFull:
+        """As `Target.no_room`."""
+        return MailboxFull(self.ref, "its mailbox is full", envelope.message)
 
     def send_past_bound(self, envelope: Envelope) -> None:
         """As `Target.send_past_bound`."""

@@ -22,7 +22,7 @@ from typing import (
     TypeVar,
 )
 
-from actors._base.errors import MailboxFull, NotAMessage
+from actors._base.errors import NotAMessage
 from actors._messaging.ask import ask_in_turn, give_up, open_stream, send_in_turn, send_until
 from actors._messaging.deadlock import waiting_for_end
 from actors._messaging.mailbox import Envelope
@@ -213,7 +213,7 @@ class Ref(Generic[A]):
             envelope = Envelope(handler, args, kwargs)
             turn = TURN.get()
             if turn is None or turn.target is not target:
-                raise MailboxFull(self, "its mailbox is full", envelope.message)
+                raise target.no_room(envelope)
             target.send_past_bound(envelope)
 
     async def ask(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._base.errors import ActorStopped
+from actors._base.errors import ActorStopped, SendError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +53,9 @@ class Target(Protocol):
 
     async def send_when_room(self, envelope: Envelope) -> None:
         """Send *envelope* as soon as there is room; senders that wait are served in order."""
+
+    def no_room(self, envelope: Envelope) -> SendError:
+        """Return why *envelope*, for which the caller does not wait, was not sent."""
 
     def send_past_bound(self, envelope: Envelope) -> None:
         """Send *envelope* even if the mailbox is full: messages to oneself, and control."""

@@ -89,6 +89,9 @@ class _EndedTarget:
     async def send_when_room(self, envelope: Envelope) -> None:
         raise self._refuse(envelope)
 
+    def no_room(self, envelope: Envelope) -> ActorStopped:
+        return self._refuse(envelope)
+
     def send_past_bound(self, envelope: Envelope) -> None:
         raise self._refuse(envelope)
 

@@ -326,12 +326,12 @@ def node_up(address: str, /) -> None:
 
 
 @_note(_NODE)
-def node_draining(address: str, why: str, restarting: bool, /) -> None:  # noqa: FBT001 - a wire field
+def node_draining(address: str, why: str, restarting: bool, renewing: bool, /) -> None:  # noqa: FBT001 - a wire field
     """Another node takes nothing new."""
 
 
 @_note(_NODE)
-def node_down(address: str, why: str, restarting: bool, /) -> None:  # noqa: FBT001 - a wire field
+def node_down(address: str, why: str, restarting: bool, renewing: bool, /) -> None:  # noqa: FBT001 - a wire field
     """Another node has ended."""
 
 

@@ -16,8 +16,10 @@ from actors._base.errors import (
     ActorCrashed,
     ActorsError,
     ActorStopped,
+    MailboxFull,
     MessageTooBig,
     NodeDown,
+    SendError,
     not_sendable,
 )
 from actors._messaging.mailbox import Envelope, WaitQueue
@@ -101,6 +103,8 @@ class Peer:
         node: its name for users: the address without what follows the ~, which tells runs apart.
         link: the link that messages go over, None until the first message needs one.
         ready: whether messages are sent; otherwise they are refused at once.
+        renewing: whether another run takes the place of this one: messages for the actors that the
+            parent supervises, and will start there, wait for it at their senders.
         links: how many links to its current run there have been.
     """
 
@@ -110,7 +114,7 @@ class Peer:
         self.node = name.partition("~")[0]
         self.link: Link | None = None
         self.ready = True
-        self.restarting = False
+        self.restarting = self.renewing = False
         self.why = ""
         self.draining = False
         # The link to a node that drains: the answers it still owes come over this one.
@@ -130,10 +134,12 @@ class Peer:
 
     def move_actors_to(self, other: Peer) -> None:
         """Reach the actors that the parent supervises at *other*: a new run of the node has them."""
+        self.renewing = False
         for uid, actor in list(self._remote_actors.items()):
             if not uid >> 32:
                 actor.peer = other
                 other._remote_actors[uid] = actor
+                actor.send_waiting()
 
     def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown:
         """Return the error for a message that cannot be sent to this node now."""
@@ -171,14 +177,15 @@ class Peer:
         self.ready = True
         # The node may have sent to this one before it was ready, over a link that it asked for.
         self.link = link or self.link
-        self.draining = False
+        self.draining = self.renewing = False
         self._draining_link = None
         self.why = ""
+        self.send_waiting()
 
-    def drain(self, why: str, *, restarting: bool) -> None:
+    def drain(self, why: str, *, restarting: bool, renewing: bool) -> None:
         """Send nothing new, as the node ends on purpose; answers to what was sent still come."""
         self.ready = False
-        self.restarting = restarting
+        self.restarting, self.renewing = restarting, renewing
         self.draining = True
         self.why = why
         self._draining_link, self.link = self.link, None
@@ -186,10 +193,10 @@ class Peer:
         for actor in list(self._remote_actors.values()):
             actor.refuse_waiting(error)
 
-    def down(self, why: str, *, restarting: bool) -> None:
+    def down(self, why: str, *, restarting: bool, renewing: bool = False) -> None:
         """Fail what was awaited from the node, which has ended; the errors say what happens next."""
         self.ready = False
-        self.restarting = restarting
+        self.restarting, self.renewing = restarting, renewing
         self.why = why
         self.draining = False
         self.links = 0
@@ -337,6 +344,8 @@ class RemoteActor:
 
     def try_send(self, envelope: Envelope) -> bool:
         """Send *envelope* now if there is credit; see `Target`."""
+        if self._waits_for_node:
+            return False
         link = self.peer.link or self.peer.connect(self.ref, envelope)
         if self.credit <= 0 or self.wait_queue.waiting or link.out.congested:
             return False
@@ -347,6 +356,17 @@ class RemoteActor:
             if link.attached:
                 raise
             return False
+
+    @property
+    def _waits_for_node(self) -> bool:
+        """Whether messages wait for the next run of the node, which will have this actor."""
+        return self.peer.renewing and not self.ref.uid >> 32
+
+    def no_room(self, envelope: Envelope) -> SendError:
+        """As `Target.no_room`."""
+        if self._waits_for_node:
+            return self.peer.down_error(self.ref, envelope.message)
+        return MailboxFull(self.ref, "its mailbox is full", envelope.message)
 
     def _try_send(self, link: Link, envelope: Envelope) -> bool:
         if envelope.reply is None or not envelope.handler.plain or envelope.deadline is not None:
@@ -463,6 +483,8 @@ class RemoteActor:
     def send_waiting(self) -> None:
         """Send messages of the wait queue as far as credit and link allow."""
         link = self.peer.link
+        if link is None and self.wait_queue.waiting and self.peer.ready:
+            link = self.peer.connect(self.ref, None)
         while link is not None and self.credit > 0 and self.wait_queue.waiting:
             entry = None if link.out.congested else self.wait_queue.first()
             if entry is None:
@@ -492,5 +514,7 @@ class RemoteActor:
         )
 
     def refuse_waiting(self, why: NodeDown) -> None:
-        """Fail the senders that wait for credit: the node takes nothing new."""
+        """Fail the senders that wait, unless they wait for the next run of the node."""
+        if self._waits_for_node:
+            return
         self.wait_queue.refuse_all(lambda envelope: why.to(self.ref, envelope.message))

@@ -232,8 +232,9 @@ class Coordinator(SystemState):
         node = run.node
         restarting = not node.leaving
         self.event("node_draining", {"node": node.name, "why": why})
-        self.host.peer(run.address).drain(why, restarting=restarting)
-        self._tell_nodes(node, ops.node_draining, run.address, why, restarting)
+        renewing = restarting and run.renewing
+        self.host.peer(run.address).drain(why, restarting=restarting, renewing=renewing)
+        self._tell_nodes(node, ops.node_draining, run.address, why, restarting, renewing)
         for listening in self.listeners:
             listening.node_draining(run)
 
@@ -253,10 +254,11 @@ class Coordinator(SystemState):
         self.topic_directory.forget(run.address)
         why, restarting = self._outlook(run, why, restarting=restarting)
         peer = self.host.peer(run.address)
-        peer.down(why, restarting=restarting)
+        renewing = restarting and replaced
+        peer.down(why, restarting=restarting, renewing=renewing)
         if link is not None:
             peer.drop(link)
-        self._tell_nodes(node, ops.node_down, run.address, why, restarting)
+        self._tell_nodes(node, ops.node_down, run.address, why, restarting, renewing)
         for listening in self.listeners:
             listening.node_ended(run)
         for name in list(self.registry):
@@ -267,8 +269,11 @@ class Coordinator(SystemState):
             return  # another run has its actors
         lost, node.ended = node.ended, {}
         for uid, ended in lost.items():
-            killed = uid in run.killed_actors
-            ended(Exit.KILLED if killed else Exit.NODE_DOWN(f"{node.name}: {why}"), False)
+            if uid in run.killed_actors:
+                actor = self.supervised.get(uid)
+                ended(Exit.KILLED, actor is not None and actor.stop_asked)
+            else:
+                ended(Exit.NODE_DOWN(f"{node.name}: {why}"), False)
 
     def _outlook(self, run: RemoteRun, why: str, *, restarting: bool) -> tuple[str, bool]:
         """Return why a node is down, and whether it is expected back, for those who send to it."""
@@ -295,7 +300,7 @@ class Coordinator(SystemState):
         if not self.stopping:
             why = "stopped" if node.leaving else "given up"
             self.host.peer(node.address).down(why, restarting=False)
-            self._tell_nodes(node, ops.node_down, node.address, why, False)
+            self._tell_nodes(node, ops.node_down, node.address, why, False, False)
         node.changed()
 
     def _tell_nodes(

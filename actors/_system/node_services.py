@@ -227,7 +227,9 @@ class NodeServices:
         if asked is None or asked.link is None or asked.state is not NodeState.READY:
             peer = state.host.peer(address)
             why = peer.why if asked is not None else "there is no such node"
-            link.note(ops.node_down, address, why, asked is not None and peer.restarting)
+            known = asked is not None
+            restarting, renewing = known and peer.restarting, known and peer.renewing
+            link.note(ops.node_down, address, why, restarting, renewing)
             return
         both = frozenset({(asker.address, asker.number), (asked.address, asked.number)})
         if times < self._connected.get(both, 0):
@@ -246,7 +248,7 @@ class NodeServices:
             # The other node's link has ended; how the node ended is known soon. The asker's link, on
             # which this runs, must not end by the error.
             ours.close()
-            link.note(ops.node_down, address, str(error), True)
+            link.note(ops.node_down, address, str(error), True, False)
             return
         self._connected[both] = times + 1
         _hand_out(link, asked.address, ours)

@@ -264,11 +264,25 @@ class NodeProcess:
     async def _task_stacks(self, _link: Link) -> list[dict[str, Any]]:
         return task_stacks(self.host.loop)
 
-    def _node_draining(self, _link: Link, address: str, why: str, restarting: bool) -> None:  # noqa: FBT001 - a wire field
-        self.host.peer(address).drain(why, restarting=restarting)
+    def _node_draining(
+        self,
+        _link: Link,
+        address: str,
+        why: str,
+        restarting: bool,  # noqa: FBT001 - a wire field
+        renewing: bool,  # noqa: FBT001 - as above
+    ) -> None:
+        self.host.peer(address).drain(why, restarting=restarting, renewing=renewing)
 
-    def _node_down(self, _link: Link, address: str, why: str, restarting: bool) -> None:  # noqa: FBT001 - a wire field
-        self.host.peer(address).down(why, restarting=restarting)
+    def _node_down(
+        self,
+        _link: Link,
+        address: str,
+        why: str,
+        restarting: bool,  # noqa: FBT001 - a wire field
+        renewing: bool,  # noqa: FBT001 - as above
+    ) -> None:
+        self.host.peer(address).down(why, restarting=restarting, renewing=renewing)
 
     def _link_ended(self, link: Link) -> None:
         """Wait a moment for the parent to report that node's end; otherwise only the link was lost."""

@@ -347,7 +347,7 @@ class RemoteRun:
         raise NotImplementedError
 
     def end_for(self, actors: set[int], why: str) -> None:
-        """End it because it did not answer when *actors* were killed; its supervisor does not count that."""
+        """End it because it did not answer when *actors* were killed; to its supervisor that is no crash."""
         self.killed_actors = actors
         self._unanswered_because = f"killed by its parent: {why}"
         self._force_end()
@@ -474,6 +474,11 @@ class RemoteRun:
         self._deadline = self._loop.call_later(seconds, self._replace_overdue)
         return True
 
+    @property
+    def renewing(self) -> bool:
+        """Whether another run is to take its place."""
+        return bool(self._replaced_because)
+
     def retire(self, why: str) -> None:
         """End it in order, as another run has taken its place."""
         self.retired = True
@@ -522,7 +527,7 @@ class RemoteRun:
         if self._replaced_because and clean:
             return self._replaced_because, Exit.SHUTDOWN
         if self._unanswered_because:
-            return self._unanswered_because, Exit.NODE_DOWN(self._unanswered_because)
+            return self._unanswered_because, Exit.SHUTDOWN  # as when it is replaced
         why = self._hung_because or how
         return why, Exit.CRASHED(NodeDied(f"node {self.node.name}: {why}" + self._last_lines()))
 
