@@ -265,8 +265,12 @@ class Coordinator(SystemState):
             ref = self.registry.get(name)
             if ref is not None and ref.uid >> 32 == run.number:
                 self.registry.release(name, ref.uid)
-        if node.run is not None:
-            return  # another run has its actors
+        if node.run is None:  # no other run has its actors
+            self._tell_actors(run, why)
+
+    def _tell_actors(self, run: RemoteRun, why: str) -> None:
+        """Tell the supervisors of the actors of a run how they ended."""
+        node = run.node
         lost, node.ended = node.ended, {}
         for uid, ended in lost.items():
             if uid in run.killed_actors:
