@@ -344,9 +344,11 @@ class RemoteActor:
 
     def try_send(self, envelope: Envelope) -> bool:
         """Send *envelope* now if there is credit; see `Target`."""
-        if self._waits_for_node:
-            return False
-        link = self.peer.link or self.peer.connect(self.ref, envelope)
+        link = self.peer.link
+        if link is None:
+            if self._waits_for_node:
+                return False
+            link = self.peer.connect(self.ref, envelope)
         if self.credit <= 0 or self.wait_queue.waiting or link.out.congested:
             return False
         try:
