@@ -22,6 +22,9 @@ _SUPERVISION: Final = (
 _BALANCING: Final = (
     "tests/routing/test_router.py",
     "tests/routing/test_dispatch.py",
+    "tests/routing/test_choosing.py",
+    "tests/routing/test_policy.py",
+    "tests/routing/test_lag.py",
     "tests/routing/test_fairness.py",
 )
 _BYTES: Final = ("tests/transport/test_frames.py", "tests/transport/test_channel.py")
