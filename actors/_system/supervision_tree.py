@@ -295,8 +295,18 @@ class SupervisionTree:
         """Return the address of a run, if it is an actor's."""
         return run.ref if isinstance(run, ActorRun) else None
 
+    def _may_come_back(self, handle: SupervisorHandle) -> bool:
+        """Return whether a supervisor is ending and may be started again, alone or with the one above."""
+        if handle.supervisor.running:
+            return False
+        above = self.handles.get(handle.path.rpartition("/")[0]) if handle.path else None
+        return handle.restart is not Restart.TEMPORARY or (
+            above is not None and not above.supervisor.running
+        )
+
     def _new_static(self, item: SupervisorSpec, handle: SupervisorHandle) -> Supervisor:
         state = self._state
+        handle.restart = item.restart
         made = Supervisor(
             handle.path,
             [self.spec_of(inner, handle, again=True) for inner in item.children],
@@ -333,7 +343,7 @@ class SupervisionTree:
         elif item.name in handle.statics:
             static = handle.statics[item.name]
         else:
-            static = StaticChild(new_life, lambda: not handle.supervisor.running)
+            static = StaticChild(new_life, partial(self._may_come_back, handle))
             handle.statics[item.name] = static
         return ChildSpec(
             name=item.name,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import InvalidSpec, SystemStopped
 from actors._system.topology import SYSTEM_SUPERVISORS
+from actors.supervisors import Restart
 
 if TYPE_CHECKING:
     from actors._messaging.ref import Ref
@@ -30,12 +31,14 @@ class SupervisorHandle:
 
     Attributes:
         path: the names of the supervisors above it and its own, joined by "/"; "" is the top.
+        restart: when the supervisor above starts it again.
     """
 
     def __init__(self, tree: SupervisorHandleHost, path: str) -> None:
         self._tree = tree
         self._supervisor: Supervisor | DynamicSupervisor | None = None
         self.path = path
+        self.restart = Restart.TEMPORARY
         self.statics: dict[str, StaticChild] = {}
         """The actors that every run of the supervisor starts."""
 
