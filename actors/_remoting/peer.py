@@ -292,6 +292,7 @@ class _Nowhere:
     """In place of the peer of an actor that has ended: there is no link to it, and connecting is refused."""
 
     link = None
+    ready = renewing = False
 
     def __init__(self, host: PeerHost, end: Exit) -> None:
         self.host = host

@@ -280,11 +280,17 @@ async def test_what_became_a_dead_letter_is_closed(node: NodeUnderTest, things: 
     await porter.tell(PayloadActor.keep, things.moved())
     await porter.stop(grace=0.05)
     await eof(things.other_end)
-    if node.remote:
-        other = Things(things.size)
-        await porter.tell(PayloadActor.keep, other.moved())
-        await eof(other.other_end)
-        other.close()
+
+
+async def test_what_is_refused_by_an_actor_that_has_ended_stays_the_senders(
+    node: NodeUnderTest, things: Things
+) -> None:
+    porter = await node.spawn(PayloadActor)
+    await porter.stop()
+    await porter.wait()
+    with pytest.raises(ActorStopped):
+        await porter.tell(PayloadActor.keep, things.moved())
+    things.check()
 
 
 async def eof(sock: socket.socket) -> None:

@@ -19,6 +19,7 @@ OF_THE_CLIENT = {
     "actors",
     "actors._base",
     "actors._base.platform",
+    "actors._base.printable",
     "actors.cli",
     "actors.cli._control_folder",
     "actors.cli._failure",
