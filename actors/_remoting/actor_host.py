@@ -28,7 +28,7 @@ from actors._remoting.peer import Peer
 from actors._remoting.receiver import Receiver
 from actors._remoting.shared_memory import SharedMemory
 from actors._remoting.topics import Topics
-from actors.supervisors import Exit
+from actors.supervisors import Exit, ExitKind
 from actors.transport import MESSAGE_LIMIT, Decoder, Encoder, Extra, Undecodable, Unsendable
 
 if TYPE_CHECKING:
@@ -186,8 +186,11 @@ class ActorHost:
     def remember(self, uid: int, end: Exit) -> None:
         """Remember how an actor ended, for those who ask later; the oldest are forgotten."""
         self.ended[uid] = end
-        for peer in self.peers.values():
-            peer.actor_ended(uid, end)
+        if (
+            end.kind is not ExitKind.NODE_DOWN
+        ):  # else its node is down, and its peer refuses messages
+            for peer in self.peers.values():
+                peer.actor_ended(uid, end)
         while len(self.ended) > _REMEMBERED:
             self.ended.popitem(last=False)
 
@@ -224,9 +227,14 @@ class ActorHost:
         cell = self.cells.get(ref.uid)
         if cell is not None:
             return cell
-        if self.is_own(ref) or ref.uid in self.ended:
-            return _EndedTarget(ref, self.ended.get(ref.uid))
-        return self.peer_of(ref).remote_actor(ref)
+        end = self.ended.get(ref.uid)
+        if self.is_own(ref):
+            return _EndedTarget(ref, end)
+        peer = self.peer_of(ref)
+        # While its node is down, the peer says so, and whether the node comes back.
+        if end is not None and (peer.ready or end.kind is not ExitKind.NODE_DOWN):
+            return _EndedTarget(ref, end)
+        return peer.remote_actor(ref)
 
     def reachable(self, ref: Ref[Any]) -> bool:
         """Whether *ref* takes messages now, as far as this node knows."""

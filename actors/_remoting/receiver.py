@@ -506,5 +506,7 @@ def _with_message(error: Any, ref: Ref[Any], envelope: Envelope, end: Exit | Non
     if type(error) is CallCycle and error.message is None:
         return CallCycle(ref, error.why, envelope.message)
     if type(error) is ActorStopped and error.message is None:
-        return ActorStopped.by(error.exit or end, ref, envelope.message)
+        how = error.exit or end
+        stopped = None if how is None else ActorStopped.by(how, ref, envelope.message)
+        return stopped or ActorStopped(ref, error.why, envelope.message)
     return error

@@ -28,7 +28,7 @@ def registry(loop: Loop) -> Registry:
 
 
 def ref(uid: int, name: str = "room") -> Ref[Any]:
-    nowhere: Any = SimpleNamespace(loop=SimpleNamespace(waiter=None))
+    nowhere: Any = SimpleNamespace(loop=SimpleNamespace(waiter=None), system_id="one")
     return Ref(nowhere, uid, "local", name, "tests:Room", 1)
 
 
