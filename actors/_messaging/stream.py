@@ -177,6 +177,7 @@ class StreamProducer:
         """Make one item, or close; return whether the generator is still open."""
         self._resume_queued = False
         if self.closing or self.sink.done():
+            self._release()
             await self._generator.aclose()
             return False
         try:
@@ -193,7 +194,12 @@ class StreamProducer:
         self._queue_resume()
         return True
 
+    def _release(self) -> None:
+        # The message refers to the sink: its arguments would be freed by the garbage collector only.
+        self.sink.producer = None
+
     def _end(self, error: BaseException | None) -> None:
+        self._release()
         if self.sink.done():
             return
         if error is None:
