@@ -377,12 +377,12 @@ class System:
 
         A new process boots beside the old one and takes its place when it is ready: connections go
         there at once. The old one answers what it has, tells keep-alive clients with their next
-        answer to come again, closes WebSockets with 1012 when three quarters of its time are over,
-        and ends within its group's `shutdown` seconds. So no request is lost.
+        answer to come again, closes WebSockets with 1012 and ends event streams at once, and ends
+        within its group's `shutdown` seconds. So no request is lost.
 
         An actor never runs twice: those of a node end with its old process, when they have handled
         what they have, and are then started on the new one. Until then they are WAITING_NODE, and
-        messages to them are refused with `NodeDown`, which says that they come back.
+        messages to them wait at their senders, in order and up to their deadlines.
 
         Code is renewed on process nodes, never in this process: not the topology, not a thread.
 

@@ -536,12 +536,12 @@ class Http(HttpToolsProtocol):
 
         It is not late then: this process is. To close the connection would lose its request.
         """
-        fd = self.transport.get_extra_info("socket").fileno()
-        if fd < 0 or self._ended:
+        sock = self.transport.get_extra_info("socket")  # none where TLS or uvloop has just lost it
+        if sock is None or sock.fileno() < 0 or self._ended:
             return False
         size = array("i", [0])
         with suppress(OSError):
-            ioctl(fd, FIONREAD, size)
+            ioctl(sock.fileno(), FIONREAD, size)
         return size[0] > 0
 
     def _is_answering(self) -> bool:
