@@ -451,8 +451,8 @@ class RemoteRun:
     def replace(self, why: str) -> bool:
         """End this run in order, so that its supervisor starts another; that is no crash.
 
-        It gets no new work from now on: messages are refused with `NodeDown`, which says that it
-        is being restarted, connections go to other nodes. What it has is finished: requests that
+        It gets no new work from now on: messages wait at their senders for the next run,
+        connections go to other nodes. What it has is finished: requests that
         are being served, messages that are queued. Its actors then wait for the next run and are
         started there, which costs them no restart. One that takes longer than its `shutdown` seconds
         is killed. The restart counts in the node's backoff: the first one is immediate.

@@ -93,7 +93,7 @@ class Shop:
         code, out, err = run_here(self.runtime, *first.split()[1:])
         assert "echo $?" in line or (code, err) == (0, "")
         if line.startswith("actors kill"):
-            self._until_all_are_ready()
+            self._until_it_is_back(line.split()[2])
         return [*out.splitlines(), *err.splitlines(), *([str(code)] if "echo $?" in line else [])]
 
     def _signal(self, line: str) -> None:
@@ -104,9 +104,12 @@ class Shop:
             number = signal.Signals[f"SIG{line.split()[1].removeprefix('-')}"]
             subprocess.run(["/bin/kill", f"-{number.value}", str(pid)], check=True)
 
-    def _until_all_are_ready(self) -> None:
+    def _until_it_is_back(self, name: str) -> None:
+        """Wait for the next run of a node: just after its end it may still be shown as ready."""
         deadline = time.monotonic() + PATIENCE
-        while {node["state"] for node in self._nodes()} != {"READY"}:
+        while (name, "READY", 1) not in {
+            (node["name"], node["state"], node["restarts"]) for node in self._nodes()
+        }:
             assert time.monotonic() < deadline, self._nodes()
 
     def _nodes(self) -> list[dict[str, Any]]:
