@@ -116,8 +116,9 @@ class _Call:
         return (self.at, self.number) < (other.at, other.number)
 
     def cancel(self) -> None:
-        """As `Timer.cancel`."""
+        """As `Timer.cancel`; what it would have called and passed is let go of now, not at its time."""
         self.fn = None
+        self.args = ()
         self._timers.reschedule(self)
 
 

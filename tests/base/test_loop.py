@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -103,6 +104,15 @@ async def test_timers_fire_in_the_order_of_their_time_and_cancelled_ones_never(l
     # uvloop's clock has whole milliseconds, and its timers round to them.
     assert loop.now() > began + 0.02
     cancelled.cancel()
+
+
+async def test_a_cancelled_timer_does_not_keep_its_arguments_until_its_time(loop: Loop) -> None:
+    argument = {1}
+    gone = weakref.ref(argument)
+    timer = loop.call_later(60, argument.add, argument)
+    timer.cancel()
+    del argument
+    assert gone() is None
 
 
 async def test_another_thread_can_call_in(loop: Loop) -> None:
