@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -351,6 +352,20 @@ def test_a_killed_borrowers_leases_come_back_and_the_memory_with_them(
     pool.trim()
     assert pool.trim(64 * MIB) == 32 * MIB
     assert pool.stats().segments == 0
+
+
+def test_what_ends_after_its_node_is_not_kept_by_pool_or_mappings(links: PeerLinks) -> None:
+    held = links.pool.allocate_own(100_000, zero=False)
+    assert held is not None
+    segment = weakref.ref(held.slot.segment)
+    view = links.send(pattern(100_000))
+    mappings = links.at("peer")
+    links.pool.close()
+    mappings.close()
+    before = mapped()
+    del held, view
+    assert segment() is None
+    assert mapped() == before - 2
 
 
 def test_what_a_dead_owner_lent_stays_readable_and_goes_with_its_last_view(

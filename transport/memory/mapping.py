@@ -139,6 +139,8 @@ class SegmentMappings:
 
     def _on_lease_end(self, segment: _PeerSegment, offset: int, generation: int) -> None:
         """Record, in any thread, that a lease has ended; `take_returned` handles it."""
+        if segment.retired:
+            return  # nothing goes back, and there may be nobody left who empties the deque
         self._ended.append((segment, offset, generation))
         if self._wake is not None and not self._awake:
             self._awake = True

@@ -89,7 +89,7 @@ class SegmentPool:
             raise ValueError(f"per_peer must be in 1..limit, got {self._per_peer} of {limit}")
         self._leases = LeasesByPeer()
         self._buffers = 0
-        self._dropped: deque[Slot] = deque()
+        self._dropped: deque[Slot | None] = deque()
         self._counts = dict.fromkeys(_COUNTERS, 0)
         self._closed = False
 
@@ -249,7 +249,7 @@ class SegmentPool:
             slot.offset,
             size=slot.segment.layout.slot_size,
             length=size,
-            on_dropped=partial(self._dropped.append, slot),
+            on_dropped=partial(self._on_dropped, slot),
             writable=True,
         )
         return OwnSlot(slot, region)
@@ -286,11 +286,17 @@ class SegmentPool:
         slot = self._take_from(peer, parse_descriptor(fields))
         return self._own_slot(slot, slot.length)
 
+    def _on_dropped(self, slot: Slot) -> None:
+        """Record, in any thread, that a buffer is gone; a closed pool keeps no slot, nor its segment."""
+        self._dropped.append(None if self._closed else slot)
+
     def _free_dropped(self) -> None:
         """Free the slots of buffers that are gone."""
         while self._dropped:
             self._buffers -= 1
-            self._slots.release(self._dropped.popleft())
+            slot = self._dropped.popleft()
+            if slot is not None and not self._closed:
+                self._slots.release(slot)
 
     # ------------------------------------------------------------ upkeep
 
