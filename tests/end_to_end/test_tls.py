@@ -81,6 +81,8 @@ def test_a_new_pair_is_used_by_every_node_and_old_connections_live_on(
         node, shown = serial(served)
         if shown != first:
             new[node] = shown
+        # Asked all the time: one that says nothing for `keep_alive` seconds is closed.
+        assert [asked(client) for client in old] == before
         assert time.monotonic() < deadline
     assert len(set(new.values())) == 1
     assert [asked(client) for client in old] == before
