@@ -41,7 +41,7 @@ _LAST_READ: Final = 0.25
 _LAST_LINES: Final = 20
 """Lines of its output that the report of its end contains."""
 _REMEMBERED: Final = 500
-"""Lines that are kept for that: the stacks of a node that hung are longer."""
+"""Lines of output kept of a running node: the stacks of one that hung take more than its last lines."""
 _BACKEND: Final = {
     "asyncio": ("anyio._backends._asyncio", "uvloop"),
     "trio": ("trio", "anyio._backends._trio", "actors._base.loop_trio"),
