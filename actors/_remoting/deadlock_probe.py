@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import CallCycle
 from actors._messaging.deadlock import cycle_text, wait_edges
-from actors._remoting.peer import RemoteActor
+from actors._remoting.remote_actor import RemoteActor
 
 if TYPE_CHECKING:
     from actors._actor.cell import Cell

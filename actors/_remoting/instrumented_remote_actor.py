@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from actors._actor.instrumented_cell import add_headers
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_trace import answer_facts, facts_of, strongest
-from actors._remoting.peer import RemoteActor
 from actors._remoting.receiver import RemoteReply, RemoteSink
+from actors._remoting.remote_actor import RemoteActor
 from actors.transport import Mode
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from actors._messaging.message_table import Handler
     from actors._messaging.ref import Ref
     from actors._remoting.link import Link
-    from actors._remoting.peer import Peer
+    from actors._remoting.remote_actor import PeerInterface
 
 __all__ = ["answer_classes", "remote_actor_class"]
 
@@ -37,7 +37,7 @@ class InstrumentedRemoteActor(RemoteActor):
 
     __slots__ = ("_traced",)
 
-    def __init__(self, peer: Peer, ref: Ref[Any], *, traced: bool) -> None:
+    def __init__(self, peer: PeerInterface, ref: Ref[Any], *, traced: bool) -> None:
         super().__init__(peer, ref)
         self._traced = traced
 
@@ -126,7 +126,7 @@ def answer_classes(*, traced: bool) -> tuple[type[RemoteReply], type[RemoteReply
 
 def remote_actor_class(
     *, propagates: bool, traced: bool
-) -> Callable[[Peer, Ref[Any]], RemoteActor]:
+) -> Callable[[PeerInterface, Ref[Any]], RemoteActor]:
     """Return what makes the remote actors of a node."""
     if propagates or traced:
         return partial(InstrumentedRemoteActor, traced=traced)

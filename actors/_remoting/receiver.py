@@ -26,7 +26,8 @@ from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.ref import Ref, RefHost
 from actors._remoting import protocol as wire
 from actors._remoting.header_codec import decode_headers
-from actors._remoting.peer import PeerHost, returns_credit_when_taken
+from actors._remoting.peer import PeerHost
+from actors._remoting.remote_actor import returns_credit_when_taken
 from actors.supervisors import Exit
 from actors.transport import (
     PLAIN,

@@ -77,6 +77,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "transport/channels/thread_channel.py": ("tests/transport/test_thread_channel.py",),
     # -- actors of other nodes ------------------------------------------------------------
     "actors/_remoting/peer.py": _REMOTING,
+    "actors/_remoting/remote_actor.py": _REMOTING,
     "actors/_remoting/receiver.py": _REMOTING,
     "actors/_remoting/header_codec.py": ("tests/contracts/test_propagate.py", *_REMOTING),
     "actors/_remoting/deadlock_probe.py": ("tests/remoting/test_deadlocks.py",),

@@ -13,7 +13,7 @@ _ACKS: Final = ("tests/routing/test_acknowledgements.py", "tests/routing/test_ro
 _DISPATCH: Final = ("tests/routing/test_dispatch.py", "tests/routing/test_router.py")
 _HAND_OFF: Final = ("tests/soak/test_hand_off.py", "-m", "soak", "-k", "taken_by_a_node")
 _RECEIVER: Final = "actors/_remoting/receiver.py"
-_PEER: Final = "actors/_remoting/peer.py"
+_REMOTE_ACTOR: Final = "actors/_remoting/remote_actor.py"
 _BATCHER: Final = "actors/routing/serving/acknowledgements.py"
 _TABLE: Final = "actors/routing/balancer/dispatch.py"
 
@@ -21,7 +21,7 @@ NAMED: Final = [
     # -- credit ---------------------------------------------------------------------------
     Mutant(
         "a sender gets more places than the mailbox has",
-        _PEER,
+        _REMOTE_ACTOR,
         "min(self.credit + messages, self.ref.mailbox)",
         "self.credit + messages",
         _CREDIT,
@@ -57,7 +57,7 @@ NAMED: Final = [
     ),
     Mutant(
         "an ask keeps its place",
-        _PEER,
+        _REMOTE_ACTOR,
         "            self.credit += 1\n            if self.wait_queue.waiting:",
         "            if self.wait_queue.waiting:",
         _CREDIT,
@@ -65,21 +65,21 @@ NAMED: Final = [
     # -- a link that is reset -------------------------------------------------------------
     Mutant(
         "up to three lost tells are not reported when a link is reset",
-        _PEER,
+        _REMOTE_ACTOR,
         "        if unacknowledged > 0:",
         "        if unacknowledged > 3:",
         _CREDIT,
     ),
     Mutant(
         "one lost tell too few is reported when a link is reset",
-        _PEER,
+        _REMOTE_ACTOR,
         "lost_tells(self.ref, unacknowledged, why.why)",
         "lost_tells(self.ref, unacknowledged - 1, why.why)",
         _CREDIT,
     ),
     Mutant(
         "a node that died keeps the places of what it had not taken",
-        _PEER,
+        _REMOTE_ACTOR,
         "self.ref.mailbox - self.credit, self.ref.mailbox\n",
         "self.ref.mailbox - self.credit, self.credit\n",
         _CREDIT,

@@ -11,7 +11,7 @@ import pytest
 
 from actors import Backoff, Node, Ref, Restart, System, Topology, nodes
 from actors._remoting import protocol as wire
-from actors._remoting.peer import RemoteActor
+from actors._remoting.remote_actor import RemoteActor
 from actors.errors import ActorsError, MailboxFull
 from actors.testing import Probe, crash, eventually, running_system
 from tests.conftest import LOOPS
@@ -154,12 +154,12 @@ async def test_credit_that_was_not_spent_makes_no_room(system: System, right: No
         await worker.tell(Worker.hold, gate)
         await probe.expect(("held", "begins"))
         await eventually(lambda: account.credit == 2)
-        account.peer.credited(worker.uid, 1000)
+        account.credited(1000)
         for number in range(2):
             worker.tell_nowait(Worker.note, number)
         with pytest.raises(MailboxFull):
             worker.tell_nowait(Worker.note, 2)
-        account.peer.credited(worker.uid, 1000)
+        account.credited(1000)
         assert account.credit == 2
         await gate.ask(Gate.open)
         assert await worker.ask(Worker.logged) == ["held", 0, 1]

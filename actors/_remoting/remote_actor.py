@@ -1,0 +1,309 @@
+"""An actor of another node, as its senders here know it: sends while it has credit.
+
+Rule 1: this node may have as many messages in flight to an actor as that actor's mailbox holds. Each
+message that the actor takes gives one credit back, so that a full mailbox never blocks the link.
+Rule 2: a reply gives the credit of its ask back; other credit comes back once per turn of the other
+node's loop, in one message for each actor.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+
+from actors._base.errors import (
+    ActorsError,
+    ActorStopped,
+    MailboxFull,
+    MessageTooBig,
+    NodeDown,
+    SendError,
+    not_sendable,
+)
+from actors._messaging.mailbox import Envelope, WaitQueue
+from actors._messaging.message_table import MessageKind
+from actors._remoting import protocol as wire
+from actors._remoting.link import LinkHost, NotYetAttached
+from actors.transport import PLAIN, Lane, Moved, StillViewed, TooBig, TransportError, Unsendable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actors._messaging.context_propagation import Propagation
+    from actors._messaging.message_table import Handler
+    from actors._messaging.ref import Ref
+    from actors._messaging.turn import Target
+    from actors._remoting.link import Link
+    from actors.supervisors import Exit
+
+__all__ = ["PeerInterface", "RemoteActor", "SenderHost", "returns_credit_when_taken"]
+
+_SMALL_MAILBOX: Final = 16
+"""A mailbox below this has no place to spare for the ask that is being handled."""
+
+
+def returns_credit_when_taken(handler: Handler, mailbox: int) -> bool:
+    """Return whether an ask's credit comes back when the actor takes it, not with the reply.
+
+    A concurrent handler must not take up a place in the mailbox while it runs. The credit of a plain ask
+    comes back with the reply, which saves a message but takes up one place while the ask is handled.
+    """
+    return not handler.plain or mailbox < _SMALL_MAILBOX
+
+
+class SenderHost(LinkHost, Protocol):
+    """The actor host, as remote actors see it."""
+
+    name: str
+    propagation: Propagation | None
+
+    def traced(self, facts: dict[str, Any]) -> None: ...
+    def lost_tells(self, ref: Ref[Any], count: int, why: str) -> None: ...
+
+
+class PeerInterface(Protocol):
+    """The `Peer` that has the actor, as the actor sees it."""
+
+    link: Link | None
+    ready: bool
+    renewing: bool
+
+    @property
+    def host(self) -> SenderHost: ...
+    def connect(self, ref: object, envelope: Envelope | None) -> Link: ...
+    def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown: ...
+
+
+class _Nowhere:
+    """In place of the peer of an actor that has ended: there is no link to it, and connecting is refused."""
+
+    link = None
+    ready = renewing = False
+
+    def __init__(self, host: SenderHost, end: Exit) -> None:
+        self.host = host
+        self._end = end
+
+    def connect(self, ref: object, envelope: Envelope | None) -> NoReturn:
+        """Refuse a message.
+
+        Raises:
+            ActorStopped: always.
+        """
+        raise ActorStopped.by(self._end, ref, None if envelope is None else envelope.message)
+
+
+class RemoteActor:
+    """An actor of another node: the `Target` of refs to it. Sends while it has credit."""
+
+    __slots__ = ("__weakref__", "credit", "peer", "ref", "wait_queue")
+
+    remote = True
+    # On whom an actor of another node waits is not known here.
+    waiting_for: Mapping[Envelope, Target] = MappingProxyType({})
+
+    def __init__(self, peer: PeerInterface, ref: Ref[Any]) -> None:
+        self.peer = peer
+        self.ref = ref
+        self.credit = ref.mailbox
+        self.wait_queue = WaitQueue(peer.host.loop.waiter)
+
+    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Send a plain tell now if there is credit; see `Target`."""
+        link = self.peer.link
+        if (
+            link is None
+            or kwargs
+            or self.credit <= 0
+            or self.wait_queue.waiting
+            or link.out.congested
+        ):
+            return self.try_send(Envelope(handler, args, kwargs))
+        for value in args:
+            if type(value) not in PLAIN:
+                return self.try_send(Envelope(handler, args, kwargs))
+        try:
+            link.write([wire.TELL, self.ref.uid, handler.name, args])
+        except TransportError as error:
+            raise self._error(error, Envelope(handler, args, kwargs)) from error
+        self.credit -= 1
+        return True
+
+    def try_send(self, envelope: Envelope) -> bool:
+        """Send *envelope* now if there is credit; see `Target`."""
+        link = self.peer.link
+        if link is None:
+            if self._waits_for_node:
+                return False
+            link = self.peer.connect(self.ref, envelope)
+        if self.credit <= 0 or self.wait_queue.waiting or link.out.congested:
+            return False
+        try:
+            return self._try_send(link, envelope)
+        except (NotYetAttached, MessageTooBig):
+            # A big payload goes by shared memory once the link has its socket: wait for that.
+            if link.attached:
+                raise
+            return False
+
+    @property
+    def _waits_for_node(self) -> bool:
+        """Whether messages wait for the next run of the node, which will have this actor."""
+        return self.peer.renewing and not self.ref.uid >> 32
+
+    def no_room(self, envelope: Envelope) -> SendError:
+        """As `Target.no_room`."""
+        if self._waits_for_node:
+            return self.peer.down_error(self.ref, envelope.message)
+        return MailboxFull(self.ref, "its mailbox is full", envelope.message)
+
+    def _try_send(self, link: Link, envelope: Envelope) -> bool:
+        if envelope.reply is None or not envelope.handler.plain or envelope.deadline is not None:
+            self._send(link, envelope)
+            return True
+        if envelope.hooks is not None:
+            self._send(link, envelope)
+            return True
+        for value in envelope.args:
+            if type(value) not in PLAIN:
+                break
+        else:
+            if not envelope.kwargs:
+                self._ask(link, envelope)
+                return True
+        self._send(link, envelope)
+        return True
+
+    def _ask(self, link: Link, envelope: Envelope) -> None:
+        """Send an ask with plain arguments: `_send` without encoding, headers and deadline."""
+        link.numbers = number = link.numbers + 1
+        try:
+            link.write([wire.ASK, self.ref.uid, number, envelope.handler.name, envelope.args])
+        except TransportError as error:
+            raise self._error(error, envelope) from error
+        envelope.request = number
+        link.pending[number] = (envelope, self)
+        self.credit -= 1
+
+    async def send_when_room(self, envelope: Envelope) -> None:
+        """Take a snapshot now and send it when there is credit."""
+        await self.wait_queue.wait_for_room(envelope, leaves=True)
+
+    def send_past_bound(self, envelope: Envelope) -> None:
+        """Send past the bound."""
+        link = self.peer.link or self.peer.connect(self.ref, envelope)
+        if envelope.handler.kind is MessageKind.NOTICE:
+            number = envelope.request = link.number()
+            # Control takes no place in the mailbox, so it costs no credit and gives none back.
+            link.pending[number] = (envelope, self)
+            link.send([wire.READY, self.ref.uid, number])
+        else:
+            self._send(link, envelope)
+
+    def withdraw(self, envelope: Envelope) -> None:
+        """Tell the other node that the reply is no longer awaited."""
+        link = self.peer.link
+        if link is None or envelope.request not in link.pending:
+            return
+        # Each link counts its own requests: on a new link this number is another message's.
+        if link.pending[envelope.request][0] is envelope:
+            del link.pending[envelope.request]
+            link.send([wire.CANCEL, envelope.request], Lane.CONTROL)
+            self.answered(envelope)
+
+    def runs_concurrently(self, _envelope: Envelope) -> bool:
+        """Only the other node knows."""
+        return False
+
+    def answered(self, envelope: Envelope) -> None:
+        """Take back the credit of an ask that is over."""
+        if not returns_credit_when_taken(envelope.handler, self.ref.mailbox):
+            self.credit += 1
+            if self.wait_queue.waiting:
+                self.send_waiting()
+
+    def probe(self, envelope: Envelope, number: int, path: list[Any]) -> None:
+        """Ask the other node whether the wait for *envelope*, or for room for it, is part of a cycle."""
+        link, request = self.peer.link, envelope.request
+        if link is not None and (not request or request in link.pending):
+            link.send([wire.PROBE, self.ref.uid, request, number, path])
+
+    def _send(self, link: Link, envelope: Envelope) -> int:
+        """Encode and send a message whatever the credit; return its size in bytes."""
+        try:
+            size = self._write(link, envelope)
+        except (Moved, StillViewed, NotYetAttached):
+            raise  # the sender's own, at the sender
+        except TransportError as error:
+            raise self._error(error, envelope) from error
+        self.credit -= 1
+        return size
+
+    def _write(self, link: Link, envelope: Envelope) -> int:
+        args, rest = link.encode(envelope)
+        name, uid, reply = envelope.handler.name, self.ref.uid, envelope.reply
+        if reply is None:
+            return link.write_encoded([wire.TELL, uid, name, args, *rest])
+        number = link.number()
+        stream = envelope.handler.kind is MessageKind.STREAM
+        op = wire.STREAM if stream else wire.ASK
+        size = link.write_encoded([op, uid, number, name, args, *rest])
+        envelope.request = number
+        link.pending[number] = (envelope, self)
+        if stream:
+            items: Any = reply
+            items.on_item_taken = lambda: link.send([wire.PULL, number, 1], Lane.CONTROL)
+        return size
+
+    def _error(self, error: TransportError, envelope: Envelope) -> ActorsError:
+        """Return the public error for an error of the transport."""
+        if isinstance(error, Unsendable):
+            return not_sendable(error)
+        if isinstance(error, TooBig):
+            error.why = self.peer.host.memory.describe()
+            return MessageTooBig(self.ref, str(error), envelope.message)
+        return self.peer.down_error(self.ref, envelope.message)
+
+    def credited(self, messages: int) -> None:
+        """Take back the credit for *messages* that the actor took, and send what waits for it."""
+        self.credit = min(self.credit + messages, self.ref.mailbox)
+        self.send_waiting()
+
+    def send_waiting(self) -> None:
+        """Send messages of the wait queue as far as credit and link allow."""
+        link = self.peer.link
+        if link is None and self.wait_queue.waiting and self.peer.ready:
+            link = self.peer.connect(self.ref, None)
+        while link is not None and self.credit > 0 and self.wait_queue.waiting:
+            entry = None if link.out.congested else self.wait_queue.first()
+            if entry is None:
+                return
+            try:
+                self._send(link, entry.envelope)
+            except Exception as error:  # noqa: BLE001 - it is raised at this message's sender
+                entry.refuse(error)
+            else:
+                entry.admit()
+
+    def reset(self, why: NodeDown) -> None:
+        """Restore full credit, as the node's mailboxes are gone; report tells that may have run."""
+        unacknowledged, self.credit = self.ref.mailbox - self.credit, self.ref.mailbox
+        if unacknowledged > 0:
+            self.peer.host.lost_tells(self.ref, unacknowledged, why.why)
+        self.refuse_waiting(why)
+
+    def ended(self, end: Exit) -> None:
+        """Refuse every message from now on, also those that wait for credit."""
+        nowhere: Any = _Nowhere(self.peer.host, end)
+        self.peer = (
+            nowhere  # so that sending, which looks at the peer's link anyway, costs nothing more
+        )
+        self.wait_queue.refuse_all(
+            lambda envelope: ActorStopped.by(end, self.ref, envelope.message)
+        )
+
+    def refuse_waiting(self, why: NodeDown) -> None:
+        """Fail the senders that wait, unless they wait for the next run of the node."""
+        if self._waits_for_node:
+            return
+        self.wait_queue.refuse_all(lambda envelope: why.to(self.ref, envelope.message))
