@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from actors._actor.on_error import OnError, set_table
-from actors._messaging.message_table import CONCURRENT_MARK, ROOT_MARK
+from actors._messaging.message_table import ROOT_MARK, check_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from actors._actor.context import Context
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
 
-__all__ = ["Actor", "concurrent"]
-
-F = TypeVar("F", bound="Callable[..., Any]")
-
-
-def concurrent(handler: F) -> F:
-    """Let this handler run concurrently with others of its actor, each in a task of the actor.
-
-    Without it an actor handles one message at a time. A concurrent handler starts in its turn
-    and then shares the actor's state with whatever else runs: it must expect that between awaits.
-    """
-    setattr(handler, CONCURRENT_MARK, True)
-    return handler
+__all__ = ["Actor"]
 
 
 class Actor:
@@ -59,11 +47,13 @@ class Actor:
         """Take the class keyword.
 
         Raises:
-            InvalidSpec: `on_error` has a key or value that is not allowed.
+            InvalidSpec: `on_error` has a key or value that is not allowed, or the decorators of two methods
+                contradict each other.
         """
         super().__init_subclass__(**kwargs)
         if on_error is not None:
             set_table(cls, on_error)
+        check_class(cls)
 
     async def on_start(self) -> None:
         """Prepare; the actor is ready when this returns. An exception here is a failed start."""

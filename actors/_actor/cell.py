@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actors._actor.incarnation import Incarnation
 from actors._base.errors import ActorStopped, MailboxFull, not_sendable
 from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
-from actors._messaging.message_table import Handler, MessageKind, handlers_by_name
+from actors._messaging.message_table import MESSAGES, Handler, MessageKind, handlers_by_name
 from actors.supervisors import Exit
 from actors.transport import LEAVES, Unsendable, drop_frames, snapshot_args
 
@@ -166,7 +166,7 @@ class Cell:
     def deliver(self, envelope: Envelope) -> None:
         """Put a message of a link, or control in message order, into the mailbox past its bound; no copy."""
         ended = self.state is CellState.ENDED
-        if self.draining and (ended or envelope.handler.kind in _MESSAGES):
+        if self.draining and (ended or envelope.handler.kind in MESSAGES):
             self._refuse(envelope)
         else:
             self.mailbox.put(envelope)
@@ -308,7 +308,7 @@ class Cell:
             envelope.hooks.on_dropped()
         if envelope.handler.kind is MessageKind.RESUME:
             envelope.args[0].crash(self.refusal(envelope))
-        elif not envelope.fail(self.refusal(envelope)) and envelope.handler.kind in _MESSAGES:
+        elif not envelope.fail(self.refusal(envelope)) and envelope.handler.kind in MESSAGES:
             self.host.dead_letter(self.ref, envelope, self.refusal(envelope).why)
 
     def watch(self, notice: Callable[[Exit], None]) -> Callable[[], None]:
@@ -321,9 +321,6 @@ class Cell:
         key, watchers = object(), self._watchers
         watchers[key] = notice
         return lambda: (watchers.pop(key, None), None)[1]
-
-
-_MESSAGES: Final = {MessageKind.CALL, MessageKind.CONCURRENT, MessageKind.STREAM}
 
 
 def _nothing() -> None:

@@ -189,6 +189,7 @@ class Incarnation:
         if self._resources is not None:
             self._resources.timers.close()
         self._closing = True
+        self.cell.mailbox.put_back()
         self.message_loop.lose_all()
         if self.task_ended:
             # KeyboardInterrupt or SystemExit ended the task before it reported.
@@ -303,6 +304,7 @@ class Incarnation:
         assert self.exit is not None
         actor, end = self._actor, self.exit
         self._closing = True
+        self.cell.mailbox.put_back()
         if self._resources is not None:
             self._resources.close()
         stops = started and actor is not None and type(actor).on_stop is not Actor.on_stop

@@ -6,14 +6,14 @@ Rule: a system that asks for neither uses `Cell` itself and pays nothing.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from actors._actor.cell import Cell
 from actors._actor.message_loop import answer
 from actors._base.errors import not_sendable
 from actors._messaging.headers import MessageHeaders
 from actors._messaging.mailbox import Envelope
-from actors._messaging.message_table import MessageKind
+from actors._messaging.message_table import MESSAGES
 from actors._messaging.message_trace import answer_facts, facts_of, measure
 from actors._messaging.stream import Stream
 from actors.transport import Mode, Unsendable, snapshot
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from actors._messaging.message_table import Handler
 
 __all__ = ["add_headers", "cell_class"]
-
-_TRACED: Final = {MessageKind.CALL, MessageKind.CONCURRENT, MessageKind.STREAM}
 
 
 def add_headers(envelope: Envelope, propagation: Propagation) -> None:
@@ -184,7 +182,7 @@ class InstrumentedCell(Cell):
         if self._traced:
             reply: Any = envelope.reply
             answered = reply is None or isinstance(reply, TracedAnswer)
-            if not answered and envelope.handler.kind in _TRACED:
+            if not answered and envelope.handler.kind in MESSAGES:
                 envelope.reply = TracedAnswer(self, envelope)
             before = measure(envelope.args, envelope.kwargs)
         if self.host.propagation is not None:
@@ -193,7 +191,7 @@ class InstrumentedCell(Cell):
 
     def _report(self, envelope: Envelope, args: tuple[Any, ...], before: tuple[Mode, int]) -> None:
         """Report that *envelope* was sent, with the *args* it had before they were copied."""
-        if not self._traced or envelope.handler.kind not in _TRACED:
+        if not self._traced or envelope.handler.kind not in MESSAGES:
             return
         mode, size = before
         same = all(one is other for one, other in zip(args, envelope.args, strict=True))

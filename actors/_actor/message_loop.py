@@ -9,21 +9,21 @@ Rule 3: no task, cancel scope, event, lock, closure or log call per message, and
 from __future__ import annotations
 
 from time import perf_counter
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
+from actors._actor.concurrent_handlers import ConcurrentHandlers
 from actors._actor.on_error import OnError, decide
 from actors._base.errors import ActorCrashed, DeadlineExceeded, failed_codec, not_sendable
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.stream import StreamProducers
-from actors._messaging.turn import TURN, Turn
+from actors._messaging.turn import Turn
 from actors.transport import LEAVES, Unsendable, copy_error, snapshot
 
 if TYPE_CHECKING:
     from actors._actor.base import Actor
     from actors._actor.interfaces import IncarnationInterface
-    from actors._base.loop import Task, Waiter
+    from actors._base.loop import Waiter
     from actors._messaging.mailbox import Tell
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
@@ -43,7 +43,6 @@ MESSAGES_PER_CLOCK: Final = 4
 SECONDS_PER_TURN: Final = 0.010
 
 _CALLS: Final = {MessageKind.CALL, MessageKind.CONCURRENT}
-_NONE_CONCURRENT: Final = cast("dict[Envelope, Task]", MappingProxyType({}))
 _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, MessageKind.NOTICE)
 
 
@@ -73,7 +72,7 @@ class MessageLoop:
         self._loop = run.loop
         self._current: Envelope | Tell | None = None
         self._since = 0.0
-        self._concurrent_handlers = _NONE_CONCURRENT
+        self._concurrent_handlers: ConcurrentHandlers | None = None
 
     @property
     def producers(self) -> StreamProducers:
@@ -112,18 +111,18 @@ class MessageLoop:
     @property
     def concurrent(self) -> int:
         """How many concurrent handlers run."""
-        return len(self._concurrent_handlers)
+        return 0 if self._concurrent_handlers is None else len(self._concurrent_handlers)
 
     def runs_concurrently(self, envelope: Envelope) -> bool:
         """Whether *envelope* is being handled by a concurrent handler."""
-        return envelope in self._concurrent_handlers
+        return self._concurrent_handlers is not None and envelope in self._concurrent_handlers
 
     def cancel(self, envelope: Envelope) -> None:
         """Cancel the handler of *envelope*, or close the stream it opened, if there is one."""
         if envelope is self._current:
             self._incarnation.interrupt()
-        elif envelope in self._concurrent_handlers:
-            self._concurrent_handlers[envelope].cancel()
+        elif self._concurrent_handlers is not None and envelope in self._concurrent_handlers:
+            self._concurrent_handlers.cancel(envelope)
         else:
             self.producers.close(envelope)
 
@@ -156,7 +155,7 @@ class MessageLoop:
                         handler.fn(actor, *args, **kwargs) if kwargs else handler.fn(actor, *args)
                     )
                 elif item.handler.plain and item.deadline is None and item.hooks is None:
-                    await self._answer_call(actor, item)
+                    await self.answer_call(actor, item)
                 else:
                     self._current = None
                     await self._special(actor, item)
@@ -175,9 +174,9 @@ class MessageLoop:
 
     def ends_by(self, error: BaseException) -> bool:
         """Return whether the incarnation ends by *error*, which `take` or a step without a message raised."""
-        return self._current is None or self._ends_by(self._current, error)
+        return self._current is None or self.message_ends_it(self._current, error)
 
-    def _ends_by(self, item: Envelope | Tell, error: BaseException) -> bool:
+    def message_ends_it(self, item: Envelope | Tell, error: BaseException) -> bool:
         """Do what the class decides on the *error* of a message; return whether the incarnation ends by it."""
         run = self._incarnation
         message = Envelope.of(item)
@@ -206,17 +205,18 @@ class MessageLoop:
         """Fail the asker of the current message, if there is one: its handler will not answer."""
         current, self._current = self._current, None
         if current is not None:
-            self._lose(Envelope.of(current))
+            self.lose(Envelope.of(current))
 
     def lose_all(self) -> None:
         """Fail the askers of all messages being handled and the readers of all open streams."""
         self.drop_current()
-        for envelope in list(self._concurrent_handlers):
-            self._lose(envelope)
+        if self._concurrent_handlers is not None:
+            self._concurrent_handlers.lose()
         if self._producers is not None:
             self._producers.crash(self._gone)
 
-    def _lose(self, envelope: Envelope) -> None:
+    def lose(self, envelope: Envelope) -> None:
+        """Fail the asker of *envelope*, or the reader of its stream: its handler will not answer."""
         if envelope.handler.kind is MessageKind.RESUME:
             envelope.args[0].crash(self._gone())
         elif envelope.reply is not None:
@@ -229,30 +229,40 @@ class MessageLoop:
 
     async def _special(self, actor: Actor, envelope: Envelope) -> None:
         """Handle a message with a deadline, with hooks, or of another kind than a call."""
-        if envelope.hooks is not None:
-            envelope.hooks.on_taken()
-        if envelope.deadline is not None and self._loop.now() >= envelope.deadline:
-            ref, name = self._incarnation.ref, envelope.handler.name
-            late = DeadlineExceeded(ref, f"{name} expired in the queue", envelope.message)
-            if not envelope.fail(late):
-                self._cell.host.dead_letter(ref, envelope, "its deadline passed in the queue")
-            return
+        handler = envelope.handler
         try:
-            await _SPECIAL[envelope.handler.kind](self, actor, envelope)
+            if handler.begins_later or self.begin(envelope):
+                await _SPECIAL[handler.kind](self, actor, envelope)
         finally:
             self.turn.chain = ()
+
+    def begin(self, envelope: Envelope) -> bool:
+        """Say that *envelope* is handled now; return False if its deadline has passed.
+
+        Called in the task that runs the handler, or that starts the task.
+        """
+        if envelope.hooks is not None:
+            envelope.hooks.on_taken()
+        if envelope.deadline is None or self._loop.now() < envelope.deadline:
+            return True
+        ref, name = self._incarnation.ref, envelope.handler.name
+        late = DeadlineExceeded(ref, f"{name} expired in the queue", envelope.message)
+        if not envelope.fail(late):
+            self._cell.host.dead_letter(ref, envelope, "its deadline passed in the queue")
+        return False
 
     async def _call(self, actor: Actor, envelope: Envelope) -> None:
         self._current = envelope
         self._since = perf_counter()
         self.turn.deadline = envelope.deadline
         try:
-            await self._answer_call(actor, envelope)
+            await self.answer_call(actor, envelope)
         finally:
             self.turn.deadline = None
         self._current = None
 
-    async def _answer_call(self, actor: Actor, envelope: Envelope) -> None:
+    async def answer_call(self, actor: Actor, envelope: Envelope) -> None:
+        """Run the handler of *envelope* and answer its asker; raise an error that the asker does not settle."""
         reply = envelope.reply
         try:
             result = await envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
@@ -268,28 +278,9 @@ class MessageLoop:
                 answer(reply, result)
 
     async def _concurrent(self, actor: Actor, envelope: Envelope) -> None:
-        turn = self.turn.for_task()
-        turn.deadline = envelope.deadline
-        turn.chain = self.turn.chain
-        if self._concurrent_handlers is _NONE_CONCURRENT:
-            self._concurrent_handlers = {}
-        running = self._concurrent_handlers
-
-        async def concurrent() -> None:
-            TURN.set(turn)
-            try:
-                await self._answer_call(actor, envelope)
-            except Exception as error:  # noqa: BLE001 - the class decides what follows
-                if self._ends_by(envelope, error):
-                    self._incarnation.crash(error)
-            finally:
-                running.pop(envelope, None)
-                if envelope.reply is not None and not envelope.reply.done():
-                    self._lose(envelope)
-
-        running[envelope] = self._incarnation.tasks.start_soon(
-            concurrent, name=envelope.handler.name
-        )
+        if self._concurrent_handlers is None:
+            self._concurrent_handlers = ConcurrentHandlers(self._incarnation, self)
+        self._concurrent_handlers.take(actor, envelope)
 
     async def _stream(self, actor: Actor, envelope: Envelope) -> None:
         self.producers.open(actor, envelope)

@@ -8,6 +8,7 @@ Rule 3: kill, watch, cancel and restart are calls on the cell and never wait in 
 from __future__ import annotations
 
 from collections import deque
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from actors._base.errors import SendError, not_sendable
@@ -113,6 +114,7 @@ _NOBODY: Final = cast("deque[WaitingSender]", ())
 """Stands for an empty deque, which takes 760 bytes, until somebody waits: most queues are never used."""
 _NOTHING: Final = cast("deque[Envelope | Tell]", ())
 """Stands for an empty deque until the first message; `Mailbox.open` makes the real one."""
+_NONE_ASIDE: Final = cast("dict[Envelope, None]", MappingProxyType({}))
 
 
 class WaitQueue:
@@ -194,18 +196,23 @@ class WaitQueue:
 
 
 class Mailbox:
-    """The messages an actor has still to handle: at most *limit*, without control messages."""
+    """The messages an actor has still to handle: at most *limit*, without control messages.
 
-    __slots__ = ("limit", "queue", "wait_queue", "waker")
+    A message that was taken in its turn and cannot begin yet is set aside. It still counts: *limit*, which is
+    what `queue` may hold, is one less for each of them.
+    """
+
+    __slots__ = ("_aside", "limit", "queue", "wait_queue", "waker")
 
     def __init__(self, limit: int, make_waiter: Callable[[], Waiter]) -> None:
         self.limit = limit
+        self._aside = _NONE_ASIDE
         self.queue = _NOTHING
         self.wait_queue = WaitQueue(make_waiter)
         self.waker: Waiter | None = None
 
     def __len__(self) -> int:
-        return len(self.queue)
+        return len(self.queue) + len(self._aside)
 
     @property
     def full(self) -> bool:
@@ -238,12 +245,37 @@ class Mailbox:
         return envelope
 
     def remove(self, envelope: Envelope) -> bool:
-        """Remove *envelope*; return whether it was still queued."""
+        """Remove *envelope*; return whether it was still queued, or set aside."""
+        if envelope in self._aside:
+            return self.begin(envelope)
         if envelope not in self.queue:
             return False
         self.queue.remove(envelope)
         self._refill()
         return True
+
+    def set_aside(self, envelope: Envelope) -> None:
+        """Keep *envelope*, which was taken, until `begin`."""
+        if self._aside is _NONE_ASIDE:
+            self._aside = {}
+        self._aside[envelope] = None
+        self.limit -= 1
+
+    def begin(self, envelope: Envelope) -> bool:
+        """Let go of *envelope*, whose handler begins; return False if it was withdrawn meanwhile."""
+        if envelope not in self._aside:
+            return False
+        del self._aside[envelope]
+        self.limit += 1
+        self._refill()
+        return True
+
+    def put_back(self) -> None:
+        """Return what was set aside to the front of the queue: it will not begin in this incarnation."""
+        if self._aside:
+            self.limit += len(self._aside)
+            self.open().extendleft(reversed(self._aside))
+            self._aside.clear()
 
     def _refill(self) -> None:
         while len(self.queue) < self.limit:
@@ -254,6 +286,7 @@ class Mailbox:
 
     def clear(self) -> list[Envelope]:
         """Empty the mailbox; return what was in it."""
+        self.put_back()
         left = [Envelope.of(item) for item in self.queue]
         self.queue = _NOTHING
         return left

@@ -12,16 +12,18 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import NotAMessage
+from actors._messaging.handler_options import OPTIONS_MARK, Concurrency, group_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "CONCURRENT_MARK",
     "HOOKS",
+    "MESSAGES",
     "ROOT_MARK",
     "Handler",
     "MessageKind",
+    "check_class",
     "handlers_by_name",
     "handlers_of",
     "refusal",
@@ -30,7 +32,6 @@ __all__ = [
 HOOKS: Final = frozenset({"on_start", "on_stop", "on_exit"})
 ROOT_MARK: Final = "__actors_root__"
 """Marks the class where messages end: its own methods are not messages."""
-CONCURRENT_MARK: Final = "__actors_concurrent__"
 _BY_FUNCTION: Final[dict[type, dict[Any, Handler]]] = {}
 _BY_NAME: Final[dict[type, dict[str, Handler]]] = {}
 
@@ -47,10 +48,33 @@ class MessageKind(enum.Enum):
     STOP = "stop"
 
 
-class Handler:
-    """One message of an actor class: its name, its function and how it runs."""
+MESSAGES: Final = frozenset({MessageKind.CALL, MessageKind.CONCURRENT, MessageKind.STREAM})
+"""The kinds that are methods of users' classes; the others are the framework's own."""
 
-    __slots__ = ("_binder", "fn", "kind", "least", "most", "name", "plain")
+
+class Handler:
+    """One message of an actor class: its name, its function and how it runs.
+
+    Attributes:
+        options: what a decorator says of it; None for most handlers.
+        group: of a concurrent handler with a limit: the key of those that share the limit.
+        limit: how many of its group run at a time; None for any number.
+        begins_later: whether a message may have to wait after it was taken in its turn.
+    """
+
+    __slots__ = (
+        "_binder",
+        "begins_later",
+        "fn",
+        "group",
+        "kind",
+        "least",
+        "limit",
+        "most",
+        "name",
+        "options",
+        "plain",
+    )
 
     def __init__(self, name: str, fn: Callable[..., Any], kind: MessageKind) -> None:
         self.name = name
@@ -58,6 +82,10 @@ class Handler:
         self.kind = kind
         # Asked by the message loop for every message.
         self.plain = kind is MessageKind.CALL
+        self.begins_later = kind is MessageKind.CONCURRENT
+        self.options = getattr(fn, OPTIONS_MARK, None)
+        self.group: tuple[str, str] | None = None
+        self.limit: int | None = None
         self._binder: Callable[..., None] | None = None
         self.least, self.most = _counts(fn)
 
@@ -125,9 +153,8 @@ def _handler(name: str, fn: Any) -> Handler | None:
         return Handler(name, fn, MessageKind.STREAM)
     if not inspect.iscoroutinefunction(fn):
         return None
-    return Handler(
-        name, fn, MessageKind.CONCURRENT if hasattr(fn, CONCURRENT_MARK) else MessageKind.CALL
-    )
+    concurrent = isinstance(getattr(fn, OPTIONS_MARK, None), Concurrency)
+    return Handler(name, fn, MessageKind.CONCURRENT if concurrent else MessageKind.CALL)
 
 
 def _own_functions(cls: type) -> list[tuple[str, Any]]:
@@ -140,13 +167,30 @@ def handlers_by_name(cls: type) -> dict[str, Handler]:
     """Return the messages of *cls* by name."""
     table = _BY_NAME.get(cls)
     if table is None:
-        found = {
-            name: _handler(name, inspect.getattr_static(cls, name))
-            for name, _ in _own_functions(cls)
-        }
-        table = _BY_NAME[cls] = {
-            name: handler for name, handler in found.items() if handler is not None
-        }
+        table = _BY_NAME[cls] = _handlers(cls)
+    return table
+
+
+def check_class(cls: type) -> None:
+    """Check what the decorators of *cls* say, taken together.
+
+    Raises:
+        InvalidSpec: two of them contradict each other.
+    """
+    _handlers(cls)
+
+
+def _handlers(cls: type) -> dict[str, Handler]:
+    names = {name: None for name, _ in _own_functions(cls)}
+    found = {name: _handler(name, inspect.getattr_static(cls, name)) for name in names}
+    table = {name: handler for name, handler in found.items() if handler is not None}
+    limits = group_limits(cls, {name: handler.options for name, handler in table.items()})
+    for name, handler in table.items():
+        if isinstance(handler.options, Concurrency):
+            limit, group = handler.options
+            handler.limit = limit if group is None else limits[group]
+            if handler.limit is not None:
+                handler.group = ("method", name) if group is None else ("group", group)
     return table
 
 

@@ -241,7 +241,7 @@ class Receiver:
         envelope = reply.envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
         if deadline is not None:
             envelope.deadline = from_monotonic(self._host.loop, deadline)
-        if returns_credit_when_taken(handler, cell.mailbox.limit):
+        if returns_credit_when_taken(handler, cell.ref.mailbox):
             envelope.hooks = self._credit(cell)
         if more:
             envelope.hooks = decode_headers(envelope.hooks, more, self._host.propagation)
@@ -252,7 +252,7 @@ class Receiver:
         """Return the credit of an ask that does not come into the mailbox, unless its reply does."""
         if cell is None or handler is None:
             return
-        if returns_credit_when_taken(handler, cell.mailbox.limit):
+        if returns_credit_when_taken(handler, cell.ref.mailbox):
             CreditReturn(self._link, uid, self._due).on_dropped()
 
     def _fits(self, cell: Cell, more: list[Any]) -> bool:

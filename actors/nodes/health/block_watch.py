@@ -76,8 +76,8 @@ def _task(variables: Mapping[str, Any]) -> Work:
 
 
 _KNOWN: Final[dict[CodeType, Callable[[Mapping[str, Any]], Work]]] = {
-    MessageLoop._answer_call.__code__: _answered,  # noqa: SLF001 - the code that calls handlers
-    Incarnation._start.__code__: _started,  # noqa: SLF001 - as above
+    MessageLoop.answer_call.__code__: _answered,
+    Incarnation._start.__code__: _started,  # noqa: SLF001 - the code that calls actors
     Incarnation._close.__code__: _closed,  # noqa: SLF001 - as above
     ActorTasks._run.__code__: _task,  # noqa: SLF001 - as above
     Incarnation._run_step.__code__: _current,  # noqa: SLF001 - as above
