@@ -330,10 +330,27 @@ class Link:
         except Exception:
             _close_all(fds)  # no handler takes them, and the error ends the link
             raise
-        if take is None:
-            self.attachments.receive_prerequisite(op, args[0], fds)
+        if not fds:
+            self._lose_fds(op, args)
+        elif take is None:
+            self._take_prerequisite(op, args[0], fds)
         else:
             take(self, fds, *args)
+
+    def _take_prerequisite(self, op: str, numbers: Any, fds: list[int]) -> None:
+        try:
+            self.attachments.receive_prerequisite(op, numbers, fds)
+        except OSError:  # no descriptor or no memory to map it with
+            self._lose_fds(op, [numbers])
+
+    def _lose_fds(self, op: str, args: list[Any]) -> None:
+        """Take a note whose descriptors the kernel dropped: the message that needs them fails alone."""
+        if op not in _PREREQUISITES:
+            self.host.handlers.fds_lost[op](self, *args)
+            return
+        unmapped = self.attachments.lose_prerequisite(op, args[0])
+        if unmapped:
+            self.send([wire.UNMAPPED, unmapped], Lane.CONTROL)
 
     def serve_call(self, message: list[Any]) -> None:
         """Run a call of the other host in a task and answer it."""

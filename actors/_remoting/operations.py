@@ -74,6 +74,7 @@ class Handlers(Generic[LinkT]):
         self.calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {}
         self.notes: dict[str, Callable[..., None]] = {}
         self.fd_notes: dict[str, Callable[..., None]] = {}
+        self.fds_lost: dict[str, Callable[..., None]] = {}
 
     def on_call(
         self, op: Call[P, R], handler: Callable[Concatenate[LinkT, P], Coroutine[Any, Any, R]]
@@ -86,10 +87,18 @@ class Handlers(Generic[LinkT]):
         self.notes[op.name] = handler
 
     def on_fd_note(
-        self, op: FdNote[P], handler: Callable[Concatenate[LinkT, list[int], P], None]
+        self,
+        op: FdNote[P],
+        handler: Callable[Concatenate[LinkT, list[int], P], None],
+        *,
+        lost: Callable[Concatenate[LinkT, P], None],
     ) -> None:
-        """Call *handler* for every note of *op*, with the descriptors first; it has to close them."""
+        """Call *handler* for every note of *op*, with the descriptors first; it has to close them.
+
+        Call *lost* instead when this process had no number free for one of them, so that there are none.
+        """
         self.fd_notes[op.name] = handler
+        self.fds_lost[op.name] = lost
 
 
 Chain: TypeAlias = "Sequence[Sequence[Any]]"
@@ -262,6 +271,11 @@ def connection_results(
 @_note(_PARENT)
 def connection_counts(listener: str, open_: int, total: int, /) -> None:
     """How many connections the node serves, and how many it has served in all."""
+
+
+@_note(_PARENT)
+def socket_lost(listener: str, /) -> None:
+    """The node had no descriptor free for the socket that its server gets its work from."""
 
 
 # -- what a node serves: actors --------------------------------------------------------------------

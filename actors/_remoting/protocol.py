@@ -17,7 +17,7 @@ lane, which is always written first.
     CALL    request op args           (control)   ANSWER  request value          (control)
     FAILED  request error             (control)   NOTE    op args                (control)
     PUBLISH topic missed value                    BACK    leases                 (control)
-    RETIRED arenas                    (control)
+    RETIRED arenas                    (control)   UNMAPPED arenas               (control)
 
 deadline is a time of `time.monotonic`, which all processes of a machine share; None is none. A TELL or ASK
 without keywords and deadline ends after its args. The headers are the chain of calls that the message
@@ -25,6 +25,9 @@ belongs to, a [uid, name] for each actor that waits, and its context variables, 
 most messages have neither.
 
 A PUBLISH without a value only says how many values were dropped because the link was congested.
+
+UNMAPPED names segments whose descriptor the receiver had no number free for: they have to be sent again
+before they are used.
 
 A PROBE asks about the wait for the reply to a request, or for room (request 0), and is sent behind
 that request: path is who waits, a [uid, name] each.
@@ -58,3 +61,4 @@ PUBLISH: Final = 21
 BACK: Final = 22
 RETIRED: Final = 23
 PROBE: Final = 24
+UNMAPPED: Final = 25

@@ -129,6 +129,7 @@ class Receiver:
             wire.PUBLISH: self._take_value,
             wire.BACK: lambda message: link.attachments.release(message[1]),
             wire.RETIRED: lambda message: link.attachments.retire(message[1]),
+            wire.UNMAPPED: lambda message: link.attachments.introduce_again(message[1]),
             wire.PROBE: self._take_probe,
         }
 

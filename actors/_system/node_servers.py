@@ -38,8 +38,8 @@ class NodeServers:
         handlers = node.host.handlers
         handlers.on_call(ops.serve_listener, self._serve)
         handlers.on_call(ops.drain_listener, self._drain)
-        handlers.on_fd_note(ops.connections, self._take_connections)
-        handlers.on_fd_note(ops.attach_socket, self._attach_socket)
+        handlers.on_fd_note(ops.connections, self._take_connections, lost=_refuse_connections)
+        handlers.on_fd_note(ops.attach_socket, self._attach_socket, lost=_socket_lost)
         handlers.on_note(ops.detach_socket, self._detach_socket)
         handlers.on_note(ops.listener_slots, self._set_slots)
 
@@ -78,7 +78,7 @@ class NodeServers:
         if server is None:
             for sock in socks:
                 sock.close()
-            link.note(ops.connection_results, listener, [], numbers, [])
+            _refuse_connections(link, listener, numbers)
             return
         with self._acks[listener].batch() as acks:
             for number, sock in zip(numbers, socks, strict=True):
@@ -129,3 +129,13 @@ class NodeServers:
                 await server.stop()
             except RoutingError as error:
                 self._node.host.report(ShutdownFailed(name, error))
+
+
+def _refuse_connections(link: Link, listener: str, numbers: list[int]) -> None:
+    """Have the router give the connections to another node."""
+    link.note(ops.connection_results, listener, [], numbers, [])
+
+
+def _socket_lost(link: Link, listener: str, _limit: int | None) -> None:
+    """Have the router send the socket again: this process had no descriptor free for it."""
+    link.note(ops.socket_lost, listener)

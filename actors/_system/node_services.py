@@ -79,7 +79,8 @@ class NodeServices:
             ops.heartbeat, self._on_run(lambda run, watched: run.on_heartbeat(watched=watched))
         )
         handlers.on_note(ops.over_rss, self._on_run(RemoteRun.on_over_rss))
-        handlers.on_fd_note(ops.stack_dump, self._stack_dump)
+        # Without these files the node's stacks cannot be read: whoever asks for them is told so.
+        handlers.on_fd_note(ops.stack_dump, self._stack_dump, lost=lambda _: None)
         handlers.on_call(ops.stop_node, self._stop_node)
         handlers.on_call(
             ops.drain_node, lambda link, grace: self._groups.drain(self._name(link), grace)
@@ -87,6 +88,7 @@ class NodeServices:
         handlers.on_note(ops.kill_node, lambda link: self._groups.kill(self._name(link)))
         handlers.on_note(ops.connection_results, self._connection_results)
         handlers.on_note(ops.connection_counts, self._connection_counts)
+        handlers.on_note(ops.socket_lost, self._socket_lost)
 
     # -- from the run of a node ---------------------------------------------------------------
 
@@ -177,6 +179,11 @@ class NodeServices:
         router = self._router(listener)
         if router is not None and not isinstance(router, Router):
             router.on_counts(link.peer, open_, total)
+
+    def _socket_lost(self, link: Link, listener: str) -> None:
+        router = self._router(listener)
+        if router is not None and not isinstance(router, Router):
+            router.on_socket_lost(link.peer)
 
     # -- from the Systems of nodes -----------------------------------------------------------------
 

@@ -56,6 +56,8 @@ __all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 _STDERR: Final = 2
 _REPORT_WITHIN: Final = 0.09
 """Seconds within which the parent reports the end of another node, which it sees at once."""
+_NEXT_LINK: Final = 0.1
+"""Seconds after which a link is asked for again for whose end there was no descriptor free."""
 BOOT_FAILED: Final = 70
 """The exit code of a node that never got ready (sysexits' EX_SOFTWARE)."""
 
@@ -192,7 +194,7 @@ class NodeProcess:
         handlers.on_note(ops.node_draining, self._node_draining)
         handlers.on_note(ops.node_down, self._node_down)
         handlers.on_note(ops.node_moved, lambda _, name, address: host.node_moved(name, address))
-        handlers.on_fd_note(ops.open_link, self._open_link)
+        handlers.on_fd_note(ops.open_link, self._open_link, lost=self._link_end_lost)
         handlers.on_note(ops.open_thread_link, self._open_thread_link)
         handlers.on_call(ops.topic_joined, self._topic_joined)
         handlers.on_note(ops.topic_interest, self._topic_interest)
@@ -299,6 +301,17 @@ class NodeProcess:
     def _open_link(self, _link: Link, fds: list[int], address: str) -> None:
         [fd] = fds
         self._attach_to_peer(address, socket.socket(fileno=fd))
+
+    def _link_end_lost(self, _link: Link, address: str) -> None:
+        """Ask for another link a little later: there was no descriptor free for this one's end."""
+        peer = self.host.peer(address)
+        peer.links += 1
+        if peer.link is not None and not peer.link.attached:
+            self.host.loop.call_later(_NEXT_LINK, self._request_again, peer, peer.link)
+
+    def _request_again(self, peer: Peer, link: Link) -> None:
+        if peer.link is link and not link.attached:
+            self.parent.note(ops.request_link, peer.name, peer.links)
 
     def _open_thread_link(self, _link: Link, address: str, endpoint: Endpoint) -> None:
         self._attach_to_peer(address, endpoint)

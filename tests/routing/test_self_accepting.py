@@ -5,6 +5,7 @@ import resource
 import socket
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -349,6 +350,22 @@ def test_a_node_that_cannot_be_reached_is_asked_again() -> None:
             async with await _connected(system.router.port) as stream:
                 assert await said(stream) == b"hello"
             assert node.asked == 2
+
+    run("asyncio", test)
+
+
+def test_a_node_that_lost_its_socket_for_want_of_a_descriptor_gets_it_again() -> None:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, ReusePort()) as system:
+            node = await system.ready()
+            system.router.add_node(node)  # type: ignore[arg-type]
+            router: Any = system.router
+            router.on_socket_lost(node.name)
+            (lost,) = system.reported(HandOverFailed)
+            assert "no descriptor free for the listener's socket" in str(lost)
+            await eventually(lambda: node.asked == 2)
+            async with await _connected(system.router.port) as stream:
+                assert await said(stream) == b"hello"
 
     run("asyncio", test)
 

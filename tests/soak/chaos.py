@@ -58,8 +58,6 @@ _CRASHES: Final = 0.002
 """The part of what is told that crashes whoever handles it."""
 _STRANGE: Final = {"link_failed", "child_call_failed", "budget_exceeded", "restarts_given_up"}
 """Events that none of what is done here should bring about."""
-_LOST_BY_THE_KERNEL: Final = "the kernel dropped descriptors"
-"""Said of a link: the kernel had no room for what came with a message, and threw it away."""
 _MOST: Final = 200 << 20
 """Resident bytes above which a node is replaced; a balloon is larger."""
 _REST: Final = 60.0
@@ -374,7 +372,7 @@ class Chaos:
         async for event in self.system.events():
             self.events[event.kind] += 1
             facts = event.facts
-            if event.kind in _STRANGE and _LOST_BY_THE_KERNEL not in str(facts):
+            if event.kind in _STRANGE:
                 self.strange.append(f"{event.kind}: {dict(facts)}")
             if event.kind == "events_lost":
                 self.unsaid += facts["count"]

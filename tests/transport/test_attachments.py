@@ -4,6 +4,7 @@ import gc
 import os
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -61,6 +62,38 @@ def test_what_is_moved_stays_here_until_the_message_is_on_its_way(link: Attachme
         assert (buffer.moved, small.moved, len(array), theirs.fileno()) == (True, True, 0, -1)
         got[2].close()
     del got
+    link.settle()
+    assert link.pool.stats().leases == 0
+
+
+@dataclass
+class Unknown:
+    """Has no counterpart at the other end."""
+
+    inner: Any
+
+
+def test_the_memory_of_a_message_that_cannot_be_rebuilt_goes_back(link: AttachmentLink) -> None:
+    def nowhere(module: str, name: str) -> Any:
+        raise LookupError(f"{module} has no {name}")
+
+    link.decoder._resolve = nowhere
+    link.warm(BIG, 4)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        sent = [
+            bytes(BIG),
+            Unknown(bytes(BIG)),
+            ((bytes(BIG),), {"k": [{bytes(BIG)}]}),
+            move(theirs),
+        ]
+        link.encoder.encode_value([1])
+        body = link.pack((sent,))
+        assert link.pool.stats().leases == 4
+        assert link.decoder.feed(b"".join(link.encoder.take(Lane.CONTROL))) == []
+        ((_, got),) = link.decoder.feed(body)
+        assert "Unknown" in str(got.error)
+        assert ours.recv(1) == b""
     link.settle()
     assert link.pool.stats().leases == 0
 

@@ -157,19 +157,32 @@ def test_a_peer_that_breaks_the_protocol_ends_the_link_and_leaks_nothing(
     assert [1, 5] in end.got
 
 
-def test_descriptors_the_kernel_dropped_for_want_of_room_end_the_link(
-    loop: ManualLoop, two: Two
+@pytest.mark.parametrize("free", [0, 1])
+def test_a_message_whose_descriptors_found_no_room_comes_without_any_and_the_others_come_whole(
+    loop: ManualLoop, two: Two, free: int
 ) -> None:
     a, b = two()
-    pipes = [os.pipe() for _ in range(2)]
-    for ends in pipes:
-        a.channel.send_fds([1], [*ends])
+    before = open_fds()
+    ends = os.pipe()
+    a.tell("before")
+    a.channel.send_fds([2], [*ends], Lane.DATA)
+    a.tell("behind")
     a.channel.flush()
+    room = [os.dup(0) for _ in range(2)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(highest, *sum(pipes, ())) + 1, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(room) + 1, hard))
     try:
+        for fd in room[:free]:
+            os.close(fd)
         loop.settle()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert "the kernel dropped descriptors" in str(b.ends[0])
+    assert b.fds == [([2], [])]
+    assert [args for _, args in b.got] == [["before"], ["behind"]]
+    for fd in room[free:]:
+        os.close(fd)
+    assert open_fds() == before
+    a.channel.send_fds([3], [os.dup(0)])
+    loop.settle()
+    message, fds = b.fds[1]
+    assert (message, len(fds), b.ends) == ([3], 1, [])

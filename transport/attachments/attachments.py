@@ -19,10 +19,10 @@ from actors.transport.attachments.mode import Mode, Thresholds, choose_mode, pay
 from actors.transport.attachments.move import NO_DESCRIPTORS, Move, check_move
 from actors.transport.attachments.moved_stream import stream_from_socket
 from actors.transport.attachments.transaction import MAX_DESCRIPTORS, Prerequisite, SendTransaction
-from actors.transport.errors import FrameError, TooBig, Unsendable
+from actors.transport.errors import FrameError, TooBig, Undecodable, Unsendable
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.lease import Lease
-from actors.transport.memory.mapping import SegmentMappings
+from actors.transport.memory.mapping import NO_DESCRIPTOR_FREE, SegmentMappings
 from actors.transport.memory.pool import SegmentPool
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.memory.thread_pool import thread_pool
@@ -64,6 +64,9 @@ class AttachmentKind(IntEnum):
     SOCKET = 10
     STREAM = 11
     SCALAR = 12
+
+
+_BY_DESCRIPTORS: Final = (AttachmentKind.SHARED, AttachmentKind.SOCKET, AttachmentKind.STREAM)
 
 
 class Attachments:
@@ -341,6 +344,14 @@ class Attachments:
         except TypeError as error:
             raise FrameError(f"this attachment has the wrong parts: {parts!r:.80}") from error
 
+    def give_back(self, parts: Sequence[Any]) -> None:
+        """Open and close the memory of an attachment whose message cannot be rebuilt.
+
+        Its descriptors are left to `close_unclaimed_fds`. Errors are as in `decode`.
+        """
+        if parts and parts[0] not in _BY_DESCRIPTORS:
+            self.decode(parts)
+
     def _open_lease(self, lease: Sequence[Any]) -> memoryview:
         return self._mappings.open(self, lease)
 
@@ -376,6 +387,8 @@ class Attachments:
         fds = self._received_fds.pop(number, None) if type(number) is int else None
         if fds is None:
             raise FrameError(f"the descriptors of attachment {number!r:.80} never came")
+        if not fds:
+            raise Undecodable(NO_DESCRIPTOR_FREE)
         return fds
 
     def receive_prerequisite(self, op: str, numbers: Any, fds: list[int]) -> None:
@@ -408,6 +421,26 @@ class Attachments:
             )
         self._received_fds[number] = fds
 
+    def lose_prerequisite(self, op: str, numbers: Any) -> list[int]:
+        """Record that descriptors came which this process had no number free for.
+
+        The message that needs them cannot be rebuilt.
+
+        Args:
+            op: as in `receive_prerequisite`.
+            numbers: as there.
+
+        Returns:
+            the segments that the other end has to introduce again.
+
+        Raises:
+            FrameError: the fields do not fit each other.
+        """
+        if op == "arena":
+            return [self._mappings.lose(self, numbers)]
+        self.receive_prerequisite(op, numbers, [])
+        return []
+
     def close_unclaimed_fds(self) -> None:
         """Close descriptors that came for a message which could not be rebuilt."""
         for fds in self._received_fds.values():
@@ -429,6 +462,10 @@ class Attachments:
     def retire(self, numbers: Sequence[Any]) -> None:
         """Drop segments that the other end has closed."""
         self._mappings.retire(self, numbers)
+
+    def introduce_again(self, numbers: Sequence[Any]) -> None:
+        """Send the descriptors of segments once more before they are used: the other end lost them."""
+        self._pool.introduce_again(numbers, self)
 
     def take_retired(self) -> list[int]:
         """Our segments that were closed since the last call and that the other end still has mapped."""

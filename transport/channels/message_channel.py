@@ -34,7 +34,8 @@ class MessageChannel(Generic[Carrier]):
         decoder: unpacks what arrives.
         receive: called with received messages of one lane, which it then owns. If it raises, the
             channel ends with that error as the cause.
-        receive_fds: called with a message and its descriptors, which it then owns.
+        receive_fds: called with a message and its descriptors, which it then owns; with none if the
+            kernel dropped one of them, because this process has too many open.
         closed: called exactly once at the end, with None if we closed and the error otherwise.
         on_room: called each time a `congested` channel has room again, below low water of bytes and of
             descriptors; not if it ends before that.
@@ -82,10 +83,19 @@ class MessageChannel(Generic[Carrier]):
         """Whether the channel has ended."""
         return self._closed
 
-    def _deliver_messages(self, messages: list[Any], lane: Lane, fds: Sequence[int]) -> None:
-        """Deliver the messages of one frame; its descriptors are closed if they cannot be delivered."""
+    def _deliver_messages(
+        self, messages: list[Any], lane: Lane, fds: Sequence[int], *, lost: bool = False
+    ) -> None:
+        """Deliver the messages of one frame; its descriptors are closed if they cannot be delivered.
+
+        Args:
+            messages: of the frame.
+            lane: its lane.
+            fds: its descriptors.
+            lost: whether it had some, and the kernel dropped them.
+        """
         self._received += len(messages)
-        if not fds:
+        if not fds and not lost:
             if messages:
                 self._receive(messages, lane)
         elif len(messages) == 1 and self._receive_fds is not None:

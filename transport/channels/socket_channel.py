@@ -302,7 +302,7 @@ class Channel(MessageChannel[socket.socket]):
         received_fds = self._received_fds
         try:
             lane = self._frames.single(data)
-            if lane is not None and not received_fds.fds and not received_fds.lost:
+            if lane is not None and not received_fds.reads:
                 self._frame_counts[1] += 1
                 messages = self._decoder.feed(data[HEADER_SIZE:])
                 self._received += len(messages)
@@ -313,10 +313,10 @@ class Channel(MessageChannel[socket.socket]):
                 messages = self._decoder.feed(frame.body)
                 self._frame_counts[1] += 1
                 fds = received_fds.take(frame.fd_count)
-                self._deliver_messages(messages, frame.lane, fds)
+                self._deliver_messages(messages, frame.lane, fds, lost=frame.fd_count > len(fds))
                 if self._closed:
                     return
-            if received_fds.fds or received_fds.lost:
+            if received_fds.reads:
                 received_fds.check_leftovers(more=self._frames.pending > 0)
         except Exception as error:  # noqa: BLE001 - a receiver that cannot take a message ends the channel
             self._end_failed(error)

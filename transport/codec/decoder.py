@@ -33,6 +33,21 @@ _NOT_REGISTERED: Final = (
 )
 _INTRODUCTION: Final = 7
 """Fields of an introduction; the parameters of the class may follow."""
+_NESTING: Final = frozenset(
+    {
+        Tag.TUPLE,
+        Tag.SET,
+        Tag.FROZENSET,
+        Tag.DICT,
+        Tag.DEQUE,
+        Tag.ENUM,
+        Tag.INSTANCE,
+        Tag.NAMEDTUPLE,
+        Tag.PYDANTIC,
+        Tag.CUSTOM,
+    }
+)
+"""Tags of what may hold attachments; so may every tag from EXTRA on."""
 _LIST: Final = frozenset({list})
 _INT: Final = frozenset({int})
 _kind: Final = itemgetter(0)
@@ -65,6 +80,10 @@ class _IntroducedClass(NamedTuple):
     checksums: bytes
     fields: list[str]
     parameters: list[Any] | None = None
+
+
+def _nothing(*_ext: object) -> None:
+    """The value of an extension that nobody needs."""
 
 
 def _scalar(read: Callable[[Any], Any]) -> Callable[[Any, bytes], Any]:
@@ -230,6 +249,7 @@ class Decoder:
     def _decode_nested(self, tag: int, data: bytes) -> Any:
         """The hook of the inner unpackers; raising in it would lose what they have built so far."""
         if self._broken is not None:
+            self._drop(tag, data)
             return None
         try:
             if self._depth >= MAX_DEPTH + 2:
@@ -243,6 +263,27 @@ class Decoder:
         except Exception as error:  # noqa: BLE001 - constructors of users' types run in there
             self._broken = error
             return None
+
+    def _drop(self, tag: int, data: bytes) -> None:
+        """Give back the memory of the attachments of a value that cannot be rebuilt."""
+        level = [(tag, data)]
+        depth = self._depth
+        while level and depth < MAX_DEPTH:
+            inner: list[tuple[int, bytes]] = []
+            for kind, packed in level:
+                self._drop_one(kind, packed, inner)
+            level, depth = inner, depth + 1
+
+    def _drop_one(self, tag: int, data: bytes, inner: list[tuple[int, bytes]]) -> None:
+        try:
+            if tag == Tag.ATTACHMENT:
+                self._attachments.give_back(unpack_one(data, self._limit, _nothing))
+            elif tag in _NESTING or tag >= Tag.EXTRA:
+                unpack_one(data, self._limit, lambda *nested: inner.append(nested))
+        except FrameError as error:
+            self._broken = error
+        except Exception:  # noqa: BLE001, S110 - the whole value has failed already, by the first error
+            pass
 
     def _unpack(self, data: bytes) -> Any:
         """The one value packed in `data`; each depth has its own unpacker, which holds its own stack."""

@@ -71,7 +71,11 @@ class LeasesByPeer:
         """Undo `introduce` for an introduction that will not be sent."""
         if introduction is not None:
             os.close(introduction.fd)
-            self._peers.get(peer, _NOTHING).introduced.discard(introduction.layout.number)
+            self.forget_introduction(introduction.layout.number, peer)
+
+    def forget_introduction(self, number: int, peer: Hashable) -> None:
+        """Introduce a segment anew before the peer's next lease in it: it has not mapped it."""
+        self._peers.get(peer, _NOTHING).introduced.discard(number)
 
     def close(self, peer: Hashable) -> list[Slot]:
         """Remove the record of a dead peer; returns the slots it had."""

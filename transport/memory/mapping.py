@@ -9,27 +9,35 @@ import os
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from actors.transport.errors import OutOfRange, StaleLease, WrongSize
+from actors.transport.errors import OutOfRange, StaleLease, Undecodable, WrongSize
 from actors.transport.memory.lease import LeaseDescriptor, check_ints, parse_descriptor
 from actors.transport.memory.memfd import check, map_whole
 from actors.transport.memory.region import Region
 from actors.transport.memory.segment import MAX_SLOTS, SMALLEST_SLOT, WORD, SegmentLayout
 
-__all__ = ["BorrowedSlot", "SegmentMappings"]
+__all__ = ["NO_DESCRIPTOR_FREE", "BorrowedSlot", "SegmentMappings"]
+
+NO_DESCRIPTOR_FREE: Final = (
+    "the process of the receiver has too many files open (RLIMIT_NOFILE): the kernel dropped the "
+    "descriptors that came with this message"
+)
 
 
 class _PeerSegment:
-    """One segment of one peer. `open_slots` has the indexes of the slots that are open here."""
+    """One segment of one peer. `open_slots` has the indexes of the slots that are open here.
+
+    `memory` is None if its descriptor was lost: then leases in it go back unread.
+    """
 
     __slots__ = ("generations", "layout", "memory", "open_slots", "peer", "retired")
 
-    def __init__(self, peer: Hashable, layout: SegmentLayout, memory: mmap.mmap) -> None:
+    def __init__(self, peer: Hashable, layout: SegmentLayout, memory: mmap.mmap | None) -> None:
         self.peer = peer
         self.layout = layout
         self.memory = memory
-        self.generations = memoryview(memory)[: layout.slots * WORD].cast("Q")
+        self.generations = memoryview(memory or b"")[: layout.slots * WORD].cast("Q")
         self.open_slots: set[int] = set()
         self.retired = False
 
@@ -91,17 +99,35 @@ class SegmentMappings:
 
         Raises:
             SegmentError: the descriptor or the numbers are not those of a segment.
+            OSError: it cannot be mapped, for want of memory or descriptors.
         """
         try:
-            checked = _check_layout(layout)
-            segments = self._peers.setdefault(peer, {})
-            if checked.number in segments:
-                raise StaleLease(f"segment {checked.number} was introduced before")
+            checked = self._check_new(peer, layout)
             check(fd, checked.size)
             memory = map_whole(fd, checked.size)
         finally:
             os.close(fd)
-        segments[checked.number] = _PeerSegment(peer, checked, memory)
+        self._peers[peer][checked.number] = _PeerSegment(peer, checked, memory)
+
+    def lose(self, peer: Hashable, layout: Sequence[Any]) -> int:
+        """Record a segment of `peer` that cannot be mapped; leases in it go back unread.
+
+        Returns:
+            its number: it may be introduced again.
+
+        Raises:
+            SegmentError: the numbers are not those of a segment.
+        """
+        checked = self._check_new(peer, layout)
+        self._peers[peer][checked.number] = _PeerSegment(peer, checked, None)
+        return checked.number
+
+    def _check_new(self, peer: Hashable, layout: Sequence[Any]) -> SegmentLayout:
+        checked = _check_layout(layout)
+        known = self._peers.setdefault(peer, {}).get(checked.number)
+        if known is not None and known.memory is not None:
+            raise StaleLease(f"segment {checked.number} was introduced before")
+        return checked
 
     def open(self, peer: Hashable, fields: Sequence[Any]) -> memoryview:
         """A read-only view of a payload, without a copy; when it ends, the lease is returned.
@@ -112,6 +138,7 @@ class SegmentMappings:
 
         Raises:
             SegmentError: it names no lease of ours.
+            Undecodable: its segment could not be mapped; the lease goes back.
         """
         return self._open_slot(peer, fields, writable=False).region.view()
 
@@ -124,6 +151,9 @@ class SegmentMappings:
         segment = self._peers.get(peer, {}).get(descriptor.segment)
         if segment is None:
             raise OutOfRange(f"segment {descriptor.segment} was never introduced by this peer")
+        if segment.memory is None:
+            self._on_lease_end(segment, descriptor.offset, descriptor.generation)
+            raise Undecodable(NO_DESCRIPTOR_FREE)
         segment.open(descriptor)
         region = Region(
             segment.memory,

@@ -331,6 +331,15 @@ class SegmentPool:
         """Segments this peer has mapped that were closed since the last call, for it to unmap."""
         return self._leases.take_retired(peer)
 
+    def introduce_again(self, numbers: Sequence[Any], peer: Hashable) -> None:
+        """Send segments to `peer` once more before it gets a lease in them: it could not map them.
+
+        Raises:
+            OutOfRange: the numbers are not numbers of segments.
+        """
+        for number in check_ints(numbers):
+            self._leases.forget_introduction(number, peer)
+
     def stats(self) -> PoolStats:
         """The counters since the beginning, and the current sizes."""
         self._free_dropped()

@@ -6,6 +6,7 @@ Rule 2: what nodes serve is known only from what they report; it is up to a tent
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,7 @@ from actors.routing.listen.listener import Listener
 __all__ = ["SocketMember", "SocketRouter"]
 
 _RETRY: Final = 0.5
+_NO_DESCRIPTOR: Final = "the node had no descriptor free for the listener's socket"
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +66,13 @@ class SocketRouter(BoundRouter):
         member = self._members.get(name)
         if member is not None:
             member.open, member.total = open_, total
+
+    def on_socket_lost(self, name: str) -> None:
+        """Try again: the process of node *name* had no descriptor free for its socket."""
+        member = self._members.get(name)
+        if member is not None and member.ready:
+            self._detached(member)
+            self._not_attached(member, OSError(errno.EMFILE, _NO_DESCRIPTOR))
 
     def stop_listening(self) -> None:
         """Detach every node from its socket, then give the address back."""
@@ -113,8 +122,11 @@ class SocketRouter(BoundRouter):
         try:
             self._attach(member)
         except Exception as error:  # noqa: BLE001 - one broken node must not stop the others
-            self._report(HandOverFailed(self.spec.name, member.node.name, error))
-            member.retry = self._loop.call_later(_RETRY, self._try_attach, member)
+            self._not_attached(member, error)
+
+    def _not_attached(self, member: SocketMember, error: Exception) -> None:
+        self._report(HandOverFailed(self.spec.name, member.node.name, error))
+        member.retry = self._loop.call_later(_RETRY, self._try_attach, member)
 
     def _attach(self, member: SocketMember) -> None:
         """Send *member* its socket; may raise."""
