@@ -45,7 +45,7 @@ from actors.transport.memory.thread_pool import (
     set_thread_pool,
     thread_pool,
 )
-from actors.transport.types.class_name import find_class
+from actors.transport.types.class_name import find_named
 from actors.transport.types.exceptions import (
     RemoteError,
     RemoteTraceback,
@@ -139,7 +139,7 @@ __all__ = [
     "drop_frames",
     "encode_header",
     "endpoint_pair",
-    "find_class",
+    "find_named",
     "hold_args",
     "is_array",
     "local",

@@ -363,7 +363,7 @@ class ActorHost:
         """Make a decoder for what an encoder of `new_encoder` sent."""
         return Decoder(
             extras=[self._refs],
-            resolve=self.resolve_class,
+            resolve=self.find_named,
             limit=self.largest,
             attachments=attachments,
         )
@@ -377,7 +377,14 @@ class ActorHost:
         return found if isinstance(found, type) else None
 
     def resolve_class(self, module: str, qualname: str) -> type:
-        """Return the class that a peer names; a node imports it, both being of one system."""
+        """Return the class that a peer names."""
+        found = self.find_named(module, qualname)
+        if not isinstance(found, type):
+            raise Undecodable(f"{module}:{qualname} is not a class")
+        return found
+
+    def find_named(self, module: str, qualname: str) -> Any:
+        """Return what a peer names; a node imports it, both being of one system."""
         try:
             # A parent that keeps itself free of user code has only what is imported already.
             found: Any = import_module(module) if self._may_import else sys.modules[module]
@@ -393,8 +400,6 @@ class ActorHost:
                 f"{main.__file__} has no {qualname} when a node imports it: is it under the guard "
                 'if __name__ == "__main__", or made later?'
             ) from error
-        if not isinstance(found, type):
-            raise Undecodable(f"{module}:{qualname} is not a class")
         return found
 
     def wire_module(self, module: str) -> str:

@@ -184,6 +184,10 @@ class Keeper(Actor):
     async def echo(self, value: Any) -> Any:
         return value
 
+    async def call(self, item: int, *args: Any) -> Any:
+        function: Any = self.cart.items[item]
+        return function(*args)
+
     async def zeros(self, size: int) -> bytes:
         return bytes(size)
 

@@ -139,7 +139,7 @@ NEIGHBOURS: list[tuple[str, Callable[[int], Any], type[Exception], str]] = [
     ("closed", _closed, Moved, "socket .*closed.* is closed, or was moved before"),
     ("viewed", _viewed, StillViewed, "views of this buffer of .* bytes are alive"),
     ("viewed bytes", _viewed_bytes, StillViewed, "views of this bytearray of .* bytes are alive"),
-    ("lambda", lambda _: lambda: 0, NotSendable, r"args\[0\]\[3\].*functions do not travel"),
+    ("lambda", lambda _: lambda: 0, NotSendable, r"args\[0\]\[3\].*a lambda has no name"),
     ("a text", lambda _: move("text"), NotSendable, r"args\[0\]\[3\]: .*can be moved"),
 ]
 

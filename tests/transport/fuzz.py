@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +41,7 @@ from actors.transport import (
     Undecoded,
     VersionSkew,
     encode_header,
-    find_class,
+    find_named,
     move,
     set_thread_pool,
 )
@@ -127,6 +128,7 @@ class Corpus:
             "stream": lambda: move(stream_from_socket(socket.socket(socket.AF_UNIX), b"unread")),
             "address": lambda: Address(7),
             "view": lambda: memoryview(b"abcdef").cast("H"),
+            "partial": lambda: partial(np.arange, bytes(_BIG), dtype=np.float32),
             "several": lambda: [bytes(_BIG), {"a": grid}, SharedBuffer(8), move(Buffer(_BIG))],
         }
 
@@ -242,7 +244,7 @@ class Judge:
         mappings = SegmentMappings()
         attachments = Attachments(self._corpus.pool, mappings)
         attachments.open = True
-        resolved: set[type] = set()
+        resolved: set[Any] = set()
         try:
             outcome = self._read(attachments, resolved, talk, introductions, chunks)
         except FrameError as error:
@@ -258,7 +260,7 @@ class Judge:
     def _read(
         self,
         attachments: Attachments,
-        resolved: set[type],
+        resolved: set[Any],
         talk: Talk,
         introductions: Iterable[bytes],
         chunks: Iterable[bytes],
@@ -266,7 +268,7 @@ class Judge:
         def resolve(module: str, qualname: str) -> Any:
             introduced = {(known.module, known.qualname) for known in decoder._introduced}
             assert (module, qualname) in introduced
-            found = find_class(module, qualname)
+            found = find_named(module, qualname)
             resolved.add(found)
             return found
 
@@ -288,7 +290,7 @@ class Judge:
                         attachments.close_unclaimed_fds()
         return outcome
 
-    def _check(self, message: list[Any], resolved: set[type]) -> bool:
+    def _check(self, message: list[Any], resolved: set[Any]) -> bool:
         """Whether anything is undecoded; everything else is of a class that may be there."""
         undecoded = False
         waiting: list[Any] = [message]
@@ -390,7 +392,7 @@ def rebuilt(value: Any, chance: random.Random, parts: list[Any]) -> Any:
 def _rebuilt_extension(value: Any, chance: random.Random, parts: list[Any]) -> Any:
     tag, data = value
     if chance.randrange(8) == 0:
-        tag = chance.choice([*range(1, 26), 64, 65, 100])
+        tag = chance.choice([*range(1, 28), 64, 65, 100])
     try:
         (inside,) = unpacked(data)
     except (*UNPACK_ERRORS, ValueError):

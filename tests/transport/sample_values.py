@@ -254,4 +254,6 @@ SAMPLES: dict[str, Any] = {
     "attrs": Attrs([1]),
     "frozen attrs": AttrsFrozen(1),
     "registered": Registered([1]),
+    "function": Path.iterdir,
+    "class": Registered,
 }

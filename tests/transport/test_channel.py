@@ -172,7 +172,7 @@ def test_a_message_refused_leaves_the_channel_usable(loop: ManualLoop, two: Two)
     with pytest.raises(TooBig):
         a.tell(b"x" * 1001)
     with pytest.raises(Unsendable, match=r"args\[0\]"):
-        a.tell(print)
+        a.tell(object())
     a.tell("after")
     loop.settle()
     assert b.got == [[1, ["before"]], [1, ["after"]]]

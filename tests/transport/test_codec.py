@@ -110,12 +110,13 @@ class TextPlus(dict[str, int]):
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "lambda": (lambda: None, "functions do not travel"),
-    "builtin": (len, "functions do not travel"),
-    "method": ([].append, "functions do not travel"),
+    "lambda": (lambda: None, "a lambda has no name to import it by"),
+    "method": (
+        [].append,
+        "a bound method does not travel; send functools.partial(list.append, value)",
+    ),
     "lock": (threading.Lock(), "locks belong to one process"),
     "generator": (_generator(), "running code does not travel"),
-    "class": (Unknown, "classes do not travel"),
     "module": (sys, "modules do not travel"),
     "instance": (
         Unknown(),
@@ -169,12 +170,12 @@ def test_sockets_coroutines_and_local_classes_are_refused(send: Any) -> None:
 def test_arguments_are_named_by_position_and_keyword() -> None:
     encoder = Encoder()
     with pytest.raises(Unsendable) as first:
-        encoder.encode_args((1, [Box(print)]), {})
+        encoder.encode_args((1, [Box(sys)]), {})
     with pytest.raises(Unsendable) as second:
-        encoder.encode_args((), {"on_done": {"x": print}})
+        encoder.encode_args((), {"on_done": {"x": sys}})
     assert (
         str(first.value)
-        == "args[1][0].item: cannot send <built-in function print>: functions do not travel"
+        == "args[1][0].item: cannot send <module 'sys' (built-in)>: modules do not travel"
     )
     assert second.value.path == "on_done['x']"
 

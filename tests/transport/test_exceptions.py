@@ -2,6 +2,7 @@
 
 import errno
 import json
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -153,11 +154,11 @@ def test_context_is_kept_unless_suppressed(copy: Copy) -> None:
 
 @pytest.mark.parametrize("copy", COPIES)
 def test_what_does_not_travel_inside_becomes_its_repr(copy: Copy) -> None:
-    error = ValueError(1, print)
-    error.handle = {"a": print}  # type: ignore[attr-defined]
+    error = ValueError(1, sys)
+    error.handle = {"a": sys}  # type: ignore[attr-defined]
     got = copy(error)
-    assert got.args == (1, repr(print))
-    assert got.handle == repr({"a": print})
+    assert got.args == (1, repr(sys))
+    assert got.handle == repr({"a": sys})
 
 
 @pytest.mark.parametrize("copy", COPIES)

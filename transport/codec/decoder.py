@@ -11,10 +11,18 @@ from operator import itemgetter
 from typing import Any, ClassVar, Final, NamedTuple
 
 from actors.transport.attachments.attachments import Attachments
-from actors.transport.errors import FrameError, TransportError, Undecodable, VersionSkew
-from actors.transport.types.class_name import find_class, named_class
+from actors.transport.errors import (
+    FrameError,
+    TransportError,
+    Undecodable,
+    Unsendable,
+    VersionSkew,
+)
+from actors.transport.types.adapters import adapter_of
+from actors.transport.types.class_name import find_named, named_class
 from actors.transport.types.class_schema import ClassSchema, check_schema, schema_of
 from actors.transport.types.exceptions import ErrorParts, RemoteError, attach_text, rebuild_error
+from actors.transport.types.named_value import check_named, is_named
 from actors.transport.types.registry import CUSTOM, Extra
 from actors.transport.types.scalars import READERS
 from actors.transport.types.tags import INTRODUCE, MAX_DEPTH, TOO_DEEP, ClassKind, Tag
@@ -95,7 +103,7 @@ class Decoder:
 
     Args:
         extras: types only this link knows, in the order of the peer's encoder.
-        resolve: from module and qualname to a class; it may import, and may raise anything.
+        resolve: from module and qualname to a class or function; it may import, and may raise anything.
         limit: largest message in bytes.
         attachments: what comes beside the frames; the same object as the encoder's.
     """
@@ -104,7 +112,7 @@ class Decoder:
         self,
         *,
         extras: Sequence[Extra[Any]] = (),
-        resolve: Callable[[str, str], Any] = find_class,
+        resolve: Callable[[str, str], Any] = find_named,
         limit: int = MESSAGE_LIMIT,
         attachments: Attachments | None = None,
     ) -> None:
@@ -114,6 +122,7 @@ class Decoder:
         self._limit = limit
         self._introduced: list[_IntroducedClass] = []
         self._schemas: dict[int, ClassSchema] = {}
+        self._named: dict[int, Any] = {}
         self._unpackers: dict[int, Any] = {}
         self._depth = 0
         self._failures = 0
@@ -125,6 +134,7 @@ class Decoder:
         """Forget what the encoder introduced: the next frame is the first one of another encoder."""
         self._introduced.clear()
         self._schemas.clear()
+        self._named.clear()
 
     def feed(self, body: bytes | bytearray | memoryview) -> list[Any]:
         """The messages of one frame, without the introductions, which are handled here.
@@ -212,21 +222,25 @@ class Decoder:
         return schema
 
     def _look_up(self, number: Any) -> ClassSchema:
-        if type(number) is not int or not 0 <= number < len(self._introduced):
-            raise Undecodable(f"class number {number} was never introduced")
-        known = self._introduced[number]
-        try:
-            name = [known.module, known.qualname, known.parameters or []]
-            cls = named_class(name, self._resolve)
-        except Exception as error:
-            raise Undecodable(f"cannot find {known.module}.{known.qualname}: {error}") from error
+        known, cls = self._find_introduced(number)
         schema = schema_of(cls) if isinstance(cls, type) else None
-        if schema is None:
+        if schema is None or known.kind == ClassKind.NAMED:
             custom = known.kind == ClassKind.CUSTOM
             why = _NOT_REGISTERED if custom else "is not a sendable class here"
             raise Undecodable(f"{known.module}.{known.qualname} {why}")
         check_schema(schema, known.kind, known.checksums, known.fields)
         return schema
+
+    def _find_introduced(self, number: Any) -> tuple[_IntroducedClass, Any]:
+        """What the peer introduced with that number, and what has that name here."""
+        if type(number) is not int or not 0 <= number < len(self._introduced):
+            raise Undecodable(f"class number {number} was never introduced")
+        known = self._introduced[number]
+        try:
+            name = [known.module, known.qualname, known.parameters or []]
+            return known, named_class(name, self._resolve)
+        except Exception as error:
+            raise Undecodable(f"cannot find {known.module}.{known.qualname}: {error}") from error
 
     def _decode_outer(self, tag: int, data: bytes) -> Any:
         """The hook of the frame's own unpacker; raising in it would lose the place in the frame."""
@@ -365,6 +379,26 @@ class Decoder:
         object.__setattr__(instance, "__pydantic_fields_set__", set(fields))
         return instance
 
+    def _named_value(self, data: bytes) -> Any:
+        number = self._unpack(data)
+        if type(number) is int and number in self._named:
+            return self._named[number]
+        known, found = self._find_introduced(number)
+        if known.kind != ClassKind.NAMED or not is_named(found):
+            raise Undecodable(f"{known.module}.{known.qualname} is no class or function here")
+        try:
+            check_named(found)
+        except Unsendable as error:
+            raise Undecodable(f"{known.module}.{known.qualname}: {error.why}") from error
+        self._named[number] = found
+        return found
+
+    def _adapted(self, data: bytes) -> Any:
+        number, *parts = self._values(data)
+        adapter = adapter_of(self._schema_for(number, ClassKind.ADAPTED).cls)
+        assert adapter is not None  # its class has this kind of schema
+        return adapter.put_together(*parts)
+
     def _custom(self, data: bytes) -> Any:
         number, value = self._unpack(data)
         return CUSTOM[self._schema_for(number, ClassKind.CUSTOM).cls].decode(value)
@@ -409,6 +443,8 @@ class Decoder:
         Tag.PYDANTIC: _model,
         Tag.CUSTOM: _custom,
         Tag.EXCEPTION: _error,
+        Tag.NAMED: _named_value,
+        Tag.ADAPTED: _adapted,
         Tag.ATTACHMENT: lambda self, data: self._attachments.decode(self._values(data)),
     }
 

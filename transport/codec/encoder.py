@@ -15,9 +15,11 @@ from actors.transport.attachments.move import Move
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
+from actors.transport.types.adapters import Adapter, adapter_of
 from actors.transport.types.class_name import check_findable, class_name
 from actors.transport.types.class_schema import ClassSchema, keeper_of_state, schema_of
 from actors.transport.types.exceptions import capture, text_of
+from actors.transport.types.named_value import check_named, is_named, own_name
 from actors.transport.types.numpy import is_array, is_scalar
 from actors.transport.types.refusals import NOT_LOCAL, why_not
 from actors.transport.types.registry import CUSTOM, Extra, Local
@@ -70,7 +72,7 @@ class Encoder:
         self._rename = rename
         self._error_limit = min(limit, FRAME_LIMIT) // 2
         self.attachments = attachments or Attachments.none()
-        self._introduced: dict[type, int] = {}
+        self._introduced: dict[Any, int] = {}
         self.batches = Batches(limit)
         self.pack: Callable[..., int] = self.batches.pack
         """Add a message to the batch of its lane, see `Batches.pack`."""
@@ -301,7 +303,9 @@ class Encoder:
         elif is_scalar(value):
             encode = self._numpy_scalar
         elif schema is None:
-            raise Unsendable("", value, why_not(value, keeper_of_state(cls)))
+            if not is_named(value):
+                raise Unsendable("", value, why_not(value, keeper_of_state(cls)))
+            encode = self._named
         elif schema.kind is ClassKind.EXCEPTION:
             encode = lambda error, depth: self._error(error, depth, frozenset())  # noqa: E731
         else:
@@ -310,6 +314,7 @@ class Encoder:
                 ClassKind.NAMEDTUPLE: self._named_tuple,
                 ClassKind.PYDANTIC: self._model,
                 ClassKind.CUSTOM: self._custom,
+                ClassKind.ADAPTED: self._adapted,
             }.get(schema.kind, self._instance)(schema, self._introduce(schema, value))
         self._table[cls] = encode
         return encode
@@ -321,23 +326,42 @@ class Encoder:
         if known is not None:
             return known
         check_findable(cls, value)
+        name = class_name(cls, self._rename)
+        return self._introduce_as(cls, schema.kind, name, schema.checksums, schema.fields)
+
+    def _introduce_named(self, value: Any) -> int:
+        """The number of a class or function that is itself the value."""
+        if isinstance(value, type):
+            key: tuple[Any, ...] = (value,)
+            if key not in self._introduced:
+                check_named(value)
+                return self._introduce_as(key, ClassKind.NAMED, class_name(value, self._rename))
+        else:
+            key = own_name(value)
+            if key not in self._introduced:
+                name = [self._rename(key[0]), key[1]]
+                return self._introduce_as(key, ClassKind.NAMED, name)
+        return self._introduced[key]
+
+    def _introduce_as(
+        self,
+        key: Any,
+        kind: ClassKind,
+        name: list[Any],
+        checksums: bytes = b"",
+        fields: tuple[str, ...] = (),
+    ) -> int:
         number = len(self._introduced)
-        module, qualname, *parameters = class_name(cls, self._rename)
-        message = [
-            INTRODUCE,
-            number,
-            schema.kind,
-            module,
-            qualname,
-            schema.checksums,
-            schema.fields,
-            *parameters,
-        ]
+        module, qualname, *parameters = name
+        message = [INTRODUCE, number, kind, module, qualname, checksums, fields, *parameters]
         self.pack(message, Lane.CONTROL)
         # A frame is unpacked whole: what uses the class has to be in a later one.
         self.batches.seal()
-        self._introduced[cls] = number
+        self._introduced[key] = number
         return number
+
+    def _named(self, value: Any, _depth: int) -> Any:
+        return self._ext(Tag.NAMED, self._introduce_named(value))
 
     def _instance(self, schema: ClassSchema, number: int) -> _Encode:
         def encode(value: Any, depth: int) -> Any:
@@ -386,6 +410,24 @@ class Encoder:
         return lambda value, depth: self._ext(
             Tag.CUSTOM, [number, self._walk(codec.encode(value), depth)]
         )
+
+    def _adapted(self, schema: ClassSchema, number: int) -> _Encode:
+        adapter = adapter_of(schema.cls)
+        assert adapter is not None
+        return lambda value, depth: self._ext(
+            Tag.ADAPTED, self._parts(adapter, number, value, depth)
+        )
+
+    def _parts(self, adapter: Adapter, number: int, value: Any, depth: int) -> list[Any]:
+        parts = adapter.take_apart(value)
+        out: list[Any] = []
+        try:
+            for part in parts:
+                out.append(self._walk(part, depth))  # noqa: PERF401 - the length is the index of what failed
+        except Unsendable as error:
+            error.inside(adapter.path(value, len(out)))
+            raise
+        return [number, *out]
 
     def _extra(self, tag: int, extra: Extra[Any]) -> _Encode:
         return lambda value, depth: self._ext(tag, self._walk(extra.encode(value), depth))

@@ -22,9 +22,11 @@ from actors.transport.attachments.move import (
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
+from actors.transport.types.adapters import adapter_of
 from actors.transport.types.class_name import check_findable
 from actors.transport.types.class_schema import ClassSchema, keeper_of_state, schema_of
 from actors.transport.types.exceptions import copy_error
+from actors.transport.types.named_value import check_named, is_named
 from actors.transport.types.numpy import (
     array_layout,
     copy_scalar,
@@ -146,7 +148,9 @@ def _make_copier(cls: type, value: Any) -> _Copier:
     elif is_scalar(value):
         copier = _scalar
     elif schema is None:
-        raise Unsendable("", value, why_not(value, keeper_of_state(cls)))
+        if not is_named(value):
+            raise Unsendable("", value, why_not(value, keeper_of_state(cls)))
+        copier = _named
     else:
         if schema.kind is not ClassKind.EXCEPTION:
             check_findable(cls, value)
@@ -156,6 +160,11 @@ def _make_copier(cls: type, value: Any) -> _Copier:
 
 
 def _same(value: Any, _depth: int) -> Any:
+    return value
+
+
+def _named(value: Any, _depth: int) -> Any:
+    check_named(value)
     return value
 
 
@@ -382,6 +391,27 @@ def _custom(schema: ClassSchema) -> _Copier:
     return copy
 
 
+def _adapted(schema: ClassSchema) -> _Copier:
+    adapter = adapter_of(schema.cls)
+    assert adapter is not None
+    take_apart, put_together, path, copy_whole = adapter
+    if copy_whole is not None:
+        return lambda value, _depth: copy_whole(value)
+
+    def copy(value: Any, depth: int) -> Any:
+        copies: list[Any] = []
+        parts = take_apart(value)
+        try:
+            for part in parts:
+                copies.append(_copy(part, depth))  # noqa: PERF401 - the length is the index of what failed
+        except Unsendable as error:
+            error.inside(path(value, len(copies)))
+            raise
+        return put_together(*copies)
+
+    return copy
+
+
 def _error(_schema_for: ClassSchema) -> _Copier:
     def copy(value: Any, depth: int) -> Any:
         return copy_error(value, lambda part: _copy(part, depth))
@@ -395,6 +425,7 @@ _MAKERS: Final[dict[ClassKind, Callable[[ClassSchema], _Copier]]] = {
     ClassKind.ENUM: lambda _schema: _same,
     ClassKind.EXCEPTION: lambda schema: _needs_codec(_error(schema)),
     ClassKind.CUSTOM: lambda schema: _needs_codec(_custom(schema)),
+    ClassKind.ADAPTED: _adapted,
 }
 
 _COPIERS: Final[dict[type, _Copier]] = {

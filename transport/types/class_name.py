@@ -1,4 +1,4 @@
-"""What a class is called in another process, and how that process finds it again.
+"""What a class is called in another process, and how that process finds it, or a function, again.
 
 A class has the name of its module and its own. A parametrised pydantic model (``Page[int]``) may be in no
 module: it is named by the model and its parameters, and parametrised again.
@@ -7,19 +7,25 @@ module: it is named by the model and its parameters, and parametrised again.
 import sys
 from collections.abc import Callable
 from functools import reduce
+from inspect import getattr_static
 from operator import or_
-from types import ModuleType, NoneType, UnionType
+from types import ClassMethodDescriptorType, ModuleType, NoneType, UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
 from actors.transport.errors import Unsendable
 
-__all__ = ["check_findable", "class_name", "find_class", "named_class"]
+__all__ = ["check_findable", "class_name", "find_class", "find_named", "look_up", "named_class"]
 
 _UNIONS: Final[dict[Any, str]] = {UnionType: "|", Union: "Union"}
+_OF_CLASSES: Final = (staticmethod, classmethod, ClassMethodDescriptorType)
 
 
 def check_findable(cls: type, value: object) -> None:
-    """Check that another process can find the class of `value` by its name.
+    """Check that another process can find a class by its name.
+
+    Args:
+        cls: the class.
+        value: an instance of it, or the class itself.
 
     Raises:
         Unsendable: it is defined inside a function, or bound to another name.
@@ -32,8 +38,11 @@ def check_findable(cls: type, value: object) -> None:
         raise Unsendable("", value, why)
     module = sys.modules.get(cls.__module__)
     # A module may be loaded without being in `sys.modules`, as a main file is in a node.
-    if module is not None and _look_up(module, name) is not cls:
-        why = f"no other process finds its class: {name!r} in module {cls.__module__} is not this class"
+    if module is not None and look_up(module, name) is not cls:
+        what = "it" if value is cls else "its class"
+        why = (
+            f"no other process finds {what}: {name!r} in module {cls.__module__} is not this class"
+        )
         raise Unsendable("", value, f"{why}; bind the class there to the name it was made with")
 
 
@@ -102,15 +111,32 @@ def find_class(module: str, qualname: str) -> type:
     Raises:
         LookupError: no such module or class here.
     """
-    loaded = sys.modules.get(module)
-    found = None if loaded is None else _look_up(loaded, qualname)
+    found = find_named(module, qualname)
     if not isinstance(found, type):
         raise LookupError(f"no class {module}.{qualname} in this process")  # noqa: TRY004 - a name that leads elsewhere is a name not found
     return found
 
 
-def _look_up(module: ModuleType, qualname: str) -> Any:
+def find_named(module: str, qualname: str) -> Any:
+    """What has that name in a module that is already imported; runs no `__getattr__`.
+
+    Raises:
+        LookupError: no such module or name here.
+    """
+    loaded = sys.modules.get(module)
+    found = None if loaded is None else look_up(loaded, qualname)
+    if found is None:
+        raise LookupError(f"no {module}.{qualname} in this process")
+    return found
+
+
+def look_up(module: ModuleType, qualname: str) -> Any:
+    """What has that name in the module, or None; a method of a class as `Class.method` gives it."""
     found: Any = module
     for part in qualname.split("."):
-        found = getattr(found, "__dict__", {}).get(part)
+        if isinstance(found, type):
+            raw = getattr_static(found, part, None)
+            found = raw.__get__(None, found) if isinstance(raw, _OF_CLASSES) else raw
+        else:
+            found = getattr(found, "__dict__", {}).get(part)
     return found

@@ -15,6 +15,7 @@ from typing import Any, Final, get_origin
 from zlib import crc32
 
 from actors.transport.errors import VersionSkew
+from actors.transport.types.adapters import adapter_of
 from actors.transport.types.refusals import PRIMITIVE
 from actors.transport.types.registry import CUSTOM
 from actors.transport.types.tags import ClassKind
@@ -208,6 +209,8 @@ def _schema_for(cls: type) -> ClassSchema | None:
         return ClassSchema(cls=cls, kind=ClassKind.ENUM)
     if issubclass(cls, BaseException):
         return ClassSchema(cls=cls, kind=ClassKind.EXCEPTION)
+    if adapter_of(cls) is not None:
+        return ClassSchema(cls=cls, kind=ClassKind.ADAPTED)
     found = _named_tuple(cls)
     if found is not None or issubclass(cls, PRIMITIVE):
         return found

@@ -23,10 +23,6 @@ PRIMITIVE: Final = (
     type,
 )
 _WHY: Final[dict[str, str]] = {
-    "function": "functions do not travel",
-    "builtin_function_or_method": "functions do not travel",
-    "method": "methods do not travel",
-    "partial": "functions do not travel",
     "generator": "running code does not travel",
     "coroutine": "running code does not travel; did you forget to await it?",
     "async_generator": "running code does not travel",
@@ -34,7 +30,6 @@ _WHY: Final[dict[str, str]] = {
     "Future": "running code does not travel",
     "frame": "running code does not travel",
     "module": "modules do not travel",
-    "type": "classes do not travel",
     "lock": "locks belong to one process",
     "RLock": "locks belong to one process",
     "Lock": "locks belong to one process",
@@ -64,8 +59,6 @@ def why_not(value: object, keeper: type | None = None) -> str:
         keeper: the base of its class that keeps state which cannot be rebuilt, if it has one.
     """
     cls = type(value)
-    if isinstance(value, type):
-        return _WHY["type"]
     known = _WHY.get(cls.__name__)
     if known is not None:
         return known

@@ -57,11 +57,13 @@ class Tag(IntEnum):
     CUSTOM = 23
     EXCEPTION = 24
     ATTACHMENT = 25
+    NAMED = 26
+    ADAPTED = 27
     EXTRA = 64
 
 
 class ClassKind(IntEnum):
-    """What an introduced class is."""
+    """What an introduced class is; NAMED is a class or function that is itself the value."""
 
     NAMEDTUPLE = 1
     DATACLASS = 2
@@ -70,3 +72,5 @@ class ClassKind(IntEnum):
     ENUM = 5
     EXCEPTION = 6
     CUSTOM = 7
+    NAMED = 8
+    ADAPTED = 9

@@ -1,0 +1,51 @@
+"""Adapters: how values of classes that are not ours are taken apart for a message and put together again.
+
+A class has its adapter in a file of this folder, found by the package that the class comes from. It is loaded
+when the first value of the class is sent, or when a peer introduces the class.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+__all__ = ["Adapter", "adapter_of", "paths"]
+
+
+def _no_path(_value: Any, _index: int) -> str:
+    return ""
+
+
+class Adapter(NamedTuple):
+    """What the codec and snapshots do with the values of one class.
+
+    Attributes:
+        take_apart: from a value to its parts, which can be sent; raises `Unsendable` for a value that cannot.
+        put_together: from the parts to a value; may raise anything, as the parts may come from a broken peer.
+        path: of the value's part with that index, for the error if the part cannot be sent.
+        copy: a copy for the same process; without it, the copied parts are put together.
+    """
+
+    take_apart: Callable[[Any], tuple[Any, ...]]
+    put_together: Callable[..., Any]
+    path: Callable[[Any, int], str] = _no_path
+    copy: Callable[[Any], Any] | None = None
+
+
+def paths(*names: str) -> Callable[[Any, int], str]:
+    """The `Adapter.path` of values whose parts are always the same."""
+    return lambda _value, index: names[index]
+
+
+_FILES: Final[dict[str, str]] = {
+    "functools": "partials",
+}
+"""From the first name of a class's module to the file with its adapter."""
+
+
+def adapter_of(cls: type) -> Adapter | None:
+    """The adapter for values of exactly this class, or None if there is none."""
+    file = _FILES.get(cls.__module__.partition(".")[0])
+    if file is None:
+        return None
+    adapters: dict[type, Adapter] = import_module(f"{__package__}.{file}").ADAPTERS
+    return adapters.get(cls)
