@@ -32,6 +32,30 @@ def test_descriptors_arrive_with_their_message_and_in_order(loop: ManualLoop, tw
         assert not os.get_inheritable(reader)
 
 
+def test_no_descriptor_that_arrives_takes_the_place_of_a_closed_standard_stream(
+    loop: ManualLoop, two: Two
+) -> None:
+    a, b = two()
+    before = open_fds()
+    pipe = os.pipe()
+    standard_input = os.dup(0)
+    os.close(0)
+    try:
+        a.channel.send_fds([1], pipe)
+        loop.settle()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(0)
+    finally:
+        os.dup2(standard_input, 0)
+        os.close(standard_input)
+    ((_, (reader, writer)),) = b.fds
+    assert min(reader, writer) > 2
+    assert not os.get_inheritable(reader)
+    os.write(writer, b"whole")
+    assert os.read(reader, 9) == b"whole"
+    assert open_fds() == before + 2
+
+
 def test_descriptors_sent_on_the_data_lane_keep_their_place(loop: ManualLoop, two: Two) -> None:
     a, b = two()
     order: list[Any] = []

@@ -1,10 +1,12 @@
 """The system calls on a socket that carries bytes and descriptors; nothing here keeps state.
 
-Descriptors arrive close-on-exec. One read takes twice as many as a frame may carry; `Received.lost` says
-whether the kernel dropped some.
+Descriptors arrive close-on-exec, and not as 0, 1 or 2, which a wrong `close` may have set free: what the
+process prints goes there. One read takes twice as many as a frame may carry; `Received.lost` says whether
+the kernel dropped some.
 """
 
 import array
+import fcntl
 import os
 import socket
 from collections.abc import Sequence
@@ -15,6 +17,8 @@ from actors.transport.wire.frames import MAX_FDS
 __all__ = ["Received", "pair", "prepare", "receive", "write"]
 
 _BUFFER: Final = 1024 * 1024
+_FIRST: Final = 3
+"""The first descriptor that is not a standard stream's."""
 _INT: Final = array.array("i").itemsize
 _ANCILLARY: Final = socket.CMSG_SPACE(2 * MAX_FDS * _INT)
 # As plain numbers: arithmetic on the enum members costs more than the system call's wrapper.
@@ -62,7 +66,20 @@ def receive(sock: socket.socket, buffer: memoryview) -> Received:
     if not _CLOEXEC:
         for fd in fds:
             os.set_inheritable(fd, False)
+    for at, fd in enumerate(fds):
+        if fd < _FIRST:
+            fds[at] = _moved_up(fd)
     return Received(size, fds, lost)
+
+
+def _moved_up(fd: int) -> int:
+    """Return the number that *fd* has from now on; where there is no other one, it keeps its own."""
+    try:
+        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST)
+    except OSError:
+        return fd
+    os.close(fd)
+    return moved
 
 
 def write(sock: socket.socket, buffers: Sequence[bytes | memoryview], fds: Sequence[int]) -> int:
