@@ -240,7 +240,12 @@ def over_rss(rss: int, /) -> None:
 
 @_fd_note(_PARENT)
 def stack_dump() -> None:
-    """The descriptors are the files that the node writes its stacks to, and what blocks its loop."""
+    """The descriptor is the file that the node writes its stacks to."""
+
+
+@_fd_note(_PARENT)
+def block_page() -> None:
+    """The descriptor is memory in which the node says what keeps its loop."""
 
 
 @_call(_PARENT)

@@ -48,6 +48,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             node.attach(config["link"])
             if alone:
                 node.show_stacks()
+            node.show_blocks()
             access, servers = NodeAccess(node), NodeServers(node)
             node.host.system = System.on_node(access)
             end = _NodeEnd(node, access, servers)

@@ -79,8 +79,11 @@ class NodeServices:
             ops.heartbeat, self._on_run(lambda run, watched: run.on_heartbeat(watched=watched))
         )
         handlers.on_note(ops.over_rss, self._on_run(RemoteRun.on_over_rss))
-        # Without these files the node's stacks cannot be read: whoever asks for them is told so.
-        handlers.on_fd_note(ops.stack_dump, self._stack_dump, lost=lambda _: None)
+        # Without these files the node's stacks, or what blocks it, cannot be seen: whoever asks is told so.
+        stacks = self._fd_of(lambda run, fd: run.on_stack_dump(fd))
+        block = self._fd_of(lambda run, fd: run.on_block_page(fd))
+        handlers.on_fd_note(ops.stack_dump, stacks, lost=lambda _: None)
+        handlers.on_fd_note(ops.block_page, block, lost=lambda _: None)
         handlers.on_call(ops.stop_node, self._stop_node)
         handlers.on_call(
             ops.drain_node, lambda link, grace: self._groups.drain(self._name(link), grace)
@@ -111,13 +114,17 @@ class NodeServices:
         run = self._run(link)
         return link.peer if run is None else run.node.name
 
-    def _stack_dump(self, link: Link, fds: list[int]) -> None:
-        run, (stacks, block) = self._run(link), fds
-        if run is None:
-            os.close(stacks)
-            os.close(block)
-        else:
-            run.on_stack_dump(stacks, block)
+    def _fd_of(self, take: Callable[[RemoteRun, int], object]) -> Callable[[Link, list[int]], None]:
+        """Return a handler that hands the one descriptor of a note to the run, which owns it then."""
+
+        def handle(link: Link, fds: list[int]) -> None:
+            run, (fd,) = self._run(link), fds
+            if run is None:
+                os.close(fd)
+            else:
+                take(run, fd)
+
+        return handle
 
     def _actor_ended(self, link: Link, uid: int, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - a wire field
         run = self._run(link)

@@ -25,7 +25,7 @@ from actors.nodes._node import NodeState
 from actors.nodes.boot.descriptors import NodePipes, end_with
 from actors.nodes.boot.launch import PARENTS_PATH, Launch, interpreter_problem
 from actors.nodes.boot.output import LinesReader
-from actors.nodes.health.block_watch import message_in, read_page
+from actors.nodes.health.block_watch import message_in
 from actors.nodes.health.heartbeat import crash_of, last_dump, stacks_of
 from actors.nodes.health.inspect_process import process_stacks
 from actors.nodes.remote_node import RemoteNode, RemoteRun
@@ -68,7 +68,7 @@ class ProcessRun(RemoteRun):
         self._pidfd = -1
         self._lifeline: socket.socket | None = None
         self._readers: list[LinesReader] = []
-        self._stacks = self._block = -1
+        self._stacks = -1
         self._inspecting = Lock()
         self._killed_because = ""
 
@@ -217,12 +217,12 @@ class ProcessRun(RemoteRun):
         code = self._process.returncode
         self._finish(*self._decide_exit(self._describe(code), clean=not code))
 
-    def on_stack_dump(self, stacks: int, block: int) -> None:
-        """Take the files that this process writes to, so that it can be looked into."""
-        self._stacks, self._block = stacks, block
+    def on_stack_dump(self, stacks: int) -> None:
+        """Take the file that this process writes its stacks to, so that it can be looked into."""
+        self._stacks = stacks
 
     def _blocked_by(self) -> dict[str, Any]:
-        found = {} if self._block < 0 else read_page(self._block)
+        found = super()._blocked_by()
         lines = last_dump(list(self._readers[1].last)) if self._readers else []
         if lines:
             found["stack"] = "\n".join(lines)
@@ -250,10 +250,9 @@ class ProcessRun(RemoteRun):
                 os.close(fd)
 
     def _release(self) -> None:
-        for fd in (self._stacks, self._block):
-            if fd >= 0:
-                os.close(fd)
-        self._stacks = self._block = -1
+        if self._stacks >= 0:
+            os.close(self._stacks)
+            self._stacks = -1
         if self._lifeline is not None:
             self._lifeline.close()
         for reader in self._readers:

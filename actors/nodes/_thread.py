@@ -113,7 +113,8 @@ class ThreadRun(RemoteRun):
 
     def _blocked_by(self) -> dict[str, Any]:
         work = None if self._thread is None else work_of(_frame(self._thread))
-        return {**({} if work is None else work._asdict()), "stack": self._stack()}
+        now = {} if work is None else work._asdict()
+        return {**super()._blocked_by(), **now, "stack": self._stack()}
 
     async def stacks(self) -> dict[str, Any]:
         """Return the stacks of its thread and its tasks; see `RemoteRun.stacks`."""

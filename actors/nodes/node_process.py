@@ -153,7 +153,7 @@ class NodeProcess:
         self.peer_of_parent.link = self.parent
         self.heartbeat = Heartbeat(loop, self.parent, config)
         self.block_watch = BlockWatch(
-            loop, config["block_after"], self._loop_was_blocked, shared=config["dumps"]
+            loop, config["block_after"], self._loop_was_blocked, shared=True
         )
         self.leaving = False
         """Whether this node is finishing what it has, to end then."""
@@ -171,8 +171,11 @@ class NodeProcess:
 
     def show_stacks(self) -> None:
         """Let the parent read this process's stacks whenever it asks; call it in the main thread."""
-        stacks = StackDump(self.host.loop).for_parent()
-        self.parent.note_fds(ops.stack_dump, (stacks, os.dup(self.block_watch.page)))
+        self.parent.note_fds(ops.stack_dump, (StackDump(self.host.loop).for_parent(),))
+
+    def show_blocks(self) -> None:
+        """Let the parent see what keeps this loop, whenever it looks."""
+        self.parent.note_fds(ops.block_page, (os.dup(self.block_watch.page),))
 
     def _loop_was_blocked(self, facts: dict[str, Any]) -> None:
         self.event("loop_blocked", {"node": self.host.name, **facts})

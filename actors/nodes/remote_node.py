@@ -21,6 +21,7 @@ from actors._base.errors import ActorsError, BootFailed
 from actors._base.log import iso_time
 from actors._remoting import operations as ops
 from actors.nodes._node import Node, NodeState
+from actors.nodes.health.block_watch import read_page
 from actors.nodes.health.heartbeat import HangDetector
 from actors.supervisors import Exit, ExitKind
 
@@ -190,6 +191,11 @@ class RemoteNode(Node):
         for link in self.links:  # a run that waits to take over has a cell for it as well
             link.note(ops.release_actor, uid, end)
 
+    @property
+    def block(self) -> dict[str, Any]:
+        """What keeps its loop now; see `RemoteRun.block`."""
+        return {} if self.run is None else self.run.block
+
     async def stats(self) -> dict[str, Any]:
         """Return the node's figures, asked of the node itself."""
         return await self.link.call(ops.stats)
@@ -241,7 +247,8 @@ class RemoteRun:
         self._start_error = ""
         self._started = False
         self.hang_detector = HangDetector(self._loop, node.spec.silent_after, self._silent)
-        self._told_busy = False
+        self._busy: dict[str, Any] = {}
+        self._block_page = -1
         self._hung_because = self._unanswered_because = ""
         self.killed_actors: set[int] = set()
         self._replaced_because = ""
@@ -392,14 +399,29 @@ class RemoteRun:
     def on_heartbeat(self, *, watched: bool) -> None:
         """Note that the node's loop runs; unless *watched*, ignore its silence from now on."""
         self.hang_detector.beat(watched=watched)
-        if self._told_busy and self.state is NodeState.READY:
-            self._told_busy = False
+        if self._busy and self.state is NodeState.READY:
+            self._busy = {}
             self.hang_detector.start()
 
-    def on_stack_dump(self, stacks: int, block: int) -> None:
-        """Take the files that the node writes to: its stacks when it is asked, and what blocks its loop."""
+    def on_stack_dump(self, stacks: int) -> None:
+        """Take the file that the node writes its stacks to when it is asked."""
         os.close(stacks)
-        os.close(block)
+
+    def on_block_page(self, page: int) -> None:
+        """Take the memory in which the node says what keeps its loop."""
+        if self._block_page < 0:
+            self._block_page = page
+        else:
+            os.close(page)
+
+    @property
+    def block(self) -> dict[str, Any]:
+        """What keeps its loop now, if anything: actor, message, stack, since when.
+
+        `since` is in seconds since the epoch.
+        """
+        page = {} if self._block_page < 0 else read_page(self._block_page)
+        return page or self._busy
 
     def on_over_rss(self, rss: int) -> None:
         """Replace the node, which holds more memory than it may; it repeats this until it leaves."""
@@ -491,18 +513,17 @@ class RemoteRun:
 
     def _blocked_by(self) -> dict[str, Any]:
         """Return what keeps its loop: actor, message and stack, as far as that can be seen from here."""
-        return {}
+        return dict(self.block)
 
     def _silent(self) -> None:
         """Its loop does not run: somebody waits for a node that serves, so that one is killed."""
         if self.node.spec.hang_after is not None:
             self._hung()
             return
-        self._told_busy = True
         seconds = self.node.spec.silent_after
-        since = time.time() - seconds
-        facts = {"node": self.node.name, "seconds": seconds, "since": since, **self._blocked_by()}
-        self._home.event("node_busy", {**facts, "since": iso_time(facts["since"])})
+        self._busy = {"since": time.time() - seconds, **self._blocked_by()}
+        facts = {**self._busy, "since": iso_time(self._busy["since"])}
+        self._home.event("node_busy", {"node": self.node.name, "seconds": seconds, **facts})
 
     def _hung(self) -> None:
         """Report and kill the node, which was silent for too long."""
@@ -556,6 +577,9 @@ class RemoteRun:
         if self._deadline is not None:
             self._deadline.cancel()
         self._release()
+        if self._block_page >= 0:
+            os.close(self._block_page)
+            self._block_page = -1
         self.last_end = why + self._last_lines()
         if self._home.runs.get(self.address) is self:
             del self._home.runs[self.address]

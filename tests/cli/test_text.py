@@ -19,7 +19,7 @@ from actors.cli.client.text import (
 def node(**facts: object) -> dict[str, Any]:
     known = {"name": "web/0", "kind": "process", "state": "READY", "pid": 7, "restarts": 0}
     figures = {"rss": 1_572_864, "cpu": 0.125, "lag": 0.00125, "actors": 3, "rate": 10.0}
-    return {**known, "answering": True, **figures, **facts}
+    return {**known, "answering": True, "blocked": None, **figures, **facts}
 
 
 def actor(**facts: object) -> dict[str, Any]:
@@ -30,16 +30,34 @@ def actor(**facts: object) -> dict[str, Any]:
 
 def test_what_a_node_does_not_say_is_left_open() -> None:
     quiet = {"answering": False, "lag": None, "actors": None, "rate": None}
-    hung = node(name="web/1", **quiet, cpu=0.998)
+    hung = node(name="web/1", **{**quiet, "actors": 12}, cpu=0.998)
     away = node(name="web/2", **quiet, state="EXITED", pid=None, rss=None, cpu=None)
     facts = {"pid": 1, "nodes": [node(), hung, away], "actors": []}
     assert as_top(facts).splitlines() == [
-        "system 1: 3 nodes, 3 actors, 10.0 messages/s",
+        "system 1: 3 nodes, 15 actors, 10.0 messages/s",
         "",
         "NODE   KIND     STATE   PID  RESTARTS  MEMORY   CPU    LAG            ACTORS  MESSAGES/S",
         "web/0  process  READY   7    0         1.5 MiB  12 %   1.2 ms         3       10.0",
-        "web/1  process  READY   7    0         1.5 MiB  100 %  not answering  ?       ?",
+        "web/1  process  READY   7    0         1.5 MiB  100 %  not answering  12      -",
         "web/2  process  EXITED  -    0         -        -      -              -       -",
+    ]
+
+
+def test_of_a_blocked_node_is_shown_by_whom_and_what_its_parent_knows_of_its_actors() -> None:
+    since = "2026-01-02T03:04:05Z"
+    block = {"actor": "ann", "message": "add_up", "since": since, "seconds": 75.2}
+    hung = node(answering=False, lag=None, rate=None, actors=2, blocked=block)
+    unknown = dict.fromkeys(("state", "mailbox", "rate", "concurrent", "waiting_for"))
+    busy = actor(**unknown, handling="add_up", handling_seconds=75.2, restarts=1)
+    idle = actor(**unknown, name="ben")
+    facts = {"pid": 1, "nodes": [hung], "actors": [busy, idle]}
+    assert as_top(facts).splitlines()[4:] == [
+        "",
+        f"web/0 is blocked by ann (add_up): 1 min 15 s, since {since}",
+        "",
+        "ACTOR  CLASS  NODE   MAILBOX  MESSAGES/S  HANDLING           WAITS-FOR  RESTARTS",
+        "ann    Cart   web/0  -        -           add_up 1 min 15 s  -          1",
+        "ben    Cart   web/0  -        -           -                  -          0",
     ]
 
 

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -282,9 +283,33 @@ def test_of_a_thread_that_hangs_its_own_stack_is_shown(hanging: Running) -> None
 
 def test_top_shows_nodes_that_hang_by_what_the_kernel_knows(hanging: Running) -> None:
     out = run_here(hanging.runtime, "top", "--once", "--interval", "0.3")[1]
-    rows = {line.split()[0]: line for line in out.splitlines() if "/0" in line}
+    rows = {
+        line.split()[0]: line for line in out.splitlines() if "/0 " in line and "process" in line
+    }
     for group in ("uv", "aio", "tri"):
         assert "not answering" in rows[f"{group}/0"]
         assert " MiB " in rows[f"{group}/0"]
     spinning, sleeping = (int(rows[f"{on}/0"].split()[7]) for on in ("aio", "uv"))
     assert spinning > sleeping
+
+
+def test_top_shows_what_blocks_a_node_and_its_actors_as_the_parent_knows_them(
+    hanging: Running,
+) -> None:
+    facts = json.loads(run_here(hanging.runtime, "top", "--once", "--json", "--interval", "0.2")[1])
+    for node in facts["nodes"]:
+        group = node["name"].partition("/")[0]
+        block = node["blocked"]
+        assert (block["actor"], block["message"]) == (f"hog-{group}", "hog")
+        since = datetime.fromisoformat(block["since"])
+        assert 0 < block["seconds"] <= (datetime.now(UTC) - since).total_seconds()
+        assert (node["answering"], node["actors"]) == (False, 2)
+        rows = [row for row in facts["actors"] if row["node"] == node["name"]]
+        assert [row["name"] for row in rows] == [f"hog-{group}", f"idle-{group}"]
+        assert [row["class"] for row in rows] == ["topologies:Hog", "topologies:Greeter"]
+        assert [row["handling"] for row in rows] == ["hog", None]
+        assert {(row["mailbox"], row["rate"], row["restarts"]) for row in rows} == {(None, None, 0)}
+    out = run_here(hanging.runtime, "top", "--once", "--interval", "0.2")[1]
+    assert re.search(
+        r"^aio/0 is blocked by hog-aio \(hog\): \d.* s, since 20\S+Z$", out, re.MULTILINE
+    )

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -17,8 +18,10 @@ import pytest
 from actors import Backoff, Node, NodeDown, Ref, System, Topology, listen, nodes
 from actors._base.events import Event
 from actors._remoting.operations import Operation
-from actors.nodes import _spec, _thread
+from actors.nodes import NodeState, _spec, _thread
+from actors.nodes.health.block_watch import read_page
 from actors.nodes.health.heartbeat import HangDetector, Heartbeat, beat_every, margin_of, stacks_of
+from actors.nodes.remote_node import RemoteRun
 from actors.testing import eventually, running_system
 from tests.conftest import LOOPS
 from tests.nodes.hanging_actors import GATE, Grower, Hanger
@@ -250,6 +253,40 @@ async def test_a_node_that_ends_in_order_is_not_hung(capfd: pytest.CaptureFixtur
     assert "Timeout" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"",
+        b'{"actor": "a',
+        b"[1]",
+        b'"text"',
+        b'{"since": [], "actor": "a", "message": "m", "stack": ""}',
+        b'{"since": 1e400, "actor": 1, "message": null}',
+        b"[" * 2_000_000,
+    ],
+    ids=["none", "half", "list", "text", "other", "less", "huge"],
+)
+def test_a_page_that_holds_no_block_is_read_as_none(page: bytes) -> None:
+    fd = os.memfd_create("page")
+    try:
+        os.write(fd, page)
+        assert read_page(fd) == {}
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("since", ["1e400", "-1", "NaN"])
+def test_a_block_began_at_a_time_that_can_be_shown(since: str) -> None:
+    fd = os.memfd_create("page")
+    try:
+        os.write(fd, b'{"since": %s, "actor": "a", "message": "m", "stack": 3}' % since.encode())
+        found = read_page(fd)
+        assert 0 <= found.pop("since") <= time.time()
+        assert found == {"actor": "a", "message": "m", "stack": "3"}
+    finally:
+        os.close(fd)
+
+
 # -- the parent's side, on virtual time ---------------------------------------------------------
 
 
@@ -260,12 +297,42 @@ class SleepyLoop(VirtualLoop):
         """Let time pass; what is due meanwhile runs at the next `advance`, late."""
         self._now += seconds
 
+    def waiter(self) -> Any:
+        raise AssertionError("nobody waits here")
+
 
 @pytest.fixture
 def loop() -> Iterator[SleepyLoop]:
     loop = SleepyLoop()
     yield loop
     loop.close()
+
+
+class Busy(RemoteRun):
+    """A run that keeps its loop by C code, so that its process itself says nothing."""
+
+    def _blocked_by(self) -> dict[str, Any]:
+        return {"actor": "ann", "message": "match", "stack": "in match"}
+
+
+def test_what_was_told_of_a_busy_node_is_what_blocks_it_until_it_speaks(loop: SleepyLoop) -> None:
+    told: list[tuple[str, dict[str, Any]]] = []
+    host = SimpleNamespace(loop=loop)
+    home = SimpleNamespace(host=host, event=lambda *event: told.append(event))
+    spec = nodes("web", hang_after=None)
+    node: Any = SimpleNamespace(home=home, address=0, name="web/0", spec=spec, run=None)
+    run = Busy(node)
+    run.state = NodeState.READY
+    run.hang_detector.start()
+    for _ in range(2):
+        run.on_heartbeat(watched=True)
+        assert run.block == {}
+        loop.advance(100)
+        kind, facts = told.pop()
+        assert (kind, facts["actor"], told) == ("node_busy", "ann", [])
+        assert run.block["message"] == "match"
+        assert run.block["since"] <= time.time() - 30
+    run.hang_detector.stop()
 
 
 class Hung:

@@ -130,6 +130,9 @@ def as_top(facts: dict[str, Any]) -> str:
     titles = (*_NODES, "CPU", "LAG", "ACTORS", "MESSAGES/S")
     rows = [(*_node(node), *_top_figures(node)) for node in nodes]
     parts = [f"system {facts['pid']}: {summary}", "", *_table(titles, rows)]
+    blocked = [_blocked(node) for node in nodes if node["blocked"] is not None]
+    if blocked:
+        parts += ["", *blocked]
     if actors:
         parts += ["", *_table(_ACTORS, [_actor(actor) for actor in actors])]
     return "\n".join(parts)
@@ -140,8 +143,15 @@ def _top_figures(node: dict[str, Any]) -> tuple[str, ...]:
     if node["answering"]:
         return (*known, f"{1000 * node['lag']:.1f} ms", str(node["actors"]), f"{node['rate']:.1f}")
     if node["pid"] is not None and node["state"] == "READY":
-        return (*known, "not answering", "?", "?")
+        return (*known, "not answering", _or_dash(node["actors"]), "-")
     return (*known, "-", "-", "-")
+
+
+def _blocked(node: dict[str, Any]) -> str:
+    """Return the line about what keeps the loop of a node."""
+    block = node["blocked"]
+    lasts = f"{_duration(block['seconds'])}, since {block['since']}"
+    return f"{node['name']} is blocked by {block['actor']} ({block['message']}): {lasts}"
 
 
 def _actor(actor: dict[str, Any]) -> tuple[str, ...]:
@@ -149,10 +159,10 @@ def _actor(actor: dict[str, Any]) -> tuple[str, ...]:
         actor["name"],
         _class_name(actor),
         actor["node"],
-        str(actor["mailbox"]),
-        f"{actor['rate']:.1f}",
+        _or_dash(actor["mailbox"]),
+        "-" if actor["rate"] is None else f"{actor['rate']:.1f}",
         _handling(actor),
-        ", ".join(actor["waiting_for"]) or "-",
+        ", ".join(actor["waiting_for"] or ()) or "-",
         str(actor["restarts"]),
     )
 
@@ -162,7 +172,7 @@ def _handling(actor: dict[str, Any]) -> str:
     if actor["handling"] is not None:
         shown = f"{actor['handling']} {_duration(actor['handling_seconds'])}"
         return f"{shown}, {concurrent}" if concurrent else shown
-    return concurrent or ("-" if actor["state"] == "ready" else f"({actor['state']})")
+    return concurrent or ("-" if actor["state"] in {"ready", None} else f"({actor['state']})")
 
 
 def _class_name(actor: dict[str, Any]) -> str:
@@ -174,6 +184,10 @@ def _duration(seconds: float) -> str:
     if seconds < _MINUTE:
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     return f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE:.0f} s"
+
+
+def _or_dash(figure: int | None) -> str:
+    return "-" if figure is None else str(figure)
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,21 +1,30 @@
 """What `actors top` shows, as plain data: what nodes did within some seconds, and the busiest actors.
 
-Rule: the reply does not wait for a node that does not answer; its process is shown as the kernel knows it.
+Rule: the reply does not wait for a node that does not answer. Its process is shown as the kernel knows it,
+its actors as their supervisors here know them, with what keeps its loop.
 """
 
 from __future__ import annotations
 
 import heapq
 import os
+import time
 from contextlib import suppress
 from typing import Any, Final
 
 import anyio
 
 from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.log import iso_time
 from actors._system.coordinator import Coordinator
 from actors.cli.server.ps import NODE_TIMEOUT, node_facts
-from actors.nodes import ORDERS, RemoteNode, busiest_first, process_figures
+from actors.nodes import (
+    ORDERS,
+    RemoteNode,
+    SupervisedActor,
+    busiest_first,
+    process_figures,
+)
 
 __all__ = ["top"]
 
@@ -39,13 +48,14 @@ async def top(
     """
     _check(seconds, rows, by)
     facts = [
-        {**node_facts(node), "cpu": None, "lag": None, "rate": None} for node in core.nodes.values()
+        {**node_facts(node), "cpu": None, "lag": None, "rate": None, "blocked": None}
+        for node in core.nodes.values()
     ]
     busiest: list[dict[str, Any]] = []
     async with anyio.create_task_group() as tasks:
         for node, shown in zip(core.nodes.values(), facts, strict=True):
             if node.pid is not None:
-                tasks.start_soon(_observe, node, shown, busiest, (seconds, rows, by))
+                tasks.start_soon(_observe, core, node, shown, busiest, (seconds, rows, by))
     return {
         "pid": os.getpid(),
         "seconds": seconds,
@@ -66,12 +76,13 @@ def _check(seconds: object, rows: object, by: object) -> None:
 
 
 async def _observe(
+    core: Coordinator,
     node: RemoteNode,
     facts: dict[str, Any],
     busiest: list[dict[str, Any]],
     request: tuple[float, int, str],
 ) -> None:
-    """Add to *facts* what the node reports, or, if it does not answer, what the kernel knows of its process."""
+    """Add to *facts* what the node reports, or, if it does not answer, what is known here."""
     seconds = request[0]
     before = _process_figures(node)
     began = anyio.current_time()
@@ -87,6 +98,52 @@ async def _observe(
     if before is not None and after is not None:
         cpu = (after[0] - before[0]) / (anyio.current_time() - began)
         facts |= {"rss": after[1], "cpu": round(cpu, 3)}
+    if node.ready:
+        blocked = _block(node)
+        there = [actor for actor in core.supervised.values() if actor.place is node]
+        facts |= {"actors": len(there), "blocked": blocked}
+        busiest.extend(_known_actors(node, there, blocked, request[1]))
+
+
+def _block(node: RemoteNode) -> dict[str, Any] | None:
+    """Return which actor keeps the loop of *node* by which message, and since when; None if nothing does."""
+    block = node.block
+    if "actor" not in block:
+        return None
+    since = block["since"]
+    return {
+        "actor": block["actor"],
+        "message": block["message"],
+        "since": iso_time(since),
+        "seconds": round(time.time() - since, 3),
+    }
+
+
+def _known_actors(
+    node: RemoteNode, there: list[SupervisedActor], blocked: dict[str, Any] | None, rows: int
+) -> list[dict[str, Any]]:
+    """Return *rows* of the actors on a node that does not answer; what only it knows is None."""
+    keeps = "" if blocked is None else blocked["actor"]
+
+    def order(actor: SupervisedActor) -> tuple[bool, int]:
+        return actor.ref.name == keeps, actor.incarnation
+
+    return [
+        {
+            "name": actor.ref.name,
+            "class": actor.ref.cls_path,
+            "node": node.name,
+            "state": None,
+            "mailbox": None,
+            "handling": blocked["message"] if blocked and actor.ref.name == keeps else None,
+            "handling_seconds": blocked["seconds"] if blocked and actor.ref.name == keeps else None,
+            "rate": None,
+            "restarts": max(0, actor.incarnation - 1),
+            "concurrent": None,
+            "waiting_for": None,
+        }
+        for actor in heapq.nlargest(rows, there, key=order)
+    ]
 
 
 def _process_figures(node: RemoteNode) -> tuple[float, int] | None:

@@ -3,6 +3,7 @@
 Rule 1: handlers pay nothing. A thread looks at the loop's thread a few times a second, and at nothing else
 while no actor's code runs.
 Rule 2: what it found is told when the loop turns again. Until then it is in memory that the parent has open.
+Rule 3: the parent takes from that memory what a block has, and nothing that could harm it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _TOLD_EVERY: Final = 10.0
 """Seconds between two events about the same message of the same actor."""
 _NOT_TOLD: Final = 5.0
 """Seconds of one actor's code after which it is on the page, where nothing is told."""
+_LONGEST: Final = 1 << 20
+"""Bytes of a page that are read."""
 _REMEMBERED: Final = 256
 """Messages whose last event is remembered; one more, and all are forgotten."""
 
@@ -211,10 +214,12 @@ class BlockWatch:
 
 
 def read_page(fd: int) -> dict[str, Any]:
-    """Return the facts of the block on a page; nothing if there is none."""
-    text = os.pread(fd, os.fstat(fd).st_size, 0)
+    """Return the facts of the block on a page; nothing if there is none, or none that a node writes."""
+    text = os.pread(fd, min(os.fstat(fd).st_size, _LONGEST), 0)
     try:
-        facts: dict[str, Any] = json.loads(text)
-    except ValueError:
+        facts = json.loads(text)
+        since = min(max(0.0, float(facts["since"])), time.time())
+        texts = {name: str(facts[name]) for name in ("actor", "message", "stack")}
+    except (ValueError, TypeError, KeyError, RecursionError):
         return {}  # empty, or being written
-    return facts
+    return {**texts, "since": since}
