@@ -28,13 +28,15 @@ class AttachmentLink:
         self.pool.reclaim("warmer")
 
     def pack(self, value: Any) -> bytes:
-        """The frame of one message, its attachments gone ahead."""
+        """The frame of one message; its attachments and introductions have gone ahead."""
         packed = self.encoder.encode_value(value)
         for op, numbers, fds in self.here.transaction.prerequisites:
             self.there.receive_prerequisite(op, numbers, fds)
         self.here.transaction.prerequisites.clear()
         self.here.transaction.commit()
         self.encoder.pack([1, packed])
+        for body in self.encoder.take(Lane.CONTROL):
+            self.decoder.feed(body)
         return b"".join(self.encoder.take(Lane.DATA))
 
     def ship(self, value: Any) -> Any:

@@ -212,7 +212,7 @@ def no_imports() -> Iterator[None]:
 _KNOWN: Final = frozenset(
     {
         "builtins", "collections", "datetime", "decimal", "pathlib", "pathlib._local", "socket", "uuid",
-        "zoneinfo", "numpy", "actors.errors", "actors.transport.memory.buffer",
+        "zoneinfo", "numpy", "types", "ipaddress", "actors.errors", "actors.transport.memory.buffer",
         "actors.transport.memory.shared_buffer", "actors.transport.codec.decoder",
         "actors.transport.types.exceptions", "actors.transport.attachments.moved_stream", __name__,
     }

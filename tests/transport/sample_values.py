@@ -2,11 +2,23 @@
 
 import datetime as dt
 import enum
+import re
 import uuid
-from collections import deque
+from array import array
+from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -127,7 +139,7 @@ zones = st.sampled_from(
 keys = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary(),
     st.dates(), st.uuids(), st.sampled_from([Color.RED, Level.HIGH, Right.READ | Right.WRITE]),
-    st.tuples(st.integers(), st.text()),
+    st.tuples(st.integers(), st.text()), st.fractions(), st.ip_addresses(),
 )  # fmt: skip
 leaves = st.one_of(
     keys,
@@ -140,6 +152,8 @@ leaves = st.one_of(
     st.times(),
     st.timedeltas(),
     st.decimals(allow_nan=False),
+    st.lists(st.integers(-9, 9)).map(lambda items: array("h", items)),
+    st.sampled_from([re.compile("a|b"), re.compile(b"x", re.VERBOSE)]),
     st.builds(range, st.integers(-9, 9), st.integers(-9, 9), st.integers(1, 3)),
     st.sampled_from(
         [PurePosixPath("/a/b"), PureWindowsPath("c:\\x"), Empty(), dt.UTC, ZoneInfo("UTC")]
@@ -153,6 +167,10 @@ def _grow(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         st.lists(inner, max_size=4).map(tuple),
         st.lists(inner, max_size=4).map(lambda items: deque(items, 9)),
         st.dictionaries(keys, inner, max_size=4),
+        st.dictionaries(keys, inner, max_size=4).map(OrderedDict),
+        st.dictionaries(keys, inner, max_size=4).map(lambda items: defaultdict(list, items)),
+        st.dictionaries(st.text(), inner, max_size=4).map(lambda items: SimpleNamespace(**items)),
+        st.lists(keys, max_size=4).map(Counter),
         st.sets(keys, max_size=4),
         st.frozensets(keys, max_size=4),
         st.builds(Point, inner, inner),
@@ -176,6 +194,8 @@ def types(value: Any) -> Any:
         return cls, [types(item) for item in value]
     if isinstance(value, dict):
         return cls, [(types(key), types(item)) for key, item in value.items()]
+    if isinstance(value, SimpleNamespace):
+        return cls, types(vars(value))
     if isinstance(value, set | frozenset):
         return cls, sorted((str(types(item)) for item in value), key=str)
     if isinstance(value, Box | Frozen | Slotted | FrozenSlotted | Attrs | AttrsFrozen | Registered):
@@ -254,6 +274,22 @@ SAMPLES: dict[str, Any] = {
     "attrs": Attrs([1]),
     "frozen attrs": AttrsFrozen(1),
     "registered": Registered([1]),
+    "ordered dict": OrderedDict([("b", [1]), (("a",), 2)]),
+    "counter": Counter("abca"),
+    "default dict": defaultdict(list, {"a": [1]}),
+    "namespace": SimpleNamespace(a=[1], b=SimpleNamespace()),
+    "fraction": Fraction(-(2**70), 3),
+    "address": IPv4Address("10.0.0.1"),
+    "scoped address": IPv6Address("fe80::1%eth0"),
+    "network": IPv4Network("10.0.0.0/8"),
+    "big network": IPv6Network("2001:db8::/32"),
+    "interface": IPv4Interface("10.0.0.1/8"),
+    "big interface": IPv6Interface("2001:db8::1/32"),
+    "typed array": array("d", [1.5, 2]),
+    "typed text": array("u", "é€"),
+    "empty typed array": array("q"),
+    "pattern": re.compile(r"(?i)a.b", re.DOTALL),
+    "pattern of bytes": re.compile(rb"\d+"),
     "function": Path.iterdir,
     "class": Registered,
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Adapter", "adapter_of", "paths"]
+__all__ = ["Adapter", "adapter_of", "by_reference", "paths"]
 
 
 def _no_path(_value: Any, _index: int) -> str:
@@ -36,8 +36,19 @@ def paths(*names: str) -> Callable[[Any, int], str]:
     return lambda _value, index: names[index]
 
 
+def by_reference(value: Any) -> Any:
+    """The `Adapter.copy` of values that cannot be changed."""
+    return value
+
+
 _FILES: Final[dict[str, str]] = {
+    "array": "typed_array",
+    "collections": "collections",
+    "fractions": "fractions",
     "functools": "partials",
+    "ipaddress": "addresses",
+    "re": "patterns",
+    "types": "collections",
 }
 """From the first name of a class's module to the file with its adapter."""
 
