@@ -103,6 +103,14 @@ class Cell:
     def __repr__(self) -> str:
         return f"<Cell {self.ref.name} {self.state.value}>"
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether none of its code runs or waits: only a message, a start or a stop makes some run."""
+        run = self.incarnation
+        if run is None or self.state is not CellState.READY:
+            return self.state in {CellState.DOWN, CellState.ENDED}
+        return self.mailbox.waker is not None and not run.has_tasks
+
     def move_to(self, state: CellState) -> None:
         """Move to *state*, which the table has to allow."""
         assert state in _MOVES[self.state], f"{self}: {self.state} -> {state}"

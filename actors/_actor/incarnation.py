@@ -110,6 +110,11 @@ class Incarnation:
         return self.resources.tasks
 
     @property
+    def has_tasks(self) -> bool:
+        """Whether any of its tasks runs, those of concurrent handlers included."""
+        return self._resources is not None and len(self._resources.tasks) > 0
+
+    @property
     def timers(self) -> Timers:
         """Its timers; see `Context.timers`."""
         return self.resources.timers
@@ -286,8 +291,14 @@ class Incarnation:
         self.message_loop.halt = self.exit is not None
         self.message_loop.drop_current()
 
+    def _note_activity(self) -> None:
+        activity = self.cell.host.activity
+        if activity.awaited:
+            activity.begin()
+
     async def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         cls = self.cell.cls
+        self._note_activity()
         # A copy for each start: what one incarnation changes must not reach the next.
         args, kwargs = snapshot_args(args, kwargs)
         actor: Actor = object.__new__(cls)
@@ -304,6 +315,7 @@ class Incarnation:
         assert self.exit is not None
         actor, end = self._actor, self.exit
         self._closing = True
+        self._note_activity()
         self.cell.mailbox.put_back()
         if self._resources is not None:
             self._resources.close()

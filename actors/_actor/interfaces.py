@@ -14,6 +14,7 @@ from actors._messaging.turn import Asker, Sender
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
+    from actors._actor.activity import Activity
     from actors._actor.tasks import ActorTasks
     from actors._actor.timers import Timers
     from actors._actor.watches import Watches
@@ -35,6 +36,7 @@ class CellHost(RefHost, Protocol):
     name: str
     system: Any
     over: bool
+    activity: Activity
     propagation: Propagation | None
 
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...

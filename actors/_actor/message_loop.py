@@ -131,15 +131,15 @@ class MessageLoop:
         """Take messages until `halt`; raise the error of a handler if no asker gets it."""
         actor = self.actor
         assert actor is not None
-        mailbox = self._cell.mailbox
-        queue = mailbox.queue
-        line = mailbox.wait_queue
+        mailbox, activity = self._cell.mailbox, self._cell.host.activity
+        queue, line = mailbox.queue, mailbox.wait_queue
         while not self.halt:
             if not queue:
                 mailbox.waker = waker = self._loop.waiter()
-                # Do not hold the last message while waiting.
-                item = args = kwargs = None
+                item = args = kwargs = None  # do not hold the last message while waiting
                 await waker
+                if activity.awaited:
+                    activity.begin()
                 queue = mailbox.queue
             left = MESSAGES_PER_TURN
             self._since = began = perf_counter()

@@ -13,6 +13,7 @@ from importlib import import_module
 from sys import intern
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from actors._actor.activity import Activity
 from actors._actor.instrumented_cell import cell_class
 from actors._base.errors import ActorStopped
 from actors._base.events import TRACE, error_facts, event_of
@@ -114,6 +115,7 @@ class ActorHost:
         over: whether an actor has ended the whole node.
         services: the system that this node is part of.
         ended: how actors ended, of this node or as others told, the latest few thousand.
+        activity: tells the watch of the loop when code of an actor begins to run.
         supervised: every actor that this process supervises, wherever it runs, by its number.
         argument_decoder: decodes constructor arguments, one actor after the other.
     """
@@ -138,6 +140,7 @@ class ActorHost:
         self.loop = loop
         self.system: Any = None
         self.over = False
+        self.activity = Activity()
         self.services: SystemServices
         self.new_child_actors: Callable[[str], Coroutine[Any, Any, LocalChildren]]
         self.cells: dict[int, Cell] = {}
@@ -175,6 +178,10 @@ class ActorHost:
         ref: Ref[Any] = Ref(self, uid, node, name, class_path(cls), mailbox, cls)
         cell = self.cells[uid] = self._new_cell(self, ref, cls, mailbox=mailbox)
         return cell
+
+    def at_rest(self) -> bool:
+        """Return whether no code of an actor runs or waits here; from any thread."""
+        return all(cell.at_rest for cell in list(self.cells.values()))
 
     def forget(self, cell: CellInterface, end: Exit) -> None:
         """Remove a cell that has ended, before its watchers are called."""

@@ -113,7 +113,7 @@ class Coordinator(SystemState):
             self.event("cpu_budget", warning)
         if self.local is not None:
             self._block_watch = BlockWatch(
-                self.loop, nodes("local").block_after, self._loop_was_blocked, shared=False
+                self.host, nodes("local").block_after, self._loop_was_blocked, shared=False
             )
             self._block_watch.start()
         self.event("system_ready", {"nodes": len(self.nodes), "listeners": len(self.listeners)})

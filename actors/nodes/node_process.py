@@ -153,7 +153,7 @@ class NodeProcess:
         self.peer_of_parent.link = self.parent
         self.heartbeat = Heartbeat(loop, self.parent, config)
         self.block_watch = BlockWatch(
-            loop, config["block_after"], self._loop_was_blocked, shared=True
+            self.host, config["block_after"], self._loop_was_blocked, shared=True
         )
         self.leaving = False
         """Whether this node is finishing what it has, to end then."""

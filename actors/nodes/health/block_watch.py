@@ -1,7 +1,8 @@
 """What keeps a loop that does not turn: the actor, its message and the stack.
 
 Rule 1: handlers pay nothing. A thread looks at the loop's thread a few times a second, and at nothing else
-while no actor's code runs.
+while no actor's code runs. When none has run for a while, and none waits for anything, it sleeps until some
+code begins: a node whose actors are idle is not woken.
 Rule 2: what it found is told when the loop turns again. Until then it is in memory that the parent has open.
 Rule 3: the parent takes from that memory what a block has, and nothing that could harm it.
 """
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from actors._actor.incarnation import Incarnation
 from actors._actor.message_loop import MessageLoop
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import CodeType, FrameType
 
+    from actors._actor.activity import Activity
     from actors._base.loop import Loop
 
-__all__ = ["BlockWatch", "Work", "message_in", "read_page", "stack_of", "work_of"]
+__all__ = ["BlockWatch", "WatchedHost", "Work", "message_in", "read_page", "stack_of", "work_of"]
 
 _MESSAGE_LOOP: Final = f'"{MessageLoop.take.__code__.co_filename}"'
 _TOLD_EVERY: Final = 10.0
@@ -37,8 +39,19 @@ _NOT_TOLD: Final = 5.0
 """Seconds of one actor's code after which it is on the page, where nothing is told."""
 _LONGEST: Final = 1 << 20
 """Bytes of a page that are read."""
+_QUIET: Final = 8
+"""Looks in a row between which no actor's code began; then the thread sleeps until some does."""
 _REMEMBERED: Final = 256
 """Messages whose last event is remembered; one more, and all are forgotten."""
+
+
+class WatchedHost(Protocol):
+    """The actors of a node, as the watch of their loop sees them."""
+
+    loop: Loop
+    activity: Activity
+
+    def at_rest(self) -> bool: ...
 
 
 class Work(NamedTuple):
@@ -118,7 +131,7 @@ class BlockWatch:
     """Watches the loop of the thread that makes it, from a thread of its own.
 
     Args:
-        loop: the loop.
+        host: the node whose actors run on the loop.
         block_after: seconds of one actor's code without a turn of the loop that are told; None tells none.
         tell: called in the loop's thread with the facts of a block, when it is over.
         shared: whether another process may read what is found; see `page`.
@@ -129,14 +142,16 @@ class BlockWatch:
 
     def __init__(
         self,
-        loop: Loop,
+        host: WatchedHost,
         block_after: float | None,
         tell: Callable[[dict[str, Any]], object],
         *,
         shared: bool,
     ) -> None:
         self.page = os.memfd_create("actors-block") if shared else -1
-        self._loop = loop
+        self._loop = host.loop
+        self._at_rest = host.at_rest
+        self._activity = host.activity
         self._after = block_after or _NOT_TOLD
         self._tell = None if block_after is None else tell
         self._watched = threading.get_ident()
@@ -155,6 +170,7 @@ class BlockWatch:
     def stop(self) -> None:
         """Watch no more."""
         self._over.set()
+        self._activity.release()
         if self._thread.ident is not None:
             self._thread.join()
         if self.page >= 0:
@@ -162,11 +178,23 @@ class BlockWatch:
             self.page = -1
 
     def _run(self) -> None:
-        while not self._over.wait(self._after / 2):
+        quiet = 0
+        while not self._over.wait(max(0.0, self._looked + self._after / 2 - time.monotonic())):
             now = time.monotonic()
             since = self._kept_from(now)
             # In no variable of a function that goes on: the frame would keep what it has.
             self._look(sys._current_frames().get(self._watched), now, since)  # noqa: SLF001 - there is no other way
+            if not self._activity.awaited:
+                self._activity.expect()
+                quiet = 0
+            quiet += 1
+            if quiet > _QUIET and self._at_rest():
+                self._sleep()
+
+    def _sleep(self) -> None:
+        """Look no more until code of an actor begins; that is when this thread has last looked."""
+        self._activity.wait()
+        self._looked, self._cpu = self._activity.since, self._activity.used
 
     def _kept_from(self, now: float) -> float:
         """Return since when code that holds the interpreter's lock has kept this thread from looking."""
