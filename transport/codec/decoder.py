@@ -18,9 +18,8 @@ from actors.transport.errors import (
     Unsendable,
     VersionSkew,
 )
-from actors.transport.types.adapters import adapter_of
 from actors.transport.types.class_name import find_named, named_class
-from actors.transport.types.class_schema import ClassSchema, check_schema, schema_of
+from actors.transport.types.class_schema import ClassSchema, adapter_for, check_schema, schema_of
 from actors.transport.types.exceptions import ErrorParts, RemoteError, attach_text, rebuild_error
 from actors.transport.types.named_value import check_named, is_named
 from actors.transport.types.registry import CUSTOM, Extra
@@ -225,7 +224,7 @@ class Decoder:
         known, cls = self._find_introduced(number)
         schema = schema_of(cls) if isinstance(cls, type) else None
         if schema is None or known.kind == ClassKind.NAMED:
-            custom = known.kind == ClassKind.CUSTOM
+            custom = known.kind in (ClassKind.CUSTOM, ClassKind.PICKLED)
             why = _NOT_REGISTERED if custom else "is not a sendable class here"
             raise Undecodable(f"{known.module}.{known.qualname} {why}")
         check_schema(schema, known.kind, known.checksums, known.fields)
@@ -395,9 +394,8 @@ class Decoder:
 
     def _adapted(self, data: bytes) -> Any:
         number, *parts = self._values(data)
-        adapter = adapter_of(self._schema_for(number, ClassKind.ADAPTED).cls)
-        assert adapter is not None  # its class has this kind of schema
-        return adapter.put_together(*parts)
+        schema = self._schema_for(number, ClassKind.ADAPTED, ClassKind.PICKLED)
+        return adapter_for(schema).put_together(*parts)
 
     def _custom(self, data: bytes) -> Any:
         number, value = self._unpack(data)

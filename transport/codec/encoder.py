@@ -15,9 +15,9 @@ from actors.transport.attachments.move import Move
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.types.adapters import Adapter, adapter_of
+from actors.transport.types.adapters import Adapter
 from actors.transport.types.class_name import check_findable, class_name
-from actors.transport.types.class_schema import ClassSchema, keeper_of_state, schema_of
+from actors.transport.types.class_schema import ClassSchema, adapter_for, keeper_of_state, schema_of
 from actors.transport.types.exceptions import capture, text_of
 from actors.transport.types.named_value import check_named, is_named, own_name
 from actors.transport.types.numpy import is_array, is_scalar
@@ -315,6 +315,7 @@ class Encoder:
                 ClassKind.PYDANTIC: self._model,
                 ClassKind.CUSTOM: self._custom,
                 ClassKind.ADAPTED: self._adapted,
+                ClassKind.PICKLED: self._adapted,
             }.get(schema.kind, self._instance)(schema, self._introduce(schema, value))
         self._table[cls] = encode
         return encode
@@ -412,8 +413,7 @@ class Encoder:
         )
 
     def _adapted(self, schema: ClassSchema, number: int) -> _Encode:
-        adapter = adapter_of(schema.cls)
-        assert adapter is not None
+        adapter = adapter_for(schema)
         return lambda value, depth: self._ext(
             Tag.ADAPTED, self._parts(adapter, number, value, depth)
         )

@@ -22,9 +22,8 @@ from actors.transport.attachments.move import (
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_buffer import SharedBuffer
-from actors.transport.types.adapters import adapter_of
 from actors.transport.types.class_name import check_findable
-from actors.transport.types.class_schema import ClassSchema, keeper_of_state, schema_of
+from actors.transport.types.class_schema import ClassSchema, adapter_for, keeper_of_state, schema_of
 from actors.transport.types.exceptions import copy_error
 from actors.transport.types.named_value import check_named, is_named
 from actors.transport.types.numpy import (
@@ -392,9 +391,7 @@ def _custom(schema: ClassSchema) -> _Copier:
 
 
 def _adapted(schema: ClassSchema) -> _Copier:
-    adapter = adapter_of(schema.cls)
-    assert adapter is not None
-    take_apart, put_together, path, copy_whole = adapter
+    take_apart, put_together, path, copy_whole = adapter_for(schema)
     if copy_whole is not None:
         return lambda value, _depth: copy_whole(value)
 
@@ -426,6 +423,7 @@ _MAKERS: Final[dict[ClassKind, Callable[[ClassSchema], _Copier]]] = {
     ClassKind.EXCEPTION: lambda schema: _needs_codec(_error(schema)),
     ClassKind.CUSTOM: lambda schema: _needs_codec(_custom(schema)),
     ClassKind.ADAPTED: _adapted,
+    ClassKind.PICKLED: lambda schema: _needs_codec(_adapted(schema)),
 }
 
 _COPIERS: Final[dict[type, _Copier]] = {

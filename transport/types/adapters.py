@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Adapter", "adapter_of", "by_reference", "paths"]
+__all__ = ["Adapter", "adapter_of", "by_reference", "load", "paths"]
 
 
 def _no_path(_value: Any, _index: int) -> str:
@@ -58,5 +58,10 @@ def adapter_of(cls: type) -> Adapter | None:
     file = _FILES.get(cls.__module__.partition(".")[0])
     if file is None:
         return None
-    adapters: dict[type, Adapter] = import_module(f"{__package__}.{file}").ADAPTERS
+    adapters: dict[type, Adapter] = load(file).ADAPTERS
     return adapters.get(cls)
+
+
+def load(file: str) -> Any:
+    """A file of this folder that is imported only when it is needed."""
+    return import_module(f"{__package__}.{file}")

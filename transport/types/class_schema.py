@@ -15,12 +15,12 @@ from typing import Any, Final, get_origin
 from zlib import crc32
 
 from actors.transport.errors import VersionSkew
-from actors.transport.types.adapters import adapter_of
+from actors.transport.types.adapters import Adapter, adapter_of
 from actors.transport.types.refusals import PRIMITIVE
-from actors.transport.types.registry import CUSTOM
+from actors.transport.types.registry import CUSTOM, PICKLED
 from actors.transport.types.tags import ClassKind
 
-__all__ = ["ClassSchema", "check_schema", "keeper_of_state", "schema_of"]
+__all__ = ["ClassSchema", "adapter_for", "check_schema", "keeper_of_state", "schema_of"]
 
 _DROPPED: Final = frozenset({"__orig_class__"})
 _HASH_CACHE: Final = "_attrs_cached_hash"
@@ -228,7 +228,20 @@ def keeper_of_state(cls: type) -> type | None:
 
 def schema_of(cls: type) -> ClassSchema | None:
     """How instances of exactly `cls` are read and rebuilt, or None if they do not travel."""
-    return ClassSchema(cls=cls, kind=ClassKind.CUSTOM) if cls in CUSTOM else _schema_for(cls)
+    if cls in CUSTOM:
+        return ClassSchema(cls=cls, kind=ClassKind.CUSTOM)
+    if cls in PICKLED:
+        return ClassSchema(cls=cls, kind=ClassKind.PICKLED, fields=PICKLED[cls].names)
+    return _schema_for(cls)
+
+
+def adapter_for(schema: ClassSchema) -> Adapter:
+    """The adapter of a class of the kinds ADAPTED and PICKLED."""
+    if schema.kind is ClassKind.PICKLED:
+        return PICKLED[schema.cls].adapter
+    adapter = adapter_of(schema.cls)
+    assert adapter is not None
+    return adapter
 
 
 def check_schema(schema: ClassSchema, kind: int, checksums: bytes, fields: list[str]) -> None:

@@ -74,3 +74,4 @@ class ClassKind(IntEnum):
     CUSTOM = 7
     NAMED = 8
     ADAPTED = 9
+    PICKLED = 10
