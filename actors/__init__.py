@@ -42,6 +42,7 @@ __all__ = [
     "System",
     "Topology",
     "asgi",
+    "batched",
     "child",
     "concurrent",
     "current",

@@ -8,7 +8,7 @@ from actors._actor.base import Actor
 from actors._actor.context import Context
 from actors._actor.on_error import OnError
 from actors._base.errors import ActorCrashed, ActorsError, ActorStopped, NodeDown
-from actors._messaging.handler_options import concurrent
+from actors._messaging.handler_options import batched, concurrent
 from actors._messaging.ref import Ref
 from actors._messaging.topic import Lagged
 from actors._system.run import run
@@ -45,6 +45,7 @@ __all__ = [
     "System",
     "Topology",
     "asgi",
+    "batched",
     "child",
     "concurrent",
     "current",

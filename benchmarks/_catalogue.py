@@ -108,6 +108,15 @@ def _supervised() -> Benchmark:
     )
 
 
+def _batches() -> Benchmark:
+    return Benchmark(
+        name="batches",
+        ours=_ours("batches", "together", called="by batches"),
+        peer=_ours("batches", "alone", called="one by one"),
+        targets=(Target(metric="ask/s", at_least=8.0),),
+    )
+
+
 def _crash() -> Benchmark:
     metric = "crash to next message us"
     return Benchmark(
@@ -252,6 +261,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "thread": _thread,
     "payloads": _payloads,
     "supervised": _supervised,
+    "batches": _batches,
     "crash": _crash,
     "node-restart": _node_restart,
     "tree": _tree,

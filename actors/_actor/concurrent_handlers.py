@@ -10,30 +10,18 @@ from __future__ import annotations
 
 from collections import deque
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from actors._messaging.turn import TURN
 
 if TYPE_CHECKING:
     from actors._actor.base import Actor
-    from actors._actor.interfaces import IncarnationInterface
+    from actors._actor.interfaces import Handling, IncarnationInterface
     from actors._base.loop import Task
     from actors._messaging.mailbox import Envelope
     from actors._messaging.turn import Turn
 
-__all__ = ["ConcurrentHandlers", "Handling"]
-
-
-class Handling(Protocol):
-    """The message loop, as its concurrent handlers see it."""
-
-    halt: bool
-    turn: Turn
-
-    async def answer_call(self, actor: Actor, envelope: Envelope) -> None: ...
-    def begin(self, envelope: Envelope) -> bool: ...
-    def message_ends_it(self, item: Envelope, error: BaseException) -> bool: ...
-    def lose(self, envelope: Envelope) -> None: ...
+__all__ = ["ConcurrentHandlers"]
 
 
 class _Group:

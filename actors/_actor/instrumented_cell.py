@@ -9,10 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors._actor.cell import Cell
-from actors._actor.message_loop import answer
 from actors._base.errors import not_sendable
 from actors._messaging.headers import MessageHeaders
-from actors._messaging.mailbox import Envelope
+from actors._messaging.mailbox import Envelope, answer
 from actors._messaging.message_table import MESSAGES
 from actors._messaging.message_trace import answer_facts, facts_of, measure
 from actors._messaging.stream import Stream

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from actors._messaging.ref import RefHost
-from actors._messaging.turn import Asker, Sender
+from actors._messaging.turn import Asker, Sender, Turn
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actors._messaging.mailbox import Envelope, Mailbox
     from actors._messaging.ref import Ref
 
-__all__ = ["CellHost", "CellInterface", "Ended", "IncarnationInterface"]
+__all__ = ["CellHost", "CellInterface", "Ended", "Handling", "IncarnationInterface"]
 
 Ended: TypeAlias = Callable[[Exit, bool], None]
 """Called once with how an incarnation ended, and whether it asked to end: then it is not restarted."""
@@ -96,3 +96,15 @@ class IncarnationInterface(Sender, Protocol):
     def crash(self, error: BaseException) -> None: ...
     def end(self, how: Exit, *, voluntary: bool) -> None: ...
     def interrupt(self) -> None: ...
+
+
+class Handling(Protocol):
+    """The message loop, as what handles special kinds of messages for it sees it."""
+
+    halt: bool
+    turn: Turn
+
+    async def answer_call(self, actor: Any, envelope: Envelope) -> None: ...
+    def begin(self, envelope: Envelope) -> bool: ...
+    def message_ends_it(self, item: Envelope, error: BaseException) -> bool: ...
+    def lose(self, envelope: Envelope) -> None: ...

@@ -11,19 +11,18 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+from actors._actor.batches import Batch, Batches
 from actors._actor.concurrent_handlers import ConcurrentHandlers
-from actors._actor.on_error import OnError, decide
-from actors._base.errors import ActorCrashed, DeadlineExceeded, failed_codec, not_sendable
-from actors._messaging.mailbox import Envelope
+from actors._actor.on_error import OnError, another, decide
+from actors._base.errors import ActorCrashed, DeadlineExceeded
+from actors._messaging.mailbox import Envelope, answer
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.stream import StreamProducers
 from actors._messaging.turn import Turn
-from actors.transport import LEAVES, Unsendable, copy_error, snapshot
 
 if TYPE_CHECKING:
     from actors._actor.base import Actor
     from actors._actor.interfaces import IncarnationInterface
-    from actors._base.loop import Waiter
     from actors._messaging.mailbox import Tell
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
@@ -32,7 +31,6 @@ __all__ = [
     "MESSAGES_PER_TURN",
     "SECONDS_PER_TURN",
     "MessageLoop",
-    "answer",
     "exit_notice",
 ]
 
@@ -73,6 +71,7 @@ class MessageLoop:
         self._current: Envelope | Tell | None = None
         self._since = 0.0
         self._concurrent_handlers: ConcurrentHandlers | None = None
+        self._batches: Batches | None = None
 
     @property
     def producers(self) -> StreamProducers:
@@ -119,7 +118,8 @@ class MessageLoop:
 
     def cancel(self, envelope: Envelope) -> None:
         """Cancel the handler of *envelope*, or close the stream it opened, if there is one."""
-        if envelope is self._current:
+        current = self._current
+        if envelope is current or (isinstance(current, Batch) and current.leave(envelope)):
             self._incarnation.interrupt()
         elif self._concurrent_handlers is not None and envelope in self._concurrent_handlers:
             self._concurrent_handlers.cancel(envelope)
@@ -188,7 +188,7 @@ class MessageLoop:
             self._cell.host.dead_letter(run.ref, message, misfit)
             self.resumed = True
             return False
-        decided = decide(self._cell.cls, error, asked=message.reply is not None)
+        decided = decide(self._cell.cls, error, asked=message.asked)
         if decided is not OnError.RESTART:
             run.voluntary = decided is OnError.STOP
             self._cell.host.message_failed(run.ref, message, error)
@@ -269,10 +269,10 @@ class MessageLoop:
         except Exception as error:
             if not envelope.fail(error):
                 raise
-            decided = decide(self._cell.cls, error, asked=True)
+            decided = decide(self._cell.cls, error, asked=envelope.asked)
             if decided is not OnError.RESUME and self._misfit(envelope, error) is None:
                 # The asker keeps the original with its frames; the crash of the actor gets a copy.
-                raise copy_error(error, _same) from error.__cause__
+                raise another(error) from error.__cause__
         else:
             if reply is not None and not reply.done():
                 answer(reply, result)
@@ -281,6 +281,14 @@ class MessageLoop:
         if self._concurrent_handlers is None:
             self._concurrent_handlers = ConcurrentHandlers(self._incarnation, self)
         self._concurrent_handlers.take(actor, envelope)
+
+    async def _batch(self, actor: Actor, envelope: Envelope) -> None:
+        if self._batches is None:
+            self._batches = Batches(self._incarnation, self)
+        batch = await self._batches.collect(envelope)
+        if batch is not None:
+            self.handled += len(batch.members) - 1
+            await self._call(actor, batch)
 
     async def _stream(self, actor: Actor, envelope: Envelope) -> None:
         self.producers.open(actor, envelope)
@@ -313,28 +321,10 @@ class MessageLoop:
         self._incarnation.end(end, voluntary=voluntary)
 
 
-def answer(reply: Waiter, result: Any) -> None:
-    """Resolve *reply* with a snapshot of *result*, or with the error that there can be none."""
-    # A reply to another node is encoded at once, which copies it too.
-    if type(result) not in LEAVES and not getattr(reply, "leaves", False):
-        try:
-            result = snapshot(result, "reply")
-        except Unsendable as error:
-            reply.set_exception(not_sendable(error))
-            return
-        except Exception as error:  # noqa: BLE001 - raised by a codec the user registered; the asker gets it
-            reply.set_exception(failed_codec("reply", error))
-            return
-    reply.set_result(result)
-
-
-def _same(part: Any) -> Any:
-    return part
-
-
 _SPECIAL: Final[dict[MessageKind, Any]] = {
     MessageKind.CALL: MessageLoop._call,  # noqa: SLF001 - the table of this class
     MessageKind.CONCURRENT: MessageLoop._concurrent,  # noqa: SLF001 - as above
+    MessageKind.BATCH: MessageLoop._batch,  # noqa: SLF001 - as above
     MessageKind.STREAM: MessageLoop._stream,  # noqa: SLF001 - as above
     MessageKind.RESUME: MessageLoop._resume,  # noqa: SLF001 - as above
     MessageKind.NOTICE: MessageLoop._notice,  # noqa: SLF001 - as above

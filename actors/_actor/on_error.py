@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
+from actors.transport import copy_error
 
-__all__ = ["OnError", "decide", "set_table"]
+__all__ = ["OnError", "another", "decide", "set_table"]
 
 _TABLE: Final = "__actors_on_error__"
 
@@ -66,3 +67,12 @@ def decide(cls: type, error: BaseException, *, asked: bool) -> OnError:
             if kind in table:
                 return table[kind]
     return OnError.RESUME if asked else OnError.RESTART
+
+
+def another(error: BaseException) -> BaseException:
+    """Return a copy of *error*, for one more place where it is raised: each adds frames of its own."""
+    return copy_error(error, _same)
+
+
+def _same(part: Any) -> Any:
+    return part

@@ -195,8 +195,8 @@ class Timers:
             timer.handle = self._loop.call_later(seconds, self._due, timer)
         if not timer.queued:
             timer.queued = True
-            name, fn = timer.handler.name, timer.handler.fn
-            self._deliver(Envelope(Handler(name, fn, MessageKind.TICK), (timer,), {}))
+            name, method = timer.handler.name, timer.handler.method
+            self._deliver(Envelope(Handler(name, method, MessageKind.TICK), (timer,), {}))
 
 
 def _is_number(seconds: object) -> bool:

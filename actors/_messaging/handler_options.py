@@ -1,4 +1,4 @@
-"""What a decorator says of a handler: that it runs beside others.
+"""What a decorator says of a handler: that it runs beside others, or takes many calls at once.
 
 Rule: a decorator checks its own options and marks the function; `message_table` reads the marks.
 """
@@ -6,18 +6,29 @@ Rule: a decorator checks its own options and marks the function; `message_table`
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, overload
+import math
+from collections.abc import Callable, Coroutine, Sequence
+from functools import wraps
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, overload
 
 from actors._base.errors import InvalidSpec
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["OPTIONS_MARK", "Concurrency", "concurrent", "group_limits"]
+__all__ = [
+    "OPTIONS_MARK",
+    "Batching",
+    "Concurrency",
+    "batched",
+    "checked_replies",
+    "concurrent",
+    "group_limits",
+]
 
 OPTIONS_MARK: Final = "__actors_handler__"
 
-F = TypeVar("F", bound="Callable[..., Any]")
+F = TypeVar("F", bound=Callable[..., Any])
+A = TypeVar("A")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Concurrency(NamedTuple):
@@ -25,6 +36,14 @@ class Concurrency(NamedTuple):
 
     limit: int | None
     group: str | None
+
+
+class Batching(NamedTuple):
+    """How a batched handler runs: *fn* is called with at most *most* calls, or what came *within* seconds."""
+
+    most: int
+    within: float
+    fn: Callable[..., Any]
 
 
 @overload
@@ -70,6 +89,10 @@ def _check_count(what: str, value: object) -> None:
         raise InvalidSpec(f"{what} must be a whole number of 1 or more, got {value!r}")
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
@@ -80,10 +103,128 @@ def _mark(handler: F, options: Concurrency) -> F:
         raise InvalidSpec(
             f"concurrent: only an async def can run beside others, and {name} is none"
         )
-    if hasattr(handler, OPTIONS_MARK):
-        raise InvalidSpec(f"{name} is decorated twice: a handler is either concurrent or batched")
+    _refuse_second(handler, name)
     setattr(handler, OPTIONS_MARK, options)
     return handler
+
+
+def _refuse_second(handler: object, name: str) -> None:
+    if hasattr(handler, OPTIONS_MARK):
+        raise InvalidSpec(f"{name} is decorated twice: a handler is either concurrent or batched")
+
+
+class _BatchDecorator(Protocol):
+    """Turns a handler of a list of calls into a method of one call, as callers see it."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[[A, list[T]], Coroutine[Any, Any, None]], /
+    ) -> Callable[[A, T], Coroutine[Any, Any, None]]: ...
+    @overload
+    def __call__(
+        self, handler: Callable[[A, list[T]], Coroutine[Any, Any, Sequence[R | Exception]]], /
+    ) -> Callable[[A, T], Coroutine[Any, Any, R]]: ...
+
+
+def batched(*, most: int = 32, within: float = 0.01) -> _BatchDecorator:
+    """Let this handler take many queued calls at once, as a list, and return a list of their replies.
+
+    For work that costs less together than one by one: a model's forward pass, an insert of many rows. Who
+    sends a message sees a method that takes one item and returns one reply::
+
+        class Model(Actor):
+            @batched(most=32, within=0.01)
+            async def predict(self, images: list[Image]) -> list[str]: ...
+
+
+        label = await model.ask(Model.predict, image)
+
+    A batch is what is queued of this method in a row, up to *most*. If that is less, and no other message is
+    queued behind it, the actor waits up to *within* seconds for more calls. So no message overtakes another.
+
+    Each asker gets its own reply. An exception in the list is raised at that asker; the annotation then is
+    ``list[str | Exception]``. None in place of the list answers every call with None. If the handler
+    itself raises, or the list has another length, every asker gets that error, and it counts as one
+    failed message. Calls that were cancelled or have expired are not in the list.
+
+    Args:
+        most: how many calls a batch has at most, 1 or more.
+        within: seconds to wait for more calls, 0 or more; 0 takes what is queued.
+
+    Raises:
+        InvalidSpec: an option is not allowed, or the handler does not take one list.
+    """
+    _check_count("batched: most", most)
+    if not _is_number(within) or not 0 <= within < math.inf:
+        raise InvalidSpec(f"batched: within must be 0 or more seconds, got {within!r}")
+
+    def mark(handler: Any, /) -> Any:
+        name = getattr(handler, "__qualname__", repr(handler))
+        _check_takes_list(handler, name)
+        _refuse_second(handler, name)
+        one = _for_one_call(handler)
+        setattr(one, OPTIONS_MARK, Batching(most, within, handler))
+        return one
+
+    return mark
+
+
+_SELF_AND_LIST: Final = 2
+_MORE: Final = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+
+
+def _check_takes_list(handler: Any, name: str) -> None:
+    generator = inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler)
+    if not inspect.isfunction(handler) or generator:
+        raise InvalidSpec(f"batched: only a def or async def takes a list, and {name} is none")
+    code = handler.__code__
+    if code.co_argcount != _SELF_AND_LIST or code.co_kwonlyargcount or code.co_flags & _MORE:
+        found = inspect.signature(handler)
+        raise InvalidSpec(f"batched: {name} must take self and one list, got {found}")
+
+
+def _for_one_call(handler: Any) -> Any:
+    """Return the method that takes one item: what a class's own code calls, and what callers see."""
+    if inspect.iscoroutinefunction(handler):
+
+        @wraps(handler)
+        async def one_async(self: Any, item: Any, /) -> Any:
+            return _only(checked_replies(handler, await handler(self, [item]), 1))
+
+        return one_async
+
+    @wraps(handler)
+    def one(self: Any, item: Any, /) -> Any:
+        return _only(checked_replies(handler, handler(self, [item]), 1))
+
+    return one
+
+
+def _only(replies: list[Any]) -> Any:
+    reply = replies[0]
+    if isinstance(reply, BaseException):
+        raise reply
+    return reply
+
+
+def checked_replies(handler: Any, replies: Any, calls: int) -> list[Any]:
+    """Return the replies that *handler* returned for as many *calls*; None stands for a None each.
+
+    Raises:
+        TypeError: it returned no list.
+        ValueError: the list has another length.
+    """
+    if replies is None:
+        return [None] * calls
+    name = handler.__qualname__
+    if not isinstance(replies, list):
+        got = type(replies).__name__
+        raise TypeError(f"{name} must return a list of replies, one for each call, got {got}")
+    if len(replies) != calls:
+        raise ValueError(
+            f"{name} must return {calls} replies, one for each call, got {len(replies)}"
+        )
+    return replies
 
 
 def group_limits(cls: type, marks: dict[str, Any]) -> dict[str, int]:

@@ -11,8 +11,8 @@ from collections import deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
-from actors._base.errors import SendError, not_sendable
-from actors.transport import Unsendable, hold_args
+from actors._base.errors import SendError, failed_codec, not_sendable
+from actors.transport import LEAVES, Unsendable, hold_args, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Waiter
     from actors._messaging.message_table import Handler
 
-__all__ = ["DeliveryHooks", "Envelope", "Mailbox", "Tell", "WaitQueue", "WaitingSender"]
+__all__ = ["DeliveryHooks", "Envelope", "Mailbox", "Tell", "WaitQueue", "WaitingSender", "answer"]
 
 
 class DeliveryHooks(Protocol):
@@ -76,6 +76,11 @@ class Envelope:
         """The message as errors have it: (method name, args, kwargs)."""
         return (self.handler.name, self.args, self.kwargs)
 
+    @property
+    def asked(self) -> bool:
+        """Whether whoever sent it gets its error."""
+        return self.reply is not None
+
     def fail(self, error: BaseException) -> bool:
         """Raise *error* at the asker; return whether there is one."""
         reply = self.reply
@@ -84,6 +89,21 @@ class Envelope:
         if not reply.done():
             reply.set_exception(error)
         return True
+
+
+def answer(reply: Waiter, result: Any) -> None:
+    """Resolve *reply* with a snapshot of *result*, or with the error that there can be none."""
+    # A reply to another node is encoded at once, which copies it too.
+    if type(result) not in LEAVES and not getattr(reply, "leaves", False):
+        try:
+            result = snapshot(result, "reply")
+        except Unsendable as error:
+            reply.set_exception(not_sendable(error))
+            return
+        except Exception as error:  # noqa: BLE001 - raised by a codec the user registered; the asker gets it
+            reply.set_exception(failed_codec("reply", error))
+            return
+    reply.set_result(result)
 
 
 class WaitingSender:
@@ -260,6 +280,10 @@ class Mailbox:
             self._aside = {}
         self._aside[envelope] = None
         self.limit -= 1
+
+    def is_aside(self, envelope: Envelope) -> bool:
+        """Whether *envelope* was set aside and still waits for `begin`."""
+        return envelope in self._aside
 
     def begin(self, envelope: Envelope) -> bool:
         """Let go of *envelope*, whose handler begins; return False if it was withdrawn meanwhile."""

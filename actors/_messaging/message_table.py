@@ -12,7 +12,13 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import NotAMessage
-from actors._messaging.handler_options import OPTIONS_MARK, Concurrency, group_limits
+from actors._messaging.handler_options import (
+    OPTIONS_MARK,
+    Batching,
+    Concurrency,
+    checked_replies,
+    group_limits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +47,7 @@ class MessageKind(enum.Enum):
 
     CALL = "call"
     CONCURRENT = "concurrent"
+    BATCH = "batch"
     STREAM = "stream"
     RESUME = "resume"
     NOTICE = "notice"
@@ -48,7 +55,9 @@ class MessageKind(enum.Enum):
     STOP = "stop"
 
 
-MESSAGES: Final = frozenset({MessageKind.CALL, MessageKind.CONCURRENT, MessageKind.STREAM})
+MESSAGES: Final = frozenset(
+    {MessageKind.CALL, MessageKind.CONCURRENT, MessageKind.BATCH, MessageKind.STREAM}
+)
 """The kinds that are methods of users' classes; the others are the framework's own."""
 
 
@@ -56,6 +65,8 @@ class Handler:
     """One message of an actor class: its name, its function and how it runs.
 
     Attributes:
+        method: the method as senders see it, which says what arguments a message may have.
+        fn: what the message loop calls; a coroutine function, or an async generator function.
         options: what a decorator says of it; None for most handlers.
         group: of a concurrent handler with a limit: the key of those that share the limit.
         limit: how many of its group run at a time; None for any number.
@@ -70,24 +81,32 @@ class Handler:
         "kind",
         "least",
         "limit",
+        "method",
         "most",
         "name",
         "options",
         "plain",
     )
 
-    def __init__(self, name: str, fn: Callable[..., Any], kind: MessageKind) -> None:
+    def __init__(
+        self,
+        name: str,
+        method: Callable[..., Any],
+        kind: MessageKind,
+        fn: Callable[..., Any] | None = None,
+    ) -> None:
         self.name = name
-        self.fn = fn
+        self.method = method
+        self.fn = fn or method
         self.kind = kind
         # Asked by the message loop for every message.
         self.plain = kind is MessageKind.CALL
-        self.begins_later = kind is MessageKind.CONCURRENT
-        self.options = getattr(fn, OPTIONS_MARK, None)
+        self.begins_later = kind in {MessageKind.CONCURRENT, MessageKind.BATCH}
+        self.options: Concurrency | Batching | None = getattr(method, OPTIONS_MARK, None)
         self.group: tuple[str, str] | None = None
         self.limit: int | None = None
         self._binder: Callable[..., None] | None = None
-        self.least, self.most = _counts(fn)
+        self.least, self.most = _counts(method)
 
     def __repr__(self) -> str:
         return f"Handler({self.name}, {self.kind.value})"
@@ -101,7 +120,7 @@ class Handler:
             TypeError: it cannot; the text is Python's own.
         """
         if self._binder is None:
-            self._binder = _binder(self.fn)
+            self._binder = _binder(self.method)
         self._binder(None, *args, **kwargs)
 
     def misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
@@ -153,8 +172,18 @@ def _handler(name: str, fn: Any) -> Handler | None:
         return Handler(name, fn, MessageKind.STREAM)
     if not inspect.iscoroutinefunction(fn):
         return None
-    concurrent = isinstance(getattr(fn, OPTIONS_MARK, None), Concurrency)
+    options = getattr(fn, OPTIONS_MARK, None)
+    if isinstance(options, Batching):
+        return Handler(name, fn, MessageKind.BATCH, _whole_batch(options.fn))
+    concurrent = isinstance(options, Concurrency)
     return Handler(name, fn, MessageKind.CONCURRENT if concurrent else MessageKind.CALL)
+
+
+def _whole_batch(fn: Callable[..., Any]) -> Callable[..., Any]:
+    async def whole_batch(actor: object, items: list[Any]) -> list[Any]:
+        return checked_replies(fn, await fn(actor, items), len(items))
+
+    return whole_batch
 
 
 def _own_functions(cls: type) -> list[tuple[str, Any]]:
@@ -175,7 +204,7 @@ def check_class(cls: type) -> None:
     """Check what the decorators of *cls* say, taken together.
 
     Raises:
-        InvalidSpec: two of them contradict each other.
+        InvalidSpec: two of them contradict each other, or one is on what can be no message.
     """
     _handlers(cls)
 

@@ -18,7 +18,7 @@ SOURCES = sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"
 
 LONGEST_FILE = 600
 LONGEST_BODY = 40
-MOST_NAMES = 40
+MOST_NAMES = 50
 
 _UNFINISHED = re.compile(r"#.*\b(TODO|FIXME|XXX|HACK)\b")
 
@@ -65,7 +65,7 @@ def test_nothing_is_left_for_later_in_a_comment(path: Path) -> None:
     assert _UNFINISHED.findall(path.read_text(encoding="utf-8")) == []
 
 
-def test_the_public_face_has_at_most_40_names_and_all_of_them_exist() -> None:
+def test_the_public_face_has_at_most_50_names_and_all_of_them_exist() -> None:
     assert len(actors.__all__) <= MOST_NAMES
     assert [name for name in actors.__all__ if not hasattr(actors, name)] == []
     assert sorted(actors.__all__, key=lambda name: (name.islower(), name)) == actors.__all__
