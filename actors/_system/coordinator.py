@@ -18,7 +18,6 @@ from actors._base.errors import NodeDown
 from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.message_table import handlers_by_name
 from actors._remoting import operations as ops
-from actors._system.cpu_budget import cpu_budget
 from actors._system.kill_deadlines import KillDeadlines
 from actors._system.listeners import ListenerController
 from actors._system.node_groups import NodeGroups
@@ -108,9 +107,7 @@ class Coordinator(SystemState):
         except ChildNotStarted as error:
             cause = first_cause(error)
             raise cause from cause.__cause__
-        warning = cpu_budget(self.topology.nodes, self.topology.pools)
-        if warning:
-            self.event("cpu_budget", warning)
+        self.groups.warn_of_cpus()
         if self.local is not None:
             self._block_watch = BlockWatch(
                 self.host, nodes("local").block_after, self._loop_was_blocked, shared=False

@@ -232,11 +232,13 @@ class NodeGroups:
                 raise cause from cause.__cause__
             raise
         self._specs[spec.name] = spec
-        self._warn_of_cpus()
+        self.warn_of_cpus()
 
-    def _warn_of_cpus(self) -> None:
+    def warn_of_cpus(self) -> None:
+        """Report it if the nodes there are now, with the pools, ask for more CPUs than there are."""
         groups = [(spec, len(self.members(name))) for name, spec in self._specs.items()]
-        warning = cpu_budget([replace(spec, count=count) for spec, count in groups if count])
+        now = [replace(spec, count=count) for spec, count in groups if count]
+        warning = cpu_budget(now, self._state.topology.pools)
         if warning:
             self._state.event("cpu_budget", warning)
 

@@ -25,6 +25,7 @@ from actors import (
     supervisor,
 )
 from actors._base.events import Event
+from actors._system import cpu_budget
 from actors._system.system import coordinator_of
 from actors.errors import BootFailed, InvalidSpec
 from actors.testing import running_system
@@ -207,6 +208,28 @@ async def test_a_group_is_added_and_runs_actors() -> None:
         assert await system.lookup("kid") is not None
         tree = await system.tree()
         assert [row["name"] for row in tree["children"][0]["children"]] == ["extra/0", "extra/1"]
+
+
+async def test_nodes_that_are_started_later_count_for_the_cpu_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cpu_budget, "usable_cpus", lambda: 2)
+    async with running_system(Topology(nodes=[nodes("web", kind="thread")])) as system:
+        events = system.events()
+        await system.start(nodes("work", kind="thread"))
+        await system.start(nodes("more", kind="thread"))
+        await system.scale("web", 2)
+        await system.scale("web", 1)
+        await system.scale("more", 0)
+        await system.scale("work", 2)
+        events.close()
+        told = [event.facts async for event in events if event.kind == "cpu_budget"]
+    assert [(facts["nodes"], facts["groups"]) for facts in told] == [
+        (3, "web=1, work=1, more=1"),
+        (4, "web=2, work=1, more=1"),
+        (3, "web=1, work=2"),
+    ]
+    assert {facts["cpus"] for facts in told} == {2}
 
 
 async def test_a_name_that_is_there_is_refused_and_named() -> None:
