@@ -2,8 +2,9 @@
 
     python -m tests.mutants [--minutes M] [--jobs N] [--seed S] [--named] [WORD ...]
 
-Each is applied in a copy of the checkout, and the tests that should notice it run there. A mutant that
-no test notices survives; one that is neither killed nor listed with a reason is a failure.
+Each is applied in a copy of the checkout, and the tests that should notice it run there, first those that
+run the changed line. A mutant that no test notices survives; one that is neither killed nor listed with a
+reason is a failure.
 
 Mutmut (3.8) tries only what the process of pytest itself runs: of the first 305 mutants that it made of
 `_remoting/receiver.py`, which nodes run, it left out 301.
@@ -25,6 +26,7 @@ from queue import SimpleQueue
 from typing import Final
 
 from tests.mutants.copy import Copy, Verdict
+from tests.mutants.covering import Covering
 from tests.mutants.files import FILES
 from tests.mutants.generated import mutants_of
 from tests.mutants.mutant import Mutant
@@ -66,6 +68,7 @@ class Run:
     def __init__(self, folder: Path, jobs: int) -> None:
         self.counts: Counter[str] = Counter()
         self.failed: list[str] = []
+        self._covering = Covering()
         self._jobs = jobs
         self._stopped = False
         self._copies = [Copy(folder / str(number)) for number in range(jobs)]
@@ -81,18 +84,21 @@ class Run:
         raise SystemExit("stopped")
 
     def check_tests(self, mutants: list[Mutant]) -> None:
-        """Run every test that is to notice something on what was not changed: they have to pass."""
+        """Run every test that is to notice something, without mutants: all pass, and what they run is seen."""
+        files: dict[tuple[str, ...], set[str]] = {}
+        for mutant in mutants:
+            files.setdefault(mutant.tests, set()).add(mutant.file)
         with ThreadPoolExecutor(self._jobs) as pool:
-            failed = [tests for tests in pool.map(self._fails, {m.tests for m in mutants}) if tests]
+            failed = [tests for tests in pool.map(self._fails, files, files.values()) if tests]
         if failed:
             sys.exit(f"these tests fail without any mutant: {failed}")
 
-    def _fails(self, tests: tuple[str, ...]) -> tuple[str, ...]:
+    def _fails(self, tests: tuple[str, ...], files: set[str]) -> tuple[str, ...]:
         if self._stopped:
             return ()
         copy = self._free.get()
         try:
-            return () if copy.passes(tests) is Verdict.SURVIVED else tests
+            return () if copy.measure(tests, sorted(files), self._covering) else tests
         finally:
             self._free.put(copy)
 
@@ -108,7 +114,7 @@ class Run:
             return
         copy = self._free.get()
         try:
-            verdict = copy.verdict(mutant)
+            verdict = copy.verdict(mutant, self._covering)
         finally:
             self._free.put(copy)
         why = reason_of(mutant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from tests.mutants.covering import SETTINGS, TIMES, Covering, measured
 from tests.mutants.mutant import ROOT, Mutant
 
 __all__ = ["Copy", "Verdict"]
@@ -47,15 +49,32 @@ class Copy:
         for name in ("pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, folder / name)
 
-    def verdict(self, mutant: Mutant) -> Verdict:
-        """Try *mutant*; the copy is afterwards as before."""
+    def verdict(self, mutant: Mutant, covering: Covering) -> Verdict:
+        """Try *mutant*, first by the tests that run it; the copy is afterwards as before."""
         path = self._folder / mutant.file
         source = path.read_text(encoding="utf-8")
+        first = covering.tests_of(mutant, source)
         self._write(path, mutant.applied(source))
         try:
-            return self.passes(mutant.tests)
+            verdict = self._run(first)
+            if verdict is Verdict.SURVIVED and first != mutant.tests:
+                # Perhaps a node in a process of its own runs it too, and another test notices.
+                verdict = self._run(mutant.tests)
+            return verdict
         finally:
             self._write(path, source)
+
+    def measure(self, tests: Sequence[str], files: Sequence[str], covering: Covering) -> bool:
+        """Run *tests* on what was not changed and add what they run of *files*; return whether all pass."""
+        settings, data = self._folder / "coveragerc", self._folder / "coverage"
+        settings.write_text(SETTINGS.format(data=data), encoding="utf-8")
+        measuring = ["-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest"]
+        plugin = ["-p", "tests.mutants.covering"]
+        if self._run([*plugin, *tests], measuring) is not Verdict.SURVIVED:
+            return False
+        seconds = json.loads((self._folder / "times").read_text(encoding="utf-8"))
+        covering.add(measured(data, self._folder, files), seconds)
+        return True
 
     def _write(self, path: Path, source: str) -> None:
         """Write a source in such a way that no bytecode of another one is taken for its own."""
@@ -63,22 +82,18 @@ class Copy:
         moment = next(self._times)
         os.utime(path, (moment, moment))
 
-    def passes(self, tests: Sequence[str]) -> Verdict:
+    def _run(self, tests: Sequence[str], program: Sequence[str] = ("-m", "pytest")) -> Verdict:
         """Run *tests* up to the first that fails."""
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "--no-header",
-            "-p",
-            "no:cacheprovider",
-        ]
+        options = ["-q", "-x", "--no-header", "-p", "no:cacheprovider"]
         # Programs that the tests start must not import the checkout that is installed.
-        environment = {**os.environ, "PYTHONPATH": str(self._folder), "FIRE_SECONDS": "15"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self._folder),
+            "FIRE_SECONDS": "15",
+            TIMES: str(self._folder / "times"),
+        }
         with subprocess.Popen(
-            [*command, *tests],
+            [sys.executable, *program, *options, *tests],
             cwd=self._folder,
             env=environment,
             stdin=subprocess.DEVNULL,

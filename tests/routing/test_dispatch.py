@@ -1,16 +1,29 @@
 """Whatever happens to nodes, each connection has one owner: a model test of the dispatch."""
 
 import socket
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actors.routing import ConnectionDropped, HandedOver, LeastConnections, Policy, Sticky, ip
+from actors.routing import (
+    ConnectionDropped,
+    HandedOver,
+    HandOverFailed,
+    LeastConnections,
+    NodeSuspect,
+    NodeTrusted,
+    Policy,
+    PolicyFailed,
+    Snapshot,
+    Sticky,
+    ip,
+)
 from actors.routing.balancer.dispatch import Dispatch
-from actors.routing.balancer.records import Connection
+from actors.routing.balancer.records import Connection, Member
 from tests.routing.virtual_loop import VirtualLoop
 
 LIMIT = 6
@@ -210,3 +223,200 @@ def test_nothing_is_lost_or_doubled_whatever_nodes_do(model: type[Model]) -> Non
     case = model.TestCase
     case.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
     case("runTest").runTest()
+
+
+# -- one by one -----------------------------------------------------------------------------------
+
+
+class Owing:
+    """A node that acknowledges nothing by itself; it may be unreachable, and do something before."""
+
+    def __init__(self, name: str, slot: int) -> None:
+        self.name = name
+        self.slot = slot
+        self.got: list[int] = []
+        self.numbers: list[int] = []
+        self.unreachable = False
+        self.before: Callable[[], object] = lambda: None
+
+    def hand_over(self, handed: Sequence[HandedOver], _listener: str) -> None:
+        self.before()
+        if self.unreachable:
+            raise BrokenPipeError
+        self.got += [one.fd for one in handed]
+        self.numbers += [one.number for one in handed]
+
+
+class ByHand:
+    """A policy that chooses what the test says."""
+
+    def __init__(
+        self, choose: Callable[[Sequence[Snapshot], bytes | None], Snapshot | None]
+    ) -> None:
+        self.choose = choose
+
+
+def first_eligible(nodes: Sequence[Snapshot], _key: bytes | None = None) -> Snapshot | None:
+    return next((node for node in nodes if node.eligible), None)
+
+
+class Table:
+    """A dispatch on virtual time, with nodes `a` and `b` and connections that are numbered from 0."""
+
+    def __init__(
+        self, names: str = "ab", choose: Callable[..., Snapshot | None] = first_eligible
+    ) -> None:
+        self.loop = VirtualLoop()
+        self.facts: list[object] = []
+        self.sockets: list[FakeSocket] = []
+        self.dispatch = Dispatch(
+            self.loop.as_loop(),
+            cast("Policy", ByHand(choose)),
+            listener="web",
+            report=self.facts.append,
+            changed=lambda: None,
+            limit=lambda _slot: None,
+            max_batch=1,
+        )
+        self.nodes = {name: Owing(name, slot) for slot, name in enumerate(names)}
+        for node in self.nodes.values():
+            self.dispatch.add_node(node)
+
+    def connect(self, key: bytes | None = None) -> None:
+        self.sockets.append(FakeSocket(len(self.sockets)))
+        self.dispatch.add(Connection(cast("socket.socket", self.sockets[-1]), None, key))
+
+    def got(self, name: str) -> list[int]:
+        return self.nodes[name].got
+
+    def told(self, kind: type) -> int:
+        return sum(isinstance(fact, kind) for fact in self.facts)
+
+    def close(self) -> None:
+        self.dispatch.close()
+        assert self.loop.timers == 0
+        self.loop.close()
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    made = Table()
+    yield made
+    made.close()
+
+
+def test_what_waits_for_a_node_is_taken_back_in_order() -> None:
+    table = Table("")
+    table.connect()
+    table.connect()
+    taken = [table.dispatch.take_pending() for _ in range(3)]
+    assert [None if c is None else c.sock.fileno() for c in taken] == [0, 1, None]
+    table.close()
+
+
+def test_a_policy_is_obeyed_whichever_node_it_chooses() -> None:
+    table = Table(choose=lambda nodes, _key: nodes[-1])
+    table.connect()
+    assert (table.got("a"), table.got("b"), table.facts) == ([], [0], [])
+    table.close()
+
+
+def test_a_policy_that_chooses_nobody_lets_the_connection_wait() -> None:
+    table = Table(choose=lambda _nodes, _key: None)
+    table.connect()
+    assert (table.got("a"), table.got("b"), table.facts) == ([], [], [])
+    assert table.dispatch.pending == 1
+    table.close()
+
+
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda nodes, _key: nodes[0],
+        lambda nodes, _key: replace(nodes[1], name="unknown"),
+        lambda _nodes, _key: "b",
+    ],
+    ids=["that may get none", "that is not there", "that is no node"],
+)
+def test_a_policy_that_chooses_a_node_wrongly_is_told_once_and_replaced(choose: Any) -> None:
+    table = Table(choose=choose)
+    table.dispatch.remove_node("a", dead=False)
+    for _ in range(2):
+        table.connect()
+        table.dispatch.on_acks("b", table.nodes["b"].numbers[-1:], [], [])
+    assert (table.got("a"), table.got("b"), table.told(PolicyFailed)) == ([], [0, 1], 1)
+    table.close()
+
+
+def test_what_is_acknowledged_after_the_close_is_not_closed_again(table: Table) -> None:
+    table.connect()
+    table.dispatch.close()
+    assert (table.sockets[0].open, table.dispatch.members) == (False, [])
+    table.dispatch.on_acks("a", table.nodes["a"].numbers, [], [])
+    table.dispatch.remove_node("a", dead=True)
+    assert (table.dispatch.waiting, table.dispatch.redispatched, table.facts) == (0, 0, [])
+
+
+def test_a_late_node_keeps_keyed_connections_until_it_is_suspect() -> None:
+    table = Table()
+    table.connect()
+    table.connect()
+    table.connect(b"key")
+    assert [len(member.queue) for member in table.dispatch.members] == [2, 0]
+    table.loop.advance(0.15)
+    assert table.got("b") == [1]
+    table.dispatch.on_acks("b", table.nodes["b"].numbers, [], [])
+    table.loop.advance(1.75)
+    assert (table.told(NodeSuspect), table.dispatch.members[0].suspect) == (0, False)
+    table.loop.advance(0.15)
+    assert (table.got("a"), table.got("b"), table.told(NodeSuspect)) == ([0], [1, 2], 1)
+    table.dispatch.on_acks("b", table.nodes["b"].numbers, [], [])
+    table.loop.advance(5)
+    assert (table.told(NodeSuspect), table.told(NodeTrusted)) == (1, 0)
+    table.dispatch.on_acks("a", table.nodes["a"].numbers, [], [])
+    assert table.told(NodeTrusted) == 1
+    table.connect(b"key")
+    assert table.got("a") == [0, 3]
+    table.close()
+
+
+def test_a_node_that_refuses_gets_nothing_for_a_moment() -> None:
+    table = Table("a")
+    table.connect()
+    table.dispatch.on_acks("a", [], table.nodes["a"].numbers, [])
+    table.connect()
+    assert (table.got("a"), table.dispatch.pending, table.dispatch.refused) == ([0], 2, 1)
+    table.loop.advance(0.05)
+    assert table.got("a") == [0, 0]
+    table.close()
+
+
+def test_a_hand_over_that_fails_does_not_count_and_goes_elsewhere(table: Table) -> None:
+    table.nodes["a"].unreachable = True
+    table.connect()
+    assert {member.name: member.total for member in table.dispatch.members} == {"a": 0, "b": 1}
+    assert (table.got("b"), table.told(HandOverFailed)) == ([0], 1)
+
+
+def test_a_node_that_dies_during_a_hand_over_loses_its_connection_once(table: Table) -> None:
+    node = table.nodes["a"]
+    node.before = lambda: table.dispatch.remove_node("a", dead=True)
+    node.unreachable = True
+    table.connect()
+    assert (table.got("b"), table.dispatch.waiting, table.dispatch.redispatched) == ([0], 0, 1)
+    table.dispatch.on_acks("b", table.nodes["b"].numbers, [], [])
+    assert (table.got("b"), table.sockets[0].open) == ([0], False)
+
+
+def test_lag_fades_from_when_it_was_measured() -> None:
+    member = Member(Owing("a", 0))
+    member.observe_ack(100.0, 99.0)
+
+    def lag(now: float) -> float:
+        return member.snapshot(None, now, keyed=False).lag
+
+    assert lag(100.0) == member.lag > 0
+    assert lag(100.0) > lag(101.0) > lag(110.0) >= 0
+    before = lag(110.0)
+    member.observe_ack(110.0, 110.0)
+    assert member.lag <= before
