@@ -1,6 +1,7 @@
 """`asgi("pkg:app")` with real clients: HTTP, WebSocket, lifespan, the slow and the broken."""
 
 import contextlib
+import logging
 import socket
 from pathlib import Path
 
@@ -33,6 +34,37 @@ def test_http_is_served_with_the_system_in_its_state_and_one_lifespan(kind: str)
         assert served.facts[1:] == []
 
     run(kind, test)
+
+
+class Lines(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@ASYNCIO
+def test_the_access_log_that_an_application_has_set_up_is_written(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, log = Lines(), logging.getLogger("uvicorn.access")
+    monkeypatch.setattr(log, "handlers", [handler])
+    monkeypatch.setattr(log, "level", logging.INFO)
+
+    async def test(loop: Loop) -> None:
+        async with serving(loop) as served:
+            await served.join()
+            async with http(served) as client:
+                assert (await client.get("/")).status_code == 200
+
+    run(kind, test)
+    assert log.handlers == [handler]
+    (line,) = handler.lines
+    assert '"GET / HTTP/1.1" 200' in line
 
 
 @ASYNCIO

@@ -9,28 +9,40 @@ import json
 import os
 import re
 import socket
+import struct
 import sys
+import tempfile
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, cast
 
+import anyio
 import pytest
 
-from actors._base import event_log, events, line_writer
+from actors import System
+from actors._base import event_log, line_writer
 from actors._base.event_log import LogSubscriber
 from actors._base.events import event_of
 from actors._base.line_writer import LineWriter
 from actors._base.loop import Loop
-from actors.cli.server import control, event_followers
+from actors._system.coordinator import Coordinator
+from actors._system.system import coordinator_of
+from actors.cli.server.control import control_socket
 from actors.nodes.boot.output import LinesReader
 from actors.routing import Peeked, RequestTimedOut, Sticky, asgi, cookie, ip, listen
-from actors.routing.serving import client_warnings, proxy_header as proxy_reader
+from actors.routing.serving import client_warnings
 from actors.routing.sticky.http_head import HEAD_LIMIT
 from actors.routing.sticky.proxy_protocol import proxy_header
 from tests.cpu_time import cpu_time
+from tests.routing.apps import SYSTEM, heard, here, serving
+from tests.routing.certificates import Certified
 from tests.routing.client_bytes import SIGNATURE
 from tests.routing.conftest import Rig
+from tests.routing.raw_websocket import CLOSE, TEXT, Frame, Raw
+from tests.routing.serving_nodes import Served, eventually, totals
+from tests.routing.skipping_loop import run_skipping, settle, skip
 
 PAGE: Final = Path(__file__).parents[2] / "docs/guides/operations.md"
 TITLE: Final = "## What a client can use up"
@@ -178,33 +190,192 @@ def a_printed_line(_rig: Rig, numbers: list[float]) -> None:
     assert max(map(len, lines)) <= numbers[0] + 65_536
 
 
+def waits(sock: socket.socket) -> bool:
+    """Whether the other side has neither closed the connection nor sent anything."""
+    sock.setblocking(False)
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    return False
+
+
+async def connected(served: Served, sent: bytes) -> socket.socket:
+    """Connect and send; return when the node has got the connection."""
+    (before,) = totals(served.router)
+    sock = socket.create_connection(("127.0.0.1", served.port))
+    sock.sendall(sent)
+    await eventually(lambda: totals(served.router) == [before + 1])
+    return sock
+
+
+async def given_up_after(seconds: float, sock: socket.socket) -> bytes:
+    """Return what *sock* hears when it is closed, which is after *seconds* of silence and not before."""
+    await skip(seconds - 0.1)
+    assert waits(sock)
+    await skip(0.2)
+    return await heard(sock)
+
+
 def proxy(_rig: Rig, numbers: list[float]) -> None:
-    assert numbers == [HEAD_LIMIT, proxy_reader._TIMEOUT]
+    most, seconds = numbers
+    assert most == HEAD_LIMIT
     longer = SIGNATURE + b"\x21\x11" + (HEAD_LIMIT - 15).to_bytes(2, "big")
     assert proxy_header(longer) is None
 
+    async def test(loop: Loop) -> None:
+        spec = listen("tests.end_to_end.echo_handler:echo", "127.0.0.1:0", proxy_protocol=True)
+        async with Served(spec, loop) as served:
+            await served.join()
+            with await connected(served, b"PROXY TCP4 ") as sock:
+                assert await given_up_after(seconds, sock) == b""
 
-def control_request(_rig: Rig, numbers: list[float]) -> None:
-    limit = inspect.signature(control.control_socket).parameters["time_limit"].default
-    assert numbers == [control._LONGEST_REQUEST, control._FIRST_BYTE, limit]
-
-
-def control_connections(_rig: Rig, numbers: list[float]) -> None:
-    followers = event_followers._MOST_FOLLOWERS
-    assert numbers == [control._MOST_CONNECTIONS, followers, events._BOUND]
+    run_skipping(test)
 
 
 def handshake(_rig: Rig, numbers: list[float]) -> None:
-    assert numbers == [inspect.signature(listen).parameters["handshake_timeout"].default]
+    async def test(loop: Loop) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            spec = listen(asgi(here("app")), "127.0.0.1:0", **Certified(Path(folder)).files)
+            async with Served(spec, loop, SYSTEM) as served:
+                await served.join()
+                with await connected(served, b"\x16\x03\x01") as sock:
+                    assert await given_up_after(numbers[0], sock) == b""
+
+    run_skipping(test)
 
 
-def of_asgi(*names: str) -> Callable[[Rig, list[float]], None]:
-    """The defaults of options whose effect `test_asgi.py` and `test_asgi_ends.py` test."""
+def request_head(_rig: Rig, numbers: list[float]) -> None:
+    most, seconds = numbers
 
-    def check(_rig: Rig, numbers: list[float]) -> None:
-        assert numbers == [getattr(asgi("a:b"), name) for name in names]
+    async def test(loop: Loop) -> None:
+        async with serving(loop) as served:
+            await served.join()
+            for size, status in ((int(most), b"200"), (int(most) + 1, b"431")):
+                head = HEAD.replace(b"X:", b"Host: x\r\nConnection: close\r\nX:")
+                with await connected(served, head.ljust(size - 4, b"a") + b"\r\n\r\n") as sock:
+                    assert (await heard(sock)).startswith(b"HTTP/1.1 " + status)
+            with await connected(served, HEAD) as sock:
+                assert (await given_up_after(seconds, sock)).startswith(b"HTTP/1.1 408")
 
-    return check
+    run_skipping(test)
+
+
+def request_body(_rig: Rig, numbers: list[float]) -> None:
+    async def test(loop: Loop) -> None:
+        post = b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"
+        async with serving(loop) as served:
+            await served.join()
+            with await connected(served, post) as sock:
+                await skip(numbers[0] - 0.1)
+                sock.sendall(b"d")
+                assert await given_up_after(numbers[0], sock) == b""
+
+    run_skipping(test)
+
+
+def idle_connection(_rig: Rig, numbers: list[float]) -> None:
+    async def test(loop: Loop) -> None:
+        get = b"GET /upload HTTP/1.1\r\nHost: x\r\n\r\n"
+        async with serving(loop) as served:
+            await served.join()
+            with await connected(served, get) as sock:
+                for _ in range(2):
+                    await anyio.wait_readable(sock)
+                    assert sock.recv(4096).startswith(b"HTTP/1.1 405")
+                    await skip(numbers[0] - 0.1)
+                    sock.sendall(get)
+                await anyio.wait_readable(sock)
+                sock.recv(4096)
+                assert await given_up_after(numbers[0], sock) == b""
+
+    run_skipping(test)
+
+
+def websocket_message(_rig: Rig, numbers: list[float]) -> None:
+    most = int(numbers[0])
+
+    async def test(loop: Loop) -> None:
+        async with serving(loop) as served:
+            await served.join()
+            async with await anyio.connect_tcp("127.0.0.1", served.port) as stream:
+                client = Raw(stream)
+                await client.shake("/ws")
+                await client.receive()
+                await client.send(Frame(TEXT, b"x" * most))
+                assert (await client.receive()).payload == b"X" * most
+                await stream.send(b"\x81\xff" + struct.pack("!Q", most + 1) + bytes(4))
+                ended = await client.receive()
+                assert (ended.opcode, ended.payload[:2]) == (CLOSE, struct.pack("!H", 1009))
+
+    run_skipping(test)
+
+
+def controlled(test: Callable[[Coordinator, Path], Awaitable[None]]) -> None:
+    """Run *test* with a system and the path of its control socket."""
+
+    async def run(_loop: Loop) -> None:
+        with tempfile.TemporaryDirectory(prefix="actors-") as folder:
+            async with System() as system, control_socket(system, Path(folder) / "c") as path:
+                await test(coordinator_of(system), path)
+
+    run_skipping(run)
+
+
+def asked(path: Path, sent: bytes) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(str(path))
+    sock.sendall(sent)
+    return sock
+
+
+def control_request(_rig: Rig, numbers: list[float]) -> None:
+    most, first_byte, seconds = numbers
+
+    async def test(_core: Coordinator, path: Path) -> None:
+        ask = b'{"op": "ps"}'
+        with asked(path, ask.ljust(int(most) - 1) + b"\n") as sock:
+            assert (await heard(sock)).startswith(b'{"ok": true')
+        with asked(path, ask.ljust(int(most) + 1)) as sock:
+            assert b"this one has more" in await heard(sock)
+        with asked(path, b"") as sock:
+            assert await given_up_after(first_byte, sock) == b""
+        with asked(path, b"{") as sock:
+            assert b"did not arrive within 5 s" in await given_up_after(seconds, sock)
+
+    controlled(test)
+
+
+def control_connections(_rig: Rig, numbers: list[float]) -> None:
+    most, followers, kept = map(int, numbers)
+
+    async def test(core: Coordinator, path: Path) -> None:
+        with ExitStack() as held:
+            silent = [held.enter_context(asked(path, b"{")) for _ in range(most)]
+            await settle()
+            late = held.enter_context(asked(path, b'{"op": "ps"}\n'))
+            await settle()
+            assert waits(late)
+            silent[0].close()
+            assert (await heard(late)).startswith(b'{"ok": true')
+        with ExitStack() as held:
+            follow = b'{"op": "events"}\n'
+            others = [held.enter_context(asked(path, follow)) for _ in range(followers)]
+            for sock in others:
+                await anyio.wait_readable(sock)
+                assert sock.recv(4096).startswith(b'{"ok": true')
+            with asked(path, follow) as refused:
+                assert (await heard(refused)).startswith(b'{"ok": false')
+            for number in range(kept + 100):
+                core.event("flood", {"number": number})
+            told = b""
+            others[0].setblocking(False)
+            while b'"number": %d}' % (kept + 99) not in told:
+                await anyio.wait_readable(others[0])
+                told += others[0].recv(1 << 20)
+            assert told.count(b'"flood"') == kept
+
+    controlled(test)
 
 
 CHECKS: Final[dict[str, Callable[[Rig, list[float]], None]]] = {
@@ -219,10 +390,10 @@ CHECKS: Final[dict[str, Callable[[Rig, list[float]], None]]] = {
     "length of a line that a node prints": a_printed_line,
     "PROXY header": proxy,
     "TLS handshake": handshake,
-    "request head": of_asgi("max_head", "head_timeout"),
-    "pause within a request body": of_asgi("body_timeout"),
-    "idle connection between two requests": of_asgi("keep_alive"),
-    "WebSocket message": of_asgi("ws_max_size"),
+    "request head": request_head,
+    "pause within a request body": request_body,
+    "idle connection between two requests": idle_connection,
+    "WebSocket message": websocket_message,
     "request to the control socket, by its user only": control_request,
     "connections of the control socket": control_connections,
 }

@@ -352,6 +352,7 @@ def test_what_is_acknowledged_after_the_close_is_not_closed_again(table: Table) 
     table.connect()
     table.dispatch.close()
     assert (table.sockets[0].open, table.dispatch.members) == (False, [])
+    assert not table.dispatch.has_ready_nodes
     table.dispatch.on_acks("a", table.nodes["a"].numbers, [], [])
     table.dispatch.remove_node("a", dead=True)
     assert (table.dispatch.waiting, table.dispatch.redispatched, table.facts) == (0, 0, [])
@@ -364,8 +365,8 @@ def test_a_late_node_keeps_keyed_connections_until_it_is_suspect() -> None:
     table.connect(b"key")
     assert [len(member.queue) for member in table.dispatch.members] == [2, 0]
     table.loop.advance(0.15)
-    assert table.got("b") == [1]
     table.dispatch.on_acks("b", table.nodes["b"].numbers, [], [])
+    assert table.got("b") == [1]
     table.loop.advance(1.75)
     assert (table.told(NodeSuspect), table.dispatch.members[0].suspect) == (0, False)
     table.loop.advance(0.15)
@@ -378,6 +379,19 @@ def test_a_late_node_keeps_keyed_connections_until_it_is_suspect() -> None:
     table.connect(b"key")
     assert table.got("a") == [0, 3]
     table.close()
+
+
+@pytest.mark.parametrize("leaves", ["is removed", "refuses"])
+def test_what_is_queued_for_a_node_goes_to_another_when_it(leaves: str, table: Table) -> None:
+    table.connect()
+    table.connect(b"key")
+    assert [len(member.queue) for member in table.dispatch.members] == [1, 0]
+    if leaves == "is removed":
+        table.dispatch.remove_node("a", dead=False)
+    else:
+        table.dispatch.on_acks("a", [], table.nodes["a"].numbers, [])
+    table.dispatch.on_acks("b", table.nodes["b"].numbers, [], [])
+    assert (table.got("a"), table.got("b")[-1]) == ([0], 1)
 
 
 def test_a_node_that_refuses_gets_nothing_for_a_moment() -> None:

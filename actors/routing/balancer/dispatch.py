@@ -292,8 +292,7 @@ class Dispatch:
         """Give *member* nothing until the next tick; its queue and *connections* go to others."""
         member.cooling_down = True
         self._pending = _by_arrival(*connections, *self._pending)
-        self._unassign(member, everything=True)
-        self._start_timer()
+        self._unassign(member, everything=True)  # the hand-over that failed has started the timer
 
     def _trust_again(self, member: Member) -> None:
         member.late = False
