@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from actors import Actor, Exit, Ref, concurrent
+from actors import Actor, Exit, Ref, concurrent, register
 from actors.testing import Recorder
 
 
@@ -160,6 +160,17 @@ class Cart:
 
     owner: str
     items: list[str] = field(default_factory=list)
+
+
+class Circle:
+    """Holds itself, so that only a pickle can carry it."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+        self.me = self
+
+
+register(Circle, via="pickle")
 
 
 class Keeper(Actor):

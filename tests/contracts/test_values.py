@@ -10,12 +10,22 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
+import numpy as np
 import pytest
 
 from actors import Actor
 from actors.errors import MessageTooBig, NotAMessage, NotSendable, RemoteError
 from actors.transport import FRAME_LIMIT
-from tests.contracts.contract_actors import Cart, Counting, Keeper, Other, OutOfStock, Shop, Worker
+from tests.contracts.contract_actors import (
+    Cart,
+    Circle,
+    Counting,
+    Keeper,
+    Other,
+    OutOfStock,
+    Shop,
+    Worker,
+)
 from tests.contracts.node_under_test import NodeUnderTest, send
 from tests.contracts.payloads import LARGEST
 
@@ -105,6 +115,17 @@ async def test_functions_classes_and_partials_arrive_and_can_be_called(node: Nod
         assert await keeper.ask(Keeper.call, 5) == [3, 2, 1]
         back = await keeper.ask(Keeper.echo, work[1:4])
     assert back == work[1:4]
+
+
+async def test_a_class_registered_as_a_pickle_arrives_whole(node: NodeUnderTest) -> None:
+    keeper = await node.spawn(Keeper)
+    circle = Circle([np.arange(20_000), "x"])
+    with anyio.fail_after(20):
+        for _ in range(2):
+            back = await keeper.ask(Keeper.echo, [circle])
+            assert back[0].me is back[0]
+            assert back[0].items[0].sum() == np.arange(20_000).sum()
+            assert back[0].items[1] == "x"
 
 
 # -- what does not travel

@@ -21,6 +21,10 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+from PIL import Image
 
 from actors.transport import (
     Attachments,
@@ -129,6 +133,10 @@ class Corpus:
             "address": lambda: Address(7),
             "view": lambda: memoryview(b"abcdef").cast("H"),
             "partial": lambda: partial(np.arange, bytes(_BIG), dtype=np.float32),
+            "table": lambda: pa.table({"a": ["x", None], "b": [[1], []]}),
+            "data frame": lambda: pd.DataFrame({"a": [1], "b": ["x"], "c": pd.Categorical(["y"])}),
+            "frame of polars": lambda: pl.DataFrame({"a": [1, None], "b": ["x", "y"]}),
+            "image": lambda: Image.new("P", (3, 2)),
             "several": lambda: [bytes(_BIG), {"a": grid}, SharedBuffer(8), move(Buffer(_BIG))],
         }
 
@@ -219,6 +227,14 @@ _KNOWN: Final = frozenset(
 )  # fmt: skip
 
 
+_LIBRARIES: Final = ("pandas", "pyarrow", "polars", "PIL")
+
+
+def _is_closed(part: Any) -> bool:
+    """Whether what an object has inside is nobody's business."""
+    return isinstance(part, Enum) or type(part).__module__.startswith(_LIBRARIES)
+
+
 class Judge:
     """Reads damaged talks one by one and counts what becomes of them.
 
@@ -307,7 +323,7 @@ class Judge:
                 waiting += [*part, *part.values()]
             elif isinstance(part, list | tuple | set | frozenset) or cls.__name__ == "deque":
                 waiting += part
-            elif cls in resolved and hasattr(part, "__dict__") and not isinstance(part, Enum):
+            elif cls in resolved and hasattr(part, "__dict__") and not _is_closed(part):
                 waiting += part.__dict__.values()
             elif cls is socket.socket:
                 part.close()

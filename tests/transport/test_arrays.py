@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra import numpy
 
 from actors.transport import (
     ArrayLayout,
@@ -23,7 +25,7 @@ from actors.transport import (
     rebuild_array,
     snapshot,
 )
-from tests.transport.sample_values import carry
+from tests.transport.sample_values import carry, travel
 
 
 def test_numpy_is_imported_only_for_what_came_from_another_process() -> None:
@@ -106,6 +108,11 @@ def test_an_array_of_any_form_arrives_with_its_values(np: Any, send: Callable[[A
         assert (type(again), again.dtype, again.shape) == (type(array), array.dtype, array.shape)
         assert again.dtype.fields == array.dtype.fields
         assert str(again) == str(array)
+        # Of what is not in one piece, a copy in C's order arrives.
+        assert again.flags.f_contiguous == (
+            array.flags.f_contiguous or array.size < 2 or array.ndim < 2
+        )
+        assert not again.flags.writeable
         assert not np.shares_memory(again, array)
 
 
@@ -150,6 +157,9 @@ def test_what_numpy_cannot_describe_is_refused_at_the_sender_with_advice(
         (np.zeros(2, overlapping)[0], "numpy cannot describe its dtype"),
         (np.zeros(1, [("a", "i4")]).view(np.recarray)[0], "numpy cannot describe its dtype"),
         (Mine(1), "Mine is a subclass of float"),
+        (np.ma.masked_array([1], mask=[True]), "a masked array does not travel; send value.filled(), or"),
+        (np.ma.masked, "a masked array does not travel"),
+        (np.zeros(1, "i4,i4").view(np.recarray), "send numpy.asarray(value)"),
     ):  # fmt: skip
         with pytest.raises(Unsendable, match=why.replace("(", r"\(").replace(")", r"\)")):
             send(value)
@@ -186,3 +196,17 @@ def test_a_form_that_lies_is_refused(np: Any) -> None:
         with pytest.raises(Undecodable):
             rebuild_array(data, form)
     assert rebuild_array(data, ArrayLayout("<i4", (16,), "C")).shape == (16,)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_an_array_of_any_type_and_shape_arrives_by_either_way(data: st.DataObject) -> None:
+    kinds = st.one_of(numpy.scalar_dtypes(), numpy.array_dtypes(max_size=3))
+    array = data.draw(numpy.arrays(kinds, numpy.array_shapes(min_dims=0, min_side=0, max_side=4)))
+    if array.ndim and data.draw(st.booleans()):
+        array = array.T[data.draw(numpy.basic_indices(array.T.shape, allow_newaxis=True))]
+    for send in (snapshot, travel):
+        again = send((array,))[0]
+        assert type(again) is type(array)
+        assert (again.dtype, again.shape) == (array.dtype, array.shape)
+        assert again.tobytes() == array.tobytes()

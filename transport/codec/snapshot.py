@@ -29,6 +29,7 @@ from actors.transport.types.named_value import check_named, is_named
 from actors.transport.types.numpy import (
     array_layout,
     copy_scalar,
+    in_one_piece,
     is_array,
     is_scalar,
     why_no_layout,
@@ -276,7 +277,8 @@ def _array(value: Any, _depth: int) -> Any:
     """A read-only copy, as an array from another process is."""
     if array_layout(value) is None:
         raise Unsendable("", value, why_no_layout(value))
-    copied = value.copy(order="K")
+    copied = in_one_piece(value)
+    copied = copied.copy(order="K") if copied is value else copied
     copied.flags.writeable = False
     return copied
 

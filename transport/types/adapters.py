@@ -8,6 +8,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
+from actors.transport.errors import Unsendable
+
 __all__ = ["Adapter", "adapter_of", "by_reference", "load", "paths"]
 
 
@@ -47,18 +49,32 @@ _FILES: Final[dict[str, str]] = {
     "fractions": "fractions",
     "functools": "partials",
     "ipaddress": "addresses",
+    "PIL": "images",
+    "pandas": "pandas",
+    "polars": "polars",
+    "pyarrow": "arrow",
     "re": "patterns",
+    "torch": "tensors",
     "types": "collections",
 }
 """From the first name of a class's module to the file with its adapter."""
 
 
 def adapter_of(cls: type) -> Adapter | None:
-    """The adapter for values of exactly this class, or None if there is none."""
+    """The adapter for values of exactly this class, or None if there is none.
+
+    Raises:
+        Unsendable: there is one, and a library that it needs is missing, or too old.
+    """
     file = _FILES.get(cls.__module__.partition(".")[0])
     if file is None:
         return None
-    adapters: dict[type, Adapter] = load(file).ADAPTERS
+    try:
+        adapters: dict[type, Adapter] = load(file).ADAPTERS
+    except (
+        Exception
+    ) as error:  # what the library or another that it needs raises while it is imported
+        raise Unsendable("", cls, f"what it takes cannot be imported here: {error}") from error
     return adapters.get(cls)
 
 

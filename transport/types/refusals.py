@@ -22,6 +22,7 @@ PRIMITIVE: Final = (
     memoryview,
     type,
 )
+_MASKED: Final = "a masked array does not travel; send value.filled(), or value.data and value.mask"
 _WHY: Final[dict[str, str]] = {
     "generator": "running code does not travel",
     "coroutine": "running code does not travel; did you forget to await it?",
@@ -30,6 +31,8 @@ _WHY: Final[dict[str, str]] = {
     "Future": "running code does not travel",
     "frame": "running code does not travel",
     "module": "modules do not travel",
+    "LazyFrame": "a query that has not run does not travel; send value.collect()",
+    "MaskedArray": _MASKED,
     "lock": "locks belong to one process",
     "RLock": "locks belong to one process",
     "Lock": "locks belong to one process",
@@ -51,6 +54,15 @@ _WHY: Final[dict[str, str]] = {
 }
 
 
+_WHY_BASES: Final[dict[str, str]] = {
+    "MaskedArray": _MASKED,
+    "ndarray": "{name} is a subclass of numpy.ndarray and would arrive as one; send numpy.asarray(value)",
+    "ImageFile": "{name} is an image of an open file; send value.copy()",
+    "DataFrame": "{name} is a subclass of DataFrame and would arrive as one; register({name}, ...)",
+}
+"""The same for subclasses of classes of other libraries."""
+
+
 def why_not(value: object, keeper: type | None = None) -> str:
     """Why this value does not travel, in words and with what to do about it.
 
@@ -62,6 +74,9 @@ def why_not(value: object, keeper: type | None = None) -> str:
     known = _WHY.get(cls.__name__)
     if known is not None:
         return known
+    for base in cls.__mro__[1:]:
+        if base.__name__ in _WHY_BASES:
+            return _WHY_BASES[base.__name__].format(name=cls.__qualname__)
     for base in (*PRIMITIVE, Exception):
         if isinstance(value, base) and cls is not base:
             hint = f"send {base.__name__}(value), or register({cls.__qualname__}, ...)"
