@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.incarnation import Incarnation
-from actors._base.errors import ActorStopped, MailboxFull, not_sendable
+from actors._base.errors import ActorCrashed, ActorStopped, MailboxFull, not_sendable
 from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
 from actors._messaging.message_table import MESSAGES, Handler, MessageKind, handlers_by_name
 from actors.supervisors import Exit
@@ -189,6 +189,15 @@ class Cell:
         if self.mailbox.remove(envelope):
             if envelope.hooks is not None:
                 envelope.hooks.on_dropped()
+        elif self.incarnation is not None:
+            self.incarnation.message_loop.cancel(envelope)
+
+    def interrupt(self, envelope: Envelope) -> None:
+        """As `Target.interrupt`."""
+        if self.mailbox.remove(envelope):
+            if envelope.hooks is not None:
+                envelope.hooks.on_dropped()
+            envelope.fail(ActorCrashed(self.ref, "cancelled before it began"))
         elif self.incarnation is not None:
             self.incarnation.message_loop.cancel(envelope)
 

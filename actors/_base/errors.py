@@ -12,6 +12,10 @@ Rule 2: a message that was not sent is its `.message`.
     │   ├── CallCycle              the wait would never end
     │   └── DeadlineExceeded       no reply in time (also a TimeoutError)
     ├── ActorCrashed               the receiver crashed while handling it
+    ├── WorkerLost                 a pool's worker ended while it ran the task
+    │   ├── OutOfMemory            it held more than the pool allows
+    │   └── PoisonTask             the task has ended two workers: it is not tried again
+    ├── TaskExited                 the task raised SystemExit or KeyboardInterrupt
     ├── NotAMessage                that method is not a message (also a TypeError)
     ├── NotSendable                that value cannot travel (also a TypeError)
     ├── StartFailed                an actor never became ready
@@ -53,11 +57,15 @@ __all__ = [
     "NodeDown",
     "NotAMessage",
     "NotSendable",
+    "OutOfMemory",
+    "PoisonTask",
     "ReloadFailed",
     "ReloadRunning",
     "SendError",
     "StartFailed",
     "SystemStopped",
+    "TaskExited",
+    "WorkerLost",
     "failed_codec",
     "not_sendable",
     "start_failed",
@@ -149,6 +157,51 @@ class ActorCrashed(ActorsError):
             if self.cause
             else f"{self.ref} crashed: {_MESSAGE_LOST}"
         )
+
+
+class WorkerLost(ActorsError):
+    """The worker of a pool that ran the task has ended; the task may have done a part of its work.
+
+    Attributes:
+        task: the name of the function or message.
+        why: how the worker ended.
+    """
+
+    def __init__(self, task: str, why: str) -> None:
+        super().__init__(task, why)
+        self.task = task
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.task}: its worker has ended: {self.why}"
+
+
+class OutOfMemory(WorkerLost):
+    """The worker was ended because it held far more memory than the pool's `max_rss`."""
+
+
+class PoisonTask(WorkerLost):
+    """Two workers have died of this task, so it is not tried again, whatever its `retry` says."""
+
+    def __str__(self) -> str:
+        return f"{self.task} has ended two workers and is not tried again; the second: {self.why}"
+
+
+class TaskExited(ActorsError):
+    """The function raised SystemExit or KeyboardInterrupt; its worker is renewed.
+
+    Attributes:
+        task: the name of the function.
+        raised: the exception as text.
+    """
+
+    def __init__(self, task: str, raised: str) -> None:
+        super().__init__(task, raised)
+        self.task = task
+        self.raised = raised
+
+    def __str__(self) -> str:
+        return f"{self.task} raised {self.raised}: a task returns a value or raises an Exception"
 
 
 class NotAMessage(ActorsError, TypeError):

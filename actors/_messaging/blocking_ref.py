@@ -51,7 +51,7 @@ class ThreadPortal:
             ActorsError: this is the loop's own thread.
             SystemStopped: the system has ended, or did meanwhile.
         """
-        if threading.get_ident() == self._thread:
+        if self.on_own_thread:
             raise ActorsError(
                 "a blocking call on the loop's own thread would wait for itself: await the ref's own verbs"
             )
@@ -72,6 +72,25 @@ class ThreadPortal:
         finally:
             with self._lock:
                 self._waiting.discard(future)
+
+    @property
+    def on_own_thread(self) -> bool:
+        """Whether the calling thread is the loop's own."""
+        return threading.get_ident() == self._thread
+
+    def call(self, fn: Callable[[], object]) -> None:
+        """Call *fn* on the loop's thread: at once there, soon from any other.
+
+        Raises:
+            SystemStopped: the system has ended.
+        """
+        if self.on_own_thread:
+            fn()
+            return
+        with self._lock:
+            if self._closed:
+                raise SystemStopped("the system has ended: it takes no more calls")
+            self._loop.call_threadsafe(fn)
 
     def _start(self, settle: Callable[[], Coroutine[Any, Any, None]], future: Future[Any]) -> None:
         if future.done():

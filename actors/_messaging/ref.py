@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from actors._messaging.turn import Target
     from actors.supervisors import Exit
 
-__all__ = ["DeadlineRef", "Ref", "RefHost"]
+__all__ = ["READY", "DeadlineRef", "Ref", "RefHost"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -309,7 +309,7 @@ class Ref(Generic[A]):
         Raises:
             ActorStopped, NodeDown: it has ended, or its node is not ready.
         """
-        envelope = Envelope(_READY, (), {}, self._host.loop.waiter())
+        envelope = Envelope(READY, (), {}, self._host.loop.waiter())
         target = self._target or self._resolve()
         target.send_past_bound(envelope)
         assert envelope.reply is not None
@@ -445,4 +445,5 @@ class DeadlineRef(Generic[A]):
 # A ref is immutable and valid on every node: its snapshot is the ref itself.
 register_immutable(Ref)
 
-_READY = Handler("(wait_ready)", lambda: None, MessageKind.NOTICE)
+READY: Final = Handler("(wait_ready)", lambda: None, MessageKind.NOTICE)
+"""Has an actor answer when it runs and has handled what was queued before."""

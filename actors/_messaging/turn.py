@@ -63,6 +63,9 @@ class Target(Protocol):
     def withdraw(self, envelope: Envelope) -> None:
         """Remove *envelope* from the mailbox, or cancel its handler: its asker no longer waits."""
 
+    def interrupt(self, envelope: Envelope) -> None:
+        """Remove or cancel as `withdraw`; the asker still waits, and is answered when the handler has ended."""
+
 
 class Asker(Target, Protocol):
     """An actor of this node, which may wait for others."""

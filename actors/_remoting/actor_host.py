@@ -21,6 +21,7 @@ from actors._messaging.deadlock import waiting_for_ends
 from actors._messaging.mailbox import Envelope
 from actors._messaging.ref import Ref
 from actors._messaging.turn import TURN
+from actors._remoting import operations as ops
 from actors._remoting import protocol as wire
 from actors._remoting.deadlock_probe import DeadlockProbe
 from actors._remoting.instrumented_remote_actor import answer_classes, remote_actor_class
@@ -158,7 +159,8 @@ class ActorHost:
         self.system_id = system_id
         self.memory = SharedMemory(loop, name, lend)
         self.propagation = propagation
-        self._refs: Extra[Ref[Any]] = Extra(Ref, self.ref_fields, self.make_ref)
+        self._extras: list[Extra[Any]] = [Extra(Ref, self.ref_fields, self.make_ref)]
+        self.handlers.on_note(ops.interrupt_request, lambda link, number: link.interrupt(number))
         self.argument_decoder = self.new_decoder()
         propagates = propagation is not None
         self.new_remote_actor = remote_actor_class(propagates=propagates, traced=trace)
@@ -355,12 +357,17 @@ class ActorHost:
 
     # -- what links need -----------------------------------------------------------------
 
+    def add_extra(self, extra: Extra[Any]) -> None:
+        """Send and read another type that only this package knows; before there is a link."""
+        self._extras.append(extra)
+        self.argument_decoder = self.new_decoder()
+
     def new_encoder(self, attachments: Attachments | None = None) -> Encoder:
         """Make an encoder that sends refs as plain fields."""
         if attachments is not None:
             attachments.largest = self.largest
         return Encoder(
-            extras=[self._refs],
+            extras=self._extras,
             rename=self.wire_module,
             limit=self.largest,
             attachments=attachments,
@@ -369,7 +376,7 @@ class ActorHost:
     def new_decoder(self, attachments: Attachments | None = None) -> Decoder:
         """Make a decoder for what an encoder of `new_encoder` sent."""
         return Decoder(
-            extras=[self._refs],
+            extras=self._extras,
             resolve=self.find_named,
             limit=self.largest,
             attachments=attachments,

@@ -254,6 +254,11 @@ class Link:
             name = op.name
             self.send([wire.NOTE, name, self._plain_or_copied(name, args)], Lane.CONTROL)
 
+    def note_behind(self, op: Note[P], /, *args: P.args, **_none: P.kwargs) -> None:
+        """As `note`, behind the messages that were sent before; the arguments are plain."""
+        if self.closed is None:
+            self.send([wire.NOTE, op.name, list(args)])
+
     def note_fds(
         self, op: FdNote[P], fds: tuple[int, ...], /, *args: P.args, **_none: P.kwargs
     ) -> None:
@@ -382,6 +387,12 @@ class Link:
             self._tasks.pop(number).cancel()
         elif number > self.newest_request:
             self.cancelled_early.add(number)
+
+    def interrupt(self, number: int) -> None:
+        """Cancel the handler of an ask of the other end, which gets an answer when it has ended."""
+        reply: Any = self.serving.get(number)
+        if hasattr(reply, "interrupt"):
+            reply.interrupt()
 
     def begins(self, number: int) -> bool:
         """Note that a request has come; return whether it is wanted: its cancellation may have come first."""

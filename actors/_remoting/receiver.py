@@ -23,7 +23,7 @@ from actors._base.loop import from_monotonic
 from actors._messaging.deadlock import cycle_through
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
-from actors._messaging.ref import Ref, RefHost
+from actors._messaging.ref import READY, Ref, RefHost
 from actors._remoting import protocol as wire
 from actors._remoting.header_codec import decode_headers
 from actors._remoting.peer import PeerHost
@@ -57,7 +57,6 @@ _ASK_ENDS: Final = 5
 """Where a message without keywords and deadline ends."""
 _OWN: Final = 2
 """Args and keywords; the fields behind those are the message's headers."""
-_READY: Final = Handler("(wait_ready)", lambda: None, MessageKind.NOTICE)
 
 
 class ReceiverHost(PeerHost, RefHost, Protocol):
@@ -349,7 +348,7 @@ class Receiver:
             self._link.fail(number, self._refusal(uid, ""))
             return
         reply = RemoteReply(self._link, number, cell)
-        reply.envelope = Envelope(_READY, (), {}, reply)
+        reply.envelope = Envelope(READY, (), {}, reply)
         self._link.serving[number] = reply
         cell.deliver(reply.envelope)
 
@@ -433,6 +432,11 @@ class RemoteReply:
         envelope, self.envelope = self.envelope, None  # as in `_settle`
         if envelope is not None:
             self.cell.withdraw(envelope)
+
+    def interrupt(self) -> None:
+        """Take the message back, or cancel its handler; the asker waits for the answer to that."""
+        if self.envelope is not None:
+            self.cell.interrupt(self.envelope)
 
     def _settle(self) -> bool:
         """Mark it as answered; return whether the asker still waits."""

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from actors._base.errors import (
+    ActorCrashed,
     ActorsError,
     ActorStopped,
     MailboxFull,
@@ -22,6 +23,7 @@ from actors._base.errors import (
 )
 from actors._messaging.mailbox import Envelope, WaitQueue
 from actors._messaging.message_table import MessageKind
+from actors._remoting import operations as ops
 from actors._remoting import protocol as wire
 from actors._remoting.link import LinkHost, NotYetAttached
 from actors.transport import PLAIN, Lane, Moved, StillViewed, TooBig, TransportError, Unsendable
@@ -210,6 +212,14 @@ class RemoteActor:
             del link.pending[envelope.request]
             link.send([wire.CANCEL, envelope.request], Lane.CONTROL)
             self.answered(envelope)
+
+    def interrupt(self, envelope: Envelope) -> None:
+        """As `Target.interrupt`."""
+        link = self.peer.link
+        if link is not None and link.pending.get(envelope.request, (None,))[0] is envelope:
+            link.note_behind(ops.interrupt_request, envelope.request)
+        else:
+            self.wait_queue.refuse(envelope, ActorCrashed(self.ref, "cancelled before it was sent"))
 
     def runs_concurrently(self, _envelope: Envelope) -> bool:
         """Only the other node knows."""

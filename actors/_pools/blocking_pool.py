@@ -1,0 +1,97 @@
+"""A pool for threads that are not the loop's: the same verbs, which block the calling thread."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, TypeVarTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from actors._pools.figures import PoolStats
+    from actors._pools.pool import Pool
+
+__all__ = ["BlockingPool"]
+
+A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+class BlockingPool(Generic[A]):
+    """A pool for other threads; see `Pool.blocking`.
+
+    Every verb raises what the pool's own raises, `ActorsError` on the loop's own thread, and
+    `SystemStopped` when the system ends first.
+    """
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, pool: Pool[A]) -> None:
+        self._pool = pool
+
+    def __repr__(self) -> str:
+        return f"<Blocking {self._pool!r}>"
+
+    def run(
+        self,
+        fn: Callable[[*Ts], Coroutine[Any, Any, R]] | Callable[[*Ts], R],
+        /,
+        *args: *Ts,
+        timeout: float | None = None,
+        priority: int = 0,
+        retry: int = 0,
+    ) -> R:
+        """As `Pool.run`, blocking this thread until the result is there."""
+        run: Any = self._pool.run
+        options = {"timeout": timeout, "priority": priority, "retry": retry}
+        return self._pool.client.portal.run(partial(run, fn, *args, **options))  # type: ignore[no-any-return] # typed by R
+
+    def map(self, fn: Callable[..., Any], /, *iterables: Any, **options: Any) -> Iterator[Any]:
+        """As `Pool.map`, as an iterator that blocks this thread for each result."""
+        run = self._pool.client.portal.run
+
+        async def begin() -> Any:
+            return self._pool.map(fn, *iterables, **options)
+
+        results = run(begin)
+        try:
+            while True:
+                there, value = run(partial(_following, results))
+                if not there:
+                    return
+                yield value
+        finally:
+            run(results.aclose)
+
+    def ask(
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """As `Pool.ask`, blocking this thread until the reply."""
+        return self._pool.client.portal.run(partial(self._pool.ask, method, *args, **kwargs))
+
+    def tell(
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """As `Pool.tell`, blocking this thread until the queue has room."""
+        self._pool.client.portal.run(partial(self._pool.tell, method, *args, **kwargs))
+
+    def stats(self) -> PoolStats:
+        """As `Pool.stats`."""
+        return self._pool.client.portal.run(self._pool.stats)
+
+
+async def _following(results: Any) -> tuple[bool, Any]:
+    try:
+        return True, await anext(results)
+    except StopAsyncIteration:
+        return False, None

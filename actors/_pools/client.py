@@ -1,0 +1,469 @@
+"""The submitter of one pool in one process: it keeps the tasks, sends each to its worker and ends it.
+
+Rule 1: a task's arguments are a snapshot of the moment it was submitted.
+Rule 2: what is cancelled or late ends where it runs: a coroutine is cancelled; code that does not end within
+the pool's grace loses its process.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from actors._base.errors import (
+    ActorStopped,
+    DeadlineExceeded,
+    InvalidSpec,
+    MailboxFull,
+    NotAMessage,
+    SendError,
+    WorkerLost,
+    not_sendable,
+)
+from actors._messaging.mailbox import Envelope
+from actors._messaging.message_table import MessageKind, handlers_of, refusal
+from actors._messaging.ref import READY
+from actors._messaging.turn import TURN, refuse_fenced
+from actors._pools.function_worker import FunctionWorker, function_name, refuse_function
+from actors._pools.task import PoolTask, TaskKind, TaskOwner, TaskState
+from actors.transport import Unsendable, hold_args
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from actors._base.loop import Loop, Waiter
+    from actors._messaging.blocking_ref import ThreadPortal
+    from actors._messaging.context_propagation import Propagation
+    from actors._messaging.ref import Ref
+    from actors._messaging.turn import Target
+    from actors._pools.facts import PoolFacts
+    from actors._pools.figures import PoolStats
+    from actors._pools.queue import Loss
+
+__all__ = ["ClientHost", "Places", "PoolClient"]
+
+_CALL: Final = handlers_of(FunctionWorker)[FunctionWorker.call]
+_CALL_BESIDE: Final = handlers_of(FunctionWorker)[FunctionWorker.call_beside]
+
+
+class ClientHost(Protocol):
+    """The actor host, as clients see it."""
+
+    loop: Loop
+    propagation: Propagation | None
+    services: Any
+
+    def resolve(self, ref: Ref[Any]) -> Target: ...
+    def reachable(self, ref: Ref[Any]) -> bool: ...
+
+
+class Places(Protocol):
+    """The pool's queue in the process that made the system: directly there, over the link elsewhere."""
+
+    def enter(self, ticket: int, priority: int, *, again: bool) -> None: ...
+    def withdraw(self, ticket: int) -> None: ...
+    def done(self, ticket: int, *, failed: bool, renew: str) -> None: ...
+    def undelivered(self, ticket: int, priority: int) -> None: ...
+    def broken(self, ticket: int) -> None: ...
+    def overdue(self, ticket: int, why: str) -> None: ...
+    async def members(self) -> list[Ref[Any]]: ...
+    async def stats(self) -> PoolStats: ...
+    async def resize(self, size: int) -> int: ...
+
+
+class PoolClient(TaskOwner):
+    """Submits tasks of this process to one pool."""
+
+    def __init__(
+        self,
+        host: ClientHost,
+        facts: PoolFacts,
+        places: Places,
+        portal: ThreadPortal,
+        cls: Callable[[], type | None],
+    ) -> None:
+        self.facts = facts
+        self.places = places
+        self.portal = portal
+        self.loop = host.loop
+        self._host = host
+        self._find_class = cls
+        self._tickets = count(1)
+        self._tasks: dict[int, PoolTask] = {}
+        self._room = True
+        self._at_door: list[Waiter] = []
+        self._ended = ""
+        self._nobody = _Nobody(host, facts.name)
+
+    # -- submission ------------------------------------------------------------------------
+
+    def function(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        *,
+        timeout: float | None,
+        priority: int,
+        retry: int,
+        waiter: Any = None,
+    ) -> PoolTask:
+        """Return the task that calls a function on a worker; it is not submitted yet.
+
+        Raises:
+            InvalidSpec, NotSendable: it can never run, and why.
+        """
+        facts = self.facts
+        refuse_function(facts.name, fn, args)
+        _check_options(facts.name, timeout, priority, retry)
+        if timeout is not None and not facts.killable:
+            raise InvalidSpec(
+                f"pool {facts.name!r}: timeout={timeout!r} needs workers with process nodes of their own; "
+                f"{facts.why_not_killable}"
+            )
+        handler = _CALL if facts.at_once == 1 else _CALL_BESIDE
+        kind = TaskKind.FUNCTION
+        task = self._new_task(function_name(fn), handler, (fn, args), {}, kind, waiter)
+        task.priority, task.retry = priority, retry
+        return task
+
+    def message(
+        self,
+        method: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        kind: TaskKind = TaskKind.ASK,
+    ) -> PoolTask:
+        """Return the task that asks or tells a member.
+
+        Raises:
+            NotAMessage: it is no message of the pool's class.
+        """
+        cls = self._class()
+        handler = handlers_of(cls).get(method)
+        if handler is None:
+            raise refusal(cls, method)
+        if handler.kind is MessageKind.STREAM:
+            raise NotAMessage(f"{cls.__name__}.{handler.name} is an async generator: use stream()")
+        handler.check(args, kwargs)
+        waiter = self._nobody if kind is TaskKind.TELL else None
+        return self._new_task(handler.name, handler, args, kwargs, kind, waiter)
+
+    def _class(self) -> type:
+        cls = self._find_class()
+        if cls is None:
+            what = f"pool {self.facts.name!r} has no class and takes functions: use run()"
+            raise InvalidSpec(what)
+        return cls
+
+    def _new_task(
+        self,
+        label: str,
+        handler: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        kind: TaskKind,
+        waiter: Any = None,
+    ) -> PoolTask:
+        refuse_fenced()
+        if self._ended:
+            raise ActorStopped(f"pool {self.facts.name!r}", self._ended)
+        return PoolTask(
+            self,
+            next(self._tickets),
+            label,
+            handler,
+            args,
+            kwargs,
+            waiter or self.loop.waiter(),
+            kind,
+            keep_context=self._host.propagation is not None,
+        )
+
+    def submit(self, task: PoolTask, timeout: float | None = None) -> None:
+        """Submit a task; its waiter is resolved with the result.
+
+        Args:
+            task: made by `function` or `message`.
+            timeout: seconds from now until it fails with `DeadlineExceeded`.
+
+        Raises:
+            NotSendable: naming the argument that cannot travel.
+        """
+        if self._ended:
+            raise ActorStopped(f"pool {self.facts.name!r}", self._ended)
+        self._tasks[task.ticket] = task
+        turn = TURN.get()
+        if turn is not None and turn.deadline is not None:
+            left = turn.deadline - self.loop.now()
+            timeout = left if timeout is None else min(timeout, left)
+        if timeout is not None:
+            task.timer = self.loop.call_later(timeout, self._late, task, timeout)
+        self.places.enter(task.ticket, task.priority, again=False)
+        if task.state is TaskState.WAITING:
+            self._hold(task)
+
+    def _hold(self, task: PoolTask) -> None:
+        """Take the snapshot for a task that waits; one that begins at once is encoded at once."""
+        try:
+            task.args, task.kwargs, task.held = hold_args(task.args, task.kwargs, leaves=True)
+        except BaseException as error:
+            self._drop(task)
+            self.places.withdraw(task.ticket)
+            if isinstance(error, Unsendable):
+                raise not_sendable(error) from error
+            raise
+
+    def _drop(self, task: PoolTask) -> None:
+        self._tasks.pop(task.ticket, None)
+        task.state = TaskState.OVER
+        if task.timer is not None:
+            task.timer.cancel()
+
+    async def run(self, task: PoolTask, timeout: float | None = None) -> Any:
+        """Submit a task and wait for its result; a cancelled wait ends the task."""
+        self.submit(task, timeout)
+        try:
+            return await task.waiter
+        except BaseException:
+            if task.state is not TaskState.OVER:
+                self.cancel(task)
+            raise
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[Ref[Any]]:
+        """Hold the place of one member, whose address this yields, for the time of the block."""
+        task = self._new_task("stream", READY, (), {}, TaskKind.LEASE)
+        member = await self.run(task)
+        try:
+            yield member
+        finally:
+            if task.state is TaskState.RUNNING:
+                task.state = TaskState.OVER
+                self.place_free(task, failed=False, renew="")
+
+    # -- the door ----------------------------------------------------------------------------
+
+    def refuse_if_full(self) -> None:
+        """Raise if the queue has no room.
+
+        Raises:
+            MailboxFull: it has none.
+        """
+        if not self._room or self._at_door:
+            raise MailboxFull(f"pool {self.facts.name!r}", f"its queue of {self.facts.queue} is full")
+
+    async def wait_for_room(self) -> None:
+        """Wait until the queue has room, in the order of the callers."""
+        while not self._room or self._at_door:
+            waiter = self.loop.waiter()
+            self._at_door.append(waiter)
+            try:
+                await waiter
+            except BaseException:
+                if waiter in self._at_door:
+                    self._at_door.remove(waiter)
+                self._open_door()
+                raise
+            return
+
+    def _open_door(self) -> None:
+        while self._room and self._at_door:
+            waiter = self._at_door.pop(0)
+            if not waiter.done():
+                waiter.set_result(None)
+                # The next one is let in when this one has entered and there is still room.
+                self.loop.call_soon(self._open_door)
+                return
+
+    def room_changed(self, room: bool) -> None:  # noqa: FBT001 - a wire field
+        """Take note that the queue is full, or has room again."""
+        self._room = room
+        self._open_door()
+
+    # -- places (`Submitter`, by the clients of this process) ----------------------------------
+
+    def place_given(self, ticket: int, member: Ref[Any], functions: Ref[Any]) -> None:
+        """Send a task to the worker that it was given."""
+        task = self._tasks.get(ticket)
+        if task is None or task.state is not TaskState.WAITING:
+            self.places.done(ticket, failed=True, renew="")
+            return
+        ref = functions if task.kind is TaskKind.FUNCTION else member
+        if not self._host.reachable(ref):
+            self.places.undelivered(ticket, task.priority)
+            return
+        task.begin(ref)
+        if task.kind is TaskKind.LEASE:
+            if not task.waiter.done():
+                task.waiter.set_result(member)
+            return
+        envelope = task.new_envelope()
+        task.target = target = self._host.resolve(ref)
+        try:
+            send = target.try_send
+            sent = send(envelope) if task.context is None else task.context.run(send, envelope)
+        except SendError as error:
+            self._not_sent(task, error)
+        except Exception as error:  # noqa: BLE001 - an argument that cannot travel: its submitter is told
+            self._unsendable(task, error)
+        else:
+            if not sent:
+                self.loop.start(self._send_when_room, task, target, name=f"send {task.label}")
+                return
+            self._begun(task)
+
+    async def _send_when_room(self, task: PoolTask, target: Target) -> None:
+        """Send a task for which the link has no room yet."""
+        envelope = task.envelope
+        assert envelope is not None
+        try:
+            await target.send_when_room(envelope)
+        except SendError as error:
+            self._not_sent(task, error)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._unsendable(task, error)
+        else:
+            self._begun(task)
+
+    def _begun(self, task: PoolTask) -> None:
+        if task.on_begin is not None:
+            task.on_begin()
+        if task.kind is TaskKind.TELL and task.target is not None:
+            # Answered behind the message, also if the actor is restarted by it.
+            try:
+                task.target.send_past_bound(Envelope(READY, (), {}, task))
+            except SendError as error:
+                task.set_exception(error)
+
+    def _not_sent(self, task: PoolTask, error: SendError) -> None:
+        if task.state is not TaskState.RUNNING:
+            return
+        if type(error) in {ActorStopped, MailboxFull} or hasattr(error, "restarting"):
+            self.not_begun(task)
+        else:
+            self._unsendable(task, error)
+
+    def _unsendable(self, task: PoolTask, error: BaseException) -> None:
+        if task.state is TaskState.RUNNING:
+            task.set_exception(error)
+
+    def task_lost(self, ticket: int, why: str, loss: Loss) -> None:
+        """The worker of a task has ended."""
+        task = self._tasks.get(ticket)
+        if task is None:
+            return
+        task.worker_lost(why, loss)
+        if task.state is TaskState.OVER:
+            self._tasks.pop(ticket, None)
+
+    def pool_ended(self, why: str) -> None:
+        """The pool is over: fail what waits."""
+        self._ended = why
+        self._room = True
+        for waiter in self._at_door:
+            if not waiter.done():
+                waiter.set_exception(ActorStopped(f"pool {self.facts.name!r}", why))
+        self._at_door.clear()
+        for task in list(self._tasks.values()):
+            if task.state is not TaskState.OVER:
+                task.refuse(ActorStopped(f"pool {self.facts.name!r}", why))
+        self._tasks.clear()
+
+    # -- what a task tells (`TaskOwner`) ---------------------------------------------------------
+
+    def place_free(self, task: PoolTask, *, failed: bool, renew: str) -> None:
+        """As `TaskOwner.place_free`."""
+        self._tasks.pop(task.ticket, None)
+        self.places.done(task.ticket, failed=failed, renew=renew)
+
+    def worker_gone(self, task: PoolTask) -> None:
+        """As `TaskOwner.worker_gone`."""
+        self.places.broken(task.ticket)
+
+    def not_begun(self, task: PoolTask) -> None:
+        """As `TaskOwner.not_begun`."""
+        task.state = TaskState.WAITING
+        if task.abandoned:
+            self._drop(task)
+            self.places.done(task.ticket, failed=True, renew="")
+        else:
+            self.places.undelivered(task.ticket, task.priority)
+
+    def again(self, task: PoolTask) -> None:
+        """As `TaskOwner.again`."""
+        self.places.enter(task.ticket, task.priority, again=True)
+
+    # -- the end of tasks ------------------------------------------------------------------------
+
+    def _late(self, task: PoolTask, seconds: float) -> None:
+        if task.state is TaskState.OVER or task.abandoned:
+            return
+        where = "in the queue" if task.state is TaskState.WAITING else "while it ran"
+        error = DeadlineExceeded(
+            f"pool {self.facts.name!r}", f"{task.label} had {seconds:g} s, which ended {where}"
+        )
+        waiter = task.waiter
+        self.cancel(task, f"{task.label} ran longer than its {seconds:g} s")
+        if not waiter.done():
+            waiter.set_exception(error)
+
+    def cancel(self, task: PoolTask, why: str = "") -> None:
+        """End a task: nobody waits for it any more."""
+        if task.state is TaskState.WAITING:
+            self._drop(task)
+            self.places.withdraw(task.ticket)
+            if task.held is not None:
+                task.held.undo()
+            return
+        if task.abandoned or task.state is TaskState.OVER:
+            return
+        task.abandoned = True
+        target, envelope = task.target, task.envelope
+        if target is None or envelope is None:
+            return
+        target.interrupt(envelope)
+        if task.state is TaskState.RUNNING and self.facts.killable:
+            why = why or f"{task.label} was cancelled"
+            overdue = partial(self._overdue, task, f"{why} and did not end in {self.facts.grace:g} s")
+            task.grace_timer = self.loop.call_later(self.facts.grace, overdue)
+
+    def _overdue(self, task: PoolTask, why: str) -> None:
+        if task.state is TaskState.RUNNING:
+            self.places.overdue(task.ticket, why)
+
+
+class _Nobody:
+    """In place of the waiter of a message that nobody waits for: one that is never handled is reported."""
+
+    def __init__(self, host: ClientHost, pool: str) -> None:
+        self._host = host
+        self._pool = pool
+
+    def done(self) -> bool:
+        """Nobody has ever been answered."""
+        return False
+
+    def set_result(self, _value: Any, /) -> None:
+        """The message was handled."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """The message was not handled; one whose worker died was reported by the link."""
+        if not isinstance(error, WorkerLost):
+            self._host.services.event(
+                "dead_letter", {"actor": f"pool {self._pool}", "reason": str(error)}
+            )
+
+
+def _check_options(name: str, timeout: object, priority: object, retry: object) -> None:
+    def refuse(what: str, value: object) -> InvalidSpec:
+        return InvalidSpec(f"pool {name!r}: {what}, got {value!r}")
+
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and timeout > 0):  # type: ignore[operator] # a number
+        raise refuse("timeout must be more than 0 seconds, or None", timeout)
+    if type(priority) is not int:
+        raise refuse("priority must be a whole number; higher runs first", priority)
+    if type(retry) is not int or retry < 0:
+        raise refuse("retry must be a whole number of 0 or more", retry)

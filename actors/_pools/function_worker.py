@@ -1,0 +1,195 @@
+"""The worker of plain functions: an actor that runs what it is sent, in a thread beside its loop."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from contextvars import copy_context
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from anyio import CancelScope, get_cancelled_exc_class
+
+from actors._actor.base import Actor, concurrent
+from actors._base.errors import InvalidSpec, NotSendable, TaskExited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+
+    from actors._base.loop import Loop, Waiter
+
+__all__ = ["FunctionWorker", "call_chunk", "function_name", "refuse_function"]
+
+
+def function_name(fn: Any) -> str:
+    """Return the name of a function for errors and figures; that of a partial is its function's."""
+    while isinstance(fn, partial):
+        fn = fn.func
+    return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
+
+
+def refuse_function(pool: str, fn: Any, args: tuple[Any, ...]) -> None:
+    """Refuse at the call what can never run on a worker.
+
+    Raises:
+        InvalidSpec: it is not callable, or makes a generator.
+        NotSendable: it cannot be found by its name where it is to run.
+    """
+    inner = fn
+    while isinstance(inner, partial):
+        inner = inner.func
+    name = function_name(fn)
+    if not callable(inner):
+        raise InvalidSpec(f"pool {pool!r}: run takes a function and its arguments, got {fn!r}")
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise InvalidSpec(
+            f"pool {pool!r}: {name} is a generator function, and what it makes cannot travel: "
+            "return a list, or use an actor's stream"
+        )
+    if inspect.iscoroutine(inner):
+        inner.close()
+        raise InvalidSpec(f"pool {pool!r}: give run the function and its arguments, not a coroutine")
+    if "<lambda>" in name or "<locals>" in name:
+        kind = "a lambda" if "<lambda>" in name else "defined inside another function"
+        raise NotSendable(
+            "fn", f"{name} is {kind}: a worker cannot import it; move it to the top of a module"
+        )
+    bound = getattr(inner, "__self__", None)
+    if inspect.ismethod(inner) and not isinstance(bound, type):
+        raise NotSendable(
+            "fn",
+            f"{name} is a method bound to {type(bound).__qualname__}, which would have to travel with it: "
+            "pass a function of a module, and the object as an argument",
+        )
+
+
+def call_chunk(fn: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[tuple[bool, Any]]:
+    """Call *fn* with each of *calls*; return for each (True, result), up to the first (False, error)."""
+    done: list[tuple[bool, Any]] = []
+    for args in calls:
+        try:
+            done.append((True, fn(*args)))
+        except Exception as error:  # noqa: BLE001 - raised where the results are read
+            done.append((False, error))
+            break
+    return done
+
+
+class _Call:
+    """One call in a thread."""
+
+    __slots__ = ("args", "context", "error", "fn", "returned", "result", "waiter")
+
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.context: Context = copy_context()
+        self.fn: Any = fn
+        self.args: Any = args
+        self.returned = False
+        self.waiter: Waiter | None = None
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def settle(self) -> None:
+        """Wake the task that waits; on the loop's thread."""
+        self.returned = True
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+class _CallThread:
+    """A thread that runs one call after another."""
+
+    def __init__(self, loop: Loop, name: str) -> None:
+        self._loop = loop
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        # Daemon: nobody can end a function that does not return, and the process must be able to end.
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def put(self, call: _Call | None) -> None:
+        self._calls.put(call)
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            try:
+                call.result = call.context.run(call.fn, *call.args)
+            except BaseException as error:  # noqa: BLE001 - the submitter gets it
+                call.error = error
+            call.fn = call.args = None
+            try:
+                self._loop.call_threadsafe(call.settle)
+            except RuntimeError:
+                return  # the loop has ended meanwhile
+
+
+class FunctionWorker(Actor):
+    """Runs functions: coroutine functions on the loop, others in a thread of its own.
+
+    Args:
+        init: called once before the first task, as one of them.
+    """
+
+    def __init__(self, init: Callable[[], Any] | None = None) -> None:
+        self._init = init
+        self._idle: list[_CallThread] = []
+
+    async def on_start(self) -> None:
+        """Run `init`."""
+        if self._init is not None:
+            await self._apply(self._init, ())
+
+    async def on_stop(self, _exit: Any) -> None:
+        """End the threads that run nothing."""
+        for thread in self._idle:
+            thread.put(None)
+
+    async def call(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Return ``fn(*args)``; the next task waits."""
+        return await self._apply(fn, args)
+
+    @concurrent
+    async def call_beside(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Return ``fn(*args)``; others run beside it."""
+        return await self._apply(fn, args)
+
+    async def _apply(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        try:
+            if _is_async(fn):
+                return await fn(*args)
+            result = await self._in_thread(fn, args)
+            if inspect.iscoroutine(result):  # a partial or a plain function that returns one
+                return await result
+            return result
+        except (SystemExit, KeyboardInterrupt) as error:
+            raised = f"{type(error).__name__}({', '.join(map(repr, error.args))})"
+            raise TaskExited(function_name(fn), raised) from None
+
+    async def _in_thread(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        loop = self.context.ref.host.loop
+        thread = self._idle.pop() if self._idle else _CallThread(loop, f"{self.context.name} task")
+        call = _Call(fn, args)
+        thread.put(call)
+        cancelled: BaseException | None = None
+        # The place is taken until the function has returned, whoever no longer waits for it.
+        with CancelScope(shield=True):
+            while not call.returned:
+                call.waiter = loop.waiter()
+                try:
+                    await call.waiter
+                except get_cancelled_exc_class() as error:
+                    cancelled = error
+        self._idle.append(thread)
+        if cancelled is not None:
+            raise cancelled
+        if call.error is not None:
+            raise call.error
+        return call.result
+
+
+def _is_async(fn: Any) -> bool:
+    while isinstance(fn, partial):
+        fn = fn.func
+    return inspect.iscoroutinefunction(fn) or (
+        not inspect.isroutine(fn) and inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004 - its signature is looked at
+    )

@@ -1,0 +1,417 @@
+"""The queue of a pool, in the process that made the system: which task gets which worker.
+
+Rule 1: a task gets a worker when that worker is free, and none waits while a worker is free, whoever submitted
+it. The highest priority is first; within one, the first that came.
+Rule 2: only numbers wait here. The task itself stays with its submitter, which sends it to the worker.
+Rule 3: a place is free again when its submitter says that the task is over, or when the worker has ended.
+"""
+
+from __future__ import annotations
+
+import enum
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from actors._pools.figures import Histogram, PoolStats, WorkerStats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from actors._messaging.ref import Ref
+
+__all__ = ["Loss", "PoolQueue", "PoolWorker", "Submitter", "WorkerOwner"]
+
+_UNREACHED: Final = 0.05
+"""Seconds for which a worker gets no task that a submitter could not reach."""
+
+
+class Loss(enum.IntEnum):
+    """Why a task has no worker any more."""
+
+    DIED = 0
+    """The worker died, and nobody asked for that."""
+    BESIDE = 1
+    """The worker was ended for another task that ran on it."""
+    ASKED = 2
+    """The worker was ended because this task was to end."""
+    MEMORY = 3
+    """The worker held too much memory."""
+
+
+class Submitter(Protocol):
+    """A process that submits tasks; see `PoolClient`."""
+
+    def place_given(self, pool: int, ticket: int, member: Ref[Any], functions: Ref[Any]) -> None:
+        """Send the task to a worker: a message to *member*, a function to *functions*."""
+
+    def task_lost(self, pool: int, ticket: int, why: str, loss: Loss) -> None:
+        """The worker of the task has ended."""
+
+    def room_changed(self, pool: int, room: bool) -> None:  # noqa: FBT001 - a wire field
+        """Whether the queue has room."""
+
+
+class WorkerOwner(Protocol):
+    """Who starts and ends the workers of a pool."""
+
+    def end_worker(self, worker: PoolWorker, why: str) -> None:
+        """End a worker now; another takes its slot."""
+
+    def renew_worker(self, worker: PoolWorker, why: str) -> None:
+        """End a worker that runs nothing; another takes its slot."""
+
+    def load_changed(self) -> None:
+        """Tasks wait, or a worker has become free."""
+
+
+class _Task:
+    """A task that has a place."""
+
+    __slots__ = ("began", "submitter", "ticket")
+
+    def __init__(self, submitter: Submitter, ticket: int, began: float) -> None:
+        self.submitter = submitter
+        self.ticket = ticket
+        self.began = began
+
+
+class PoolWorker:
+    """A worker, as the queue sees it.
+
+    Attributes:
+        slot: its number in the pool.
+        member: the actor that gets messages.
+        functions: the actor that gets functions; in a pool without a class the same one.
+        ready: whether it takes tasks.
+        renewing: why it takes no new task and is ended after its last one; "" if it is not.
+        ended_for: while it is being ended, the task that is to end, and why.
+        idle_since: when it ran its last task.
+        completed: how many tasks it has run since it was started.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_busy_since",
+        "_since",
+        "completed",
+        "ended_for",
+        "functions",
+        "idle_since",
+        "member",
+        "ready",
+        "renewing",
+        "run",
+        "slot",
+        "tasks",
+        "unreached",
+    )
+
+    def __init__(self, slot: int, now: float) -> None:
+        self.slot = slot
+        self.member: Any = None
+        self.functions: Any = None
+        self.ready = False
+        self.unreached = False
+        self.renewing = ""
+        self.ended_for: tuple[_Task | None, str, Loss] | None = None
+        self.tasks: dict[tuple[Submitter, int], _Task] = {}
+        self.completed = 0
+        self.run = Histogram()
+        self.idle_since = self._since = now
+        self._busy = self._busy_since = 0.0
+
+    def begin(self, task: _Task) -> None:
+        """Take a task."""
+        if not self.tasks:
+            self._busy_since = task.began
+        self.tasks[task.submitter, task.ticket] = task
+
+    def end(self, task: _Task, now: float) -> None:
+        """Give a task up."""
+        del self.tasks[task.submitter, task.ticket]
+        if not self.tasks:
+            self._busy += now - self._busy_since
+            self.idle_since = now
+
+    def utilisation(self, now: float) -> float:
+        """Return the part of its time in which it ran something."""
+        busy = self._busy + (now - self._busy_since if self.tasks else 0.0)
+        return busy / (now - self._since) if now > self._since else 0.0
+
+
+class PoolQueue:
+    """The tasks of one pool that wait, and the places they wait for.
+
+    Args:
+        number: the pool's number in its system.
+        name: its name.
+        now: returns the time, in seconds.
+        call_later: calls a function after some seconds.
+        owner: starts and ends the workers.
+        at_once: how many tasks a worker runs at the same time.
+        bound: how many tasks may wait before the queue is full; None is no bound.
+        recycle: after how many tasks a worker is renewed; None is never.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        *,
+        now: Callable[[], float],
+        call_later: Callable[..., Any],
+        owner: WorkerOwner,
+        at_once: int = 1,
+        bound: int | None = None,
+        recycle: int | None = None,
+    ) -> None:
+        self.number = number
+        self.name = name
+        self.workers: dict[int, PoolWorker] = {}
+        self._now = now
+        self._call_later = call_later
+        self._owner = owner
+        self._at_once = at_once
+        self._bound = bound
+        self._recycle = recycle
+        self._heap: list[tuple[int, int, Submitter, int, float]] = []
+        self._waiting: dict[tuple[Submitter, int], int] = {}
+        """The number in the heap of each task that still waits; the heap has withdrawn ones, too."""
+        self._entered = 0
+        self._first = 0
+        self._running: dict[tuple[Submitter, int], PoolWorker] = {}
+        self._submitters: set[Submitter] = set()
+        self._room = True
+        self._completed = self._failed = 0
+        self._wait, self._run = Histogram(), Histogram()
+
+    # -- tasks -----------------------------------------------------------------------------
+
+    @property
+    def queued(self) -> int:
+        """How many tasks wait."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """How many tasks run."""
+        return len(self._running)
+
+    def enter(
+        self, submitter: Submitter, ticket: int, priority: int, *, again: bool = False
+    ) -> None:
+        """Have a task wait for a worker; *again* puts it before all others of its priority."""
+        if submitter not in self._submitters:
+            self._submitters.add(submitter)
+            if not self._room:
+                submitter.room_changed(self.number, False)
+        if again:
+            self._first -= 1
+            number = self._first
+        else:
+            self._entered += 1
+            number = self._entered
+        self._waiting[submitter, ticket] = number
+        heappush(self._heap, (-priority, number, submitter, ticket, self._now()))  # numbers differ
+        self.give_places()
+        if self._waiting:
+            self._owner.load_changed()
+        self._check_room()
+
+    def withdraw(self, submitter: Submitter, ticket: int) -> bool:
+        """Forget a task that waits; return whether it did."""
+        waited = self._waiting.pop((submitter, ticket), None) is not None
+        if waited:
+            self._check_room()
+        return waited
+
+    def done(self, submitter: Submitter, ticket: int, *, failed: bool, renew: str = "") -> None:
+        """Free the place of a task that is over; *renew* says why its worker is not to go on."""
+        worker = self._running.pop((submitter, ticket), None)
+        if worker is None:
+            self.withdraw(submitter, ticket)
+            return
+        now = self._now()
+        task = worker.tasks[submitter, ticket]
+        worker.end(task, now)
+        worker.completed += 1
+        worker.run.add(now - task.began)
+        self._run.add(now - task.began)
+        self._failed += failed
+        self._completed += not failed
+        if renew or (self._recycle is not None and worker.completed >= self._recycle):
+            worker.renewing = worker.renewing or renew or f"it has run {worker.completed} tasks"
+        self.renew_if_idle(worker)
+        self.give_places()
+        self._check_room()
+        if not worker.tasks:
+            self._owner.load_changed()
+
+    def undelivered(self, submitter: Submitter, ticket: int, priority: int) -> None:
+        """Put a task back that its submitter could not send to its worker, which gets none for a moment."""
+        worker = self._running.pop((submitter, ticket), None)
+        if worker is not None:
+            worker.end(worker.tasks[submitter, ticket], self._now())
+            worker.unreached = True
+            self._call_later(_UNREACHED, self._reachable, worker)
+        self.enter(submitter, ticket, priority, again=True)
+
+    def _reachable(self, worker: PoolWorker) -> None:
+        worker.unreached = False
+        self.give_places()
+
+    def broken(self, submitter: Submitter, ticket: int) -> None:
+        """A submitter lost the link to a worker; if that has not ended, its task is lost by the link alone."""
+        if (submitter, ticket) in self._running:
+            self._call_later(1.0, self._still_broken, submitter, ticket)
+
+    def _still_broken(self, submitter: Submitter, ticket: int) -> None:
+        worker = self._running.get((submitter, ticket))
+        if worker is not None:
+            self._lose(worker, worker.tasks[submitter, ticket], "its link has failed", Loss.DIED)
+            self._owner.end_worker(worker, "the link to it has failed")
+
+    def overdue(self, submitter: Submitter, ticket: int, why: str) -> None:
+        """End the worker of a task that was to end and has not."""
+        worker = self._running.get((submitter, ticket))
+        if worker is not None and worker.ended_for is None:
+            worker.ended_for = (worker.tasks[submitter, ticket], why, Loss.ASKED)
+            self._owner.end_worker(worker, why)
+
+    def over_memory(self, worker: PoolWorker, why: str) -> None:
+        """End a worker that holds too much memory; its tasks fail by that."""
+        worker.ended_for = worker.ended_for or (None, why, Loss.MEMORY)
+        self._owner.end_worker(worker, why)
+
+    def submitter_gone(self, submitter: Submitter) -> list[tuple[PoolWorker, int]]:
+        """Forget what a process had submitted, which has ended; return the workers that run its tasks."""
+        self._submitters.discard(submitter)
+        for who, ticket in list(self._waiting):
+            if who is submitter:
+                del self._waiting[who, ticket]
+        self._check_room()
+        return [(worker, key[1]) for key, worker in self._running.items() if key[0] is submitter]
+
+    def close(self) -> None:
+        """Forget everything: the pool has ended."""
+        self._waiting.clear()
+        self._heap.clear()
+        self._running.clear()
+
+    @property
+    def submitters(self) -> Iterable[Submitter]:
+        """Who has submitted tasks and is still there."""
+        return self._submitters
+
+    # -- workers ---------------------------------------------------------------------------
+
+    def free_places(self, worker: PoolWorker) -> int:
+        """Return how many more tasks a worker takes now."""
+        usable = worker.ready and not worker.renewing and not worker.unreached
+        return self._at_once - len(worker.tasks) if usable and worker.ended_for is None else 0
+
+    def worker_ready(self, worker: PoolWorker) -> None:
+        """A worker takes tasks from now on."""
+        worker.ready = True
+        worker.renewing, worker.ended_for, worker.completed = "", None, 0
+        worker.idle_since = self._now()
+        self.give_places()
+        self._check_room()
+
+    def worker_down(self, worker: PoolWorker, why: str) -> None:
+        """A worker has ended: its tasks are lost, each for its own reason."""
+        worker.ready = False
+        cause = worker.ended_for
+        for task in list(worker.tasks.values()):
+            if cause is None:
+                self._lose(worker, task, why, Loss.DIED)
+            elif cause[0] is None or cause[0] is task:
+                self._lose(worker, task, cause[1], cause[2])
+            else:
+                self._lose(worker, task, cause[1], Loss.BESIDE)
+        worker.ended_for = None
+
+    def _lose(self, worker: PoolWorker, task: _Task, why: str, loss: Loss) -> None:
+        self._running.pop((task.submitter, task.ticket), None)
+        worker.end(task, self._now())
+        self._failed += 1
+        task.submitter.task_lost(self.number, task.ticket, why, loss)
+
+    def renew_if_idle(self, worker: PoolWorker) -> None:
+        """Renew a worker that is to be renewed, if it runs nothing."""
+        if worker.renewing and not worker.tasks and worker.ready and worker.ended_for is None:
+            why, worker.ready = worker.renewing, False
+            self._owner.renew_worker(worker, why)
+
+    def give_places(self) -> None:
+        """Give waiting tasks the free places, lowest slot first, so that the highest become idle."""
+        if not self._waiting:
+            self._heap.clear()
+            return
+        for worker in self._by_load():
+            while self.free_places(worker) > 0:
+                if not self._give_one(worker):
+                    return
+
+    def _by_load(self) -> list[PoolWorker]:
+        if self._at_once == 1:
+            return list(self.workers.values())
+        # A worker that runs less is given the next task first.
+        free = [worker for worker in self.workers.values() if self.free_places(worker) > 0]
+        return sorted(free, key=lambda worker: (len(worker.tasks), worker.slot))
+
+    def _give_one(self, worker: PoolWorker) -> bool:
+        while self._heap:
+            _, number, submitter, ticket, entered = heappop(self._heap)
+            if self._waiting.get((submitter, ticket)) != number:
+                continue  # withdrawn
+            del self._waiting[submitter, ticket]
+            now = self._now()
+            self._wait.add(now - entered)
+            worker.begin(_Task(submitter, ticket, now))
+            self._running[submitter, ticket] = worker
+            submitter.place_given(self.number, ticket, worker.member, worker.functions)
+            return True
+        return False
+
+    def _check_room(self) -> None:
+        room = self.has_room
+        if room is not self._room:
+            self._room = room
+            for submitter in list(self._submitters):
+                submitter.room_changed(self.number, room)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another task may wait, or would not have to."""
+        if self._bound is None or len(self._waiting) < self._bound:
+            return True
+        return not self._waiting and any(self.free_places(one) for one in self.workers.values())
+
+    def stats(self) -> PoolStats:
+        """Return the figures of now."""
+        now = self._now()
+        workers = tuple(
+            WorkerStats(
+                name=worker.member.name if worker.member is not None else f"{self.name}/{slot}",
+                node=worker.member.node if worker.member is not None else "",
+                ready=worker.ready,
+                running=len(worker.tasks),
+                completed=worker.completed,
+                utilisation=worker.utilisation(now),
+                run=worker.run.read(),
+            )
+            for slot, worker in sorted(self.workers.items())
+        )
+        busy = [worker.utilisation for worker in workers]
+        return PoolStats(
+            name=self.name,
+            queued=len(self._waiting),
+            running=len(self._running),
+            completed=self._completed,
+            failed=self._failed,
+            utilisation=sum(busy) / len(busy) if busy else 0.0,
+            wait=self._wait.read(),
+            run=self._run.read(),
+            workers=workers,
+        )
