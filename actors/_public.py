@@ -11,9 +11,12 @@ from actors._base.errors import ActorCrashed, ActorsError, ActorStopped, NodeDow
 from actors._messaging.handler_options import batched, concurrent
 from actors._messaging.ref import Ref
 from actors._messaging.topic import Lagged
+from actors._pools import Pool
+from actors._system.pool_spec import pool
 from actors._system.run import run
 from actors._system.system import System, current
-from actors._system.topology import Topology, child, dynamic, pool, supervisor
+from actors._system.topology import Topology
+from actors._system.tree_specs import child, dynamic, supervisor
 from actors.nodes import Node, nodes
 from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, listen
 from actors.supervisors import AutoShutdown, Backoff, Budget, Exit, ExitKind, Restart, Strategy
@@ -36,6 +39,7 @@ __all__ = [
     "Node",
     "NodeDown",
     "OnError",
+    "Pool",
     "Ref",
     "Restart",
     "RoundRobin",

@@ -15,11 +15,15 @@ from actors._base.errors import (
     NoSystem,
     NotAMessage,
     NotSendable,
+    OutOfMemory,
+    PoisonTask,
     ReloadFailed,
     ReloadRunning,
     SendError,
     StartFailed,
     SystemStopped,
+    TaskExited,
+    WorkerLost,
 )
 from actors.nodes import NodeDied
 from actors.routing import BadListener, HandlerNotFound, HandlerUnfit, LifespanFailed, ListenFailed
@@ -72,6 +76,8 @@ __all__ = [
     "NotFound",
     "NotSendable",
     "NotSupported",
+    "OutOfMemory",
+    "PoisonTask",
     "ReloadFailed",
     "ReloadRunning",
     "RemoteError",
@@ -82,7 +88,9 @@ __all__ = [
     "SupervisorError",
     "SupervisorStopped",
     "SystemStopped",
+    "TaskExited",
     "TransportError",
+    "WorkerLost",
 ]
 
 # Tracebacks name each by its public place: `actors.errors.NodeDown`, wherever it is defined.

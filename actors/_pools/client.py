@@ -97,6 +97,11 @@ class PoolClient(TaskOwner):
         self._ended = ""
         self._nobody = _Nobody(host, facts.name)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the pool has ended."""
+        return bool(self._ended)
+
     # -- submission ------------------------------------------------------------------------
 
     def function(

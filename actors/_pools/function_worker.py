@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, get_cancelled_exc_class
 
-from actors._actor.base import Actor, concurrent
+from actors._actor.base import Actor
 from actors._base.errors import InvalidSpec, NotSendable, TaskExited
+from actors._messaging.handler_options import concurrent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -73,7 +73,7 @@ class PoolMap(AsyncIterator[Any]):
         self._fn = fn
         self._inputs = _rows(name, iterables)
         self._chunk = chunk
-        self._window = max(window or max(default_window, 2 * chunk), 1)
+        self._window = max(window or default_window * chunk, 1)
         self._ordered = ordered
         self._options: dict[str, Any] = {
             "timeout": timeout,

@@ -23,10 +23,12 @@ from actors._system.listeners import ListenerController
 from actors._system.node_groups import NodeGroups
 from actors._system.node_services import NodeServices
 from actors._system.placement import MAIN_GROUP, Placement
+from actors._system.pools import Pools
 from actors._system.rolling_reload import RollingReload
 from actors._system.supervision_tree import SupervisionTree, first_cause
 from actors._system.system_state import SystemState
 from actors._system.topic_directory import TopicDirectory
+from actors._system.topology import pools_of
 from actors._system.tree_snapshot import whole_tree
 from actors.nodes import (
     BlockWatch,
@@ -74,16 +76,19 @@ class Coordinator(SystemState):
         self.host.services = self
         self.host.link_ended = self.link_ended
         self.host.new_child_actors = self._new_child_actors
+        self.threads = ThreadPortal(loop, self.propagation)
+        self.pools = Pools(self, self.threads)
         self.tree = SupervisionTree(
             self,
+            pools=self.pools,
             new_actor=lambda spec: self.placement.new_static_actor(spec),  # noqa: PLW0108 - made below
             node_given_up=self.node_given_up,
         )
         self.groups = NodeGroups(self, self.tree, partial(new_node, self))
         self.kill_deadlines = KillDeadlines(self, self._actor_unheard)
         self.reloading = RollingReload(self, self.groups)
-        self.placement = Placement(self, self.tree, self.groups)
-        self.threads = ThreadPortal(loop, self.propagation)
+        self.pools.connect(self.tree, self.groups)
+        self.placement = Placement(self, self.tree, self.groups, self.pools.joined)
         self.topic_directory = TopicDirectory(self.host, self.runs)
         self._run_numbers = itertools.count(1)
         self._block_watch: BlockWatch | None = None
@@ -99,6 +104,7 @@ class Coordinator(SystemState):
         """
         for spec in self.topology.nodes:
             self.groups.add(spec)
+        self.pools.add_groups(pools_of(self.topology.children))
         if self.local is None and self.topology.has_unplaced and not self.group(MAIN_GROUP):
             self.groups.add(nodes(MAIN_GROUP))
         self.listeners.extend(ListenerController(self, spec) for spec in self.topology.listeners)
@@ -249,6 +255,7 @@ class Coordinator(SystemState):
         if not run.successor:
             self._count_end(run, why, restarting=restarting, replaced=replaced)
         self.topic_directory.forget(run.address)
+        self.pools.node_ended(run.address)
         why, restarting = self._outlook(run, why, restarting=restarting)
         peer = self.host.peer(run.address)
         renewing = restarting and replaced

@@ -45,11 +45,11 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
     async with open_loop() as loop, create_task_group() as tasks:
         node = NodeProcess(config, loop, tasks)
         try:
+            access, servers = NodeAccess(node), NodeServers(node)
             node.attach(config["link"])
             if alone:
                 node.show_stacks()
             node.show_blocks()
-            access, servers = NodeAccess(node), NodeServers(node)
             node.host.system = System.on_node(access)
             end = _NodeEnd(node, access, servers)
         except Exception:  # noqa: BLE001 - the parent reports it

@@ -62,7 +62,6 @@ class NodeServices:
         state, handlers = self._state, self._state.host.handlers
         handlers.on_call(ops.spawn, self._spawn)
         handlers.on_call(ops.lookup, lambda _, name, chain=(): state.registry.find(name, chain))
-        handlers.on_call(ops.pool, lambda _, name, chain=(): self._placement.pool(name, chain))
         handlers.on_call(ops.claim_name, self._claim)
         handlers.on_note(ops.release_name, self._release)
         handlers.on_call(ops.wait_ended, self._wait_ended)

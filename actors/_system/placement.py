@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actors._base.errors import InvalidSpec, NameTaken, SystemStopped
-from actors._messaging.pool import Pool
 from actors._messaging.ref import Ref
 from actors._system.supervision_tree import first_cause
 from actors.nodes import (
@@ -28,11 +27,13 @@ from actors.supervisors import Backoff, ChildNotStarted, Exit, Restart
 from actors.transport import copy_error, drop_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors._remoting.operations import Chain
     from actors._system.node_groups import NodeGroups
     from actors._system.supervision_tree import SupervisionTree
     from actors._system.system_state import SystemState
-    from actors._system.topology import ActorSpec
+    from actors._system.tree_specs import ActorSpec
 
 __all__ = ["MAIN_GROUP", "ActorRequest", "Arguments", "Placement"]
 
@@ -70,8 +71,15 @@ class ActorRequest:
 class Placement:
     """Places and starts actors for the whole system, and forgets them at their end."""
 
-    def __init__(self, state: SystemState, tree: SupervisionTree, groups: NodeGroups) -> None:
+    def __init__(
+        self,
+        state: SystemState,
+        tree: SupervisionTree,
+        groups: NodeGroups,
+        joined: Callable[[ActorSpec, SupervisedActor], None],
+    ) -> None:
         self.loop = state.loop
+        self._joined_pool = joined
         self._state = state
         self._tree = tree
         self._groups = groups
@@ -100,16 +108,6 @@ class Placement:
             alive = ref is not None and ref.uid in state.supervised
             state.registry.settle(name, ref if alive else None)
         return ref
-
-    async def pool(self, name: str, chain: Chain = ()) -> Pool[Any] | None:
-        """Return the pool of that name."""
-        spec = self._tree.pool(name)
-        if spec is None:
-            return None
-        find = self._state.registry.find
-        members = [await find(member.name, chain) for member in spec.children]
-        there = [member for member in members if member is not None]
-        return Pool(name, there, spec.route) if there else None
 
     async def _start(self, request: ActorRequest) -> Ref[Any]:
         await self._ensure_main(request.on)
@@ -222,6 +220,8 @@ class Placement:
             actor = self.new_actor(place, request)
         finally:
             registry.settle(spec.name, None if actor is None else actor.ref)
+        if spec.pool:
+            self._joined_pool(spec, actor)
         return actor
 
     def life_ended(self, actor: SupervisedActor, end: Exit) -> None:

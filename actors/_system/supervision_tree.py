@@ -13,17 +13,17 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from anyio import CancelScope, create_task_group
 
 from actors._base.errors import InvalidSpec
+from actors._system.pool_spec import PoolSpec
 from actors._system.supervisor_handle import SupervisorHandle
-from actors._system.topology import (
+from actors._system.tree_specs import (
     SYSTEM_SUPERVISORS,
     ActorSpec,
     DynamicSpec,
-    PoolSpec,
     SupervisorSpec,
 )
 from actors.nodes import ActorRun, NodeReplacement, StaticChild, child_facts
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from actors._messaging.ref import Ref
     from actors._system.listeners import ListenerController
     from actors._system.system_state import SystemState
-    from actors._system.topology import TreeSpec
+    from actors._system.tree_specs import TreeSpec
     from actors.nodes import RemoteNode, SupervisedActor
     from actors.supervisors import Reporter
 
@@ -120,6 +120,15 @@ class NodesSupervisor(DynamicSupervisor):
                 together.start_soon(stop, name, grace)
 
 
+class TreePools(Protocol):
+    """The pools of the system, as the tree sees them."""
+
+    async def prepare(self, item: TreeSpec) -> None: ...
+    def abandon(self, item: TreeSpec) -> None: ...
+    def begin(self, spec: PoolSpec, handle: SupervisorHandle) -> None: ...
+    def gone(self, spec: PoolSpec) -> None: ...
+
+
 class SupervisionTree:
     """Builds the supervisors of one system and runs them."""
 
@@ -128,11 +137,13 @@ class SupervisionTree:
         state: SystemState,
         *,
         new_actor: Callable[[ActorSpec], SupervisedActor],
+        pools: TreePools,
         node_given_up: Callable[[RemoteNode], None],
     ) -> None:
         self._state = state
         self._new_actor = new_actor
         self._node_given_up = node_given_up
+        self.pools = pools
         self._started = False
         self.handles: dict[str, SupervisorHandle] = {}
         self._pools: dict[str, PoolSpec] = {}
@@ -228,10 +239,15 @@ class SupervisionTree:
         below = f"{handle.path}/"
         for path in [path for path in self.handles if path.startswith(below)]:
             _give_up(self.handles.pop(path))
-            self._pools.pop(path, None)
+            self._end_pool(path)
         self.handles.pop(handle.path, None)
-        self._pools.pop(handle.path, None)
+        self._end_pool(handle.path)
         _give_up(handle)
+
+    def _end_pool(self, path: str) -> None:
+        pool = self._pools.pop(path, None)
+        if pool is not None:
+            self.pools.gone(pool)
 
     def find(self, path: str) -> SupervisorHandle:
         """Return the handle of the supervisor at *path*.
@@ -273,6 +289,7 @@ class SupervisionTree:
         inner = self.handle(f"{handle.path}/{item.name}" if handle.path else item.name)
         if isinstance(item, PoolSpec):
             self._pools[inner.path] = item
+            self.pools.begin(item, inner)
         start: Callable[[], Child]
         if isinstance(item, DynamicSpec):
             start = partial(self._new_dynamic, item, inner)
@@ -286,10 +303,6 @@ class SupervisionTree:
             significant=item.significant,
             gone=partial(self._gone, handle, inner, again),
         )
-
-    def pool(self, name: str) -> PoolSpec | None:
-        """Return the pool of that name; pool names are unique, as those of their members are."""
-        return next((spec for spec in self._pools.values() if spec.name == name), None)
 
     def ref_of(self, run: object) -> Ref[Any] | None:
         """Return the address of a run, if it is an actor's."""

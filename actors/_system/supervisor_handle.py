@@ -5,16 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import InvalidSpec, SystemStopped
-from actors._system.topology import SYSTEM_SUPERVISORS
+from actors._system.tree_specs import SYSTEM_SUPERVISORS
 from actors.supervisors import Restart
 
 if TYPE_CHECKING:
     from actors._messaging.ref import Ref
-    from actors._system.topology import TreeSpec
+    from actors._system.tree_specs import TreeSpec
     from actors.nodes import StaticChild
     from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor, Supervisor
 
 __all__ = ["SupervisorHandle", "SupervisorHandleHost"]
+
+
+class HandlePools(Protocol):
+    """The pools of the system, as handles see them."""
+
+    async def prepare(self, item: TreeSpec) -> None: ...
+    def abandon(self, item: TreeSpec) -> None: ...
 
 
 class SupervisorHandleHost(Protocol):
@@ -22,6 +29,8 @@ class SupervisorHandleHost(Protocol):
 
     def spec_of(self, item: TreeSpec, handle: SupervisorHandle) -> ChildSpec: ...
     def ref_of(self, run: object) -> Ref[Any] | None: ...
+    @property
+    def pools(self) -> HandlePools: ...
 
 
 class SupervisorHandle:
@@ -74,7 +83,13 @@ class SupervisorHandle:
             raise InvalidSpec(
                 f"{self.path}: children are made by child(), supervisor() or dynamic(), got {item!r}"
             )
-        return self._tree.ref_of(await self.supervisor.start_child(self._tree.spec_of(item, self)))
+        supervisor = self.supervisor
+        await self._tree.pools.prepare(item)
+        try:
+            return self._tree.ref_of(await supervisor.start_child(self._tree.spec_of(item, self)))
+        except BaseException:
+            self._tree.pools.abandon(item)
+            raise
 
     async def stop_child(self, name: str) -> None:
         """Stop a child for good; a static supervisor keeps its spec for `restart_child`.

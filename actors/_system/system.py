@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, TypeVarTuple, overload
 
 import anyio
 
@@ -21,27 +21,31 @@ from actors._messaging.turn import TURN, refuse_fenced
 from actors._system.coordinator import Coordinator
 from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.system_access import DirectAccess, SystemAccess
-from actors._system.topology import PoolSpec, Topology, TreeSpec
+from actors._system.pool_spec import PoolSpec
+from actors._system.topology import Topology
 from actors.nodes import Node, NodesSpec, check_actor_options
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from types import TracebackType
 
     from anyio.abc import TaskGroup, TaskStatus
 
     from actors._actor.base import Actor
     from actors._base.loop import Loop
-    from actors._messaging.pool import Pool
     from actors._messaging.ref import Ref
+    from actors._pools import Pool
     from actors._remoting.operations import SpawnOptions
+    from actors._system.tree_specs import TreeSpec
     from actors.nodes import LocalNode
     from actors.supervisors import Backoff, Restart
 
 __all__ = ["System", "coordinator_of", "current"]
 
 A = TypeVar("A", bound="Actor")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 _CURRENT: Final[ContextVar[System | None]] = ContextVar("actors_system", default=None)
 _HERE: Final = threading.local()
@@ -122,6 +126,7 @@ class System:
         self._stack = AsyncExitStack()
         self._failure: BaseException | None = None
         self._outer: System | None = None
+        self._default_pool: Pool[Any] | None = None
 
     @classmethod
     def on_node(cls, access: SystemAccess) -> System:
@@ -301,6 +306,34 @@ class System:
     async def pool(self, name: str) -> Pool[Any] | None:
         """Return the address of the pool of that name, or None."""
         return await self._running().pool(name)
+
+    async def offload(
+        self,
+        fn: Callable[[*Ts], Coroutine[Any, Any, R]] | Callable[[*Ts], R],
+        /,
+        *args: *Ts,
+        timeout: float | None = None,  # noqa: ASYNC109 - it ends the work itself, in another process
+    ) -> R:
+        """Run ``fn(*args)`` in another process and return its result; the loop goes on meanwhile.
+
+        The first call starts the system's default pool: as many process nodes as there are usable CPUs.
+
+        Args:
+            fn: a function that can be imported by its name, sync or async; see `Pool.run`.
+            *args: positional arguments; keywords by `functools.partial`.
+            timeout: seconds from now until it fails and ends, running or not.
+
+        Raises:
+            NotSendable: the function, an argument or the result cannot travel.
+            DeadlineExceeded: the timeout is over.
+            WorkerLost: the process died while it ran the function.
+            Exception: whatever the function raises, as itself.
+        """
+        pool = self._default_pool
+        if pool is None or pool.client.ended:
+            pool = self._default_pool = await self._running().pool("")
+        assert pool is not None
+        return await pool.run(fn, *args, timeout=timeout)
 
     async def tree(self) -> dict[str, Any]:
         """Return the supervision tree as plain data, in start order; a node that hangs is marked so."""

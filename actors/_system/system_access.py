@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import ActorsError
 from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import waiting_chain
 from actors._messaging.topic import TopicCarrier
+from actors._pools import LinkPlaces, Pool, PoolClients
 from actors._remoting import operations as ops
 from actors._system.coordinator import Coordinator
 from actors._system.placement import ActorRequest
@@ -15,7 +17,6 @@ from actors.nodes import child_actors_of, class_path, pack_arguments
 from actors.transport import Local
 
 if TYPE_CHECKING:
-    from actors._messaging.pool import Pool
     from actors._messaging.ref import Ref
     from actors.nodes import ChildActors, Link, LocalNode, NodeProcess
 
@@ -65,7 +66,7 @@ class DirectAccess:
         return await self._coordinator.registry.find(name, waiting_chain())
 
     async def pool(self, name: str) -> Pool[Any] | None:
-        return await self._coordinator.placement.pool(name, waiting_chain())
+        return await self._coordinator.pools.find(name)
 
     async def tree(self) -> dict[str, Any]:
         return await self._coordinator.whole_tree()
@@ -84,6 +85,8 @@ class NodeAccess:
         self.local: LocalNode = node.local
         self.threads = ThreadPortal(node.host.loop, node.host.propagation)
         self.topics = node.host.topics
+        self._pools = PoolClients(node.host, self.threads, partial(LinkPlaces, self._parent))
+        self._pools.serve()
         node.host.handlers.on_call(ops.child_actors, self._child_actors)
 
     async def spawn(
@@ -131,7 +134,8 @@ class NodeAccess:
         return await self._parent.call(ops.lookup, name, waiting_chain())
 
     async def pool(self, name: str) -> Pool[Any] | None:
-        return await self._parent.call(ops.pool, name, waiting_chain())
+        fields = await self._parent.call(ops.pool, name, waiting_chain())
+        return None if fields is None else self._pools.pool(fields)
 
     async def tree(self) -> dict[str, Any]:
         return await self._parent.call(ops.tree)

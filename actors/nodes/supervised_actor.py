@@ -53,6 +53,7 @@ class SupervisedActor:
         chain: the actors that wait for its first start, a number and a name each.
         kept: how it ended with its supervisor, while it waits for the restart of that.
         voluntary_end: how the current run ended by the actor's own wish, if it did.
+        on_change: called when a run of it takes messages, and with the end of that run.
         supervisor: has it as a child by the name of its ref; None until that is known.
     """
 
@@ -67,6 +68,7 @@ class SupervisedActor:
         "incarnation",
         "kept",
         "kwargs",
+        "on_change",
         "owner",
         "place",
         "ref",
@@ -107,6 +109,7 @@ class SupervisedActor:
         self.kept: Exit | None = None
         self.chain: tuple[tuple[int, str], ...] = ()
         self.restart: Restart | None = None
+        self.on_change: Callable[[Exit | None], None] | None = None
         self._watchers: dict[object, Callable[[Exit], None]] | None = None
 
     @property
@@ -138,6 +141,8 @@ class SupervisedActor:
     def run_ended(self, end: Exit) -> None:
         """Note that its run has ended; a stop that was queued in it ends the actor if no run follows."""
         self.running = False
+        if self.on_change is not None:
+            self.on_change(end)
         if self.stop_asked and end.kind is ExitKind.NODE_DOWN:
             self.stop_for_good()  # the request is lost with the mailbox
         elif self.stop_asked:
@@ -150,6 +155,8 @@ class SupervisedActor:
         self.end = end = self.voluntary_end or self.kept or end
         self.owner.life_ended(self, end)
         self.place.release_actor(self.ref.uid, end)
+        if self.on_change is not None:
+            self.on_change(end)
         watchers, self._watchers = self._watchers, None
         for notice in tuple((watchers or {}).values()):
             notice(end)
@@ -216,6 +223,8 @@ class ActorRun:
             raise
         self._started = actor.running = True
         actor.chain = ()
+        if actor.on_change is not None:
+            actor.on_change(None)
         if self._unreported is not None:
             self._incarnation_ended(*self._unreported)
 

@@ -1,0 +1,316 @@
+"""One pool of a running system: its workers come, go, are renewed and ended as its queue asks.
+
+Rule 1: a worker is a slot: a node of the pool's own, and the actor on it. Between two runs the slot is kept.
+Rule 2: only a worker with a node of its own is ended for one of its tasks.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio import Lock, move_on_after
+
+from actors._base.errors import ActorsError, InvalidSpec
+from actors._pools import PoolFacts, PoolQueue, PoolWorker, Submitter
+from actors.nodes import RemoteNode, process_figures
+from actors.supervisors import SupervisorError
+
+if TYPE_CHECKING:
+    from actors._base.loop import Timer
+    from actors._messaging.ref import Ref
+    from actors._system.node_groups import NodeGroups
+    from actors._system.pool_spec import PoolSpec
+    from actors._system.supervisor_handle import SupervisorHandle
+    from actors._system.system_state import SystemState
+    from actors.nodes import SupervisedActor
+    from actors.supervisors import Exit
+
+__all__ = ["PoolControl"]
+
+_RSS_EVERY: Final = 0.25
+"""Seconds between two looks at the memory of workers that have a `max_rss`."""
+_RSS_KILL: Final = 1.25
+_GROWTH: Final = 0.2
+"""The part of its workers by which a pool grows at a time, rounded up."""
+
+
+class PoolControl:
+    """Starts, counts and ends the workers of one pool (a `WorkerOwner`)."""
+
+    def __init__(
+        self,
+        state: SystemState,
+        groups: NodeGroups,
+        spec: PoolSpec,
+        number: int,
+        cls_path: str,
+        *,
+        ended: Any,
+    ) -> None:
+        self.spec = spec
+        self.facts = PoolFacts(
+            number,
+            spec.name,
+            cls_path,
+            spec.at_once,
+            spec.queue,
+            spec.grace,
+            spec.why_not_killable,
+            spec.size,
+        )
+        self.queue = PoolQueue(
+            number,
+            spec.name,
+            now=state.loop.now,
+            call_later=state.loop.call_later,
+            owner=self,
+            at_once=spec.at_once,
+            bound=spec.queue,
+            recycle=spec.recycle,
+        )
+        self.closed = False
+        self._state = state
+        self._groups = groups
+        self._ended = ended
+        self.handle: SupervisorHandle | None = None
+        self._actors: dict[int, dict[str, SupervisedActor]] = {}
+        self._changing = Lock()
+        self._sizing = False
+        self._idle_timer: Timer | None = None
+        self._rss_timer: Timer | None = None
+        if spec.max_rss is not None:
+            self._rss_timer = state.loop.call_later(_RSS_EVERY, self._check_rss)
+
+    # -- workers come and go -------------------------------------------------------------------
+
+    def joined(self, slot: int, actor: SupervisedActor) -> None:
+        """Take a worker's actor, which starts now; also the next life of one that had ended."""
+        worker = self.queue.workers.get(slot)
+        if worker is None:
+            worker = self.queue.workers[slot] = PoolWorker(slot, self._state.loop.now())
+            self.queue.workers = dict(sorted(self.queue.workers.items()))
+        self._actors.setdefault(slot, {})[actor.ref.name] = actor
+        if actor.ref.name.endswith("/functions") or self.spec.cls is None:
+            worker.functions = actor.ref
+        if not actor.ref.name.endswith("/functions"):
+            worker.member = actor.ref
+        actor.on_change = partial(self._changed, slot, actor)
+
+    def _changed(self, slot: int, actor: SupervisedActor, end: Exit | None) -> None:
+        """A worker's actor runs, or a run of it has ended by *end*, or it is gone."""
+        worker = self.queue.workers.get(slot)
+        actors = self._actors.get(slot, {})
+        if worker is None or actors.get(actor.ref.name) is not actor:
+            return
+        if actor.end is not None:
+            self._lost(slot, str(actor.end))
+        elif end is not None:
+            self.queue.worker_down(worker, str(end))
+        elif all(one.running for one in actors.values()) and len(actors) == self._per_worker:
+            self.queue.worker_ready(worker)
+
+    @property
+    def _per_worker(self) -> int:
+        return 1 if self.spec.cls is None else 2
+
+    def _lost(self, slot: int, why: str) -> None:
+        """A worker has ended for good."""
+        worker = self.queue.workers.pop(slot, None)
+        self._actors.pop(slot, None)
+        if worker is not None:
+            self.queue.worker_down(worker, why)
+        if not self.queue.workers and not self.closed and not self._sizing:
+            self._ended(self, "all its members have ended")
+
+    # -- what the queue asks (`WorkerOwner`) ------------------------------------------------------
+
+    def _node(self, worker: PoolWorker) -> RemoteNode | None:
+        return None if worker.member is None else self._state.nodes.get(worker.member.node)
+
+    def end_worker(self, worker: PoolWorker, why: str) -> None:
+        """As `WorkerOwner.end_worker`."""
+        node = self._node(worker)
+        if self.facts.killable and node is not None and node.run is not None:
+            facts = {"pool": self.spec.name, "worker": worker.member.name, "why": why}
+            self._state.event("worker_ended", facts)
+            node.run.end_for(set(), why)
+
+    def renew_worker(self, worker: PoolWorker, why: str) -> None:
+        """As `WorkerOwner.renew_worker`."""
+        facts = {"pool": self.spec.name, "worker": worker.member.name, "why": why}
+        self._state.event("worker_renewed", facts)
+        node = self._node(worker)
+        if not self.facts.killable or node is None or node.run is None:
+            for actor in self._actors.get(worker.slot, {}).values():
+                actor.place.kill_actor(actor.ref.uid)
+        elif self.spec.cls is None:
+            node.run.end_for(set(), why)
+        else:
+            node.replace(why)  # its actor ends in order
+
+    def load_changed(self) -> None:
+        """As `WorkerOwner.load_changed`."""
+        spec = self.spec
+        if spec.least == spec.most or self.closed or self._sizing:
+            return
+        size = len(self.queue.workers)
+        if self.queue.queued and size < spec.most:
+            self._sizing = True
+            wanted = min(spec.most, size + ceil(_GROWTH * size))
+            self._state.loop.start(self._size_to, wanted, name=f"{spec.name}: grow", fresh=True)
+        elif size > spec.least and self._idle_timer is None:
+            self._idle_timer = self._state.loop.call_later(spec.idle, self._shrink)
+
+    def _shrink(self) -> None:
+        """End the worker with the highest slot if it had nothing to do for long enough."""
+        self._idle_timer = None
+        spec, workers = self.spec, self.queue.workers
+        if self.closed or self._sizing or len(workers) <= spec.least:
+            return
+        last = workers[max(workers)]
+        idle = self._state.loop.now() - last.idle_since
+        if last.ready and not last.tasks and idle >= spec.idle:
+            self._sizing = True
+            wanted = len(workers) - 1
+            self._state.loop.start(self._size_to, wanted, name=f"{spec.name}: shrink", fresh=True)
+        else:
+            left = max(0.01, spec.idle - idle) if not last.tasks else spec.idle
+            self._idle_timer = self._state.loop.call_later(left, self._shrink)
+
+    async def _size_to(self, size: int) -> None:
+        try:
+            await self._resize(size)
+        except (ActorsError, SupervisorError) as error:
+            facts = {"pool": self.spec.name, "size": size, "why": str(error)}
+            self._state.event("pool_not_resized", facts)
+        finally:
+            self._sizing = False
+        # There may be more to do, and an idle worker is looked at again.
+        self.load_changed()
+
+    async def resize(self, size: object) -> int:
+        """Have so many workers, within the pool's bounds; return how many there are then.
+
+        Raises:
+            InvalidSpec: it is no number of workers, or the pool has a fixed size.
+        """
+        if type(size) is not int or size < 1:
+            what = "size must be a whole number of 1 or more"
+            raise InvalidSpec(f"pool {self.spec.name!r}: {what}, got {size!r}")
+        wanted = min(max(size, self.spec.least), self.spec.most)
+        sizing, self._sizing = self._sizing, True
+        try:
+            await self._resize(wanted)
+        finally:
+            self._sizing = sizing
+        return len(self.queue.workers)
+
+    async def _resize(self, size: int) -> None:
+        async with self._changing:
+            have = len(self.queue.workers)
+            if size > have:
+                await self._add(range(have, size))
+            elif size < have:
+                await self._remove(range(size, have))
+
+    async def _add(self, slots: range) -> None:
+        assert self.handle is not None
+        if self.spec.group is not None:
+            await self._groups.scale(self.spec.name, slots.stop)
+        for slot in slots:
+            for actor in self.spec.workers(slot):
+                await self.handle.start_child(actor)
+
+    async def _remove(self, slots: range) -> None:
+        assert self.handle is not None
+        leaving = [worker for slot, worker in self.queue.workers.items() if slot in slots]
+        for worker in leaving:
+            worker.renewing = "it is one worker too many"
+        for worker in leaving:
+            while worker.tasks:
+                await self._state.loop.pause()
+                waiter = self._state.loop.waiter()
+                self._state.loop.call_later(0.02, _resolve, waiter)
+                await waiter
+        for worker in leaving:
+            names = list(self._actors.get(worker.slot, {}))
+            for name in reversed(names):
+                with suppress(SupervisorError):
+                    await self.handle.stop_child(name)
+                    self.handle.delete_child(name)
+        if self.spec.group is not None:
+            await self._groups.scale(self.spec.name, slots.start)
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def _check_rss(self) -> None:
+        if self.closed:
+            return
+        self._rss_timer = self._state.loop.call_later(_RSS_EVERY, self._check_rss)
+        limit = self.spec.max_rss or 0
+        for worker in list(self.queue.workers.values()):
+            node = self._node(worker)
+            if node is None or node.pid is None or not worker.ready:
+                continue
+            rss = _rss(node.pid)
+            if rss > _RSS_KILL * limit:
+                why = f"{_mib(rss)} resident, max_rss is {_mib(limit)}"
+                self.queue.over_memory(worker, why)
+            elif rss > limit:
+                worker.renewing = worker.renewing or f"{_mib(rss)} resident, max_rss is {_mib(limit)}"
+                self.queue.renew_if_idle(worker)
+
+    # -- the end of others ----------------------------------------------------------------------------
+
+    def submitter_gone(self, submitter: Submitter) -> None:
+        """Drop what an ended process had submitted; end what of it does not end by itself."""
+        for worker, ticket in self.queue.submitter_gone(submitter):
+            loop = self._state.loop
+            loop.start(
+                self._end_orphan, worker, submitter, ticket, name=f"{self.spec.name}: orphan", fresh=True
+            )
+
+    async def _end_orphan(self, worker: PoolWorker, submitter: Submitter, ticket: int) -> None:
+        actor: Ref[Any] = worker.functions
+        with move_on_after(self.spec.grace) as waited, suppress(ActorsError):
+            await actor.wait_ready()
+        if waited.cancelled_caught and self.facts.killable:
+            self.queue.overdue(submitter, ticket, "the process that had submitted its task has ended")
+            return
+        if waited.cancelled_caught:
+            with suppress(ActorsError):
+                await actor.wait_ready()
+        self.queue.done(submitter, ticket, failed=True)
+
+    def members(self) -> list[Ref[Any]]:
+        """Return the addresses of the members, by slot."""
+        return [one.member for one in self.queue.workers.values() if one.member is not None]
+
+    def close(self) -> None:
+        """Stop looking after the workers: the pool has ended."""
+        self.closed = True
+        for timer in (self._idle_timer, self._rss_timer):
+            if timer is not None:
+                timer.cancel()
+        self.queue.close()
+
+
+def _resolve(waiter: Any) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _rss(pid: int) -> int:
+    try:
+        return process_figures(pid)[1]
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"
+
+

@@ -1,0 +1,303 @@
+"""A pool as data: who its workers are, how many, and where they run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from actors._base.errors import InvalidSpec
+from actors._base.options import constructor_options
+from actors._pools import FunctionWorker, refuse_function
+from actors._system.cpu_budget import usable_cpus
+from actors._system.tree_specs import ActorSpec, SupervisorSpec, class_name, new_child, supervisor
+from actors.nodes import NodesSpec, nodes
+from actors.supervisors import Backoff, Budget
+
+__all__ = ["DEFAULT_POOL", "PoolSpec", "pool"]
+
+DEFAULT_POOL: Final = "offload"
+"""The name of the pool that `System.offload` uses."""
+_QUEUE: Final = 4096
+_IDLE: Final = 30.0
+_GRACE: Final = 0.1
+_KINDS: Final = ("process", "thread", "interpreter")
+_INTERPRETERS: Final = (3, 14)
+_MEMBER_BACKOFF: Final = Backoff(first=0.01, cap=1.0)
+"""Short, as the tasks of a pool wait for its workers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSpec(SupervisorSpec):
+    """Workers behind one address; see `pool`."""
+
+    cls: Callable[..., Any] | None
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    size: int
+    least: int
+    most: int
+    idle: float
+    at_once: int
+    queue: int | None
+    grace: float
+    recycle: int | None
+    max_rss: int | None
+    on: str | None
+    kind: str
+    per_node: str | None
+    group: NodesSpec | None
+    backoff: Backoff | None
+    shutdown: float
+    mailbox: int
+
+    @property
+    def why_not_killable(self) -> str:
+        """Why a worker cannot be ended alone; "" if it can."""
+        if self.on is not None:
+            return f"on={self.on!r} also runs others"
+        if self.kind != "process":
+            return f"a worker of kind={self.kind!r} cannot be ended, and shares its process's fate"
+        return ""
+
+    def workers(self, slot: int) -> list[ActorSpec]:
+        """Return the actors of one worker: its member, and in a pool with a class who runs functions beside it."""
+        on = self.on if self.on is not None else f"{self.name}/{slot}"
+        options: dict[str, Any] = {
+            "on": on,
+            "backoff": self.backoff,
+            "shutdown": self.shutdown,
+            "mailbox": max(self.mailbox, self.at_once),
+        }
+        cls = self.cls or FunctionWorker
+        name = f"{self.name}/{slot}"
+        made = [new_child(cls, self.args, self.kwargs, name=name, **options)]
+        if self.cls is not None:
+            beside = f"{name}/functions"
+            made.append(new_child(FunctionWorker, (), {}, name=beside, **options))
+        return [_in_pool(spec, self.name, slot) for spec in made]
+
+
+def _in_pool(spec: ActorSpec, name: str, slot: int) -> ActorSpec:
+    parts = {item.name: getattr(spec, item.name) for item in fields(spec)}
+    return ActorSpec(**{**parts, "turn": slot, "pool": name})
+
+
+@constructor_options
+def pool(
+    cls: Callable[..., Any] | None = None,
+    /,
+    *args: Any,
+    size: int | None = None,
+    min: int | None = None,  # noqa: A002 - the words of every pool
+    max: int | None = None,  # noqa: A002 - as above
+    name: str | None = None,
+    on: str | None = None,
+    kind: str | None = None,
+    per_node: str | None = None,
+    at_once: int = 1,
+    queue: int | None = _QUEUE,
+    idle: float | None = None,
+    grace: float = _GRACE,
+    recycle: int | None = None,
+    max_rss: int | None = None,
+    init: Callable[[], Any] | None = None,
+    preload: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    nice: int = 0,
+    boot_timeout: float = 30.0,
+    budget: Budget | None = None,
+    backoff: Backoff | None = None,
+    shutdown: float = 5.0,
+    mailbox: int = 1024,
+    **kwargs: Any,
+) -> PoolSpec:
+    """Describe a pool: workers behind one address, each of which takes the next task when it is free.
+
+    ``await system.start(pool(size=4, name="work"))`` returns its `Pool`, and so does
+    ``system.pool("work")``, on every node. Without a class it runs functions; with one, its members are
+    copies of an actor, supervised one for one and called ``resizer/0`` and so on, and it has the verbs of
+    a `Ref` too.
+
+    Args:
+        cls: the actor class of every member; None for functions alone.
+        *args: constructor arguments, copied at every start.
+        size: how many workers; as many as there are usable CPUs unless given.
+        min: the fewest workers, which it starts with. With *max* it grows while tasks wait for a
+            worker, and shrinks when workers are idle.
+        max: the most workers.
+        name: the pool's name; the class's in lower case, or "pool", unless given.
+        on: a group of nodes that also runs others, over which the workers are spread, or one node. Unless
+            given, each worker has a node of its own.
+        kind: of the workers' own nodes. "process" (the default); "thread", which shares this process and
+            its lock, and cannot be ended; "interpreter" (Python 3.14 or later), as a thread.
+        per_node: a group each of whose nodes gets such a pool of its own: ``system.pool(name)`` returns
+            there the node's own one.
+        at_once: tasks that one worker runs at the same time; more than 1 suits tasks that wait.
+        queue: tasks that may wait: `tell` waits for room, the verbs with ``_nowait`` raise. None is no
+            bound.
+        idle: seconds after which a worker above *min* that had nothing to do is ended (30).
+        grace: seconds that a cancelled or late task has to end before its process is killed.
+        recycle: tasks after which a worker's process is renewed; None is never.
+        max_rss: bytes of resident memory after which a worker's process is renewed, between two tasks.
+            One that holds a quarter more is killed, and its task fails with `OutOfMemory`.
+        init: a function without arguments that each worker calls before its first task; only for a pool of
+            functions, as actors have a constructor.
+        preload: modules that the workers' processes share, imported before they are made; see `nodes`.
+        env: environment variables of the workers' processes.
+        nice: added to the niceness of the workers' processes.
+        boot_timeout: seconds a worker's own node has to get ready.
+        budget: restarts of all members together; when they need more, all of them are restarted.
+        backoff: of each member by itself, unless there is a budget.
+        shutdown: seconds a member has to stop.
+        mailbox: how many messages may wait for each member beside the pool's queue.
+        **kwargs: constructor arguments.
+
+    Raises:
+        InvalidSpec: a value that can never work, or an argument that the constructor does not take.
+    """
+    name = name or ("pool" if cls is None else class_name(cls).lower())
+    where = f"pool({name!r})"
+    least, count, most = _sizes(where, size, min, max)
+    _check_whole(where, at_once=at_once)
+    _check_whole(where, optional=True, recycle=recycle, max_rss=max_rss)
+    _check_whole(where, optional=True, least=0, queue=queue)
+    _check_seconds(where, optional=True, idle=idle)
+    _check_seconds(where, grace=grace)
+    chosen = _kind(where, kind, on, per_node)
+    own = on is None
+    if cls is None:
+        if init is not None:
+            refuse_function(name, init, ())
+        elif args or kwargs:
+            given = ", ".join([*map(repr, args), *kwargs])
+            raise InvalidSpec(f"{where}: without a class there is no constructor to take {given}")
+    elif init is not None:
+        raise InvalidSpec(f"{where}: init= is for functions; {class_name(cls)} has a constructor")
+    needs = {
+        "recycle": recycle,
+        "max_rss": max_rss,
+        "preload": preload or None,
+        "env": env,
+        "nice": nice or None,
+    }
+    for option, value in needs.items():
+        if value is not None and (not own or chosen != "process"):
+            raise InvalidSpec(
+                f"{where}: {option}={value!r} needs workers with process nodes of their own"
+            )
+    if budget is not None and backoff is not None:
+        raise InvalidSpec(f"{where}: members have a backoff each or a budget together, got both")
+    if budget is None:
+        backoff = backoff or _MEMBER_BACKOFF
+    group = None
+    if own:
+        group = _group(where, name, count, chosen, env, nice, preload, boot_timeout, shutdown)
+    base = supervisor(name, [], budget=budget)
+    parts = {item.name: getattr(base, item.name) for item in fields(base)}
+    spec = PoolSpec(
+        **parts,
+        cls=cls,
+        args=args if cls is not None else (() if init is None else (init,)),
+        kwargs=kwargs,
+        size=count,
+        least=least,
+        most=most,
+        idle=_IDLE if idle is None else idle,
+        at_once=at_once,
+        queue=queue,
+        grace=grace,
+        recycle=recycle,
+        max_rss=max_rss,
+        on=on,
+        kind=chosen,
+        per_node=per_node,
+        group=group,
+        backoff=backoff,
+        shutdown=shutdown,
+        mailbox=mailbox,
+    )
+    children = [actor for slot in range(count) for actor in spec.workers(slot)]
+    object.__setattr__(spec, "children", tuple(children))
+    return spec
+
+
+def _sizes(
+    where: str, size: object, least: object, most: object
+) -> tuple[int, int, int]:
+    for option, value in (("size", size), ("min", least), ("max", most)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise InvalidSpec(f"{where}: {option} must be a whole number of 1 or more, got {value!r}")
+    if type(least) is int and type(most) is int and least > most:
+        raise InvalidSpec(f"{where}: min={least} is more than max={most}")
+    cpus = usable_cpus()
+    if type(size) is not int:
+        low = least if type(least) is int else (1 if type(most) is int else cpus)
+        high = most if type(most) is int else max(low, cpus)
+        return low, low, high
+    low = least if type(least) is int else size
+    high = most if type(most) is int else size
+    if not low <= size <= high:
+        raise InvalidSpec(f"{where}: size={size} is not between min={low} and max={high}")
+    return low, size, high
+
+
+def _check_whole(where: str, *, optional: bool = False, least: int = 1, **values: object) -> None:
+    for option, value in values.items():
+        if value is None and optional:
+            continue
+        if type(value) is not int or value < least:
+            also = ", or None" if optional else ""
+            raise InvalidSpec(
+                f"{where}: {option} must be a whole number of {least} or more{also}, got {value!r}"
+            )
+
+
+def _check_seconds(where: str, *, optional: bool = False, **values: object) -> None:
+    for option, value in values.items():
+        if value is None and optional:
+            continue
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not value >= 0:  # type: ignore[operator] # a number
+            raise InvalidSpec(f"{where}: {option} must be 0 or more seconds, got {value!r}")
+
+
+def _kind(where: str, kind: object, on: object, per_node: object) -> str:
+    if kind is not None and kind not in _KINDS:
+        choices = ", ".join(map(repr, _KINDS))
+        raise InvalidSpec(f"{where}: kind must be one of {choices}, got {kind!r}")
+    if on is not None and (kind is not None or per_node is not None):
+        other = f"kind={kind!r}" if kind is not None else f"per_node={per_node!r}"
+        raise InvalidSpec(f"{where}: {other} is of nodes of its own, and on={on!r} of another group's")
+    if kind == "interpreter" and sys.version_info < _INTERPRETERS:
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise InvalidSpec(f"{where}: kind='interpreter' needs Python 3.14 or later, this is {version}")
+    return str(kind or "process")
+
+
+def _group(  # noqa: PLR0917 - the options of one pool
+    where: str,
+    name: str,
+    count: int,
+    kind: str,
+    env: Mapping[str, str] | None,
+    nice: int,
+    preload: Sequence[str],
+    boot_timeout: float,
+    shutdown: float,
+) -> NodesSpec:
+    try:
+        return nodes(
+            name,
+            count=count,
+            kind=kind,
+            env=env,
+            nice=nice,
+            boot_timeout=boot_timeout,
+            shutdown=shutdown,
+            backoff=_MEMBER_BACKOFF,
+        )
+    except InvalidSpec as error:
+        text = str(error).removeprefix(f"nodes({name!r}): ")
+        raise InvalidSpec(f"{where}: its nodes: {text}") from None

@@ -1,0 +1,324 @@
+"""The pools of a running system, in the process that made it: their queues, and who submits to them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from anyio import Lock
+
+from actors._base.errors import ActorsError, InvalidSpec
+from actors._pools import Loss, Pool, PoolClients
+from actors._remoting import operations as ops
+from actors._system.pool_control import PoolControl
+from actors._system.pool_spec import DEFAULT_POOL, PoolSpec, pool
+from actors._system.tree_specs import SupervisorSpec
+from actors.nodes import class_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actors._messaging.blocking_ref import ThreadPortal
+    from actors._messaging.ref import Ref
+    from actors._pools import PoolStats, Submitter
+    from actors._system.node_groups import NodeGroups
+    from actors._system.supervision_tree import SupervisionTree
+    from actors._system.supervisor_handle import SupervisorHandle
+    from actors._system.system_state import SystemState
+    from actors._system.tree_specs import ActorSpec, TreeSpec
+    from actors.nodes import Link, SupervisedActor
+
+__all__ = ["Pools"]
+
+
+class _NodeSubmitter:
+    """A node that submits tasks, as the queues see it."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    def place_given(self, pool: int, ticket: int, member: Ref[Any], functions: Ref[Any]) -> None:
+        """As `Submitter.place_given`."""
+        self.link.note(ops.place_given, pool, ticket, member, functions)
+
+    def task_lost(self, pool: int, ticket: int, why: str, loss: Loss) -> None:
+        """As `Submitter.task_lost`."""
+        self.link.note(ops.task_lost, pool, ticket, why, int(loss))
+
+    def room_changed(self, pool: int, room: bool) -> None:  # noqa: FBT001 - a wire field
+        """As `Submitter.room_changed`."""
+        self.link.note(ops.pool_room, pool, room)
+
+
+class _LocalPlaces:
+    """A pool's queue as this process reaches it (`Places`): by calls."""
+
+    def __init__(self, pools: Pools, number: int) -> None:
+        self._pools = pools
+        self._number = number
+
+    @property
+    def _control(self) -> PoolControl | None:
+        return self._pools.by_number(self._number)
+
+    def enter(self, ticket: int, priority: int, *, again: bool) -> None:
+        control = self._control
+        if control is None:
+            self._pools.clients.pool_ended(self._number, "it has ended")
+        else:
+            control.queue.enter(self._pools.clients, ticket, priority, again=again)
+
+    def withdraw(self, ticket: int) -> None:
+        if (control := self._control) is not None:
+            control.queue.withdraw(self._pools.clients, ticket)
+
+    def done(self, ticket: int, *, failed: bool, renew: str) -> None:
+        if (control := self._control) is not None:
+            control.queue.done(self._pools.clients, ticket, failed=failed, renew=renew)
+
+    def undelivered(self, ticket: int, priority: int) -> None:
+        if (control := self._control) is not None:
+            control.queue.undelivered(self._pools.clients, ticket, priority)
+
+    def broken(self, ticket: int) -> None:
+        if (control := self._control) is not None:
+            control.queue.broken(self._pools.clients, ticket)
+
+    def overdue(self, ticket: int, why: str) -> None:
+        if (control := self._control) is not None:
+            control.queue.overdue(self._pools.clients, ticket, why)
+
+    async def members(self) -> list[Ref[Any]]:
+        return self._pools.running(self._number).members()
+
+    async def stats(self) -> PoolStats:
+        return self._pools.running(self._number).queue.stats()
+
+    async def resize(self, size: int) -> int:
+        return await self._pools.running(self._number).resize(size)
+
+
+class Pools:
+    """Makes and finds pools, and serves the nodes that submit to them."""
+
+    def __init__(self, state: SystemState, portal: ThreadPortal) -> None:
+        self._state = state
+        self._groups: NodeGroups
+        self._numbers = count(1)
+        self._controls: dict[int, PoolControl] = {}
+        self._names: dict[str, PoolControl] = {}
+        self._submitters: dict[str, _NodeSubmitter] = {}
+        self._starting = Lock()
+        self._tree: SupervisionTree
+        self.clients = PoolClients(state.host, portal, partial(_LocalPlaces, self))
+
+    def connect(self, tree: SupervisionTree, groups: NodeGroups) -> None:
+        """Give it what starts and ends workers, and serve the nodes that submit."""
+        self._tree = tree
+        self._groups = groups
+        self._serve()
+
+    # -- the life of pools ---------------------------------------------------------------------
+
+    def add_groups(self, children: Iterator[PoolSpec]) -> None:
+        """Add the workers' own nodes of pools that are there when the system starts."""
+        for spec in children:
+            if spec.group is not None:
+                self._groups.add(spec.group)
+
+    async def prepare(self, item: TreeSpec) -> None:
+        """Start the workers' own nodes of the pools in a part of the tree that is about to start."""
+        started: list[PoolSpec] = []
+        try:
+            for spec in _pools_in(item):
+                if spec.group is not None:
+                    await self._groups.start(spec.group)
+                    started.append(spec)
+        except BaseException:
+            for spec in started:
+                self._stop_nodes(spec)
+            raise
+
+    def abandon(self, item: TreeSpec) -> None:
+        """End the nodes of pools that did not start."""
+        for spec in _pools_in(item):
+            control = self._names.get(spec.name)
+            if control is not None and control.spec is spec:
+                self.end(control, "it did not start")
+            else:
+                self._stop_nodes(spec)
+
+    def begin(self, spec: PoolSpec, handle: SupervisorHandle) -> None:
+        """A pool's supervisor is about to start, for the first time or again."""
+        control = self._names.get(spec.name)
+        if control is not None and control.spec is spec:
+            return
+        if control is not None:
+            raise InvalidSpec(f"there is a pool {spec.name!r} already")
+        number = next(self._numbers)
+        path = "" if spec.cls is None else class_path(spec.cls)  # type: ignore[arg-type] # a class, as `new_child` has checked
+        control = PoolControl(self._state, self._groups, spec, number, path, ended=self.end)
+        control.handle = handle
+        self._controls[number] = self._names[spec.name] = control
+
+    def joined(self, spec: ActorSpec, actor: SupervisedActor) -> None:
+        """A worker's actor is about to start."""
+        control = self._names.get(spec.pool)
+        if control is not None and spec.turn is not None:
+            control.joined(spec.turn, actor)
+
+    def gone(self, spec: PoolSpec) -> None:
+        """The supervisor of a pool has ended for good."""
+        control = self._names.get(spec.name)
+        if control is not None and control.spec is spec:
+            self.end(control, "it has ended")
+
+    def end(self, control: PoolControl, why: str) -> None:
+        """End a pool: what waits fails, its nodes stop."""
+        if control.closed:
+            return
+        submitters = list(control.queue.submitters)
+        control.close()
+        self._controls.pop(control.facts.number, None)
+        if self._names.get(control.spec.name) is control:
+            del self._names[control.spec.name]
+        self.clients.pool_ended(control.facts.number, why)
+        for submitter in submitters:
+            if isinstance(submitter, _NodeSubmitter):
+                submitter.link.note(ops.pool_ended, control.facts.number, why)
+        if not self._state.stopping:
+            self._stop_nodes(control.spec)
+
+    def _stop_nodes(self, spec: PoolSpec) -> None:
+        if spec.group is not None and not self._state.stopping:
+            self._state.loop.start(self._end_group, spec, name=f"{spec.name}: end", fresh=True)
+
+    async def _end_group(self, spec: PoolSpec) -> None:
+        with suppress(ActorsError):
+            await self._groups.scale(spec.name, 0)
+
+    # -- finding them ----------------------------------------------------------------------------
+
+    def by_number(self, number: int) -> PoolControl | None:
+        """Return a running pool."""
+        return self._controls.get(number)
+
+    def running(self, number: int) -> PoolControl:
+        """Return a running pool.
+
+        Raises:
+            ActorsError: it has ended.
+        """
+        control = self._controls.get(number)
+        if control is None:
+            raise ActorsError("the pool has ended")
+        return control
+
+    async def find(self, name: str, asker: str = "") -> Pool[Any] | None:
+        """Return the pool of that name, None if there is none.
+
+        Args:
+            name: its name; "" is the default pool, which is started by the first who asks.
+            asker: the node that asks, which may have a pool of that name of its own.
+        """
+        if not name:
+            await self._start_default()
+            name = DEFAULT_POOL
+        control = self._names.get(name)
+        return None if control is None else self.clients.pool(_fields(control))
+
+    async def _start_default(self) -> None:
+        async with self._starting:
+            if DEFAULT_POOL not in self._names:
+                await self._tree.find("").start_child(pool(name=DEFAULT_POOL))
+
+    # -- what nodes ask ------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        handlers = self._state.host.handlers
+        handlers.on_call(ops.pool, self._pool)
+        handlers.on_note(ops.task_queued, self._task_queued)
+        handlers.on_note(
+            ops.task_withdrawn,
+            lambda link, pool, ticket: self._withdrawn(link, pool, ticket),
+        )
+        handlers.on_note(ops.task_done, self._task_done)
+        handlers.on_note(ops.task_undelivered, self._task_undelivered)
+        handlers.on_note(ops.task_broken, self._task_broken)
+        handlers.on_note(ops.task_overdue, self._task_overdue)
+        handlers.on_call(ops.pool_members, self._members)
+        handlers.on_call(ops.pool_stats, self._stats)
+        handlers.on_call(ops.resize_pool, self._resize)
+
+    def node_ended(self, address: str) -> None:
+        """Drop what a node had submitted, which has ended."""
+        submitter = self._submitters.pop(address, None)
+        if submitter is not None:
+            for control in list(self._controls.values()):
+                control.submitter_gone(submitter)
+
+    def _submitter(self, link: Link) -> _NodeSubmitter:
+        submitter = self._submitters.get(link.peer)
+        if submitter is None or submitter.link is not link:
+            submitter = self._submitters[link.peer] = _NodeSubmitter(link)
+        return submitter
+
+    async def _pool(self, link: Link, name: str, _chain: ops.Chain = ()) -> list[Any] | None:
+        found = await self.find(name, link.peer)
+        return None if found is None else _fields(self._controls[found.facts.number])
+
+    def _task_queued(self, link: Link, pool: int, ticket: int, priority: int, again: bool) -> None:  # noqa: FBT001 - a wire field
+        control = self._controls.get(pool)
+        if control is None:
+            link.note(ops.pool_ended, pool, "it has ended")
+        else:
+            control.queue.enter(self._submitter(link), ticket, priority, again=again)
+
+    def _withdrawn(self, link: Link, pool: int, ticket: int) -> None:
+        control = self._controls.get(pool)
+        if control is not None:
+            control.queue.withdraw(self._submitter(link), ticket)
+
+    def _task_done(self, link: Link, pool: int, ticket: int, failed: bool, renew: str) -> None:  # noqa: FBT001 - a wire field
+        control = self._controls.get(pool)
+        if control is not None:
+            control.queue.done(self._submitter(link), ticket, failed=failed, renew=renew)
+
+    def _task_undelivered(self, link: Link, pool: int, ticket: int, priority: int) -> None:
+        control = self._controls.get(pool)
+        if control is not None:
+            control.queue.undelivered(self._submitter(link), ticket, priority)
+
+    def _task_broken(self, link: Link, pool: int, ticket: int) -> None:
+        control = self._controls.get(pool)
+        if control is not None:
+            control.queue.broken(self._submitter(link), ticket)
+
+    def _task_overdue(self, link: Link, pool: int, ticket: int, why: str) -> None:
+        control = self._controls.get(pool)
+        if control is not None:
+            control.queue.overdue(self._submitter(link), ticket, why)
+
+    async def _members(self, _link: Link, pool: int) -> list[Ref[Any]]:
+        return self.running(pool).members()
+
+    async def _stats(self, _link: Link, pool: int) -> Any:
+        return self.running(pool).queue.stats()
+
+    async def _resize(self, _link: Link, pool: int, size: int) -> int:
+        return await self.running(pool).resize(size)
+
+
+def _fields(control: PoolControl) -> list[Any]:
+    facts = control.facts
+    return [getattr(facts, name) for name in facts.__slots__]
+
+
+def _pools_in(item: TreeSpec) -> Iterator[PoolSpec]:
+    if isinstance(item, PoolSpec):
+        yield item
+    elif isinstance(item, SupervisorSpec):
+        for inner in item.children:
+            yield from _pools_in(inner)
