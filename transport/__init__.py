@@ -14,7 +14,12 @@ from actors.transport.channels.thread_copy import ByReference, InProcessEncoder
 from actors.transport.channels.thread_pair import Endpoint, endpoint_pair
 from actors.transport.codec.decoder import Decoder, Undecoded
 from actors.transport.codec.encoder import Encoder
-from actors.transport.codec.held_snapshot import hold_args, snapshot_for_many, snapshot_to_keep
+from actors.transport.codec.held_snapshot import (
+    HeldSnapshot,
+    hold_args,
+    snapshot_for_many,
+    snapshot_to_keep,
+)
 from actors.transport.codec.snapshot import snapshot, snapshot_args
 from actors.transport.errors import (
     ChannelBroken,
@@ -99,6 +104,7 @@ __all__ = [
     "Frame",
     "FrameDecoder",
     "FrameError",
+    "HeldSnapshot",
     "InProcessEncoder",
     "Lane",
     "Lease",

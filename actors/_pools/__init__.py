@@ -21,4 +21,5 @@ __all__ = [
     "PoolWorker",
     "Submitter",
     "WorkerStats",
+    "refuse_function",
 ]

@@ -17,6 +17,7 @@ from actors._base.errors import (
     DeadlineExceeded,
     InvalidSpec,
     MailboxFull,
+    NodeDown,
     NotAMessage,
     SendError,
     WorkerLost,
@@ -120,7 +121,7 @@ class PoolClient(TaskOwner):
             InvalidSpec, NotSendable: it can never run, and why.
         """
         facts = self.facts
-        refuse_function(facts.name, fn, args)
+        refuse_function(facts.name, fn)
         _check_options(facts.name, timeout, priority, retry)
         if timeout is not None and not facts.killable:
             raise InvalidSpec(
@@ -226,7 +227,7 @@ class PoolClient(TaskOwner):
         if task.timer is not None:
             task.timer.cancel()
 
-    async def run(self, task: PoolTask, timeout: float | None = None) -> Any:
+    async def run(self, task: PoolTask, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as `Pool.run`
         """Submit a task and wait for its result; a cancelled wait ends the task."""
         self.submit(task, timeout)
         try:
@@ -257,7 +258,9 @@ class PoolClient(TaskOwner):
             MailboxFull: it has none.
         """
         if not self._room or self._at_door:
-            raise MailboxFull(f"pool {self.facts.name!r}", f"its queue of {self.facts.queue} is full")
+            raise MailboxFull(
+                f"pool {self.facts.name!r}", f"its queue of {self.facts.queue} is full"
+            )
 
     async def wait_for_room(self) -> None:
         """Wait until the queue has room, in the order of the callers."""
@@ -300,10 +303,12 @@ class PoolClient(TaskOwner):
             self.places.undelivered(ticket, task.priority)
             return
         task.begin(ref)
-        if task.kind is TaskKind.LEASE:
-            if not task.waiter.done():
-                task.waiter.set_result(member)
-            return
+        if task.kind is not TaskKind.LEASE:
+            self._send(task, ref)
+        elif not task.waiter.done():
+            task.waiter.set_result(member)
+
+    def _send(self, task: PoolTask, ref: Ref[Any]) -> None:
         envelope = task.new_envelope()
         task.target = target = self._host.resolve(ref)
         try:
@@ -345,7 +350,7 @@ class PoolClient(TaskOwner):
     def _not_sent(self, task: PoolTask, error: SendError) -> None:
         if task.state is not TaskState.RUNNING:
             return
-        if type(error) in {ActorStopped, MailboxFull} or hasattr(error, "restarting"):
+        if type(error) in {ActorStopped, MailboxFull} or isinstance(error, NodeDown):
             self.not_begun(task)
         else:
             self._unsendable(task, error)
@@ -429,9 +434,11 @@ class PoolClient(TaskOwner):
         if target is None or envelope is None:
             return
         target.interrupt(envelope)
-        if task.state is TaskState.RUNNING and self.facts.killable:
+        if not task.done() and self.facts.killable:
             why = why or f"{task.label} was cancelled"
-            overdue = partial(self._overdue, task, f"{why} and did not end in {self.facts.grace:g} s")
+            overdue = partial(
+                self._overdue, task, f"{why} and did not end in {self.facts.grace:g} s"
+            )
             task.grace_timer = self.loop.call_later(self.facts.grace, overdue)
 
     def _overdue(self, task: PoolTask, why: str) -> None:
@@ -465,9 +472,10 @@ def _check_options(name: str, timeout: object, priority: object, retry: object) 
     def refuse(what: str, value: object) -> InvalidSpec:
         return InvalidSpec(f"pool {name!r}: {what}, got {value!r}")
 
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if timeout is not None and not (number and timeout > 0):  # type: ignore[operator] # a number
-        raise refuse("timeout must be more than 0 seconds, or None", timeout)
+    if timeout is not None:
+        number = isinstance(timeout, int | float) and type(timeout) is not bool
+        if not (number and timeout > 0):  # type: ignore[operator] # a number
+            raise refuse("timeout must be more than 0 seconds, or None", timeout)
     if type(priority) is not int:
         raise refuse("priority must be a whole number; higher runs first", priority)
     if type(retry) is not int or retry < 0:

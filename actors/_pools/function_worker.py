@@ -31,7 +31,7 @@ def function_name(fn: Any) -> str:
     return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
 
 
-def refuse_function(pool: str, fn: Any, args: tuple[Any, ...]) -> None:
+def refuse_function(pool: str, fn: Any) -> None:
     """Refuse at the call what can never run on a worker.
 
     Raises:
@@ -51,7 +51,9 @@ def refuse_function(pool: str, fn: Any, args: tuple[Any, ...]) -> None:
         )
     if inspect.iscoroutine(inner):
         inner.close()
-        raise InvalidSpec(f"pool {pool!r}: give run the function and its arguments, not a coroutine")
+        raise InvalidSpec(
+            f"pool {pool!r}: give run the function and its arguments, not a coroutine"
+        )
     if "<lambda>" in name or "<locals>" in name:
         kind = "a lambda" if "<lambda>" in name else "defined inside another function"
         raise NotSendable(
@@ -81,7 +83,7 @@ def call_chunk(fn: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[tup
 class _Call:
     """One call in a thread."""
 
-    __slots__ = ("args", "context", "error", "fn", "returned", "result", "waiter")
+    __slots__ = ("args", "context", "error", "fn", "result", "returned", "waiter")
 
     def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self.context: Context = copy_context()
@@ -156,12 +158,9 @@ class FunctionWorker(Actor):
 
     async def _apply(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         try:
-            if _is_async(fn):
-                return await fn(*args)
-            result = await self._in_thread(fn, args)
-            if inspect.iscoroutine(result):  # a partial or a plain function that returns one
-                return await result
-            return result
+            result = fn(*args) if _is_async(fn) else await self._in_thread(fn, args)
+            # Also a plain function may return a coroutine.
+            return await result if inspect.iscoroutine(result) else result
         except (SystemExit, KeyboardInterrupt) as error:
             raised = f"{type(error).__name__}({', '.join(map(repr, error.args))})"
             raise TaskExited(function_name(fn), raised) from None

@@ -361,4 +361,3 @@ def pool_fields(pool: Pool[Any]) -> list[Any]:
 
 # As a ref: its snapshot on the same node is the pool itself.
 register_immutable(Pool)
-

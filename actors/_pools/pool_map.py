@@ -57,9 +57,11 @@ class PoolMap(AsyncIterator[Any]):
         retry: int,
     ) -> None:
         name = client.facts.name
-        refuse_function(name, fn, ())
+        refuse_function(name, fn)
         if not iterables:
-            raise InvalidSpec(f"pool {name!r}: map({function_name(fn)}) needs an iterable of inputs")
+            raise InvalidSpec(
+                f"pool {name!r}: map({function_name(fn)}) needs an iterable of inputs"
+            )
         for option, value in (("chunk", chunk), ("window", window)):
             if value is not None and (type(value) is not int or value < 1):
                 raise InvalidSpec(
@@ -231,13 +233,15 @@ async def _rows(pool: str, iterables: tuple[Any, ...]) -> AsyncIterator[tuple[An
             yield row
         return
     while True:
-        row = []
+        given: list[Any] = []
         for source in sources:
             try:
-                row.append(await anext(source) if isinstance(source, AsyncIterator) else next(source))
+                given.append(
+                    await anext(source) if isinstance(source, AsyncIterator) else next(source)
+                )
             except (StopIteration, StopAsyncIteration):
                 return
-        yield tuple(row)
+        yield tuple(given)
 
 
 def _source(pool: str, one: Any) -> Any:

@@ -151,6 +151,7 @@ class PoolQueue:
         at_once: how many tasks a worker runs at the same time.
         bound: how many tasks may wait before the queue is full; None is no bound.
         recycle: after how many tasks a worker is renewed; None is never.
+        turns: whether free workers take turns; else the lowest slot is first, so that the highest become idle.
     """
 
     def __init__(
@@ -164,6 +165,7 @@ class PoolQueue:
         at_once: int = 1,
         bound: int | None = None,
         recycle: int | None = None,
+        turns: bool = True,
     ) -> None:
         self.number = number
         self.name = name
@@ -174,6 +176,8 @@ class PoolQueue:
         self._at_once = at_once
         self._bound = bound
         self._recycle = recycle
+        self._turns = turns
+        self._next = 0
         self._heap: list[tuple[int, int, Submitter, int, float]] = []
         self._waiting: dict[tuple[Submitter, int], int] = {}
         """The number in the heap of each task that still waits; the heap has withdrawn ones, too."""
@@ -344,21 +348,23 @@ class PoolQueue:
             self._owner.renew_worker(worker, why)
 
     def give_places(self) -> None:
-        """Give waiting tasks the free places, lowest slot first, so that the highest become idle."""
+        """Give waiting tasks the free places."""
         if not self._waiting:
             self._heap.clear()
             return
-        for worker in self._by_load():
-            while self.free_places(worker) > 0:
-                if not self._give_one(worker):
+        while self._waiting and (free := self._by_load()):
+            for worker in free:
+                if self.free_places(worker) > 0 and not self._give_one(worker):
                     return
 
     def _by_load(self) -> list[PoolWorker]:
-        if self._at_once == 1:
-            return list(self.workers.values())
-        # A worker that runs less is given the next task first.
+        """Return the workers with free places, those that run less first."""
         free = [worker for worker in self.workers.values() if self.free_places(worker) > 0]
-        return sorted(free, key=lambda worker: (len(worker.tasks), worker.slot))
+        if len(free) > 1 and self._turns:
+            free.sort(key=lambda worker: (worker.slot < self._next, worker.slot))
+        if self._at_once > 1:
+            free.sort(key=lambda worker: len(worker.tasks))
+        return free
 
     def _give_one(self, worker: PoolWorker) -> bool:
         while self._heap:
@@ -369,6 +375,7 @@ class PoolQueue:
             now = self._now()
             self._wait.add(now - entered)
             worker.begin(_Task(submitter, ticket, now))
+            self._next = worker.slot + 1
             self._running[submitter, ticket] = worker
             submitter.place_given(self.number, ticket, worker.member, worker.functions)
             return True

@@ -109,7 +109,7 @@ class PoolTask:
         "waiter",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - what every task has
         self,
         owner: TaskOwner,
         ticket: int,

@@ -21,8 +21,7 @@ from actors._messaging.deadlock import waiting_for_ends
 from actors._messaging.mailbox import Envelope
 from actors._messaging.ref import Ref
 from actors._messaging.turn import TURN
-from actors._remoting import operations as ops
-from actors._remoting import protocol as wire
+from actors._remoting import operations as ops, protocol as wire
 from actors._remoting.deadlock_probe import DeadlockProbe
 from actors._remoting.instrumented_remote_actor import answer_classes, remote_actor_class
 from actors._remoting.operations import Handlers
@@ -99,6 +98,9 @@ class _EndedTarget:
 
     def withdraw(self, envelope: Envelope) -> None:
         """Take nothing back: every message was refused."""
+
+    def interrupt(self, envelope: Envelope) -> None:
+        """Cancel nothing: every message was refused."""
 
     def runs_concurrently(self, _envelope: Envelope) -> bool:
         """Nothing runs."""

@@ -23,8 +23,7 @@ from actors._base.errors import (
 )
 from actors._messaging.mailbox import Envelope, WaitQueue
 from actors._messaging.message_table import MessageKind
-from actors._remoting import operations as ops
-from actors._remoting import protocol as wire
+from actors._remoting import operations as ops, protocol as wire
 from actors._remoting.link import LinkHost, NotYetAttached
 from actors.transport import PLAIN, Lane, Moved, StillViewed, TooBig, TransportError, Unsendable
 

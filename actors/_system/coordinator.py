@@ -305,6 +305,8 @@ class Coordinator(SystemState):
         node.lost = True
         if node.leaving:
             self.groups.forget(node)
+            left = partial(self.pools.node_left, node.group, node.slot)
+            self.loop.start(left, name=f"pools of {node.name}", fresh=True)
         if not self.stopping:
             why = "stopped" if node.leaving else "given up"
             self.host.peer(node.address).down(why, restarting=False)

@@ -70,6 +70,7 @@ class PoolControl:
             at_once=spec.at_once,
             bound=spec.queue,
             recycle=spec.recycle,
+            turns=spec.least == spec.most,
         )
         self.closed = False
         self._state = state
@@ -106,9 +107,9 @@ class PoolControl:
         if worker is None or actors.get(actor.ref.name) is not actor:
             return
         if actor.end is not None:
-            self._lost(slot, str(actor.end))
+            self._lost(slot, _how(actor.end))
         elif end is not None:
-            self.queue.worker_down(worker, str(end))
+            self.queue.worker_down(worker, _how(end))
         elif all(one.running for one in actors.values()) and len(actors) == self._per_worker:
             self.queue.worker_ready(worker)
 
@@ -260,7 +261,9 @@ class PoolControl:
                 why = f"{_mib(rss)} resident, max_rss is {_mib(limit)}"
                 self.queue.over_memory(worker, why)
             elif rss > limit:
-                worker.renewing = worker.renewing or f"{_mib(rss)} resident, max_rss is {_mib(limit)}"
+                worker.renewing = (
+                    worker.renewing or f"{_mib(rss)} resident, max_rss is {_mib(limit)}"
+                )
                 self.queue.renew_if_idle(worker)
 
     # -- the end of others ----------------------------------------------------------------------------
@@ -270,7 +273,12 @@ class PoolControl:
         for worker, ticket in self.queue.submitter_gone(submitter):
             loop = self._state.loop
             loop.start(
-                self._end_orphan, worker, submitter, ticket, name=f"{self.spec.name}: orphan", fresh=True
+                self._end_orphan,
+                worker,
+                submitter,
+                ticket,
+                name=f"{self.spec.name}: orphan",
+                fresh=True,
             )
 
     async def _end_orphan(self, worker: PoolWorker, submitter: Submitter, ticket: int) -> None:
@@ -278,7 +286,9 @@ class PoolControl:
         with move_on_after(self.spec.grace) as waited, suppress(ActorsError):
             await actor.wait_ready()
         if waited.cancelled_caught and self.facts.killable:
-            self.queue.overdue(submitter, ticket, "the process that had submitted its task has ended")
+            self.queue.overdue(
+                submitter, ticket, "the process that had submitted its task has ended"
+            )
             return
         if waited.cancelled_caught:
             with suppress(ActorsError):
@@ -298,6 +308,11 @@ class PoolControl:
         self.queue.close()
 
 
+def _how(end: Exit) -> str:
+    """Return how a run ended: of one that lost its node, what happened to that."""
+    return end.cause.partition(": ")[2] or str(end)
+
+
 def _resolve(waiter: Any) -> None:
     if not waiter.done():
         waiter.set_result(None)
@@ -312,5 +327,3 @@ def _rss(pid: int) -> int:
 
 def _mib(size: int) -> str:
     return f"{size / 2**20:.0f} MiB"
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
@@ -62,7 +62,7 @@ class PoolSpec(SupervisorSpec):
         return ""
 
     def workers(self, slot: int) -> list[ActorSpec]:
-        """Return the actors of one worker: its member, and in a pool with a class who runs functions beside it."""
+        """Return the actors of one worker: its member, and beside one with a class who runs functions."""
         on = self.on if self.on is not None else f"{self.name}/{slot}"
         options: dict[str, Any] = {
             "on": on,
@@ -78,10 +78,21 @@ class PoolSpec(SupervisorSpec):
             made.append(new_child(FunctionWorker, (), {}, name=beside, **options))
         return [_in_pool(spec, self.name, slot) for spec in made]
 
+    def with_workers(self) -> PoolSpec:
+        """Return it with the actors of its workers; one for each node of a group has none itself."""
+        slots = range(0 if self.per_node is not None else self.size)
+        workers = [actor for slot in slots for actor in self.workers(slot)]
+        return replace(self, children=tuple(workers))
+
+    def for_node(self, slot: int) -> PoolSpec:
+        """Return the pool of one node, of a pool that each node of a group has."""
+        name = f"{self.name}-{slot}"
+        group = None if self.group is None else replace(self.group, name=name)
+        return replace(self, name=name, group=group, per_node=None).with_workers()
+
 
 def _in_pool(spec: ActorSpec, name: str, slot: int) -> ActorSpec:
-    parts = {item.name: getattr(spec, item.name) for item in fields(spec)}
-    return ActorSpec(**{**parts, "turn": slot, "pool": name})
+    return replace(spec, turn=slot, pool=name)
 
 
 @constructor_options
@@ -166,40 +177,17 @@ def pool(
     _check_seconds(where, optional=True, idle=idle)
     _check_seconds(where, grace=grace)
     chosen = _kind(where, kind, on, per_node)
-    own = on is None
-    if cls is None:
-        if init is not None:
-            refuse_function(name, init, ())
-        elif args or kwargs:
-            given = ", ".join([*map(repr, args), *kwargs])
-            raise InvalidSpec(f"{where}: without a class there is no constructor to take {given}")
-    elif init is not None:
-        raise InvalidSpec(f"{where}: init= is for functions; {class_name(cls)} has a constructor")
-    needs = {
-        "recycle": recycle,
-        "max_rss": max_rss,
-        "preload": preload or None,
-        "env": env,
-        "nice": nice or None,
-    }
-    for option, value in needs.items():
-        if value is not None and (not own or chosen != "process"):
-            raise InvalidSpec(
-                f"{where}: {option}={value!r} needs workers with process nodes of their own"
-            )
     if budget is not None and backoff is not None:
         raise InvalidSpec(f"{where}: members have a backoff each or a budget together, got both")
-    if budget is None:
-        backoff = backoff or _MEMBER_BACKOFF
-    group = None
-    if own:
-        group = _group(where, name, count, chosen, env, nice, preload, boot_timeout, shutdown)
     base = supervisor(name, [], budget=budget)
-    parts = {item.name: getattr(base, item.name) for item in fields(base)}
+    own = {"preload": preload or None, "env": env, "nice": nice or None}
+    if on is not None or chosen != "process":
+        _refuse_options(where, recycle=recycle, max_rss=max_rss, **own)
+    options = {"env": env, "nice": nice, "boot_timeout": boot_timeout, "shutdown": shutdown}
     spec = PoolSpec(
-        **parts,
+        **{item.name: getattr(base, item.name) for item in fields(base)},
         cls=cls,
-        args=args if cls is not None else (() if init is None else (init,)),
+        args=_arguments(where, cls, args, kwargs, init),
         kwargs=kwargs,
         size=count,
         least=least,
@@ -213,22 +201,51 @@ def pool(
         on=on,
         kind=chosen,
         per_node=per_node,
-        group=group,
-        backoff=backoff,
+        group=_group(where, name, count, chosen, options) if on is None else None,
+        backoff=backoff or (_MEMBER_BACKOFF if budget is None else None),
         shutdown=shutdown,
         mailbox=mailbox,
     )
-    children = [actor for slot in range(count) for actor in spec.workers(slot)]
-    object.__setattr__(spec, "children", tuple(children))
-    return spec
+    return spec.with_workers()
 
 
-def _sizes(
-    where: str, size: object, least: object, most: object
-) -> tuple[int, int, int]:
+def _refuse_options(where: str, **options: object) -> None:
+    """Refuse what only a process of the worker's own can have."""
+    for option, value in options.items():
+        if value is not None:
+            raise InvalidSpec(
+                f"{where}: {option}={value!r} needs workers with process nodes of their own"
+            )
+
+
+def _arguments(
+    where: str,
+    cls: Callable[..., Any] | None,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    init: Callable[[], Any] | None,
+) -> tuple[Any, ...]:
+    """Return the constructor arguments of the members."""
+    if cls is not None:
+        if init is not None:
+            what = f"init= is for functions; {class_name(cls)} has a constructor"
+            raise InvalidSpec(f"{where}: {what}")
+        return args
+    if args or kwargs:
+        given = ", ".join([*map(repr, args), *kwargs])
+        raise InvalidSpec(f"{where}: without a class there is no constructor to take {given}")
+    if init is None:
+        return ()
+    refuse_function(where, init)
+    return (init,)
+
+
+def _sizes(where: str, size: object, least: object, most: object) -> tuple[int, int, int]:
     for option, value in (("size", size), ("min", least), ("max", most)):
         if value is not None and (type(value) is not int or value < 1):
-            raise InvalidSpec(f"{where}: {option} must be a whole number of 1 or more, got {value!r}")
+            raise InvalidSpec(
+                f"{where}: {option} must be a whole number of 1 or more, got {value!r}"
+            )
     if type(least) is int and type(most) is int and least > most:
         raise InvalidSpec(f"{where}: min={least} is more than max={most}")
     cpus = usable_cpus()
@@ -269,35 +286,20 @@ def _kind(where: str, kind: object, on: object, per_node: object) -> str:
         raise InvalidSpec(f"{where}: kind must be one of {choices}, got {kind!r}")
     if on is not None and (kind is not None or per_node is not None):
         other = f"kind={kind!r}" if kind is not None else f"per_node={per_node!r}"
-        raise InvalidSpec(f"{where}: {other} is of nodes of its own, and on={on!r} of another group's")
+        raise InvalidSpec(
+            f"{where}: {other} is of nodes of its own, and on={on!r} of another group's"
+        )
     if kind == "interpreter" and sys.version_info < _INTERPRETERS:
         version = ".".join(map(str, sys.version_info[:2]))
-        raise InvalidSpec(f"{where}: kind='interpreter' needs Python 3.14 or later, this is {version}")
+        raise InvalidSpec(
+            f"{where}: kind='interpreter' needs Python 3.14 or later, this is {version}"
+        )
     return str(kind or "process")
 
 
-def _group(  # noqa: PLR0917 - the options of one pool
-    where: str,
-    name: str,
-    count: int,
-    kind: str,
-    env: Mapping[str, str] | None,
-    nice: int,
-    preload: Sequence[str],
-    boot_timeout: float,
-    shutdown: float,
-) -> NodesSpec:
+def _group(where: str, name: str, count: int, kind: str, options: dict[str, Any]) -> NodesSpec:
     try:
-        return nodes(
-            name,
-            count=count,
-            kind=kind,
-            env=env,
-            nice=nice,
-            boot_timeout=boot_timeout,
-            shutdown=shutdown,
-            backoff=_MEMBER_BACKOFF,
-        )
+        return nodes(name, count=count, kind=kind, backoff=_MEMBER_BACKOFF, **options)
     except InvalidSpec as error:
         text = str(error).removeprefix(f"nodes({name!r}): ")
         raise InvalidSpec(f"{where}: its nodes: {text}") from None

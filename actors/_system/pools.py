@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
-    from actors._pools import PoolStats, Submitter
+    from actors._pools import PoolStats
     from actors._system.node_groups import NodeGroups
     from actors._system.supervision_tree import SupervisionTree
     from actors._system.supervisor_handle import SupervisorHandle
@@ -125,7 +125,7 @@ class Pools:
     def add_groups(self, children: Iterator[PoolSpec]) -> None:
         """Add the workers' own nodes of pools that are there when the system starts."""
         for spec in children:
-            if spec.group is not None:
+            if spec.group is not None and spec.per_node is None:
                 self._groups.add(spec.group)
 
     async def prepare(self, item: TreeSpec) -> None:
@@ -133,7 +133,7 @@ class Pools:
         started: list[PoolSpec] = []
         try:
             for spec in _pools_in(item):
-                if spec.group is not None:
+                if spec.group is not None and spec.per_node is None:
                     await self._groups.start(spec.group)
                     started.append(spec)
         except BaseException:
@@ -192,7 +192,7 @@ class Pools:
             self._stop_nodes(control.spec)
 
     def _stop_nodes(self, spec: PoolSpec) -> None:
-        if spec.group is not None and not self._state.stopping:
+        if spec.group is not None and spec.per_node is None and not self._state.stopping:
             self._state.loop.start(self._end_group, spec, name=f"{spec.name}: end", fresh=True)
 
     async def _end_group(self, spec: PoolSpec) -> None:
@@ -227,7 +227,32 @@ class Pools:
             await self._start_default()
             name = DEFAULT_POOL
         control = self._names.get(name)
+        if control is not None and control.spec.per_node is not None:
+            control = await self._of_node(control, asker)
         return None if control is None else self.clients.pool(_fields(control))
+
+    async def _of_node(self, shared: PoolControl, asker: str) -> PoolControl:
+        """Return the pool that the asking node has for itself; the first who asks starts it."""
+        spec, run = shared.spec, self._state.runs.get(asker)
+        if run is None or run.node.group != spec.per_node:
+            raise InvalidSpec(
+                f"pool {spec.name!r} is one for each node of {spec.per_node!r}: ask for it there"
+            )
+        own = spec.for_node(run.node.slot)
+        async with self._starting:
+            if own.name not in self._names:
+                assert shared.handle is not None
+                await shared.handle.start_child(own)
+        return self._names[own.name]
+
+    async def node_left(self, group: str, slot: int) -> None:
+        """End the pools that a node had for itself, which was stopped for good."""
+        for control in list(self._controls.values()):
+            own = self._names.get(f"{control.spec.name}-{slot}")
+            if control.spec.per_node == group and own is not None and control.handle is not None:
+                with suppress(ActorsError):
+                    await control.handle.stop_child(own.spec.name)
+                    control.handle.delete_child(own.spec.name)
 
     async def _start_default(self) -> None:
         async with self._starting:
@@ -242,7 +267,7 @@ class Pools:
         handlers.on_note(ops.task_queued, self._task_queued)
         handlers.on_note(
             ops.task_withdrawn,
-            lambda link, pool, ticket: self._withdrawn(link, pool, ticket),
+            self._withdrawn,
         )
         handlers.on_note(ops.task_done, self._task_done)
         handlers.on_note(ops.task_undelivered, self._task_undelivered)

@@ -19,9 +19,9 @@ from actors._messaging.context_propagation import Propagation
 from actors._messaging.topic import Topic
 from actors._messaging.turn import TURN, refuse_fenced
 from actors._system.coordinator import Coordinator
+from actors._system.pool_spec import PoolSpec
 from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.system_access import DirectAccess, SystemAccess
-from actors._system.pool_spec import PoolSpec
 from actors._system.topology import Topology
 from actors.nodes import Node, NodesSpec, check_actor_options
 from actors.supervisors import Exit

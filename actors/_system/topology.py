@@ -82,6 +82,8 @@ class Topology:
             if not isinstance(group, NodesSpec):
                 raise InvalidSpec(f"Topology: nodes are made by nodes(...), got {group!r}")
         names = [group.name for group in self.nodes]
+        own = [pool.group for pool in pools_of(self.children)]
+        names += [group.name for group in own if group is not None]
         for name in names:
             if names.count(name) > 1:
                 raise InvalidSpec(

@@ -62,6 +62,7 @@ class SupervisorSpec:
     restart: Restart
     significant: bool
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DynamicSpec:
     """A subtree whose children are added at run time; see `dynamic`."""

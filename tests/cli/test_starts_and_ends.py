@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from actors._system.cpu_budget import cpu_budget, cpu_quota, usable_cpus
-from actors._system.topology import Topology, pool
+from actors._system.pool_spec import pool
+from actors._system.topology import Topology
 from actors.cli.server.serve import serve_topology
 from actors.cli.server.sources import Sources
 from actors.nodes import nodes

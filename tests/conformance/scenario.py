@@ -11,7 +11,7 @@ import actors
 from actors import Actor, Ref, System
 from actors._base.events import Event
 from actors._system.supervisor_handle import SupervisorHandle
-from actors._system.topology import ActorSpec, TreeSpec
+from actors._system.tree_specs import ActorSpec, TreeSpec
 from actors.supervisors import NotFound
 from actors.testing import Probe
 from tests.conformance.case_actors import ReportingActor, StartScript

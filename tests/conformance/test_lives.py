@@ -10,7 +10,7 @@ import pytest
 import actors
 from actors import Budget, Exit, Restart, System, dynamic, supervisor
 from actors._system.supervisor_handle import SupervisorHandle
-from actors._system.topology import TreeSpec
+from actors._system.tree_specs import TreeSpec
 from actors.errors import ActorCrashed, SystemStopped
 from actors.supervisors import ChildNotStarted, SupervisorStopped
 from actors.testing import running_system

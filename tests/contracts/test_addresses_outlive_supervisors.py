@@ -57,7 +57,7 @@ async def test_the_address_of_a_pool_outlives_its_restart(node: NodeUnderTest, s
         pool = await node.system.pool("member")
         assert pool is not None
         events = node.system.events()
-        await pool.members[0].tell(Member.crash)
+        await (await pool.members())[0].tell(Member.crash)
         await _restarted(events, "member")
         answers = [await pool.ask(Member.run) for _ in range(4)]
         assert sorted(set(answers)) == [("member/0", 2), ("member/1", 2)]
@@ -72,10 +72,10 @@ async def test_a_message_that_crashes_its_handler_costs_one_member_of_a_pool(
         pool = await node.system.pool("member")
         assert pool is not None
         for _ in range(20):
-            await pool.members[1].tell(Member.crash)
-        assert await pool.members[1].ask(Member.run) == ("member/1", 21)
-        assert await pool.members[0].ask(Member.run) == ("member/0", 1)
-        assert await pool.members[2].ask(Member.run) == ("member/2", 1)
+            await (await pool.members())[1].tell(Member.crash)
+        assert await (await pool.members())[1].ask(Member.run) == ("member/1", 21)
+        assert await (await pool.members())[0].ask(Member.run) == ("member/0", 1)
+        assert await (await pool.members())[2].ask(Member.run) == ("member/2", 1)
 
 
 async def test_addresses_outlive_the_restart_of_a_whole_branch(
