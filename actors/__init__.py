@@ -33,6 +33,7 @@ __all__ = [
     "Node",
     "NodeDown",
     "OnError",
+    "Pool",
     "Ref",
     "Restart",
     "RoundRobin",

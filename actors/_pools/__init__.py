@@ -1,6 +1,6 @@
 """Pools: tasks that wait in one queue, and workers that take the next one as soon as they are free."""
 
-from actors._pools.clients import PoolClients
+from actors._pools.clients import PoolClients, pool_extra
 from actors._pools.facts import PoolFacts
 from actors._pools.figures import Durations, PoolStats, WorkerStats
 from actors._pools.function_worker import FunctionWorker, refuse_function
@@ -21,5 +21,6 @@ __all__ = [
     "PoolWorker",
     "Submitter",
     "WorkerStats",
+    "pool_extra",
     "refuse_function",
 ]

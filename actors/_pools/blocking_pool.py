@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from actors._pools.figures import PoolStats
-    from actors._pools.pool import Pool
 
 __all__ = ["BlockingPool"]
 
@@ -28,7 +27,7 @@ class BlockingPool(Generic[A]):
 
     __slots__ = ("_pool",)
 
-    def __init__(self, pool: Pool[A]) -> None:
+    def __init__(self, pool: Any) -> None:  # a `Pool[A]`, which makes this
         self._pool = pool
 
     def __repr__(self) -> str:
@@ -73,7 +72,7 @@ class BlockingPool(Generic[A]):
         **kwargs: P.kwargs,
     ) -> R:
         """As `Pool.ask`, blocking this thread until the reply."""
-        return self._pool.client.portal.run(partial(self._pool.ask, method, *args, **kwargs))
+        return self._pool.client.portal.run(partial(self._pool.ask, method, *args, **kwargs))  # type: ignore[no-any-return] # typed by R
 
     def tell(
         self,
@@ -87,7 +86,7 @@ class BlockingPool(Generic[A]):
 
     def stats(self) -> PoolStats:
         """As `Pool.stats`."""
-        return self._pool.client.portal.run(self._pool.stats)
+        return self._pool.client.portal.run(self._pool.stats)  # type: ignore[no-any-return] # as above
 
 
 async def _following(results: Any) -> tuple[bool, Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from actors._pools.client import Places
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["PoolClients"]
+__all__ = ["PoolClients", "pool_extra"]
 
 
 class PoolClients:
@@ -39,7 +39,7 @@ class PoolClients:
         self._portal = portal
         self._places = places
         self._clients: dict[int, PoolClient] = {}
-        host.add_extra(Extra(Pool, pool_fields, self.pool))
+        host.pools = self
 
     def serve(self) -> None:
         """Take what the parent says over the link; in the parent's own process it calls directly."""
@@ -86,6 +86,11 @@ class PoolClients:
         client = self._clients.get(pool)
         if client is not None:
             client.pool_ended(why)
+
+
+def pool_extra(host: ActorHost) -> Extra[Pool[Any]]:
+    """Return how addresses of pools travel to and from a process."""
+    return Extra(Pool, pool_fields, lambda fields: host.pools.pool(fields))  # noqa: PLW0108 - it has pools later
 
 
 def _no_class() -> None:

@@ -33,7 +33,7 @@ from actors.supervisors import Exit, ExitKind
 from actors.transport import MESSAGE_LIMIT, Decoder, Encoder, Extra, Undecodable, Unsendable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from actors._actor.cell import Cell
     from actors._actor.interfaces import CellInterface, IncarnationInterface
@@ -135,6 +135,7 @@ class ActorHost:
         largest: int = MESSAGE_LIMIT,
         lend: int = MESSAGE_LIMIT,
         system_id: str = "",
+        extras: Sequence[Callable[[ActorHost], Extra[Any]]] = (),
     ) -> None:
         self.name = name
         self.address = name
@@ -142,6 +143,7 @@ class ActorHost:
         self.number = number
         self.loop = loop
         self.system: Any = None
+        self.pools: Any = None  # `PoolClients`, which are a layer up
         self.over = False
         self.activity = Activity()
         self.services: SystemServices
@@ -161,7 +163,8 @@ class ActorHost:
         self.system_id = system_id
         self.memory = SharedMemory(loop, name, lend)
         self.propagation = propagation
-        self._extras: list[Extra[Any]] = [Extra(Ref, self.ref_fields, self.make_ref)]
+        more = [make(self) for make in extras]
+        self._extras: list[Extra[Any]] = [Extra(Ref, self.ref_fields, self.make_ref), *more]
         self.handlers.on_note(ops.interrupt_request, lambda link, number: link.interrupt(number))
         self.argument_decoder = self.new_decoder()
         propagates = propagation is not None
@@ -358,11 +361,6 @@ class ActorHost:
         self.deadlock_probe.add(cell)
 
     # -- what links need -----------------------------------------------------------------
-
-    def add_extra(self, extra: Extra[Any]) -> None:
-        """Send and read another type that only this package knows; before there is a link."""
-        self._extras.append(extra)
-        self.argument_decoder = self.new_decoder()
 
     def new_encoder(self, attachments: Attachments | None = None) -> Encoder:
         """Make an encoder that sends refs as plain fields."""

@@ -171,7 +171,7 @@ def pool(
     name = name or ("pool" if cls is None else class_name(cls).lower())
     where = f"pool({name!r})"
     least, count, most = _sizes(where, size, min, max)
-    _check_whole(where, at_once=at_once)
+    _check_whole(where, at_once=at_once, mailbox=mailbox)
     _check_whole(where, optional=True, recycle=recycle, max_rss=max_rss)
     _check_whole(where, optional=True, least=0, queue=queue)
     _check_seconds(where, optional=True, idle=idle)

@@ -11,6 +11,7 @@ from actors._base.events import DelayedDelivery, Event, EventBus, event_of
 from actors._base.log import write_line
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.registry import Registry
+from actors._pools import pool_extra
 from actors.nodes import ActorHost, Launcher, LocalNode, RemoteNode, RemoteRun, SupervisedActor
 from actors.supervisors import RestartsGivenUp
 
@@ -63,6 +64,7 @@ class SystemState:
             largest=topology.largest,
             lend=topology.lend_per_node,
             system_id=uuid4().hex,
+            extras=[pool_extra],
         )
         self.launcher = Launcher(loop, lambda why: self.event("fork_server_unusable", {"why": why}))
         self.bus = EventBus(loop)

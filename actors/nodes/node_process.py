@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop
     from actors._messaging.ref import Ref
     from actors._remoting.peer import Peer
-    from actors.transport import Endpoint
+    from actors.transport import Endpoint, Extra
 
 __all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 
@@ -130,7 +130,13 @@ def _no_terminal(*_args: object, **_options: object) -> None:
 class NodeProcess:
     """Serves the parent's requests, and makes those of this node to the parent (`SystemServices`)."""
 
-    def __init__(self, config: dict[str, Any], loop: Loop, tasks: TaskGroup) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any],
+        loop: Loop,
+        tasks: TaskGroup,
+        extras: Sequence[Callable[[ActorHost], Extra[Any]]] = (),
+    ) -> None:
         self.tasks = tasks
         self.config = config
         self.host = ActorHost(
@@ -142,6 +148,7 @@ class NodeProcess:
             largest=config["largest"],
             lend=config["lend_per_node"],
             system_id=config["system_id"],
+            extras=extras,
         )
         self.host.address = config["address"]
         self.host.services = self

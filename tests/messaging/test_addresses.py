@@ -36,7 +36,7 @@ async def test_an_address_is_copied_as_itself_and_takes_format_specs(kind: str) 
             address: Any = (
                 await system.spawn(Plain)
                 if kind == "ref"
-                else await system.start(pool(Plain, size=2))
+                else await system.start(pool(Plain, size=2, on="local"))
             )
             assert copy.copy(address) is address
             assert copy.deepcopy([address])[0] is address
