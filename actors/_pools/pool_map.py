@@ -135,11 +135,11 @@ class PoolMap(AsyncIterator[Any]):
         raise value
 
     async def _fill(self) -> None:
-        """Submit chunks until the window is full or the input is over."""
-        while not self._exhausted and self._under_way < self._window:
+        """Submit whole chunks as far as the window has room, and at least one; or until the input is over."""
+        size = min(self._chunk, self._window)
+        while not self._exhausted and self._under_way <= self._window - size:
             calls: list[tuple[Any, ...]] = []
-            room = min(self._chunk, max(1, self._window - self._under_way))
-            while len(calls) < room:
+            while len(calls) < size:
                 try:
                     calls.append(await anext(self._inputs))
                 except StopAsyncIteration:

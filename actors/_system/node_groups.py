@@ -236,9 +236,12 @@ class NodeGroups:
 
     def warn_of_cpus(self) -> None:
         """Report it if the nodes there are now, with the pools, ask for more CPUs than there are."""
+        pools = self._state.pool_sizes
         groups = [(spec, len(self.members(name))) for name, spec in self._specs.items()]
-        now = [replace(spec, count=count) for spec, count in groups if count]
-        warning = cpu_budget(now, self._state.topology.pools)
+        now = [
+            replace(spec, count=count) for spec, count in groups if count and spec.name not in pools
+        ]
+        warning = cpu_budget(now, pools)
         if warning:
             self._state.event("cpu_budget", warning)
 

@@ -125,14 +125,22 @@ class Pools:
     def add_groups(self, children: Iterator[PoolSpec]) -> None:
         """Add the workers' own nodes of pools that are there when the system starts."""
         for spec in children:
+            self._count(spec)
             if spec.group is not None and spec.per_node is None:
                 self._groups.add(spec.group)
+
+    def _count(self, spec: PoolSpec) -> None:
+        """Count the workers for the CPU budget; the default pool of a system that serves does not count."""
+        spare = spec.name == DEFAULT_POOL and bool(self._state.listeners)
+        if spec.per_node is None and not spare:
+            self._state.pool_sizes[spec.name] = spec.size
 
     async def prepare(self, item: TreeSpec) -> None:
         """Start the workers' own nodes of the pools in a part of the tree that is about to start."""
         started: list[PoolSpec] = []
         try:
             for spec in _pools_in(item):
+                self._count(spec)
                 if spec.group is not None and spec.per_node is None:
                     await self._groups.start(spec.group)
                     started.append(spec)
@@ -182,6 +190,7 @@ class Pools:
         submitters = list(control.queue.submitters)
         control.close()
         self._controls.pop(control.facts.number, None)
+        self._state.pool_sizes.pop(control.spec.name, None)
         if self._names.get(control.spec.name) is control:
             del self._names[control.spec.name]
         self.clients.pool_ended(control.facts.number, why)

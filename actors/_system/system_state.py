@@ -36,6 +36,7 @@ class SystemState:
         local: the node of this process, if it runs actors itself.
         supervised: every actor that is supervised here, by its number.
         nodes: every node, by its name.
+        pool_sizes: how many workers each pool has, by its name, as far as they count for the CPU budget.
         runs: every run of a node that has not ended, by its address.
     """
 
@@ -75,6 +76,7 @@ class SystemState:
         self.supervised: dict[int, SupervisedActor] = self.host.supervised
         self.nodes: dict[str, RemoteNode] = {}
         self.runs: dict[str, RemoteRun] = {}
+        self.pool_sizes: dict[str, int] = {}
         self.listeners: list[ListenerController] = []
 
     def group(self, name: str) -> list[RemoteNode]:
