@@ -23,6 +23,8 @@ __all__ = ["Copy", "Verdict"]
 _FOLDERS: Final = ("actors", "examples", "supervisors", "tests", "transport")
 _PATIENCE: Final = 300.0
 """Seconds after which tests count as hung, which is a way to notice a mutant."""
+_HANGS: Final = ("-o", "timeout=30", "-o", "faulthandler_timeout=0")
+"""A test that hangs has noticed: it is not waited for as long as one that ought to pass."""
 _PASSED: Final = 0
 _FAILED: Final = 1
 _INTERRUPTED: Final = 2  # pytest's code for an error while collecting, such as in an import
@@ -84,7 +86,7 @@ class Copy:
 
     def _run(self, tests: Sequence[str], program: Sequence[str] = ("-m", "pytest")) -> Verdict:
         """Run *tests* up to the first that fails."""
-        options = ["-q", "-x", "--no-header", "-p", "no:cacheprovider"]
+        options = ["-q", "-x", "--no-header", "-p", "no:cacheprovider", *_HANGS]
         # Programs that the tests start must not import the checkout that is installed.
         environment = {
             **os.environ,

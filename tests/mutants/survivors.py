@@ -10,9 +10,68 @@ __all__ = ["REASONS", "reason_of"]
 
 _SPEED: Final = "how much is written at a time: a little more or less is a little faster or slower"
 
+_EXACT: Final = (
+    "at exactly this value: it is decided as well one byte, or one look at the clock, later"
+)
+
 REASONS: Final[dict[tuple[str, str], str]] = {
     ("transport/wire/outbox.py, module", "32  ->  (32 + 1)"): _SPEED,
     ("transport/wire/outbox.py, module", "1024  ->  (1024 + 1)"): _SPEED,
+    (
+        "transport/wire/outbox.py, Outbox.gather",
+        "len(buffers) >= 2 * _GATHER_FRAMES  ->  (len(buffers) > 2 * _GATHER_FRAMES)",
+    ): _SPEED,
+    (
+        "transport/channels/socket_channel.py, Channel._queue",
+        (
+            "self._outbox.size >= self._limits.high_water  ->  "
+            "(self._outbox.size > self._limits.high_water)"
+        ),
+    ): _EXACT,
+    (
+        "transport/channels/socket_channel.py, Channel._on_write_error",
+        "self._watch_writable(wanted=False)  ->  pass",
+    ): "a channel that has ended writes nothing when it is called, and stops watching when it closes",
+    (
+        "transport/channels/socket_channel.py, Channel._write",
+        "outbox.size < self._limits.low_water  ->  (outbox.size <= self._limits.low_water)",
+    ): _EXACT,
+    (
+        "transport/channels/thread_channel.py, ThreadChannel.send",
+        "total - out.taken >= self._high  ->  (total - out.taken > self._high)",
+    ): _EXACT,
+    (
+        "transport/channels/thread_channel.py, ThreadChannel._has_room",
+        "2  ->  (2 + 1)",
+    ): _SPEED,
+    (
+        "transport/channels/thread_channel.py, ThreadChannel._take_turn",
+        "until - self._received  ->  (until + self._received)",
+    ): "of the control lane: it is emptied before the data of the same turn in any case",
+    (
+        "transport/channels/thread_channel.py, ThreadChannel._has_room",
+        "self._limits.fds // 2  ->  (self._limits.fds + 2)",
+    ): _SPEED,
+    (
+        "transport/codec/snapshot.py, _identical",
+        "True  ->  False",
+    ): "both have one length: `strict` is there for whoever changes a caller",
+    (
+        "transport/memory/free_list.py, FreeList.trim",
+        "break  ->  pass",
+    ): "without a budget the other slots are looked at, and nothing of them is cooled",
+    (
+        "actors/routing/balancer/dispatch.py, Dispatch.__init__",
+        "1  ->  (1 + 1)",
+    ): "numbers of connections have to differ and to grow, and may begin anywhere",
+    (
+        "actors/routing/balancer/dispatch.py, Dispatch._check_age",
+        "age >= _LATE_AFTER  ->  (age > _LATE_AFTER)",
+    ): _EXACT,
+    (
+        "actors/routing/balancer/dispatch.py, Dispatch._check_age",
+        "age >= _SUSPECT_AFTER  ->  (age > _SUSPECT_AFTER)",
+    ): _EXACT,
 }
 """By the name of the mutant and the change in one line."""
 

@@ -20,7 +20,8 @@ from actors.transport import (
     pair,
 )
 from actors.transport.testing import ManualLoop
-from actors.transport.wire.frames import PIECE
+from actors.transport.wire.frames import HEADER_SIZE, PIECE
+from actors.transport.wire.outbox import Outbox
 from tests.transport.recording_channel import RecordingChannel, Two, frame
 from tests.transport.sample_values import Box
 
@@ -234,6 +235,40 @@ def test_one_turn_reads_a_bounded_amount(loop: ManualLoop, two: Two) -> None:
     assert 0 < b.channel.stats().bytes_received < 600_000
     loop.settle()
     assert len(b.got) == 60
+
+
+def test_what_waits_to_be_written_is_counted_until_it_is() -> None:
+    outbox = Outbox()
+    for body in (b"abc", b"de"):
+        outbox.add(Lane.DATA, body, (os.dup(0),))
+    assert (outbox.size, outbox.fds) == (2 * HEADER_SIZE + 5, 2)
+    assert outbox.written(HEADER_SIZE + 3) == 1
+    assert (outbox.size, outbox.fds) == (HEADER_SIZE + 2, 1)
+    outbox.clear()
+    assert (outbox.size, outbox.fds) == (0, 0)
+
+
+def test_a_message_with_descriptors_holds_numbers_of_any_size(loop: ManualLoop, two: Two) -> None:
+    a, b = two()
+    a.channel.send_fds([1, [1 << 100]], [os.dup(0)])
+    loop.settle()
+    ((message, fds),) = b.fds
+    assert message == [1, [1 << 100]]
+    os.close(fds.pop())
+
+
+def test_a_frame_that_is_written_in_parts_counts_once(loop: ManualLoop, two: Two) -> None:
+    a, b = two()
+    a.tell(b"x" * 60_000)
+    a.channel.flush()
+    loop.unwatch_readable(b.channel._fd)
+    for _ in range(20):
+        a.tell(b"x" * 60_000)
+        a.channel.flush()
+    loop.watch_readable(b.channel._fd, b.channel._read)
+    loop.settle()
+    assert a.channel.stats().messages_sent == len(b.got) == 21
+    assert a.channel.stats().frames_sent == b.channel.stats().frames_received
 
 
 def test_stats_count_both_ways(loop: ManualLoop, two: Two) -> None:

@@ -11,6 +11,7 @@ import threading
 import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ from actors.transport import (
     Unsealed,
     WrongSize,
 )
+from actors.transport.memory.free_list import FreeList, _warmest
+from actors.transport.memory.segment import Slot
 from tests.transport.sample_values import open_fds
 from tests.transport.shared_memory import KIB, MIB, PeerLinks, PeerProcess, behind, mapped, pattern
 
@@ -194,6 +197,38 @@ def test_as_many_slots_are_warmed_as_were_wanted_at_once(pool: SegmentPool) -> N
     for lease in leases:
         if lease is not None and lease.introduction is not None:
             os.close(lease.introduction.fd)
+
+
+@pytest.mark.parametrize(
+    "warm, index",
+    [
+        ([0], 0),
+        ([9, 9], 1),
+        ([9, 9, 5], 1),
+        ([9, 5, 5], 0),
+        ([0, 7, 5], 1),
+        ([0, 7, 7], 2),
+        ([7, 5, 0], 0),
+        ([9] + [0] * 8, 8),
+        ([9] + [0] * 7, 0),
+    ],
+)
+def test_of_the_slots_on_top_the_first_that_is_warm_enough_is_taken_or_the_warmest(
+    warm: list[int], index: int
+) -> None:
+    slots: Any = [SimpleNamespace(warm=size) for size in warm]
+    assert _warmest(slots, 9) == index
+
+
+def test_no_slot_is_warmed_beyond_the_limit() -> None:
+    slots = FreeList(limit=1 * MIB)
+    used = slots.acquire(1 * MIB)
+    assert isinstance(used, Slot)
+    slots.write(used, memoryview(pattern(1 * MIB)))
+    slots.request_warm(64 * KIB)
+    assert not slots.warm(1 * MIB)
+    assert slots.resident == 1 * MIB
+    slots.close()
 
 
 def test_a_full_segment_refuses_and_takes_again_what_comes_back() -> None:
