@@ -329,10 +329,7 @@ class System:
             WorkerLost: the process died while it ran the function.
             Exception: whatever the function raises, as itself.
         """
-        pool = self._default_pool
-        if pool is None or pool.client.ended:
-            pool = self._default_pool = await self._running().pool("")
-        assert pool is not None
+        pool = await self._offload_pool()
         return await pool.run(fn, *args, timeout=timeout)
 
     async def tree(self) -> dict[str, Any]:
@@ -452,6 +449,18 @@ class System:
         calls.
         """
         return BlockingRef(self._running().threads, ref, ref)
+
+    def blocking_offload_pool(self) -> Pool[Any]:
+        """Return the pool of `offload`, for other threads; the first call starts it and blocks meanwhile."""
+        access = self._running()
+        return access.threads.run(self._offload_pool)
+
+    async def _offload_pool(self) -> Pool[Any]:
+        pool = self._default_pool
+        if pool is None or pool.client.ended:
+            pool = self._default_pool = await self._running().pool("")
+        assert pool is not None
+        return pool
 
     def events(self) -> EventStream:
         """Return all events from now on: ``async for event in system.events()``.
