@@ -17,6 +17,7 @@ _SUPERVISION: Final = (
     "tests/supervisors/test_stopping.py",
     "tests/supervisors/test_hosts.py",
     "tests/supervisors/test_case_variants.py",
+    "tests/supervisors/test_calls_while_restarting.py",
     "tests/supervisors/test_machine.py",
 )
 _BALANCING: Final = (

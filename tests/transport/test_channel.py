@@ -248,6 +248,47 @@ def test_what_waits_to_be_written_is_counted_until_it_is() -> None:
     assert (outbox.size, outbox.fds) == (0, 0)
 
 
+def test_descriptors_that_are_sent_are_closed_here_at_once_or_when_they_are_written(
+    loop: ManualLoop, two: Two
+) -> None:
+    a, b = two()
+    at_once, later = os.dup(0), os.dup(0)
+    a.channel.send_fds([1], [at_once])
+    loop.unwatch_readable(b.channel._fd)
+    a.tell(b"x" * 30_000_000)
+    a.channel.flush()
+    a.channel.send_fds([2], [later])
+    os.fstat(later)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(at_once)
+    loop.watch_readable(b.channel._fd, b.channel._read)
+    loop.settle()
+    assert [message for message, _ in b.fds] == [[1], [2]]
+    for _, fds in b.fds:
+        os.close(fds.pop())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(later)
+
+
+def test_what_a_message_weighs_is_told_and_waits_until_it_is_written(
+    loop: ManualLoop, two: Two
+) -> None:
+    a, b = two()
+    sizes = [a.tell("x" * 1000), a.tell("y")]
+    assert 1000 < sizes[0] < 1050
+    assert a.channel.queued_bytes == sum(sizes)
+    loop.settle()
+    loop.unwatch_readable(b.channel._fd)
+    a.tell(b"x" * 30_000_000)
+    a.channel.flush()
+    before = a.channel.queued_bytes
+    assert before > 0
+    size = a.tell("z")
+    assert a.channel.queued_bytes == before + size
+    with pytest.raises(Unsendable):
+        a.channel.send_fds([1, object()], [os.dup(0)])
+
+
 def test_a_message_with_descriptors_holds_numbers_of_any_size(loop: ManualLoop, two: Two) -> None:
     a, b = two()
     a.channel.send_fds([1, [1 << 100]], [os.dup(0)])
@@ -259,15 +300,18 @@ def test_a_message_with_descriptors_holds_numbers_of_any_size(loop: ManualLoop, 
 
 def test_a_frame_that_is_written_in_parts_counts_once(loop: ManualLoop, two: Two) -> None:
     a, b = two()
-    a.tell(b"x" * 60_000)
-    a.channel.flush()
     loop.unwatch_readable(b.channel._fd)
-    for _ in range(20):
-        a.tell(b"x" * 60_000)
+    count = 0
+    while not a.channel.queued_bytes:
+        a.tell(b"%c" % count * 60_000)
         a.channel.flush()
+        count += 1
+    a.tell("behind")
     loop.watch_readable(b.channel._fd, b.channel._read)
     loop.settle()
-    assert a.channel.stats().messages_sent == len(b.got) == 21
+    whole = [[1, [b"%c" % number * 60_000]] for number in range(count)]
+    assert b.got == [*whole, [1, ["behind"]]]
+    assert a.channel.stats().messages_sent == count + 1
     assert a.channel.stats().frames_sent == b.channel.stats().frames_received
 
 
