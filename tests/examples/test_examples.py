@@ -45,6 +45,38 @@ def test_the_workers_find_the_same_primes_on_one_node_and_on_all() -> None:
     assert re.fullmatch(r"2 nodes are \d+\.\d times as fast as one", speed)
 
 
+def test_passwords_are_hashed_on_a_pool_while_the_loop_turns() -> None:
+    rate, turns, right, wrong, stats = run(
+        "examples/passwords.py", "--count", "4", "--workers", "2"
+    ).splitlines()
+    assert re.fullmatch(r"4 passwords in \d+\.\d\d s, \d+ a second", rate)
+    assert int(re.findall(r"\d+", turns)[0]) > 0
+    assert (right, wrong) == ("the first one is right: True", "another one is not: False")
+    assert re.fullmatch(r"half of them took up to \d+ ms on 2 workers", stats)
+
+
+def test_the_map_summarises_all_arrays_in_order() -> None:
+    [found] = run("examples/map.py", "--count", "200", "--workers", "2").splitlines()
+    assert re.fullmatch(r"200 arrays, in order: mean of means [+-]0\.\d{4}, widest \d\.\d\d", found)
+
+
+def test_ctrl_c_ends_the_map_at_once() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "examples/map.py", "--count", "1000000", "--workers", "1"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        while "of 1000000" not in (line := process.stderr.readline()):
+            assert line
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=40)
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+
+
 @pytest.fixture(
     params=[["examples/shared_port.py"], ["-m", "actors", "run", "examples.shared_port:topology"]],
     ids=["as a script", "by the command line"],
