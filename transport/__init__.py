@@ -13,7 +13,7 @@ from actors.transport.channels.thread_channel import ThreadChannel
 from actors.transport.channels.thread_copy import ByReference, InProcessEncoder
 from actors.transport.channels.thread_pair import Endpoint, endpoint_pair
 from actors.transport.codec.decoder import Decoder, Undecoded
-from actors.transport.codec.encoder import Encoder
+from actors.transport.codec.encoder import Encoder, no_problem
 from actors.transport.codec.held_snapshot import (
     HeldSnapshot,
     hold_args,
@@ -150,6 +150,7 @@ __all__ = [
     "is_array",
     "local",
     "move",
+    "no_problem",
     "pair",
     "payload_bytes",
     "rebuild_array",

@@ -30,7 +30,15 @@ from actors._remoting.receiver import Receiver
 from actors._remoting.shared_memory import SharedMemory
 from actors._remoting.topics import Topics
 from actors.supervisors import Exit, ExitKind
-from actors.transport import MESSAGE_LIMIT, Decoder, Encoder, Extra, Undecodable, Unsendable
+from actors.transport import (
+    MESSAGE_LIMIT,
+    Decoder,
+    Encoder,
+    Extra,
+    Undecodable,
+    Unsendable,
+    no_problem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -116,6 +124,7 @@ class ActorHost:
         number: the run's number in its system; it is the upper half of the uids made here.
         system: the `System` that actors here see.
         over: whether an actor has ended the whole node.
+        main_problem: as `Encoder.main_problem`, of process nodes.
         services: the system that this node is part of.
         ended: how actors ended, of this node or as others told, the latest few thousand.
         activity: tells the watch of the loop when code of an actor begins to run.
@@ -145,6 +154,7 @@ class ActorHost:
         self.system: Any = None
         self.pools: Any = None  # `PoolClients`, which are a layer up
         self.over = False
+        self.main_problem: Callable[[Any], str] = no_problem
         self.activity = Activity()
         self.services: SystemServices
         self.new_child_actors: Callable[[str], Coroutine[Any, Any, LocalChildren]]
@@ -366,12 +376,14 @@ class ActorHost:
         """Make an encoder that sends refs as plain fields."""
         if attachments is not None:
             attachments.largest = self.largest
-        return Encoder(
+        encoder = Encoder(
             extras=self._extras,
             rename=self.wire_module,
             limit=self.largest,
             attachments=attachments,
         )
+        encoder.main_problem = self.main_problem
+        return encoder
 
     def new_decoder(self, attachments: Attachments | None = None) -> Decoder:
         """Make a decoder for what an encoder of `new_encoder` sent."""

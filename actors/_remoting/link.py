@@ -30,6 +30,7 @@ from actors.transport import (
     TooBig,
     TransportError,
     Undecoded,
+    no_problem,
 )
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ class Link:
     def attach(self, end: socket.socket | Endpoint) -> None:
         """Give the link its socket, or its endpoint within the process, and send what was kept."""
         channel: Callable[..., Any] = ThreadChannel if isinstance(end, Endpoint) else Channel
+        if channel is ThreadChannel:
+            self._packing.main_problem = no_problem  # the other node's `__main__` is this one
         self._channel = self.out = channel(
             end,
             self.host.loop,

@@ -12,7 +12,15 @@ from actors._base.log import write_line
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.registry import Registry
 from actors._pools import pool_extra
-from actors.nodes import ActorHost, Launcher, LocalNode, RemoteNode, RemoteRun, SupervisedActor
+from actors.nodes import (
+    ActorHost,
+    Launcher,
+    LocalNode,
+    RemoteNode,
+    RemoteRun,
+    SupervisedActor,
+    main_problem,
+)
 from actors.supervisors import RestartsGivenUp
 
 if TYPE_CHECKING:
@@ -67,6 +75,7 @@ class SystemState:
             system_id=uuid4().hex,
             extras=[pool_extra],
         )
+        self.host.main_problem = main_problem
         self.launcher = Launcher(loop, lambda why: self.event("fork_server_unusable", {"why": why}))
         self.bus = EventBus(loop)
         self._log = DelayedDelivery(LogSubscriber(loop.now), loop.call_later)

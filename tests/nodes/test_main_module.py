@@ -32,11 +32,17 @@ class Mover(actors.Actor):
         self.point.x += by
         return self.point
 
+    async def call(self, function, *args):
+        return function, function(*args)
+
     async def fail(self) -> None:
         raise Trouble("from the node")
 
     async def pid(self) -> int:
         return os.getpid()
+
+def double(number):
+    return 2 * number
 
 async def main():
     topology = actors.Topology(nodes=[actors.nodes("web")])
@@ -45,6 +51,8 @@ async def main():
         moved = await mover.ask(Mover.move, 2)
         assert type(moved) is Point and moved == Point(3, Colour.RED), moved
         assert await mover.ask(Mover.pid) != os.getpid()
+        assert await mover.ask(Mover.call, double, 2) == (double, 4)
+        assert await mover.ask(Mover.call, Colour, 1) == (Colour, Colour.RED)
         try:
             await mover.ask(Mover.fail)
         except Trouble as trouble:
@@ -100,6 +108,48 @@ def test_a_main_from_standard_input_is_refused_by_name(tmp_path: Path) -> None:
         "actors.errors.InvalidSpec: Mover cannot run on a process node: its __main__ is no file "
         "that another process could import (a REPL, stdin or -c): put it in a module"
     )
+
+
+def test_a_function_or_object_of_such_a_main_is_refused_where_it_is_sent(tmp_path: Path) -> None:
+    program = """
+import dataclasses, actors
+from tests.contracts.contract_actors import Keeper
+
+def double(number):
+    return 2 * number
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+async def main():
+    groups = [actors.nodes("process"), actors.nodes("thread", kind="thread")]
+    async with actors.System(actors.Topology(nodes=groups)) as system:
+        for place in (None, "thread", "process"):
+            keeper = await system.spawn(Keeper, on=place)
+            for value in (double, Point, Point(1)):
+                try:
+                    print(await keeper.ask(Keeper.echo, [keeper, value]) == [keeper, value])
+                except actors.ActorsError as error:
+                    print(type(error).__name__, error.path, error.why)
+actors.run(main)
+"""
+    result = subprocess.run(
+        [sys.executable, "-"],
+        input=program,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "ACTORS_LOG": "error"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert result.stderr == ""
+    *there, one, two, three = result.stdout.splitlines()
+    assert there == ["True"] * 6
+    for line, name in ((one, "double"), (two, "Point"), (three, "Point")):
+        assert line.startswith("NotSendable args[0][1] ")
+        assert f"no other process can import {name}: its __main__ is no file" in line
 
 
 def test_a_main_from_the_command_line_still_runs_local_actors(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import datetime as dt
 import enum
 import re
+import sys
 import uuid
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -286,7 +287,7 @@ SAMPLES: dict[str, Any] = {
     "interface": IPv4Interface("10.0.0.1/8"),
     "big interface": IPv6Interface("2001:db8::1/32"),
     "typed array": array("d", [1.5, 2]),
-    "typed text": array("u", "é€"),
+    "typed text": array("w" if sys.version_info >= (3, 13) else "u", "é€"),
     "empty typed array": array("q"),
     "pattern": re.compile(r"(?i)a.b", re.DOTALL),
     "pattern of bytes": re.compile(rb"\d+"),

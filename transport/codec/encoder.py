@@ -49,6 +49,11 @@ def _no_rename(module: str) -> str:
     return module
 
 
+def no_problem(_named: Any) -> str:
+    """The `Encoder.main_problem` of a link to a peer that has the same `__main__`."""
+    return ""
+
+
 class Encoder:
     """The sending half of one link's codec.
 
@@ -57,6 +62,9 @@ class Encoder:
         rename: from the module name of a class to the one the peer knows it by.
         limit: largest message in bytes.
         attachments: what goes beside the frames; without them, everything is copied into the frames.
+
+    Attributes:
+        main_problem: why the peer cannot import a class or function of our `__main__`, or an empty text.
     """
 
     def __init__(
@@ -70,6 +78,7 @@ class Encoder:
         if len(extras) > MAX_EXTRAS:
             raise ValueError(f"a link has room for {MAX_EXTRAS} extra types, got {len(extras)}")
         self._rename = rename
+        self.main_problem: Callable[[Any], str] = no_problem
         self._error_limit = min(limit, FRAME_LIMIT) // 2
         self.attachments = attachments or Attachments.none()
         self._introduced: dict[Any, int] = {}
@@ -327,6 +336,7 @@ class Encoder:
         if known is not None:
             return known
         check_findable(cls, value)
+        self._check_main(cls, value)
         name = class_name(cls, self._rename)
         return self._introduce_as(cls, schema.kind, name, schema.checksums, schema.fields)
 
@@ -336,13 +346,22 @@ class Encoder:
             key: tuple[Any, ...] = (value,)
             if key not in self._introduced:
                 check_named(value)
+                self._check_main(value, value)
                 return self._introduce_as(key, ClassKind.NAMED, class_name(value, self._rename))
         else:
             key = own_name(value)
             if key not in self._introduced:
+                self._check_main(value, value)
                 name = [self._rename(key[0]), key[1]]
                 return self._introduce_as(key, ClassKind.NAMED, name)
         return self._introduced[key]
+
+    def _check_main(self, named: Any, value: Any) -> None:
+        problem = self.main_problem(named) if named.__module__ == "__main__" else ""
+        if problem:
+            raise Unsendable(
+                "", value, f"no other process can import {named.__qualname__}: {problem}"
+            )
 
     def _introduce_as(
         self,

@@ -45,18 +45,18 @@ def describe_main() -> dict[str, str]:
     return {"file": str(path)} if path.is_file() else {}
 
 
-def main_problem(cls: type) -> str:
-    """Return why *cls*, a class of `__main__`, cannot go to another process, or an empty text."""
+def main_problem(named: Any) -> str:
+    """Return why a class or function of `__main__` cannot go to another process, or an empty text."""
     description = describe_main()
-    if not description or _is_typed(cls):
+    if not description or _is_typed(named):
         return (
             "its __main__ is no file that another process could import (a REPL, stdin or -c): "
             "put it in a module"
         )
     found: Any = sys.modules["__main__"]
-    for part in cls.__qualname__.split("."):
+    for part in named.__qualname__.split("."):
         found = getattr(found, part, None)
-    if found is not cls:
+    if found != named:
         return (
             f"its __main__ is not {description['file']}, which runs this program "
             "(a REPL, debugger or profiler, perhaps): put it in a module"
@@ -64,9 +64,10 @@ def main_problem(cls: type) -> str:
     return ""
 
 
-def _is_typed(cls: type) -> bool:
-    """Return whether the methods of *cls* come from no file, but from a prompt such as `<stdin>`."""
-    codes = (getattr(value, "__code__", None) for value in vars(cls).values())
+def _is_typed(named: Any) -> bool:
+    """Return whether a function, or the methods of a class, come from no file, but from a prompt."""
+    parts = (named, *vars(named).values()) if hasattr(named, "__dict__") else (named,)
+    codes = (getattr(part, "__code__", None) for part in parts)
     files = [code.co_filename for code in codes if code is not None]
     # What libraries generate comes from "<string>" and the like.
     return any(name.startswith(_PROMPTS) for name in files)
