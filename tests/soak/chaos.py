@@ -395,10 +395,10 @@ class Chaos:
                     tasks.start_soon(self.ask)
                 tasks.start_soon(self.strike_nodes)
                 tasks.start_soon(self.strike_actors)
-                for left in range(int(seconds), 0, -1):
-                    if not left % 10:
-                        say(f"{left} s left: {self.sent} told, {self.begun} asked")
-                    await anyio.sleep(1)
+                end = anyio.current_time() + seconds
+                while (left := end - anyio.current_time()) > 0:
+                    say(f"{left:.0f} s left: {self.sent} told, {self.begun} asked")
+                    await anyio.sleep(min(10, left))
                 self._calm = True
 
     async def rest(self) -> None:
