@@ -63,7 +63,10 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "transport/wire/batches.py": _BYTES,
     "transport/wire/outbox.py": _BYTES,
     "transport/wire/received_fds.py": ("tests/transport/test_descriptors.py", *_BYTES),
-    "transport/attachments/mode.py": ("tests/transport/test_payload.py",),
+    "transport/attachments/mode.py": (
+        "tests/transport/test_payload.py",
+        "tests/transport/test_attachments.py",
+    ),
     "transport/attachments/transaction.py": ("tests/transport/test_attachments.py",),
     "transport/memory/free_list.py": (
         "tests/transport/test_segments.py",
@@ -73,7 +76,11 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
         "tests/transport/test_segments.py",
         "tests/transport/test_attachments.py",
     ),
-    "transport/codec/snapshot.py": ("tests/transport/test_snapshot.py",),
+    "transport/codec/snapshot.py": (
+        "tests/transport/test_snapshot.py",
+        "tests/transport/test_arrays.py",
+        "tests/transport/test_thread_channel.py",
+    ),
     "transport/channels/socket_channel.py": _BYTES,
     "transport/channels/thread_channel.py": ("tests/transport/test_thread_channel.py",),
     # -- actors of other nodes ------------------------------------------------------------

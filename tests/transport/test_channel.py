@@ -144,6 +144,18 @@ def test_a_peer_gone_while_we_write_is_read_to_its_end_first(loop: ManualLoop, t
     assert isinstance(a.ends[0], ChannelBroken)
 
 
+def test_a_peer_that_ends_without_having_read_is_gone(loop: ManualLoop, two: Two) -> None:
+    a, b = two()
+    loop.unwatch_readable(b.channel._fd)
+    a.tell("unread")
+    a.channel.flush()
+    b.channel._sock.close()
+    loop.settle()
+    (end,) = a.ends
+    assert isinstance(end, ChannelBroken)
+    assert "the peer is gone: [Errno 104] Connection reset by peer" in str(end)
+
+
 def test_closing_twice_ends_once_and_refuses_what_follows(loop: ManualLoop, two: Two) -> None:
     a, _ = two()
     a.channel.close()
