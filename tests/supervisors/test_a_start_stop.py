@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -267,6 +268,46 @@ async def test_c10_a_stuck_child_is_killed_when_its_grace_is_over(world: World) 
     assert kit.run("child1").exit == Exit.SHUTDOWN
     assert kit.run("child2").exit == Exit.KILLED
     assert kit.log.of(ShutdownOverrun) == [ShutdownOverrun("sup", "child2", 1)]
+
+
+class SaysItsEnd:
+    """Tells its supervisor of its end, and everybody else nothing."""
+
+    def __init__(self, tasks: Any) -> None:
+        self._tasks = tasks
+
+    async def start(self, ended: Callable[[Exit], None]) -> None:
+        self._ended = ended
+
+    async def wait(self) -> Exit:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    def stop(self) -> None:
+        self._tasks.start_soon(self._end)
+
+    def kill(self) -> None:
+        raise AssertionError
+
+    async def _end(self) -> None:
+        await anyio.sleep(1)
+        self._ended(Exit.SHUTDOWN)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_stop_waits_no_longer_than_until_the_child_has_said_that_it_ended(
+    world: World, dynamic: bool
+) -> None:
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    await sup.start_child(
+        ChildSpec(name="child", start=lambda: SaysItsEnd(world.tasks), shutdown=50)
+    )
+    began = anyio.current_time()
+
+    sup.stop()
+
+    assert await sup.wait() == Exit.SHUTDOWN
+    assert anyio.current_time() - began == pytest.approx(1)
 
 
 async def test_c10_dynamic_children_share_one_deadline(world: World) -> None:
