@@ -270,6 +270,40 @@ async def test_c10_a_stuck_child_is_killed_when_its_grace_is_over(world: World) 
     assert kit.log.of(ShutdownOverrun) == [ShutdownOverrun("sup", "child2", 1)]
 
 
+class NeverReady:
+    """Starts for ever, until that is cancelled."""
+
+    async def start(self, _ended: Callable[[Exit], None]) -> None:
+        await anyio.sleep_forever()
+
+    async def wait(self) -> Exit:
+        raise AssertionError
+
+    def stop(self) -> None:
+        raise AssertionError
+
+    def kill(self) -> None:
+        """Is followed by the cancellation of its start."""
+
+
+async def test_what_a_killed_supervisor_was_asked_is_refused_begun_or_not(world: World) -> None:
+    sup = await world.supervisor()
+    refused: list[str] = []
+
+    async def ask(name: str) -> None:
+        with pytest.raises(SupervisorStopped):
+            await sup.start_child(ChildSpec(name=name, start=NeverReady))
+        refused.append(name)
+
+    async with anyio.create_task_group() as tasks:
+        for name in ("begun", "queued"):
+            tasks.start_soon(ask, name)
+        await anyio.sleep(0.1)
+        sup.kill()
+        await sup.wait()
+    assert sorted(refused) == ["begun", "queued"]
+
+
 class SaysItsEnd:
     """Tells its supervisor of its end, and everybody else nothing."""
 
