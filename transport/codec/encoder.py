@@ -336,7 +336,7 @@ class Encoder:
         if known is not None:
             return known
         check_findable(cls, value)
-        self._check_main(cls, value)
+        self._check_main(cls.__module__, cls, value)
         name = class_name(cls, self._rename)
         return self._introduce_as(cls, schema.kind, name, schema.checksums, schema.fields)
 
@@ -346,18 +346,18 @@ class Encoder:
             key: tuple[Any, ...] = (value,)
             if key not in self._introduced:
                 check_named(value)
-                self._check_main(value, value)
+                self._check_main(value.__module__, value, value)
                 return self._introduce_as(key, ClassKind.NAMED, class_name(value, self._rename))
         else:
             key = own_name(value)
             if key not in self._introduced:
-                self._check_main(value, value)
+                self._check_main(key[0], value, value)
                 name = [self._rename(key[0]), key[1]]
                 return self._introduce_as(key, ClassKind.NAMED, name)
         return self._introduced[key]
 
-    def _check_main(self, named: Any, value: Any) -> None:
-        problem = self.main_problem(named) if named.__module__ == "__main__" else ""
+    def _check_main(self, module: str, named: Any, value: Any) -> None:
+        problem = self.main_problem(named) if module == "__main__" else ""
         if problem:
             raise Unsendable(
                 "", value, f"no other process can import {named.__qualname__}: {problem}"
