@@ -62,7 +62,7 @@ class Cell:
         exit: how the actor ended for good; None until then.
     """
 
-    remote = False
+    remote = waits_for_node = False
 
     __slots__ = (
         "_watchers",

@@ -13,7 +13,7 @@ from actors._base.errors import InvalidSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["check_sizes", "constructor_options", "known_options"]
+__all__ = ["check_patience", "check_sizes", "constructor_options", "known_options"]
 
 _LEAST: Final = 64 * 1024
 _MOST: Final = 2**32 - 1
@@ -118,3 +118,14 @@ def check_sizes(where: str, **sizes: int) -> None:
     for name, size in sizes.items():
         if type(size) is not int or not _LEAST <= size <= _MOST:
             raise InvalidSpec(f"{where}: {name} must be {_LEAST} to {_MOST} bytes, got {size!r}")
+
+
+def check_patience(where: str, seconds: Any) -> float:
+    """Return *seconds*, for which messages are to wait for a node that has died.
+
+    Raises:
+        InvalidSpec: naming the value.
+    """
+    if type(seconds) not in {int, float} or not seconds >= 0:
+        raise InvalidSpec(f"{where}: patience must be 0 or more seconds, got {seconds!r}")
+    return float(seconds)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import move_on_after
 
-from actors._base.errors import CallCycle, DeadlineExceeded
+from actors._base.errors import CallCycle, DeadlineExceeded, MailboxFull
 from actors._messaging.deadlock import add_wait_edge, stream_edge, waiting_for_room
 from actors._messaging.turn import TURN, refuse_fenced
 
@@ -109,7 +109,10 @@ async def send_until(ref: object, target: Target, envelope: Envelope, seconds: f
     with move_on_after(seconds):
         await target.send_when_room(envelope)
         return
-    raise DeadlineExceeded(ref, f"no room in its mailbox in {_shown(seconds)} s", envelope.message)
+    refused, within = target.no_room(envelope), f"in {_shown(seconds)} s"
+    full = isinstance(refused, MailboxFull)
+    why = f"no room in its mailbox {within}" if full else f"not sent {within}: {refused.why}"
+    raise DeadlineExceeded(ref, why, envelope.message)
 
 
 @asynccontextmanager
@@ -136,7 +139,10 @@ async def open_stream(
         timer = loop.call_later(seconds, stream.set_exception, late)
     try:
         if not target.try_send(envelope):
-            await target.send_when_room(envelope)
+            if seconds is None:
+                await target.send_when_room(envelope)
+            else:
+                await send_until(ref, target, envelope, seconds)
         yield stream
     finally:
         if timer is not None:

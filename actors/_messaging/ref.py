@@ -179,7 +179,8 @@ class Ref(Generic[A]):
             NotSendable: an argument cannot be sent; nothing was sent.
             ActorStopped: the actor has ended for good.
             CallCycle: there will be no room, because the actor waits for the sender.
-            NodeDown: its node is not ready.
+            NodeDown: its node is not ready. Messages for one that is being restarted wait for it: until
+                it is replaced, or for at most `Topology.patience` seconds from its death.
         """
         if FENCED:
             refuse_fenced()
@@ -307,11 +308,14 @@ class Ref(Generic[A]):
         """Wait until the actor is running and has handled what was queued before this call.
 
         Raises:
-            ActorStopped, NodeDown: it has ended, or its node is not ready.
+            ActorStopped, NodeDown: it has ended, or its node is away; see `tell`.
         """
         envelope = Envelope(READY, (), {}, self._host.loop.waiter())
         target = self._target or self._resolve()
-        target.send_past_bound(envelope)
+        if target.waits_for_node:
+            await target.send_when_room(envelope)
+        else:
+            target.send_past_bound(envelope)
         assert envelope.reply is not None
         await envelope.reply
 

@@ -42,6 +42,10 @@ class Target(Protocol):
     def waiting_for(self) -> Mapping[Envelope, Target]:
         """The actors whose replies this one awaits, by message."""
 
+    @property
+    def waits_for_node(self) -> bool:
+        """Whether messages wait until its node, which is away, has it again."""
+
     def runs_concurrently(self, envelope: Envelope) -> bool:
         """Whether a concurrent handler handles *envelope*, so that it waits for no other message."""
 

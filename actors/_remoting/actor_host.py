@@ -78,7 +78,7 @@ class LocalChildren(Protocol):
 class _EndedTarget:
     """The target of refs to actors that are known to have ended: it refuses every message."""
 
-    remote = False
+    remote = waits_for_node = False
     wait_queue: Any = None  # no sender ever waits for room: all are refused
 
     def __init__(self, ref: Ref[Any], end: Exit | None) -> None:
@@ -210,10 +210,9 @@ class ActorHost:
     def remember(self, uid: int, end: Exit) -> None:
         """Remember how an actor ended, for those who ask later; the oldest are forgotten."""
         self.ended[uid] = end
-        if (
-            end.kind is not ExitKind.NODE_DOWN
-        ):  # else its node is down, and its peer refuses messages
-            for peer in self.peers.values():
+        for peer in self.peers.values():
+            # While its node is down, the peer says so, unless messages wait for the node's next run.
+            if end.kind is not ExitKind.NODE_DOWN or peer.waiting:
                 peer.actor_ended(uid, end)
         while len(self.ended) > _REMEMBERED:
             self.ended.popitem(last=False)
@@ -255,8 +254,8 @@ class ActorHost:
         if self.is_own(ref):
             return _EndedTarget(ref, end)
         peer = self.peer_of(ref)
-        # While its node is down, the peer says so, and whether the node comes back.
-        if end is not None and (peer.ready or end.kind is not ExitKind.NODE_DOWN):
+        # While its node is down, the peer says so, unless messages wait for the node's next run.
+        if end is not None and (peer.ready or peer.waiting or end.kind is not ExitKind.NODE_DOWN):
             return _EndedTarget(ref, end)
         return peer.remote_actor(ref)
 

@@ -417,13 +417,13 @@ def node_up(address: str, /) -> None:
 
 
 @_note(_NODE)
-def node_draining(address: str, why: str, restarting: bool, renewing: bool, /) -> None:  # noqa: FBT001 - a wire field
-    """Another node takes nothing new."""
+def node_draining(address: str, why: str, restarting: bool, patience: float, /) -> None:  # noqa: FBT001 - a wire field
+    """Another node takes nothing new; messages wait *patience* seconds for its next run."""
 
 
 @_note(_NODE)
-def node_down(address: str, why: str, restarting: bool, renewing: bool, /) -> None:  # noqa: FBT001 - a wire field
-    """Another node has ended."""
+def node_down(address: str, why: str, restarting: bool, patience: float, /) -> None:  # noqa: FBT001 - a wire field
+    """Another node has ended; messages wait *patience* seconds for its next run."""
 
 
 @_note(_NODE)

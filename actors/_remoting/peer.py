@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -14,10 +15,13 @@ from actors.transport import Attachments, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from socket import socket
 
+    from actors._base.loop import Timer
     from actors._messaging.mailbox import Envelope
     from actors._messaging.ref import Ref
     from actors._remoting.remote_actor import PeerInterface, RemoteActor
+    from actors.transport import Endpoint
 
 __all__ = ["Peer", "PeerHost", "SystemServices"]
 
@@ -25,7 +29,7 @@ __all__ = ["Peer", "PeerHost", "SystemServices"]
 class SystemServices(Protocol):
     """What a node needs from the system that it is part of: the coordinator, or a node's way to it."""
 
-    def connect(self, peer: Peer) -> Link: ...
+    def connect(self, peer: Peer) -> None: ...
     def watch_actor(
         self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
     ) -> Callable[[], None]: ...
@@ -59,9 +63,10 @@ class Peer:
         name: its address.
         node: its name for users: the address without what follows the ~, which tells runs apart.
         link: the link that messages go over, None until the first message needs one.
-        ready: whether messages are sent; otherwise they are refused at once.
-        renewing: whether another run takes the place of this one: messages for the actors that the
-            parent supervises, and will start there, wait for it at their senders.
+        ready: whether messages are sent.
+        waiting: whether messages wait at their senders, those for the actors that the parent supervises
+            and will start on the node's next run; otherwise, what cannot be sent is refused at once.
+            While the node is ready, messages for all its actors wait, and only for the news of it.
         links: how many links to its current run there have been.
     """
 
@@ -71,11 +76,18 @@ class Peer:
         self.node = name.partition("~")[0]
         self.link: Link | None = None
         self.ready = True
-        self.restarting = self.renewing = False
+        self.restarting = self.waiting = self.draining = False
         self.why = ""
-        self.draining = False
-        # The link to a node that drains: the answers it still owes come over this one.
-        self._draining_link: Link | None = None
+        self._late = False
+        self._waits_until = 0.0
+        self._patience_over: Timer | None = None
+        # The link to a node that drains, or that has ended unexplained: what was sent over it is settled
+        # by what comes over it, and by the news of the node's end.
+        self._former_link: Link | None = None
+        # A link that had no socket yet when the node went: the next run gets what it holds.
+        self._unsent_link: Link | None = None
+        # Links for which a node asked while it drained: it sends over them, this one does not.
+        self._incoming: list[Link] = []
         self.links = 0
         # A remote actor lives as long as a ref to it does, or an ask that awaits its reply.
         self._remote_actors: WeakValueDictionary[int, RemoteActor] = WeakValueDictionary()
@@ -91,12 +103,20 @@ class Peer:
 
     def move_actors_to(self, other: Peer) -> None:
         """Reach the actors that the parent supervises at *other*: a new run of the node has them."""
-        self.renewing = False
         for uid, actor in list(self._remote_actors.items()):
             if not uid >> 32:
+                del self._remote_actors[uid]
                 actor.peer = other
                 other._remote_actors[uid] = actor
-                actor.send_waiting()
+        if other.ready and other.link is None and self._unsent_link is not None:
+            other.link, self._unsent_link = self._unsent_link, None
+            other.link.peer = other.name
+            self.host.services.connect(other)
+        self._wait(0.0)
+        self._refuse_waiting()
+        other.send_waiting()
+        if not other.ready and not other.waiting:
+            other._refuse_waiting()
 
     def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown:
         """Return the error for a message that cannot be sent to this node now."""
@@ -106,6 +126,8 @@ class Peer:
             return NodeDown(ref, why, message, node=self.node, restarting=True)
         state = "is draining" if self.draining else "is down"
         follows = "it is being restarted" if self.restarting else "it is not coming back"
+        if self.restarting and self._late:
+            follows += ", which takes longer than System(patience=)"
         why = f"node {self.node} {state} ({self.why or 'not started'}); {follows}"
         return NodeDown(ref, why, message, node=self.node, restarting=self.restarting)
 
@@ -117,62 +139,159 @@ class Peer:
         """
         if not self.ready:
             raise self.down_error(ref, None if envelope is None else envelope.message)
+        if self.link is None and self._former_link is not None:
+            return self._former_link  # it has ended, and what that means is told soon
         if self.link is None:
-            self.link = self.host.services.connect(self)
+            self.host.services.connect(self)
+            self.link = Link(self.host, self.name)
         return self.link
 
     def control(self, message: list[Any]) -> None:
         """Send a request to end one of its actors, unless the node is down: then there is nothing to end."""
-        link = self._draining_link
+        link = self._former_link
         if link is None and self.ready:
             link = self.connect(self.name, None)
         if link is not None:
             link.send(message, Lane.CONTROL if message[0] == wire.KILL else Lane.DATA)
 
+    @property
+    def sent_over(self) -> list[Link]:
+        """The links over which asks were sent that are not settled."""
+        links = (self.link, self._former_link, self._unsent_link)
+        return [link for link in links if link is not None]
+
+    @property
+    def patience(self) -> float:
+        """The seconds for which messages wait from now on, if the node does not get ready before."""
+        return max(0.0, self._waits_until - self.host.loop.now()) if self.waiting else 0.0
+
+    def _wait(self, seconds: float) -> None:
+        """Let messages wait at their senders for at most *seconds* from now, or not at all."""
+        timer, self._patience_over = self._patience_over, None
+        if timer is not None:
+            timer.cancel()
+        self.waiting = seconds > 0
+        self._waits_until = self.host.loop.now() + seconds
+        if 0 < seconds < inf:
+            self._patience_over = self.host.loop.call_later(seconds, self._waited_enough)
+
+    def _waited_enough(self) -> None:
+        if self.ready:
+            self._link_lost()
+        else:
+            self._late = True
+            self._wait(0.0)
+            self._refuse_waiting()
+
     def up(self, link: Link | None = None) -> None:
         """Send messages from now on: the node is ready. The parent gives the link it has already."""
         self.ready = True
+        self.draining = self._late = False
+        self.why = ""
+        self._wait(0.0)
         # The node may have sent to this one before it was ready, over a link that it asked for.
         self.link = link or self.link
-        self.draining = self.renewing = False
-        self._draining_link = None
-        self.why = ""
+        if self.link is None and self._unsent_link is not None:
+            self.link, self._unsent_link = self._unsent_link, None
+            self.host.services.connect(self)
         self.send_waiting()
 
-    def drain(self, why: str, *, restarting: bool, renewing: bool) -> None:
+    def attach(self, end: socket | Endpoint) -> None:
+        """Give this node's end of a new link its socket, or its endpoint within the process."""
+        self.links += 1
+        if self.draining:
+            self._incoming.append(Link(self.host, self.name))
+            self._incoming[-1].attach(end)
+            return
+        if self.ready and self.waiting:
+            self._link_lost()
+        link, self.link = self.link, None
+        if link is not None and link.attached:
+            # The other node asked for a new link because the old one has ended.
+            self.drop(link)
+            link = None
+        unsent, self._unsent_link = self._unsent_link, None
+        self.link = link or unsent or Link(self.host, self.name)
+        self.link.attach(end)
+
+    def link_ended(self, link: Link, within: float) -> None:
+        """Have messages wait for at most *within* seconds for news: the node has ended, or only its link."""
+        if self.link is link:
+            self.link, self._former_link = None, link
+            self.why = link.closed or ""
+            self._wait(within)
+
+    def _link_lost(self) -> None:
+        """Fail what went over a link that has ended: its node has not."""
+        self._wait(0.0)
+        link, self._former_link = self._former_link, None
+        if link is not None:
+            self.drop(link)
+        self.send_waiting()
+
+    def drain(self, why: str, *, restarting: bool, patience: float) -> None:
         """Send nothing new, as the node ends on purpose; answers to what was sent still come."""
         self.ready = False
-        self.restarting, self.renewing = restarting, renewing
+        self.restarting = restarting
         self.draining = True
         self.why = why
-        self._draining_link, self.link = self.link, None
-        error = self.down_error(self.name, None)
-        for actor in list(self._remote_actors.values()):
-            actor.refuse_waiting(error)
+        self._wait(patience)
+        self._keep_unsent()
+        self._former_link, self.link = self.link or self._former_link, None
+        self._refuse_waiting()
 
-    def down(self, why: str, *, restarting: bool, renewing: bool = False) -> None:
-        """Fail what was awaited from the node, which has ended; the errors say what happens next."""
-        self.ready = False
-        self.restarting, self.renewing = restarting, renewing
+    def down(self, why: str, *, restarting: bool, patience: float = 0.0) -> None:
+        """Fail what was awaited from the node, which has ended; the errors say what happens next.
+
+        Args:
+            why: how it ended.
+            restarting: whether it is expected back.
+            patience: the seconds for which messages wait for it.
+        """
+        self._late = restarting and not self.ready and not self.draining and patience <= 0
+        self.ready = self.draining = False
+        self.restarting = restarting
         self.why = why
-        self.draining = False
         self.links = 0
+        self._wait(patience)
+        self._keep_unsent()
         self.host.peer_down(self.name)
-        links = [link for link in (self.link, self._draining_link) if link is not None]
-        self.link = self._draining_link = None
+        links = [link for link in (self.link, self._former_link) if link is not None]
+        self.link = self._former_link = None
         for link in links:
             self.drop(link)
+            link.close()
+        incoming, self._incoming = self._incoming, []
+        for link in incoming:
+            self._lent.append(link.attachments)
             link.close()
         # Only now is it certain that no process reads the memory that was lent over these links.
         for attachments in self._lent:
             attachments.reclaim()
         self._lent.clear()
+        self._refuse_waiting()
+
+    def _keep_unsent(self) -> None:
+        """Keep a link that has no socket yet, and what it holds, for the next run of the node."""
+        if self.link is not None and not self.link.attached:
+            self._unsent_link, self.link = self.link, None
+
+    def _refuse_waiting(self) -> None:
+        """Fail what waits for the next run of the node, unless it may wait on."""
+        error = self.down_error(self.name, None)
+        unsent = self._unsent_link
+        if unsent is not None and not self.waiting:
+            self._unsent_link = None
+            self.drop(unsent)
+            unsent.close()
+        for actor in list(self._remote_actors.values()):
+            actor.refuse_waiting(error)
 
     def close(self) -> None:
         """Close the links: this node ends."""
-        for link in (self.link, self._draining_link):
-            if link is not None:
-                link.close()
+        self._wait(0.0)
+        for link in (*self.sent_over, *self._incoming):
+            link.close()
 
     def drop(self, link: Link) -> None:
         """Fail every ask, call and watch that went over *link*."""
@@ -196,11 +315,10 @@ class Peer:
 
     def actor_unheard(self, uid: int) -> None:
         """Fail the asks to an actor that was killed, and that its node does not end."""
-        for link in (self.link, self._draining_link):
-            pending = {} if link is None else link.pending
-            for number, (envelope, asked) in list(pending.items()):
+        for link in self.sent_over:
+            for number, (envelope, asked) in list(link.pending.items()):
                 if asked.ref.uid == uid:
-                    del pending[number]
+                    del link.pending[number]
                     asked.answered(envelope)
                     envelope.fail(ActorCrashed(asked.ref, str(Exit.KILLED)))
 

@@ -67,10 +67,12 @@ class PeerInterface(Protocol):
 
     link: Link | None
     ready: bool
-    renewing: bool
+    waiting: bool
 
     @property
     def host(self) -> SenderHost: ...
+    @property
+    def sent_over(self) -> list[Link]: ...
     def connect(self, ref: object, envelope: Envelope | None) -> Link: ...
     def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown: ...
 
@@ -79,10 +81,11 @@ class _Nowhere:
     """In place of the peer of an actor that has ended: there is no link to it, and connecting is refused."""
 
     link = None
-    ready = renewing = False
+    ready = waiting = False
 
     def __init__(self, host: SenderHost, end: Exit) -> None:
         self.host = host
+        self.sent_over: list[Link] = []
         self._end = end
 
     def connect(self, ref: object, envelope: Envelope | None) -> NoReturn:
@@ -134,7 +137,7 @@ class RemoteActor:
         """Send *envelope* now if there is credit; see `Target`."""
         link = self.peer.link
         if link is None:
-            if self._waits_for_node:
+            if self.waits_for_node:
                 return False
             link = self.peer.connect(self.ref, envelope)
         if self.credit <= 0 or self.wait_queue.waiting or link.out.congested:
@@ -148,13 +151,14 @@ class RemoteActor:
             return False
 
     @property
-    def _waits_for_node(self) -> bool:
-        """Whether messages wait for the next run of the node, which will have this actor."""
-        return self.peer.renewing and not self.ref.uid >> 32
+    def waits_for_node(self) -> bool:
+        """As `Target.waits_for_node`."""
+        peer = self.peer
+        return peer.waiting and (peer.ready or not self.ref.uid >> 32)
 
     def no_room(self, envelope: Envelope) -> SendError:
         """As `Target.no_room`."""
-        if self._waits_for_node:
+        if self.waits_for_node:
             return self.peer.down_error(self.ref, envelope.message)
         return MailboxFull(self.ref, "its mailbox is full", envelope.message)
 
@@ -192,7 +196,10 @@ class RemoteActor:
 
     def send_past_bound(self, envelope: Envelope) -> None:
         """Send past the bound."""
-        link = self.peer.link or self.peer.connect(self.ref, envelope)
+        self._send_any(self.peer.link or self.peer.connect(self.ref, envelope), envelope)
+
+    def _send_any(self, link: Link, envelope: Envelope) -> None:
+        """Send a message, or a notice, whatever the credit."""
         if envelope.handler.kind is MessageKind.NOTICE:
             number = envelope.request = link.number()
             # Control takes no place in the mailbox, so it costs no credit and gives none back.
@@ -203,14 +210,13 @@ class RemoteActor:
 
     def withdraw(self, envelope: Envelope) -> None:
         """Tell the other node that the reply is no longer awaited."""
-        link = self.peer.link
-        if link is None or envelope.request not in link.pending:
-            return
-        # Each link counts its own requests: on a new link this number is another message's.
-        if link.pending[envelope.request][0] is envelope:
-            del link.pending[envelope.request]
-            link.send([wire.CANCEL, envelope.request], Lane.CONTROL)
-            self.answered(envelope)
+        for link in self.peer.sent_over:
+            # Each link counts its own requests: on another link this number is another message's.
+            sent = link.pending.get(envelope.request)
+            if sent is not None and sent[0] is envelope:
+                del link.pending[envelope.request]
+                link.send([wire.CANCEL, envelope.request], Lane.CONTROL)
+                self.answered(envelope)
 
     def interrupt(self, envelope: Envelope) -> None:
         """As `Target.interrupt`."""
@@ -281,15 +287,17 @@ class RemoteActor:
     def send_waiting(self) -> None:
         """Send messages of the wait queue as far as credit and link allow."""
         link = self.peer.link
-        if link is None and self.wait_queue.waiting and self.peer.ready:
+        if link is None and self.wait_queue.waiting and self.peer.ready and not self.peer.waiting:
             link = self.peer.connect(self.ref, None)
         while link is not None and self.credit > 0 and self.wait_queue.waiting:
             entry = None if link.out.congested else self.wait_queue.first()
             if entry is None:
                 return
             try:
-                self._send(link, entry.envelope)
+                self._send_any(link, entry.envelope)
             except Exception as error:  # noqa: BLE001 - it is raised at this message's sender
+                if isinstance(error, (NotYetAttached, MessageTooBig)) and not link.attached:
+                    return  # as in `try_send`
                 entry.refuse(error)
             else:
                 entry.admit()
@@ -299,7 +307,6 @@ class RemoteActor:
         unacknowledged, self.credit = self.ref.mailbox - self.credit, self.ref.mailbox
         if unacknowledged > 0:
             self.peer.host.lost_tells(self.ref, unacknowledged, why.why)
-        self.refuse_waiting(why)
 
     def ended(self, end: Exit) -> None:
         """Refuse every message from now on, also those that wait for credit."""
@@ -312,7 +319,7 @@ class RemoteActor:
         )
 
     def refuse_waiting(self, why: NodeDown) -> None:
-        """Fail the senders that wait, unless they wait for the next run of the node."""
-        if self._waits_for_node:
+        """Fail the senders that wait, unless they may wait for the next run of the node."""
+        if self.waits_for_node:
             return
         self.wait_queue.refuse_all(lambda envelope: why.to(self.ref, envelope.message))

@@ -10,6 +10,7 @@ import itertools
 import sys
 from contextlib import ExitStack
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from anyio import create_task_group
@@ -82,6 +83,7 @@ class Coordinator(SystemState):
             self,
             pools=self.pools,
             new_actor=lambda spec: self.placement.new_static_actor(spec),  # noqa: PLW0108 - made below
+            node_backs_off=self.node_backs_off,
             node_given_up=self.node_given_up,
         )
         self.groups = NodeGroups(self, self.tree, partial(new_node, self))
@@ -182,7 +184,11 @@ class Coordinator(SystemState):
             "system_id": self.host.system_id,
             "largest": self.topology.largest,
             "lend_per_node": self.topology.lend_per_node,
-            "down": [node.address for node in self.nodes.values() if not node.ready],
+            "down": [
+                (peer.name, peer.why, peer.restarting, peer.patience)
+                for peer in (self.host.peer(node.address) for node in self.nodes.values())
+                if not peer.ready
+            ],
             "moved": [(node.name, node.address) for node in self.nodes.values()],
         }
 
@@ -219,6 +225,7 @@ class Coordinator(SystemState):
         link = run.link
         node: Any = run.node
         assert link is not None
+        node.died_at = None
         for actor in self.supervised.values():
             if actor.place is node:
                 ref = actor.ref
@@ -235,9 +242,9 @@ class Coordinator(SystemState):
         node = run.node
         restarting = not node.leaving
         self.event("node_draining", {"node": node.name, "why": why})
-        renewing = restarting and run.renewing
-        self.host.peer(run.address).drain(why, restarting=restarting, renewing=renewing)
-        self._tell_nodes(node, ops.node_draining, run.address, why, restarting, renewing)
+        patience = inf if restarting and run.renewing else 0.0
+        self.host.peer(run.address).drain(why, restarting=restarting, patience=patience)
+        self._tell_nodes(node, ops.node_draining, run.address, why, restarting, patience)
         for listening in self.listeners:
             listening.node_draining(run)
 
@@ -257,12 +264,12 @@ class Coordinator(SystemState):
         self.topic_directory.forget(run.address)
         self.pools.node_ended(run.address)
         why, restarting = self._outlook(run, why, restarting=restarting)
-        peer = self.host.peer(run.address)
-        renewing = restarting and replaced
-        peer.down(why, restarting=restarting, renewing=renewing)
+        patience = 0.0
+        if restarting and not run.successor:
+            patience = self._patience(node, replaced=replaced)
+        self._tell_down(node, run.address, why, restarting=restarting, patience=patience)
         if link is not None:
-            peer.drop(link)
-        self._tell_nodes(node, ops.node_down, run.address, why, restarting, renewing)
+            self.host.peer(run.address).drop(link)
         for listening in self.listeners:
             listening.node_ended(run)
         for name in list(self.registry):
@@ -271,6 +278,28 @@ class Coordinator(SystemState):
                 self.registry.release(name, ref.uid)
         if node.run is None:  # no other run has its actors
             self._tell_actors(run, why)
+
+    def _patience(self, node: RemoteNode, *, replaced: bool = False) -> float:
+        """Return for how many seconds messages wait for the next run of *node*, which has just ended."""
+        now = self.loop.now()
+        if node.died_at is None and replaced:
+            return inf
+        if node.died_at is None:
+            node.died_at = now
+        return max(0.0, node.died_at + self.topology.patience - now)
+
+    def _tell_down(
+        self, node: RemoteNode, address: str, why: str, *, restarting: bool, patience: float
+    ) -> None:
+        """Tell every node that a run of *node* has ended, or what else is known of its restart."""
+        self.host.peer(address).down(why, restarting=restarting, patience=patience)
+        self._tell_nodes(node, ops.node_down, address, why, restarting, patience)
+
+    def node_backs_off(self, node: RemoteNode, delay: float) -> None:
+        """A node is restarted in *delay* seconds: have nobody wait for it in vain."""
+        peer = self.host.peer(node.address)
+        if peer.waiting and delay > peer.patience:
+            self._tell_down(node, peer.name, peer.why, restarting=True, patience=0.0)
 
     def _tell_actors(self, run: RemoteRun, why: str) -> None:
         """Tell the supervisors of the actors of a run how they ended."""
@@ -307,10 +336,9 @@ class Coordinator(SystemState):
             self.groups.forget(node)
             left = partial(self.pools.node_left, node.group, node.slot)
             self.loop.start(left, name=f"pools of {node.name}", fresh=True)
-        if not self.stopping:
-            why = "stopped" if node.leaving else "given up"
-            self.host.peer(node.address).down(why, restarting=False)
-            self._tell_nodes(node, ops.node_down, node.address, why, False, False)
+        if not self.stopping or self.host.peer(node.address).waiting:
+            why = "stopped" if node.leaving or self.stopping else "given up"
+            self._tell_down(node, node.address, why, restarting=False, patience=0.0)
         node.changed()
 
     def _tell_nodes(
@@ -325,11 +353,12 @@ class Coordinator(SystemState):
         """A link has ended; what awaits a reply over it fails once it is known how the node ended."""
         run = self.runs.get(link.peer)
         if run is not None and run.link is link:
+            self.host.peer(link.peer).link_ended(link, inf)
             run.link_ended()
 
     # -- what the host of this process asks for (`SystemServices`) -------------------------------
 
-    def connect(self, peer: Peer) -> Link:
+    def connect(self, peer: Peer) -> None:
         """Refuse: every node of this system has a link already, and there are no others."""
         raise NodeDown(peer.name, f"there is no node {peer.name!r}", node=peer.name)
 

@@ -239,10 +239,10 @@ class NodeServices:
             return
         if asked is None or asked.link is None or asked.state is not NodeState.READY:
             peer = state.host.peer(address)
-            why = peer.why if asked is not None else "there is no such node"
             known = asked is not None
-            restarting, renewing = known and peer.restarting, known and peer.renewing
-            link.note(ops.node_down, address, why, restarting, renewing)
+            why = peer.why if known else "there is no such node"
+            patience = peer.patience if known else 0.0
+            link.note(ops.node_down, address, why, known and peer.restarting, patience)
             return
         both = frozenset({(asker.address, asker.number), (asked.address, asked.number)})
         if times < self._connected.get(both, 0):
@@ -261,7 +261,7 @@ class NodeServices:
             # The other node's link has ended; how the node ended is known soon. The asker's link, on
             # which this runs, must not end by the error.
             ours.close()
-            link.note(ops.node_down, address, str(error), True, False)
+            link.note(ops.node_down, address, str(error), True, state.topology.patience)
             return
         self._connected[both] = times + 1
         _hand_out(link, asked.address, ours)

@@ -37,6 +37,7 @@ from actors.supervisors import (
     Exit,
     NotFound,
     Restart,
+    RestartScheduled,
     Supervisor,
     SupervisorStopped,
 )
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from actors._system.system_state import SystemState
     from actors._system.tree_specs import TreeSpec
     from actors.nodes import RemoteNode, SupervisedActor
-    from actors.supervisors import Reporter
+    from actors.supervisors import Reporter, SupervisorEvent
 
 __all__ = ["SupervisionTree", "first_cause"]
 
@@ -138,10 +139,12 @@ class SupervisionTree:
         *,
         new_actor: Callable[[ActorSpec], SupervisedActor],
         pools: TreePools,
+        node_backs_off: Callable[[RemoteNode, float], None],
         node_given_up: Callable[[RemoteNode], None],
     ) -> None:
         self._state = state
         self._new_actor = new_actor
+        self._node_backs_off = node_backs_off
         self._node_given_up = node_given_up
         self.pools = pools
         self._started = False
@@ -190,8 +193,14 @@ class SupervisionTree:
     def _new_nodes(self, nodes: list[RemoteNode]) -> DynamicSupervisor:
         state = self._state
         specs = [self._node(node) for node in nodes]
-        self.nodes = NodesSupervisor(specs, tasks=state.tasks, report=state.report)
+        self.nodes = NodesSupervisor(specs, tasks=state.tasks, report=self._report_of_nodes)
         return self.nodes
+
+    def _report_of_nodes(self, record: SupervisorEvent) -> None:
+        state = self._state
+        state.report(record)
+        if isinstance(record, RestartScheduled) and record.child in state.nodes:
+            self._node_backs_off(state.nodes[record.child], record.delay)
 
     def _new_spawned(self) -> DynamicSupervisor:
         state = self._state

@@ -97,6 +97,7 @@ class System:
         trace: as in `Topology`.
         largest: as in `Topology`; None leaves it to the topology.
         lend_per_node: as in `Topology`; None leaves it to the topology.
+        patience: as in `Topology`; None leaves it to the topology.
 
     Raises:
         InvalidSpec: what is to be propagated is not there, or no context variable.
@@ -113,11 +114,12 @@ class System:
         trace: bool = False,
         largest: int | None = None,
         lend_per_node: int | None = None,
+        patience: float | None = None,
     ) -> None:
         if topology is not None and not isinstance(topology, Topology):
             raise ActorsError(f"System takes a Topology, got {topology!r}")
         self._topology = (topology or Topology()).also(
-            propagate, trace=trace, largest=largest, lend=lend_per_node
+            propagate, trace=trace, largest=largest, lend=lend_per_node, patience=patience
         )
         Propagation.of(self._topology.propagate)  # refuses bad paths before anything starts
         self._with_local = local

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from actors._base.errors import InvalidSpec
-from actors._base.options import check_sizes, known_options
+from actors._base.options import check_patience, check_sizes, known_options
 from actors._messaging.context_propagation import check_paths
 from actors._system.pool_spec import PoolSpec
 from actors._system.tree_specs import (
@@ -59,6 +59,8 @@ class Topology:
         largest: bytes that one message to another node may have; bigger ones raise `MessageTooBig`.
         lend_per_node: bytes of shared memory that one node may lend to others, all together; one other node
             gets at most half. What finds no room there is copied through the socket.
+        patience: seconds from the death of a node for which messages to its actors wait until it is ready
+            again; then they fail, as they do at once with 0.
     """
 
     nodes: Sequence[NodesSpec] = ()
@@ -69,6 +71,7 @@ class Topology:
     trace: bool = False
     largest: int = MESSAGE_LIMIT
     lend_per_node: int = MESSAGE_LIMIT
+    patience: float = 1.0
 
     @property
     def pools(self) -> dict[str, int]:
@@ -77,6 +80,7 @@ class Topology:
 
     def __post_init__(self) -> None:
         check_sizes("Topology", largest=self.largest, lend_per_node=self.lend_per_node)
+        check_patience("Topology", self.patience)
         check_paths("Topology", self.propagate)
         for group in self.nodes:
             if not isinstance(group, NodesSpec):
@@ -102,13 +106,21 @@ class Topology:
         self._check_placements(names)
 
     def also(
-        self, propagate: Sequence[str], *, trace: bool, largest: int | None, lend: int | None
+        self,
+        propagate: Sequence[str],
+        *,
+        trace: bool,
+        largest: int | None,
+        lend: int | None,
+        patience: float | None,
     ) -> Topology:
         """Return a copy with more to propagate, traced if either asks for it, and with other limits."""
         paths = dict.fromkeys((*self.propagate, *check_paths("System", propagate)))
         limits = {"largest": largest, "lend_per_node": lend}
         given: dict[str, Any] = {name: size for name, size in limits.items() if size is not None}
         check_sizes("System", **given)
+        if patience is not None:
+            given["patience"] = check_patience("System", patience)
         return replace(self, propagate=tuple(paths), trace=self.trace or trace, **given)
 
     @property

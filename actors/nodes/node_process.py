@@ -169,8 +169,8 @@ class NodeProcess:
         self._serve_parent()
         for node, address in config["moved"]:
             self.host.node_moved(node, address)
-        for name in config["down"]:
-            self.host.peer(name).down("not started yet", restarting=True)
+        for address, why, restarting, patience in config["down"]:
+            self.host.peer(address).down(why, restarting=restarting, patience=patience)
 
     def attach(self, link: int | Endpoint) -> None:
         """Attach the link that the parent opened: a descriptor, or an endpoint within its process."""
@@ -276,41 +276,22 @@ class NodeProcess:
     async def _task_stacks(self, _link: Link) -> list[dict[str, Any]]:
         return task_stacks(self.host.loop)
 
-    def _node_draining(
-        self,
-        _link: Link,
-        address: str,
-        why: str,
-        restarting: bool,  # noqa: FBT001 - a wire field
-        renewing: bool,  # noqa: FBT001 - as above
-    ) -> None:
-        self.host.peer(address).drain(why, restarting=restarting, renewing=renewing)
+    def _node_draining(self, _link: Link, address: str, why: str, *expected: Any) -> None:
+        restarting, patience = expected
+        self.host.peer(address).drain(why, restarting=restarting, patience=patience)
 
-    def _node_down(
-        self,
-        _link: Link,
-        address: str,
-        why: str,
-        restarting: bool,  # noqa: FBT001 - a wire field
-        renewing: bool,  # noqa: FBT001 - as above
-    ) -> None:
-        self.host.peer(address).down(why, restarting=restarting, renewing=renewing)
+    def _node_down(self, _link: Link, address: str, why: str, *expected: Any) -> None:
+        restarting, patience = expected
+        self.host.peer(address).down(why, restarting=restarting, patience=patience)
 
     def _link_ended(self, link: Link) -> None:
         """Wait a moment for the parent to report that node's end; otherwise only the link was lost."""
         if link is not self.parent:
-            self.host.loop.call_later(_REPORT_WITHIN, self._link_lost, link)
-
-    def _link_lost(self, link: Link) -> None:
-        peer = self.host.peer(link.peer)
-        if peer.link is link:
-            peer.link = None
-            peer.why = link.closed or ""
-            peer.drop(link)
+            self.host.peer(link.peer).link_ended(link, _REPORT_WITHIN)
 
     def _open_link(self, _link: Link, fds: list[int], address: str) -> None:
         [fd] = fds
-        self._attach_to_peer(address, socket.socket(fileno=fd))
+        self.host.peer(address).attach(socket.socket(fileno=fd))
 
     def _link_end_lost(self, _link: Link, address: str) -> None:
         """Ask for another link a little later: there was no descriptor free for this one's end."""
@@ -324,20 +305,7 @@ class NodeProcess:
             self.parent.note(ops.request_link, peer.name, peer.links)
 
     def _open_thread_link(self, _link: Link, address: str, endpoint: Endpoint) -> None:
-        self._attach_to_peer(address, endpoint)
-
-    def _attach_to_peer(self, address: str, end: socket.socket | Endpoint) -> None:
-        peer = self.host.peer(address)
-        link = peer.link
-        if link is not None and link.attached:
-            # The other node asked for a new link because the old one has ended.
-            peer.link = None
-            peer.drop(link)
-            link = None
-        if link is None:
-            link = peer.link = Link(self.host, address)
-        peer.links += 1
-        link.attach(end)
+        self.host.peer(address).attach(endpoint)
 
     async def finish_actors(self, seconds: float) -> None:
         """Let the actors that the parent supervises finish what they have, then stop them."""
@@ -361,10 +329,9 @@ class NodeProcess:
 
     # -- requests to the parent (`SystemServices`) -------------------------------------------
 
-    def connect(self, peer: Peer) -> Link:
-        """Return a link to another node, which sends what it takes when the parent has connected it."""
+    def connect(self, peer: Peer) -> None:
+        """Have the parent connect this node with another one: what its link has taken is sent then."""
         self.parent.note(ops.request_link, peer.name, peer.links)
-        return Link(self.host, peer.name)
 
     def watch_actor(
         self, ref: Ref[Any], notice: Callable[[Exit], None], why: str

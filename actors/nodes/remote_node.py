@@ -100,6 +100,7 @@ class RemoteNode(Node):
         was_ready: whether any run of it has been ready.
         leaving: whether it alone was told to end for good, not its whole system.
         drain_within: seconds it has to finish what it serves and runs, once it is told to end.
+        died_at: when it ended without being replaced, on the loop's clock; None once it is ready again.
         last_end: how the last run ended, with the last lines it wrote.
     """
 
@@ -114,6 +115,7 @@ class RemoteNode(Node):
         self.was_ready = False
         self.leaving = False
         self.drain_within = spec.shutdown
+        self.died_at: float | None = None
         self.last_end = ""
 
     @property

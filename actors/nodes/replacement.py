@@ -179,7 +179,10 @@ class NodeReplacement:
         if run is self.main:
             self._exit = end
             for other in self.runs:
-                other.kill()
+                if self._stopping:
+                    other.kill()
+                else:
+                    other.kill_to_restart()
         elif self._exit is None and self.node.run is None:
             self._move_actors()
         self._notify()

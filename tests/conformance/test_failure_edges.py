@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -101,17 +101,18 @@ async def test_an_exit_is_the_nodes_and_its_actors_come_back(
         assert ref is not None
         if site == "on_stop":
             await ref.tell(Failing.crash)
-        with pytest.raises(NodeDown):
-            await _ask_until_it_raises(ref, gone)
+        await _ask_until_it_is_gone(ref, gone)
         await scenario.until("node_ready", node=scenario.on)
         for actor, method in ((ref, Failing.incarnation), (other, Plain.incarnation)):
             assert await _once_up(actor, method) == 2
 
 
-async def _ask_until_it_raises(ref: Ref[Any], gone: Ref[Any]) -> None:
-    await ref.ask(Failing.provoke, gone)
-    while True:
-        await ref.ask(Failing.incarnation)
+async def _ask_until_it_is_gone(ref: Ref[Any], gone: Ref[Any]) -> None:
+    """Ask until an ask is lost with the node, or has waited for its next run."""
+    with suppress(NodeDown):
+        await ref.ask(Failing.provoke, gone)
+        while await ref.ask(Failing.incarnation) == 1:
+            pass
 
 
 async def _once_up(ref: Ref[Any], method: Any) -> int:

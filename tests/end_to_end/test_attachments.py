@@ -39,7 +39,7 @@ MANY = 1000
 @pytest.fixture(scope="module")
 async def system(no_leaks_in_file: None) -> AsyncIterator[System]:
     before = mapped()
-    async with running_system(Topology(nodes=[nodes("dock")])) as system:
+    async with running_system(Topology(nodes=[nodes("dock")], patience=0)) as system:
         yield system
     gc.collect()
     assert mapped() <= before

@@ -84,6 +84,10 @@ class Talker(Actor):
             await other.tell(Victim.note, n)
         return await other.ask(Victim.logged)
 
+    async def tell_large(self, other: Ref[Victim], size: int) -> int:
+        await other.tell(Victim.note, bytearray(size))
+        return len((await other.ask(Victim.logged))[-1])
+
     async def find(self, name: str) -> Ref[Any] | None:
         return await current().lookup(name)
 

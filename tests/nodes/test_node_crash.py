@@ -69,20 +69,32 @@ async def test_l03_pending_asks_are_told_which_node_why_and_what_follows(
     assert caught[0].ref == victim
 
 
-async def test_c44_a_node_that_is_down_refuses_at_once(system: System, node: Node) -> None:
+async def test_c44_messages_to_a_node_that_has_died_wait_for_it(system: System, node: Node) -> None:
     victim = await system.spawn(Victim, on="web")
-    await crash(node)
-    assert node.pid is None
-    with anyio.fail_after(1):
+    with anyio.fail_after(10):
+        before = await victim.ask(Victim.pid)
+        await crash(node)
+        assert node.pid is None
         with pytest.raises(NodeDown, match=AGAIN) as caught:
-            await victim.ask(Victim.note, 1)
-        assert caught.value.message == ("note", (1,), {})
-        with pytest.raises(NodeDown, match=AGAIN):
-            await victim.tell(Victim.note, 1)
-        with pytest.raises(NodeDown, match=AGAIN):
-            victim.tell_nowait(Victim.note, 1)
+            victim.tell_nowait(Victim.note, 0)
+        assert caught.value.message == ("note", (0,), {})
         with pytest.raises(NodeDown, match=AGAIN):
             await system.spawn(Victim, on="web/0")
+        await victim.tell(Victim.note, 1)
+        assert await victim.ask(Victim.logged) == [1]
+        assert await victim.ask(Victim.pid) == node.pid != before
+
+
+async def test_a_stream_is_opened_when_the_node_that_died_is_there_again(
+    system: System, node: Node
+) -> None:
+    victim = await system.spawn(Victim, on="web")
+    with anyio.fail_after(10):
+        await crash(node)
+        await victim.wait_ready()
+        await crash(node)
+        async with victim.stream(Victim.drip) as items:
+            assert await anext(items) == 1
 
 
 async def test_a_node_comes_back_in_its_slot_and_the_refs_work_again(

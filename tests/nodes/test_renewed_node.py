@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import anyio
@@ -73,6 +75,26 @@ async def test_messages_to_a_node_that_is_renewed_wait_for_it_in_order(how: str)
             assert await actor.ask(Slow.noted) == list(range(5))
             assert len(asked) == 1
             assert node.restarts == 1
+
+
+@pytest.mark.parametrize("anyio_backend", [LOOPS["uvloop"]])
+async def test_messages_wait_on_when_the_process_that_takes_over_dies() -> None:
+    async with running_system(Topology(nodes=[nodes("a")])) as system:
+        actor = await system.spawn(Slow, on="a")
+        node: Any = next(node for node in system.nodes if node.name == "a/0")
+        with anyio.fail_after(40):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(system.reload, "a")
+                await eventually(lambda: _away(actor), 20)
+                asked: list[Any] = []
+
+                async def ask() -> None:
+                    asked.append(await actor.ask(Slow.noted))
+
+                tasks.start_soon(ask)
+                await anyio.wait_all_tasks_blocked()
+                os.kill(node.replacement.main.pid, signal.SIGKILL)
+            assert asked == [[]]
 
 
 async def test_messages_to_a_node_that_ends_for_good_are_refused_at_once() -> None:
