@@ -14,4 +14,4 @@ class InvalidSpec(ActorsError, ValueError):
 
 
 class StartFailed(ActorsError):
-    """An actor never became ready: its class, its constructor or `on_start` failed."""
+    """An actor or a node never became ready: its class, its constructor or `on_start` failed, or an import."""

@@ -167,6 +167,16 @@ def _memory() -> Benchmark:
     )
 
 
+def _preload() -> Benchmark:
+    metric = "memory / array"
+    return Benchmark(
+        name="preload",
+        ours=_ours("preload"),
+        peer=Limit(figures={(metric, "500 MiB, 4 nodes"): 1.1}),
+        targets=(Target(metric=metric, at_most=1.0),),
+    )
+
+
 def _served(name: str, driver: str, command: Sequence[str]) -> Program:
     """Return a server and the load generator that measures it, the same for both sides."""
     return Program(name=name, command=(sys.executable, "-m", f"benchmarks.{driver}", *command))
@@ -272,6 +282,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "handoff": _handoff,
     "hot-node": _hot_node,
     "memory": _memory,
+    "preload": _preload,
     "erlang": _erlang,
     "xoscar": partial(_framework, "xoscar", "xoscar_process", "process"),
     "thespian": partial(_framework, "Thespian", "thespian_process"),

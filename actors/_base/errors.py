@@ -19,7 +19,7 @@ Rule 2: a message that was not sent is its `.message`.
     ├── NotAMessage                that method is not a message (also a TypeError)
     ├── NotSendable                that value cannot travel (also a TypeError)
     ├── StartFailed                an actor never became ready
-    ├── BootFailed                 a node never became ready
+    │   └── BootFailed             a node never became ready
     ├── ReloadFailed               new code did not get ready: the old code continues
     ├── ReloadRunning              one reload at a time
     ├── NameTaken                  another living actor has that name
@@ -243,7 +243,7 @@ def start_failed(who: str, error: BaseException | None) -> StartFailed:
     return failed
 
 
-class BootFailed(ActorsError):
+class BootFailed(StartFailed):
     """A node never became ready; the text holds the child's own traceback."""
 
 

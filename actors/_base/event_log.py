@@ -57,6 +57,8 @@ _LEVELS: Final = {
     "node_draining": "info",
     "node_replaced": "info",
     "fork_server_unusable": "warning",
+    "preload_threads": "warning",
+    "preload_descriptors": "warning",
     "reload_started": "info",
     "reload_done": "info",
     "reload_failed": "error",

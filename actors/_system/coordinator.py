@@ -192,7 +192,7 @@ class Coordinator(SystemState):
             "moved": [(node.name, node.address) for node in self.nodes.values()],
         }
 
-    def preload(self, group: str) -> tuple[str, ...]:
+    def imports(self, group: str) -> tuple[str, ...]:
         """Return the modules of this package that the nodes of a group import before they are ready."""
         specs = [spec for spec in self.topology.listeners if spec.nodes == group]
         return tuple(name for spec in specs for name in modules_of(spec))
@@ -205,8 +205,8 @@ class Coordinator(SystemState):
 
     def child_processes(self) -> set[int]:
         """Return the numbers of the processes that nodes and their start need."""
-        pids = {run.pid for run in self.runs.values()} | {self.launcher.fork_server_pid}
-        return {pid for pid in pids if pid is not None}
+        pids = {run.pid for run in self.runs.values() if run.pid is not None}
+        return pids | self.launcher.fork_server_pids
 
     def has_actors(self, node: RemoteNode) -> bool:
         """Whether an actor that is supervised here is placed on *node*."""

@@ -15,7 +15,7 @@ from anyio import Lock, create_task_group, move_on_after, sleep
 from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
 from actors._system.cpu_budget import cpu_budget
 from actors._system.supervision_tree import first_cause
-from actors.nodes import NodeState
+from actors.nodes import NodeState, origin_of
 from actors.supervisors import ChildNotStarted, SupervisorStopped
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class NodeGroups:
         """Remove a node that was stopped on purpose and has ended."""
         if self._state.nodes.get(node.name) is node:
             del self._state.nodes[node.name]
+            specs = [other.spec for other in self._state.nodes.values()]
+            self._state.launcher.keep(origin_of(spec.preload, spec.env) for spec in specs)
 
     # -- more and fewer ---------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from actors._remoting import operations as ops
 from actors._system.node_servers import NodeServers
 from actors._system.system import System
 from actors._system.system_access import NodeAccess
-from actors.nodes import BOOT_FAILED, NodeProcess, boot_config
+from actors.nodes import BOOT_FAILED, NodeProcess, boot_config, import_modules
 
 if TYPE_CHECKING:
     from actors.nodes import Link
@@ -50,6 +50,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             node.attach(config["link"])
             if alone:
                 node.show_stacks()
+                import_modules(config["preload"])
             node.show_blocks()
             node.host.system = System.on_node(access)
             end = _NodeEnd(node, access, servers)

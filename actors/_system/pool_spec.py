@@ -180,10 +180,10 @@ def pool(
     if budget is not None and backoff is not None:
         raise InvalidSpec(f"{where}: members have a backoff each or a budget together, got both")
     base = supervisor(name, [], budget=budget)
-    own = {"preload": preload or None, "env": env, "nice": nice or None}
+    own = {"preload": preload, "env": env, "nice": nice}
     if on is not None or chosen != "process":
         _refuse_options(where, recycle=recycle, max_rss=max_rss, **own)
-    options = {"env": env, "nice": nice, "boot_timeout": boot_timeout, "shutdown": shutdown}
+    options = {**own, "boot_timeout": boot_timeout, "shutdown": shutdown}
     spec = PoolSpec(
         **{item.name: getattr(base, item.name) for item in fields(base)},
         cls=cls,
@@ -212,7 +212,7 @@ def pool(
 def _refuse_options(where: str, **options: object) -> None:
     """Refuse what only a process of the worker's own can have."""
     for option, value in options.items():
-        if value is not None:
+        if value:
             raise InvalidSpec(
                 f"{where}: {option}={value!r} needs workers with process nodes of their own"
             )

@@ -14,7 +14,7 @@ from actors._messaging.registry import Registry
 from actors._pools import pool_extra
 from actors.nodes import (
     ActorHost,
-    Launcher,
+    Launchers,
     LocalNode,
     RemoteNode,
     RemoteRun,
@@ -76,7 +76,7 @@ class SystemState:
             extras=[pool_extra],
         )
         self.host.main_problem = main_problem
-        self.launcher = Launcher(loop, lambda why: self.event("fork_server_unusable", {"why": why}))
+        self.launcher = Launchers(loop, self.event)
         self.bus = EventBus(loop)
         self._log = DelayedDelivery(LogSubscriber(loop.now), loop.call_later)
         self.bus.subscribe(self._log)

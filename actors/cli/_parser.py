@@ -84,6 +84,14 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "usable CPU; repeatable",
     )
     parser.add_argument(
+        "--preload",
+        metavar="GROUP=MODULE",
+        action="append",
+        default=[],
+        help="import MODULE once for all nodes of a group, beside those of the topology, so that what "
+        "it loads is in memory once; repeatable",
+    )
+    parser.add_argument(
         "--reload",
         action="store_true",
         help="for development: reload all process nodes when a source file changes; their actors "
@@ -116,11 +124,22 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         default="max",
         help="number of processes, or max: one for each usable CPU, the default",
     )
+    _add_preload(parser)
     _serve_shares(parser)
     _serve_tls(parser)
     _serve_proxy(parser)
     _serve_end(parser)
     _serve_reload(parser)
+
+
+def _add_preload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preload",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="import MODULE once for all processes, so that what it loads is in memory once; repeatable",
+    )
 
 
 def _serve_shares(parser: argparse.ArgumentParser) -> None:
@@ -267,6 +286,7 @@ def _spawn(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a variable added to the environment of the system; repeatable",
     )
+    _add_preload(parser)
     parser.add_argument(
         "--nice", metavar="N", type=int, default=0, help="added to the niceness of its processes"
     )

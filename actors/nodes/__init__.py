@@ -9,13 +9,15 @@ from actors.nodes._node import ActorPlacement, Node, NodeState
 from actors.nodes._process import ProcessNode
 from actors.nodes._spec import NodesSpec, nodes
 from actors.nodes._thread import ThreadNode
-from actors.nodes.boot.launcher import Launcher
+from actors.nodes.boot.launch import origin_of
+from actors.nodes.boot.launchers import Launchers
 from actors.nodes.boot.main_module import (
     MainImportEnded,
     describe_main,
     importing_main,
     main_problem,
 )
+from actors.nodes.boot.preload import import_modules
 from actors.nodes.child_actors import ChildActors, check_actor_options, child_actors_of, child_facts
 from actors.nodes.factory import new_node
 from actors.nodes.health.block_watch import BlockWatch
@@ -35,7 +37,7 @@ __all__ = [
     "ActorRun",
     "BlockWatch",
     "ChildActors",
-    "Launcher",
+    "Launchers",
     "Link",
     "LocalNode",
     "MainImportEnded",
@@ -60,11 +62,13 @@ __all__ = [
     "child_facts",
     "class_path",
     "describe_main",
+    "import_modules",
     "importing_main",
     "keep_arguments",
     "main_problem",
     "new_node",
     "nodes",
+    "origin_of",
     "pack_arguments",
     "process_figures",
     "unpack_arguments",

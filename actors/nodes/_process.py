@@ -25,11 +25,13 @@ from actors.nodes._node import NodeState
 from actors.nodes.boot.descriptors import NodePipes, end_with
 from actors.nodes.boot.launch import PARENTS_PATH, Launch, interpreter_problem
 from actors.nodes.boot.output import LinesReader
+from actors.nodes.boot.preload import PreloadFailed
 from actors.nodes.health.block_watch import message_in
 from actors.nodes.health.heartbeat import crash_of, last_dump, stacks_of
 from actors.nodes.health.inspect_process import process_stacks
 from actors.nodes.remote_node import RemoteNode, RemoteRun
 from actors.supervisors import Exit
+from actors.transport import RemoteTraceback
 
 if TYPE_CHECKING:
     from actors.nodes.boot.launch import Started
@@ -83,7 +85,7 @@ class ProcessRun(RemoteRun):
         with ExitStack() as far:
             far.callback(pipes.close_far)
             try:
-                process = await self._home.launcher.start(self._launch(pipes))
+                process = await self._started_by_launcher(pipes)
             except BaseException:
                 pipes.close_near()
                 raise
@@ -98,6 +100,22 @@ class ProcessRun(RemoteRun):
             self.show_state()
             self._adopt(pipes)
 
+    async def _started_by_launcher(self, pipes: NodePipes) -> Started:
+        """Start the process.
+
+        Raises:
+            BootFailed: what it is to share with others cannot be imported.
+        """
+        preload = ", ".join(self.node.spec.preload)
+        self.doing = f"importing {preload}" if preload else ""
+        try:
+            process = await self._home.launcher.start(self._launch(pipes))
+        except PreloadFailed as failed:
+            cause = RemoteTraceback(failed.stack) if failed.stack else None
+            raise BootFailed(f"nodes({self.node.group!r}): {failed.why}") from cause
+        self.doing = ""
+        return process
+
     def _launch(self, pipes: NodePipes) -> Launch:
         node = self.node
         return Launch(
@@ -109,7 +127,9 @@ class ProcessRun(RemoteRun):
             output=pipes.far_output,
             common=_common_environment(),
             env=node.spec.env,
-            preload=_BACKEND[node.spec.backend] + self._home.preload(node.group),
+            imports=_BACKEND[node.spec.backend] + self._home.imports(node.group),
+            preload=tuple(node.spec.preload),
+            within=node.spec.boot_timeout,
         )
 
     def _watched(self, process: Started) -> int:
@@ -134,6 +154,7 @@ class ProcessRun(RemoteRun):
         self._lifeline = pipes.lifeline
         config = self._config(
             nice=self.node.spec.nice,
+            preload=list(self.node.spec.preload),
             max_rss=self.node.spec.max_rss,
             dumps=True,
             link=started.link,

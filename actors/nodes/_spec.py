@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import EllipsisType, MappingProxyType
 from typing import Final
@@ -21,6 +21,9 @@ MOST: Final = 1024
 SILENT_AFTER: Final = 30.0
 """Seconds without a sign of life until a node is reported as busy, or as hung if it serves a listener."""
 _LONGEST_NAME: Final = 100
+_NICEST, _LEAST_NICE = 19, -20
+_OF_THE_PROCESS: Final = {"preload": "modules", "env": "environment", "nice": "priority"}
+"""Options of a process, and what of it they set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,7 @@ class NodesSpec:
     kind: str = "process"
     backend: str = "asyncio"
     uvloop: bool = True
+    preload: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     nice: int = 0
     backoff: Backoff = field(default_factory=Backoff)
@@ -64,10 +68,37 @@ class NodesSpec:
             positive = isinstance(seconds, int | float) and seconds > 0
             self._require(positive, f"{name} must be more than 0 seconds, got {seconds!r}")
         self._check_health()
+        self._check_process()
+
+    def _check_process(self) -> None:
+        preload: object = self.preload
+        self._require(
+            isinstance(preload, list | tuple),
+            f"preload must be a list of names of modules, got {preload!r}",
+        )
+        for name in self.preload:
+            self._require(
+                type(name) is str and all(part.isidentifier() for part in name.split(".")),
+                f"preload has names of modules such as 'pkg.model', got {name!r}",
+            )
+        object.__setattr__(self, "preload", tuple(dict.fromkeys(self.preload)))
+        env: object = self.env
+        self._require(isinstance(env, Mapping), f"env must map text to text, got {env!r}")
         for key, value in self.env.items():
             problem = _env_problem(key, value)
             self._require(not problem, f"env {problem}, got {key!r}: {value!r}")
         object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
+        nice: object = self.nice
+        self._require(
+            type(nice) is int and _LEAST_NICE <= nice <= _NICEST,
+            f"nice must be a whole number from {_LEAST_NICE} to {_NICEST}, got {nice!r}",
+        )
+        for option, shared in _OF_THE_PROCESS.items():
+            given = getattr(self, option)
+            self._require(
+                not given or self.kind == "process",
+                f"{option} needs kind='process': a {self.kind} shares the {shared} of its process",
+            )
 
     def _check_health(self) -> None:
         for name in ("hang_after", "block_after"):
@@ -135,6 +166,7 @@ def nodes(
     kind: str = "process",
     backend: str = "asyncio",
     uvloop: bool = True,
+    preload: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     nice: int = 0,
     backoff: Backoff | None = None,
@@ -153,8 +185,16 @@ def nodes(
             a thread of this process with a loop of its own, cheap, sharing the interpreter's lock.
         backend: "asyncio" or "trio".
         uvloop: run it on uvloop where that is installed.
-        env: environment variables beside the parent's own.
-        nice: added to the process's niceness.
+        preload: names of modules that are imported once, in a process from which the nodes are
+            forked: what they load is in memory once, however many nodes there are, for as long as
+            nobody writes to it. A killed node comes back without importing them again; a reload
+            imports them anew. They should start no threads, which a fork does not have, and
+            initialise no device; `OMP_NUM_THREADS` and the like are 1 while they are imported,
+            unless they are set. Their import counts for *boot_timeout*. Where nodes cannot be
+            forked, each imports them before it is ready.
+        env: environment variables beside the parent's own; process nodes only.
+        nice: added to the process's niceness, from -20 to 19; below 0 needs the right to raise a
+            priority. Process nodes only.
         backoff: waits between restarts of a node that keeps dying.
         boot_timeout: seconds a node has to get ready.
         shutdown: seconds a node has to end before it is killed.
@@ -183,7 +223,8 @@ def nodes(
         kind=kind,
         backend=backend,
         uvloop=uvloop,
-        env=env or {},
+        preload=preload,
+        env={} if env is None else env,
         nice=nice,
         backoff=backoff or Backoff(),
         boot_timeout=boot_timeout,

@@ -108,7 +108,7 @@ def _inherit(config: dict[str, Any]) -> None:
         os.environ.pop("PYTHONPATH", None)
     write_lines_to(config["log"])
     if config["nice"]:
-        os.nice(config["nice"])
+        _change_priority(config["nice"])
     install_main(config["main"])
     if "PYTHONBREAKPOINT" not in os.environ:
         sys.breakpointhook = _no_terminal
@@ -117,6 +117,16 @@ def _inherit(config: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
     # A crash in C leaves its stack in the output, and so in the report of the end.
     faulthandler.enable(_STDERR)
+
+
+def _change_priority(by: int) -> None:
+    try:
+        os.nice(by)
+    except OSError as error:
+        raise SystemExit(
+            f"nice={by}: {error.strerror}; to raise a priority needs CAP_SYS_NICE, or a limit "
+            f"of it (RLIMIT_NICE) that allows it"
+        ) from error
 
 
 def _no_terminal(*_args: object, **_options: object) -> None:

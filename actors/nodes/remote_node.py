@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from actors._remoting.link import Link
     from actors.nodes._node import ActorStart
     from actors.nodes._spec import NodesSpec
-    from actors.nodes.boot.launcher import Launcher
+    from actors.nodes.boot.launchers import Launchers
 
 __all__ = ["NodeDied", "RemoteNode", "RemoteNodeHost", "RemoteRun", "Replacement"]
 
@@ -56,13 +56,13 @@ class RemoteNodeHost(Protocol):
     """
 
     host: ActorHost
-    launcher: Launcher
+    launcher: Launchers
     node_module: str
     runs: dict[str, RemoteRun]
 
     def node_config(self) -> dict[str, Any]: ...
     def new_node_number(self) -> int: ...
-    def preload(self, group: str) -> tuple[str, ...]: ...
+    def imports(self, group: str) -> tuple[str, ...]: ...
     async def prepare(self, run: RemoteRun) -> None: ...
     def node_ready(self, run: RemoteRun) -> None: ...
     def node_draining(self, run: RemoteRun, why: str) -> None: ...

@@ -76,6 +76,8 @@ REQUESTS: list[dict[str, Any]] = [
         for odd in ODD
         if odd not in (None, True, -1, 1.5)
     ),
+    *({"op": "spawn", "name": "x", "preload": odd} for odd in ODD if odd != []),
+    *({"op": "spawn", "name": "x", "preload": [odd]} for odd in ODD),
     *({"op": "spawn", "name": "x", "env": odd} for odd in ODD if odd not in ({}, [], None)),
     *(
         {"op": "spawn", "name": f"env{number}", "kind": "process", "env": env}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from actors import Topology
+from actors import Topology, nodes
 from actors.cli import main
+from actors.cli.server.run import override_preload
 from actors.cli.server.target import import_from_here, load_topology
 
 Write = Callable[[str, str], None]
@@ -215,6 +216,32 @@ def test_a_wrong_count_is_a_usage_mistake_that_names_the_value_and_the_groups(
     fails: Callable[..., tuple[int, str]], nodes: str, message: str
 ) -> None:
     assert fails("run", "house:topology", f"--nodes={nodes}") == (2, message)
+
+
+@pytest.mark.parametrize(
+    "preload,message",
+    [
+        (
+            "wbe=json",
+            "--preload wbe=json: there is no group 'wbe'; the groups are 'web', 'rooms'; did you mean 'web'?",
+        ),
+        ("web", "--preload must be GROUP=MODULE such as web=pkg.model, got 'web'"),
+        (
+            "web=a-b",
+            "--preload web=a-b: nodes('web'): preload has names of modules such as 'pkg.model', got 'a-b'",
+        ),
+    ],
+)
+def test_a_module_to_preload_that_cannot_be_is_a_usage_mistake(
+    fails: Callable[..., tuple[int, str]], preload: str, message: str
+) -> None:
+    assert fails("run", "house:topology", f"--preload={preload}") == (2, message)
+
+
+def test_modules_to_preload_come_beside_those_of_the_topology() -> None:
+    topology = Topology(nodes=[nodes("web", preload=["json"]), nodes("rooms")])
+    added = override_preload(topology, ["web=tokenize", "rooms=json"])
+    assert [list(group.preload) for group in added.nodes] == [["json", "tokenize"], ["json"]]
 
 
 @pytest.mark.parametrize("target", ["house:topology", "house:holder.topology", "house:made"])

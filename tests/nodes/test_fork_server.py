@@ -244,7 +244,7 @@ async def test_what_starts_a_thread_is_never_forked(
     )
     (tmp_path / "threaded.py").write_text(threaded)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(Coordinator, "preload", lambda _self, _node: ("threaded",))
+    monkeypatch.setattr(Coordinator, "imports", lambda _self, _node: ("threaded",))
     async with running_system(Topology(nodes=[nodes("web")])) as system:
         resident = await _resident(system, "web")
         with anyio.fail_after(PATIENCE):

@@ -28,7 +28,7 @@ async def test_why_nodes_are_not_forked_is_one_event_however_many_there_are(
 ) -> None:
     (tmp_path / "threaded.py").write_text(THREADED)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(Coordinator, "preload", lambda _self, _group: ("threaded",))
+    monkeypatch.setattr(Coordinator, "imports", lambda _self, _group: ("threaded",))
     with anyio.fail_after(40):
         async with System() as system:
             events = system.events()

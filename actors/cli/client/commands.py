@@ -58,6 +58,7 @@ def _spawn(options: Namespace) -> None:
         count=options.count,
         kind=options.kind,
         backend=options.backend,
+        preload=options.preload,
         env=dict(_variable(text) for text in options.env),
         nice=options.nice,
     )

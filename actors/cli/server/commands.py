@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from actors.cli.server.reloads import ReloadTriggers
-from actors.cli.server.run import override_counts, run_topology
+from actors.cli.server.run import override_counts, override_preload, run_topology
 from actors.cli.server.serve import serve_topology
 from actors.cli.server.target import import_from_here, load_topology
 
@@ -17,6 +17,7 @@ __all__ = ["COMMANDS"]
 def _run(options: Namespace) -> None:
     import_from_here()
     topology = override_counts(load_topology(options.target), options.nodes)
+    topology = override_preload(topology, options.preload)
     watched = _watched(options.target, options)
     run_topology(topology, ReloadTriggers(on_hangup=True, watched=watched))
 
@@ -27,6 +28,7 @@ def _serve(options: Namespace) -> None:
         options.app,
         bind=options.bind,
         count=options.nodes,
+        preload=options.preload,
         sticky=options.sticky,
         policy=options.policy,
         factory=options.factory,

@@ -122,7 +122,8 @@ OPERATIONS: Final[dict[str, ControlOperation]] = {
     "stack": ControlOperation(_stack, arguments=frozenset({"node"})),
     "stop": ControlOperation(_pid, after_reply=lambda core: core.end()),
     "spawn": ControlOperation(
-        _spawn, arguments=frozenset({"name", "count", "kind", "backend", "env", "nice"})
+        _spawn,
+        arguments=frozenset({"name", "count", "kind", "backend", "preload", "env", "nice"}),
     ),
     "scale": ControlOperation(_scale, arguments=frozenset({"groups"})),
     "reload": ControlOperation(_reload, arguments=frozenset({"nodes", "surge", "ready_timeout"})),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from actors.cli.server.reloads import ReloadTriggers
 from actors.routing import probe
 from actors.transport import RemoteTraceback
 
-__all__ = ["override_counts", "run_topology"]
+__all__ = ["override_counts", "override_preload", "run_topology"]
 
 _LIBRARIES: Final = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
@@ -46,12 +46,7 @@ def override_counts(topology: Topology, wanted: Sequence[str]) -> Topology:
         name, equals, count = text.partition("=")
         if not equals or not name:
             raise CommandFailed(f"--nodes must be GROUP=COUNT such as web=4, got {text!r}", WRONG)
-        if name not in groups:
-            known = ", ".join(map(repr, groups)) or "none"
-            hint = did_you_mean(name, groups)
-            raise CommandFailed(
-                f"--nodes {text}: there is no group {name!r}; the groups are {known}{hint}", WRONG
-            )
+        _check_group("--nodes", text, name, groups)
         if count != "max" and not is_count(count):
             raise CommandFailed(
                 f"--nodes {text}: COUNT must be a number or max, got {count!r}", WRONG
@@ -62,6 +57,36 @@ def override_counts(topology: Topology, wanted: Sequence[str]) -> Topology:
         except InvalidSpec as error:
             raise CommandFailed(f"--nodes {text}: {error}", WRONG) from error
     return replace(topology, nodes=list(groups.values()))
+
+
+def override_preload(topology: Topology, wanted: Sequence[str]) -> Topology:
+    """Return *topology* with the modules that the ``GROUP=MODULE`` texts in *wanted* add.
+
+    Raises:
+        CommandFailed: a text is malformed, or names an unknown group or an impossible module.
+    """
+    groups = {group.name: group for group in topology.nodes}
+    for text in wanted:
+        name, equals, module = text.partition("=")
+        if not equals or not name:
+            raise CommandFailed(
+                f"--preload must be GROUP=MODULE such as web=pkg.model, got {text!r}", WRONG
+            )
+        _check_group("--preload", text, name, groups)
+        try:
+            groups[name] = replace(groups[name], preload=[*groups[name].preload, module])
+        except InvalidSpec as error:
+            raise CommandFailed(f"--preload {text}: {error}", WRONG) from error
+    return replace(topology, nodes=list(groups.values()))
+
+
+def _check_group(option: str, text: str, name: str, groups: Mapping[str, object]) -> None:
+    if name not in groups:
+        known = ", ".join(map(repr, groups)) or "none"
+        hint = did_you_mean(name, groups)
+        raise CommandFailed(
+            f"{option} {text}: there is no group {name!r}; the groups are {known}{hint}", WRONG
+        )
 
 
 def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:

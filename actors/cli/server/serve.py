@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Final
 
@@ -27,6 +28,7 @@ def serve_topology(
     *,
     bind: str,
     count: str,
+    preload: Sequence[str] = (),
     sticky: str | None,
     policy: str | None,
     factory: bool = False,
@@ -53,7 +55,7 @@ def serve_topology(
         shutdown = _DEVELOPMENT_SHUTDOWN if development else _SHUTDOWN
     try:
         return Topology(
-            nodes=[nodes(_GROUP, count=_count(count), shutdown=shutdown)],
+            nodes=[nodes(_GROUP, count=_count(count), preload=preload, shutdown=shutdown)],
             listeners=[
                 listen(
                     asgi(app, factory=factory, forwarded_allow_ips=forwarded_allow_ips),

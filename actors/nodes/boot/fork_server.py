@@ -1,6 +1,7 @@
 """The fork server, seen from its system: a process that has imported everything and forks nodes.
 
-Rule 1: every wait for it has a deadline, and nodes start without it if it fails.
+Rule 1: every wait for it has a deadline, and nodes start without it if it fails; only what the user asked
+it to import (`nodes(preload=)`) must not fail.
 Rule 2: a forked node reports its own pid, so that none exists that the system does not know.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -18,20 +20,22 @@ from typing import TYPE_CHECKING, Final
 
 from actors.nodes.boot.descriptors import end_with
 from actors.nodes.boot.launch import Launch, LaunchContext, Started, popen_of
+from actors.nodes.boot.preload import Preloaded, PreloadFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ANSWER", "FORK_SERVER_MODULE", "HEAD", "READY", "ForkServer"]
+__all__ = ["ANSWER", "FORK_SERVER_MODULE", "HEAD", "ForkServer"]
 
 FORK_SERVER_MODULE: Final = "actors.nodes.boot.fork_server_main"
 HEAD: Final = struct.Struct("<I")
-"""The length of a request."""
+"""The length of a request, or of what the fork server says when it is ready."""
 ANSWER: Final = struct.Struct("<iiii")
 """A process number or minus an error number; then link, lifeline and log as it has them."""
-READY: Final = ANSWER.pack(0, 0, 0, 0)
 _BOOT: Final = 10.0
 """Seconds it may take to import everything; a busy machine takes one."""
+_ENDING: Final = 0.5
+"""Seconds until the end of a process that has closed its socket is known."""
 _PATIENCE: Final = 5.0
 """Seconds it may take to fork; a busy machine takes a tenth of one, unless it has more to import."""
 
@@ -40,21 +44,24 @@ class ForkServer:
     """One fork server process; it is used while a new process would have the same `context`."""
 
     def __init__(
-        self, context: LaunchContext, command: list[str], module: str, env: Mapping[str, str]
+        self, context: LaunchContext, command: list[str], launch: Launch, env: Mapping[str, str]
     ) -> None:
-        """Start the process; it is not ready yet.
+        """Start the process that *launch* is to be forked from; it is not ready yet.
 
         Raises:
             OSError: the system has no room for it.
         """
         self.context = context
+        self._preload = launch.preload
+        self._within = launch.within if launch.preload else _BOOT
         self._socket, theirs = socket.socketpair()
         try:
             self._popen = popen_of(
-                [*command, str(theirs.fileno()), module],
+                [*command, str(theirs.fileno()), launch.module, *launch.preload],
                 fds=(theirs.fileno(),),
                 # What keeps it from starting keeps a node from starting as well, and that is reported.
-                output=subprocess.DEVNULL,
+                # What the user's modules print is output of the first node.
+                output=launch.output if launch.preload else subprocess.DEVNULL,
                 env=env,
             )
             # From its first instruction on, whatever program this turns out to be.
@@ -72,9 +79,33 @@ class ForkServer:
         """Its process number."""
         return self._popen.pid
 
-    def wait_ready(self) -> bool:
-        """Wait until it can fork; return whether it got ready."""
-        return self._answer(_BOOT) == READY
+    def wait_ready(self) -> Preloaded | None:
+        """Wait until it can fork; return what its imports have left there, None if it did not get ready.
+
+        Raises:
+            PreloadFailed: it cannot import what it has to.
+        """
+        until = time.monotonic() + self._within
+        head = self._read(HEAD.size, until)
+        body = self._read(HEAD.unpack(head)[0], until) if head else b""
+        if body:
+            found = json.loads(body)
+            if "why" in found:
+                raise PreloadFailed(found["why"], found["stack"])
+            return Preloaded(**found)
+        if self._preload:
+            raise PreloadFailed(
+                f"preload of {', '.join(map(repr, self._preload))} {self._failure()}"
+            )
+        return None
+
+    def _failure(self) -> str:
+        """Return how its imports failed, if it did not say so itself."""
+        with suppress(subprocess.TimeoutExpired):  # it has closed its socket, or still imports
+            code = self._popen.wait(_ENDING)
+            ended = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+            return f"failed: the importing process ended: {ended}"
+        return f"took more than {self._within:g} s (boot_timeout)"
 
     def fork(self, launch: Launch) -> Started | None:
         """Have a node forked; return None if the process has ended or is stuck.
@@ -105,7 +136,7 @@ class ForkServer:
         facts = {
             "env": launch.environment(),
             "title": launch.title,
-            "preload": launch.preload,
+            "imports": launch.imports,
         }
         body = json.dumps(facts).encode()
         self._socket.settimeout(_PATIENCE)
@@ -115,15 +146,18 @@ class ForkServer:
 
     def _answer(self, seconds: float) -> bytes:
         """Read one answer; return nothing at end-of-file or after the deadline."""
+        return self._read(ANSWER.size, time.monotonic() + seconds)
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        """Read *size* bytes; return nothing at end-of-file or after the deadline."""
         data = b""
-        deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        while len(data) < ANSWER.size:
+        while len(data) < size:
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 return b""
             try:
-                chunk = self._socket.recv(ANSWER.size - len(data))
+                chunk = self._socket.recv(size - len(data))
             except OSError:
                 return b""
             if not chunk:

@@ -1,6 +1,7 @@
-"""`python -m actors.nodes.boot.fork_server_main FD MODULE`: the program of the fork server. Not for people.
+"""`python -m actors.nodes.boot.fork_server_main FD MODULE PRELOAD...`, the fork server. Not for people.
 
-Rule 1: it has one thread, no event loop and none of the user's code, so that it can fork at any time.
+Rule 1: it has one thread, no event loop, and of the user's code only what `nodes(preload=)` names, so that
+it can fork at any time.
 Rule 2: it ends when its system does, which closes its socket.
 """
 
@@ -17,15 +18,17 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.nodes.boot.clone import new_sibling_fork
 from actors.nodes.boot.descriptors import outlive
-from actors.nodes.boot.fork_server import ANSWER, HEAD, READY
+from actors.nodes.boot.fork_server import ANSWER, HEAD
+from actors.nodes.boot.preload import PreloadFailed, preload, wait_for_sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["main"]
 
@@ -33,23 +36,55 @@ _FDS: Final = 5
 """Link, lifeline, log, output, working directory."""
 _ALWAYS: Final = ("structlog",)
 """What every node imports when it runs."""
+_SLEEP: Final = 1.0
+"""Seconds that a fork waits for threads, which there should not be, to sleep."""
 
 
-def main(control: socket.socket, module: str) -> None:
-    """Serve requests until the end; in a fork, run the node."""
+def main(control: socket.socket, module: str, modules: list[str]) -> None:
+    """Serve requests until the end; in a fork, run the node.
+
+    Args:
+        control: where requests come from.
+        module: the program of a node.
+        modules: what to import for all nodes.
+    """
     # Terminals send SIGINT to whole groups, and a node does not end by it either.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     program = importlib.import_module(module)
-    _preload(_ALWAYS)
+    _import_ours(_ALWAYS)
+    try:
+        found = preload(modules)
+    except PreloadFailed as failed:
+        _say(control, {"why": failed.why, "stack": failed.stack})
+        raise SystemExit(1) from failed
     fork = new_sibling_fork()
     _settle_memory()
+    if modules:
+        _close_output()
     outlive(control)  # from here on it reads the socket, and sees the end of its system there
-    control.sendall(READY)
-    lifeline = _serve(control, fork)
+    _say(control, asdict(found))
+    lifeline = _serve(control, fork, user_code=bool(modules))
+    _change_environment(found.environment)
     program.main(lifeline)
 
 
-def _preload(modules: Iterable[str]) -> bool:
+def _say(control: socket.socket, facts: Mapping[str, Any]) -> None:
+    body = json.dumps(facts).encode()
+    control.sendall(HEAD.pack(len(body)) + body)
+
+
+def _close_output() -> None:
+    """Write what the user's modules have printed, or each fork would write it again, and print no more."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # they may be the user's own
+            stream.flush()
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for standard in (1, 2):
+        os.dup2(nothing, standard)
+    os.close(nothing)
+
+
+def _import_ours(modules: Iterable[str]) -> bool:
     """Import what can be imported; return whether anything is new."""
     new = [name for name in modules if name not in sys.modules]
     for name in new:
@@ -65,14 +100,19 @@ def _settle_memory() -> None:
     gc.freeze()
 
 
-def _serve(control: socket.socket, fork: Callable[[], int]) -> int:
-    """Fork for every request; return in the forks only, with the number of the lifeline."""
+def _serve(control: socket.socket, fork: Callable[[], int], *, user_code: bool) -> int:
+    """Fork for every request; return in the forks only, with the number of the lifeline.
+
+    Args:
+        control: where requests come from.
+        fork: forks.
+        user_code: whether modules of the user are here: the user was told of the threads they have started.
+    """
     while True:
         request, fds = _receive(control)
-        if _preload(request["preload"]):
+        if _import_ours(request["imports"]):
             _settle_memory()
-        if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 - it counts names
-            os._exit(1)  # an import started a thread: a fork would be broken
+        _settle_threads(user_code=user_code)
         try:
             pid = fork()
         except OSError as error:
@@ -82,6 +122,13 @@ def _serve(control: socket.socket, fork: Callable[[], int]) -> int:
                 return _become_node(control, request, fds)
         for fd in fds:
             os.close(fd)
+
+
+def _settle_threads(*, user_code: bool) -> None:
+    if user_code:
+        wait_for_sleep(_SLEEP)
+    elif len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 - it counts names
+        os._exit(1)  # an import started a thread: a fork would be broken
 
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -128,6 +175,15 @@ def _become_node(control: socket.socket, request: dict[str, Any], fds: list[int]
     return lifeline
 
 
+def _change_environment(changed: Mapping[str, str | None]) -> None:
+    """Change what the imports of the user's modules have changed, as they would have done in the node."""
+    for name, value in changed.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 def _take_environment(env: dict[str, str]) -> None:
     for name in os.environ.keys() - env.keys():
         del os.environ[name]
@@ -138,4 +194,4 @@ def _take_environment(env: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], sys.argv[3:])

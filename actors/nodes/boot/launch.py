@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actors.nodes.boot.clone import SUPPORTED_MACHINES
 
@@ -26,11 +26,13 @@ __all__ = [
     "PARENTS_PATH",
     "Launch",
     "LaunchContext",
+    "Origin",
     "Platform",
     "Started",
     "custom_site",
     "exec_reason",
     "interpreter_problem",
+    "origin_of",
     "own_environment",
     "popen_of",
     "python",
@@ -71,6 +73,16 @@ _STATUS: Final = frozenset(
 _CUSTOM: Final = ("sitecustomize", "usercustomize")
 
 
+Origin: TypeAlias = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
+"""The modules that a fork server imports for its nodes, and the variables that they are imported with."""
+
+
+def origin_of(preload: Iterable[str], env: Mapping[str, str]) -> Origin:
+    """Return what the fork server of a group of nodes has; without *preload* all groups have the same."""
+    modules = tuple(preload)
+    return (modules, tuple(sorted(env.items()))) if modules else ((), ())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """One process to start: it runs *module* and is given four descriptors."""
@@ -85,8 +97,18 @@ class Launch:
     """Variables that every process of this system is given."""
     env: Mapping[str, str]
     """Variables of this one; the common ones go before them."""
+    imports: tuple[str, ...] = ()
+    """Modules of this package, and of its libraries, that it will import first of all: the fork server may
+    have imported them."""
     preload: tuple[str, ...] = ()
-    """Modules it will import first of all: the fork server may have imported them."""
+    """Modules of the user that the fork server has to have imported."""
+    within: float = 30.0
+    """Seconds it has to get ready, the import of *preload* included."""
+
+    @property
+    def origin(self) -> Origin:
+        """What a fork server must have, so that this process can be forked from it."""
+        return origin_of(self.preload, self.env)
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment of the process, as of now."""

@@ -1,4 +1,4 @@
-"""The launcher: one long-lived thread that starts every process node.
+"""The launcher: one long-lived thread that starts the process nodes of one fork server.
 
 A thread, because starting a process blocks for milliseconds; one thread, so that a burst of restarts
 is no burst of threads. It runs the fork server, and starts a process by exec where that cannot be used.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import queue
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from actors.nodes.boot.fork_server import FORK_SERVER_MODULE, ForkServer
 from actors.nodes.boot.launch import (
@@ -23,6 +23,7 @@ from actors.nodes.boot.launch import (
     python,
     start_by_exec,
 )
+from actors.nodes.boot.preload import PreloadFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,18 +43,19 @@ class Launcher:
 
     Args:
         loop: the parent's.
-        unusable: called on the loop with the reason why nodes are started by exec from now on, once
-            for each fork server that cannot be used.
+        tell: called on the loop with the kind and facts of an event: why nodes are started by exec from
+            now on, and what in a fork server its nodes should not have.
     """
 
-    def __init__(self, loop: Loop, unusable: Callable[[str], object]) -> None:
+    def __init__(self, loop: Loop, tell: Callable[[str, dict[str, Any]], object]) -> None:
         self._loop = loop
-        self._unusable = unusable
+        self._tell = tell
         self._requests: queue.SimpleQueue[tuple[Launch, Waiter] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._machine = Platform.here()
         self._fork_server: ForkServer | None = None
         self._unusable_context: LaunchContext | None = None
+        self._told = ""
         self._closing = threading.Event()
         self._outdated = threading.Event()
 
@@ -98,6 +100,8 @@ class Launcher:
     def _serve(self) -> None:
         while (request := self._requests.get()) is not None:
             launch, waiter = request
+            if waiter.done():
+                continue  # the caller was cancelled
             started, failure = None, None
             try:
                 started = self._start(launch)
@@ -138,8 +142,11 @@ class Launcher:
     def _give_up(self, context: LaunchContext, why: str) -> None:
         """Start nodes without a fork server until the context changes."""
         self._unusable_context = context
+        self._say("fork_server_unusable", {"why": why})
+
+    def _say(self, kind: str, facts: dict[str, Any]) -> None:
         if not self._closing.is_set():
-            self._loop.call_threadsafe(self._unusable, why)
+            self._loop.call_threadsafe(self._tell, kind, facts)
 
     def _fork_server_for(self, launch: Launch) -> ForkServer | None:
         """Return a fork server that is ready and has the context of a new process, or None for exec."""
@@ -147,22 +154,49 @@ class Launcher:
             self._outdated.clear()
             self._unusable_context = None
             self._close_server()
-        if exec_reason(self._machine, launch.env, custom_site()):
+        # Modules are imported with the variables of their group, which so are those of the fork server.
+        own = launch.env if launch.preload else {}
+        reason = exec_reason(self._machine, () if launch.preload else launch.env, custom_site())
+        if reason:
+            self._not_shared(launch, reason)
             return None
         command = python(FORK_SERVER_MODULE)
-        environment = {**own_environment(), **launch.common}
+        environment = {**own_environment(), **own, **launch.common}
         try:
             context = LaunchContext.now(command, environment)
             if self._fork_server is not None and self._fork_server.context != context:
                 self._close_server()
             if self._fork_server is None and self._unusable_context != context:
-                self._fork_server = ForkServer(context, command, launch.module, environment)
-                if self._closing.is_set() or not self._fork_server.wait_ready():
+                self._fork_server = ForkServer(context, command, launch, environment)
+                if self._closing.is_set() or not self._becomes_ready(self._fork_server):
                     self._give_up(context, "it did not get ready")
                     self._close_server()
         except OSError:
             return None  # an exec reports what is missing, if it needs that, too
+        except PreloadFailed:
+            self._close_server()
+            raise
         return self._fork_server
+
+    def _becomes_ready(self, server: ForkServer) -> bool:
+        """Wait until it can fork; tell what its imports have left there that no fork can have."""
+        found = server.wait_ready()
+        if found is None:
+            return False
+        if found.threads > 1:
+            names = ", ".join(found.thread_modules)
+            self._say("preload_threads", {"module": names, "threads": found.threads})
+        if found.descriptors:
+            names = ", ".join(found.descriptor_modules)
+            facts = {"module": names, "descriptors": ", ".join(found.descriptors)}
+            self._say("preload_descriptors", facts)
+        return True
+
+    def _not_shared(self, launch: Launch, why: str) -> None:
+        """Tell once that each node imports by itself what they were to share."""
+        if launch.preload and why != self._told:
+            self._told = why
+            self._say("fork_server_unusable", {"why": why})
 
     def _close_server(self) -> None:
         server, self._fork_server = self._fork_server, None
