@@ -67,6 +67,16 @@ class BetterTool(Tool):
     pass
 
 
+class Proxy:
+    """Of something that is not there."""
+
+    def __call__(self) -> None: ...
+
+    @property
+    def __name__(self) -> str:
+        raise RuntimeError("nothing is there")
+
+
 spanner = Tool()
 functools.update_wrapper(spanner, cached)
 spanner.__name__ = spanner.__qualname__ = "spanner"  # type: ignore[attr-defined]
@@ -164,6 +174,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "bound in C": ([].append, r"send functools.partial\(list.append, value\), which sends the value"),
     "class in a function": (type("X", (), {"__qualname__": "f.<locals>.X"}), "X is defined inside"),
     "class of another name": (type("Elsewhere", (), {}), "no other process finds it: 'Elsewhere' in"),
+    "proxy": (Proxy(), "Proxy is not a known type"),
     "callable without a name": (Tool(), "Tool is not a known type"),
 }  # fmt: skip
 

@@ -334,6 +334,15 @@ def test_damaged_bytes_of_a_table_make_a_table_or_one_error(value: Any) -> None:
     assert outcomes["undecoded"] > 100
 
 
+def test_offsets_that_lead_out_of_a_table_are_one_error() -> None:
+    encoder = Encoder()
+    encoded = encoder.encode_value(pa.table({"text": ["ab", "cd", "ef"]}))
+    sound, broken = np.array([2, 4, 6], "<i4"), np.array([2, 2**30, 6], "<i4")
+    assert encoded.data.count(sound.tobytes()) == 1
+    forged = encoded._replace(data=encoded.data.replace(sound.tobytes(), broken.tobytes()))
+    assert isinstance(carry_forged(encoder, forged), Undecoded)
+
+
 def carry_forged(encoder: Encoder, value: Any) -> Any:
     return carry(encoder, Decoder(), [1, value])[1]
 

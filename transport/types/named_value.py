@@ -23,9 +23,12 @@ _NOT_INSIDE: Final = (
 
 def is_named(value: object) -> bool:
     """Whether a value is one that is sent by its name, or would be if it could be found by that."""
-    if isinstance(value, type):
-        return True
-    return callable(value) and isinstance(getattr(value, "__name__", None), str)
+    try:
+        if isinstance(value, type):
+            return True
+        return callable(value) and isinstance(getattr(value, "__name__", None), str)
+    except Exception:  # noqa: BLE001 - a proxy of something that is not there, perhaps
+        return False
 
 
 def check_named(value: Any) -> None:

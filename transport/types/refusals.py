@@ -58,6 +58,7 @@ _WHY_BASES: Final[dict[str, str]] = {
     "MaskedArray": _MASKED,
     "ndarray": "{name} is a subclass of numpy.ndarray and would arrive as one; send numpy.asarray(value)",
     "ImageFile": "{name} is an image of an open file; send value.copy()",
+    "Tensor": "{name} is a subclass of Tensor and would arrive as one; send value.detach()",
     "DataFrame": "{name} is a subclass of DataFrame and would arrive as one; register({name}, ...)",
 }
 """The same for subclasses of classes of other libraries."""
