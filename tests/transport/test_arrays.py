@@ -112,6 +112,7 @@ def test_an_array_of_any_form_arrives_with_its_values(np: Any, send: Callable[[A
         assert again.flags.f_contiguous == (
             array.flags.f_contiguous or array.size < 2 or array.ndim < 2
         )
+        assert again.flags.c_contiguous or again.flags.f_contiguous
         assert not again.flags.writeable
         assert not np.shares_memory(again, array)
 

@@ -94,6 +94,24 @@ def test_a_big_image_goes_by_shared_memory() -> None:
     [
         ("L", [10**9, 10**9], b"abcd", None, {}),
         ("L", [-2, -2], b"abcd", None, {}),
+        ("1", [9, 2], b"abc", None, {}),
+        ("RGB", [1, 1], b"abcd", None, {}),
+    ],
+)
+def test_no_image_is_made_for_bytes_that_do_not_fill_it(
+    parts: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = Encoder()
+    encoded = encoder.encode_value(Image.new("L", (2, 2)))
+    monkeypatch.setattr(Image, "new", lambda *_: pytest.fail("made an image"))
+    forged = encoded._replace(data=encoder.batches.pack_one([0, *parts]))
+    failed = carry(encoder, Decoder(), [1, forged])[1]
+    assert f"bytes are no image '{parts[0]}' of" in str(failed.error)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
         ("?", [2, 2], b"abcd", None, {}),
         ("L", [2], b"abcd", None, {}),
         ("L", [2, 2], 4, None, {}),
