@@ -26,6 +26,7 @@ from actors.transport.errors import (
     ChannelClosed,
     FrameError,
     Moved,
+    NoRoom,
     OutOfRange,
     SegmentError,
     StaleLease,
@@ -68,6 +69,7 @@ from actors.transport.types.numpy import (
 from actors.transport.types.registry import Extra, Local, local, register, register_immutable
 from actors.transport.types.tags import LEAVES, PLAIN
 from actors.transport.wire.frames import (
+    ENVELOPE,
     FRAME_LIMIT,
     MAX_FDS,
     MESSAGE_LIMIT,
@@ -81,6 +83,7 @@ from actors.transport.wire.loop import ChannelLoop
 from actors.transport.wire.socket_io import pair
 
 __all__ = [
+    "ENVELOPE",
     "FRAME_LIMIT",
     "LEAVES",
     "MAX_FDS",
@@ -114,6 +117,7 @@ __all__ = [
     "Mode",
     "Move",
     "Moved",
+    "NoRoom",
     "OutOfRange",
     "PoolStats",
     "Prerequisite",

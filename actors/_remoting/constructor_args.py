@@ -54,7 +54,7 @@ def pack_arguments(host: ActorHost, args: tuple[Any, ...], kwargs: dict[str, Any
             encoder.attachments.transaction.undo()
             raise
     encoder.attachments.transaction.commit()
-    return [*encoder.take(Lane.CONTROL), *encoder.take(Lane.DATA)]
+    return [body for lane in Lane for body in encoder.take(lane)]
 
 
 def unpack_arguments(

@@ -37,11 +37,13 @@ from actors.transport.types.numpy import (
     scalar_to_plain,
     why_no_layout,
 )
-from actors.transport.wire.frames import MESSAGE_LIMIT
+from actors.transport.wire.frames import BULK_LANES, MESSAGE_LIMIT
 from actors.transport.wire.outbox import close_all
 
 __all__ = ["AttachmentKind", "Attachments"]
 
+_MOST_UNCLAIMED: Final = MAX_DESCRIPTORS * (len(BULK_LANES) + 1)
+"""Attachments whose descriptors have come and whose messages have not: one of each lane is on its way."""
 _NOT_MOVED: Final = "only what is sent, replied or streamed can be moved; in here it is copied"
 
 
@@ -105,7 +107,7 @@ class Attachments:
         self.bytes_lent = 0
         """How many bytes were sent beside the frames."""
         self.largest = MESSAGE_LIMIT
-        """Bytes that one payload may have, however it is sent; a moved buffer may have more."""
+        """Bytes that the payloads of one message may have, however they are sent, without moved buffers."""
         self._sent = 0
         self._received_fds: dict[int, list[int]] = {}
         self._decoders: dict[int, Callable[..., Any]] = {
@@ -152,8 +154,9 @@ class Attachments:
         Raises:
             TooBig: no message may have so many.
         """
-        if size > self.largest:
-            raise TooBig(size, self.largest)
+        total = size + self.transaction.lent
+        if total > self.largest:
+            raise TooBig(total, self.largest)
         return size >= self.thresholds.share and self.open and not self.copy_only
 
     def lease(self, value: Any) -> list[int] | None:
@@ -169,6 +172,7 @@ class Attachments:
             return None
         self.modes[Mode.LEASE] += 1
         self.bytes_lent += lease.descriptor.length
+        self.transaction.lent += lease.descriptor.length
         return self._add_lease(lease, self._pool.cancel)
 
     def _lease(self, value: Any, data: memoryview) -> Lease | None:
@@ -345,11 +349,10 @@ class Attachments:
             raise FrameError(f"this attachment has the wrong parts: {parts!r:.80}") from error
 
     def give_back(self, parts: Sequence[Any]) -> None:
-        """Open and close the memory of an attachment whose message cannot be rebuilt.
-
-        Its descriptors are left to `close_unclaimed_fds`. Errors are as in `decode`.
-        """
-        if parts and parts[0] not in _BY_DESCRIPTORS:
+        """Give up what came for an attachment whose message cannot be rebuilt; errors are as in `decode`."""
+        if len(parts) > 1 and parts[0] in _BY_DESCRIPTORS:
+            close_all(self._take_fds(parts[1]))
+        else:
             self.decode(parts)
 
     def _open_lease(self, lease: Sequence[Any]) -> memoryview:
@@ -414,10 +417,10 @@ class Attachments:
             raise FrameError(
                 f"descriptors came for attachment {number!r:.80}, no number or a used one"
             )
-        if len(self._received_fds) >= MAX_DESCRIPTORS:
+        if len(self._received_fds) >= _MOST_UNCLAIMED:
             close_all(fds)
             raise FrameError(
-                f"descriptors of over {MAX_DESCRIPTORS} attachments came for one message"
+                f"descriptors of over {_MOST_UNCLAIMED} attachments came, and no message for them"
             )
         self._received_fds[number] = fds
 
@@ -442,7 +445,7 @@ class Attachments:
         return []
 
     def close_unclaimed_fds(self) -> None:
-        """Close descriptors that came for a message which could not be rebuilt."""
+        """Close descriptors that came for messages which never came."""
         for fds in self._received_fds.values():
             close_all(fds)
         self._received_fds.clear()

@@ -41,7 +41,7 @@ class Thresholds:
 
     Attributes:
         share: from this size on, contiguous payloads go by shared memory.
-        frame: a bigger payload fits into no frame, so it goes even by cold shared memory.
+        frame: a bigger payload goes even by cold shared memory.
     """
 
     share: int = 64 * 1024
