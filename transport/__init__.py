@@ -44,6 +44,7 @@ from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.lease import Availability, Lease, LeaseDescriptor, SegmentIntroduction
 from actors.transport.memory.mapping import SegmentMappings
 from actors.transport.memory.pool import PoolStats, SegmentPool
+from actors.transport.memory.shared_array import SharedArray
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.memory.thread_pool import (
     attach_node,
@@ -127,6 +128,7 @@ __all__ = [
     "SegmentIntroduction",
     "SegmentMappings",
     "SegmentPool",
+    "SharedArray",
     "SharedBuffer",
     "StaleLease",
     "StillViewed",

@@ -278,8 +278,7 @@ class Link:
 
     def note_behind(self, op: Note[P], /, *args: P.args, **_none: P.kwargs) -> None:
         """As `note`, behind the messages that were sent before; the arguments are plain."""
-        if self.closed is None:
-            self.send([wire.NOTE, op.name, list(args)])
+        self.send_last([wire.NOTE, op.name, list(args)])
 
     def note_fds(
         self, op: FdNote[P], fds: tuple[int, ...], /, *args: P.args, **_none: P.kwargs
@@ -332,11 +331,11 @@ class Link:
         if self.closed is not None:
             raise ActorsError(f"{self.peer}: {self.closed}")
         number = self.number()
-        with self.attachments.only_copies():
+        with self.attachments.only_copies(descriptors=True):
             values = [
                 self._packing.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)
             ]
-        self.send([wire.CALL, number, op.name, values], Lane.CONTROL)
+        self._send_call([wire.CALL, number, op.name, values])
         waiter = self.calls[number] = self.host.loop.waiter()
         try:
             result: R = await waiter
@@ -347,6 +346,19 @@ class Link:
         finally:
             self.calls.pop(number, None)
         return result
+
+    def _send_call(self, message: list[Any]) -> None:
+        transaction = self.attachments.transaction
+        try:
+            self._send_ahead(transaction.prerequisites, Lane.CONTROL)
+            self.send(message, Lane.CONTROL)
+        except (ChannelBroken, ChannelClosed):
+            transaction.undo()  # the caller is told by the end of the link
+        except BaseException:
+            transaction.undo()
+            raise
+        else:
+            transaction.commit()
 
     # -- receiving -----------------------------------------------------------------------
 

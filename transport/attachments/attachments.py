@@ -24,6 +24,7 @@ from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.lease import Lease
 from actors.transport.memory.mapping import NO_DESCRIPTOR_FREE, SegmentMappings
 from actors.transport.memory.pool import SegmentPool
+from actors.transport.memory.shared_array import SharedArray
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.memory.thread_pool import thread_pool
 from actors.transport.types.numpy import (
@@ -66,6 +67,8 @@ class AttachmentKind(IntEnum):
     SOCKET = 10
     STREAM = 11
     SCALAR = 12
+    SHARED_ARRAY = 13
+    KEPT = 14
 
 
 _BY_DESCRIPTORS: Final = (AttachmentKind.SHARED, AttachmentKind.SOCKET, AttachmentKind.STREAM)
@@ -101,6 +104,10 @@ class Attachments:
         self.copy_only = not linked
         """Whether only copies travel now: in errors, outside of messages, and without a link."""
         self._may_move = True
+        self._may_send_fds = linked
+        self.kept: list[SharedBuffer] | None = None
+        """The shared buffers of values that are packed now and sent or unpacked later, which keep their place
+        here; None while values are sent at once."""
         self.transaction = SendTransaction()
         self.modes: dict[Mode, int] = dict.fromkeys(Mode, 0)
         """How many payloads were sent in each mode."""
@@ -110,7 +117,12 @@ class Attachments:
         """Bytes that the payloads of one message may have, however they are sent, without moved buffers."""
         self._sent = 0
         self._received_fds: dict[int, list[int]] = {}
-        self._decoders: dict[int, Callable[..., Any]] = {
+        self._decoders = self._new_decoders()
+
+    def _new_decoders(self) -> dict[int, Callable[..., Any]]:
+        """What rebuilds each kind of attachment from its fields."""
+        pool, mappings = self._pool, self._mappings
+        return {
             AttachmentKind.BYTES: lambda *lease: bytes(self._open_lease(lease)),
             AttachmentKind.BYTEARRAY: lambda *lease: bytearray(self._open_lease(lease)),
             AttachmentKind.VIEW: lambda form, shape, *lease: _cast(
@@ -126,6 +138,8 @@ class Attachments:
             AttachmentKind.BUFFER: lambda *lease: Buffer.from_lease(mappings, self, lease),
             AttachmentKind.BUFFER_COPY: _filled,
             AttachmentKind.BUFFER_BACK: lambda *lease: Buffer.from_return(pool, self, lease),
+            AttachmentKind.SHARED_ARRAY: self._shared_array,
+            AttachmentKind.KEPT: self._kept,
             AttachmentKind.SHARED: lambda number: SharedBuffer.from_fds(self._take_fds(number)),
             AttachmentKind.SOCKET: self._socket,
             AttachmentKind.STREAM: self._stream,
@@ -137,14 +151,14 @@ class Attachments:
         return cls(thread_pool(), SegmentMappings(), linked=False)
 
     @contextmanager
-    def only_copies(self) -> Iterator[None]:
-        """Send everything that is encoded inside the block by copy."""
-        before = self.copy_only, self._may_move
-        self.copy_only, self._may_move = True, False
+    def only_copies(self, *, descriptors: bool = False) -> Iterator[None]:
+        """Send everything that is encoded inside the block by copy, or also what goes by *descriptors*."""
+        before = self.copy_only, self._may_move, self._may_send_fds
+        self.copy_only, self._may_move, self._may_send_fds = True, False, descriptors
         try:
             yield
         finally:
-            self.copy_only, self._may_move = before
+            self.copy_only, self._may_move, self._may_send_fds = before
 
     # ------------------------------------------------------------ writing
 
@@ -255,13 +269,21 @@ class Attachments:
 
     def encode_shared(self, value: SharedBuffer) -> list[Any]:
         """A shared buffer: both ends have the same bytes."""
+        if self.kept is not None:
+            self.kept.append(value)
+            return [AttachmentKind.KEPT, len(self.kept) - 1]
         number = self._send_fds(value, value.duplicate_fds)
         self.modes[Mode.SHARED] += 1
         return [AttachmentKind.SHARED, number]
 
+    def encode_shared_array(self, value: SharedArray) -> list[Any]:
+        """A shared array: a layout, and the bytes as a shared buffer."""
+        buffer, layout = value.parts
+        return [AttachmentKind.SHARED_ARRAY, layout_to_plain(layout), *self.encode_shared(buffer)]
+
     def _send_fds(self, value: object, make: Callable[[], list[int]]) -> int:
         """Send descriptors before the message; returns the number by which the other end finds them."""
-        if self.copy_only:
+        if not self._may_send_fds:
             raise Unsendable("", value, NO_DESCRIPTORS)
         self.transaction.count_descriptors(value)
         self.transaction.prerequisites.append(Prerequisite("fds", [self._sent + 1], make()))
@@ -357,6 +379,16 @@ class Attachments:
 
     def _open_lease(self, lease: Sequence[Any]) -> memoryview:
         return self._mappings.open(self, lease)
+
+    def _shared_array(self, form: Any, kind: Any, number: Any) -> SharedArray:
+        if kind not in (AttachmentKind.SHARED, AttachmentKind.KEPT):
+            raise FrameError(f"a shared array has shared bytes, got attachment {kind!r:.80}")
+        return SharedArray.from_parts(self.decode([kind, number]), layout_from_plain(form))
+
+    def _kept(self, index: Any) -> SharedBuffer:
+        if self.kept is None or type(index) is not int or not 0 <= index < len(self.kept):
+            raise FrameError(f"no shared buffer is kept under {index!r:.80}")
+        return self.kept[index]
 
     def _socket(
         self, number: Any, family: Any, kind: Any, proto: Any, timeout: Any

@@ -18,6 +18,7 @@ from actors.transport.errors import (
     Unsendable,
     VersionSkew,
 )
+from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.class_name import find_named, named_class
 from actors.transport.types.class_schema import ClassSchema, adapter_for, check_schema, schema_of
 from actors.transport.types.exceptions import ErrorParts, RemoteError, attach_text, rebuild_error
@@ -116,8 +117,13 @@ class Decoder:
         self._fatal: FrameError | None = None
         self._unpacker = new_unpacker(limit, self._decode_outer)
 
-    def restart(self) -> None:
-        """Forget what the encoder introduced: the next frame is the first one of another encoder."""
+    def restart(self, kept: list[SharedBuffer] | None = None) -> None:
+        """Forget what the encoder introduced: the next frame is the first one of another encoder.
+
+        Args:
+            kept: the shared buffers that this one kept, see `Attachments.kept`.
+        """
+        self._attachments.kept = kept
         self._introduced.clear()
         self._schemas.clear()
         self._named.clear()

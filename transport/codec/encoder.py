@@ -14,6 +14,7 @@ from actors.transport.attachments.attachments import AttachmentKind, Attachments
 from actors.transport.attachments.move import Move
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
+from actors.transport.memory.shared_array import SharedArray
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.adapters import Adapter
 from actors.transport.types.class_name import check_findable, class_name
@@ -107,6 +108,9 @@ class Encoder:
             ),
             SharedBuffer: lambda value, _: self._ext(
                 Tag.ATTACHMENT, self.attachments.encode_shared(value)
+            ),
+            SharedArray: lambda value, _: self._ext(
+                Tag.ATTACHMENT, self.attachments.encode_shared_array(value)
             ),
         }
         for index, extra in enumerate(extras):
