@@ -37,7 +37,6 @@ __all__ = [
     "Ref",
     "Restart",
     "RoundRobin",
-    "SharedArray",
     "SharedBuffer",
     "Sticky",
     "Strategy",

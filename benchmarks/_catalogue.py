@@ -117,6 +117,15 @@ def _batches() -> Benchmark:
     )
 
 
+def _blocking(peer: str) -> Benchmark:
+    return Benchmark(
+        name="blocking",
+        ours=_ours("blocking", "ask", called="blocking actor"),
+        peer=_ours("blocking", peer, called=f"executor, {peer}"),
+        targets=(Target(metric="round trip us", at_most=1.5),),
+    )
+
+
 def _crash() -> Benchmark:
     metric = "crash to next message us"
     return Benchmark(
@@ -272,6 +281,8 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "payloads": _payloads,
     "supervised": _supervised,
     "batches": _batches,
+    "blocking": partial(_blocking, "submit"),
+    "blocking-in-loop": partial(_blocking, "await"),
     "crash": _crash,
     "node-restart": _node_restart,
     "tree": _tree,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.on_error import OnError, set_table
-from actors._messaging.message_table import ROOT_MARK, check_class
+from actors._base.errors import InvalidSpec
+from actors._messaging.message_table import BLOCKING_MARK, ROOT_MARK, check_class, is_blocking
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from actors._actor.context import Context
     from actors._messaging.ref import Ref
@@ -29,6 +30,17 @@ class Actor:
         on_stop: runs when this incarnation ends, unless it was killed, with its `Exit`.
         on_exit: runs once at the final end of each watched ref.
 
+    The class keyword ``blocking=True`` is for code that blocks, like DB-API, requests or torch: the actor has a
+    thread of its own, named after it, in which its constructor, hooks and messages run, one at a time. They
+    are all plain ``def``, and a generator is a stream. `Context.blocking` and `Context.run` reach others::
+
+        class Ledger(Actor, blocking=True):
+            def __init__(self, path: str) -> None:
+                self.db = sqlite3.connect(path)
+
+            def add(self, amount: int) -> None:
+                self.db.execute("INSERT INTO entries VALUES (?)", (amount,))
+
     ``self.context`` can be used from the first line of ``__init__`` on.
 
     What a message handler raises goes to the asker; if nobody asked, it crashes the actor. The
@@ -42,27 +54,50 @@ class Actor:
     context: Context
 
     def __init_subclass__(
-        cls, *, on_error: Mapping[type[Exception], OnError] | None = None, **kwargs: Any
+        cls,
+        *,
+        on_error: Mapping[type[Exception], OnError] | None = None,
+        blocking: bool | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Take the class keyword.
+        """Take the class keywords.
 
         Raises:
-            InvalidSpec: `on_error` has a key or value that is not allowed, or the decorators of two methods
-                contradict each other.
+            InvalidSpec: `on_error` has a key or value that is not allowed, or the methods of the class
+                contradict `blocking` or each other.
         """
         super().__init_subclass__(**kwargs)
         if on_error is not None:
             set_table(cls, on_error)
+        if blocking is not None:
+            if is_blocking(cls) and not blocking:
+                raise InvalidSpec(f"{cls.__name__}: its base class is blocking, so it is, too")
+            setattr(cls, BLOCKING_MARK, bool(blocking))
         check_class(cls)
 
-    async def on_start(self) -> None:
+    # The type is Any, so that a blocking class may have a plain `def` and any other an `async def`.
+    def on_start(self) -> Any:
         """Prepare; the actor is ready when this returns. An exception here is a failed start."""
+        return _NOTHING
 
-    async def on_stop(self, exit: Exit) -> None:  # noqa: A002 - the field's word, and the hook's public name
+    def on_stop(self, exit: Exit) -> Any:  # noqa: A002, ARG002 - the field's word, and the hook's public name
         """Close what the actor opened; *exit* says how this incarnation ended."""
+        return _NOTHING
 
-    async def on_exit(self, ref: Ref[Any], exit: Exit) -> None:  # noqa: A002 - as above
+    def on_exit(self, ref: Ref[Any], exit: Exit) -> Any:  # noqa: A002, ARG002 - as above
         """React to the final end of *ref*, which this actor watches."""
+        return _NOTHING
+
+
+class _Nothing:
+    """What the hooks of `Actor` itself return: it can be awaited, and need not be."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+_NOTHING: Final = _Nothing()
 
 
 setattr(Actor, ROOT_MARK, True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+from actors._base.errors import ActorsError
 from actors._base.options import constructor_options
+from actors._messaging.blocking_ref import BlockingRef
+from actors._messaging.turn import in_own_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from actors._actor.interfaces import IncarnationInterface
     from actors._actor.tasks import ActorTasks
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Context"]
 
 A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Context:
@@ -62,12 +68,47 @@ class Context:
     @property
     def tasks(self) -> ActorTasks:
         """Tasks next to the messages: ``tasks.start_soon(fn, *args)``; one that raises crashes the actor."""
+        if in_own_thread() is not None:
+            raise ActorsError(
+                f"{self.name} is blocking: its methods run in a thread, and it has no tasks beside them"
+            )
         return self._incarnation.tasks
 
     @property
     def timers(self) -> Timers:
         """Messages to the actor itself: ``timers.once(seconds, method, *args)``, ``timers.every(...)``."""
-        return self._incarnation.timers
+        timers = self._incarnation.timers
+        if in_own_thread() is None:
+            return timers
+        return cast("Timers", _TimersInThread(timers, self._incarnation))
+
+    def blocking(self, ref: Ref[A]) -> BlockingRef[A]:
+        """Return *ref* for the methods of a blocking actor: ``self.context.blocking(ref).ask(Counter.add, 1)``.
+
+        Its verbs block the actor's own thread. An ask is part of the handler's chain of calls: it inherits
+        the deadline, and a cycle is refused.
+
+        Raises:
+            ActorsError: this actor is not blocking: its methods await the ref's own verbs.
+        """
+        return BlockingRef(self._incarnation.portal, ref, ref)
+
+    def run(
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run an async function in the event loop, for a method of a blocking actor, which waits for it.
+
+        For example ``self.context.run(self.context.spawn, Child)``.
+
+        Raises:
+            Exception: whatever it raised.
+            ActorsError: this actor is not blocking: its methods await the function.
+        """
+        return self._incarnation.portal.run(partial(fn, *args, **kwargs))
+
+    async def in_thread(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run a method of a blocking actor in its thread; for its message loop."""
+        return await self._incarnation.in_thread(fn, *args, **kwargs)
 
     @constructor_options
     async def spawn(
@@ -101,12 +142,23 @@ class Context:
 
     def watch(self, ref: Ref[Any]) -> None:
         """Call `on_exit(ref, exit)` once, at the final end of *ref*, or at once if it has ended."""
-        self._incarnation.watch(ref)
+        self._incarnation.in_loop(self._incarnation.watch, ref)
 
     def unwatch(self, ref: Ref[Any]) -> None:
         """Cancel `watch`; an `on_exit` that is queued is not called."""
-        self._incarnation.unwatch(ref)
+        self._incarnation.in_loop(self._incarnation.unwatch, ref)
 
     def stop(self) -> None:
         """End this actor behind what it has queued; it is not restarted."""
-        self._incarnation.request_stop()
+        self._incarnation.in_loop(self._incarnation.request_stop)
+
+
+class _TimersInThread:
+    """The timers of a blocking actor, for its own thread: each call is made in the loop."""
+
+    def __init__(self, timers: Timers, incarnation: IncarnationInterface) -> None:
+        self._timers = timers
+        self._incarnation = incarnation
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._incarnation.in_loop, getattr(self._timers, name))

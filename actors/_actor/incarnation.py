@@ -12,15 +12,17 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from actors._actor.actor_thread import ActorThread
 from actors._actor.base import Actor
 from actors._actor.context import Context
 from actors._actor.message_loop import MessageLoop, exit_notice
 from actors._actor.tasks import ActorTasks
 from actors._actor.timers import Timers
 from actors._actor.watches import Watches
-from actors._base.errors import ActorCrashed, ActorStopped, start_failed
+from actors._base.errors import ActorCrashed, ActorsError, ActorStopped, start_failed
 from actors._base.log import get_logger
-from actors._messaging.turn import FENCED, TURN, refuse_fenced
+from actors._messaging.message_table import is_blocking
+from actors._messaging.turn import FENCED, TURN, in_own_thread, refuse_fenced
 from actors.supervisors import Exit, ExitKind
 from actors.transport import drop_frames, snapshot_args
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from actors._actor.interfaces import CellInterface, Ended
     from actors._base.log import Logger
     from actors._base.loop import Timer, Waiter
+    from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
 
 __all__ = ["Incarnation"]
@@ -85,6 +88,7 @@ class Incarnation:
         self._shutdown_timer: Timer | None = None  # runs while it ends
         self._abandon_timer: Timer | None = None  # runs after a kill
         self._started = self._reported = False
+        self._thread: ActorThread | None = None  # of a blocking actor
 
     # -- what the context offers ---------------------------------------------------------
 
@@ -137,6 +141,36 @@ class Incarnation:
                 node=self.cell.host.name, actor=self.ref.name, incarnation=self.number
             )
         return self._log
+
+    @property
+    def blocking(self) -> bool:
+        """Whether it has a thread of its own."""
+        return self._thread is not None
+
+    @property
+    def portal(self) -> ThreadPortal:
+        """What runs coroutines in the loop for its own thread.
+
+        Raises:
+            ActorsError: it has none.
+        """
+        if self._thread is None:
+            raise ActorsError(
+                f"{self.ref.name} ({self.cell.cls.__name__}) is not blocking: await the verbs of a ref"
+            )
+        return self._thread.portal
+
+    def in_loop(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call *fn* in the loop; the calling code may run in the actor's own thread."""
+        if in_own_thread() is None:
+            return fn(*args, **kwargs)
+        return self.portal.call_and_wait(fn, *args, **kwargs)
+
+    async def in_thread(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run *fn* in the actor's own thread, or here if it has none; wait for what it returns."""
+        if self._thread is None:
+            return await fn(*args, **kwargs)
+        return await self._thread.run(fn, *args, **kwargs)
 
     def watch(self, ref: Ref[Any]) -> None:
         """As `Context.watch`."""
@@ -196,6 +230,9 @@ class Incarnation:
         self._closing = True
         self.cell.mailbox.put_back()
         self.message_loop.lose_all()
+        if self._thread is not None:
+            # A call that waits for somebody ends by this; nothing can end any other.
+            self._thread.portal.close(partial(ActorStopped, self.ref, "it was killed"))
         if self.task_ended:
             # KeyboardInterrupt or SystemExit ended the task before it reported.
             self.cell.run_ended(self)
@@ -208,6 +245,10 @@ class Incarnation:
     def _abandon(self) -> None:
         """Stop waiting for it: refuse what it still sends, end its tasks, watches and children, report."""
         FENCED.add(self)
+        if self._thread is not None:
+            self.log.error(
+                "thread cannot be ended", runs=self._thread.running, thread=self.ref.name
+            )
         if self._resources is not None:
             self._resources.tasks.cancel()
             self._resources.watches.clear()
@@ -239,6 +280,8 @@ class Incarnation:
         finally:
             self.task_ended = True
             FENCED.discard(self)
+            if self._thread is not None:
+                self._thread.end()
             if self._abandon_timer is not None:
                 self._abandon_timer.cancel()
 
@@ -303,10 +346,15 @@ class Incarnation:
         args, kwargs = snapshot_args(args, kwargs)
         actor: Actor = object.__new__(cls)
         actor.context = Context(self)
-        actor.__init__(*args, **kwargs)  # type: ignore[misc] # `__init__` may use the context
+        if is_blocking(cls):
+            self._thread = ActorThread(self.loop, self.ref.name, self.cell.host.propagation)
+            self.message_loop.turn.thread = self._thread.ident
+            await self._thread.run(actor.__init__, *args, **kwargs)  # type: ignore[misc] # as below
+        else:
+            actor.__init__(*args, **kwargs)  # type: ignore[misc] # `__init__` may use the context
         self._actor = self.message_loop.actor = actor
         if type(actor).on_start is not Actor.on_start:
-            await actor.on_start()
+            await self.in_thread(actor.on_start)
 
     # -- closing -------------------------------------------------------------------------
 
@@ -320,23 +368,33 @@ class Incarnation:
         if self._resources is not None:
             self._resources.close()
         stops = started and actor is not None and type(actor).on_stop is not Actor.on_stop
-        if (
-            stops
-            or self._resources is not None
-            or self.message_loop.streaming
-            or self.children is not None
-        ):
+        if stops or self._owns_something:
             self._start_shutdown_timer()
-        if stops and actor is not None and end.kind is not ExitKind.KILLED:
-            await self._run_closing_step(partial(actor.on_stop, end))
+        await self._wait_for_thread(lambda thread: thread.idle)
+        if stops and actor is not None and self.exit.kind is not ExitKind.KILLED:
+            await self._run_closing_step(partial(self.in_thread, actor.on_stop, end))
         # In loops: a kill interrupts the step, and what it did not finish is cancelled again.
         while self._resources is not None and not self._resources.tasks.closed:
             await self._run_closing_step(self._resources.tasks.aclose)
         while self.message_loop.streaming:
             await self._run_closing_step(self._close_streams)
         await self._close_children()
+        if self._thread is not None:
+            self._thread.end()
+            await self._wait_for_thread(lambda thread: thread.closed)
         if self._shutdown_timer is not None:
             self._shutdown_timer.cancel()
+
+    @property
+    def _owns_something(self) -> bool:
+        """Whether there is something to close, which may take its time."""
+        owned = (self._resources, self.children, self._thread)
+        return self.message_loop.streaming or any(one is not None for one in owned)
+
+    async def _wait_for_thread(self, done: Callable[[ActorThread], bool]) -> None:
+        """Wait for the actor's own thread, if it has one; a kill does not end the wait, as it ends no call."""
+        while self._thread is not None and not done(self._thread):
+            await self._run_closing_step(self._thread.wait)
 
     def _start_shutdown_timer(self) -> None:
         """Start the shutdown timer, unless the supervisor asked for this end and so times it itself."""

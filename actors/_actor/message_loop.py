@@ -120,7 +120,9 @@ class MessageLoop:
         """Cancel the handler of *envelope*, or close the stream it opened, if there is one."""
         current = self._current
         if envelope is current or (isinstance(current, Batch) and current.leave(envelope)):
-            self._incarnation.interrupt()
+            # Nothing can end a call in a thread: it goes on, and its result is dropped.
+            if not self._incarnation.blocking:
+                self._incarnation.interrupt()
         elif self._concurrent_handlers is not None and envelope in self._concurrent_handlers:
             self._concurrent_handlers.cancel(envelope)
         else:
@@ -314,7 +316,7 @@ class MessageLoop:
         run, ref, end = envelope.args
         # Dropped if it was for an earlier incarnation, or if the watch was cancelled.
         if run is self._incarnation and run.watches.remove(ref):
-            await actor.on_exit(ref, end)
+            await run.in_thread(actor.on_exit, ref, end)
 
     async def _stop(self, _actor: Actor, envelope: Envelope) -> None:
         end, voluntary = envelope.args

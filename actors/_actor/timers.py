@@ -15,7 +15,7 @@ from actors._messaging.message_table import Handler, MessageKind, handlers_of, r
 from actors.transport import Local, Unsendable, snapshot_args, snapshot_for_many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable
+    from collections.abc import Callable, Hashable
 
     from actors._base.loop import Loop, Timer
 
@@ -75,7 +75,7 @@ class Timers:
     def once(
         self,
         seconds: float,
-        method: Callable[..., Coroutine[Any, Any, object]],
+        method: Callable[..., object],
         /,
         *args: Any,
         key: Hashable = None,
@@ -108,7 +108,7 @@ class Timers:
     def every(
         self,
         seconds: float,
-        method: Callable[..., Coroutine[Any, Any, object]],
+        method: Callable[..., object],
         /,
         *args: Any,
         key: Hashable = None,

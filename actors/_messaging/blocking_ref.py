@@ -10,10 +10,10 @@ import threading
 from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from actors._base.errors import ActorsError, SystemStopped
-from actors._messaging.turn import TURN
+from actors._messaging.turn import TURN, refuse_fenced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -30,8 +30,6 @@ A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_OVER: Final = "the system ended before there was an answer"
-
 
 class ThreadPortal:
     """Runs coroutines in a loop for other threads, which block until the result is there."""
@@ -42,7 +40,7 @@ class ThreadPortal:
         self._thread = threading.get_ident()
         self._lock = threading.Lock()
         self._waiting: set[Future[Any]] = set()
-        self._closed = False
+        self._closed: Callable[[], ActorsError] | None = None
 
     def run(self, step: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Run *step* in a task of the loop and return its result, blocking this thread.
@@ -51,6 +49,7 @@ class ThreadPortal:
             ActorsError: this is the loop's own thread.
             SystemStopped: the system has ended, or did meanwhile.
         """
+        refuse_fenced()
         if self.on_own_thread:
             raise ActorsError(
                 "a blocking call on the loop's own thread would wait for itself: await the ref's own verbs"
@@ -59,10 +58,13 @@ class ThreadPortal:
         values = {} if self._propagation is None else self._propagation.values()
         settle = partial(self._settle, step, future, TURN.get(), values)
         with self._lock:
-            if self._closed:
-                raise SystemStopped("the system has ended: it takes no more blocking calls")
+            if self._closed is not None:
+                raise self._closed()
+            try:
+                self._loop.call_threadsafe(self._start, settle, future)
+            except RuntimeError as error:  # the loop is closed
+                raise _system_ended() from error
             self._waiting.add(future)
-            self._loop.call_threadsafe(self._start, settle, future)
         try:
             return future.result()
         except BaseException:
@@ -88,9 +90,17 @@ class ThreadPortal:
             fn()
             return
         with self._lock:
-            if self._closed:
-                raise SystemStopped("the system has ended: it takes no more calls")
+            if self._closed is not None:
+                raise self._closed()
             self._loop.call_threadsafe(fn)
+
+    def call_and_wait(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+        """Call *fn* in the loop's thread, and return what it returned. Raises as `run`."""
+
+        async def step() -> R:
+            return fn(*args, **kwargs)
+
+        return self.run(step)
 
     def _start(self, settle: Callable[[], Coroutine[Any, Any, None]], future: Future[Any]) -> None:
         if future.done():
@@ -98,7 +108,7 @@ class ThreadPortal:
         task: Task = self._loop.start(settle, name="blocking call", fresh=True)
 
         def abandoned(done: Future[Any]) -> None:
-            if done.cancelled() and not self._closed:
+            if done.cancelled() and self._closed is None:
                 self._loop.call_threadsafe(task.cancel)
 
         future.add_done_callback(abandoned)
@@ -122,15 +132,19 @@ class ThreadPortal:
             with suppress(InvalidStateError):  # cancelled meanwhile
                 future.set_result(result)
         finally:
-            _fail(future, SystemStopped(_OVER))
+            _fail(future, _system_ended())
 
-    def close(self) -> None:
-        """Refuse later calls; those that wait raise `SystemStopped`."""
+    def close(self, error: Callable[[], ActorsError] | None = None) -> None:
+        """Refuse later calls; those that wait raise `SystemStopped`, or what *error* makes."""
         with self._lock:
-            self._closed = True
+            self._closed = closed = self._closed or error or _system_ended
             waiting = list(self._waiting)
         for future in waiting:
-            _fail(future, SystemStopped(_OVER))
+            _fail(future, closed())
+
+
+def _system_ended() -> ActorsError:
+    return SystemStopped("the system has ended: it takes no more blocking calls")
 
 
 def _fail(future: Future[Any], error: BaseException) -> None:
@@ -156,13 +170,19 @@ class BlockingRef(Generic[A]):
         """Return the same with a deadline; see `Ref.within`."""
         return BlockingRef(self._portal, self._ref, self._ref.within(seconds))
 
+    @overload
     def ask(
         self,
         method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> R:
+    ) -> R: ...
+    @overload
+    def ask(
+        self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """As `Ref.ask`, blocking this thread until the reply.
 
         Raises:
@@ -173,7 +193,7 @@ class BlockingRef(Generic[A]):
 
     def tell(
         self,
-        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        method: Callable[Concatenate[A, P], object],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -184,7 +204,7 @@ class BlockingRef(Generic[A]):
     @contextmanager
     def stream(
         self,
-        method: Callable[Concatenate[A, P], AsyncIterator[R]],
+        method: Callable[Concatenate[A, P], AsyncIterator[R] | Iterator[R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,

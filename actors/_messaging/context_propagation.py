@@ -104,6 +104,11 @@ class Propagation:
                     raise not_sendable(error) from error
         return found
 
+    def current(self) -> dict[str, Any]:
+        """Return the values in the caller's context themselves, for another context of this process."""
+        found = {label: variable.get(_UNSET) for label, variable in self._variables.items()}
+        return {label: value for label, value in found.items() if value is not _UNSET}
+
     def apply(self, values: Mapping[str, Any]) -> None:
         """Set the *values* of the message that is handled next, and reset all other variables."""
         for label, variable in self._variables.items():

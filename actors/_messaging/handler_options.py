@@ -124,6 +124,12 @@ class _BatchDecorator(Protocol):
     def __call__(
         self, handler: Callable[[A, list[T]], Coroutine[Any, Any, Sequence[R | Exception]]], /
     ) -> Callable[[A, T], Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, handler: Callable[[A, list[T]], None], /) -> Callable[[A, T], None]: ...
+    @overload
+    def __call__(
+        self, handler: Callable[[A, list[T]], Sequence[R | Exception]], /
+    ) -> Callable[[A, T], R]: ...
 
 
 def batched(*, most: int = 32, within: float = 0.01) -> _BatchDecorator:

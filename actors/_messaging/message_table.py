@@ -11,7 +11,7 @@ import sys
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from actors._base.errors import NotAMessage
+from actors._base.errors import InvalidSpec, NotAMessage
 from actors._messaging.handler_options import (
     OPTIONS_MARK,
     Batching,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "BLOCKING_MARK",
     "HOOKS",
     "MESSAGES",
     "ROOT_MARK",
@@ -32,12 +33,15 @@ __all__ = [
     "check_class",
     "handlers_by_name",
     "handlers_of",
+    "is_blocking",
     "refusal",
 ]
 
 HOOKS: Final = frozenset({"on_start", "on_stop", "on_exit"})
 ROOT_MARK: Final = "__actors_root__"
 """Marks the class where messages end: its own methods are not messages."""
+BLOCKING_MARK: Final = "__actors_blocking__"
+"""Marks a class whose methods are plain functions, which run in the actor's own thread."""
 _BY_FUNCTION: Final[dict[type, dict[Any, Handler]]] = {}
 _BY_NAME: Final[dict[type, dict[str, Handler]]] = {}
 
@@ -174,16 +178,51 @@ def _handler(name: str, fn: Any) -> Handler | None:
         return None
     options = getattr(fn, OPTIONS_MARK, None)
     if isinstance(options, Batching):
-        return Handler(name, fn, MessageKind.BATCH, _whole_batch(options.fn))
+        return Handler(name, fn, MessageKind.BATCH, _whole_batch(options.fn, options.fn))
     concurrent = isinstance(options, Concurrency)
     return Handler(name, fn, MessageKind.CONCURRENT if concurrent else MessageKind.CALL)
 
 
-def _whole_batch(fn: Callable[..., Any]) -> Callable[..., Any]:
+def _blocking_handler(name: str, fn: Any) -> Handler | None:
+    """As `_handler`, for a class whose methods run in the actor's own thread."""
+    if name.startswith("_") or name in HOOKS or not inspect.isfunction(fn):
+        return None
+    options = getattr(fn, OPTIONS_MARK, None)
+    if isinstance(options, Batching):
+        in_thread = _in_thread(options.fn)
+        return Handler(name, fn, MessageKind.BATCH, _whole_batch(options.fn, in_thread))
+    if inspect.isgeneratorfunction(fn):
+        return Handler(name, fn, MessageKind.STREAM, _items_in_thread(fn))
+    return Handler(name, fn, MessageKind.CALL, _in_thread(fn))
+
+
+def _whole_batch(written: Any, run: Callable[..., Any]) -> Callable[..., Any]:
     async def whole_batch(actor: object, items: list[Any]) -> list[Any]:
-        return checked_replies(fn, await fn(actor, items), len(items))
+        return checked_replies(written, await run(actor, items), len(items))
 
     return whole_batch
+
+
+def _in_thread(fn: Callable[..., Any]) -> Callable[..., Any]:
+    async def in_thread(actor: Any, *args: Any, **kwargs: Any) -> Any:
+        return await actor.context.in_thread(fn, actor, *args, **kwargs)
+
+    return in_thread
+
+
+def _items_in_thread(fn: Callable[..., Any]) -> Callable[..., Any]:
+    async def items_in_thread(actor: Any, *args: Any, **kwargs: Any) -> Any:
+        items, in_thread = fn(actor, *args, **kwargs), actor.context.in_thread
+        try:
+            while (item := await in_thread(next, items, _END)) is not _END:
+                yield item
+        finally:
+            await in_thread(items.close)
+
+    return items_in_thread
+
+
+_END: Final = object()
 
 
 def _own_functions(cls: type) -> list[tuple[str, Any]]:
@@ -201,17 +240,40 @@ def handlers_by_name(cls: type) -> dict[str, Handler]:
 
 
 def check_class(cls: type) -> None:
-    """Check what the decorators of *cls* say, taken together.
+    """Check what *cls* and the decorators in it say, taken together.
 
     Raises:
-        InvalidSpec: two of them contradict each other, or one is on what can be no message.
+        InvalidSpec: a method of a blocking class is async, one that is batched is not; or limits contradict
+            each other.
     """
+    blocking = is_blocking(cls)
+    for name, _ in _own_functions(cls):
+        fn = inspect.getattr_static(cls, name)
+        if name.startswith("_") or not inspect.isfunction(fn):
+            continue
+        is_async = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
+        if blocking and is_async:
+            raise InvalidSpec(
+                f"{cls.__name__}.{name} is async, and {cls.__name__} is blocking: its methods run in its "
+                "own thread, where nothing can be awaited: write def"
+            )
+        if not blocking and not is_async and hasattr(fn, OPTIONS_MARK):
+            raise InvalidSpec(
+                f"{cls.__name__}.{name} is batched and no async def: write async def, or give the class "
+                "blocking=True"
+            )
     _handlers(cls)
+
+
+def is_blocking(cls: type) -> bool:
+    """Whether actors of *cls* have a thread of their own, which runs their methods."""
+    return bool(getattr(cls, BLOCKING_MARK, False))
 
 
 def _handlers(cls: type) -> dict[str, Handler]:
     names = {name: None for name, _ in _own_functions(cls)}
-    found = {name: _handler(name, inspect.getattr_static(cls, name)) for name in names}
+    handler_for = _blocking_handler if is_blocking(cls) else _handler
+    found = {name: handler_for(name, inspect.getattr_static(cls, name)) for name in names}
     table = {name: handler for name, handler in found.items() if handler is not None}
     limits = group_limits(cls, {name: handler.options for name, handler in table.items()})
     for name, handler in table.items():
@@ -239,7 +301,8 @@ def handlers_of(cls: type) -> dict[Any, Handler]:
 
 def refusal(cls: type, method: object) -> NotAMessage:
     """Return the error that says why *method* is not a message of *cls*."""
-    rule = "only public async methods of the class are messages"
+    kind = "" if is_blocking(cls) else "async "
+    rule = f"only public {kind}methods of the class are messages"
     example = next(iter(handlers_by_name(cls)), "method")
     if not inspect.isfunction(method):
         return NotAMessage(
@@ -253,6 +316,6 @@ def refusal(cls: type, method: object) -> NotAMessage:
         return NotAMessage(f"{owner} is not a method of {cls.__name__}: {rule}")
     if name.startswith("_"):
         return NotAMessage(f"{owner} is private: {rule}")
-    if inspect.isasyncgenfunction(method):
-        return NotAMessage(f"{owner} is an async generator: open it with stream()")
+    if inspect.isasyncgenfunction(method) or is_blocking(cls):
+        return NotAMessage(f"{owner} is a{'n' * bool(kind)} {kind}generator: open it with stream()")
     return NotAMessage(f"{owner} is not async: {rule}")

@@ -20,19 +20,26 @@ from typing import (
     Protocol,
     Self,
     TypeVar,
+    overload,
 )
 
 from actors._base.errors import NotAMessage
 from actors._messaging.ask import ask_in_turn, give_up, open_stream, send_in_turn, send_until
 from actors._messaging.deadlock import waiting_for_end
 from actors._messaging.mailbox import Envelope
-from actors._messaging.message_table import Handler, MessageKind, handlers_of, refusal
+from actors._messaging.message_table import (
+    Handler,
+    MessageKind,
+    handlers_of,
+    is_blocking,
+    refusal,
+)
 from actors._messaging.stream import Stream
-from actors._messaging.turn import FENCED, TURN, refuse_fenced
+from actors._messaging.turn import FENCED, TURN, in_own_thread, refuse_fenced
 from actors.transport import register_immutable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from actors._base.loop import Loop
     from actors._messaging.turn import Target
@@ -158,15 +165,19 @@ class Ref(Generic[A]):
             f"{self!r} cannot be pickled: an address is valid in its system; send it in a message"
         )
 
-    def __getattr__(self, name: str) -> NoReturn:
-        # Called only for missing attributes: most often a message that is called like a method.
-        cls = self.cls_path.rpartition(":")[2].rpartition(".")[2]
-        hint = f"; to send a message: await ref.ask({cls}.{name}, ...)" if name[:1] != "_" else ""
-        raise AttributeError(f"a Ref has no {name!r}{hint}")
+    if not TYPE_CHECKING:  # a checker says by itself that there is no such attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            # Called only for missing attributes: most often a message that is called like a method.
+            cls = self.cls_path.rpartition(":")[2].rpartition(".")[2]
+            hint = (
+                f"; to send a message: await ref.ask({cls}.{name}, ...)" if name[:1] != "_" else ""
+            )
+            raise AttributeError(f"a Ref has no {name!r}{hint}")
 
     async def tell(
         self,
-        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        method: Callable[Concatenate[A, P], object],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -196,7 +207,7 @@ class Ref(Generic[A]):
 
     def tell_nowait(
         self,
-        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        method: Callable[Concatenate[A, P], object],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -208,6 +219,10 @@ class Ref(Generic[A]):
             NotAMessage, TypeError, NotSendable, ActorStopped, NodeDown: as `tell`.
         """
         refuse_fenced()
+        actor = in_own_thread()
+        if actor is not None:
+            actor.in_loop(self.tell_nowait, method, *args, **kwargs)
+            return
         handler = self._handler(method, args, kwargs)
         target = self._target or self._resolve()
         if not target.send(handler, args, kwargs):
@@ -217,13 +232,19 @@ class Ref(Generic[A]):
                 raise target.no_room(envelope)
             target.send_past_bound(envelope)
 
+    @overload
     async def ask(
         self,
         method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> R:
+    ) -> R: ...
+    @overload
+    async def ask(
+        self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Send a message and return the handler's result.
 
         Cancelling the wait removes the message from the mailbox, or cancels its handler.
@@ -245,11 +266,11 @@ class Ref(Generic[A]):
         target = self._target or self._resolve()
         turn = TURN.get()
         if turn is not None:
-            return await ask_in_turn(self, self._host.loop, target, envelope, turn)  # type: ignore[no-any-return] # typed by P, R
+            return await ask_in_turn(self, self._host.loop, target, envelope, turn)
         try:
             if not target.try_send(envelope):
                 await target.send_when_room(envelope)
-            return await reply  # type: ignore[no-any-return] # typed by P, R
+            return await reply
         except BaseException:
             give_up(target, envelope)
             raise
@@ -257,7 +278,7 @@ class Ref(Generic[A]):
     @asynccontextmanager
     async def stream(
         self,
-        method: Callable[Concatenate[A, P], AsyncIterator[R]],
+        method: Callable[Concatenate[A, P], AsyncIterator[R] | Iterator[R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -334,7 +355,11 @@ class Ref(Generic[A]):
     def kill(self) -> None:
         """End this incarnation now, ahead of its queue; the restart policy decides what follows."""
         refuse_fenced()
-        self._host.kill(self)
+        actor = in_own_thread()
+        if actor is None:
+            self._host.kill(self)
+        else:
+            actor.in_loop(self._host.kill, self)
 
     async def _ask_within(self, seconds: float, method: object, args: Any, kwargs: Any) -> Any:
         loop = self._host.loop
@@ -384,8 +409,9 @@ class Ref(Generic[A]):
         if handler is None:
             raise refusal(cls, method)
         if handler.kind is not MessageKind.STREAM:
+            kind = "" if is_blocking(cls) else "n async"
             raise NotAMessage(
-                f"{cls.__name__}.{handler.name} is not an async generator: use ask or tell"
+                f"{cls.__name__}.{handler.name} is not a{kind} generator: use ask or tell"
             )
         return handler
 
@@ -413,19 +439,25 @@ class DeadlineRef(Generic[A]):
         self._ref = ref
         self._seconds = seconds
 
+    @overload
     async def ask(
         self,
         method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> R:
+    ) -> R: ...
+    @overload
+    async def ask(
+        self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """As `Ref.ask`; raises `DeadlineExceeded` (a TimeoutError) when the time is up."""
-        return await self._ref._ask_within(self._seconds, method, args, kwargs)  # type: ignore[no-any-return] # noqa: SLF001 - typed by P, R; the same noun with a deadline
+        return await self._ref._ask_within(self._seconds, method, args, kwargs)  # noqa: SLF001 - the same noun with a deadline
 
     async def tell(
         self,
-        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        method: Callable[Concatenate[A, P], object],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -436,7 +468,7 @@ class DeadlineRef(Generic[A]):
     @asynccontextmanager
     async def stream(
         self,
-        method: Callable[Concatenate[A, P], AsyncIterator[R]],
+        method: Callable[Concatenate[A, P], AsyncIterator[R] | Iterator[R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import InvalidSpec, MessageTooBig, not_sendable
-from actors._messaging.turn import refuse_fenced
+from actors._messaging.turn import in_own_thread, refuse_fenced
 from actors.transport import TooBig, Unsendable
 
 if TYPE_CHECKING:
@@ -115,8 +115,12 @@ class Topic:
             MessageTooBig: it is over `System(largest=)`.
         """
         refuse_fenced()
+        actor = in_own_thread()
         try:
-            self._host.publish(self.name, value)
+            if actor is None:
+                self._host.publish(self.name, value)
+            else:
+                actor.in_loop(self._host.publish, self.name, value)
         except Unsendable as error:
             raise not_sendable(error) from error
         except TooBig as error:

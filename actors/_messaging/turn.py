@@ -7,17 +7,18 @@ nothing any more because they were killed and did not end (`FENCED`).
 from __future__ import annotations
 
 from contextvars import ContextVar
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import ActorStopped, SendError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from actors._messaging.mailbox import Envelope, WaitQueue
     from actors._messaging.message_table import Handler
 
-__all__ = ["FENCED", "TURN", "Asker", "Sender", "Target", "Turn", "refuse_fenced"]
+__all__ = ["FENCED", "TURN", "Asker", "Sender", "Target", "Turn", "in_own_thread", "refuse_fenced"]
 
 
 class Target(Protocol):
@@ -87,6 +88,7 @@ class Sender(Protocol):
 
     @property
     def system(self) -> Any: ...
+    def in_loop(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class Turn:
@@ -99,9 +101,10 @@ class Turn:
         deadline: of the message being handled, in seconds on the loop's clock; None for none.
         starting: whether the actor starts, so that every ask carries the chain: others may wait for its name.
         chain: the chain of asks that led to this message: (number, name) of each waiting actor.
+        thread: the number of the actor's own thread, if it is a blocking one.
     """
 
-    __slots__ = ("chain", "deadline", "exclusive", "sender", "starting", "target")
+    __slots__ = ("chain", "deadline", "exclusive", "sender", "starting", "target", "thread")
 
     def __init__(self, sender: Sender, target: Asker, *, exclusive: bool) -> None:
         self.sender = sender
@@ -110,6 +113,7 @@ class Turn:
         self.deadline: float | None = None
         self.starting = False
         self.chain: tuple[tuple[int, str], ...] = ()
+        self.thread: int | None = None
 
     @property
     def as_chain(self) -> tuple[tuple[int, str], ...]:
@@ -125,6 +129,14 @@ TURN: Final[ContextVar[Turn | None]] = ContextVar("actors_turn", default=None)
 
 FENCED: Final[set[Sender]] = set()
 """The abandoned incarnations of this process: killed, but their code still runs. Usually empty."""
+
+
+def in_own_thread() -> Sender | None:
+    """Return the blocking actor whose own thread this is, which reaches the loop by `Sender.in_loop`."""
+    turn = TURN.get()
+    if turn is None or turn.thread is None or turn.thread != get_ident():
+        return None
+    return turn.sender
 
 
 def refuse_fenced() -> None:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, TypeVarTuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    TypeVarTuple,
+    overload,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -64,19 +73,25 @@ class BlockingPool(Generic[A]):
         finally:
             run(results.aclose)
 
+    @overload
     def ask(
         self,
         method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> R:
+    ) -> R: ...
+    @overload
+    def ask(
+        self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """As `Pool.ask`, blocking this thread until the reply."""
-        return self._pool.client.portal.run(partial(self._pool.ask, method, *args, **kwargs))  # type: ignore[no-any-return] # typed by R
+        return self._pool.client.portal.run(partial(self._pool.ask, method, *args, **kwargs))
 
     def tell(
         self,
-        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        method: Callable[Concatenate[A, P], object],
         /,
         *args: P.args,
         **kwargs: P.kwargs,

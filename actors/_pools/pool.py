@@ -18,6 +18,7 @@ from typing import (
     Self,
     TypeVar,
     TypeVarTuple,
+    overload,
 )
 
 from anyio import create_task_group
@@ -206,23 +207,29 @@ class Pool(Generic[A]):
 
     # -- messages ------------------------------------------------------------------------------
 
+    @overload
     async def ask(
         self,
         method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> R:
+    ) -> R: ...
+    @overload
+    async def ask(
+        self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Ask the first free member; as `Ref.ask`.
 
         Raises:
             WorkerLost: the member ended while it handled the message.
         """
-        return await self.client.run(self.client.message(method, args, kwargs))  # type: ignore[no-any-return] # typed by R
+        return await self.client.run(self.client.message(method, args, kwargs))
 
     async def tell(
         self,
-        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        method: Callable[Concatenate[A, P], object],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -233,7 +240,7 @@ class Pool(Generic[A]):
 
     def tell_nowait(
         self,
-        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        method: Callable[Concatenate[A, P], object],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -251,7 +258,7 @@ class Pool(Generic[A]):
 
     async def tell_all(
         self,
-        method: Callable[Concatenate[A, P], Coroutine[Any, Any, object]],
+        method: Callable[Concatenate[A, P], object],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -260,13 +267,19 @@ class Pool(Generic[A]):
         for member in await self.members():
             await member.tell(method, *args, **kwargs)
 
+    @overload
     async def ask_all(
         self,
         method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> list[R]:
+    ) -> list[R]: ...
+    @overload
+    async def ask_all(
+        self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[R]: ...
+    async def ask_all(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Ask every member at the same time, beside the queue; return the replies by slot.
 
         Raises:
@@ -329,16 +342,22 @@ class DeadlinePool(Generic[A]):
         self._pool = pool
         self._seconds = seconds
 
+    @overload
     async def ask(
         self,
         method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> R:
+    ) -> R: ...
+    @overload
+    async def ask(
+        self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """As `Pool.ask`; raises `DeadlineExceeded` when the time is up."""
         client = self._pool.client
-        return await client.run(client.message(method, args, kwargs), self._seconds)  # type: ignore[no-any-return] # typed by R
+        return await client.run(client.message(method, args, kwargs), self._seconds)
 
     async def run(
         self,

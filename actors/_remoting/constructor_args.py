@@ -1,7 +1,6 @@
 """Constructor arguments as bytes: packed where the actor is spawned, unpacked where it runs.
 
-The parent keeps them in between, for every restart, and needs none of the user's classes for that. Shared
-buffers among them go and are kept as themselves, behind the bytes.
+The parent keeps them in between, for every restart, and needs none of the user's classes for that.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.cell import as_not_sendable
 from actors._base.errors import NotSendable
-from actors.transport import Lane, Local, SharedBuffer, Undecoded, snapshot_to_keep
+from actors.transport import Lane, Local, Undecoded, snapshot_to_keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,16 +40,13 @@ def _kept(value: Any, where: str) -> Any:
     return value if type(value) is Local else snapshot_to_keep(value, where)
 
 
-def pack_arguments(
-    host: ActorHost, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> list[bytes | SharedBuffer]:
-    """Return the arguments as the bodies of frames, and behind them the shared buffers in them.
+def pack_arguments(host: ActorHost, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[bytes]:
+    """Return the arguments as the bodies of frames.
 
     Raises:
         NotSendable: naming the path of what does not travel.
     """
     encoder = host.new_encoder()
-    shared = encoder.attachments.kept = []
     with as_not_sendable():
         try:
             encoder.pack([_ARGUMENTS, *encoder.encode_args(args, kwargs)])
@@ -58,11 +54,11 @@ def pack_arguments(
             encoder.attachments.transaction.undo()
             raise
     encoder.attachments.transaction.commit()
-    return [*(body for lane in Lane for body in encoder.take(lane)), *shared]
+    return [*encoder.take(Lane.CONTROL), *encoder.take(Lane.DATA)]
 
 
 def unpack_arguments(
-    host: ActorHost, packed: Sequence[bytes | SharedBuffer]
+    host: ActorHost, frames: Sequence[bytes]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return new arguments from what `pack_arguments` made.
 
@@ -70,10 +66,8 @@ def unpack_arguments(
         NotSendable: this node cannot decode them; it says why.
     """
     decoder = host.argument_decoder
-    decoder.restart([part for part in packed if isinstance(part, SharedBuffer)])
-    frames = [part for part in packed if not isinstance(part, SharedBuffer)]
-    messages = [message for frame in frames for message in decoder.feed(frame)]
     decoder.restart()
+    messages = [message for frame in frames for message in decoder.feed(frame)]
     _, args, kwargs = messages[-1]
     for part in (args, kwargs):
         if type(part) is Undecoded:

@@ -73,10 +73,7 @@ class Topics:
                 return
             packed = link.encoder.encode_value(value)
             link.write_encoded([wire.PUBLISH, name, away[node], packed])
-        except TooBig as error:
-            error.why = self._host.memory.describe()
-            raise
-        except Unsendable:
+        except (Unsendable, TooBig):
             raise
         except (NodeDown, TransportError):
             away[node] += 1  # it is going down, and is removed from here when that is known
@@ -88,9 +85,7 @@ class Topics:
         link = self._host.peer(node).link
         for name, away in self._away.items():
             missed = away.get(node, 0)
-            if link is None or link.out.congested or link.full_for(name):
-                continue
-            if missed:
+            if missed and link is not None and not link.out.congested:
                 link.send([wire.PUBLISH, name, missed])
                 away[node] = 0
 

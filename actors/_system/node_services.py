@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from actors._system.system_state import SystemState
     from actors.nodes import Link
     from actors.routing import AnyRouter
-    from actors.transport import SharedBuffer
 
 __all__ = ["NodeServices"]
 
@@ -198,7 +197,7 @@ class NodeServices:
         self,
         _link: Link,
         path: str,
-        arguments: list[bytes | SharedBuffer],
+        arguments: list[bytes],
         options: ops.SpawnOptions,
         chain: ops.Chain = (),
     ) -> Ref[Any]:

@@ -265,7 +265,7 @@ async def test_a_call_has_one_argument_and_the_sender_is_told() -> None:
     async with running_system() as system:
         ref: Ref[Any] = await system.spawn(Model, local(Probe()))
         with pytest.raises(TypeError, match="double"):
-            await ref.ask(Model.double, 1, 2)  # type: ignore[call-arg] # on purpose
+            await ref.ask(Model.double, 1, 2)  # type: ignore[call-overload] # on purpose
         with pytest.raises(TypeError, match="double"):
             await ref.tell(Model.double)  # type: ignore[call-arg] # on purpose
 

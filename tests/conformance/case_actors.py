@@ -322,6 +322,13 @@ class Asker(ReportingActor):
         await self.probe.ask(Recorder.record, ("heard", ref.name, exit.kind.value))
 
 
+class BlockingFatal(Actor, blocking=True):
+    """Ends its process from its own thread."""
+
+    def leave(self) -> None:
+        raise SystemExit(3)
+
+
 class Fatal(Actor):
     """Raises what is for its node, or is not."""
 

@@ -80,6 +80,7 @@ KINDS: Final[dict[str, Callable[[int], Any]]] = {
     "shared buffer": _shared,
 }
 MOVED: Final = ("moved buffer", "moved bytearray")
+WITH_DESCRIPTORS: Final = ("shared buffer",)
 
 
 def seen(value: Any) -> tuple[Any, ...]:

@@ -17,7 +17,15 @@ from tests.conftest import LOOPS
 from tests.contracts.conftest import GROUPS, KINDS
 from tests.contracts.contract_actors import Gate
 from tests.contracts.node_under_test import NodeUnderTest
-from tests.contracts.variables import NOTHING, PROPAGATED, Witness, private, request_id, tenant
+from tests.contracts.variables import (
+    NOTHING,
+    PROPAGATED,
+    BlockingWitness,
+    Witness,
+    private,
+    request_id,
+    tenant,
+)
 
 SENT = ("r-1", "acme", None)
 
@@ -196,3 +204,14 @@ def test_what_cannot_be_propagated_is_refused_before_anything_starts(given: Any,
         System(propagate=given)
     with pytest.raises(InvalidSpec, match=why):
         System(Topology(propagate=given))
+
+
+async def test_a_blocking_actor_sees_the_values_of_its_sender_and_passes_them_on(
+    node: NodeUnderTest,
+) -> None:
+    blocking, witness = await node.spawn(BlockingWitness), await node.spawn(Witness)
+    with anyio.fail_after(10):
+        with values():
+            assert await blocking.ask(BlockingWitness.look) == SENT
+            assert await blocking.ask(BlockingWitness.ask_other, witness) == SENT
+        assert await blocking.ask(BlockingWitness.look) == NOTHING

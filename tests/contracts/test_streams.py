@@ -104,7 +104,7 @@ async def test_a_stream_within_a_time_ends_by_it(node: NodeUnderTest) -> None:
 async def test_a_stream_is_not_asked_and_a_call_is_not_streamed(node: NodeUnderTest) -> None:
     counting = await node.spawn(Counting)
     with pytest.raises(NotAMessage, match=r"Counting\.upto is an async generator: open it with"):
-        await counting.ask(Counting.upto, 3)  # type: ignore[arg-type] # that is the test
+        await counting.ask(Counting.upto, 3)
     with pytest.raises(NotAMessage, match=r"Counting\.how_many is not an async generator: use ask"):
         async with counting.stream(Counting.how_many):  # type: ignore[arg-type] # that is the test
             pass

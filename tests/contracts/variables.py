@@ -81,3 +81,13 @@ class Witness(Actor):
     async def on_stop(self, exit: Exit) -> None:  # noqa: A002, ARG002 - as above
         if self.probe is not None:
             await self._say("on_stop")
+
+
+class BlockingWitness(Actor, blocking=True):
+    """Says what it sees in its own thread."""
+
+    def look(self) -> tuple[Any, Any, Any]:
+        return seen()
+
+    def ask_other(self, other: Ref[Witness]) -> tuple[Any, Any, Any]:
+        return self.context.blocking(other).ask(Witness.look)

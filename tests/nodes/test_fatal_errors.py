@@ -10,7 +10,7 @@ import pytest
 from actors import NodeDown, Topology, nodes
 from actors._base.events import Event
 from actors.testing import eventually, running_system
-from tests.conformance.case_actors import Fatal
+from tests.conformance.case_actors import BlockingFatal, Fatal
 from tests.conftest import LOOPS
 
 PATIENCE = 20.0
@@ -52,3 +52,16 @@ async def test_c46_an_error_for_the_process_ends_the_node_and_restarts_no_actor(
     # The restarts are the node's, and so is their price.
     assert len(_facts(told, "restart_scheduled", "delay", child="box/0")) == 2
     assert _facts(told, "restart_scheduled", "delay", child="fatal") == [0, 0]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+async def test_what_is_for_the_process_ends_it_from_the_thread_of_a_blocking_actor_too(
+    backend: str,
+) -> None:
+    with anyio.fail_after(PATIENCE):
+        async with running_system(Topology(nodes=[nodes("box", backend=backend)])) as system:
+            (node,) = [node for node in system.nodes if node.kind == "process"]
+            fatal = await system.spawn(BlockingFatal, on="box")
+            with pytest.raises(NodeDown, match=HOW[backend][0]):
+                await fatal.ask(BlockingFatal.leave)
+            await eventually(lambda: node.ready, PATIENCE)

@@ -82,7 +82,7 @@ async def _ask_by_keyword(ref: Ref[Worker]) -> None:
 
 async def _ask_for_what_fails(ref: Ref[Worker]) -> None:
     with pytest.raises(TypeError):
-        await ref.ask(Worker.add, "1", 1)  # type: ignore[arg-type]
+        await ref.ask(Worker.add, "1", 1)  # type: ignore[call-overload]
 
 
 async def _take_an_ask_back(ref: Ref[Worker]) -> None:

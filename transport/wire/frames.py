@@ -6,7 +6,7 @@ A frame is eight header bytes and a body (little endian)::
 
 A body is a batch of messages, at most 64 KiB together, or one message. A message of more than `PIECE` bytes
 goes in several frames; all but its last have the bit MORE, 0x08, in their lane byte, and between them frames
-of other lanes may go. The header is checked before one body byte is kept, and memory grows only with
+of the other lane may go. The header is checked before one body byte is kept, and memory grows only with
 bytes that arrived.
 """
 
@@ -18,8 +18,6 @@ from typing import Final, NamedTuple
 from actors.transport.errors import FrameError
 
 __all__ = [
-    "BULK_LANES",
-    "ENVELOPE",
     "FRAME_LIMIT",
     "HEADER_SIZE",
     "MAX_FDS",
@@ -37,8 +35,6 @@ MESSAGE_LIMIT: Final = 1024 * 1024 * 1024
 """Bytes of one message, unless the system says otherwise."""
 PIECE: Final = 256 * 1024
 """Bytes of a big message that go in one frame."""
-ENVELOPE: Final = 64 * 1024
-"""Bytes that a message may have beside its payloads, which the limit of a message does not count."""
 HEADER_SIZE: Final = 8
 MAX_FDS: Final = 16
 
@@ -49,18 +45,13 @@ _MORE: Final = 0x08
 
 
 class Lane(IntEnum):
-    """Each channel has lanes, each in order: frames of CONTROL overtake all others, those of DATA big messages.
-
-    BULK stands for all of `BULK_LANES`, between which the pieces of big messages take turns.
-    """
+    """Each channel has two lanes, each in order; frames of CONTROL overtake those of DATA."""
 
     CONTROL = 0
     DATA = 1
-    BULK = 2
 
 
-BULK_LANES: Final = range(Lane.BULK, _MORE)
-_LANES: Final = {_VERSION << 4 | lane: Lane(min(lane, Lane.BULK)) for lane in (*Lane, *BULK_LANES)}
+_LANES: Final = {_VERSION << 4 | lane: lane for lane in Lane}
 
 
 class Frame(NamedTuple):
@@ -75,7 +66,7 @@ class Frame(NamedTuple):
 
 
 class _Header(NamedTuple):
-    kind: int
+    lane: Lane
     fd_count: int
     more: bool
 
@@ -89,7 +80,7 @@ def encode_single(lane: Lane, parts: list[bytes]) -> bytes:
     return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, 0, length) + b"".join(parts)
 
 
-def encode_header(lane: int, fd_count: int, length: int, *, more: bool = False) -> bytes:
+def encode_header(lane: Lane, fd_count: int, length: int, *, more: bool = False) -> bytes:
     """The eight bytes before a body.
 
     Args:
@@ -117,8 +108,8 @@ class FrameDecoder:
     def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
         self._message_limit = limit
         self._limit = min(limit, FRAME_LIMIT)
-        self._joined: dict[int, bytearray] = {}
-        """By lane, what came so far of a message in several frames."""
+        self._joined: dict[Lane, bytearray] = {}
+        """What came so far of a message in several frames."""
         self._kept = bytearray()
         self._need = HEADER_SIZE
         self._failed = False
@@ -191,25 +182,26 @@ class FrameDecoder:
 
     def _whole(self, header: _Header, body: memoryview) -> Iterator[Frame]:
         """Yield the frame, or, with the last one of a message in several, all of them as one."""
-        kind, fd_count, more = header
-        joined = self._joined.get(kind)
+        lane, fd_count, more = header
+        joined = self._joined.get(lane)
         if joined is None and not more:
-            yield Frame(_LANES[kind], fd_count, body)
+            yield Frame(lane, fd_count, body)
             return
         if fd_count:
             self._fail("a frame with descriptors is no part of a message in several frames")
         if joined is None:
-            joined = self._joined[kind] = bytearray()
+            joined = self._joined[lane] = bytearray()
         if len(joined) + len(body) > self._message_limit:
             self._fail(f"a message holds at most {self._message_limit} bytes, this one has more")
         joined += body
         if not more:
-            del self._joined[kind]
-            yield Frame(_LANES[kind], 0, memoryview(joined))
+            del self._joined[lane]
+            yield Frame(lane, 0, memoryview(joined))
 
     def _parse(self, data: bytearray | memoryview, at: int = 0) -> _Header:
         magic, kind, fd_count, length = _HEADER.unpack_from(data, at)
-        if magic != _MAGIC or kind & ~_MORE not in _LANES:
+        lane = _LANES.get(kind & ~_MORE)
+        if magic != _MAGIC or lane is None:
             self._fail(f"expected magic 0xac and version {_VERSION}, got {magic:#x} and {kind:#x}")
         if fd_count > MAX_FDS:
             self._fail(
@@ -218,7 +210,8 @@ class FrameDecoder:
         if length > self._limit:
             self._fail(f"a frame holds at most {self._limit} bytes, its header claims {length}")
         self._need = HEADER_SIZE + length
-        return _Header(kind & ~_MORE, fd_count, bool(kind & _MORE))
+        assert lane is not None
+        return _Header(lane, fd_count, bool(kind & _MORE))
 
     def _fail(self, why: str) -> None:
         self._failed = True
