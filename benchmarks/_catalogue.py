@@ -126,6 +126,77 @@ def _blocking(peer: str) -> Benchmark:
     )
 
 
+def _stdlib(what: str) -> Program:
+    command = (sys.executable, "-m", "benchmarks.peers.stdlib_pool", what)
+    return Program(name="ProcessPoolExecutor", command=command)
+
+
+def _pool() -> Benchmark:
+    return Benchmark(
+        name="pool",
+        ours=_ours("pool", "noops"),
+        peer=_stdlib("noops"),
+        targets=(
+            Target(metric="tasks/s", payload="500 under way", at_least=2.0),
+            Target(metric="tasks/s", payload="chunks of 32", at_least=1.0),
+        ),
+    )
+
+
+def _piscina() -> Benchmark:
+    if not (ROOT / ".peers" / "node_modules" / "piscina").exists():
+        raise BenchmarkError("piscina is not installed here: run benchmarks/peers/setup.sh")
+    return Benchmark(
+        name="piscina",
+        ours=_ours("pool", "noops"),
+        peer=_node_peer("piscina", "node_piscina.js"),
+        targets=(Target(metric="tasks/s", at_least=0.4),),
+    )
+
+
+def _pool_computing() -> Benchmark:
+    apart = _stdlib("computing")
+    return Benchmark(
+        name="pool-computing",
+        ours=_ours("pool", "computing"),
+        peer=Program(name="two processes apart", command=apart.command),
+        targets=(
+            Target(metric="scrypt/s", at_least=0.97),
+            Target(metric="pictures/s", at_least=0.97),
+        ),
+    )
+
+
+def _pool_arrays() -> Benchmark:
+    return Benchmark(
+        name="pool-arrays",
+        ours=_ours("pool", "arrays"),
+        peer=_stdlib("arrays"),
+        targets=(
+            Target(metric="100 MB ms", payload="the first time", at_most=0.5),
+            Target(metric="100 MB ms", payload="the third time", at_most=0.15),
+        ),
+    )
+
+
+def _pool_skewed() -> Benchmark:
+    return Benchmark(
+        name="pool-skewed",
+        ours=_ours("pool", "skewed"),
+        peer=Limit(figures={("skewed s", "1 x 2 s, 10 x 0.1 s"): 2.0}),
+        targets=(Target(metric="skewed s", at_most=1.05),),
+    )
+
+
+def _pool_cancelled() -> Benchmark:
+    return Benchmark(
+        name="pool-cancelled",
+        ours=_ours("pool", "cancelled"),
+        peer=Limit(figures={("serves again ms", "after its grace"): 60.0}),
+        targets=(Target(metric="serves again ms", at_most=1.0),),
+    )
+
+
 def _crash() -> Benchmark:
     metric = "crash to next message us"
     return Benchmark(
@@ -283,6 +354,12 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "batches": _batches,
     "blocking": partial(_blocking, "submit"),
     "blocking-in-loop": partial(_blocking, "await"),
+    "pool": _pool,
+    "piscina": _piscina,
+    "pool-computing": _pool_computing,
+    "pool-arrays": _pool_arrays,
+    "pool-skewed": _pool_skewed,
+    "pool-cancelled": _pool_cancelled,
     "crash": _crash,
     "node-restart": _node_restart,
     "tree": _tree,

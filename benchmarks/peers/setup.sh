@@ -16,6 +16,11 @@ if [ "${#debian[@]}" -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${debian[@]}" >/dev/null
 fi
 
+if command -v npm >/dev/null && [ ! -d .peers/node_modules/piscina ]; then
+  echo "installing piscina into .peers"
+  npm install --silent --no-audit --no-fund --prefix .peers piscina@5 >/dev/null
+fi
+
 [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && exit 0
 echo "installing peers into .peers: ${wanted[*]}"
 [ -d .peers/venv ] || "${PYTHON:-python3}" -m venv .peers/venv
