@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 
 import actors
-from benchmarks.ours import work
+from benchmarks.ours import pictures, work
 from benchmarks.ours._figures import figure
 
 
@@ -31,7 +31,7 @@ async def computing(pool: actors.Pool[Any]) -> None:
     """Measure work that keeps both workers busy."""
     for name, fn, count in (
         ("scrypt/s", work.scrypt, work.HASHES),
-        ("pictures/s", work.resize, work.IMAGES),
+        ("pictures/s", pictures.resize, work.IMAGES),
     ):
         await _map_seconds(pool, fn, work.WORKERS)
         figure(name, "two workers", count / await _map_seconds(pool, fn, count))
@@ -39,11 +39,11 @@ async def computing(pool: actors.Pool[Any]) -> None:
 
 async def arrays(pool: actors.Pool[Any]) -> None:
     """Measure the way of 100 MB there, and of its sum back."""
-    array = work.big_array()
-    await pool.run(work.total, array[:10])
+    array = pictures.big_array()
+    await pool.run(pictures.total, array[:10])
     for name in ("the first time", "the second time", "the third time"):
         began = time.perf_counter()
-        await pool.run(work.total, array)
+        await pool.run(pictures.total, array)
         figure("100 MB ms", name, 1e3 * (time.perf_counter() - began))
 
 

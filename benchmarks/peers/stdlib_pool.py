@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import Process
 
-from benchmarks.ours import work
+from benchmarks.ours import pictures, work
 from benchmarks.ours._figures import figure
 
 
@@ -27,11 +27,11 @@ def noops(pool: ProcessPoolExecutor) -> None:
 
 def arrays(pool: ProcessPoolExecutor) -> None:
     """Measure the way of 100 MB there, and of its sum back."""
-    array = work.big_array()
-    pool.submit(work.total, array[:10]).result()
+    array = pictures.big_array()
+    pool.submit(pictures.total, array[:10]).result()
     for name in ("the first time", "the second time", "the third time"):
         began = time.perf_counter()
-        pool.submit(work.total, array).result()
+        pool.submit(pictures.total, array).result()
         figure("100 MB ms", name, 1e3 * (time.perf_counter() - began))
 
 
@@ -44,7 +44,7 @@ def computing() -> None:
     """Measure what two processes do together without a pool."""
     for name, fn, count in (
         ("scrypt/s", work.scrypt, work.HASHES),
-        ("pictures/s", work.resize, work.IMAGES),
+        ("pictures/s", pictures.resize, work.IMAGES),
     ):
         each = count // work.WORKERS
         processes = [Process(target=_apart, args=(fn, each)) for _ in range(work.WORKERS)]
