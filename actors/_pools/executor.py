@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from actors._base.errors import SystemStopped
-from actors._pools.function_worker import call_chunk
+from actors._pools.function_worker import chunk_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +72,8 @@ class PoolExecutor(Executor):
             return super().map(fn, *iterables, timeout=timeout, **options)
         rows = zip(*iterables, strict=False)
         chunks = iter(lambda: list(islice(rows, chunksize)), [])
-        outcomes = super().map(partial(call_chunk, fn), chunks, timeout=timeout, **options)
+        columns = ([list(column) for column in zip(*chunk, strict=True)] for chunk in chunks)
+        outcomes = super().map(partial(chunk_caller(fn), fn), columns, timeout=timeout, **options)
         return _results(outcomes)
 
     def _submit(self, task: PoolTask, future: Future[Any]) -> None:
@@ -109,12 +110,11 @@ class PoolExecutor(Executor):
             _wait_for(futures)
 
 
-def _results(chunks: Iterator[list[tuple[bool, Any]]]) -> Iterator[Any]:
-    for chunk in chunks:
-        for good, value in chunk:
-            if not good:
-                raise value
-            yield value
+def _results(chunks: Iterator[tuple[list[Any], BaseException | None]]) -> Iterator[Any]:
+    for values, error in chunks:
+        yield from values
+        if error is not None:
+            raise error
 
 
 def _wait_for(futures: list[Future[Any]]) -> None:

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Waiter
 
-__all__ = ["FunctionWorker", "call_chunk", "function_name", "refuse_function"]
+__all__ = [
+    "FunctionWorker",
+    "call_chunk",
+    "call_chunk_async",
+    "chunk_caller",
+    "function_name",
+    "refuse_function",
+]
 
 
 def function_name(fn: Any) -> str:
@@ -68,16 +75,35 @@ def refuse_function(pool: str, fn: Any) -> None:
         )
 
 
-def call_chunk(fn: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[tuple[bool, Any]]:
-    """Call *fn* with each of *calls*; return for each (True, result), up to the first (False, error)."""
-    done: list[tuple[bool, Any]] = []
-    for args in calls:
-        try:
-            done.append((True, fn(*args)))
-        except Exception as error:  # noqa: BLE001 - raised where the results are read
-            done.append((False, error))
-            break
-    return done
+def chunk_caller(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what calls *fn* many times in one task; see `call_chunk`."""
+    return call_chunk_async if _is_async(fn) else call_chunk
+
+
+def call_chunk(
+    fn: Callable[..., Any], columns: list[list[Any]]
+) -> tuple[list[Any], BaseException | None]:
+    """Call *fn* with each row of *columns*; return the results, up to the first error, and that."""
+    done: list[Any] = []
+    try:
+        for args in zip(*columns, strict=True):
+            done.append(fn(*args))  # noqa: PERF401 - what came before an error is kept
+    except Exception as error:  # noqa: BLE001 - raised where the results are read
+        return done, error
+    return done, None
+
+
+async def call_chunk_async(
+    fn: Callable[..., Any], columns: list[list[Any]]
+) -> tuple[list[Any], BaseException | None]:
+    """As `call_chunk`, for a coroutine function; one call after another."""
+    done: list[Any] = []
+    try:
+        for args in zip(*columns, strict=True):
+            done.append(await fn(*args))  # noqa: PERF401 - as above
+    except Exception as error:  # noqa: BLE001 - as above
+        return done, error
+    return done, None
 
 
 class _Call:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from actors._base.errors import InvalidSpec
-from actors._pools.function_worker import call_chunk, function_name, refuse_function
+from actors._pools.function_worker import chunk_caller, function_name, refuse_function
 from actors._pools.task import TaskState
 
 if TYPE_CHECKING:
@@ -22,13 +23,14 @@ __all__ = ["PoolMap"]
 
 
 class _Chunk:
-    """Calls that travel together; `outcomes` are there when its task is over."""
+    """Calls that travel together; `values` are there when its task is over, with what ended it."""
 
-    __slots__ = ("outcomes", "task")
+    __slots__ = ("error", "task", "values")
 
     def __init__(self, task: PoolTask) -> None:
         self.task = task
-        self.outcomes: deque[tuple[bool, Any]] | None = None
+        self.values: deque[Any] | None = None
+        self.error: BaseException | None = None
 
 
 class PoolMap(AsyncIterator[Any]):
@@ -73,7 +75,7 @@ class PoolMap(AsyncIterator[Any]):
         self.done = 0
         self._client = client
         self._fn = fn
-        self._inputs = _rows(name, iterables)
+        self._inputs = _Inputs(name, iterables)
         self._chunk = chunk
         self._window = max(window or default_window * chunk, 1)
         self._ordered = ordered
@@ -85,6 +87,7 @@ class PoolMap(AsyncIterator[Any]):
         self._under_way = 0
         self._chunks: deque[_Chunk] = deque()
         self._ready: deque[_Chunk] = deque()
+        self._values: deque[Any] = deque()
         self._exhausted = self._over = False
         self._waiter: Waiter | None = None
 
@@ -96,6 +99,9 @@ class PoolMap(AsyncIterator[Any]):
         return self
 
     async def __anext__(self) -> Any:
+        if self._values:  # of a chunk that is being read: most results cost no more than this
+            self._under_way -= 1
+            return self._values.popleft()
         if self._over:
             raise StopAsyncIteration
         try:
@@ -116,35 +122,37 @@ class PoolMap(AsyncIterator[Any]):
             await self._waiter
 
     def _first(self) -> _Chunk | None:
-        """Return the chunk whose result is next, if it is there."""
+        """Return the chunk whose results are next, if they are there."""
         if not self._ordered:
             return self._ready[0] if self._ready else None
         first = self._chunks[0] if self._chunks else None
-        return first if first is not None and first.outcomes is not None else None
+        return first if first is not None and first.values is not None else None
 
     def _take(self, chunk: _Chunk) -> Any:
-        assert chunk.outcomes is not None
-        good, value = chunk.outcomes.popleft()
-        self._under_way -= 1
-        if not chunk.outcomes:
-            self._chunks.remove(chunk)
-            if not self._ordered:
-                self._ready.popleft()
-        if good:
-            return value
-        raise value
+        """Return the first result of a chunk, or raise what its first call raised; the others are read next."""
+        values, error = chunk.values, chunk.error
+        assert values is not None
+        if values or error is None:
+            chunk.values = deque()
+            if error is None:
+                self._forget(chunk)
+            self._values = values
+            self._under_way -= 1
+            return self._values.popleft()
+        self._forget(chunk)
+        raise error
+
+    def _forget(self, chunk: _Chunk) -> None:
+        self._chunks.remove(chunk)
+        if not self._ordered:
+            self._ready.popleft()
 
     async def _fill(self) -> None:
         """Submit whole chunks as far as the window has room, and at least one; or until the input is over."""
         size = min(self._chunk, self._window)
         while not self._exhausted and self._under_way <= self._window - size:
-            calls: list[tuple[Any, ...]] = []
-            while len(calls) < size:
-                try:
-                    calls.append(await anext(self._inputs))
-                except StopAsyncIteration:
-                    self._exhausted = True
-                    break
+            calls = await self._inputs.take(size)
+            self._exhausted = len(calls) < size
             if calls:
                 self._submit(calls)
 
@@ -153,17 +161,20 @@ class PoolMap(AsyncIterator[Any]):
         if self._chunk == 1:
             task = client.function(self._fn, calls[0], waiter=reply, **self._options)
         else:
-            task = client.function(call_chunk, (self._fn, calls), waiter=reply, **self._options)
+            # By columns: a list of numbers is encoded at once, a list of tuples one by one.
+            columns = [list(column) for column in zip(*calls, strict=True)]
+            together = chunk_caller(self._fn)
+            task = client.function(together, (self._fn, columns), waiter=reply, **self._options)
             task.label = function_name(self._fn)
         chunk = reply.chunk = _Chunk(task)
         self._under_way += len(calls)
         self._chunks.append(chunk)
         client.submit(task, self._options["timeout"])
 
-    def arrived(self, chunk: _Chunk, outcomes: list[tuple[bool, Any]]) -> None:
-        """Take the outcomes of a chunk; a failed call leaves the later ones of its chunk undone."""
-        chunk.outcomes = deque(outcomes)
-        self.done += sum(good for good, _ in outcomes)
+    def arrived(self, chunk: _Chunk, values: list[Any], error: BaseException | None) -> None:
+        """Take the results of a chunk, and what ended it: the later calls of it are not done."""
+        chunk.values, chunk.error = deque(values), error
+        self.done += len(values)
         self._ready.append(chunk)
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
@@ -182,9 +193,7 @@ class PoolMap(AsyncIterator[Any]):
                 self._client.cancel(chunk.task)
         self._chunks.clear()
         self._ready.clear()
-        close = getattr(self._inputs, "aclose", None)
-        if close is not None:
-            await close()
+        self._values.clear()
 
     async def __aenter__(self) -> Self:
         return self
@@ -213,11 +222,12 @@ class _Reply:
 
     def set_result(self, value: Any, /) -> None:
         self._over = True
-        self._map.arrived(self.chunk, value if self._map.chunked else [(True, value)])
+        values, error = value if self._map.chunked else ([value], None)
+        self._map.arrived(self.chunk, values, error)
 
     def set_exception(self, error: BaseException, /) -> None:
         self._over = True
-        self._map.arrived(self.chunk, [(False, error)])
+        self._map.arrived(self.chunk, [], error)
 
 
 def _shortest(iterables: Iterable[Any]) -> int | None:
@@ -225,13 +235,31 @@ def _shortest(iterables: Iterable[Any]) -> int | None:
     return None if None in lengths else min(length for length in lengths if length is not None)
 
 
-async def _rows(pool: str, iterables: tuple[Any, ...]) -> AsyncIterator[tuple[Any, ...]]:
-    """Yield the arguments of each call; ends with the shortest input."""
-    sources = [_source(pool, one) for one in iterables]
-    if all(isinstance(source, Iterator) for source in sources):
-        for row in zip(*sources, strict=False):
-            yield row
-        return
+class _Inputs:
+    """The arguments of the calls, taken some at a time; they end with the shortest input."""
+
+    def __init__(self, pool: str, iterables: tuple[Any, ...]) -> None:
+        sources = [_source(pool, one) for one in iterables]
+        self._rows: Any = (
+            zip(*sources, strict=False)
+            if all(isinstance(source, Iterator) for source in sources)
+            else _mixed_rows(sources)
+        )
+
+    async def take(self, count: int) -> list[tuple[Any, ...]]:
+        """Return the next *count*, or fewer at the end."""
+        if isinstance(self._rows, Iterator):
+            return list(islice(self._rows, count))
+        rows: list[tuple[Any, ...]] = []
+        while len(rows) < count:
+            try:
+                rows.append(await anext(self._rows))
+            except StopAsyncIteration:
+                break
+        return rows
+
+
+async def _mixed_rows(sources: list[Any]) -> AsyncIterator[tuple[Any, ...]]:
     while True:
         given: list[Any] = []
         for source in sources:
