@@ -37,6 +37,7 @@ __all__ = [
     "Ref",
     "Restart",
     "RoundRobin",
+    "SharedArray",
     "SharedBuffer",
     "Sticky",
     "Strategy",

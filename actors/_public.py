@@ -20,7 +20,7 @@ from actors._system.tree_specs import child, dynamic, supervisor
 from actors.nodes import Node, nodes
 from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, listen
 from actors.supervisors import AutoShutdown, Backoff, Budget, Exit, ExitKind, Restart, Strategy
-from actors.transport import Buffer, SharedBuffer, local, move, register
+from actors.transport import Buffer, SharedArray, SharedBuffer, local, move, register
 
 __all__ = [
     "Actor",
@@ -43,6 +43,7 @@ __all__ = [
     "Ref",
     "Restart",
     "RoundRobin",
+    "SharedArray",
     "SharedBuffer",
     "Sticky",
     "Strategy",

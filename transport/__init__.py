@@ -26,6 +26,7 @@ from actors.transport.errors import (
     ChannelClosed,
     FrameError,
     Moved,
+    NoRoom,
     OutOfRange,
     SegmentError,
     StaleLease,
@@ -43,6 +44,7 @@ from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.lease import Availability, Lease, LeaseDescriptor, SegmentIntroduction
 from actors.transport.memory.mapping import SegmentMappings
 from actors.transport.memory.pool import PoolStats, SegmentPool
+from actors.transport.memory.shared_array import SharedArray
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.memory.thread_pool import (
     attach_node,
@@ -68,6 +70,7 @@ from actors.transport.types.numpy import (
 from actors.transport.types.registry import Extra, Local, local, register, register_immutable
 from actors.transport.types.tags import LEAVES, PLAIN
 from actors.transport.wire.frames import (
+    ENVELOPE,
     FRAME_LIMIT,
     MAX_FDS,
     MESSAGE_LIMIT,
@@ -81,6 +84,7 @@ from actors.transport.wire.loop import ChannelLoop
 from actors.transport.wire.socket_io import pair
 
 __all__ = [
+    "ENVELOPE",
     "FRAME_LIMIT",
     "LEAVES",
     "MAX_FDS",
@@ -114,6 +118,7 @@ __all__ = [
     "Mode",
     "Move",
     "Moved",
+    "NoRoom",
     "OutOfRange",
     "PoolStats",
     "Prerequisite",
@@ -123,6 +128,7 @@ __all__ = [
     "SegmentIntroduction",
     "SegmentMappings",
     "SegmentPool",
+    "SharedArray",
     "SharedBuffer",
     "StaleLease",
     "StillViewed",

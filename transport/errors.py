@@ -3,6 +3,7 @@
 TransportError
  +-- Unsendable       the sender: this value does not travel (its path is named)
  +-- TooBig           the sender: this message is over the limit
+ +-- NoRoom           the sender: too many big messages wait already, send this one later
  +-- Undecodable      the receiver: the bytes are sound, the value could not be rebuilt
  |    +-- VersionSkew     both: the two sides define this class differently
  +-- FrameError       the peer: its bytes break the protocol; the link ends
@@ -26,6 +27,7 @@ __all__ = [
     "ChannelClosed",
     "FrameError",
     "Moved",
+    "NoRoom",
     "OutOfRange",
     "SegmentError",
     "StaleLease",
@@ -98,6 +100,10 @@ class TooBig(TransportError):
 
     def __str__(self) -> str:
         return f"the message takes {self.size} bytes, and a message may have {self.limit}{self.why}"
+
+
+class NoRoom(TransportError):
+    """Too many bytes of big messages wait to be written; nothing was sent, and there will be room."""
 
 
 class Undecodable(TransportError):

@@ -31,6 +31,7 @@ from actors._remoting.shared_memory import SharedMemory
 from actors._remoting.topics import Topics
 from actors.supervisors import Exit, ExitKind
 from actors.transport import (
+    ENVELOPE,
     MESSAGE_LIMIT,
     Decoder,
     Encoder,
@@ -380,6 +381,8 @@ class ActorHost:
             rename=self.wire_module,
             limit=self.largest,
             attachments=attachments,
+            refusable=wire.WAITING,
+            envelope=ENVELOPE,
         )
         encoder.main_problem = self.main_problem
         return encoder
@@ -389,7 +392,7 @@ class ActorHost:
         return Decoder(
             extras=self._extras,
             resolve=self.find_named,
-            limit=self.largest,
+            limit=self.largest + ENVELOPE,
             attachments=attachments,
         )
 

@@ -1,6 +1,7 @@
 """Constructor arguments as bytes: packed where the actor is spawned, unpacked where it runs.
 
-The parent keeps them in between, for every restart, and needs none of the user's classes for that.
+The parent keeps them in between, for every restart, and needs none of the user's classes for that. Shared
+buffers among them go and are kept as themselves, behind the bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.cell import as_not_sendable
 from actors._base.errors import NotSendable
-from actors.transport import Lane, Local, Undecoded, snapshot_to_keep
+from actors.transport import Lane, Local, SharedBuffer, Undecoded, snapshot_to_keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,13 +41,16 @@ def _kept(value: Any, where: str) -> Any:
     return value if type(value) is Local else snapshot_to_keep(value, where)
 
 
-def pack_arguments(host: ActorHost, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[bytes]:
-    """Return the arguments as the bodies of frames.
+def pack_arguments(
+    host: ActorHost, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[bytes | SharedBuffer]:
+    """Return the arguments as the bodies of frames, and behind them the shared buffers in them.
 
     Raises:
         NotSendable: naming the path of what does not travel.
     """
     encoder = host.new_encoder()
+    shared = encoder.attachments.kept = []
     with as_not_sendable():
         try:
             encoder.pack([_ARGUMENTS, *encoder.encode_args(args, kwargs)])
@@ -54,11 +58,11 @@ def pack_arguments(host: ActorHost, args: tuple[Any, ...], kwargs: dict[str, Any
             encoder.attachments.transaction.undo()
             raise
     encoder.attachments.transaction.commit()
-    return [*encoder.take(Lane.CONTROL), *encoder.take(Lane.DATA)]
+    return [*(body for lane in Lane for body in encoder.take(lane)), *shared]
 
 
 def unpack_arguments(
-    host: ActorHost, frames: Sequence[bytes]
+    host: ActorHost, packed: Sequence[bytes | SharedBuffer]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return new arguments from what `pack_arguments` made.
 
@@ -66,8 +70,10 @@ def unpack_arguments(
         NotSendable: this node cannot decode them; it says why.
     """
     decoder = host.argument_decoder
-    decoder.restart()
+    decoder.restart([part for part in packed if isinstance(part, SharedBuffer)])
+    frames = [part for part in packed if not isinstance(part, SharedBuffer)]
     messages = [message for frame in frames for message in decoder.feed(frame)]
+    decoder.restart()
     _, args, kwargs = messages[-1]
     for part in (args, kwargs):
         if type(part) is Undecoded:

@@ -16,6 +16,7 @@ from actors._base.loop import to_monotonic
 from actors._remoting import protocol as wire
 from actors._remoting.header_codec import encode_with_headers
 from actors.transport import (
+    ENVELOPE,
     PLAIN,
     ByReference,
     Channel,
@@ -102,7 +103,7 @@ class _Unattached:
 
     @property
     def congested(self) -> bool:
-        return self._encoder.pending > _UNATTACHED_LIMIT
+        return self._encoder.pending - self._encoder.batches.bulk.size > _UNATTACHED_LIMIT
 
 
 class Link:
@@ -155,7 +156,7 @@ class Link:
             receive_fds=self._receive_fds,
             closed=self._closed,
             on_room=self._room,
-            limits=Limits(message=self.host.largest),
+            limits=Limits(message=self.host.largest, envelope=ENVELOPE),
         )
         self.encoder = self._channel.encoder
         self.write = self._channel.send
@@ -176,14 +177,13 @@ class Link:
 
         Raises:
             NotYetAttached: it needs a socket, and there is none yet.
-            TooBig, ChannelBroken, ChannelClosed: nothing was queued, and nothing moved.
+            NoRoom, TooBig, ChannelBroken, ChannelClosed: nothing was queued, and nothing moved.
         """
         transaction = self.attachments.transaction
         if transaction.empty:
             return self.write(message)
         try:
-            self.encoder.check_size(message)
-            self._send_ahead(transaction.prerequisites)
+            self._send_ahead(transaction.prerequisites, self.encoder.lane_for(message))
             size = self.write(message)
         except BaseException:
             transaction.undo()
@@ -191,13 +191,16 @@ class Link:
         transaction.commit()
         return size
 
-    def _send_ahead(self, prerequisites: list[Prerequisite]) -> None:
+    def _send_ahead(self, prerequisites: list[Prerequisite], lane: int) -> None:
+        """Send the notes that a message needs, which goes in that lane."""
         while prerequisites:
             if self._channel is None:
                 raise NotYetAttached("the link has no socket yet to send descriptors over")
             op, numbers, fds = prerequisites.pop(0)
-            # In the DATA lane: right ahead of the message that needs it.
-            self._channel.send_fds([wire.NOTE, op, [numbers]], fds, Lane.DATA)
+            # A segment is for later messages too, which may pass this one.
+            self._channel.send_fds(
+                [wire.NOTE, op, [numbers]], fds, Lane.DATA if op == "arena" else lane
+            )
 
     # -- sending -------------------------------------------------------------------------
 
@@ -216,6 +219,22 @@ class Link:
             return self._channel.send(message, lane)
         except (ChannelBroken, ChannelClosed):
             return 0  # the end of the link fails whatever is awaited over it
+
+    def send_last(self, message: list[Any]) -> None:
+        """Send one small message when all that was sent before is on its way, big messages included."""
+        if self.closed is None and not self._packing.batches.bulk.hold(message):
+            self.send(message)
+
+    def cancel(self, request: int, uid: int) -> None:
+        """Cancel a request to an actor, or have it dropped when it arrives."""
+        self.send([wire.CANCEL, request], Lane.CONTROL)
+        if uid in self._packing.batches.bulk.behind:
+            # The request itself may still have to be written, behind others that are not in its lane.
+            self.send([wire.WITHDRAW, uid, request])
+
+    def full_for(self, key: int | str) -> bool:
+        """Whether a big message to an actor or topic has to wait, as others do."""
+        return self._packing.batches.bulk.full_for(key)
 
     def encode(self, envelope: Envelope) -> tuple[Any, tuple[Any, ...]]:
         """Return an actor's message as its encoded arguments, and the fields behind them.
@@ -259,8 +278,7 @@ class Link:
 
     def note_behind(self, op: Note[P], /, *args: P.args, **_none: P.kwargs) -> None:
         """As `note`, behind the messages that were sent before; the arguments are plain."""
-        if self.closed is None:
-            self.send([wire.NOTE, op.name, list(args)])
+        self.send_last([wire.NOTE, op.name, list(args)])
 
     def note_fds(
         self, op: FdNote[P], fds: tuple[int, ...], /, *args: P.args, **_none: P.kwargs
@@ -313,11 +331,11 @@ class Link:
         if self.closed is not None:
             raise ActorsError(f"{self.peer}: {self.closed}")
         number = self.number()
-        with self.attachments.only_copies():
+        with self.attachments.only_copies(descriptors=True):
             values = [
                 self._packing.encode_value(arg, f"args[{index}]") for index, arg in enumerate(args)
             ]
-        self.send([wire.CALL, number, op.name, values], Lane.CONTROL)
+        self._send_call([wire.CALL, number, op.name, values])
         waiter = self.calls[number] = self.host.loop.waiter()
         try:
             result: R = await waiter
@@ -328,6 +346,19 @@ class Link:
         finally:
             self.calls.pop(number, None)
         return result
+
+    def _send_call(self, message: list[Any]) -> None:
+        transaction = self.attachments.transaction
+        try:
+            self._send_ahead(transaction.prerequisites, Lane.CONTROL)
+            self.send(message, Lane.CONTROL)
+        except (ChannelBroken, ChannelClosed):
+            transaction.undo()  # the caller is told by the end of the link
+        except BaseException:
+            transaction.undo()
+            raise
+        else:
+            transaction.commit()
 
     # -- receiving -----------------------------------------------------------------------
 
@@ -397,13 +428,22 @@ class Link:
         if hasattr(reply, "interrupt"):
             reply.interrupt()
 
-    def begins(self, number: int) -> bool:
-        """Note that a request has come; return whether it is wanted: its cancellation may have come first."""
-        self.newest_request = number
+    def begins(self, number: int, *, late: bool) -> bool:
+        """Note that a request has come; return whether it is wanted: its cancellation may have come first.
+
+        Args:
+            number: its number.
+            late: whether newer ones may have come before it.
+        """
+        if not late:
+            self.newest_request = number
         if not self.cancelled_early:
             return True
         wanted = number not in self.cancelled_early
-        self.cancelled_early = {later for later in self.cancelled_early if later > number}
+        if late:
+            self.cancelled_early.discard(number)
+        else:
+            self.cancelled_early = {later for later in self.cancelled_early if later > number}
         return wanted
 
     def answered(self, message: list[Any], *, failed: bool) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from actors._messaging.ref import Ref
     from actors.routing import Listener
     from actors.supervisors import Backoff, Exit, Restart
-    from actors.transport import Endpoint
+    from actors.transport import Endpoint, SharedBuffer
 
 __all__ = ["Call", "Chain", "FdNote", "Handlers", "Note", "Operation", "Side", "SpawnOptions"]
 
@@ -136,7 +136,7 @@ _NODE: Final = Side.NODE
 
 @_call(_PARENT)
 async def spawn(
-    path: str, arguments: list[bytes], options: SpawnOptions, chain: Chain = (), /
+    path: str, arguments: list[bytes | SharedBuffer], options: SpawnOptions, chain: Chain = (), /
 ) -> Ref[Any]:
     """Start an actor of the class at *path*, with packed constructor arguments; *chain* waits for it."""
 
@@ -341,7 +341,7 @@ async def start_actor(  # noqa: PLR0917 - wire fields
     mailbox: int,
     incarnation: int,
     shutdown: float,
-    arguments: Sequence[bytes],
+    arguments: Sequence[bytes | SharedBuffer],
     chain: Chain,
     /,
 ) -> None:

@@ -18,6 +18,7 @@ lane, which is always written first.
     FAILED  request error             (control)   NOTE    op args                (control)
     PUBLISH topic missed value                    BACK    leases                 (control)
     RETIRED arenas                    (control)   UNMAPPED arenas               (control)
+    WITHDRAW uid request
 
 deadline is a time of `time.monotonic`, which all processes of a machine share; None is none. A TELL or ASK
 without keywords and deadline ends after its args. The headers are the chain of calls that the message
@@ -25,6 +26,9 @@ belongs to, a [uid, name] for each actor that waits, and its context variables, 
 most messages have neither.
 
 A PUBLISH without a value only says how many values were dropped because the link was congested.
+
+A message in the DATA lane of more than 256 KiB lets others pass, except those with the same second field: for
+one actor, in answer to one request, of one topic. WITHDRAW is a CANCEL that comes behind such a message.
 
 UNMAPPED names segments whose descriptor the receiver had no number free for: they have to be sent again
 before they are used.
@@ -62,3 +66,6 @@ BACK: Final = 22
 RETIRED: Final = 23
 PROBE: Final = 24
 UNMAPPED: Final = 25
+WITHDRAW: Final = 26
+WAITING: Final = frozenset({TELL, ASK, STREAM, PUBLISH})
+"""What is refused while too many big messages wait: its senders wait, too, or drop it."""

@@ -103,6 +103,8 @@ class Receiver:
         self._link = link
         self._due: list[CreditReturn] = []
         """Credit to return at the end of this turn of the loop."""
+        self._late = False
+        """Whether what is handled now was sent before others that have come already."""
         reply, sink = host.answers
         self._table: dict[int, Callable[[list[Any]], None]] = {
             wire.TELL: self._take_tell,
@@ -114,6 +116,7 @@ class Receiver:
             wire.END: self._take_end,
             wire.PULL: self._take_pull,
             wire.CANCEL: lambda message: link.cancel_served(message[1]),
+            wire.WITHDRAW: lambda message: link.cancel_served(message[2]),
             wire.CREDIT: lambda message: host.peer(link.peer).credited(message[1], message[2]),
             wire.WATCH: self._take_watch,
             wire.UNWATCH: lambda message: link.cancel_served(message[1]),
@@ -132,8 +135,9 @@ class Receiver:
             wire.PROBE: self._take_probe,
         }
 
-    def take(self, messages: list[Any], _lane: Lane = Lane.DATA) -> None:
+    def take(self, messages: list[Any], lane: Lane = Lane.DATA) -> None:
         """Handle a batch, in its order."""
+        self._late = lane is Lane.BULK
         table = self._table
         last, run = -1, None
         for message in messages:
@@ -233,8 +237,11 @@ class Receiver:
             self._not_taken(uid, cell, handler)
             link.fail(number, self._refusal(uid, name, args, kwargs, *more))
             return
-        link.newest_request = number
-        if link.cancelled_early and not link.begins(number):
+        if self._late or link.cancelled_early:
+            wanted = link.begins(number, late=self._late)
+        else:
+            link.newest_request, wanted = number, True
+        if not wanted:
             self._not_taken(uid, cell, handler)
             return
         reply = kind(link, number, cell)
@@ -326,13 +333,14 @@ class Receiver:
 
     def _take_watch(self, message: list[Any]) -> None:
         _, number, uid = message
-        if not self._link.begins(number):
+        if not self._link.begins(number, late=self._late):
             return
 
         def notice(end: Exit) -> None:
             self._link.serving.pop(number, None)
             if self._link.closed is None:
-                self._link.send([wire.GONE, number, self._link.encoder.encode_value(end, "exit")])
+                ended = [wire.GONE, number, self._link.encoder.encode_value(end, "exit")]
+                self._link.send_last(ended)  # behind what the actor sent itself
 
         ref = Ref[Any](self._host, uid, self._host.name, "", "", 1)
         cancelled = self._host.watch(ref, notice)
@@ -342,7 +350,7 @@ class Receiver:
     def _take_ready(self, message: list[Any]) -> None:
         _, uid, number = message
         cell = self._host.cells.get(uid)
-        if not self._link.begins(number):
+        if not self._link.begins(number, late=self._late):
             return
         if cell is None:
             self._link.fail(number, self._refusal(uid, ""))

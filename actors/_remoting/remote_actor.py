@@ -25,7 +25,16 @@ from actors._messaging.mailbox import Envelope, WaitQueue
 from actors._messaging.message_table import MessageKind
 from actors._remoting import operations as ops, protocol as wire
 from actors._remoting.link import LinkHost, NotYetAttached
-from actors.transport import PLAIN, Lane, Moved, StillViewed, TooBig, TransportError, Unsendable
+from actors.transport import (
+    PLAIN,
+    Lane,
+    Moved,
+    NoRoom,
+    StillViewed,
+    TooBig,
+    TransportError,
+    Unsendable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +109,7 @@ class _Nowhere:
 class RemoteActor:
     """An actor of another node: the `Target` of refs to it. Sends while it has credit."""
 
-    __slots__ = ("__weakref__", "credit", "peer", "ref", "wait_queue")
+    __slots__ = ("__weakref__", "big_waits", "credit", "peer", "ref", "wait_queue")
 
     remote = True
     # On whom an actor of another node waits is not known here.
@@ -110,6 +119,8 @@ class RemoteActor:
         self.peer = peer
         self.ref = ref
         self.credit = ref.mailbox
+        self.big_waits = False
+        """Whether the first message that waits is a big one that found no room on the link."""
         self.wait_queue = WaitQueue(peer.host.loop.waiter)
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -128,6 +139,8 @@ class RemoteActor:
                 return self.try_send(Envelope(handler, args, kwargs))
         try:
             link.write([wire.TELL, self.ref.uid, handler.name, args])
+        except NoRoom:
+            return False
         except TransportError as error:
             raise self._error(error, Envelope(handler, args, kwargs)) from error
         self.credit -= 1
@@ -148,6 +161,8 @@ class RemoteActor:
             # A big payload goes by shared memory once the link has its socket: wait for that.
             if link.attached:
                 raise
+            return False
+        except NoRoom:
             return False
 
     @property
@@ -184,6 +199,8 @@ class RemoteActor:
         link.numbers = number = link.numbers + 1
         try:
             link.write([wire.ASK, self.ref.uid, number, envelope.handler.name, envelope.args])
+        except NoRoom:
+            raise
         except TransportError as error:
             raise self._error(error, envelope) from error
         envelope.request = number
@@ -215,7 +232,7 @@ class RemoteActor:
             sent = link.pending.get(envelope.request)
             if sent is not None and sent[0] is envelope:
                 del link.pending[envelope.request]
-                link.send([wire.CANCEL, envelope.request], Lane.CONTROL)
+                link.cancel(envelope.request, self.ref.uid)
                 self.answered(envelope)
 
     def interrupt(self, envelope: Envelope) -> None:
@@ -247,7 +264,7 @@ class RemoteActor:
         """Encode and send a message whatever the credit; return its size in bytes."""
         try:
             size = self._write(link, envelope)
-        except (Moved, StillViewed, NotYetAttached):
+        except (Moved, StillViewed, NotYetAttached, NoRoom):
             raise  # the sender's own, at the sender
         except TransportError as error:
             raise self._error(error, envelope) from error
@@ -291,10 +308,14 @@ class RemoteActor:
             link = self.peer.connect(self.ref, None)
         while link is not None and self.credit > 0 and self.wait_queue.waiting:
             entry = None if link.out.congested else self.wait_queue.first()
-            if entry is None:
+            if entry is None or (self.big_waits and link.full_for(self.ref.uid)):
                 return
+            self.big_waits = False
             try:
                 self._send_any(link, entry.envelope)
+            except NoRoom:
+                self.big_waits = True
+                return
             except Exception as error:  # noqa: BLE001 - it is raised at this message's sender
                 if isinstance(error, (NotYetAttached, MessageTooBig)) and not link.attached:
                     return  # as in `try_send`

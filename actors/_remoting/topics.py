@@ -73,7 +73,10 @@ class Topics:
                 return
             packed = link.encoder.encode_value(value)
             link.write_encoded([wire.PUBLISH, name, away[node], packed])
-        except (Unsendable, TooBig):
+        except TooBig as error:
+            error.why = self._host.memory.describe()
+            raise
+        except Unsendable:
             raise
         except (NodeDown, TransportError):
             away[node] += 1  # it is going down, and is removed from here when that is known
@@ -85,7 +88,9 @@ class Topics:
         link = self._host.peer(node).link
         for name, away in self._away.items():
             missed = away.get(node, 0)
-            if missed and link is not None and not link.out.congested:
+            if link is None or link.out.congested or link.full_for(name):
+                continue
+            if missed:
                 link.send([wire.PUBLISH, name, missed])
                 away[node] = 0
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from actors._system.system_state import SystemState
     from actors.nodes import Link
     from actors.routing import AnyRouter
+    from actors.transport import SharedBuffer
 
 __all__ = ["NodeServices"]
 
@@ -197,7 +198,7 @@ class NodeServices:
         self,
         _link: Link,
         path: str,
-        arguments: list[bytes],
+        arguments: list[bytes | SharedBuffer],
         options: ops.SpawnOptions,
         chain: ops.Chain = (),
     ) -> Ref[Any]:

@@ -24,7 +24,7 @@ from actors.nodes import (
 )
 from actors.routing import owner
 from actors.supervisors import Backoff, ChildNotStarted, Exit, Restart
-from actors.transport import copy_error, drop_frames
+from actors.transport import SharedBuffer, copy_error, drop_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ MAIN_GROUP: Final = "main"
 
 _IF_EXISTS: Final = ("raise", "return")
 
-Arguments: TypeAlias = list[bytes] | tuple[tuple[Any, ...], dict[str, Any]]
+Arguments: TypeAlias = list[bytes | SharedBuffer] | tuple[tuple[Any, ...], dict[str, Any]]
 """Constructor arguments: packed by the node that asks, or the objects themselves in this process."""
 
 

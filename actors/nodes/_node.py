@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from actors._actor.interfaces import Ended
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
+    from actors.transport import SharedBuffer
 
 __all__ = ["ActorPlacement", "ActorStart", "Node", "NodeOwner", "NodeState"]
 
@@ -39,7 +40,7 @@ class ActorStart(Protocol):
     @property
     def shutdown(self) -> float: ...
     @property
-    def arguments(self) -> Sequence[bytes]: ...
+    def arguments(self) -> Sequence[bytes | SharedBuffer]: ...
     @property
     def args(self) -> tuple[Any, ...]: ...
     @property

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop
     from actors._messaging.ref import Ref
     from actors._remoting.peer import Peer
-    from actors.transport import Endpoint, Extra
+    from actors.transport import Endpoint, Extra, SharedBuffer
 
 __all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 
@@ -231,7 +231,7 @@ class NodeProcess:
         mailbox: int,
         incarnation: int,
         shutdown: float,
-        arguments: Sequence[bytes],
+        arguments: Sequence[bytes | SharedBuffer],
         chain: ops.Chain,
     ) -> None:
         try:

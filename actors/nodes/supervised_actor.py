@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop, Waiter
     from actors._messaging.ref import Ref
     from actors.nodes._node import ActorPlacement
+    from actors.transport import SharedBuffer
 
 __all__ = ["PLAIN_BACKOFF", "ActorRun", "StaticChild", "SupervisedActor", "SupervisedActorOwner"]
 
@@ -89,7 +90,7 @@ class SupervisedActor:
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
         *,
-        arguments: Sequence[bytes] = (),
+        arguments: Sequence[bytes | SharedBuffer] = (),
         shutdown: float = 5.0,
     ) -> None:
         self.owner = owner

@@ -80,7 +80,6 @@ KINDS: Final[dict[str, Callable[[int], Any]]] = {
     "shared buffer": _shared,
 }
 MOVED: Final = ("moved buffer", "moved bytearray")
-WITH_DESCRIPTORS: Final = ("shared buffer",)
 
 
 def seen(value: Any) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ import pytest
 
 from actors import Actor
 from actors.errors import MessageTooBig, NotAMessage, NotSendable, RemoteError
-from actors.transport import FRAME_LIMIT
+from actors.transport import ENVELOPE, FRAME_LIMIT
 from tests.contracts.contract_actors import (
     Cart,
     Circle,
@@ -200,7 +200,7 @@ async def test_what_is_over_the_largest_size_is_refused_to_whoever_asked(
     node: NodeUnderTest,
 ) -> None:
     keeper = await node.spawn(Keeper)
-    size = LARGEST + 1
+    size = LARGEST + ENVELOPE
     with anyio.fail_after(30):
         if not node.remote:
             assert len(await keeper.ask(Keeper.spaces, size)) == size

@@ -61,7 +61,8 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     # -- transport ------------------------------------------------------------------------
     "transport/wire/frames.py": _BYTES,
     "transport/wire/batches.py": _BYTES,
-    "transport/wire/outbox.py": _BYTES,
+    "transport/wire/bulk.py": ("tests/transport/test_big_messages.py",),
+    "transport/wire/outbox.py": ("tests/transport/test_big_messages.py", *_BYTES),
     "transport/wire/received_fds.py": ("tests/transport/test_descriptors.py", *_BYTES),
     "transport/attachments/mode.py": (
         "tests/transport/test_payload.py",

@@ -9,6 +9,7 @@ import pytest
 
 from actors import Actor, Buffer, System, Topology, move, nodes
 from actors.errors import InvalidSpec, MessageTooBig
+from actors.transport import ENVELOPE
 
 MIB = 1 << 20
 
@@ -19,6 +20,15 @@ class Scale(Actor):
 
     async def make(self, size: int) -> bytes:
         return bytes(size)
+
+    async def listen(self) -> None:
+        self.context.tasks.start_soon(self._listen, started := anyio.Event())
+        await started.wait()
+
+    async def _listen(self, started: anyio.Event) -> None:
+        async with self.context.system.topic("news").subscribe():
+            started.set()
+            await anyio.sleep_forever()
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])
@@ -44,7 +54,8 @@ async def test_payloads_that_find_no_lent_memory_are_copied(kind: Any) -> None:
 
 async def test_what_is_over_largest_is_refused_and_the_error_says_who_has_what() -> None:
     topology = Topology(nodes=[nodes("box")], largest=MIB)
-    blobs: list[Any] = [bytes(MIB + 1), bytearray(MIB + 1), "x" * (MIB + 1)]
+    # A message has some bytes of its own beside its payloads, which are not counted.
+    blobs: list[Any] = [bytes(MIB + 1), bytearray(MIB + 1), "x" * (MIB + ENVELOPE)]
     with anyio.fail_after(30):
         async with System(topology, lend_per_node=8 * MIB) as system:
             scale = await system.spawn(Scale, on="box")
@@ -56,7 +67,25 @@ async def test_what_is_over_largest_is_refused_and_the_error_says_who_has_what()
                 assert f" of {8 * MIB} bytes (lend_per_node=): " in text
             with pytest.raises(MessageTooBig, match=r"its reply: .*\(largest=\); node box/0 lends"):
                 await scale.ask(Scale.make, MIB + 1)
-            assert await scale.ask(Scale.weigh, bytes(MIB // 2)) == MIB // 2
+            assert await scale.ask(Scale.weigh, bytes(MIB)) == MIB
+
+
+async def test_largest_counts_all_payloads_of_a_message_together_lent_or_copied() -> None:
+    with anyio.fail_after(30):
+        async with System(Topology(nodes=[nodes("box")]), largest=MIB) as system:
+            scale = await system.spawn(Scale, on="box")
+            parts = [bytes(MIB // 4) for _ in range(4)]
+            for _ in range(10):  # copied at first, lent when there is memory
+                assert await scale.ask(Scale.weigh, parts) == 4
+                with pytest.raises(MessageTooBig, match=r"a message may have 1048576 \(largest=\)"):
+                    await scale.ask(Scale.weigh, [*parts, bytes(MIB // 4)])
+                await anyio.sleep(0.003)
+            assert (await system.node.stats())["memory"]["leased"] > 0
+            topic = system.topic("news")
+            async with topic.subscribe():
+                await scale.ask(Scale.listen)
+                with pytest.raises(MessageTooBig, match=r"\(largest=\); node .*\(lend_per_node=\)"):
+                    topic.publish([*parts, bytes(MIB // 4)])
 
 
 async def test_a_buffer_that_is_moved_may_be_bigger_than_the_largest_message() -> None:

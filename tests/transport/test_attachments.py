@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -159,11 +160,10 @@ def test_one_message_carries_so_many_descriptors_and_no_more(link: AttachmentLin
 def test_what_came_for_a_message_that_cannot_be_rebuilt_is_closed(link: AttachmentLink) -> None:
     ours, theirs = socket.socketpair()
     with ours:
-        body = link.pack([{"a": move(theirs)}])
-        Decoder().feed(b"\x92\x01\xc0")
-        damaged = body.replace(bytes([Tag.ATTACHMENT]), bytes([99]), 1)
+        body = link.pack(deque([{"a": move(theirs)}]))
+        damaged = body.replace(bytes([Tag.DEQUE]), bytes([99]), 1)
         (message,) = link.decoder.feed(damaged)
-        assert "unknown tag" in str(message[1].error)
+        assert "unknown tag 99" in str(message[1].error)
         assert ours.recv(1) == b""
 
 
@@ -221,8 +221,10 @@ def ahead(
 
 
 def too_many(link: AttachmentLink) -> None:
-    for number in range(MAX_DESCRIPTORS + 1):
-        link.there.receive_prerequisite("fds", [number], [pipe_end()])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.transport.attachments.attachments._MOST_UNCLAIMED", 20)
+        for number in range(21):
+            link.there.receive_prerequisite("fds", [number], [pipe_end()])
 
 
 def twice(link: AttachmentLink) -> None:
@@ -290,7 +292,7 @@ LIES: dict[str, tuple[Callable[[AttachmentLink], Any], type[FrameError], str]] =
     ),
     "a number that is none": (ahead(pipe_end, number="x"), FrameError, "no number or a used one"),
     "the same number twice": (twice, FrameError, "attachment 1, no number or a used one"),
-    "too many that wait": (too_many, FrameError, "descriptors of over 256 attachments"),
+    "too many that wait": (too_many, FrameError, "descriptors of over 20 attachments came"),
     "a shared buffer of one": (
         ahead(pipe_end, then=carrying(AttachmentKind.SHARED, 1)),
         OutOfRange,

@@ -137,7 +137,7 @@ GOOD = encode_header(Lane.DATA, 0, 4)
     [
         (b"\xad" + GOOD[1:], "expected magic 0xac and version 1, got 0xad and 0x11"),
         (GOOD[:1] + b"\x21" + GOOD[2:], "got 0xac and 0x21"),
-        (GOOD[:1] + b"\x12" + GOOD[2:], "got 0xac and 0x12"),
+        (GOOD[:1] + b"\x31" + GOOD[2:], "got 0xac and 0x31"),
         (GOOD[:2] + b"\x11\x00" + GOOD[4:], "at most 16 descriptors, its header claims 17"),
         (encode_header(Lane.DATA, 0, 1001), "at most 1000 bytes, its header claims 1001"),
     ],

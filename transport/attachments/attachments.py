@@ -24,6 +24,7 @@ from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.lease import Lease
 from actors.transport.memory.mapping import NO_DESCRIPTOR_FREE, SegmentMappings
 from actors.transport.memory.pool import SegmentPool
+from actors.transport.memory.shared_array import SharedArray
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.memory.thread_pool import thread_pool
 from actors.transport.types.numpy import (
@@ -37,11 +38,13 @@ from actors.transport.types.numpy import (
     scalar_to_plain,
     why_no_layout,
 )
-from actors.transport.wire.frames import MESSAGE_LIMIT
+from actors.transport.wire.frames import BULK_LANES, MESSAGE_LIMIT
 from actors.transport.wire.outbox import close_all
 
 __all__ = ["AttachmentKind", "Attachments"]
 
+_MOST_UNCLAIMED: Final = MAX_DESCRIPTORS * (len(BULK_LANES) + 1)
+"""Attachments whose descriptors have come and whose messages have not: one of each lane is on its way."""
 _NOT_MOVED: Final = "only what is sent, replied or streamed can be moved; in here it is copied"
 
 
@@ -64,6 +67,8 @@ class AttachmentKind(IntEnum):
     SOCKET = 10
     STREAM = 11
     SCALAR = 12
+    SHARED_ARRAY = 13
+    KEPT = 14
 
 
 _BY_DESCRIPTORS: Final = (AttachmentKind.SHARED, AttachmentKind.SOCKET, AttachmentKind.STREAM)
@@ -99,16 +104,25 @@ class Attachments:
         self.copy_only = not linked
         """Whether only copies travel now: in errors, outside of messages, and without a link."""
         self._may_move = True
+        self._may_send_fds = linked
+        self.kept: list[SharedBuffer] | None = None
+        """The shared buffers of values that are packed now and sent or unpacked later, which keep their place
+        here; None while values are sent at once."""
         self.transaction = SendTransaction()
         self.modes: dict[Mode, int] = dict.fromkeys(Mode, 0)
         """How many payloads were sent in each mode."""
         self.bytes_lent = 0
         """How many bytes were sent beside the frames."""
         self.largest = MESSAGE_LIMIT
-        """Bytes that one payload may have, however it is sent; a moved buffer may have more."""
+        """Bytes that the payloads of one message may have, however they are sent, without moved buffers."""
         self._sent = 0
         self._received_fds: dict[int, list[int]] = {}
-        self._decoders: dict[int, Callable[..., Any]] = {
+        self._decoders = self._new_decoders()
+
+    def _new_decoders(self) -> dict[int, Callable[..., Any]]:
+        """What rebuilds each kind of attachment from its fields."""
+        pool, mappings = self._pool, self._mappings
+        return {
             AttachmentKind.BYTES: lambda *lease: bytes(self._open_lease(lease)),
             AttachmentKind.BYTEARRAY: lambda *lease: bytearray(self._open_lease(lease)),
             AttachmentKind.VIEW: lambda form, shape, *lease: _cast(
@@ -124,6 +138,8 @@ class Attachments:
             AttachmentKind.BUFFER: lambda *lease: Buffer.from_lease(mappings, self, lease),
             AttachmentKind.BUFFER_COPY: _filled,
             AttachmentKind.BUFFER_BACK: lambda *lease: Buffer.from_return(pool, self, lease),
+            AttachmentKind.SHARED_ARRAY: self._shared_array,
+            AttachmentKind.KEPT: self._kept,
             AttachmentKind.SHARED: lambda number: SharedBuffer.from_fds(self._take_fds(number)),
             AttachmentKind.SOCKET: self._socket,
             AttachmentKind.STREAM: self._stream,
@@ -135,14 +151,14 @@ class Attachments:
         return cls(thread_pool(), SegmentMappings(), linked=False)
 
     @contextmanager
-    def only_copies(self) -> Iterator[None]:
-        """Send everything that is encoded inside the block by copy."""
-        before = self.copy_only, self._may_move
-        self.copy_only, self._may_move = True, False
+    def only_copies(self, *, descriptors: bool = False) -> Iterator[None]:
+        """Send everything that is encoded inside the block by copy, or also what goes by *descriptors*."""
+        before = self.copy_only, self._may_move, self._may_send_fds
+        self.copy_only, self._may_move, self._may_send_fds = True, False, descriptors
         try:
             yield
         finally:
-            self.copy_only, self._may_move = before
+            self.copy_only, self._may_move, self._may_send_fds = before
 
     # ------------------------------------------------------------ writing
 
@@ -152,8 +168,9 @@ class Attachments:
         Raises:
             TooBig: no message may have so many.
         """
-        if size > self.largest:
-            raise TooBig(size, self.largest)
+        total = size + self.transaction.lent
+        if total > self.largest:
+            raise TooBig(total, self.largest)
         return size >= self.thresholds.share and self.open and not self.copy_only
 
     def lease(self, value: Any) -> list[int] | None:
@@ -169,6 +186,7 @@ class Attachments:
             return None
         self.modes[Mode.LEASE] += 1
         self.bytes_lent += lease.descriptor.length
+        self.transaction.lent += lease.descriptor.length
         return self._add_lease(lease, self._pool.cancel)
 
     def _lease(self, value: Any, data: memoryview) -> Lease | None:
@@ -251,13 +269,21 @@ class Attachments:
 
     def encode_shared(self, value: SharedBuffer) -> list[Any]:
         """A shared buffer: both ends have the same bytes."""
+        if self.kept is not None:
+            self.kept.append(value)
+            return [AttachmentKind.KEPT, len(self.kept) - 1]
         number = self._send_fds(value, value.duplicate_fds)
         self.modes[Mode.SHARED] += 1
         return [AttachmentKind.SHARED, number]
 
+    def encode_shared_array(self, value: SharedArray) -> list[Any]:
+        """A shared array: a layout, and the bytes as a shared buffer."""
+        buffer, layout = value.parts
+        return [AttachmentKind.SHARED_ARRAY, layout_to_plain(layout), *self.encode_shared(buffer)]
+
     def _send_fds(self, value: object, make: Callable[[], list[int]]) -> int:
         """Send descriptors before the message; returns the number by which the other end finds them."""
-        if self.copy_only:
+        if not self._may_send_fds:
             raise Unsendable("", value, NO_DESCRIPTORS)
         self.transaction.count_descriptors(value)
         self.transaction.prerequisites.append(Prerequisite("fds", [self._sent + 1], make()))
@@ -345,15 +371,24 @@ class Attachments:
             raise FrameError(f"this attachment has the wrong parts: {parts!r:.80}") from error
 
     def give_back(self, parts: Sequence[Any]) -> None:
-        """Open and close the memory of an attachment whose message cannot be rebuilt.
-
-        Its descriptors are left to `close_unclaimed_fds`. Errors are as in `decode`.
-        """
-        if parts and parts[0] not in _BY_DESCRIPTORS:
+        """Give up what came for an attachment whose message cannot be rebuilt; errors are as in `decode`."""
+        if len(parts) > 1 and parts[0] in _BY_DESCRIPTORS:
+            close_all(self._take_fds(parts[1]))
+        else:
             self.decode(parts)
 
     def _open_lease(self, lease: Sequence[Any]) -> memoryview:
         return self._mappings.open(self, lease)
+
+    def _shared_array(self, form: Any, kind: Any, number: Any) -> SharedArray:
+        if kind not in (AttachmentKind.SHARED, AttachmentKind.KEPT):
+            raise FrameError(f"a shared array has shared bytes, got attachment {kind!r:.80}")
+        return SharedArray.from_parts(self.decode([kind, number]), layout_from_plain(form))
+
+    def _kept(self, index: Any) -> SharedBuffer:
+        if self.kept is None or type(index) is not int or not 0 <= index < len(self.kept):
+            raise FrameError(f"no shared buffer is kept under {index!r:.80}")
+        return self.kept[index]
 
     def _socket(
         self, number: Any, family: Any, kind: Any, proto: Any, timeout: Any
@@ -414,10 +449,10 @@ class Attachments:
             raise FrameError(
                 f"descriptors came for attachment {number!r:.80}, no number or a used one"
             )
-        if len(self._received_fds) >= MAX_DESCRIPTORS:
+        if len(self._received_fds) >= _MOST_UNCLAIMED:
             close_all(fds)
             raise FrameError(
-                f"descriptors of over {MAX_DESCRIPTORS} attachments came for one message"
+                f"descriptors of over {_MOST_UNCLAIMED} attachments came, and no message for them"
             )
         self._received_fds[number] = fds
 
@@ -442,7 +477,7 @@ class Attachments:
         return []
 
     def close_unclaimed_fds(self) -> None:
-        """Close descriptors that came for a message which could not be rebuilt."""
+        """Close descriptors that came for messages which never came."""
         for fds in self._received_fds.values():
             close_all(fds)
         self._received_fds.clear()

@@ -7,6 +7,7 @@ from typing import Any, Final
 from actors.transport.attachments.move import Move
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.lease import Availability
+from actors.transport.memory.shared_array import SharedArray
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.numpy import array_bytes, is_array
 from actors.transport.types.registry import Local
@@ -41,7 +42,7 @@ class Thresholds:
 
     Attributes:
         share: from this size on, contiguous payloads go by shared memory.
-        frame: a bigger payload fits into no frame, so it goes even by cold shared memory.
+        frame: a bigger payload goes even by cold shared memory.
     """
 
     share: int = 64 * 1024
@@ -112,7 +113,7 @@ def _kind_of(value: Any, *, big: bool) -> _PayloadKind:
         return _PayloadKind.MOVED
     if cls in LEAVES:
         return _PayloadKind.BIG_LEAF if big else _PayloadKind.LEAF
-    if cls is SharedBuffer:
+    if cls is SharedBuffer or cls is SharedArray:
         return _PayloadKind.SHARED
     if cls is Local:
         return _PayloadKind.LOCAL

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-NO_DESCRIPTORS: Final = "sockets and shared buffers can be sent in messages only"
+NO_DESCRIPTORS: Final = "sockets and streams can be sent in messages only"
 ONE_OWNER: Final = (
     "a moved value has one owner, so it cannot be in a message that is sent more than once"
 )

@@ -32,6 +32,8 @@ class SendTransaction:
         self._done: list[Callable[[], object]] = []
         self._moved: set[int] = set()
         self._descriptors = 0
+        self.lent = 0
+        """Bytes of the payloads that the message lends."""
 
     @property
     def empty(self) -> bool:
@@ -86,5 +88,5 @@ class SendTransaction:
         self._done.clear()
         self._undo.clear()
         self._moved.clear()
-        self._descriptors = 0
+        self._descriptors = self.lent = 0
         return kept

@@ -23,7 +23,7 @@ from actors.transport.wire.socket_io import prepare, receive, write
 __all__ = ["Channel"]
 
 _CHUNK: Final = 256 * 1024
-_LANES: Final = tuple(Lane)
+_BATCHED: Final = (Lane.CONTROL, Lane.DATA)
 
 
 class Channel(MessageChannel[socket.socket]):
@@ -35,8 +35,8 @@ class Channel(MessageChannel[socket.socket]):
     def _open(self, carrier: socket.socket, encoder: Encoder) -> None:
         self._sock = carrier
         self.encoder = encoder
-        self._frames = FrameDecoder(self._limits.message)
-        self._outbox = Outbox()
+        self._frames = FrameDecoder(self._limits.message + self._limits.envelope)
+        self._outbox = Outbox(self._on_last_piece)
         self._received_fds = ReceivedFds()
         self._read_buffer = memoryview(bytearray(_CHUNK))
         self._ended = False
@@ -91,7 +91,8 @@ class Channel(MessageChannel[socket.socket]):
 
         Args:
             message: a number from 1 and plain fields; user values as `encoder` returned them.
-            lane: its lane; CONTROL overtakes DATA.
+            lane: its lane; CONTROL overtakes DATA. A message of the DATA lane of more than 256 KiB lets
+                others pass, but none that is sent later and has the same second field.
 
         Returns:
             its size in bytes.
@@ -100,6 +101,7 @@ class Channel(MessageChannel[socket.socket]):
             ChannelClosed: we closed the channel.
             ChannelBroken: the peer is gone.
             TooBig: over the limit; nothing was queued.
+            NoRoom: too many big messages wait, and its kind may be refused; `on_room` says when to try again.
             Unsendable: a field is not plain; nothing was queued.
         """
         if self._ended:
@@ -121,7 +123,7 @@ class Channel(MessageChannel[socket.socket]):
         self,
         message: list[Any],
         fds: Sequence[int],
-        lane: Lane = Lane.CONTROL,
+        lane: int = Lane.CONTROL,
         *,
         keep_open: bool = False,
     ) -> None:
@@ -130,7 +132,7 @@ class Channel(MessageChannel[socket.socket]):
         Args:
             message: as in `send`.
             fds: 1 to 16 descriptors, which the channel owns and closes, also if this raises.
-            lane: its lane.
+            lane: its lane, or that of the big message it belongs to.
             keep_open: the descriptors stay the caller's, who may close them after this call.
 
         Raises:
@@ -185,14 +187,25 @@ class Channel(MessageChannel[socket.socket]):
 
     def _collect(self) -> None:
         """Move what was packed into frames; the control lane, with its introductions, first."""
-        for lane in _LANES:
+        for lane in _BATCHED:
             for body in self._batches.take(lane):
                 self._queue(lane, body)
+        for place, body in self._batches.take_big():
+            self._queue(place, body)
 
-    def _queue(self, lane: Lane, body: bytes, fds: tuple[int, ...] = ()) -> None:
-        self._outbox.add(lane, body, fds)
-        if self._outbox.size >= self._limits.high_water or self._outbox.fds >= self._limits.fds:
+    def _queue(self, lane: int, body: bytes, fds: tuple[int, ...] = ()) -> None:
+        outbox = self._outbox
+        outbox.add(lane, body, fds)
+        if outbox.size - outbox.bulk >= self._limits.high_water or outbox.fds >= self._limits.fds:
             self.congested = True
+
+    def _on_last_piece(self, lane: int) -> None:
+        """Send what was held until a big message is written."""
+        for message in self._batches.bulk.begun(lane):
+            self._batches.pack(message)
+            if not self._flush_due:
+                self._flush_due = True
+                self._loop.call_soon(self._on_turn_end)
 
     def _write(self) -> None:
         outbox = self._outbox
@@ -208,8 +221,12 @@ class Channel(MessageChannel[socket.socket]):
             self._frame_counts[0] += outbox.written(count)
         self._watch_writable(wanted=outbox.size > 0)
         few = outbox.fds <= self._limits.fds // 2
-        if self.congested and few and outbox.size < self._limits.low_water:
-            self.congested = False
+        bulk = self._batches.bulk
+        if self.congested and few and outbox.size - outbox.bulk < self._limits.low_water:
+            self.congested = bulk.refused = False
+            self._loop.call_soon(self.on_room)
+        elif bulk.refused and bulk.has_room():
+            bulk.refused = False
             self._loop.call_soon(self.on_room)
 
     def _write_single(self, lane: Lane, parts: list[bytes]) -> None:

@@ -41,8 +41,10 @@ class ThreadChannel(MessageChannel[Endpoint]):
         self.encoder = InProcessEncoder(encoder)
         self._shared_from = encoder.attachments.thresholds.share
         self._high = self._limits.high_water
-        self._frame = self._limits.message
+        self._most = self._limits.message + self._limits.envelope
         self._sent = self._polls = self._wakes = 0
+        # Whole messages go from thread to thread: none has to be let pass.
+        self._held = self._batches.bulk.switch_off()
         self._loop.watch_readable(self._inbound.wakeup.fd, self._on_wakeup)
         self._loop.call_soon(self._poll)
 
@@ -91,8 +93,8 @@ class ThreadChannel(MessageChannel[Endpoint]):
         if not size:
             item = Packed(self._pack(message), ())
             size = len(item.body)
-        elif size > self._frame:
-            raise TooBig(size, self._frame)
+        elif size > self._most:
+            raise TooBig(size, self._limits.message)
         out = self._outbound
         self._sent += 1
         out.sent = total = out.sent + size
@@ -107,7 +109,7 @@ class ThreadChannel(MessageChannel[Endpoint]):
         self,
         message: list[Any],
         fds: Sequence[int],
-        lane: Lane = Lane.CONTROL,
+        lane: int = Lane.CONTROL,
         *,
         keep_open: bool = False,
     ) -> None:
@@ -143,9 +145,14 @@ class ThreadChannel(MessageChannel[Endpoint]):
         """Send what was packed before there was a channel; `send` needs no flush."""
         if self._closed or not self._batches.pending:
             return
-        for lane in Lane:
+        for lane in (Lane.CONTROL, Lane.DATA):
             for body in self._batches.take(lane):
                 self._enqueue(lane, len(body), Packed(body, ()))
+        for _, body in self._batches.take_big():
+            self._enqueue(Lane.DATA, len(body), Packed(body, ()))
+        held, self._held = self._held, []
+        for message in held:
+            self.send(message)
 
     def close(self) -> None:
         """End it; what was sent is still delivered. A second call does nothing."""
@@ -157,7 +164,7 @@ class ThreadChannel(MessageChannel[Endpoint]):
         self.flush()
         return body
 
-    def _enqueue(self, lane: Lane, size: int, item: Any) -> None:
+    def _enqueue(self, lane: int, size: int, item: Any) -> None:
         self._outbound.sent += size
         self._outbound.lanes[lane].append((size, item))
         if not self._outbound.receiver_awake:

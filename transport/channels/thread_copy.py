@@ -41,7 +41,7 @@ class InProcessEncoder:
         self.codec = encoder
         self._phase = current_phase()
         self._attachments = encoder.attachments
-        self.check_size = encoder.check_size
+        self.lane_for = encoder.lane_for
         self.encode_error = encoder.encode_error
 
     def encode_args(

@@ -18,6 +18,7 @@ from actors.transport.errors import (
     Unsendable,
     VersionSkew,
 )
+from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.class_name import find_named, named_class
 from actors.transport.types.class_schema import ClassSchema, adapter_for, check_schema, schema_of
 from actors.transport.types.exceptions import ErrorParts, RemoteError, attach_text, rebuild_error
@@ -40,21 +41,8 @@ _NOT_REGISTERED: Final = (
 )
 _INTRODUCTION: Final = 7
 """Fields of an introduction; the parameters of the class may follow."""
-_NESTING: Final = frozenset(
-    {
-        Tag.TUPLE,
-        Tag.SET,
-        Tag.FROZENSET,
-        Tag.DICT,
-        Tag.DEQUE,
-        Tag.ENUM,
-        Tag.INSTANCE,
-        Tag.NAMEDTUPLE,
-        Tag.PYDANTIC,
-        Tag.CUSTOM,
-    }
-)
-"""Tags of what may hold attachments; so may every tag from EXTRA on."""
+_LEAVES: Final = frozenset({*READERS, Tag.BYTEARRAY, Tag.BIG_INT, Tag.EXCEPTION})
+"""Tags of what holds no attachments."""
 _LIST: Final = frozenset({list})
 _INT: Final = frozenset({int})
 _kind: Final = itemgetter(0)
@@ -129,8 +117,13 @@ class Decoder:
         self._fatal: FrameError | None = None
         self._unpacker = new_unpacker(limit, self._decode_outer)
 
-    def restart(self) -> None:
-        """Forget what the encoder introduced: the next frame is the first one of another encoder."""
+    def restart(self, kept: list[SharedBuffer] | None = None) -> None:
+        """Forget what the encoder introduced: the next frame is the first one of another encoder.
+
+        Args:
+            kept: the shared buffers that this one kept, see `Attachments.kept`.
+        """
+        self._attachments.kept = kept
         self._introduced.clear()
         self._schemas.clear()
         self._named.clear()
@@ -183,7 +176,6 @@ class Decoder:
         if not _INT.issuperset(map(type, kinds)) or min(kinds, default=INTRODUCE) < INTRODUCE:
             raise FrameError(_NO_MESSAGE)
         if damaged:
-            self._attachments.close_unclaimed_fds()
             messages = [[_first_undecoded(field) for field in message] for message in messages]
         if INTRODUCE in kinds:
             for message in messages:
@@ -272,9 +264,11 @@ class Decoder:
                 return decode(self, data)
             if Tag.EXTRA <= tag < Tag.EXTRA + len(self._extras):
                 return self._extras[tag - Tag.EXTRA].decode(self._unpack(data))
+            self._drop(tag, data)
             raise Undecodable(f"unknown tag {tag}")  # noqa: TRY301 - as above
         except Exception as error:  # noqa: BLE001 - constructors of users' types run in there
-            self._broken = error
+            if self._broken is None:  # a lie in what was dropped goes first
+                self._broken = error
             return None
 
     def _drop(self, tag: int, data: bytes) -> None:
@@ -291,7 +285,7 @@ class Decoder:
         try:
             if tag == Tag.ATTACHMENT:
                 self._attachments.give_back(unpack_one(data, self._limit, _nothing))
-            elif tag in _NESTING or tag >= Tag.EXTRA:
+            elif tag not in _LEAVES:
                 unpack_one(data, self._limit, lambda *nested: inner.append(nested))
         except FrameError as error:
             self._broken = error

@@ -14,6 +14,7 @@ from actors.transport.attachments.attachments import AttachmentKind, Attachments
 from actors.transport.attachments.move import Move
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
+from actors.transport.memory.shared_array import SharedArray
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.adapters import Adapter
 from actors.transport.types.class_name import check_findable, class_name
@@ -62,6 +63,8 @@ class Encoder:
         rename: from the module name of a class to the one the peer knows it by.
         limit: largest message in bytes.
         attachments: what goes beside the frames; without them, everything is copied into the frames.
+        refusable: the kinds of messages that are refused while too many big ones wait.
+        envelope: bytes of a message that the limit does not count.
 
     Attributes:
         main_problem: why the peer cannot import a class or function of our `__main__`, or an empty text.
@@ -74,6 +77,8 @@ class Encoder:
         rename: Callable[[str], str] = _no_rename,
         limit: int = MESSAGE_LIMIT,
         attachments: Attachments | None = None,
+        refusable: frozenset[int] = frozenset(),
+        envelope: int = 0,
     ) -> None:
         if len(extras) > MAX_EXTRAS:
             raise ValueError(f"a link has room for {MAX_EXTRAS} extra types, got {len(extras)}")
@@ -82,7 +87,7 @@ class Encoder:
         self._error_limit = min(limit, FRAME_LIMIT) // 2
         self.attachments = attachments or Attachments.none()
         self._introduced: dict[Any, int] = {}
-        self.batches = Batches(limit)
+        self.batches = Batches(limit, refusable, envelope)
         self.pack: Callable[..., int] = self.batches.pack
         """Add a message to the batch of its lane, see `Batches.pack`."""
         self._table: dict[type, _Encode] = {
@@ -103,6 +108,9 @@ class Encoder:
             ),
             SharedBuffer: lambda value, _: self._ext(
                 Tag.ATTACHMENT, self.attachments.encode_shared(value)
+            ),
+            SharedArray: lambda value, _: self._ext(
+                Tag.ATTACHMENT, self.attachments.encode_shared_array(value)
             ),
         }
         for index, extra in enumerate(extras):
@@ -152,13 +160,16 @@ class Encoder:
             self.attachments.transaction.undo()
             raise
 
-    def check_size(self, message: list[Any]) -> None:
-        """Check that `message` is not too big, before anything that it needs is sent.
+    def lane_for(self, message: list[Any]) -> int:
+        """The lane that `message` would go in now, before anything that it needs is sent.
 
         Raises:
-            TooBig: it does not.
+            TooBig: with the payloads that it lends, no message may be so big.
+            NoRoom: too many big messages wait ahead of it.
         """
-        self.batches.check(self.batches.pack_one(message))
+        size = len(self.batches.pack_one(message))
+        self.batches.check_size(size + self.attachments.transaction.lent)
+        return self.batches.bulk.lane(message, size)
 
     def _value(self, value: Any, root: str) -> Any:
         try:
@@ -192,6 +203,8 @@ class Encoder:
 
     def take(self, lane: Lane) -> list[bytes]:
         """The frame bodies packed for `lane` since the last call, in order."""
+        if lane is Lane.BULK:
+            return [body for _, body in self.batches.take_big()]
         return self.batches.take(lane)
 
     def _ext(self, tag: int, value: Any) -> Any:

@@ -13,7 +13,6 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from actors.transport.attachments.move import (
-    NO_DESCRIPTORS,
     Move,
     MovePhase,
     MovesFound,
@@ -21,6 +20,7 @@ from actors.transport.attachments.move import (
 )
 from actors.transport.errors import Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
+from actors.transport.memory.shared_array import SharedArray
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.class_name import check_findable
 from actors.transport.types.class_schema import ClassSchema, adapter_for, keeper_of_state, schema_of
@@ -295,12 +295,6 @@ def _buffer(value: Buffer, _depth: int) -> Buffer:
     return copied
 
 
-def _shared(value: SharedBuffer, _depth: int) -> SharedBuffer:
-    if current_phase().reused:
-        raise Unsendable("", value, NO_DESCRIPTORS)
-    return value
-
-
 def _zoned(value: Any, _depth: int) -> Any:
     """Times are immutable if their zone is one of the standard library's."""
     check_zone(value.tzinfo, value)
@@ -444,5 +438,6 @@ _COPIERS: Final[dict[type, _Copier]] = {
     Local: _needs_codec(_local),
     Move: _needs_codec(lambda mark, _depth: current_phase().move(mark)),
     Buffer: _needs_codec(_buffer),
-    SharedBuffer: _needs_codec(_shared),
+    SharedArray: _needs_codec(_same),
+    SharedBuffer: _needs_codec(_same),
 }

@@ -120,12 +120,13 @@ def _check_seals(fd: int) -> None:
         raise Unsealed(f"the peer passed a segment that may change its size (seals {seals:#x})")
 
 
-def map_whole(fd: int, size: int) -> mmap.mmap:
-    """A shared, writable mapping of the whole; the caller still owns the descriptor."""
+def map_whole(fd: int, size: int, *, writable: bool = True) -> mmap.mmap:
+    """A shared mapping of the whole; the caller still owns the descriptor."""
+    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
     if sys.version_info >= (3, 13):
-        return mmap.mmap(fd, size, trackfd=False)
+        return mmap.mmap(fd, size, prot=protection, trackfd=False)
     else:  # noqa: RET505 - a type checker of 3.13 would find a plain return unreachable
-        return mmap.mmap(fd, size)
+        return mmap.mmap(fd, size, prot=protection)
 
 
 def fill(fd: int, mapping: mmap.mmap, offset: int, data: memoryview) -> None:

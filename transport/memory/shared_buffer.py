@@ -78,6 +78,10 @@ class SharedBuffer(ByteAccess):
         """A new view of its bytes, for reading and writing."""
         return memoryview(self._memory)
 
+    def map_read_only(self) -> mmap.mmap:
+        """Another mapping of its bytes, by which nobody can write them."""
+        return map_whole(self._fd, self._size, writable=False)
+
     def __len__(self) -> int:
         return self._size
 

@@ -1,4 +1,7 @@
-"""Packed messages that wait to become frames, per lane; a message that cannot be packed changes nothing."""
+"""Packed messages that wait to become frames, per lane; a message that cannot be packed changes nothing.
+
+Big messages, and what is sent behind them, have lanes of their own (`Bulk`) and are not put into batches.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -6,6 +9,7 @@ from typing import Any, Final
 from actors.transport.errors import TooBig, Unsendable
 from actors.transport.types.refusals import why_not
 from actors.transport.types.tags import Tag
+from actors.transport.wire.bulk import Bulk
 from actors.transport.wire.frames import Lane
 from actors.transport.wire.msgpack import ext, new_packer
 
@@ -20,10 +24,19 @@ class Batches:
 
     Args:
         limit: largest message in bytes.
+        envelope: bytes of a message that the limit does not count, as they are not the user's.
+        refusable: the kinds of messages that are refused while too many big ones wait.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(
+        self, limit: int, refusable: frozenset[int] = frozenset(), envelope: int = 0
+    ) -> None:
+        self.bulk = Bulk(refusable)
+        self._behind = self.bulk.behind
+        self._big: list[tuple[int, bytes]] = []
+        """The lane and body of each big message, in order."""
         self._limit = limit
+        self._most = limit + envelope
         self._room = min(limit, BATCH_LIMIT)
         self._pack: Callable[[Any], bytes] = new_packer(_big_int)
         self._lenient = new_packer(_big_int, lenient=True)
@@ -31,7 +44,7 @@ class Batches:
         self._open_size = 0
         self._sealed: tuple[list[bytes], list[bytes]] = ([], [])
         self.sealed_size = 0
-        """Bytes of full batches that wait to be taken, both lanes together."""
+        """Bytes of full batches and big messages that wait to be taken, all lanes together."""
         self._packed = 0
 
     @property
@@ -49,13 +62,14 @@ class Batches:
 
         Args:
             message: a number from 1 and plain fields; user values as the encoder returned them.
-            lane: its lane.
+            lane: its lane; of the DATA lane, it may be moved to one for big messages.
 
         Returns:
             its size in bytes.
 
         Raises:
             TooBig: over the limit; the batch is as before.
+            NoRoom: too much waits ahead of it; the batch is as before.
             Unsendable: a field is not plain; the batch is as before.
         """
         try:
@@ -64,12 +78,28 @@ class Batches:
             packed = self._pack_again(message, error)
         size = len(packed)
         total = self._open_size + size
-        if total > self._room:
-            self._make_room(size)
-            total = size
+        if total > self._room or self._behind:
+            if lane and self._put_aside(message, packed):
+                return size
+            if total > self._room:
+                self._make_room(size)
+                total = size
         self._open[lane].append(packed)
         self._open_size = total
         return size
+
+    def _put_aside(self, message: list[Any], packed: bytes) -> bool:
+        """Add a message of the DATA lane to a lane for big ones, if it belongs there."""
+        size = len(self.check(packed))
+        lane = self.bulk.lane(message, size)
+        if lane == Lane.DATA:
+            return False
+        self.bulk.add(message, size, lane)
+        self._big.append((lane, packed))
+        self._renew_if_big(size)
+        self.sealed_size += size
+        self._packed += 1
+        return True
 
     def pack_one(self, value: Any) -> bytes:
         """Pack one plain value or message by itself, past every batch.
@@ -96,6 +126,14 @@ class Batches:
         self.sealed_size -= sum(map(len, taken))
         return taken
 
+    def take_big(self) -> list[tuple[int, bytes]]:
+        """The lanes and bodies of the big messages packed since the last call, in order."""
+        if not self._big:
+            return self._big
+        taken, self._big = self._big, []
+        self.sealed_size -= sum([len(body) for _, body in taken])
+        return taken
+
     def take_single(self) -> tuple[Lane, list[bytes]] | None:
         """The parts of the open batch, if only one lane has one: the common case of a loop turn."""
         control, data = self._open
@@ -116,17 +154,28 @@ class Batches:
         Raises:
             TooBig: it may not.
         """
-        if len(body) > self._limit:
-            raise TooBig(len(body), self._limit)
+        self.check_size(len(body))
         return body
+
+    def check_size(self, size: int) -> None:
+        """Check the size of a message, the payloads that it lends included.
+
+        Raises:
+            TooBig: no message may be so big.
+        """
+        if size > self._most:
+            raise TooBig(size, self._limit)
 
     def _make_room(self, size: int) -> None:
         """Seal the open batches for a message that does not fit into them, or refuse it."""
+        self._renew_if_big(size)
+        self.check_size(size)
+        self.seal()
+
+    def _renew_if_big(self, size: int) -> None:
+        """Drop a packer that has grown."""
         if size > _RENEW:
             self._pack = new_packer(_big_int)
-        if size > self._limit:
-            raise TooBig(size, self._limit)
-        self.seal()
 
     def seal(self) -> None:
         """Close the open batches: what is packed next goes into frames of its own."""

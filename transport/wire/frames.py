@@ -6,7 +6,7 @@ A frame is eight header bytes and a body (little endian)::
 
 A body is a batch of messages, at most 64 KiB together, or one message. A message of more than `PIECE` bytes
 goes in several frames; all but its last have the bit MORE, 0x08, in their lane byte, and between them frames
-of the other lane may go. The header is checked before one body byte is kept, and memory grows only with
+of other lanes may go. The header is checked before one body byte is kept, and memory grows only with
 bytes that arrived.
 """
 
@@ -18,6 +18,8 @@ from typing import Final, NamedTuple
 from actors.transport.errors import FrameError
 
 __all__ = [
+    "BULK_LANES",
+    "ENVELOPE",
     "FRAME_LIMIT",
     "HEADER_SIZE",
     "MAX_FDS",
@@ -35,6 +37,8 @@ MESSAGE_LIMIT: Final = 1024 * 1024 * 1024
 """Bytes of one message, unless the system says otherwise."""
 PIECE: Final = 256 * 1024
 """Bytes of a big message that go in one frame."""
+ENVELOPE: Final = 64 * 1024
+"""Bytes that a message may have beside its payloads, which the limit of a message does not count."""
 HEADER_SIZE: Final = 8
 MAX_FDS: Final = 16
 
@@ -45,13 +49,18 @@ _MORE: Final = 0x08
 
 
 class Lane(IntEnum):
-    """Each channel has two lanes, each in order; frames of CONTROL overtake those of DATA."""
+    """Each channel has lanes, each in order: frames of CONTROL overtake all others, those of DATA big messages.
+
+    BULK stands for all of `BULK_LANES`, between which the pieces of big messages take turns.
+    """
 
     CONTROL = 0
     DATA = 1
+    BULK = 2
 
 
-_LANES: Final = {_VERSION << 4 | lane: lane for lane in Lane}
+BULK_LANES: Final = range(Lane.BULK, _MORE)
+_LANES: Final = {_VERSION << 4 | lane: Lane(min(lane, Lane.BULK)) for lane in (*Lane, *BULK_LANES)}
 
 
 class Frame(NamedTuple):
@@ -66,7 +75,7 @@ class Frame(NamedTuple):
 
 
 class _Header(NamedTuple):
-    lane: Lane
+    kind: int
     fd_count: int
     more: bool
 
@@ -80,7 +89,7 @@ def encode_single(lane: Lane, parts: list[bytes]) -> bytes:
     return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, 0, length) + b"".join(parts)
 
 
-def encode_header(lane: Lane, fd_count: int, length: int, *, more: bool = False) -> bytes:
+def encode_header(lane: int, fd_count: int, length: int, *, more: bool = False) -> bytes:
     """The eight bytes before a body.
 
     Args:
@@ -108,8 +117,8 @@ class FrameDecoder:
     def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
         self._message_limit = limit
         self._limit = min(limit, FRAME_LIMIT)
-        self._joined: dict[Lane, bytearray] = {}
-        """What came so far of a message in several frames."""
+        self._joined: dict[int, bytearray] = {}
+        """By lane, what came so far of a message in several frames."""
         self._kept = bytearray()
         self._need = HEADER_SIZE
         self._failed = False
@@ -182,26 +191,25 @@ class FrameDecoder:
 
     def _whole(self, header: _Header, body: memoryview) -> Iterator[Frame]:
         """Yield the frame, or, with the last one of a message in several, all of them as one."""
-        lane, fd_count, more = header
-        joined = self._joined.get(lane)
+        kind, fd_count, more = header
+        joined = self._joined.get(kind)
         if joined is None and not more:
-            yield Frame(lane, fd_count, body)
+            yield Frame(_LANES[kind], fd_count, body)
             return
         if fd_count:
             self._fail("a frame with descriptors is no part of a message in several frames")
         if joined is None:
-            joined = self._joined[lane] = bytearray()
+            joined = self._joined[kind] = bytearray()
         if len(joined) + len(body) > self._message_limit:
             self._fail(f"a message holds at most {self._message_limit} bytes, this one has more")
         joined += body
         if not more:
-            del self._joined[lane]
-            yield Frame(lane, 0, memoryview(joined))
+            del self._joined[kind]
+            yield Frame(_LANES[kind], 0, memoryview(joined))
 
     def _parse(self, data: bytearray | memoryview, at: int = 0) -> _Header:
         magic, kind, fd_count, length = _HEADER.unpack_from(data, at)
-        lane = _LANES.get(kind & ~_MORE)
-        if magic != _MAGIC or lane is None:
+        if magic != _MAGIC or kind & ~_MORE not in _LANES:
             self._fail(f"expected magic 0xac and version {_VERSION}, got {magic:#x} and {kind:#x}")
         if fd_count > MAX_FDS:
             self._fail(
@@ -210,8 +218,7 @@ class FrameDecoder:
         if length > self._limit:
             self._fail(f"a frame holds at most {self._limit} bytes, its header claims {length}")
         self._need = HEADER_SIZE + length
-        assert lane is not None
-        return _Header(lane, fd_count, bool(kind & _MORE))
+        return _Header(kind & ~_MORE, fd_count, bool(kind & _MORE))
 
     def _fail(self, why: str) -> None:
         self._failed = True

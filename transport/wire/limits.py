@@ -13,6 +13,7 @@ class Limits:
 
     Attributes:
         message: largest message.
+        envelope: what a message may have beyond that, as it is not the user's.
         high_water: unsent bytes from which the channel is congested.
         low_water: unsent bytes below which `on_room` is called.
         fds: unsent descriptors from which the channel is congested; below half of them it is not.
@@ -20,6 +21,7 @@ class Limits:
     """
 
     message: int = MESSAGE_LIMIT
+    envelope: int = 0
     high_water: int = 1024 * 1024
     low_water: int = 256 * 1024
     fds: int = 64
