@@ -154,6 +154,11 @@ async def pool(name: str, chain: Chain = (), /) -> list[Any] | None:
 # -- what the parent serves: the queues of pools -----------------------------------------------
 
 
+@_call(_PARENT)
+async def start_pool(path: str, arguments: list[bytes], options: dict[str, Any], /) -> list[Any]:
+    """Start a pool of the class at *path*, "" for functions; return what its address is made of."""
+
+
 @_note(_PARENT)
 def task_queued(pool: int, ticket: int, priority: int, again: bool, /) -> None:  # noqa: FBT001 - a wire field
     """A task of the node waits for a worker; *again* before all others of its priority."""

@@ -51,6 +51,8 @@ class PoolSpec(SupervisorSpec):
     backoff: Backoff | None
     shutdown: float
     mailbox: int
+    options: Mapping[str, Any]
+    """The keywords of `pool` it was made by, for the process that made the system."""
 
     @property
     def why_not_killable(self) -> str:
@@ -184,6 +186,19 @@ def pool(
     if on is not None or chosen != "process":
         _refuse_options(where, recycle=recycle, max_rss=max_rss, **own)
     options = {**own, "boot_timeout": boot_timeout, "shutdown": shutdown}
+    group = _group(where, name, count, chosen, options) if on is None else None
+    given: dict[str, Any] = {
+        "size": size,
+        "min": min,
+        "max": max,
+        "name": name,
+        "on": on,
+        "kind": kind,
+    }
+    given |= {"per_node": per_node, "at_once": at_once, "queue": queue, "idle": idle}
+    given |= {"grace": grace, "recycle": recycle, "max_rss": max_rss, "init": init}
+    given |= {"preload": list(preload), "env": dict(env or {}), "nice": nice, "budget": budget}
+    given |= {"boot_timeout": boot_timeout, "backoff": backoff, "shutdown": shutdown}
     spec = PoolSpec(
         **{item.name: getattr(base, item.name) for item in fields(base)},
         cls=cls,
@@ -201,10 +216,11 @@ def pool(
         on=on,
         kind=chosen,
         per_node=per_node,
-        group=_group(where, name, count, chosen, options) if on is None else None,
+        group=group,
         backoff=backoff or (_MEMBER_BACKOFF if budget is None else None),
         shutdown=shutdown,
         mailbox=mailbox,
+        options={**given, "mailbox": mailbox},
     )
     return spec.with_workers()
 

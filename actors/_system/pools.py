@@ -15,7 +15,7 @@ from actors._remoting import operations as ops
 from actors._system.pool_control import PoolControl
 from actors._system.pool_spec import DEFAULT_POOL, PoolSpec, pool
 from actors._system.tree_specs import SupervisorSpec
-from actors.nodes import class_path
+from actors.nodes import class_path, unpack_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -273,6 +273,7 @@ class Pools:
     def _serve(self) -> None:
         handlers = self._state.host.handlers
         handlers.on_call(ops.pool, self._pool)
+        handlers.on_call(ops.start_pool, self._start)
         handlers.on_note(ops.task_queued, self._task_queued)
         handlers.on_note(
             ops.task_withdrawn,
@@ -302,6 +303,29 @@ class Pools:
     async def _pool(self, link: Link, name: str, _chain: ops.Chain = ()) -> list[Any] | None:
         found = await self.find(name, link.peer)
         return None if found is None else _fields(self._controls[found.facts.number])
+
+    async def start(self, spec: PoolSpec) -> Pool[Any]:
+        """Start a pool at the top of the tree.
+
+        Raises:
+            SupervisorError, StartFailed, BootFailed: it did not start.
+        """
+        await self._tree.find("").start_child(spec)
+        return self.clients.pool(_fields(self._names[spec.name]))
+
+    async def _start(
+        self, _link: Link, path: str, arguments: list[bytes], options: dict[str, Any]
+    ) -> list[Any]:
+        host = self._state.host
+        if path and self._state.local is None:
+            raise ActorsError(
+                f"pool {options['name']!r}: the process that made this system imports no classes of users: "
+                "describe a pool with a class in its topology"
+            )
+        cls = host.resolve_class(*path.split(":")) if path else None
+        args, kwargs = unpack_arguments(host, arguments)
+        started = await self.start(pool(cls, *args, **options, **kwargs))
+        return _fields(self._controls[started.facts.number])
 
     def _task_queued(self, link: Link, pool: int, ticket: int, priority: int, again: bool) -> None:  # noqa: FBT001 - a wire field
         control = self._controls.get(pool)

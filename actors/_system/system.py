@@ -370,13 +370,14 @@ class System:
             SupervisorError: there is a child of that name, or it did not start.
             InvalidSpec: there is a group of that name.
             BootFailed: a node did not get ready; none of its group is left.
-            ActorsError: asked on a node.
+            ActorsError: asked on a node; only a pool is started from anywhere.
         """
+        if isinstance(item, PoolSpec):
+            return await self._running().start_pool(item)
         if isinstance(item, NodesSpec):
             coordinator = self._made_here(f"starting nodes({item.name!r})")
             return [*await coordinator.groups.start(item)]
-        ref = await self.supervisor("").start_child(item)
-        return await self.pool(item.name) if isinstance(item, PoolSpec) else ref
+        return await self.supervisor("").start_child(item)
 
     async def scale(self, group: str, count: int) -> list[Node]:
         """Have *count* nodes in a group.

@@ -18,6 +18,7 @@ from actors.transport import Local
 
 if TYPE_CHECKING:
     from actors._messaging.ref import Ref
+    from actors._system.pool_spec import PoolSpec
     from actors.nodes import ChildActors, Link, LocalNode, NodeProcess
 
 __all__ = ["DirectAccess", "NodeAccess", "SystemAccess"]
@@ -37,6 +38,7 @@ class SystemAccess(Protocol):
     ) -> Ref[Any]: ...
     async def lookup(self, name: str) -> Ref[Any] | None: ...
     async def pool(self, name: str) -> Pool[Any] | None: ...
+    async def start_pool(self, spec: PoolSpec) -> Pool[Any]: ...
     async def tree(self) -> dict[str, Any]: ...
     async def stop(self) -> None: ...
 
@@ -67,6 +69,9 @@ class DirectAccess:
 
     async def pool(self, name: str) -> Pool[Any] | None:
         return await self._coordinator.pools.find(name)
+
+    async def start_pool(self, spec: PoolSpec) -> Pool[Any]:
+        return await self._coordinator.pools.start(spec)
 
     async def tree(self) -> dict[str, Any]:
         return await self._coordinator.whole_tree()
@@ -136,6 +141,13 @@ class NodeAccess:
     async def pool(self, name: str) -> Pool[Any] | None:
         fields = await self._parent.call(ops.pool, name, waiting_chain())
         return None if fields is None else self._pools.pool(fields)
+
+    async def start_pool(self, spec: PoolSpec) -> Pool[Any]:
+        path = "" if spec.cls is None else class_path(spec.cls)  # type: ignore[arg-type] # a class, as `pool` has checked
+        args = spec.args if spec.cls is not None else ()
+        arguments = pack_arguments(self._node.host, args, dict(spec.kwargs))
+        fields = await self._parent.call(ops.start_pool, path, arguments, dict(spec.options))
+        return self._pools.pool(fields)
 
     async def tree(self) -> dict[str, Any]:
         return await self._parent.call(ops.tree)
