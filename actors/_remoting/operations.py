@@ -155,7 +155,9 @@ async def pool(name: str, chain: Chain = (), /) -> list[Any] | None:
 
 
 @_call(_PARENT)
-async def start_pool(path: str, arguments: list[bytes], options: dict[str, Any], /) -> list[Any]:
+async def start_pool(
+    path: str, arguments: list[bytes | SharedBuffer], options: dict[str, Any], /
+) -> list[Any]:
     """Start a pool of the class at *path*, "" for functions; return what its address is made of."""
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from actors._system.system_state import SystemState
     from actors._system.tree_specs import ActorSpec, TreeSpec
     from actors.nodes import Link, SupervisedActor
+    from actors.transport import SharedBuffer
 
 __all__ = ["Pools"]
 
@@ -314,7 +315,7 @@ class Pools:
         return self.clients.pool(_fields(self._names[spec.name]))
 
     async def _start(
-        self, _link: Link, path: str, arguments: list[bytes], options: dict[str, Any]
+        self, _link: Link, path: str, arguments: list[bytes | SharedBuffer], options: dict[str, Any]
     ) -> list[Any]:
         host = self._state.host
         if path and self._state.local is None:
