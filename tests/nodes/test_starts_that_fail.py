@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from actors import System, Topology, nodes
+from actors._base.run_loop import open_loop
 from actors._system.supervision_tree import SupervisionTree
 from actors.errors import BootFailed, InvalidSpec
 from actors.nodes.boot import launcher
@@ -94,6 +95,32 @@ async def test_whatever_keeps_a_node_from_starting_is_told_and_the_next_one_star
             await system.start(nodes("web"))
             victim = await system.spawn(Victim, on="web")
             assert await victim.ask(Victim.pid) != os.getpid()
+
+
+async def test_a_start_that_was_cancelled_during_a_long_import_uses_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    imported, used = threading.Event(), []
+
+    class Server:
+        def fork(self, launch: Launch) -> None:
+            used.append(launch)
+
+    def after_import(_launcher: launcher.Launcher, _launch: Launch) -> Any:
+        imported.wait(PATIENCE)
+        return Server()
+
+    monkeypatch.setattr(launcher.Launcher, "_fork_server_for", after_import)
+    monkeypatch.setattr(launcher, "start_by_exec", used.append)
+    facts: dict[str, Any] = dict.fromkeys(["link", "lifeline", "log", "output"], -1)
+    launch = Launch(module="m", title="t", common={}, env={}, **facts)
+    async with open_loop() as loop:
+        starter = launcher.Launcher(loop, lambda _kind, _facts: None)
+        with anyio.move_on_after(0.05):
+            await starter.start(launch)
+        imported.set()
+        await anyio.to_thread.run_sync(starter.close)
+    assert used == []
 
 
 def _raising(error: BaseException) -> Callable[..., Any]:

@@ -100,11 +100,9 @@ class Launcher:
     def _serve(self) -> None:
         while (request := self._requests.get()) is not None:
             launch, waiter = request
-            if waiter.done():
-                continue  # the caller was cancelled
             started, failure = None, None
             try:
-                started = self._start(launch)
+                started = self._start(launch, waiter)
             except Exception as error:  # noqa: BLE001 - it is the answer to whoever asked
                 failure = error
             try:
@@ -114,10 +112,10 @@ class Launcher:
                     started.end()
         self._close_server()
 
-    def _start(self, launch: Launch) -> Started:
+    def _start(self, launch: Launch, waiter: Waiter) -> Started:
         for attempt in range(1, _TRIES + 1):
-            server = self._fork_server_for(launch)
-            if server is None:
+            server = None if waiter.done() else self._fork_server_for(launch)
+            if server is None or waiter.done():
                 break
             started = self._fork(server, launch)
             if started is not None:
@@ -126,6 +124,10 @@ class Launcher:
             if attempt == _TRIES:
                 # One may have been killed by accident, two hardly.
                 self._give_up(server.context, f"{_TRIES} of them in a row ended instead of forking")
+        if waiter.done():
+            # It may have waited long for an import: the descriptors of the launch are closed, and their
+            # numbers may be those of others.
+            raise OSError(errno.ECANCELED, "the caller was cancelled")
         if self._closing.is_set():
             raise OSError(errno.ECANCELED, "the system is ending")
         return start_by_exec(launch)
