@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import (
     TYPE_CHECKING,
@@ -13,6 +14,8 @@ from typing import (
     TypeVarTuple,
     overload,
 )
+
+from actors._base.errors import SystemStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -71,7 +74,8 @@ class BlockingPool(Generic[A]):
                     return
                 yield value
         finally:
-            run(results.aclose)
+            with suppress(SystemStopped):  # the system ended, and the map with it
+                run(results.aclose)
 
     @overload
     def ask(

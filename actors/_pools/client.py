@@ -248,6 +248,7 @@ class PoolClient(TaskOwner):
             if task.state is TaskState.RUNNING:
                 task.state = TaskState.OVER
                 self.place_free(task, failed=False, renew="")
+            self.over(task)
 
     # -- the door ----------------------------------------------------------------------------
 
@@ -365,8 +366,6 @@ class PoolClient(TaskOwner):
         if task is None:
             return
         task.worker_lost(why, loss)
-        if task.state is TaskState.OVER:
-            self._tasks.pop(ticket, None)
 
     def pool_ended(self, why: str) -> None:
         """The pool is over: fail what waits."""
@@ -385,7 +384,6 @@ class PoolClient(TaskOwner):
 
     def place_free(self, task: PoolTask, *, failed: bool, renew: str) -> None:
         """As `TaskOwner.place_free`."""
-        self._tasks.pop(task.ticket, None)
         self.places.done(task.ticket, failed=failed, renew=renew)
 
     def worker_gone(self, task: PoolTask) -> None:
@@ -400,6 +398,10 @@ class PoolClient(TaskOwner):
             self.places.done(task.ticket, failed=True, renew="")
         else:
             self.places.undelivered(task.ticket, task.priority)
+
+    def over(self, task: PoolTask) -> None:
+        """As `TaskOwner.over`."""
+        self._tasks.pop(task.ticket, None)
 
     def again(self, task: PoolTask) -> None:
         """As `TaskOwner.again`."""

@@ -72,6 +72,10 @@ class TaskOwner:
         """Submit the task once more."""
         raise NotImplementedError
 
+    def over(self, task: PoolTask) -> None:
+        """The task has its result, or has failed."""
+        raise NotImplementedError
+
 
 class PoolTask:
     """One submission. While it runs it is the `Waiter` of its own message: the reply comes here.
@@ -235,6 +239,7 @@ class PoolTask:
 
     def _settle(self, value: Any, error: BaseException | None) -> None:
         """Let go of everything, and wake the submitter."""
+        self.owner.over(self)
         for timer in (self.timer, self.grace_timer):
             if timer is not None:
                 timer.cancel()

@@ -89,7 +89,7 @@ class NodeGroups:
             if not self.members(spec.name):
                 await self._launch(spec, list(range(spec.count)))
 
-    async def scale(self, name: str, count: int) -> list[RemoteNode]:
+    async def scale(self, name: str, count: int, *, by_pool: bool = False) -> list[RemoteNode]:
         """Start or stop nodes until a group has *count*; return them when all are ready.
 
         Raises:
@@ -98,6 +98,10 @@ class NodeGroups:
             SystemStopped: the system is stopping.
         """
         self.check(name, count)
+        if name in self._state.pool_sizes and not by_pool:
+            raise InvalidSpec(
+                f"the nodes of pool {name!r} are its workers: use Pool.resize({count!r})"
+            )
         async with self.changing(name):
             spec, have = self._specs[name], self.members(name)
             if count > len(have):

@@ -220,7 +220,7 @@ class PoolControl:
     async def _add(self, slots: range) -> None:
         assert self.handle is not None
         if self.spec.group is not None:
-            await self._groups.scale(self.spec.name, slots.stop)
+            await self._groups.scale(self.spec.name, slots.stop, by_pool=True)
         for slot in slots:
             for actor in self.spec.workers(slot):
                 await self.handle.start_child(actor)
@@ -243,7 +243,7 @@ class PoolControl:
                     await self.handle.stop_child(name)
                     self.handle.delete_child(name)
         if self.spec.group is not None:
-            await self._groups.scale(self.spec.name, slots.start)
+            await self._groups.scale(self.spec.name, slots.start, by_pool=True)
 
     # -- memory ------------------------------------------------------------------------------------
 

@@ -207,7 +207,7 @@ class Pools:
 
     async def _end_group(self, spec: PoolSpec) -> None:
         with suppress(ActorsError):
-            await self._groups.scale(spec.name, 0)
+            await self._groups.scale(spec.name, 0, by_pool=True)
 
     # -- finding them ----------------------------------------------------------------------------
 
