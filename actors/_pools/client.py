@@ -72,6 +72,8 @@ class Places(Protocol):
     async def members(self) -> list[Ref[Any]]: ...
     async def stats(self) -> PoolStats: ...
     async def resize(self, size: int) -> int: ...
+    async def stop(self, *, drain: bool) -> None: ...
+    async def wait(self) -> str: ...
 
 
 class PoolClient(TaskOwner):
@@ -366,6 +368,10 @@ class PoolClient(TaskOwner):
         if task is None:
             return
         task.worker_lost(why, loss)
+
+    def refuse_new(self, why: str) -> None:
+        """Refuse new tasks from now on."""
+        self._ended = self._ended or why
 
     def pool_ended(self, why: str) -> None:
         """The pool is over: fail what waits."""

@@ -50,6 +50,7 @@ class PoolClients:
             lambda _, pool, ticket, why, loss: self.task_lost(pool, ticket, why, Loss(loss)),
         )
         handlers.on_note(ops.pool_room, lambda _, pool, room: self.room_changed(pool, room))
+        handlers.on_note(ops.pool_draining, lambda _, pool, why: self.pool_draining(pool, why))
         handlers.on_note(ops.pool_ended, lambda _, pool, why: self.pool_ended(pool, why))
 
     def pool(self, fields: list[Any]) -> Pool[Any]:
@@ -80,6 +81,12 @@ class PoolClients:
     def room_changed(self, pool: int, room: bool) -> None:  # noqa: FBT001 - a wire field
         """As `Submitter.room_changed`."""
         self._clients[pool].room_changed(room)
+
+    def pool_draining(self, pool: int, why: str) -> None:
+        """A pool takes no new tasks."""
+        client = self._clients.get(pool)
+        if client is not None:
+            client.refuse_new(why)
 
     def pool_ended(self, pool: int, why: str) -> None:
         """A pool is over."""

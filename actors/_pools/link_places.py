@@ -54,6 +54,14 @@ class LinkPlaces:
         stats: PoolStats = await self._link.call(ops.pool_stats, self._pool)
         return stats
 
+    async def stop(self, *, drain: bool) -> None:
+        """Stop the pool for good."""
+        await self._link.call(ops.stop_pool, self._pool, drain)
+
+    async def wait(self) -> str:
+        """Wait for the end of the pool; return why."""
+        return await self._link.call(ops.wait_pool, self._pool)
+
     async def resize(self, size: int) -> int:
         """Start or stop workers."""
         return await self._link.call(ops.resize_pool, self._pool, size)

@@ -332,6 +332,19 @@ class Pool(Generic[A]):
         """
         return await self.client.places.resize(size)
 
+    async def stop(self, *, drain: bool = False) -> None:
+        """Stop the pool for good; return when its workers have ended.
+
+        Args:
+            drain: take no new tasks, and finish those that wait or run first; else they fail with
+                `ActorStopped` and are ended.
+        """
+        await self.client.places.stop(drain=drain)
+
+    async def wait(self) -> str:
+        """Wait until the pool has ended; return why it has."""
+        return await self.client.places.wait()
+
 
 class DeadlinePool(Generic[A]):
     """A pool with a deadline; see `Pool.within`."""

@@ -186,6 +186,7 @@ class PoolQueue:
         self._running: dict[tuple[Submitter, int], PoolWorker] = {}
         self._submitters: set[Submitter] = set()
         self._room = True
+        self._when_empty: list[Callable[[], object]] = []
         self._completed = self._failed = 0
         self._wait, self._run = Histogram(), Histogram()
 
@@ -301,6 +302,7 @@ class PoolQueue:
         self._waiting.clear()
         self._heap.clear()
         self._running.clear()
+        self._check_empty()
 
     @property
     def submitters(self) -> Iterable[Submitter]:
@@ -334,6 +336,7 @@ class PoolQueue:
             else:
                 self._lose(worker, task, cause[1], Loss.BESIDE)
         worker.ended_for = None
+        self._check_empty()
 
     def _lose(self, worker: PoolWorker, task: _Task, why: str, loss: Loss) -> None:
         self._running.pop((task.submitter, task.ticket), None)
@@ -382,6 +385,7 @@ class PoolQueue:
         return False
 
     def _check_room(self) -> None:
+        self._check_empty()
         room = self.has_room
         if room is not self._room:
             self._room = room
@@ -394,6 +398,17 @@ class PoolQueue:
         if self._bound is None or len(self._waiting) < self._bound:
             return True
         return not self._waiting and any(self.free_places(one) for one in self.workers.values())
+
+    def call_when_empty(self, fn: Callable[[], object]) -> None:
+        """Call *fn* once no task waits or runs: now, or later."""
+        self._when_empty.append(fn)
+        self._check_empty()
+
+    def _check_empty(self) -> None:
+        if self._when_empty and not self._waiting and not self._running:
+            waiting, self._when_empty = self._when_empty, []
+            for fn in waiting:
+                fn()
 
     def stats(self) -> PoolStats:
         """Return the figures of now."""

@@ -202,6 +202,16 @@ async def pool_stats(pool: int, /) -> Any:
 
 
 @_call(_PARENT)
+async def stop_pool(pool: int, drain: bool, /) -> None:  # noqa: FBT001 - a wire field
+    """Stop a pool for good, after its tasks if *drain*; return when its workers have ended."""
+
+
+@_call(_PARENT)
+async def wait_pool(pool: int, /) -> str:
+    """Return why a pool has ended, when it has."""
+
+
+@_call(_PARENT)
 async def resize_pool(pool: int, size: int, /) -> int:
     """Start or stop workers of a pool; return how many there are then."""
 
@@ -403,6 +413,11 @@ def task_lost(pool: int, ticket: int, why: str, loss: int, /) -> None:
 @_note(_NODE)
 def pool_room(pool: int, room: bool, /) -> None:  # noqa: FBT001 - a wire field
     """Whether the queue of a pool has room."""
+
+
+@_note(_NODE)
+def pool_draining(pool: int, why: str, /) -> None:
+    """A pool takes no new tasks."""
 
 
 @_note(_NODE)

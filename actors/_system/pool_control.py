@@ -19,7 +19,7 @@ from actors.nodes import RemoteNode, process_figures
 from actors.supervisors import SupervisorError
 
 if TYPE_CHECKING:
-    from actors._base.loop import Timer
+    from actors._base.loop import Timer, Waiter
     from actors._messaging.ref import Ref
     from actors._system.node_groups import NodeGroups
     from actors._system.pool_spec import PoolSpec
@@ -73,6 +73,8 @@ class PoolControl:
             turns=spec.least == spec.most,
         )
         self.closed = False
+        self.waiters: list[Waiter] = []
+        """Of those who wait for its end."""
         self._state = state
         self._groups = groups
         self._ended = ended

@@ -16,10 +16,12 @@ from actors._system.pool_control import PoolControl
 from actors._system.pool_spec import DEFAULT_POOL, PoolSpec, pool
 from actors._system.tree_specs import SupervisorSpec
 from actors.nodes import class_path, unpack_arguments
+from actors.supervisors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from actors._base.loop import Waiter
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
     from actors._pools import PoolStats
@@ -99,6 +101,12 @@ class _LocalPlaces:
 
     async def resize(self, size: int) -> int:
         return await self._pools.running(self._number).resize(size)
+
+    async def stop(self, *, drain: bool) -> None:
+        await self._pools.stop(self._number, drain=drain)
+
+    async def wait(self) -> str:
+        return await self._pools.wait(self._number)
 
 
 class Pools:
@@ -192,6 +200,9 @@ class Pools:
         control.close()
         self._controls.pop(control.facts.number, None)
         self._state.pool_sizes.pop(control.spec.name, None)
+        for waiter in control.waiters:
+            if not waiter.done():
+                waiter.set_result(why)
         if self._names.get(control.spec.name) is control:
             del self._names[control.spec.name]
         self.clients.pool_ended(control.facts.number, why)
@@ -200,6 +211,45 @@ class Pools:
                 submitter.link.note(ops.pool_ended, control.facts.number, why)
         if not self._state.stopping:
             self._stop_nodes(control.spec)
+
+    async def stop(self, number: int, *, drain: bool) -> None:
+        """Stop a pool for good; one that has ended is no error."""
+        control = self._controls.get(number)
+        if control is None:
+            return
+        if drain:
+            await self._drain(control)
+        assert control.handle is not None
+        self.end(control, "it was stopped")
+        path, _, name = control.handle.path.rpartition("/")
+        above = self._tree.find(path)
+        with suppress(NotFound):
+            await above.stop_child(name)
+            above.delete_child(name)
+        while control.spec.group is not None and self._state.group(control.spec.name):
+            await self._end_group(control.spec)
+
+    async def _drain(self, control: PoolControl) -> None:
+        """Refuse new tasks, and wait until none waits or runs."""
+        why = "it is draining: no new tasks"
+        for submitter in [self.clients, *control.queue.submitters]:
+            if isinstance(submitter, _NodeSubmitter):
+                submitter.link.note(ops.pool_draining, control.facts.number, why)
+            else:
+                self.clients.pool_draining(control.facts.number, why)
+        waiter = self._state.loop.waiter()
+        control.queue.call_when_empty(partial(_resolve, waiter))
+        await waiter
+
+    async def wait(self, number: int) -> str:
+        """Return why a pool has ended, when it has."""
+        control = self._controls.get(number)
+        if control is None:
+            return "it has ended"
+        waiter = self._state.loop.waiter()
+        control.waiters.append(waiter)
+        why: str = await waiter
+        return why
 
     def _stop_nodes(self, spec: PoolSpec) -> None:
         if spec.group is not None and spec.per_node is None and not self._state.stopping:
@@ -287,6 +337,8 @@ class Pools:
         handlers.on_call(ops.pool_members, self._members)
         handlers.on_call(ops.pool_stats, self._stats)
         handlers.on_call(ops.resize_pool, self._resize)
+        handlers.on_call(ops.stop_pool, self._stop)
+        handlers.on_call(ops.wait_pool, lambda _, number: self.wait(number))
 
     def node_ended(self, address: str) -> None:
         """Drop what a node had submitted, which has ended."""
@@ -366,8 +418,16 @@ class Pools:
     async def _stats(self, _link: Link, pool: int) -> Any:
         return self.running(pool).queue.stats()
 
+    async def _stop(self, _link: Link, pool: int, drain: bool) -> None:  # noqa: FBT001 - a wire field
+        await self.stop(pool, drain=drain)
+
     async def _resize(self, _link: Link, pool: int, size: int) -> int:
         return await self.running(pool).resize(size)
+
+
+def _resolve(waiter: Waiter) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _fields(control: PoolControl) -> list[Any]:
