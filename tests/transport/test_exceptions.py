@@ -2,13 +2,16 @@
 
 import errno
 import json
+import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 import pydantic
 import pytest
+from pydantic_core import PydanticCustomError
 
 from actors.transport import (
     Decoder,
@@ -292,6 +295,90 @@ def test_a_validation_error_of_pydantic_arrives_as_one(copy: Copy, wrong: dict[s
         line["loc"] for line in caught.value.errors()
     ]
     assert "test_a_validation_error_of_pydantic" in traceback_text(arrived)
+
+
+class Shelf(pydantic.BaseModel):
+    width: int = 0
+    label: str = ""
+    books: list[str] = []
+
+    @pydantic.field_validator("width")
+    @classmethod
+    def has_room(cls, width: int) -> int:
+        if width < 0:
+            raise PydanticCustomError(
+                "no_room", "{width} cm is {what}", {"width": width, "what": Box(1)}
+            )
+        assert width < 100
+        return width
+
+    @pydantic.field_validator("label")
+    @classmethod
+    def is_short(cls, label: str) -> str:
+        if len(label) > 3:
+            raise PydanticCustomError("string_too_long", "{label} does not fit")
+        if label == "odd":
+            raise Unpicklable(label)
+        return label
+
+
+class HiddenShelf(Shelf, hide_input_in_errors=True):
+    pass
+
+
+class Unpicklable(ValueError):
+    def __init__(self, label: str) -> None:
+        super().__init__(f"{label} is odd")
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize("copy", COPIES)
+@pytest.mark.parametrize("shelf", [Shelf, HiddenShelf])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"width": -1, "label": "four"},
+        {"width": 100, "books": {"a": 1}},
+        {"width": -1, "label": "odd", "books": 7},
+        {"books": ["b", threading.Lock()]},
+    ],
+)
+def test_a_validation_error_whose_kinds_are_the_users_arrives_as_one(
+    copy: Copy, shelf: type[Shelf], wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        shelf(**wrong)
+    arrived = copy(caught.value)
+    assert type(arrived) is pydantic.ValidationError
+    assert _without_inputs(str(arrived)) == _without_inputs(str(caught.value))
+    for got, sent_line in zip(arrived.errors(), caught.value.errors(), strict=True):
+        for part in ("type", "loc", "msg", "url"):
+            assert got.get(part) == sent_line.get(part)
+        assert got.get("ctx", {}).keys() == sent_line.get("ctx", {}).keys()
+
+
+def _without_inputs(text: str) -> str:
+    """The lines without the value that could not be sent, which arrives as its repr."""
+    return re.sub(r"input_value='?<.*", "", text)
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_validation_error_of_json_arrives_as_one(copy: Copy) -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        Shelf.model_validate_json('{"books": {"a": 1}}')
+    assert str(copy(caught.value)) == str(caught.value)
+
+
+def test_a_validation_error_that_pydantic_would_write_otherwise_arrives_as_its_text() -> None:
+    line = {
+        "type": PydanticCustomError("t", "is {a}", {"a": "{a}, too"}),
+        "loc": (),
+        "input": 1,
+    }
+    error = pydantic.ValidationError.from_exception_data("Shelf", [line])  # type: ignore[list-item]
+    arrived = sent(error)
+    assert type(arrived) is RemoteError
+    assert error.errors()[0]["msg"] in str(arrived)
 
 
 @pytest.mark.parametrize("copy", COPIES)

@@ -4,9 +4,12 @@ An argument or attribute that cannot be sent becomes its repr. An exception that
 as a `RemoteError` with its text.
 """
 
+import re
+import sys
 import traceback
 from collections.abc import Callable
 from functools import lru_cache
+from operator import eq
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +32,9 @@ _MAX_CHAIN: Final = 30
 _MAX_TEXT: Final = 64 * 1024
 _MAX_PART: Final = 8 * 1024
 _NOT_STATE: Final = frozenset({"obj", "message", "exceptions", "characters_written"})
+
+_HIDES_INPUT: Final = re.compile(r"\[type=[^,\]]*\]$", re.MULTILINE)
+_INPUT_TYPES: Final = ("python", "json")
 
 _put: Final = BaseException.__setattr__
 """Sets an attribute past the `__setattr__` of the class."""
@@ -123,19 +129,51 @@ def _is_validation_error(cls: type[BaseException]) -> bool:
 
 
 def _validation_args(error: Any) -> tuple[Any, ...]:
-    parts = [error.title]
+    """Its title, whether it hides its inputs, and of each line type, place, input, message and context."""
+    parts = [error.title, _HIDES_INPUT.search(str(error)) is not None]
     for line in error.errors(include_url=False):
-        parts += (line["type"], line["loc"], line["input"], line.get("ctx"))
+        context = line.get("ctx") or {}
+        parts += (line["type"], line["loc"], line["input"], line["msg"], len(context))
+        parts += [part for item in context.items() for part in item]
     return tuple(parts)
 
 
-def _validation_error(cls: Any, title: str, *parts: Any) -> BaseException:
-    lines = [
-        {"type": kind, "loc": where, "input": value, "ctx": context or {}}
-        for kind, where, value, context in zip(*[iter(parts)] * 4, strict=True)
+def _validation_error(cls: Any, title: str, hides_input: Any, *parts: Any) -> BaseException:
+    lines: list[tuple[dict[str, Any], str]] = []
+    left = iter(parts)
+    for kind in left:
+        where, value, text, size = (next(left) for _ in range(4))
+        context = {next(left): next(left) for _ in range(size)}
+        lines.append(({"type": kind, "loc": where, "input": value, "ctx": context}, text))
+    # Whether JSON was validated is not to be asked, and pydantic's own messages differ by it.
+    texts = {mode: [_pydantic_text(cls, line, mode) for line, _ in lines] for mode in _INPUT_TYPES}
+    sent = [text for _, text in lines]
+    mode = max(_INPUT_TYPES, key=lambda mode: list(map(eq, texts[mode], sent)).count(True))
+    rebuilt = [
+        line if text == known else _custom_line(cls, line, text)
+        for (line, text), known in zip(lines, texts[mode], strict=True)
     ]
-    made: BaseException = cls.from_exception_data(title, lines)
+    made: BaseException = cls.from_exception_data(
+        title, rebuilt, input_type=mode, hide_input=bool(hides_input)
+    )
     return made
+
+
+def _pydantic_text(cls: Any, line: dict[str, Any], mode: str) -> str | None:
+    """The message that pydantic itself has for such a line; None if it has no such type."""
+    try:
+        text: str = cls.from_exception_data("", [line], input_type=mode).errors()[0]["msg"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return text
+
+
+def _custom_line(cls: Any, line: dict[str, Any], text: str) -> dict[str, Any]:
+    """A line as a `PydanticCustomError` of a validator makes it, whose message is *text*."""
+    custom = sys.modules[cls.__module__].PydanticCustomError(line["type"], text, line["ctx"])
+    if custom.message() != text:
+        raise ValueError(f"pydantic would write {text!r} as {custom.message()!r}")
+    return {**line, "type": custom}
 
 
 def _safe(value: Any, walk: Walk) -> Any:
