@@ -24,8 +24,8 @@ REASONS: Final[dict[tuple[str, str], str]] = {
     (
         "transport/channels/socket_channel.py, Channel._queue",
         (
-            "self._outbox.size >= self._limits.high_water  ->  "
-            "(self._outbox.size > self._limits.high_water)"
+            "outbox.size - outbox.bulk >= self._limits.high_water  ->  "
+            "(outbox.size - outbox.bulk > self._limits.high_water)"
         ),
     ): _EXACT,
     (
@@ -34,7 +34,10 @@ REASONS: Final[dict[tuple[str, str], str]] = {
     ): "a channel that has ended writes nothing when it is called, and stops watching when it closes",
     (
         "transport/channels/socket_channel.py, Channel._write",
-        "outbox.size < self._limits.low_water  ->  (outbox.size <= self._limits.low_water)",
+        (
+            "outbox.size - outbox.bulk < self._limits.low_water  ->  "
+            "(outbox.size - outbox.bulk <= self._limits.low_water)"
+        ),
     ): _EXACT,
     (
         "transport/channels/thread_channel.py, ThreadChannel.send",
