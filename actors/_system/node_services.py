@@ -265,7 +265,10 @@ class NodeServices:
             link.note(ops.node_down, address, str(error), True, state.topology.patience)
             return
         self._connected[both] = times + 1
-        _hand_out(link, asked.address, ours)
+        try:
+            _hand_out(link, asked.address, ours)
+        except (ChannelBroken, ChannelClosed):
+            ours.close()  # the asker has ended, and what it had sent is still being read
 
 
 def _hand_out(link: Link, peer: str, way: socket.socket | Endpoint) -> None:

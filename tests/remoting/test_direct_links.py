@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +12,9 @@ import anyio
 import pytest
 
 from actors import ActorStopped, Backoff, Exit, Node, NodeDown, System, Topology, nodes
+from actors._remoting import operations as ops
 from actors._system import node_services
+from actors._system.system import coordinator_of
 from actors.testing import Probe, crash, eventually, running_system
 from tests.conftest import LOOPS
 from tests.nodes.node_actors import Talker, Victim
@@ -198,3 +201,19 @@ async def test_a_link_for_which_there_is_no_descriptor_is_made_when_there_is_one
                 assert answers == []
         assert answers == [right.pid]
         assert (left.pid, right.pid) == pids
+
+
+async def test_a_node_that_asks_for_links_and_then_ends_ends_no_link_by_an_error(
+    system: System, right: Node
+) -> None:
+    link: Any = coordinator_of(system).runs["left/0"].link
+    link._channel._sock.shutdown(socket.SHUT_WR)  # what it sent before is still read
+    for times in range(2):
+        link.host.handlers.notes[ops.request_link.name](link, "right/0", times)
+    assert link.closed is None
+    left = node_of(system, "left/0")
+    with anyio.fail_after(40):
+        await crash(left)
+        await eventually(lambda: left.ready, 20)
+        talker = await system.spawn(Talker, on="left")
+        assert await talker.ask(Talker.ask, await system.spawn(Victim, on="right")) == right.pid
