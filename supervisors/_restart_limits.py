@@ -1,7 +1,7 @@
 """How often children are restarted: the budget of a supervisor, and who may be restarted when.
 
 A child with a backoff is limited by that alone, any other by the budget of its supervisor. A
-restart because the host went away is not limited.
+restart because the host went away is not limited, nor one after an end that the spec says is not charged.
 """
 
 from __future__ import annotations
@@ -93,13 +93,17 @@ class RestartLimiter:
         self._random = random
 
     def restart(self, row: ChildRecord, exit_: Exit, *, host_was_down: bool) -> float | Exit:
-        """Count one restart; return the seconds until it is made, or how the life ends instead.
+        """Count and report one restart; return the seconds until it is made, or how the life ends instead.
+
+        One that is charged to nobody is made at once, and neither counted nor reported.
 
         Args:
             row: The child that needs it.
             exit_: How its run ended.
             host_was_down: Whether its host was down at that time.
         """
+        if _uncharged(row, exit_):
+            return 0.0
         delay = self._delay(row, exit_, host_was_down=host_was_down)
         if isinstance(delay, float):
             row.attempts += 1
@@ -133,3 +137,9 @@ class RestartLimiter:
         error.__cause__ = first.error
         task.report(BudgetExceeded(task.name, name, budget.restarts, budget.within, first, exit_))
         task.fail(error)
+
+
+def _uncharged(row: ChildRecord, exit_: Exit) -> bool:
+    """Return whether the restart after *exit_* counts nowhere; one that follows a failed start counts."""
+    free = row.spec.uncharged
+    return free is not None and row.error is None and free(exit_)

@@ -74,6 +74,9 @@ class ChildSpec:
         kind: Whether it supervises others itself.
         host: What it runs on. While the host is not ready the child waits, which counts neither
             against the budget nor for the backoff.
+        uncharged: Says of an end, other than a failed start, whether the restart that follows is made at once
+            and counts neither against the budget nor for the backoff nor as an attempt, because the child
+            was ended for somebody else's sake.
         gone: Called exactly once per life, when the child has ended, or failed to start, and is not
             restarted. A later `restart_child` begins a new life.
 
@@ -89,6 +92,7 @@ class ChildSpec:
     significant: bool = False
     kind: Kind = "worker"
     host: Host | None = None
+    uncharged: Callable[[Exit], bool] | None = None
     gone: Callable[[Exit], None] | None = None
 
     def __post_init__(self) -> None:
@@ -111,6 +115,8 @@ class ChildSpec:
             check_type("backoff", self.backoff, Backoff)
         if self.host is not None and not callable(getattr(self.host, "notify", None)):
             raise InvalidPolicy(f"host must be a Host, got {self.host!r}")
+        if self.uncharged is not None:
+            check_callable("uncharged", self.uncharged)
         if self.gone is not None:
             check_callable("gone", self.gone)
 

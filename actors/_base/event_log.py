@@ -56,6 +56,8 @@ _LEVELS: Final = {
     "loop_blocked": "warning",
     "node_draining": "info",
     "node_replaced": "info",
+    "worker_ended": "warning",
+    "worker_renewed": "info",
     "fork_server_unusable": "warning",
     "preload_threads": "warning",
     "preload_descriptors": "warning",

@@ -306,7 +306,7 @@ class Coordinator(SystemState):
         node = run.node
         lost, node.ended = node.ended, {}
         for uid, ended in lost.items():
-            if uid in run.killed_actors:
+            if uid in run.end.killed_actors:
                 actor = self.supervised.get(uid)
                 ended(Exit.KILLED, actor is not None and actor.stop_asked)
             else:
@@ -325,7 +325,7 @@ class Coordinator(SystemState):
             node.restarts += restarting
         if node.leaving:
             self.groups.forget(node)
-        came_back = "node_replaced" if replaced else "node_died"
+        came_back = "node_replaced" if replaced or run.end.uncharged else "node_died"
         kind = came_back if restarting else "node_ended"
         self.event(kind, {"node": node.name, "why": why})
 

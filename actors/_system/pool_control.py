@@ -133,12 +133,18 @@ class PoolControl:
     def _node(self, worker: PoolWorker) -> RemoteNode | None:
         return None if worker.member is None else self._state.nodes.get(worker.member.node)
 
+    def _charge(self, worker: PoolWorker, *, charged: bool) -> None:
+        """Say whether the restarts of a worker's actors count as theirs."""
+        for actor in self._actors.get(worker.slot, {}).values():
+            actor.uncharged = not charged
+
     def end_worker(self, worker: PoolWorker, why: str) -> None:
         """As `WorkerOwner.end_worker`."""
         node = self._node(worker)
         if self.facts.killable and node is not None and node.run is not None:
             facts = {"pool": self.spec.name, "worker": worker.member.name, "why": why}
             self._state.event("worker_ended", facts)
+            self._charge(worker, charged=False)
             node.run.end_for(set(), why)
 
     def renew_worker(self, worker: PoolWorker, why: str) -> None:
@@ -146,13 +152,16 @@ class PoolControl:
         facts = {"pool": self.spec.name, "worker": worker.member.name, "why": why}
         self._state.event("worker_renewed", facts)
         node = self._node(worker)
+        # One that is too big before it has run anything would be renewed for ever.
+        charged = not worker.completed
+        self._charge(worker, charged=charged)
         if not self.facts.killable or node is None or node.run is None:
             for actor in self._actors.get(worker.slot, {}).values():
                 actor.place.kill_actor(actor.ref.uid)
-        elif self.spec.cls is None:
+        elif self.spec.cls is None and not charged:
             node.run.end_for(set(), why)
         else:
-            node.replace(why)  # its actor ends in order
+            node.replace(why, charged=charged)  # its actor ends in order
 
     def load_changed(self) -> None:
         """As `WorkerOwner.load_changed`."""

@@ -213,6 +213,7 @@ class SupervisionTree:
             start=partial(NodeReplacement, node),
             backoff=node.spec.backoff,
             shutdown=2 * node.spec.shutdown,
+            uncharged=lambda _end: node.ended_for_others,
             gone=lambda _end: self._node_given_up(node),
         )
 
@@ -374,6 +375,7 @@ class SupervisionTree:
             backoff=item.backoff,
             shutdown=item.shutdown,
             significant=item.significant,
+            uncharged=static.uncharged,
             gone=static.gone,
             host=static,
         )

@@ -24,8 +24,9 @@ from actors.nodes.health.block_watch import BlockWatch
 from actors.nodes.health.inspect_process import process_figures
 from actors.nodes.health.sampling import ORDERS, busiest_first
 from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
-from actors.nodes.remote_node import NodeDied, RemoteNode, RemoteNodeHost, RemoteRun
+from actors.nodes.remote_node import RemoteNode, RemoteNodeHost, RemoteRun
 from actors.nodes.replacement import NodeReplacement
+from actors.nodes.run_end import NodeDied
 from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, StaticChild, SupervisedActor
 
 __all__ = [

@@ -173,7 +173,7 @@ class ProcessRun(RemoteRun):
 
     def kill(self) -> None:
         """Send SIGKILL to the whole process group."""
-        self._asked = Exit.KILLED
+        self.end.asked = Exit.KILLED
         if self._pidfd >= 0:
             self._force_end()
         elif self._completion.exit is None and self._process is None:
@@ -236,7 +236,8 @@ class ProcessRun(RemoteRun):
         for reader in self._readers:
             reader.close()  # before its last lines are wanted
         code = self._process.returncode
-        self._finish(*self._decide_exit(self._describe(code), clean=not code))
+        how, lines = self._describe(code), self._last_lines()
+        self._finish(*self.end.decide(how, clean=not code, last_lines=lines))
 
     def on_stack_dump(self, stacks: int) -> None:
         """Take the file that this process writes its stacks to, so that it can be looked into."""
@@ -287,14 +288,14 @@ class ProcessRun(RemoteRun):
         if code >= 0:
             return f"exit code {code}"
         name = signal.Signals(-code).name
-        if -code == signal.SIGKILL and self._asked is None:
+        if -code == signal.SIGKILL and self.end.asked is None:
             return self._killed_because or f"killed by {name}, perhaps out of memory"
         return f"killed by {name}"
 
     def _last_lines(self) -> str:
         lines = list(self._readers[1].last) if self._readers else []
         code = None if self._process is None else self._process.returncode
-        if self._hung_because:
+        if self.end.hung:
             lines = stacks_of(lines)
         elif code is not None and code < 0:
             lines = crash_of(lines, _LAST_LINES)

@@ -93,11 +93,11 @@ class ThreadRun(RemoteRun):
         why = "its thread ended"
         if self._error is not None:
             why = f"{type(self._error).__name__}: {self._error}"
-        self._finish(*self._decide_exit(why, clean=self._error is None))
+        self._finish(*self.end.decide(why, clean=self._error is None))
 
     def kill(self) -> None:
         """Cancel everything in its loop; a thread that is stuck in code cannot be killed."""
-        self._asked = Exit.KILLED
+        self.end.asked = Exit.KILLED
         if self._thread is None:
             self._finish("it was never started", Exit.KILLED)
         else:
@@ -130,12 +130,12 @@ class ThreadRun(RemoteRun):
         if self._completion.exit is None:
             why = "abandoned: a thread cannot be killed, and it did not end"
             self._home.event("node_abandoned", {"node": self.node.name, "stack": self._stack()})
-            before = self._hung_because or self._replaced_because
+            before = self.end.hung or self.end.replaced
             self._finish(f"{before}; {why}" if before else why, Exit.ABANDONED)
 
     def link_ended(self) -> None:
         """Abandon the thread soon, if it does not end: without its link it is of no use."""
-        if self._completion.exit is None and self._asked is None and self._abandoning is None:
+        if self._completion.exit is None and self.end.asked is None and self._abandoning is None:
             self._abandoning = self._loop.call_later(_GRACE, self._abandon)
 
     def _release(self) -> None:

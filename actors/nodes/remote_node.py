@@ -20,9 +20,10 @@ from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed
 from actors._base.log import iso_time
 from actors._remoting import operations as ops
-from actors.nodes._node import Node, NodeState
+from actors.nodes._node import Node, NodeOwner, NodeState
 from actors.nodes.health.block_watch import read_page
 from actors.nodes.health.heartbeat import HangDetector
+from actors.nodes.run_end import RunEnd
 from actors.supervisors import Exit, ExitKind
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from actors.nodes._spec import NodesSpec
     from actors.nodes.boot.launchers import Launchers
 
-__all__ = ["NodeDied", "RemoteNode", "RemoteNodeHost", "RemoteRun", "Replacement"]
+__all__ = ["RemoteNode", "RemoteNodeHost", "RemoteRun", "Replacement"]
 
 _BOOT_KILL_WAIT: Final = 5.0
 """Seconds to wait for the end of a node that was killed while it booted."""
@@ -44,11 +45,7 @@ _IN_ORDER: Final = 0.8
 """The part of `shutdown` in which a node that is replaced finishes what it has."""
 
 
-class NodeDied(ActorsError):
-    """A node ended without having been asked to."""
-
-
-class RemoteNodeHost(Protocol):
+class RemoteNodeHost(NodeOwner, Protocol):
     """The coordinator, as its nodes see it.
 
     Attributes:
@@ -72,9 +69,6 @@ class RemoteNodeHost(Protocol):
     def node_moved(self, node: RemoteNode) -> None: ...
     def has_actors(self, node: RemoteNode) -> bool: ...
     def actors_with(self, node: RemoteNode, message: str) -> list[str]: ...
-    async def stop_node(self, name: str, grace: float | None) -> None: ...
-    async def drain_node(self, name: str, grace: float | None) -> None: ...
-    def kill_node(self, name: str) -> None: ...
     def event(self, kind: str, facts: dict[str, Any]) -> None: ...
     def write_line(self, line: str) -> None: ...
 
@@ -136,6 +130,11 @@ class RemoteNode(Node):
         return main if main is not None and main.state is NodeState.READY else None
 
     @property
+    def ended_for_others(self) -> bool:
+        """Whether its last run was ended for the sake of others."""
+        return self.replacement is not None and self.replacement.main.end.uncharged
+
+    @property
     def links(self) -> list[Link]:
         """The links to all its runs."""
         runs = () if self.replacement is None else self.replacement.runs
@@ -145,11 +144,11 @@ class RemoteNode(Node):
         """Make a run of its kind."""
         raise NotImplementedError
 
-    def replace(self, why: str) -> bool:
+    def replace(self, why: str, *, charged: bool = True) -> bool:
         """End the current run in order and start another; see `RemoteRun.replace`."""
         if self.run is None or self.replacement is None or self.replacement.under_way:
             return False
-        return self.run.replace(why)
+        return self.run.replace(why, charged=charged)
 
     async def start_actor(self, actor: ActorStart, ended: Ended) -> None:
         """Start an actor, or its next incarnation, and return when it is ready."""
@@ -224,7 +223,7 @@ class RemoteRun:
         address: where other nodes reach it; the next run after its end has the same.
         last_end: how it ended, with the last lines it wrote.
         doing: what it is doing that might not end, for errors.
-        killed_actors: the numbers of those for whose kill it was ended.
+        end: why it ends, as far as that is known.
     """
 
     def __init__(self, node: RemoteNode, *, successor: bool = False) -> None:
@@ -242,19 +241,13 @@ class RemoteRun:
         self._loop = node.home.host.loop
         self._ready: Waiter | None = None
         self._completion = Completion(self._loop.waiter)
-        # What its supervisor, or whoever killed it, asked it to end as.
-        self._asked: Exit | None = None
-        self._killed_to_restart = False
+        self.end = RunEnd(node.name, node.spec.shutdown)
         self._boot_error = ""
         self._start_error = ""
         self._started = False
         self.hang_detector = HangDetector(self._loop, node.spec.silent_after, self._silent)
         self._busy: dict[str, Any] = {}
         self._block_page = -1
-        self._hung_because = self._unanswered_because = ""
-        self.killed_actors: set[int] = set()
-        self._replaced_because = ""
-        self._overdue = False
         self._deadline: Timer | None = None
 
     # -- start ---------------------------------------------------------------------------
@@ -356,9 +349,15 @@ class RemoteRun:
         raise NotImplementedError
 
     def end_for(self, actors: set[int], why: str) -> None:
-        """End it because it did not answer when *actors* were killed; to its supervisor that is no crash."""
-        self.killed_actors = actors
-        self._unanswered_because = f"killed by its parent: {why}"
+        """End it now for others' sake, as no crash: another run follows at once, and is charged to nobody.
+
+        Args:
+            actors: the numbers of those for whose kill it is ended.
+            why: what the events and the log are told.
+        """
+        self.end.killed_actors = actors
+        self.end.uncharged = True
+        self.end.for_others = f"killed by its parent: {why}"
         self._force_end()
 
     def _force_end(self) -> None:
@@ -450,15 +449,15 @@ class RemoteRun:
 
     def stop(self) -> None:
         """Ask the node to drain and end."""
-        if self._asked is None:
-            self._asked = Exit.SHUTDOWN
+        if self.end.asked is None:
+            self.end.asked = Exit.SHUTDOWN
             self.hang_detector.stop()
             node = self.node
             if node.leaving and self.state is NodeState.READY:
                 self.drain("it is being stopped")
             self._set_state(NodeState.DRAINING)
             node.changed()
-            if self.link is not None and not (node.leaving and self._replaced_because):
+            if self.link is not None and not (node.leaving and self.end.replaced):
                 self.link.note(ops.leave if node.leaving else ops.shut_down, node.drain_within)
 
     def drain(self, why: str) -> None:
@@ -469,29 +468,31 @@ class RemoteRun:
 
     def kill_to_restart(self) -> None:
         """Kill it for somebody who does not want it to end for good: its supervisor restarts it."""
-        self._killed_to_restart = self._asked is None
+        self.end.to_restart = self.end.asked is None
         self.kill()
 
-    def replace(self, why: str) -> bool:
+    def replace(self, why: str, *, charged: bool = True) -> bool:
         """End this run in order, so that its supervisor starts another; that is no crash.
 
         It gets no new work from now on: messages wait at their senders for the next run,
         connections go to other nodes. What it has is finished: requests that
         are being served, messages that are queued. Its actors then wait for the next run and are
         started there, which costs them no restart. One that takes longer than its `shutdown` seconds
-        is killed. The restart counts in the node's backoff: the first one is immediate.
+        is killed.
 
         Args:
             why: what the event, the log and refused senders are told.
+            charged: whether the restart counts in the node's backoff, in which the first one is immediate.
 
         Returns:
             Whether it was running and is being replaced now; one that boots or ends already is not.
         """
-        if self._asked is not None or self.state is not NodeState.READY or self.link is None:
+        if self.end.asked is not None or self.state is not NodeState.READY or self.link is None:
             return False
-        self._replaced_because = f"replaced: {why}"
+        self.end.replaced = f"replaced: {why}"
+        self.end.uncharged = not charged
         self.hang_detector.stop()
-        self.drain(self._replaced_because)
+        self.drain(self.end.replaced)
         # The time to end in order is within the limit, not beyond it.
         seconds = self.node.spec.shutdown
         self.link.note(ops.leave, _IN_ORDER * seconds)
@@ -501,7 +502,7 @@ class RemoteRun:
     @property
     def renewing(self) -> bool:
         """Whether another run is to take its place."""
-        return bool(self._replaced_because)
+        return bool(self.end.replaced)
 
     def retire(self, why: str) -> None:
         """End it in order, as another run has taken its place."""
@@ -509,8 +510,8 @@ class RemoteRun:
         self.replace(why)
 
     def _replace_overdue(self) -> None:
-        if self._asked is None:
-            self._overdue = True
+        if self.end.asked is None:
+            self.end.overdue = True
             self._force_end()
 
     def _blocked_by(self) -> dict[str, Any]:
@@ -532,38 +533,19 @@ class RemoteRun:
         seconds = self.node.spec.silent_after
         facts = {"node": self.node.name, "seconds": seconds, "stack": self._stack()}
         self._home.event("node_hung", {key: fact for key, fact in facts.items() if fact != ""})
-        self._hung_because = f"hung: no heartbeat for {seconds:g} s"
+        self.end.hung = f"hung: no heartbeat for {seconds:g} s"
         self._force_end()
-
-    def _decide_exit(self, how: str, *, clean: bool) -> tuple[str, Exit]:
-        """Return why it ended, and the exit that its supervisor is given.
-
-        Args:
-            how: what was seen of the end: an exit code, a signal.
-            clean: whether that looked like an end in order.
-        """
-        if self._asked is not None:
-            return how, self._asked
-        if self._replaced_because and self._overdue:
-            late = f"killed because it took over {self.node.spec.shutdown:g} s"
-            return f"{self._replaced_because}; {late}", Exit.SHUTDOWN
-        if self._replaced_because and clean:
-            return self._replaced_because, Exit.SHUTDOWN
-        if self._unanswered_because:
-            return self._unanswered_because, Exit.SHUTDOWN  # as when it is replaced
-        why = self._hung_because or how
-        return why, Exit.CRASHED(NodeDied(f"node {self.node.name}: {why}" + self._last_lines()))
 
     def _finish(self, why: str, end: Exit) -> None:
         """Note its end and tell everybody who counted on it, once."""
         if not self._completion.set(end):
             return
         self._leave_node(why)
-        restarting = self._asked is None or self._killed_to_restart
+        restarting = self.end.asked is None or self.end.to_restart
         link, self.link = self.link, None
         if link is not None:
             link.close()
-        replaced = bool(self._replaced_because) and end.kind is not ExitKind.CRASHED
+        replaced = bool(self.end.replaced) and end.kind is not ExitKind.CRASHED
         self._home.node_ended(self, link, why, restarting=restarting, replaced=replaced)
         if self._ready is not None and not self._ready.done():
             text = self._boot_error or f"{why}{self._last_lines()}"

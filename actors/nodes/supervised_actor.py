@@ -54,6 +54,7 @@ class SupervisedActor:
         chain: the actors that wait for its first start, a number and a name each.
         kept: how it ended with its supervisor, while it waits for the restart of that.
         voluntary_end: how the current run ended by the actor's own wish, if it did.
+        uncharged: whether the current run is ended for others' sake: its restart is charged to nobody.
         on_change: called when a run of it takes messages, and with the end of that run.
         supervisor: has it as a child by the name of its ref; None until that is known.
     """
@@ -78,6 +79,7 @@ class SupervisedActor:
         "shutdown",
         "stop_asked",
         "supervisor",
+        "uncharged",
         "voluntary_end",
     )
 
@@ -107,6 +109,7 @@ class SupervisedActor:
         self.supervisor: ActorStopper | None = None
         self.running: bool | None = None
         self.stop_asked = False
+        self.uncharged = False
         self.kept: Exit | None = None
         self.chain: tuple[tuple[int, str], ...] = ()
         self.restart: Restart | None = None
@@ -213,6 +216,7 @@ class ActorRun:
         self._ended = ended
         actor.incarnation += 1
         actor.voluntary_end = None
+        actor.uncharged = False
         try:
             await actor.place.start_actor(actor, self._incarnation_ended)
         except Exception as error:
@@ -311,6 +315,10 @@ class StaticChild:
             self._life = self._new_life()
         self._life.kept = None
         return self._life.new_run()
+
+    def uncharged(self, _end: Exit) -> bool:
+        """Return whether its last run was ended for others' sake."""
+        return self._life is not None and self._life.uncharged
 
     def gone(self, end: Exit) -> None:
         """End the life, or keep it for the next run of the supervisor."""

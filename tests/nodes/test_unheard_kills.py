@@ -79,8 +79,13 @@ async def test_a_process_that_does_not_read_a_kill_is_ended_and_the_actor_is_res
             await killer.ask(Hanger.kill, computing)
         else:
             computing.kill()
-    told = await anext(event.facts async for event in events if event.kind == "node_killed")
+    kinds = {"node_killed", "node_died", "node_replaced"}
+    about = (event async for event in events if event.kind in kinds)
+    seen = [await anext(about), await anext(about)]
     events.close()
+    assert [event.kind for event in seen] == ["node_killed", "node_replaced"]
+    told, why = seen[0].facts, seen[1].facts["why"]
+    assert why.startswith("killed by its parent: it did not answer for 1.5 s when ")
     assert ends == {"computing": ActorCrashed, "beside": NodeDown}
     name = f"actor {killer.name}" if by == "an actor" else f"node {system.node.name}"
     assert told == {"node": "a/0", "actor": computing.name, "by": name}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -117,3 +119,46 @@ async def test_stopping_the_child_that_others_wait_for_lets_them_start(world: Wo
     await settle()
 
     assert _states(sup) == {"b": ChildState.STOPPED, "c": ChildState.RUNNING}
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_child_that_was_ended_for_others_sake_is_restarted_at_once_the_hundredth_time_too(
+    world: World, dynamic: bool
+) -> None:
+    kit = world.kit
+    budget = Budget(0, 5)
+    sup = await (world.dynamic(budget=budget) if dynamic else world.supervisor(budget=budget))
+    free: dict[str, Any] = {"uncharged": lambda end: end == Exit.SHUTDOWN}
+    await sup.start_child(kit.spec("budgeted", **free))
+    await sup.start_child(kit.spec("backing off", backoff=Backoff(), **free))
+
+    for _ in range(100):
+        kit.run("budgeted").end(Exit.SHUTDOWN)
+        kit.run("backing off").end(Exit.SHUTDOWN)
+        await settle()
+
+    assert [len(kit.runs(name)) for name in ("budgeted", "backing off")] == [101, 101]
+    assert kit.log.of(RestartScheduled) == []
+    kit.run("backing off").crash()
+    await settle()
+    assert [(one.delay, one.attempt) for one in kit.log.of(RestartScheduled)] == [(0, 1)]
+    kit.run("budgeted").crash()
+    await settle()
+    assert not sup.running
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_failed_starts_after_an_end_for_others_sake_are_charged(
+    world: World, dynamic: bool
+) -> None:
+    kit = world.kit
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    spec = kit.spec(
+        "a", fail_after_first(ValueError()), backoff=Backoff(), uncharged=lambda _end: True
+    )
+    await sup.start_child(spec)
+
+    kit.run("a").end(Exit.SHUTDOWN)
+    await anyio.sleep(1)
+
+    assert [event.delay for event in kit.log.of(RestartScheduled)] == [0, 0.1, 0.2, 0.4, 0.8]
