@@ -19,6 +19,7 @@ from actors._base.errors import (
     MailboxFull,
     NodeDown,
     NotAMessage,
+    NotSendable,
     SendError,
     WorkerLost,
     not_sendable,
@@ -175,8 +176,13 @@ class PoolClient(TaskOwner):
         waiter: Any = None,
     ) -> PoolTask:
         refuse_fenced()
+        name, group = self.facts.name, self.facts.per_node
+        if group:
+            raise InvalidSpec(
+                f"pool {name!r} is one for each node of {group!r}: use system.pool({name!r}) there"
+            )
         if self._ended:
-            raise ActorStopped(f"pool {self.facts.name!r}", self._ended)
+            raise ActorStopped(f"pool {name!r}", self._ended)
         return PoolTask(
             self,
             next(self._tickets),
@@ -220,7 +226,7 @@ class PoolClient(TaskOwner):
             self._drop(task)
             self.places.withdraw(task.ticket)
             if isinstance(error, Unsendable):
-                raise not_sendable(error) from error
+                raise _in_call(task, not_sendable(error)) from error
             raise
 
     def _drop(self, task: PoolTask) -> None:
@@ -360,7 +366,7 @@ class PoolClient(TaskOwner):
 
     def _unsendable(self, task: PoolTask, error: BaseException) -> None:
         if task.state is TaskState.RUNNING:
-            task.set_exception(error)
+            task.set_exception(_in_call(task, error))
 
     def task_lost(self, ticket: int, why: str, loss: Loss) -> None:
         """The worker of a task has ended."""
@@ -452,6 +458,18 @@ class PoolClient(TaskOwner):
     def _overdue(self, task: PoolTask, why: str) -> None:
         if task.state is TaskState.RUNNING:
             self.places.overdue(task.ticket, why)
+
+
+def _in_call(task: PoolTask, error: BaseException) -> BaseException:
+    """Name what cannot travel as the caller does: the arguments of a function are the second of its message."""
+    if task.kind is not TaskKind.FUNCTION or not isinstance(error, NotSendable):
+        return error
+    path = error.path
+    if path.startswith("args[1]"):
+        path = f"args{path.removeprefix('args[1]')}"
+    elif path.startswith("args[0]"):
+        path = f"fn{path.removeprefix('args[0]')}"
+    return NotSendable(path, error.why)
 
 
 class _Nobody:

@@ -19,6 +19,7 @@ class PoolFacts:
         queue: how many tasks may wait; None is no bound.
         grace: seconds that cancelled code has to end before its process is killed.
         why_not_killable: why its workers cannot be ended one by one; "" if they can.
+        per_node: the group each of whose nodes has such a pool of its own; "" if this is one pool.
         size: how many workers it had at first; `map` keeps a multiple of it under way.
     """
 
@@ -30,6 +31,7 @@ class PoolFacts:
     grace: float
     why_not_killable: str
     size: int
+    per_node: str = ""
 
     @property
     def killable(self) -> bool:

@@ -60,6 +60,7 @@ class PoolControl:
             spec.grace,
             spec.why_not_killable,
             spec.size,
+            spec.per_node or "",
         )
         self.queue = PoolQueue(
             number,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from inspect import signature
 from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
@@ -247,6 +249,10 @@ def _arguments(
             what = f"init= is for functions; {class_name(cls)} has a constructor"
             raise InvalidSpec(f"{where}: {what}")
         return args
+    for name in kwargs:
+        close = difflib.get_close_matches(name, signature(pool).parameters, n=1)
+        if close:
+            raise InvalidSpec(f"{where}: {name!r} is no option; did you mean {close[0]!r}?")
     if args or kwargs:
         given = ", ".join([*map(repr, args), *kwargs])
         raise InvalidSpec(f"{where}: without a class there is no constructor to take {given}")

@@ -14,9 +14,10 @@ from actors._pools import Loss, Pool, PoolClients
 from actors._remoting import operations as ops
 from actors._system.pool_control import PoolControl
 from actors._system.pool_spec import DEFAULT_POOL, PoolSpec, pool
+from actors._system.supervision_tree import first_cause
 from actors._system.tree_specs import SupervisorSpec
 from actors.nodes import class_path, unpack_arguments
-from actors.supervisors import NotFound
+from actors.supervisors import ChildNotStarted, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,14 +159,14 @@ class Pools:
                 self._stop_nodes(spec)
             raise
 
-    def abandon(self, item: TreeSpec) -> None:
-        """End the nodes of pools that did not start."""
+    async def abandon(self, item: TreeSpec) -> None:
+        """End the nodes of pools that did not start; return when they have ended."""
         for spec in _pools_in(item):
             control = self._names.get(spec.name)
             if control is not None and control.spec is spec:
                 self.end(control, "it did not start")
-            else:
-                self._stop_nodes(spec)
+            if spec.group is not None and spec.per_node is None and not self._state.stopping:
+                await self._end_group(spec)
 
     def begin(self, spec: PoolSpec, handle: SupervisorHandle) -> None:
         """A pool's supervisor is about to start, for the first time or again."""
@@ -361,9 +362,16 @@ class Pools:
         """Start a pool at the top of the tree.
 
         Raises:
-            SupervisorError, StartFailed, BootFailed: it did not start.
+            InvalidSpec: there is a pool of that name.
+            StartFailed, BootFailed, SupervisorError: it did not start.
         """
-        await self._tree.find("").start_child(spec)
+        if spec.name in self._names:
+            raise InvalidSpec(f"there is a pool {spec.name!r} already")
+        try:
+            await self._tree.find("").start_child(spec)
+        except ChildNotStarted as error:
+            cause = first_cause(error)
+            raise cause from cause.__cause__
         return self.clients.pool(_fields(self._names[spec.name]))
 
     async def _start(

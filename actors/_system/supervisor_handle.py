@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from anyio import CancelScope
+
 from actors._base.errors import InvalidSpec, SystemStopped
 from actors._system.tree_specs import SYSTEM_SUPERVISORS
 from actors.supervisors import Restart
@@ -21,7 +23,7 @@ class HandlePools(Protocol):
     """The pools of the system, as handles see them."""
 
     async def prepare(self, item: TreeSpec) -> None: ...
-    def abandon(self, item: TreeSpec) -> None: ...
+    async def abandon(self, item: TreeSpec) -> None: ...
 
 
 class SupervisorHandleHost(Protocol):
@@ -88,7 +90,8 @@ class SupervisorHandle:
         try:
             return self._tree.ref_of(await supervisor.start_child(self._tree.spec_of(item, self)))
         except BaseException:
-            self._tree.pools.abandon(item)
+            with CancelScope(shield=True):
+                await self._tree.pools.abandon(item)
             raise
 
     async def stop_child(self, name: str) -> None:

@@ -57,7 +57,7 @@ async def test_an_actor_on_a_node_starts_pools_and_uses_them() -> None:
             with pytest.raises(ValueError, match="bad number 7"):
                 await boss.ask(Boss.fail, "mine")
             assert await boss.ask(Boss.start_members) == "bosses/0"
-            with pytest.raises(InvalidSpec, match="there is a group of nodes 'mine' already"):
+            with pytest.raises(InvalidSpec, match=r"there is a pool 'mine' already"):
                 await boss.ask(Boss.start_pool, "mine")
             with pytest.raises(StartFailed, match="no model"):
                 await boss.ask(Boss.start_broken)
