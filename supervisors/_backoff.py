@@ -20,12 +20,15 @@ class Backoff:
     """The restart policy of one child: the first restart is immediate, later ones are delayed.
 
     The n-th restart in a row after the first waits
-    ``min(cap, first * factor**(n - 1)) * (1 + jitter * random())`` seconds.
+    ``min(cap, first * factor**(n - 1)) * (1 + jitter * random())`` seconds. After a start that failed
+    *start_cap* is in the place of *cap*.
 
     Attributes:
         first: Seconds before the second restart in a row.
         factor: What each further wait is multiplied by, 1 or more.
         cap: The longest wait in seconds, before jitter.
+        start_cap: The longest wait in seconds after a start that failed, before jitter: nothing is waiting
+            there for a run that could have worked. None means *cap*.
         jitter: The largest share of a wait that is added to it at random.
         reset_after: Seconds of running after which the next restart is the first in a row again.
             None means twice the last wait, and at least 5.
@@ -41,6 +44,7 @@ class Backoff:
     jitter: float = 0.1
     reset_after: float | None = None
     give_up_after: int | None = None
+    start_cap: float | None = None
 
     def __post_init__(self) -> None:
         check_number("first", self.first)
@@ -50,25 +54,33 @@ class Backoff:
             raise InvalidPolicy(
                 f"first must be at most cap, {self.cap:g} seconds, got {self.first!r}"
             )
+        if self.start_cap is not None:
+            check_number("start_cap", self.start_cap)
+            if self.start_cap < self.cap:
+                raise InvalidPolicy(
+                    f"start_cap must be at least cap, {self.cap:g} seconds, got {self.start_cap!r}"
+                )
         check_number("jitter", self.jitter, unit="")
         if self.reset_after is not None:
             check_number("reset_after", self.reset_after)
         if self.give_up_after is not None:
             check_count("give_up_after", self.give_up_after)
 
-    def delay(self, n: int, random: Callable[[], float]) -> float:
+    def delay(self, n: int, random: Callable[[], float], *, start_failed: bool = False) -> float:
         """Return the seconds to wait before a restart.
 
         Args:
             n: How many restarts in a row came before it; 0 for the first.
             random: Gives a number in [0, 1).
+            start_failed: Whether the last one did not get ready.
         """
         if n == 0:
             return 0.0
+        cap = self.cap if self.start_cap is None or not start_failed else self.start_cap
         try:
-            plain = min(self.cap, self.first * float(self.factor) ** (n - 1))
+            plain = min(cap, self.first * float(self.factor) ** (n - 1))
         except OverflowError:
-            plain = self.cap if self.first else 0.0
+            plain = cap if self.first else 0.0
         return plain * (1 + self.jitter * random())
 
 
@@ -94,13 +106,15 @@ class BackoffState:
             self.restarts = 0
         self._started = None
 
-    def next(self, now: float, random: Callable[[], float]) -> float | None:
+    def next(
+        self, now: float, random: Callable[[], float], *, start_failed: bool = False
+    ) -> float | None:
         """Note that the child is down at *now*; return the seconds it waits, None to give up."""
         self.ended(now)
         limit = self.backoff.give_up_after
         if limit is not None and self.restarts >= limit:
             return None
-        self._last_delay = self.backoff.delay(self.restarts, random)
+        self._last_delay = self.backoff.delay(self.restarts, random, start_failed=start_failed)
         self.restarts += 1
         return self._last_delay
 

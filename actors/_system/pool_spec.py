@@ -26,8 +26,8 @@ _IDLE: Final = 30.0
 _GRACE: Final = 0.1
 _KINDS: Final = ("process", "thread", "interpreter")
 _INTERPRETERS: Final = (3, 14)
-_MEMBER_BACKOFF: Final = Backoff(first=0.01, cap=1.0)
-"""Short, as the tasks of a pool wait for its workers."""
+_MEMBER_BACKOFF: Final = Backoff(first=0.01, cap=1.0, start_cap=30)
+"""Short, as the tasks of a pool wait for its workers; but not for a worker that cannot start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

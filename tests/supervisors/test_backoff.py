@@ -14,6 +14,7 @@ from actors.supervisors import (
     ChildState,
     Count,
     Exit,
+    InvalidPolicy,
     RestartScheduled,
     RestartsGivenUp,
     Strategy,
@@ -162,3 +163,29 @@ async def test_failed_starts_after_an_end_for_others_sake_are_charged(
     await anyio.sleep(1)
 
     assert [event.delay for event in kit.log.of(RestartScheduled)] == [0, 0.1, 0.2, 0.4, 0.8]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_child_whose_starts_fail_waits_ever_longer_than_one_that_crashes(
+    world: World, dynamic: bool
+) -> None:
+    kit = world.kit
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    backoff = Backoff(first=1, cap=2, start_cap=30)
+    await sup.start_child(kit.spec("crashing", dies_at_once(ValueError()), backoff=backoff))
+    await sup.start_child(kit.spec("failing", fail_after_first(ValueError()), backoff=backoff))
+
+    kit.run("failing").crash()
+    await anyio.sleep(100)
+
+    scheduled = kit.log.of(RestartScheduled)
+    delays = [event.delay for event in scheduled if event.child == "failing"]
+    assert delays == [0, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert max(event.delay for event in scheduled if event.child == "crashing") == 2
+
+
+def test_a_wait_after_failed_starts_is_not_shorter_than_others() -> None:
+    with pytest.raises(InvalidPolicy, match="start_cap must be at least cap, 30 seconds, got 5"):
+        Backoff(start_cap=5)
+    with pytest.raises(InvalidPolicy, match="start_cap"):
+        Backoff(start_cap=float("nan"))
