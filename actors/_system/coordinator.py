@@ -390,6 +390,12 @@ class Coordinator(SystemState):
         """See that the node of an actor hears of its kill, *after* seconds from now."""
         self.kill_deadlines.begin(ref.uid, ref.name, ref.node, after, by)
 
+    def supervisor_kills(self, uid: int) -> None:
+        """See that the node of an actor hears of its kill by its supervisor."""
+        actor = self.supervised.get(uid)
+        if actor is not None:
+            self.actor_killed(actor.ref, 0.0, "its supervisor")
+
     def _actor_unheard(self, run: RemoteRun, uid: int) -> None:
         """Fail the asks to an actor that its node does not end, on all nodes."""
         self.host.peer(run.address).actor_unheard(uid)

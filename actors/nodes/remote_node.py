@@ -69,6 +69,7 @@ class RemoteNodeHost(NodeOwner, Protocol):
     def node_moved(self, node: RemoteNode) -> None: ...
     def has_actors(self, node: RemoteNode) -> bool: ...
     def actors_with(self, node: RemoteNode, message: str) -> list[str]: ...
+    def supervisor_kills(self, uid: int) -> None: ...
     def event(self, kind: str, facts: dict[str, Any]) -> None: ...
     def write_line(self, line: str) -> None: ...
 
@@ -182,9 +183,10 @@ class RemoteNode(Node):
             self.run.link.note(ops.stop_actor, uid)
 
     def kill_actor(self, uid: int) -> None:
-        """End an actor's incarnation now."""
+        """End an actor's incarnation now, as its supervisor wants."""
         if self.run is not None and self.run.link is not None:
             self.run.link.note(ops.kill_actor, uid)
+            self.home.supervisor_kills(uid)
 
     def release_actor(self, uid: int, end: Exit) -> None:
         """End an actor for good."""

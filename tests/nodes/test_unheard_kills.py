@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from actors import Ref, System, Topology, nodes
+from actors import Ref, System, Topology, child, nodes
 from actors._system import kill_deadlines
 from actors.errors import ActorCrashed, NodeDown
 from actors.supervisors import Exit
@@ -137,3 +137,20 @@ async def test_askers_of_a_killed_actor_in_a_blocked_thread_do_not_wait_for_the_
         assert restarts(system, "t/0") == 0
     finally:
         GATE.set()
+
+
+async def test_a_process_that_does_not_read_a_kill_by_a_supervisor_is_ended() -> None:
+    parts = [child(Hanger, name="computing", on="a", shutdown=0.2)]
+    async with running_system(Topology(nodes=[nodes("a")], children=parts)) as system:
+        computing, beside = await system.lookup("computing"), await system.spawn(Hanger, on="a")
+        assert computing is not None
+        events = system.events()
+        with anyio.fail_after(40):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(how_it_ends, computing, Hanger.match)
+                await until_blocked(beside)
+                tasks.start_soon(system.supervisor("").stop_child, "computing")
+                told = await anext(one.facts async for one in events if one.kind == "node_killed")
+            assert told == {"node": "a/0", "actor": "computing", "by": "its supervisor"}
+            assert (await computing.wait()).kind is Exit.KILLED.kind
+        events.close()
