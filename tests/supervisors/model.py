@@ -128,12 +128,14 @@ class Static(Sup):
     def refusal(self, row: Row | None) -> str:
         if row is None:
             return "NotFound"
-        held = row.state in ("STARTING", "RUNNING", "STOPPING")
-        return "ChildRunning" if held else "ChildRestarting" if row.state in PENDING else ""
+        if row.restarting or row.state in PENDING:
+            return "ChildRestarting"
+        return "ChildRunning" if row.state in ("STARTING", "RUNNING", "STOPPING") else ""
 
     def start_child(self, spec: Spec, answer: list[str]) -> Life:
         if row := self.rows.get(spec.name):
-            answer.append("AlreadyStarted" if row.run else "AlreadyPresent")
+            held = row.run and not row.restarting
+            answer.append("AlreadyStarted" if held else "AlreadyPresent")
             return
         row = self.rows[spec.name] = Row(spec)
         answer.append((yield from self.begin(row)))

@@ -84,7 +84,8 @@ class Dynamic(Sup):
             else:
                 answer.append("NotFound")
         elif row:
-            answer.append("AlreadyStarted" if row.run else "AlreadyPresent")
+            held = row.run and not row.restarting
+            answer.append("AlreadyStarted" if held else "AlreadyPresent")
         elif self.spec.room is not None and len(self.rows) >= self.spec.room:
             answer.append("MaxChildren")
         else:

@@ -61,6 +61,8 @@ class Row:
     """Whether a life has begun and not ended."""
     halt: bool = False
     """Whether its start, or its waiting for one, is to end."""
+    again: int = 0
+    """Whether its last start was a restart."""
     restarts: int = 0
     last: str = ""
     due: float | None = None
@@ -69,6 +71,11 @@ class Row:
     delay: float = 0.0
     since: float = 0.0
     """When its run became ready."""
+
+    @property
+    def restarting(self) -> bool:
+        """Whether an attempt to restart it is under way: it is not running yet."""
+        return self.again > 0 and self.state == "STARTING"
 
 
 class Plain:
@@ -237,6 +244,7 @@ class Sup(ABC):
 
     def attempt(self, row: Row, again: int = 0) -> Life:
         row.state, row.due, row.halt, row.living = "STARTING", None, False, True
+        row.again = again
         row.run = run = self.world.make[row.spec.kind](self.world, row.spec, self)
         self.world.spawn(run.life())
         if not run.outcome:
