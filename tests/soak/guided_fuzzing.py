@@ -12,7 +12,7 @@ from pathlib import Path
 
 import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore] # installed by who wants it
 
-with atheris.instrument_imports(include=["transport"]):
+with atheris.instrument_imports(include=["actors.transport"]):
     from actors import transport
     from tests.transport.fuzz import Judge, corpus, framed, no_imports
     from tests.transport.sample_values import Registered

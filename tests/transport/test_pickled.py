@@ -266,7 +266,7 @@ def test_a_pickle_that_lies_is_one_error_and_calls_nothing(name: str) -> None:
     tracemalloc.start()
     try:
         assert isinstance(forged(*LIES[name]), Undecoded)
-        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000  # Python 3.15 begins with a mebibyte
     finally:
         tracemalloc.stop()
     assert CALLED == []

@@ -68,6 +68,8 @@ class Tls:
         for name, path in (("certfile", self.certfile), ("keyfile", self.keyfile)):
             _check_readable(name, path)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        # Where Python is built with the system's defaults (as Debian's is), these may be older.
+        context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
         try:
             # A function, even for no password: without a function OpenSSL asks at the terminal.
             context.load_cert_chain(
