@@ -72,27 +72,42 @@ class ThreadPortal:
             future.cancel()
             raise
         finally:
-            with self._lock:
-                self._waiting.discard(future)
+            self._forget(future)
 
     @property
     def on_own_thread(self) -> bool:
         """Whether the calling thread is the loop's own."""
         return threading.get_ident() == self._thread
 
-    def call(self, fn: Callable[[], object]) -> None:
+    def call(self, fn: Callable[[], object], future: Future[Any] | None = None) -> None:
         """Call *fn* on the loop's thread: at once there, soon from any other.
+
+        Args:
+            fn: what to call.
+            future: fails with `SystemStopped` when the system ends before it is done.
 
         Raises:
             SystemStopped: the system has ended.
         """
-        if self.on_own_thread:
-            fn()
-            return
+        here = self.on_own_thread
         with self._lock:
-            if self._closed is not None:
+            if self._closed is not None and not here:
                 raise self._closed()
-            self._loop.call_threadsafe(fn)
+            if not here:
+                try:
+                    self._loop.call_threadsafe(fn)
+                except RuntimeError as error:  # the loop is closed
+                    raise _system_ended() from error
+            if future is not None and self._closed is None:
+                self._waiting.add(future)
+        if future is not None:
+            future.add_done_callback(self._forget)
+        if here:
+            fn()
+
+    def _forget(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._waiting.discard(future)
 
     def call_and_wait(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
         """Call *fn* in the loop's thread, and return what it returned. Raises as `run`."""

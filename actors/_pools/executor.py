@@ -1,24 +1,30 @@
-"""A pool as a `concurrent.futures.Executor`, for `run_in_executor` and whoever takes one."""
+"""A pool as a `concurrent.futures.Executor`, for `run_in_executor` and whoever takes one.
+
+Rule: `_Call` alone changes a future, under its lock; only `Future.cancel` does so beside it, in any thread.
+"""
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Executor, Future, InvalidStateError, wait
-from contextlib import suppress
+from concurrent.futures import Executor, Future, InvalidStateError, wait as wait_for
+from contextlib import closing, suppress
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from actors._base.errors import SystemStopped
-from actors._pools.function_worker import chunk_caller
+from actors._base.errors import ActorsError
+from actors._pools.function_worker import chunk_caller, refuse_function
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from actors._pools.client import PoolClient
     from actors._pools.task import PoolTask
 
 __all__ = ["PoolExecutor"]
+
+_NOT_BEGUN: Final = ("PENDING", "CANCELLED")
+"""States of a future whose waiters have not been told that it runs, or was cancelled."""
 
 
 class PoolExecutor(Executor):
@@ -41,20 +47,24 @@ class PoolExecutor(Executor):
         Raises:
             RuntimeError: the executor was shut down.
             NotSendable, InvalidSpec: the function can never run on a worker.
+            ActorStopped, SystemStopped: the pool or the system has ended.
         """
         if kwargs:
             fn = partial(fn, **kwargs)
         future: Future[Any] = Future()
-        task = self._client.function(
-            fn, args, timeout=None, priority=0, retry=0, waiter=_FutureWaiter(future)
-        )
+        call = _Call(future)
+        task = self._client.function(fn, args, timeout=None, priority=0, retry=0, waiter=call)
+        task.on_begin = call.begin
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._futures.add(future)
-        future.add_done_callback(self._forget)
-        task.on_begin = partial(_begin, future)
-        self._client.portal.call(partial(self._submit, task, future))
+        future.add_done_callback(partial(self._over, call))
+        try:
+            self._client.portal.call(partial(self._submit, task, future, call), future)
+        except ActorsError as error:
+            call.set_exception(error)
+            raise
         return future
 
     def map(
@@ -65,33 +75,43 @@ class PoolExecutor(Executor):
         chunksize: int = 1,
         **options: Any,
     ) -> Iterator[Any]:
-        """As `concurrent.futures.Executor.map`; *chunksize* calls travel together."""
+        """As `concurrent.futures.Executor.map`; *chunksize* calls travel together.
+
+        Raises:
+            ValueError: *chunksize* is less than 1.
+            NotSendable, InvalidSpec: the function can never run on a worker.
+        """
         if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
+            raise ValueError(f"chunksize must be 1 or more, got {chunksize!r}")
         if chunksize == 1:
             return super().map(fn, *iterables, timeout=timeout, **options)
+        refuse_function(self._client.facts.name, fn)
         rows = zip(*iterables, strict=False)
         chunks = iter(lambda: list(islice(rows, chunksize)), [])
         columns = ([list(column) for column in zip(*chunk, strict=True)] for chunk in chunks)
-        outcomes = super().map(partial(chunk_caller(fn), fn), columns, timeout=timeout, **options)
+        outcomes: Any = super().map(
+            partial(chunk_caller(fn), fn), columns, timeout=timeout, **options
+        )
         return _results(outcomes)
 
-    def _submit(self, task: PoolTask, future: Future[Any]) -> None:
+    def _submit(self, task: PoolTask, future: Future[Any], call: _Call) -> None:
+        """Submit a task; on the loop's thread."""
         if future.cancelled():
             return
-        future.add_done_callback(partial(self._withdraw, task))
         try:
             self._client.submit(task)
         except Exception as error:  # noqa: BLE001 - whoever waits for the future gets it
-            with suppress(InvalidStateError):
-                future.set_exception(error)
+            call.set_exception(error)
+        future.add_done_callback(partial(self._withdraw, task))
 
     def _withdraw(self, task: PoolTask, future: Future[Any]) -> None:
         if future.cancelled():
-            with suppress(SystemStopped):
+            with suppress(ActorsError):  # the system ended, and the task with it
                 self._client.portal.call(partial(self._client.cancel, task))
 
-    def _forget(self, future: Future[Any]) -> None:
+    def _over(self, call: _Call, future: Future[Any]) -> None:
+        if future.cancelled():
+            call.cancelled()
         with self._lock:
             self._futures.discard(future)
 
@@ -107,42 +127,53 @@ class PoolExecutor(Executor):
             for future in futures:
                 future.cancel()
         if wait and not self._client.portal.on_own_thread:
-            _wait_for(futures)
+            wait_for(futures)
 
 
-def _results(chunks: Iterator[tuple[list[Any], BaseException | None]]) -> Iterator[Any]:
-    for values, error in chunks:
-        yield from values
-        if error is not None:
-            raise error
+class _Call:
+    """The `Waiter` of a task, on a future of another thread; it lets go of the future with the result."""
 
-
-def _wait_for(futures: list[Future[Any]]) -> None:
-    wait(futures)
-
-
-def _begin(future: Future[Any]) -> None:
-    if future._state == "PENDING":  # noqa: SLF001 - the interface has no question that changes nothing
-        future.set_running_or_notify_cancel()
-
-
-class _FutureWaiter:
-    """The half of a `Waiter` that a task resolves, on a future of another thread."""
-
-    __slots__ = ("_future",)
+    __slots__ = ("_future", "_lock")
 
     def __init__(self, future: Future[Any]) -> None:
-        self._future = future
+        self._future: Future[Any] | None = future
+        self._lock = threading.Lock()
 
     def done(self) -> bool:
-        return self._future.done()
+        return self._future is None or self._future.done()
+
+    def begin(self) -> None:
+        """The call runs: it can no longer be cancelled, unless it was already."""
+        with self._lock:
+            if self._future is not None and self._future._state in _NOT_BEGUN:  # noqa: SLF001 - the interface has no question that changes nothing
+                self._future.set_running_or_notify_cancel()
+
+    def cancelled(self) -> None:
+        """Wake those in `concurrent.futures.wait`, which `Future.cancel` does not."""
+        self.begin()
+        self._future = None
 
     def set_result(self, value: Any, /) -> None:
-        _begin(self._future)
-        with suppress(InvalidStateError):
-            self._future.set_result(value)
+        self.begin()
+        future, self._future = self._future, None
+        if future is not None:
+            with suppress(InvalidStateError):
+                future.set_result(value)
 
     def set_exception(self, error: BaseException, /) -> None:
-        _begin(self._future)
-        with suppress(InvalidStateError):
-            self._future.set_exception(error)
+        self.begin()
+        future, self._future = self._future, None
+        if future is not None:
+            with suppress(InvalidStateError):
+                future.set_exception(error)
+
+
+def _results(chunks: Generator[tuple[list[Any], BaseException | None]]) -> Iterator[Any]:
+    """Yield what chunks of calls have returned, and keep none of it."""
+    with closing(chunks):
+        for values, error in chunks:
+            values.reverse()
+            while values:
+                yield values.pop()
+            if error is not None:
+                raise error
