@@ -44,6 +44,7 @@ class Side(enum.Enum):
 
     PARENT = "parent"
     NODE = "node"
+    BOTH = "both"
 
 
 class Operation:
@@ -130,6 +131,7 @@ def _fd_note(side: Side) -> Callable[[Callable[P, None]], FdNote[P]]:
 
 _PARENT: Final = Side.PARENT
 _NODE: Final = Side.NODE
+_BOTH: Final = Side.BOTH
 
 # -- what the parent serves: actors and names ------------------------------------------------
 
@@ -395,7 +397,7 @@ def release_actor(uid: int, end: Exit, /) -> None:
     """End an actor for good."""
 
 
-@_note(_NODE)
+@_note(_BOTH)
 def interrupt_request(number: int, /) -> None:
     """Cancel the handler of an ask of the other node, which still waits for the answer."""
 

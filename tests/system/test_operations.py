@@ -17,7 +17,7 @@ DECLARED = {name: op for name, op in vars(operations).items() if isinstance(op, 
 
 
 def declared_for(side: Side) -> set[str]:
-    return {op.name for op in DECLARED.values() if op.side is side}
+    return {op.name for op in DECLARED.values() if op.side in (side, Side.BOTH)}
 
 
 def served_by(handlers: Handlers[Link]) -> set[str]:
