@@ -126,7 +126,19 @@ class MessageLoop:
         elif self._concurrent_handlers is not None and envelope in self._concurrent_handlers:
             self._concurrent_handlers.cancel(envelope)
         else:
+            # Asked before, as a generator that is being closed may finish what it cleans up.
+            waits = self._makes_item_of(envelope) and not self._incarnation.blocking
             self.producers.close(envelope)
+            if waits:
+                self._incarnation.interrupt()
+
+    def _makes_item_of(self, envelope: Envelope) -> bool:
+        """Whether the generator that *envelope* opened is making its next item now."""
+        current = self._current
+        if not isinstance(current, Envelope) or current.handler.kind is not MessageKind.RESUME:
+            return False
+        producer = current.args[0]
+        return producer.opened_by is envelope and not producer.closing
 
     # One function: a call per message costs as much as a small message.
     async def take(self) -> None:  # noqa: C901, PLR0912

@@ -133,6 +133,14 @@ class Counting(Actor):
         await gate.ask(Gate.wait)
         yield "second"
 
+    async def endless_wait(self) -> AsyncIterator[str]:
+        yield "first"
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if self.probe is not None:
+                self.probe.tell_nowait(Recorder.record, "wait cancelled")
+
     async def read_itself(self) -> list[int]:
         async with self.context.ref.stream(Counting.upto, 3) as items:
             return [item async for item in items]

@@ -40,6 +40,18 @@ async def test_leaving_a_stream_early_ends_its_generator(node: NodeUnderTest) ->
         assert await counting.ask(Counting.how_many) <= 17
 
 
+async def test_leaving_a_stream_cancels_the_item_that_its_generator_waits_for(
+    node: NodeUnderTest,
+) -> None:
+    counting = await node.spawn(Counting, node.probe.ref)
+    with anyio.fail_after(5):
+        for _ in range(2):
+            async with counting.stream(Counting.endless_wait) as items:
+                assert await anext(items) == "first"
+            await node.probe.expect("wait cancelled")
+            assert await counting.ask(Counting.how_many) == 0
+
+
 async def test_an_error_in_the_generator_comes_after_its_items_and_the_actor_lives(
     node: NodeUnderTest,
 ) -> None:
