@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from actors._known_options import known_options
 from actors.supervisors._check import check_count, check_number
 from actors.supervisors._errors import InvalidPolicy
 
 _LEAST_RESET_AFTER: Final = 5.0
 
 
+@known_options(InvalidPolicy)
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """The restart policy of one child: the first restart is immediate, later ones are delayed.

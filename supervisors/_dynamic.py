@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from anyio.abc import TaskGroup
 
+from actors._known_options import known_options
 from actors.supervisors._abstract_supervisor import AbstractSupervisor
 from actors.supervisors._check import check_count, check_number, check_type
 from actors.supervisors._child import Child
@@ -19,6 +20,7 @@ from actors.supervisors._spec import ChildSpec
 from actors.supervisors._task import SupervisorTask
 
 
+@known_options(InvalidPolicy)
 class DynamicSupervisor(AbstractSupervisor):
     """Starts children when told to, restarts each by itself, forgets each that ended for good.
 

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 from anyio import current_time
 
+from actors._known_options import known_options
 from actors.supervisors._check import check_callable, check_count, check_positive, check_type
 from actors.supervisors._child_record import ChildRecord
-from actors.supervisors._errors import ChildGaveUp, RestartBudgetExceeded
+from actors.supervisors._errors import ChildGaveUp, InvalidPolicy, RestartBudgetExceeded
 from actors.supervisors._events import BudgetExceeded, RestartScheduled, RestartsGivenUp
 from actors.supervisors._exit import Exit
 from actors.supervisors._task import SupervisorTask
 
 
+@known_options(InvalidPolicy)
 @dataclass(frozen=True, slots=True)
 class Budget:
     """At most *restarts* attempts in any *within* seconds, for all children of a supervisor.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 
+from actors._known_options import known_options
 from actors.supervisors._backoff import Backoff
 from actors.supervisors._check import (
     check_callable,
@@ -58,6 +59,7 @@ def expected(restart: Restart, exit_: Exit) -> bool:
     return restart is not Restart.PERMANENT and not exit_.abnormal
 
 
+@known_options(InvalidPolicy)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSpec:
     """One child of a supervisor.

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from anyio.abc import TaskGroup
 
+from actors._known_options import known_options
 from actors.supervisors._abstract_supervisor import AbstractSupervisor
 from actors.supervisors._check import check_member, check_type
 from actors.supervisors._child import Child
@@ -23,6 +24,7 @@ from actors.supervisors._task import SupervisorCall, SupervisorTask
 T = TypeVar("T")
 
 
+@known_options(InvalidPolicy)
 class Supervisor(AbstractSupervisor):
     """Starts children in order, restarts them by its strategy, and stops them in reverse, as OTP.
 

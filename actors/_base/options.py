@@ -13,34 +13,13 @@ from actors._base.errors import InvalidSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["check_patience", "check_sizes", "constructor_options", "known_options"]
+__all__ = ["check_patience", "check_sizes", "constructor_options"]
 
 _LEAST: Final = 64 * 1024
 _MOST: Final = 2**32 - 1
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def known_options(fn: Callable[P, R]) -> Callable[P, R]:
-    """Decorate *fn* so that it raises `InvalidSpec` for a keyword that it does not have."""
-    known = [
-        name
-        for name, parameter in inspect.signature(fn).parameters.items()
-        if parameter.kind is not Parameter.POSITIONAL_ONLY and name != "self"
-    ]
-
-    @wraps(fn)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
-                what = fn.__qualname__.removesuffix(".__init__")
-                raise InvalidSpec(f"{what}() has no option {name!r}; {hint}")
-        return fn(*args, **kwargs)
-
-    return call
 
 
 def constructor_options(fn: Callable[P, R]) -> Callable[P, R]:

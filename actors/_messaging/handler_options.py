@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, overload
 
 from actors._base.errors import InvalidSpec
+from actors._known_options import known_options
 
 __all__ = [
     "OPTIONS_MARK",
@@ -50,6 +51,7 @@ class Batching(NamedTuple):
 def concurrent(handler: F, /) -> F: ...
 @overload
 def concurrent(*, limit: int | None = None, group: str | None = None) -> Callable[[F], F]: ...
+@known_options(InvalidSpec)
 def concurrent(
     handler: F | None = None, /, *, limit: int | None = None, group: str | None = None
 ) -> F | Callable[[F], F]:
@@ -132,6 +134,7 @@ class _BatchDecorator(Protocol):
     ) -> Callable[[A, T], R]: ...
 
 
+@known_options(InvalidSpec)
 def batched(*, most: int = 32, within: float = 0.01) -> _BatchDecorator:
     """Let this handler take many queued calls at once, as a list, and return a list of their replies.
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
-from actors._base.errors import ActorsError
+from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.run_loop import run_on
+from actors._known_options import known_options
 from actors.nodes import MainImportEnded, importing_main
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ T = TypeVar("T")
 _EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGINT: 130}
 
 
+@known_options(InvalidSpec)
 def run(
     main: Callable[..., Coroutine[Any, Any, T]],
     /,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, TypeVarTuple, overl
 
 import anyio
 
-from actors._base.errors import ActorsError, NoSystem, SystemStopped
+from actors._base.errors import ActorsError, InvalidSpec, NoSystem, SystemStopped
 from actors._base.events import EventStream
-from actors._base.options import constructor_options, known_options
+from actors._base.options import constructor_options
 from actors._base.platform import open_standard_descriptors
 from actors._base.run_loop import open_loop
+from actors._known_options import known_options
 from actors._messaging.blocking_ref import BlockingRef
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.topic import Topic
@@ -104,7 +105,7 @@ class System:
         ActorsError: the topology could not be started; nothing of it is left.
     """
 
-    @known_options
+    @known_options(InvalidSpec)
     def __init__(
         self,
         topology: Topology | None = None,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from actors._base.errors import InvalidSpec
-from actors._base.options import check_patience, check_sizes, known_options
+from actors._base.options import check_patience, check_sizes
+from actors._known_options import known_options
 from actors._messaging.context_propagation import check_paths
 from actors._system.pool_spec import PoolSpec
 from actors._system.tree_specs import (
@@ -45,6 +46,7 @@ def _actors(children: Sequence[TreeSpec]) -> Iterator[ActorSpec]:
             yield from _actors(item.children)
 
 
+@known_options(InvalidSpec)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     """What `actors run pkg:topology` starts.
@@ -149,6 +151,3 @@ class Topology:
                     f"Topology: child {item.name!r} runs on {item.on!r}, "
                     f"but the groups are {', '.join(map(repr, groups)) or 'none'}"
                 )
-
-
-Topology.__init__ = known_options(Topology.__init__)  # type: ignore[method-assign] # the same, with a suggestion

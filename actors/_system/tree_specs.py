@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actors._base.errors import InvalidSpec
-from actors._base.options import constructor_options, known_options
+from actors._base.options import constructor_options
+from actors._known_options import known_options
 from actors.nodes import check_actor_options
 from actors.supervisors import AutoShutdown, Backoff, Budget, Restart, Strategy
 
@@ -183,7 +184,7 @@ def _check_ends(where: str, restart: object, significant: object) -> None:
         )
 
 
-@known_options
+@known_options(InvalidSpec)
 def supervisor(
     name: str,
     children: Sequence[TreeSpec],
@@ -225,7 +226,7 @@ def supervisor(
     )
 
 
-@known_options
+@known_options(InvalidSpec)
 def dynamic(
     name: str,
     *,

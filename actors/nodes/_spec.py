@@ -10,7 +10,7 @@ from types import EllipsisType, MappingProxyType
 from typing import Final
 
 from actors._base.errors import InvalidSpec
-from actors._base.options import known_options
+from actors._known_options import known_options
 from actors.supervisors import Backoff
 
 __all__ = ["NodesSpec", "nodes"]
@@ -158,7 +158,7 @@ def _env_problem(key: object, value: object) -> str:
     return ""
 
 
-@known_options
+@known_options(InvalidSpec)
 def nodes(
     name: str,
     *,

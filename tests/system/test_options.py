@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Generic, TypeVar
 
 import anyio
 import pytest
 
-from actors import Actor, System, Topology, child, nodes, pool
+from actors import (
+    Actor,
+    Backoff,
+    Budget,
+    LeastConnections,
+    RoundRobin,
+    Sticky,
+    System,
+    Topology,
+    asgi,
+    batched,
+    child,
+    concurrent,
+    keys,
+    listen,
+    nodes,
+    policies,
+    pool,
+    run,
+)
 from actors.errors import InvalidSpec, NameTaken
 from actors.routing import BadListener, key
+from actors.supervisors import ChildSpec, DynamicSupervisor, InvalidPolicy, Supervisor
 
 T = TypeVar("T")
 
@@ -99,6 +120,52 @@ def test_unknown_fields_of_a_topology_and_options_of_a_system_are_refused_with_a
             match=rf"{make.__name__}\(\) has no option '{wrong}'; did you mean '{right}'",
         ):
             make(**{wrong: ()})
+
+
+SPECS: list[tuple[Any, str, str, type[InvalidSpec]]] = [
+    (Budget, "restart", "restarts", InvalidPolicy),
+    (Backoff, "frist", "first", InvalidPolicy),
+    (ChildSpec, "shutdwon", "shutdown", InvalidPolicy),
+    (Supervisor, "stratgy", "strategy", InvalidPolicy),
+    (DynamicSupervisor, "max_childs", "max_children", InvalidPolicy),
+    (Sticky, "falback", "fallback", BadListener),
+    (keys.cookie, "sett", "set", BadListener),
+    (keys.query, "nam", "name", BadListener),
+    (keys.header, "nam", "name", BadListener),
+    (keys.path, "segment", "segments", BadListener),
+    (keys.key, "fun", "fn", BadListener),
+    (listen, "polcy", "policy", BadListener),
+    (asgi, "factori", "factory", BadListener),
+    (batched, "mots", "most", InvalidSpec),
+    (concurrent, "limt", "limit", InvalidSpec),
+    (run, "bakend", "backend", InvalidSpec),
+]
+
+
+@pytest.mark.parametrize("case", SPECS, ids=lambda case: case[0].__name__)
+def test_a_misspelt_keyword_of_a_policy_a_spec_or_a_key_is_refused_with_a_suggestion(
+    case: tuple[Any, str, str, type[InvalidSpec]],
+) -> None:
+    make, wrong, right, error = case
+    with pytest.raises(error) as caught:
+        make(**{wrong: 1})
+    assert str(caught.value) == (
+        f"{make.__name__}() has no option {wrong!r}; did you mean {right!r}?"
+    )
+
+
+@pytest.mark.parametrize(
+    "make", [LeastConnections, RoundRobin, policies.ReusePort, policies.SharedListener, keys.ip]
+)
+def test_what_has_no_options_says_so(make: Any) -> None:
+    with pytest.raises(BadListener, match=rf"^{make.__name__}\(\) has no option 'x'; it has none$"):
+        make(x=1)
+
+
+def test_a_spec_that_is_copied_with_a_change_is_checked_too() -> None:
+    assert dataclasses.replace(Budget(), restarts=7) == Budget(restarts=7)
+    with pytest.raises(InvalidPolicy, match="did you mean 'restarts'"):
+        dataclasses.replace(Budget(), restart=7)  # type: ignore[call-arg] # that is the test
 
 
 async def test_get_or_spawn_of_another_class_is_refused() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from inspect import iscoroutinefunction, isfunction
 from typing import Final, Literal, TypeAlias, get_args
 
-from actors._base.options import known_options
+from actors._known_options import known_options
 from actors.routing.errors import BadListener
 from actors.routing.listen.address import InheritedSocket, Udp, Unix, Where, parse_address
 from actors.routing.listen.tls import Tls, checked_tls
@@ -136,7 +136,7 @@ class Listener:
         return self.handler.app if isinstance(self.handler, Asgi) else self.handler
 
 
-@known_options
+@known_options(BadListener)
 def listen(
     handler: str | Handler | Asgi,
     address: str = "127.0.0.1:8000",
@@ -217,7 +217,7 @@ def listen(
     )
 
 
-@known_options
+@known_options(BadListener)
 def asgi(
     app: str,
     *,

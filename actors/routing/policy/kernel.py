@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from actors._known_options import known_options
+from actors.routing.errors import BadListener
+
 __all__ = ["KERNEL_POLICIES", "ByKernel", "ReusePort", "SharedListener"]
 
 
@@ -23,6 +26,7 @@ class ByKernel:
         return
 
 
+@known_options(BadListener)
 @dataclass(frozen=True)
 class ReusePort(ByKernel):
     """Every node listens with a socket of its own (SO_REUSEPORT); the kernel chooses by hash.
@@ -50,6 +54,7 @@ class ReusePort(ByKernel):
         return "reuse-port"
 
 
+@known_options(BadListener)
 @dataclass(frozen=True)
 class SharedListener(ByKernel):
     """All nodes accept from one listening socket; the first to accept gets the connection.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
+from actors._known_options import known_options
 from actors.routing.errors import BadListener
 from actors.routing.policy.kernel import KERNEL_POLICIES, ByKernel
 from actors.routing.policy.lag import lags_behind
@@ -78,6 +79,7 @@ class Policy(Protocol):
         ...
 
 
+@known_options(BadListener)
 @dataclass(frozen=True)
 class LeastConnections:
     """The node with the fewest connections.
@@ -98,6 +100,7 @@ class LeastConnections:
         )
 
 
+@known_options(BadListener)
 @dataclass(frozen=True)
 class RoundRobin:
     """The node chosen longest ago, whatever its load."""
@@ -110,6 +113,7 @@ class RoundRobin:
         return min(able, key=lambda n: (n.last, n.slot), default=None)
 
 
+@known_options(BadListener)
 @dataclass(frozen=True)
 class Sticky:
     """Connections with the same key go to the same node, by rendezvous hashing over the slots.

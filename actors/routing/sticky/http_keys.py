@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Final
 
+from actors._known_options import known_options
 from actors.routing.errors import BadListener
 from actors.routing.sticky.http_head import NEED_MORE, NeedMore, header_values, request_target
 from actors.routing.sticky.keys import Key, Peeked
@@ -138,6 +139,7 @@ class Path(Key):
         return _decoded(b"/".join(found)) if len(found) == self.segments else None
 
 
+@known_options(BadListener)
 def cookie(name: str, *, set: bool = False) -> Cookie:  # noqa: A002 - as the command line has it
     """Make keys of the cookie *name* of the first request of a connection.
 
@@ -155,6 +157,7 @@ def cookie(name: str, *, set: bool = False) -> Cookie:  # noqa: A002 - as the co
     return Cookie(name, set)
 
 
+@known_options(BadListener)
 def query(name: str) -> Query:
     """Make keys of the query parameter *name* of the first request of a connection.
 
@@ -164,6 +167,7 @@ def query(name: str) -> Query:
     return Query(name)
 
 
+@known_options(BadListener)
 def header(name: str) -> Header:
     """Make keys of the header *name* of the first request of a connection; case does not matter.
 
@@ -173,6 +177,7 @@ def header(name: str) -> Header:
     return Header(name)
 
 
+@known_options(BadListener)
 def path(segments: int = 1) -> Path:
     """Make keys of the beginning of the path of the first request of a connection.
 

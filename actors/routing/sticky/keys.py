@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from actors._known_options import known_options
 from actors.routing.errors import BadListener
 from actors.routing.sticky.client_address import plain_host
 from actors.routing.sticky.client_hello import server_name
@@ -180,6 +181,7 @@ class Chain(Key):
         return None
 
 
+@known_options(BadListener)
 def ip() -> Ip:
     """Make keys of client addresses; nothing is peeked.
 
@@ -188,6 +190,7 @@ def ip() -> Ip:
     return Ip()
 
 
+@known_options(BadListener)
 def proxy() -> Proxy:
     """Make keys of the client address in the PROXY header (version 1 or 2) that a proxy sends first.
 
@@ -197,11 +200,13 @@ def proxy() -> Proxy:
     return Proxy()
 
 
+@known_options(BadListener)
 def sni() -> Sni:
     """Make keys of the host name a TLS client asks for, read from its first bytes."""
     return Sni()
 
 
+@known_options(BadListener)
 def key(fn: KeyFunction) -> Function:
     """Make keys with a function of your own. It runs in the parent, for every connection.
 
