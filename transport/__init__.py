@@ -43,7 +43,7 @@ from actors.transport.memory.atomics import Atomics
 from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.lease import Availability, Lease, LeaseDescriptor, SegmentIntroduction
 from actors.transport.memory.mapping import SegmentMappings
-from actors.transport.memory.pool import PoolStats, SegmentPool
+from actors.transport.memory.pool import SegmentPool, SegmentPoolStats
 from actors.transport.memory.shared_array import SharedArray
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.memory.thread_pool import (
@@ -120,7 +120,6 @@ __all__ = [
     "Moved",
     "NoRoom",
     "OutOfRange",
-    "PoolStats",
     "Prerequisite",
     "RemoteError",
     "RemoteTraceback",
@@ -128,6 +127,7 @@ __all__ = [
     "SegmentIntroduction",
     "SegmentMappings",
     "SegmentPool",
+    "SegmentPoolStats",
     "SharedArray",
     "SharedBuffer",
     "StaleLease",

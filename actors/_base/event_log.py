@@ -58,6 +58,7 @@ _LEVELS: Final = {
     "node_replaced": "info",
     "worker_ended": "warning",
     "worker_renewed": "info",
+    "pool_not_resized": "error",
     "fork_server_unusable": "warning",
     "preload_threads": "warning",
     "preload_descriptors": "warning",

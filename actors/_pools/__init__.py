@@ -7,6 +7,7 @@ from actors._pools.function_worker import FunctionWorker, refuse_function
 from actors._pools.link_places import LinkPlaces
 from actors._pools.pool import Pool
 from actors._pools.queue import Loss, PoolQueue, PoolWorker, Submitter
+from actors._pools.sizing import clamped, grown, shrunk
 
 __all__ = [
     "Durations",
@@ -21,6 +22,9 @@ __all__ = [
     "PoolWorker",
     "Submitter",
     "WorkerStats",
+    "clamped",
+    "grown",
     "pool_extra",
     "refuse_function",
+    "shrunk",
 ]

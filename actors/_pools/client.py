@@ -207,6 +207,8 @@ class PoolClient(TaskOwner):
         """
         if self._ended:
             raise ActorStopped(f"pool {self.facts.name!r}", self._ended)
+        if task.retry and task.held is None:
+            self._hold(task)  # what is sent once more is what was submitted
         self._tasks[task.ticket] = task
         turn = TURN.get()
         if turn is not None and turn.deadline is not None:
@@ -215,7 +217,7 @@ class PoolClient(TaskOwner):
         if timeout is not None:
             task.timer = self.loop.call_later(timeout, self._late, task, timeout)
         self.places.enter(task.ticket, task.priority, again=False)
-        if task.state is TaskState.WAITING:
+        if task.state is TaskState.WAITING and task.held is None:
             self._hold(task)
 
     def _hold(self, task: PoolTask) -> None:
@@ -236,7 +238,9 @@ class PoolClient(TaskOwner):
             task.timer.cancel()
 
     async def run(self, task: PoolTask, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as `Pool.run`
-        """Submit a task and wait for its result; a cancelled wait ends the task."""
+        """Submit a task, when the queue has room, and wait for its result; a cancelled wait ends the task."""
+        if not self._has_room:
+            timeout = await self._enter_later(task, timeout)
         self.submit(task, timeout)
         try:
             return await task.waiter
@@ -244,6 +248,20 @@ class PoolClient(TaskOwner):
             if task.state is not TaskState.OVER:
                 self.cancel(task)
             raise
+
+    async def _enter_later(self, task: PoolTask, timeout: float | None) -> float | None:  # noqa: ASYNC109 - as above
+        """Wait for room, with the snapshot taken now; return what is left of the timeout."""
+        if not self._ended:
+            self._hold(task)
+        since = self.loop.now()
+        try:
+            await self.wait_for_room(task.label, timeout)
+        except BaseException:
+            task.state = TaskState.OVER
+            if task.held is not None:
+                task.held.undo()
+            raise
+        return None if timeout is None else max(0.0, timeout - (self.loop.now() - since))
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Ref[Any]]:
@@ -266,24 +284,49 @@ class PoolClient(TaskOwner):
         Raises:
             MailboxFull: it has none.
         """
-        if not self._room or self._at_door:
+        if not self._has_room:
             raise MailboxFull(
                 f"pool {self.facts.name!r}", f"its queue of {self.facts.queue} is full"
             )
 
-    async def wait_for_room(self) -> None:
-        """Wait until the queue has room, in the order of the callers."""
-        while not self._room or self._at_door:
-            waiter = self.loop.waiter()
-            self._at_door.append(waiter)
-            try:
-                await waiter
-            except BaseException:
-                if waiter in self._at_door:
-                    self._at_door.remove(waiter)
-                self._open_door()
-                raise
+    @property
+    def _has_room(self) -> bool:
+        return self._room and not self._at_door
+
+    async def wait_for_room(self, label: str, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
+        """Wait until the queue has room, in the order of the callers.
+
+        Raises:
+            DeadlineExceeded: it had none within *timeout* seconds.
+            ActorStopped: the pool has ended.
+        """
+        if self._has_room:
             return
+        waiter, timer = self.loop.waiter(), None
+        self._at_door.append(waiter)
+        if timeout is not None:
+            timer = self.loop.call_later(timeout, self._late_at_door, waiter, label, timeout)
+        try:
+            await waiter
+        except BaseException:
+            if waiter in self._at_door:
+                self._at_door.remove(waiter)
+            self._open_door()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _late_at_door(self, waiter: Waiter, label: str, seconds: float) -> None:
+        if not waiter.done():
+            waiter.set_exception(
+                self._deadline_exceeded(label, seconds, "before the queue had room")
+            )
+
+    def _deadline_exceeded(self, label: str, seconds: float, when: str) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"pool {self.facts.name!r}", f"{label} had {seconds:g} s, which ended {when}"
+        )
 
     def _open_door(self) -> None:
         while self._room and self._at_door:
@@ -314,7 +357,10 @@ class PoolClient(TaskOwner):
         task.begin(ref)
         if task.kind is not TaskKind.LEASE:
             self._send(task, ref)
-        elif not task.waiter.done():
+            return
+        if task.timer is not None:
+            task.timer.cancel()  # it was for the wait: what is done with the member has its own
+        if not task.waiter.done():
             task.waiter.set_result(member)
 
     def _send(self, task: PoolTask, ref: Ref[Any]) -> None:
@@ -425,9 +471,7 @@ class PoolClient(TaskOwner):
         if task.state is TaskState.OVER or task.abandoned:
             return
         where = "in the queue" if task.state is TaskState.WAITING else "while it ran"
-        error = DeadlineExceeded(
-            f"pool {self.facts.name!r}", f"{task.label} had {seconds:g} s, which ended {where}"
-        )
+        error = self._deadline_exceeded(task.label, seconds, where)
         waiter = task.waiter
         self.cancel(task, f"{task.label} ran longer than its {seconds:g} s")
         if not waiter.done():
@@ -442,6 +486,10 @@ class PoolClient(TaskOwner):
                 task.held.undo()
             return
         if task.abandoned or task.state is TaskState.OVER:
+            return
+        if task.kind is TaskKind.LEASE:  # given to somebody who no longer waits
+            task.state = TaskState.OVER
+            self.place_free(task, failed=True, renew="")
             return
         task.abandoned = True
         target, envelope = task.target, task.envelope

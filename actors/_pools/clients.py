@@ -90,7 +90,7 @@ class PoolClients:
 
     def pool_ended(self, pool: int, why: str) -> None:
         """A pool is over."""
-        client = self._clients.get(pool)
+        client = self._clients.pop(pool, None)
         if client is not None:
             client.pool_ended(why)
 

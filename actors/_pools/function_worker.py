@@ -49,17 +49,17 @@ def refuse_function(pool: str, fn: Any) -> None:
     while isinstance(inner, partial):
         inner = inner.func
     name = function_name(fn)
+    if inspect.iscoroutine(inner):
+        inner.close()
+        raise InvalidSpec(
+            f"pool {pool!r}: give run the function and its arguments, not a coroutine"
+        )
     if not callable(inner):
         raise InvalidSpec(f"pool {pool!r}: run takes a function and its arguments, got {fn!r}")
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         raise InvalidSpec(
             f"pool {pool!r}: {name} is a generator function, and what it makes cannot travel: "
             "return a list, or use an actor's stream"
-        )
-    if inspect.iscoroutine(inner):
-        inner.close()
-        raise InvalidSpec(
-            f"pool {pool!r}: give run the function and its arguments, not a coroutine"
         )
     if "<lambda>" in name or "<locals>" in name:
         kind = "a lambda" if "<lambda>" in name else "defined inside another function"

@@ -112,7 +112,7 @@ class Pool(Generic[A]):
             fn: a function that can be imported by its name: of a module, a builtin, a class, or a
                 `functools.partial` of one, which also gives keyword arguments. A coroutine function
                 runs on the worker's loop, any other in a thread of the worker.
-            *args: positional arguments; a snapshot is taken now.
+            *args: positional arguments; a snapshot is taken now. It waits here while the queue is full.
             timeout: seconds from now until it fails and ends, running or not.
             priority: higher runs first; within one priority, first come first served.
             retry: how often it is tried again when its worker dies and nobody asked for that.
@@ -235,7 +235,7 @@ class Pool(Generic[A]):
         **kwargs: P.kwargs,
     ) -> None:
         """Have the first free member handle a message; waits only for room in the queue."""
-        await self.client.wait_for_room()
+        await self.client.wait_for_room(method.__name__)
         self._tell(method, args, kwargs)
 
     def tell_nowait(

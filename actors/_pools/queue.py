@@ -54,8 +54,8 @@ class Submitter(Protocol):
 class WorkerOwner(Protocol):
     """Who starts and ends the workers of a pool."""
 
-    def end_worker(self, worker: PoolWorker, why: str) -> None:
-        """End a worker now; another takes its slot."""
+    def end_worker(self, worker: PoolWorker, why: str) -> bool:
+        """End a worker now, for another to take its slot; return whether it can be ended."""
 
     def renew_worker(self, worker: PoolWorker, why: str) -> None:
         """End a worker that runs nothing; another takes its slot."""
@@ -67,11 +67,15 @@ class WorkerOwner(Protocol):
 class _Task:
     """A task that has a place."""
 
-    __slots__ = ("began", "submitter", "ticket")
+    __slots__ = ("began", "entered", "number", "submitter", "ticket")
 
-    def __init__(self, submitter: Submitter, ticket: int, began: float) -> None:
+    def __init__(
+        self, submitter: Submitter, ticket: int, number: int, entered: float, began: float
+    ) -> None:
         self.submitter = submitter
         self.ticket = ticket
+        self.number = number
+        self.entered = entered
         self.began = began
 
 
@@ -84,6 +88,7 @@ class PoolWorker:
         functions: the actor that gets functions; in a pool without a class the same one.
         ready: whether it takes tasks.
         renewing: why it takes no new task and is ended after its last one; "" if it is not.
+        leaving: whether it takes no new task because the pool shrinks.
         ended_for: while it is being ended, the task that is to end, and why.
         idle_since: when it ran its last task.
         completed: how many tasks it has run since it was started.
@@ -97,6 +102,7 @@ class PoolWorker:
         "ended_for",
         "functions",
         "idle_since",
+        "leaving",
         "member",
         "ready",
         "renewing",
@@ -112,6 +118,7 @@ class PoolWorker:
         self.functions: Any = None
         self.ready = False
         self.unreached = False
+        self.leaving = False
         self.renewing = ""
         self.ended_for: tuple[_Task | None, str, Loss] | None = None
         self.tasks: dict[tuple[Submitter, int], _Task] = {}
@@ -187,6 +194,7 @@ class PoolQueue:
         self._submitters: set[Submitter] = set()
         self._room = True
         self._when_empty: list[Callable[[], object]] = []
+        self._giving = False
         self._completed = self._failed = 0
         self._wait, self._run = Histogram(), Histogram()
 
@@ -216,8 +224,13 @@ class PoolQueue:
         else:
             self._entered += 1
             number = self._entered
+        self._wait_for_worker(submitter, ticket, priority, number, self._now())
+
+    def _wait_for_worker(
+        self, submitter: Submitter, ticket: int, priority: int, number: int, entered: float
+    ) -> None:
         self._waiting[submitter, ticket] = number
-        heappush(self._heap, (-priority, number, submitter, ticket, self._now()))  # numbers differ
+        heappush(self._heap, (-priority, number, submitter, ticket, entered))  # numbers differ
         self.give_places()
         if self._waiting:
             self._owner.load_changed()
@@ -253,28 +266,38 @@ class PoolQueue:
             self._owner.load_changed()
 
     def undelivered(self, submitter: Submitter, ticket: int, priority: int) -> None:
-        """Put a task back that its submitter could not send to its worker, which gets none for a moment."""
+        """Put a task back where it was: it could not be sent. Its worker gets none for a moment."""
         worker = self._running.pop((submitter, ticket), None)
-        if worker is not None:
-            worker.end(worker.tasks[submitter, ticket], self._now())
-            worker.unreached = True
-            self._call_later(_UNREACHED, self._reachable, worker)
-        self.enter(submitter, ticket, priority, again=True)
+        if worker is None:
+            self.enter(submitter, ticket, priority, again=True)
+            return
+        task = worker.tasks[submitter, ticket]
+        worker.end(task, self._now())
+        worker.unreached = True
+        self._call_later(_UNREACHED, self._reachable, worker)
+        self.renew_if_idle(worker)
+        self._wait_for_worker(submitter, ticket, priority, task.number, task.entered)
 
     def _reachable(self, worker: PoolWorker) -> None:
         worker.unreached = False
         self.give_places()
+        self._check_room()
 
     def broken(self, submitter: Submitter, ticket: int) -> None:
         """A submitter lost the link to a worker; if that has not ended, its task is lost by the link alone."""
-        if (submitter, ticket) in self._running:
-            self._call_later(1.0, self._still_broken, submitter, ticket)
-
-    def _still_broken(self, submitter: Submitter, ticket: int) -> None:
         worker = self._running.get((submitter, ticket))
         if worker is not None:
-            self._lose(worker, worker.tasks[submitter, ticket], "its link has failed", Loss.DIED)
-            self._owner.end_worker(worker, "the link to it has failed")
+            self._call_later(1.0, self._still_broken, worker, worker.tasks[submitter, ticket])
+
+    def _still_broken(self, worker: PoolWorker, task: _Task) -> None:
+        # The same task may run again meanwhile, on this worker's next run or elsewhere.
+        if worker.tasks.get((task.submitter, task.ticket)) is task:
+            why = "the link to it has failed"
+            worker.ended_for = worker.ended_for or (None, why, Loss.DIED)
+            self._lose(worker, task, why, Loss.DIED)
+            if not self._owner.end_worker(worker, why):
+                worker.ended_for = None
+                self.give_places()
 
     def overdue(self, submitter: Submitter, ticket: int, why: str) -> None:
         """End the worker of a task that was to end and has not."""
@@ -285,8 +308,9 @@ class PoolQueue:
 
     def over_memory(self, worker: PoolWorker, why: str) -> None:
         """End a worker that holds too much memory; its tasks fail by that."""
-        worker.ended_for = worker.ended_for or (None, why, Loss.MEMORY)
-        self._owner.end_worker(worker, why)
+        if worker.ended_for is None:
+            worker.ended_for = (None, why, Loss.MEMORY)
+            self._owner.end_worker(worker, why)
 
     def submitter_gone(self, submitter: Submitter) -> list[tuple[PoolWorker, int]]:
         """Forget what a process had submitted, which has ended; return the workers that run its tasks."""
@@ -313,7 +337,7 @@ class PoolQueue:
 
     def free_places(self, worker: PoolWorker) -> int:
         """Return how many more tasks a worker takes now."""
-        usable = worker.ready and not worker.renewing and not worker.unreached
+        usable = worker.ready and not (worker.renewing or worker.leaving or worker.unreached)
         return self._at_once - len(worker.tasks) if usable and worker.ended_for is None else 0
 
     def worker_ready(self, worker: PoolWorker) -> None:
@@ -323,6 +347,7 @@ class PoolQueue:
         worker.idle_since = self._now()
         self.give_places()
         self._check_room()
+        self._owner.load_changed()
 
     def worker_down(self, worker: PoolWorker, why: str) -> None:
         """A worker has ended: its tasks are lost, each for its own reason."""
@@ -337,6 +362,7 @@ class PoolQueue:
                 self._lose(worker, task, cause[1], Loss.BESIDE)
         worker.ended_for = None
         self._check_empty()
+        self._check_room()
 
     def _lose(self, worker: PoolWorker, task: _Task, why: str, loss: Loss) -> None:
         self._running.pop((task.submitter, task.ticket), None)
@@ -346,7 +372,8 @@ class PoolQueue:
 
     def renew_if_idle(self, worker: PoolWorker) -> None:
         """Renew a worker that is to be renewed, if it runs nothing."""
-        if worker.renewing and not worker.tasks and worker.ready and worker.ended_for is None:
+        idle = worker.ready and not worker.tasks and worker.ended_for is None
+        if worker.renewing and not worker.leaving and idle:
             why, worker.ready = worker.renewing, False
             self._owner.renew_worker(worker, why)
 
@@ -355,10 +382,16 @@ class PoolQueue:
         if not self._waiting:
             self._heap.clear()
             return
-        while self._waiting and (free := self._by_load()):
-            for worker in free:
-                if self.free_places(worker) > 0 and not self._give_one(worker):
-                    return
+        if self._giving:
+            return  # a submitter has answered from within: the loop below goes on
+        self._giving = True
+        try:
+            while self._waiting and (free := self._by_load()):
+                for worker in free:
+                    if self.free_places(worker) > 0 and not self._give_one(worker):
+                        return
+        finally:
+            self._giving = False
 
     def _by_load(self) -> list[PoolWorker]:
         """Return the workers with free places, those that run less first."""
@@ -377,7 +410,7 @@ class PoolQueue:
             del self._waiting[submitter, ticket]
             now = self._now()
             self._wait.add(now - entered)
-            worker.begin(_Task(submitter, ticket, now))
+            worker.begin(_Task(submitter, ticket, number, entered, now))
             self._next = worker.slot + 1
             self._running[submitter, ticket] = worker
             submitter.place_given(self.number, ticket, worker.member, worker.functions)
@@ -409,6 +442,11 @@ class PoolQueue:
             waiting, self._when_empty = self._when_empty, []
             for fn in waiting:
                 fn()
+
+    @property
+    def busy(self) -> int:
+        """How many workers run all that they take at once."""
+        return sum(len(worker.tasks) >= self._at_once for worker in self.workers.values())
 
     def stats(self) -> PoolStats:
         """Return the figures of now."""

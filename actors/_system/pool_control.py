@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from math import ceil
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import Lock, move_on_after
 
 from actors._base.errors import ActorsError, InvalidSpec
-from actors._pools import PoolFacts, PoolQueue, PoolWorker, Submitter
+from actors._pools import PoolFacts, PoolQueue, PoolWorker, Submitter, clamped, grown, shrunk
 from actors.nodes import RemoteNode, process_figures
 from actors.supervisors import SupervisorError
 
@@ -33,8 +33,6 @@ __all__ = ["PoolControl"]
 _RSS_EVERY: Final = 0.25
 """Seconds between two looks at the memory of workers that have a `max_rss`."""
 _RSS_KILL: Final = 1.25
-_GROWTH: Final = 0.2
-"""The part of its workers by which a pool grows at a time, rounded up."""
 
 
 class PoolControl:
@@ -139,14 +137,16 @@ class PoolControl:
         for actor in self._actors.get(worker.slot, {}).values():
             actor.uncharged = not charged
 
-    def end_worker(self, worker: PoolWorker, why: str) -> None:
+    def end_worker(self, worker: PoolWorker, why: str) -> bool:
         """As `WorkerOwner.end_worker`."""
         node = self._node(worker)
-        if self.facts.killable and node is not None and node.run is not None:
-            facts = {"pool": self.spec.name, "worker": worker.member.name, "why": why}
-            self._state.event("worker_ended", facts)
-            self._charge(worker, charged=False)
-            node.run.end_for(set(), why)
+        if not self.facts.killable or node is None or node.run is None:
+            return False
+        facts = {"pool": self.spec.name, "worker": worker.member.name, "why": why}
+        self._state.event("worker_ended", facts)
+        self._charge(worker, charged=False)
+        node.run.end_for(set(), why)
+        return True
 
     def renew_worker(self, worker: PoolWorker, why: str) -> None:
         """As `WorkerOwner.renew_worker`."""
@@ -170,28 +170,39 @@ class PoolControl:
         if spec.least == spec.most or self.closed or self._sizing:
             return
         size = len(self.queue.workers)
-        if self.queue.queued and size < spec.most:
+        wanted = grown(size, self.queue.busy, self.queue.queued, spec.least, spec.most)
+        if wanted > size:
             self._sizing = True
-            wanted = min(spec.most, size + ceil(_GROWTH * size))
             self._state.loop.start(self._size_to, wanted, name=f"{spec.name}: grow", fresh=True)
         elif size > spec.least and self._idle_timer is None:
             self._idle_timer = self._state.loop.call_later(spec.idle, self._shrink)
 
     def _shrink(self) -> None:
-        """End the worker with the highest slot if it had nothing to do for long enough."""
+        """End the workers with the highest slots that had nothing to do for long enough."""
         self._idle_timer = None
         spec, workers = self.spec, self.queue.workers
         if self.closed or self._sizing or len(workers) <= spec.least:
             return
-        last = workers[max(workers)]
-        idle = self._state.loop.now() - last.idle_since
-        if last.ready and not last.tasks and idle >= spec.idle:
+        idle = self._idle_at_the_end()
+        wanted = shrunk(len(workers), idle, spec.least)
+        if wanted < len(workers):
             self._sizing = True
-            wanted = len(workers) - 1
             self._state.loop.start(self._size_to, wanted, name=f"{spec.name}: shrink", fresh=True)
-        else:
-            left = max(0.01, spec.idle - idle) if not last.tasks else spec.idle
-            self._idle_timer = self._state.loop.call_later(left, self._shrink)
+            return
+        last = workers[max(workers)]
+        left = spec.idle
+        if not last.tasks:
+            left = max(0.01, spec.idle - (self._state.loop.now() - last.idle_since))
+        self._idle_timer = self._state.loop.call_later(left, self._shrink)
+
+    def _idle_at_the_end(self) -> int:
+        """Return how many of the workers with the highest slots had nothing to do for long enough."""
+        now, count = self._state.loop.now(), 0
+        for _, worker in sorted(self.queue.workers.items(), reverse=True):
+            if not worker.ready or worker.tasks or now - worker.idle_since < self.spec.idle:
+                break
+            count += 1
+        return count
 
     async def _size_to(self, size: int) -> None:
         try:
@@ -213,7 +224,7 @@ class PoolControl:
         if type(size) is not int or size < 1:
             what = "size must be a whole number of 1 or more"
             raise InvalidSpec(f"pool {self.spec.name!r}: {what}, got {size!r}")
-        wanted = min(max(size, self.spec.least), self.spec.most)
+        wanted = clamped(size, self.spec.least, self.spec.most)
         sizing, self._sizing = self._sizing, True
         try:
             await self._resize(wanted)
@@ -223,25 +234,42 @@ class PoolControl:
 
     async def _resize(self, size: int) -> None:
         async with self._changing:
-            have = len(self.queue.workers)
-            if size > have:
-                await self._add(range(have, size))
-            elif size < have:
-                await self._remove(range(size, have))
+            have = sorted(self.queue.workers)
+            if size > len(have):
+                unused = (slot for slot in count() if slot not in self.queue.workers)
+                await self._add(list(islice(unused, size - len(have))))
+            elif size < len(have):
+                await self._remove(have[size:])
 
-    async def _add(self, slots: range) -> None:
+    async def _scale(self) -> None:
+        """Have nodes for the slots that there are."""
+        if self.spec.group is not None:
+            size = max(self.queue.workers, default=-1) + 1
+            await self._groups.scale(self.spec.name, size, by_pool=True)
+
+    async def _add(self, slots: list[int]) -> None:
         assert self.handle is not None
         if self.spec.group is not None:
-            await self._groups.scale(self.spec.name, slots.stop, by_pool=True)
+            most = max([*slots, *self.queue.workers])
+            await self._groups.scale(self.spec.name, most + 1, by_pool=True)
         for slot in slots:
             for actor in self.spec.workers(slot):
                 await self.handle.start_child(actor)
 
-    async def _remove(self, slots: range) -> None:
-        assert self.handle is not None
-        leaving = [worker for slot, worker in self.queue.workers.items() if slot in slots]
+    async def _remove(self, slots: list[int]) -> None:
+        leaving = [self.queue.workers[slot] for slot in slots]
         for worker in leaving:
-            worker.renewing = "it is one worker too many"
+            worker.leaving = True
+        try:
+            await self._end_in_order(leaving)
+        finally:
+            for worker in leaving:  # those that are still there
+                worker.leaving = False
+            self.queue.give_places()
+        await self._scale()
+
+    async def _end_in_order(self, leaving: list[PoolWorker]) -> None:
+        assert self.handle is not None
         for worker in leaving:
             while worker.tasks:
                 await self._state.loop.pause()
@@ -254,8 +282,6 @@ class PoolControl:
                 with suppress(SupervisorError):
                     await self.handle.stop_child(name)
                     self.handle.delete_child(name)
-        if self.spec.group is not None:
-            await self._groups.scale(self.spec.name, slots.start, by_pool=True)
 
     # -- memory ------------------------------------------------------------------------------------
 
@@ -294,9 +320,10 @@ class PoolControl:
             )
 
     async def _end_orphan(self, worker: PoolWorker, submitter: Submitter, ticket: int) -> None:
-        actor: Ref[Any] = worker.functions
+        actors: list[Ref[Any]] = [worker.member, worker.functions]
         with move_on_after(self.spec.grace) as waited, suppress(ActorsError):
-            await actor.wait_ready()
+            for actor in actors:
+                await actor.wait_ready()
         if waited.cancelled_caught and self.facts.killable:
             self.queue.overdue(
                 submitter, ticket, "the process that had submitted its task has ended"
@@ -304,7 +331,8 @@ class PoolControl:
             return
         if waited.cancelled_caught:
             with suppress(ActorsError):
-                await actor.wait_ready()
+                for actor in actors:
+                    await actor.wait_ready()
         self.queue.done(submitter, ticket, failed=True)
 
     def members(self) -> list[Ref[Any]]:

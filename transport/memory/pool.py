@@ -25,14 +25,14 @@ from actors.transport.memory.leases_by_peer import LeasesByPeer
 from actors.transport.memory.region import Region
 from actors.transport.memory.segment import Slot
 
-__all__ = ["OwnSlot", "PoolStats", "SegmentPool"]
+__all__ = ["OwnSlot", "SegmentPool", "SegmentPoolStats"]
 
 GIB: Final = 1024 * 1024 * 1024
 _THIS_NODE: Final = "here"
 _COUNTERS: Final = ("leased", "given_back", "reclaimed", "refused_cold", "refused_full")
 
 
-class PoolStats(NamedTuple):
+class SegmentPoolStats(NamedTuple):
     """What the segments of one node hold and did so far; sizes in bytes.
 
     Attributes:
@@ -340,11 +340,11 @@ class SegmentPool:
         for number in check_ints(numbers):
             self._leases.forget_introduction(number, peer)
 
-    def stats(self) -> PoolStats:
+    def stats(self) -> SegmentPoolStats:
         """The counters since the beginning, and the current sizes."""
         self._free_dropped()
         slots = self._slots
-        return PoolStats(
+        return SegmentPoolStats(
             limit=slots.limit,
             segments=len(slots.segments),
             resident=slots.resident,

@@ -1,0 +1,92 @@
+"""A pool's queue with a clock that is set by hand, submitters that write down, and workers that do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from actors._pools import Loss, PoolQueue, PoolWorker
+
+
+class FakeSubmitter:
+    """Writes down what it is told."""
+
+    def __init__(self, name: str, queue: Callable[[], PoolQueue]) -> None:
+        self.name = name
+        self.given: list[tuple[int, int]] = []
+        self.lost: list[tuple[int, str, Loss]] = []
+        self.room: list[bool] = []
+        self.unreachable: set[int] = set()
+        self._queue = queue
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def place_given(self, _pool: int, ticket: int, member: Any, _functions: Any) -> None:
+        if member.slot in self.unreachable:
+            self._queue().undelivered(self, ticket, 0)
+        else:
+            self.given.append((ticket, member.slot))
+
+    def task_lost(self, _pool: int, ticket: int, why: str, loss: Loss) -> None:
+        self.lost.append((ticket, why, loss))
+
+    def room_changed(self, _pool: int, room: bool) -> None:
+        self.room.append(room)
+
+
+class QueueRig:
+    """A queue of *size* workers which are ready, and its owner."""
+
+    def __init__(self, size: int = 1, **options: Any) -> None:
+        self.time = 0.0
+        self.timers: list[tuple[float, Callable[..., None], tuple[Any, ...]]] = []
+        self.ended: list[tuple[int, str]] = []
+        self.renewed: list[tuple[int, str]] = []
+        self.loads = 0
+        self.killable = True
+        self.queue = PoolQueue(
+            1,
+            "work",
+            now=lambda: self.time,
+            call_later=lambda delay, fn, *args: self.timers.append((self.time + delay, fn, args)),
+            owner=self,
+            **options,
+        )
+        for slot in range(size):
+            self.add(slot)
+
+    def add(self, slot: int) -> PoolWorker:
+        worker = self.queue.workers[slot] = PoolWorker(slot, self.time)
+        worker.member = worker.functions = SimpleNamespace(
+            slot=slot, name=f"work/{slot}", node=f"work/{slot}"
+        )
+        self.queue.worker_ready(worker)
+        return worker
+
+    def submitter(self, name: str = "a") -> FakeSubmitter:
+        return FakeSubmitter(name, lambda: self.queue)
+
+    def worker(self, slot: int) -> PoolWorker:
+        return self.queue.workers[slot]
+
+    def passes(self, seconds: float) -> None:
+        """Let time pass, and what is due in it happen."""
+        self.time += seconds
+        due = [timer for timer in self.timers if timer[0] <= self.time]
+        self.timers = [timer for timer in self.timers if timer not in due]
+        for _, fn, args in due:
+            fn(*args)
+
+    # -- `WorkerOwner` -----------------------------------------------------------------------
+
+    def end_worker(self, worker: PoolWorker, why: str) -> bool:
+        self.ended.append((worker.slot, why))
+        return self.killable
+
+    def renew_worker(self, worker: PoolWorker, why: str) -> None:
+        self.renewed.append((worker.slot, why))
+
+    def load_changed(self) -> None:
+        self.loads += 1
