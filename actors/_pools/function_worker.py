@@ -8,6 +8,7 @@ from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from anyio import CancelScope, get_cancelled_exc_class
 
@@ -140,16 +141,24 @@ class _CallThread:
         self._calls.put(call)
 
     def _run(self) -> None:
-        while (call := self._calls.get()) is not None:
-            try:
-                call.result = call.context.run(call.fn, *call.args)
-            except BaseException as error:  # noqa: BLE001 - the submitter gets it
-                call.error = error
-            call.fn = call.args = None
-            try:
-                self._loop.call_threadsafe(call.settle)
-            except RuntimeError:
-                return  # the loop has ended meanwhile
+        # While it waits for the next call it holds nothing of the last: neither result nor error.
+        while self._made(self._calls.get()):
+            pass
+
+    def _made(self, call: _Call | None) -> bool:
+        """Make a call; return whether there may be another."""
+        if call is None:
+            return False
+        try:
+            call.result = call.context.run(call.fn, *call.args)
+        except BaseException as error:  # noqa: BLE001 - the submitter gets it
+            call.error = error
+        call.fn = call.args = None
+        try:
+            self._loop.call_threadsafe(call.settle)
+        except RuntimeError:
+            return False  # the loop has ended meanwhile
+        return True
 
 
 class FunctionWorker(Actor):
@@ -161,7 +170,10 @@ class FunctionWorker(Actor):
 
     def __init__(self, init: Callable[[], Any] | None = None) -> None:
         self._init = init
+        self._threads: list[_CallThread] = []
         self._idle: list[_CallThread] = []
+        # Also a worker that was killed, which no `on_stop` tells.
+        finalize(self, _end_threads, self._threads).atexit = False
 
     async def on_start(self) -> None:
         """Run `init`."""
@@ -169,9 +181,8 @@ class FunctionWorker(Actor):
             await self._apply(self._init, ())
 
     async def on_stop(self, _exit: Any) -> None:
-        """End the threads that run nothing."""
-        for thread in self._idle:
-            thread.put(None)
+        """End the threads, each when what it runs has returned."""
+        _end_threads(self._threads)
 
     async def call(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Return ``fn(*args)``; the next task waits."""
@@ -193,7 +204,10 @@ class FunctionWorker(Actor):
 
     async def _in_thread(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         loop = self.context.ref.host.loop
-        thread = self._idle.pop() if self._idle else _CallThread(loop, f"{self.context.name} task")
+        if not self._idle:
+            self._idle.append(_CallThread(loop, f"{self.context.name} task"))
+            self._threads += self._idle
+        thread = self._idle.pop()
         call = _Call(fn, args)
         thread.put(call)
         cancelled: BaseException | None = None
@@ -211,6 +225,12 @@ class FunctionWorker(Actor):
         if call.error is not None:
             raise call.error
         return call.result
+
+
+def _end_threads(threads: list[_CallThread]) -> None:
+    for thread in threads:
+        thread.put(None)
+    threads.clear()
 
 
 def _is_async(fn: Any) -> bool:

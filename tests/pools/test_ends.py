@@ -10,6 +10,7 @@ import pytest
 
 from actors import Pool, System, pool
 from actors.errors import ActorStopped
+from actors.testing import eventually
 from tests.pools.functions import nap, square
 
 
@@ -60,9 +61,13 @@ async def test_a_pool_that_is_stopped_fails_what_waits_and_tells_who_waits_for_i
     async def wait() -> None:
         told.append(await work.wait())
 
+    async def runs() -> bool:
+        return (await work.stats()).running == 1
+
     async with anyio.create_task_group() as tasks:
-        for fn, argument in ((nap, 0.3), (square, 3)):
-            tasks.start_soon(submit, fn, argument)
+        tasks.start_soon(submit, nap, 0.3)
+        await eventually(runs)
+        tasks.start_soon(submit, square, 3)
         tasks.start_soon(wait)
         await anyio.sleep(0.05)
         await work.stop()

@@ -43,7 +43,11 @@ async def test_each_mistake_of_a_call_is_refused_at_the_call_and_the_pool_goes_o
             work: Any = await system.start(pool(size=1, name="work", kind="thread"))
             coroutine = square_later(3)
             mistakes: list[tuple[Any, type[Exception], str]] = [
-                ((coroutine,), InvalidSpec, "takes a function and its arguments, got <coroutine"),
+                (
+                    (coroutine,),
+                    InvalidSpec,
+                    "give run the function and its arguments, not a coroutine",
+                ),
                 (("fns.square", 3), InvalidSpec, "got 'fns.square'"),
                 ((generator,), InvalidSpec, "is a generator function"),
                 ((lambda: 1,), NotSendable, "is a lambda"),

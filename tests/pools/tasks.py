@@ -143,31 +143,25 @@ def note(log: str, what: str) -> None:
         file.write(what)
 
 
-def note_and_spin(log: str, what: str = "s") -> NoReturn:
-    note(log, what)
+def note_and_spin(log: str) -> NoReturn:
+    note(log, "s")
     while True:
         time.sleep(0.005)
 
 
-async def note_and_wait(log: str, what: str = "w") -> None:
-    note(log, what)
+async def note_and_wait(log: str) -> str:
+    note(log, "w")
     try:
         await anyio.sleep_forever()
     finally:
         note(log, "c")
+    return log
 
 
-def wait_for(path: str, result: Any = None) -> Any:
-    """Return *result* when there is a file of that name."""
+def wait_for(path: str) -> None:
+    """Return when there is a file of that name."""
     while not os.path.exists(path):  # noqa: PTH110 - as above
         time.sleep(0.002)
-    return result
-
-
-async def wait_for_soon(path: str, result: Any = None) -> Any:
-    while not os.path.exists(path):  # noqa: PTH110, ASYNC110, ASYNC240 - as above
-        await anyio.sleep(0.002)
-    return result
 
 
 _HELD: list[bytes] = []
@@ -206,3 +200,13 @@ def variable(name: str) -> str | None:
 
 def niceness() -> int:
     return os.nice(0)
+
+
+async def note_and_wait_for(log: str) -> str:
+    """Return what is noted, when this is the second try; wait for ever in the first."""
+    note(log, "n")
+    with open(log) as file:  # noqa: ASYNC230, PTH123 - as above
+        noted = file.read()
+    if noted == "n":
+        await anyio.sleep_forever()
+    return noted
