@@ -293,7 +293,7 @@ class ActorHost:
         if not self.is_own(ref) and ref.uid not in self.cells:
             self.peer_of(ref).control([wire.STOP, ref.uid, grace, drain])
             if grace is not None:
-                self.services.actor_killed(ref, grace, self._asker())
+                self.services.actor_killed(ref, grace, self.asker())
         self.stop_cell(ref.uid, grace, drain=drain)
         if not ref.uid >> 32 and ref.uid not in self.supervised:
             self.services.stop_actor(ref)
@@ -313,9 +313,10 @@ class ActorHost:
             cell.kill()
         elif not self.is_own(ref):
             self.peer_of(ref).control([wire.KILL, ref.uid])
-            self.services.actor_killed(ref, 0.0, self._asker())
+            self.services.actor_killed(ref, 0.0, self.asker())
 
-    def _asker(self) -> str:
+    def asker(self) -> str:
+        """Return who asks for what this code does: the actor whose code it is, or else this node."""
         turn = TURN.get()
         return f"node {self.name}" if turn is None else f"actor {turn.sender.ref.name}"
 

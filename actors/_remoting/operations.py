@@ -325,8 +325,8 @@ async def drain_node(grace: float | None, /) -> None:
 
 
 @_note(_PARENT)
-def kill_node() -> None:
-    """Kill the node; it is restarted."""
+def kill_node(by: str, /) -> None:
+    """Kill the node for *by*; it is restarted."""
 
 
 # -- what the parent serves: listeners -----------------------------------------------------------

@@ -166,7 +166,7 @@ class Coordinator(SystemState):
 
     def kill_node(self, name: str) -> None:
         """Kill a node; see `Node.kill`."""
-        self.groups.kill(name)
+        self.groups.kill(name, self.host.asker())
 
     def new_node_number(self) -> int:
         """Return a number that no run of any node has had."""

@@ -139,11 +139,11 @@ class NodeGroups:
             await self._tree.stop_nodes([self._mark_leaving(node, grace)])
             self.forget(node)
 
-    def kill(self, name: str) -> None:
-        """Kill a node; its supervisor restarts it."""
+    def kill(self, name: str, by: str) -> None:
+        """Kill a node for *by*; its supervisor restarts it."""
         node = self._state.nodes.get(name)
         if node is not None and node.run is not None:
-            node.run.kill_to_restart()
+            node.run.kill_to_restart(by)
 
     async def drain(self, name: str, grace: float | None) -> None:
         """Have a node finish its connections and get nothing new; see `Node.drain`."""

@@ -88,7 +88,7 @@ class NodeServices:
         handlers.on_call(
             ops.drain_node, lambda link, grace: self._groups.drain(self._name(link), grace)
         )
-        handlers.on_note(ops.kill_node, lambda link: self._groups.kill(self._name(link)))
+        handlers.on_note(ops.kill_node, lambda link, by: self._groups.kill(self._name(link), by))
         handlers.on_note(ops.connection_results, self._connection_results)
         handlers.on_note(ops.connection_counts, self._connection_counts)
         handlers.on_note(ops.socket_lost, self._socket_lost)

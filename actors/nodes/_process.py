@@ -290,6 +290,8 @@ class ProcessRun(RemoteRun):
         name = signal.Signals(-code).name
         if -code == signal.SIGKILL and self.end.asked is None:
             return self._killed_because or f"killed by {name}, perhaps out of memory"
+        if -code == signal.SIGKILL and self.end.by:
+            return f"killed by {name}, as {self.end.by} asked"
         return f"killed by {name}"
 
     def _last_lines(self) -> str:

@@ -413,7 +413,7 @@ class NodeProcess:
 
     def kill_node(self, _name: str) -> None:
         """Have the parent kill this node."""
-        self.parent.note(ops.kill_node)
+        self.parent.note(ops.kill_node, self.host.asker())
 
 
 async def _answer(_link: Link) -> None:

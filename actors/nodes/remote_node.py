@@ -468,9 +468,10 @@ class RemoteRun:
         self._home.node_draining(self, why)
         self.node.changed()
 
-    def kill_to_restart(self) -> None:
-        """Kill it for somebody who does not want it to end for good: its supervisor restarts it."""
+    def kill_to_restart(self, by: str) -> None:
+        """Kill it for *by*, who does not want it to end for good: its supervisor restarts it."""
         self.end.to_restart = self.end.asked is None
+        self.end.by = by
         self.kill()
 
     def replace(self, why: str, *, charged: bool = True) -> bool:

@@ -182,7 +182,7 @@ class NodeReplacement:
                 if self._stopping:
                     other.kill()
                 else:
-                    other.kill_to_restart()
+                    other.kill_to_restart("its parent")
         elif self._exit is None and self.node.run is None:
             self._move_actors()
         self._notify()

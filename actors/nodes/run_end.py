@@ -26,6 +26,7 @@ class RunEnd:
     Attributes:
         asked: what its supervisor, or whoever killed it, asked it to end as; None if nobody did.
         to_restart: whether another run follows although this one was asked to end.
+        by: who had it killed so, or "".
         hung: why it is killed as one that hangs, or "".
         for_others: why its parent kills it for others' sake, or "".
         replaced: why another run takes its place, or "".
@@ -39,6 +40,7 @@ class RunEnd:
         self._shutdown = shutdown
         self.asked: Exit | None = None
         self.to_restart = False
+        self.by = ""
         self.hung = self.for_others = self.replaced = ""
         self.overdue = self.uncharged = False
         self.killed_actors: set[int] = set()

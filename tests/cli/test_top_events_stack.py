@@ -193,8 +193,9 @@ def test_events_are_followed_one_line_each_until_the_system_has_ended(runtime: P
     assert [event["kind"] for event in events] == [line.split()[1] for line in lines]
     assert events[-1]["kind"] == "system_stopped"
     died = next(event for event in events if event["kind"] == "node_died")
-    assert died["facts"] == {"node": "web/0", "why": "killed by SIGKILL"}
-    assert f'{died["at"]}  node_died  node=web/0 why="killed by SIGKILL"' in lines
+    why = "killed by SIGKILL, as `actors kill` asked"
+    assert died["facts"] == {"node": "web/0", "why": why}
+    assert f'{died["at"]}  node_died  node=web/0 why="{why}"' in lines
     assert [event["at"] for event in events] == sorted(event["at"] for event in events)
 
 

@@ -148,7 +148,8 @@ async def test_a_killed_node_is_restarted_and_so_are_its_actors(system: System, 
     await heard(events, "node_ready", node=f"{kind}/0")
     assert node.restarts == before + 1
     assert node.kind == "thread" or node.pid != pid
-    assert node.kind == "thread" or facts["why"] == "killed by SIGKILL"
+    asked = f"killed by SIGKILL, as node {system.node.name} asked"
+    assert node.kind == "thread" or facts["why"] == asked
     await eventually(lambda: node.ready, PATIENCE)
     assert await worker.ask(Worker.ping) == f"{kind}/0"
 
@@ -169,7 +170,7 @@ async def test_a_node_that_is_killed_while_it_drains_ends_at_once_and_for_good(
         node.kill()
     assert left(system, kind) == [f"{kind}/0"]
     facts = await heard(events, "node_ended", node=f"{kind}/1")
-    assert facts["why"] == "killed by SIGKILL"
+    assert facts["why"] == f"killed by SIGKILL, as node {system.node.name} asked"
 
 
 async def _fails_with(worker: Any, gate: Any) -> None:
@@ -287,7 +288,8 @@ async def test_an_actor_can_have_its_node_killed_but_handles_no_other_nodes(
     worker = await system.spawn(Worker, on=f"{kind}/0")
     with pytest.raises(ActorsError, match="scaling 'web' to 2 is for the process that made"):
         await worker.ask(Worker.more_nodes)
-    with pytest.raises(NodeDown, match="killed by SIGKILL") as caught:
+    by = f"killed by SIGKILL, as actor {re.escape(worker.name)} asked"
+    with pytest.raises(NodeDown, match=by) as caught:
         await worker.ask(Worker.kill_my_node)
     assert caught.value.restarting is True
     await eventually(lambda: node.ready and node.restarts > before, PATIENCE)

@@ -101,7 +101,7 @@ async def _kill(core: Coordinator, node: str) -> dict[str, Any]:
     if found.pid is None:
         raise ActorsError(f"node {node} is not running: it is {found.state.value}")
     facts = node_identity(found)
-    core.kill_node(node)
+    core.groups.kill(node, "`actors kill`")
     return facts
 
 
