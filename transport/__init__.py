@@ -56,6 +56,7 @@ from actors.transport.types.class_name import find_named
 from actors.transport.types.exceptions import (
     RemoteError,
     RemoteTraceback,
+    attach_text,
     copy_error,
     drop_frames,
     traceback_text,
@@ -145,6 +146,7 @@ __all__ = [
     "array_bytes",
     "array_layout",
     "attach_node",
+    "attach_text",
     "choose_mode",
     "copy_error",
     "detach_node",

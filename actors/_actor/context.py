@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from actors._base.errors import ActorsError
+from actors._base.errors import ActorsError, StartFailed
 from actors._base.options import constructor_options
+from actors._base.user_traceback import only_user_frames
 from actors._messaging.blocking_ref import BlockingRef
 from actors._messaging.turn import in_own_thread
 
@@ -138,7 +139,10 @@ class Context:
             NameTaken: another actor has that name.
         """
         options = {"name": name, "restart": restart, "backoff": backoff, "mailbox": mailbox}
-        return await self._incarnation.spawn(cls, args, kwargs, **options)  # type: ignore[arg-type] # a class is callable
+        try:
+            return await self._incarnation.spawn(cls, args, kwargs, **options)  # type: ignore[arg-type] # a class is callable
+        except StartFailed as error:
+            raise only_user_frames(error) from error.__cause__
 
     def watch(self, ref: Ref[Any]) -> None:
         """Call `on_exit(ref, exit)` once, at the final end of *ref*, or at once if it has ended."""

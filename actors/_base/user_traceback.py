@@ -5,31 +5,61 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from actors.transport import RemoteTraceback
+from actors.transport import RemoteTraceback, attach_text, drop_frames, traceback_text
 
-__all__ = ["is_ours", "user_part"]
+__all__ = ["is_ours", "only_user_frames", "user_part"]
 
 _PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 _FRAME: Final = re.compile(r'^ *File "([^"]+)"')
+_GROUP: Final = re.compile(r"^ +\| ?")
+"""What stands before each line of the traceback of an exception group."""
 _BETWEEN: Final = re.compile(r"\n\n(?=The above exception|During handling)")
+_CONNECTION: Final = re.compile(r"^(?:The above exception|During handling)[^\n]*\n\n")
+
+E = TypeVar("E", bound=BaseException)
 
 
 def user_part(error: BaseException) -> str:
     """Return the remote traceback of *error* without our frames; empty if no frame is the user's."""
-    texts: list[str] = []
-    seen: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in seen:
-        seen.append(cause)
-        if isinstance(cause, RemoteTraceback):
-            texts.append(cause.text)
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     # Each text includes those of its causes, so the first is complete.
-    blocks = _BETWEEN.split(texts[0].rstrip("\n")) if texts else []
-    kept = [block for block in map(_trimmed, blocks) if block]
-    return "\n\n".join(kept)
+    texts = [link.text for link in _chain(error) if isinstance(link, RemoteTraceback)]
+    return _users(texts[0]) if texts else ""
+
+
+def only_user_frames(error: E) -> E:
+    """Return *error* with the user's frames of all its causes as one text, the first cause, and no other frame.
+
+    The causes stay. Without a frame of the user there is no text.
+    """
+    text = _users(traceback_text(error))
+    drop_frames(error)
+    for link in _chain(error):
+        if isinstance(link.__cause__, RemoteTraceback):
+            link.__cause__ = None
+    if text:
+        attach_text(error, f"{text}\n")
+    return error
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return *error* and its causes, from the last raised to the first."""
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and not any(link is one for one in links):
+        links.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return links
+
+
+def _users(text: str) -> str:
+    """Return the text of a traceback without our frames; empty if no frame is the user's."""
+    blocks = [block for block in map(_trimmed, _BETWEEN.split(text.rstrip("\n"))) if block]
+    if blocks:
+        # What stands between two tracebacks does not stand before the first.
+        blocks[0] = _CONNECTION.sub("", blocks[0])
+    return "\n\n".join(blocks)
 
 
 def _trimmed(block: str) -> str:
@@ -38,11 +68,12 @@ def _trimmed(block: str) -> str:
     frames = 0
     ours = False
     for line in block.splitlines():
-        frame = _FRAME.match(line)
+        bare = _GROUP.sub("", line)
+        frame = _FRAME.match(bare)
         if frame is not None:
             ours = is_ours(frame[1])
             frames += not ours
-        elif not line.startswith("    "):
+        elif not bare.startswith("    "):
             ours = False
         if not ours:
             kept.append(line)

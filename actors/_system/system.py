@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, TypeVarTuple, overl
 
 import anyio
 
-from actors._base.errors import ActorsError, InvalidSpec, NoSystem, SystemStopped
+from actors._base.errors import ActorsError, InvalidSpec, NoSystem, StartFailed, SystemStopped
 from actors._base.events import EventStream
 from actors._base.options import constructor_options
 from actors._base.platform import open_standard_descriptors
 from actors._base.run_loop import open_loop
+from actors._base.user_traceback import only_user_frames
 from actors._known_options import known_options
 from actors._messaging.blocking_ref import BlockingRef
 from actors._messaging.context_propagation import Propagation
@@ -299,7 +300,11 @@ class System:
             "shutdown": shutdown,
             "if_exists": if_exists,
         }
-        ref: Ref[A] = await self._running().spawn(cls, args, kwargs, options)  # type: ignore[arg-type] # checked above
+        ref: Ref[A]
+        try:
+            ref = await self._running().spawn(cls, args, kwargs, options)  # type: ignore[arg-type] # checked above
+        except StartFailed as error:
+            raise only_user_frames(error) from error.__cause__
         return ref
 
     async def lookup(self, name: str) -> Ref[Any] | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+import actors
 from actors import Actor, Ref, Restart
 from actors.errors import ActorStopped, InvalidSpec, NameTaken, StartFailed
 from tests.contracts.contract_actors import BadInit, BadStart, Brief, Flash, Parent, Worker
@@ -88,6 +91,19 @@ async def test_a_constructor_that_raises_fails_the_spawn_and_frees_the_name(
         assert await node.system.lookup("unlucky") is None
         worker = await node.spawn(Worker, name="unlucky")
         assert await worker.ask(Worker.add, 1, 1) == 2
+
+
+async def test_a_failed_start_shows_the_users_frames_once_and_none_of_ours(
+    node: NodeUnderTest,
+) -> None:
+    with anyio.fail_after(5), pytest.raises(StartFailed) as caught:
+        await node.spawn(BadInit, "bad value")
+    text = "".join(traceback.format_exception(caught.value))
+    assert text.count("raise ValueError(text)") == 1
+    assert text.index("raise ValueError(text)") < text.index("in test_a_failed_start_shows")
+    ours = [line for line in text.splitlines() if f'File "{Path(actors.__file__).parent}' in line]
+    assert [line.rpartition(" ")[2] for line in ours] == ["spawn"]  # the call itself
+    assert type(caught.value.__cause__) is ValueError
 
 
 async def test_an_on_start_that_raises_fails_the_spawn_and_frees_the_name(
