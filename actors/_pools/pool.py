@@ -97,15 +97,35 @@ class Pool(Generic[A]):
 
     # -- functions -----------------------------------------------------------------------------
 
+    @overload
     async def run(
         self,
-        fn: Callable[[*Ts], Coroutine[Any, Any, R]] | Callable[[*Ts], R],
+        fn: Callable[[*Ts], Coroutine[Any, Any, R]],
         /,
         *args: *Ts,
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
+        priority: int = 0,
+        retry: int = 0,
+    ) -> R: ...
+    @overload
+    async def run(
+        self,
+        fn: Callable[[*Ts], R],
+        /,
+        *args: *Ts,
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
+        priority: int = 0,
+        retry: int = 0,
+    ) -> R: ...
+    async def run(  # type: ignore[misc] # mypy does not find `*Ts` in `*Any`
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends the work itself, in another process
         priority: int = 0,
         retry: int = 0,
-    ) -> R:
+    ) -> Any:
         """Run ``fn(*args)`` on the first free worker and return its result.
 
         Args:
@@ -127,17 +147,37 @@ class Pool(Generic[A]):
             Exception: whatever the function raises, as itself.
         """
         task = self.client.function(fn, args, timeout=timeout, priority=priority, retry=retry)
-        return await self.client.run(task, timeout)  # type: ignore[no-any-return] # typed by R
+        return await self.client.run(task, timeout)
 
+    @overload
     async def run_nowait(
         self,
-        fn: Callable[[*Ts], Coroutine[Any, Any, R]] | Callable[[*Ts], R],
+        fn: Callable[[*Ts], Coroutine[Any, Any, R]],
         /,
         *args: *Ts,
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
+        priority: int = 0,
+        retry: int = 0,
+    ) -> R: ...
+    @overload
+    async def run_nowait(
+        self,
+        fn: Callable[[*Ts], R],
+        /,
+        *args: *Ts,
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
+        priority: int = 0,
+        retry: int = 0,
+    ) -> R: ...
+    async def run_nowait(  # type: ignore[misc] # as above
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
         timeout: float | None = None,  # noqa: ASYNC109 - as above
         priority: int = 0,
         retry: int = 0,
-    ) -> R:
+    ) -> Any:
         """As `run`, but refused at once when the queue is full.
 
         Raises:
@@ -145,7 +185,7 @@ class Pool(Generic[A]):
         """
         self.client.refuse_if_full()
         task = self.client.function(fn, args, timeout=timeout, priority=priority, retry=retry)
-        return await self.client.run(task, timeout)  # type: ignore[no-any-return] # typed by R
+        return await self.client.run(task, timeout)
 
     def map(
         self,

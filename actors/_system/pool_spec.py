@@ -172,59 +172,74 @@ def pool(
     Raises:
         InvalidSpec: a value that can never work, or an argument that the constructor does not take.
     """
-    name = name or ("pool" if cls is None else class_name(cls).lower())
+    given = dict(locals())
+    options = {key: given[key] for key in given if key not in {"cls", "args", "kwargs"}}
+    return _spec(cls, args, kwargs, options)
+
+
+_KEPT: Final = (
+    "at_once",
+    "queue",
+    "grace",
+    "recycle",
+    "max_rss",
+    "on",
+    "per_node",
+    "shutdown",
+    "mailbox",
+)
+"""The options that a spec has under their own names."""
+
+
+def _spec(
+    cls: Callable[..., Any] | None,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    options: dict[str, Any],
+) -> PoolSpec:
+    name = options["name"] or ("pool" if cls is None else class_name(cls).lower())
     where = f"pool({name!r})"
-    least, count, most = _sizes(where, size, min, max)
-    _check_whole(where, at_once=at_once, mailbox=mailbox)
-    _check_whole(where, optional=True, recycle=recycle, max_rss=max_rss)
-    _check_whole(where, optional=True, least=0, queue=queue)
-    _check_seconds(where, optional=True, idle=idle)
-    _check_seconds(where, grace=grace)
-    chosen = _kind(where, kind, on, per_node)
+    least, count, most = _sizes(where, options["size"], options["min"], options["max"])
+    kind = _check_options(where, options)
+    budget, backoff = options["budget"], options["backoff"]
     if budget is not None and backoff is not None:
         raise InvalidSpec(f"{where}: members have a backoff each or a budget together, got both")
     base = supervisor(name, [], budget=budget)
-    own = {"preload": preload, "env": env, "nice": nice}
-    if on is not None or chosen != "process":
-        _refuse_options(where, recycle=recycle, max_rss=max_rss, **own)
-    options = {**own, "boot_timeout": boot_timeout, "shutdown": shutdown}
-    group = _group(where, name, count, chosen, options) if on is None else None
-    given: dict[str, Any] = {
-        "size": size,
-        "min": min,
-        "max": max,
-        "name": name,
-        "on": on,
-        "kind": kind,
-    }
-    given |= {"per_node": per_node, "at_once": at_once, "queue": queue, "idle": idle}
-    given |= {"grace": grace, "recycle": recycle, "max_rss": max_rss, "init": init}
-    given |= {"preload": list(preload), "env": dict(env or {}), "nice": nice, "budget": budget}
-    given |= {"boot_timeout": boot_timeout, "backoff": backoff, "shutdown": shutdown}
+    group = _group(where, name, count, kind, options) if options["on"] is None else None
+    env, preload = dict(options["env"] or {}), list(options["preload"])
     spec = PoolSpec(
         **{item.name: getattr(base, item.name) for item in fields(base)},
+        **{option: options[option] for option in _KEPT},
         cls=cls,
-        args=_arguments(where, cls, args, kwargs, init),
+        args=_arguments(where, cls, args, kwargs, options["init"]),
         kwargs=kwargs,
         size=count,
         least=least,
         most=most,
-        idle=_IDLE if idle is None else idle,
-        at_once=at_once,
-        queue=queue,
-        grace=grace,
-        recycle=recycle,
-        max_rss=max_rss,
-        on=on,
-        kind=chosen,
-        per_node=per_node,
+        idle=_IDLE if options["idle"] is None else options["idle"],
+        kind=kind,
         group=group,
         backoff=backoff or (_MEMBER_BACKOFF if budget is None else None),
-        shutdown=shutdown,
-        mailbox=mailbox,
-        options={**given, "mailbox": mailbox},
+        options={**options, "name": name, "env": env, "preload": preload},
     )
     return spec.with_workers()
+
+
+def _check_options(where: str, options: dict[str, Any]) -> str:
+    """Check the options by themselves and against each other; return the kind of the workers' nodes."""
+
+    def some(*names: str) -> dict[str, Any]:
+        return {name: options[name] for name in names}
+
+    _check_whole(where, **some("at_once", "mailbox"))
+    _check_whole(where, optional=True, **some("recycle", "max_rss"))
+    _check_whole(where, optional=True, least=0, **some("queue"))
+    _check_seconds(where, optional=True, **some("idle"))
+    _check_seconds(where, **some("grace"))
+    kind = _kind(where, **some("kind", "on", "per_node"))
+    if options["on"] is not None or kind != "process":
+        _refuse_options(where, **some("recycle", "max_rss", "preload", "env", "nice"))
+    return kind
 
 
 def _refuse_options(where: str, **options: object) -> None:
@@ -320,8 +335,10 @@ def _kind(where: str, kind: object, on: object, per_node: object) -> str:
 
 
 def _group(where: str, name: str, count: int, kind: str, options: dict[str, Any]) -> NodesSpec:
+    own = ("preload", "env", "nice", "boot_timeout", "shutdown")
+    chosen = {option: options[option] for option in own}
     try:
-        return nodes(name, count=count, kind=kind, backoff=_MEMBER_BACKOFF, **options)
+        return nodes(name, count=count, kind=kind, backoff=_MEMBER_BACKOFF, **chosen)
     except InvalidSpec as error:
         text = str(error).removeprefix(f"nodes({name!r}): ")
         raise InvalidSpec(f"{where}: its nodes: {text}") from None

@@ -315,13 +315,29 @@ class System:
         """Return the address of the pool of that name, or None."""
         return await self._running().pool(name)
 
+    @overload
     async def offload(
         self,
-        fn: Callable[[*Ts], Coroutine[Any, Any, R]] | Callable[[*Ts], R],
+        fn: Callable[[*Ts], Coroutine[Any, Any, R]],
         /,
         *args: *Ts,
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
+    ) -> R: ...
+    @overload
+    async def offload(
+        self,
+        fn: Callable[[*Ts], R],
+        /,
+        *args: *Ts,
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
+    ) -> R: ...
+    async def offload(  # type: ignore[misc] # mypy does not find `*Ts` in `*Any`
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends the work itself, in another process
-    ) -> R:
+    ) -> Any:
         """Run ``fn(*args)`` in another process and return its result; the loop goes on meanwhile.
 
         The first call starts the system's default pool: as many process nodes as there are usable CPUs.

@@ -115,14 +115,14 @@ async def test_what_cannot_run_has_one_clear_error_and_the_worker_goes_on(
     before = await work.run(tasks.pid)
 
     with pytest.raises(kind, match=message):
-        await work.run(fn, *args)  # type: ignore[arg-type] # wrong on purpose
+        await work.run(fn, *args)  # type: ignore[call-overload] # wrong on purpose
 
     assert await work.run(tasks.pid) == before
 
 
 async def test_a_coroutine_in_place_of_a_function_is_refused_and_closed(work: Work) -> None:
     with pytest.raises(InvalidSpec, match="give run the function and its arguments, not a coro"):
-        await work.run(tasks.add_soon(1, 2))  # type: ignore[arg-type] # wrong on purpose
+        await work.run(tasks.add_soon(1, 2))  # type: ignore[call-overload] # wrong on purpose
     gc.collect()  # a coroutine that was not closed would warn, which fails the test
 
 
