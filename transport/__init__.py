@@ -5,7 +5,13 @@ for an atomic integer, and a stream that was moved, use anyio.
 """
 
 from actors.transport.attachments.attachments import Attachments
-from actors.transport.attachments.mode import Mode, Thresholds, choose_mode, payload_bytes
+from actors.transport.attachments.mode import (
+    Mode,
+    Thresholds,
+    choose_mode,
+    payload_bytes,
+    payload_size,
+)
 from actors.transport.attachments.move import Move, move
 from actors.transport.attachments.transaction import Prerequisite
 from actors.transport.channels.socket_channel import Channel
@@ -161,6 +167,7 @@ __all__ = [
     "no_problem",
     "pair",
     "payload_bytes",
+    "payload_size",
     "rebuild_array",
     "register",
     "register_immutable",

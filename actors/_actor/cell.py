@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.incarnation import Incarnation
 from actors._base.errors import ActorCrashed, ActorStopped, MailboxFull, not_sendable
+from actors._messaging.byte_bound import FIXED, TEXT_COUNTED_FROM, counted_bytes, has_room
 from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
 from actors._messaging.message_table import MESSAGES, Handler, MessageKind, handlers_by_name
 from actors.supervisors import Exit
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from actors._messaging.turn import Target
 
 __all__ = ["Cell", "CellState", "as_not_sendable"]
-
-_plain: Final = LEAVES.issuperset
 
 _STOP: Final = Handler("(stop)", lambda: None, MessageKind.STOP)
 
@@ -130,15 +129,37 @@ class Cell:
         if len(queue) >= mailbox.limit or mailbox.wait_queue.waiting:
             return False
         for value in args:
-            if type(value) not in LEAVES:
-                args, kwargs = _snapshot(args, kwargs)
-                break
-        else:
-            if kwargs:
-                args, kwargs = _snapshot(args, kwargs)
+            kind = type(value)
+            if kind not in FIXED and (kind not in LEAVES or len(value) > TEXT_COUNTED_FROM):
+                return self._send_copy(handler, args, kwargs)
+        if kwargs:
+            return self._send_copy(handler, args, kwargs)
         (queue or mailbox.open()).append((handler, args, kwargs, None))
         if mailbox.waker is not None:
             mailbox.wake()
+        return True
+
+    def _send_copy(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Send a tell with arguments that have to be copied, or counted in bytes."""
+        if counted_bytes(args, kwargs):
+            return self._put_copy(Envelope(handler, args, kwargs))
+        try:
+            args, kwargs = snapshot_args(args, kwargs)
+        except Unsendable as error:
+            raise not_sendable(error) from error
+        self.mailbox.put((handler, args, kwargs, None))
+        return True
+
+    def _put_copy(self, envelope: Envelope, *, past_bound: bool = False) -> bool:
+        """As `_send_copy`, for any message."""
+        mailbox = self.mailbox
+        size = counted_bytes(envelope.args, envelope.kwargs)
+        if size and not past_bound and not has_room(mailbox.bytes, size):
+            return False
+        envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
+        if size:
+            mailbox.count(envelope, size)
+        mailbox.put(envelope)
         return True
 
     def try_send(self, envelope: Envelope) -> bool:
@@ -148,8 +169,12 @@ class Cell:
             raise self.refusal(envelope)
         if len(mailbox.queue) >= mailbox.limit or mailbox.wait_queue.waiting:
             return False
-        if envelope.kwargs or not _plain(map(type, envelope.args)):
-            envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
+        for value in envelope.args:
+            kind = type(value)
+            if kind not in FIXED and (kind not in LEAVES or len(value) > TEXT_COUNTED_FROM):
+                return self._put_copy(envelope)
+        if envelope.kwargs:
+            return self._put_copy(envelope)
         mailbox.put(envelope)
         return True
 
@@ -167,9 +192,7 @@ class Cell:
         """As `Target.send_past_bound`."""
         if self.state is CellState.ENDED:
             raise self.refusal(envelope)
-        if envelope.kwargs or not _plain(map(type, envelope.args)):
-            envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
-        self.mailbox.put(envelope)
+        self._put_copy(envelope, past_bound=True)
 
     def deliver(self, envelope: Envelope) -> None:
         """Put a message of a link, or control in message order, into the mailbox past its bound; no copy."""
@@ -313,9 +336,11 @@ class Cell:
             drop_frames(end.error)
         self.draining = True
         self.host.forget(self, end)
-        for envelope in self.mailbox.clear():
-            self._refuse(envelope)
+        left = self.mailbox.clear()
+        # First: a big message that is dropped makes room for who waits.
         self.mailbox.wait_queue.refuse_all(self.refusal)
+        for envelope in left:
+            self._refuse(envelope)
         watchers, self._watchers = self._watchers, None
         for notice in tuple((watchers or {}).values()):
             notice(end)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from actors._base.errors import SendError, failed_codec, not_sendable
+from actors._messaging.byte_bound import counted_bytes, has_room
 from actors.transport import LEAVES, Unsendable, hold_args, snapshot
 
 if TYPE_CHECKING:
@@ -20,7 +21,17 @@ if TYPE_CHECKING:
     from actors._base.loop import Waiter
     from actors._messaging.message_table import Handler
 
-__all__ = ["DeliveryHooks", "Envelope", "Mailbox", "Tell", "WaitQueue", "WaitingSender", "answer"]
+__all__ = [
+    "BigMessage",
+    "ByteCount",
+    "DeliveryHooks",
+    "Envelope",
+    "Mailbox",
+    "Tell",
+    "WaitQueue",
+    "WaitingSender",
+    "answer",
+]
 
 
 class DeliveryHooks(Protocol):
@@ -34,6 +45,40 @@ class DeliveryHooks(Protocol):
 
     def for_resume(self) -> DeliveryHooks | None:
         """Return the hooks for the later items of the stream that the message opened."""
+
+
+class ByteCount(Protocol):
+    """What counts bytes until the messages are taken or dropped."""
+
+    def give_back(self, size: int) -> None:
+        """The message of *size* bytes was taken or dropped."""
+
+
+class BigMessage:
+    """The `DeliveryHooks` of a message whose bytes count until it leaves the mailbox."""
+
+    __slots__ = ("_count", "_inner", "_size")
+
+    def __init__(self, count: ByteCount, size: int, inner: DeliveryHooks | None) -> None:
+        self._count = count
+        self._size = size
+        self._inner = inner
+
+    def on_taken(self) -> None:
+        """Give the bytes back."""
+        self._count.give_back(self._size)
+        if self._inner is not None:
+            self._inner.on_taken()
+
+    def on_dropped(self) -> None:
+        """Give the bytes back."""
+        self._count.give_back(self._size)
+        if self._inner is not None:
+            self._inner.on_dropped()
+
+    def for_resume(self) -> DeliveryHooks | None:
+        """Return the hooks for later items, which hold no bytes of the message."""
+        return None if self._inner is None else self._inner.for_resume()
 
 
 Tell: TypeAlias = "tuple[Handler, tuple[Any, ...], dict[str, Any], DeliveryHooks | None]"
@@ -201,14 +246,6 @@ class WaitQueue:
             self.waiting.popleft()
         return None
 
-    def admit_first(self) -> Envelope | None:
-        """Admit the first sender; return its envelope."""
-        sender = self.first()
-        if sender is None:
-            return None
-        sender.admit()
-        return sender.envelope
-
     def refuse_all(self, error: Callable[[Envelope], BaseException]) -> None:
         """Refuse every sender."""
         while (sender := self.first()) is not None:
@@ -218,14 +255,17 @@ class WaitQueue:
 class Mailbox:
     """The messages an actor has still to handle: at most *limit*, without control messages.
 
+    Big ones have a bound in bytes as well. *bytes* is how many they have together.
+
     A message that was taken in its turn and cannot begin yet is set aside. It still counts: *limit*, which is
     what `queue` may hold, is one less for each of them.
     """
 
-    __slots__ = ("_aside", "limit", "queue", "wait_queue", "waker")
+    __slots__ = ("_aside", "bytes", "limit", "queue", "wait_queue", "waker")
 
     def __init__(self, limit: int, make_waiter: Callable[[], Waiter]) -> None:
         self.limit = limit
+        self.bytes = 0
         self._aside = _NONE_ASIDE
         self.queue = _NOTHING
         self.wait_queue = WaitQueue(make_waiter)
@@ -244,6 +284,17 @@ class Mailbox:
         (self.queue or self.open()).append(envelope)
         if self.waker is not None:
             self.wake()
+
+    def count(self, envelope: Envelope, size: int) -> None:
+        """Count the *size* of *envelope* in bytes until it is taken or dropped."""
+        self.bytes += size
+        envelope.hooks = BigMessage(self, size, envelope.hooks)
+
+    def give_back(self, size: int) -> None:
+        """As `ByteCount.give_back`; admits senders that wait for that."""
+        self.bytes -= size
+        if self.wait_queue.waiting:
+            self._refill()
 
     def open(self) -> deque[Envelope | Tell]:
         """Return the queue to add to."""
@@ -303,10 +354,16 @@ class Mailbox:
 
     def _refill(self) -> None:
         while len(self.queue) < self.limit:
-            envelope = self.wait_queue.admit_first()
-            if envelope is None:
+            sender = self.wait_queue.first()
+            if sender is None:
                 return
-            self.put(envelope)
+            size = counted_bytes(sender.envelope.args, sender.envelope.kwargs)
+            if size:
+                if not has_room(self.bytes, size):
+                    return
+                self.count(sender.envelope, size)
+            sender.admit()
+            self.put(sender.envelope)
 
     def clear(self) -> list[Envelope]:
         """Empty the mailbox; return what was in it."""

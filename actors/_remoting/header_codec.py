@@ -46,7 +46,7 @@ def decode_headers(
     if not fields:
         return inner
     chain = tuple([(uid, name) for uid, name in fields[0] or ()])
-    if propagation is None or len(fields) == 1:
+    if propagation is None or len(fields) == 1 or fields[1] is None:
         return MessageHeaders(chain=chain, propagation=propagation, inner=inner)
     values = propagation.unpacked(fields[1])
     return MessageHeaders(chain=chain, values=values, propagation=propagation, inner=inner)

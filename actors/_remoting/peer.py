@@ -328,11 +328,11 @@ class Peer:
             if actor.wait_queue.waiting:
                 actor.send_waiting()
 
-    def credited(self, uid: int, messages: int) -> None:
-        """Take back the credit for messages that an actor took out of its mailbox."""
+    def credited(self, uid: int, messages: int, size: int = 0) -> None:
+        """Take back the credit for messages that an actor took out of its mailbox, and for their bytes."""
         actor = self._remote_actors.get(uid)
         if actor is not None:
-            actor.credited(messages)
+            actor.credited(messages, size)
 
     def watch(self, ref: Ref[Any], notice: Callable[[Exit], None]) -> Callable[[], None]:
         """Call *notice* at the final end of one of its actors; return what cancels that."""

@@ -10,7 +10,7 @@ lane, which is always written first.
     REPLY   request value                         END     request
     ITEM    request value                         PROBE   uid request number path
     ERROR   request error                         PULL    request items          (control)
-    CREDIT  uid messages              (control)   CANCEL  request                (control)
+    CREDIT  uid messages bytes        (control)   CANCEL  request                (control)
     WATCH   request uid                           GONE    request exit
     UNWATCH request                   (control)   READY   uid request
     STOP    uid grace drain                       KILL    uid                    (control)
@@ -22,8 +22,8 @@ lane, which is always written first.
 
 deadline is a time of `time.monotonic`, which all processes of a machine share; None is none. A TELL or ASK
 without keywords and deadline ends after its args. The headers are the chain of calls that the message
-belongs to, a [uid, name] for each actor that waits, and its context variables, each behind its number;
-most messages have neither.
+belongs to, a [uid, name] for each actor that waits, its context variables, each behind its number, and how
+many bytes it counts for in the mailbox; most messages have none. A CREDIT without bytes gives none back.
 
 A PUBLISH without a value only says how many values were dropped because the link was congested.
 

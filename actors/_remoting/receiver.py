@@ -21,7 +21,7 @@ from actors._base.errors import (
 )
 from actors._base.loop import from_monotonic
 from actors._messaging.deadlock import cycle_through
-from actors._messaging.mailbox import Envelope
+from actors._messaging.mailbox import BigMessage, Envelope
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.ref import READY, Ref, RefHost
 from actors._remoting import protocol as wire
@@ -40,9 +40,10 @@ from actors.transport import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from actors._actor.cell import Cell
+    from actors._messaging.mailbox import DeliveryHooks
     from actors._messaging.stream import StreamProducer
     from actors._remoting.deadlock_probe import DeadlockProbe
     from actors._remoting.link import Link
@@ -57,6 +58,8 @@ _ASK_ENDS: Final = 5
 """Where a message without keywords and deadline ends."""
 _OWN: Final = 2
 """Args and keywords; the fields behind those are the message's headers."""
+_BYTES: Final = 2
+"""Which of the headers of a big message says how many bytes it counts for."""
 
 
 class ReceiverHost(PeerHost, RefHost, Protocol):
@@ -117,7 +120,7 @@ class Receiver:
             wire.PULL: self._take_pull,
             wire.CANCEL: lambda message: link.cancel_served(message[1]),
             wire.WITHDRAW: lambda message: link.cancel_served(message[2]),
-            wire.CREDIT: lambda message: host.peer(link.peer).credited(message[1], message[2]),
+            wire.CREDIT: lambda message: host.peer(link.peer).credited(*message[1:]),
             wire.WATCH: self._take_watch,
             wire.UNWATCH: lambda message: link.cancel_served(message[1]),
             wire.GONE: lambda message: host.peer(link.peer).gone(message[1], message[2]),
@@ -175,7 +178,7 @@ class Receiver:
         ):
             self._drop_tell(uid, name, args, kwargs, *more)
             return
-        hooks = decode_headers(self._credit(cell), more, self._host.propagation)
+        hooks = self._hooks(cell, self._credit(cell), more)
         envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, hooks=hooks)
         if deadline is not None:
             envelope.deadline = from_monotonic(self._host.loop, deadline)
@@ -183,7 +186,9 @@ class Receiver:
 
     def _drop_tell(self, uid: int, name: str, *parts: Any) -> None:
         """Return the credit of a tell that cannot be handled, and report it as a dead letter."""
-        CreditReturn(self._link, uid, self._due).on_dropped()
+        credit = CreditReturn(self._link, uid, self._due)
+        credit.on_dropped()
+        credit.give_back(_counted(parts[_OWN:]))
         ref = (
             self._host.cells[uid].ref
             if uid in self._host.cells
@@ -234,7 +239,7 @@ class Receiver:
             or type(kwargs) is Undecoded
             or (more and not self._fits(cell, more))
         ):
-            self._not_taken(uid, cell, handler)
+            self._not_taken(uid, cell, handler, more)
             link.fail(number, self._refusal(uid, name, args, kwargs, *more))
             return
         if self._late or link.cancelled_early:
@@ -242,7 +247,7 @@ class Receiver:
         else:
             link.newest_request, wanted = number, True
         if not wanted:
-            self._not_taken(uid, cell, handler)
+            self._not_taken(uid, cell, handler, more)
             return
         reply = kind(link, number, cell)
         envelope = reply.envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
@@ -251,12 +256,25 @@ class Receiver:
         if returns_credit_when_taken(handler, cell.ref.mailbox):
             envelope.hooks = self._credit(cell)
         if more:
-            envelope.hooks = decode_headers(envelope.hooks, more, self._host.propagation)
+            envelope.hooks = self._hooks(cell, envelope.hooks, more)
         link.serving[number] = reply
         cell.deliver(envelope)
 
-    def _not_taken(self, uid: int, cell: Cell | None, handler: Handler | None) -> None:
+    def _hooks(
+        self, cell: Cell, inner: DeliveryHooks | None, headers: list[Any]
+    ) -> DeliveryHooks | None:
+        """Return the hooks of a message with these headers, which counts its bytes if it is big."""
+        size = _counted(headers)
+        if size:
+            cell.mailbox.bytes += size
+            inner = BigMessage(self._credit(cell), size, BigMessage(cell.mailbox, size, inner))
+        return decode_headers(inner, headers, self._host.propagation)
+
+    def _not_taken(
+        self, uid: int, cell: Cell | None, handler: Handler | None, headers: list[Any]
+    ) -> None:
         """Return the credit of an ask that does not come into the mailbox, unless its reply does."""
+        CreditReturn(self._link, uid, self._due).give_back(_counted(headers))
         if cell is None or handler is None:
             return
         if returns_credit_when_taken(handler, cell.ref.mailbox):
@@ -373,32 +391,47 @@ class Receiver:
 class CreditReturn:
     """Counts what an actor took, for one sending node (a `DeliveryHooks`); the count goes back as credit."""
 
-    __slots__ = ("_due", "_link", "taken", "uid")
+    __slots__ = ("_due", "_link", "bytes", "taken", "uid")
 
     def __init__(self, link: Link, uid: int, due: list[CreditReturn]) -> None:
         self._link = link
         self._due = due
-        self.taken = 0
+        self.taken = self.bytes = 0
         self.uid = uid
 
     def on_taken(self) -> None:
         """Count a message that left the mailbox."""
         self.taken += 1
-        if self.taken == 1:
-            if not self._due:
-                self._link.host.loop.call_soon(_flush, self._due)
-            self._due.append(self)
+        if self.taken == 1 and not self.bytes:
+            self._become_due()
 
     on_dropped = on_taken
+
+    def give_back(self, size: int) -> None:
+        """As `ByteCount.give_back`."""
+        if size and not self.taken and not self.bytes:
+            self._become_due()
+        self.bytes += size
+
+    def _become_due(self) -> None:
+        if not self._due:
+            self._link.host.loop.call_soon(_flush, self._due)
+        self._due.append(self)
 
     def for_resume(self) -> None:
         """Return nothing: a message leaves the mailbox once, however many turns it takes."""
 
     def flush(self) -> None:
         """Return the credit."""
-        taken, self.taken = self.taken, 0
+        taken, size, self.taken, self.bytes = self.taken, self.bytes, 0, 0
         if self._link.closed is None:
-            self._link.send([wire.CREDIT, self.uid, taken], Lane.CONTROL)
+            given_back = [taken, size] if size else [taken]
+            self._link.send([wire.CREDIT, self.uid, *given_back], Lane.CONTROL)
+
+
+def _counted(headers: Sequence[Any]) -> int:
+    """Return how many bytes the headers of a message say it counts for."""
+    return headers[_BYTES] if len(headers) > _BYTES else 0
 
 
 def _flush(due: list[CreditReturn]) -> None:

@@ -1,7 +1,8 @@
 """An actor of another node, as its senders here know it: sends while it has credit.
 
 Rule 1: this node may have as many messages in flight to an actor as that actor's mailbox holds. Each
-message that the actor takes gives one credit back, so that a full mailbox never blocks the link.
+message that the actor takes gives one credit back, so that a full mailbox never blocks the link. The bytes of
+big messages have a bound of their own, and come back in the same way.
 Rule 2: a reply gives the credit of its ask back; other credit comes back once per turn of the other
 node's loop, in one message for each actor.
 """
@@ -21,6 +22,7 @@ from actors._base.errors import (
     SendError,
     not_sendable,
 )
+from actors._messaging.byte_bound import TEXT_COUNTED_FROM, counted_bytes, has_room
 from actors._messaging.mailbox import Envelope, WaitQueue
 from actors._messaging.message_table import MessageKind
 from actors._remoting import operations as ops, protocol as wire
@@ -50,6 +52,9 @@ __all__ = ["PeerInterface", "RemoteActor", "SenderHost", "returns_credit_when_ta
 
 _SMALL_MAILBOX: Final = 16
 """A mailbox below this has no place to spare for the ask that is being handled."""
+
+_NO_HEADERS: Final = (None, None, None, None)
+"""Keywords, deadline, chain and context variables of a message that has none of them."""
 
 
 def returns_credit_when_taken(handler: Handler, mailbox: int) -> bool:
@@ -109,7 +114,7 @@ class _Nowhere:
 class RemoteActor:
     """An actor of another node: the `Target` of refs to it. Sends while it has credit."""
 
-    __slots__ = ("__weakref__", "big_waits", "credit", "peer", "ref", "wait_queue")
+    __slots__ = ("__weakref__", "big_waits", "bytes", "credit", "peer", "ref", "wait_queue")
 
     remote = True
     # On whom an actor of another node waits is not known here.
@@ -119,6 +124,8 @@ class RemoteActor:
         self.peer = peer
         self.ref = ref
         self.credit = ref.mailbox
+        self.bytes = 0
+        """Bytes of big messages that were sent and not taken yet."""
         self.big_waits = False
         """Whether the first message that waits is a big one that found no room on the link."""
         self.wait_queue = WaitQueue(peer.host.loop.waiter)
@@ -135,7 +142,8 @@ class RemoteActor:
         ):
             return self.try_send(Envelope(handler, args, kwargs))
         for value in args:
-            if type(value) not in PLAIN:
+            kind = type(value)
+            if kind not in PLAIN or (kind is str and len(value) > TEXT_COUNTED_FROM):
                 return self.try_send(Envelope(handler, args, kwargs))
         try:
             link.write([wire.TELL, self.ref.uid, handler.name, args])
@@ -155,6 +163,8 @@ class RemoteActor:
             link = self.peer.connect(self.ref, envelope)
         if self.credit <= 0 or self.wait_queue.waiting or link.out.congested:
             return False
+        if self.bytes and not self._has_room(envelope):
+            return False
         try:
             return self._try_send(link, envelope)
         except (NotYetAttached, MessageTooBig):
@@ -164,6 +174,11 @@ class RemoteActor:
             return False
         except NoRoom:
             return False
+
+    def _has_room(self, envelope: Envelope) -> bool:
+        """Whether the bytes of *envelope* have room beside those under way."""
+        size = counted_bytes(envelope.args, envelope.kwargs)
+        return not size or has_room(self.bytes, size)
 
     @property
     def waits_for_node(self) -> bool:
@@ -185,7 +200,8 @@ class RemoteActor:
             self._send(link, envelope)
             return True
         for value in envelope.args:
-            if type(value) not in PLAIN:
+            kind = type(value)
+            if kind not in PLAIN or (kind is str and len(value) > TEXT_COUNTED_FROM):
                 break
         else:
             if not envelope.kwargs:
@@ -272,14 +288,20 @@ class RemoteActor:
         return size
 
     def _write(self, link: Link, envelope: Envelope) -> int:
+        counted = counted_bytes(envelope.args, envelope.kwargs)
         args, rest = link.encode(envelope)
+        if counted:
+            rest = (*rest, *_NO_HEADERS[len(rest) :], counted)
         name, uid, reply = envelope.handler.name, self.ref.uid, envelope.reply
         if reply is None:
-            return link.write_encoded([wire.TELL, uid, name, args, *rest])
+            size = link.write_encoded([wire.TELL, uid, name, args, *rest])
+            self.bytes += counted
+            return size
         number = link.number()
         stream = envelope.handler.kind is MessageKind.STREAM
         op = wire.STREAM if stream else wire.ASK
         size = link.write_encoded([op, uid, number, name, args, *rest])
+        self.bytes += counted
         envelope.request = number
         link.pending[number] = (envelope, self)
         if stream:
@@ -296,9 +318,10 @@ class RemoteActor:
             return MessageTooBig(self.ref, str(error), envelope.message)
         return self.peer.down_error(self.ref, envelope.message)
 
-    def credited(self, messages: int) -> None:
-        """Take back the credit for *messages* that the actor took, and send what waits for it."""
+    def credited(self, messages: int, size: int = 0) -> None:
+        """Take back the credit for *messages* that the actor took, *size* in bytes; send what waits for it."""
         self.credit = min(self.credit + messages, self.ref.mailbox)
+        self.bytes = max(self.bytes - size, 0)
         self.send_waiting()
 
     def send_waiting(self) -> None:
@@ -308,7 +331,11 @@ class RemoteActor:
             link = self.peer.connect(self.ref, None)
         while link is not None and self.credit > 0 and self.wait_queue.waiting:
             entry = None if link.out.congested else self.wait_queue.first()
-            if entry is None or (self.big_waits and link.full_for(self.ref.uid)):
+            if (
+                entry is None
+                or (self.big_waits and link.full_for(self.ref.uid))
+                or (self.bytes and not self._has_room(entry.envelope))
+            ):
                 return
             self.big_waits = False
             try:
@@ -326,6 +353,7 @@ class RemoteActor:
     def reset(self, why: NodeDown) -> None:
         """Restore full credit, as the node's mailboxes are gone; report tells that may have run."""
         unacknowledged, self.credit = self.ref.mailbox - self.credit, self.ref.mailbox
+        self.bytes = 0
         if unacknowledged > 0:
             self.peer.host.lost_tells(self.ref, unacknowledged, why.why)
 

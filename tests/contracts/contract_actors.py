@@ -48,6 +48,10 @@ class Worker(Actor):
         self.log.append(("add", a, b))
         return a + b
 
+    async def measure(self, payload: bytes | str) -> int:
+        self.log.append(len(payload))
+        return len(payload)
+
     async def logged(self) -> list[Any]:
         return self.log
 

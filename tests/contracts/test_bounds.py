@@ -10,9 +10,13 @@ import pytest
 import sniffio
 
 from actors import Ref
-from actors.errors import CallCycle, DeadlineExceeded, MailboxFull
+from actors._messaging.byte_bound import COUNTED_FROM, MAILBOX_BYTES
+from actors.errors import ActorStopped, CallCycle, DeadlineExceeded, MailboxFull
 from tests.contracts.contract_actors import Caller, Gate, Worker
 from tests.contracts.node_under_test import NodeUnderTest
+
+BIG = bytes(MAILBOX_BYTES * 5 // 8)
+"""A mailbox has room for one, not for two."""
 
 
 async def _full(node: NodeUnderTest) -> tuple[Ref[Worker], Ref[Gate]]:
@@ -80,6 +84,70 @@ async def test_an_ask_waits_for_room_too(node: NodeUnderTest) -> None:
             await anyio.wait_all_tasks_blocked()
             await gate.ask(Gate.open)
     assert answers == [5]
+
+
+async def _held(node: NodeUnderTest) -> tuple[Ref[Worker], Ref[Gate]]:
+    """A worker that handles one message until the gate opens."""
+    gate = await node.gate()
+    worker = await node.spawn(Worker, node.probe.ref)
+    await worker.tell(Worker.hold, gate)
+    await node.probe.expect(("held", "begins"))
+    return worker, gate
+
+
+async def test_a_big_message_waits_for_room_in_bytes_and_small_ones_pass(
+    node: NodeUnderTest,
+) -> None:
+    worker, gate = await _held(node)
+    with anyio.fail_after(20):
+        await worker.tell(Worker.measure, BIG)
+        with pytest.raises(MailboxFull) as caught:
+            worker.tell_nowait(Worker.measure, BIG)
+        assert str(caught.value) == f"{worker}: its mailbox is full"
+        assert caught.value.message == ("measure", (BIG,), {})
+        worker.tell_nowait(Worker.note, "small")
+        with pytest.raises(DeadlineExceeded, match=r"no room in its mailbox in 0\.05 s"):
+            await worker.within(0.05).tell(Worker.measure, BIG)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.tell, Worker.measure, BIG)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(MailboxFull):
+                worker.tell_nowait(Worker.note, "would overtake")
+            await gate.ask(Gate.open)
+        assert await worker.ask(Worker.logged) == ["held", len(BIG), "small", len(BIG)]
+        # What was taken makes room.
+        for _ in range(2):
+            assert await worker.ask(Worker.measure, BIG) == len(BIG)
+
+
+async def test_a_message_bigger_than_the_mailbox_waits_there_alone(node: NodeUnderTest) -> None:
+    worker, gate = await _held(node)
+    bigger = bytes(MAILBOX_BYTES + 1)
+    with anyio.fail_after(20):
+        worker.tell_nowait(Worker.measure, bigger)
+        with pytest.raises(MailboxFull):
+            worker.tell_nowait(Worker.measure, bytes(COUNTED_FROM + 1))
+        worker.tell_nowait(Worker.measure, bytes(COUNTED_FROM))
+        await gate.ask(Gate.open)
+        assert await worker.ask(Worker.logged) == ["held", len(bigger), COUNTED_FROM]
+
+
+async def test_the_end_of_an_actor_refuses_who_waits_for_room_in_bytes(node: NodeUnderTest) -> None:
+    worker, _ = await _held(node)
+    refused: list[Any] = []
+
+    async def send() -> None:
+        with pytest.raises(ActorStopped) as caught:
+            await worker.tell(Worker.measure, BIG)
+        refused.append(caught.value.message)
+
+    with anyio.fail_after(20):
+        await worker.tell(Worker.measure, BIG)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            await anyio.wait_all_tasks_blocked()
+            await worker.stop(grace=0)
+        assert refused == [("measure", (BIG,), {})]
 
 
 async def test_a_sender_cancelled_in_the_line_leaves_it(node: NodeUnderTest) -> None:

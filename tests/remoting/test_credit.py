@@ -20,6 +20,8 @@ from tests.nodes.node_actors import Talker, Victim
 
 MANY = 101
 """Messages for each place of the mailbox: who loses one place in so many is caught."""
+MUCH = b"x" * 100_000
+"""So much that it counts in bytes."""
 
 
 @pytest.fixture(scope="module", params=["uvloop", "trio"])
@@ -85,6 +87,26 @@ async def _ask_for_what_fails(ref: Ref[Worker]) -> None:
         await ref.ask(Worker.add, "1", 1)  # type: ignore[call-overload]
 
 
+async def _tell_much(ref: Ref[Worker]) -> None:
+    await ref.tell(Worker.measure, MUCH)
+
+
+async def _tell_much_by_keyword(ref: Ref[Worker]) -> None:
+    await ref.tell(Worker.measure, payload=MUCH)
+
+
+async def _ask_much(ref: Ref[Worker]) -> None:
+    await ref.ask(Worker.measure, MUCH.decode())
+
+
+async def _take_a_big_ask_back(ref: Ref[Worker]) -> None:
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ref.ask, Worker.measure, MUCH)
+            await anyio.lowlevel.checkpoint()
+            scope.cancel()
+
+
 async def _take_an_ask_back(ref: Ref[Worker]) -> None:
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
@@ -111,6 +133,10 @@ WAYS: list[Callable[[Ref[Worker]], Any]] = [
     _ask,
     _ask_by_keyword,
     _ask_for_what_fails,
+    _tell_much,
+    _tell_much_by_keyword,
+    _ask_much,
+    _take_a_big_ask_back,
     _take_an_ask_back,
     _stream,
     _leave_a_stream,
@@ -129,7 +155,47 @@ async def test_every_message_gives_its_place_back_once(
             await way(worker)
             assert account.credit <= mailbox
         await worker.ask(Worker.logged)
-        await eventually(lambda: account.credit == mailbox)
+        await eventually(lambda: (account.credit, account.bytes) == (mailbox, 0))
+        await worker.stop()
+
+
+async def test_big_messages_that_wait_are_counted_in_bytes(system: System, right: Node) -> None:
+    probe = await Probe.start(system)
+    gate = await system.spawn(Gate, on=system.node)
+    worker = await system.spawn(Worker, probe.ref, on="right")
+    account = remote(worker)
+
+    async def has(messages: int) -> bool:
+        (figures,) = [row for row in (await right.stats())["actors"] if row["uid"] == worker.uid]
+        return bool(figures["mailbox_bytes"] == messages * len(MUCH))
+
+    with anyio.fail_after(20):
+        await worker.tell(Worker.hold, gate)
+        await probe.expect(("held", "begins"))
+        for _ in range(3):
+            worker.tell_nowait(Worker.measure, MUCH)
+        assert account.bytes == 3 * len(MUCH)
+        await eventually(lambda: has(3))
+        await gate.ask(Gate.open)
+        await eventually(lambda: has(0))
+        await eventually(lambda: account.bytes == 0)
+        await worker.stop()
+
+
+@pytest.mark.parametrize("op", ["tell", "ask"])
+async def test_a_big_message_that_is_not_run_gives_its_bytes_back(
+    system: System, right: Node, op: str
+) -> None:
+    worker = await system.spawn(Worker, on="right")
+    account = remote(worker)
+    with anyio.fail_after(20):
+        assert await worker.ask(Worker.add, 1) == 2
+        assert account.peer.link is not None
+        address = [wire.TELL, worker.uid] if op == "tell" else [wire.ASK, worker.uid, 10**6]
+        nothing = [None] * 4
+        account.bytes = len(MUCH)
+        account.peer.link.send([*address, "no such message", [], *nothing, len(MUCH)])
+        await eventually(lambda: account.bytes == 0)
         await worker.stop()
 
 

@@ -14,7 +14,7 @@ from actors.transport.types.registry import Local
 from actors.transport.types.tags import LEAVES
 from actors.transport.wire.frames import FRAME_LIMIT
 
-__all__ = ["Mode", "Thresholds", "choose_mode", "payload_bytes"]
+__all__ = ["Mode", "Thresholds", "choose_mode", "payload_bytes", "payload_size"]
 
 
 class Mode(Enum):
@@ -96,7 +96,7 @@ def choose_mode(
         thresholds: sizes; None takes the defaults.
     """
     thresholds = thresholds or Thresholds()
-    size = _size(value.value if type(value) is Move else value)
+    size = payload_size(value.value if type(value) is Move else value)
     modes = _TABLE[_kind_of(value, big=size >= thresholds.share)]
     if same_process:
         return modes[0]
@@ -120,7 +120,7 @@ def _kind_of(value: Any, *, big: bool) -> _PayloadKind:
     return _PayloadKind.BIG if big else _PayloadKind.OTHER
 
 
-def _size(value: Any) -> int:
+def payload_size(value: Any) -> int:
     """The size of a payload that is contiguous bytes; 0 for any other."""
     cls = type(value)
     if cls is bytes or cls is bytearray:

@@ -24,6 +24,7 @@ def _actor_stats(cell: Cell) -> dict[str, Any]:
         "class": cell.ref.cls_path,
         "state": cell.state.value,
         "mailbox": len(cell.mailbox),
+        "mailbox_bytes": cell.mailbox.bytes,
         "incarnation": cell.number,
         "waiting_for": [target.ref.name for _, target in pending_waits(cell)],
         "handling": None if handling is None else handling[0],

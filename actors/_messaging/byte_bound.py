@@ -1,0 +1,60 @@
+"""The bound of a mailbox in bytes: which messages count, and for how much.
+
+Rule: only big arguments of a message itself count, so that a small message pays nothing.
+"""
+
+from __future__ import annotations
+
+from sys import getsizeof
+from typing import Any, Final
+
+from actors.transport import Move, payload_size
+
+__all__ = [
+    "COUNTED_FROM",
+    "FIXED",
+    "MAILBOX_BYTES",
+    "TEXT_COUNTED_FROM",
+    "counted_bytes",
+    "has_room",
+]
+
+MAILBOX_BYTES: Final = 64 * 1024 * 1024
+"""How many bytes of big arguments may wait in one mailbox; a bigger message waits there alone."""
+
+COUNTED_FROM: Final = 64 * 1024
+"""Bytes of an argument above which it counts; 1024 messages below it are within the bound together."""
+
+TEXT_COUNTED_FROM: Final = COUNTED_FROM // 4
+"""Length from which a text may have so many bytes: it takes up to four for a character."""
+
+FIXED: Final = frozenset({type(None), bool, int, float})
+"""The leaves that are never big."""
+
+_NEVER_BIG: Final = FIXED | {list, tuple, dict, set, frozenset}
+
+
+def counted_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """Return the bytes of the text, buffers and arrays among the arguments, each only if it is big.
+
+    What an argument holds inside does not count, and neither does memory that sender and receiver share.
+    """
+    total = 0
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        kind = type(value)
+        if kind in _NEVER_BIG:
+            continue
+        if kind is bytes:
+            size = len(value)
+        elif kind is str:
+            size = getsizeof(value) if len(value) > TEXT_COUNTED_FROM else 0
+        else:
+            size = payload_size(value.value if kind is Move else value)
+        if size > COUNTED_FROM:
+            total += size
+    return total
+
+
+def has_room(held: int, size: int) -> bool:
+    """Return whether a message of *size* may join *held* bytes; a message of any size may wait alone."""
+    return not held or held + size <= MAILBOX_BYTES
