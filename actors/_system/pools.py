@@ -145,23 +145,31 @@ class Pools:
         if spec.per_node is None and not spare:
             self._state.pool_sizes[spec.name] = spec.size
 
-    async def prepare(self, item: TreeSpec) -> None:
-        """Start the workers' own nodes of the pools in a part of the tree that is about to start."""
-        started: list[PoolSpec] = []
+    async def prepare(self, item: TreeSpec) -> list[PoolSpec]:
+        """Start the workers' own nodes of the pools in a part of the tree that is about to start.
+
+        Returns:
+            those that did not run already; `abandon` takes them if the part does not start.
+        """
+        mine: list[PoolSpec] = []
         try:
             for spec in _pools_in(item):
+                running = self._names.get(spec.name)
+                if running is not None and running.spec is spec:
+                    continue
                 self._count(spec)
                 if spec.group is not None and spec.per_node is None:
                     await self._groups.start(spec.group)
-                    started.append(spec)
+                mine.append(spec)
         except BaseException:
-            for spec in started:
+            for spec in mine:
                 self._stop_nodes(spec)
             raise
+        return mine
 
-    async def abandon(self, item: TreeSpec) -> None:
+    async def abandon(self, specs: list[PoolSpec]) -> None:
         """End the nodes of pools that did not start; return when they have ended."""
-        for spec in _pools_in(item):
+        for spec in specs:
             control = self._names.get(spec.name)
             if control is not None and control.spec is spec:
                 self.end(control, "it did not start")

@@ -124,8 +124,8 @@ class NodesSupervisor(DynamicSupervisor):
 class TreePools(Protocol):
     """The pools of the system, as the tree sees them."""
 
-    async def prepare(self, item: TreeSpec) -> None: ...
-    async def abandon(self, item: TreeSpec) -> None: ...
+    async def prepare(self, item: TreeSpec) -> list[PoolSpec]: ...
+    async def abandon(self, specs: list[PoolSpec]) -> None: ...
     def begin(self, spec: PoolSpec, handle: SupervisorHandle) -> None: ...
     def gone(self, spec: PoolSpec) -> None: ...
 
@@ -297,6 +297,7 @@ class SupervisionTree:
         if isinstance(item, ActorSpec):
             return self._actor(item, handle, again=again)
         inner = self.handle(f"{handle.path}/{item.name}" if handle.path else item.name)
+        handle.subtrees[item.name] = item
         if isinstance(item, PoolSpec):
             self._pools[inner.path] = item
             self.pools.begin(item, inner)
@@ -330,6 +331,9 @@ class SupervisionTree:
     def _new_static(self, item: SupervisorSpec, handle: SupervisorHandle) -> Supervisor:
         state = self._state
         handle.restart = item.restart
+        if isinstance(item, PoolSpec):  # also one that was stopped and is started again
+            self._pools[handle.path] = item
+            self.pools.begin(item, handle)
         made = Supervisor(
             handle.path,
             [self.spec_of(inner, handle, again=True) for inner in item.children],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio import CancelScope
@@ -11,7 +12,10 @@ from actors._system.tree_specs import SYSTEM_SUPERVISORS
 from actors.supervisors import Restart
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from actors._messaging.ref import Ref
+    from actors._system.pool_spec import PoolSpec
     from actors._system.tree_specs import TreeSpec
     from actors.nodes import StaticChild
     from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor, Supervisor
@@ -22,8 +26,8 @@ __all__ = ["SupervisorHandle", "SupervisorHandleHost"]
 class HandlePools(Protocol):
     """The pools of the system, as handles see them."""
 
-    async def prepare(self, item: TreeSpec) -> None: ...
-    async def abandon(self, item: TreeSpec) -> None: ...
+    async def prepare(self, item: TreeSpec) -> list[PoolSpec]: ...
+    async def abandon(self, specs: list[PoolSpec]) -> None: ...
 
 
 class SupervisorHandleHost(Protocol):
@@ -52,6 +56,8 @@ class SupervisorHandle:
         self.restart = Restart.TEMPORARY
         self.statics: dict[str, StaticChild] = {}
         """The actors that every run of the supervisor starts."""
+        self.subtrees: dict[str, TreeSpec] = {}
+        """Its children that are supervisors, to start their pools' nodes with them."""
 
     def __repr__(self) -> str:
         return f"<SupervisorHandle {self.path}>"
@@ -86,12 +92,18 @@ class SupervisorHandle:
                 f"{self.path}: children are made by child(), supervisor() or dynamic(), got {item!r}"
             )
         supervisor = self.supervisor
-        await self._tree.pools.prepare(item)
-        try:
+        async with self._with_pools(item):
             return self._tree.ref_of(await supervisor.start_child(self._tree.spec_of(item, self)))
+
+    @asynccontextmanager
+    async def _with_pools(self, item: TreeSpec | None) -> AsyncIterator[None]:
+        """Start the nodes of an item's pools; end them again if the block, which starts the item, fails."""
+        prepared = [] if item is None else await self._tree.pools.prepare(item)
+        try:
+            yield
         except BaseException:
             with CancelScope(shield=True):
-                await self._tree.pools.abandon(item)
+                await self._tree.pools.abandon(prepared)
             raise
 
     async def stop_child(self, name: str) -> None:
@@ -109,12 +121,15 @@ class SupervisorHandle:
         await self.supervisor.stop_child(name)
 
     async def restart_child(self, name: str) -> Ref[Any] | None:
-        """Start a stopped child again; an actor gets another address."""
-        return self._tree.ref_of(await self.supervisor.restart_child(name))
+        """Start a stopped child again; an actor, or a pool, gets another address."""
+        supervisor = self.supervisor
+        async with self._with_pools(self.subtrees.get(name)):
+            return self._tree.ref_of(await supervisor.restart_child(name))
 
     def delete_child(self, name: str) -> None:
         """Forget a stopped child."""
         self.supervisor.delete_child(name)
+        self.subtrees.pop(name, None)
 
     def children(self) -> list[ChildInfo]:
         """Return all children, the newest first."""
