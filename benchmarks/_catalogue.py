@@ -148,7 +148,7 @@ def _piscina() -> Benchmark:
         raise BenchmarkError("piscina is not installed here: run benchmarks/peers/setup.sh")
     return Benchmark(
         name="piscina",
-        ours=_ours("pool", "noops"),
+        ours=_ours("pool", "singly"),
         peer=_node_peer("piscina", "node_piscina.js"),
         targets=(Target(metric="tasks/s", at_least=0.4),),
     )

@@ -30,7 +30,7 @@ from actors._messaging.ref import READY
 from actors._messaging.turn import TURN, refuse_fenced
 from actors._pools.function_worker import FunctionWorker, function_name, refuse_function
 from actors._pools.task import PoolTask, TaskKind, TaskOwner, TaskState
-from actors.transport import Unsendable, hold_args
+from actors.transport import PLAIN, HeldSnapshot, Unsendable, hold_args
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -48,6 +48,11 @@ __all__ = ["ClientHost", "Places", "PoolClient"]
 
 _CALL: Final = handlers_of(FunctionWorker)[FunctionWorker.call]
 _CALL_BESIDE: Final = handlers_of(FunctionWorker)[FunctionWorker.call_beside]
+
+
+_NOTHING_HELD: Final = HeldSnapshot([])
+_plain: Final = PLAIN.issuperset
+"""Whether all of some types are leaves, at the speed of C."""
 
 
 class ClientHost(Protocol):
@@ -223,7 +228,10 @@ class PoolClient(TaskOwner):
     def _hold(self, task: PoolTask) -> None:
         """Take the snapshot for a task that waits; one that begins at once is encoded at once."""
         try:
-            task.args, task.kwargs, task.held = hold_args(task.args, task.kwargs, leaves=True)
+            if task.kind is TaskKind.FUNCTION and _plain(map(type, task.args[1])):
+                task.held = _NOTHING_HELD  # a function and numbers or text never change
+            else:
+                task.args, task.kwargs, task.held = hold_args(task.args, task.kwargs, leaves=True)
         except BaseException as error:
             self._drop(task)
             self.places.withdraw(task.ticket)

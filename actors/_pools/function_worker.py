@@ -7,8 +7,9 @@ import threading
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
-from weakref import finalize
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet, finalize
 
 from anyio import CancelScope, get_cancelled_exc_class
 
@@ -32,6 +33,10 @@ __all__ = [
 ]
 
 
+_GOOD: Final[WeakSet[Any]] = WeakSet()
+"""Functions that were looked at and can be sent."""
+
+
 def function_name(fn: Any) -> str:
     """Return the name of a function for errors and figures; that of a partial is its function's."""
     while isinstance(fn, partial):
@@ -39,13 +44,15 @@ def function_name(fn: Any) -> str:
     return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
 
 
-def refuse_function(pool: str, fn: Any) -> None:
+def refuse_function(pool: str, fn: Any) -> None:  # noqa: C901 - one mistake after another
     """Refuse at the call what can never run on a worker.
 
     Raises:
         InvalidSpec: it is not callable, or makes a generator.
         NotSendable: it cannot be found by its name where it is to run.
     """
+    if type(fn) is FunctionType and fn in _GOOD:
+        return
     inner = fn
     while isinstance(inner, partial):
         inner = inner.func
@@ -74,6 +81,8 @@ def refuse_function(pool: str, fn: Any) -> None:
             f"{name} is a method bound to {type(bound).__qualname__}, which would have to travel with it: "
             "pass a function of a module, and the object as an argument",
         )
+    if type(fn) is FunctionType:
+        _GOOD.add(fn)
 
 
 def chunk_caller(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -231,7 +231,8 @@ class PoolQueue:
     ) -> None:
         self._waiting[submitter, ticket] = number
         heappush(self._heap, (-priority, number, submitter, ticket, entered))  # numbers differ
-        self.give_places()
+        if len(self._waiting) == 1:  # where others wait no place is free
+            self.give_places()
         if self._waiting:
             self._owner.load_changed()
         self._check_room()
@@ -259,8 +260,9 @@ class PoolQueue:
         self._completed += not failed
         if renew or (self._recycle is not None and worker.completed >= self._recycle):
             worker.renewing = worker.renewing or renew or f"it has run {worker.completed} tasks"
-        self.renew_if_idle(worker)
-        self.give_places()
+        if worker.renewing:
+            self.renew_if_idle(worker)
+        self.give_places(worker)
         self._check_room()
         if not worker.tasks:
             self._owner.load_changed()
@@ -377,8 +379,8 @@ class PoolQueue:
             why, worker.ready = worker.renewing, False
             self._owner.renew_worker(worker, why)
 
-    def give_places(self) -> None:
-        """Give waiting tasks the free places."""
+    def give_places(self, freed: PoolWorker | None = None) -> None:
+        """Give waiting tasks the free places; where *freed* has the only ones, no other is looked at."""
         if not self._waiting:
             self._heap.clear()
             return
@@ -386,7 +388,9 @@ class PoolQueue:
             return  # a submitter has answered from within: the loop below goes on
         self._giving = True
         try:
-            while self._waiting and (free := self._by_load()):
+            while freed is not None and self._waiting and self.free_places(freed) > 0:
+                self._give_one(freed)
+            while freed is None and self._waiting and (free := self._by_load()):
                 for worker in free:
                     if self.free_places(worker) > 0 and not self._give_one(worker):
                         return
@@ -418,7 +422,10 @@ class PoolQueue:
         return False
 
     def _check_room(self) -> None:
-        self._check_empty()
+        if self._when_empty:
+            self._check_empty()
+        if self._room and (self._bound is None or len(self._waiting) < self._bound):
+            return
         room = self.has_room
         if room is not self._room:
             self._room = room

@@ -18,11 +18,16 @@ async def _map_seconds(pool: actors.Pool[Any], fn: Any, count: int, **options: A
     return time.perf_counter() - began
 
 
-async def noops(pool: actors.Pool[Any]) -> None:
+async def singly(pool: actors.Pool[Any]) -> None:
     """Measure how many tasks that do nothing run in a second."""
     await _map_seconds(pool, work.noop, work.UNDER_WAY, window=work.UNDER_WAY)
     seconds = await _map_seconds(pool, work.noop, work.NOOPS, window=work.UNDER_WAY)
     figure("tasks/s", "500 under way", work.NOOPS / seconds)
+
+
+async def noops(pool: actors.Pool[Any]) -> None:
+    """Measure how many tasks that do nothing run in a second, one by one and in chunks."""
+    await singly(pool)
     seconds = await _map_seconds(pool, work.noop, 10 * work.NOOPS, chunk=work.CHUNK)
     figure("tasks/s", "chunks of 32", 10 * work.NOOPS / seconds)
 
@@ -79,6 +84,7 @@ async def main(what: str) -> None:
     async with actors.System() as system:
         pool = await system.start(actors.pool(name="work", size=work.WORKERS))
         await {
+            "singly": singly,
             "noops": noops,
             "computing": computing,
             "arrays": arrays,
