@@ -9,7 +9,7 @@ Rule 3: a place is free again when its submitter says that the task is over, or 
 from __future__ import annotations
 
 import enum
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._pools.figures import Histogram, PoolStats, WorkerStats
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Loss", "PoolQueue", "PoolWorker", "Submitter", "WorkerOwner"]
 
+_SWEEP_FROM: Final = 256
+"""Entries of the heap below which withdrawn ones are not worth a sweep."""
 _UNREACHED: Final = 0.05
 """Seconds for which a worker gets no task that a submitter could not reach."""
 
@@ -241,8 +243,17 @@ class PoolQueue:
         """Forget a task that waits; return whether it did."""
         waited = self._waiting.pop((submitter, ticket), None) is not None
         if waited:
+            self._sweep()
             self._check_room()
         return waited
+
+    def _sweep(self) -> None:
+        """Remove withdrawn tasks from the heap once they are most of it."""
+        if len(self._heap) > _SWEEP_FROM and len(self._heap) > 2 * len(self._waiting):
+            self._heap = [
+                entry for entry in self._heap if self._waiting.get((entry[2], entry[3])) == entry[1]
+            ]
+            heapify(self._heap)
 
     def done(self, submitter: Submitter, ticket: int, *, failed: bool, renew: str = "") -> None:
         """Free the place of a task that is over; *renew* says why its worker is not to go on."""

@@ -366,3 +366,19 @@ def test_figures_show_how_much_of_its_time_a_worker_was_busy() -> None:
     rig.queue.done(one, 1, failed=False)
 
     assert rig.queue.stats().utilisation == 0.25
+
+
+def test_withdrawn_tasks_take_no_memory_and_the_others_keep_their_order() -> None:
+    rig = QueueRig()
+    one = rig.submitter("one")
+    rig.queue.enter(one, 0, 0)
+    kept = list(range(1, 6))
+    for ticket in kept:
+        rig.queue.enter(one, ticket, 0)
+    for ticket in range(100, 10_000):
+        rig.queue.enter(one, ticket, 5)
+        rig.queue.withdraw(one, ticket)
+    assert len(rig.queue._heap) < 1_000
+    for ticket in range(6):
+        rig.queue.done(one, ticket, failed=False)
+    assert [ticket for ticket, _ in one.given] == [0, *kept]
