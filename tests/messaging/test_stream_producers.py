@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -33,11 +34,13 @@ async def _steps_of_an_item(streams: int, make_waiter: Any) -> int:
         return count
 
     before = sys.gettrace()
+    gc.disable()  # it would run, and have counted, finalizers of what other tests have left
     sys.settrace(count)
     try:
         await producers.resume(queued[-1].args[0])
     finally:
         sys.settrace(before)
+        gc.enable()
     await producers.aclose(lambda: RuntimeError("the test is over"))
     return steps
 
