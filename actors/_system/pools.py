@@ -121,6 +121,8 @@ class Pools:
         self._names: dict[str, PoolControl] = {}
         self._submitters: dict[str, _NodeSubmitter] = {}
         self._starting = Lock()
+        self._ending: set[str] = set()
+        """The pools that have ended, and whose nodes have not."""
         self._tree: SupervisionTree
         self.clients = PoolClients(state.host, portal, partial(_LocalPlaces, self))
 
@@ -157,9 +159,13 @@ class Pools:
                 running = self._names.get(spec.name)
                 if running is not None and running.spec is spec:
                     continue
-                self._count(spec)
                 if spec.group is not None and spec.per_node is None:
+                    if spec.name in self._ending:
+                        await self._end_group(spec)  # the nodes of the last pool of this name
+                    self._count(spec)
                     await self._groups.start(spec.group)
+                else:
+                    self._count(spec)
                 mine.append(spec)
         except BaseException:
             for spec in mine:
@@ -262,11 +268,14 @@ class Pools:
 
     def _stop_nodes(self, spec: PoolSpec) -> None:
         if spec.group is not None and spec.per_node is None and not self._state.stopping:
+            self._ending.add(spec.name)
             self._state.loop.start(self._end_group, spec, name=f"{spec.name}: end", fresh=True)
 
     async def _end_group(self, spec: PoolSpec) -> None:
+        self._ending.add(spec.name)
         with suppress(ActorsError):
             await self._groups.scale(spec.name, 0, by_pool=True)
+        self._ending.discard(spec.name)
 
     # -- finding them ----------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 
-__all__ = ["add", "fail", "nap", "pid", "square", "square_later"]
+__all__ = ["add", "fail", "mark_and_nap", "nap", "pid", "square", "square_later"]
 
 
 def square(number: int) -> int:
@@ -34,6 +35,12 @@ def nap(seconds: float) -> int:
     """Sleep in the worker's thread; return its process."""
     time.sleep(seconds)
     return os.getpid()
+
+
+def mark_and_nap(path: str, seconds: float) -> None:
+    """Make a file, by which it can be seen that this runs, then sleep."""
+    Path(path).touch()
+    time.sleep(seconds)
 
 
 def pid() -> int:

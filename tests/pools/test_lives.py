@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,20 +11,23 @@ import pytest
 import actors
 from actors import Actor, Pool, System, Topology, nodes, pool, supervisor
 from actors.errors import ActorStopped
-from tests.pools.functions import nap, pid, square
+from tests.pools.functions import mark_and_nap, pid, square
 
 
 class Submitter(Actor):
     """Submits tasks from its node."""
 
+    def __init__(self, mark: str = "") -> None:
+        self.mark = Path(mark)
+
     async def submit(self, work: Pool[Any], count: int) -> None:
         for _ in range(count):
             self.context.tasks.start_soon(self._run, work)
-        while (await work.stats()).queued < count - 1:  # noqa: ASYNC110 - no event says it
+        while not self.mark.exists() or (await work.stats()).queued < count - 1:  # noqa: ASYNC110 - no event says it
             await anyio.sleep(0.01)
 
     async def _run(self, work: Pool[Any]) -> None:
-        await work.run(nap, 30)
+        await work.run(mark_and_nap, str(self.mark), 30)
 
     async def use_own(self, number: int) -> tuple[str, int]:
         own = await actors.current().pool("own")
@@ -70,12 +74,14 @@ async def test_each_node_of_a_group_has_a_pool_of_its_own_that_ends_with_it() ->
             assert "own-0/0" in {node.name for node in system.nodes}
 
 
-async def test_what_an_ended_node_had_submitted_is_dropped_and_what_runs_of_it_is_ended() -> None:
+async def test_what_an_ended_node_had_submitted_is_dropped_and_what_runs_of_it_is_ended(
+    tmp_path: Path,
+) -> None:
     with anyio.fail_after(60):
         async with System(Topology(nodes=[nodes("box")])) as system:
             work = await system.start(pool(size=1, name="work"))
             before = await work.run(pid)
-            boss = await system.spawn(Submitter, on="box")
+            boss = await system.spawn(Submitter, str(tmp_path / "runs"), on="box")
             await boss.ask(Submitter.submit, work, 3)
             next(node for node in system.nodes if node.name == "box/0").kill()
             assert await work.run(pid) != before
