@@ -130,21 +130,25 @@ def test_what_is_printed_of_strange_names_and_errors_is_printable(
 
 
 def test_events_of_strange_names_are_printable(shop: Running) -> None:
-    follower = subprocess.Popen(
+    request = json.dumps({"op": "kill", "node": "\x1b\n\ud800"}).encode() + b"\n"
+    with subprocess.Popen(
         command("events"),
         env=environment(shop.runtime),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    assert follower.stdout is not None
-    assert follower.stderr is not None
-    assert b"following" in follower.stderr.readline()
-    exchange(shop.socket, json.dumps({"op": "kill", "node": "\x1b\n\ud800"}).encode() + b"\n")
-    line = follower.stdout.readline().decode().rstrip("\n")
-    assert line.isprintable()
-    assert "control_refused" in line
-    follower.terminate()
-    follower.communicate()
+    ) as follower:
+        try:
+            assert follower.stdout is not None
+            assert follower.stderr is not None
+            assert b"following" in follower.stderr.readline()
+            # Who says nothing for half a second is closed without an event, and this process may be kept so long.
+            while not exchange(shop.socket, request):
+                pass
+            line = follower.stdout.readline().decode().rstrip("\n")
+            assert line.isprintable()
+            assert "control_refused" in line
+        finally:
+            follower.terminate()
 
 
 def test_an_error_that_is_printed_is_printable(shop: Running) -> None:
