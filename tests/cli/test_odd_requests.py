@@ -141,7 +141,7 @@ def test_events_of_strange_names_are_printable(shop: Running) -> None:
             assert follower.stdout is not None
             assert follower.stderr is not None
             assert b"following" in follower.stderr.readline()
-            # Who says nothing for half a second is closed without an event, and this process may be kept so long.
+            # Who says nothing for half a second is closed without an event; this process may be kept so long.
             while not exchange(shop.socket, request):
                 pass
             line = follower.stdout.readline().decode().rstrip("\n")
