@@ -126,6 +126,7 @@ class ActorHost:
         system: the `System` that actors here see.
         over: whether an actor has ended the whole node.
         main_problem: as `Encoder.main_problem`, of process nodes.
+        before_naming: called before a link names a class or function for the first time.
         services: the system that this node is part of.
         ended: how actors ended, of this node or as others told, the latest few thousand.
         activity: tells the watch of the loop when code of an actor begins to run.
@@ -156,6 +157,7 @@ class ActorHost:
         self.pools: Any = None  # `PoolClients`, which are a layer up
         self.over = False
         self.main_problem: Callable[[Any], str] = no_problem
+        self.before_naming: Callable[[], None] = _nothing
         self.activity = Activity()
         self.services: SystemServices
         self.new_child_actors: Callable[[str], Coroutine[Any, Any, LocalChildren]]
@@ -433,6 +435,7 @@ class ActorHost:
 
     def wire_module(self, module: str) -> str:
         """Return the name of *module* on every node."""
+        self.before_naming()
         return "__main__" if module == MAIN_ALIAS else module
 
     def ref_fields(self, ref: Ref[Any]) -> list[Any]:
@@ -485,4 +488,4 @@ def _ignore(_link: Link) -> None:
 
 
 def _nothing() -> None:
-    """Cancel a watch that was over when it began."""
+    """Cancel a watch that was over when it began, and other things that are not needed."""

@@ -455,6 +455,11 @@ def node_moved(name: str, address: str, /) -> None:
     """The actors of another node are at another address from now on."""
 
 
+@_note(_NODE)
+def take_path(path: list[str], /) -> None:
+    """The parent's `sys.path` has changed: what comes next may be found by it alone."""
+
+
 @_fd_note(_NODE)
 def open_link(address: str, /) -> None:
     """The descriptor is this node's end of a new link to *address*."""

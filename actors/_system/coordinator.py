@@ -76,6 +76,7 @@ class Coordinator(SystemState):
         super().__init__(topology, loop, tasks, end=end, local=local)
         self.host.services = self
         self.host.link_ended = self.link_ended
+        self.host.before_naming = self.share_path
         self.host.new_child_actors = self._new_child_actors
         self.threads = ThreadPortal(loop, self.propagation)
         self.pools = Pools(self, self.threads)
@@ -176,7 +177,7 @@ class Coordinator(SystemState):
         """Return the part of a node's configuration that is the same for all nodes."""
         return {
             "parent": self.host.name,
-            "path": [path or "." for path in sys.path],
+            "path": _path(),
             "main": describe_main(),
             "topics": self.topic_directory.table(),
             "propagate": list(self.topology.propagate),
@@ -191,6 +192,14 @@ class Coordinator(SystemState):
             ],
             "moved": [(node.name, node.address) for node in self.nodes.values()],
         }
+
+    def share_path(self) -> None:
+        """Tell processes that began before the last change of `sys.path`: they find what this one does."""
+        path = _path()
+        for run in self.runs.values():
+            if run.path is not None and run.path != path and run.link is not None:
+                run.path = path
+                run.link.note(ops.take_path, path)
 
     def imports(self, group: str) -> tuple[str, ...]:
         """Return the modules of this package that the nodes of a group import before they are ready."""
@@ -407,3 +416,9 @@ class Coordinator(SystemState):
     async def _new_child_actors(self, name: str) -> ChildActors:
         assert self.local is not None
         return await ChildActors(self.host, self.local, name, self.tasks).open()
+
+
+def _path() -> list[str]:
+    """Return where this process looks for modules; Python itself ignores entries that are no text."""
+    entries: list[Any] = sys.path
+    return [entry or "." for entry in entries if isinstance(entry, str)]

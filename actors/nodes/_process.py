@@ -162,6 +162,7 @@ class ProcessRun(RemoteRun):
             parent_pid=os.getpid(),
             argv=[str(argument) for argument in getattr(sys, "argv", ())],
         )
+        self.path = config["path"]
         data = json.dumps(config).encode()
         with suppress(BrokenPipeError, ConnectionResetError):  # the pidfd reports its end
             pipes.lifeline.sendall(len(data).to_bytes(4, "little") + data)
@@ -335,7 +336,8 @@ def _kill_group(number: int) -> None:
 
 def _common_environment() -> dict[str, str]:
     # The node finds this package by our sys.path; it restores its own PYTHONPATH at once.
-    paths = [path or str(Path.cwd()) for path in sys.path]
+    entries: list[Any] = sys.path
+    paths = [entry or str(Path.cwd()) for entry in entries if isinstance(entry, str)]
     common = {
         "PYTHONPATH": os.pathsep.join(paths),
         PARENTS_PATH: os.environ.get("PYTHONPATH", ""),

@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 from contextlib import nullcontext
+from importlib import invalidate_caches
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec, start_failed
@@ -213,6 +214,7 @@ class NodeProcess:
         handlers.on_note(ops.node_up, lambda _, address: host.peer(address).up())
         handlers.on_note(ops.node_draining, self._node_draining)
         handlers.on_note(ops.node_down, self._node_down)
+        handlers.on_note(ops.take_path, lambda _, path: _take_path(path))
         handlers.on_note(ops.node_moved, lambda _, name, address: host.node_moved(name, address))
         handlers.on_fd_note(ops.open_link, self._open_link, lost=self._link_end_lost)
         handlers.on_note(ops.open_thread_link, self._open_thread_link)
@@ -414,6 +416,12 @@ class NodeProcess:
     def kill_node(self, _name: str) -> None:
         """Have the parent kill this node."""
         self.parent.note(ops.kill_node, self.host.asker())
+
+
+def _take_path(path: list[str]) -> None:
+    """Look for modules as the parent does now; what code of this node has added itself comes behind."""
+    sys.path[:] = [*path, *(own for own in sys.path if own not in path)]
+    invalidate_caches()
 
 
 async def _answer(_link: Link) -> None:

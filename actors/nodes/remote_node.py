@@ -58,6 +58,7 @@ class RemoteNodeHost(NodeOwner, Protocol):
     runs: dict[str, RemoteRun]
 
     def node_config(self) -> dict[str, Any]: ...
+    def share_path(self) -> None: ...
     def new_node_number(self) -> int: ...
     def imports(self, group: str) -> tuple[str, ...]: ...
     async def prepare(self, run: RemoteRun) -> None: ...
@@ -154,6 +155,7 @@ class RemoteNode(Node):
     async def start_actor(self, actor: ActorStart, ended: Ended) -> None:
         """Start an actor, or its next incarnation, and return when it is ready."""
         ref = actor.ref
+        self.home.share_path()
         self.ended[ref.uid] = ended
         try:
             await self.link.call(
@@ -226,6 +228,7 @@ class RemoteRun:
         last_end: how it ended, with the last lines it wrote.
         doing: what it is doing that might not end, for errors.
         end: why it ends, as far as that is known.
+        path: the `sys.path` that it was given; None while it has none of its own.
     """
 
     def __init__(self, node: RemoteNode, *, successor: bool = False) -> None:
@@ -239,6 +242,7 @@ class RemoteRun:
         self.last_end = ""
         self.doing = ""
         self.link: Link | None = None
+        self.path: list[str] | None = None
         self._home = node.home
         self._loop = node.home.host.loop
         self._ready: Waiter | None = None
