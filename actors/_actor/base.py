@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.on_error import OnError, set_table
 from actors._base.errors import InvalidSpec
-from actors._messaging.message_table import BLOCKING_MARK, ROOT_MARK, check_class, is_blocking
+from actors._base.options import check_ask_timeout
+from actors._messaging.message_table import (
+    ASK_TIMEOUT_MARK,
+    BLOCKING_MARK,
+    ROOT_MARK,
+    check_class,
+    is_blocking,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -16,6 +23,8 @@ if TYPE_CHECKING:
     from actors.supervisors import Exit
 
 __all__ = ["Actor"]
+
+_AS_THE_SYSTEM: Final[Any] = object()
 
 
 class Actor:
@@ -49,6 +58,10 @@ class Actor:
     the asker got the error::
 
         class Ledger(Actor, on_error={ValueError: OnError.RESUME, Corrupt: OnError.STOP}): ...
+
+    The class keyword ``ask_timeout=5.0`` ends every ask of these actors after 5 seconds with
+    `DeadlineExceeded`, unless the caller set a deadline of its own by `Ref.within`. It comes before the
+    ``ask_timeout`` of the system; None means that an ask may take any time.
     """
 
     context: Context
@@ -58,13 +71,14 @@ class Actor:
         *,
         on_error: Mapping[type[Exception], OnError] | None = None,
         blocking: bool | None = None,
+        ask_timeout: float | None = _AS_THE_SYSTEM,
         **kwargs: Any,
     ) -> None:
         """Take the class keywords.
 
         Raises:
-            InvalidSpec: `on_error` has a key or value that is not allowed, or the methods of the class
-                contradict `blocking` or each other.
+            InvalidSpec: `on_error` has a key or value that is not allowed, `ask_timeout` is no number of
+                seconds, or the methods of the class contradict `blocking` or each other.
         """
         super().__init_subclass__(**kwargs)
         if on_error is not None:
@@ -73,6 +87,8 @@ class Actor:
             if is_blocking(cls) and not blocking:
                 raise InvalidSpec(f"{cls.__name__}: its base class is blocking, so it is, too")
             setattr(cls, BLOCKING_MARK, bool(blocking))
+        if ask_timeout is not _AS_THE_SYSTEM:
+            setattr(cls, ASK_TIMEOUT_MARK, check_ask_timeout(cls.__name__, ask_timeout))
         check_class(cls)
 
     # The type is Any, so that a blocking class may have a plain `def` and any other an `async def`.

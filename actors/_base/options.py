@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from functools import lru_cache, wraps
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, get_origin
@@ -13,7 +14,7 @@ from actors._base.errors import InvalidSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["check_patience", "check_sizes", "constructor_options"]
+__all__ = ["check_ask_timeout", "check_patience", "check_sizes", "constructor_options"]
 
 _LEAST: Final = 64 * 1024
 _MOST: Final = 2**32 - 1
@@ -108,3 +109,16 @@ def check_patience(where: str, seconds: Any) -> float:
     if type(seconds) not in {int, float} or not seconds >= 0:
         raise InvalidSpec(f"{where}: patience must be 0 or more seconds, got {seconds!r}")
     return float(seconds)
+
+
+def check_ask_timeout(where: str, seconds: Any) -> float | None:
+    """Return *seconds*, after which an ask is to end; None for never.
+
+    Raises:
+        InvalidSpec: naming the value.
+    """
+    if seconds is not None and (type(seconds) not in {int, float} or not 0 < seconds < math.inf):
+        raise InvalidSpec(
+            f"{where}: ask_timeout must be more than 0 seconds, or None, got {seconds!r}"
+        )
+    return seconds if seconds is None else float(seconds)

@@ -40,25 +40,42 @@ def give_up(target: Target, envelope: Envelope) -> None:
 
 
 async def ask_in_turn(
-    ref: object, loop: Loop, target: Target, envelope: Envelope, turn: Turn | None
+    ref: object,
+    loop: Loop,
+    target: Target,
+    envelope: Envelope,
+    turn: Turn | None,
+    whose: str = "",
 ) -> Any:
-    """Ask while handling a message, or with a deadline; adds the wait edge and inherits the deadline."""
+    """Ask while handling a message, or with a deadline; adds the wait edge and inherits the deadline.
+
+    Args:
+        ref: who is asked.
+        loop: of this node.
+        target: where *ref* sends to.
+        envelope: the message, with its deadline.
+        turn: that of the asking actor, if one asks.
+        whose: what set the deadline of *envelope*, for the error; "" if the asker did.
+    """
     refuse_fenced()
     me = None if turn is None else add_wait_edge(ref, target, envelope, turn)
     if turn is not None and turn.deadline is not None:
         mine = envelope.deadline
-        envelope.deadline = turn.deadline if mine is None else min(mine, turn.deadline)
+        if mine is None or turn.deadline < mine:
+            envelope.deadline, whose = turn.deadline, ""
     try:
         if envelope.deadline is not None and envelope.deadline <= loop.now():
             why = "the deadline had passed before the message was sent"
             raise DeadlineExceeded(ref, why, envelope.message)
-        return await _send_and_wait(ref, loop, target, envelope)
+        return await _send_and_wait(ref, loop, target, envelope, whose)
     finally:
         if me is not None:
             del me.waiting_for[envelope]
 
 
-async def _send_and_wait(ref: object, loop: Loop, target: Target, envelope: Envelope) -> Any:
+async def _send_and_wait(
+    ref: object, loop: Loop, target: Target, envelope: Envelope, whose: str
+) -> Any:
     reply, deadline = envelope.reply, envelope.deadline
     assert reply is not None
     timer: Timer | None = None
@@ -71,7 +88,8 @@ async def _send_and_wait(ref: object, loop: Loop, target: Target, envelope: Enve
             if not target.try_send(envelope):
                 await send_until(ref, target, envelope, seconds)
             left = deadline - loop.now()
-            timer = loop.call_later(left, _expire, ref, target, envelope, reply, seconds)
+            within = f"{_shown(seconds)} s{whose}"
+            timer = loop.call_later(left, _expire, ref, target, envelope, reply, within)
         return await reply
     except BaseException:
         give_up(target, envelope)
@@ -81,10 +99,10 @@ async def _send_and_wait(ref: object, loop: Loop, target: Target, envelope: Enve
             timer.cancel()
 
 
-def _expire(ref: object, target: Target, envelope: Envelope, reply: Waiter, seconds: float) -> None:
-    """End the wait for a *reply* that did not come in *seconds*."""
+def _expire(ref: object, target: Target, envelope: Envelope, reply: Waiter, within: str) -> None:
+    """End the wait for a *reply* that did not come *within* the time that the text says."""
     if not reply.done():
-        why = f"no reply to {envelope.handler.name} in {_shown(seconds)} s"
+        why = f"no reply to {envelope.handler.name} in {within}"
         target.withdraw(envelope)
         reply.set_exception(DeadlineExceeded(ref, why, envelope.message))
 

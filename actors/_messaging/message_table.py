@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "ASK_TIMEOUT_MARK",
     "BLOCKING_MARK",
     "HOOKS",
     "MESSAGES",
     "ROOT_MARK",
     "Handler",
     "MessageKind",
+    "ask_timeout_of",
     "check_class",
     "handlers_by_name",
     "handlers_of",
@@ -42,6 +44,8 @@ ROOT_MARK: Final = "__actors_root__"
 """Marks the class where messages end: its own methods are not messages."""
 BLOCKING_MARK: Final = "__actors_blocking__"
 """Marks a class whose methods are plain functions, which run in the actor's own thread."""
+ASK_TIMEOUT_MARK: Final = "__actors_ask_timeout__"
+"""Has the seconds after which an ask of an actor of the class ends, None for never, if the class says so."""
 _BY_FUNCTION: Final[dict[type, dict[Any, Handler]]] = {}
 _BY_NAME: Final[dict[type, dict[str, Handler]]] = {}
 
@@ -263,6 +267,12 @@ def check_class(cls: type) -> None:
                 "blocking=True"
             )
     _handlers(cls)
+
+
+def ask_timeout_of(cls: type, default: float | None) -> float | None:
+    """Return the seconds that an ask of *cls* may take, None for any; *default* if the class does not say."""
+    found: float | None = getattr(cls, ASK_TIMEOUT_MARK, default)
+    return found
 
 
 def is_blocking(cls: type) -> bool:

@@ -30,6 +30,7 @@ from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import (
     Handler,
     MessageKind,
+    ask_timeout_of,
     handlers_of,
     is_blocking,
     refusal,
@@ -60,6 +61,7 @@ class RefHost(Protocol):
 
     loop: Loop
     system_id: str
+    ask_timeout: float | None
 
     def resolve(self, ref: Ref[Any]) -> Target:
         """Return what *ref* sends to."""
@@ -99,6 +101,7 @@ class Ref(Generic[A]):
     """
 
     __slots__ = (
+        "_ask_timeout",
         "_cls",
         "_handlers",
         "_host",
@@ -125,6 +128,7 @@ class Ref(Generic[A]):
         self._cls = cls
         self._target: Target | None = None
         self._handlers: dict[Any, Handler] = _NOT_LOOKED_UP
+        self._ask_timeout: float | None = None
         self._make_waiter = host.loop.waiter
         self.uid = uid
         self.node = node
@@ -247,10 +251,12 @@ class Ref(Generic[A]):
     async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Send a message and return the handler's result.
 
-        Cancelling the wait removes the message from the mailbox, or cancels its handler.
+        Cancelling the wait removes the message from the mailbox, or cancels its handler. It ends after the
+        `ask_timeout` of the actor's class, or else of the system, if there is one; `within` sets another.
 
         Raises:
             Exception: whatever the handler raised.
+            DeadlineExceeded: the `ask_timeout` is over.
             ActorCrashed: the actor crashed while handling it.
             CallCycle: the actor waits for the caller, directly or through others.
             NotAMessage, TypeError, NotSendable, ActorStopped, NodeDown: as `tell`.
@@ -264,7 +270,12 @@ class Ref(Generic[A]):
         reply = self._make_waiter()
         envelope = Envelope(handler, args, kwargs, reply)
         target = self._target or self._resolve()
-        turn = TURN.get()
+        turn, seconds = TURN.get(), self._ask_timeout
+        if seconds is not None:
+            loop = self._host.loop
+            envelope.deadline = loop.now() + seconds
+            whose = self._whose_timeout()
+            return await ask_in_turn(self, loop, target, envelope, turn, whose)
         if turn is not None:
             return await ask_in_turn(self, self._host.loop, target, envelope, turn)
         try:
@@ -285,7 +296,8 @@ class Ref(Generic[A]):
     ) -> AsyncIterator[AsyncIterator[R]]:
         """Open a stream: ``async with ref.stream(Counter.upto) as items: async for i in items``.
 
-        Leaving the block ends the generator. Raises as `ask`, where the items are read.
+        Leaving the block ends the generator. Raises as `ask`, where the items are read. A stream is open
+        as long as it is read, so an `ask_timeout` is not for streams; `within` is.
         """
         async with self._open(method, args, kwargs, None) as items:
             yield items
@@ -384,8 +396,14 @@ class Ref(Generic[A]):
         handler.check(args, kwargs)
         return handler
 
+    def _whose_timeout(self) -> str:
+        """Return what set the deadline of an ask without `within`, for its error."""
+        own = ask_timeout_of(self._class(), None) is not None
+        return f", the ask_timeout of {self._class().__name__ if own else 'the system'}"
+
     def _find_handler(self, method: object) -> Handler:
         cls = self._class()
+        self._ask_timeout = ask_timeout_of(cls, self._host.ask_timeout)
         self._handlers = {
             fn: handler
             for fn, handler in handlers_of(cls).items()

@@ -145,6 +145,7 @@ class ActorHost:
         trace: bool = False,
         largest: int = MESSAGE_LIMIT,
         lend: int = MESSAGE_LIMIT,
+        ask_timeout: float | None = None,
         system_id: str = "",
         extras: Sequence[Callable[[ActorHost], Extra[Any]]] = (),
     ) -> None:
@@ -173,6 +174,7 @@ class ActorHost:
         self.topics = Topics(self)
         self.deadlock_probe = DeadlockProbe(loop)
         self.largest = largest
+        self.ask_timeout = ask_timeout
         self.system_id = system_id
         self.memory = SharedMemory(loop, name, lend)
         self.propagation = propagation

@@ -185,6 +185,7 @@ class Coordinator(SystemState):
             "system_id": self.host.system_id,
             "largest": self.topology.largest,
             "lend_per_node": self.topology.lend_per_node,
+            "ask_timeout": self.topology.ask_timeout,
             "down": [
                 (peer.name, peer.why, peer.restarting, peer.patience)
                 for peer in (self.host.peer(node.address) for node in self.nodes.values())

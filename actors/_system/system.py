@@ -100,6 +100,7 @@ class System:
         largest: as in `Topology`; None leaves it to the topology.
         lend_per_node: as in `Topology`; None leaves it to the topology.
         patience: as in `Topology`; None leaves it to the topology.
+        ask_timeout: as in `Topology`; None leaves it to the topology.
 
     Raises:
         InvalidSpec: what is to be propagated is not there, or no context variable.
@@ -117,11 +118,17 @@ class System:
         largest: int | None = None,
         lend_per_node: int | None = None,
         patience: float | None = None,
+        ask_timeout: float | None = None,
     ) -> None:
         if topology is not None and not isinstance(topology, Topology):
             raise ActorsError(f"System takes a Topology, got {topology!r}")
         self._topology = (topology or Topology()).also(
-            propagate, trace=trace, largest=largest, lend=lend_per_node, patience=patience
+            propagate,
+            trace=trace,
+            largest=largest,
+            lend=lend_per_node,
+            patience=patience,
+            ask_timeout=ask_timeout,
         )
         Propagation.of(self._topology.propagate)  # refuses bad paths before anything starts
         self._with_local = local

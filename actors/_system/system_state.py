@@ -72,6 +72,7 @@ class SystemState:
             trace=topology.trace,
             largest=topology.largest,
             lend=topology.lend_per_node,
+            ask_timeout=topology.ask_timeout,
             system_id=uuid4().hex,
             extras=[pool_extra],
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from actors._base.errors import InvalidSpec
-from actors._base.options import check_patience, check_sizes
+from actors._base.options import check_ask_timeout, check_patience, check_sizes
 from actors._known_options import known_options
 from actors._messaging.context_propagation import check_paths
 from actors._system.pool_spec import PoolSpec
@@ -63,6 +63,8 @@ class Topology:
             gets at most half. What finds no room there is copied through the socket.
         patience: seconds from the death of a node for which messages to its actors wait until it is ready
             again; then they fail, as they do at once with 0.
+        ask_timeout: seconds after which an ask ends with `DeadlineExceeded`, if neither its caller set a
+            deadline (`Ref.within`) nor the class of the actor an `ask_timeout`. None is none.
     """
 
     nodes: Sequence[NodesSpec] = ()
@@ -74,6 +76,7 @@ class Topology:
     largest: int = MESSAGE_LIMIT
     lend_per_node: int = MESSAGE_LIMIT
     patience: float = 1.0
+    ask_timeout: float | None = None
 
     @property
     def pools(self) -> dict[str, int]:
@@ -83,6 +86,7 @@ class Topology:
     def __post_init__(self) -> None:
         check_sizes("Topology", largest=self.largest, lend_per_node=self.lend_per_node)
         check_patience("Topology", self.patience)
+        check_ask_timeout("Topology", self.ask_timeout)
         check_paths("Topology", self.propagate)
         for group in self.nodes:
             if not isinstance(group, NodesSpec):
@@ -115,6 +119,7 @@ class Topology:
         largest: int | None,
         lend: int | None,
         patience: float | None,
+        ask_timeout: float | None,
     ) -> Topology:
         """Return a copy with more to propagate, traced if either asks for it, and with other limits."""
         paths = dict.fromkeys((*self.propagate, *check_paths("System", propagate)))
@@ -123,6 +128,8 @@ class Topology:
         check_sizes("System", **given)
         if patience is not None:
             given["patience"] = check_patience("System", patience)
+        if ask_timeout is not None:
+            given["ask_timeout"] = check_ask_timeout("System", ask_timeout)
         return replace(self, propagate=tuple(paths), trace=self.trace or trace, **given)
 
     @property

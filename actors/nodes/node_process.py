@@ -158,6 +158,7 @@ class NodeProcess:
             trace=config["trace"],
             largest=config["largest"],
             lend=config["lend_per_node"],
+            ask_timeout=config["ask_timeout"],
             system_id=config["system_id"],
             extras=extras,
         )

@@ -6,17 +6,15 @@ from typing import Any
 
 import anyio
 import pytest
-import trio.testing
 
 from actors import Actor, Exit, Restart, local
-from actors.testing import Probe, VirtualTimeLoop, running_system
+from actors.testing import Probe, running_system
+from tests.actor.virtual_time import VIRTUAL_LOOPS, virtual_loop
 
 
-@pytest.fixture(params=["asyncio", "trio"])
+@pytest.fixture(params=VIRTUAL_LOOPS)
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    if request.param == "asyncio":
-        return "asyncio", {"loop_factory": VirtualTimeLoop}
-    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+    return virtual_loop(request.param)
 
 
 class Clock(Actor):

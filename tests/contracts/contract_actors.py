@@ -107,6 +107,10 @@ class Worker(Actor):
     def plain(self) -> None: ...
 
 
+class Impatient(Worker, ask_timeout=0.05):
+    """As `Worker`; an ask of it ends soon."""
+
+
 class Other(Actor):
     async def note(self, value: Any) -> None: ...
 

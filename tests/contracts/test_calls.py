@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from actors.errors import DeadlineExceeded
-from tests.contracts.contract_actors import Caller, Gate, Worker
+from tests.contracts.contract_actors import Caller, Gate, Impatient, Worker
 from tests.contracts.node_under_test import NodeUnderTest
 
 
@@ -200,3 +200,13 @@ async def test_cancelling_an_ask_cancels_a_concurrent_handler_alone(node: NodeUn
         await node.probe.expect("sync")
         assert await worker.ask(Worker.incarnation) == 1
         assert len(node.probe.heard) == 4
+
+
+async def test_an_ask_without_a_deadline_has_that_of_the_class(node: NodeUnderTest) -> None:
+    impatient = await node.spawn(Impatient, node.probe.ref)
+    with anyio.fail_after(10):
+        with pytest.raises(DeadlineExceeded, match=r"0\.05 s, the ask_timeout of Impatient"):
+            await impatient.ask(Worker.sleep)
+        await node.probe.expect("asleep")
+        await node.probe.expect("awake")  # the handler was cancelled on its node
+        assert await impatient.within(5).ask(Worker.add, 1) == 2
