@@ -11,6 +11,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from anyio import CancelScope
+
 from actors._base.errors import CallCycle
 from actors._messaging.headers import LONGEST_CHAIN, MessageHeaders
 from actors._messaging.mailbox import Envelope
@@ -18,12 +20,13 @@ from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.turn import TURN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from actors._base.loop import Waiter
     from actors._messaging.turn import Asker, Target, Turn
 
 __all__ = [
+    "StartingActor",
     "StreamEdge",
     "add_wait_edge",
     "cycle_text",
@@ -35,10 +38,12 @@ __all__ = [
     "waiting_for_end",
     "waiting_for_ends",
     "waiting_for_room",
+    "waiting_for_start",
 ]
 
 
 _ENDING: Final = Handler("(end)", lambda: None, MessageKind.STOP)
+_STARTING: Final = Handler("(start)", lambda: None, MessageKind.STOP)
 
 
 def pending_waits(target: Target) -> Iterator[tuple[Envelope, Target]]:
@@ -121,6 +126,103 @@ def waiting_for_end(ref: Any, target: Target, reply: Waiter, turn: Turn) -> Iter
         yield
 
 
+class _Name:
+    """Stands for the address of an actor of which only the name is known."""
+
+    uid: Final = -1
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"actor {self.name!r}"
+
+
+class StartingActor:
+    """Who is waited for by its name until it has started: the actor itself, where it is of this node.
+
+    Args:
+        name: its name.
+        find: returns the actor that starts with this name, if it is of this node.
+    """
+
+    def __init__(self, name: str, find: Callable[[], Target | None]) -> None:
+        self.name = name
+        self._find = find
+
+    @property
+    def ref(self) -> Any:
+        """Its address, or what stands for that."""
+        found = self._find()
+        return _Name(self.name) if found is None else found.ref
+
+    @property
+    def remote(self) -> bool:
+        """Whether it starts on another node, as far as this one knows."""
+        return self._find() is None
+
+    @property
+    def waiting_for(self) -> Any:
+        """What it waits for while it starts."""
+        found = self._find()
+        return {} if found is None else found.waiting_for
+
+    def runs_concurrently(self, _envelope: Envelope) -> bool:
+        """It starts once, and nothing beside it."""
+        return False
+
+    def withdraw(self, _envelope: Envelope) -> None:
+        """Take nothing back: no message was sent."""
+
+
+class _Refusal:
+    """The reply of an edge to an actor that starts: whoever waits in *scope* is refused by it."""
+
+    def __init__(self, scope: CancelScope) -> None:
+        self._scope = scope
+        self.error: BaseException | None = None
+
+    def done(self) -> bool:
+        """Whether it was refused."""
+        return self.error is not None
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Refuse it."""
+        self.error = error
+        self._scope.cancel()
+
+
+@contextmanager
+def waiting_for_start(name: str, find: Callable[[], Target | None]) -> Iterator[None]:
+    """Add an edge while a handler waits for the actor called *name*, if that is starting.
+
+    Raises:
+        CallCycle: that start waits for this handler, directly or through others.
+    """
+    turn = TURN.get()
+    if turn is None or not turn.exclusive:
+        yield
+        return
+    me, starting = turn.target, StartingActor(name, find)
+    with CancelScope() as scope:
+        refusal: Any = _Refusal(scope)
+        edge = Envelope(_STARTING, (), {}, refusal)
+        target: Any = starting
+        chain = chain_of(turn)
+        way, _ = _path_to(target, {uid for uid, _ in chain})
+        if way is not None:
+            cycle = _names_of_cycle(chain, way, "finding it by its name")
+            raise CallCycle(f"actor {name!r}", cycle)
+        me.waiting_for[edge] = target
+        me.suspect_deadlock()
+        try:
+            yield
+        finally:
+            me.waiting_for.pop(edge, None)
+    if refusal.error is not None:
+        raise refusal.error
+
+
 def cycle_text(who: str, names: Sequence[str]) -> str:
     """Describe a cycle; one of a single actor needs no names."""
     text = f"{who} would wait for the asking actor itself"
@@ -159,9 +261,9 @@ def cycle_through(target: Target, chain: Sequence[Sequence[Any]]) -> CallCycle |
     return None if way is None else CallCycle(target.ref, _names_of_cycle(chain, way))
 
 
-def _names_of_cycle(chain: Sequence[Sequence[Any]], way: list[str]) -> str:
+def _names_of_cycle(chain: Sequence[Sequence[Any]], way: list[str], what: str = "asking") -> str:
     names = [name for _, name in chain]
-    return cycle_text("asking", [*names[names.index(way[-1]) :], *way])
+    return cycle_text(what, [*names[names.index(way[-1]) :], *way])
 
 
 def add_wait_edge(ref: object, target: Target, envelope: Envelope, turn: Turn) -> Asker | None:

@@ -103,6 +103,11 @@ class Registry:
             raise NameTaken(name, self._refs.get(name, "an actor that is starting"))
         self._starting[name] = _Claim(name)
 
+    def starting(self, name: str) -> int | None:
+        """Return the number of the actor that starts with this name, None if there is none yet."""
+        claim = self._starting.get(name)
+        return None if claim is None else claim.uid
+
     def starts(self, name: str, uid: int) -> None:
         """Note that the actor which *name* is claimed for, if it is, has the number *uid*."""
         if name in self._starting:

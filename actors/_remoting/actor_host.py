@@ -375,6 +375,12 @@ class ActorHost:
         """One of the actors waits for another node's, perhaps in a circle."""
         self.deadlock_probe.add(cell)
 
+    def take_probe(self, uid: int, number: int, way: list[Any]) -> None:
+        """Take a deadlock probe that has come to an actor of this node."""
+        cell = self.cells.get(uid)
+        if cell is not None:
+            self.deadlock_probe.arrived(cell, number, way)
+
     # -- what links need -----------------------------------------------------------------
 
     def new_encoder(self, attachments: Attachments | None = None) -> Encoder:

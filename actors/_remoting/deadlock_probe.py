@@ -4,7 +4,8 @@ Rule 1: when an actor has waited for another node's actor for a while, its node 
 follows the waits from actor to actor and from node to node.
 Rule 2: the wait that closes the circle is probed last, when all other waits of it exist, so one probe
 per wait is enough. A probe that comes back to its actor fails the wait it was sent for.
-Rule 3: one timer serves all waits, and runs only while there are waits that were not probed yet.
+Rule 3: the parent alone knows who starts with a name; a probe of somebody who waits for that goes to it.
+Rule 4: one timer serves all waits, and runs only while there are waits that were not probed yet.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import CallCycle
-from actors._messaging.deadlock import cycle_text, wait_edges
+from actors._messaging.deadlock import StartingActor, cycle_text, wait_edges
 from actors._remoting.remote_actor import RemoteActor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors._actor.cell import Cell
     from actors._base.loop import Loop
     from actors._messaging.mailbox import Envelope
@@ -31,10 +34,15 @@ _LONGEST: Final = 64
 
 
 class DeadlockProbe:
-    """Sends the probes of one node, and passes on those of others."""
+    """Sends the probes of one node, and passes on those of others.
+
+    Attributes:
+        pass_to_start: passes a probe on to whoever starts with a name: the name, the number, the way so far.
+    """
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
+        self.pass_to_start: Callable[[str, int, list[Any]], None]
         # By actor: its waits at the last check, and whether each has been probed.
         self._waiting: dict[Target, dict[Envelope, bool]] = {}
         self._scheduled = False
@@ -78,8 +86,11 @@ class DeadlockProbe:
 
     def _pass_on(self, envelope: Envelope, target: Target, number: int, path: list[Any]) -> None:
         """Pass a probe to the actor that is waited for, here or on another node."""
+        other: Any = target
         if isinstance(target, RemoteActor):
             target.probe(envelope, number, path)
+        elif isinstance(other, StartingActor):
+            self.pass_to_start(other.name, number, path)
         else:
             self._visit(target, number, path)
 
@@ -105,7 +116,14 @@ class DeadlockProbe:
         """Fail the wait that a probe was sent for: it came back, so the wait would never end."""
         names = [name for _, name in path]
         for envelope, target in wait_edges(cell):
-            if envelope.reply is not None and len(path) > 1 and target.ref.uid == path[1][0]:
+            if envelope.reply is not None and len(path) > 1 and _is_at(target, *path[1]):
                 why = cycle_text("asking", [*names, names[0]])
                 target.withdraw(envelope)
                 envelope.reply.set_exception(CallCycle(target.ref, why, envelope.message))
+
+
+def _is_at(target: Any, uid: int, name: str) -> bool:
+    """Whether *target* is that actor, of which the name is enough while it starts."""
+    return bool(
+        target.ref.uid == uid or (isinstance(target, StartingActor) and target.name == name)
+    )

@@ -218,6 +218,11 @@ async def resize_pool(pool: int, size: int, /) -> int:
     """Start or stop workers of a pool; return how many there are then."""
 
 
+@_note(_PARENT)
+def probe_start(name: str, number: int, way: list[list[Any]], /) -> None:
+    """Pass a deadlock probe on to the actor that starts with a name."""
+
+
 @_call(_PARENT)
 async def claim_name(ref: Ref[Any], /) -> None:
     """Take the name of *ref* for it; raise NameTaken if another living actor has it."""
@@ -380,6 +385,11 @@ async def answer() -> None:
 @_note(_NODE)
 def actor_unheard(address: str, uid: int, /) -> None:
     """An actor of the node at *address* was killed, and its node does not end it: nobody there will answer."""
+
+
+@_note(_NODE)
+def probe_starting(uid: int, number: int, way: list[list[Any]], /) -> None:
+    """Take a deadlock probe of somebody who waits until an actor of this node has started."""
 
 
 @_note(_NODE)

@@ -10,7 +10,7 @@ from actors._base.errors import ActorsError
 from actors._remoting import operations as ops
 from actors._system.placement import ActorRequest
 from actors._system.tree_snapshot import whole_tree
-from actors.nodes import NodeState, RemoteRun
+from actors.nodes import NodeState, RemoteNode, RemoteRun
 from actors.routing import Router
 from actors.supervisors import Exit
 from actors.transport import ChannelBroken, ChannelClosed, Endpoint, endpoint_pair, pair
@@ -63,6 +63,8 @@ class NodeServices:
         state, handlers = self._state, self._state.host.handlers
         handlers.on_call(ops.spawn, self._spawn)
         handlers.on_call(ops.lookup, lambda _, name, chain=(): state.registry.find(name, chain))
+        handlers.on_note(ops.probe_start, lambda _, *probe: self._probe_start(*probe))
+        state.host.deadlock_probe.pass_to_start = self._probe_start
         handlers.on_call(ops.claim_name, self._claim)
         handlers.on_note(ops.release_name, self._release)
         handlers.on_call(ops.wait_ended, self._wait_ended)
@@ -130,6 +132,19 @@ class NodeServices:
         run = self._run(link)
         if run is not None:
             run.node.actor_ended(uid, end, voluntary=voluntary)
+
+    def _probe_start(self, name: str, number: int, way: list[list[Any]]) -> None:
+        """Pass a deadlock probe on to the actor that starts with a name, if it still does."""
+        state = self._state
+        uid = state.registry.starting(name)
+        actor = None if uid is None else state.supervised.get(uid)
+        if actor is None:
+            return
+        place = actor.place
+        if not isinstance(place, RemoteNode):
+            state.host.take_probe(actor.ref.uid, number, way)
+        elif place.run is not None and place.run.link is not None:
+            place.run.link.note(ops.probe_starting, actor.ref.uid, number, way)
 
     def _stop_supervised(self, _link: Link, uid: int) -> None:
         actor = self._state.supervised.get(uid)

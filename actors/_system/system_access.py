@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import ActorsError
 from actors._messaging.blocking_ref import ThreadPortal
-from actors._messaging.deadlock import waiting_chain
+from actors._messaging.deadlock import waiting_chain, waiting_for_start
 from actors._messaging.topic import TopicCarrier
 from actors._pools import LinkPlaces, Pool, PoolClients
 from actors._remoting import operations as ops
@@ -17,6 +18,10 @@ from actors.nodes import child_actors_of, class_path, pack_arguments
 from actors.transport import Local
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from actors._actor.cell import Cell
     from actors._messaging.ref import Ref
     from actors._system.pool_spec import PoolSpec
     from actors.nodes import ChildActors, Link, LocalNode, NodeProcess
@@ -62,10 +67,17 @@ class DirectAccess:
             chain=waiting_chain(),
             **options,
         )
-        return await self._coordinator.placement.spawn(request)
+        with _waiting_for_other(options, self._starting_here):
+            return await self._coordinator.placement.spawn(request)
 
     async def lookup(self, name: str) -> Ref[Any] | None:
-        return await self._coordinator.registry.find(name, waiting_chain())
+        with waiting_for_start(name, partial(self._starting_here, name)):
+            return await self._coordinator.registry.find(name, waiting_chain())
+
+    def _starting_here(self, name: str) -> Cell | None:
+        """Return the actor that starts with this name, if it is of the local node."""
+        uid = self._coordinator.registry.starting(name)
+        return None if uid is None else self._coordinator.host.cells.get(uid)
 
     async def pool(self, name: str) -> Pool[Any] | None:
         return await self._coordinator.pools.find(name)
@@ -101,9 +113,10 @@ class NodeAccess:
         if any(type(value) is Local for value in (*args, *kwargs.values())):
             return await self._spawn_here(cls, args, kwargs, options)
         arguments = pack_arguments(self._node.host, args, kwargs)
-        return await self._parent.call(
-            ops.spawn, class_path(cls), arguments, options, waiting_chain()
-        )
+        with _waiting_for_other(options, _unknown):
+            return await self._parent.call(
+                ops.spawn, class_path(cls), arguments, options, waiting_chain()
+            )
 
     async def _spawn_here(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions
@@ -136,7 +149,8 @@ class NodeAccess:
             await self._own_actors.aclose()
 
     async def lookup(self, name: str) -> Ref[Any] | None:
-        return await self._parent.call(ops.lookup, name, waiting_chain())
+        with waiting_for_start(name, partial(_unknown, name)):
+            return await self._parent.call(ops.lookup, name, waiting_chain())
 
     async def pool(self, name: str) -> Pool[Any] | None:
         fields = await self._parent.call(ops.pool, name, waiting_chain())
@@ -154,3 +168,17 @@ class NodeAccess:
 
     async def stop(self) -> None:
         await self._parent.call(ops.stop_system)
+
+
+def _waiting_for_other(
+    options: ops.SpawnOptions, starting: Callable[[str], Cell | None]
+) -> AbstractContextManager[None]:
+    """Return what adds the edge of a handler that may get an actor which somebody else is starting."""
+    name = options["name"]
+    if name is None or options["if_exists"] != "return":
+        return nullcontext()
+    return waiting_for_start(name, partial(starting, name))
+
+
+def _unknown(_name: str) -> None:
+    """Find nobody: the parent alone knows who starts with a name."""

@@ -168,6 +168,9 @@ class NodeProcess:
         self.host.link_ended = self._link_ended
         self.local = LocalNode(self.host, self)
         self.parent = Link(self.host, config["parent"])
+        self.host.deadlock_probe.pass_to_start = lambda *probe: self.parent.note(
+            ops.probe_start, *probe
+        )
         self.peer_of_parent = self.host.peer(config["parent"])
         self.peer_of_parent.link = self.parent
         self.heartbeat = Heartbeat(loop, self.parent, config)
@@ -209,6 +212,7 @@ class NodeProcess:
         handlers.on_note(
             ops.actor_unheard, lambda _, address, uid: host.peer(address).actor_unheard(uid)
         )
+        handlers.on_note(ops.probe_starting, lambda _, *probe: host.take_probe(*probe))
         handlers.on_note(ops.stop_actor, lambda _, uid: self.local.stop_actor(uid))
         handlers.on_note(ops.kill_actor, lambda _, uid: self.local.kill_actor(uid))
         handlers.on_note(ops.release_actor, lambda _, uid, end: self.local.release_actor(uid, end))
