@@ -336,6 +336,11 @@ def _node(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
 
 
+def _completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", metavar="SHELL", help="bash, zsh, fish, tcsh or powershell")
+    parser.epilog = 'In ~/.bashrc: eval "$(actors completion bash)"'
+
+
 COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "run": ("run a topology in the foreground", _run),
     "serve": ("serve an ASGI application over several processes", _serve),
@@ -355,6 +360,7 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
         _stop,
     ),
     "kill": ("kill a node, which is then restarted", _node),
+    "completion": ("print a script that lets a shell complete these commands", _completion),
 }
 
 
