@@ -1,20 +1,21 @@
 """A keyword that a function or a class does not have is refused with the name that was probably meant.
 
-Only the decorator may live here, below `supervisors`: what else is checked of options is in `_base.options`.
+Only the decorator and its error may live here, below `supervisors`: values are checked in `_base.options`,
+constructors in `_actor.constructor`.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import Parameter
 from typing import Any, Final, TypeVar
 
 from actors._root_errors import InvalidSpec
 
-__all__ = ["known_options"]
+__all__ = ["known_options", "no_option"]
 
 _BY_NAME: Final = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
@@ -37,6 +38,14 @@ def known_options(error: type[InvalidSpec]) -> Callable[[C], C]:
     return decorate
 
 
+def no_option(called: str, name: str, known: Iterable[str]) -> str:
+    """Return the text of the error for a keyword *name* that is none of the *known* ones."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known) or 'none'}"
+    return f"{called} has no option {name!r}; {hint}"
+
+
 def _checked(what: str, fn: Any, error: type[InvalidSpec]) -> Any:
     known = {
         name: None
@@ -48,11 +57,7 @@ def _checked(what: str, fn: Any, error: type[InvalidSpec]) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         if not known.keys() >= kwargs.keys():
             name = next(name for name in kwargs if name not in known)
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = (
-                f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known) or 'none'}"
-            )
-            raise error(f"{what}() has no option {name!r}; {hint}")
+            raise error(no_option(f"{what}()", name, known))
         return fn(*args, **kwargs)
 
     return call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -87,7 +88,7 @@ async def test_what_a_running_system_refuses_is_caught_by_one_root() -> None:
             await system.start(child(Clerk, name="clerk"))
             crowd, top = system.supervisor("crowd"), system.supervisor("")
             await refuse(system.start, child(Clerk, name="clerk"))
-            await refuse(system.start, child(Clerk, name="other", fail=True))
+            await refuse(system.start, child(partial(Clerk, fail=True), name="other"))
             await refuse(crowd.stop_child, "nobody")
             await refuse(crowd.restart_child, "nobody")
             await refuse(top.delete_child, "clerk")

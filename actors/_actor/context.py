@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, cast
 
+from actors._actor.constructor import constructor_options, unpack_constructor
 from actors._base.errors import ActorsError, StartFailed
-from actors._base.options import constructor_options
 from actors._base.user_traceback import only_user_frames
 from actors._messaging.blocking_ref import BlockingRef
 from actors._messaging.turn import in_own_thread
@@ -26,6 +26,7 @@ __all__ = ["Context"]
 A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 
 class Context:
@@ -99,7 +100,7 @@ class Context:
     ) -> R:
         """Run an async function in the event loop, for a method of a blocking actor, which waits for it.
 
-        For example ``self.context.run(self.context.spawn, Child)``.
+        For example ``self.context.run(lambda: self.context.spawn(Child, name="child"))``.
 
         Raises:
             Exception: whatever it raised.
@@ -114,33 +115,33 @@ class Context:
     @constructor_options
     async def spawn(
         self,
-        cls: Callable[..., A],
+        cls: Callable[[*Ts], A],
         /,
-        *args: Any,
+        *args: *Ts,
         name: str | None = None,
         restart: Restart | None = None,
         backoff: Backoff | None = None,
         mailbox: int = 1024,
-        **kwargs: Any,
     ) -> Ref[A]:
         """Start a child of this actor on the same node; it ends before its parent does.
 
         Args:
-            cls: the actor class.
+            cls: a subclass of `Actor`, or a `functools.partial` of one, with keywords for its constructor.
             *args: constructor arguments; snapshots are taken, now and at each restart.
             name: a system-wide name.
             restart: TRANSIENT unless given.
             backoff: waits between restarts.
             mailbox: how many messages may wait.
-            **kwargs: constructor arguments.
 
         Raises:
             StartFailed: it never became ready.
             NameTaken: another actor has that name.
+            InvalidSpec: a value that can never work, or an argument that the constructor does not take.
         """
+        made, given, kwargs = unpack_constructor(cls, args)
         options = {"name": name, "restart": restart, "backoff": backoff, "mailbox": mailbox}
         try:
-            return await self._incarnation.spawn(cls, args, kwargs, **options)  # type: ignore[arg-type] # a class is callable
+            return await self._incarnation.spawn(made, given, kwargs, **options)
         except StartFailed as error:
             raise only_user_frames(error) from error.__cause__
 

@@ -76,7 +76,7 @@ class Placement:
         state: SystemState,
         tree: SupervisionTree,
         groups: NodeGroups,
-        joined: Callable[[ActorSpec, SupervisedActor], None],
+        joined: Callable[[ActorSpec[Any], SupervisedActor], None],
     ) -> None:
         self.loop = state.loop
         self._joined_pool = joined
@@ -202,7 +202,7 @@ class Placement:
         cell = host.new_cell(uid, name, cls, request.mailbox)
         return SupervisedActor(self, place, cell.ref, cls, args, kwargs, shutdown=request.shutdown)
 
-    def new_static_actor(self, spec: ActorSpec) -> SupervisedActor:
+    def new_static_actor(self, spec: ActorSpec[Any]) -> SupervisedActor:
         """Make the supervised actor of a static child, and claim its name."""
         registry = self._state.registry
         request = ActorRequest(

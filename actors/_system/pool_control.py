@@ -42,7 +42,7 @@ class PoolControl:
         self,
         state: SystemState,
         groups: NodeGroups,
-        spec: PoolSpec,
+        spec: PoolSpec[Any],
         number: int,
         cls_path: str,
         *,

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from inspect import signature
-from typing import Any, Final
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    Self,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    TypeVarTuple,
+    Unpack,
+    cast,
+    get_args,
+    overload,
+)
 
+from actors._actor.constructor import constructor_options, unpack_constructor
 from actors._base.errors import InvalidSpec
-from actors._base.options import constructor_options
 from actors._pools import FunctionWorker, refuse_function
 from actors._system.cpu_budget import usable_cpus
 from actors._system.tree_specs import ActorSpec, SupervisorSpec, class_name, new_child, supervisor
-from actors.nodes import NodesSpec, nodes
+from actors.nodes import NodesSpec, check_actor_options, nodes
 from actors.supervisors import Backoff, Budget
+
+if TYPE_CHECKING:
+    from actors._actor.base import Actor
 
 __all__ = ["DEFAULT_POOL", "PoolSpec", "pool"]
 
@@ -24,17 +40,23 @@ DEFAULT_POOL: Final = "offload"
 _QUEUE: Final = 4096
 _IDLE: Final = 30.0
 _GRACE: Final = 0.1
-_KINDS: Final = ("process", "thread", "interpreter")
+PoolKind: TypeAlias = Literal["process", "thread", "interpreter"]
+_KINDS: Final = get_args(PoolKind)
 _INTERPRETERS: Final = (3, 14)
 _MEMBER_BACKOFF: Final = Backoff(first=0.01, cap=1.0, start_cap=30)
 """Short, as the tasks of a pool wait for its workers; but not for a worker that cannot start."""
 
 
+A = TypeVar("A", bound="Actor")
+A_co = TypeVar("A_co", bound="Actor", covariant=True)
+Ts = TypeVarTuple("Ts")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolSpec(SupervisorSpec):
+class PoolSpec(SupervisorSpec, Generic[A_co]):
     """Workers behind one address; see `pool`."""
 
-    cls: Callable[..., Any] | None
+    cls: type[A_co] | None
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     size: int
@@ -47,7 +69,7 @@ class PoolSpec(SupervisorSpec):
     recycle: int | None
     max_rss: int | None
     on: str | None
-    kind: str
+    kind: PoolKind
     per_node: str | None
     group: NodesSpec | None
     backoff: Backoff | None
@@ -65,7 +87,7 @@ class PoolSpec(SupervisorSpec):
             return f"a worker of kind={self.kind!r} cannot be ended, and shares its process's fate"
         return ""
 
-    def workers(self, slot: int) -> list[ActorSpec]:
+    def workers(self, slot: int) -> list[ActorSpec[Any]]:
         """Return the actors of one worker: its member, and beside one with a class who runs functions."""
         on = self.on if self.on is not None else f"{self.name}/{slot}"
         options: dict[str, Any] = {
@@ -74,32 +96,64 @@ class PoolSpec(SupervisorSpec):
             "shutdown": self.shutdown,
             "mailbox": max(self.mailbox, self.at_once),
         }
-        cls = self.cls or FunctionWorker
+        cls: type[Actor] = self.cls or FunctionWorker
         name = f"{self.name}/{slot}"
-        made = [new_child(cls, self.args, self.kwargs, name=name, **options)]
+        made: list[ActorSpec[Any]] = [new_child(cls, self.args, self.kwargs, name=name, **options)]
         if self.cls is not None:
             beside = f"{name}/functions"
             made.append(new_child(FunctionWorker, (), {}, name=beside, **options))
         return [_in_pool(spec, self.name, slot) for spec in made]
 
-    def with_workers(self) -> PoolSpec:
+    def with_workers(self) -> Self:
         """Return it with the actors of its workers; one for each node of a group has none itself."""
         slots = range(0 if self.per_node is not None else self.size)
         workers = [actor for slot in slots for actor in self.workers(slot)]
         return replace(self, children=tuple(workers))
 
-    def for_node(self, slot: int) -> PoolSpec:
+    def for_node(self, slot: int) -> Self:
         """Return the pool of one node, of a pool that each node of a group has."""
         name = f"{self.name}-{slot}"
         group = None if self.group is None else replace(self.group, name=name)
         return replace(self, name=name, group=group, per_node=None).with_workers()
 
 
-def _in_pool(spec: ActorSpec, name: str, slot: int) -> ActorSpec:
+def _in_pool(spec: ActorSpec[Any], name: str, slot: int) -> ActorSpec[Any]:
     return replace(spec, turn=slot, pool=name)
 
 
-@constructor_options
+class PoolOptions(TypedDict, total=False):
+    """The options of `pool`."""
+
+    size: int | None
+    min: int | None
+    max: int | None
+    name: str | None
+    on: str | None
+    kind: PoolKind | None
+    per_node: str | None
+    at_once: int
+    queue: int | None
+    idle: float | None
+    grace: float
+    recycle: int | None
+    max_rss: int | None
+    preload: Sequence[str]
+    env: Mapping[str, str] | None
+    nice: int
+    boot_timeout: float
+    budget: Budget | None
+    backoff: Backoff | None
+    shutdown: float
+    mailbox: int
+
+
+@overload
+def pool(
+    *, init: Callable[[], Any] | None = None, **options: Unpack[PoolOptions]
+) -> PoolSpec[Actor]: ...
+@overload
+def pool(cls: Callable[[*Ts], A], /, *args: *Ts, **options: Unpack[PoolOptions]) -> PoolSpec[A]: ...
+@constructor_options  # type: ignore[misc] # mypy does not find `*Ts` in `*Any`
 def pool(
     cls: Callable[..., Any] | None = None,
     /,
@@ -109,7 +163,7 @@ def pool(
     max: int | None = None,  # noqa: A002 - as above
     name: str | None = None,
     on: str | None = None,
-    kind: str | None = None,
+    kind: PoolKind | None = None,
     per_node: str | None = None,
     at_once: int = 1,
     queue: int | None = _QUEUE,
@@ -126,8 +180,7 @@ def pool(
     backoff: Backoff | None = None,
     shutdown: float = 5.0,
     mailbox: int = 1024,
-    **kwargs: Any,
-) -> PoolSpec:
+) -> PoolSpec[Any]:
     """Describe a pool: workers behind one address, each of which takes the next task when it is free.
 
     ``await system.start(pool(size=4, name="work"))`` returns its `Pool`, and so does
@@ -136,7 +189,8 @@ def pool(
     a `Ref` too.
 
     Args:
-        cls: the actor class of every member; None for functions alone.
+        cls: the actor class of every member, or a `functools.partial` of it, with keywords for its
+            constructor; None for functions alone.
         *args: constructor arguments, copied at every start.
         size: how many workers; as many as there are usable CPUs unless given.
         min: the fewest workers, which it starts with. With *max* it grows while tasks wait for a
@@ -167,14 +221,13 @@ def pool(
         backoff: of each member by itself, unless there is a budget.
         shutdown: seconds a member has to stop.
         mailbox: how many messages may wait for each member beside the pool's queue.
-        **kwargs: constructor arguments.
 
     Raises:
         InvalidSpec: a value that can never work, or an argument that the constructor does not take.
     """
     given = dict(locals())
-    options = {key: given[key] for key in given if key not in {"cls", "args", "kwargs"}}
-    return _spec(cls, args, kwargs, options)
+    options = {key: given[key] for key in given if key not in {"cls", "args"}}
+    return _spec(*unpack_constructor(cls, args), options)
 
 
 _KEPT: Final = (
@@ -192,11 +245,13 @@ _KEPT: Final = (
 
 
 def _spec(
-    cls: Callable[..., Any] | None,
+    cls: type[Actor] | None,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     options: dict[str, Any],
-) -> PoolSpec:
+) -> PoolSpec[Any]:
+    if cls is not None:
+        check_actor_options(cls, None, 1)
     name = options["name"] or ("pool" if cls is None else class_name(cls).lower())
     where = f"pool({name!r})"
     least, count, most = _sizes(where, options["size"], options["min"], options["max"])
@@ -207,11 +262,11 @@ def _spec(
     base = supervisor(name, [], budget=budget)
     group = _group(where, name, count, kind, options) if options["on"] is None else None
     env, preload = dict(options["env"] or {}), list(options["preload"])
-    spec = PoolSpec(
+    spec: PoolSpec[Any] = PoolSpec(
         **{item.name: getattr(base, item.name) for item in fields(base)},
         **{option: options[option] for option in _KEPT},
         cls=cls,
-        args=_arguments(where, cls, args, kwargs, options["init"]),
+        args=_arguments(where, cls, args, options["init"]),
         kwargs=kwargs,
         size=count,
         least=least,
@@ -225,7 +280,7 @@ def _spec(
     return spec.with_workers()
 
 
-def _check_options(where: str, options: dict[str, Any]) -> str:
+def _check_options(where: str, options: dict[str, Any]) -> PoolKind:
     """Check the options by themselves and against each other; return the kind of the workers' nodes."""
 
     def some(*names: str) -> dict[str, Any]:
@@ -253,9 +308,8 @@ def _refuse_options(where: str, **options: object) -> None:
 
 def _arguments(
     where: str,
-    cls: Callable[..., Any] | None,
+    cls: type[Actor] | None,
     args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
     init: Callable[[], Any] | None,
 ) -> tuple[Any, ...]:
     """Return the constructor arguments of the members."""
@@ -264,12 +318,8 @@ def _arguments(
             what = f"init= is for functions; {class_name(cls)} has a constructor"
             raise InvalidSpec(f"{where}: {what}")
         return args
-    for name in kwargs:
-        close = difflib.get_close_matches(name, signature(pool).parameters, n=1)
-        if close:
-            raise InvalidSpec(f"{where}: {name!r} is no option; did you mean {close[0]!r}?")
-    if args or kwargs:
-        given = ", ".join([*map(repr, args), *kwargs])
+    if args:
+        given = ", ".join(map(repr, args))
         raise InvalidSpec(f"{where}: without a class there is no constructor to take {given}")
     if init is None:
         return ()
@@ -317,7 +367,7 @@ def _check_seconds(where: str, *, optional: bool = False, **values: object) -> N
             raise InvalidSpec(f"{where}: {option} must be 0 or more seconds, got {value!r}")
 
 
-def _kind(where: str, kind: object, on: object, per_node: object) -> str:
+def _kind(where: str, kind: object, on: object, per_node: object) -> PoolKind:
     if kind is not None and kind not in _KINDS:
         choices = ", ".join(map(repr, _KINDS))
         raise InvalidSpec(f"{where}: kind must be one of {choices}, got {kind!r}")
@@ -331,7 +381,7 @@ def _kind(where: str, kind: object, on: object, per_node: object) -> str:
         raise InvalidSpec(
             f"{where}: kind='interpreter' needs Python 3.14 or later, this is {version}"
         )
-    return str(kind or "process")
+    return cast("PoolKind", kind or "process")
 
 
 def _group(where: str, name: str, count: int, kind: str, options: dict[str, Any]) -> NodesSpec:

@@ -134,26 +134,26 @@ class Pools:
 
     # -- the life of pools ---------------------------------------------------------------------
 
-    def add_groups(self, children: Iterator[PoolSpec]) -> None:
+    def add_groups(self, children: Iterator[PoolSpec[Any]]) -> None:
         """Add the workers' own nodes of pools that are there when the system starts."""
         for spec in children:
             self._count(spec)
             if spec.group is not None and spec.per_node is None:
                 self._groups.add(spec.group)
 
-    def _count(self, spec: PoolSpec) -> None:
+    def _count(self, spec: PoolSpec[Any]) -> None:
         """Count the workers for the CPU budget; the default pool of a system that serves does not count."""
         spare = spec.name == DEFAULT_POOL and bool(self._state.listeners)
         if spec.per_node is None and not spare:
             self._state.pool_sizes[spec.name] = spec.size
 
-    async def prepare(self, item: TreeSpec) -> list[PoolSpec]:
+    async def prepare(self, item: TreeSpec) -> list[PoolSpec[Any]]:
         """Start the workers' own nodes of the pools in a part of the tree that is about to start.
 
         Returns:
             those that did not run already; `abandon` takes them if the part does not start.
         """
-        mine: list[PoolSpec] = []
+        mine: list[PoolSpec[Any]] = []
         try:
             for spec in _pools_in(item):
                 running = self._names.get(spec.name)
@@ -173,7 +173,7 @@ class Pools:
             raise
         return mine
 
-    async def abandon(self, specs: list[PoolSpec]) -> None:
+    async def abandon(self, specs: list[PoolSpec[Any]]) -> None:
         """End the nodes of pools that did not start; return when they have ended."""
         for spec in specs:
             control = self._names.get(spec.name)
@@ -182,7 +182,7 @@ class Pools:
             if spec.group is not None and spec.per_node is None and not self._state.stopping:
                 await self._end_group(spec)
 
-    def begin(self, spec: PoolSpec, handle: SupervisorHandle) -> None:
+    def begin(self, spec: PoolSpec[Any], handle: SupervisorHandle) -> None:
         """A pool's supervisor is about to start, for the first time or again."""
         control = self._names.get(spec.name)
         if control is not None and control.spec is spec:
@@ -190,18 +190,18 @@ class Pools:
         if control is not None:
             raise InvalidSpec(f"there is a pool {spec.name!r} already")
         number = next(self._numbers)
-        path = "" if spec.cls is None else class_path(spec.cls)  # type: ignore[arg-type] # a class, as `new_child` has checked
+        path = "" if spec.cls is None else class_path(spec.cls)
         control = PoolControl(self._state, self._groups, spec, number, path, ended=self.end)
         control.handle = handle
         self._controls[number] = self._names[spec.name] = control
 
-    def joined(self, spec: ActorSpec, actor: SupervisedActor) -> None:
+    def joined(self, spec: ActorSpec[Any], actor: SupervisedActor) -> None:
         """A worker's actor is about to start."""
         control = self._names.get(spec.pool)
         if control is not None and spec.turn is not None:
             control.joined(spec.turn, actor)
 
-    def gone(self, spec: PoolSpec) -> None:
+    def gone(self, spec: PoolSpec[Any]) -> None:
         """The supervisor of a pool has ended for good."""
         control = self._names.get(spec.name)
         if control is not None and control.spec is spec:
@@ -266,12 +266,12 @@ class Pools:
         why: str = await waiter
         return why
 
-    def _stop_nodes(self, spec: PoolSpec) -> None:
+    def _stop_nodes(self, spec: PoolSpec[Any]) -> None:
         if spec.group is not None and spec.per_node is None and not self._state.stopping:
             self._ending.add(spec.name)
             self._state.loop.start(self._end_group, spec, name=f"{spec.name}: end", fresh=True)
 
-    async def _end_group(self, spec: PoolSpec) -> None:
+    async def _end_group(self, spec: PoolSpec[Any]) -> None:
         self._ending.add(spec.name)
         with suppress(ActorsError):
             await self._groups.scale(spec.name, 0, by_pool=True)
@@ -375,7 +375,7 @@ class Pools:
         found = await self.find(name, link.peer)
         return None if found is None else _fields(self._controls[found.facts.number])
 
-    async def start(self, spec: PoolSpec) -> Pool[Any]:
+    async def start(self, spec: PoolSpec[Any]) -> Pool[Any]:
         """Start a pool at the top of the tree.
 
         Raises:
@@ -402,7 +402,8 @@ class Pools:
             )
         cls = host.resolve_class(*path.split(":")) if path else None
         args, kwargs = unpack_arguments(host, arguments)
-        started = await self.start(pool(cls, *args, **options, **kwargs))
+        made = pool(**options) if cls is None else pool(partial(cls, **kwargs), *args, **options)
+        started = await self.start(made)
         return _fields(self._controls[started.facts.number])
 
     def _task_queued(self, link: Link, pool: int, ticket: int, priority: int, again: bool) -> None:  # noqa: FBT001 - a wire field
@@ -460,7 +461,7 @@ def _fields(control: PoolControl) -> list[Any]:
     return [getattr(facts, name) for name in facts.__slots__]
 
 
-def _pools_in(item: TreeSpec) -> Iterator[PoolSpec]:
+def _pools_in(item: TreeSpec) -> Iterator[PoolSpec[Any]]:
     if isinstance(item, PoolSpec):
         yield item
     elif isinstance(item, SupervisorSpec):

@@ -124,10 +124,10 @@ class NodesSupervisor(DynamicSupervisor):
 class TreePools(Protocol):
     """The pools of the system, as the tree sees them."""
 
-    async def prepare(self, item: TreeSpec) -> list[PoolSpec]: ...
-    async def abandon(self, specs: list[PoolSpec]) -> None: ...
-    def begin(self, spec: PoolSpec, handle: SupervisorHandle) -> None: ...
-    def gone(self, spec: PoolSpec) -> None: ...
+    async def prepare(self, item: TreeSpec) -> list[PoolSpec[Any]]: ...
+    async def abandon(self, specs: list[PoolSpec[Any]]) -> None: ...
+    def begin(self, spec: PoolSpec[Any], handle: SupervisorHandle) -> None: ...
+    def gone(self, spec: PoolSpec[Any]) -> None: ...
 
 
 class SupervisionTree:
@@ -137,7 +137,7 @@ class SupervisionTree:
         self,
         state: SystemState,
         *,
-        new_actor: Callable[[ActorSpec], SupervisedActor],
+        new_actor: Callable[[ActorSpec[Any]], SupervisedActor],
         pools: TreePools,
         node_backs_off: Callable[[RemoteNode, float], None],
         node_given_up: Callable[[RemoteNode], None],
@@ -149,7 +149,7 @@ class SupervisionTree:
         self.pools = pools
         self._started = False
         self.handles: dict[str, SupervisorHandle] = {}
-        self._pools: dict[str, PoolSpec] = {}
+        self._pools: dict[str, PoolSpec[Any]] = {}
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Start everything; if a child cannot be started, stop the rest again and raise its error."""
@@ -358,7 +358,7 @@ class SupervisionTree:
         self._set_run(handle, made)
         return made
 
-    def _actor(self, item: ActorSpec, handle: SupervisorHandle, *, again: bool) -> ChildSpec:
+    def _actor(self, item: ActorSpec[Any], handle: SupervisorHandle, *, again: bool) -> ChildSpec:
         def new_life() -> SupervisedActor:
             life = self._new_actor(item)
             life.supervisor = handle

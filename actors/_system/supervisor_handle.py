@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from anyio import CancelScope
 
@@ -14,20 +14,23 @@ from actors.supervisors import Restart
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from actors._actor.base import Actor
     from actors._messaging.ref import Ref
     from actors._system.pool_spec import PoolSpec
-    from actors._system.tree_specs import TreeSpec
+    from actors._system.tree_specs import ActorSpec, DynamicSpec, SupervisorSpec, TreeSpec
     from actors.nodes import StaticChild
     from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor, Supervisor
 
 __all__ = ["SupervisorHandle", "SupervisorHandleHost"]
 
+A = TypeVar("A", bound="Actor")
+
 
 class HandlePools(Protocol):
     """The pools of the system, as handles see them."""
 
-    async def prepare(self, item: TreeSpec) -> list[PoolSpec]: ...
-    async def abandon(self, specs: list[PoolSpec]) -> None: ...
+    async def prepare(self, item: TreeSpec) -> list[PoolSpec[Any]]: ...
+    async def abandon(self, specs: list[PoolSpec[Any]]) -> None: ...
 
 
 class SupervisorHandleHost(Protocol):
@@ -77,6 +80,10 @@ class SupervisorHandle:
         """Set the current run."""
         self._supervisor = supervisor
 
+    @overload
+    async def start_child(self, item: ActorSpec[A]) -> Ref[A]: ...
+    @overload
+    async def start_child(self, item: SupervisorSpec | DynamicSpec) -> None: ...
     async def start_child(self, item: TreeSpec) -> Ref[Any] | None:
         """Add a child made by `child`, `supervisor` or `dynamic`, and start it.
 

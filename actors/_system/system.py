@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, TypeVarTuple, overload
 
 import anyio
 
+from actors._actor.constructor import constructor_options, unpack_constructor
 from actors._base.errors import ActorsError, InvalidSpec, NoSystem, StartFailed, SystemStopped
 from actors._base.events import EventStream
-from actors._base.options import constructor_options
 from actors._base.platform import open_standard_descriptors
 from actors._base.run_loop import open_loop
 from actors._base.user_traceback import only_user_frames
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from actors._messaging.ref import Ref
     from actors._pools import Pool
     from actors._remoting.operations import SpawnOptions
-    from actors._system.tree_specs import TreeSpec
+    from actors._system.tree_specs import ActorSpec, DynamicSpec, SupervisorSpec, TreeSpec
     from actors.nodes import LocalNode
     from actors.supervisors import Backoff, Restart
 
@@ -259,17 +259,16 @@ class System:
     @constructor_options
     async def spawn(
         self,
-        cls: Callable[..., A],
+        cls: Callable[[*Ts], A],
         /,
-        *args: Any,
+        *args: *Ts,
         name: str | None = None,
         on: str | Node | None = None,
         restart: Restart | None = None,
         backoff: Backoff | None = None,
         mailbox: int = 1024,
         shutdown: float = 5.0,
-        if_exists: str = "raise",
-        **kwargs: Any,
+        if_exists: Literal["raise", "return"] = "raise",
     ) -> Ref[A]:
         """Start an actor and return its address when it is ready.
 
@@ -277,7 +276,7 @@ class System:
         ``local(...)`` tie it to this node: it ends with it.
 
         Args:
-            cls: a subclass of `Actor`.
+            cls: a subclass of `Actor`, or a `functools.partial` of one, with keywords for its constructor.
             *args: constructor arguments; snapshots are taken, now and at each restart.
             name: a system-wide name for `lookup`.
             on: a node, its name ("rooms/0"), or a group ("rooms"): then named actors keep their
@@ -288,7 +287,6 @@ class System:
             mailbox: how many messages may wait.
             shutdown: seconds it may take to stop before it is killed.
             if_exists: "return" gives the living actor of that name instead of NameTaken.
-            **kwargs: constructor arguments.
 
         Raises:
             StartFailed: it never became ready; the cause is its own error.
@@ -297,7 +295,10 @@ class System:
             NodeDown: its node is not ready.
             InvalidSpec: a value that can never work, or an argument that the constructor does not take.
         """
-        check_actor_options(cls, name, mailbox, restart=restart, backoff=backoff, shutdown=shutdown)
+        made, given, kwargs = unpack_constructor(cls, args)
+        check_actor_options(
+            made, name, mailbox, restart=restart, backoff=backoff, shutdown=shutdown
+        )
         options: SpawnOptions = {
             "name": name,
             "on": on.name if isinstance(on, Node) else on,
@@ -309,7 +310,7 @@ class System:
         }
         ref: Ref[A]
         try:
-            ref = await self._running().spawn(cls, args, kwargs, options)  # type: ignore[arg-type] # checked above
+            ref = await self._running().spawn(made, given, kwargs, options)
         except StartFailed as error:
             raise only_user_frames(error) from error.__cause__
         return ref
@@ -383,9 +384,11 @@ class System:
     @overload
     async def start(self, item: NodesSpec) -> list[Node]: ...
     @overload
-    async def start(self, item: PoolSpec) -> Pool[Any]: ...  # type: ignore[overload-overlap] # the most special first
+    async def start(self, item: PoolSpec[A]) -> Pool[A]: ...  # type: ignore[overload-overlap] # the most special first
     @overload
-    async def start(self, item: TreeSpec) -> Ref[Any] | None: ...
+    async def start(self, item: ActorSpec[A]) -> Ref[A]: ...
+    @overload
+    async def start(self, item: SupervisorSpec | DynamicSpec) -> None: ...
     async def start(self, item: TreeSpec | NodesSpec) -> list[Node] | Ref[Any] | Pool[Any] | None:
         """Add a child made by `child`, `supervisor`, `dynamic` or `pool` at the top of the tree, and start it.
 

@@ -43,7 +43,7 @@ class SystemAccess(Protocol):
     ) -> Ref[Any]: ...
     async def lookup(self, name: str) -> Ref[Any] | None: ...
     async def pool(self, name: str) -> Pool[Any] | None: ...
-    async def start_pool(self, spec: PoolSpec) -> Pool[Any]: ...
+    async def start_pool(self, spec: PoolSpec[Any]) -> Pool[Any]: ...
     async def tree(self) -> dict[str, Any]: ...
     async def stop(self) -> None: ...
 
@@ -82,7 +82,7 @@ class DirectAccess:
     async def pool(self, name: str) -> Pool[Any] | None:
         return await self._coordinator.pools.find(name)
 
-    async def start_pool(self, spec: PoolSpec) -> Pool[Any]:
+    async def start_pool(self, spec: PoolSpec[Any]) -> Pool[Any]:
         return await self._coordinator.pools.start(spec)
 
     async def tree(self) -> dict[str, Any]:
@@ -156,8 +156,8 @@ class NodeAccess:
         fields = await self._parent.call(ops.pool, name, waiting_chain())
         return None if fields is None else self._pools.pool(fields)
 
-    async def start_pool(self, spec: PoolSpec) -> Pool[Any]:
-        path = "" if spec.cls is None else class_path(spec.cls)  # type: ignore[arg-type] # a class, as `pool` has checked
+    async def start_pool(self, spec: PoolSpec[Any]) -> Pool[Any]:
+        path = "" if spec.cls is None else class_path(spec.cls)
         args = spec.args if spec.cls is not None else ()
         arguments = pack_arguments(self._node.host, args, dict(spec.kwargs))
         fields = await self._parent.call(ops.start_pool, path, arguments, dict(spec.options))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Topology", "pools_of"]
 
 
-def pools_of(children: Sequence[TreeSpec]) -> Iterator[PoolSpec]:
+def pools_of(children: Sequence[TreeSpec]) -> Iterator[PoolSpec[Any]]:
     """Yield the pools of a tree."""
     for item in children:
         if isinstance(item, PoolSpec):
@@ -38,7 +38,7 @@ def pools_of(children: Sequence[TreeSpec]) -> Iterator[PoolSpec]:
             yield from pools_of(item.children)
 
 
-def _actors(children: Sequence[TreeSpec]) -> Iterator[ActorSpec]:
+def _actors(children: Sequence[TreeSpec]) -> Iterator[ActorSpec[Any]]:
     for item in children:
         if isinstance(item, ActorSpec):
             yield item

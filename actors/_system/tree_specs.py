@@ -5,16 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, TypeVarTuple
 
+from actors._actor.constructor import constructor_options, unpack_constructor
 from actors._base.errors import InvalidSpec
-from actors._base.options import constructor_options
 from actors._known_options import known_options
 from actors.nodes import check_actor_options
 from actors.supervisors import AutoShutdown, Backoff, Budget, Restart, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from actors._actor.base import Actor
 
 __all__ = [
     "SYSTEM_SUPERVISORS",
@@ -31,11 +33,16 @@ __all__ = [
 ]
 
 
+A = TypeVar("A", bound="Actor")
+A_co = TypeVar("A_co", bound="Actor", covariant=True)
+Ts = TypeVarTuple("Ts")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ActorSpec:
+class ActorSpec(Generic[A_co]):
     """An actor in a tree; see `child`."""
 
-    cls: type
+    cls: type[A_co]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     name: str
@@ -80,14 +87,14 @@ SYSTEM_SUPERVISORS: Final = {
     "spawned": "stop actors by Ref.stop()",
 }
 """The supervisors of the system's own, and what to do in place of stopping them."""
-TreeSpec: TypeAlias = ActorSpec | SupervisorSpec | DynamicSpec
+TreeSpec: TypeAlias = ActorSpec[Any] | SupervisorSpec | DynamicSpec
 
 
 @constructor_options
 def child(
-    cls: Callable[..., Any],
+    cls: Callable[[*Ts], A],
     /,
-    *args: Any,
+    *args: *Ts,
     name: str | None = None,
     on: str | None = None,
     restart: Restart = Restart.PERMANENT,
@@ -95,12 +102,11 @@ def child(
     shutdown: float = 5.0,
     significant: bool = False,
     mailbox: int = 1024,
-    **kwargs: Any,
-) -> ActorSpec:
+) -> ActorSpec[A]:
     """Describe an actor in a tree.
 
     Args:
-        cls: the actor class.
+        cls: a subclass of `Actor`, or a `functools.partial` of one, with keywords for its constructor.
         *args: constructor arguments, copied at every start.
         name: its system-wide name; the class's name in lower case unless given.
         on: the group ("rooms") or node ("rooms/0") it runs on; None is the system's default.
@@ -109,14 +115,14 @@ def child(
         shutdown: seconds between being asked to stop and being killed.
         significant: whether its end can shut its supervisor down (`auto_shutdown`).
         mailbox: how many messages may wait for it.
-        **kwargs: constructor arguments.
 
     Raises:
         InvalidSpec: a value that can never work, or an argument that the constructor does not take.
     """
+    made, given, kwargs = unpack_constructor(cls, args)
     return new_child(
-        cls,
-        args,
+        made,
+        given,
         kwargs,
         name=name,
         on=on,
@@ -129,7 +135,7 @@ def child(
 
 
 def new_child(
-    cls: Callable[..., Any],
+    cls: type[A],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     *,
@@ -140,13 +146,13 @@ def new_child(
     restart: Restart = Restart.PERMANENT,
     backoff: Backoff | None = None,
     significant: bool = False,
-) -> ActorSpec:
+) -> ActorSpec[A]:
     """Make the spec of `child`, with constructor arguments that are checked already."""
     check_actor_options(cls, name, mailbox, backoff=backoff, shutdown=shutdown)
     where = f"child({class_name(cls)})"
     _check_ends(where, restart, significant)
     return ActorSpec(
-        cls=cls,  # type: ignore[arg-type] # checked above
+        cls=cls,
         args=args,
         kwargs=kwargs,
         name=name or class_name(cls).lower(),

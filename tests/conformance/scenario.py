@@ -46,7 +46,7 @@ class Scenario:
 
     def child(
         self, name: str, cls: Callable[..., Actor] = ReportingActor, /, *args: Any, **options: Any
-    ) -> ActorSpec:
+    ) -> ActorSpec[Any]:
         """Describe an actor that tells the probe of its life."""
         return actors.child(cls, self.probe.ref, *args, name=name, on=self.on, **options)
 

@@ -131,7 +131,7 @@ async def test_c15_dynamic_lifecycle(scenario: Scenario) -> None:
 async def test_c15_a_dynamic_supervisor_holds_supervisors_too(scenario: Scenario) -> None:
     with anyio.fail_after(10):
         branch = await scenario.tree(dynamic("dyn"))
-        assert await branch.start_child(supervisor("inner", [scenario.child("a")])) is None
+        await branch.start_child(supervisor("inner", [scenario.child("a")]))
         assert branch.count() == Count(1, 1, 1, 0)
         inner = scenario.system.supervisor("dyn/inner")
         assert [info.name for info in inner.children()] == ["a"]

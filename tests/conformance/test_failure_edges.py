@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -208,7 +209,7 @@ async def test_a_start_that_hears_nothing_holds_no_name(scenario: Scenario) -> N
         await bystander.ask(Bystander.hold)
 
         async def start() -> None:
-            await scenario.spawn(Deaf, scenario.probe.ref, at_start=True, name="deaf")
+            await scenario.spawn(partial(Deaf, at_start=True), scenario.probe.ref, name="deaf")
 
         try:
             async with anyio.create_task_group() as tasks:
@@ -285,9 +286,7 @@ async def test_a_system_ends_whatever_its_actors_do_at_their_ends(
             bystander = await system.spawn(Bystander, on=on)
             await system.start(dynamic("sup"))
             for number, (site, how) in enumerate(SITES):
-                spec = child(
-                    *(Failing, probe.ref, site, how), name=f"{number}", on=on, shutdown=0.2
-                )
+                spec = child(Failing, probe.ref, site, how, name=f"{number}", on=on, shutdown=0.2)
                 ref = await system.supervisor("sup").start_child(spec)
                 assert ref is not None
                 tasks.start_soon(end, ref)

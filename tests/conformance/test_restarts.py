@@ -49,7 +49,9 @@ async def test_c25_the_matrix_of_restart_types_and_ends(
             again = await branch.start_child(spec)
         else:
             assert branch.count() == Count(1, 0, 0, 1)
-            again = await branch.restart_child("only")
+            restarted = await branch.restart_child("only")
+            assert restarted is not None
+            again = restarted
         assert again == await scenario.ref("only") != ref
 
 

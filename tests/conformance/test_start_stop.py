@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -90,7 +92,8 @@ async def test_c04_a_failing_first_start_stops_what_was_started_in_reverse(
 async def test_c04_a_system_whose_topology_does_not_start_leaves_nothing(
     no_leaks: None,
 ) -> None:
-    tree = supervisor("sup", [actors.child(Plain), actors.child(Faulty, None, "constructor")])
+    nobody: Any = None
+    tree = supervisor("sup", [actors.child(Plain), actors.child(Faulty, nobody, "constructor")])
     with anyio.fail_after(10):
         with pytest.raises(StartFailed, match="LookupError: constructor") as caught:
             async with running_system(Topology(children=[tree])):

@@ -96,7 +96,7 @@ class Ledger(Actor, blocking=True, on_error={LookupError: OnError.RESUME}):
             self.context.ref.tell_nowait(Ledger.add, "self")
 
     def spawn(self) -> Ref[Worker]:
-        return self.context.run(self.context.spawn, Worker)
+        return self.context.run(lambda: self.context.spawn(Worker))
 
     def watch(self, ref: Ref[Any]) -> None:
         self.context.watch(ref)

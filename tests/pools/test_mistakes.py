@@ -103,7 +103,7 @@ async def test_each_mistake_of_a_pool_is_refused_where_it_is_started() -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"nme": "work"}, "'nme' is no option; did you mean 'name'"),
+        ({"nme": "work"}, "has no option 'nme'; did you mean 'name'"),
         ({"size": 1.5}, "size must be a whole number of 1 or more, got 1.5"),
         ({"name": "a b"}, "named with letters, digits, - and _; got 'a b'"),
         ({"preload": "numpy"}, "preload must be a list of names of modules, got 'numpy'"),
