@@ -20,15 +20,18 @@ BIN  := .venv/bin
 PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 USER_STAMP := .venv/installed-examples
 DEV_STAMP  := .venv/installed-dev
+DOCS_STAMP := .venv/installed-docs
 
-.PHONY: help chat test check format coverage bench soak mutants repeat versions clean
+.PHONY: help chat test check format docs changelog coverage bench soak mutants repeat versions clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make chat      run the chat example           PORT=$(PORT) NODES=$(NODES)'
 	@echo 'make test      run the suite                  TESTS=path::or::-k'
-	@echo 'make check     ruff, mypy, import floors'
+	@echo 'make check     ruff, mypy, import floors, wheel and sdist'
 	@echo 'make format    let ruff rewrite what it can'
+	@echo 'make docs      build the documentation into build/site'
+	@echo 'make changelog make an entry of CHANGELOG.md from the files of changes/'
 	@echo 'make coverage  run the suite, show the branches nothing ran'
 	@echo 'make bench     compare with the peers         BENCH="local process" ROUNDS=$(ROUNDS)'
 	@echo 'make soak      the tests that take an hour or two    CHAOS_SECONDS=120 FUZZ_MINUTES=60'
@@ -50,10 +53,23 @@ check: $(DEV_STAMP)
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	@rm -rf build/dist && mkdir -p build
+	$(BIN)/python -m build --no-isolation --outdir build/dist . >build/build.log 2>&1 || { cat build/build.log; exit 1; }
+	$(BIN)/twine --no-color check --strict build/dist/*
 
 format: $(DEV_STAMP)
 	$(BIN)/ruff check --quiet --fix
 	$(BIN)/ruff format --quiet
+
+# A link, an anchor or a reference that leads nowhere ends it.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(DOCS_STAMP)
+	$(BIN)/mkdocs build --strict --quiet
+	@echo 'open build/site/index.html'
+
+# The fragments of `changes/` become the entry of this version.
+changelog: $(DEV_STAMP)
+	$(BIN)/towncrier build --yes
 
 coverage: $(DEV_STAMP)
 	$(BIN)/coverage erase
@@ -100,6 +116,11 @@ $(USER_STAMP): pyproject.toml | $(BIN)/python
 $(DEV_STAMP): pyproject.toml | $(BIN)/python
 	@echo 'installing into .venv, with what tests and checks need'
 	@$(PIP) install --editable '.[dev]'
+	@touch $@ $(USER_STAMP)
+
+$(DOCS_STAMP): pyproject.toml | $(BIN)/python
+	@echo 'installing into .venv, with what the documentation needs'
+	@$(PIP) install --editable '.[docs,examples,joblib]'
 	@touch $@ $(USER_STAMP)
 
 $(BIN)/python:

@@ -35,9 +35,10 @@ class Actor:
     cannot be called through a ref.
 
     Hooks, all optional:
-        on_start: runs before the first message; the actor is ready when it returns.
-        on_stop: runs when this incarnation ends, unless it was killed, with its `Exit`.
-        on_exit: runs once at the final end of each watched ref.
+
+    - `on_start` runs before the first message; the actor is ready when it returns.
+    - `on_stop` runs when this incarnation ends, unless it was killed, with its `Exit`.
+    - `on_exit` runs once at the final end of each watched ref.
 
     The class keyword ``blocking=True`` is for code that blocks, like DB-API, requests or torch: the actor has a
     thread of its own, named after it, in which its constructor, hooks and messages run, one at a time. They

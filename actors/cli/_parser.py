@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 from actors.cli._failure import WRONG, CommandFailed, did_you_mean
 
-__all__ = ["COMMANDS", "TOP_ORDERS", "parse"]
+__all__ = ["COMMANDS", "TOP_ORDERS", "parse", "parser"]
 
 TOP_ORDERS: Final = ("mailbox", "handling", "rate", "restarts")
 """The orders of `actors top`: those of the engine, which is not imported here."""
@@ -336,6 +336,11 @@ def _node(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
 
 
+def _completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", metavar="SHELL", help="bash, zsh, fish, tcsh or powershell")
+    parser.epilog = 'In ~/.bashrc: eval "$(actors completion bash)"'
+
+
 COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "run": ("run a topology in the foreground", _run),
     "serve": ("serve an ASGI application over several processes", _serve),
@@ -355,7 +360,31 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
         _stop,
     ),
     "kill": ("kill a node, which is then restarted", _node),
+    "completion": ("print a script that lets a shell complete these commands", _completion),
 }
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    whole = _Parser(
+        prog="actors",
+        description=_DESCRIPTION,
+        epilog=_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    whole.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
+    commands = whole.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    for name, (summary, add) in COMMANDS.items():
+        add(
+            commands.add_parser(
+                name,
+                help=summary,
+                description=f"{summary[0].upper()}{summary[1:]}.",
+                allow_abbrev=False,
+            )
+        )
+    return whole
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -372,25 +401,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             + did_you_mean(first, COMMANDS),
             WRONG,
         )
-    parser = _Parser(
-        prog="actors",
-        description=_DESCRIPTION,
-        epilog=_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    for name, (summary, add) in COMMANDS.items():
-        add(
-            commands.add_parser(
-                name,
-                help=summary,
-                description=f"{summary[0].upper()}{summary[1:]}.",
-                allow_abbrev=False,
-            )
-        )
-    known, unknown = parser.parse_known_args(arguments)
+    known, unknown = parser().parse_known_args(arguments)
     if unknown:
         command = f"actors {known.command}"
         ours = (

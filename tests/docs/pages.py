@@ -64,7 +64,7 @@ def programs(page: Path) -> list[Program]:
     found: list[Program] = []
     source = ""
     of_page = blocks(page)
-    for block, after in zip(of_page, [*of_page[1:], None], strict=True):
+    for block, after in zip(of_page, [*of_page, None][1:], strict=True):
         if block.language != "python":
             continue
         source += "\n" * (block.line - 1 - source.count("\n")) + block.text

@@ -1,4 +1,4 @@
-"""What the guides show is so: every python block runs, and prints what the page says that it prints."""
+"""What the pages show is so: every python block runs, and prints what the page says that it prints."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ import pytest
 import actors
 from tests.docs.pages import ROOT, Program, programs
 
-GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+FOLDERS = ("guides", "reference", "tutorials")
+PAGES = [page for folder in FOLDERS for page in sorted((ROOT / "docs" / folder).glob("*.md"))]
 PROGRAMS = [
-    pytest.param(guide.stem, program, id=f"{guide.stem}-{program.line}")
-    for guide in GUIDES
-    for program in programs(guide)
+    pytest.param(
+        f"{page.parent.name}_{page.stem}",
+        program,
+        id=f"{page.parent.name}/{page.stem}-{program.line}",
+    )
+    for page in PAGES
+    for program in programs(page)
 ]
 
 
-@pytest.mark.parametrize("guide, program", PROGRAMS)
-def test_a_block_of_a_guide_runs_and_prints_what_the_guide_says(
-    guide: str,
+@pytest.mark.parametrize("page, program", PROGRAMS)
+def test_a_block_of_a_page_runs_and_prints_what_the_page_says(
+    page: str,
     program: Program,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -30,9 +35,10 @@ def test_a_block_of_a_guide_runs_and_prints_what_the_guide_says(
     no_leaks: None,
 ) -> None:
     # A module, so that the process nodes of the program can import its classes.
-    name = f"{guide.replace('-', '_')}_line_{program.line}"
+    name = f"{page.replace('-', '_')}_line_{program.line}"
     (tmp_path / f"{name}.py").write_text(program.source, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     try:
         module = importlib.import_module(name)
         for entry in program.entries:

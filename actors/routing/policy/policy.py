@@ -91,6 +91,7 @@ class LeastConnections:
         return "least-connections"
 
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - the interface of a policy
+        """Choose the node with the fewest connections, pending ones included; see `Policy.choose`."""
         able = [node for node in nodes if node.eligible]
         lags = [node.lag for node in able]
         return min(
@@ -109,6 +110,7 @@ class RoundRobin:
         return "round-robin"
 
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - the interface of a policy
+        """Choose the node that was chosen longest ago; see `Policy.choose`."""
         able = [node for node in nodes if node.eligible]
         return min(able, key=lambda n: (n.last, n.slot), default=None)
 
@@ -140,6 +142,7 @@ class Sticky:
         return f"sticky={self.key}"
 
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:
+        """Choose the node that *key* belongs to, by `fallback` if there is no key; see `Policy.choose`."""
         if key is None:
             return self.fallback.choose(nodes, None)
         able = {node.slot: node for node in nodes if node.eligible}
