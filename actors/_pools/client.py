@@ -58,6 +58,7 @@ _plain: Final = PLAIN.issuperset
 class ClientHost(Protocol):
     """The actor host, as clients see it."""
 
+    address: str
     loop: Loop
     propagation: Propagation | None
     services: Any
@@ -136,9 +137,11 @@ class PoolClient(TaskOwner):
                 f"pool {facts.name!r}: timeout={timeout!r} needs workers with process nodes of their own; "
                 f"{facts.why_not_killable}"
             )
-        handler = _CALL if facts.at_once == 1 else _CALL_BESIDE
         kind = TaskKind.FUNCTION
-        task = self._new_task(function_name(fn), handler, (fn, args), {}, kind, waiter)
+        task = self._new_task(function_name(fn), _CALL, (fn, args), {}, kind, waiter)
+        if facts.at_once > 1:
+            task.handler = _CALL_BESIDE
+            task.args = (fn, args, self._host.address, task.ticket)
         task.priority, task.retry = priority, retry
         return task
 

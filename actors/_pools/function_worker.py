@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet, finalize
 
-from anyio import CancelScope, get_cancelled_exc_class
+from anyio import CancelScope, Event, get_cancelled_exc_class
 
 from actors._actor.base import Actor
 from actors._base.errors import InvalidSpec, NotSendable, TaskExited
@@ -181,6 +181,7 @@ class FunctionWorker(Actor):
         self._init = init
         self._threads: list[_CallThread] = []
         self._idle: list[_CallThread] = []
+        self._beside: dict[tuple[str, int], Event] = {}
         # Also a worker that was killed, which no `on_stop` tells.
         finalize(self, _end_threads, self._threads).atexit = False
 
@@ -198,9 +199,23 @@ class FunctionWorker(Actor):
         return await self._apply(fn, args)
 
     @concurrent
-    async def call_beside(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    async def call_beside(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], submitter: str, ticket: int
+    ) -> Any:
         """Return ``fn(*args)``; others run beside it."""
-        return await self._apply(fn, args)
+        self._beside[submitter, ticket] = over = Event()
+        try:
+            return await self._apply(fn, args)
+        finally:
+            del self._beside[submitter, ticket]
+            over.set()
+
+    @concurrent
+    async def wait_over(self, submitter: str, ticket: int) -> None:
+        """Return when `call_beside` no longer runs this task."""
+        over = self._beside.get((submitter, ticket))
+        if over is not None:
+            await over.wait()
 
     async def _apply(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         try:

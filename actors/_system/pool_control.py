@@ -6,6 +6,7 @@ Rule 2: only a worker with a node of its own is ended for one of its tasks.
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from functools import partial
 from itertools import count, islice
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import Lock, move_on_after
 
 from actors._base.errors import ActorsError, InvalidSpec
-from actors._pools import PoolFacts, PoolQueue, PoolWorker, Submitter, clamped, grown, shrunk
+from actors._pools import FunctionWorker, PoolFacts, PoolQueue, PoolWorker, Submitter, clamped, grown, shrunk
 from actors.nodes import RemoteNode, process_figures
 from actors.supervisors import SupervisorError
 
@@ -306,34 +307,26 @@ class PoolControl:
 
     # -- the end of others ----------------------------------------------------------------------------
 
-    def submitter_gone(self, submitter: Submitter) -> None:
+    def submitter_gone(self, submitter: Submitter, address: str) -> None:
         """Drop what an ended process had submitted; end what of it does not end by itself."""
         for worker, ticket in self.queue.submitter_gone(submitter):
-            loop = self._state.loop
-            loop.start(
-                self._end_orphan,
-                worker,
-                submitter,
-                ticket,
-                name=f"{self.spec.name}: orphan",
-                fresh=True,
-            )
+            name, loop = f"{self.spec.name}: orphan", self._state.loop
+            orphan = (worker, submitter, address, ticket)
+            loop.start(self._end_orphan, *orphan, name=name, fresh=True)
 
-    async def _end_orphan(self, worker: PoolWorker, submitter: Submitter, ticket: int) -> None:
-        actors: list[Ref[Any]] = [worker.member, worker.functions]
-        with move_on_after(self.spec.grace) as waited, suppress(ActorsError):
-            for actor in actors:
-                await actor.wait_ready()
-        if waited.cancelled_caught and self.facts.killable:
-            self.queue.overdue(
-                submitter, ticket, "the process that had submitted its task has ended"
-            )
-            return
+    async def _end_orphan(
+        self, worker: PoolWorker, submitter: Submitter, address: str, ticket: int
+    ) -> None:
+        seconds = self.spec.grace if self.facts.killable else math.inf
+        with move_on_after(seconds) as waited, suppress(ActorsError):
+            await worker.member.wait_ready()
+            await worker.functions.wait_ready()
+            await worker.functions.ask(FunctionWorker.wait_over, address, ticket)
         if waited.cancelled_caught:
-            with suppress(ActorsError):
-                for actor in actors:
-                    await actor.wait_ready()
-        self.queue.done(submitter, ticket, failed=True)
+            why = "the process that had submitted its task has ended"
+            self.queue.overdue(submitter, ticket, why)
+        else:
+            self.queue.done(submitter, ticket, failed=True)
 
     def members(self) -> list[Ref[Any]]:
         """Return the addresses of the members, by slot."""

@@ -363,7 +363,7 @@ class Pools:
         submitter = self._submitters.pop(address, None)
         if submitter is not None:
             for control in list(self._controls.values()):
-                control.submitter_gone(submitter)
+                control.submitter_gone(submitter, address)
 
     def _submitter(self, link: Link) -> _NodeSubmitter:
         submitter = self._submitters.get(link.peer)
