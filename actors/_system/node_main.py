@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 import traceback
@@ -16,12 +17,12 @@ from actors._remoting import operations as ops
 from actors._system.node_servers import NodeServers
 from actors._system.system import System
 from actors._system.system_access import NodeAccess
-from actors.nodes import BOOT_FAILED, NodeProcess, boot_config, import_modules
+from actors.nodes import BOOT_FAILED, NodeProcess, boot_config, import_modules, install_main
 
 if TYPE_CHECKING:
     from actors.nodes import Link
 
-__all__ = ["main", "run_thread"]
+__all__ = ["main", "run_interpreter", "run_thread"]
 
 _CONNECTIONS: Final = 0.5
 """The part of its time that a leaving node gives its connections, if it has actors as well."""
@@ -39,6 +40,15 @@ def main(lifeline: int) -> None:
 def run_thread(config: dict[str, Any]) -> None:
     """Run a thread node until the parent ends it."""
     run_on(_serve, config, False, backend=config["backend"], uvloop=config["uvloop"])
+
+
+def run_interpreter(text: str) -> None:
+    """Run an interpreter node until the parent ends it."""
+    config = json.loads(text)
+    sys.argv[:] = config["argv"]
+    install_main(config["main"])
+    # No uvloop: it refuses to be imported in a sub-interpreter.
+    run_on(_serve, config, False, backend=config["backend"], uvloop=False)
 
 
 async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 - passed on by position

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import Lock, move_on_after
 
 from actors._base.errors import ActorsError, InvalidSpec
-from actors._pools import FunctionWorker, PoolFacts, PoolQueue, PoolWorker, Submitter, clamped, grown, shrunk
+from actors._pools import (
+    FunctionWorker,
+    PoolFacts,
+    PoolQueue,
+    PoolWorker,
+    Submitter,
+    clamped,
+    grown,
+    shrunk,
+)
 from actors.nodes import RemoteNode, process_figures
 from actors.supervisors import SupervisorError
 

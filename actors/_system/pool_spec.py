@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import (
@@ -42,7 +41,6 @@ _IDLE: Final = 30.0
 _GRACE: Final = 0.1
 PoolKind: TypeAlias = Literal["process", "thread", "interpreter"]
 _KINDS: Final = get_args(PoolKind)
-_INTERPRETERS: Final = (3, 14)
 _MEMBER_BACKOFF: Final = Backoff(first=0.01, cap=1.0, start_cap=30)
 """Short, as the tasks of a pool wait for its workers; but not for a worker that cannot start."""
 
@@ -200,7 +198,9 @@ def pool(
         on: a group of nodes that also runs others, over which the workers are spread, or one node. Unless
             given, each worker has a node of its own.
         kind: of the workers' own nodes. "process" (the default); "thread", which shares this process and
-            its lock, and cannot be ended; "interpreter" (Python 3.14 or later), as a thread.
+            its lock; "interpreter" (Python 3.14 or later), a sub-interpreter of this process with a lock
+            of its own, in which modules that do not support that, such as numpy, cannot be imported. The
+            last two share their process's fate, and cannot be ended: they refuse a `timeout`.
         per_node: a group each of whose nodes gets such a pool of its own: ``system.pool(name)`` returns
             there the node's own one.
         at_once: tasks that one worker runs at the same time; more than 1 suits tasks that wait.
@@ -376,11 +376,6 @@ def _kind(where: str, kind: object, on: object, per_node: object) -> PoolKind:
         raise InvalidSpec(
             f"{where}: {other} is of nodes of its own, and on={on!r} of another group's"
         )
-    if kind == "interpreter" and sys.version_info < _INTERPRETERS:
-        version = ".".join(map(str, sys.version_info[:2]))
-        raise InvalidSpec(
-            f"{where}: kind='interpreter' needs Python 3.14 or later, this is {version}"
-        )
     return cast("PoolKind", kind or "process")
 
 
@@ -391,4 +386,5 @@ def _group(where: str, name: str, count: int, kind: str, options: dict[str, Any]
         return nodes(name, count=count, kind=kind, backoff=_MEMBER_BACKOFF, **chosen)
     except InvalidSpec as error:
         text = str(error).removeprefix(f"nodes({name!r}): ")
-        raise InvalidSpec(f"{where}: its nodes: {text}") from None
+        its = "" if text.startswith("kind=") else "its nodes: "
+        raise InvalidSpec(f"{where}: {its}{text}") from None

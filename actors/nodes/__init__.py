@@ -15,6 +15,7 @@ from actors.nodes.boot.main_module import (
     MainImportEnded,
     describe_main,
     importing_main,
+    install_main,
     main_problem,
 )
 from actors.nodes.boot.preload import import_modules
@@ -65,6 +66,7 @@ __all__ = [
     "describe_main",
     "import_modules",
     "importing_main",
+    "install_main",
     "keep_arguments",
     "main_problem",
     "new_node",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import EllipsisType, MappingProxyType
@@ -15,7 +16,8 @@ from actors.supervisors import Backoff
 
 __all__ = ["NodesSpec", "nodes"]
 
-_KINDS: Final = ("process", "thread")
+_KINDS: Final = ("process", "thread", "interpreter")
+_INTERPRETERS: Final = (3, 14)
 _BACKENDS: Final = ("asyncio", "trio")
 MOST: Final = 1024
 SILENT_AFTER: Final = 30.0
@@ -61,8 +63,12 @@ class NodesSpec:
         )
         for name, known in (("kind", _KINDS), ("backend", _BACKENDS)):
             value = getattr(self, name)
-            choices = " or ".join(repr(item) for item in known)
+            choices = f"{', '.join(map(repr, known[:-1]))} or {known[-1]!r}"
             self._require(value in known, f"{name} must be {choices}, got {value!r}")
+        if self.kind == "interpreter":
+            version = ".".join(map(str, sys.version_info[:2]))
+            what = f"kind='interpreter' needs Python 3.14 or later, this is {version}"
+            self._require(sys.version_info >= _INTERPRETERS, what)
         for name in ("boot_timeout", "shutdown"):
             seconds: object = getattr(self, name)
             positive = isinstance(seconds, int | float) and seconds > 0
@@ -182,7 +188,10 @@ def nodes(
         name: the group; actors and listeners are placed by it.
         count: how many nodes.
         kind: "process": each node is an operating system process, isolated and killable; "thread":
-            a thread of this process with a loop of its own, cheap, sharing the interpreter's lock.
+            a thread of this process with a loop of its own, cheap, sharing the interpreter's lock;
+            "interpreter" (Python 3.14 or later): a sub-interpreter of this process, with a lock of
+            its own, asyncio's own loop, and only modules that support sub-interpreters. The last two
+            cannot be killed, and end with their process when one of them crashes it.
         backend: "asyncio" or "trio".
         uvloop: run it on uvloop where that is installed.
         preload: names of modules that are imported once, in a process from which the nodes are

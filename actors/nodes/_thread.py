@@ -33,6 +33,7 @@ __all__ = ["ThreadNode", "ThreadRun"]
 
 _GRACE: Final = 2.0
 """Seconds a thread has to end after it was killed, before it is abandoned."""
+_A_KIND: Final = {"thread": "a thread", "interpreter": "an interpreter"}
 _ANSWER: Final = 1.0
 """Seconds its loop has to return the stacks of its tasks."""
 
@@ -55,6 +56,11 @@ class ThreadRun(RemoteRun):
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._abandoning: Timer | None = None
+
+    @property
+    def _begun(self) -> bool:
+        """Whether it was started."""
+        return self._thread is not None
 
     async def _spawn(self) -> None:
         ours, theirs = endpoint_pair()
@@ -98,7 +104,7 @@ class ThreadRun(RemoteRun):
     def kill(self) -> None:
         """Cancel everything in its loop; a thread that is stuck in code cannot be killed."""
         self.end.asked = Exit.KILLED
-        if self._thread is None:
+        if not self._begun:
             self._finish("it was never started", Exit.KILLED)
         else:
             self._force_end()
@@ -128,7 +134,7 @@ class ThreadRun(RemoteRun):
 
     def _abandon(self) -> None:
         if self._completion.exit is None:
-            why = "abandoned: a thread cannot be killed, and it did not end"
+            why = f"abandoned: {_A_KIND[self.node.spec.kind]} cannot be killed, and it did not end"
             self._home.event("node_abandoned", {"node": self.node.name, "stack": self._stack()})
             before = self.end.hung or self.end.replaced
             self._finish(f"{before}; {why}" if before else why, Exit.ABANDONED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from actors.nodes._interpreter import InterpreterNode
 from actors.nodes._process import ProcessNode
 from actors.nodes._thread import ThreadNode
 
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["new_node"]
 
-_CLASSES: Final[dict[str, type[RemoteNode]]] = {"process": ProcessNode, "thread": ThreadNode}
+_CLASSES: Final[dict[str, type[RemoteNode]]] = {
+    "process": ProcessNode,
+    "thread": ThreadNode,
+    "interpreter": InterpreterNode,
+}
 
 
 def new_node(home: RemoteNodeHost, spec: NodesSpec, slot: int) -> RemoteNode:

@@ -8,7 +8,6 @@ reported with its traceback.
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import os
 import select
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec, start_failed
 from actors._base.events import TRACE
+from actors._base.fault_handler import faulthandler
 from actors._base.log import get_logger, write_lines_to
 from actors._messaging.context_propagation import Propagation
 from actors._remoting import operations as ops

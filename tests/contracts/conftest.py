@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +15,13 @@ from tests.conftest import LOOPS
 from tests.contracts.node_under_test import NodeUnderTest
 from tests.contracts.payloads import LARGEST
 
-NODES = {"local": "local", "process": "box/0", "thread": "thread/0", "process on trio": "trio/0"}
+NODES = {
+    "local": "local",
+    "process": "box/0",
+    "thread": "thread/0",
+    "process on trio": "trio/0",
+    "interpreter": "inner/0",
+}
 GROUPS = {
     "process": nodes("box"),
     "thread": nodes("thread", kind="thread"),
@@ -25,7 +32,12 @@ KINDS = {
     "uvloop": ["local", "process", "thread"],
     "trio": ["local", "process", "thread", "process on trio"],
 }
+if sys.version_info >= (3, 14):
+    GROUPS["interpreter"] = nodes("inner", kind="interpreter")
+    KINDS["uvloop"].append("interpreter")
 """Which kinds of node meet which loop in the parent; what is left out the others show as well."""
+_USE_NUMPY = {"test_moving", "test_payloads", "test_shared_arrays", "test_values"}
+"""Tests whose actors import numpy, which no sub-interpreter can."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +49,8 @@ def _in_the_table(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
         return True
     loop, kind = (item.callspec.params.get(name) for name in ("anyio_backend", "node"))
+    if kind == "interpreter" and item.path.stem in _USE_NUMPY:
+        return False
     return kind not in NODES or kind in KINDS[str(loop)]
 
 

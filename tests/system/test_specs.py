@@ -30,7 +30,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "nodes: count big": (lambda: nodes("web", count=5000), "count must be 1 to 1024, got 5000"),
     "nodes: kind": (
         lambda: nodes("web", kind="fork"),
-        "kind must be 'process' or 'thread', got 'fork'",
+        "kind must be 'process', 'thread' or 'interpreter', got 'fork'",
     ),
     "nodes: backend": (
         lambda: nodes("web", backend="curio"),

@@ -1,18 +1,30 @@
 """Packers and unpackers of msgpack with every limit set; no other file imports msgpack.
 
-The C extension is required: without it msgpack silently uses pure Python, which is 20 times slower.
+The C extension is required: without it msgpack silently uses pure Python, which is 20 times slower. Only a
+sub-interpreter, which cannot load it, does with that.
 `msgpack >= 1.2.3` (CVE-2026-114613).
 """
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from importlib import import_module
 from typing import Any, Final
 
 import msgpack
 
 __all__ = ["UNPACK_ERRORS", "ext", "new_packer", "new_unpacker", "unpack_one"]
 
-if msgpack.Packer.__module__ == "msgpack.fallback":
+
+def _in_subinterpreter() -> bool:
+    """Whether this is no process's main interpreter, the only one that loads the C extension."""
+    try:
+        interpreters: Any = import_module("concurrent.interpreters")
+    except ImportError:
+        return False  # there are none before Python 3.14
+    return bool(interpreters.get_current() != interpreters.get_main())
+
+
+if msgpack.Packer.__module__ == "msgpack.fallback" and not _in_subinterpreter():
     raise ImportError(
         "msgpack runs without its C extension here; reinstall msgpack as a binary wheel"
     )

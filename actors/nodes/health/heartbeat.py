@@ -8,13 +8,13 @@ Rule 3: it costs one timer every few seconds at either end, and nothing per mess
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import sys
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol
 
+from actors._base.fault_handler import faulthandler
 from actors._remoting import operations as ops
 from actors.nodes.health.stats import resident_memory
 

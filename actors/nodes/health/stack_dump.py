@@ -9,13 +9,14 @@ Rule 3: both change nothing, and write into memory that the parent has open, not
 
 from __future__ import annotations
 
-import faulthandler
 import fcntl
 import json
 import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
+
+from actors._base.fault_handler import faulthandler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
