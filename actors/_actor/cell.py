@@ -244,10 +244,14 @@ class Cell:
         """Run the next incarnation, which has *shutdown* seconds to end, and return when it is ready.
 
         What its `on_start` asks of the actors in *chain*, which wait for this start, is refused.
+        An incarnation that has not ended is one that the supervisor, on another node, has given up.
 
         Raises:
             StartFailed: the class, its constructor or `on_start` failed; nothing is left running.
         """
+        if self.incarnation is not None:
+            self.incarnation.kill()
+            self.incarnation.abandon()
         self.move_to(CellState.STARTING)
         self.number += 1
         self.stop_asked = False

@@ -240,11 +240,19 @@ class Incarnation:
             return
         self.interrupt()
         if self._abandon_timer is None:
-            self._abandon_timer = self.loop.call_later(_ABANDON_AFTER, self._abandon)
+            self._abandon_timer = self.loop.call_later(_ABANDON_AFTER, self.abandon)
 
-    def _abandon(self) -> None:
+    def fence(self) -> None:
+        """Refuse what its code still sends, and let it take no other message; from any thread."""
+        FENCED.add(self)
+        self.exit = self.exit or Exit.KILLED
+        self.message_loop.halt = True
+
+    def abandon(self) -> None:
         """Stop waiting for it: refuse what it still sends, end its tasks, watches and children, report."""
         FENCED.add(self)
+        if self._abandon_timer is not None:
+            self._abandon_timer.cancel()
         if self._thread is not None:
             self.log.error(
                 "thread cannot be ended", runs=self._thread.running, thread=self.ref.name

@@ -222,6 +222,12 @@ class ActorHost:
         while len(self.ended) > _REMEMBERED:
             self.ended.popitem(last=False)
 
+    def given_up(self, uid: int, end: Exit) -> None:
+        """Take note of the end of an actor whose own node, another one, may not say so."""
+        self.remember(uid, end)
+        for peer in list(self.peers.values()):
+            peer.settle_watches(uid, end)
+
     def is_own(self, ref: Ref[Any]) -> bool:
         """Whether *ref* is the address of an actor of this node, present or past."""
         return ref.node == (self.address if ref.uid >> 32 else self.name)

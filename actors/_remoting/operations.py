@@ -249,7 +249,7 @@ def stop_supervised(uid: int, /) -> None:
 
 
 @_note(_PARENT)
-def actor_ended(uid: int, end: Exit, voluntary: bool, /) -> None:  # noqa: FBT001 - a wire field
+def actor_ended(uid: int, incarnation: int, end: Exit, voluntary: bool, /) -> None:  # noqa: FBT001 - a wire field
     """An incarnation has ended; *voluntary* if it was asked to stop by anyone but its supervisor."""
 
 
@@ -390,6 +390,11 @@ def actor_unheard(address: str, uid: int, /) -> None:
 @_note(_NODE)
 def probe_starting(uid: int, number: int, way: list[list[Any]], /) -> None:
     """Take a deadlock probe of somebody who waits until an actor of this node has started."""
+
+
+@_note(_NODE)
+def actor_gone(uid: int, end: Exit, /) -> None:
+    """An actor has ended whose own node may not say so: its thread does not turn."""
 
 
 @_note(_NODE)

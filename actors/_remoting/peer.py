@@ -356,6 +356,11 @@ class Peer:
             self.host.remember(watch[0].uid, end)
             watch[1](end)
 
+    def settle_watches(self, uid: int, end: Exit) -> None:
+        """Call the notices of all watches of an actor that has ended, as the other node does not say so."""
+        for number in [number for number, (ref, _) in self._watches.items() if ref.uid == uid]:
+            self.gone(number, end)
+
     def actor_ended(self, uid: int, end: Exit) -> None:
         """Refuse messages to one of its actors from now on: this node has heard of its end."""
         actor = self._remote_actors.pop(uid, None)

@@ -407,9 +407,18 @@ class Coordinator(SystemState):
             self.actor_killed(actor.ref, 0.0, "its supervisor")
 
     def _actor_unheard(self, run: RemoteRun, uid: int) -> None:
-        """Fail the asks to an actor that its node does not end, on all nodes."""
+        """Give up an actor that its node does not end: its askers are told, and in a thread it is ABANDONED."""
         self.host.peer(run.address).actor_unheard(uid)
         self._tell_nodes(run.node, ops.actor_unheard, run.address, uid)
+        actor = self.supervised.get(uid)
+        if run.fence(uid) and actor is not None:
+            actor.watch(partial(self._actor_gone, run.node, uid))
+            run.node.actor_ended(uid, Exit.ABANDONED, voluntary=actor.stop_asked)
+
+    def _actor_gone(self, node: RemoteNode, uid: int, end: Exit) -> None:
+        """Tell everybody but its node how an actor has ended that was given up once."""
+        self.host.given_up(uid, end)
+        self._tell_nodes(node, ops.actor_gone, uid, end)
 
     def stop_actor(self, ref: Ref[Any]) -> None:
         """Take note of a stop; an actor that is not supervised here any more has ended."""

@@ -55,6 +55,8 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
     """Serve the parent, *alone* in its process or not; return whether the node had got ready."""
     async with open_loop() as loop, create_task_group() as tasks:
         node = NodeProcess(config, loop, tasks, [pool_extra])
+        if not alone:
+            config["show_host"](node.host)
         try:
             access, servers = NodeAccess(node), NodeServers(node)
             node.attach(config["link"])

@@ -128,9 +128,17 @@ class NodeServices:
 
         return handle
 
-    def _actor_ended(self, link: Link, uid: int, end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - a wire field
-        run = self._run(link)
-        if run is not None:
+    def _actor_ended(
+        self,
+        link: Link,
+        uid: int,
+        incarnation: int,
+        end: Exit,
+        voluntary: bool,  # noqa: FBT001 - a wire field
+    ) -> None:
+        run, actor = self._run(link), self._state.supervised.get(uid)
+        # An older incarnation was given up before its thread came to this.
+        if run is not None and actor is not None and actor.incarnation == incarnation:
             run.node.actor_ended(uid, end, voluntary=voluntary)
 
     def _probe_start(self, name: str, number: int, way: list[list[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 Rule 1: it is reached over a link like any other node; it shares nothing but the interpreter.
 Rule 2: a thread cannot be killed: one that does not end is ABANDONED: reported, and its link closed.
+Rule 3: nor can an actor in a thread that does not turn: it is ABANDONED while the thread goes on.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from actors._base.loop import Timer
+    from actors._remoting.actor_host import ActorHost
 
 __all__ = ["ThreadNode", "ThreadRun"]
 
@@ -56,6 +58,7 @@ class ThreadRun(RemoteRun):
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._abandoning: Timer | None = None
+        self._host: ActorHost | None = None
 
     @property
     def _begun(self) -> bool:
@@ -64,7 +67,7 @@ class ThreadRun(RemoteRun):
 
     async def _spawn(self) -> None:
         ours, theirs = endpoint_pair()
-        config = self._config(link=theirs, max_rss=None, dumps=False)
+        config = self._config(link=theirs, max_rss=None, dumps=False, show_host=self._take_host)
         # A daemon thread: one that hangs must not keep the whole process from ending.
         name = f"actors node {self.node.name}"
         thread = threading.Thread(target=self._run, args=(config, theirs), name=name, daemon=True)
@@ -92,6 +95,16 @@ class ThreadRun(RemoteRun):
                 RuntimeError
             ):  # the parent's loop has ended, and with it whoever would be told
                 self._loop.call_threadsafe(self._thread_ended)
+
+    def _take_host(self, host: ActorHost) -> None:
+        self._host = host
+
+    def fence(self, uid: int) -> bool:
+        """As `RemoteRun.fence`: its memory is this process's, so it is done while its loop does not turn."""
+        cell = None if self._host is None else self._host.cells.get(uid)
+        if cell is not None and cell.incarnation is not None:
+            cell.incarnation.fence()
+        return True
 
     def _thread_ended(self) -> None:
         if self._thread is not None:
@@ -145,6 +158,7 @@ class ThreadRun(RemoteRun):
             self._abandoning = self._loop.call_later(_GRACE, self._abandon)
 
     def _release(self) -> None:
+        self._host = None
         if self._abandoning is not None:
             self._abandoning.cancel()
 

@@ -213,6 +213,7 @@ class NodeProcess:
             ops.actor_unheard, lambda _, address, uid: host.peer(address).actor_unheard(uid)
         )
         handlers.on_note(ops.probe_starting, lambda _, *probe: host.take_probe(*probe))
+        handlers.on_note(ops.actor_gone, lambda _, uid, end: host.given_up(uid, end))
         handlers.on_note(ops.stop_actor, lambda _, uid: self.local.stop_actor(uid))
         handlers.on_note(ops.kill_actor, lambda _, uid: self.local.kill_actor(uid))
         handlers.on_note(ops.release_actor, lambda _, uid, end: self.local.release_actor(uid, end))
@@ -254,7 +255,7 @@ class NodeProcess:
             if self.leaving and not voluntary and not end.abnormal:
                 # Nobody asked this actor to end: it ends with its node and is restarted after it.
                 end = Exit.NODE_DOWN(f"{self.host.name}: it is draining")
-            self.parent.note(ops.actor_ended, uid, end, voluntary)
+            self.parent.note(ops.actor_ended, uid, incarnation, end, voluntary)
 
         # Unpacked at every start, so that no incarnation sees what an earlier one changed in them.
         args, kwargs = unpack_arguments(self.host, arguments)

@@ -366,6 +366,10 @@ class RemoteRun:
         self.end.for_others = f"killed by its parent: {why}"
         self._force_end()
 
+    def fence(self, _uid: int) -> bool:
+        """Refuse from now on what an actor sends that was given up; return whether the run itself goes on."""
+        return False
+
     def _force_end(self) -> None:
         """End it now as a crash: its supervisor restarts it."""
         raise NotImplementedError

@@ -21,6 +21,9 @@ from actors.testing import Recorder
 GATE = threading.Event()
 """Keeps a thread node from ending until the test has seen what it came for."""
 
+NOTES: list[Any] = []
+"""What actors of thread nodes have noted, for tests in the same process."""
+
 if "pytest" not in sys.modules and "ACTORS_TEST_SLOW_IMPORT" in os.environ:
     time.sleep(float(os.environ["ACTORS_TEST_SLOW_IMPORT"]))
 
@@ -60,6 +63,25 @@ class Hanger(Actor):
 
     async def wait(self) -> None:
         wait_at_the_gate()
+
+    async def wait_and_tell(self, whom: Ref[Recorder]) -> None:
+        wait_at_the_gate()
+        await whom.tell(Recorder.record, "late")
+
+    async def note(self, value: Any) -> None:
+        NOTES.append(value)
+
+    async def tell(self, whom: Ref[Recorder], value: Any) -> None:
+        await whom.tell(Recorder.record, value)
+
+    async def incarnation(self) -> int:
+        return self.context.incarnation
+
+    async def end_of(self, other: Ref[Any]) -> Exit:
+        return await other.wait()
+
+    async def asks(self, other: Ref[Hanger]) -> str:
+        return await other.ask(Hanger.node)
 
     async def block(self, seconds: float) -> int:
         time.sleep(seconds)  # noqa: ASYNC251 - that is the test

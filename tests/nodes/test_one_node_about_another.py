@@ -40,7 +40,7 @@ class Evil(Actor):
         await self._host().services.parent.call(ops.claim_name, ref)
 
     async def end(self, uid: int) -> None:
-        self._host().services.parent.note(ops.actor_ended, uid, Exit.SHUTDOWN, True)
+        self._host().services.parent.note(ops.actor_ended, uid, 1, Exit.SHUTDOWN, True)
 
     async def event(self, kind: str, facts: dict[str, Any]) -> None:
         self._host().services.parent.note(ops.event, kind, facts)

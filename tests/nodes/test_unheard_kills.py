@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 
-from actors import Ref, System, Topology, child, nodes
+from actors import Ref, Restart, System, Topology, child, nodes
 from actors._system import kill_deadlines
-from actors.errors import ActorCrashed, NodeDown
+from actors.errors import ActorCrashed, ActorStopped, NodeDown
 from actors.supervisors import Exit
-from actors.testing import eventually, running_system
+from actors.testing import Probe, eventually, running_system
 from tests.conftest import LOOPS
-from tests.nodes.hanging_actors import GATE, Hanger
+from tests.nodes.hanging_actors import GATE, NOTES, Hanger
 
 
 @pytest.fixture(params=["uvloop"])
@@ -137,6 +139,107 @@ async def test_askers_of_a_killed_actor_in_a_blocked_thread_do_not_wait_for_the_
         assert restarts(system, "t/0") == 0
     finally:
         GATE.set()
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Keeps a thread node from turning; opened at the end of a test at the latest."""
+    GATE.clear()
+    yield GATE
+    GATE.set()
+
+
+async def block(tasks: TaskGroup, blocked: Ref[Hanger], beside: Ref[Hanger], probe: Probe) -> None:
+    """Have an actor keep its thread, and then tell *probe* something."""
+
+    async def ask() -> None:
+        with pytest.raises(ActorCrashed):
+            await blocked.ask(Hanger.wait_and_tell, probe.ref)
+
+    tasks.start_soon(ask)
+    await until_blocked(beside)
+
+
+async def test_an_actor_that_does_not_end_in_a_blocked_thread_is_abandoned(
+    system: System, gate: threading.Event
+) -> None:
+    probe, far = await Probe.start(system), await system.spawn(Hanger, on="a")
+    blocked = await system.spawn(Hanger, on="t", name="blocked", restart=Restart.TEMPORARY)
+    beside = await system.spawn(Hanger, on="t")
+    assert await far.ask(Hanger.asks, blocked) == "t/0"
+    async with anyio.create_task_group() as tasks:
+        seen: list[Exit] = []
+
+        async def look_from_afar() -> None:
+            seen.append(await far.ask(Hanger.end_of, blocked))
+
+        tasks.start_soon(look_from_afar)
+        await block(tasks, blocked, beside, probe)
+        await blocked.tell(Hanger.note, "queued")
+        blocked.kill()
+        with anyio.fail_after(10):
+            assert await blocked.wait() == Exit.ABANDONED
+            await eventually(lambda: seen == [Exit.ABANDONED], 5)
+    with pytest.raises(ActorStopped, match="ABANDONED"):
+        await blocked.ask(Hanger.node)
+    with pytest.raises(ActorStopped, match="ABANDONED"):
+        await (await system.spawn(Hanger, on="a")).ask(Hanger.asks, blocked)
+    again = await system.spawn(Hanger, on="a", name="blocked")
+    gate.set()
+    assert await beside.ask(Hanger.node) == "t/0"
+    assert await again.ask(Hanger.node) == "a/0"
+    await again.ask(Hanger.tell, probe.ref, "and nothing before")
+    await probe.expect("and nothing before")
+    assert probe.heard == ["and nothing before"]
+    assert NOTES == []
+
+
+async def test_an_abandoned_actor_is_restarted_when_its_thread_turns_again(
+    system: System, gate: threading.Event
+) -> None:
+    probe, events = await Probe.start(system), system.events()
+    blocked, beside = await system.spawn(Hanger, on="t"), await system.spawn(Hanger, on="t")
+    async with anyio.create_task_group() as tasks:
+        await block(tasks, blocked, beside, probe)
+        blocked.kill()
+        ends = (str(one.facts["exit"]) async for one in events if one.kind == "child_ended")
+        assert await anext(ends) == "ABANDONED"
+        coordinator: Any = system._coordinator
+        actor = coordinator.supervised[blocked.uid]
+        await eventually(lambda: actor.incarnation == 2, 5)  # its start waits for the thread
+        gate.set()
+    assert await blocked.ask(Hanger.incarnation) == 2
+    await blocked.ask(Hanger.tell, probe.ref, "new")
+    await probe.expect("new")
+    assert probe.heard == ["new"]
+    await blocked.stop()
+    await blocked.wait()
+    assert await anext(ends) == "SHUTDOWN"
+    events.close()
+
+
+async def test_a_supervisor_goes_on_when_a_child_in_a_blocked_thread_is_abandoned(
+    gate: threading.Event,
+) -> None:
+    parts = [
+        child(Hanger, name="first", on="a"),
+        child(Hanger, name="blocked", on="t", shutdown=0.2),
+    ]
+    groups = [nodes("a"), nodes("t", kind="thread")]
+    async with running_system(Topology(nodes=groups, children=parts)) as system:
+        probe, handle = await Probe.start(system), system.supervisor("")
+        blocked, beside = await system.lookup("blocked"), await system.spawn(Hanger, on="t")
+        assert blocked is not None
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                await block(tasks, blocked, beside, probe)
+                with anyio.fail_after(10):
+                    await handle.stop_child("blocked")
+                    await handle.stop_child("first")
+                    await handle.restart_child("first")
+            gate.set()
+            assert await beside.ask(Hanger.node) == "t/0"
+        assert probe.heard == []
 
 
 async def test_a_process_that_does_not_read_a_kill_by_a_supervisor_is_ended() -> None:
