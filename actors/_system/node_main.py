@@ -55,7 +55,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
     """Serve the parent, *alone* in its process or not; return whether the node had got ready."""
     async with open_loop() as loop, create_task_group() as tasks:
         node = NodeProcess(config, loop, tasks, [pool_extra])
-        if not alone:
+        if "show_host" in config:  # its parent shares this memory
             config["show_host"](node.host)
         try:
             access, servers = NodeAccess(node), NodeServers(node)

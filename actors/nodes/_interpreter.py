@@ -82,6 +82,7 @@ class InterpreterRun(ThreadRun):
         self.pid = os.getpid()
         self.show_state()
         config = self._config(link=link, max_rss=None, dumps=False, argv=_argv())
+        self.path = config["path"]
         self.link = Link(self._home.host, self.address)
         self.link.attach(ours)
         try:
