@@ -95,6 +95,7 @@ _LEVELS: Final = {
     "system_stopped": "info",
     "events_lost": "warning",
     "control_refused": "warning",
+    "request_failed": "error",
 }
 
 

@@ -20,7 +20,7 @@ from actors.supervisors import Exit, shown
 from actors.transport import traceback_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from actors._base.loop import Loop, Waiter
 
@@ -153,6 +153,19 @@ class EventStream:
             lost, self._lost = self._lost, 0
             return Event("events_lost", {"count": lost}, self._bus.loop.now())
         return self._records.popleft()
+
+    async def batch(self, most: int) -> list[Event]:
+        """Return the events that are there, at most *most*; wait for the first; none at the end."""
+        found: list[Event] = []
+        async for event in self:
+            found.append(event)
+            if len(found) >= most or not (self._records or self._lost):
+                break
+        return found
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Add events that were kept elsewhere; a stream of those has no other source."""
+        self._records.extend(events)
 
     def wake(self) -> None:
         """Wake the reader: there is an event, or the stream has ended."""

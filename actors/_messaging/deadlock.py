@@ -20,7 +20,7 @@ from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.turn import TURN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from actors._base.loop import Waiter
     from actors._messaging.turn import Asker, Target, Turn
@@ -29,6 +29,7 @@ __all__ = [
     "StartingActor",
     "StreamEdge",
     "add_wait_edge",
+    "all_waiting",
     "cycle_text",
     "cycle_through",
     "pending_waits",
@@ -238,6 +239,30 @@ def waiting_chain() -> tuple[tuple[int, str], ...]:
     """Return the actors that wait for what this code is about to do, a number and a name each."""
     turn = TURN.get()
     return () if turn is None else chain_of(turn)
+
+
+def all_waiting(cells: Iterable[Target]) -> tuple[tuple[int, str], ...]:
+    """Return the actors that wait for what this code is about to do, with those of this node who wait for them.
+
+    Args:
+        cells: the actors of this node.
+    """
+    chain = waiting_chain()
+    if not chain:
+        return ()
+    askers: dict[int, list[Any]] = {}
+    for cell in cells:
+        for _, waited in pending_waits(cell):
+            askers.setdefault(waited.ref.uid, []).append(cell.ref)
+    found = dict(chain)
+    todo = list(found)
+    while todo:
+        for ref in askers.get(todo.pop(), ()):
+            if ref.uid not in found:
+                found[ref.uid] = ref.name
+                todo.append(ref.uid)
+    others = [(uid, name) for uid, name in found.items() if uid not in dict(chain)]
+    return (*others, *chain)
 
 
 def refuse_cycle(ref: object, target: Target, envelope: Envelope, turn: Turn) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actors._messaging.deadlock import waiting_chain
 from actors._remoting import operations as ops
 
 if TYPE_CHECKING:
@@ -56,11 +57,11 @@ class LinkPlaces:
 
     async def stop(self, *, drain: bool) -> None:
         """Stop the pool for good."""
-        await self._link.call(ops.stop_pool, self._pool, drain)
+        await self._link.call(ops.stop_pool, self._pool, drain, waiting_chain())
 
     async def wait(self) -> str:
         """Wait for the end of the pool; return why."""
-        return await self._link.call(ops.wait_pool, self._pool)
+        return await self._link.call(ops.wait_pool, self._pool, waiting_chain())
 
     async def resize(self, size: int) -> int:
         """Start or stop workers."""

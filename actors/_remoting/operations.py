@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from actors._messaging.ref import Ref
     from actors.routing import Listener
-    from actors.supervisors import Backoff, Exit, Restart
+    from actors.supervisors import Backoff, ChildInfo, Count, Exit, Restart
     from actors.transport import Endpoint, SharedBuffer
 
 __all__ = ["Call", "Chain", "FdNote", "Handlers", "Note", "Operation", "Side", "SpawnOptions"]
@@ -157,10 +157,8 @@ async def pool(name: str, chain: Chain = (), /) -> list[Any] | None:
 
 
 @_call(_PARENT)
-async def start_pool(
-    path: str, arguments: list[bytes | SharedBuffer], options: dict[str, Any], /
-) -> list[Any]:
-    """Start a pool of the class at *path*, "" for functions; return what its address is made of."""
+async def start_pool(item: dict[str, Any], chain: Chain = (), /) -> list[Any]:
+    """Start the pool that *item* describes; return what its address is made of."""
 
 
 @_note(_PARENT)
@@ -204,12 +202,12 @@ async def pool_stats(pool: int, /) -> Any:
 
 
 @_call(_PARENT)
-async def stop_pool(pool: int, drain: bool, /) -> None:  # noqa: FBT001 - a wire field
+async def stop_pool(pool: int, drain: bool, chain: Chain = (), /) -> None:  # noqa: FBT001 - a wire field
     """Stop a pool for good, after its tasks if *drain*; return when its workers have ended."""
 
 
 @_call(_PARENT)
-async def wait_pool(pool: int, /) -> str:
+async def wait_pool(pool: int, chain: Chain = (), /) -> str:
     """Return why a pool has ended, when it has."""
 
 
@@ -266,6 +264,80 @@ async def stop_system() -> None:
     """Begin to stop the whole system."""
 
 
+# -- what the parent serves: requests for the tree and for groups of nodes ------------------------
+
+
+@_call(_PARENT)
+async def start_child(path: str, item: dict[str, Any], chain: Chain = (), /) -> Ref[Any] | None:
+    """Start what *item* describes under the supervisor at *path*; *chain* waits for it."""
+
+
+@_call(_PARENT)
+async def stop_child(path: str, name: str, chain: Chain = (), /) -> None:
+    """Stop a child of a supervisor for good."""
+
+
+@_call(_PARENT)
+async def restart_child(path: str, name: str, chain: Chain = (), /) -> Ref[Any] | None:
+    """Start a stopped child of a supervisor again."""
+
+
+@_call(_PARENT)
+async def delete_child(path: str, name: str, /) -> None:
+    """Forget a stopped child of a supervisor."""
+
+
+@_call(_PARENT)
+async def children(path: str, /) -> list[ChildInfo]:
+    """Return the children of a supervisor; `due` is a time of `time.monotonic`."""
+
+
+@_call(_PARENT)
+async def count_children(path: str, /) -> Count:
+    """Return how many children a supervisor has."""
+
+
+@_call(_PARENT)
+async def start_nodes(spec: dict[str, Any], /) -> list[str]:
+    """Start the group of nodes that *spec* describes; return their names."""
+
+
+@_call(_PARENT)
+async def scale(group: str, count: int, chain: Chain = (), /) -> list[str]:
+    """Have *count* nodes in a group; return their names."""
+
+
+@_call(_PARENT)
+async def reload(
+    names: list[str],
+    surge: bool,  # noqa: FBT001 - a wire field
+    ready_timeout: float | None,
+    chain: Chain = (),
+    /,
+) -> list[str]:
+    """Renew nodes; return their names."""
+
+
+@_call(_PARENT)
+async def node_stats(node: str, /) -> dict[str, Any]:
+    """Return the figures of another node."""
+
+
+@_note(_PARENT)
+def follow_events(number: int, /) -> None:
+    """Keep events for the node from now on, under a number of its own."""
+
+
+@_call(_PARENT)
+async def next_events(number: int, /) -> list[list[Any]]:
+    """Return the next events, at least one, as kind, facts and time of `time.monotonic`; none at the end."""
+
+
+@_note(_PARENT)
+def unfollow_events(number: int, /) -> None:
+    """Keep no more events under that number."""
+
+
 @_note(_PARENT)
 def event(kind: str, facts: dict[str, Any], /) -> None:
     """Report an event of the node."""
@@ -320,18 +392,18 @@ def block_page() -> None:
 
 
 @_call(_PARENT)
-async def stop_node(grace: float | None, /) -> None:
-    """Begin to end the node for good."""
+async def stop_node(node: str, grace: float | None, chain: Chain = (), /) -> None:
+    """End a node for good; if it is the one that asks, or *chain* waits there, only begin to."""
 
 
 @_call(_PARENT)
-async def drain_node(grace: float | None, /) -> None:
-    """Give the node nothing new; return when no connection is open."""
+async def drain_node(node: str, grace: float | None, /) -> None:
+    """Give a node nothing new; return when no connection is open."""
 
 
 @_note(_PARENT)
-def kill_node(by: str, /) -> None:
-    """Kill the node for *by*; it is restarted."""
+def kill_node(node: str, by: str, /) -> None:
+    """Kill a node for *by*; it is restarted."""
 
 
 # -- what the parent serves: listeners -----------------------------------------------------------
@@ -463,6 +535,16 @@ def node_draining(address: str, why: str, restarting: bool, patience: float, /) 
 @_note(_NODE)
 def node_down(address: str, why: str, restarting: bool, patience: float, /) -> None:  # noqa: FBT001 - a wire field
     """Another node has ended; messages wait *patience* seconds for its next run."""
+
+
+@_note(_NODE)
+def node_seen(facts: list[Any], /) -> None:
+    """What is known of a node now, in the order of `SiblingNode.FACTS`."""
+
+
+@_note(_NODE)
+def node_forgotten(name: str, /) -> None:
+    """A node has ended for good and is none of the system's nodes any more."""
 
 
 @_note(_NODE)

@@ -17,16 +17,19 @@ from anyio import create_task_group
 
 from actors._base.errors import NodeDown
 from actors._messaging.blocking_ref import ThreadPortal
+from actors._messaging.deadlock import all_waiting
 from actors._messaging.message_table import handlers_by_name
 from actors._remoting import operations as ops
 from actors._system.kill_deadlines import KillDeadlines
 from actors._system.listeners import ListenerController
-from actors._system.node_groups import NodeGroups
+from actors._system.node_events import EventsOfNodes
+from actors._system.node_groups import MAIN_GROUP, NodeGroups
 from actors._system.node_services import NodeServices
-from actors._system.placement import MAIN_GROUP, Placement
+from actors._system.placement import Placement
 from actors._system.pools import Pools
 from actors._system.rolling_reload import RollingReload
 from actors._system.supervision_tree import SupervisionTree, first_cause
+from actors._system.system_requests import Caller, SystemRequests
 from actors._system.system_state import SystemState
 from actors._system.topic_directory import TopicDirectory
 from actors._system.topology import pools_of
@@ -41,6 +44,7 @@ from actors.nodes import (
     describe_main,
     new_node,
     nodes,
+    sibling_facts,
 )
 from actors.routing import modules_of
 from actors.supervisors import ChildNotStarted, Exit
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop
     from actors._messaging.ref import Ref
     from actors._system.topology import Topology
+    from actors.nodes import Node, NodesSpec
 
 __all__ = ["Coordinator"]
 
@@ -87,7 +92,7 @@ class Coordinator(SystemState):
             node_backs_off=self.node_backs_off,
             node_given_up=self.node_given_up,
         )
-        self.groups = NodeGroups(self, self.tree, partial(new_node, self))
+        self.groups = NodeGroups(self, self.tree, self._new_node, self._node_forgotten)
         self.kill_deadlines = KillDeadlines(self, self._actor_unheard)
         self.reloading = RollingReload(self, self.groups)
         self.pools.connect(self.tree, self.groups)
@@ -95,7 +100,12 @@ class Coordinator(SystemState):
         self.topic_directory = TopicDirectory(self.host, self.runs)
         self._run_numbers = itertools.count(1)
         self._block_watch: BlockWatch | None = None
-        NodeServices(self, self.tree, self.groups, self.placement, self.kill_deadlines).register()
+        self.requests = SystemRequests(self, self.tree, self.groups, self.reloading)
+        self.events_of_nodes = EventsOfNodes(self)
+        self.events_of_nodes.register()
+        NodeServices(
+            self, self.tree, self.groups, self.placement, self.kill_deadlines, self.requests
+        ).register()
 
     # -- start and stop ----------------------------------------------------------------------
 
@@ -159,7 +169,7 @@ class Coordinator(SystemState):
 
     async def stop_node(self, name: str, grace: float | None) -> None:
         """End a node for good; see `Node.stop`."""
-        await self.groups.stop(name, grace)
+        await self.requests.stop_node(name, grace, self.caller())
 
     async def drain_node(self, name: str, grace: float | None) -> None:
         """Give a node nothing new; see `Node.drain`."""
@@ -192,6 +202,7 @@ class Coordinator(SystemState):
                 if not peer.ready
             ],
             "moved": [(node.name, node.address) for node in self.nodes.values()],
+            "nodes": [sibling_facts(node) for node in self.all_nodes()],
         }
 
     def share_path(self) -> None:
@@ -201,6 +212,28 @@ class Coordinator(SystemState):
             if run.path is not None and run.path != path and run.link is not None:
                 run.path = path
                 run.link.note(ops.take_path, path)
+
+    def all_nodes(self) -> list[Node]:
+        """Return all nodes, the one of this process first."""
+        own: list[Node] = [] if self.local is None else [self.local]
+        return [*own, *self.nodes.values()]
+
+    def caller(self) -> Caller:
+        """Return who asks for what this code does, in this process."""
+        return Caller(self.host.name, all_waiting(list(self.host.cells.values())))
+
+    def _new_node(self, spec: NodesSpec, slot: int) -> RemoteNode:
+        node = new_node(self, spec, slot)
+        node.notify(partial(self._show_node, node))
+        return node
+
+    def _show_node(self, node: RemoteNode) -> None:
+        """Tell every node what is known of one now."""
+        if self.nodes.get(node.name) is node:
+            self._tell_nodes(None, ops.node_seen, sibling_facts(node))
+
+    def _node_forgotten(self, node: RemoteNode) -> None:
+        self._tell_nodes(node, ops.node_forgotten, node.name)
 
     def imports(self, group: str) -> tuple[str, ...]:
         """Return the modules of this package that the nodes of a group import before they are ready."""
@@ -272,6 +305,7 @@ class Coordinator(SystemState):
         if not run.successor:
             self._count_end(run, why, restarting=restarting, replaced=replaced)
         self.topic_directory.forget(run.address)
+        self.events_of_nodes.node_ended(run.address)
         self.pools.node_ended(run.address)
         why, restarting = self._outlook(run, why, restarting=restarting)
         patience = 0.0

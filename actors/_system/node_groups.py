@@ -15,7 +15,7 @@ from anyio import Lock, create_task_group, move_on_after, sleep
 from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
 from actors._system.cpu_budget import cpu_budget
 from actors._system.supervision_tree import first_cause
-from actors.nodes import NodeState, origin_of
+from actors.nodes import NodeState, nodes, origin_of
 from actors.supervisors import ChildNotStarted, SupervisorStopped
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from actors._system.system_state import SystemState
     from actors.nodes import NodesSpec, RemoteNode
 
-__all__ = ["NodeGroups"]
+__all__ = ["MAIN_GROUP", "NodeGroups"]
+
+MAIN_GROUP: Final = "main"
+"""The group that unplaced actors run on when the parent is to stay free of user code."""
 
 _DRAIN_SHARE: Final = 0.8
 """The part of a node's grace in which it finishes its work; in the rest it ends."""
@@ -42,10 +45,12 @@ class NodeGroups:
         state: SystemState,
         tree: SupervisionTree,
         new_node: Callable[[NodesSpec, int], RemoteNode],
+        forgotten: Callable[[RemoteNode], None],
     ) -> None:
         self._state = state
         self._tree = tree
         self._new_node = new_node
+        self._forgotten = forgotten
         self._specs: dict[str, NodesSpec] = {}
         self._changing: dict[str, Lock] = {}
 
@@ -65,6 +70,7 @@ class NodeGroups:
         """Remove a node that was stopped on purpose and has ended."""
         if self._state.nodes.get(node.name) is node:
             del self._state.nodes[node.name]
+            self._forgotten(node)
             specs = [other.spec for other in self._state.nodes.values()]
             self._state.launcher.keep(origin_of(spec.preload, spec.env) for spec in specs)
 
@@ -89,6 +95,12 @@ class NodeGroups:
             if not self.members(spec.name):
                 await self._launch(spec, list(range(spec.count)))
 
+    async def ensure_main(self) -> None:
+        """Start the group for unplaced actors before the first of them, if the parent is to run none."""
+        state = self._state
+        if state.local is None and not any(node.ready for node in state.group(MAIN_GROUP)):
+            await self.ensure(nodes(MAIN_GROUP))
+
     async def scale(self, name: str, count: int, *, by_pool: bool = False) -> list[RemoteNode]:
         """Start or stop nodes until a group has *count*; return them when all are ready.
 
@@ -97,17 +109,28 @@ class NodeGroups:
             BootFailed: a new one did not get ready; none of the new ones is left.
             SystemStopped: the system is stopping.
         """
-        self.check(name, count)
-        if name in self._state.pool_sizes and not by_pool:
-            raise InvalidSpec(
-                f"the nodes of pool {name!r} are its workers: use Pool.resize({count!r})"
-            )
+        if by_pool:
+            self.check(name, count)
+        else:
+            self.check_scale(name, count)
         async with self.changing(name):
             spec, have = self._specs[name], self.members(name)
             if count > len(have):
                 await self._launch(spec, self._free_slots(spec, count - len(have)))
             await self._tree.stop_nodes([self._mark_leaving(node, None) for node in have[count:]])
             return self.members(name)
+
+    def check_scale(self, name: str, count: object) -> None:
+        """Refuse a number of nodes that a group cannot be given by a user.
+
+        Raises:
+            InvalidSpec: naming the bad value.
+        """
+        self.check(name, count)
+        if name in self._state.pool_sizes:
+            raise InvalidSpec(
+                f"the nodes of pool {name!r} are its workers: use Pool.resize({count!r})"
+            )
 
     def check(self, name: str, count: object) -> None:
         """Refuse a group that does not exist, and a number of nodes it cannot have.

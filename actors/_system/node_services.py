@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec
 
 from actors._base.errors import ActorsError
+from actors._base.loop import to_monotonic
 from actors._remoting import operations as ops
 from actors._system.placement import ActorRequest
+from actors._system.sent_specs import nodes_from, tree_item_from
+from actors._system.system_requests import Caller
 from actors._system.tree_snapshot import whole_tree
 from actors.nodes import NodeState, RemoteNode, RemoteRun
 from actors.routing import Router
@@ -24,9 +27,11 @@ if TYPE_CHECKING:
     from actors._system.node_groups import NodeGroups
     from actors._system.placement import Placement
     from actors._system.supervision_tree import SupervisionTree
+    from actors._system.system_requests import SystemRequests
     from actors._system.system_state import SystemState
     from actors.nodes import Link
     from actors.routing import AnyRouter
+    from actors.supervisors import ChildInfo
     from actors.transport import SharedBuffer
 
 __all__ = ["NodeServices"]
@@ -49,12 +54,14 @@ class NodeServices:
         groups: NodeGroups,
         placement: Placement,
         kill_deadlines: KillDeadlines,
+        requests: SystemRequests,
     ) -> None:
         self._state = state
         self._tree = tree
         self._groups = groups
         self._placement = placement
         self._kill_deadlines = kill_deadlines
+        self._requests = requests
         # How often each pair of runs was connected: both may ask for the same link.
         self._connected: dict[frozenset[tuple[str, int]], int] = {}
 
@@ -86,14 +93,51 @@ class NodeServices:
         block = self._fd_of(lambda run, fd: run.on_block_page(fd))
         handlers.on_fd_note(ops.stack_dump, stacks, lost=lambda _: None)
         handlers.on_fd_note(ops.block_page, block, lost=lambda _: None)
-        handlers.on_call(ops.stop_node, self._stop_node)
-        handlers.on_call(
-            ops.drain_node, lambda link, grace: self._groups.drain(self._name(link), grace)
-        )
-        handlers.on_note(ops.kill_node, lambda link, by: self._groups.kill(self._name(link), by))
+        self._register_requests()
         handlers.on_note(ops.connection_results, self._connection_results)
         handlers.on_note(ops.connection_counts, self._connection_counts)
         handlers.on_note(ops.socket_lost, self._socket_lost)
+
+    def _register_requests(self) -> None:
+        handlers, requests = self._state.host.handlers, self._requests
+        handlers.on_call(
+            ops.start_child,
+            lambda link, path, item, chain=(): requests.start_child(
+                path, tree_item_from(item), self._caller(link, chain)
+            ),
+        )
+        handlers.on_call(
+            ops.stop_child,
+            lambda link, path, name, chain=(): requests.stop_child(
+                path, name, self._caller(link, chain)
+            ),
+        )
+        handlers.on_call(
+            ops.restart_child,
+            lambda link, path, name, chain=(): requests.restart_child(
+                path, name, self._caller(link, chain)
+            ),
+        )
+        handlers.on_call(ops.delete_child, lambda _, *child: requests.delete_child(*child))
+        handlers.on_call(ops.children, self._children)
+        handlers.on_call(ops.count_children, lambda _, path: requests.count(path))
+        handlers.on_call(ops.start_nodes, self._start_nodes)
+        handlers.on_call(
+            ops.scale,
+            lambda link, group, count, chain=(): requests.scale(
+                group, count, self._caller(link, chain)
+            ),
+        )
+        handlers.on_call(ops.reload, self._reload)
+        handlers.on_call(ops.node_stats, lambda _, name: requests.node_stats(name))
+        handlers.on_call(
+            ops.stop_node,
+            lambda link, name, grace, chain=(): requests.stop_node(
+                name, grace, self._caller(link, chain)
+            ),
+        )
+        handlers.on_call(ops.drain_node, lambda _, *node: requests.drain_node(*node))
+        handlers.on_note(ops.kill_node, lambda _, *kill: self._groups.kill(*kill))
 
     # -- from the run of a node ---------------------------------------------------------------
 
@@ -244,10 +288,29 @@ class NodeServices:
     async def _stop_system(self, _link: Link) -> None:
         self._state.end()
 
-    async def _stop_node(self, link: Link, grace: float | None) -> None:
-        """Begin to end the asker's node; it ends only when the asking handler is done, so do not wait."""
-        name = self._name(link)
-        self._state.loop.start(partial(self._groups.stop, name, grace), name=f"stop {name}")
+    def _caller(self, link: Link, chain: ops.Chain) -> Caller:
+        return Caller(self._name(link), chain)
+
+    async def _children(self, _link: Link, path: str) -> list[ChildInfo]:
+        loop = self._state.loop
+        return [
+            row if row.due is None else replace(row, due=to_monotonic(loop, row.due))
+            for row in await self._requests.children(path)
+        ]
+
+    async def _start_nodes(self, _link: Link, spec: dict[str, Any]) -> list[str]:
+        return [node.name for node in await self._groups.start(nodes_from(spec))]
+
+    async def _reload(
+        self,
+        link: Link,
+        names: list[str],
+        surge: bool,  # noqa: FBT001 - a wire field
+        ready_timeout: float | None,
+        chain: ops.Chain = (),
+    ) -> list[str]:
+        caller = self._caller(link, chain)
+        return await self._requests.reload(names, caller, surge=surge, ready_timeout=ready_timeout)
 
     def _request_link(self, link: Link, address: str, times: int) -> None:
         """Give two nodes the ends of a new link, unless the asker has one on its way.

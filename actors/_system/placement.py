@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actors._base.errors import InvalidSpec, NameTaken, SystemStopped
 from actors._messaging.ref import Ref
+from actors._system.node_groups import MAIN_GROUP
 from actors._system.supervision_tree import first_cause
+from actors._system.tree_specs import path_of
 from actors.nodes import (
     PLAIN_BACKOFF,
     LocalNode,
     RemoteNode,
     SupervisedActor,
     check_actor_options,
-    class_path,
     keep_arguments,
     main_problem,
-    nodes,
     pack_arguments,
     unpack_arguments,
 )
@@ -35,10 +35,7 @@ if TYPE_CHECKING:
     from actors._system.system_state import SystemState
     from actors._system.tree_specs import ActorSpec
 
-__all__ = ["MAIN_GROUP", "ActorRequest", "Arguments", "Placement"]
-
-MAIN_GROUP: Final = "main"
-"""The group that unplaced actors run on when the parent is to stay free of user code."""
+__all__ = ["ActorRequest", "Arguments", "Placement"]
 
 _IF_EXISTS: Final = ("raise", "return")
 
@@ -124,11 +121,8 @@ class Placement:
         return actor.ref
 
     async def _ensure_main(self, on: str | None) -> None:
-        """Start the group for unplaced actors before the first of them."""
-        state = self._state
-        unplaced = on in {None, MAIN_GROUP} and state.local is None
-        if unplaced and not any(node.ready for node in state.group(MAIN_GROUP)):
-            await self._groups.ensure(nodes(MAIN_GROUP))
+        if on in {None, MAIN_GROUP}:
+            await self._groups.ensure_main()
 
     def place_for(
         self, on: str | None, name: str | None, turn: int | None = None
@@ -204,11 +198,11 @@ class Placement:
 
     def new_static_actor(self, spec: ActorSpec[Any]) -> SupervisedActor:
         """Make the supervised actor of a static child, and claim its name."""
-        registry = self._state.registry
+        registry, sent = self._state.registry, spec.sent
         request = ActorRequest(
-            path=class_path(spec.cls),
-            cls=spec.cls,
-            arguments=(spec.args, dict(spec.kwargs)),
+            path=path_of(spec),
+            cls=spec.cls if sent is None else None,
+            arguments=(spec.args, dict(spec.kwargs)) if sent is None else sent.arguments,
             name=spec.name,
             mailbox=spec.mailbox,
             shutdown=spec.shutdown,

@@ -341,6 +341,11 @@ class PoolControl:
         """Return the addresses of the members, by slot."""
         return [one.member for one in self.queue.workers.values() if one.member is not None]
 
+    def actors(self) -> set[int]:
+        """Return the numbers of the actors of all workers."""
+        refs = [ref for one in self.queue.workers.values() for ref in (one.member, one.functions)]
+        return {ref.uid for ref in refs if ref is not None}
+
     def close(self) -> None:
         """Stop looking after the workers: the pool has ended."""
         self.closed = True

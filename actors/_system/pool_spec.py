@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from inspect import signature
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -25,14 +26,22 @@ from actors._actor.constructor import constructor_options, unpack_constructor
 from actors._base.errors import InvalidSpec
 from actors._pools import FunctionWorker, refuse_function
 from actors._system.cpu_budget import usable_cpus
-from actors._system.tree_specs import ActorSpec, SupervisorSpec, class_name, new_child, supervisor
+from actors._system.tree_specs import (
+    ActorSpec,
+    Elsewhere,
+    SentClass,
+    SupervisorSpec,
+    class_name,
+    new_child,
+    supervisor,
+)
 from actors.nodes import NodesSpec, check_actor_options, nodes
 from actors.supervisors import Backoff, Budget
 
 if TYPE_CHECKING:
     from actors._actor.base import Actor
 
-__all__ = ["DEFAULT_POOL", "PoolSpec", "pool"]
+__all__ = ["DEFAULT_POOL", "PoolSpec", "pool", "sent_pool"]
 
 DEFAULT_POOL: Final = "offload"
 """The name of the pool that `System.offload` uses."""
@@ -75,6 +84,8 @@ class PoolSpec(SupervisorSpec, Generic[A_co]):
     mailbox: int
     options: Mapping[str, Any]
     """The keywords of `pool` it was made by, for the process that made the system."""
+    sent: SentClass | None = None
+    """The class of its members or, without one, what runs functions, if a node has described the pool."""
 
     @property
     def why_not_killable(self) -> str:
@@ -96,7 +107,8 @@ class PoolSpec(SupervisorSpec, Generic[A_co]):
         }
         cls: type[Actor] = self.cls or FunctionWorker
         name = f"{self.name}/{slot}"
-        made: list[ActorSpec[Any]] = [new_child(cls, self.args, self.kwargs, name=name, **options)]
+        member = new_child(cls, self.args, self.kwargs, name=name, **options)
+        made: list[ActorSpec[Any]] = [replace(member, sent=self.sent)]
         if self.cls is not None:
             beside = f"{name}/functions"
             made.append(new_child(FunctionWorker, (), {}, name=beside, **options))
@@ -388,3 +400,19 @@ def _group(where: str, name: str, count: int, kind: str, options: dict[str, Any]
         text = str(error).removeprefix(f"nodes({name!r}): ")
         its = "" if text.startswith("kind=") else "its nodes: "
         raise InvalidSpec(f"{where}: {its}{text}") from None
+
+
+def sent_pool(sent: SentClass, options: dict[str, Any], *, functions: bool) -> PoolSpec[Any]:
+    """Make the spec of a pool that a node has described, of *functions* or of members of a class.
+
+    Raises:
+        InvalidSpec: a value that can never work.
+    """
+    parameters = signature(pool).parameters.values()
+    known = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+    unknown = sorted(options.keys() - known.keys())
+    if unknown:
+        raise InvalidSpec(f"pool() has no option {unknown[0]!r}")
+    given = {**known, **options, "init": None}
+    made = _spec(None if functions else Elsewhere, (), {}, given)
+    return replace(made, sent=sent).with_workers()

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import Lock
 
-from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.errors import ActorsError, CallCycle, InvalidSpec
+from actors._messaging.deadlock import waiting_chain
 from actors._pools import Loss, Pool, PoolClients
 from actors._remoting import operations as ops
 from actors._system.pool_control import PoolControl
 from actors._system.pool_spec import DEFAULT_POOL, PoolSpec, pool
+from actors._system.sent_specs import tree_item_from
 from actors._system.supervision_tree import first_cause
-from actors._system.tree_specs import SupervisorSpec
-from actors.nodes import class_path, unpack_arguments
+from actors._system.topology import has_unplaced
+from actors._system.tree_specs import SupervisorSpec, path_of
 from actors.supervisors import ChildNotStarted, NotFound
 
 if TYPE_CHECKING:
@@ -27,12 +29,12 @@ if TYPE_CHECKING:
     from actors._messaging.ref import Ref
     from actors._pools import PoolStats
     from actors._system.node_groups import NodeGroups
+    from actors._system.sent_specs import Sent
     from actors._system.supervision_tree import SupervisionTree
     from actors._system.supervisor_handle import SupervisorHandle
     from actors._system.system_state import SystemState
     from actors._system.tree_specs import ActorSpec, TreeSpec
     from actors.nodes import Link, SupervisedActor
-    from actors.transport import SharedBuffer
 
 __all__ = ["Pools"]
 
@@ -104,10 +106,10 @@ class _LocalPlaces:
         return await self._pools.running(self._number).resize(size)
 
     async def stop(self, *, drain: bool) -> None:
-        await self._pools.stop(self._number, drain=drain)
+        await self._pools.stop(self._number, drain=drain, chain=waiting_chain())
 
     async def wait(self) -> str:
-        return await self._pools.wait(self._number)
+        return await self._pools.wait(self._number, waiting_chain())
 
 
 class Pools:
@@ -148,12 +150,14 @@ class Pools:
             self._state.pool_sizes[spec.name] = spec.size
 
     async def prepare(self, item: TreeSpec) -> list[PoolSpec[Any]]:
-        """Start the workers' own nodes of the pools in a part of the tree that is about to start.
+        """Start the nodes for a part of the tree that is about to start: those of its pools, and `main`.
 
         Returns:
             those that did not run already; `abandon` takes them if the part does not start.
         """
         mine: list[PoolSpec[Any]] = []
+        if has_unplaced([item]):
+            await self._groups.ensure_main()
         try:
             for spec in _pools_in(item):
                 running = self._names.get(spec.name)
@@ -190,7 +194,7 @@ class Pools:
         if control is not None:
             raise InvalidSpec(f"there is a pool {spec.name!r} already")
         number = next(self._numbers)
-        path = "" if spec.cls is None else class_path(spec.cls)
+        path = "" if spec.cls is None else path_of(spec.workers(0)[0])
         control = PoolControl(self._state, self._groups, spec, number, path, ended=self.end)
         control.handle = handle
         self._controls[number] = self._names[spec.name] = control
@@ -227,11 +231,25 @@ class Pools:
         if not self._state.stopping:
             self._stop_nodes(control.spec)
 
-    async def stop(self, number: int, *, drain: bool) -> None:
-        """Stop a pool for good; one that has ended is no error."""
+    async def stop(self, number: int, *, drain: bool, chain: ops.Chain = ()) -> None:
+        """Stop a pool for good; one that has ended is no error.
+
+        When one of its workers asks for it, or an actor of *chain*, this returns when the stop has begun.
+        """
         control = self._controls.get(number)
         if control is None:
             return
+        if self._is_of(control, chain):
+            stop = partial(self._stop_now, control, drain=drain)
+            self._state.carry_out(f"the stop of pool {control.spec.name!r}", "its worker", stop)
+        else:
+            await self._stop_now(control, drain=drain)
+
+    def _is_of(self, control: PoolControl, chain: ops.Chain) -> bool:
+        """Whether an actor of *chain* is a worker of a pool."""
+        return not {uid for uid, _ in chain}.isdisjoint(control.actors())
+
+    async def _stop_now(self, control: PoolControl, *, drain: bool) -> None:
         if drain:
             await self._drain(control)
         assert control.handle is not None
@@ -256,11 +274,18 @@ class Pools:
         control.queue.call_when_empty(partial(_resolve, waiter))
         await waiter
 
-    async def wait(self, number: int) -> str:
-        """Return why a pool has ended, when it has."""
+    async def wait(self, number: int, chain: ops.Chain = ()) -> str:
+        """Return why a pool has ended, when it has.
+
+        Raises:
+            CallCycle: an actor of *chain* is one of its workers, and waits for this.
+        """
         control = self._controls.get(number)
         if control is None:
             return "it has ended"
+        if self._is_of(control, chain):
+            cycle = "it cannot end before this task is done, which would wait for that"
+            raise CallCycle(control.members()[0], cycle)
         waiter = self._state.loop.waiter()
         control.waiters.append(waiter)
         why: str = await waiter
@@ -356,7 +381,7 @@ class Pools:
         handlers.on_call(ops.pool_stats, self._stats)
         handlers.on_call(ops.resize_pool, self._resize)
         handlers.on_call(ops.stop_pool, self._stop)
-        handlers.on_call(ops.wait_pool, lambda _, number: self.wait(number))
+        handlers.on_call(ops.wait_pool, lambda _, number, chain=(): self.wait(number, chain))
 
     def node_ended(self, address: str) -> None:
         """Drop what a node had submitted, which has ended."""
@@ -375,8 +400,8 @@ class Pools:
         found = await self.find(name, link.peer)
         return None if found is None else _fields(self._controls[found.facts.number])
 
-    async def start(self, spec: PoolSpec[Any]) -> Pool[Any]:
-        """Start a pool at the top of the tree.
+    async def start(self, spec: PoolSpec[Any], chain: ops.Chain = ()) -> Pool[Any]:
+        """Start a pool at the top of the tree, for which *chain* waits.
 
         Raises:
             InvalidSpec: there is a pool of that name.
@@ -385,25 +410,17 @@ class Pools:
         if spec.name in self._names:
             raise InvalidSpec(f"there is a pool {spec.name!r} already")
         try:
-            await self._tree.find("").start_child(spec)
+            await self._tree.find("").start_child(spec, chain)
         except ChildNotStarted as error:
             cause = first_cause(error)
             raise cause from cause.__cause__
         return self.clients.pool(_fields(self._names[spec.name]))
 
-    async def _start(
-        self, _link: Link, path: str, arguments: list[bytes | SharedBuffer], options: dict[str, Any]
-    ) -> list[Any]:
-        host = self._state.host
-        if path and self._state.local is None:
-            raise ActorsError(
-                f"pool {options['name']!r}: the process that made this system imports no classes of users: "
-                "describe a pool with a class in its topology"
-            )
-        cls = host.resolve_class(*path.split(":")) if path else None
-        args, kwargs = unpack_arguments(host, arguments)
-        made = pool(**options) if cls is None else pool(partial(cls, **kwargs), *args, **options)
-        started = await self.start(made)
+    async def _start(self, _link: Link, item: Sent, chain: ops.Chain = ()) -> list[Any]:
+        spec = tree_item_from(item)
+        if not isinstance(spec, PoolSpec):
+            raise InvalidSpec(f"{spec.name!r} is no pool")
+        started = await self.start(spec, chain)
         return _fields(self._controls[started.facts.number])
 
     def _task_queued(self, link: Link, pool: int, ticket: int, priority: int, again: bool) -> None:  # noqa: FBT001 - a wire field
@@ -444,8 +461,8 @@ class Pools:
     async def _stats(self, _link: Link, pool: int) -> Any:
         return self.running(pool).queue.stats()
 
-    async def _stop(self, _link: Link, pool: int, drain: bool) -> None:  # noqa: FBT001 - a wire field
-        await self.stop(pool, drain=drain)
+    async def _stop(self, _link: Link, pool: int, drain: bool, chain: ops.Chain = ()) -> None:  # noqa: FBT001 - a wire field
+        await self.stop(pool, drain=drain, chain=chain)
 
     async def _resize(self, _link: Link, pool: int, size: int) -> int:
         return await self.running(pool).resize(size)

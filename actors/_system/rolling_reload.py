@@ -54,12 +54,7 @@ class RollingReload:
             ready_timeout: seconds each has to get ready; None is its group's `boot_timeout`.
             by: who asks, for the events.
         """
-        _check_timeout(ready_timeout)
-        nodes = self._chosen(names)
-        if self._state.stopping:
-            raise SystemStopped("the system is stopping: it reloads nothing")
-        if self._running:
-            raise ReloadRunning(f"another reload is under way, {self._running}")
+        nodes = self.check(names, surge=surge, ready_timeout=ready_timeout)
         self._running = f"by {by}: {', '.join(names) or 'all nodes'}"
         progress = _ReloadProgress(nodes, ready_timeout)
         try:
@@ -69,6 +64,26 @@ class RollingReload:
                 await self._run(progress, surge=surge, by=by)
         finally:
             self._running = ""
+        return nodes
+
+    def check(
+        self, names: Sequence[str], *, surge: bool, ready_timeout: float | None
+    ) -> list[RemoteNode]:
+        """Return the nodes that `reload` would renew now.
+
+        Raises:
+            InvalidSpec: there is no such node, or a value that can never work.
+            ReloadRunning: another reload is running.
+            SystemStopped: the system is stopping.
+        """
+        _check_timeout(ready_timeout)
+        if type(surge) is not bool:
+            raise InvalidSpec(f"surge must be True or False, got {surge!r}")
+        nodes = self._chosen(names)
+        if self._state.stopping:
+            raise SystemStopped("the system is stopping: it reloads nothing")
+        if self._running:
+            raise ReloadRunning(f"another reload is under way, {self._running}")
         return nodes
 
     async def _run(self, progress: _ReloadProgress, *, surge: bool, by: str) -> None:

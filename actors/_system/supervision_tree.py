@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from actors._messaging.ref import Ref
+    from actors._remoting.operations import Chain
     from actors._system.listeners import ListenerController
     from actors._system.system_state import SystemState
     from actors._system.tree_specs import TreeSpec
@@ -285,7 +286,12 @@ class SupervisionTree:
         raise InvalidSpec(f"there is no supervisor {path!r}; there are {known}")
 
     def spec_of(
-        self, item: TreeSpec, handle: SupervisorHandle, *, again: bool = False
+        self,
+        item: TreeSpec,
+        handle: SupervisorHandle,
+        *,
+        again: bool = False,
+        chain: Chain = (),
     ) -> ChildSpec:
         """Return the `ChildSpec` of one part of the topology.
 
@@ -293,10 +299,12 @@ class SupervisionTree:
             item: the part.
             handle: of the supervisor above it.
             again: whether every run of that supervisor has it, so that actors keep their addresses.
+            chain: the actors that wait for its first start.
         """
         if isinstance(item, ActorSpec):
-            return self._actor(item, handle, again=again)
+            return self._actor(item, handle, again=again, chain=chain)
         inner = self.handle(f"{handle.path}/{item.name}" if handle.path else item.name)
+        inner.chain = chain
         handle.subtrees[item.name] = item
         if isinstance(item, PoolSpec):
             self._pools[inner.path] = item
@@ -331,12 +339,13 @@ class SupervisionTree:
     def _new_static(self, item: SupervisorSpec, handle: SupervisorHandle) -> Supervisor:
         state = self._state
         handle.restart = item.restart
+        chain, handle.chain = handle.chain, ()
         if isinstance(item, PoolSpec):  # also one that was stopped and is started again
             self._pools[handle.path] = item
             self.pools.begin(item, handle)
         made = Supervisor(
             handle.path,
-            [self.spec_of(inner, handle, again=True) for inner in item.children],
+            [self.spec_of(inner, handle, again=True, chain=chain) for inner in item.children],
             tasks=state.tasks,
             strategy=item.strategy,
             budget=item.budget,
@@ -358,7 +367,9 @@ class SupervisionTree:
         self._set_run(handle, made)
         return made
 
-    def _actor(self, item: ActorSpec[Any], handle: SupervisorHandle, *, again: bool) -> ChildSpec:
+    def _actor(
+        self, item: ActorSpec[Any], handle: SupervisorHandle, *, again: bool, chain: Chain
+    ) -> ChildSpec:
         def new_life() -> SupervisedActor:
             life = self._new_actor(item)
             life.supervisor = handle
@@ -372,6 +383,7 @@ class SupervisionTree:
         else:
             static = StaticChild(new_life, partial(self._may_come_back, handle))
             handle.statics[item.name] = static
+        static.chain = tuple((number, name) for number, name in chain)
         return ChildSpec(
             name=item.name,
             start=static.new_run,

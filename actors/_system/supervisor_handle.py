@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio import CancelScope
 
@@ -14,16 +14,14 @@ from actors.supervisors import Restart
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from actors._actor.base import Actor
     from actors._messaging.ref import Ref
+    from actors._remoting.operations import Chain
     from actors._system.pool_spec import PoolSpec
-    from actors._system.tree_specs import ActorSpec, DynamicSpec, SupervisorSpec, TreeSpec
+    from actors._system.tree_specs import TreeSpec
     from actors.nodes import StaticChild
     from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor, Supervisor
 
 __all__ = ["SupervisorHandle", "SupervisorHandleHost"]
-
-A = TypeVar("A", bound="Actor")
 
 
 class HandlePools(Protocol):
@@ -36,7 +34,9 @@ class HandlePools(Protocol):
 class SupervisorHandleHost(Protocol):
     """The tree, as its handles see it."""
 
-    def spec_of(self, item: TreeSpec, handle: SupervisorHandle) -> ChildSpec: ...
+    def spec_of(
+        self, item: TreeSpec, handle: SupervisorHandle, *, chain: Chain = ()
+    ) -> ChildSpec: ...
     def ref_of(self, run: object) -> Ref[Any] | None: ...
     @property
     def pools(self) -> HandlePools: ...
@@ -57,6 +57,8 @@ class SupervisorHandle:
         self._supervisor: Supervisor | DynamicSupervisor | None = None
         self.path = path
         self.restart = Restart.TEMPORARY
+        self.chain: Chain = ()
+        """The actors that wait for its next run, the first of its life."""
         self.statics: dict[str, StaticChild] = {}
         """The actors that every run of the supervisor starts."""
         self.subtrees: dict[str, TreeSpec] = {}
@@ -80,12 +82,12 @@ class SupervisorHandle:
         """Set the current run."""
         self._supervisor = supervisor
 
-    @overload
-    async def start_child(self, item: ActorSpec[A]) -> Ref[A]: ...
-    @overload
-    async def start_child(self, item: SupervisorSpec | DynamicSpec) -> None: ...
-    async def start_child(self, item: TreeSpec) -> Ref[Any] | None:
+    async def start_child(self, item: TreeSpec, chain: Chain = ()) -> Ref[Any] | None:
         """Add a child made by `child`, `supervisor` or `dynamic`, and start it.
+
+        Args:
+            item: the child.
+            chain: the actors that wait for it.
 
         Returns:
             An actor's address; None for a supervisor.
@@ -100,7 +102,9 @@ class SupervisorHandle:
             )
         supervisor = self.supervisor
         async with self._with_pools(item):
-            return self._tree.ref_of(await supervisor.start_child(self._tree.spec_of(item, self)))
+            return self._tree.ref_of(
+                await supervisor.start_child(self._tree.spec_of(item, self, chain=chain))
+            )
 
     @asynccontextmanager
     async def _with_pools(self, item: TreeSpec | None) -> AsyncIterator[None]:
@@ -120,16 +124,27 @@ class SupervisorHandle:
             InvalidSpec: it is a supervisor of the system's own, which every system needs.
             SupervisorError: there is no such child, or the supervisor does not run.
         """
+        self.check_stop(name)
+        await self.supervisor.stop_child(name)
+
+    def check_stop(self, name: str) -> None:
+        """Refuse to stop what every system needs.
+
+        Raises:
+            InvalidSpec: as `stop_child`.
+        """
         if not self.path and name in SYSTEM_SUPERVISORS:
             instead = SYSTEM_SUPERVISORS[name]
             raise InvalidSpec(
                 f"supervisor {name!r} is the system's own, and is not stopped: {instead}"
             )
-        await self.supervisor.stop_child(name)
 
-    async def restart_child(self, name: str) -> Ref[Any] | None:
-        """Start a stopped child again; an actor, or a pool, gets another address."""
+    async def restart_child(self, name: str, chain: Chain = ()) -> Ref[Any] | None:
+        """Start a stopped child again, for which *chain* waits; an actor, or a pool, gets another address."""
         supervisor = self.supervisor
+        static = self.statics.get(name)
+        if static is not None:
+            static.chain = tuple((number, asker) for number, asker in chain)
         async with self._with_pools(self.subtrees.get(name)):
             return self._tree.ref_of(await supervisor.restart_child(name))
 

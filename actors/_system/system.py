@@ -22,7 +22,7 @@ from actors._messaging.topic import Topic
 from actors._messaging.turn import TURN, refuse_fenced
 from actors._system.coordinator import Coordinator
 from actors._system.pool_spec import PoolSpec
-from actors._system.supervisor_handle import SupervisorHandle
+from actors._system.supervisor_ref import SupervisorRef
 from actors._system.system_access import DirectAccess, SystemAccess
 from actors._system.topology import Topology
 from actors.nodes import Node, NodesSpec, check_actor_options
@@ -224,13 +224,6 @@ class System:
         refuse_fenced()
         return self._access
 
-    def _made_here(self, what: str, hint: str = "") -> Coordinator:
-        """Return the coordinator, for what works only in the process that made the system."""
-        self._running()
-        if self._coordinator is None:
-            raise ActorsError(f"{what} is for the process that made the system{hint}")
-        return self._coordinator
-
     @property
     def node(self) -> LocalNode:
         """The node this code runs on.
@@ -247,14 +240,8 @@ class System:
 
     @property
     def nodes(self) -> list[Node]:
-        """The nodes of the system; only in the process that made it.
-
-        Raises:
-            ActorsError: asked on a node.
-        """
-        coordinator = self._made_here("system.nodes", "; a node has current().node")
-        own: list[Node] = [] if coordinator.local is None else [coordinator.local]
-        return [*own, *coordinator.nodes.values()]
+        """The nodes of the system. On a node: as the process that made the system told last."""
+        return self._running().nodes()
 
     @constructor_options
     async def spawn(
@@ -368,8 +355,10 @@ class System:
         """Return the supervision tree as plain data, in start order; a node that hangs is marked so."""
         return await self._running().tree()
 
-    def supervisor(self, path: str) -> SupervisorHandle:
+    def supervisor(self, path: str) -> SupervisorRef:
         """Return a supervisor of the topology, to add, stop, restart and delete its children.
+
+        On a node, whether there is such a supervisor is known at the first call of one of its methods.
 
         Args:
             path: its name; one inside another is "outer/inner".
@@ -377,9 +366,8 @@ class System:
         Raises:
             InvalidSpec: there is no such supervisor.
             SupervisorStopped: it has ended for good, by itself or by a call; only its place is left.
-            ActorsError: asked on a node.
         """
-        return self._made_here(f"supervisor {path!r}").tree.find(path)
+        return self._running().supervisor(path)
 
     @overload
     async def start(self, item: NodesSpec) -> list[Node]: ...
@@ -402,13 +390,13 @@ class System:
             SupervisorError: there is a child of that name, or it did not start.
             InvalidSpec: there is a group of that name.
             BootFailed: a node did not get ready; none of its group is left.
-            ActorsError: asked on a node; only a pool is started from anywhere.
+            ActorsError: a node asks for what only the program that made the system may start: ``listen`` and
+                nodes with an environment of their own.
         """
         if isinstance(item, PoolSpec):
             return await self._running().start_pool(item)
         if isinstance(item, NodesSpec):
-            coordinator = self._made_here(f"starting nodes({item.name!r})")
-            return [*await coordinator.groups.start(item)]
+            return await self._running().start_nodes(item)
         return await self.supervisor("").start_child(item)
 
     async def scale(self, group: str, count: int) -> list[Node]:
@@ -425,15 +413,14 @@ class System:
                 scaled up again.
 
         Returns:
-            The nodes of the group by slot, when the new ones are ready and the others are gone.
+            The nodes of the group by slot, when the new ones are ready and the others are gone. When the
+            caller's own node is to go, or that of an actor which waits for it: when the change has begun.
 
         Raises:
             InvalidSpec: there is no such group, or it cannot have so many nodes.
             BootFailed: a new node did not get ready; none of the new ones is left.
-            ActorsError: asked on a node.
         """
-        coordinator = self._made_here(f"scaling {group!r} to {count}")
-        return [*await coordinator.groups.scale(group, count)]
+        return await self._running().scale(group, count)
 
     async def reload(
         self, *names: str, surge: bool = False, ready_timeout: float | None = None
@@ -458,7 +445,8 @@ class System:
             ready_timeout: seconds a new process has to get ready; None is its group's `boot_timeout`.
 
         Returns:
-            The nodes, when all of them are renewed and the old processes are gone.
+            The nodes, when all of them are renewed and the old processes are gone. When the caller's own node
+            is one of them, or that of an actor which waits for it: when the reload has begun.
 
         Raises:
             ReloadFailed: a new process did not get ready. It is gone; the old one goes on, and so do
@@ -466,11 +454,8 @@ class System:
             ReloadRunning: another reload is running.
             InvalidSpec: there is no such node, or it is a thread.
             SystemStopped: the system is stopping.
-            ActorsError: asked on a node.
         """
-        what = f"reload{names} with surge={surge}, ready_timeout={ready_timeout}"
-        reloading = self._made_here(what).reloading
-        return [*await reloading.reload(names, surge=surge, ready_timeout=ready_timeout)]
+        return await self._running().reload(names, surge=surge, ready_timeout=ready_timeout)
 
     def topic(self, name: str) -> Topic:
         """Return the topic of that name; topics need not be created."""
@@ -500,10 +485,10 @@ class System:
     def events(self) -> EventStream:
         """Return all events from now on: ``async for event in system.events()``.
 
-        Raises:
-            ActorsError: asked on a node.
+        Nobody waits for a reader: one that is more than 4096 events behind loses the oldest, and is told by an
+        event ``events_lost`` how many. `close` a stream that is not read any more; a node may have 64.
         """
-        return self._made_here("system.events()").bus.stream()
+        return self._running().events()
 
     async def stop(self) -> None:
         """Stop the whole system; the `async with` block that holds it is cancelled."""

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import ActorsError
+from actors._base.loop import from_monotonic
 from actors._messaging.blocking_ref import ThreadPortal
-from actors._messaging.deadlock import waiting_chain, waiting_for_start
+from actors._messaging.deadlock import all_waiting, waiting_chain, waiting_for_start
 from actors._messaging.topic import TopicCarrier
 from actors._pools import LinkPlaces, Pool, PoolClients
 from actors._remoting import operations as ops
 from actors._system.coordinator import Coordinator
+from actors._system.node_events import NodeEvents
 from actors._system.placement import ActorRequest
+from actors._system.sent_specs import sent_item, sent_nodes
+from actors._system.supervisor_ref import SupervisorRef
 from actors.nodes import child_actors_of, class_path, pack_arguments
 from actors.transport import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from actors._actor.cell import Cell
+    from actors._base.events import EventStream
     from actors._messaging.ref import Ref
     from actors._system.pool_spec import PoolSpec
-    from actors.nodes import ChildActors, Link, LocalNode, NodeProcess
+    from actors._system.tree_specs import TreeSpec
+    from actors.nodes import ChildActors, Link, LocalNode, Node, NodeProcess, NodesSpec
+    from actors.supervisors import ChildInfo, Count
 
 __all__ = ["DirectAccess", "NodeAccess", "SystemAccess"]
 
@@ -38,12 +46,20 @@ class SystemAccess(Protocol):
     def topics(self) -> TopicCarrier: ...
     @property
     def threads(self) -> ThreadPortal: ...
+    def nodes(self) -> list[Node]: ...
+    def events(self) -> EventStream: ...
+    def supervisor(self, path: str) -> SupervisorRef: ...
     async def spawn(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions
     ) -> Ref[Any]: ...
     async def lookup(self, name: str) -> Ref[Any] | None: ...
     async def pool(self, name: str) -> Pool[Any] | None: ...
     async def start_pool(self, spec: PoolSpec[Any]) -> Pool[Any]: ...
+    async def start_nodes(self, spec: NodesSpec) -> list[Node]: ...
+    async def scale(self, group: str, count: int) -> list[Node]: ...
+    async def reload(
+        self, names: Sequence[str], *, surge: bool, ready_timeout: float | None
+    ) -> list[Node]: ...
     async def tree(self) -> dict[str, Any]: ...
     async def stop(self) -> None: ...
 
@@ -53,6 +69,7 @@ class DirectAccess:
 
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
+        self._requests = coordinator.requests
         self.local = coordinator.local
         self.topics = coordinator.host.topics
         self.threads = coordinator.threads
@@ -83,7 +100,54 @@ class DirectAccess:
         return await self._coordinator.pools.find(name)
 
     async def start_pool(self, spec: PoolSpec[Any]) -> Pool[Any]:
-        return await self._coordinator.pools.start(spec)
+        return await self._coordinator.pools.start(spec, waiting_chain())
+
+    def nodes(self) -> list[Node]:
+        return self._coordinator.all_nodes()
+
+    def events(self) -> EventStream:
+        return self._coordinator.bus.stream()
+
+    def supervisor(self, path: str) -> SupervisorRef:
+        self._coordinator.tree.find(path)  # refuses one that there is not
+        return SupervisorRef(self, path)
+
+    async def start_child(self, path: str, item: TreeSpec) -> Ref[Any] | None:
+        return await self._requests.start_child(path, item, self._coordinator.caller())
+
+    async def stop_child(self, path: str, name: str) -> None:
+        await self._requests.stop_child(path, name, self._coordinator.caller())
+
+    async def restart_child(self, path: str, name: str) -> Ref[Any] | None:
+        return await self._requests.restart_child(path, name, self._coordinator.caller())
+
+    async def delete_child(self, path: str, name: str) -> None:
+        await self._requests.delete_child(path, name)
+
+    async def children(self, path: str) -> list[ChildInfo]:
+        return await self._requests.children(path)
+
+    async def count_children(self, path: str) -> Count:
+        return await self._requests.count(path)
+
+    async def start_nodes(self, spec: NodesSpec) -> list[Node]:
+        return [*await self._coordinator.groups.start(spec)]
+
+    async def scale(self, group: str, count: int) -> list[Node]:
+        names = await self._requests.scale(group, count, self._coordinator.caller())
+        return self._named(names)
+
+    async def reload(
+        self, names: Sequence[str], *, surge: bool, ready_timeout: float | None
+    ) -> list[Node]:
+        caller = self._coordinator.caller()
+        return self._named(
+            await self._requests.reload(names, caller, surge=surge, ready_timeout=ready_timeout)
+        )
+
+    def _named(self, names: Sequence[str]) -> list[Node]:
+        nodes = self._coordinator.nodes
+        return [nodes[name] for name in names if name in nodes]
 
     async def tree(self) -> dict[str, Any]:
         return await self._coordinator.whole_tree()
@@ -157,11 +221,59 @@ class NodeAccess:
         return None if fields is None else self._pools.pool(fields)
 
     async def start_pool(self, spec: PoolSpec[Any]) -> Pool[Any]:
-        path = "" if spec.cls is None else class_path(spec.cls)
-        args = spec.args if spec.cls is not None else ()
-        arguments = pack_arguments(self._node.host, args, dict(spec.kwargs))
-        fields = await self._parent.call(ops.start_pool, path, arguments, dict(spec.options))
+        item = sent_item(self._node.host, spec)
+        fields = await self._parent.call(ops.start_pool, item, waiting_chain())
         return self._pools.pool(fields)
+
+    def nodes(self) -> list[Node]:
+        return self._node.siblings.all()
+
+    def events(self) -> EventStream:
+        return NodeEvents(self._parent, self._node.host.loop)
+
+    def supervisor(self, path: str) -> SupervisorRef:
+        return SupervisorRef(self, path)
+
+    def _waiting(self) -> ops.Chain:
+        return all_waiting(list(self._node.host.cells.values()))
+
+    async def start_child(self, path: str, item: TreeSpec) -> Ref[Any] | None:
+        sent = sent_item(self._node.host, item)
+        return await self._parent.call(ops.start_child, path, sent, waiting_chain())
+
+    async def stop_child(self, path: str, name: str) -> None:
+        await self._parent.call(ops.stop_child, path, name, self._waiting())
+
+    async def restart_child(self, path: str, name: str) -> Ref[Any] | None:
+        return await self._parent.call(ops.restart_child, path, name, waiting_chain())
+
+    async def delete_child(self, path: str, name: str) -> None:
+        await self._parent.call(ops.delete_child, path, name)
+
+    async def children(self, path: str) -> list[ChildInfo]:
+        loop = self._node.host.loop
+        return [
+            row if row.due is None else replace(row, due=from_monotonic(loop, row.due))
+            for row in await self._parent.call(ops.children, path)
+        ]
+
+    async def count_children(self, path: str) -> Count:
+        return await self._parent.call(ops.count_children, path)
+
+    async def start_nodes(self, spec: NodesSpec) -> list[Node]:
+        names = await self._parent.call(ops.start_nodes, sent_nodes(spec))
+        return self._node.siblings.named(names)
+
+    async def scale(self, group: str, count: int) -> list[Node]:
+        names = await self._parent.call(ops.scale, group, count, self._waiting())
+        return self._node.siblings.named(names)
+
+    async def reload(
+        self, names: Sequence[str], *, surge: bool, ready_timeout: float | None
+    ) -> list[Node]:
+        chain = self._waiting()
+        done = await self._parent.call(ops.reload, list(names), surge, ready_timeout, chain)
+        return self._node.siblings.named(done)
 
     async def tree(self) -> dict[str, Any]:
         return await self._parent.call(ops.tree)

@@ -21,10 +21,10 @@ from actors.nodes import (
     SupervisedActor,
     main_problem,
 )
-from actors.supervisors import RestartsGivenUp
+from actors.supervisors import RestartsGivenUp, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from anyio.abc import TaskGroup
 
@@ -124,6 +124,19 @@ class SystemState:
     def event(self, kind: str, facts: dict[str, Any]) -> None:
         """Publish an event that no lower layer has a record for."""
         self.bus.report(Event(kind, facts, self.loop.now()))
+
+    def carry_out(self, what: str, by: str, act: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Begin what was asked for by *by*, who has its answer already; a failure is an event."""
+
+        async def run() -> None:
+            try:
+                await act()
+            except Exception as error:  # noqa: BLE001 - nobody waits for it
+                if not self.stopping:
+                    why = f"{type(error).__name__}: {shown(error)}"
+                    self.event("request_failed", {"request": what, "by": by, "error": why})
+
+        self.loop.start(run, name=f"{what}, for {by}", fresh=True)
 
     def write_line(self, line: str) -> None:
         """Write a line that a node has written to this process's stderr."""

@@ -26,7 +26,7 @@ from actors.transport import MESSAGE_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Topology", "pools_of"]
+__all__ = ["Topology", "has_unplaced", "pools_of"]
 
 
 def pools_of(children: Sequence[TreeSpec]) -> Iterator[PoolSpec[Any]]:
@@ -44,6 +44,11 @@ def _actors(children: Sequence[TreeSpec]) -> Iterator[ActorSpec[Any]]:
             yield item
         elif isinstance(item, SupervisorSpec):
             yield from _actors(item.children)
+
+
+def has_unplaced(children: Sequence[TreeSpec]) -> bool:
+    """Whether an actor of a tree has no `on`."""
+    return any(item.on is None for item in _actors(children))
 
 
 @known_options(InvalidSpec)
@@ -135,7 +140,7 @@ class Topology:
     @property
     def has_unplaced(self) -> bool:
         """Whether a child has no `on`."""
-        return any(item.on is None for item in _actors(self.children))
+        return has_unplaced(self.children)
 
     def _check_names(self) -> None:
         seen: set[str] = set()

@@ -7,21 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, TypeVarTuple
 
+from actors._actor.base import Actor
 from actors._actor.constructor import constructor_options, unpack_constructor
 from actors._base.errors import InvalidSpec
 from actors._known_options import known_options
-from actors.nodes import check_actor_options
+from actors.nodes import check_actor_options, class_path
 from actors.supervisors import AutoShutdown, Backoff, Budget, Restart, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._actor.base import Actor
+    from actors.transport import SharedBuffer
 
 __all__ = [
     "SYSTEM_SUPERVISORS",
     "ActorSpec",
     "DynamicSpec",
+    "Elsewhere",
+    "SentClass",
     "SupervisorSpec",
     "TreeSpec",
     "check_tree",
@@ -29,13 +32,29 @@ __all__ = [
     "class_name",
     "dynamic",
     "new_child",
+    "path_of",
     "supervisor",
 ]
 
 
-A = TypeVar("A", bound="Actor")
-A_co = TypeVar("A_co", bound="Actor", covariant=True)
+A = TypeVar("A", bound=Actor)
+A_co = TypeVar("A_co", bound=Actor, covariant=True)
 Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, slots=True)
+class SentClass:
+    """The class of an actor that a node has described, by name, and the constructor arguments that it packed.
+
+    The process that made the system need not have the class: it is imported where the actor runs.
+    """
+
+    path: str
+    arguments: list[bytes | SharedBuffer]
+
+
+class Elsewhere(Actor):
+    """Stands for the class of a `SentClass` in a spec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +75,8 @@ class ActorSpec(Generic[A_co]):
     """Its slot in its pool; members are spread over the nodes of a group by it."""
     pool: str = ""
     """The pool whose worker it is."""
+    sent: SentClass | None = None
+    """Its class and arguments, if a node has described them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +184,11 @@ def new_child(
         significant=significant,
         mailbox=mailbox,
     )
+
+
+def path_of(spec: ActorSpec[Any]) -> str:
+    """Return "module:qualname" of the class of an actor."""
+    return class_path(spec.cls) if spec.sent is None else spec.sent.path
 
 
 def class_name(cls: Callable[..., Any]) -> str:

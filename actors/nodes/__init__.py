@@ -7,6 +7,7 @@ from actors._remoting.peer import Peer
 from actors.nodes._local import LocalNode
 from actors.nodes._node import ActorPlacement, Node, NodeState
 from actors.nodes._process import ProcessNode
+from actors.nodes._sibling import Siblings, sibling_facts
 from actors.nodes._spec import NodesSpec, nodes
 from actors.nodes._thread import ThreadNode
 from actors.nodes.boot.launch import origin_of
@@ -54,6 +55,7 @@ __all__ = [
     "RemoteNode",
     "RemoteNodeHost",
     "RemoteRun",
+    "Siblings",
     "StaticChild",
     "SupervisedActor",
     "ThreadNode",
@@ -74,5 +76,6 @@ __all__ = [
     "origin_of",
     "pack_arguments",
     "process_figures",
+    "sibling_facts",
     "unpack_arguments",
 ]

@@ -36,7 +36,8 @@ class LocalNode(Node):
     ready = True
 
     def __init__(self, host: ActorHost, owner: NodeOwner | None = None) -> None:
-        super().__init__(host.name, host.name, 0, owner)
+        group, _, slot = host.name.rpartition("/")
+        super().__init__(host.name, group or host.name, int(slot) if group else 0, owner)
         self.host = host
         self.pid = os.getpid()
         self.state = NodeState.READY

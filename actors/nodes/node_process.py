@@ -24,11 +24,13 @@ from actors._base.events import TRACE
 from actors._base.fault_handler import faulthandler
 from actors._base.log import get_logger, write_lines_to
 from actors._messaging.context_propagation import Propagation
+from actors._messaging.deadlock import all_waiting
 from actors._remoting import operations as ops
 from actors._remoting.actor_host import ActorHost
 from actors._remoting.constructor_args import unpack_arguments
 from actors._remoting.link import Link
 from actors.nodes._local import LocalNode
+from actors.nodes._sibling import Siblings
 from actors.nodes.boot.descriptors import end_with
 from actors.nodes.boot.launch import PARENTS_PATH
 from actors.nodes.boot.main_module import install_main
@@ -167,6 +169,7 @@ class NodeProcess:
         self.host.new_child_actors = self.new_child_actors
         self.host.link_ended = self._link_ended
         self.local = LocalNode(self.host, self)
+        self.siblings = Siblings(self.local, self, config["nodes"])
         self.parent = Link(self.host, config["parent"])
         self.host.deadlock_probe.pass_to_start = lambda *probe: self.parent.note(
             ops.probe_start, *probe
@@ -221,6 +224,8 @@ class NodeProcess:
         handlers.on_note(ops.node_draining, self._node_draining)
         handlers.on_note(ops.node_down, self._node_down)
         handlers.on_note(ops.take_path, lambda _, path: _take_path(path))
+        handlers.on_note(ops.node_seen, lambda _, facts: self.siblings.seen(facts))
+        handlers.on_note(ops.node_forgotten, lambda _, name: self.siblings.forgotten(name))
         handlers.on_note(ops.node_moved, lambda _, name, address: host.node_moved(name, address))
         handlers.on_fd_note(ops.open_link, self._open_link, lost=self._link_end_lost)
         handlers.on_note(ops.open_thread_link, self._open_thread_link)
@@ -409,19 +414,24 @@ class NodeProcess:
         """Have the parent see that an actor's node hears of its kill."""
         self.parent.note(ops.actor_killed, ref.uid, ref.name, ref.node, after, by)
 
-    # -- requests of this node's handle (`NodeOwner`) ---------------------------------------
+    # -- requests of the handles of nodes (`SiblingOwner`) -----------------------------------
 
-    async def stop_node(self, _name: str, grace: float | None) -> None:
-        """Have the parent stop this node for good, when what is handled now is done."""
-        await self.parent.call(ops.stop_node, grace)
+    async def stop_node(self, name: str, grace: float | None) -> None:
+        """Have the parent stop a node for good; this one when what is handled now is done."""
+        waiting = all_waiting(list(self.host.cells.values()))
+        await self.parent.call(ops.stop_node, name, grace, waiting)
 
-    async def drain_node(self, _name: str, grace: float | None) -> None:
-        """Have the parent drain this node; return when it is drained."""
-        await self.parent.call(ops.drain_node, grace)
+    async def drain_node(self, name: str, grace: float | None) -> None:
+        """Have the parent drain a node; return when it is drained."""
+        await self.parent.call(ops.drain_node, name, grace)
 
-    def kill_node(self, _name: str) -> None:
-        """Have the parent kill this node."""
-        self.parent.note(ops.kill_node, self.host.asker())
+    def kill_node(self, name: str) -> None:
+        """Have the parent kill a node."""
+        self.parent.note(ops.kill_node, name, self.host.asker())
+
+    async def node_stats(self, name: str) -> dict[str, Any]:
+        """Have the parent ask another node for its figures."""
+        return await self.parent.call(ops.node_stats, name)
 
 
 def _take_path(path: list[str]) -> None:

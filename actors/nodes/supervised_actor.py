@@ -306,6 +306,8 @@ class StaticChild:
         self._new_life = new_life
         self._keeps = keeps
         self._life: SupervisedActor | None = None
+        self.chain: tuple[tuple[int, str], ...] = ()
+        """The actors that wait for the start of its next life."""
 
     def new_run(self) -> ActorRun:
         """Make the next run, of a new life if the last one is over."""
@@ -313,6 +315,7 @@ class StaticChild:
             self.give_up()
         if self._life is None or self._life.end is not None:
             self._life = self._new_life()
+            self._life.chain, self.chain = self.chain, ()
         self._life.kept = None
         return self._life.new_run()
 

@@ -11,6 +11,7 @@ import actors
 from actors import Actor, Ref, System
 from actors._base.events import Event
 from actors._system.supervisor_handle import SupervisorHandle
+from actors._system.system import coordinator_of
 from actors._system.tree_specs import ActorSpec, TreeSpec
 from actors.supervisors import NotFound
 from actors.testing import Probe
@@ -42,7 +43,7 @@ class Scenario:
     @property
     def top(self) -> SupervisorHandle:
         """The top of the tree."""
-        return self.system.supervisor("")
+        return coordinator_of(self.system).tree.find("")
 
     def child(
         self, name: str, cls: Callable[..., Actor] = ReportingActor, /, *args: Any, **options: Any
@@ -54,7 +55,7 @@ class Scenario:
         """Start a tree at the top; it is taken down after the test."""
         self._trees.append(item.name)
         await self.system.start(item)
-        return self.system.supervisor(item.name)
+        return coordinator_of(self.system).tree.find(item.name)
 
     async def spawn(self, cls: Callable[..., Actor], *args: Any, **options: Any) -> Ref[Any]:
         """Start an actor beside the trees; it is ended after the test."""

@@ -134,7 +134,7 @@ async def test_c15_a_dynamic_supervisor_holds_supervisors_too(scenario: Scenario
         await branch.start_child(supervisor("inner", [scenario.child("a")]))
         assert branch.count() == Count(1, 1, 1, 0)
         inner = scenario.system.supervisor("dyn/inner")
-        assert [info.name for info in inner.children()] == ["a"]
+        assert [info.name for info in await inner.children()] == ["a"]
         await branch.stop_child("inner")
         assert await scenario.gone("a")
         assert branch.children() == []
@@ -146,17 +146,17 @@ async def test_c33_counts_at_size(system: System) -> None:
         await system.start(dynamic("crowd"))
         branch = system.supervisor("crowd")
         refs = [await branch.start_child(spec) for spec in specs]
-        assert branch.count() == Count(1000, 1000, 0, 1000)
+        assert await branch.count() == Count(1000, 1000, 0, 1000)
         for ref in refs:
             assert ref is not None
             ref.kill()
         for ref in refs:
             assert ref is not None
             assert await ref.wait() == Exit.KILLED
-        assert branch.count() == Count(0, 0, 0, 0)
-        assert branch.children() == []
+        assert await branch.count() == Count(0, 0, 0, 0)
+        assert await branch.children() == []
         await system.supervisor("").stop_child("crowd")
-        system.supervisor("").delete_child("crowd")
+        await system.supervisor("").delete_child("crowd")
 
 
 def _plain(number: int) -> Any:

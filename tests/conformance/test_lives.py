@@ -81,14 +81,14 @@ async def test_c64_a_chain_of_nested_supervisors_starts_and_stops(system: System
         assert leaf is not None
         await leaf.tell(Plain.crash)
         assert await leaf.ask(Plain.incarnation) == 2
-        assert [info.name for info in system.supervisor(path).children()] == ["leaf"]
+        assert [info.name for info in await system.supervisor(path).children()] == ["leaf"]
         shown = (await system.tree())["children"][-1]
         while "children" in shown:
             shown = shown["children"][0]
         assert (shown["name"], shown["kind"]) == ("leaf", "actor")
         await system.supervisor("").stop_child("s1")
         assert await leaf.wait() == Exit.SHUTDOWN
-        system.supervisor("").delete_child("s1")
+        await system.supervisor("").delete_child("s1")
 
 
 async def test_c65_nothing_is_started_under_a_supervisor_that_stops(scenario: Scenario) -> None:
@@ -250,7 +250,7 @@ async def test_two_children_that_crash_together_are_both_back(scenario: Scenario
             await scenario.restarted(name)
         found = await incarnations(scenario, *"abc")
         assert min(found) >= 2
-        assert len(scenario.system.supervisor("sup").children()) == 3
+        assert len(await scenario.system.supervisor("sup").children()) == 3
 
 
 async def test_a_name_that_was_never_ready_is_not_a_child(scenario: Scenario) -> None:

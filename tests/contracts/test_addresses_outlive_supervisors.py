@@ -48,7 +48,7 @@ async def start(node: NodeUnderTest) -> AsyncIterator[Any]:
 
     yield start
     await top.stop_child("roof")
-    top.delete_child("roof")
+    await top.delete_child("roof")
 
 
 async def test_the_address_of_a_pool_outlives_its_restart(node: NodeUnderTest, start: Any) -> None:

@@ -67,7 +67,7 @@ async def test_a_child_and_the_members_of_a_pool_are_made_of_partials_too(
         finally:
             for name in ("shelves", "library"):
                 await node.system.supervisor("").stop_child(name)
-                node.system.supervisor("").delete_child(name)
+                await node.system.supervisor("").delete_child(name)
 
 
 async def test_a_wrong_constructor_is_refused_by_an_actor_where_it_runs(

@@ -54,7 +54,7 @@ async def _bounded(node: NodeUnderTest) -> AsyncIterator[None]:
         top = node.system.supervisor("")
         with suppress(NotFound):  # a test of words alone has none
             await top.stop_child("workers")
-            top.delete_child("workers")
+            await top.delete_child("workers")
 
 
 async def _pool(node: NodeUnderTest, **options: Any) -> Any:

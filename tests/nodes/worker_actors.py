@@ -51,9 +51,6 @@ class Worker(Actor):
         current().node.kill()
         await anyio.sleep_forever()
 
-    async def more_nodes(self) -> None:
-        await current().scale("web", 2)
-
 
 class Gate(Actor):
     """Holds whoever waits at it until it is opened."""

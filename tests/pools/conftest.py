@@ -32,7 +32,7 @@ class Pools:
         top = self.system.supervisor("")
         with suppress(NotFound):
             await top.stop_child(name)
-            top.delete_child(name)
+            await top.delete_child(name)
 
 
 @pytest.fixture(scope="module", params=LOOPS)

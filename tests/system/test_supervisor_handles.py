@@ -69,10 +69,10 @@ async def test_one_that_was_stopped_is_not_found_with_all_that_was_in_it(system:
         system.supervisor("outer/inner")
     await top.restart_child("outer")
     assert paths(system) == OUTER
-    assert system.supervisor("outer") is outer
-    assert [row.name for row in outer.children()] == ["inner"]
+    assert system.supervisor("outer") == outer
+    assert [row.name for row in await outer.children()] == ["inner"]
     await top.stop_child("outer")
-    top.delete_child("outer")
+    await top.delete_child("outer")
     assert paths(system) == [""]
 
 
@@ -85,22 +85,22 @@ async def test_one_that_is_in_another_is_forgotten_alone(system: System) -> None
 
 @pytest.mark.parametrize("killed", ["outer", "outer/inner"])
 async def test_handles_outlive_restarts(system: System, killed: str) -> None:
-    handles = [system.supervisor(path) for path in OUTER]
+    handles = [coordinator_of(system).tree.find(path) for path in OUTER]
     leaf = await system.lookup("outer-leaf")
     run = handles[2].supervisor
-    system.supervisor(killed).supervisor.kill()
+    coordinator_of(system).tree.find(killed).supervisor.kill()
 
     await eventually(lambda: handles[2].supervisor is not run and handles[2].supervisor.running, 10)
     assert await system.lookup("outer-leaf") == leaf
     assert paths(system) == OUTER
-    assert [system.supervisor(path) for path in OUTER] == handles
+    assert [coordinator_of(system).tree.find(path) for path in OUTER] == handles
     assert [row.name for row in handles[2].children()] == ["outer-leaf"]
 
 
 async def test_a_temporary_one_is_forgotten_when_it_ends(system: System) -> None:
     await system.start(tree("brief", Restart.TEMPORARY))  # type: ignore[call-overload] # it is one
     assert paths(system) == ["", "brief", "brief/inner", *OUTER[1:]]
-    system.supervisor("brief").supervisor.kill()
+    coordinator_of(system).tree.find("brief").supervisor.kill()
     await eventually(lambda: paths(system) == OUTER, 10)
 
 
@@ -137,9 +137,9 @@ async def test_a_group_that_has_done_its_work_is_where_the_tree_shows_it(system:
         system.supervisor("job")
     assert str(caught.value) == why + again
     await system.supervisor("").restart_child("job")
-    assert [row.name for row in system.supervisor("job").children()] == ["done"]
+    assert [row.name for row in await system.supervisor("job").children()] == ["done"]
     await system.supervisor("").stop_child("job")
-    system.supervisor("").delete_child("job")
+    await system.supervisor("").delete_child("job")
     assert "job" not in [row["name"] for row in (await system.tree())["children"]]
     with pytest.raises(InvalidSpec, match="there is no supervisor 'job'"):
         system.supervisor("job")
@@ -156,7 +156,7 @@ async def test_the_supervisors_of_the_system_are_not_stopped(system: System, nam
 async def test_spawned_actors_are_the_children_of_spawned(system: System) -> None:
     ref = await system.spawn(Idle, name="idle")
     spawned = system.supervisor("spawned")
-    assert [row.name for row in spawned.children()] == ["idle"]
+    assert [row.name for row in await spawned.children()] == ["idle"]
     await spawned.stop_child("idle")
     assert str(await ref.wait()) == "SHUTDOWN"
     with pytest.raises(InvalidSpec, match=r"supervisor 'nodes' is the system's own, and not open"):
