@@ -24,7 +24,7 @@ from actors._messaging.turn import TURN
 from actors._remoting import operations as ops, protocol as wire
 from actors._remoting.deadlock_probe import DeadlockProbe
 from actors._remoting.instrumented_remote_actor import answer_classes, remote_actor_class
-from actors._remoting.operations import Handlers
+from actors._remoting.operation import Handlers
 from actors._remoting.peer import Peer
 from actors._remoting.receiver import Receiver
 from actors._remoting.shared_memory import SharedMemory

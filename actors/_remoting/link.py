@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop, Task, Waiter
     from actors._messaging.mailbox import Envelope
     from actors._messaging.ref import Ref
-    from actors._remoting.operations import Call, FdNote, Handlers, Note
+    from actors._remoting.operation import Call, FdNote, Handlers, Note
     from actors._remoting.shared_memory import SharedMemory
     from actors.transport import Attachments, Decoder, Encoder
 

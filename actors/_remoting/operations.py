@@ -11,95 +11,19 @@ open files. All arguments are positional.
 
 from __future__ import annotations
 
-import enum
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Concatenate,
-    Final,
-    Generic,
-    ParamSpec,
-    TypeAlias,
-    TypedDict,
-    TypeVar,
-)
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
+
+from actors._remoting.operation import Side, call as _call, fd_note as _fd_note, note as _note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Sequence
 
     from actors._messaging.ref import Ref
     from actors.routing import Listener
     from actors.supervisors import Backoff, ChildInfo, Count, Exit, Restart
     from actors.transport import Endpoint, SharedBuffer
 
-__all__ = ["Call", "Chain", "FdNote", "Handlers", "Note", "Operation", "Side", "SpawnOptions"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
-LinkT = TypeVar("LinkT")
-
-
-class Side(enum.Enum):
-    """Who serves an operation."""
-
-    PARENT = "parent"
-    NODE = "node"
-    BOTH = "both"
-
-
-class Operation:
-    """One operation: its name on the link, and the side that serves it."""
-
-    def __init__(self, name: str, side: Side) -> None:
-        self.name = name
-        self.side = side
-
-
-class Call(Operation, Generic[P, R]):
-    """An operation that is answered."""
-
-
-class Note(Operation, Generic[P]):
-    """An operation that is not answered."""
-
-
-class FdNote(Operation, Generic[P]):
-    """An operation that is not answered and carries descriptors, which belong to its handler."""
-
-
-class Handlers(Generic[LinkT]):
-    """What one side does when the other asks, by the name of the operation."""
-
-    def __init__(self) -> None:
-        self.calls: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {}
-        self.notes: dict[str, Callable[..., None]] = {}
-        self.fd_notes: dict[str, Callable[..., None]] = {}
-        self.fds_lost: dict[str, Callable[..., None]] = {}
-
-    def on_call(
-        self, op: Call[P, R], handler: Callable[Concatenate[LinkT, P], Coroutine[Any, Any, R]]
-    ) -> None:
-        """Answer calls of *op* by what *handler* returns or raises."""
-        self.calls[op.name] = handler
-
-    def on_note(self, op: Note[P], handler: Callable[Concatenate[LinkT, P], None]) -> None:
-        """Call *handler* for every note of *op*."""
-        self.notes[op.name] = handler
-
-    def on_fd_note(
-        self,
-        op: FdNote[P],
-        handler: Callable[Concatenate[LinkT, list[int], P], None],
-        *,
-        lost: Callable[Concatenate[LinkT, P], None],
-    ) -> None:
-        """Call *handler* for every note of *op*, with the descriptors first; it has to close them.
-
-        Call *lost* instead when this process had no number free for one of them, so that there are none.
-        """
-        self.fd_notes[op.name] = handler
-        self.fds_lost[op.name] = lost
-
+__all__ = ["Chain", "SpawnOptions"]
 
 Chain: TypeAlias = "Sequence[Sequence[Any]]"
 """The actors that wait for an answer, a number and a name each."""
@@ -115,18 +39,6 @@ class SpawnOptions(TypedDict):
     mailbox: int
     shutdown: float
     if_exists: str
-
-
-def _call(side: Side) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Call[P, R]]:
-    return lambda declared: Call(declared.__name__, side)
-
-
-def _note(side: Side) -> Callable[[Callable[P, None]], Note[P]]:
-    return lambda declared: Note(declared.__name__, side)
-
-
-def _fd_note(side: Side) -> Callable[[Callable[P, None]], FdNote[P]]:
-    return lambda declared: FdNote(declared.__name__, side)
 
 
 _PARENT: Final = Side.PARENT

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop
     from actors._messaging.ref import Ref
+    from actors._remoting.operation import Note
     from actors._system.topology import Topology
     from actors.nodes import Node, NodesSpec
 
@@ -385,9 +386,7 @@ class Coordinator(SystemState):
             self._tell_down(node, node.address, why, restarting=False, patience=0.0)
         node.changed()
 
-    def _tell_nodes(
-        self, about: object, op: ops.Note[P], /, *args: P.args, **none: P.kwargs
-    ) -> None:
+    def _tell_nodes(self, about: object, op: Note[P], /, *args: P.args, **none: P.kwargs) -> None:
         for node in self.nodes.values():
             if node is not about:
                 for link in node.links:

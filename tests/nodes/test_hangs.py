@@ -17,7 +17,7 @@ import pytest
 
 from actors import Backoff, Node, NodeDown, Ref, System, Topology, listen, nodes
 from actors._base.events import Event
-from actors._remoting.operations import Operation
+from actors._remoting.operation import Operation
 from actors.nodes import NodeState, _spec, _thread
 from actors.nodes.health.block_watch import read_page
 from actors.nodes.health.heartbeat import HangDetector, Heartbeat, beat_every, margin_of, stacks_of

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors._remoting.link import Link
-from actors._remoting.operations import Handlers
+from actors._remoting.operation import Handlers
 
 
 @pytest.mark.parametrize("message", [[20, "no such note", []], [20], ["of another shape", 1, 2, 3]])

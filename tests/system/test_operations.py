@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import actors
 from actors import System
 from actors._remoting import operations
-from actors._remoting.operations import Handlers, Operation, Side
+from actors._remoting.operation import Handlers, Operation, Side
 from actors._system.system import coordinator_of
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from actors._base.loop import Timer
+    from actors._remoting.operation import Note
 
 __all__ = [
     "HangDetector",
@@ -59,7 +60,7 @@ class Clock(Protocol):
 class Parent(Protocol):
     """The part of the link to the parent that is used here."""
 
-    def note(self, op: ops.Note[P], /, *args: P.args, **kwargs: P.kwargs) -> object: ...
+    def note(self, op: Note[P], /, *args: P.args, **kwargs: P.kwargs) -> object: ...
     def flush(self) -> object: ...
 
 
