@@ -44,6 +44,11 @@ class Batch(Envelope):
         """Whether every error of the handler has an asker that gets it: there is no tell among the calls."""
         return all(member.asked for member in self.members)
 
+    @property
+    def wanted(self) -> list[Envelope]:
+        """The calls whose askers still wait, or that nobody asked."""
+        return [member for member in self.members if member in self._left]
+
     def leave(self, member: Envelope) -> bool:
         """Note that the asker of *member* no longer waits; return whether nobody is left to work for."""
         if member not in self._left:

@@ -12,6 +12,7 @@ from collections import deque
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING
 
+from actors._actor.deferral import deferral_of
 from actors._messaging.turn import TURN
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class ConcurrentHandlers:
     def _begin(self, actor: Actor, envelope: Envelope) -> bool:
         # A turn of its own: the message loop may be handling another message.
         turn = self._handling.turn.for_task()
+        turn.beside = True
         TURN.set(turn)
         try:
             if not self._handling.begin(envelope):
@@ -90,15 +92,23 @@ class ConcurrentHandlers:
 
     async def _run(self, actor: Actor, envelope: Envelope, turn: Turn) -> None:
         TURN.set(turn)
+        deferral = None
         try:
             await self._handling.answer_call(actor, envelope)
         except Exception as error:  # noqa: BLE001 - the class decides what follows
             if self._handling.message_ends_it(envelope, error):
                 self._incarnation.crash(error)
+        except BaseException as error:
+            deferral = deferral_of(error)
+            if deferral is None:
+                raise
         finally:
             self._running.pop(envelope, None)
-            if envelope.reply is not None and not envelope.reply.done():
+            if deferral is not None:
+                self._handling.put_off(envelope, deferral.progress)
+            elif envelope.reply is not None and not envelope.reply.done():
                 self._handling.lose(envelope)
+            self._handling.concurrent_ended(deferred=deferral is not None)
             group = self._groups.get(envelope.handler.group)
             if group is not None:
                 group.running -= 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, TypeVarTuple, cast
 
 from actors._actor.constructor import constructor_options, unpack_constructor
 from actors._base.errors import ActorsError, StartFailed
@@ -152,6 +152,27 @@ class Context:
     def unwatch(self, ref: Ref[Any]) -> None:
         """Cancel `watch`; an `on_exit` that is queued is not called."""
         self._incarnation.in_loop(self._incarnation.unwatch, ref)
+
+    def defer(self) -> NoReturn:
+        """End the handler here, and have its message come again behind the next one that is handled.
+
+        For a message that the actor cannot handle yet::
+
+            async def withdraw(self, amount: int) -> int:
+                if not self.opened:
+                    self.context.defer()
+                ...
+
+        The handler begins anew then, with the same argument objects. Its asker waits on; its deadline stays.
+        What was deferred comes again in its order, before younger messages. A message that is deferred too
+        lets none come again, so an actor that can handle nothing waits. All of them keep their place in the
+        mailbox; one place is kept free for others, so the message that would take it gets `MailboxFull`, or is
+        a dead letter. When the actor restarts or ends, they are messages that have not begun.
+
+        Raises:
+            ActorsError: this code handles no message, or a stream has made its first item.
+        """
+        raise self._incarnation.deferral()
 
     def stop(self) -> None:
         """End this actor behind what it has queued; it is not restarted."""

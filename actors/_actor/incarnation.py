@@ -99,7 +99,7 @@ class Incarnation:
             cell, name = self.cell, self.ref.name
             self._resources = _Resources(
                 ActorTasks(self.loop, name, self.crash),
-                Timers(self.loop, name, cell.cls, cell.deliver),
+                Timers(self.loop, name, cell.cls, cell.deliver, self.message_loop.idleness),
                 Watches(cell.host, self._on_watched_exit),
             )
             if self._closing:
@@ -189,6 +189,10 @@ class Incarnation:
         """As `Context.stop`."""
         refuse_fenced()
         self.cell.request_stop(Exit.NORMAL, None, drain=False)
+
+    def deferral(self) -> BaseException:
+        """As `MessageLoop.deferral`."""
+        return self.message_loop.deferral()
 
     async def spawn(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any
@@ -350,6 +354,8 @@ class Incarnation:
     async def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         cls = self.cell.cls
         self._note_activity()
+        # A task of the last incarnation may have deferred its message while it ended.
+        self.cell.mailbox.put_back()
         # A copy for each start: what one incarnation changes must not reach the next.
         args, kwargs = snapshot_args(args, kwargs)
         actor: Actor = object.__new__(cls)

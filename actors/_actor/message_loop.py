@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.batches import Batch, Batches
 from actors._actor.concurrent_handlers import ConcurrentHandlers
+from actors._actor.deferral import Deferral, deferral_of
+from actors._actor.idle import Idleness
 from actors._actor.on_error import OnError, another, decide
-from actors._base.errors import ActorCrashed, DeadlineExceeded
+from actors._base.errors import ActorCrashed, ActorsError, DeadlineExceeded, MailboxFull
 from actors._messaging.mailbox import Envelope, answer
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.stream import StreamProducers
-from actors._messaging.turn import Turn
+from actors._messaging.turn import TURN, Turn
 
 if TYPE_CHECKING:
     from actors._actor.base import Actor
     from actors._actor.interfaces import IncarnationInterface
+    from actors._base.loop import Waiter
     from actors._messaging.mailbox import Tell
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
@@ -72,6 +75,10 @@ class MessageLoop:
         self._since = 0.0
         self._concurrent_handlers: ConcurrentHandlers | None = None
         self._batches: Batches | None = None
+        self._begun_beside = 0  # concurrent handlers that began since `_recall` or `put_off`
+        self._progress = 0  # how often `recall` was called, or would have been
+        self._own = 0  # how many of the messages that were taken it sent itself
+        self._idleness: Idleness | None = None
 
     @property
     def producers(self) -> StreamProducers:
@@ -79,6 +86,27 @@ class MessageLoop:
         if self._producers is None:
             self._producers = StreamProducers(self._incarnation.ref, self._cell.deliver)
         return self._producers
+
+    def idleness(self) -> Idleness:
+        """Return since when the actor has been idle; noted from now on."""
+        if self._idleness is None:
+            self._idleness = Idleness(self._loop, self._is_idle)
+        return self._idleness
+
+    def _is_idle(self) -> bool:
+        mailbox = self._cell.mailbox
+        waits = mailbox.waker is not None and not mailbox.waker.done()
+        # What is deferred waits for others, as the actor does.
+        empty = len(mailbox) == mailbox.deferred
+        return waits and empty and not self.busy and not self.streaming
+
+    def concurrent_ended(self, *, deferred: bool) -> None:
+        """Note that a concurrent handler has ended; what is deferred comes again unless its message is."""
+        if self._idleness is not None:
+            self._idleness.begin()
+        if not deferred:
+            self._progress += 1
+            self._cell.mailbox.recall()
 
     @property
     def streaming(self) -> bool:
@@ -142,20 +170,22 @@ class MessageLoop:
 
     # One function: a call per message costs as much as a small message.
     async def take(self) -> None:  # noqa: C901, PLR0912
-        """Take messages until `halt`; raise the error of a handler if no asker gets it."""
-        actor = self.actor
-        assert actor is not None
+        """Take messages until `halt`; raise the error of a handler if no asker gets it.
+
+        While messages are deferred, one at a time, so that those come again behind it.
+        """
+        actor: Any = self.actor
         mailbox, activity = self._cell.mailbox, self._cell.host.activity
         queue, line = mailbox.queue, mailbox.wait_queue
         while not self.halt:
             if not queue:
-                mailbox.waker = waker = self._loop.waiter()
+                mailbox.waker = waker = self._waits()
                 item = args = kwargs = None  # do not hold the last message while waiting
                 await waker
                 if activity.awaited:
                     activity.begin()
                 queue = mailbox.queue
-            left = MESSAGES_PER_TURN
+            most = left = 1 if mailbox.deferring else MESSAGES_PER_TURN
             self._since = began = perf_counter()
             while queue and left:
                 left -= 1
@@ -165,9 +195,8 @@ class MessageLoop:
                     handler, args, kwargs, hooks = item
                     if hooks is not None:
                         hooks.on_taken()
-                    await (
-                        handler.fn(actor, *args, **kwargs) if kwargs else handler.fn(actor, *args)
-                    )
+                    fn = handler.fn
+                    await (fn(actor, *args, **kwargs) if kwargs else fn(actor, *args))
                 elif item.handler.plain and item.deadline is None and item.hooks is None:
                     await self.answer_call(actor, item)
                 else:
@@ -180,18 +209,39 @@ class MessageLoop:
                     self._since = now = perf_counter()
                     if now - began > SECONDS_PER_TURN:
                         break
-            self.handled += MESSAGES_PER_TURN - left
+            self.handled += most - left
+            if mailbox.deferring:
+                self._recall(most - left)
             if queue:
                 await self._loop.pause()
+
+    def _waits(self) -> Waiter:
+        """Return what the actor waits with for its next message."""
+        if self._idleness is not None:
+            self._idleness.waits(self.handled - self._own)
+        return self._loop.waiter()
+
+    def _recall(self, taken: int) -> None:
+        """Have what is deferred come again, unless the messages *taken* have only begun beside the others."""
+        beside, self._begun_beside = self._begun_beside, 0
+        if taken > beside:
+            self._progress += 1
+            self._cell.mailbox.recall()
 
     # -- failures --------------------------------------------------------------------------
 
     def ends_by(self, error: BaseException) -> bool:
         """Return whether the incarnation ends by *error*, which `take` or a step without a message raised."""
+        if self._idleness is not None:
+            self._idleness.begin()  # `take` has not counted the message that failed
         return self._current is None or self.message_ends_it(self._current, error)
 
     def message_ends_it(self, item: Envelope | Tell, error: BaseException) -> bool:
         """Do what the class decides on the *error* of a message; return whether the incarnation ends by it."""
+        deferral = deferral_of(error)
+        if deferral is not None:
+            self._defer(Envelope.of(item), deferral.progress)
+            return False
         run = self._incarnation
         message = Envelope.of(item)
         plain = isinstance(error, Exception) and message.handler.kind is not MessageKind.RESUME
@@ -208,6 +258,64 @@ class MessageLoop:
             self._cell.host.message_failed(run.ref, message, error)
         self.resumed = decided is OnError.RESUME
         return not self.resumed
+
+    def deferral(self) -> BaseException:
+        """Return what ends the calling code, and has the message that it handles come again.
+
+        Raises:
+            ActorsError: it handles none, or one that cannot come again.
+        """
+        turn = TURN.get()
+        if turn is None or not turn.beside or turn.sender is not self._incarnation:
+            self._check_deferrable(turn)
+        self._cell.mailbox.deferring = True  # so that progress is counted
+        return Deferral(self._progress)
+
+    def _check_deferrable(self, turn: Turn | None) -> None:
+        current, who = self._current, self._incarnation.ref.name
+        if turn is not self.turn or current is None:
+            raise ActorsError(
+                f"{who}: only the handler of a message can defer it, not a hook or a task"
+            )
+        if isinstance(current, Envelope) and current.handler.kind is MessageKind.RESUME:
+            producer = current.args[0]
+            if producer.begun or producer.closing:
+                name = producer.opened_by.handler.name
+                raise ActorsError(f"{who}: the stream {name} has begun: it can be deferred no more")
+
+    def _defer(self, message: Envelope, progress: int) -> None:
+        """Keep the message whose handler deferred it, and go on with the next."""
+        self._current = None
+        self.resumed = True
+        if isinstance(message, Batch):
+            for member in message.wanted:
+                self.put_off(member, progress)
+        elif message.handler.kind is MessageKind.RESUME:
+            self.put_off(self.producers.defer(message.args[0]), progress)
+        else:
+            self.put_off(message, progress)
+
+    def put_off(self, message: Envelope, progress: int) -> None:
+        """Keep *message* until the next one is handled; it is dropped if its asker has gone, or without room.
+
+        Args:
+            message: what was deferred.
+            progress: that of its `Deferral`.
+        """
+        if message.reply is not None and message.reply.done():
+            return
+        mailbox, ref = self._cell.mailbox, self._incarnation.ref
+        self._begun_beside = 0
+        if mailbox.may_defer:
+            if message.hooks is not None:
+                message.hooks.on_deferred()
+            mailbox.defer(message)
+            if progress != self._progress:
+                mailbox.recall()
+            return
+        full = MailboxFull(ref, "its mailbox is full of deferred messages", message.message)
+        if not message.fail(full):
+            self._cell.host.dead_letter(ref, message, full.why)
 
     def _misfit(self, message: Envelope, error: BaseException) -> str | None:
         """Return why the handler cannot take the arguments, if that is what *error* says: it did not run."""
@@ -292,6 +400,7 @@ class MessageLoop:
                 answer(reply, result)
 
     async def _concurrent(self, actor: Actor, envelope: Envelope) -> None:
+        self._begun_beside += 1
         if self._concurrent_handlers is None:
             self._concurrent_handlers = ConcurrentHandlers(self._incarnation, self)
         self._concurrent_handlers.take(actor, envelope)
@@ -314,11 +423,13 @@ class MessageLoop:
         self._current = None
 
     async def _tick(self, actor: Actor, envelope: Envelope) -> None:
+        self._own += 1
         message = self._incarnation.timers.take(envelope)
         if message is not None:
             await _SPECIAL[message.handler.kind](self, actor, message)
 
     async def _notice(self, actor: Actor, envelope: Envelope) -> None:
+        self._own += 1
         if envelope.reply is not None:
             if (
                 not envelope.reply.done()

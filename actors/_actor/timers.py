@@ -7,25 +7,40 @@ incarnation, no message is handled.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
+from actors._actor.idle import IdleTimer
 from actors._base.errors import not_sendable
-from actors._messaging.mailbox import Envelope
+from actors._messaging.mailbox import Envelope, OwnMessage
 from actors._messaging.message_table import Handler, MessageKind, handlers_of, refusal
 from actors.transport import Local, Unsendable, snapshot_args, snapshot_for_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from actors._actor.idle import Idleness
     from actors._base.loop import Loop, Timer
 
 __all__ = ["Timers"]
+
+Ts = TypeVarTuple("Ts")
 
 
 class _ActorTimer:
     """One timer: its message, its period and whether a tick of it is queued."""
 
-    __slots__ = ("args", "began", "handle", "handler", "key", "kwargs", "period", "queued", "ticks")
+    __slots__ = (
+        "args",
+        "began",
+        "handle",
+        "handler",
+        "idle",
+        "key",
+        "kwargs",
+        "period",
+        "queued",
+        "ticks",
+    )
 
     def __init__(
         self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], period: float | None
@@ -40,7 +55,9 @@ class _ActorTimer:
         self.ticks = 0
         # Whether a tick of it is in the mailbox.
         self.queued = False
-        self.handle: Timer | None = None
+        self.handle: Timer | IdleTimer | None = None
+        # The same as `handle`, of a timer for idleness.
+        self.idle: IdleTimer | None = None
 
     def next_in(self, now: float) -> float:
         """Move to the next tick that is not in the past; return the seconds until then."""
@@ -57,17 +74,24 @@ class Timers:
         self.context.timers.every(30, Session.ping)
         self.context.timers.once(300, Session.expire, key="expiry")  # replaces the one before
         self.context.timers.cancel("expiry")
+        self.context.timers.idle(30, Session.asleep)  # no message has come for half a minute
 
     Nobody awaits the result: an error of the handler crashes the actor, as with `Ref.tell`.
     """
 
     def __init__(
-        self, loop: Loop, name: str, cls: type, deliver: Callable[[Envelope], None]
+        self,
+        loop: Loop,
+        name: str,
+        cls: type,
+        deliver: Callable[[Envelope], None],
+        idleness: Callable[[], Idleness],
     ) -> None:
         self._loop = loop
         self._name = name
         self._cls = cls
         self._deliver = deliver
+        self._idleness = idleness
         self._set: dict[Hashable, _ActorTimer] = {}
         self._named = 0
         self._closed = False
@@ -128,6 +152,34 @@ class Timers:
         timer = self._make_timer(method, args, kwargs, seconds)
         return self._start(timer, key, seconds)
 
+    def idle(
+        self,
+        seconds: float,
+        method: Callable[[Any, *Ts], object],
+        /,
+        *args: *Ts,
+        key: Hashable = None,
+    ) -> Hashable:
+        """Send ``method(*args)`` to the actor itself when it has had no message for *seconds*.
+
+        It is told once; any message after that sets the timer again. The time counts from the end of the last
+        message. An actor is not idle while a concurrent handler of it runs, or a stream of it is open. Its own
+        timers' ticks, notices for `on_exit` and the tasks of `context.tasks` are no messages. The rest is as
+        with `once`; keyword arguments of the method: by `functools.partial`.
+
+        Raises:
+            ValueError: *seconds* is not more than 0.
+            NotAMessage, TypeError, NotSendable, RuntimeError: as `once`.
+        """
+        if not _is_number(seconds) or not seconds > 0:
+            raise ValueError(f"idle(seconds) must be more than 0, got {seconds!r}")
+        timer = self._make_timer(method, args, {}, None)
+        self._set_key(timer, key)
+        timer.handle = timer.idle = IdleTimer(
+            self._idleness(), seconds, lambda: self._queue_tick(timer)
+        )
+        return timer.key
+
     def cancel(self, key: Hashable) -> bool:
         """End the timer *key*, even if its tick is queued; return whether there was one."""
         timer = self._set.pop(key, None)
@@ -143,10 +195,13 @@ class Timers:
         if self._set.get(timer.key) is not timer:
             return None
         timer.queued = False
-        if timer.period is None:
+        if timer.idle is not None:
+            if not timer.idle.told:
+                return None  # a message came first
+        elif timer.period is None:
             del self._set[timer.key]
         # A copy for each tick: what the handler changes must not reach the next.
-        return Envelope(timer.handler, *snapshot_args(timer.args, timer.kwargs))
+        return OwnMessage(timer.handler, *snapshot_args(timer.args, timer.kwargs))
 
     def close(self) -> None:
         """End every timer, and set no more."""
@@ -175,12 +230,15 @@ class Timers:
             raise not_sendable(error) from error
 
     def _start(self, timer: _ActorTimer, key: Hashable, seconds: float) -> Hashable:
-        timer.key = self._new_key(timer) if key is None else key
-        self.cancel(timer.key)
-        self._set[timer.key] = timer
+        self._set_key(timer, key)
         timer.began = self._loop.now()
         timer.handle = self._loop.call_later(seconds, self._due, timer)
         return timer.key
+
+    def _set_key(self, timer: _ActorTimer, key: Hashable) -> None:
+        timer.key = self._new_key(timer) if key is None else key
+        self.cancel(timer.key)
+        self._set[timer.key] = timer
 
     def _new_key(self, timer: _ActorTimer) -> str:
         self._named += 1
@@ -193,6 +251,9 @@ class Timers:
         if timer.period is not None:
             seconds = timer.next_in(self._loop.now())
             timer.handle = self._loop.call_later(seconds, self._due, timer)
+        self._queue_tick(timer)
+
+    def _queue_tick(self, timer: _ActorTimer) -> None:
         if not timer.queued:
             timer.queued = True
             name, method = timer.handler.name, timer.handler.method

@@ -59,6 +59,11 @@ class MessageHeaders:
         if self.propagation is not None:
             self.propagation.apply(self.values)
 
+    def on_deferred(self) -> None:
+        """As `DeliveryHooks.on_deferred`."""
+        if self.inner is not None:
+            self.inner.on_deferred()
+
     def on_dropped(self) -> None:
         """As `DeliveryHooks.on_dropped`."""
         if self.inner is not None:

@@ -27,6 +27,7 @@ __all__ = [
     "DeliveryHooks",
     "Envelope",
     "Mailbox",
+    "OwnMessage",
     "Tell",
     "WaitQueue",
     "WaitingSender",
@@ -35,10 +36,13 @@ __all__ = [
 
 
 class DeliveryHooks(Protocol):
-    """What is called when a message leaves the mailbox: one of the first two, once."""
+    """What is called when a message leaves the mailbox: one of the first two, once more after `on_deferred`."""
 
     def on_taken(self) -> None:
         """The actor begins to handle it. Called in the task that runs the handler."""
+
+    def on_deferred(self) -> None:
+        """It was taken, and waits in the mailbox again."""
 
     def on_dropped(self) -> None:
         """It was withdrawn or refused; nobody will handle it."""
@@ -51,7 +55,7 @@ class ByteCount(Protocol):
     """What counts bytes until the messages are taken or dropped."""
 
     def give_back(self, size: int) -> None:
-        """The message of *size* bytes was taken or dropped."""
+        """The message of *size* bytes was taken or dropped; below 0, it counts again."""
 
 
 class BigMessage:
@@ -69,6 +73,12 @@ class BigMessage:
         self._count.give_back(self._size)
         if self._inner is not None:
             self._inner.on_taken()
+
+    def on_deferred(self) -> None:
+        """Count the bytes again."""
+        self._count.give_back(-self._size)
+        if self._inner is not None:
+            self._inner.on_deferred()
 
     def on_dropped(self) -> None:
         """Give the bytes back."""
@@ -134,6 +144,12 @@ class Envelope:
         if not reply.done():
             reply.set_exception(error)
         return True
+
+
+class OwnMessage(Envelope):
+    """A message that an incarnation sends itself: a later one never sees it, even if it was deferred."""
+
+    __slots__ = ()
 
 
 def answer(reply: Waiter, result: Any) -> None:
@@ -257,22 +273,33 @@ class Mailbox:
 
     Big ones have a bound in bytes as well. *bytes* is how many they have together.
 
-    A message that was taken in its turn and cannot begin yet is set aside. It still counts: *limit*, which is
-    what `queue` may hold, is one less for each of them.
+    A message that was taken in its turn and cannot begin yet is set aside, and one whose handler put it off is
+    deferred. Both still count: *limit*, which is what `queue` may hold, is one less for each of them.
     """
 
-    __slots__ = ("_aside", "bytes", "limit", "queue", "wait_queue", "waker")
+    __slots__ = (
+        "_aside",
+        "_deferred",
+        "bytes",
+        "deferring",
+        "limit",
+        "queue",
+        "wait_queue",
+        "waker",
+    )
 
     def __init__(self, limit: int, make_waiter: Callable[[], Waiter]) -> None:
         self.limit = limit
         self.bytes = 0
-        self._aside = _NONE_ASIDE
+        self._aside = self._deferred = _NONE_ASIDE
+        self.deferring = False
+        """Whether a message is deferred, or its handler is about to end by that: `recall` is awaited."""
         self.queue = _NOTHING
         self.wait_queue = WaitQueue(make_waiter)
         self.waker: Waiter | None = None
 
     def __len__(self) -> int:
-        return len(self.queue) + len(self._aside)
+        return len(self.queue) + len(self._aside) + len(self._deferred)
 
     @property
     def full(self) -> bool:
@@ -316,9 +343,14 @@ class Mailbox:
         return envelope
 
     def remove(self, envelope: Envelope) -> bool:
-        """Remove *envelope*; return whether it was still queued, or set aside."""
+        """Remove *envelope*; return whether it was still queued, set aside or deferred."""
         if envelope in self._aside:
             return self.begin(envelope)
+        if envelope in self._deferred:
+            del self._deferred[envelope]
+            self.limit += 1
+            self._refill()
+            return True
         if envelope not in self.queue:
             return False
         self.queue.remove(envelope)
@@ -345,12 +377,48 @@ class Mailbox:
         self._refill()
         return True
 
+    @property
+    def deferred(self) -> int:
+        """How many messages are deferred."""
+        return len(self._deferred)
+
+    @property
+    def may_defer(self) -> bool:
+        """Whether there is still room for another message if one more is deferred."""
+        return self.limit > 1
+
+    def defer(self, envelope: Envelope) -> None:
+        """Keep *envelope*, which was taken, until `recall`."""
+        if self._deferred is _NONE_ASIDE:
+            self._deferred = {}
+        self._deferred[envelope] = None
+        self.limit -= 1
+        self.deferring = True
+
+    def recall(self) -> None:
+        """Return what was deferred to the front of the queue, in its order."""
+        self.deferring = False
+        if self._deferred:
+            self._return_to_front(self._deferred)
+            self.wake()
+
     def put_back(self) -> None:
-        """Return what was set aside to the front of the queue: it will not begin in this incarnation."""
-        if self._aside:
-            self.limit += len(self._aside)
-            self.open().extendleft(reversed(self._aside))
-            self._aside.clear()
+        """Return what was set aside or deferred to the front of the queue: it begins in a later incarnation.
+
+        What this incarnation sent itself is dropped.
+        """
+        self.deferring = False
+        for waiting in (self._aside, self._deferred):
+            for envelope in [one for one in waiting if isinstance(one, OwnMessage)]:
+                del waiting[envelope]
+                self.limit += 1
+            if waiting:
+                self._return_to_front(waiting)
+
+    def _return_to_front(self, waiting: dict[Envelope, None]) -> None:
+        self.limit += len(waiting)
+        self.open().extendleft(reversed(waiting))
+        waiting.clear()
 
     def _refill(self) -> None:
         while len(self.queue) < self.limit:

@@ -134,6 +134,7 @@ class StreamProducer:
         "_generator",
         "_origin",
         "_resume_queued",
+        "begun",
         "closing",
         "opened_by",
         "sink",
@@ -155,6 +156,8 @@ class StreamProducer:
         self.opened_by = opened_by
         self.sink: ItemSink = sink
         self.closing = False
+        self.begun = False
+        """Whether it has made an item."""
         sink.producer = self
         self._queue_resume()
 
@@ -191,6 +194,7 @@ class StreamProducer:
             await self._generator.aclose()
             return False
         self._credit -= 1
+        self.begun = True
         self._queue_resume()
         return True
 
@@ -239,6 +243,12 @@ class StreamProducers:
         """Close the stream that *envelope* opened, if there is one."""
         if envelope in self._open:
             self._open[envelope].close()
+
+    def defer(self, producer: StreamProducer) -> Envelope:
+        """Forget the stream of *producer*, which has made no item; return the message that opens it."""
+        del self._open[producer.opened_by]
+        producer.sink.producer = None
+        return producer.opened_by
 
     async def resume(self, producer: StreamProducer) -> None:
         """Have *producer* make an item; end the stream if it belongs to an earlier incarnation."""

@@ -102,16 +102,26 @@ class Turn:
         starting: whether the actor starts, so that every ask carries the chain: others may wait for its name.
         chain: the chain of asks that led to this message: (number, name) of each waiting actor.
         thread: the number of the actor's own thread, if it is a blocking one.
+        beside: whether it is that of a concurrent handler, not that of any other task of the actor.
     """
 
-    __slots__ = ("chain", "deadline", "exclusive", "sender", "starting", "target", "thread")
+    __slots__ = (
+        "beside",
+        "chain",
+        "deadline",
+        "exclusive",
+        "sender",
+        "starting",
+        "target",
+        "thread",
+    )
 
     def __init__(self, sender: Sender, target: Asker, *, exclusive: bool) -> None:
         self.sender = sender
         self.target = target
         self.exclusive = exclusive
         self.deadline: float | None = None
-        self.starting = False
+        self.starting = self.beside = False
         self.chain: tuple[tuple[int, str], ...] = ()
         self.thread: int | None = None
 

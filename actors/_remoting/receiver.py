@@ -407,6 +407,10 @@ class CreditReturn:
 
     on_dropped = on_taken
 
+    def on_deferred(self) -> None:
+        """Keep the credit of one message, which waits again: that of the next one if its own is on its way."""
+        self.taken -= 1
+
     def give_back(self, size: int) -> None:
         """As `ByteCount.give_back`."""
         if size and not self.taken and not self.bytes:
@@ -423,8 +427,11 @@ class CreditReturn:
 
     def flush(self) -> None:
         """Return the credit."""
-        taken, size, self.taken, self.bytes = self.taken, self.bytes, 0, 0
-        if self._link.closed is None:
+        # What is below 0 is owed by messages that were deferred, and taken off the next.
+        taken, size = max(self.taken, 0), max(self.bytes, 0)
+        self.taken -= taken
+        self.bytes -= size
+        if self._link.closed is None and (taken or size):
             given_back = [taken, size] if size else [taken]
             self._link.send([wire.CREDIT, self.uid, *given_back], Lane.CONTROL)
 

@@ -50,6 +50,9 @@ class Clock(Actor):
         self.context.timers.every(seconds, Clock.spoil, values)
         values.append("changed afterwards")
 
+    async def idle(self, seconds: float, value: Any, key: Any = None) -> Any:
+        return self.context.timers.idle(seconds, Clock.note, value, key=key)
+
     async def once_beside(self) -> None:
         self.context.timers.once(0, Clock.note_beside, value="beside")
 
@@ -214,6 +217,21 @@ class Opener(Actor):
         clock, gate, end = self.message
         await clock.tell(Clock.hold_with, gate, "key", end=end)
         self.context.stop()
+
+
+async def test_an_actor_is_told_once_when_no_message_came_and_again_after_the_next(
+    node: NodeUnderTest,
+) -> None:
+    clock = await _clock(node)
+    with anyio.fail_after(5):
+        await clock.ask(Clock.idle, SOON, "idle", "key")
+        await node.probe.expect("idle")
+        await clock.tell(Clock.note, "awake")
+        await node.probe.expect("awake")
+        await node.probe.expect("idle")
+        assert await clock.ask(Clock.cancel, "key")
+        await clock.ask(Clock.once, 5 * SOON, "later")
+        await node.probe.expect("later")
 
 
 async def test_timers_end_with_their_incarnation(node: NodeUnderTest) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
+from actors._messaging.mailbox import Envelope, Mailbox, OwnMessage, WaitQueue
 from actors._messaging.message_table import Handler, MessageKind
 
 
@@ -150,3 +150,45 @@ def test_tells_in_short_form_come_out_as_envelopes(mailbox: Mailbox) -> None:
     (envelope,) = mailbox.clear()
     assert envelope.message == ("note", (1,), {})
     assert envelope.reply is None
+
+
+def test_what_is_deferred_takes_its_place_and_comes_back_before_the_rest() -> None:
+    mailbox = Mailbox(4, HandWaiter)
+    for n in range(4):
+        mailbox.put(message(n))
+    first, second = Envelope.of(mailbox.take()), Envelope.of(mailbox.take())
+    mailbox.defer(first)
+    mailbox.defer(second)
+    assert len(mailbox) == 4
+    assert mailbox.full
+    room = [mailbox.may_defer]
+    mailbox.defer(Envelope.of(mailbox.take()))
+    assert [*room, mailbox.may_defer] == [
+        True,
+        False,
+    ]  # one place is left for what the others wait for
+    mailbox.recall()
+    assert numbers(mailbox) == [0, 1, 2, 3]
+    assert mailbox.limit == 4
+
+
+def test_a_deferred_message_that_is_withdrawn_makes_room() -> None:
+    mailbox = Mailbox(2, HandWaiter)
+    deferred = message(1)
+    mailbox.defer(deferred)
+    mailbox.put(message(2))
+    sender = waiting_sender(mailbox.wait_queue, 3)
+    assert mailbox.remove(deferred)
+    assert not mailbox.remove(deferred)
+    assert goes_on(sender)
+    assert numbers(mailbox) == [2, 3]
+
+
+def test_a_later_incarnation_sees_what_was_deferred_but_not_what_the_last_one_sent_itself() -> None:
+    mailbox = Mailbox(4, HandWaiter)
+    for own in (message(1), OwnMessage(NOTE, (2,), {}), message(3)):
+        mailbox.defer(own)
+    mailbox.put(message(4))
+    mailbox.put_back()
+    assert numbers(mailbox) == [1, 3, 4]
+    assert mailbox.limit == 4

@@ -16,6 +16,7 @@ from actors.errors import ActorsError, MailboxFull
 from actors.testing import Probe, crash, eventually, running_system
 from tests.conftest import LOOPS
 from tests.contracts.contract_actors import Gate, Worker
+from tests.contracts.test_deferring import Door
 from tests.nodes.node_actors import Talker, Victim
 
 MANY = 101
@@ -317,3 +318,18 @@ async def _lost(events: Any, victim: Ref[Victim]) -> tuple[int, str]:
             assert facts["may_have_run"]
             return facts["count"], facts["node"]
     raise AssertionError("the events have ended")
+
+
+async def test_what_an_actor_defers_keeps_its_credit_until_it_is_handled(
+    system: System, right: Node
+) -> None:
+    probe = await Probe.start(system)
+    door = await system.spawn(Door, probe.ref, mailbox=20, on=right)
+    for number in range(10):
+        await door.tell(Door.enter, str(number))
+    await door.ask(Door.knock)
+    await eventually(lambda: remote(door).credit in {10, 11})
+    await door.tell(Door.open)
+    for number in range(10):
+        await probe.expect(str(number))
+    await eventually(lambda: remote(door).credit == 20)
