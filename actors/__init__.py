@@ -59,6 +59,7 @@ __all__ = [
     "pool",
     "register",
     "run",
+    "start",
     "supervisor",
 ]
 

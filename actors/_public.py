@@ -14,6 +14,7 @@ from actors._messaging.topic import Lagged
 from actors._pools import Pool
 from actors._system.pool_spec import pool
 from actors._system.run import run
+from actors._system.start import start
 from actors._system.system import System, current
 from actors._system.topology import Topology
 from actors._system.tree_specs import child, dynamic, supervisor
@@ -65,5 +66,6 @@ __all__ = [
     "pool",
     "register",
     "run",
+    "start",
     "supervisor",
 ]

@@ -63,7 +63,7 @@ class DynamicChildren:
 
     async def serve(self) -> None:
         """Restart the children in the inbox, each in a task of its own."""
-        async with anyio.create_task_group() as tasks:
+        async with self._task.new_group() as tasks:
             while self._task.exit_decided is None:
                 row = self._inbox.take()
                 if row is None:

@@ -144,6 +144,7 @@ class SupervisorTask:
     Args:
         name: The supervisor's name or path, for its reports.
         tasks: The task group this task runs in. When it is cancelled the children are killed.
+            Further groups are made by its `new_group`, if it has that.
         report: Called with each event; None for nobody. If it raises, the supervisor ends as
             CRASHED.
         shutdown_deadline: Seconds an orderly end may take all in all; None is without limit.
@@ -190,6 +191,11 @@ class SupervisorTask:
         self._ready = False
         self._started_or_failed = anyio.Event()
         self._ended = anyio.Event()
+
+    def new_group(self) -> TaskGroup:
+        """Return another task group, of the kind of the one that this task runs in."""
+        new: Callable[[], TaskGroup] = getattr(self._tasks, "new_group", anyio.create_task_group)
+        return new()
 
     async def start(self, work: SupervisorWork, ended: Callable[[Exit], None] | None) -> None:
         """Start the task and return when *work* is open.

@@ -91,6 +91,7 @@ _LEVELS: Final = {
     "no_control_socket": "warning",
     "cpu_budget": "warning",
     "system_ready": "info",
+    "system_not_closed": "warning",
     "system_stopping": "info",
     "system_stopped": "info",
     "events_lost": "warning",

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 
-__all__ = ["Interrupt", "Loop", "Task", "Timer", "Waiter", "from_monotonic", "to_monotonic"]
+__all__ = [
+    "Block",
+    "Interrupt",
+    "Loop",
+    "Task",
+    "Timer",
+    "Waiter",
+    "from_monotonic",
+    "to_monotonic",
+]
 
 
 class Waiter(Protocol):
@@ -49,6 +58,26 @@ class Interrupt(Protocol):
     async def run(self, step: Callable[[], Awaitable[None]]) -> None: ...
 
 
+class Block(Protocol):
+    """The rest of what the calling task does, up to `leave`: others can cancel it.
+
+    Attributes:
+        over: whether it was left, or its task has ended.
+        mine: whether the calling task is the one that made it.
+    """
+
+    @property
+    def over(self) -> bool: ...
+    @property
+    def mine(self) -> bool: ...
+    def cancel(self) -> None: ...
+    def leave(self, error: BaseException | None, /) -> bool:
+        """Return whether *error*, with which it is left, is only the cancellation asked for by `cancel`."""
+
+    def when_over(self, fn: Callable[[], object], /) -> None:
+        """The event loop ends: call *fn* when the task has ended, left or not."""
+
+
 class Loop(Protocol):
     """The event loop of a node."""
 
@@ -81,6 +110,7 @@ class Loop(Protocol):
         fresh: bool = False,
     ) -> Task: ...
     def interrupt(self) -> Interrupt: ...
+    def block(self) -> Block: ...
     def tasks(self) -> Iterable[tuple[str, Any]]: ...
     async def pause(self) -> None: ...
 

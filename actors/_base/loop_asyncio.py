@@ -5,14 +5,95 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakSet
+
+from anyio import create_task_group
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+    from types import TracebackType
 
-    from actors._base.loop import Interrupt, Task, Waiter
+    import anyio
+    from anyio.abc import TaskGroup
 
-__all__ = ["AsyncioLoop"]
+    from actors._base.loop import Block, Interrupt, Task, Waiter
+
+__all__ = ["UNHURRIED", "AsyncioLoop", "HiddenTasks", "in_hidden_task", "start_alone"]
+
+_HIDDEN: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
+"""Tasks that `asyncio.all_tasks` does not have: what cancels those at the end of a loop passes them by."""
+
+UNHURRIED: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
+"""Tasks that end by themselves some time after they were cancelled, within deadlines of their own."""
+
+
+def _hide(task: asyncio.Task[Any]) -> None:
+    _HIDDEN.add(task)
+    asyncio._unregister_task(task)  # noqa: SLF001 - documented, in "Extending"
+    task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - as asyncio.gather does
+
+
+def in_hidden_task() -> bool:
+    """Return whether the calling task is one that `asyncio.all_tasks` does not have."""
+    return asyncio.current_task() in _HIDDEN
+
+
+def start_alone(
+    work: Callable[[], Coroutine[Any, Any, None]], loop_ends: Callable[[], None], *, name: str
+) -> None:
+    """Run *work* in a task that belongs to no caller; see `run_loop.start_alone`."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work(), name=name)
+    _hide(task)
+    guard = loop.create_task(_guard(task, loop_ends), name=f"{name}, until its event loop ends")
+    UNHURRIED.add(guard)
+    guard._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - as above
+
+
+async def _guard(task: asyncio.Task[None], loop_ends: Callable[[], None]) -> None:
+    """Be cancelled in place of *task*: whoever ends the loop cancels all tasks it sees, and awaits them."""
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            loop_ends()
+
+
+class HiddenTasks:
+    """A task group of anyio, as far as a system uses it, whose tasks `asyncio.all_tasks` does not have."""
+
+    def __init__(self, group: TaskGroup) -> None:
+        self._group = group
+        self.cancel_scope: anyio.CancelScope = group.cancel_scope
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._group.__aexit__(kind, error, trace)
+
+    def new_group(self) -> HiddenTasks:
+        """Return another one, for a task of this one."""
+        return HiddenTasks(create_task_group())
+
+    def start_soon(
+        self, func: Callable[..., Awaitable[Any]], *args: Any, name: object = None
+    ) -> None:
+        """Start a task, as `anyio.abc.TaskGroup.start_soon`."""
+        self._group.start_soon(self._hidden, func, args, name=name or func)
+
+    async def _hidden(self, func: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        _hide(task)
+        await func(*args)
 
 
 class _AsyncioInterrupt:
@@ -44,14 +125,54 @@ class _AsyncioInterrupt:
                 self._task.uncancel()
 
 
+class _AsyncioBlock:
+    """Cancels the task that made it, once, as `asyncio.timeout` does."""
+
+    def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._asked = self._left = False
+
+    @property
+    def over(self) -> bool:
+        return self._left or self._task.done()
+
+    @property
+    def mine(self) -> bool:
+        return asyncio.current_task() is self._task
+
+    def cancel(self) -> None:
+        if not self._asked and not self.over:
+            self._asked = True
+            self._task.cancel()
+
+    def leave(self, error: BaseException | None) -> bool:
+        self._left = True
+        if not self._asked or not self.mine:
+            return False
+        others = self._task.uncancel() > self._cancelled_before
+        return isinstance(error, asyncio.CancelledError) and not others
+
+    def when_over(self, fn: Callable[[], object]) -> None:
+        self._task.add_done_callback(lambda _task: fn())
+
+
 class AsyncioLoop:
-    """The `Loop` of a running asyncio loop."""
+    """The `Loop` of a running asyncio loop.
+
+    Args:
+        loop: the running loop.
+        hidden: whether `asyncio.all_tasks` lacks the tasks of `start`.
+    """
 
     backend = "asyncio"
     # A CancelledError that nobody requested is a failure of the actor.
     passes: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit)
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, hidden: bool = False) -> None:
+        self._hidden = hidden
         self._tasks: set[asyncio.Task[Any]] = set()
         self._forget = self._tasks.discard
         self._loop = loop
@@ -80,8 +201,20 @@ class AsyncioLoop:
         context = contextvars.Context() if fresh else None
         task = self._loop.create_task(fn(*args), name=name, context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._forget)
+        if self._hidden:
+            _hide(task)
+            task.add_done_callback(self._forget_hidden)
+        else:
+            task.add_done_callback(self._forget)
         return task
+
+    def _forget_hidden(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        # Ctrl-C may strike in any task: the loop has raised it already.
+        if error is not None and not isinstance(error, self.passes):
+            what = f"{task.get_name()} failed"
+            self._loop.call_exception_handler({"message": what, "exception": error, "task": task})
 
     def cancelled_by(self, error: BaseException) -> bool:
         """As `Loop.cancelled_by`."""
@@ -92,7 +225,13 @@ class AsyncioLoop:
 
     def tasks(self) -> list[tuple[str, Any]]:
         """Return the name and the coroutine of every task."""
-        return [(task.get_name(), task.get_coro()) for task in asyncio.all_tasks(self._loop)]
+        hidden = {task for task in _HIDDEN if task.get_loop() is self._loop and not task.done()}
+        found = asyncio.all_tasks(self._loop) | hidden
+        return [(task.get_name(), task.get_coro()) for task in found]
+
+    def block(self) -> Block:
+        """As `Loop.block`."""
+        return _AsyncioBlock()
 
     def interrupt(self) -> Interrupt:
         """Make a fresh interrupt for the calling task."""

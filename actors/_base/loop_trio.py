@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from actors._base.errors import ActorsError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 
-    from actors._base.loop import Interrupt, Task, Timer, Waiter
+    from actors._base.loop import Block, Interrupt, Task, Timer, Waiter
 
-__all__ = ["TrioLoop", "in_trio", "open_trio_loop"]
+__all__ = ["TrioLoop", "in_trio", "open_trio_loop", "start_alone"]
 
 
 def in_trio() -> bool:
@@ -32,6 +34,66 @@ async def open_trio_loop() -> AsyncIterator[TrioLoop]:
     async with trio.open_nursery() as nursery:
         yield TrioLoop(nursery)
         nursery.cancel_scope.cancel()
+
+
+def start_alone(
+    work: Callable[[], Coroutine[Any, Any, None]], loop_ends: Callable[[], None], *, name: str
+) -> None:
+    """Run *work* in a system task; see `run_loop.start_alone`."""
+    context = contextvars.copy_context()
+    trio.lowlevel.spawn_system_task(_alone, work, loop_ends, name=name, context=context)
+
+
+async def _alone(
+    work: Callable[[], Coroutine[Any, Any, None]], loop_ends: Callable[[], None]
+) -> None:
+    """Trio cancels its system tasks when the main task has ended: *work* goes on until it has ended, too."""
+    ended = trio.Event()
+
+    async def shielded() -> None:
+        with trio.CancelScope(shield=True):
+            await work()
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shielded)
+        try:
+            await ended.wait()
+        except trio.Cancelled:
+            loop_ends()
+            raise
+
+
+class _TrioBlock:
+    """A cancel scope around the rest of the block; trio has it left in its own task only."""
+
+    def __init__(self) -> None:
+        self._task = trio.lowlevel.current_task()
+        self._scope = trio.CancelScope()
+        self._scope.__enter__()
+        self.over = False
+
+    @property
+    def mine(self) -> bool:
+        return trio.lowlevel.current_task() is self._task
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+    def leave(self, error: BaseException | None) -> bool:
+        if not self.mine:
+            raise ActorsError(
+                "trio has a block left in the task that entered it, and this was another; the system has "
+                "stopped: use `await actors.start()` and `aclose()`"
+            )
+        self.over = True
+        trace = None if error is None else error.__traceback__
+        return bool(self._scope.__exit__(type(error) if error else None, error, trace))
+
+    def when_over(self, fn: Callable[[], object]) -> None:
+        """Call *fn* now: trio ends its loop after the end of every task but its own."""
+        self.over = True
+        fn()
 
 
 class _TrioWaiter:
@@ -259,6 +321,9 @@ class TrioLoop:
 
     def interrupt(self) -> Interrupt:
         return _TrioInterrupt()
+
+    def block(self) -> Block:
+        return _TrioBlock()
 
     async def pause(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -5,19 +5,29 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import anyio
 
 from actors._base.errors import ActorsError
 from actors._base.log import get_logger
-from actors._base.loop_asyncio import AsyncioLoop
+from actors._base.loop_asyncio import (
+    UNHURRIED,
+    AsyncioLoop,
+    HiddenTasks,
+    in_hidden_task,
+    start_alone as start_alone_on_asyncio,
+)
 from actors._base.platform import open_standard_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
+    from anyio.abc import TaskGroup
+
     from actors._base.loop import Loop
 
-__all__ = ["open_loop", "run_on"]
+__all__ = ["new_task_group", "open_loop", "open_own_loop", "run_on", "start_alone"]
 
 T = TypeVar("T")
 BACKENDS: Final = ("asyncio", "trio")
@@ -40,11 +50,58 @@ async def open_loop() -> AsyncIterator[Loop]:
             async with open_trio_loop() as loop:
                 yield loop
             return
+    yield AsyncioLoop(_running())
+
+
+@asynccontextmanager
+async def open_own_loop() -> AsyncIterator[tuple[Loop, TaskGroup]]:
+    """As `open_loop`, with a task group, for `start_alone`: the end of an asyncio loop cancels none of it."""
+    async with open_loop() as loop, anyio.create_task_group() as tasks:
+        if loop.backend == "trio":
+            yield loop, tasks
+        else:
+            yield AsyncioLoop(_running(), hidden=True), _hidden(tasks)
+
+
+def _hidden(tasks: TaskGroup) -> TaskGroup:
+    return cast("TaskGroup", HiddenTasks(tasks))
+
+
+def new_task_group() -> TaskGroup:
+    """Return a task group for the calling task: in one of `open_own_loop`, its tasks are of the same kind."""
+    tasks = anyio.create_task_group()
+    on_asyncio = anyio.get_cancelled_exc_class() is asyncio.CancelledError
+    return _hidden(tasks) if on_asyncio and in_hidden_task() else tasks
+
+
+def _running() -> asyncio.AbstractEventLoop:
     try:
-        running = asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError as error:
         raise ActorsError("no event loop runs here: call this from an async function") from error
-    yield AsyncioLoop(running)
+
+
+def start_alone(
+    work: Callable[[], Coroutine[Any, Any, None]], loop_ends: Callable[[], None], *, name: str
+) -> None:
+    """Run *work* in a task that belongs to no caller: nothing that cancels the caller cancels it.
+
+    Args:
+        work: raises nothing, and ends soon after *loop_ends* was called; the event loop waits for it.
+        loop_ends: called when the event loop is about to end.
+        name: of the task.
+
+    Raises:
+        ActorsError: no supported loop runs here.
+    """
+    if "trio" in sys.modules:
+        from actors._base import loop_trio  # noqa: PLC0415 - imported only if the program has trio
+
+        if loop_trio.in_trio():
+            loop_trio.start_alone(work, loop_ends, name=name)
+            return
+    _running()
+    start_alone_on_asyncio(work, loop_ends, name=name)
 
 
 def run_on(
@@ -103,6 +160,9 @@ async def _end_others() -> None:
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()
+    unhurried = left & set(UNHURRIED)
+    if unhurried:
+        await asyncio.wait(unhurried)
     if left:
         await asyncio.wait(left, timeout=_LEFT_BEHIND)
     for task in left:

@@ -13,9 +13,8 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from anyio import create_task_group
-
 from actors._base.errors import NodeDown
+from actors._base.run_loop import new_task_group
 from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import all_waiting
 from actors._messaging.message_table import handlers_by_name
@@ -145,7 +144,7 @@ class Coordinator(SystemState):
             steps.callback(self.close)
             steps.callback(self.threads.close)
             steps.callback(self._end_rest)
-            async with create_task_group() as meanwhile:
+            async with new_task_group() as meanwhile:
                 meanwhile.start_soon(self.groups.stop_unresponsive)
                 await self.tree.stop()
                 meanwhile.cancel_scope.cancel()

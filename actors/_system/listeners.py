@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from anyio import create_task_group, fail_after, move_on_after
+from anyio import fail_after, move_on_after
 
 from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed, NodeDown
+from actors._base.run_loop import new_task_group
 from actors._remoting import operations as ops
 from actors.routing import Listener, Sticky, StillStarting, new_router, node_policy
 from actors.supervisors import Exit
@@ -186,7 +187,7 @@ class ListenerController:
         router.stop_listening()
         for node in self._nodes.values():
             router.remove_node(node, dead=False)
-        async with create_task_group() as tasks:
+        async with new_task_group() as tasks:
             for run in self._group():
                 tasks.start_soon(self.drain_run, run, run.node.spec.shutdown)
         self.close()

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from anyio import Lock, create_task_group, move_on_after, sleep
+from anyio import Lock, move_on_after, sleep
 
 from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
+from actors._base.run_loop import new_task_group
 from actors._system.cpu_budget import cpu_budget
 from actors._system.supervision_tree import first_cause
 from actors.nodes import NodeState, nodes, origin_of
@@ -187,7 +188,7 @@ class NodeGroups:
         The supervisors would wait for each actor of such a node in turn, and would have no time left
         for the actors of the others.
         """
-        async with create_task_group() as tasks:
+        async with new_task_group() as tasks:
             for node in list(self._state.nodes.values()):
                 tasks.start_soon(self._stop_if_unresponsive, node)
 

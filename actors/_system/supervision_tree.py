@@ -15,9 +15,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from anyio import CancelScope, create_task_group
+from anyio import CancelScope
 
 from actors._base.errors import InvalidSpec
+from actors._base.run_loop import new_task_group
 from actors._system.pool_spec import PoolSpec
 from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.tree_specs import (
@@ -100,7 +101,7 @@ class NodesSupervisor(DynamicSupervisor):
                 together.cancel_scope.cancel()
 
         try:
-            async with create_task_group() as together:
+            async with new_task_group() as together:
                 for spec in specs:
                     together.start_soon(start, spec)
         finally:
@@ -117,7 +118,7 @@ class NodesSupervisor(DynamicSupervisor):
             with suppress(NotFound, SupervisorStopped):
                 await self.stop_child(name, grace=grace)
 
-        async with create_task_group() as together:
+        async with new_task_group() as together:
             for name, grace in nodes:
                 together.start_soon(stop, name, grace)
 
@@ -181,7 +182,7 @@ class SupervisionTree:
     async def stop(self) -> None:
         """Stop everything in reverse; all listeners together, within the `shutdown` of their nodes."""
         if self._started:
-            async with create_task_group() as tasks:
+            async with new_task_group() as tasks:
                 for listening in self._state.listeners:
                     tasks.start_soon(listening.drain)
             self.root.stop()

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import AsyncExitStack
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, TypeVarTuple, overload
 
-import anyio
-
 from actors._actor.constructor import constructor_options, unpack_constructor
-from actors._base.errors import ActorsError, InvalidSpec, NoSystem, StartFailed, SystemStopped
+from actors._base.errors import ActorsError, CallCycle, InvalidSpec, StartFailed, SystemStopped
 from actors._base.events import EventStream
 from actors._base.platform import open_standard_descriptors
-from actors._base.run_loop import open_loop
 from actors._base.user_traceback import only_user_frames
 from actors._known_options import known_options
 from actors._messaging.blocking_ref import BlockingRef
@@ -22,49 +16,45 @@ from actors._messaging.topic import Topic
 from actors._messaging.turn import TURN, refuse_fenced
 from actors._system.coordinator import Coordinator
 from actors._system.pool_spec import PoolSpec
+from actors._system.running_systems import enter_context, find_system, set_node_system
 from actors._system.supervisor_ref import SupervisorRef
 from actors._system.system_access import DirectAccess, SystemAccess
+from actors._system.system_task import SystemTask
 from actors._system.topology import Topology
 from actors.nodes import Node, NodesSpec, check_actor_options
-from actors.supervisors import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from types import TracebackType
 
-    from anyio.abc import TaskGroup, TaskStatus
-
     from actors._actor.base import Actor
-    from actors._base.loop import Loop
     from actors._messaging.ref import Ref
     from actors._pools import Pool
     from actors._remoting.operations import SpawnOptions
     from actors._system.tree_specs import ActorSpec, DynamicSpec, SupervisorSpec, TreeSpec
     from actors.nodes import LocalNode
-    from actors.supervisors import Backoff, Restart
+    from actors.supervisors import Backoff, Exit, Restart
 
 __all__ = ["System", "coordinator_of", "current"]
+
+_NOT_RUNNING: Final = "this System is not running: use `async with actors.System() as system`"
 
 A = TypeVar("A", bound="Actor")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-_CURRENT: Final[ContextVar[System | None]] = ContextVar("actors_system", default=None)
-_HERE: Final = threading.local()
-
 
 def current() -> System:
-    """Return the System of this node, from any task in it.
+    """Return the System of the calling code, from any task of an actor, a node or an application.
+
+    It is the one that was started in this context (so in a task, or in one that started it); that of the
+    actor whose code this is; that of the node; or the one that runs on this event loop, which is how
+    request handlers of an application find what its lifespan started.
 
     Raises:
-        NoSystem: this code runs in no system.
+        NoSystem: this code runs in no system, or in a loop of several that has nothing to do with any.
     """
-    turn = TURN.get()
-    system = _CURRENT.get() or (turn and turn.sender.system) or getattr(_HERE, "system", None)
-    if system is None:
-        raise NoSystem(
-            "no system runs here: use `async with actors.System()`, or call this from an actor or a node"
-        )
+    system: System = find_system()
     return system
 
 
@@ -134,9 +124,7 @@ class System:
         self._with_local = local
         self._access: SystemAccess | None = None
         self._coordinator: Coordinator | None = None
-        self._stack = AsyncExitStack()
-        self._failure: BaseException | None = None
-        self._outer: System | None = None
+        self._task: SystemTask | None = None
         self._default_pool: Pool[Any] | None = None
 
     @classmethod
@@ -144,35 +132,28 @@ class System:
         """Make the `System` that code on a node uses."""
         system = cls()
         system._access = access
-        _HERE.system = system
+        set_node_system(system)
         return system
 
     async def __aenter__(self) -> Self:
+        task = await self.begin()
+        task.hold()
+        return self
+
+    async def begin(self) -> SystemTask:
+        """Start the system in a task of its own, which nothing holds: see `actors.start`."""
         if self._access is not None:
             raise ActorsError("this System is already running, or has run: make a new one")
         open_standard_descriptors()
-        self._block = await self._stack.enter_async_context(anyio.create_task_group())
-        with anyio.CancelScope(shield=True):
-            loop, tasks = await self._block.start(self._hold)
-        end = self._block.cancel_scope.cancel
-        try:
-            coordinator = self._coordinator = Coordinator(
-                self._topology, loop, tasks, end=end, local=self._with_local
-            )
-        except BaseException:
-            tasks.cancel_scope.cancel()
-            await self._stack.aclose()
-            raise
+        task = self._task = SystemTask(self, self._topology, local=self._with_local)
+        await task.start(self._made)
+        enter_context(task.place)
+        return task
+
+    def _made(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
         coordinator.host.system = self
         self._access = DirectAccess(coordinator)
-        self._outer = _CURRENT.get()
-        _CURRENT.set(self)
-        try:
-            await coordinator.start(self._root_ended)
-        except BaseException as error:
-            await self.__aexit__(type(error), error, error.__traceback__)
-            raise
-        return self
 
     async def __aexit__(
         self,
@@ -180,47 +161,52 @@ class System:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        assert self._coordinator is not None
-        try:
-            await self._close(self._coordinator)
-        except BaseException:
-            await self._stack.__aexit__(None, None, None)
-            raise
-        # A cancellation has to reach the scope that asked for it; other errors are raised as they are.
-        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
-        passed = (kind, error, trace) if cancelled else (None, None, None)
-        swallowed = await self._stack.__aexit__(*passed)
-        if self._failure is not None and (error is None or cancelled):
-            raise SystemStopped(f"the system ended by itself: {self._failure}") from self._failure
-        return bool(swallowed and cancelled)
+        task = self._task
+        assert task is not None
+        cancelled = await task.leave(error)
+        failure = task.failure
+        if failure is not None and (error is None or cancelled):
+            if not isinstance(failure, Exception):
+                raise failure  # an actor ended the program
+            raise task.stopped() from failure
+        return cancelled
 
-    async def _close(self, coordinator: Coordinator) -> None:
-        _CURRENT.set(self._outer)
-        try:
-            with anyio.CancelScope(shield=True):
-                await coordinator.stop()
-        finally:
-            coordinator.tasks.cancel_scope.cancel()
-            self._block.cancel_scope.cancel()
+    async def aclose(self) -> None:
+        """Stop everything, in reverse order of its start and within deadlines; return when nothing is left.
 
-    async def _hold(self, *, task_status: TaskStatus[tuple[Loop, TaskGroup]]) -> None:
-        """Run the loop and the tasks, shielded from cancellation: `__aexit__` stops them in order."""
-        with anyio.CancelScope(shield=True):
-            async with open_loop() as loop, anyio.create_task_group() as tasks:
-                task_status.started((loop, tasks))
-                await anyio.sleep_forever()
+        From any task of the event loop, as often as you like: every caller waits for the same end. A
+        caller that is cancelled no longer waits; the end goes on.
 
-    def _root_ended(self, end: Exit) -> None:
-        """The top supervisor has ended: by `stop`, or because its budget was exceeded."""
-        if end.abnormal and self._coordinator is not None and not self._coordinator.stopping:
-            self._failure = end.error or ActorsError(str(end))
-            self._block.cancel_scope.cancel()
+        Raises:
+            CallCycle: an actor of the system calls it, or code on a node, which end first: they use `stop`.
+        """
+        await self._awaitable_end("aclose()").close()
+
+    async def wait(self) -> Exit:
+        """Wait until the system has ended, and return how: SHUTDOWN if it was asked to, else CRASHED.
+
+        Raises:
+            CallCycle: an actor of the system calls it, or code on a node: they end before their system.
+        """
+        return await self._awaitable_end("wait()").wait()
+
+    def _awaitable_end(self, what: str) -> SystemTask:
+        if self._access is None:
+            raise SystemStopped(_NOT_RUNNING)
+        turn = TURN.get()
+        if self._task is None:
+            waits: Any = self._access.local
+        elif turn is not None and turn.sender.system is self:
+            waits = turn.sender.ref
+        else:
+            return self._task
+        raise CallCycle(waits, f"it would end before System.{what} returns: use stop()")
 
     def _running(self) -> SystemAccess:
         if self._access is None:
-            raise SystemStopped(
-                "this System is not running: use `async with actors.System() as system`"
-            )
+            raise SystemStopped(_NOT_RUNNING)
+        if self._task is not None and self._task.exit is not None:
+            raise self._task.stopped() from self._task.failure
         refuse_fenced()
         return self._access
 
@@ -491,5 +477,15 @@ class System:
         return self._running().events()
 
     async def stop(self) -> None:
-        """Stop the whole system; the `async with` block that holds it is cancelled."""
-        await self._running().stop()
+        """Stop the whole system.
+
+        An `async with` block that holds it is cancelled, and stops it at its end. Without one this
+        returns when the system has ended; called by an actor or on a node, when the end has begun.
+        """
+        task = self._task
+        if task is None:
+            await self._running().stop()
+        elif task.held or TURN.get() is not None:
+            task.end()
+        else:
+            await task.close()

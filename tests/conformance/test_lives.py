@@ -133,7 +133,7 @@ async def test_c65_a_stopped_system_starts_nothing() -> None:
             await system.spawn(Plain)
         with pytest.raises(SupervisorStopped):
             await branch.start_child(actors.child(Plain))
-        with pytest.raises(SupervisorStopped):
+        with pytest.raises(SystemStopped):
             await system.start(actors.child(Plain))
 
 

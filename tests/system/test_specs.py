@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors import Actor, Restart, System, Topology, child, dynamic, listen, nodes, supervisor
-from actors.errors import ActorsError, InvalidSpec, NodeDown
+from actors.errors import ActorsError, InvalidSpec, NodeDown, SystemStopped
 from actors.testing import crash, running_system
 from tests.nodes.node_actors import Victim
 
@@ -194,7 +194,7 @@ async def test_a_system_runs_once() -> None:
             await system.__aenter__()
         with pytest.raises(ActorsError, match="crash takes a process node that is running"):
             await crash(system.node)
-    with pytest.raises(ActorsError, match="the system is stopping"):
+    with pytest.raises(SystemStopped, match="the system has stopped"):
         await system.spawn(Victim)
     assert issubclass(NodeDown, ActorsError)
 
