@@ -5,7 +5,9 @@ The sender appends an item, then wakes the receiver unless `receiver_awake` is s
 has to tell the other is an item of a deque, whose own lock orders the rest.
 """
 
+import sys
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from actors.transport.channels.wakeup import Wakeup
@@ -85,9 +87,11 @@ class Endpoint:
         self._first_close = first_close
         self._closed = False
 
-    def __del__(self) -> None:
+    def __del__(self, at_exit: Callable[[], bool] = sys.is_finalizing) -> None:
         # As a socket does: an endpoint may be dropped on its way to the thread that should use it.
-        self.close()
+        # The module may have lost its names when the interpreter ends, and then the other side has ended.
+        if not at_exit():
+            self.close()
 
     def close(self) -> None:
         """Close this side: the other side receives what was sent to it, then the end.

@@ -72,8 +72,8 @@ class AtomicLock:
             kind = fcntl.LOCK_EX if kind == fcntl.F_WRLCK else fcntl.LOCK_UN
             fcntl.lockf(self._fd, kind, _WORD, index * _WORD)
 
-    def __del__(self) -> None:
-        os.close(self._fd)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self._fd)  # bound, as the module may have lost its names when the interpreter ends
 
 
 class EventfdNotifier:
@@ -99,8 +99,8 @@ class EventfdNotifier:
         """Begin to wait."""
         return EpollWaiter(self.fd)
 
-    def __del__(self) -> None:
-        os.close(self.fd)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self.fd)  # as above
 
 
 class EpollWaiter:

@@ -8,7 +8,7 @@ it.
 
 import mmap
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
 from actors.transport.memory.memfd import (
@@ -224,6 +224,7 @@ class Segment:
             os.close(self.fd)
             self.fd = -1
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # Bound, as the module may have lost its names when the interpreter ends.
         if getattr(self, "fd", -1) >= 0:
-            os.close(self.fd)
+            close(self.fd)

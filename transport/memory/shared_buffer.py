@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -88,9 +88,10 @@ class SharedBuffer(ByteAccess):
     def __repr__(self) -> str:
         return f"<SharedBuffer of {self._size} bytes>"
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # Bound, as the module may have lost its names when the interpreter ends.
         if getattr(self, "_fd", -1) >= 0:
-            os.close(self._fd)
+            close(self._fd)
 
     # ------------------------------------------------------------ for links
 
