@@ -248,29 +248,37 @@ class BootFailed(StartFailed):
 
 
 class ReloadFailed(ActorsError):
-    """A node did not get ready with its new code: its old process keeps running, and the reload ends.
+    """A node did not get ready with its new code: the reload ends, and its old process keeps running if it can.
 
     Attributes:
         node: which one.
         why: what was wrong, in words.
         renewed: the nodes that already run the new code.
         traceback: where the new code raised, without frames of this package; may be empty.
+        restarting: whether neither process of the node is left, so that it is started again.
     """
 
     def __init__(
-        self, node: str, why: str, renewed: list[str] | None = None, traceback: str = ""
+        self,
+        node: str,
+        why: str,
+        renewed: list[str] | None = None,
+        traceback: str = "",
+        restarting: bool = False,  # noqa: FBT001, FBT002 - as all arguments of an error, by position
     ) -> None:
-        super().__init__(node, why, renewed, traceback)
+        super().__init__(node, why, renewed, traceback, restarting)
         self.node = node
         self.why = why
         self.renewed = renewed or []
         self.traceback = traceback
+        self.restarting = restarting
 
     def __str__(self) -> str:
         done = (
             f"renewed before it: {', '.join(self.renewed)}" if self.renewed else "none is renewed"
         )
-        text = f"node {self.node} stays as it was, {done}: {self.why}"
+        state = "is being restarted" if self.restarting else "stays as it was"
+        text = f"node {self.node} {state}, {done}: {self.why}"
         return f"{text}\n{self.traceback}" if self.traceback else text
 
 

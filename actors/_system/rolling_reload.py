@@ -94,12 +94,23 @@ class RollingReload:
         try:
             await (progress.all_at_once() if surge else progress.one_by_one())
         except Exception as error:
-            failed = ReloadFailed(progress.current, str(error), progress.renewed, user_part(error))
+            failed = ReloadFailed(
+                progress.current,
+                str(error),
+                progress.renewed,
+                user_part(error),
+                self._restarting(progress.current),
+            )
             facts = {"node": failed.node, "renewed": failed.renewed, "error": failed.why}
             state.event("reload_failed", {**facts, "traceback": failed.traceback, "by": by})
             raise failed from error
         seconds = round(state.loop.now() - began, 3)
         state.event("reload_done", {"nodes": names, "by": by, "seconds": seconds})
+
+    def _restarting(self, name: str) -> bool:
+        """Return whether a node that was to be renewed has no process left, and is started again."""
+        node = self._state.nodes.get(name)
+        return node is not None and not (node.ready or node.leaving or self._state.stopping)
 
     def _chosen(self, names: Sequence[str]) -> list[RemoteNode]:
         """Return the nodes that *names* mean, each once, by group and slot.

@@ -159,11 +159,18 @@ class NodeReplacement:
             raise ActorsError(f"node {self.node.name} is being stopped") from cause
 
     async def handed_over(self) -> None:
-        """Wait until the main run has the node's actors, too, or has ended."""
+        """Wait until the main run has the node's actors, too.
+
+        Raises:
+            ActorsError: it has ended.
+        """
         while self._exit is None and self.node.run is not self.main:
             waiter = self.node.home.host.loop.waiter()
             self._waiters.append(waiter)
             await waiter
+        if self._exit is not None:
+            why = self.main.last_end or str(self._exit)
+            raise ActorsError(f"the new process of node {self.node.name} has ended: {why}")
 
     async def alone(self) -> None:
         """Wait until every other run has ended."""

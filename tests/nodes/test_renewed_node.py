@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from actors import Actor, Ref, System, Topology, nodes
-from actors.errors import DeadlineExceeded, NodeDown
+from actors.errors import DeadlineExceeded, NodeDown, ReloadFailed
 from actors.supervisors import Exit
 from actors.testing import eventually, running_system
 from tests.conftest import LOOPS
@@ -84,7 +84,8 @@ async def test_messages_wait_on_when_the_process_that_takes_over_dies() -> None:
         node: Any = next(node for node in system.nodes if node.name == "a/0")
         with anyio.fail_after(40):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(system.reload, "a")
+                events = system.events()
+                tasks.start_soon(_reload_in_vain, system)
                 await eventually(lambda: _away(actor), 20)
                 asked: list[Any] = []
 
@@ -95,6 +96,17 @@ async def test_messages_wait_on_when_the_process_that_takes_over_dies() -> None:
                 await anyio.wait_all_tasks_blocked()
                 os.kill(node.replacement.main.pid, signal.SIGKILL)
             assert asked == [[]]
+            about = (event.kind async for event in events if event.kind.startswith("reload_"))
+            assert [await anext(about), await anext(about)] == ["reload_started", "reload_failed"]
+            events.close()
+
+
+async def _reload_in_vain(system: System) -> None:
+    """Reload a node whose new process dies while the old one finishes its work."""
+    with pytest.raises(
+        ReloadFailed, match=r"node a/0 is being restarted, none .*the new process .*SIGKILL"
+    ):
+        await system.reload("a")
 
 
 async def test_messages_to_a_node_that_ends_for_good_are_refused_at_once() -> None:
