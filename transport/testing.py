@@ -10,9 +10,14 @@ __all__ = ["ManualLoop", "mutations"]
 
 
 class ManualLoop:
-    """The channel's loop as a test drives it: one turn at a time, in fixed order, no clock."""
+    """The channel's loop as a test drives it: one turn at a time, in fixed order, no clock.
+
+    Attributes:
+        later: what is to run when some time has passed, in the order of the calls.
+    """
 
     def __init__(self) -> None:
+        self.later: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._readers: dict[int, Callable[[], object]] = {}
         self._writers: dict[int, Callable[[], object]] = {}
@@ -20,6 +25,15 @@ class ManualLoop:
     def call_soon(self, fn: Callable[..., object], *args: Any) -> None:
         """Run `fn` in the next turn."""
         self._ready.append((fn, args))
+
+    def call_later(self, _seconds: float, fn: Callable[..., object], *args: Any) -> None:
+        """Run `fn` when the test lets time pass."""
+        self.later.append((fn, args))
+
+    def let_time_pass(self) -> None:
+        """Run in the next turn what was to run later."""
+        self._ready.extend(self.later)
+        self.later.clear()
 
     def watch_readable(self, fd: int, fn: Callable[[], object]) -> None:
         """Run `fn` in each turn in which `fd` can be read."""

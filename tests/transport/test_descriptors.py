@@ -3,12 +3,14 @@
 import os
 import resource
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from actors.transport import FrameError, Lane, Unsendable
 from actors.transport.testing import ManualLoop
+from tests.scripts import run
 from tests.transport.recording_channel import RecordingChannel, Two, frame
 from tests.transport.sample_values import open_fds
 
@@ -210,3 +212,64 @@ def test_a_message_whose_descriptors_found_no_room_comes_without_any_and_the_oth
     loop.settle()
     message, fds = b.fds[1]
     assert (message, len(fds), b.ends) == ([3], 1, [])
+
+
+UNDER_WAY = """
+    import os, resource
+    from actors.transport import pair
+    from actors.transport.testing import ManualLoop
+    from tests.transport.recording_channel import RecordingChannel
+
+    if os.getuid() == 0:  # root may have any number of descriptors under way
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    loop = ManualLoop()
+    a, b = (RecordingChannel(loop, end) for end in pair())
+    loop.unwatch_readable(b.channel._fd)  # it does not read now
+    sent = 0
+    while not a.channel.queued_bytes:
+        a.channel.send_fds([1, sent], [os.open("/dev/null", os.O_RDONLY)])
+        sent += 1
+    a.tell("behind", lane=1)
+    for _ in range(100):
+        loop.turn()
+    print("queued", a.channel.queued_bytes > 0, "ended", a.ends, "writable", bool(loop.watched[1]))
+    loop.watch_readable(b.channel._fd, b.channel._read)
+    for _ in range(10):
+        loop.settle()
+        loop.let_time_pass()
+    print([message for message, _ in b.fds] == [[1, n] for n in range(sent)], len(b.got), sent > 64)
+"""
+
+
+def test_a_link_with_too_many_descriptors_under_way_waits_until_some_were_taken(
+    tmp_path: Path,
+) -> None:
+    code, out, err = run(tmp_path / "under_way.py", UNDER_WAY)
+    assert (code, err) == (0, "")
+    assert out == "queued True ended [] writable False\nTrue 1 True\n"
+
+
+def test_without_room_for_duplicates_none_is_left_open(loop: ManualLoop, two: Two) -> None:
+    a, _ = two()
+    fill(a)
+    before, pipe = open_fds(), os.pipe()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(pipe) + 2, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            a.channel.send_fds([1], [*pipe, *pipe], keep_open=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert open_fds() == before + 2
+    for fd in pipe:
+        os.close(fd)
+
+
+def fill(a: RecordingChannel) -> None:
+    """Have its outbox hold what the socket does not take."""
+    while not a.channel.queued_bytes:
+        a.tell(b"x" * 200_000)
+        a.channel.flush()

@@ -1,6 +1,6 @@
 """One end of a socket between two processes: messages in, batches out."""
 
-import os
+import errno
 import socket
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,7 +16,7 @@ from actors.transport.wire.frames import (
     encode_single,
 )
 from actors.transport.wire.limits import ChannelStats
-from actors.transport.wire.outbox import Outbox, close_all
+from actors.transport.wire.outbox import Outbox, close_all, dup_all
 from actors.transport.wire.received_fds import ReceivedFds, check_count
 from actors.transport.wire.socket_io import prepare, receive, write
 
@@ -24,6 +24,10 @@ __all__ = ["Channel"]
 
 _CHUNK: Final = 256 * 1024
 _BATCHED: Final = (Lane.CONTROL, Lane.DATA)
+_NOT_NOW: Final = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
+"""The kernel has no room: too many descriptors of this user are under way, or there is no memory."""
+_AGAIN_AFTER: Final = 0.01
+"""Seconds until the next try, as no event says when there is room."""
 
 
 class Channel(MessageChannel[socket.socket]):
@@ -46,6 +50,8 @@ class Channel(MessageChannel[socket.socket]):
         """Whether the next message is written at once."""
         self._waiting = False
         """Whether the loop watches for the socket to take more."""
+        self._trying_again = False
+        """Whether a timer runs because the kernel has no room."""
         self._fd_messages = 0
         # What was sent, and what was received.
         self._bytes = [0, 0]
@@ -154,7 +160,7 @@ class Channel(MessageChannel[socket.socket]):
             if self._ended or count == len(frame):
                 close_all(given)
                 return
-            owned = tuple(map(os.dup, fds)) if keep_open else tuple(fds)
+            owned = dup_all(fds) if keep_open else tuple(fds)
         except BaseException:
             close_all(given)
             raise
@@ -215,11 +221,14 @@ class Channel(MessageChannel[socket.socket]):
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
-                self._on_write_error(error)
-                return
+                if error.errno not in _NOT_NOW:
+                    self._on_write_error(error)
+                    return
+                self._try_again()
+                break
             self._bytes[0] += count
             self._frame_counts[0] += outbox.written(count)
-        self._watch_writable(wanted=outbox.size > 0)
+        self._watch_writable(wanted=outbox.size > 0 and not self._trying_again)
         few = outbox.fds <= self._limits.fds // 2
         bulk = self._batches.bulk
         if self.congested and few and outbox.size - outbox.bulk < self._limits.low_water:
@@ -228,6 +237,15 @@ class Channel(MessageChannel[socket.socket]):
         elif bulk.refused and bulk.has_room():
             bulk.refused = False
             self._loop.call_soon(self.on_room)
+
+    def _try_again(self) -> None:
+        if not self._trying_again:
+            self._trying_again = True
+            self._loop.call_later(_AGAIN_AFTER, self._on_time_passed)
+
+    def _on_time_passed(self) -> None:
+        self._trying_again = False
+        self._on_writable()
 
     def _write_single(self, lane: Lane, parts: list[bytes]) -> None:
         """Write one frame; only what the socket does not take goes through the outbox."""
@@ -245,7 +263,8 @@ class Channel(MessageChannel[socket.socket]):
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
-            self._on_write_error(error)
+            if error.errno not in _NOT_NOW:
+                self._on_write_error(error)
             return 0
         self._bytes[0] += count
         self._frame_counts[0] += count == len(frame)

@@ -1,4 +1,4 @@
-"""The five functions of an event loop that a channel needs, so that any loop can be used."""
+"""The six functions of an event loop that a channel needs, so that any loop can be used."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -7,10 +7,13 @@ __all__ = ["ChannelLoop"]
 
 
 class ChannelLoop(Protocol):
-    """Five functions of an event loop; watches are persistent and level-triggered."""
+    """Six functions of an event loop; watches are persistent and level-triggered."""
 
     def call_soon(self, fn: Callable[..., object], *args: Any) -> object:
         """Run `fn` in the next turn."""
+
+    def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> object:
+        """Run `fn` in so many seconds."""
 
     def watch_readable(self, fd: int, fn: Callable[[], object]) -> object:
         """Run `fn` whenever `fd` can be read."""

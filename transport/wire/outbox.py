@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from actors.transport.wire.frames import BULK_LANES, HEADER_SIZE, PIECE, Lane, encode_header
 
-__all__ = ["Outbox", "Write", "close_all"]
+__all__ = ["Outbox", "Write", "close_all", "dup_all"]
 
 _GATHER_BYTES: Final = 1024 * 1024
 _GATHER_FRAMES: Final = 32
@@ -29,6 +29,22 @@ def close_all(fds: Sequence[int]) -> None:
             os.close(fd)
         except OSError:
             continue
+
+
+def dup_all(fds: Sequence[int]) -> tuple[int, ...]:
+    """Duplicates of descriptors.
+
+    Raises:
+        OSError: no descriptors left; none was duplicated.
+    """
+    made: list[int] = []
+    try:
+        for fd in fds:
+            made.append(os.dup(fd))  # noqa: PERF401 - those made before one that fails are closed
+    except OSError:
+        close_all(made)
+        raise
+    return tuple(made)
 
 
 class _Frame(NamedTuple):
