@@ -8,10 +8,12 @@ from actors._actor.base import Actor
 from actors._actor.context import Context
 from actors._actor.on_error import OnError
 from actors._base.errors import ActorCrashed, ActorsError, ActorStopped, NodeDown
+from actors._keyed import Keyed
 from actors._messaging.handler_options import batched, concurrent
 from actors._messaging.ref import Ref
 from actors._messaging.topic import Lagged
 from actors._pools import Pool
+from actors._system.keyed_spec import keyed
 from actors._system.pool_spec import pool
 from actors._system.run import run
 from actors._system.start import start
@@ -35,6 +37,7 @@ __all__ = [
     "Context",
     "Exit",
     "ExitKind",
+    "Keyed",
     "Lagged",
     "LeastConnections",
     "Node",
@@ -57,6 +60,7 @@ __all__ = [
     "current",
     "dynamic",
     "errors",
+    "keyed",
     "keys",
     "listen",
     "local",

@@ -22,6 +22,7 @@ Rule 2: a message that was not sent is its `.message`.
     │   └── BootFailed             a node never became ready
     ├── ReloadFailed               new code did not get ready: the old code continues
     ├── ReloadRunning              one reload at a time
+    ├── LimitReached               a bound that keeps the system small: there may be no more of these
     ├── NameTaken                  another living actor has that name
     ├── InvalidSpec                a description that cannot be started (also a ValueError)
     ├── SystemStopped              the system is stopping or gone
@@ -50,6 +51,7 @@ __all__ = [
     "CallCycle",
     "DeadlineExceeded",
     "InvalidSpec",
+    "LimitReached",
     "MailboxFull",
     "MessageTooBig",
     "NameTaken",
@@ -111,7 +113,15 @@ class ActorStopped(SendError):
 
 
 class NodeDown(SendError):
-    """The receiver's node is not ready; `restarting` says whether it is expected back."""
+    """The receiver's node is not ready.
+
+    Attributes:
+        node: its name.
+        restarting: whether it is expected back.
+        may_have_run: whether the message was on its way when the node went, so that it may have been handled.
+    """
+
+    may_have_run = False
 
     def __init__(
         self,
@@ -284,6 +294,10 @@ class ReloadFailed(ActorsError):
 
 class ReloadRunning(ActorsError):
     """Another reload is running; the text says whose."""
+
+
+class LimitReached(ActorsError):
+    """There may be no more of these now; the text names the bound and where it is set."""
 
 
 class NameTaken(ActorsError):

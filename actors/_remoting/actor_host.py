@@ -156,6 +156,7 @@ class ActorHost:
         self.loop = loop
         self.system: Any = None
         self.pools: Any = None  # `PoolClients`, which are a layer up
+        self.keyed: Any = None  # `KeyedClients`, as above
         self.over = False
         self.main_problem: Callable[[Any], str] = no_problem
         self.before_naming: Callable[[], None] = _nothing

@@ -64,7 +64,7 @@ def pack_arguments(
 def unpack_arguments(
     host: ActorHost, packed: Sequence[bytes | SharedBuffer]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return new arguments from what `pack_arguments` made.
+    """Return new arguments from what `pack_arguments` made, or from several of these one behind the other.
 
     Raises:
         NotSendable: this node cannot decode them; it says why.
@@ -74,10 +74,14 @@ def unpack_arguments(
     frames = [part for part in packed if not isinstance(part, SharedBuffer)]
     messages = [message for frame in frames for message in decoder.feed(frame)]
     decoder.restart()
-    _, args, kwargs = messages[-1]
-    for part in (args, kwargs):
-        if type(part) is Undecoded:
-            raise NotSendable(
-                "", f"{host.name} could not read a constructor argument: {part.error}"
-            )
-    return tuple(args), kwargs or {}
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for _, some, named in messages:
+        for part in (some, named):
+            if type(part) is Undecoded:
+                raise NotSendable(
+                    "", f"{host.name} could not read a constructor argument: {part.error}"
+                )
+        args += some
+        kwargs |= named or {}
+    return tuple(args), kwargs

@@ -301,7 +301,9 @@ class Peer:
         error = self.down_error(self.name, None)
         for envelope, asked in pending:
             asked.answered(envelope)
-            envelope.fail(error.to(asked.ref, envelope.message))
+            lost = error.to(asked.ref, envelope.message)
+            lost.may_have_run = True
+            envelope.fail(lost)
         for waiter in list(link.calls.values()):
             if not waiter.done():
                 # Each gets its own error: raising one adds frames of the catcher to it.

@@ -19,6 +19,7 @@ from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import all_waiting
 from actors._messaging.message_table import handlers_by_name
 from actors._remoting import operations as ops
+from actors._system.keyed_books import KeyedBooks
 from actors._system.kill_deadlines import KillDeadlines
 from actors._system.listeners import ListenerController
 from actors._system.node_events import EventsOfNodes
@@ -85,9 +86,11 @@ class Coordinator(SystemState):
         self.host.new_child_actors = self._new_child_actors
         self.threads = ThreadPortal(loop, self.propagation)
         self.pools = Pools(self, self.threads)
+        self.books = KeyedBooks(self)
         self.tree = SupervisionTree(
             self,
             pools=self.pools,
+            books=self.books,
             new_actor=lambda spec: self.placement.new_static_actor(spec),  # noqa: PLW0108 - made below
             node_backs_off=self.node_backs_off,
             node_given_up=self.node_given_up,
@@ -97,6 +100,7 @@ class Coordinator(SystemState):
         self.reloading = RollingReload(self, self.groups)
         self.pools.connect(self.tree, self.groups)
         self.placement = Placement(self, self.tree, self.groups, self.pools.joined)
+        self.books.connect(self.tree, self.groups, self.placement)
         self.topic_directory = TopicDirectory(self.host, self.runs)
         self._run_numbers = itertools.count(1)
         self._block_watch: BlockWatch | None = None
@@ -307,6 +311,7 @@ class Coordinator(SystemState):
         self.topic_directory.forget(run.address)
         self.events_of_nodes.node_ended(run.address)
         self.pools.node_ended(run.address)
+        self.books.node_ended(run.address)
         why, restarting = self._outlook(run, why, restarting=restarting)
         patience = 0.0
         if restarting and not run.successor:

@@ -54,6 +54,8 @@ class NodeGroups:
         self._forgotten = forgotten
         self._specs: dict[str, NodesSpec] = {}
         self._changing: dict[str, Lock] = {}
+        self.scaled: Callable[[str], None] = lambda _name: None
+        """Called with the name of a group that has more or fewer nodes now."""
 
     # -- what there is ----------------------------------------------------------------------
 
@@ -118,7 +120,9 @@ class NodeGroups:
             spec, have = self._specs[name], self.members(name)
             if count > len(have):
                 await self._launch(spec, self._free_slots(spec, count - len(have)))
-            await self._tree.stop_nodes([self._mark_leaving(node, None) for node in have[count:]])
+            ending = [self._mark_leaving(node, None) for node in have[count:]]
+            self.scaled(name)
+            await self._tree.stop_nodes(ending)
             return self.members(name)
 
     def check_scale(self, name: str, count: object) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import create_task_group, current_time, move_on_after
 
 from actors._base.run_loop import open_loop, run_on
-from actors._pools import pool_extra
 from actors._remoting import operations as ops
+from actors._system.extras import EXTRAS
 from actors._system.node_servers import NodeServers
 from actors._system.system import System
 from actors._system.system_access import NodeAccess
@@ -54,7 +54,7 @@ def run_interpreter(text: str) -> None:
 async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 - passed on by position
     """Serve the parent, *alone* in its process or not; return whether the node had got ready."""
     async with open_loop() as loop, create_task_group() as tasks:
-        node = NodeProcess(config, loop, tasks, [pool_extra])
+        node = NodeProcess(config, loop, tasks, EXTRAS)
         if "show_host" in config:  # its parent shares this memory
             config["show_host"](node.host)
         try:

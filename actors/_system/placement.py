@@ -107,7 +107,7 @@ class Placement:
         return ref
 
     async def _start(self, request: ActorRequest) -> Ref[Any]:
-        await self._ensure_main(request.on)
+        await self.ensure_main(request.on)
         actor = self.new_actor(self.place_for(request.on, request.name, request.turn), request)
         restart, backoff = request.restart or Restart.TRANSIENT, request.backoff or PLAIN_BACKOFF
         try:
@@ -120,7 +120,13 @@ class Placement:
             raise
         return actor.ref
 
-    async def _ensure_main(self, on: str | None) -> None:
+    def group_of(self, on: str | None) -> str:
+        """Return the node or group that *on* names; the system's default for None."""
+        local = self._state.local
+        return on or (MAIN_GROUP if local is None else local.name)
+
+    async def ensure_main(self, on: str | None) -> None:
+        """Start the group for unplaced actors before the first of them."""
         if on in {None, MAIN_GROUP}:
             await self._groups.ensure_main()
 

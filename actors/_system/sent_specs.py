@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._pools import FunctionWorker
+from actors._system.keyed_spec import KeyedSpec, sent_keyed
 from actors._system.pool_spec import PoolSpec, sent_pool
 from actors._system.tree_specs import (
     ActorSpec,
@@ -71,6 +72,10 @@ def sent_item(host: ActorHost, item: object) -> Sent:
     """
     if isinstance(item, PoolSpec):
         return _sent_pool(host, item)
+    if isinstance(item, KeyedSpec):
+        given = item.arguments
+        arguments = given if isinstance(given, list) else pack_arguments(host, *given)
+        return {"kind": "keyed", "path": item.path, "arguments": arguments, **item.sent}
     if isinstance(item, ActorSpec):
         arguments = pack_arguments(host, item.args, dict(item.kwargs))
         facts = {"path": class_path(item.cls), "arguments": arguments}
@@ -163,11 +168,17 @@ def _pool(facts: Sent, _depth: int) -> PoolSpec[Any]:
     return sent_pool(sent, options, functions=bool(facts["functions"]))
 
 
+def _keyed(facts: Sent, _depth: int) -> KeyedSpec[Any, Any]:
+    sent = _sent_class(facts)
+    return sent_keyed(sent.path, sent.arguments, facts)
+
+
 _MAKERS: Final[dict[str, Callable[[Sent, int], TreeSpec]]] = {
     "child": _child,
     "supervisor": _supervisor,
     "dynamic": _dynamic,
     "pool": _pool,
+    "keyed": _keyed,
 }
 
 

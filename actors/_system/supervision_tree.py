@@ -19,6 +19,7 @@ from anyio import CancelScope
 
 from actors._base.errors import InvalidSpec
 from actors._base.run_loop import new_task_group
+from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
 from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.tree_specs import (
@@ -132,6 +133,13 @@ class TreePools(Protocol):
     def gone(self, spec: PoolSpec[Any]) -> None: ...
 
 
+class TreeBooks(Protocol):
+    """The address books of the system, as the tree sees them."""
+
+    def begin(self, spec: KeyedSpec[Any, Any], handle: SupervisorHandle) -> None: ...
+    def gone(self, spec: KeyedSpec[Any, Any]) -> None: ...
+
+
 class SupervisionTree:
     """Builds the supervisors of one system and runs them."""
 
@@ -141,6 +149,7 @@ class SupervisionTree:
         *,
         new_actor: Callable[[ActorSpec[Any]], SupervisedActor],
         pools: TreePools,
+        books: TreeBooks,
         node_backs_off: Callable[[RemoteNode, float], None],
         node_given_up: Callable[[RemoteNode], None],
     ) -> None:
@@ -149,9 +158,11 @@ class SupervisionTree:
         self._node_backs_off = node_backs_off
         self._node_given_up = node_given_up
         self.pools = pools
+        self._tree_books = books
         self._started = False
         self.handles: dict[str, SupervisorHandle] = {}
         self._pools: dict[str, PoolSpec[Any]] = {}
+        self._books: dict[str, KeyedSpec[Any, Any]] = {}
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Start everything; if a child cannot be started, stop the rest again and raise its error."""
@@ -251,15 +262,17 @@ class SupervisionTree:
         below = f"{handle.path}/"
         for path in [path for path in self.handles if path.startswith(below)]:
             _give_up(self.handles.pop(path))
-            self._end_pool(path)
+            self._end_owner(path)
         self.handles.pop(handle.path, None)
-        self._end_pool(handle.path)
+        self._end_owner(handle.path)
         _give_up(handle)
 
-    def _end_pool(self, path: str) -> None:
-        pool = self._pools.pop(path, None)
+    def _end_owner(self, path: str) -> None:
+        pool, book = self._pools.pop(path, None), self._books.pop(path, None)
         if pool is not None:
             self.pools.gone(pool)
+        if book is not None:
+            self._tree_books.gone(book)
 
     def find(self, path: str) -> SupervisorHandle:
         """Return the handle of the supervisor at *path*.
@@ -310,6 +323,8 @@ class SupervisionTree:
         if isinstance(item, PoolSpec):
             self._pools[inner.path] = item
             self.pools.begin(item, inner)
+        if isinstance(item, KeyedSpec):
+            self._begin_book(item, inner)
         start: Callable[[], Child]
         if isinstance(item, DynamicSpec):
             start = partial(self._new_dynamic, item, inner)
@@ -356,8 +371,14 @@ class SupervisionTree:
         self._set_run(handle, made)
         return made
 
+    def _begin_book(self, item: KeyedSpec[Any, Any], handle: SupervisorHandle) -> None:
+        self._books[handle.path] = item
+        self._tree_books.begin(item, handle)
+
     def _new_dynamic(self, item: DynamicSpec, handle: SupervisorHandle) -> DynamicSupervisor:
         state = self._state
+        if isinstance(item, KeyedSpec):  # also one that was stopped and is started again
+            self._begin_book(item, handle)
         made = DynamicSupervisor(
             handle.path,
             tasks=state.tasks,

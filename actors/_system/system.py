@@ -15,6 +15,7 @@ from actors._messaging.context_propagation import Propagation
 from actors._messaging.topic import Topic
 from actors._messaging.turn import TURN, refuse_fenced
 from actors._system.coordinator import Coordinator
+from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
 from actors._system.running_systems import enter_context, find_system, set_node_system
 from actors._system.supervisor_ref import SupervisorRef
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actors._actor.base import Actor
+    from actors._keyed import Keyed
     from actors._messaging.ref import Ref
     from actors._pools import Pool
     from actors._remoting.operations import SpawnOptions
@@ -40,6 +42,7 @@ __all__ = ["System", "coordinator_of", "current"]
 _NOT_RUNNING: Final = "this System is not running: use `async with actors.System() as system`"
 
 A = TypeVar("A", bound="Actor")
+K = TypeVar("K")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
@@ -292,6 +295,10 @@ class System:
         """Return the address of the living actor of that name, or None."""
         return await self._running().lookup(name)
 
+    async def keyed(self, name: str) -> Keyed[Any, Any] | None:
+        """Return the address book of keyed actors of that name, or None."""
+        return await self._running().keyed(name)
+
     async def pool(self, name: str) -> Pool[Any] | None:
         """Return the address of the pool of that name, or None."""
         return await self._running().pool(name)
@@ -362,15 +369,19 @@ class System:
     @overload
     async def start(self, item: ActorSpec[A]) -> Ref[A]: ...
     @overload
+    async def start(self, item: KeyedSpec[K, A]) -> Keyed[K, A]: ...  # type: ignore[overload-overlap] # as above
+    @overload
     async def start(self, item: SupervisorSpec | DynamicSpec) -> None: ...
-    async def start(self, item: TreeSpec | NodesSpec) -> list[Node] | Ref[Any] | Pool[Any] | None:
-        """Add a child made by `child`, `supervisor`, `dynamic` or `pool` at the top of the tree, and start it.
+    async def start(
+        self, item: TreeSpec | NodesSpec
+    ) -> list[Node] | Ref[Any] | Pool[Any] | Keyed[Any, Any] | None:
+        """Add a child made by `child`, `supervisor`, `dynamic`, `pool` or `keyed` at the top of the tree.
 
         Or a group of nodes, made by `nodes`; more nodes for a group that is there: `scale`.
 
         Returns:
-            An actor's or a pool's address, None for another supervisor; the nodes of a group, all of
-            them ready.
+            An actor's, a pool's or a book's address, None for another supervisor; the nodes of a group,
+            all of them ready.
 
         Raises:
             SupervisorError: there is a child of that name, or it did not start.
@@ -379,6 +390,8 @@ class System:
             ActorsError: a node asks for what only the program that made the system may start: ``listen`` and
                 nodes with an environment of their own.
         """
+        if isinstance(item, KeyedSpec):
+            return await self._running().start_keyed(item)
         if isinstance(item, PoolSpec):
             return await self._running().start_pool(item)
         if isinstance(item, NodesSpec):

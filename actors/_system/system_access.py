@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import ActorsError
 from actors._base.loop import from_monotonic
+from actors._keyed import IdleWatch, KeyedClients, LinkOffice
 from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import all_waiting, waiting_chain, waiting_for_start
 from actors._messaging.topic import TopicCarrier
 from actors._pools import LinkPlaces, Pool, PoolClients
-from actors._remoting import operations as ops
+from actors._remoting import directory_operations as directory, operations as ops
 from actors._system.coordinator import Coordinator
 from actors._system.node_events import NodeEvents
 from actors._system.placement import ActorRequest
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
     from actors._actor.cell import Cell
     from actors._base.events import EventStream
+    from actors._keyed import Keyed
     from actors._messaging.ref import Ref
+    from actors._system.keyed_spec import KeyedSpec
     from actors._system.pool_spec import PoolSpec
     from actors._system.tree_specs import TreeSpec
     from actors.nodes import ChildActors, Link, LocalNode, Node, NodeProcess, NodesSpec
@@ -60,6 +63,8 @@ class SystemAccess(Protocol):
     async def reload(
         self, names: Sequence[str], *, surge: bool, ready_timeout: float | None
     ) -> list[Node]: ...
+    async def keyed(self, name: str) -> Keyed[Any, Any] | None: ...
+    async def start_keyed(self, spec: KeyedSpec[Any, Any]) -> Keyed[Any, Any]: ...
     async def tree(self) -> dict[str, Any]: ...
     async def stop(self) -> None: ...
 
@@ -149,6 +154,12 @@ class DirectAccess:
         nodes = self._coordinator.nodes
         return [nodes[name] for name in names if name in nodes]
 
+    async def keyed(self, name: str) -> Keyed[Any, Any] | None:
+        return self._coordinator.books.named(name)
+
+    async def start_keyed(self, spec: KeyedSpec[Any, Any]) -> Keyed[Any, Any]:
+        return await self._coordinator.books.start(spec)
+
     async def tree(self) -> dict[str, Any]:
         return await self._coordinator.whole_tree()
 
@@ -168,6 +179,9 @@ class NodeAccess:
         self.topics = node.host.topics
         self._pools = PoolClients(node.host, self.threads, partial(LinkPlaces, self._parent))
         self._pools.serve()
+        self._books = KeyedClients(node.host, LinkOffice(node.parent))
+        self._books.serve()
+        IdleWatch(node.host, self._report_idle).serve()
         node.host.handlers.on_call(ops.child_actors, self._child_actors)
 
     async def spawn(
@@ -181,6 +195,9 @@ class NodeAccess:
             return await self._parent.call(
                 ops.spawn, class_path(cls), arguments, options, waiting_chain()
             )
+
+    def _report_idle(self, book: int, uid: int) -> None:
+        self._parent.note(directory.keyed_idle, book, uid)
 
     async def _spawn_here(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions
@@ -274,6 +291,15 @@ class NodeAccess:
         chain = self._waiting()
         done = await self._parent.call(ops.reload, list(names), surge, ready_timeout, chain)
         return self._node.siblings.named(done)
+
+    async def keyed(self, name: str) -> Keyed[Any, Any] | None:
+        fields = await self._parent.call(directory.keyed, name)
+        return None if fields is None else self._books.book(fields)
+
+    async def start_keyed(self, spec: KeyedSpec[Any, Any]) -> Keyed[Any, Any]:
+        item = sent_item(self._node.host, spec)
+        fields = await self._parent.call(directory.start_keyed, item)
+        return self._books.book(fields)
 
     async def tree(self) -> dict[str, Any]:
         return await self._parent.call(ops.tree)

@@ -11,7 +11,7 @@ from actors._base.events import DelayedDelivery, Event, EventBus, event_of
 from actors._base.log import write_line
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.registry import Registry
-from actors._pools import pool_extra
+from actors._system.extras import EXTRAS
 from actors.nodes import (
     ActorHost,
     Launchers,
@@ -74,7 +74,7 @@ class SystemState:
             lend=topology.lend_per_node,
             ask_timeout=topology.ask_timeout,
             system_id=uuid4().hex,
-            extras=[pool_extra],
+            extras=EXTRAS,
         )
         self.host.main_problem = main_problem
         self.launcher = Launchers(loop, self.event)

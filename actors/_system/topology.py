@@ -10,6 +10,7 @@ from actors._base.errors import InvalidSpec
 from actors._base.options import check_ask_timeout, check_patience, check_sizes
 from actors._known_options import known_options
 from actors._messaging.context_propagation import check_paths
+from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
 from actors._system.tree_specs import (
     SYSTEM_SUPERVISORS,
@@ -46,9 +47,18 @@ def _actors(children: Sequence[TreeSpec]) -> Iterator[ActorSpec[Any]]:
             yield from _actors(item.children)
 
 
+def _placed(children: Sequence[TreeSpec]) -> Iterator[ActorSpec[Any] | KeyedSpec[Any, Any]]:
+    """Yield what runs on a node or group that it names, or on the default."""
+    for item in children:
+        if isinstance(item, ActorSpec | KeyedSpec):
+            yield item
+        elif isinstance(item, SupervisorSpec):
+            yield from _placed(item.children)
+
+
 def has_unplaced(children: Sequence[TreeSpec]) -> bool:
     """Whether an actor of a tree has no `on`."""
-    return any(item.on is None for item in _actors(children))
+    return any(item.on is None for item in _placed(children))
 
 
 @known_options(InvalidSpec)
@@ -157,7 +167,7 @@ class Topology:
                 )
 
     def _check_placements(self, groups: list[str]) -> None:
-        for item in _actors(self.children):
+        for item in _placed(self.children):
             if item.on is not None and item.on.partition("/")[0] not in groups:
                 raise InvalidSpec(
                     f"Topology: child {item.name!r} runs on {item.on!r}, "

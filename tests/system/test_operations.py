@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import actors
 from actors import System
-from actors._remoting import operations
+from actors._remoting import directory_operations, operations
 from actors._remoting.operation import Handlers, Operation, Side
 from actors._system.system import coordinator_of
 
 if TYPE_CHECKING:
     from actors._remoting.link import Link
 
-DECLARED = {name: op for name, op in vars(operations).items() if isinstance(op, Operation)}
+DECLARED = {
+    name: op
+    for module in (operations, directory_operations)
+    for name, op in vars(module).items()
+    if isinstance(op, Operation)
+}
 
 
 def declared_for(side: Side) -> set[str]:
