@@ -42,7 +42,7 @@ async def test_messages_hammered_at_the_moment_of_the_stop_arrive_once_and_in_or
     entries = await log.ask(Log.entries)
     for number in range(len(visitors)):
         assert [what for _, who, what in entries if who == number] == [*range(each)]
-    assert len({uid for uid, _, _ in entries}) > 5
+    assert len({uid for uid, _, _ in entries}) > 3  # it was stopped again and again
     for visitor in visitors:
         await visitor.stop()
     await log.stop()
@@ -82,8 +82,10 @@ class Sender(Actor):
         log = await self.context.system.lookup("log")
         for number in range(count):
             await rooms[key].tell(Recorder.add, log, who, number)
-            # All senders at the same moments, which every process's clock shares: 22 to 34 ms apart.
-            await anyio.sleep(_PERIOD - time.monotonic() % _PERIOD + 0.001 * (number % 7))
+            # All senders at the same moments, by the clock that all processes share: mostly 22 to 34 ms
+            # apart, as an idle actor is stopped, now and then long enough for it on a busy machine, too.
+            period = _PERIOD * (10 if number % 6 == 5 else 1)
+            await anyio.sleep(period - time.monotonic() % period + 0.001 * (number % 7))
 
 
 async def test_no_key_ever_has_two_actors_while_they_are_stopped_and_used(
