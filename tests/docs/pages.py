@@ -19,11 +19,12 @@ _ENTRY: Final = re.compile(r"^(?:async )?def (main|test_\w+)\(", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: its language, its text, and the line of the page its text begins on."""
+    """One fenced block: its language, its text, the line of the page its text begins on, its title."""
 
     language: str
     text: str
     line: int
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,16 @@ class Program:
 def blocks(page: Path) -> list[Block]:
     """Return the fenced blocks of *page* that name a language."""
     found: list[Block] = []
-    language, begin, inside = "", 0, False
+    language, title, begin, inside = "", "", 0, False
     lines = page.read_text(encoding="utf-8").splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
         if not line.startswith(_FENCE):
             continue
         if inside and language:
-            found.append(Block(language, "".join(lines[begin : number - 1]), begin + 1))
-        inside, language, begin = not inside, line.strip("`\n "), number
+            text = "".join(lines[begin : number - 1])
+            found.append(Block(language, text, begin + 1, title.strip(' "')))
+        language, _, title = line.strip("`\n ").partition(" title=")
+        inside, begin = not inside, number
     assert not inside, f"{page.name}: the block that begins on line {begin} has no end"
     return found
 

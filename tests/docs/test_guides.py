@@ -12,7 +12,7 @@ import pytest
 import actors
 from tests.docs.pages import ROOT, Program, programs
 
-FOLDERS = ("guides", "reference", "tutorials")
+FOLDERS = ("coming-from", "guides", "reference")
 PAGES = [page for folder in FOLDERS for page in sorted((ROOT / "docs" / folder).glob("*.md"))]
 PROGRAMS = [
     pytest.param(

@@ -16,41 +16,11 @@ from typing import Any
 import pytest
 
 from tests.cli.running_command import PATIENCE, command, environment, run_here
-from tests.docs.pages import ROOT, Block, blocks, programs
+from tests.docs.console import commands, plain, shows
+from tests.docs.pages import ROOT, blocks, programs
 
 PAGE = ROOT / "docs" / "guides" / "operations.md"
 CONSOLE = [block for block in blocks(PAGE) if block.language == "console"]
-GAP = "…"
-
-_NUMBER = re.compile(r"\d[\dT:.Z-]*")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def plain(line: str) -> str:
-    """Return *line* without what differs from run to run: numbers, and the widths of columns."""
-    return " ".join(_NUMBER.sub("N", _COLOUR.sub("", line)).split())
-
-
-def shows(page: list[str], printed: list[str]) -> bool:
-    """Whether *printed* is what the page shows, where a gap stands for anything."""
-    whole = "".join(f"{plain(line)}\n" for line in printed)
-    parts = []
-    for line in map(plain, page):
-        any_lines = line == GAP
-        parts.append(r"(?:.*\n)*" if any_lines else re.escape(line).replace(GAP, ".*") + "\n")
-    return re.fullmatch("".join(parts), whole) is not None
-
-
-def commands(block: Block) -> Iterator[tuple[str, list[str]]]:
-    """Give each command of a block, and what the page says it prints."""
-    line, said = "", list[str]()
-    for text in [*block.text.splitlines(), "$ "]:
-        if not text.startswith("$ "):
-            said.append(text)
-            continue
-        if line:
-            yield line, said
-        line, said = text.removeprefix("$ "), []
 
 
 class Shop:
