@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -89,6 +90,8 @@ class Reader:
         )
         del self.env["ACTORS_LOG"]
         self.terminals: dict[str, Terminal] = {}
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
 
     def follow(self, block: Block) -> None:
         if block.language == "python":
@@ -109,12 +112,14 @@ class Reader:
             self.terminals[block.title].interrupt()
             return
         ((line, said),) = commands(block)
+        if line.startswith("actors serve"):
+            line += f" --bind 127.0.0.1:{self._port}"
         self.terminals[block.title] = Terminal(line, self.folder, self.env)
         self.terminals[block.title].wait_for(said)
 
     def _run(self, line: str) -> list[str]:
         done = subprocess.run(
-            ["/bin/bash", "-c", line],
+            ["/bin/bash", "-c", line.replace("localhost:8000", f"127.0.0.1:{self._port}")],
             cwd=self.folder,
             env=self.env,
             stdout=subprocess.PIPE,
@@ -139,6 +144,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     shutil.rmtree(runtime)
 
 
+@pytest.mark.timeout(240)  # it starts twenty programs, one after another
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_reader_who_follows_a_tutorial_sees_what_it_shows(page: Path, reader: Reader) -> None:
     for block in blocks(page):
