@@ -1,8 +1,8 @@
 """The tutorials are followed as a reader would: files are written, commands run, outputs compared.
 
-A python block with the title "shop.py" is that file; with "shop.py, at the end" it is added to it. A console block
-runs its commands one after another in the folder. One with the title "first terminal" has one command, which goes on
-running while the rest of the page is followed: what it shows has to come; a line `^C` sends an interrupt and waits.
+A python block with the title "shop.py" is that file; with "shop.py, at the end" it is added to it. A console
+block runs its commands one after another in the folder. One with a title has one command, which goes on running
+in a terminal of that name while the rest of the page is followed: what it shows has to come. `^C` ends it.
 Commands that install are left out.
 """
 
@@ -122,8 +122,7 @@ class Reader:
             ["/bin/bash", "-c", line.replace("localhost:8000", f"127.0.0.1:{self._port}")],
             cwd=self.folder,
             env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             timeout=PATIENCE,
             check=False,
