@@ -116,7 +116,8 @@ class RestartLimiter:
         if host_was_down or row.host_down:
             return 0.0
         if row.backoff is not None:
-            failed = row.error is not None
+            futile = row.spec.futile
+            failed = row.error is not None or (futile is not None and futile(exit_))
             delay = row.backoff.next(current_time(), self._random, start_failed=failed)
             return self._give_up(row, exit_, row.backoff.restarts) if delay is None else delay
         if self._log.record(current_time(), exit_):

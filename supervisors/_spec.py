@@ -79,6 +79,8 @@ class ChildSpec:
         uncharged: Says of an end, other than a failed start, whether the restart that follows is made at once
             and counts neither against the budget nor for the backoff nor as an attempt, because the child
             was ended for somebody else's sake.
+        futile: Says of an end whether its run was of no use, so that the wait before the next one is as
+            after a start that failed: it may be as long as the backoff's `start_cap`.
         gone: Called exactly once per life, when the child has ended, or failed to start, and is not
             restarted. A later `restart_child` begins a new life.
 
@@ -95,6 +97,7 @@ class ChildSpec:
     kind: Kind = "worker"
     host: Host | None = None
     uncharged: Callable[[Exit], bool] | None = None
+    futile: Callable[[Exit], bool] | None = None
     gone: Callable[[Exit], None] | None = None
 
     def __post_init__(self) -> None:
@@ -119,6 +122,8 @@ class ChildSpec:
             raise InvalidPolicy(f"host must be a Host, got {self.host!r}")
         if self.uncharged is not None:
             check_callable("uncharged", self.uncharged)
+        if self.futile is not None:
+            check_callable("futile", self.futile)
         if self.gone is not None:
             check_callable("gone", self.gone)
 

@@ -33,6 +33,8 @@ _RATE_LIMITED: Final = {
     "handler_failed",
     "loop_blocked",
     "message_failed",
+    "pool_full",
+    "pool_has_room",
     "request_timed_out",
 }
 
@@ -59,6 +61,8 @@ _LEVELS: Final = {
     "worker_ended": "warning",
     "worker_renewed": "info",
     "pool_not_resized": "error",
+    "pool_full": "warning",
+    "pool_has_room": "info",
     "fork_server_unusable": "warning",
     "preload_threads": "warning",
     "preload_descriptors": "warning",

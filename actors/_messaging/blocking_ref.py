@@ -117,6 +117,21 @@ class ThreadPortal:
 
         return self.run(step)
 
+    def each(self, items: AsyncIterator[R]) -> Iterator[R]:
+        """Yield what *items* yields, blocking this thread for each item. Raises as `run`."""
+
+        async def following() -> tuple[bool, Any]:
+            try:
+                return True, await anext(items)
+            except StopAsyncIteration:
+                return False, None
+
+        while True:
+            there, item = self.run(following)
+            if not there:
+                return
+            yield item
+
     def _start(self, settle: Callable[[], Coroutine[Any, Any, None]], future: Future[Any]) -> None:
         if future.done():
             return
@@ -230,23 +245,10 @@ class BlockingRef(Generic[A]):
         )
         items = self._portal.run(opened.__aenter__)
         try:
-            yield self._each(items)
+            yield self._portal.each(items)
         finally:
             with suppress(SystemStopped):  # the system ended, and the stream with it
                 self._portal.run(partial(opened.__aexit__, None, None, None))
-
-    def _each(self, items: AsyncIterator[R]) -> Iterator[R]:
-        async def following() -> tuple[bool, Any]:
-            try:
-                return True, await anext(items)
-            except StopAsyncIteration:
-                return False, None
-
-        while True:
-            there, item = self._portal.run(following)
-            if not there:
-                return
-            yield item
 
     def wait(self) -> Exit:
         """As `Ref.wait`."""

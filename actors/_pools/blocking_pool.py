@@ -20,6 +20,7 @@ from actors._base.errors import SystemStopped
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
+    from actors._messaging.blocking_ref import ThreadPortal
     from actors._pools.figures import PoolStats
 
 __all__ = ["BlockingPool"]
@@ -42,6 +43,11 @@ class BlockingPool(Generic[A]):
     def __init__(self, pool: Any) -> None:  # a `Pool[A]`, which makes this
         self._pool = pool
 
+    @property
+    def _portal(self) -> ThreadPortal:
+        portal: ThreadPortal = self._pool.client.portal
+        return portal
+
     def __repr__(self) -> str:
         return f"<Blocking {self._pool!r}>"
 
@@ -57,25 +63,22 @@ class BlockingPool(Generic[A]):
         """As `Pool.run`, blocking this thread until the result is there."""
         run: Any = self._pool.run
         options = {"timeout": timeout, "priority": priority, "retry": retry}
-        return self._pool.client.portal.run(partial(run, fn, *args, **options))  # type: ignore[no-any-return] # typed by R
+        return self._portal.run(partial(run, fn, *args, **options))  # type: ignore[no-any-return] # typed by R
 
     def map(self, fn: Callable[..., Any], /, *iterables: Any, **options: Any) -> Iterator[Any]:
-        """As `Pool.map`, as an iterator that blocks this thread for each result."""
-        run = self._pool.client.portal.run
+        """As `Pool.map`, as an iterator that blocks this thread for each result.
 
-        async def begin() -> Any:
-            return self._pool.map(fn, *iterables, **options)
+        Raises at the call what `Pool.map` raises there.
+        """
+        results = self._portal.call_and_wait(self._pool.map, fn, *iterables, **options)
+        return self._each(results)
 
-        results = run(begin)
+    def _each(self, results: Any) -> Iterator[Any]:
         try:
-            while True:
-                there, value = run(partial(_following, results))
-                if not there:
-                    return
-                yield value
+            yield from self._portal.each(results)
         finally:
             with suppress(SystemStopped):  # the system ended, and the map with it
-                run(results.aclose)
+                self._portal.run(results.aclose)
 
     @overload
     def ask(
@@ -91,7 +94,7 @@ class BlockingPool(Generic[A]):
     ) -> R: ...
     def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """As `Pool.ask`, blocking this thread until the reply."""
-        return self._pool.client.portal.run(partial(self._pool.ask, method, *args, **kwargs))
+        return self._portal.run(partial(self._pool.ask, method, *args, **kwargs))
 
     def tell(
         self,
@@ -101,15 +104,8 @@ class BlockingPool(Generic[A]):
         **kwargs: P.kwargs,
     ) -> None:
         """As `Pool.tell`, blocking this thread until the queue has room."""
-        self._pool.client.portal.run(partial(self._pool.tell, method, *args, **kwargs))
+        self._portal.run(partial(self._pool.tell, method, *args, **kwargs))
 
     def stats(self) -> PoolStats:
         """As `Pool.stats`."""
-        return self._pool.client.portal.run(self._pool.stats)  # type: ignore[no-any-return] # as above
-
-
-async def _following(results: Any) -> tuple[bool, Any]:
-    try:
-        return True, await anext(results)
-    except StopAsyncIteration:
-        return False, None
+        return self._portal.run(self._pool.stats)  # type: ignore[no-any-return] # as above

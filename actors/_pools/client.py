@@ -21,6 +21,7 @@ from actors._base.errors import (
     NotAMessage,
     NotSendable,
     SendError,
+    StartFailed,
     WorkerLost,
     not_sendable,
 )
@@ -29,6 +30,7 @@ from actors._messaging.message_table import MessageKind, handlers_of, refusal
 from actors._messaging.ref import READY
 from actors._messaging.turn import TURN, refuse_fenced
 from actors._pools.function_worker import FunctionWorker, function_name, refuse_function
+from actors._pools.queue import Loss
 from actors._pools.task import PoolTask, TaskKind, TaskOwner, TaskState
 from actors.transport import PLAIN, HeldSnapshot, Unsendable, hold_args
 
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from actors._messaging.turn import Target
     from actors._pools.facts import PoolFacts
     from actors._pools.figures import PoolStats
-    from actors._pools.queue import Loss
 
 __all__ = ["ClientHost", "Places", "PoolClient"]
 
@@ -430,7 +431,10 @@ class PoolClient(TaskOwner):
         task = self._tasks.get(ticket)
         if task is None:
             return
-        task.worker_lost(why, loss)
+        if loss is Loss.NO_WORKER:
+            task.refuse(StartFailed(f"pool {self.facts.name!r} has no worker that starts: {why}"))
+        else:
+            task.worker_lost(why, loss)
 
     def refuse_new(self, why: str) -> None:
         """Refuse new tasks from now on."""

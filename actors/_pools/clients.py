@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors._pools.client import PoolClient
 from actors._pools.facts import PoolFacts
-from actors._pools.pool import Pool, pool_fields
+from actors._pools.pool import Pool
 from actors._pools.queue import Loss
 from actors._remoting import operations as ops
 from actors.transport import Extra
@@ -97,7 +97,7 @@ class PoolClients:
 
 def pool_extra(host: ActorHost) -> Extra[Pool[Any]]:
     """Return how addresses of pools travel to and from a process."""
-    return Extra(Pool, pool_fields, lambda fields: host.pools.pool(fields))  # noqa: PLW0108 - it has pools later
+    return Extra(Pool, lambda pool: pool.facts.fields, lambda fields: host.pools.pool(fields))  # noqa: PLW0108 - it has pools later
 
 
 def _no_class() -> None:

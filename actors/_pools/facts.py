@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
 __all__ = ["PoolFacts"]
 
@@ -32,6 +33,11 @@ class PoolFacts:
     why_not_killable: str
     size: int
     per_node: str = ""
+
+    @property
+    def fields(self) -> list[Any]:
+        """What travels; the constructor takes it."""
+        return list(astuple(self))
 
     @property
     def killable(self) -> bool:

@@ -6,7 +6,6 @@ Rule: a task is bound to a worker when that worker is free, never before; see `q
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import astuple
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -355,6 +354,17 @@ class Pool(Generic[A]):
         """Return the pool with a deadline for `ask` and `run`, counted from the call."""
         return DeadlinePool(self, seconds)
 
+    async def wait_for_room(self) -> None:
+        """Wait until the queue has room, in the order of those who wait for it.
+
+        For whoever was refused by a verb with ``_nowait``; the others wait by themselves. The system's
+        events `pool_full` and `pool_has_room` say it to those who only watch.
+
+        Raises:
+            ActorStopped: the pool has ended.
+        """
+        await self.client.wait_for_room("a wait for room")
+
     # -- the pool itself ---------------------------------------------------------------------------
 
     async def members(self) -> list[Ref[A]]:
@@ -424,11 +434,6 @@ class DeadlinePool(Generic[A]):
         return await self._pool.run(
             fn, *args, timeout=self._seconds, priority=priority, retry=retry
         )
-
-
-def pool_fields(pool: Pool[Any]) -> list[Any]:
-    """Return what of a pool's address travels."""
-    return list(astuple(pool.facts))
 
 
 # As a ref: its snapshot on the same node is the pool itself.

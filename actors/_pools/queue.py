@@ -9,6 +9,7 @@ Rule 3: a place is free again when its submitter says that the task is over, or 
 from __future__ import annotations
 
 import enum
+import math
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -23,6 +24,8 @@ __all__ = ["Loss", "PoolQueue", "PoolWorker", "Submitter", "WorkerOwner"]
 
 _SWEEP_FROM: Final = 256
 """Entries of the heap below which withdrawn ones are not worth a sweep."""
+_FULL_EVERY: Final = 1.0
+"""Seconds between two times that it is told that the queue is full."""
 _UNREACHED: Final = 0.05
 """Seconds for which a worker gets no task that a submitter could not reach."""
 
@@ -38,6 +41,8 @@ class Loss(enum.IntEnum):
     """The worker was ended because this task was to end."""
     MEMORY = 3
     """The worker held too much memory."""
+    NO_WORKER = 4
+    """The task still waited, and no worker starts."""
 
 
 class Submitter(Protocol):
@@ -64,6 +69,9 @@ class WorkerOwner(Protocol):
 
     def load_changed(self) -> None:
         """Tasks wait, or a worker has become free."""
+
+    def room_changed(self, room: bool) -> None:  # noqa: FBT001 - as of `Submitter`
+        """The queue is full, or has room again; not more than once a second."""
 
 
 class _Task:
@@ -194,7 +202,10 @@ class PoolQueue:
         self._first = 0
         self._running: dict[tuple[Submitter, int], PoolWorker] = {}
         self._submitters: set[Submitter] = set()
-        self._room = True
+        self._room = self._room_told = True
+        self._full_told_at = -math.inf
+        self.no_worker = ""
+        """Why no worker starts, while that is so: tasks that would wait are refused."""
         self._when_empty: list[Callable[[], object]] = []
         self._giving = False
         self._completed = self._failed = 0
@@ -231,6 +242,9 @@ class PoolQueue:
     def _wait_for_worker(
         self, submitter: Submitter, ticket: int, priority: int, number: int, entered: float
     ) -> None:
+        if self.no_worker:
+            submitter.task_lost(self.number, ticket, self.no_worker, Loss.NO_WORKER)
+            return
         self._waiting[submitter, ticket] = number
         heappush(self._heap, (-priority, number, submitter, ticket, entered))  # numbers differ
         if len(self._waiting) == 1:  # where others wait no place is free
@@ -334,6 +348,16 @@ class PoolQueue:
         self._check_room()
         return [(worker, key[1]) for key, worker in self._running.items() if key[0] is submitter]
 
+    def refuse_all(self, why: str) -> None:
+        """No worker starts: fail the tasks that wait, and those that come until one does."""
+        self.no_worker = why
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        self._heap.clear()
+        for submitter, ticket in waiting:
+            submitter.task_lost(self.number, ticket, why, Loss.NO_WORKER)
+        self._check_room()
+
     def close(self) -> None:
         """Forget everything: the pool has ended."""
         self._waiting.clear()
@@ -356,6 +380,7 @@ class PoolQueue:
     def worker_ready(self, worker: PoolWorker) -> None:
         """A worker takes tasks from now on."""
         worker.ready = True
+        self.no_worker = ""
         worker.renewing, worker.ended_for, worker.completed = "", None, 0
         worker.idle_since = self._now()
         self.give_places()
@@ -442,11 +467,20 @@ class PoolQueue:
             self._room = room
             for submitter in list(self._submitters):
                 submitter.room_changed(self.number, room)
+            self._tell_room(room)
+
+    def _tell_room(self, room: bool) -> None:  # noqa: FBT001 - as above
+        """Tell the owner that the queue is full, at most once a second, and then that it has room."""
+        now = self._now()
+        if room is not self._room_told and (room or now - self._full_told_at >= _FULL_EVERY):
+            self._room_told = room
+            self._full_told_at = self._full_told_at if room else now
+            self._owner.room_changed(room)
 
     @property
     def has_room(self) -> bool:
         """Whether another task may wait, or would not have to."""
-        if self._bound is None or len(self._waiting) < self._bound:
+        if self._bound is None or len(self._waiting) < self._bound or self.no_worker:
             return True
         return not self._waiting and any(self.free_places(one) for one in self.workers.values())
 

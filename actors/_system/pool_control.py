@@ -12,7 +12,7 @@ from functools import partial
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from anyio import Lock, move_on_after
+from anyio import Lock, move_on_after, sleep
 
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._pools import (
@@ -35,14 +35,19 @@ if TYPE_CHECKING:
     from actors._system.pool_spec import PoolSpec
     from actors._system.supervisor_handle import SupervisorHandle
     from actors._system.system_state import SystemState
+    from actors._system.tree_specs import ActorSpec
     from actors.nodes import SupervisedActor
     from actors.supervisors import Exit
 
 __all__ = ["PoolControl"]
 
+_LEAVING_EVERY: Final = 0.02
+"""Seconds between two looks at what workers still run that are to leave."""
 _RSS_EVERY: Final = 0.25
 """Seconds between two looks at the memory of workers that have a `max_rss`."""
 _RSS_KILL: Final = 1.25
+_FAILING: Final = 2.0
+"""Seconds for which starts fail, and no worker is ready, until those who wait are told."""
 
 
 class PoolControl:
@@ -89,6 +94,8 @@ class PoolControl:
         self._ended = ended
         self.handle: SupervisorHandle | None = None
         self._actors: dict[int, dict[str, SupervisedActor]] = {}
+        self._failing_since: float | None = None
+        """When the first start failed since a worker was last ready."""
         self._changing = Lock()
         self._sizing = False
         self._idle_timer: Timer | None = None
@@ -98,31 +105,51 @@ class PoolControl:
 
     # -- workers come and go -------------------------------------------------------------------
 
-    def joined(self, slot: int, actor: SupervisedActor) -> None:
+    def joined(self, spec: ActorSpec[Any], actor: SupervisedActor) -> None:
         """Take a worker's actor, which starts now; also the next life of one that had ended."""
+        slot = spec.turn
+        assert slot is not None, "the actor of a pool has a slot"
         worker = self.queue.workers.get(slot)
         if worker is None:
             worker = self.queue.workers[slot] = PoolWorker(slot, self._state.loop.now())
             self.queue.workers = dict(sorted(self.queue.workers.items()))
         self._actors.setdefault(slot, {})[actor.ref.name] = actor
-        if actor.ref.name.endswith("/functions") or self.spec.cls is None:
+        if spec.cls is FunctionWorker:
             worker.functions = actor.ref
-        if not actor.ref.name.endswith("/functions"):
+        if spec.cls is not FunctionWorker or self.spec.cls is None:
             worker.member = actor.ref
         actor.on_change = partial(self._changed, slot, actor)
 
-    def _changed(self, slot: int, actor: SupervisedActor, end: Exit | None) -> None:
-        """A worker's actor runs, or a run of it has ended by *end*, or it is gone."""
+    def _changed(self, slot: int, actor: SupervisedActor, end: Exit | Exception | None) -> None:
+        """A worker's actor runs, or a run of it has ended by *end*, or did not start, or it is gone."""
         worker = self.queue.workers.get(slot)
         actors = self._actors.get(slot, {})
         if worker is None or actors.get(actor.ref.name) is not actor:
             return
         if actor.end is not None:
             self._lost(slot, _how(actor.end))
+        elif isinstance(end, Exception):
+            self._start_failed(end)
         elif end is not None:
             self.queue.worker_down(worker, _how(end))
         elif all(one.running for one in actors.values()) and len(actors) == self._per_worker:
+            self._failing_since = None
             self.queue.worker_ready(worker)
+
+    def _start_failed(self, error: Exception) -> None:
+        """Tell who waits, when for some time no worker has started and starts have failed."""
+        if any(worker.ready for worker in self.queue.workers.values()):
+            return
+        now = self._state.loop.now()
+        if self._failing_since is None:
+            self._failing_since = now
+        elif now - self._failing_since >= _FAILING:
+            self.queue.refuse_all(str(error).partition("\n")[0])
+
+    def room_changed(self, room: bool) -> None:  # noqa: FBT001 - as `WorkerOwner.room_changed`
+        """As `WorkerOwner.room_changed`."""
+        kind = "pool_has_room" if room else "pool_full"
+        self._state.event(kind, {"pool": self.spec.name, "queue": self.spec.queue})
 
     @property
     def _per_worker(self) -> int:
@@ -281,11 +308,8 @@ class PoolControl:
     async def _end_in_order(self, leaving: list[PoolWorker]) -> None:
         assert self.handle is not None
         for worker in leaving:
-            while worker.tasks:
-                await self._state.loop.pause()
-                waiter = self._state.loop.waiter()
-                self._state.loop.call_later(0.02, _resolve, waiter)
-                await waiter
+            while worker.tasks:  # noqa: ASYNC110 - what they wait for is no event
+                await sleep(_LEAVING_EVERY)
         for worker in leaving:
             names = list(self._actors.get(worker.slot, {}))
             for name in reversed(names):
@@ -358,11 +382,6 @@ class PoolControl:
 def _how(end: Exit) -> str:
     """Return how a run ended: of one that lost its node, what happened to that."""
     return end.cause.partition(": ")[2] or str(end)
-
-
-def _resolve(waiter: Any) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 def _rss(pid: int) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from anyio import Lock
+from anyio import Event, Lock
 
 from actors._base.errors import ActorsError, CallCycle, InvalidSpec
 from actors._messaging.deadlock import waiting_chain
-from actors._pools import Loss, Pool, PoolClients
+from actors._pools import Loss, Pool, PoolClients, Submitter
 from actors._remoting import operations as ops
 from actors._system.pool_control import PoolControl
 from actors._system.pool_spec import DEFAULT_POOL, PoolSpec, pool
@@ -24,10 +24,9 @@ from actors.supervisors import ChildNotStarted, NotFound
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actors._base.loop import Waiter
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
-    from actors._pools import PoolStats
+    from actors._pools import PoolQueue, PoolStats
     from actors._system.node_groups import NodeGroups
     from actors._system.sent_specs import Sent
     from actors._system.supervision_tree import SupervisionTree
@@ -37,6 +36,13 @@ if TYPE_CHECKING:
     from actors.nodes import Link, SupervisedActor
 
 __all__ = ["Pools"]
+
+
+class _Submitter(Submitter, Protocol):
+    """A process that submits tasks, and hears of the ends of pools."""
+
+    def pool_draining(self, pool: int, why: str) -> None: ...
+    def pool_ended(self, pool: int, why: str) -> None: ...
 
 
 class _NodeSubmitter:
@@ -57,44 +63,53 @@ class _NodeSubmitter:
         """As `Submitter.room_changed`."""
         self.link.note(ops.pool_room, pool, room)
 
+    def pool_draining(self, pool: int, why: str) -> None:
+        """As `PoolClients.pool_draining`."""
+        self.link.note(ops.pool_draining, pool, why)
 
-class _LocalPlaces:
-    """A pool's queue as this process reaches it (`Places`): by calls."""
+    def pool_ended(self, pool: int, why: str) -> None:
+        """As `PoolClients.pool_ended`."""
+        self.link.note(ops.pool_ended, pool, why)
 
-    def __init__(self, pools: Pools, number: int) -> None:
+
+class _Places:
+    """A pool's queue as one submitter reaches it (`Places`): directly, or by what comes over its link."""
+
+    def __init__(self, pools: Pools, submitter: _Submitter, number: int) -> None:
         self._pools = pools
+        self._submitter = submitter
         self._number = number
 
     @property
-    def _control(self) -> PoolControl | None:
-        return self._pools.by_number(self._number)
+    def _queue(self) -> PoolQueue | None:
+        control = self._pools.by_number(self._number)
+        return None if control is None else control.queue
 
     def enter(self, ticket: int, priority: int, *, again: bool) -> None:
-        control = self._control
-        if control is None:
-            self._pools.clients.pool_ended(self._number, "it has ended")
+        if (queue := self._queue) is None:
+            self._submitter.pool_ended(self._number, "it has ended")
         else:
-            control.queue.enter(self._pools.clients, ticket, priority, again=again)
+            queue.enter(self._submitter, ticket, priority, again=again)
 
     def withdraw(self, ticket: int) -> None:
-        if (control := self._control) is not None:
-            control.queue.withdraw(self._pools.clients, ticket)
+        if (queue := self._queue) is not None:
+            queue.withdraw(self._submitter, ticket)
 
     def done(self, ticket: int, *, failed: bool, renew: str) -> None:
-        if (control := self._control) is not None:
-            control.queue.done(self._pools.clients, ticket, failed=failed, renew=renew)
+        if (queue := self._queue) is not None:
+            queue.done(self._submitter, ticket, failed=failed, renew=renew)
 
     def undelivered(self, ticket: int, priority: int) -> None:
-        if (control := self._control) is not None:
-            control.queue.undelivered(self._pools.clients, ticket, priority)
+        if (queue := self._queue) is not None:
+            queue.undelivered(self._submitter, ticket, priority)
 
     def broken(self, ticket: int) -> None:
-        if (control := self._control) is not None:
-            control.queue.broken(self._pools.clients, ticket)
+        if (queue := self._queue) is not None:
+            queue.broken(self._submitter, ticket)
 
     def overdue(self, ticket: int, why: str) -> None:
-        if (control := self._control) is not None:
-            control.queue.overdue(self._pools.clients, ticket, why)
+        if (queue := self._queue) is not None:
+            queue.overdue(self._submitter, ticket, why)
 
     async def members(self) -> list[Ref[Any]]:
         return self._pools.running(self._number).members()
@@ -126,7 +141,10 @@ class Pools:
         self._ending: set[str] = set()
         """The pools that have ended, and whose nodes have not."""
         self._tree: SupervisionTree
-        self.clients = PoolClients(state.host, portal, partial(_LocalPlaces, self))
+        self.clients = PoolClients(state.host, portal, self._own_places)
+
+    def _own_places(self, number: int) -> _Places:
+        return _Places(self, self.clients, number)
 
     def connect(self, tree: SupervisionTree, groups: NodeGroups) -> None:
         """Give it what starts and ends workers, and serve the nodes that submit."""
@@ -203,7 +221,7 @@ class Pools:
         """A worker's actor is about to start."""
         control = self._names.get(spec.pool)
         if control is not None and spec.turn is not None:
-            control.joined(spec.turn, actor)
+            control.joined(spec, actor)
 
     def gone(self, spec: PoolSpec[Any]) -> None:
         """The supervisor of a pool has ended for good."""
@@ -215,7 +233,7 @@ class Pools:
         """End a pool: what waits fails, its nodes stop."""
         if control.closed:
             return
-        submitters = list(control.queue.submitters)
+        submitters = self._submitters_of(control)
         control.close()
         self._controls.pop(control.facts.number, None)
         self._state.pool_sizes.pop(control.spec.name, None)
@@ -224,10 +242,8 @@ class Pools:
                 waiter.set_result(why)
         if self._names.get(control.spec.name) is control:
             del self._names[control.spec.name]
-        self.clients.pool_ended(control.facts.number, why)
         for submitter in submitters:
-            if isinstance(submitter, _NodeSubmitter):
-                submitter.link.note(ops.pool_ended, control.facts.number, why)
+            submitter.pool_ended(control.facts.number, why)
         if not self._state.stopping:
             self._stop_nodes(control.spec)
 
@@ -264,15 +280,17 @@ class Pools:
 
     async def _drain(self, control: PoolControl) -> None:
         """Refuse new tasks, and wait until none waits or runs."""
-        why = "it is draining: no new tasks"
-        for submitter in [self.clients, *control.queue.submitters]:
-            if isinstance(submitter, _NodeSubmitter):
-                submitter.link.note(ops.pool_draining, control.facts.number, why)
-            else:
-                self.clients.pool_draining(control.facts.number, why)
-        waiter = self._state.loop.waiter()
-        control.queue.call_when_empty(partial(_resolve, waiter))
-        await waiter
+        for submitter in self._submitters_of(control):
+            submitter.pool_draining(control.facts.number, "it is draining: no new tasks")
+        empty = Event()
+        control.queue.call_when_empty(empty.set)
+        await empty.wait()
+
+    def _submitters_of(self, control: PoolControl) -> list[_Submitter]:
+        """Return who has submitted tasks to a pool; this process is always told."""
+        known = set(control.queue.submitters)
+        nodes = [node for node in self._submitters.values() if node in known]
+        return [self.clients, *nodes]
 
     async def wait(self, number: int, chain: ops.Chain = ()) -> str:
         """Return why a pool has ended, when it has.
@@ -332,7 +350,7 @@ class Pools:
         control = self._names.get(name)
         if control is not None and control.spec.per_node is not None:
             control = await self._of_node(control, asker)
-        return None if control is None else self.clients.pool(_fields(control))
+        return None if control is None else self.clients.pool(control.facts.fields)
 
     async def _of_node(self, shared: PoolControl, asker: str) -> PoolControl:
         """Return the pool that the asking node has for itself; the first who asks starts it."""
@@ -368,18 +386,30 @@ class Pools:
         handlers = self._state.host.handlers
         handlers.on_call(ops.pool, self._pool)
         handlers.on_call(ops.start_pool, self._start)
-        handlers.on_note(ops.task_queued, self._task_queued)
+        at = self._places_of
         handlers.on_note(
-            ops.task_withdrawn,
-            self._withdrawn,
+            ops.task_queued,
+            lambda link, pool, ticket, priority, again: at(link, pool).enter(
+                ticket, priority, again=again
+            ),
         )
-        handlers.on_note(ops.task_done, self._task_done)
-        handlers.on_note(ops.task_undelivered, self._task_undelivered)
-        handlers.on_note(ops.task_broken, self._task_broken)
-        handlers.on_note(ops.task_overdue, self._task_overdue)
-        handlers.on_call(ops.pool_members, self._members)
-        handlers.on_call(ops.pool_stats, self._stats)
-        handlers.on_call(ops.resize_pool, self._resize)
+        handlers.on_note(
+            ops.task_done,
+            lambda link, pool, ticket, failed, renew: at(link, pool).done(
+                ticket, failed=failed, renew=renew
+            ),
+        )
+        handlers.on_note(
+            ops.task_withdrawn, lambda link, pool, *task: at(link, pool).withdraw(*task)
+        )
+        handlers.on_note(
+            ops.task_undelivered, lambda link, pool, *task: at(link, pool).undelivered(*task)
+        )
+        handlers.on_note(ops.task_broken, lambda link, pool, *task: at(link, pool).broken(*task))
+        handlers.on_note(ops.task_overdue, lambda link, pool, *task: at(link, pool).overdue(*task))
+        handlers.on_call(ops.pool_members, lambda link, pool: at(link, pool).members())
+        handlers.on_call(ops.pool_stats, lambda link, pool: at(link, pool).stats())
+        handlers.on_call(ops.resize_pool, lambda link, pool, size: at(link, pool).resize(size))
         handlers.on_call(ops.stop_pool, self._stop)
         handlers.on_call(ops.wait_pool, lambda _, number, chain=(): self.wait(number, chain))
 
@@ -390,6 +420,10 @@ class Pools:
             for control in list(self._controls.values()):
                 control.submitter_gone(submitter, address)
 
+    def _places_of(self, link: Link, number: int) -> _Places:
+        """Return a pool's queue, as the node at the other end of *link* reaches it."""
+        return _Places(self, self._submitter(link), number)
+
     def _submitter(self, link: Link) -> _NodeSubmitter:
         submitter = self._submitters.get(link.peer)
         if submitter is None or submitter.link is not link:
@@ -398,7 +432,7 @@ class Pools:
 
     async def _pool(self, link: Link, name: str, _chain: ops.Chain = ()) -> list[Any] | None:
         found = await self.find(name, link.peer)
-        return None if found is None else _fields(self._controls[found.facts.number])
+        return None if found is None else found.facts.fields
 
     async def start(self, spec: PoolSpec[Any], chain: ops.Chain = ()) -> Pool[Any]:
         """Start a pool at the top of the tree, for which *chain* waits.
@@ -414,68 +448,17 @@ class Pools:
         except ChildNotStarted as error:
             cause = first_cause(error)
             raise cause from cause.__cause__
-        return self.clients.pool(_fields(self._names[spec.name]))
+        return self.clients.pool(self._names[spec.name].facts.fields)
 
     async def _start(self, _link: Link, item: Sent, chain: ops.Chain = ()) -> list[Any]:
         spec = tree_item_from(item)
         if not isinstance(spec, PoolSpec):
             raise InvalidSpec(f"{spec.name!r} is no pool")
         started = await self.start(spec, chain)
-        return _fields(self._controls[started.facts.number])
-
-    def _task_queued(self, link: Link, pool: int, ticket: int, priority: int, again: bool) -> None:  # noqa: FBT001 - a wire field
-        control = self._controls.get(pool)
-        if control is None:
-            link.note(ops.pool_ended, pool, "it has ended")
-        else:
-            control.queue.enter(self._submitter(link), ticket, priority, again=again)
-
-    def _withdrawn(self, link: Link, pool: int, ticket: int) -> None:
-        control = self._controls.get(pool)
-        if control is not None:
-            control.queue.withdraw(self._submitter(link), ticket)
-
-    def _task_done(self, link: Link, pool: int, ticket: int, failed: bool, renew: str) -> None:  # noqa: FBT001 - a wire field
-        control = self._controls.get(pool)
-        if control is not None:
-            control.queue.done(self._submitter(link), ticket, failed=failed, renew=renew)
-
-    def _task_undelivered(self, link: Link, pool: int, ticket: int, priority: int) -> None:
-        control = self._controls.get(pool)
-        if control is not None:
-            control.queue.undelivered(self._submitter(link), ticket, priority)
-
-    def _task_broken(self, link: Link, pool: int, ticket: int) -> None:
-        control = self._controls.get(pool)
-        if control is not None:
-            control.queue.broken(self._submitter(link), ticket)
-
-    def _task_overdue(self, link: Link, pool: int, ticket: int, why: str) -> None:
-        control = self._controls.get(pool)
-        if control is not None:
-            control.queue.overdue(self._submitter(link), ticket, why)
-
-    async def _members(self, _link: Link, pool: int) -> list[Ref[Any]]:
-        return self.running(pool).members()
-
-    async def _stats(self, _link: Link, pool: int) -> Any:
-        return self.running(pool).queue.stats()
+        return started.facts.fields
 
     async def _stop(self, _link: Link, pool: int, drain: bool, chain: ops.Chain = ()) -> None:  # noqa: FBT001 - a wire field
         await self.stop(pool, drain=drain, chain=chain)
-
-    async def _resize(self, _link: Link, pool: int, size: int) -> int:
-        return await self.running(pool).resize(size)
-
-
-def _resolve(waiter: Waiter) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
-
-
-def _fields(control: PoolControl) -> list[Any]:
-    facts = control.facts
-    return [getattr(facts, name) for name in facts.__slots__]
 
 
 def _pools_in(item: TreeSpec) -> Iterator[PoolSpec[Any]]:

@@ -227,6 +227,7 @@ class SupervisionTree:
             backoff=node.spec.backoff,
             shutdown=2 * node.spec.shutdown,
             uncharged=lambda _end: node.ended_for_others,
+            futile=lambda _end: node.last_run_futile,
             gone=lambda _end: self._node_given_up(node),
         )
 

@@ -137,6 +137,12 @@ class RemoteNode(Node):
         return self.replacement is not None and self.replacement.main.end.uncharged
 
     @property
+    def last_run_futile(self) -> bool:
+        """Whether actors were to start on its last run, and none has."""
+        main = None if self.replacement is None else self.replacement.main
+        return main is not None and main.starts > 0 and not main.has_started_one
+
+    @property
     def links(self) -> list[Link]:
         """The links to all its runs."""
         runs = () if self.replacement is None else self.replacement.runs
@@ -157,6 +163,9 @@ class RemoteNode(Node):
         ref = actor.ref
         self.home.share_path()
         self.ended[ref.uid] = ended
+        run = self.run
+        if run is not None:
+            run.starts += 1
         try:
             await self.link.call(
                 ops.start_actor,
@@ -172,6 +181,8 @@ class RemoteNode(Node):
         except BaseException:
             self.ended.pop(ref.uid, None)
             raise
+        if run is not None:
+            run.has_started_one = True
 
     def actor_ended(self, uid: int, end: Exit, *, voluntary: bool) -> None:
         """Tell the supervisor of an actor that its incarnation has ended."""
@@ -227,6 +238,8 @@ class RemoteRun:
         address: where other nodes reach it; the next run after its end has the same.
         last_end: how it ended, with the last lines it wrote.
         doing: what it is doing that might not end, for errors.
+        starts: how often an actor was to be started on it.
+        has_started_one: whether one was.
         end: why it ends, as far as that is known.
         path: the `sys.path` that it was given; None while it has none of its own.
     """
@@ -241,6 +254,8 @@ class RemoteRun:
         self.pid: int | None = None
         self.last_end = ""
         self.doing = ""
+        self.starts = 0
+        self.has_started_one = False
         self.link: Link | None = None
         self.path: list[str] | None = None
         self._home = node.home

@@ -55,7 +55,8 @@ class SupervisedActor:
         kept: how it ended with its supervisor, while it waits for the restart of that.
         voluntary_end: how the current run ended by the actor's own wish, if it did.
         uncharged: whether the current run is ended for others' sake: its restart is charged to nobody.
-        on_change: called when a run of it takes messages, and with the end of that run.
+        on_change: called when a run of it takes messages, with the end of that run, and with the error of a
+            start that failed.
         supervisor: has it as a child by the name of its ref; None until that is known.
     """
 
@@ -113,7 +114,7 @@ class SupervisedActor:
         self.kept: Exit | None = None
         self.chain: tuple[tuple[int, str], ...] = ()
         self.restart: Restart | None = None
-        self.on_change: Callable[[Exit | None], None] | None = None
+        self.on_change: Callable[[Exit | Exception | None], None] | None = None
         self._watchers: dict[object, Callable[[Exit], None]] | None = None
 
     @property
@@ -225,6 +226,8 @@ class ActorRun:
             if actor.incarnation > 1:
                 # Only its supervisor gets the error, and keeps it: the frames would keep an ended link.
                 actor.owner.loop.call_later(_FRAMES_GO_AFTER, drop_frames, error)
+                if actor.on_change is not None:
+                    actor.on_change(error)
             raise
         self._started = actor.running = True
         actor.chain = ()

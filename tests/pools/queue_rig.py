@@ -45,6 +45,7 @@ class QueueRig:
         self.ended: list[tuple[int, str]] = []
         self.renewed: list[tuple[int, str]] = []
         self.loads = 0
+        self.rooms: list[bool] = []
         self.killable = True
         self.queue = PoolQueue(
             1,
@@ -90,3 +91,6 @@ class QueueRig:
 
     def load_changed(self) -> None:
         self.loads += 1
+
+    def room_changed(self, room: bool) -> None:
+        self.rooms.append(room)

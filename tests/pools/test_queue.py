@@ -382,3 +382,41 @@ def test_withdrawn_tasks_take_no_memory_and_the_others_keep_their_order() -> Non
     for ticket in range(6):
         rig.queue.done(one, ticket, failed=False)
     assert [ticket for ticket, _ in one.given] == [0, *kept]
+
+
+def test_it_is_told_at_most_once_a_second_that_the_queue_is_full_and_then_that_it_has_room() -> (
+    None
+):
+    rig = QueueRig(bound=1)
+    a = rig.submitter()
+    for ticket in range(2):  # one runs, one waits
+        rig.queue.enter(a, ticket, 0)
+    assert rig.rooms == [False]
+
+    for ticket in range(4):  # room, and full again
+        rig.queue.done(a, ticket, failed=False)
+        rig.queue.enter(a, ticket + 2, 0)
+    assert rig.rooms == [False, True]
+
+    rig.passes(1.0)
+    rig.queue.done(a, 4, failed=False)
+    rig.queue.enter(a, 6, 0)
+    assert rig.rooms == [False, True, False]
+
+
+def test_when_no_worker_starts_those_who_wait_or_come_are_refused_until_one_does() -> None:
+    rig = QueueRig(bound=1)
+    a = rig.submitter()
+    rig.queue.worker_down(rig.worker(0), "exit code 5")
+    rig.queue.enter(a, 1, 0)
+    assert a.room == [False]
+
+    rig.queue.refuse_all("no model")
+    rig.queue.enter(a, 2, 0)
+
+    assert a.lost == [(1, "no model", Loss.NO_WORKER), (2, "no model", Loss.NO_WORKER)]
+    assert a.room == [False, True]
+    assert rig.queue.queued == 0
+    rig.queue.worker_ready(rig.worker(0))
+    rig.queue.enter(a, 3, 0)
+    assert a.given == [(3, 0)]
