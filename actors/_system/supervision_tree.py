@@ -227,7 +227,7 @@ class SupervisionTree:
             backoff=node.spec.backoff,
             shutdown=2 * node.spec.shutdown,
             uncharged=lambda _end: node.ended_for_others,
-            futile=lambda _end: node.last_run_futile,
+            futile=lambda _end: node.futile is True,
             gone=lambda _end: self._node_given_up(node),
         )
 

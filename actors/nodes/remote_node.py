@@ -96,6 +96,7 @@ class RemoteNode(Node):
         was_ready: whether any run of it has been ready.
         leaving: whether it alone was told to end for good, not its whole system.
         drain_within: seconds it has to finish what it serves and runs, once it is told to end.
+        futile: whether actors were to start on its last run and none has; None if none was to.
         died_at: when it ended without being replaced, on the loop's clock; None once it is ready again.
         last_end: how the last run ended, with the last lines it wrote.
     """
@@ -110,6 +111,7 @@ class RemoteNode(Node):
         self.ended: dict[int, Ended] = {}
         self.was_ready = False
         self.leaving = False
+        self.futile: bool | None = None
         self.drain_within = spec.shutdown
         self.died_at: float | None = None
         self.last_end = ""
@@ -137,12 +139,6 @@ class RemoteNode(Node):
         return self.replacement is not None and self.replacement.main.end.uncharged
 
     @property
-    def last_run_futile(self) -> bool:
-        """Whether actors were to start on its last run, and none has."""
-        main = None if self.replacement is None else self.replacement.main
-        return main is not None and main.starts > 0 and not main.has_started_one
-
-    @property
     def links(self) -> list[Link]:
         """The links to all its runs."""
         runs = () if self.replacement is None else self.replacement.runs
@@ -163,9 +159,7 @@ class RemoteNode(Node):
         ref = actor.ref
         self.home.share_path()
         self.ended[ref.uid] = ended
-        run = self.run
-        if run is not None:
-            run.starts += 1
+        self.futile = self.futile is None or self.futile
         try:
             await self.link.call(
                 ops.start_actor,
@@ -181,8 +175,7 @@ class RemoteNode(Node):
         except BaseException:
             self.ended.pop(ref.uid, None)
             raise
-        if run is not None:
-            run.has_started_one = True
+        self.futile = False
 
     def actor_ended(self, uid: int, end: Exit, *, voluntary: bool) -> None:
         """Tell the supervisor of an actor that its incarnation has ended."""
@@ -238,8 +231,6 @@ class RemoteRun:
         address: where other nodes reach it; the next run after its end has the same.
         last_end: how it ended, with the last lines it wrote.
         doing: what it is doing that might not end, for errors.
-        starts: how often an actor was to be started on it.
-        has_started_one: whether one was.
         end: why it ends, as far as that is known.
         path: the `sys.path` that it was given; None while it has none of its own.
     """
@@ -254,8 +245,6 @@ class RemoteRun:
         self.pid: int | None = None
         self.last_end = ""
         self.doing = ""
-        self.starts = 0
-        self.has_started_one = False
         self.link: Link | None = None
         self.path: list[str] | None = None
         self._home = node.home
@@ -342,7 +331,7 @@ class RemoteRun:
         if self.successor:
             self.address = f"{self.node.name}~{self.number}"
         else:
-            self.node.run = self
+            self.node.run, self.node.futile = self, None
         self._home.runs[self.address] = self
         self._set_state(NodeState.SPAWNED)
 
