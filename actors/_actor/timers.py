@@ -7,7 +7,7 @@ incarnation, no message is handled.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVarTuple, overload
 
 from actors._actor.idle import IdleTimer
 from actors._base.errors import not_sendable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Timers"]
 
+P = ParamSpec("P")
 Ts = TypeVarTuple("Ts")
 
 
@@ -96,7 +97,25 @@ class Timers:
         self._named = 0
         self._closed = False
 
+    @overload
     def once(
+        self,
+        seconds: float,
+        method: Callable[Concatenate[Any, P], object],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Hashable: ...
+    @overload
+    def once(
+        self,
+        seconds: float,
+        method: Callable[[Any, *Ts], object],
+        /,
+        *args: *Ts,
+        key: Hashable,
+    ) -> Hashable: ...
+    def once(  # type: ignore[misc] # mypy does not find `*Ts` in `*Any`
         self,
         seconds: float,
         method: Callable[..., object],
@@ -111,7 +130,8 @@ class Timers:
             seconds: 0 or more.
             method: a message of the actor's class.
             *args: its arguments, as they are now.
-            key: its name for `cancel`; a timer that has this key already is replaced.
+            key: its name for `cancel`; a timer that has this key already is replaced. Beside a key a
+                checker takes the arguments by position.
             **kwargs: its arguments, as they are now.
 
         Returns:
@@ -129,7 +149,25 @@ class Timers:
         timer = self._make_timer(method, args, kwargs, None)
         return self._start(timer, key, seconds)
 
+    @overload
     def every(
+        self,
+        seconds: float,
+        method: Callable[Concatenate[Any, P], object],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Hashable: ...
+    @overload
+    def every(
+        self,
+        seconds: float,
+        method: Callable[[Any, *Ts], object],
+        /,
+        *args: *Ts,
+        key: Hashable,
+    ) -> Hashable: ...
+    def every(  # type: ignore[misc] # mypy does not find `*Ts` in `*Any`
         self,
         seconds: float,
         method: Callable[..., object],

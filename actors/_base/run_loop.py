@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, cast, get_args
 
 import anyio
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["new_task_group", "open_loop", "open_own_loop", "run_on", "start_alone"]
 
 T = TypeVar("T")
-BACKENDS: Final = ("asyncio", "trio")
+Backend: TypeAlias = Literal["asyncio", "trio"]
+"""The event loops there are."""
+BACKENDS: Final = get_args(Backend)
 _LEFT_BEHIND: Final = 5.0
 """Seconds that cancelled tasks have to end after the main function; as many as a killed actor has."""
 
@@ -108,7 +110,7 @@ def run_on(
     fn: Callable[..., Coroutine[Any, Any, T]],
     /,
     *args: Any,
-    backend: str = "asyncio",
+    backend: Backend = "asyncio",
     uvloop: bool = True,
 ) -> T:
     """Run ``fn(*args)`` to its end on a new loop and return its result.

@@ -250,6 +250,10 @@ class BlockingRef(Generic[A]):
             with suppress(SystemStopped):  # the system ended, and the stream with it
                 self._portal.run(partial(opened.__aexit__, None, None, None))
 
+    def wait_ready(self) -> None:
+        """As `Ref.wait_ready`, with the deadline of `within`. Raises as `ask`."""
+        self._portal.run(self._verbs.wait_ready)
+
     def wait(self) -> Exit:
         """As `Ref.wait`."""
         return self._portal.run(self._ref.wait)

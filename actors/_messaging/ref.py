@@ -23,7 +23,9 @@ from typing import (
     overload,
 )
 
-from actors._base.errors import NotAMessage
+from anyio import move_on_after
+
+from actors._base.errors import ActorCrashed, DeadlineExceeded, NodeDown, NotAMessage
 from actors._messaging.ask import ask_in_turn, give_up, open_stream, send_in_turn, send_until
 from actors._messaging.deadlock import waiting_for_end
 from actors._messaging.mailbox import Envelope
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from actors._messaging.turn import Target
     from actors.supervisors import Exit
 
-__all__ = ["READY", "DeadlineRef", "Ref", "RefHost"]
+__all__ = ["READY", "DeadlineRef", "Ref", "RefHost", "class_of"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -77,6 +79,9 @@ class RefHost(Protocol):
 
     def class_of(self, path: str) -> type | None:
         """Return the class an address names, if this process has it."""
+
+    async def may_be_back(self, ref: Ref[Any]) -> None:
+        """Wait until the node of *ref* is ready or given up, and a moment in any case."""
 
     def reachable(self, ref: Ref[Any]) -> bool:
         """Whether *ref* takes messages now, as far as this node knows; see `Pool`."""
@@ -340,9 +345,24 @@ class Ref(Generic[A]):
     async def wait_ready(self) -> None:
         """Wait until the actor is running and has handled what was queued before this call.
 
+        It waits over restarts of the actor and of its node, however long their backoffs are, for as long as
+        they are expected back: give it a deadline, ``ref.within(10).wait_ready()``, or an enclosing scope.
+
         Raises:
-            ActorStopped, NodeDown: it has ended, or its node is away; see `tell`.
+            ActorStopped: it has ended for good.
+            NodeDown: its node has, and is not restarted.
         """
+        while True:
+            try:
+                return await self._handled_all()
+            except ActorCrashed:  # it is being restarted
+                pass
+            except NodeDown as error:
+                if not error.restarting:
+                    raise
+            await self._host.may_be_back(self)
+
+    async def _handled_all(self) -> None:
         envelope = Envelope(READY, (), {}, self._host.loop.waiter())
         target = self._target or self._resolve()
         if target.waits_for_node:
@@ -415,10 +435,14 @@ class Ref(Generic[A]):
             raise refusal(cls, method) from None
 
     def _class(self) -> type:
+        cls = self._find_class()
+        if cls is None:
+            raise NotAMessage(f"{self}: its class {self.cls_path} is not imported here")
+        return cls
+
+    def _find_class(self) -> type | None:
         if self._cls is None:
             self._cls = self._host.class_of(self.cls_path)
-            if self._cls is None:
-                raise NotAMessage(f"{self}: its class {self.cls_path} is not imported here")
         return self._cls
 
     def _stream_handler(self, method: object) -> Handler:
@@ -446,6 +470,11 @@ class Ref(Generic[A]):
     def _resolve(self) -> Target:
         self._target = target = self._host.resolve(self)
         return target
+
+
+def class_of(ref: Ref[Any]) -> type | None:
+    """Return the class of an actor, if this process has it."""
+    return ref._find_class()  # noqa: SLF001 - its own file
 
 
 class DeadlineRef(Generic[A]):
@@ -482,6 +511,12 @@ class DeadlineRef(Generic[A]):
     ) -> None:
         """As `Ref.tell`; the wait for room ends, and the message expires, when the time is up."""
         await self._ref._tell_within(self._seconds, method, args, kwargs)  # noqa: SLF001 - as above
+
+    async def wait_ready(self) -> None:
+        """As `Ref.wait_ready`; raises `DeadlineExceeded` (a TimeoutError) when the time is up."""
+        with move_on_after(self._seconds):
+            return await self._ref.wait_ready()
+        raise DeadlineExceeded(self._ref, f"not ready in {self._seconds:g} s")
 
     @asynccontextmanager
     async def stream(

@@ -100,7 +100,7 @@ class PoolClient(TaskOwner):
         self.portal = portal
         self.loop = host.loop
         self._host = host
-        self._find_class = cls
+        self.find_class = cls
         self._tickets = count(1)
         self._tasks: dict[int, PoolTask] = {}
         self._room = True
@@ -169,7 +169,7 @@ class PoolClient(TaskOwner):
         return self._new_task(handler.name, handler, args, kwargs, kind, waiter)
 
     def _class(self) -> type:
-        cls = self._find_class()
+        cls = self.find_class()
         if cls is None:
             what = f"pool {self.facts.name!r} has no class and takes functions: use run()"
             raise InvalidSpec(what)

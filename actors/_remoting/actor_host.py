@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from actors._actor.cell import Cell
     from actors._actor.interfaces import CellInterface, IncarnationInterface
-    from actors._base.loop import Loop
+    from actors._base.loop import Loop, Waiter
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.message_table import Handler
     from actors._messaging.turn import Asker, Target
@@ -58,8 +58,15 @@ __all__ = ["MAIN_ALIAS", "ActorHost", "LocalChildren", "class_path"]
 
 MAIN_ALIAS: Final = "__actors_main__"
 """The name under which a process node imports the file that is `__main__` in its parent."""
+_A_MOMENT: Final = 0.01
+"""Seconds between a message that was refused and the next attempt."""
 _REMEMBERED: Final = 4096
 """Ends of actors that a node remembers."""
+
+
+def _wake(waiter: Waiter) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def class_path(cls: type) -> str:
@@ -167,6 +174,7 @@ class ActorHost:
         self.peers: dict[str, Peer] = {}
         self._moved: dict[str, str] = {}
         self._left: dict[str, str] = {}
+        self._wait_for_peers: list[Waiter] = []
         self.handlers: Handlers[Link] = Handlers()
         self.supervised: dict[int, Any] = {}  # of `SupervisedActor`, which is a layer up
         self.ended: OrderedDict[int, Exit] = OrderedDict()
@@ -222,6 +230,7 @@ class ActorHost:
                 peer.actor_ended(uid, end)
         while len(self.ended) > _REMEMBERED:
             self.ended.popitem(last=False)
+        self.peer_changed()
 
     def given_up(self, uid: int, end: Exit) -> None:
         """Take note of the end of an actor whose own node, another one, may not say so."""
@@ -270,6 +279,36 @@ class ActorHost:
         if end is not None and (peer.ready or peer.waiting or end.kind is not ExitKind.NODE_DOWN):
             return _EndedTarget(ref, end)
         return peer.remote_actor(ref)
+
+    async def may_be_back(self, ref: Ref[Any]) -> None:
+        """Wait until the node of *ref* is ready or given up, and a moment in any case."""
+        waiter = self.loop.waiter()
+        timer = self.loop.call_later(_A_MOMENT, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+        while self._is_away(ref):
+            news = self.loop.waiter()
+            self._wait_for_peers.append(news)
+            try:
+                await news
+            finally:
+                if news in self._wait_for_peers:
+                    self._wait_for_peers.remove(news)
+
+    def _is_away(self, ref: Ref[Any]) -> bool:
+        end = self.ended.get(ref.uid)
+        if self.is_own(ref) or (end is not None and end.kind is not ExitKind.NODE_DOWN):
+            return False
+        peer = self.peer_of(ref)
+        return not peer.ready and peer.restarting
+
+    def peer_changed(self) -> None:
+        """Have those who wait for a node look again: it is ready, given up, or reached elsewhere."""
+        waiting, self._wait_for_peers = self._wait_for_peers, []
+        for waiter in waiting:
+            _wake(waiter)
 
     def reachable(self, ref: Ref[Any]) -> bool:
         """Whether *ref* takes messages now, as far as this node knows."""

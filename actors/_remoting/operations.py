@@ -11,7 +11,7 @@ open files. All arguments are positional.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
 
 from actors._remoting.operation import Side, call as _call, fd_note as _fd_note, note as _note
 
@@ -38,7 +38,7 @@ class SpawnOptions(TypedDict):
     backoff: Backoff | None
     mailbox: int
     shutdown: float
-    if_exists: str
+    if_exists: Literal["raise", "return"]
 
 
 _PARENT: Final = Side.PARENT

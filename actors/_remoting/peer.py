@@ -52,6 +52,7 @@ class PeerHost(SenderHost, Protocol):
         """Remember how an actor ended, and refuse messages to it from now on."""
 
     def peer(self, name: str) -> Peer: ...
+    def peer_changed(self) -> None: ...
     def peer_down(self, name: str) -> None: ...
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
 
@@ -117,6 +118,7 @@ class Peer:
         other.send_waiting()
         if not other.ready and not other.waiting:
             other._refuse_waiting()
+        self.host.peer_changed()
 
     def down_error(self, ref: object, message: tuple[Any, ...] | None) -> NodeDown:
         """Return the error for a message that cannot be sent to this node now."""
@@ -195,6 +197,7 @@ class Peer:
             self.link, self._unsent_link = self._unsent_link, None
             self.host.services.connect(self)
         self.send_waiting()
+        self.host.peer_changed()
 
     def attach(self, end: socket | Endpoint) -> None:
         """Give this node's end of a new link its socket, or its endpoint within the process."""
@@ -270,6 +273,7 @@ class Peer:
             attachments.reclaim()
         self._lent.clear()
         self._refuse_waiting()
+        self.host.peer_changed()
 
     def _keep_unsent(self) -> None:
         """Keep a link that has no socket yet, and what it holds, for the next run of the node."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from actors._base.errors import InvalidSpec, NameTaken, SystemStopped
 from actors._messaging.ref import Ref
@@ -56,7 +56,7 @@ class ActorRequest:
     backoff: Backoff | None = None
     mailbox: int = 1024
     shutdown: float = 5.0
-    if_exists: str = "raise"
+    if_exists: Literal["raise", "return"] = "raise"
     turn: int | None = None
     chain: Chain = ()
 

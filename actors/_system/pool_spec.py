@@ -10,9 +10,7 @@ from typing import (
     Any,
     Final,
     Generic,
-    Literal,
     Self,
-    TypeAlias,
     TypedDict,
     TypeVar,
     TypeVarTuple,
@@ -35,7 +33,7 @@ from actors._system.tree_specs import (
     new_child,
     supervisor,
 )
-from actors.nodes import NodesSpec, check_actor_options, nodes
+from actors.nodes import NodeKind, NodesSpec, check_actor_options, nodes
 from actors.supervisors import Backoff, Budget
 
 if TYPE_CHECKING:
@@ -48,8 +46,7 @@ DEFAULT_POOL: Final = "offload"
 _QUEUE: Final = 4096
 _IDLE: Final = 30.0
 _GRACE: Final = 0.1
-PoolKind: TypeAlias = Literal["process", "thread", "interpreter"]
-_KINDS: Final = get_args(PoolKind)
+_KINDS: Final = get_args(NodeKind)
 _MEMBER_BACKOFF: Final = Backoff(first=0.01, cap=1.0, start_cap=30)
 """Short, as the tasks of a pool wait for its workers; but not for a worker that cannot start."""
 
@@ -76,7 +73,7 @@ class PoolSpec(SupervisorSpec, Generic[A_co]):
     recycle: int | None
     max_rss: int | None
     on: str | None
-    kind: PoolKind
+    kind: NodeKind
     per_node: str | None
     group: NodesSpec | None
     backoff: Backoff | None
@@ -139,7 +136,7 @@ class PoolOptions(TypedDict, total=False):
     max: int | None
     name: str | None
     on: str | None
-    kind: PoolKind | None
+    kind: NodeKind | None
     per_node: str | None
     at_once: int
     queue: int | None
@@ -173,7 +170,7 @@ def pool(
     max: int | None = None,  # noqa: A002 - as above
     name: str | None = None,
     on: str | None = None,
-    kind: PoolKind | None = None,
+    kind: NodeKind | None = None,
     per_node: str | None = None,
     at_once: int = 1,
     queue: int | None = _QUEUE,
@@ -292,7 +289,7 @@ def _spec(
     return spec.with_workers()
 
 
-def _check_options(where: str, options: dict[str, Any]) -> PoolKind:
+def _check_options(where: str, options: dict[str, Any]) -> NodeKind:
     """Check the options by themselves and against each other; return the kind of the workers' nodes."""
 
     def some(*names: str) -> dict[str, Any]:
@@ -379,7 +376,7 @@ def _check_seconds(where: str, *, optional: bool = False, **values: object) -> N
             raise InvalidSpec(f"{where}: {option} must be 0 or more seconds, got {value!r}")
 
 
-def _kind(where: str, kind: object, on: object, per_node: object) -> PoolKind:
+def _kind(where: str, kind: object, on: object, per_node: object) -> NodeKind:
     if kind is not None and kind not in _KINDS:
         choices = ", ".join(map(repr, _KINDS))
         raise InvalidSpec(f"{where}: kind must be one of {choices}, got {kind!r}")
@@ -388,10 +385,10 @@ def _kind(where: str, kind: object, on: object, per_node: object) -> PoolKind:
         raise InvalidSpec(
             f"{where}: {other} is of nodes of its own, and on={on!r} of another group's"
         )
-    return cast("PoolKind", kind or "process")
+    return cast("NodeKind", kind or "process")
 
 
-def _group(where: str, name: str, count: int, kind: str, options: dict[str, Any]) -> NodesSpec:
+def _group(where: str, name: str, count: int, kind: NodeKind, options: dict[str, Any]) -> NodesSpec:
     own = ("preload", "env", "nice", "boot_timeout", "shutdown")
     chosen = {option: options[option] for option in own}
     try:

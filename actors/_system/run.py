@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import signal
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 import anyio
 
 from actors._base.errors import ActorsError, InvalidSpec
-from actors._base.run_loop import run_on
+from actors._base.run_loop import Backend, run_on
 from actors._known_options import known_options
 from actors.nodes import MainImportEnded, importing_main
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["run", "with_signals"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGINT: 130}
 
 
 @known_options(InvalidSpec)
 def run(
-    main: Callable[..., Coroutine[Any, Any, T]],
+    main: Callable[[*Ts], Coroutine[Any, Any, T]],
     /,
-    *args: Any,
-    backend: str = "asyncio",
+    *args: *Ts,
+    backend: Backend = "asyncio",
     uvloop: bool = True,
 ) -> T:
     """Run ``main(*args)`` to its end and return its result; this belongs under ``if __name__ == "__main__"``.
@@ -36,8 +37,8 @@ def run(
     a second signal ends the process at once.
 
     Args:
-        main: an async function.
-        *args: its arguments.
+        main: an async function, or a `functools.partial` of one, with keywords for it.
+        *args: its positional arguments.
         backend: "asyncio" or "trio".
         uvloop: run asyncio on uvloop where it is installed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, TypeVarTuple, overload
 
 from actors._actor.constructor import constructor_options, unpack_constructor
@@ -12,9 +13,11 @@ from actors._base.user_traceback import only_user_frames
 from actors._known_options import known_options
 from actors._messaging.blocking_ref import BlockingRef
 from actors._messaging.context_propagation import Propagation
+from actors._messaging.ref import class_of
 from actors._messaging.topic import Topic
 from actors._messaging.turn import TURN, refuse_fenced
 from actors._system.coordinator import Coordinator
+from actors._system.expected_class import check_class
 from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
 from actors._system.running_systems import enter_context, find_system, set_node_system
@@ -291,17 +294,47 @@ class System:
             raise only_user_frames(error) from error.__cause__
         return ref
 
-    async def lookup(self, name: str) -> Ref[Any] | None:
-        """Return the address of the living actor of that name, or None."""
-        return await self._running().lookup(name)
+    @overload
+    async def lookup(self, name: str, cls: type[A], /) -> Ref[A] | None: ...
+    @overload
+    async def lookup(self, name: str) -> Ref[Any] | None: ...
+    async def lookup(self, name: str, cls: type[Any] | None = None) -> Ref[Any] | None:
+        """Return the address of the living actor of that name, or None.
+
+        Args:
+            name: its system-wide name.
+            cls: its class or one that it is derived from: the address is a ``Ref[cls]``.
+
+        Raises:
+            TypeError: the actor is of another class; both are named.
+        """
+        ref = await self._running().lookup(name)
+        if cls is not None and ref is not None:
+            check_class(f"actor {name!r}", ref.cls_path, cls, partial(class_of, ref))
+        return ref
 
     async def keyed(self, name: str) -> Keyed[Any, Any] | None:
         """Return the address book of keyed actors of that name, or None."""
         return await self._running().keyed(name)
 
-    async def pool(self, name: str) -> Pool[Any] | None:
-        """Return the address of the pool of that name, or None."""
-        return await self._running().pool(name)
+    @overload
+    async def pool(self, name: str, cls: type[A], /) -> Pool[A] | None: ...
+    @overload
+    async def pool(self, name: str) -> Pool[Any] | None: ...
+    async def pool(self, name: str, cls: type[Any] | None = None) -> Pool[Any] | None:
+        """Return the address of the pool of that name, or None.
+
+        Args:
+            name: its name.
+            cls: the class of its members or one that it is derived from: the address is a ``Pool[cls]``.
+
+        Raises:
+            TypeError: its members are of another class, or it only runs functions.
+        """
+        found = await self._running().pool(name)
+        if cls is not None and found is not None:
+            check_class(f"pool {name!r}", found.facts.cls_path, cls, found.client.find_class)
+        return found
 
     @overload
     async def offload(

@@ -8,7 +8,7 @@ from actors.nodes._local import LocalNode
 from actors.nodes._node import ActorPlacement, Node, NodeState
 from actors.nodes._process import ProcessNode
 from actors.nodes._sibling import Siblings, sibling_facts
-from actors.nodes._spec import NodesSpec, nodes
+from actors.nodes._spec import NodeKind, NodesSpec, nodes
 from actors.nodes._thread import ThreadNode
 from actors.nodes.boot.launch import origin_of
 from actors.nodes.boot.launchers import Launchers
@@ -46,6 +46,7 @@ __all__ = [
     "MainImportEnded",
     "Node",
     "NodeDied",
+    "NodeKind",
     "NodeProcess",
     "NodeReplacement",
     "NodeState",

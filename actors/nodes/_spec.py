@@ -8,17 +8,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import EllipsisType, MappingProxyType
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
 from actors._base.errors import InvalidSpec
+from actors._base.run_loop import BACKENDS, Backend
 from actors._known_options import known_options
 from actors.supervisors import Backoff
 
-__all__ = ["NodesSpec", "nodes"]
+__all__ = ["NodeKind", "NodesSpec", "nodes"]
 
-_KINDS: Final = ("process", "thread", "interpreter")
+NodeKind: TypeAlias = Literal["process", "thread", "interpreter"]
+"""What a node that is started can be."""
+_KINDS: Final = get_args(NodeKind)
 _INTERPRETERS: Final = (3, 14)
-_BACKENDS: Final = ("asyncio", "trio")
 MOST: Final = 1024
 SILENT_AFTER: Final = 30.0
 """Seconds without a sign of life until a node is reported as busy, or as hung if it serves a listener."""
@@ -34,8 +36,8 @@ class NodesSpec:
 
     name: str
     count: int = 1
-    kind: str = "process"
-    backend: str = "asyncio"
+    kind: NodeKind = "process"
+    backend: Backend = "asyncio"
     uvloop: bool = True
     preload: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class NodesSpec:
         self._require(
             type(count) is int and 0 < count <= MOST, f"count must be 1 to {MOST}, got {count!r}"
         )
-        for name, known in (("kind", _KINDS), ("backend", _BACKENDS)):
+        for name, known in (("kind", _KINDS), ("backend", BACKENDS)):
             value = getattr(self, name)
             choices = f"{', '.join(map(repr, known[:-1]))} or {known[-1]!r}"
             self._require(value in known, f"{name} must be {choices}, got {value!r}")
@@ -169,8 +171,8 @@ def nodes(
     name: str,
     *,
     count: int = 1,
-    kind: str = "process",
-    backend: str = "asyncio",
+    kind: NodeKind = "process",
+    backend: Backend = "asyncio",
     uvloop: bool = True,
     preload: Sequence[str] = (),
     env: Mapping[str, str] | None = None,

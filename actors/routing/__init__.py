@@ -56,6 +56,7 @@ from actors.routing.policy.kernel import ByKernel, ReusePort, SharedListener
 from actors.routing.policy.policy import (
     LeastConnections,
     Policy,
+    PolicyName,
     RoundRobin,
     Snapshot,
     Sticky,
@@ -103,6 +104,7 @@ __all__ = [
     "Peeked",
     "Policy",
     "PolicyFailed",
+    "PolicyName",
     "ProxyHeaderMissing",
     "Reply",
     "Report",

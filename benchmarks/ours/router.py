@@ -6,12 +6,14 @@
 import asyncio
 import sys
 import time
+from functools import partial
 from typing import Any, Final
 
 import anyio
 from anyio.abc import ByteStream
 
 import actors
+from actors.routing import policy_from
 
 _END: Final = b"\r\n\r\n"
 _OK: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
@@ -72,7 +74,7 @@ async def main(name: str, policy: str, count: str, port: str, hot: str = "") -> 
     """Serve until the process is ended."""
     topology = actors.Topology(
         nodes=[actors.nodes("web", count=int(count))],
-        listeners=[actors.listen(handler(name), f"127.0.0.1:{port}", policy=policy)],
+        listeners=[actors.listen(handler(name), f"127.0.0.1:{port}", policy=policy_from(policy))],
     )
     async with actors.System(topology) as system:
         if hot:
@@ -81,4 +83,4 @@ async def main(name: str, policy: str, count: str, port: str, hot: str = "") -> 
 
 
 if __name__ == "__main__":
-    actors.run(main, *sys.argv[1:])
+    actors.run(partial(main, *sys.argv[1:]))

@@ -39,7 +39,7 @@ class Clock(Actor):
         self.context.timers.once(seconds, Clock.tick, label, key=key)
 
     async def every(self, seconds: float, label: str, busy: float = 0, key: Any = None) -> None:
-        self.context.timers.every(seconds, Clock.tick, label, busy=busy, key=key)
+        self.context.timers.every(seconds, Clock.tick, label, busy, key=key)
 
     async def every_local(self) -> None:
         self.context.timers.every(1, Clock.tell_probe, local(self.probe), key="local")

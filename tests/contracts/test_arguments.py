@@ -112,7 +112,7 @@ async def test_a_stream_or_timer_with_wrong_arguments_is_a_type_error_at_the_cal
 ) -> None:
     class Clock(Actor):
         async def start(self) -> None:
-            self.context.timers.once(0, Clock.tick, 1)  # type: ignore[call-arg,arg-type,unused-ignore]
+            self.context.timers.once(0, Clock.tick, 1)  # type: ignore[call-overload]
 
         async def tick(self) -> None: ...
 

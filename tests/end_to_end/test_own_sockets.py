@@ -18,6 +18,7 @@ from anyio.abc import ByteStream
 from actors import Actor, System, Topology, listen, nodes
 from actors._system.system import coordinator_of
 from actors.cli.server.ps import ps
+from actors.nodes import NodeKind
 from actors.policies import ReusePort, SharedListener
 from actors.testing import running_system
 from tests.leaks import census
@@ -71,7 +72,7 @@ async def eventually(true: Any) -> None:
         await anyio.sleep(0.01)
 
 
-def web(policy: Any, kind: str = "process", **options: Any) -> Topology:
+def web(policy: Any, kind: NodeKind = "process", **options: Any) -> Topology:
     return Topology(
         nodes=[nodes("web", kind=kind, count=2)],
         listeners=[listen(ECHO, ANYWHERE, policy=policy, **options)],

@@ -34,7 +34,7 @@ def _facts(told: list[Event], kind: str, fact: str, *, child: str) -> list[Any]:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 async def test_c46_an_error_for_the_process_ends_the_node_and_restarts_no_actor(
-    backend: str,
+    backend: Any,
 ) -> None:
     with anyio.fail_after(PATIENCE):
         async with running_system(Topology(nodes=[nodes("box", backend=backend)])) as system:
@@ -56,7 +56,7 @@ async def test_c46_an_error_for_the_process_ends_the_node_and_restarts_no_actor(
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 async def test_what_is_for_the_process_ends_it_from_the_thread_of_a_blocking_actor_too(
-    backend: str,
+    backend: Any,
 ) -> None:
     with anyio.fail_after(PATIENCE):
         async with running_system(Topology(nodes=[nodes("box", backend=backend)])) as system:

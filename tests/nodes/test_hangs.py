@@ -182,7 +182,7 @@ async def test_a_node_that_computes_is_reported_as_busy_and_goes_on(
 
 
 @pytest.mark.parametrize("kind", ["local", "process", "thread"])
-async def test_what_blocks_a_loop_is_an_event_with_actor_message_and_stack(kind: str) -> None:
+async def test_what_blocks_a_loop_is_an_event_with_actor_message_and_stack(kind: Any) -> None:
     groups = [nodes(kind, kind=kind)] if kind != "local" else []
     async with running_system(Topology(nodes=groups)) as system:
         hanger = await system.spawn(Hanger, on=kind)

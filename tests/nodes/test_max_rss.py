@@ -57,7 +57,7 @@ async def running(*groups: Any, **more: Any) -> AsyncIterator[tuple[System, Prob
 @pytest.mark.parametrize(
     "anyio_backend, loop", [("uvloop", "asyncio"), ("trio", "trio")], indirect=["anyio_backend"]
 )
-async def test_a_node_over_its_limit_comes_back_for_what_waits(loop: str) -> None:
+async def test_a_node_over_its_limit_comes_back_for_what_waits(loop: Any) -> None:
     web = nodes("web", max_rss=150 * MIB, hang_after=None, backend=loop, shutdown=PATIENCE)
     async with running(web) as (system, probe, gate):
         node, events = named(system, "web/0"), system.events()

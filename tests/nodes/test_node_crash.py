@@ -85,6 +85,23 @@ async def test_c44_messages_to_a_node_that_has_died_wait_for_it(system: System, 
         assert await victim.ask(Victim.pid) == node.pid != before
 
 
+async def test_wait_ready_waits_for_a_node_that_is_restarted_later_than_messages_wait(
+    no_leaks_in_file: None,
+) -> None:
+    slowly = Backoff(first=0.3, factor=1, cap=0.3, jitter=0)
+    topology = Topology(nodes=[nodes("web", backoff=slowly)], patience=0)
+    with anyio.fail_after(20):
+        async with running_system(topology) as system:
+            victim = await system.spawn(Victim, on="web")
+            (node,) = [node for node in system.nodes if node.kind == "process"]
+            for _ in range(2):  # the second time it waits for its backoff
+                await crash(node)
+                with pytest.raises(NodeDown, match=AGAIN):
+                    await victim.ask(Victim.pid)
+                await victim.within(10).wait_ready()
+                assert await victim.ask(Victim.pid) == node.pid
+
+
 async def test_a_stream_is_opened_when_the_node_that_died_is_there_again(
     system: System, node: Node
 ) -> None:

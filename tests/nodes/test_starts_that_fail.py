@@ -14,6 +14,7 @@ from actors import System, Topology, nodes
 from actors._base.run_loop import open_loop
 from actors._system.supervision_tree import SupervisionTree
 from actors.errors import BootFailed, InvalidSpec, SystemStopped
+from actors.nodes import NodeKind
 from actors.nodes.boot import launcher
 from actors.nodes.boot.launch import Launch
 from actors.testing import running_system
@@ -136,7 +137,7 @@ def _no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", ["process", "thread"])
 async def test_a_thread_that_cannot_be_started_fails_that_start_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, kind: str
+    monkeypatch: pytest.MonkeyPatch, kind: NodeKind
 ) -> None:
     spec = nodes("web", kind=kind)
     async with running_system() as system:

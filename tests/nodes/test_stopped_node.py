@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import anyio
 import pytest
@@ -16,7 +17,7 @@ from tests.contracts.contract_actors import Worker
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 async def test_a_message_that_expired_while_its_process_was_stopped_is_not_run(
-    backend: str,
+    backend: Any,
 ) -> None:
     async with running_system(Topology(nodes=[nodes("n", backend=backend)])) as system:
         worker = await system.spawn(Worker, on="n")

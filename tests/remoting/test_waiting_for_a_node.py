@@ -102,8 +102,7 @@ async def test_messages_wait_for_the_patience_from_the_death_and_then_fail_at_on
                     await anext(items)
 
             tasks.start_soon(ends.of, "stream", read)
-            tasks.start_soon(ends.of, "ready", ref.wait_ready)
-        waited = ["first", "last", "ready", "stream"]
+        waited = ["first", "last", "stream"]
         assert sorted(ends) == [(name, "NodeDown", 1.0) for name in waited]
         with pytest.raises(NodeDown) as caught, anyio.fail_after(0):
             await ref.ask(There.get)
@@ -111,6 +110,41 @@ async def test_messages_wait_for_the_patience_from_the_death_and_then_fail_at_on
         why = f"node a/0 is down ({KILLED}); it is being restarted"
         assert caught.value.why == f"{why}, which takes longer than System(patience=)"
         assert me.asked == []
+
+
+async def test_wait_ready_waits_beyond_the_patience_until_its_own_deadline() -> None:
+    async with here() as me:
+        ends, ref = Ends(), me.ref()
+        me.peer.down(KILLED, restarting=True, patience=1.0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ends.of, "within", ref.within(60).wait_ready)
+            tasks.start_soon(ends.of, "given up", ref.wait_ready)
+            await anyio.sleep(100)
+            me.peer.down(KILLED, restarting=True)  # it died again while it booted
+            await anyio.sleep(100)
+            me.peer.down(KILLED, restarting=False)
+        assert ends == [("within", "DeadlineExceeded", 60.0), ("given up", "NodeDown", 200.0)]
+        me.peer.down(KILLED, restarting=True)
+        with pytest.raises(DeadlineExceeded, match=r"not ready in 0\.5 s$"):
+            await ref.within(0.5).wait_ready()
+
+
+async def test_wait_ready_asks_as_soon_as_the_node_is_ready_and_hears_of_the_end_at_once() -> None:
+    async with here() as me:
+        ends, ref, other = Ends(), me.ref(), me.ref(8)
+        me.peer.down(KILLED, restarting=True)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ends.of, "ended", other.wait_ready)
+            tasks.start_soon(ref.wait_ready)
+            await anyio.sleep(5)
+            me.host.remember(8, Exit.SHUTDOWN)
+            await anyio.sleep(5)
+            assert me.asked == []
+            me.peer.up()
+            await anyio.sleep(0.01)
+            assert me.asked == ["a/0"]
+            tasks.cancel_scope.cancel()
+        assert ends == [("ended", "ActorStopped", 5.0)]
 
 
 async def test_a_message_of_its_own_deadline_ends_at_that() -> None:

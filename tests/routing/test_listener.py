@@ -116,7 +116,7 @@ def inner() -> Callable[[object], Awaitable[None]]:
         (lambda: asgi("a:b", ws_ping_interval=-1), "ws_ping_interval must be more than 0, got -1"),
         (lambda: asgi("a:b", limit_concurrency=0), "limit_concurrency must be more than 0, got 0"),
         (lambda: listen("a:b", nodes=""), "nodes must be the name of a group of nodes, got ''"),
-        (lambda: listen("a:b", policy="round-robbin"), "did you mean 'round-robin'?"),
+        (lambda: listen("a:b", policy="round-robbin"), "did you mean 'round-robin'?"),  # type: ignore[arg-type]
         (lambda: listen("a:b", policy=RoundRobin), "policy must be a policy such as RoundRobin()"),  # type: ignore[arg-type]
         (lambda: listen("a:b", policy=3), "policy must be a policy such as RoundRobin(), got 3"),  # type: ignore[arg-type]
         (lambda: listen("a:b", backlog=0), "backlog must be a whole number from 1 up, got 0"),

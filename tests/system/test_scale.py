@@ -28,6 +28,7 @@ from actors._base.events import Event
 from actors._system import cpu_budget
 from actors._system.system import coordinator_of
 from actors.errors import BootFailed, InvalidSpec
+from actors.nodes import NodeKind
 from actors.testing import running_system
 from tests.leaks import census
 
@@ -46,7 +47,7 @@ class Where(Actor):
         return current().node.name
 
 
-def serving(kind: str = "process", count: int = 1, **options: Any) -> Topology:
+def serving(kind: NodeKind = "process", count: int = 1, **options: Any) -> Topology:
     return Topology(
         nodes=[nodes("web", kind=kind, count=count, **options)],
         listeners=[
@@ -111,7 +112,7 @@ class Clients:
 
 
 @KINDS
-async def test_new_nodes_take_connections_and_nodes_that_go_lose_none(kind: str) -> None:
+async def test_new_nodes_take_connections_and_nodes_that_go_lose_none(kind: NodeKind) -> None:
     async with running(serving(kind)) as system, anyio.create_task_group() as tasks:
         clients = Clients(port_of(system))
         for _ in range(4):
@@ -140,7 +141,7 @@ def _places(system: System) -> Any:
 
 
 @KINDS
-async def test_l12_an_open_connection_is_finished_before_its_node_goes(kind: str) -> None:
+async def test_l12_an_open_connection_is_finished_before_its_node_goes(kind: NodeKind) -> None:
     async with running(serving(kind, 2, shutdown=600.0)) as system, AsyncExitStack() as open_:
         port = port_of(system)
         held = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(2)]
@@ -345,7 +346,7 @@ async def test_a_ref_to_a_node_that_was_scaled_away_says_so() -> None:
 
 @pytest.mark.parametrize("kind,count", [("thread", 8), ("process", 4)])  # processes are dear
 async def test_l08_stopping_nodes_with_two_listeners_leaves_nothing_twice_over(
-    kind: str, count: int
+    kind: NodeKind, count: int
 ) -> None:
     path, policy = "tests.end_to_end.echo_handler:echo", RoundRobin()
     listeners = [listen(path, "127.0.0.1:0", policy=policy, name=name) for name in ("a", "b")]

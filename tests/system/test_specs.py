@@ -29,11 +29,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "nodes: count 2.5": (lambda: nodes("web", count=2.5), "count must be 1 to 1024, got 2.5"),  # type: ignore[arg-type] # that is the test
     "nodes: count big": (lambda: nodes("web", count=5000), "count must be 1 to 1024, got 5000"),
     "nodes: kind": (
-        lambda: nodes("web", kind="fork"),
+        lambda: nodes("web", kind="fork"),  # type: ignore[arg-type] # that is the test
         "kind must be 'process', 'thread' or 'interpreter', got 'fork'",
     ),
     "nodes: backend": (
-        lambda: nodes("web", backend="curio"),
+        lambda: nodes("web", backend="curio"),  # type: ignore[arg-type] # that is the test
         "backend must be 'asyncio' or 'trio', got 'curio'",
     ),
     "nodes: boot_timeout": (

@@ -560,8 +560,11 @@ class Echo:
         self._thread.start()
 
     def _run(self) -> None:
-        backend = "trio" if self._kind == "trio" else "asyncio"
-        run_on(self._serve, backend=backend, uvloop=self._kind == "uvloop")
+        run_on(
+            self._serve,
+            backend="trio" if self._kind == "trio" else "asyncio",
+            uvloop=self._kind == "uvloop",
+        )
 
     async def _serve(self) -> None:
         async with open_loop() as loop:

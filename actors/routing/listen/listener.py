@@ -18,7 +18,14 @@ from actors.routing.errors import BadListener
 from actors.routing.listen.address import InheritedSocket, Udp, Unix, Where, parse_address
 from actors.routing.listen.tls import Tls, checked_tls
 from actors.routing.policy.kernel import ByKernel, ReusePort
-from actors.routing.policy.policy import LeastConnections, Policy, Sticky, key_of, policy_from
+from actors.routing.policy.policy import (
+    LeastConnections,
+    Policy,
+    PolicyName,
+    Sticky,
+    key_of,
+    policy_from,
+)
 from actors.routing.sticky.datagram_source import Source
 from actors.routing.sticky.http_keys import Cookie
 from actors.routing.sticky.keys import Proxy, sources_of
@@ -142,7 +149,7 @@ def listen(
     address: str = "127.0.0.1:8000",
     *,
     nodes: str = "web",
-    policy: Policy | str | None = None,
+    policy: Policy | PolicyName | None = None,
     backlog: int = 1024,
     max_pending: int = 1024,
     max_connections: int | Sequence[int] | None = None,
@@ -167,9 +174,9 @@ def listen(
             listening socket that this process inherited (LISTEN_FDS, LISTEN_FDNAMES);
             ``udp://127.0.0.1:5353`` is for datagrams.
         nodes: the group of nodes that serve.
-        policy: how connections are distributed; `LeastConnections` if not given. May be text as
-            `policy_from` reads it. Datagrams need a policy with a key such as `Sticky`; the default
-            key is the sender's address and port.
+        policy: how connections are distributed; `LeastConnections` if not given. The name of one that
+            has no options will do; another is made, such as ``Sticky(keys.cookie("sid"))``. Datagrams
+            need a policy with a key such as `Sticky`; the default key is the sender's address and port.
         backlog: connections the kernel queues while the router does not accept.
         max_pending: accepted connections that no node has taken yet; at this number accepting
             stops. For UDP: datagrams that one node handles at a time.

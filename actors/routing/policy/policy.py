@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from actors._known_options import known_options
 from actors.routing.errors import BadListener
@@ -25,6 +25,7 @@ __all__ = [
     "LeastConnections",
     "OpaqueKey",
     "Policy",
+    "PolicyName",
     "RoundRobin",
     "Snapshot",
     "Sticky",
@@ -150,6 +151,8 @@ class Sticky:
         return None if best is None else able[best]
 
 
+PolicyName: TypeAlias = Literal["least-connections", "round-robin", "reuse-port", "shared-listener"]
+"""The policies that have no options, as `listen` takes them and the command line writes them."""
 _NAMES: Final[dict[str, Callable[[], Policy]]] = {
     "least-connections": LeastConnections,
     "round-robin": RoundRobin,
