@@ -25,6 +25,7 @@ class SystemOptions(TypedDict, total=False):
     lend_per_node: int | None
     patience: float | None
     ask_timeout: float | None
+    control: bool | str
 
 
 async def start(topology: Topology | None = None, **options: Unpack[SystemOptions]) -> System:

@@ -16,6 +16,7 @@ from actors._messaging.context_propagation import Propagation
 from actors._messaging.ref import class_of
 from actors._messaging.topic import Topic
 from actors._messaging.turn import TURN, refuse_fenced
+from actors._system.control.server import control_name
 from actors._system.coordinator import Coordinator
 from actors._system.expected_class import check_class
 from actors._system.keyed_spec import KeyedSpec
@@ -96,6 +97,9 @@ class System:
         largest: as in `Topology`; None leaves it to the topology.
         lend_per_node: as in `Topology`; None leaves it to the topology.
         patience: as in `Topology`; None leaves it to the topology.
+        control: True opens a control socket, so that `actors ps`, `actors top` and the other commands of
+            the same user see and control this system; a text does so under that name, which `--pid` takes.
+            Where there can be none, an event `no_control_socket` says so, and the system runs without.
         ask_timeout: as in `Topology`; None leaves it to the topology.
 
     Raises:
@@ -115,6 +119,7 @@ class System:
         lend_per_node: int | None = None,
         patience: float | None = None,
         ask_timeout: float | None = None,
+        control: bool | str = False,
     ) -> None:
         if topology is not None and not isinstance(topology, Topology):
             raise ActorsError(f"System takes a Topology, got {topology!r}")
@@ -128,6 +133,7 @@ class System:
         )
         Propagation.of(self._topology.propagate)  # refuses bad paths before anything starts
         self._with_local = local
+        self._control = control_name(control)
         self._access: SystemAccess | None = None
         self._coordinator: Coordinator | None = None
         self._task: SystemTask | None = None
@@ -151,7 +157,9 @@ class System:
         if self._access is not None:
             raise ActorsError("this System is already running, or has run: make a new one")
         open_standard_descriptors()
-        task = self._task = SystemTask(self, self._topology, local=self._with_local)
+        task = self._task = SystemTask(
+            self, self._topology, local=self._with_local, control=self._control
+        )
         await task.start(self._made)
         enter_context(task.place)
         return task

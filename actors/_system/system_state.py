@@ -88,6 +88,8 @@ class SystemState:
         self.runs: dict[str, RemoteRun] = {}
         self.pool_sizes: dict[str, int] = {}
         self.listeners: list[ListenerController] = []
+        self.ends_process = False
+        """Whether its process ends with it: it was started by a command."""
 
     def group(self, name: str) -> list[RemoteNode]:
         """Return the nodes of a group by slot, including those that are about to end."""

@@ -15,6 +15,7 @@ from anyio.lowlevel import checkpoint
 from actors._base.errors import ActorsError, SystemStopped
 from actors._base.run_loop import open_own_loop, start_alone
 from actors._messaging.turn import TURN
+from actors._system.control.server import serve_until_stop
 from actors._system.coordinator import Coordinator
 from actors._system.running_systems import RunningSystem, enter_context, on_this_loop
 from actors.supervisors import Exit
@@ -40,6 +41,7 @@ class SystemTask:
         system: the `System` that it belongs to.
         topology: what it starts with.
         local: whether this process has a node of its own.
+        control: the name under which a control socket is opened, "" for none; None opens none.
 
     Attributes:
         coordinator: once there is one.
@@ -48,10 +50,13 @@ class SystemTask:
         place: what the contexts that it was started in know of it.
     """
 
-    def __init__(self, system: Any, topology: Topology, *, local: bool) -> None:
+    def __init__(
+        self, system: Any, topology: Topology, *, local: bool, control: str | None = None
+    ) -> None:
         self.place = RunningSystem(system)
         self._topology = topology
         self._local = local
+        self._control = control
         self.coordinator: Coordinator | None = None
         self.exit: Exit | None = None
         self.failure: BaseException | None = None
@@ -238,6 +243,8 @@ class SystemTask:
         try:
             with self._starting:
                 await coordinator.start(self._root_ended)
+                if self._control is not None:
+                    await serve_until_stop(coordinator, self._control)
         except Exception as error:  # noqa: BLE001 - raised in the task that called `start`
             self._start_error = self.failure = error
             return

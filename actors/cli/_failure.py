@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["FAILED", "NOT_RUNNING", "WRONG", "CommandFailed", "did_you_mean", "is_count"]
+__all__ = ["FAILED", "NOT_RUNNING", "WRONG", "CommandFailed", "is_count"]
 
 FAILED: Final = 1
 WRONG: Final = 2
@@ -30,9 +28,3 @@ class CommandFailed(Exception):
 def is_count(text: str) -> bool:
     """Return whether *text* is a whole number that `int` reads: it refuses thousands of digits."""
     return text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT
-
-
-def did_you_mean(value: str, known: Iterable[str], prefix: str = "") -> str:
-    """Return "; did you mean ...?" when one of *known* is close to *value*, else nothing."""
-    close = difflib.get_close_matches(value, list(known), n=1)
-    return f"; did you mean {prefix + close[0]!r}?" if close else ""

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
-from actors.cli._failure import WRONG, CommandFailed, did_you_mean
+from actors._base.suggestions import did_you_mean
+from actors.cli._failure import WRONG, CommandFailed
 
 __all__ = ["COMMANDS", "TOP_ORDERS", "parse", "parser"]
 
@@ -227,9 +228,8 @@ def _serve_reload(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pid",
-        metavar="PID",
-        type=int,
-        help="the process of the system; needed if several of yours run",
+        metavar="PID_OR_NAME",
+        help="the process of the system, its name, or both as PID-NAME; needed if several of yours run",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -38,8 +38,8 @@ from actors.cli import main
             ),
         ),
         (
-            ["ps", "--pid", "x"],
-            "actors ps: error: argument --pid: invalid int value: 'x' (see `actors ps --help`)",
+            ["top", "--rows", "x"],
+            "actors top: error: argument --rows: invalid int value: 'x' (see `actors top --help`)",
         ),
     ],
 )

@@ -14,10 +14,11 @@ import anyio
 import pytest
 
 from actors import System
+from actors._base.control_folder import make_folder
 from actors._base.events import EventStream
-from actors.cli._control_folder import make_folder
-from actors.cli.server.control import _parse, control_socket
-from actors.cli.server.operations import OPERATIONS, ControlOperation, Refused
+from actors._system.control.operations import OPERATIONS, ControlOperation, Refused
+from actors._system.control.server import _parse, control_socket
+from actors._system.system import coordinator_of
 from tests.cli.running_command import PATIENCE, Running, run_here
 from tests.cpu_time import assert_linear
 
@@ -119,7 +120,7 @@ async def served(folder: Path, time_limit: float = 5.0) -> AsyncIterator[tuple[P
     make_folder(folder)
     async with System() as system:
         events = system.events()
-        async with control_socket(system, folder, time_limit=time_limit) as path:
+        async with control_socket(coordinator_of(system), folder, time_limit=time_limit) as path:
             yield path, events
 
 
@@ -147,7 +148,7 @@ async def test_a_line_that_does_not_arrive_in_time_is_refused(
 async def test_those_who_say_nothing_are_closed_without_a_line_and_delay_nobody_for_long(
     runtime: Path, no_leaks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.cli.server.control._FIRST_BYTE", 0.05)
+    monkeypatch.setattr("actors._system.control.server._FIRST_BYTE", 0.05)
     async with served(runtime / "actors") as (path, events), AsyncExitStack() as silent:
         held = [await silent.enter_async_context(await anyio.connect_unix(path)) for _ in range(99)]
         async with await anyio.connect_unix(path) as late:

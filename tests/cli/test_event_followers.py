@@ -12,11 +12,11 @@ import anyio.lowlevel
 import pytest
 
 from actors import System, Topology
+from actors._base.control_folder import make_folder
 from actors._base.events import EventStream
+from actors._system.control.server import control_socket
 from actors._system.coordinator import Coordinator
 from actors._system.system import coordinator_of
-from actors.cli._control_folder import make_folder
-from actors.cli.server.control import control_socket
 from tests.cli.running_command import PATIENCE
 
 FLOOD = 9000
@@ -64,8 +64,10 @@ async def served(
     folder: Path, topology: Topology | None = None
 ) -> AsyncIterator[tuple[Path, Coordinator]]:
     make_folder(folder)
-    async with System(topology) as system, control_socket(system, folder) as path:
-        yield path, coordinator_of(system)
+    async with System(topology) as system:
+        core = coordinator_of(system)
+        async with control_socket(core, folder) as path:
+            yield path, core
 
 
 async def test_a_slow_reader_loses_the_oldest_events_and_is_told_how_many(

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from actors.cli._control_folder import (
+from actors._base.control_folder import (
+    BadFolder,
     control_folder,
     control_sockets,
     make_folder,
     remove_stale_sockets,
     socket_path,
 )
-from actors.cli._failure import CommandFailed
 from tests.cli.running_command import run_here, running, sockets as names
 
 
@@ -43,7 +43,7 @@ def test_a_folder_that_others_may_enter_is_refused_and_left_alone(runtime: Path,
     folder = runtime / "actors"
     folder.mkdir()
     folder.chmod(mode)
-    with pytest.raises(CommandFailed, match=f"{folder} has mode {mode:04o}, so that others can"):
+    with pytest.raises(BadFolder, match=f"{folder} has mode {mode:04o}, so that others can"):
         make_folder(folder)
     assert folder.stat().st_mode & 0o777 == mode
     code, _, err = run_here(runtime, "ps")
@@ -55,11 +55,11 @@ def test_a_link_or_a_file_in_its_place_is_refused(runtime: Path) -> None:
     folder = runtime / "actors"
     (runtime / "elsewhere").mkdir(mode=0o700)
     folder.symlink_to(runtime / "elsewhere")
-    with pytest.raises(CommandFailed, match="is no directory"):
+    with pytest.raises(BadFolder, match="is no directory"):
         make_folder(folder)
     folder.unlink()
     folder.write_text("")
-    with pytest.raises(CommandFailed, match="is no directory"):
+    with pytest.raises(BadFolder, match="is no directory"):
         make_folder(folder)
 
 
@@ -68,13 +68,13 @@ def test_a_folder_of_somebody_else_is_refused(runtime: Path) -> None:
     folder = runtime / "actors"
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
-    with pytest.raises(CommandFailed, match=r"belongs to uid 65534, not to you \(uid 0\)"):
+    with pytest.raises(BadFolder, match=r"belongs to uid 65534, not to you \(uid 0\)"):
         make_folder(folder)
 
 
 def test_a_path_too_long_for_sockets_is_refused_by_its_length(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 100)
-    with pytest.raises(CommandFailed, match=r"is too long for a socket path \(\d+ of 107 bytes\)"):
+    with pytest.raises(BadFolder, match=r"is too long for a socket path \(\d+ of 107 bytes\)"):
         make_folder(folder)
 
 
@@ -101,7 +101,7 @@ def test_only_sockets_of_dead_processes_that_nobody_answers_are_stale(runtime: P
     (folder / "notes.txt").touch()
     with _listening(socket_path(folder, answered)):
         remove_stale_sockets(folder)
-        assert {pid for pid, _ in control_sockets(folder)} == {answered, os.getpid()}
+        assert {pid for pid, _, _ in control_sockets(folder)} == {answered, os.getpid()}
         assert (folder / "notes.txt").exists()
 
 

@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 from actors import ActorsError, Backoff, Topology, nodes
+from actors._system.control.operations import OPERATIONS
 from actors._system.system import coordinator_of
-from actors.cli.server.operations import OPERATIONS
 from actors.testing import running_system
 from tests.cli.running_command import PATIENCE, Running, error_of, run_here
 

@@ -16,8 +16,8 @@ import pytest
 from anyio.abc import ByteStream
 
 from actors import Actor, System, Topology, listen, nodes
+from actors._system.control.ps import ps
 from actors._system.system import coordinator_of
-from actors.cli.server.ps import ps
 from actors.nodes import NodeKind
 from actors.policies import ReusePort, SharedListener
 from actors.testing import running_system

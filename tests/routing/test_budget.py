@@ -27,9 +27,9 @@ from actors._base.event_log import LogSubscriber
 from actors._base.events import event_of
 from actors._base.line_writer import LineWriter
 from actors._base.loop import Loop
+from actors._system.control.server import control_socket
 from actors._system.coordinator import Coordinator
 from actors._system.system import coordinator_of
-from actors.cli.server.control import control_socket
 from actors.nodes.boot.output import LinesReader
 from actors.routing import Peeked, RequestTimedOut, Sticky, asgi, cookie, ip, listen
 from actors.routing.serving import client_warnings
@@ -316,8 +316,10 @@ def controlled(test: Callable[[Coordinator, Path], Awaitable[None]]) -> None:
 
     async def run(_loop: Loop) -> None:
         with tempfile.TemporaryDirectory(prefix="actors-") as folder:
-            async with System() as system, control_socket(system, Path(folder) / "c") as path:
-                await test(coordinator_of(system), path)
+            async with System() as system:
+                core = coordinator_of(system)
+                async with control_socket(core, Path(folder) / "c") as path:
+                    await test(core, path)
 
     run_skipping(run)
 

@@ -95,7 +95,7 @@ def _stop(options: Namespace) -> None:
     _show(
         options,
         {"pid": system.pid, "stopped": True},
-        lambda facts: f"system {facts['pid']} has stopped",
+        lambda _: f"system {system.label} has stopped",
     )
 
 
@@ -103,15 +103,15 @@ def _events(options: Namespace) -> None:
     """Print events, one line each, until the system has ended."""
     with closing(connect(options.pid)) as system:
         events = system.follow("events", messages=options.messages)
-        _print_note(f"following system {system.pid}; Ctrl-C ends this")
+        _print_note(f"following system {system.label}; Ctrl-C ends this")
         for event in events:
             print(as_json(event, indent=None) if options.json else as_event(event), flush=True)
-        _print_note(f"system {system.pid} has ended")
+        _print_note(f"system {system.label} has ended")
 
 
 def _top(options: Namespace) -> None:
     """Print what the system does, again and again until it ends; with `--once`, once."""
-    pid, facts = _sample(options, options.pid)
+    label, facts = _sample(options, options.pid)
     if options.once:
         _show(options, facts, as_top)
         return
@@ -119,20 +119,20 @@ def _top(options: Namespace) -> None:
     _print_top(facts, options, on_terminal=on_terminal)
     while True:
         try:
-            pid, facts = _sample(options, pid)
+            label, facts = _sample(options, label)
         except CommandFailed:
-            if not _has_ended(pid):
+            if not _has_ended(label):
                 raise
-            _print_note(f"system {pid} has ended")
+            _print_note(f"system {label} has ended")
             return
         if not (on_terminal or options.json):
             print()
         _print_top(facts, options, on_terminal=on_terminal)
 
 
-def _sample(options: Namespace, pid: int | None) -> tuple[int, Any]:
-    """Let the system observe itself for the interval; return its pid and what it observed."""
-    with closing(connect(pid)) as system:
+def _sample(options: Namespace, which: str | None) -> tuple[str, Any]:
+    """Let the system observe itself for the interval; return its label and what it observed."""
+    with closing(connect(which)) as system:
         facts = system.ask(
             "top",
             timeout=REPLY_TIMEOUT + min(max(0.0, options.interval), _LONGEST_INTERVAL),
@@ -140,7 +140,7 @@ def _sample(options: Namespace, pid: int | None) -> tuple[int, Any]:
             rows=options.rows,
             by=options.sort,
         )
-        return system.pid, facts
+        return system.label, facts
 
 
 def _print_top(facts: Any, options: Namespace, *, on_terminal: bool) -> None:
@@ -151,9 +151,9 @@ def _print_top(facts: Any, options: Namespace, *, on_terminal: bool) -> None:
     print(text, flush=True)
 
 
-def _has_ended(pid: int) -> bool:
+def _has_ended(label: str) -> bool:
     try:
-        connect(pid).close()
+        connect(label).close()
     except CommandFailed as error:
         return error.code == NOT_RUNNING
     return False

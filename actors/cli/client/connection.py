@@ -11,13 +11,19 @@ import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from actors._base.control_folder import (
+    BadFolder,
+    ControlSocket,
+    control_folder,
+    control_sockets,
+)
 from actors._base.printable import printable
-from actors.cli._control_folder import control_folder, control_sockets, socket_path
 from actors.cli._failure import FAILED, NOT_RUNNING, WRONG, CommandFailed
 
 __all__ = ["REPLY_TIMEOUT", "ControlConnection", "connect"]
@@ -25,16 +31,19 @@ __all__ = ["REPLY_TIMEOUT", "ControlConnection", "connect"]
 REPLY_TIMEOUT: Final = 10.0
 """Seconds that a reply may take; the system has shorter limits for what it asks its nodes."""
 _CONNECT_TIMEOUT: Final = 1.0
+_STOP_POLL: Final = 0.05
 _CHUNK: Final = 256 * 1024
 _EXIT_CODES: Final = {"wrong": WRONG, "failed": FAILED}
 """The exit code by the `why` of a refusal."""
 
 
 class ControlConnection:
-    """A connection to the system in process *pid*, for one request."""
+    """A connection to a running system, for one request."""
 
-    def __init__(self, pid: int, sock: socket.socket) -> None:
-        self.pid = pid
+    def __init__(self, found: ControlSocket, sock: socket.socket) -> None:
+        self.pid = found.pid
+        self.label = found.label
+        self._socket_file = found.path
         self._sock = sock
         self._unread = b""
 
@@ -46,7 +55,7 @@ class ControlConnection:
         """Send one request and return its result.
 
         Args:
-            op: the operation, one of the names in `actors.cli.server.operations`.
+            op: the operation, one of the names in `actors._system.control.operations`.
             timeout: how many seconds the reply may take.
             **arguments: those of the operation.
 
@@ -58,14 +67,16 @@ class ControlConnection:
             self._sock.sendall(json.dumps({"op": op, **arguments}).encode() + b"\n")
             reply = json.loads(self._read_line())
         except TimeoutError as error:
-            raise CommandFailed(f"system {self.pid} did not answer within {timeout:g} s") from error
+            raise CommandFailed(
+                f"system {self.label} did not answer within {timeout:g} s"
+            ) from error
         except (OSError, ValueError) as error:
-            raise CommandFailed(f"system {self.pid} broke off its answer: {error}") from error
+            raise CommandFailed(f"system {self.label} broke off its answer: {error}") from error
         if reply["ok"]:
             return reply["result"]
         if "why" in reply:
             raise CommandFailed(reply["error"], _EXIT_CODES[reply["why"]])
-        raise CommandFailed(f"system {self.pid} refused: {reply['error']}")
+        raise CommandFailed(f"system {self.label} refused: {reply['error']}")
 
     def follow(self, op: str, **arguments: Any) -> Iterator[Any]:
         """Send a request that is answered by many lines; give them until the system has ended.
@@ -94,7 +105,7 @@ class ControlConnection:
         return line
 
     def stop(self, timeout: float) -> None:
-        """Ask the system to stop, and wait until its process has ended.
+        """Ask the system to stop, and wait until it has: if it has a process of its own, until that has ended.
 
         Raises:
             CommandFailed: it has not ended after *timeout* seconds.
@@ -104,49 +115,79 @@ class ControlConnection:
         except ProcessLookupError:
             return
         try:
-            self.ask("stop")
-            if not select.select([process], [], [], timeout)[0]:
-                raise CommandFailed(
-                    f"system {self.pid} is still stopping after {timeout:g} s: "
-                    f"`kill -9 {self.pid}` ends it and its nodes at once"
-                )
+            facts = self.ask("stop")
+            ended = self._process_ended if facts.get("ends_process", True) else self._left
+            until = time.monotonic() + timeout
+            while not ended(process, _STOP_POLL):
+                if time.monotonic() >= until:
+                    raise CommandFailed(
+                        f"system {self.label} is still stopping after {timeout:g} s: "
+                        f"`kill -9 {self.pid}` ends it and its nodes at once"
+                    )
         finally:
             os.close(process)
 
+    def _process_ended(self, process: int, seconds: float) -> bool:
+        return bool(select.select([process], [], [], seconds)[0])
 
-def connect(pid: int | None) -> ControlConnection:
-    """Connect to the system in process *pid*; without one, to the only system that runs.
+    def _left(self, process: int, seconds: float) -> bool:
+        """Whether the system has ended in its program, which may go on."""
+        return self._process_ended(process, seconds) or not self._socket_file.exists()
+
+
+def connect(which: int | str | None) -> ControlConnection:
+    """Connect to a system of this user; without a choice, to the only one that runs.
+
+    Args:
+        which: the number of its process, its name, or both as "4711-orders".
 
     Raises:
         CommandFailed: it does not run, or several run and none was chosen.
     """
     folder = control_folder()
-    if pid is not None and (chosen := _try_connect(pid, socket_path(folder, pid))) is not None:
-        return chosen
-    tried = [_try_connect(other, path) for other, path in control_sockets(folder)]
-    running = [connection for connection in tried if connection is not None]
-    if pid is None and len(running) == 1:
+    try:
+        there = list(control_sockets(folder))
+    except BadFolder as error:
+        raise CommandFailed(str(error)) from error
+    meant = there if which is None else _called(str(which), there)
+    running = _connected(meant)
+    if len(running) == 1:
         return running[0]
     for connection in running:
         connection.close()
-    if pid is not None:
-        pids = ", ".join(str(connection.pid) for connection in running) or "none"
-        raise CommandFailed(f"no system runs in process {pid}; running: {pids}", NOT_RUNNING)
-    if not running:
+    if running:
+        lines = "".join(f"\n  --pid {one.label}   {_command_line(one.pid)}" for one in running)
+        raise CommandFailed(f"{len(running)} systems are running; choose one:{lines}", WRONG)
+    if which is None:
         raise CommandFailed(f"no system of yours is running (looked in {folder})", NOT_RUNNING)
-    lines = "".join(f"\n  --pid {found.pid}   {_command_line(found.pid)}" for found in running)
-    raise CommandFailed(f"{len(running)} systems are running; choose one:{lines}", WRONG)
+    others = _connected(there)
+    for connection in others:
+        connection.close()
+    labels = ", ".join(one.label for one in others) or "none"
+    what = f"in process {which}" if str(which).isdigit() else f"as {which!r}"
+    raise CommandFailed(f"no system runs {what}; running: {labels}", NOT_RUNNING)
 
 
-def _try_connect(pid: int, path: Path) -> ControlConnection | None:
+def _called(which: str, there: list[ControlSocket]) -> list[ControlSocket]:
+    """Return the sockets that *which* means: one by its label, or all of a process or of a name."""
+    exact = [one for one in there if one.label == which]
+    return exact or [one for one in there if which in {str(one.pid), one.name}]
+
+
+def _connected(sockets: list[ControlSocket]) -> list[ControlConnection]:
+    tried = [_try_connect(one) for one in sockets]
+    return [connection for connection in tried if connection is not None]
+
+
+def _try_connect(found: ControlSocket) -> ControlConnection | None:
     """Connect to the socket of a system of this user; return None if there is none."""
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(_CONNECT_TIMEOUT)
     with suppress(OSError):
-        sock.connect(str(path))
+        sock.connect(str(found.path))
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         if struct.unpack("3i", credentials)[1] == os.geteuid():
-            return ControlConnection(pid, sock)
+            return ControlConnection(found, sock)
     sock.close()
     return None
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 import re
 import sysconfig
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
 
+from actors._base.control_folder import NoFolder, control_folder, make_folder
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.run_loop import run_on
+from actors._base.suggestions import did_you_mean
 from actors._base.user_traceback import is_ours
+from actors._system.control.server import control_socket
 from actors._system.cpu_budget import usable_cpus
 from actors._system.run import with_signals
 from actors._system.system import System, coordinator_of
 from actors._system.topology import Topology
-from actors.cli._control_folder import NoFolder, control_folder, make_folder
-from actors.cli._failure import WRONG, CommandFailed, did_you_mean, is_count
-from actors.cli.server.control import control_socket
+from actors.cli._failure import WRONG, CommandFailed, is_count
 from actors.cli.server.orphans import reaping_orphans
 from actors.cli.server.reloads import ReloadTriggers
 from actors.routing import probe
@@ -100,9 +101,9 @@ def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:
         SystemExit: a signal ended it; the code says which.
         CommandFailed: it could not be started, or ended by itself.
     """
-    with suppress(NoFolder):  # `control_socket` reports it
-        make_folder(control_folder())
     try:
+        with suppress(NoFolder):  # `control_socket` reports it
+            make_folder(control_folder())
         for listener in topology.listeners:
             probe(listener)  # before nodes boot: a port in use is reported at once
         run_on(with_signals, _run_system, (topology, triggers))
@@ -112,11 +113,11 @@ def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:
 
 async def _run_system(topology: Topology, triggers: ReloadTriggers) -> None:
     with triggers.collected():  # first, because an unhandled SIGHUP ends the process
-        async with (
-            System(topology, local=False) as system,
-            control_socket(system, control_folder()),
-        ):
+        async with AsyncExitStack() as held:
+            system = await held.enter_async_context(System(topology, local=False))
             coordinator = coordinator_of(system)
+            coordinator.ends_process = True
+            await held.enter_async_context(control_socket(coordinator, control_folder()))
             with reaping_orphans(coordinator.loop, coordinator.child_processes):
                 await triggers.serve(coordinator)
                 await anyio.sleep_forever()

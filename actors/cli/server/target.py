@@ -14,9 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from actors._base.suggestions import did_you_mean
 from actors._base.user_traceback import is_ours
 from actors._system.topology import Topology
-from actors.cli._failure import WRONG, CommandFailed, did_you_mean
+from actors.cli._failure import WRONG, CommandFailed
 
 __all__ = ["import_from_here", "load_topology"]
 

@@ -21,15 +21,24 @@ from typing import Any, Final
 import anyio
 from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 
+from actors._base.control_folder import (
+    NAME,
+    NoFolder,
+    control_folder,
+    is_listened_on,
+    make_folder,
+    remove_stale_sockets,
+    socket_path,
+)
+from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.loop import Waiter
+from actors._base.suggestions import did_you_mean
+from actors._system.control.followers import EventFollowers
+from actors._system.control.operations import OPERATIONS, ControlOperation, Refused, refusal
 from actors._system.coordinator import Coordinator
-from actors._system.system import System, coordinator_of
-from actors.cli._control_folder import NoFolder, make_folder, remove_stale_sockets, socket_path
-from actors.cli._failure import did_you_mean
-from actors.cli.server.event_followers import EventFollowers
-from actors.cli.server.operations import OPERATIONS, ControlOperation, Refused, refusal
 from actors.supervisors import shown
 
-__all__ = ["control_socket"]
+__all__ = ["control_name", "control_socket", "serve_until_stop"]
 
 _LONGEST_REQUEST: Final = 64 * 1024
 """Bytes."""
@@ -40,22 +49,70 @@ _ACCEPT_PAUSE: Final = 1.0
 """Seconds to wait after `accept` has failed: the process is out of descriptors."""
 
 
-@asynccontextmanager
-async def control_socket(
-    system: System, folder: Path, *, time_limit: float = 5.0
-) -> AsyncIterator[Path]:
-    """Serve the control socket of *system* in *folder* while the block runs.
+def control_name(control: object) -> str | None:
+    """Return the name that *control* gives a system, "" for none; None is no control socket.
+
+    Raises:
+        InvalidSpec: it is neither True nor False nor a name.
+    """
+    if isinstance(control, bool):
+        return "" if control else None
+    if isinstance(control, str) and NAME.fullmatch(control):
+        return control
+    raise InvalidSpec(
+        "control must be True, False or a name: a letter, and up to 31 letters, digits and _ behind it; "
+        f"got {control!r}"
+    )
+
+
+async def serve_until_stop(core: Coordinator, name: str) -> None:
+    """Serve the control socket of a system of a user's program until the system has stopped.
 
     Args:
-        system: a running system of this process.
-        folder: where; it is made if need be.
-        time_limit: seconds for a request to arrive, and for a reply to be read.
+        core: of the running system.
+        name: its name; "" gives it none but the number of its process.
+
+    Raises:
+        BadFolder: the control folder may not be used.
+        InvalidSpec: another system of this process has that name.
     """
-    path = socket_path(folder, os.getpid())
-    core = coordinator_of(system)
+    opened = core.loop.waiter()
+    core.tasks.start_soon(_serve_until_stop, core, name, opened)
+    await opened
+
+
+async def _serve_until_stop(core: Coordinator, name: str, opened: Waiter) -> None:
+    try:
+        async with control_socket(core, control_folder(), name=name):
+            if not opened.done():
+                opened.set_result(None)
+            await anyio.sleep_forever()
+    except ActorsError as error:
+        if not opened.done():  # its start has not been cancelled meanwhile
+            opened.set_exception(error)
+
+
+@asynccontextmanager
+async def control_socket(
+    core: Coordinator, folder: Path, *, name: str = "", time_limit: float = 5.0
+) -> AsyncIterator[Path]:
+    """Serve the control socket of a system in *folder* while the block runs.
+
+    Args:
+        core: of a running system of this process.
+        folder: where; it is made if need be.
+        name: of the system; "" gives it none but the number of its process.
+        time_limit: seconds for a request to arrive, and for a reply to be read.
+
+    Raises:
+        BadFolder: the control folder may not be used.
+        InvalidSpec: another system of this process has that name.
+    """
+    path = socket_path(folder, os.getpid(), name)
     try:
         make_folder(folder)
         remove_stale_sockets(folder)
+        path = _free_path(folder, name)
         listener = await anyio.create_unix_listener(path, mode=0o600)
     except (NoFolder, OSError) as error:  # a read-only or full file system, no descriptors
         core.event("no_control_socket", {"path": str(path), "why": shown(error)})
@@ -71,6 +128,18 @@ async def control_socket(
     finally:
         with suppress(OSError):  # the file system has become read-only
             path.unlink()
+
+
+def _free_path(folder: Path, name: str) -> Path:
+    """Return where no other system of this process listens."""
+    path = socket_path(folder, os.getpid(), name)
+    if name and is_listened_on(path):
+        raise InvalidSpec(f"control={name!r}: another system of this process has that name")
+    number = 1
+    while is_listened_on(path):
+        number += 1
+        path = socket_path(folder, os.getpid(), str(number))
+    return path
 
 
 class _Control:

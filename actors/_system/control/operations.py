@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.suggestions import did_you_mean
+from actors._system.control.ps import node_identity, ps
+from actors._system.control.top import top
 from actors._system.coordinator import Coordinator
-from actors.cli._failure import did_you_mean
-from actors.cli.server.ps import node_identity, ps
-from actors.cli.server.top import top
 from actors.nodes import RemoteNode, nodes
 from actors.supervisors import shown
 
@@ -52,8 +52,8 @@ def refusal(error: Exception) -> dict[str, str]:
     return {"error": f"{type(error).__name__}: {shown(error)}"}
 
 
-async def _pid(_core: Coordinator) -> dict[str, Any]:
-    return {"pid": os.getpid()}
+async def _pid(core: Coordinator) -> dict[str, Any]:
+    return {"pid": os.getpid(), "ends_process": core.ends_process}
 
 
 async def _stack(core: Coordinator, node: str) -> dict[str, Any]:

@@ -13,25 +13,35 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from actors.cli._failure import CommandFailed
+from actors._root_errors import ActorsError
 
 __all__ = [
+    "NAME",
+    "BadFolder",
+    "ControlSocket",
     "NoFolder",
     "control_folder",
     "control_sockets",
+    "is_listened_on",
     "make_folder",
     "remove_stale_sockets",
     "socket_path",
 ]
 
-_SOCKET: Final = re.compile(r"[0-9]{1,9}\.sock")
+NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+"""The names that systems may have."""
+_SOCKET: Final = re.compile(rf"([0-9]{{1,9}})(?:-([0-9]{{1,6}}|{NAME.pattern}))?\.sock")
 _LONGEST_PATH: Final = 107
 """Bytes: the size of `sun_path` on Linux, less its final zero."""
 
 
-class NoFolder(CommandFailed):
+class BadFolder(ActorsError):
+    """The control folder cannot be used, for instance because others may enter it."""
+
+
+class NoFolder(BadFolder):
     """There is no control folder here, and none can be made: a system runs without a control socket."""
 
 
@@ -47,7 +57,7 @@ def _check_folder(folder: Path) -> bool:
     """Return whether *folder* exists.
 
     Raises:
-        CommandFailed: it is not a folder, or other users may enter it.
+        BadFolder: it is not a folder, or other users may enter it.
     """
     try:
         facts = folder.lstat()
@@ -64,7 +74,7 @@ def _check_folder(folder: Path) -> bool:
     elif mode & 0o077:
         problem = f"has mode {mode:04o}, so that others can enter it"
     if problem:
-        raise CommandFailed(
+        raise BadFolder(
             f"the control folder {folder} {problem}: remove it, or set XDG_RUNTIME_DIR to a folder "
             "that is yours alone"
         )
@@ -76,11 +86,11 @@ def make_folder(folder: Path) -> None:
 
     Raises:
         NoFolder: it cannot be made.
-        CommandFailed: others may enter it, or its path is too long for sockets.
+        BadFolder: others may enter it, or its path is too long for sockets.
     """
     longest = len(os.fsencode(socket_path(folder, 2**22)))
     if longest > _LONGEST_PATH:
-        raise CommandFailed(
+        raise BadFolder(
             f"the control folder {folder} is too long for a socket path ({longest} of {_LONGEST_PATH} "
             "bytes): set XDG_RUNTIME_DIR to a shorter one"
         )
@@ -95,31 +105,52 @@ def make_folder(folder: Path) -> None:
     _check_folder(folder)
 
 
-def socket_path(folder: Path, pid: int) -> Path:
-    """Return the control socket of the system in process *pid*."""
-    return folder / f"{pid}.sock"
+class ControlSocket(NamedTuple):
+    """Where a system is asked.
+
+    Attributes:
+        pid: its process.
+        name: which of the systems of that process; "" for the first that has no name of its own.
+        path: the socket.
+    """
+
+    pid: int
+    name: str
+    path: Path
+
+    @property
+    def label(self) -> str:
+        """What `--pid` takes for it."""
+        return f"{self.pid}-{self.name}" if self.name else str(self.pid)
 
 
-def control_sockets(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Give the pids and paths of the sockets in *folder*, stale ones too, in the order of the pids.
+def socket_path(folder: Path, pid: int, name: str = "") -> Path:
+    """Return the control socket of the system of a name in process *pid*."""
+    return folder / f"{pid}-{name}.sock" if name else folder / f"{pid}.sock"
+
+
+def control_sockets(folder: Path) -> Iterator[ControlSocket]:
+    """Give the sockets in *folder*, stale ones too, in the order of the pids.
 
     Raises:
         NoFolder: the folder cannot be read.
-        CommandFailed: others may enter it.
+        BadFolder: others may enter it.
     """
     if not _check_folder(folder):
         return
     try:
-        found = [path for path in folder.iterdir() if _SOCKET.fullmatch(path.name)]
+        found = [(_SOCKET.fullmatch(path.name), path) for path in folder.iterdir()]
     except OSError as error:
         raise NoFolder(f"cannot read the control folder {folder}: {error}") from error
-    yield from sorted((int(path.stem), path) for path in found)
+    yield from sorted(
+        ControlSocket(int(match[1]), match[2] or "", path) for match, path in found if match
+    )
 
 
 def remove_stale_sockets(folder: Path) -> None:
     """Remove the sockets of processes that have ended."""
-    for pid, path in control_sockets(folder):
-        if not _is_running(pid) and not _is_listened_on(path):
+    for pid, _, path in control_sockets(folder):
+        if not _is_running(pid) and not is_listened_on(path):
             with suppress(OSError):  # it is a folder, or the file system is read-only
                 path.unlink()
 
@@ -136,7 +167,7 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _is_listened_on(path: Path) -> bool:
+def is_listened_on(path: Path) -> bool:
     """Return whether a process listens there: it may be in another container, where pids differ."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)

@@ -16,8 +16,8 @@ import anyio
 
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.log import iso_time
+from actors._system.control.ps import NODE_TIMEOUT, node_facts
 from actors._system.coordinator import Coordinator
-from actors.cli.server.ps import NODE_TIMEOUT, node_facts
 from actors.nodes import (
     ORDERS,
     RemoteNode,
