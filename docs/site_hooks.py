@@ -26,6 +26,7 @@ FROM_ROOT: Final = {
 }
 """Pages of the site that are files beside `docs/`."""
 
+_ENTRIES: Final = "<!-- entries -->"
 _NAMES: Final = "<!-- names -->"
 _COMMANDS: Final = "<!-- commands -->"
 _DIRECTIVE: Final = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
@@ -73,9 +74,20 @@ def _expanded(nav: list[Any], named: set[str]) -> list[Any]:
 def on_files(files: Any, *, config: Any) -> Any:
     """Add the pages that are files beside `docs/`."""
     for source, page in FROM_ROOT.items():
-        text = (ROOT / source).read_text(encoding="utf-8")
+        text = (ROOT / source).read_text(encoding="utf-8").replace(_ENTRIES, _unreleased())
         files.append(File.generated(config, page, content=text))
     return files
+
+
+def _unreleased() -> str:
+    """Return what the fragments of `changes/` say, as the entry that towncrier will make of them."""
+    parts = []
+    for kind in ("added", "changed", "removed", "fixed"):
+        found = sorted((ROOT / "changes").glob(f"*.{kind}.md"))
+        texts = [" ".join(path.read_text(encoding="utf-8").split()) for path in found]
+        if texts:
+            parts.append("\n".join([f"### {kind.title()}", "", *(f"- {text}" for text in texts)]))
+    return "\n\n".join(["## Not released yet", *parts] if parts else [])
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:

@@ -13,10 +13,12 @@ import actors
 from tests.docs.pages import ROOT, Program, programs
 
 FOLDERS = ("coming-from", "guides", "reference")
-PAGES = [page for folder in FOLDERS for page in sorted((ROOT / "docs" / folder).glob("*.md"))]
+PAGES = [ROOT / "README.md"] + [
+    page for folder in FOLDERS for page in sorted((ROOT / "docs" / folder).glob("*.md"))
+]
 PROGRAMS = [
     pytest.param(
-        f"{page.parent.name}_{page.stem}",
+        "_".join(page.relative_to(ROOT).with_suffix("").parts),
         program,
         id=f"{page.parent.name}/{page.stem}-{program.line}",
     )
