@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import (
     ActorStopped,
+    CallCycle,
     DeadlineExceeded,
     InvalidSpec,
     MailboxFull,
@@ -25,6 +26,7 @@ from actors._base.errors import (
     WorkerLost,
     not_sendable,
 )
+from actors._messaging.deadlock import waiting_chain
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import MessageKind, handlers_of, refusal
 from actors._messaging.ref import READY
@@ -35,7 +37,7 @@ from actors._pools.task import PoolTask, TaskKind, TaskOwner, TaskState
 from actors.transport import PLAIN, HeldSnapshot, Unsendable, hold_args
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from actors._base.loop import Loop, Waiter
     from actors._messaging.blocking_ref import ThreadPortal
@@ -71,7 +73,9 @@ class ClientHost(Protocol):
 class Places(Protocol):
     """The pool's queue in the process that made the system: directly there, over the link elsewhere."""
 
-    def enter(self, ticket: int, priority: int, *, again: bool) -> None: ...
+    def enter(
+        self, ticket: int, priority: int, *, again: bool, asked_by: Sequence[int]
+    ) -> None: ...
     def withdraw(self, ticket: int) -> None: ...
     def done(self, ticket: int, *, failed: bool, renew: str) -> None: ...
     def undelivered(self, ticket: int, priority: int) -> None: ...
@@ -225,9 +229,15 @@ class PoolClient(TaskOwner):
             timeout = left if timeout is None else min(timeout, left)
         if timeout is not None:
             task.timer = self.loop.call_later(timeout, self._late, task, timeout)
-        self.places.enter(task.ticket, task.priority, again=False)
+        if task.kind is not TaskKind.TELL:
+            task.asked_by = [uid for uid, _ in waiting_chain()]
+        self._enter(task, again=False)
         if task.state is TaskState.WAITING and task.held is None:
             self._hold(task)
+
+    def _enter(self, task: PoolTask, *, again: bool) -> None:
+        asked_by = task.asked_by
+        self.places.enter(task.ticket, task.priority, again=again, asked_by=asked_by)
 
     def _hold(self, task: PoolTask) -> None:
         """Take the snapshot for a task that waits; one that begins at once is encoded at once."""
@@ -433,6 +443,8 @@ class PoolClient(TaskOwner):
             return
         if loss is Loss.NO_WORKER:
             task.refuse(StartFailed(f"pool {self.facts.name!r} has no worker that starts: {why}"))
+        elif loss is Loss.CYCLE:
+            task.refuse(CallCycle(f"pool {self.facts.name!r}", f"{task.label} cannot begin: {why}"))
         else:
             task.worker_lost(why, loss)
 
@@ -478,7 +490,7 @@ class PoolClient(TaskOwner):
 
     def again(self, task: PoolTask) -> None:
         """As `TaskOwner.again`."""
-        self.places.enter(task.ticket, task.priority, again=True)
+        self._enter(task, again=True)
 
     # -- the end of tasks ------------------------------------------------------------------------
 

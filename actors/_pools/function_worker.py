@@ -223,8 +223,7 @@ class FunctionWorker(Actor):
             # Also a plain function may return a coroutine.
             return await result if inspect.iscoroutine(result) else result
         except (SystemExit, KeyboardInterrupt) as error:
-            raised = f"{type(error).__name__}({', '.join(map(repr, error.args))})"
-            raise TaskExited(function_name(fn), raised) from None
+            raise _exited(fn, error) from None
 
     async def _in_thread(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         loop = self.context.ref.host.loop
@@ -246,9 +245,17 @@ class FunctionWorker(Actor):
         self._idle.append(thread)
         if cancelled is not None:
             raise cancelled
+        if call.error is not None and not isinstance(call.error, Exception):
+            raise _exited(fn, call.error) from None  # as itself it would end the worker
         if call.error is not None:
             raise call.error
         return call.result
+
+
+def _exited(fn: Any, error: BaseException) -> TaskExited:
+    return TaskExited(
+        function_name(fn), f"{type(error).__name__}({', '.join(map(repr, error.args))})"
+    )
 
 
 def _end_threads(threads: list[_CallThread]) -> None:

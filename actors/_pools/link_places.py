@@ -8,6 +8,8 @@ from actors._messaging.deadlock import waiting_chain
 from actors._remoting import operations as ops
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actors._messaging.ref import Ref
     from actors._pools.figures import PoolStats
     from actors._remoting.link import Link
@@ -22,9 +24,9 @@ class LinkPlaces:
         self._link = link
         self._pool = pool
 
-    def enter(self, ticket: int, priority: int, *, again: bool) -> None:
+    def enter(self, ticket: int, priority: int, *, again: bool, asked_by: Sequence[int]) -> None:
         """Have a task wait for a worker."""
-        self._link.note(ops.task_queued, self._pool, ticket, priority, again)
+        self._link.note(ops.task_queued, self._pool, ticket, priority, again, asked_by)
 
     def withdraw(self, ticket: int) -> None:
         """Forget a task that waits; it may have been given a place meanwhile."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import enum
 import math
+from collections import Counter
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._pools.figures import Histogram, PoolStats, WorkerStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from actors._messaging.ref import Ref
 
@@ -26,6 +27,10 @@ _SWEEP_FROM: Final = 256
 """Entries of the heap below which withdrawn ones are not worth a sweep."""
 _FULL_EVERY: Final = 1.0
 """Seconds between two times that it is told that the queue is full."""
+_STUCK: Final = (
+    "every worker runs a task that waits for another one of this pool; give it more workers, or the tasks "
+    "that it waits for another pool"
+)
 _UNREACHED: Final = 0.05
 """Seconds for which a worker gets no task that a submitter could not reach."""
 
@@ -43,6 +48,8 @@ class Loss(enum.IntEnum):
     """The worker held too much memory."""
     NO_WORKER = 4
     """The task still waited, and no worker starts."""
+    CYCLE = 5
+    """The task still waited, and every worker runs what waits for a task of this pool."""
 
 
 class Submitter(Protocol):
@@ -60,6 +67,10 @@ class Submitter(Protocol):
 
 class WorkerOwner(Protocol):
     """Who starts and ends the workers of a pool."""
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether the pool may have more workers than it has."""
 
     def end_worker(self, worker: PoolWorker, why: str) -> bool:
         """End a worker now, for another to take its slot; return whether it can be ended."""
@@ -137,6 +148,11 @@ class PoolWorker:
         self.idle_since = self._since = now
         self._busy = self._busy_since = 0.0
 
+    @property
+    def uids(self) -> tuple[int, ...]:
+        """The numbers of its actors."""
+        return () if self.functions is None else (self.member.uid, self.functions.uid)
+
     def begin(self, task: _Task) -> None:
         """Take a task."""
         if not self.tasks:
@@ -201,6 +217,10 @@ class PoolQueue:
         self._entered = 0
         self._first = 0
         self._running: dict[tuple[Submitter, int], PoolWorker] = {}
+        self._asked_by: dict[tuple[Submitter, int], Sequence[int]] = {}
+        """The workers that wait for a task, for each that workers wait for."""
+        self._blocked: Counter[int] = Counter()
+        """For how many tasks of this pool a worker's actor waits."""
         self._submitters: set[Submitter] = set()
         self._room = self._room_told = True
         self._full_told_at = -math.inf
@@ -224,9 +244,23 @@ class PoolQueue:
         return len(self._running)
 
     def enter(
-        self, submitter: Submitter, ticket: int, priority: int, *, again: bool = False
+        self,
+        submitter: Submitter,
+        ticket: int,
+        priority: int,
+        *,
+        again: bool = False,
+        asked_by: Sequence[int] = (),
     ) -> None:
-        """Have a task wait for a worker; *again* puts it before all others of its priority."""
+        """Have a task wait for a worker.
+
+        Args:
+            submitter: has the task.
+            ticket: its number there.
+            priority: higher is first.
+            again: put it before all others of its priority.
+            asked_by: the numbers of the actors that wait for it.
+        """
         if submitter not in self._submitters:
             self._submitters.add(submitter)
             if not self._room:
@@ -237,7 +271,28 @@ class PoolQueue:
         else:
             self._entered += 1
             number = self._entered
+        if asked_by:
+            mine = {uid for worker in self.workers.values() for uid in worker.uids}
+            asked_by = [uid for uid in asked_by if uid in mine]
+        if asked_by:
+            self._asked_by[submitter, ticket] = asked_by
+            self._blocked.update(asked_by)
         self._wait_for_worker(submitter, ticket, priority, number, self._now())
+        if asked_by and (submitter, ticket) in self._waiting and self._is_stuck():
+            self.withdraw(submitter, ticket)
+            submitter.task_lost(self.number, ticket, _STUCK, Loss.CYCLE)
+
+    def _is_stuck(self) -> bool:
+        """Whether every worker runs what waits for a task of this pool, so that none will be free."""
+        return not self._owner.may_grow and all(
+            worker.tasks and any(self._blocked[uid] for uid in worker.uids)
+            for worker in self.workers.values()
+        )
+
+    def _over(self, submitter: Submitter, ticket: int) -> None:
+        """Nobody waits for a task any more."""
+        if self._asked_by:
+            self._blocked.subtract(self._asked_by.pop((submitter, ticket), ()))
 
     def _wait_for_worker(
         self, submitter: Submitter, ticket: int, priority: int, number: int, entered: float
@@ -257,6 +312,7 @@ class PoolQueue:
         """Forget a task that waits; return whether it did."""
         waited = self._waiting.pop((submitter, ticket), None) is not None
         if waited:
+            self._over(submitter, ticket)
             self._sweep()
             self._check_room()
         return waited
@@ -275,6 +331,7 @@ class PoolQueue:
         if worker is None:
             self.withdraw(submitter, ticket)
             return
+        self._over(submitter, ticket)
         now = self._now()
         task = worker.tasks[submitter, ticket]
         worker.end(task, now)
@@ -345,6 +402,7 @@ class PoolQueue:
         for who, ticket in list(self._waiting):
             if who is submitter:
                 del self._waiting[who, ticket]
+                self._over(who, ticket)
         self._check_room()
         return [(worker, key[1]) for key, worker in self._running.items() if key[0] is submitter]
 
@@ -355,6 +413,7 @@ class PoolQueue:
         self._waiting.clear()
         self._heap.clear()
         for submitter, ticket in waiting:
+            self._over(submitter, ticket)
             submitter.task_lost(self.number, ticket, why, Loss.NO_WORKER)
         self._check_room()
 
@@ -404,6 +463,7 @@ class PoolQueue:
 
     def _lose(self, worker: PoolWorker, task: _Task, why: str, loss: Loss) -> None:
         self._running.pop((task.submitter, task.ticket), None)
+        self._over(task.submitter, task.ticket)
         worker.end(task, self._now())
         self._failed += 1
         task.submitter.task_lost(self.number, task.ticket, why, loss)

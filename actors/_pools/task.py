@@ -19,7 +19,7 @@ from actors._messaging.mailbox import Envelope
 from actors._pools.queue import Loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextvars import Context
 
     from actors._base.loop import Timer, Waiter
@@ -84,6 +84,7 @@ class PoolTask:
         label: the name of the function or message, for errors.
         waiter: resolved with the result; None when nobody wants it.
         ref: the worker's actor, once there is one.
+        asked_by: the numbers of the actors that wait for it.
         abandoned: whether its submitter no longer waits: what comes is dropped.
     """
 
@@ -92,6 +93,7 @@ class PoolTask:
         "_loss",
         "abandoned",
         "args",
+        "asked_by",
         "context",
         "deaths",
         "envelope",
@@ -139,6 +141,7 @@ class PoolTask:
         self.priority = priority
         self.retry = retry
         self.context: Context | None = copy_context() if keep_context else None
+        self.asked_by: Sequence[int] = ()
         self.deaths = 0
         self.state = TaskState.WAITING
         self.ref: Ref[Any] | None = None

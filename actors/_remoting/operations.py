@@ -74,8 +74,18 @@ async def start_pool(item: dict[str, Any], chain: Chain = (), /) -> list[Any]:
 
 
 @_note(_PARENT)
-def task_queued(pool: int, ticket: int, priority: int, again: bool, /) -> None:  # noqa: FBT001 - a wire field
-    """A task of the node waits for a worker; *again* before all others of its priority."""
+def task_queued(
+    pool: int,
+    ticket: int,
+    priority: int,
+    again: bool,  # noqa: FBT001 - a wire field
+    asked_by: Sequence[int],
+    /,
+) -> None:
+    """A task of the node waits for a worker; *again* before all others of its priority.
+
+    *asked_by* are the numbers of the actors that wait for it.
+    """
 
 
 @_note(_PARENT)

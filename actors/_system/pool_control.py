@@ -146,6 +146,11 @@ class PoolControl:
         elif now - self._failing_since >= _FAILING:
             self.queue.refuse_all(str(error).partition("\n")[0])
 
+    @property
+    def may_grow(self) -> bool:
+        """As `WorkerOwner.may_grow`."""
+        return len(self.queue.workers) < self.spec.most
+
     def room_changed(self, room: bool) -> None:  # noqa: FBT001 - as `WorkerOwner.room_changed`
         """As `WorkerOwner.room_changed`."""
         kind = "pool_has_room" if room else "pool_full"

@@ -22,7 +22,7 @@ from actors._system.tree_specs import SupervisorSpec, path_of
 from actors.supervisors import ChildNotStarted, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
@@ -85,11 +85,11 @@ class _Places:
         control = self._pools.by_number(self._number)
         return None if control is None else control.queue
 
-    def enter(self, ticket: int, priority: int, *, again: bool) -> None:
+    def enter(self, ticket: int, priority: int, *, again: bool, asked_by: Sequence[int]) -> None:
         if (queue := self._queue) is None:
             self._submitter.pool_ended(self._number, "it has ended")
         else:
-            queue.enter(self._submitter, ticket, priority, again=again)
+            queue.enter(self._submitter, ticket, priority, again=again, asked_by=asked_by)
 
     def withdraw(self, ticket: int) -> None:
         if (queue := self._queue) is not None:
@@ -389,8 +389,8 @@ class Pools:
         at = self._places_of
         handlers.on_note(
             ops.task_queued,
-            lambda link, pool, ticket, priority, again: at(link, pool).enter(
-                ticket, priority, again=again
+            lambda link, pool, ticket, priority, again, asked_by: at(link, pool).enter(
+                ticket, priority, again=again, asked_by=asked_by
             ),
         )
         handlers.on_note(

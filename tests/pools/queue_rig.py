@@ -47,6 +47,7 @@ class QueueRig:
         self.loads = 0
         self.rooms: list[bool] = []
         self.killable = True
+        self.may_grow = False
         self.queue = PoolQueue(
             1,
             "work",
@@ -61,7 +62,7 @@ class QueueRig:
     def add(self, slot: int) -> PoolWorker:
         worker = self.queue.workers[slot] = PoolWorker(slot, self.time)
         worker.member = worker.functions = SimpleNamespace(
-            slot=slot, name=f"work/{slot}", node=f"work/{slot}"
+            uid=100 + slot, slot=slot, name=f"work/{slot}", node=f"work/{slot}"
         )
         self.queue.worker_ready(worker)
         return worker

@@ -202,6 +202,21 @@ def niceness() -> int:
     return os.nice(0)
 
 
+async def nested(own: Any, depth: int) -> int:
+    """Run itself in the same pool, so many times, and wait for that."""
+    return 0 if depth == 0 else 1 + int(await own.run(nested, own, depth - 1))
+
+
+def nested_blocking(own: Any, depth: int) -> int:
+    """As `nested`, in a thread."""
+    return 0 if depth == 0 else 1 + int(own.blocking().run(nested_blocking, own, depth - 1))
+
+
+def raise_from_below() -> NoReturn:
+    """Raise what no `except Exception` catches."""
+    raise GeneratorExit
+
+
 async def note_and_wait_for(log: str) -> str:
     """Return what is noted, when this is the second try; wait for ever in the first."""
     note(log, "n")

@@ -420,3 +420,38 @@ def test_when_no_worker_starts_those_who_wait_or_come_are_refused_until_one_does
     rig.queue.worker_ready(rig.worker(0))
     rig.queue.enter(a, 3, 0)
     assert a.given == [(3, 0)]
+
+
+def test_a_task_for_which_every_worker_waits_is_refused() -> None:
+    rig = QueueRig(size=2)
+    a = rig.submitter()
+    rig.queue.enter(a, 1, 0)
+    rig.queue.enter(a, 2, 0)
+    rig.queue.enter(
+        a, 3, 0, asked_by=[100, 7]
+    )  # the worker of the first waits, the second's goes on
+    assert not a.lost
+
+    rig.queue.enter(a, 4, 0, asked_by=[101])
+
+    assert [(ticket, loss) for ticket, _, loss in a.lost] == [(4, Loss.CYCLE)]
+    rig.queue.done(a, 2, failed=True)
+    assert a.given[-1] == (3, 1)
+    rig.queue.enter(a, 5, 0, asked_by=[101])  # the worker of the third waits for one of its own
+    assert [ticket for ticket, _, _ in a.lost] == [4, 5]
+    rig.queue.done(a, 3, failed=False)
+    rig.queue.enter(a, 6, 0, asked_by=[100])
+    assert a.given[-1] == (6, 1)
+    assert len(a.lost) == 2
+
+
+def test_a_pool_that_may_grow_is_not_stuck() -> None:
+    rig = QueueRig()
+    a = rig.submitter()
+    rig.queue.enter(a, 1, 0)
+    rig.may_grow = True
+
+    rig.queue.enter(a, 2, 0, asked_by=[100])
+
+    assert not a.lost
+    assert rig.queue.queued == 1
