@@ -1,0 +1,185 @@
+"""A pool with many tasks, whose workers are killed and resized, and tasks cancelled, late and deadly."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import anyio
+import anyio.lowlevel
+import psutil
+
+from actors import Pool, System
+from actors.errors import ActorsError, DeadlineExceeded, PoisonTask, WorkerLost
+
+__all__ = ["Chaos"]
+
+_SUBMITTERS: Final = 100
+_KILL_EVERY: Final = 0.3
+"""Seconds between two workers that are killed, and two sizes of the pool."""
+
+
+def note(log: str, number: int) -> int:
+    """Write the number of the task down; it is once in the file for each time the task has run."""
+    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(fd, number.to_bytes(8, "little"))
+    finally:
+        os.close(fd)
+    return number
+
+
+async def note_soon(log: str, number: int) -> int:
+    """As `note`, on the loop."""
+    await anyio.lowlevel.checkpoint()
+    return note(log, number)
+
+
+def note_and_nap(log: str, number: int, seconds: float) -> int:
+    """As `note`, and take some time after it."""
+    note(log, number)
+    time.sleep(seconds)
+    return number
+
+
+def note_and_fail(log: str, number: int) -> NoReturn:
+    """As `note`, and raise."""
+    note(log, number)
+    raise ValueError(number)
+
+
+def note_and_die(log: str, number: int) -> NoReturn:
+    """As `note`, and end the process."""
+    note(log, number)
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("it lives")
+
+
+class Chaos:
+    """Submits *count* tasks and counts how they end.
+
+    Attributes:
+        ends: how many tasks have ended in which way.
+        figures: descriptors and resident KiB of this process, after a tenth of the tasks and after all.
+    """
+
+    def __init__(self, system: System, pool: Pool[Any], log: Path, count: int, seed: int) -> None:
+        self.ends: Counter[str] = Counter()
+        self.figures: list[tuple[int, int]] = []
+        self.random = random.Random(seed)
+        self._system = system
+        self._pool = pool
+        self._log = log
+        self._count = count
+        self._begun = 0
+        self._again: set[int] = set()
+        """Tasks that may run twice."""
+        self._done: set[int] = set()
+        """Tasks that have returned."""
+
+    async def run(self) -> None:
+        """Have all tasks run, and let the pool come to rest."""
+        async with anyio.create_task_group() as disturbing:
+            disturbing.start_soon(self._disturb)
+            async with anyio.create_task_group() as submitting:
+                for _ in range(_SUBMITTERS):
+                    submitting.start_soon(self._submit)
+            disturbing.cancel_scope.cancel()
+        while (await self._pool.stats()).running:  # noqa: ASYNC110 - what was cancelled ends soon
+            await anyio.sleep(0.02)
+        self._measure()
+
+    async def _disturb(self) -> None:
+        while True:
+            await anyio.sleep(_KILL_EVERY)
+            await self._pool.resize(self.random.randint(1, 3))
+            group = [node for node in self._system.nodes if node.group == self._pool.name]
+            node = self.random.choice(group)
+            if node.pid is not None:
+                try:
+                    os.kill(node.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    self.ends["had ended already"] += 1
+
+    def _measure(self) -> None:
+        gc.collect()
+        process = psutil.Process()
+        self.figures.append((process.num_fds(), process.memory_info().rss >> 10))
+
+    async def _submit(self) -> None:
+        while self._begun < self._count:
+            self._begun += 1
+            if self._begun == self._count // 10:
+                self._measure()
+            await self._one(self._begun)
+
+    async def _one(self, number: int) -> None:
+        call, options, patience = self._choose(number)
+        if options.get("retry"):
+            self._again.add(number)
+        how = "cancelled"
+        with anyio.move_on_after(patience):
+            try:
+                result = await self._pool.run(*call, **options)
+            except (DeadlineExceeded, PoisonTask, WorkerLost, ValueError) as error:
+                how = type(error).__name__
+            except ActorsError as error:
+                how = f"{type(error).__name__}: {error}"
+            else:
+                assert result == number
+                how = "returned"
+                self._done.add(number)
+        self.ends[how] += 1
+
+    def _choose(self, number: int) -> tuple[tuple[Any, ...], dict[str, Any], float | None]:
+        """Return a call, its options, and after how many seconds it is cancelled."""
+        chance, log = self.random.random(), str(self._log)
+        options: dict[str, Any] = {"priority": self.random.randint(-1, 1)}
+        if self.random.random() < 0.2:
+            options["retry"] = self.random.randint(1, 2)
+        brief = self.random.random() / 20
+        table: list[tuple[float, tuple[Any, ...], dict[str, Any], float | None]] = [
+            (0.6, (note, log, number), {}, None),
+            (0.3, (note_soon, log, number), {}, None),
+            (0.04, (note_and_fail, log, number), {}, None),
+            (0.02, (note_and_nap, log, number, brief), {"timeout": 0.01 + brief}, None),
+            (0.035, (note, log, number), {}, brief),
+            (0.003, (note_and_nap, log, number, 0.3), {}, 0.1),
+            (0.002, (note_and_die, log, number), {}, None),
+        ]
+        chosen = table[-1]
+        for entry in table:
+            chance -= entry[0]
+            if chance < 0:
+                chosen = entry
+                break
+        _, call, more, patience = chosen
+        return call, options | more, patience
+
+    def check(self) -> None:
+        """Check that every task has ended, none is lost, and none has run twice but those that may."""
+        assert sum(self.ends.values()) - self.ends["had ended already"] == self._count
+        known = {
+            "returned",
+            "cancelled",
+            "DeadlineExceeded",
+            "PoisonTask",
+            "WorkerLost",
+            "ValueError",
+        }
+        assert set(self.ends) - known <= {"had ended already"}, self.ends
+        data = self._log.read_bytes()
+        ran = Counter(int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8))
+        assert not self._done - ran.keys()
+        twice = {number for number, times in ran.items() if times > 1}
+        assert not twice - self._again
+        assert max(ran.values()) <= 3
+        (fds_before, kib_before), (fds, kib) = self.figures
+        assert fds <= fds_before + 4
+        assert kib <= kib_before + (32 << 10)
