@@ -65,6 +65,7 @@ from actors.transport.types.exceptions import (
     attach_text,
     copy_error,
     drop_frames,
+    keep_text,
     traceback_text,
 )
 from actors.transport.types.numpy import (
@@ -162,6 +163,7 @@ __all__ = [
     "find_named",
     "hold_args",
     "is_array",
+    "keep_text",
     "local",
     "move",
     "no_problem",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.log import write_line
+from actors._base.user_traceback import user_frames
 from actors.supervisors import Exit, shown
 from actors.transport import traceback_text
 
@@ -65,8 +66,9 @@ def _plain(value: object) -> Any:
 
 
 def error_facts(error: BaseException) -> dict[str, Any]:
-    """Return an error as text, with its traceback."""
+    """Return an error as text, with its traceback: of the frames the user's alone, if there are any."""
     text = traceback_text(error) or "".join(traceback.format_exception(error))
+    text = user_frames(text) or text
     return {"error": f"{type(error).__name__}: {shown(error)}", "traceback": text.rstrip()}
 
 

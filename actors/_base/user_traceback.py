@@ -7,14 +7,16 @@ import re
 from pathlib import Path
 from typing import Final, TypeVar
 
-from actors.transport import RemoteTraceback, attach_text, drop_frames, traceback_text
+from actors.transport import RemoteTraceback, attach_text, drop_frames, keep_text, traceback_text
 
-__all__ = ["is_ours", "only_user_frames", "user_part"]
+__all__ = ["is_ours", "only_user_frames", "user_frames", "user_part"]
 
 _PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 _FRAME: Final = re.compile(r'^ *File "([^"]+)"')
 _GROUP: Final = re.compile(r"^ +\| ?")
 """What stands before each line of the traceback of an exception group."""
+_QUOTES: Final = re.compile(r'^(?:[\w.]*RemoteTraceback: ?|""")$\n?', re.MULTILINE)
+"""What stands around the text of a traceback that is the cause of another, to any depth."""
 _BETWEEN: Final = re.compile(r"\n\n(?=The above exception|During handling)")
 _CONNECTION: Final = re.compile(r"^(?:The above exception|During handling)[^\n]*\n\n")
 
@@ -25,7 +27,7 @@ def user_part(error: BaseException) -> str:
     """Return the remote traceback of *error* without our frames; empty if no frame is the user's."""
     # Each text includes those of its causes, so the first is complete.
     texts = [link.text for link in _chain(error) if isinstance(link, RemoteTraceback)]
-    return _users(texts[0]) if texts else ""
+    return user_frames(texts[0]) if texts else ""
 
 
 def only_user_frames(error: E) -> E:
@@ -33,13 +35,16 @@ def only_user_frames(error: E) -> E:
 
     The causes stay. Without a frame of the user there is no text.
     """
-    text = _users(traceback_text(error))
+    text = user_frames(traceback_text(error))
     drop_frames(error)
     for link in _chain(error):
         if isinstance(link.__cause__, RemoteTraceback):
             link.__cause__ = None
     if text:
         attach_text(error, f"{text}\n")
+        # Whoever drops the frames of one of the causes later has no other text to add.
+        for link in _chain(error):
+            keep_text(link, f"{text}\n")
     return error
 
 
@@ -53,13 +58,16 @@ def _chain(error: BaseException) -> list[BaseException]:
     return links
 
 
-def _users(text: str) -> str:
+def user_frames(text: str) -> str:
     """Return the text of a traceback without our frames; empty if no frame is the user's."""
-    blocks = [block for block in map(_trimmed, _BETWEEN.split(text.rstrip("\n"))) if block]
-    if blocks:
+    parts = _BETWEEN.split(_QUOTES.sub("", text).rstrip("\n"))
+    # The text of an error that went through several hands has that of its cause more than once.
+    blocks: dict[str, str] = {}
+    for block in filter(None, map(_trimmed, parts)):
+        alone = _CONNECTION.sub("", block)
         # What stands between two tracebacks does not stand before the first.
-        blocks[0] = _CONNECTION.sub("", blocks[0])
-    return "\n\n".join(blocks)
+        blocks.setdefault(alone, block if blocks else alone)
+    return "\n\n".join(blocks.values())
 
 
 def _trimmed(block: str) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
+from actors._base.user_traceback import only_user_frames
+from actors.supervisors import ChildNotStarted
+
 if TYPE_CHECKING:
     from actors._actor.base import Actor
     from actors._messaging.ref import Ref
@@ -68,7 +71,10 @@ class SupervisorRef:
             InvalidSpec: *item* is none of these.
             SupervisorError: there is a child of this name, or it did not start.
         """
-        return await self._access.start_child(self.path, item)
+        try:
+            return await self._access.start_child(self.path, item)
+        except ChildNotStarted as error:
+            raise only_user_frames(error) from error.__cause__
 
     async def stop_child(self, name: str) -> None:
         """Stop a child for good; a static supervisor keeps its description for `restart_child`.
@@ -84,7 +90,10 @@ class SupervisorRef:
 
     async def restart_child(self, name: str) -> Ref[Any] | None:
         """Start a stopped child again; an actor, or a pool, gets another address."""
-        return await self._access.restart_child(self.path, name)
+        try:
+            return await self._access.restart_child(self.path, name)
+        except ChildNotStarted as error:
+            raise only_user_frames(error) from error.__cause__
 
     async def delete_child(self, name: str) -> None:
         """Forget a stopped child."""

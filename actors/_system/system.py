@@ -27,6 +27,7 @@ from actors._system.system_access import DirectAccess, SystemAccess
 from actors._system.system_task import SystemTask
 from actors._system.topology import Topology
 from actors.nodes import Node, NodesSpec, check_actor_options
+from actors.supervisors import ChildNotStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -160,7 +161,10 @@ class System:
         task = self._task = SystemTask(
             self, self._topology, local=self._with_local, control=self._control
         )
-        await task.start(self._made)
+        try:
+            await task.start(self._made)
+        except StartFailed as error:
+            raise only_user_frames(error) from error.__cause__
         enter_context(task.place)
         return task
 
@@ -434,7 +438,10 @@ class System:
         if isinstance(item, KeyedSpec):
             return await self._running().start_keyed(item)
         if isinstance(item, PoolSpec):
-            return await self._running().start_pool(item)
+            try:
+                return await self._running().start_pool(item)
+            except (StartFailed, ChildNotStarted) as error:
+                raise only_user_frames(error) from error.__cause__
         if isinstance(item, NodesSpec):
             return await self._running().start_nodes(item)
         return await self.supervisor("").start_child(item)

@@ -295,6 +295,11 @@ def traceback_text(error: BaseException) -> str:
     return text_of(error)[1] if kept is None else kept
 
 
+def keep_text(error: BaseException, text: str) -> None:
+    """Have *text* be what `traceback_text` returns of *error*, and what `drop_frames` keeps of it."""
+    error.__dict__[REMOTE_TRACEBACK] = text
+
+
 def drop_frames(error: BaseException) -> None:
     """Keep the traceback of *error* as text, as one from another process has it, and free its frames.
 
@@ -319,7 +324,7 @@ def attach_text(error: BaseException, text: str) -> None:
     """Keep the remote traceback on `error` and as the first cause of its chain, to be printed."""
     if not text:
         return
-    error.__dict__[REMOTE_TRACEBACK] = text
+    keep_text(error, text)
     root = error
     while True:
         link = root.__cause__ or (None if root.__suppress_context__ else root.__context__)
