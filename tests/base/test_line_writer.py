@@ -166,7 +166,7 @@ async def test_what_fails_while_a_system_is_made_is_raised_as_it_is(
     def fail(*_args: object, **_options: object) -> None:
         raise ZeroDivisionError("a mistake")
 
-    monkeypatch.setattr("actors._system.system.Coordinator", fail)
+    monkeypatch.setattr("actors._system.system_task.Coordinator", fail)
     with pytest.raises(ZeroDivisionError, match="a mistake"):
         async with System():
             pass

@@ -44,8 +44,8 @@ NAMED: Final = [
     Mutant(
         "a message gives two places back",
         _RECEIVER,
-        "        taken, size, self.taken, self.bytes = self.taken, self.bytes, 0, 0\n",
-        "        taken, size, self.taken, self.bytes = 2 * self.taken, self.bytes, 0, 0\n",
+        "        self.taken -= taken\n",
+        "        self.taken -= taken\n        taken *= 2\n",
         _CREDIT,
     ),
     Mutant(
