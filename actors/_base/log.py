@@ -169,5 +169,12 @@ def _for_terminal(_logger: Any, _method: str, facts: Any) -> Any:
         key: printable(value) if isinstance(value, str) and _QUOTED.isdisjoint(value) else value
         for key, value in facts.items()
     }
-    # Further lines are indented: none looks like a line of the log.
-    return {**shown, "event": printable(str(facts["event"]), keep="\n").replace("\n", "\n    ")}
+    if traceback := facts.get("traceback"):
+        del shown["traceback"]
+        shown["exception"] = _indented(f"    {traceback}")  # structlog writes it below the line
+    return {**shown, "event": _indented(str(facts["event"]))}
+
+
+def _indented(text: str) -> str:
+    """Return *text* with its further lines indented, so that none looks like a line of the log."""
+    return printable(text, keep="\n").rstrip("\n").replace("\n", "\n    ")

@@ -65,6 +65,26 @@ def test_a_log_line_of_strange_names_is_printable(
         assert plain[1].startswith("    two\\x1b")
 
 
+def test_a_traceback_stands_below_its_line_on_a_terminal_and_in_its_record_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Traceback (most recent call last):\n  File x\nValueError: \x1b\n"
+    monkeypatch.setenv("ACTORS_LOG_FORMAT", "console")
+    get_logger().error("child ended", child="a", traceback=text)
+    first, *below = capsys.readouterr().err.splitlines()
+    assert "traceback" not in first
+    assert below == [
+        "    Traceback (most recent call last):",
+        "      File x",
+        "    ValueError: \\x1b",
+    ]
+
+    monkeypatch.setenv("ACTORS_LOG_FORMAT", "json")
+    get_logger().error("child ended", child="a", traceback=text)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["traceback"] == text
+
+
 def test_an_event_that_cannot_be_logged_does_not_keep_others_from_being_logged(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
