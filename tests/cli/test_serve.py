@@ -146,9 +146,9 @@ def test_a_wrong_option_is_a_usage_mistake_that_shows_the_value(
     assert capsys.readouterr().err == f"actors serve: error: {message}\n"
 
 
-def test_without_uvicorn_it_names_the_extra_to_install() -> None:
+def test_without_httptools_it_names_the_extra_to_install() -> None:
     code = (
-        "import sys; sys.modules['uvicorn'] = None\n"
+        "import sys; sys.modules['httptools'] = None\n"
         "from actors.cli import main; sys.exit(main(['serve', 'pkg:app']))"
     )
     run = subprocess.run(
@@ -161,5 +161,5 @@ def test_without_uvicorn_it_names_the_extra_to_install() -> None:
     )
     assert run.returncode == 1
     assert run.stderr == (
-        "actors serve: error: actors serve needs uvicorn: pip install actors-framework[web]\n"
+        "actors serve: error: actors serve needs httptools: pip install actors-framework[web]\n"
     )

@@ -12,7 +12,7 @@ import pytest
 from actors._base.loop import Loop
 from actors.routing import HandlerUnfit, RequestTimedOut, asgi
 from actors.routing.serving.asgi import AsgiServer
-from actors.routing.serving.asgi_protocols import Http
+from actors.routing.serving.http_connection import HttpConnection
 from tests.routing.apps import ASYNCIO, closed, happened, heard, serving
 from tests.routing.http_apps import here
 from tests.routing.serving_nodes import Served, eventually, reset, run
@@ -254,7 +254,7 @@ def test_the_limit_of_a_head_does_not_depend_on_how_it_was_cut(
             protocols = node.server._protocols
             await eventually(lambda: protocols[99])
             protocol = protocols[99]
-            assert isinstance(protocol, Http)
+            assert isinstance(protocol, HttpConnection)
             if before:
                 protocol.data_received(before)  # answered before the head below is complete
                 await eventually(lambda: protocol.cycle and protocol.cycle.response_complete)
@@ -347,7 +347,7 @@ def test_what_the_client_has_sent_is_read_before_it_counts_as_late_or_idle(
                 await send_all(sock, b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert (await anyio.to_thread.run_sync(sock.recv, 4096)).endswith(b"/first 0")
                 (protocol,) = node.server._protocols.values()
-                assert isinstance(protocol, Http)
+                assert isinstance(protocol, HttpConnection)
                 if event == "the head is late":
                     sock.sendall(LAST[:9])
                     await eventually(lambda: protocol._head_size == 9)

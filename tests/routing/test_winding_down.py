@@ -204,7 +204,7 @@ def test_a_client_that_leaves_is_no_error_of_a_streaming_application(
             client.sendall(b"GET /lines HTTP/1.1\r\nHost: x\r\n\r\n")
             await eventually(lambda: "text/plain begins" in happened)
             reset(client)
-            await eventually(lambda: server.open == 0 and not server.state.tasks)
+            await eventually(lambda: server.open == 0 and not server.busy)
             assert caplog.messages == []
 
     run(kind, test)

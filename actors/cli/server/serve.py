@@ -20,7 +20,7 @@ _SHUTDOWN: Final = 5.0
 """Seconds that a process has to finish its requests."""
 _DEVELOPMENT_SHUTDOWN: Final = 1.0
 """Shorter, because a developer waits for the old process after each change."""
-_REQUIRED: Final = ("uvicorn", "httptools", "websockets")
+_REQUIRED: Final = ("httptools", "websockets")
 
 
 def serve_topology(

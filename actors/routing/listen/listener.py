@@ -42,7 +42,7 @@ _LIFESPANS: Final = get_args(Lifespan)
 
 @dataclass(frozen=True, kw_only=True)
 class Asgi:
-    """An ASGI application as data, served with uvicorn's protocols inside asyncio nodes.
+    """An ASGI application as data, served by asyncio nodes.
 
     Times are in seconds, sizes in bytes.
     """

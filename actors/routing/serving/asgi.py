@@ -1,7 +1,6 @@
-"""Serves an ASGI application with uvicorn's protocol classes.
+"""Serves an ASGI application: HTTP/1.1 and WebSocket connections of one node.
 
-Rule 1: uvicorn's server does not run, so there is no signal handler, no logging setup, no access log.
-Its HTTP and WebSocket protocols get sockets that were accepted by the router or by this node.
+Rule 1: there is no signal handler and no logging setup; the router or this node accepts connections.
 Rule 2: `Acks.closed` is called once for each connection, whichever protocol had it last.
 Rule 3: a PROXY header and a TLS handshake come before HTTP and have their own time limits.
 """
@@ -9,14 +8,15 @@ Rule 3: a PROXY header and a TLS handshake come before HTTP and have their own t
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import socket
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import anyio
-from uvicorn.config import Config
 
 from actors.routing.errors import HandlerUnfit
 from actors.routing.interfaces import Acks, Report
@@ -24,22 +24,30 @@ from actors.routing.listen.listener import Asgi, Listener
 from actors.routing.listen.tls import Certificate
 from actors.routing.policy.policy import Sticky
 from actors.routing.serving.affinity import Affinity
-from actors.routing.serving.asgi_app import checked_app, uvicorn_config, with_middleware
-from actors.routing.serving.asgi_protocols import Http, State, WebSocket
+from actors.routing.serving.asgi_app import checked_app, service_unavailable, with_middleware
+from actors.routing.serving.client_timer import Part
 from actors.routing.serving.client_warnings import ClientWarnings
+from actors.routing.serving.connection_owner import HeldResponse, ServedConnection
+from actors.routing.serving.http_connection import HttpConnection
 from actors.routing.serving.lifespan import LifespanRun
 from actors.routing.serving.open_work import OpenWork
 from actors.routing.serving.proxy_header import ProxyHeaderReader
+from actors.routing.serving.response_head import DateHeader
 
 __all__ = ["AsgiServer"]
 
 _log = logging.getLogger("uvicorn.error")
+_access_log = logging.getLogger("uvicorn.access")
 _CLIENT_WARNINGS = ClientWarnings()
 
 _ALPN = ("http/1.1",)
 _NOTICE = 1.0
 _NOTICE_SHARE = 0.2
 """The part of the time to drain that this takes at most."""
+_LINGER = 1.0
+"""Seconds for which a refused client may continue to send bytes, which are discarded."""
+_EAGER = sys.version_info >= (3, 12)
+"""Whether a task can begin inside the call that makes it."""
 _TLS_SHUTDOWN = 5.0
 """Seconds a client has to answer the close of its TLS connection."""
 
@@ -60,7 +68,6 @@ class AsgiServer:
         self.spec = spec
         self.listener = listener.name
         self.report = report
-        self.state = State()
         self.app_state: dict[str, Any] = {"actors": system}
         policy = listener.policy
         self.affinity = Affinity(policy.key) if isinstance(policy, Sticky) else None
@@ -70,9 +77,24 @@ class AsgiServer:
         self._acks = acks
         self._system = system
         self._resolve = resolve
-        self._config: Config | None = None
+        self.app: Any = None
+        """The application, once `start` has imported it."""
+        self.secure = listener.tls is not None
+        self.limits: Mapping[Part, float] = {
+            Part.HEAD: spec.head_timeout,
+            Part.BODY: spec.body_timeout,
+            Part.IDLE: spec.keep_alive,
+            Part.LINGER: _LINGER,
+        }
+        self._date = DateHeader()
+        self._context = contextvars.copy_context()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        """The tasks in which the application runs."""
+        self._held: list[HeldResponse] = []
+        """Responses whose heads are written at the end of this turn."""
         self._lifespan: LifespanRun | None = None
-        self._protocols: OpenWork[Http | WebSocket | None] = OpenWork()
+        self._protocols: OpenWork[ServedConnection | None] = OpenWork()
         """The protocol of each open connection; None before its first byte of HTTP."""
         self._connecting: set[asyncio.Task[Any]] = set()
         self.draining = False
@@ -87,10 +109,13 @@ class AsgiServer:
         return len(self._protocols)
 
     @property
-    def config(self) -> Config:
-        """The configuration that uvicorn's protocols read; set by `start`."""
-        assert self._config is not None
-        return self._config
+    def busy(self) -> int:
+        """How many tasks the application runs in."""
+        return len(self._running)
+
+    @property
+    def date_line(self) -> bytes:
+        return self._date.line
 
     async def start(self) -> None:
         """Import the application and run its startup.
@@ -103,7 +128,7 @@ class AsgiServer:
         """
         spec = self.spec
         try:
-            loop = asyncio.get_running_loop()
+            loop = self._loop = asyncio.get_running_loop()
         except RuntimeError as error:
             raise HandlerUnfit(spec.app, "asgi() needs nodes with backend='asyncio'") from error
         if self._tls is not None:
@@ -111,8 +136,6 @@ class AsgiServer:
                 self._tls, _ALPN, listener=self.listener, report=self.report, now=loop.time
             )
         app = checked_app(spec, self._resolve(spec.app))
-        config = uvicorn_config(spec)
-        config.loaded_app = with_middleware(app, spec, self.affinity)
         if spec.lifespan != "off":
             required = spec.lifespan == "on"
             self._lifespan = LifespanRun(app, spec.app, required=required, state=self.app_state)
@@ -121,7 +144,8 @@ class AsgiServer:
         if _log.level == logging.NOTSET:
             _log.setLevel(logging.WARNING)  # at INFO it logs every WebSocket, like an access log
         _log.addFilter(_CLIENT_WARNINGS)
-        self._config = config
+        self._context = contextvars.copy_context()
+        self.app = with_middleware(app, spec, self.affinity)
 
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
         """Set the slots that share the listener: they decide which requests belong to this node."""
@@ -129,7 +153,7 @@ class AsgiServer:
             self.affinity.slots_changed(slot, live, every)
 
     def take(self, connection: int, sock: socket.socket) -> None:
-        if self.draining or self._config is None:
+        if self.draining or self.app is None:
             sock.close()
             self._acks.refused(connection)
             return
@@ -161,8 +185,8 @@ class AsgiServer:
                     await asyncio.wait(self._connecting)
                 self._for_each("shutdown")
                 await self._protocols.wait_idle()
-                if self.state.tasks:
-                    await asyncio.wait(self.state.tasks)
+                if self._running:
+                    await asyncio.wait(self._running)
         finally:
             hanging_up.cancel()
         await self._abort()
@@ -182,7 +206,45 @@ class AsgiServer:
         if self._lifespan is not None:
             await self._lifespan.shutdown()
 
-    def set_protocol(self, connection: int, protocol: Http | WebSocket) -> None:
+    # -- what connections ask for (`ConnectionOwner`) -----------------------------------------------
+
+    def logs_access(self) -> bool:
+        return bool(_access_log.handlers)
+
+    def chosen_app(self) -> Any:
+        limit = self.spec.limit_concurrency
+        if limit is None or max(len(self._protocols), len(self._running)) < limit:
+            return self.app
+        _log.warning("Exceeded concurrency limit.")
+        return service_unavailable
+
+    def start_task(self, run: Coroutine[Any, Any, None], *, eager: bool) -> asyncio.Task[None]:
+        loop = self._loop
+        assert loop is not None
+        context = self._context.copy()
+        if eager and _EAGER:
+            task = asyncio.Task(run, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg] # 3.12
+            if task.done():
+                return task
+        else:
+            task = loop.create_task(run, context=context)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    def write_later(self, response: HeldResponse) -> None:
+        held = self._held
+        if not held:
+            assert self._loop is not None
+            self._loop.call_soon(self._write_held)
+        held.append(response)
+
+    def _write_held(self) -> None:
+        held, self._held = self._held, []
+        for response in held:
+            response.write_held_head()
+
+    def set_protocol(self, connection: int, protocol: ServedConnection) -> None:
         """Set the protocol that serves the connection now."""
         self._protocols[connection] = protocol
 
@@ -208,7 +270,9 @@ class AsgiServer:
                 "ssl_shutdown_timeout": _TLS_SHUTDOWN,
             }
         loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(lambda: Http(self, connection, client), sock, **tls)
+        await loop.connect_accepted_socket(
+            lambda: HttpConnection(self, connection, client), sock, **tls
+        )
 
     def _connected(self, connection: int, sock: socket.socket, task: asyncio.Task[object]) -> None:
         self._connecting.discard(task)
@@ -224,7 +288,7 @@ class AsgiServer:
             if protocol is not None:
                 protocol.transport.abort()
         await self._protocols.wait_idle()
-        for running in list(self.state.tasks):
+        for running in list(self._running):
             running.cancel()
-        if self.state.tasks:
-            await asyncio.wait(self.state.tasks)
+        if self._running:
+            await asyncio.wait(self._running)

@@ -8,40 +8,13 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-
 from actors.routing.errors import HandlerUnfit
 from actors.routing.listen.listener import Asgi
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.forwarded import ForwardedHeaders
 from actors.routing.serving.set_cookie import SetCookie
 
-__all__ = ["checked_app", "uvicorn_config", "with_middleware"]
-
-
-def uvicorn_config(spec: Asgi) -> Config:
-    """Make the configuration of uvicorn's protocols, without its logging and its import of the app."""
-    config = Config(
-        _placeholder,
-        loop="none",
-        http=HttpToolsProtocol,
-        ws=WebSocketsSansIOProtocol,
-        ws_max_size=spec.ws_max_size,
-        ws_ping_interval=spec.ws_ping_interval,
-        ws_ping_timeout=spec.ws_ping_timeout,
-        lifespan="off",
-        log_config=None,
-        access_log=True,  # False would remove the handlers that the application gave uvicorn.access
-        interface="asgi3",
-        proxy_headers=False,
-        root_path=spec.root_path,
-        limit_concurrency=spec.limit_concurrency,
-        timeout_keep_alive=spec.keep_alive,  # type: ignore[arg-type]  # uvicorn only compares it, so a float works
-    )
-    config.load()
-    return config
+__all__ = ["checked_app", "service_unavailable", "with_middleware"]
 
 
 def with_middleware(app: Any, spec: Asgi, affinity: Affinity | None) -> Any:
@@ -53,8 +26,16 @@ def with_middleware(app: Any, spec: Asgi, affinity: Affinity | None) -> Any:
     return app
 
 
-async def _placeholder(_scope: object, _receive: object, _send: object) -> None:
-    """Satisfy `Config`; the application itself is imported by `AsgiServer.start`, with better errors."""
+async def service_unavailable(_scope: object, _receive: object, send: Any) -> None:
+    """Answer 503, in place of an application that has too much to do."""
+    body = b"Service Unavailable"
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def checked_app(spec: Asgi, found: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Limits how often uvicorn warns of what clients send, since any client can cause such a line at any rate."""
+"""Limits how often a server warns of what clients send, since any client can cause such a line at any rate."""
 
 from __future__ import annotations
 

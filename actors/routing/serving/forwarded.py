@@ -10,9 +10,8 @@ import os
 import stat
 from typing import Any, Final
 
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-
 from actors.routing.serving.lifespan import App, Message
+from actors.routing.serving.trusted_hosts import TrustedHosts
 from actors.routing.sticky.client_address import plain_host
 
 __all__ = ["ForwardedHeaders"]
@@ -31,9 +30,7 @@ class ForwardedHeaders:
         hosts = [plain_host(host.strip()) for host in allowed.split(",")]
         self._app = app
         self._unix = not {"unix", "*"}.isdisjoint(hosts)
-        # Uvicorn's reader of such lists and headers.
-        trusted: Any = ProxyHeadersMiddleware(app, "*" if "*" in hosts else hosts)  # type: ignore[arg-type]
-        self._trusted = trusted.trusted_hosts
+        self._trusted = TrustedHosts(hosts)
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         """Serve one request."""
@@ -55,10 +52,9 @@ class ForwardedHeaders:
             scope["scheme"] = _SCHEMES[scheme] if scope["type"] == "websocket" else scheme
         values = [value.decode("latin1") for name, value in headers if name == b"x-forwarded-for"]
         if values:
-            hosts = [plain_host(host.strip()) for host in ",".join(values).split(",")]
-            host, port = self._trusted.get_trusted_client_address(",".join(hosts))
+            host, port = self._trusted.client_of(",".join(values))
             if host:
-                scope["client"] = (plain_host(host), port)
+                scope["client"] = (host, port)
 
 
 def _everybody_may_write(server: tuple[str, int | None] | None) -> bool:

@@ -114,9 +114,9 @@ def _connection_server(
     if not isinstance(spec.handler, Asgi):
         return StreamServer(spec, loop, acks, report=report, resolve=resolve)
     try:
-        from actors.routing.serving.asgi import AsgiServer  # noqa: PLC0415 - uvicorn is an optional dependency
+        from actors.routing.serving.asgi import AsgiServer  # noqa: PLC0415 - httptools and websockets are optional
     except ImportError as error:
         raise HandlerUnfit(
-            spec.path, "asgi() needs uvicorn: pip install actors-framework[web]"
+            spec.path, f"asgi() needs {error.name}: pip install actors-framework[web]"
         ) from error
     return AsgiServer(spec, spec.handler, acks, report=report, system=system, resolve=resolve)

@@ -1,0 +1,78 @@
+"""What the connections of an ASGI server need of it; the server imports them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
+
+from actors.routing.interfaces import Report
+from actors.routing.listen.listener import Asgi
+from actors.routing.serving.affinity import Affinity
+from actors.routing.serving.client_timer import Part
+
+__all__ = ["ConnectionOwner", "HeldResponse", "ServedConnection"]
+
+
+class ServedConnection(Protocol):
+    """The protocol that has a connection, as the server sees it."""
+
+    transport: asyncio.Transport
+
+    def wind_down(self) -> None:
+        """Tell the client to connect again, to another node."""
+
+    def hang_up(self) -> None:
+        """Tell the application that there is little time left."""
+
+    def shutdown(self) -> None:
+        """Close the connection, after the response that is due."""
+
+
+class HeldResponse(Protocol):
+    """A response whose head has not been written."""
+
+    def write_held_head(self) -> None:
+        """Write it now, unless the body has taken it along."""
+
+
+class ConnectionOwner(Protocol):
+    """The `AsgiServer`, as its connections see it."""
+
+    spec: Asgi
+    listener: str
+    report: Report
+    app: Any
+    app_state: dict[str, Any]
+    affinity: Affinity | None
+    limits: Mapping[Part, float]
+    secure: bool
+    """Whether connections are encrypted."""
+    draining: bool
+    """Whether clients are told to connect again, to another node."""
+    aborting: bool
+    """Whether what still runs is cancelled."""
+    notice: float
+    """Seconds that an application has to end by itself once it was told."""
+
+    @property
+    def date_line(self) -> bytes:
+        """The Date header of a response written now."""
+
+    def logs_access(self) -> bool:
+        """Whether the application has set up an access log."""
+
+    def chosen_app(self) -> Any:
+        """Return the application, or what answers 503 in its place."""
+
+    def start_task(self, run: Coroutine[Any, Any, None], *, eager: bool) -> asyncio.Task[None]:
+        """Run the application for one request in a task of its own."""
+
+    def write_later(self, response: HeldResponse) -> None:
+        """Write its head at the end of this turn of the loop."""
+
+    def set_protocol(self, connection: int, protocol: ServedConnection) -> None:
+        """Set the protocol that serves the connection now."""
+
+    def ended(self, connection: int) -> None:
+        """Forget the connection, which is closed."""

@@ -1,0 +1,522 @@
+"""HTTP/1.1 for ASGI: one connection, its requests one after the other.
+
+Rule 1: a client that keeps the server waiting for a head or a body is disconnected (`ClientTimer`).
+Rule 2: a later request that belongs to another node is served, and the connection then closed.
+Rule 3: the protocol that has the connection when it closes calls `ConnectionOwner.ended`.
+Rule 4: a response may come before the request's body: the rest of that body is read and discarded.
+Rule 5: pipelined requests are answered one after the other, in order; meanwhile nothing more is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from array import array
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from fcntl import ioctl
+from termios import FIONREAD
+from typing import Any, Final
+from urllib.parse import unquote
+
+import httptools
+
+from actors.routing.events import RequestTimedOut
+from actors.routing.serving.client_timer import ClientTimer, Part
+from actors.routing.serving.connection_owner import ConnectionOwner
+from actors.routing.serving.flow_control import READ_AHEAD, FlowControl
+from actors.routing.serving.http_cycle import Cycle
+from actors.routing.serving.socket_names import client_name, local_name
+from actors.routing.serving.websocket import WebSocket, websocket_refusal
+from actors.routing.sticky.keys import Address
+
+__all__ = ["HttpConnection"]
+
+_log: Final = logging.getLogger("uvicorn.error")
+
+
+def _response(status: str, body: str = "") -> bytes:
+    kind = "content-type: text/plain; charset=utf-8\r\n" * bool(body)
+    head = f"HTTP/1.1 {status}\r\n{kind}content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    return (head + body).encode()
+
+
+_INVALID: Final = _response("400 Bad Request", "Invalid HTTP request received.")
+_TIMED_OUT: Final = _response("408 Request Timeout")
+_TOO_LONG: Final = _response("431 Request Header Fields Too Large")
+_AGAIN: Final = 0.01
+"""Seconds in which the loop reads what has come, before it is asked again who is late."""
+_HEAD_END: Final = b"\r\n\r\n"
+_HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+_NOTED: Final = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"})
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection of an `AsgiServer`.
+
+    Args:
+        owner: the server.
+        number: the number of the connection there.
+        proxied: the client's address, if a PROXY header named it.
+    """
+
+    __slots__ = (
+        "_body_left",
+        "_body_open",
+        "_ended",
+        "_has_sent",
+        "_head_size",
+        "_headers",
+        "_last_bytes",
+        "_loop",
+        "_noted",
+        "_number",
+        "_parser",
+        "_pipeline",
+        "_proxied",
+        "_requests",
+        "_running",
+        "_scheme",
+        "_server_name",
+        "_timer",
+        "_upgrading",
+        "_url",
+        "_websocket",
+        "access_log",
+        "client",
+        "cycle",
+        "flow",
+        "owner",
+        "transport",
+    )
+
+    def __init__(self, owner: ConnectionOwner, number: int, proxied: Address = None) -> None:
+        self.owner = owner
+        self.access_log = owner.logs_access()
+        self._number = number
+        self._proxied = proxied
+        self._loop = asyncio.get_running_loop()
+        self._timer = ClientTimer(self._loop, owner.limits, self._late)
+        self._parser = httptools.HttpRequestParser(self)
+        # What comes behind a request that closes the connection is no error: it is not read.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.cycle: Cycle | None = None
+        """The request that came last."""
+        self._running: Cycle | None = None
+        """The request that the application answers; pipelined ones wait."""
+        self._pipeline: deque[tuple[Cycle, Any]] | None = None
+        self._requests = 0
+        self._has_sent = False
+        self._ended = False
+        """Whether the client has finished sending, or its bytes are no longer read."""
+        # What is being parsed
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._noted: dict[bytes, bytes] = {}
+        self._head_size = 0
+        self._last_bytes = b""
+        self._body_open = False
+        """Whether the current request's head has come, and its body not yet."""
+        self._body_left: int | None = None
+        """Bytes of the body that have not come; None if it is sent in chunks."""
+        self._websocket: WebSocket | None = None
+        """What has the connection from now on."""
+        self._upgrading = False
+        """Whether the current request asks for a WebSocket."""
+
+    @property
+    def _reads(self) -> bool:
+        return not (self._ended or self._upgrading or self.transport.is_closing())
+
+    # -- what the client sends --------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport: asyncio.Transport = transport
+        self.flow = FlowControl(transport)
+        self._scheme = "https" if self.owner.secure else "http"
+        self.client = client_name(transport, self._proxied)
+        self._server_name = local_name(transport)
+        self.owner.set_protocol(self._number, self)
+        self._timer.wait_for(Part.HEAD)
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended:
+            return
+        self._has_sent = True
+        if not self._body_open and not self._head_size and self._is_one_head(data):
+            self._head_size = len(data)
+            self._parse(data)
+        else:
+            for piece in self._pieces(data):
+                if self._websocket is not None:
+                    self._websocket.data_received(piece)
+                elif self._reads:
+                    self._feed(piece)
+        if self._reads:
+            self._reset_timer()
+
+    def _is_one_head(self, data: bytes) -> bool:
+        """Whether *data* is a whole head of allowed length and nothing more, as of most requests."""
+        size = len(data)
+        return size <= self.owner.spec.max_head and data.find(_HEAD_END) == size - len(_HEAD_END)
+
+    def _reset_timer(self) -> None:
+        part, timer = self._awaited(), self._timer
+        if part is not timer.part:
+            timer.wait_for(part)
+        elif part is Part.BODY:
+            timer.moved()
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        """Cut *data* where a head or a body ends, so that heads are measured exactly."""
+        while data:
+            known = self._body_left if self._body_open else None
+            size = known or self._size_of_head(data)
+            piece, data = data[:size], data[size:]
+            self._last_bytes = (self._last_bytes + piece[-3:])[-3:]
+            yield piece
+
+    def _size_of_head(self, data: bytes) -> int:
+        """Return how much of *data* goes up to the end of a head, which may have begun before."""
+        before = self._last_bytes
+        at = (before + data[:3]).find(_HEAD_END)
+        if at >= 0:
+            return at + len(_HEAD_END) - len(before)
+        at = data.find(_HEAD_END)
+        return len(data) if at < 0 else at + len(_HEAD_END)
+
+    def _feed(self, piece: bytes) -> None:
+        """Parse a part of a head or a body; refuse heads, and what chunks are wrapped in, that are too long."""
+        limit = self.owner.spec.max_head
+        in_body = self._body_open
+        if not in_body or self._body_left is None:
+            self._head_size += len(piece)
+        if in_body or self._head_size <= limit:
+            self._parse(piece)
+        if self._head_size > limit:  # `on_body` has set it to 0
+            self._refuse(_TOO_LONG)
+
+    def _parse(self, piece: bytes) -> None:
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            if self._upgrading:
+                self._to_websocket()
+            else:
+                _log.warning("Unsupported upgrade request.")
+        except httptools.HttpParserError:
+            _log.warning("Invalid HTTP request received.")
+            self._refuse(_INVALID)
+
+    def eof_received(self) -> bool | None:
+        """Answer what the client has asked before it ended its side; the end of TLS ends both sides."""
+        running, last = self._running, self.cycle
+        if running is None or last is None or running.response_complete:
+            return None
+        if self._ended or self._body_open or self.owner.secure:
+            return None
+        self._ended = True
+        last.keep_alive = False
+        running.hang_up()
+        for cycle, _ in self._pipeline or ():
+            cycle.hang_up()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        self._timer.close()
+        for cycle in (self._running, self.cycle):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnect()
+        self._pipeline = None
+        self.flow.resume_writing()
+        del self._parser  # it holds this connection
+        self.owner.ended(self._number)
+
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.flow.resume_writing()
+
+    # -- what the parser finds --------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = []
+        self._noted = {}
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._body_open:  # what follows the chunks of a body is no header of the request
+            return
+        name = name.lower()
+        if name in _NOTED:
+            if name == b"host" and name in self._noted:
+                raise ValueError("a request has one Host")
+            self._noted[name] = value
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Start the request, or queue it behind the one that is being answered."""
+        parser, noted = self._parser, self._noted
+        version = parser.get_http_version()
+        asks_upgrade = parser.should_upgrade()
+        self._check_head(version, asks_upgrade=asks_upgrade)
+        self._body_open = True
+        self._head_size = 0
+        if asks_upgrade and noted.get(b"upgrade", b"").lower() == b"websocket":
+            if self._is_answering():
+                raise ValueError("a WebSocket cannot begin before the last response is complete")
+            self._upgrading = True
+            return
+        expects = noted.get(b"expect", b"").lower() == b"100-continue"
+        keep_alive = version == "1.1" and parser.should_keep_alive() and not asks_upgrade
+        if keep_alive and (self.owner.draining or (self._requests and self._belongs_elsewhere())):
+            keep_alive = False
+        before, cycle = (
+            self.cycle,
+            Cycle(
+                self,
+                self._scope(version),
+                keep_alive=keep_alive,
+                chunks_known=version != "1.0",
+                expects_continue=expects,
+            ),
+        )
+        self.cycle = cycle
+        self._requests += 1
+        if before is None or before.response_complete:
+            self._start(cycle, self.owner.chosen_app(), eager=True)
+        else:
+            self.flow.pause_reading()
+            if self._pipeline is None:
+                self._pipeline = deque()
+            self._pipeline.append((cycle, self.owner.chosen_app()))
+
+    def _check_head(self, version: str, *, asks_upgrade: bool) -> None:
+        """Check the head: an error is answered 400. Record how long the body is."""
+        noted = self._noted
+        host = noted.get(b"host")
+        if host is None:
+            if version == "1.1":
+                raise ValueError("a request has a Host")
+        elif not _HOST.fullmatch(host):
+            raise ValueError("a Host is a name or an address, and a port")
+        chunked = b"transfer-encoding" in noted
+        self._body_left = None if chunked else int(noted.get(b"content-length", 0))
+        if self._body_left != 0 and asks_upgrade:
+            raise ValueError("a request to upgrade has no body")
+
+    def _scope(self, version: str) -> dict[str, Any]:
+        url = httptools.parse_url(self._url)
+        root = self.owner.spec.root_path
+        raw_path = url.path
+        path = raw_path.decode("ascii")
+        if "%" in path:
+            path = unquote(path)
+        if root:
+            path, raw_path = root + path, root.encode("ascii") + raw_path
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": version,
+            "server": self._server_name,
+            "client": self.client,
+            "scheme": self._scheme,
+            "method": self._parser.get_method().decode("ascii"),
+            "root_path": root,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": url.query or b"",
+            "headers": self._headers,
+            "state": self.owner.app_state.copy(),
+            "extensions": {
+                "http.response.early_hint": {},
+                "http.response.pathsend": {},
+                "http.response.trailers": {},
+            },
+        }
+
+    def _start(self, cycle: Cycle, app: Any, *, eager: bool) -> None:
+        self._running = cycle
+        cycle.task = self.owner.start_task(cycle.run(app), eager=eager)
+
+    def on_body(self, body: bytes) -> None:
+        self._head_size = 0
+        if self._body_left is not None:
+            self._body_left -= len(body)
+        cycle = self.cycle
+        if self._upgrading or cycle is None or cycle.response_complete:
+            return
+        if cycle.feed(body) > READ_AHEAD:
+            self.flow.pause_reading()
+
+    def on_message_complete(self) -> None:
+        self._body_open = False
+        self._head_size = 0
+        cycle = self.cycle
+        if self._upgrading or cycle is None:
+            return
+        if cycle.response_complete:
+            self._after_request()
+        else:
+            cycle.feed_end()
+
+    # -- after a response -------------------------------------------------------------------
+
+    def response_complete(self) -> None:
+        """Start the next request, or wait for it; close if none may follow."""
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        running = self._running
+        assert running is not None
+        if self._pipeline and running.keep_alive:
+            cycle, app = self._pipeline.popleft()
+            self._start(cycle, app, eager=False)
+        elif self._body_open and running is self.cycle:
+            self._timer.wait_for(Part.BODY)
+            if not running.keep_alive and self.transport.can_write_eof():
+                self.transport.write_eof()  # the client sees the whole response while it still sends
+        else:
+            self._after_request()
+
+    def _after_request(self) -> None:
+        """Close the connection, or wait for the next request: all of this one has come and gone."""
+        running = self._running
+        if running is not None and not running.keep_alive:
+            self.transport.close()
+        else:
+            self._timer.wait_for(Part.HEAD if self._head_size else Part.IDLE)
+
+    def _refuse(self, response: bytes) -> None:
+        """Send an error and close, after the responses that are due; read no more requests."""
+        self._ended = True
+        running, last = self._running, self.cycle
+        if running is not None and last is not None and not running.response_complete:
+            if not self._body_open:
+                last.keep_alive = False
+                return
+            if running is last and not running.response_started:
+                running.disconnect()
+            else:
+                self.transport.close()
+                return
+        self.transport.write(response)
+        if self.transport.can_write_eof():
+            # What the client still sends is discarded for a while: a reset would take the error away.
+            self.transport.write_eof()
+            self._timer.wait_for(Part.LINGER)
+        else:
+            self.transport.close()
+
+    # -- the end of the node ----------------------------------------------------------------
+
+    def wind_down(self) -> None:
+        """Close the connection after the next response whose head has not been sent."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+        if self._running is not None:
+            self._running.end_event_stream()
+
+    def shutdown(self) -> None:
+        """Close the connection: at once if it is idle, else after its response."""
+        cycle = self.cycle
+        if cycle is None or (cycle.response_complete and not self._body_open):
+            if not self._has_unread():  # what is read now is served, and closes the connection
+                self.transport.close()
+        else:
+            cycle.keep_alive = False
+
+    def hang_up(self) -> None:
+        """Tell the application that answers a request that there is little time left."""
+        if self._is_answering():
+            assert self._running is not None
+            self._running.hang_up()
+
+    # -- WebSockets and sticky keys ---------------------------------------------------------
+
+    def _head(self) -> bytes:
+        """Return the current request's head as it came, but for the case of header names."""
+        lines = [b"%b %b HTTP/1.1" % (self._parser.get_method(), self._url)]
+        lines += [b"%b: %b" % header for header in self._headers]
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _to_websocket(self) -> None:
+        """Give the connection to the WebSocket protocol, which reads the head again."""
+        method = self._parser.get_method()
+        refusal = websocket_refusal(len(method) + len(self._url), self._headers)
+        if refusal is not None:
+            self.transport.write(refusal)
+            self.transport.close()
+            return
+        self._timer.close()
+        websocket = self._websocket = WebSocket(
+            self.owner, self._number, self.client, self._server_name
+        )
+        websocket.connection_made(self.transport)
+        self.transport.set_protocol(websocket)
+        websocket.data_received(self._head())
+
+    def _belongs_elsewhere(self) -> bool:
+        """Whether the router would give the current request to another node."""
+        affinity = self.owner.affinity
+        if affinity is None or not affinity.per_request:
+            return False
+        return affinity.belongs_elsewhere(self._head(), self.client, self._proxied)
+
+    # -- time limits ------------------------------------------------------------------------
+
+    def _awaited(self) -> Part:
+        """Return what the client has to send now."""
+        if self._body_open:
+            return Part.BODY
+        if self._is_answering():
+            return Part.NOTHING
+        if self._timer.part is Part.IDLE and not self._head_size:
+            return Part.IDLE
+        return Part.HEAD
+
+    def _late(self, part: Part) -> None:
+        """Disconnect the client, which has not sent in time what was awaited."""
+        if self.transport.is_closing():
+            return
+        if part is Part.LINGER:
+            if not self._is_answering():
+                self.transport.close()
+            return
+        if part is Part.BODY and self.flow.read_paused:
+            self._timer.wait_for(part)  # the application does not read, so the client cannot send
+        elif self._has_unread():
+            self._timer.extend(_AGAIN)
+        else:
+            self._time_out(part)
+
+    def _has_unread(self) -> bool:
+        """Whether the client has sent what the loop has not read yet, as after a pause of this process.
+
+        It is not late then: this process is. To close the connection would lose its request.
+        """
+        sock = self.transport.get_extra_info("socket")  # none where TLS or uvloop has just lost it
+        if sock is None or sock.fileno() < 0 or self._ended:
+            return False
+        size = array("i", [0])
+        with suppress(OSError):
+            ioctl(sock.fileno(), FIONREAD, size)
+        return size[0] > 0
+
+    def _is_answering(self) -> bool:
+        return self._running is not None and not self._running.response_complete
+
+    def _time_out(self, part: Part) -> None:
+        if self._has_sent and part is not Part.IDLE:
+            limit = self.owner.limits[part]
+            self.owner.report(RequestTimedOut(self.owner.listener, self._number, part.value, limit))
+            if part is Part.HEAD:
+                self.transport.write(_TIMED_OUT)
+        self.transport.close()

@@ -1,0 +1,94 @@
+"""The head of an HTTP/1.1 response as bytes, checked so that no header can add another one.
+
+Rule 1: header names and values are what RFC 9110 allows; anything else is one RuntimeError that names it,
+raised before the first byte is written.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+__all__ = ["DateHeader", "checked_header", "informational", "status_line"]
+
+_BAD_NAME: Final = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]|^$')
+_BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_KNOWN_NAMES: Final = 1024
+"""Names that are remembered; applications use few, and one that makes them up costs no memory."""
+
+_names: dict[bytes, bytes] = {}
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+_STATUS_LINES: Final = {status: _status_line(status) for status in range(200, 600)}
+
+
+def status_line(status: object) -> bytes:
+    """Return the first line of a response.
+
+    Raises:
+        RuntimeError: *status* is no final status of HTTP.
+    """
+    try:
+        return _STATUS_LINES[status]  # type: ignore[index] # what is no key is refused below
+    except (KeyError, TypeError):
+        raise RuntimeError(f"the status of a response is 200 to 599, got {status!r}") from None
+
+
+def checked_header(name: bytes, value: bytes) -> bytes:
+    """Return a header's name in lower case; refuse what a client could not read as that header.
+
+    Raises:
+        RuntimeError: the name or the value has bytes that no header has.
+    """
+    lower = _names.get(name)
+    if lower is None:
+        lower = _checked_name(name)
+    if _BAD_VALUE.search(value):
+        raise RuntimeError(f"Invalid HTTP header value {value!r} of {name!r}.")
+    return lower
+
+
+def _checked_name(name: bytes) -> bytes:
+    if _BAD_NAME.search(name):
+        raise RuntimeError(f"Invalid HTTP header name {name!r}.")
+    lower = bytes(name).lower()
+    if len(_names) < _KNOWN_NAMES:
+        _names[bytes(name)] = lower
+    return lower
+
+
+def informational(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return a whole response of the kind that comes before the final one, such as 103 Early Hints."""
+    lines = [_status_line(status)]
+    for name, value in headers:
+        lines += [checked_header(name, value), b": ", value, b"\r\n"]
+    return b"".join([*lines, b"\r\n"])
+
+
+class DateHeader:
+    """The Date header of responses, made at most once a second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._line = b""
+
+    @property
+    def line(self) -> bytes:
+        """The header as a line of a head."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._line = b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
+        return self._line
