@@ -247,7 +247,8 @@ def test_the_handshake_proves_that_it_was_read() -> None:
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             answer = await Raw(stream).shake("/echo", Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==")
             # The key and the answer of RFC 6455, section 1.3.
-            assert "\r\nsec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n" in answer.lower()
+            lines = answer.lower().splitlines()
+            assert "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=" in lines
 
     through_the_router(test)
 

@@ -1,5 +1,6 @@
-"""Back-pressure of one HTTP connection: reading is paused while its application does not read, and an
-application that writes waits while the client does not.
+"""Back-pressure of one connection.
+
+Rule 1: it is not read while the application does not read; an application that writes waits for the client.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ class HttpConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "__weakref__",
         "_body_left",
         "_body_open",
         "_ended",
@@ -133,9 +134,8 @@ class HttpConnection(asyncio.Protocol):
     # -- what the client sends --------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport: asyncio.Transport = transport
-        self.flow = FlowControl(transport)
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop has its own classes
+        self.flow = FlowControl(self.transport)
         self._scheme = "https" if self.owner.secure else "http"
         self.client = client_name(transport, self._proxied)
         self._server_name = local_name(transport)

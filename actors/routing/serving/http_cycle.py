@@ -387,6 +387,10 @@ class Cycle:
         if self._chunked is False and not hidden:
             self._count(size, more=more)
         head = [] if self._head is None else self._finished_head(None if more else size)
+        if self._told:
+            self._write(head)
+            self._heard = True
+            raise ClientDisconnected("told to end")
         end = b""
         if hidden:
             body = b""

@@ -117,9 +117,8 @@ class WebSocket(asyncio.Protocol):
     # -- the transport ----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport: asyncio.Transport = transport
-        self._flow = FlowControl(transport)
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop has its own classes
+        self._flow = FlowControl(self.transport)
         self._owner.set_protocol(self._number, self)
 
     def data_received(self, data: bytes) -> None:
@@ -296,23 +295,25 @@ class WebSocket(asyncio.Protocol):
     async def _run(self) -> None:
         try:
             result = await self._owner.app(self._scope, self.receive, self.send)
-        except ClientDisconnected:
-            pass
-        except asyncio.CancelledError:
-            if not self._owner.aborting:
-                _log.exception("Exception in ASGI application\n")
-                self._refuse_500()
-        except BaseException:  # noqa: BLE001 - logged; the connection ends
-            _log.exception("Exception in ASGI application\n")
-            self._refuse_500()
+        except BaseException as error:  # noqa: BLE001 - logged; the connection ends
+            self._raised(error)
         else:
-            if not self._answered:
-                _log.error("ASGI callable returned without completing handshake.")
-                self._refuse_500()
-            elif result is not None:
-                _log.error("ASGI callable should return None, but returned '%s'.", result)
+            self._returned(result)
         if self._close_timer is None:
             self.transport.close()
+
+    def _raised(self, error: BaseException) -> None:
+        aborted = isinstance(error, asyncio.CancelledError) and self._owner.aborting
+        if not aborted and not isinstance(error, ClientDisconnected):
+            _log.error("Exception in ASGI application\n", exc_info=error)
+            self._refuse_500()
+
+    def _returned(self, result: object) -> None:
+        if not self._answered:
+            _log.error("ASGI callable returned without completing handshake.")
+            self._refuse_500()
+        elif result is not None:
+            _log.error("ASGI callable should return None, but returned '%s'.", result)
 
     async def receive(self) -> dict[str, Any]:
         """Return the next message; after the last one, ``websocket.disconnect`` again and again."""
