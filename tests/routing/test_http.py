@@ -12,7 +12,6 @@ import pytest
 from actors._base.loop import Loop
 from actors.routing import HandlerUnfit, RequestTimedOut, asgi
 from actors.routing.serving.asgi import AsgiServer
-from actors.routing.serving.client_timer import Part
 from actors.routing.serving.http_connection import HttpConnection
 from tests.routing.apps import ASYNCIO, closed, happened, heard, serving
 from tests.routing.http_apps import here
@@ -353,13 +352,13 @@ def test_what_the_client_has_sent_is_read_before_it_counts_as_late_or_idle(
                     sock.sendall(LAST[:9])
                     await eventually(lambda: protocol._head_size == 9)
                     sock.sendall(LAST[9:])
-                    protocol._late(Part.HEAD)  # as if the process had stood still meanwhile
+                    protocol._late("head")  # as if the process had stood still meanwhile
                 else:
                     sock.sendall(LAST)
                     if event == "the node ends":
                         protocol.shutdown()
                     else:
-                        protocol._late(Part.IDLE)
+                        protocol._late("idle")
                 assert (await heard(sock)).endswith(b"/last 0")
 
     run(kind, test)

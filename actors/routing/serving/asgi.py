@@ -27,7 +27,7 @@ from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.asgi_app import checked_app, service_unavailable, with_middleware
 from actors.routing.serving.client_timer import Part
 from actors.routing.serving.client_warnings import ClientWarnings
-from actors.routing.serving.connection_owner import HeldResponse, ServedConnection
+from actors.routing.serving.connection_owner import Answer, HeldResponse, ServedConnection
 from actors.routing.serving.http_connection import HttpConnection
 from actors.routing.serving.lifespan import LifespanRun
 from actors.routing.serving.open_work import OpenWork
@@ -81,16 +81,16 @@ class AsgiServer:
         """The application, once `start` has imported it."""
         self.secure = listener.tls is not None
         self.limits: Mapping[Part, float] = {
-            Part.HEAD: spec.head_timeout,
-            Part.BODY: spec.body_timeout,
-            Part.IDLE: spec.keep_alive,
-            Part.LINGER: _LINGER,
+            "head": spec.head_timeout,
+            "body": spec.body_timeout,
+            "idle": spec.keep_alive,
+            "linger": _LINGER,
         }
         self._date = DateHeader()
         self._context = contextvars.copy_context()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: set[asyncio.Task[None]] = set()
-        """The tasks in which the application runs."""
+        self._running: set[Answer] = set()
+        """What the application answers, each in a task of its own."""
         self._held: list[HeldResponse] = []
         """Responses whose heads are written at the end of this turn."""
         self._lifespan: LifespanRun | None = None
@@ -110,7 +110,7 @@ class AsgiServer:
 
     @property
     def busy(self) -> int:
-        """How many tasks the application runs in."""
+        """How many requests and WebSockets the application answers."""
         return len(self._running)
 
     @property
@@ -185,8 +185,7 @@ class AsgiServer:
                     await asyncio.wait(self._connecting)
                 self._for_each("shutdown")
                 await self._protocols.wait_idle()
-                if self._running:
-                    await asyncio.wait(self._running)
+                await self._wait_tasks()
         finally:
             hanging_up.cancel()
         await self._abort()
@@ -218,19 +217,20 @@ class AsgiServer:
         _log.warning("Exceeded concurrency limit.")
         return service_unavailable
 
-    def start_task(self, run: Coroutine[Any, Any, None], *, eager: bool) -> asyncio.Task[None]:
+    def start_task(
+        self, answer: Answer, run: Coroutine[Any, Any, None], *, eager: bool = False
+    ) -> None:
         loop = self._loop
         assert loop is not None
+        self._running.add(answer)
         context = self._context.copy()
         if eager and _EAGER:
-            task = asyncio.Task(run, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg] # 3.12
-            if task.done():
-                return task
+            answer.task = asyncio.Task(run, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg] # 3.12
         else:
-            task = loop.create_task(run, context=context)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return task
+            answer.task = loop.create_task(run, context=context)
+
+    def task_ends(self, answer: Answer) -> None:
+        self._running.discard(answer)
 
     def write_later(self, response: HeldResponse) -> None:
         held = self._held
@@ -288,7 +288,12 @@ class AsgiServer:
             if protocol is not None:
                 protocol.transport.abort()
         await self._protocols.wait_idle()
-        for running in list(self._running):
-            running.cancel()
-        if self._running:
-            await asyncio.wait(self._running)
+        for answer in self._running:
+            if answer.task is not None:
+                answer.task.cancel()
+        await self._wait_tasks()
+        self._running.clear()  # one that was cancelled before it began has not said that it ends
+
+    async def _wait_tasks(self) -> None:
+        if tasks := [answer.task for answer in self._running if answer.task is not None]:
+            await asyncio.wait(tasks)

@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from enum import Enum
+from typing import Literal, TypeAlias
 
 __all__ = ["ClientTimer", "Part"]
 
 
-class Part(Enum):
-    """What a client has to do next, each with a limit of its own."""
-
-    NOTHING = ""
-    HEAD = "head"
-    BODY = "body"
-    IDLE = "idle"
-    """The first byte of the next request."""
-    LINGER = "linger"
-    """Read the error that it was sent, while what it still sends is discarded."""
+Part: TypeAlias = Literal["", "head", "body", "idle", "linger"]
+"""What a client has to do next: finish the head or the body, begin the next request (idle), or read the error
+that it was sent, while what it still sends is discarded (linger); "" for nothing."""
 
 
 class ClientTimer:
@@ -45,7 +38,7 @@ class ClientTimer:
         self._loop = loop
         self._limits = limits
         self._late = late
-        self.part = Part.NOTHING
+        self.part: Part = ""
         self._since = 0.0
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -53,7 +46,7 @@ class ClientTimer:
     def wait_for(self, part: Part) -> None:
         """Wait for *part* from now on."""
         self.part = part
-        if part is not Part.NOTHING:
+        if part:
             self._since = self._loop.time()
             self._set(self._since + self._limits[part])
 
@@ -68,7 +61,7 @@ class ClientTimer:
 
     def close(self) -> None:
         """Wait for nothing any more."""
-        self.part = Part.NOTHING
+        self.part = ""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -83,7 +76,7 @@ class ClientTimer:
 
     def _fired(self) -> None:
         self._timer = None
-        if self.part is Part.NOTHING:
+        if not self.part:
             return
         due = self._since + self._limits[self.part]
         if self._loop.time() < due:

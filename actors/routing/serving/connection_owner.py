@@ -11,7 +11,7 @@ from actors.routing.listen.listener import Asgi
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.client_timer import Part
 
-__all__ = ["ConnectionOwner", "HeldResponse", "ServedConnection"]
+__all__ = ["Answer", "ConnectionOwner", "HeldResponse", "ServedConnection"]
 
 
 class ServedConnection(Protocol):
@@ -27,6 +27,12 @@ class ServedConnection(Protocol):
 
     def shutdown(self) -> None:
         """Close the connection, after the response that is due."""
+
+
+class Answer(Protocol):
+    """A request or a WebSocket that the application answers."""
+
+    task: asyncio.Task[None] | None
 
 
 class HeldResponse(Protocol):
@@ -65,8 +71,13 @@ class ConnectionOwner(Protocol):
     def chosen_app(self) -> Any:
         """Return the application, or what answers 503 in its place."""
 
-    def start_task(self, run: Coroutine[Any, Any, None], *, eager: bool) -> asyncio.Task[None]:
-        """Run the application for one request in a task of its own."""
+    def start_task(
+        self, answer: Answer, run: Coroutine[Any, Any, None], *, eager: bool = False
+    ) -> None:
+        """Run the application in a task of its own, begun within this call if *eager* (3.12 and later)."""
+
+    def task_ends(self, answer: Answer) -> None:
+        """Take note that the application has ended; the last thing its task does."""
 
     def write_later(self, response: HeldResponse) -> None:
         """Write its head at the end of this turn of the loop."""

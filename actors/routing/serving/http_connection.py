@@ -48,6 +48,11 @@ _TIMED_OUT: Final = _response("408 Request Timeout")
 _TOO_LONG: Final = _response("431 Request Header Fields Too Large")
 _AGAIN: Final = 0.01
 """Seconds in which the loop reads what has come, before it is asked again who is late."""
+_EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
+    "http.response.early_hint": {},
+    "http.response.pathsend": {},
+    "http.response.trailers": {},
+}
 _HEAD_END: Final = b"\r\n\r\n"
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _NOTED: Final = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"})
@@ -140,14 +145,19 @@ class HttpConnection(asyncio.Protocol):
         self.client = client_name(transport, self._proxied)
         self._server_name = local_name(transport)
         self.owner.set_protocol(self._number, self)
-        self._timer.wait_for(Part.HEAD)
+        self._timer.wait_for("head")
 
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
         self._has_sent = True
-        if not self._body_open and not self._head_size and self._is_one_head(data):
-            self._head_size = len(data)
+        size = len(data)
+        if (
+            not (self._body_open or self._head_size)
+            and size <= self.owner.spec.max_head
+            and data.find(_HEAD_END) == size - len(_HEAD_END)
+        ):  # a whole head and nothing more, as most requests are
+            self._head_size = size
             self._parse(data)
         else:
             for piece in self._pieces(data):
@@ -158,16 +168,11 @@ class HttpConnection(asyncio.Protocol):
         if self._reads:
             self._reset_timer()
 
-    def _is_one_head(self, data: bytes) -> bool:
-        """Whether *data* is a whole head of allowed length and nothing more, as of most requests."""
-        size = len(data)
-        return size <= self.owner.spec.max_head and data.find(_HEAD_END) == size - len(_HEAD_END)
-
     def _reset_timer(self) -> None:
         part, timer = self._awaited(), self._timer
-        if part is not timer.part:
+        if part != timer.part:
             timer.wait_for(part)
-        elif part is Part.BODY:
+        elif part == "body":
             timer.moved()
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
@@ -270,8 +275,6 @@ class HttpConnection(asyncio.Protocol):
         self._body_open = True
         self._head_size = 0
         if asks_upgrade and noted.get(b"upgrade", b"").lower() == b"websocket":
-            if self._is_answering():
-                raise ValueError("a WebSocket cannot begin before the last response is complete")
             self._upgrading = True
             return
         expects = noted.get(b"expect", b"").lower() == b"100-continue"
@@ -309,13 +312,12 @@ class HttpConnection(asyncio.Protocol):
             raise ValueError("a Host is a name or an address, and a port")
         chunked = b"transfer-encoding" in noted
         self._body_left = None if chunked else int(noted.get(b"content-length", 0))
-        if self._body_left != 0 and asks_upgrade:
-            raise ValueError("a request to upgrade has no body")
+        if asks_upgrade and (self._body_left != 0 or self._is_answering()):
+            raise ValueError("a request to upgrade has no body, and no other request before it")
 
     def _scope(self, version: str) -> dict[str, Any]:
-        url = httptools.parse_url(self._url)
+        raw_path, query = _path_and_query(self._url)
         root = self.owner.spec.root_path
-        raw_path = url.path
         path = raw_path.decode("ascii")
         if "%" in path:
             path = unquote(path)
@@ -332,19 +334,15 @@ class HttpConnection(asyncio.Protocol):
             "root_path": root,
             "path": path,
             "raw_path": raw_path,
-            "query_string": url.query or b"",
+            "query_string": query,
             "headers": self._headers,
             "state": self.owner.app_state.copy(),
-            "extensions": {
-                "http.response.early_hint": {},
-                "http.response.pathsend": {},
-                "http.response.trailers": {},
-            },
+            "extensions": _EXTENSIONS,
         }
 
     def _start(self, cycle: Cycle, app: Any, *, eager: bool) -> None:
         self._running = cycle
-        cycle.task = self.owner.start_task(cycle.run(app), eager=eager)
+        self.owner.start_task(cycle, cycle.run(app), eager=eager)
 
     def on_body(self, body: bytes) -> None:
         self._head_size = 0
@@ -380,7 +378,7 @@ class HttpConnection(asyncio.Protocol):
             cycle, app = self._pipeline.popleft()
             self._start(cycle, app, eager=False)
         elif self._body_open and running is self.cycle:
-            self._timer.wait_for(Part.BODY)
+            self._timer.wait_for("body")
             if not running.keep_alive and self.transport.can_write_eof():
                 self.transport.write_eof()  # the client sees the whole response while it still sends
         else:
@@ -392,7 +390,7 @@ class HttpConnection(asyncio.Protocol):
         if running is not None and not running.keep_alive:
             self.transport.close()
         else:
-            self._timer.wait_for(Part.HEAD if self._head_size else Part.IDLE)
+            self._timer.wait_for("head" if self._head_size else "idle")
 
     def _refuse(self, response: bytes) -> None:
         """Send an error and close, after the responses that are due; read no more requests."""
@@ -411,7 +409,7 @@ class HttpConnection(asyncio.Protocol):
         if self.transport.can_write_eof():
             # What the client still sends is discarded for a while: a reset would take the error away.
             self.transport.write_eof()
-            self._timer.wait_for(Part.LINGER)
+            self._timer.wait_for("linger")
         else:
             self.transport.close()
 
@@ -475,22 +473,22 @@ class HttpConnection(asyncio.Protocol):
     def _awaited(self) -> Part:
         """Return what the client has to send now."""
         if self._body_open:
-            return Part.BODY
+            return "body"
         if self._is_answering():
-            return Part.NOTHING
-        if self._timer.part is Part.IDLE and not self._head_size:
-            return Part.IDLE
-        return Part.HEAD
+            return ""
+        if self._timer.part == "idle" and not self._head_size:
+            return "idle"
+        return "head"
 
     def _late(self, part: Part) -> None:
         """Disconnect the client, which has not sent in time what was awaited."""
         if self.transport.is_closing():
             return
-        if part is Part.LINGER:
+        if part == "linger":
             if not self._is_answering():
                 self.transport.close()
             return
-        if part is Part.BODY and self.flow.read_paused:
+        if part == "body" and self.flow.read_paused:
             self._timer.wait_for(part)  # the application does not read, so the client cannot send
         elif self._has_unread():
             self._timer.extend(_AGAIN)
@@ -514,9 +512,22 @@ class HttpConnection(asyncio.Protocol):
         return self._running is not None and not self._running.response_complete
 
     def _time_out(self, part: Part) -> None:
-        if self._has_sent and part is not Part.IDLE:
+        if self._has_sent and part != "idle":
             limit = self.owner.limits[part]
-            self.owner.report(RequestTimedOut(self.owner.listener, self._number, part.value, limit))
-            if part is Part.HEAD:
+            self.owner.report(RequestTimedOut(self.owner.listener, self._number, part, limit))
+            if part == "head":
                 self.transport.write(_TIMED_OUT)
         self.transport.close()
+
+
+def _path_and_query(target: bytes) -> tuple[bytes, bytes]:
+    """Split the target of a request; raise if it is none.
+
+    Raises:
+        httptools.HttpParserInvalidURLError: it is no URL.
+    """
+    if target[:1] == b"/" and b"#" not in target:
+        path, _, query = target.partition(b"?")
+        return path, query
+    url = httptools.parse_url(target)
+    return url.path or b"/", url.query or b""

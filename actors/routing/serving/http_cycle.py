@@ -187,12 +187,15 @@ class Cycle:
     async def run(self, app: Any) -> None:
         """Call the application and end what it left open."""
         try:
-            result = await app(self.scope, self.receive, self.send)
-        except BaseException as error:  # noqa: BLE001 - logged, and the next request is served
-            await self._raised(error)
-        else:
-            if not self.response_complete or result is not None:
-                await self._returned(result)
+            try:
+                result = await app(self.scope, self.receive, self.send)
+            except BaseException as error:  # noqa: BLE001 - logged, and the next request is served
+                await self._raised(error)
+            else:
+                if not self.response_complete or result is not None:
+                    await self._returned(result)
+        finally:
+            self._owner.task_ends(self)
 
     async def _returned(self, result: object) -> None:
         if self.disconnected or self._end_stream():

@@ -99,10 +99,13 @@ class WebSocket(asyncio.Protocol):
         self._pings = PingTimer(owner.spec, self._send_ping, self._no_pong)
         self._inbox: deque[dict[str, Any]] = deque()
         self._arrived: asyncio.Event | None = None
+        self.task: asyncio.Task[None] | None = None
         self._parts: list[bytes] = []
         self._is_text = False
         self._response: Response | None = None
         """What accepts the handshake, once the request has come."""
+        self._early = b""
+        """What the client has sent before its handshake was answered."""
         self._denial: tuple[int, list[tuple[bytes, bytes]], bytearray] | None = None
         """The HTTP response by which the application refuses the handshake."""
         self._scope: dict[str, Any] = {}
@@ -122,6 +125,10 @@ class WebSocket(asyncio.Protocol):
         self._owner.set_protocol(self._number, self)
 
     def data_received(self, data: bytes) -> None:
+        if self._response is not None and not self._answered:
+            self._early += data  # read once the handshake is answered
+            self._flow.pause_reading()
+            return
         conn = self._conn
         conn.receive_data(data)
         if conn.parser_exc is not None:
@@ -168,7 +175,7 @@ class WebSocket(asyncio.Protocol):
             return
         self._scope = self._new_scope(request)
         self._put({"type": "websocket.connect"})
-        self._owner.start_task(self._run(), eager=False)
+        self._owner.start_task(self, self._run())
 
     def _new_scope(self, request: Request) -> dict[str, Any]:
         root = self._owner.spec.root_path
@@ -299,8 +306,10 @@ class WebSocket(asyncio.Protocol):
             self._raised(error)
         else:
             self._returned(result)
-        if self._close_timer is None:
-            self.transport.close()
+        finally:
+            self._owner.task_ends(self)
+            if self._close_timer is None:
+                self.transport.close()
 
     def _raised(self, error: BaseException) -> None:
         aborted = isinstance(error, asyncio.CancelledError) and self._owner.aborting
@@ -345,7 +354,7 @@ class WebSocket(asyncio.Protocol):
         """Write a message of the application."""
         if self._flow.write_paused:
             await self._flow.wait_writable()
-        if self._disconnected:
+        if self._disconnected or (self.transport.is_closing() and not self._answered):
             raise ClientDisconnected("the client is gone")
         kind = message["type"]
         if self._denial is not None:
@@ -439,8 +448,12 @@ class WebSocket(asyncio.Protocol):
         self._flush()
         if self._owner.draining:
             self.shutdown()
-        else:
-            self._pings.start()
+            return
+        self._pings.start()
+        if self._early:
+            early, self._early = self._early, b""
+            self._flow.resume_reading()
+            self.data_received(early)
 
     def _send_denial(self, kind: str, message: Any) -> None:
         assert self._denial is not None
