@@ -46,6 +46,7 @@ __all__ = [
     "Topology",
     "asgi",
     "batched",
+    "blocking_system",
     "child",
     "concurrent",
     "current",

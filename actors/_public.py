@@ -13,6 +13,7 @@ from actors._messaging.handler_options import batched, concurrent
 from actors._messaging.ref import Ref
 from actors._messaging.topic import Lagged
 from actors._pools import Pool
+from actors._system.blocking_system import blocking_system
 from actors._system.keyed_spec import keyed
 from actors._system.pool_spec import pool
 from actors._system.run import run
@@ -55,6 +56,7 @@ __all__ = [
     "Topology",
     "asgi",
     "batched",
+    "blocking_system",
     "child",
     "concurrent",
     "current",

@@ -165,6 +165,12 @@ class EventStream:
                 break
         return found
 
+    def take(self) -> list[Event]:
+        """Return the events that are there, without waiting."""
+        found = list(self._records)
+        self._records.clear()
+        return found
+
     def add(self, events: Iterable[Event]) -> None:
         """Add events that were kept elsewhere; a stream of those has no other source."""
         self._records.extend(events)

@@ -50,10 +50,7 @@ class ThreadPortal:
             SystemStopped: the system has ended, or did meanwhile.
         """
         refuse_fenced()
-        if self.on_own_thread:
-            raise ActorsError(
-                "a blocking call on the loop's own thread would wait for itself: await the ref's own verbs"
-            )
+        self.refuse_own_thread()
         future: Future[R] = Future()
         values = {} if self._propagation is None else self._propagation.values()
         settle = partial(self._settle, step, future, TURN.get(), values)
@@ -73,6 +70,17 @@ class ThreadPortal:
             raise
         finally:
             self._forget(future)
+
+    def refuse_own_thread(self) -> None:
+        """Refuse to block the loop's own thread.
+
+        Raises:
+            ActorsError: this is it.
+        """
+        if self.on_own_thread:
+            raise ActorsError(
+                "a blocking call on the loop's own thread would wait for itself: await the ref's own verbs"
+            )
 
     @property
     def on_own_thread(self) -> bool:
@@ -104,6 +112,16 @@ class ThreadPortal:
             future.add_done_callback(self._forget)
         if here:
             fn()
+
+    @contextmanager
+    def entered(self, block: AbstractAsyncContextManager[R]) -> Iterator[R]:
+        """Enter *block* in the loop, and leave it at the end of the ``with``. Raises as `run`."""
+        entered = self.run(block.__aenter__)
+        try:
+            yield entered
+        finally:
+            with suppress(SystemStopped):  # the system ended, and the block with it
+                self.run(partial(block.__aexit__, None, None, None))
 
     def _forget(self, future: Future[Any]) -> None:
         with self._lock:
@@ -240,15 +258,26 @@ class BlockingRef(Generic[A]):
         **kwargs: P.kwargs,
     ) -> Iterator[Iterator[R]]:
         """As `Ref.stream`: ``with counter.stream(Counter.upto) as items``. Raises as `ask`."""
-        opened: AbstractAsyncContextManager[AsyncIterator[R]] = self._verbs.stream(
-            method, *args, **kwargs
-        )
-        items = self._portal.run(opened.__aenter__)
-        try:
+        with self._portal.entered(self._verbs.stream(method, *args, **kwargs)) as items:
             yield self._portal.each(items)
-        finally:
-            with suppress(SystemStopped):  # the system ended, and the stream with it
-                self._portal.run(partial(opened.__aexit__, None, None, None))
+
+    @property
+    def ref(self) -> Ref[A]:
+        """The address itself, to hand to an actor."""
+        return self._ref
+
+    @property
+    def name(self) -> str:
+        """The name of the actor."""
+        return self._ref.name
+
+    def stop(self, *, grace: float | None = None, drain: bool = False) -> None:
+        """As `Ref.stop`."""
+        self._portal.run(partial(self._ref.stop, grace=grace, drain=drain))
+
+    def kill(self) -> None:
+        """As `Ref.kill`."""
+        self._portal.call_and_wait(self._ref.kill)
 
     def wait_ready(self) -> None:
         """As `Ref.wait_ready`, with the deadline of `within`. Raises as `ask`."""

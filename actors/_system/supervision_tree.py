@@ -199,6 +199,11 @@ class SupervisionTree:
             self.root.stop()
             await self.root.wait()
 
+    def kill(self) -> None:
+        """End everything at once."""
+        if self._started:
+            self.root.kill()
+
     def _internal(self, name: str, start: Callable[[], Any]) -> ChildSpec:
         """A supervisor whose children all have a backoff: no budget can end it before the system ends."""
         return ChildSpec(name=name, start=start, kind="supervisor", shutdown=math.inf)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from actors.nodes import LocalNode
     from actors.supervisors import Backoff, Exit, Restart
 
-__all__ = ["System", "coordinator_of", "current"]
+__all__ = ["System", "coordinator_of", "current", "task_of"]
 
 _NOT_RUNNING: Final = "this System is not running: use `async with actors.System() as system`"
 
@@ -76,6 +76,11 @@ def coordinator_of(system: System) -> Coordinator:
     if coordinator is None:
         raise SystemStopped("this System does not run in this process, or not yet")
     return coordinator
+
+
+def task_of(system: System) -> SystemTask | None:
+    """Return the task that *system* lives in, if it was started here."""
+    return system._task  # noqa: SLF001 - its own file
 
 
 class System:

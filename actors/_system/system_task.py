@@ -179,6 +179,12 @@ class SystemTask:
         self._stop_asked.set()
         self._starting.cancel()
 
+    def kill(self) -> None:
+        """Stop the system, and wait for no actor and no node: they are killed."""
+        self.begin_stop()
+        if self.coordinator is not None:
+            self.coordinator.tree.kill()
+
     def end(self) -> None:
         """End the system: by the end of the block that holds it, if there is one."""
         block = self._held()
