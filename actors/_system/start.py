@@ -26,7 +26,6 @@ class SystemOptions(TypedDict, total=False):
     patience: float | None
     ask_timeout: float | None
     control: bool | str
-    control: bool | str
 
 
 async def start(topology: Topology | None = None, **options: Unpack[SystemOptions]) -> System:
