@@ -39,6 +39,7 @@ class Actor:
     - `on_start` runs before the first message; the actor is ready when it returns.
     - `on_stop` runs when this incarnation ends, unless it was killed, with its `Exit`.
     - `on_exit` runs once at the final end of each watched ref.
+    - `on_renew` returns a state for the next incarnation, when this one ends in order to be started again.
 
     The class keyword ``blocking=True`` is for code that blocks, like DB-API, requests or torch: the actor has a
     thread of its own, named after it, in which its constructor, hooks and messages run, one at a time. They
@@ -103,6 +104,23 @@ class Actor:
 
     def on_exit(self, ref: Ref[Any], exit: Exit) -> Any:  # noqa: A002, ARG002 - as above
         """React to the final end of *ref*, which this actor watches."""
+        return _NOTHING
+
+    def on_renew(self) -> Any:
+        """Return what the next incarnation is to go on with; its `on_start` gets it as the argument *state*.
+
+        Called before `on_stop` when a reload or `max_rss` replaces the actor's node, and by `stop_child`, after
+        which `restart_child` starts the actor again; never after a crash or a kill. A snapshot is taken, as
+        of a message. If it raises, takes more than half of the actor's `shutdown` seconds, or returns what
+        cannot be sent, there is an event ``state_lost`` and the next incarnation starts without it::
+
+            async def on_start(self, state: dict[str, int] | None = None) -> None:
+                self.counts = state or {}
+
+
+            async def on_renew(self) -> dict[str, int]:
+                return self.counts
+        """
         return _NOTHING
 
 

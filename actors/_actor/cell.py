@@ -22,7 +22,7 @@ from actors.transport import LEAVES, Unsendable, drop_frames, snapshot_args
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from actors._actor.interfaces import CellHost, Ended, IncarnationInterface
+    from actors._actor.interfaces import CellHost, Ended, IncarnationInterface, Renewed
     from actors._messaging.ref import Ref
     from actors._messaging.turn import Target
 
@@ -184,6 +184,14 @@ class Cell:
             raise self.refusal(envelope)
         await self.mailbox.wait_queue.wait_for_room(envelope, leaves=False)
 
+    def wait_in_line(
+        self, envelope: Envelope, refused: Callable[[BaseException], None]
+    ) -> Callable[[], None]:
+        """As `Target.wait_in_line`."""
+        if self.draining:
+            raise self.refusal(envelope)
+        return self.mailbox.wait_queue.enter(envelope, refused, leaves=False)
+
     def no_room(self, envelope: Envelope) -> MailboxFull:
         """As `Target.no_room`."""
         return MailboxFull(self.ref, "its mailbox is full", envelope.message)
@@ -240,10 +248,13 @@ class Cell:
         *,
         shutdown: float = 5.0,
         chain: tuple[tuple[int, str], ...] = (),
+        state: tuple[Any, ...] = (),
+        renewed: Renewed | None = None,
     ) -> None:
         """Run the next incarnation, which has *shutdown* seconds to end, and return when it is ready.
 
-        What its `on_start` asks of the actors in *chain*, which wait for this start, is refused.
+        Its `on_start` gets *state*, which the last one handed over; *renewed* takes what this one hands over.
+        What it asks there of the actors in *chain*, which wait for this start, is refused.
         An incarnation that has not ended is one that the supervisor, on another node, has given up.
 
         Raises:
@@ -259,6 +270,7 @@ class Cell:
         loop = self.host.loop
         ready = loop.waiter()
         incarnation = self.incarnation = Incarnation(self, self.number, ready, ended)
+        incarnation.renewal.state, incarnation.renewal.keep = state, renewed
         turn = incarnation.message_loop.turn
         turn.starting, turn.chain = True, chain
         loop.start(incarnation.run, args, kwargs, name=f"actor {self.ref.name}", fresh=True)
@@ -314,8 +326,14 @@ class Cell:
             self.stop_asked = True
             self.kill()
 
-    def shut_down(self) -> None:
-        """Stop the incarnation behind what is queued, as its supervisor asks; it may be restarted."""
+    def shut_down(self, *, renew: bool = False) -> None:
+        """Stop the incarnation behind what is queued, as its supervisor asks; it may be restarted.
+
+        Args:
+            renew: whether it is to hand its state over to the next one.
+        """
+        if self.incarnation is not None:
+            self.incarnation.renewal.asked = renew
         if self.incarnation is not None and self.incarnation.task_ended:
             self.incarnation.kill()
         elif self.incarnation is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar, TypeVarTuple, cast
 
 from actors._actor.constructor import constructor_options, unpack_constructor
 from actors._base.errors import ActorsError, StartFailed
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from actors._actor.interfaces import IncarnationInterface
+    from actors._actor.later_replies import ReplyTo
     from actors._actor.tasks import ActorTasks
     from actors._actor.timers import Timers
     from actors._base.log import Logger
@@ -144,6 +145,37 @@ class Context:
             return await self._incarnation.spawn(made, given, kwargs, **options)
         except StartFailed as error:
             raise only_user_frames(error) from error.__cause__
+
+    def reply_to(
+        self,
+        handler: Callable[Concatenate[Any, R | Exception, P], object],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> ReplyTo[R]:
+        """Ask others in the background: each reply, or the error in its place, comes as a message to *handler*.
+
+        The actor handles other messages meanwhile::
+
+            async def order(self, item: str) -> None:
+                self.context.reply_to(Desk.priced, item).within(2).ask(self.shop, Shop.price, item)
+
+
+            async def priced(self, price: int | Exception, item: str) -> None: ...
+
+        The error is whatever `Ref.ask` would have raised. The ask has no part in the message that is handled
+        now: it inherits no deadline. It ends with this incarnation.
+
+        Args:
+            handler: a message of the actor's own class, which takes the reply or an exception first.
+            *args: further arguments for *handler*, kept as they are.
+            **kwargs: further arguments for *handler*, kept as they are.
+
+        Raises:
+            NotAMessage: *handler* is not a message of the actor's class.
+            TypeError: *handler* does not take these arguments behind the reply.
+        """
+        return self._incarnation.later_replies.to(handler, args, kwargs)
 
     def watch(self, ref: Ref[Any]) -> None:
         """Call `on_exit(ref, exit)` once, at the final end of *ref*, or at once if it has ended."""

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from actors._actor.actor_thread import ActorThread
 from actors._actor.base import Actor
 from actors._actor.context import Context
+from actors._actor.later_replies import LaterReplies
 from actors._actor.message_loop import MessageLoop, exit_notice
+from actors._actor.renewal import Renewal
 from actors._actor.tasks import ActorTasks
 from actors._actor.timers import Timers
 from actors._actor.watches import Watches
@@ -49,9 +51,11 @@ class _Resources(NamedTuple):
     tasks: ActorTasks
     timers: Timers
     watches: Watches
+    later_replies: LaterReplies
 
     def close(self) -> None:
-        """End all timers and watches; tasks continue."""
+        """End all timers and watches, and withdraw what was asked in the background; tasks continue."""
+        self.later_replies.close()
         self.watches.clear()
         self.timers.close()
 
@@ -76,6 +80,7 @@ class Incarnation:
         self.children: Any = None
         # KeyboardInterrupt and SystemExit end the task before the end was reported.
         self.task_ended = False
+        self.renewal = Renewal()
         self.loop = host.loop
         self._resources: _Resources | None = None
         self._closing = False
@@ -101,6 +106,7 @@ class Incarnation:
                 ActorTasks(self.loop, name, self.crash),
                 Timers(self.loop, name, cell.cls, cell.deliver, self.message_loop.idleness),
                 Watches(cell.host, self._on_watched_exit),
+                LaterReplies(self),
             )
             if self._closing:
                 self._resources.close()
@@ -127,6 +133,11 @@ class Incarnation:
     def watches(self) -> Watches:
         """The refs it watches."""
         return self.resources.watches
+
+    @property
+    def later_replies(self) -> LaterReplies:
+        """What it has asked in the background; see `Context.reply_to`."""
+        return self.resources.later_replies
 
     @property
     def system(self) -> Any:
@@ -231,6 +242,7 @@ class Incarnation:
         """Cancel what runs and fail its askers now; abandon what has not ended after `_ABANDON_AFTER`."""
         if self._resources is not None:
             self._resources.timers.close()
+            self._resources.later_replies.close()
         self._closing = True
         self.cell.mailbox.put_back()
         self.message_loop.lose_all()
@@ -368,7 +380,8 @@ class Incarnation:
             actor.__init__(*args, **kwargs)  # type: ignore[misc] # `__init__` may use the context
         self._actor = self.message_loop.actor = actor
         if type(actor).on_start is not Actor.on_start:
-            await self.in_thread(actor.on_start)
+            await self.in_thread(actor.on_start, *self.renewal.state)
+        self.renewal.state = ()
 
     # -- closing -------------------------------------------------------------------------
 
@@ -385,6 +398,7 @@ class Incarnation:
         if stops or self._owns_something:
             self._start_shutdown_timer()
         await self._wait_for_thread(lambda thread: thread.idle)
+        await self._hand_over(actor if started else None)
         if stops and actor is not None and self.exit.kind is not ExitKind.KILLED:
             await self._run_closing_step(partial(self.in_thread, actor.on_stop, end))
         # In loops: a kill interrupts the step, and what it did not finish is cancelled again.
@@ -398,6 +412,11 @@ class Incarnation:
             await self._wait_for_thread(lambda thread: thread.closed)
         if self._shutdown_timer is not None:
             self._shutdown_timer.cancel()
+
+    async def _hand_over(self, actor: Actor | None) -> None:
+        """Have the next incarnation go on with what this one hands over, if it was asked to."""
+        if actor is not None and self.exit == Exit.SHUTDOWN:
+            await self.renewal.hand_over(self, actor, self._interrupt)
 
     @property
     def _owns_something(self) -> bool:

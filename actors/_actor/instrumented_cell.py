@@ -152,6 +152,15 @@ class InstrumentedCell(Cell):
         await super().send_when_room(envelope)
         self._report(envelope, args, before)
 
+    def wait_in_line(
+        self, envelope: Envelope, refused: Callable[[BaseException], None]
+    ) -> Callable[[], None]:
+        """As `Cell.wait_in_line`."""
+        args, before = self._prepare(envelope)
+        leave = super().wait_in_line(envelope, refused)
+        self._report(envelope, args, before)
+        return leave
+
     def send_past_bound(self, envelope: Envelope) -> None:
         """As `Cell.send_past_bound`."""
         args, before = self._prepare(envelope)

@@ -6,7 +6,7 @@ its context.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from actors._messaging.ref import RefHost
@@ -15,6 +15,7 @@ from actors.supervisors import Exit
 
 if TYPE_CHECKING:
     from actors._actor.activity import Activity
+    from actors._actor.later_replies import LaterReplies
     from actors._actor.tasks import ActorTasks
     from actors._actor.timers import Timers
     from actors._actor.watches import Watches
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from actors._messaging.mailbox import Envelope, Mailbox
     from actors._messaging.ref import Ref
 
-__all__ = ["CellHost", "CellInterface", "Ended", "Handling", "IncarnationInterface"]
+__all__ = ["CellHost", "CellInterface", "Ended", "Handling", "IncarnationInterface", "Renewed"]
 
+Renewed: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
+"""Keeps the state that `on_renew` returned for the next incarnation."""
 Ended: TypeAlias = Callable[[Exit, bool], None]
 """Called once with how an incarnation ended, and whether it asked to end: then it is not restarted."""
 
@@ -41,6 +44,7 @@ class CellHost(RefHost, Protocol):
     propagation: Propagation | None
 
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
+    def state_lost(self, ref: Ref[Any], why: str) -> None: ...
     def message_failed(self, ref: Ref[Any], envelope: Envelope, error: BaseException) -> None: ...
     def forget(self, cell: CellInterface, end: Exit) -> None: ...
     def suspect_deadlock(self, cell: Asker) -> None: ...
@@ -86,6 +90,9 @@ class IncarnationInterface(Sender, Protocol):
     def timers(self) -> Timers: ...
     @property
     def watches(self) -> Watches: ...
+    @property
+    def later_replies(self) -> LaterReplies: ...
+    def in_loop(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
     @property
     def log(self) -> Logger: ...
     @property

@@ -428,6 +428,11 @@ class MessageLoop:
         if message is not None:
             await _SPECIAL[message.handler.kind](self, actor, message)
 
+    async def _reply(self, actor: Actor, envelope: Envelope) -> None:
+        message = envelope.args[0].take()
+        if message is not None:
+            await _SPECIAL[message.handler.kind](self, actor, message)
+
     async def _notice(self, actor: Actor, envelope: Envelope) -> None:
         self._own += 1
         if envelope.reply is not None:
@@ -454,5 +459,6 @@ _SPECIAL: Final[dict[MessageKind, Any]] = {
     MessageKind.RESUME: MessageLoop._resume,  # noqa: SLF001 - as above
     MessageKind.NOTICE: MessageLoop._notice,  # noqa: SLF001 - as above
     MessageKind.TICK: MessageLoop._tick,  # noqa: SLF001 - as above
+    MessageKind.REPLY: MessageLoop._reply,  # noqa: SLF001 - as above
     MessageKind.STOP: MessageLoop._stop,  # noqa: SLF001 - as above
 }

@@ -72,6 +72,7 @@ _LEVELS: Final = {
     "reload_refused": "warning",
     "dead_letter": "warning",
     "message_failed": "warning",
+    "state_lost": "warning",
     "link_failed": "warning",
     "listening": "info",
     "accept_paused": "warning",

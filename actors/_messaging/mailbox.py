@@ -191,6 +191,32 @@ class WaitingSender:
         self.waiter.set_exception(error)
 
 
+class _Placed:
+    """A waiter of a sender that does not wait: it calls what is to follow."""
+
+    __slots__ = ("_done", "_refused", "held")
+
+    def __init__(self, refused: Callable[[BaseException], None]) -> None:
+        self._refused = refused
+        self._done = False
+        self.held: Any = None
+
+    def done(self) -> bool:
+        """Whether the message was sent or refused."""
+        return self._done
+
+    def set_result(self, _value: Any, /) -> None:
+        """The message was sent."""
+        self._done = True
+        self.held.finish()
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """The message was refused."""
+        self._done = True
+        self.held.undo()
+        self._refused(error)
+
+
 _NOBODY: Final = cast("deque[WaitingSender]", ())
 """Stands for an empty deque, which takes 760 bytes, until somebody waits: most queues are never used."""
 _NOTHING: Final = cast("deque[Envelope | Tell]", ())
@@ -207,6 +233,43 @@ class WaitQueue:
         self._make_waiter = make_waiter
         self.waiting = _NOBODY
 
+    def enter(
+        self, envelope: Envelope, refused: Callable[[BaseException], None], *, leaves: bool
+    ) -> Callable[[], None]:
+        """Take a snapshot of *envelope* and a place in the queue, without waiting there.
+
+        Args:
+            envelope: the message.
+            refused: called with the error if it is refused.
+            leaves: whether it leaves this node.
+
+        Returns:
+            What leaves the queue, if the message is still in it.
+
+        Raises:
+            NotSendable: naming what cannot be sent.
+        """
+        sender, held, original = self._enter(envelope, _Placed(refused), leaves=leaves)
+        sender.waiter.held = held
+
+        def leave() -> None:
+            if sender in self.waiting:
+                self.waiting.remove(sender)
+                held.undo()
+                envelope.args, envelope.kwargs = original
+
+        return leave
+
+    def _enter(self, envelope: Envelope, waiter: Any, *, leaves: bool) -> tuple[Any, Any, Any]:
+        original = envelope.args, envelope.kwargs
+        try:
+            envelope.args, envelope.kwargs, held = hold_args(*original, leaves=leaves)
+        except Unsendable as error:
+            raise not_sendable(error) from error
+        if self.waiting is _NOBODY:
+            self.waiting = deque()
+        return WaitingSender(self.waiting, envelope, waiter), held, original
+
     async def wait_for_room(self, envelope: Envelope, *, leaves: bool) -> None:
         """Take a snapshot of *envelope* and wait until it is sent.
 
@@ -219,14 +282,7 @@ class WaitQueue:
         Raises:
             NotSendable: naming what cannot be sent.
         """
-        original = envelope.args, envelope.kwargs
-        try:
-            envelope.args, envelope.kwargs, held = hold_args(*original, leaves=leaves)
-        except Unsendable as error:
-            raise not_sendable(error) from error
-        if self.waiting is _NOBODY:
-            self.waiting = deque()
-        sender = WaitingSender(self.waiting, envelope, self._make_waiter())
+        sender, held, original = self._enter(envelope, self._make_waiter(), leaves=leaves)
         try:
             await sender.waiter
         except BaseException as error:

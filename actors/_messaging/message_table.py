@@ -37,9 +37,10 @@ __all__ = [
     "handlers_of",
     "is_blocking",
     "refusal",
+    "takes_state",
 ]
 
-HOOKS: Final = frozenset({"on_start", "on_stop", "on_exit"})
+HOOKS: Final = frozenset({"on_start", "on_stop", "on_exit", "on_renew"})
 ROOT_MARK: Final = "__actors_root__"
 """Marks the class where messages end: its own methods are not messages."""
 BLOCKING_MARK: Final = "__actors_blocking__"
@@ -60,6 +61,7 @@ class MessageKind(enum.Enum):
     RESUME = "resume"
     NOTICE = "notice"
     TICK = "tick"
+    REPLY = "reply"
     STOP = "stop"
 
 
@@ -248,9 +250,10 @@ def check_class(cls: type) -> None:
 
     Raises:
         InvalidSpec: a method of a blocking class is async, one that is batched is not; or limits contradict
-            each other.
+            each other; or `on_renew` returns what `on_start` does not take.
     """
     blocking = is_blocking(cls)
+    _check_renewal(cls, blocking=blocking)
     for name, _ in _own_functions(cls):
         fn = inspect.getattr_static(cls, name)
         if name.startswith("_") or not inspect.isfunction(fn):
@@ -267,6 +270,26 @@ def check_class(cls: type) -> None:
                 "blocking=True"
             )
     _handlers(cls)
+
+
+def _check_renewal(cls: type, *, blocking: bool) -> None:
+    renew = dict(_own_functions(cls)).get("on_renew")
+    if renew is None:
+        return
+    if not blocking and not inspect.iscoroutinefunction(renew):
+        raise InvalidSpec(f"{cls.__name__}.on_renew is no async def")
+    if not takes_state(cls):
+        kind = "" if blocking else "async "
+        raise InvalidSpec(
+            f"{cls.__name__}.on_renew returns a state for the next on_start, which takes none: "
+            f"write {kind}def on_start(self, state=None)"
+        )
+
+
+def takes_state(cls: type) -> bool:
+    """Whether `on_start` of *cls* takes what `on_renew` of the incarnation before returned."""
+    code = inspect.getattr_static(cls, "on_start").__code__
+    return code.co_argcount > 1 or bool(code.co_flags & inspect.CO_VARARGS)
 
 
 def ask_timeout_of(cls: type, default: float | None) -> float | None:

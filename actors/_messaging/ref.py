@@ -393,6 +393,18 @@ class Ref(Generic[A]):
         else:
             actor.in_loop(self._host.kill, self)
 
+    def message(
+        self, method: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Target, Envelope, float | None]:
+        """Return where a message goes, the message, and the seconds of its `ask_timeout`; for `ReplyTo`.
+
+        Raises:
+            NotAMessage, TypeError: as `tell`.
+        """
+        handler = self._handler(method, args, kwargs)
+        target = self._target or self._resolve()
+        return target, Envelope(handler, args, kwargs), self._ask_timeout
+
     async def _ask_within(self, seconds: float, method: object, args: Any, kwargs: Any) -> Any:
         loop = self._host.loop
         envelope = Envelope(self._handler(method, args, kwargs), args, kwargs, loop.waiter())

@@ -59,6 +59,11 @@ class Target(Protocol):
     async def send_when_room(self, envelope: Envelope) -> None:
         """Send *envelope* as soon as there is room; senders that wait are served in order."""
 
+    def wait_in_line(
+        self, envelope: Envelope, refused: Callable[[BaseException], None]
+    ) -> Callable[[], None]:
+        """As `send_when_room`, without waiting: call *refused* if it is refused; return what takes it back."""
+
     def no_room(self, envelope: Envelope) -> SendError:
         """Return why *envelope*, for which the caller does not wait, was not sent."""
 

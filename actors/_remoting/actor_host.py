@@ -106,6 +106,11 @@ class _EndedTarget:
     async def send_when_room(self, envelope: Envelope) -> None:
         raise self._refuse(envelope)
 
+    def wait_in_line(
+        self, envelope: Envelope, _refused: Callable[[BaseException], None]
+    ) -> Callable[[], None]:
+        raise self._refuse(envelope)
+
     def no_room(self, envelope: Envelope) -> ActorStopped:
         return self._refuse(envelope)
 
@@ -407,6 +412,10 @@ class ActorHost:
             "node": self.name,
         }
         self.services.event("dead_letter", facts)
+
+    def state_lost(self, ref: Ref[Any], why: str) -> None:
+        """Report that the next incarnation of an actor starts without the state of the last one."""
+        self.services.event("state_lost", {"actor": ref.name, "reason": why, "node": self.name})
 
     def message_failed(self, ref: Ref[Any], envelope: Envelope, error: BaseException) -> None:
         """Report a message whose failure did not restart its actor: it continued, or ended for good."""

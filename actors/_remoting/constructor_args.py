@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.cell import as_not_sendable
 from actors._base.errors import NotSendable
+from actors._messaging.message_table import takes_state
 from actors.transport import Lane, Local, SharedBuffer, Undecoded, snapshot_to_keep
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["keep_arguments", "pack_arguments", "unpack_arguments"]
+__all__ = ["keep_arguments", "pack_arguments", "unpack_arguments", "unpack_state"]
 
 _ARGUMENTS: Final = 1
 
@@ -59,6 +60,22 @@ def pack_arguments(
             raise
     encoder.attachments.transaction.commit()
     return [*(body for lane in Lane for body in encoder.take(lane)), *shared]
+
+
+def unpack_state(
+    host: ActorHost, cls: type, packed: Sequence[bytes | SharedBuffer]
+) -> tuple[Any, ...]:
+    """Return the arguments of `on_start`: what the last incarnation handed over, if it did.
+
+    Raises:
+        NotSendable: this node cannot decode it.
+        TypeError: `on_start` does not take it.
+    """
+    if not packed:
+        return ()
+    if not takes_state(cls):
+        raise TypeError(f"{cls.__name__}.on_start takes no state")
+    return unpack_arguments(host, packed)[0]
 
 
 def unpack_arguments(

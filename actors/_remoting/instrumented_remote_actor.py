@@ -55,6 +55,13 @@ class InstrumentedRemoteActor(RemoteActor):
         self._prepare(envelope)
         await super().send_when_room(envelope)
 
+    def wait_in_line(
+        self, envelope: Envelope, refused: Callable[[BaseException], None]
+    ) -> Callable[[], None]:
+        """As `RemoteActor.wait_in_line`."""
+        self._prepare(envelope)
+        return super().wait_in_line(envelope, refused)
+
     def send_past_bound(self, envelope: Envelope) -> None:
         """As `RemoteActor.send_past_bound`."""
         self._prepare(envelope)

@@ -159,6 +159,13 @@ def actor_killed(uid: int, actor: str, node: str, after: float, by: str, /) -> N
 
 
 @_call(_PARENT)
+async def actor_renewed(
+    uid: int, incarnation: int, state: Sequence[bytes | SharedBuffer], /
+) -> None:
+    """Keep what an incarnation, which is about to end, hands over to the next one."""
+
+
+@_call(_PARENT)
 async def wait_ended(uid: int, /) -> Exit:
     """Wait for the final end of an actor that the parent supervises."""
 
@@ -361,9 +368,13 @@ async def start_actor(  # noqa: PLR0917 - wire fields
     shutdown: float,
     arguments: Sequence[bytes | SharedBuffer],
     chain: Chain,
+    state: Sequence[bytes | SharedBuffer],
     /,
 ) -> None:
-    """Start an incarnation of an actor, for which *chain* waits; return when it is ready."""
+    """Start an incarnation of an actor, for which *chain* waits; return when it is ready.
+
+    *state* is what the last one handed over, packed as arguments are; nothing if it did not.
+    """
 
 
 @_note(_NODE)
@@ -392,8 +403,8 @@ def actor_gone(uid: int, end: Exit, /) -> None:
 
 
 @_note(_NODE)
-def stop_actor(uid: int, /) -> None:
-    """Ask an actor to stop behind what it has queued."""
+def stop_actor(uid: int, renew: bool, /) -> None:  # noqa: FBT001 - a wire field
+    """Ask an actor to stop behind what it has queued; *renew* if it is to hand its state over."""
 
 
 @_note(_NODE)

@@ -39,7 +39,7 @@ from actors.transport import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.message_table import Handler
@@ -226,6 +226,12 @@ class RemoteActor:
     async def send_when_room(self, envelope: Envelope) -> None:
         """Take a snapshot now and send it when there is credit."""
         await self.wait_queue.wait_for_room(envelope, leaves=True)
+
+    def wait_in_line(
+        self, envelope: Envelope, refused: Callable[[BaseException], None]
+    ) -> Callable[[], None]:
+        """As `Target.wait_in_line`."""
+        return self.wait_queue.enter(envelope, refused, leaves=True)
 
     def send_past_bound(self, envelope: Envelope) -> None:
         """Send past the bound."""

@@ -20,7 +20,7 @@ from actors.transport import ChannelBroken, ChannelClosed, Endpoint, endpoint_pa
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from actors._messaging.ref import Ref
     from actors._system.kill_deadlines import KillDeadlines
@@ -76,6 +76,7 @@ class NodeServices:
         handlers.on_note(ops.release_name, self._release)
         handlers.on_call(ops.wait_ended, self._wait_ended)
         handlers.on_note(ops.actor_ended, self._actor_ended)
+        handlers.on_call(ops.actor_renewed, self._actor_renewed)
         handlers.on_note(ops.stop_supervised, self._stop_supervised)
         handlers.on_note(ops.actor_killed, lambda _, *kill: self._kill_deadlines.begin(*kill))
         handlers.on_call(ops.tree, lambda _: whole_tree(state, self._tree))
@@ -184,6 +185,13 @@ class NodeServices:
         # An older incarnation was given up before its thread came to this.
         if run is not None and actor is not None and actor.incarnation == incarnation:
             run.node.actor_ended(uid, end, voluntary=voluntary)
+
+    async def _actor_renewed(
+        self, _link: Link, uid: int, incarnation: int, state: Sequence[bytes | SharedBuffer]
+    ) -> None:
+        actor = self._state.supervised.get(uid)
+        if actor is not None and actor.incarnation == incarnation:
+            actor.keep_state(state)
 
     def _probe_start(self, name: str, number: int, way: list[list[Any]]) -> None:
         """Pass a deadlock probe on to the actor that starts with a name, if it still does."""

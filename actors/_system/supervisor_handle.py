@@ -120,11 +120,16 @@ class SupervisorHandle:
     async def stop_child(self, name: str) -> None:
         """Stop a child for good; a static supervisor keeps its spec for `restart_child`.
 
+        An actor with `on_renew` hands its state over to the one that `restart_child` starts.
+
         Raises:
             InvalidSpec: it is a supervisor of the system's own, which every system needs.
             SupervisorError: there is no such child, or the supervisor does not run.
         """
         self.check_stop(name)
+        static = self.statics.get(name)
+        if static is not None:
+            static.renew()
         await self.supervisor.stop_child(name)
 
     def check_stop(self, name: str) -> None:

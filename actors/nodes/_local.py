@@ -5,23 +5,51 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from actors._remoting.constructor_args import pack_arguments, unpack_state
 from actors.nodes._node import Node, NodeState
 from actors.nodes.health.stats import node_stats
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actors._actor.cell import Cell
     from actors._actor.interfaces import Ended
     from actors._remoting.actor_host import ActorHost
     from actors.nodes._node import ActorStart, NodeOwner
     from actors.supervisors import Exit
+    from actors.transport import SharedBuffer
 
-__all__ = ["LocalNode", "start_cell"]
+__all__ = ["LocalNode", "start_cell", "state_for"]
 
 
 async def start_cell(host: ActorHost, actor: ActorStart, ended: Ended) -> None:
     """Run the next incarnation of an actor in *host*, in the cell that it has already, if any."""
     ref = actor.ref
     cell = host.cells.get(ref.uid) or host.new_cell(ref.uid, ref.name, actor.cls, ref.mailbox)
-    await cell.start(actor.args, actor.kwargs, ended, shutdown=actor.shutdown, chain=actor.chain)
+
+    async def renewed(state: Any) -> None:
+        actor.keep_state(pack_arguments(host, (state,), {}))
+
+    await cell.start(
+        actor.args,
+        actor.kwargs,
+        ended,
+        shutdown=actor.shutdown,
+        chain=actor.chain,
+        state=state_for(host, cell, actor.state),
+        renewed=renewed,
+    )
+
+
+def state_for(
+    host: ActorHost, cell: Cell, packed: Sequence[bytes | SharedBuffer]
+) -> tuple[Any, ...]:
+    """Return what the next `on_start` of *cell* gets: nothing, with an event, if that cannot be."""
+    try:
+        return unpack_state(host, cell.cls, packed)
+    except Exception as error:  # noqa: BLE001 - reported
+        host.state_lost(cell.ref, f"on_start: {type(error).__name__}: {error}")
+        return ()
 
 
 class LocalNode(Node):
@@ -46,11 +74,11 @@ class LocalNode(Node):
         """Start an actor, or its next incarnation, and return when it is ready."""
         await start_cell(self.host, actor, ended)
 
-    def stop_actor(self, uid: int) -> None:
-        """Ask an actor to end behind what it has queued."""
+    def stop_actor(self, uid: int, *, renew: bool = False) -> None:
+        """Ask an actor to end behind what it has queued, and perhaps to hand its state over."""
         cell = self.host.cells.get(uid)
         if cell is not None:
-            cell.shut_down()
+            cell.shut_down(renew=renew)
 
     def kill_actor(self, uid: int) -> None:
         """End an actor's incarnation now."""

@@ -39,7 +39,7 @@ async def finish_cells(cells: Mapping[int, Cell], ours: Iterable[Cell], seconds:
             await sleep(_EVERY)
     ending = list(ours)
     for cell in ending:
-        cell.shut_down()
+        cell.shut_down(renew=True)
     while any(cell.incarnation is not None for cell in ending):  # noqa: ASYNC110 - polled, as above
         await sleep(_EVERY)
 

@@ -27,9 +27,9 @@ from actors._messaging.context_propagation import Propagation
 from actors._messaging.deadlock import all_waiting
 from actors._remoting import operations as ops
 from actors._remoting.actor_host import ActorHost
-from actors._remoting.constructor_args import unpack_arguments
+from actors._remoting.constructor_args import pack_arguments, unpack_arguments
 from actors._remoting.link import Link
-from actors.nodes._local import LocalNode
+from actors.nodes._local import LocalNode, state_for
 from actors.nodes._sibling import Siblings
 from actors.nodes.boot.descriptors import end_with
 from actors.nodes.boot.launch import PARENTS_PATH
@@ -217,7 +217,7 @@ class NodeProcess:
         )
         handlers.on_note(ops.probe_starting, lambda _, *probe: host.take_probe(*probe))
         handlers.on_note(ops.actor_gone, lambda _, uid, end: host.given_up(uid, end))
-        handlers.on_note(ops.stop_actor, lambda _, uid: self.local.stop_actor(uid))
+        handlers.on_note(ops.stop_actor, self._stop_actor)
         handlers.on_note(ops.kill_actor, lambda _, uid: self.local.kill_actor(uid))
         handlers.on_note(ops.release_actor, lambda _, uid, end: self.local.release_actor(uid, end))
         handlers.on_note(ops.node_up, lambda _, address: host.peer(address).up())
@@ -246,6 +246,7 @@ class NodeProcess:
         shutdown: float,
         arguments: Sequence[bytes | SharedBuffer],
         chain: ops.Chain,
+        state: Sequence[bytes | SharedBuffer],
     ) -> None:
         try:
             cell = self._cell(uid, name, path, mailbox)
@@ -262,10 +263,25 @@ class NodeProcess:
                 end = Exit.NODE_DOWN(f"{self.host.name}: it is draining")
             self.parent.note(ops.actor_ended, uid, incarnation, end, voluntary)
 
+        async def renewed(state: Any) -> None:
+            packed = pack_arguments(self.host, (state,), {})
+            await self.parent.call(ops.actor_renewed, uid, incarnation, packed)
+
         # Unpacked at every start, so that no incarnation sees what an earlier one changed in them.
         args, kwargs = unpack_arguments(self.host, arguments)
         waiting = tuple((number, waiter) for number, waiter in chain)
-        await cell.start(args, kwargs, ended, shutdown=shutdown, chain=waiting)
+        await cell.start(
+            args,
+            kwargs,
+            ended,
+            shutdown=shutdown,
+            chain=waiting,
+            state=state_for(self.host, cell, state),
+            renewed=renewed,
+        )
+
+    def _stop_actor(self, _link: Link, uid: int, renew: bool) -> None:  # noqa: FBT001 - a wire field
+        self.local.stop_actor(uid, renew=renew)
 
     def _cell(self, uid: int, name: str, path: str, mailbox: int) -> Any:
         cell = self.host.cells.get(uid)

@@ -171,6 +171,7 @@ class RemoteNode(Node):
                 actor.shutdown,
                 actor.arguments,
                 actor.chain,
+                actor.state,
             )
         except BaseException:
             self.ended.pop(ref.uid, None)
@@ -183,10 +184,10 @@ class RemoteNode(Node):
         if ended is not None:
             ended(end, voluntary)
 
-    def stop_actor(self, uid: int) -> None:
-        """Ask an actor to end behind what it has queued."""
+    def stop_actor(self, uid: int, *, renew: bool = False) -> None:
+        """Ask an actor to end behind what it has queued, and perhaps to hand its state over."""
         if self.run is not None and self.run.link is not None:
-            self.run.link.note(ops.stop_actor, uid)
+            self.run.link.note(ops.stop_actor, uid, renew)
 
     def kill_actor(self, uid: int) -> None:
         """End an actor's incarnation now, as its supervisor wants."""

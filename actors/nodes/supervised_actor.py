@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._base.errors import SystemStopped
+from actors._base.errors import StartFailed, SystemStopped
 from actors.supervisors import Backoff, Exit, ExitKind, Restart, SupervisorError, should_restart
 from actors.transport import drop_frames
 
@@ -54,6 +55,8 @@ class SupervisedActor:
         chain: the actors that wait for its first start, a number and a name each.
         kept: how it ended with its supervisor, while it waits for the restart of that.
         voluntary_end: how the current run ended by the actor's own wish, if it did.
+        state: what the last run handed over to the next one, packed as arguments are; empty if nothing.
+        renews: whether the run that ends hands over, because another life is to go on with it.
         uncharged: whether the current run is ended for others' sake: its restart is charged to nobody.
         on_change: called when a run of it takes messages, with the end of that run, and with the error of a
             start that failed.
@@ -75,9 +78,11 @@ class SupervisedActor:
         "owner",
         "place",
         "ref",
+        "renews",
         "restart",
         "running",
         "shutdown",
+        "state",
         "stop_asked",
         "supervisor",
         "uncharged",
@@ -110,7 +115,8 @@ class SupervisedActor:
         self.supervisor: ActorStopper | None = None
         self.running: bool | None = None
         self.stop_asked = False
-        self.uncharged = False
+        self.uncharged = self.renews = False
+        self.state: Sequence[bytes | SharedBuffer] = ()
         self.kept: Exit | None = None
         self.chain: tuple[tuple[int, str], ...] = ()
         self.restart: Restart | None = None
@@ -143,9 +149,15 @@ class SupervisedActor:
             name = self.ref.name
             self.owner.loop.start(_have_stopped, self, self.supervisor, name=f"stop {name}")
 
+    def keep_state(self, state: Sequence[bytes | SharedBuffer], /) -> None:
+        """Keep what its run hands over, until the next one is ready."""
+        self.state = state
+
     def run_ended(self, end: Exit) -> None:
         """Note that its run has ended; a stop that was queued in it ends the actor if no run follows."""
         self.running = False
+        if end.kind is not ExitKind.NODE_DOWN and not self.renews:
+            self.state = ()  # it crashed, or its supervisor starts all of its children anew
         if self.on_change is not None:
             self.on_change(end)
         if self.stop_asked and end.kind is ExitKind.NODE_DOWN:
@@ -221,6 +233,8 @@ class ActorRun:
         try:
             await actor.place.start_actor(actor, self._incarnation_ended)
         except Exception as error:
+            if isinstance(error, StartFailed):
+                actor.state = ()  # perhaps the reason
             if actor.stop_asked:
                 actor.stop_for_good()
             if actor.incarnation > 1:
@@ -230,7 +244,7 @@ class ActorRun:
                     actor.on_change(error)
             raise
         self._started = actor.running = True
-        actor.chain = ()
+        actor.chain = actor.state = ()
         if actor.on_change is not None:
             actor.on_change(None)
         if self._unreported is not None:
@@ -277,7 +291,7 @@ class ActorRun:
 
     def stop(self) -> None:
         """Ask the actor to end behind what it has queued."""
-        self._request(self._actor.place.stop_actor)
+        self._request(partial(self._actor.place.stop_actor, renew=self._actor.renews))
 
     def kill(self) -> None:
         """End the incarnation now."""
@@ -309,6 +323,8 @@ class StaticChild:
         self._new_life = new_life
         self._keeps = keeps
         self._life: SupervisedActor | None = None
+        self._state: Sequence[bytes | SharedBuffer] = ()
+        """What the last life handed over to the next one."""
         self.chain: tuple[tuple[int, str], ...] = ()
         """The actors that wait for the start of its next life."""
 
@@ -318,6 +334,7 @@ class StaticChild:
             self.give_up()
         if self._life is None or self._life.end is not None:
             self._life = self._new_life()
+            self._life.state, self._state = self._state, ()
             self._life.chain, self.chain = self.chain, ()
         self._life.kept = None
         return self._life.new_run()
@@ -335,7 +352,13 @@ class StaticChild:
             life.kept = end
         else:
             self._life = None
+            self._state = life.state if life.renews else ()
             life.gone(end)
+
+    def renew(self) -> None:
+        """Have the life that is about to be stopped hand over to the next one."""
+        if self._life is not None:
+            self._life.renews = True
 
     def give_up(self) -> None:
         """End a life that was kept: the supervisor does not come back."""
