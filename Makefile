@@ -65,7 +65,7 @@ format: $(DEV_STAMP)
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(DOCS_STAMP)
 	$(BIN)/mkdocs build --strict --quiet
-	@echo 'open build/site/index.html'
+	@echo 'built; to read and search it: python3 -m http.server --directory build/site'
 
 # The fragments of `changes/` become the entry of this version.
 changelog: $(DEV_STAMP)

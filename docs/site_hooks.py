@@ -132,7 +132,9 @@ def _table_of_names() -> str:
         title = text.partition("\n")[0].removeprefix("# ")
         rows = [f"| [`{name}`][{name}] | {_summary(name)} |" for name in names]
         if rows:
-            parts.append("\n".join([f"## [{title}]({page.name})", "", "| | |", "|---|---|", *rows]))
+            parts.append(
+                "\n".join([f"## [{title}]({page.name})", "", "| name | |", "|---|---|", *rows])
+            )
     return "\n\n".join(parts)
 
 
