@@ -177,6 +177,30 @@ class Context:
         """
         return self._incarnation.later_replies.to(handler, args, kwargs)
 
+    async def join(self, group: str, meta: Any = None) -> None:
+        """Make this actor a member of *group*, which need not be created; it sees and is seen from every node.
+
+        A group may have any number of members, and an actor may be in several. When this returns,
+        `System.members` has it everywhere. The membership belongs to this incarnation, as its timers do: it
+        ends when the actor stops, crashes or is killed, or its node dies, and an actor that is restarted
+        joins again, in `on_start`.
+
+        Args:
+            group: the name.
+            meta: what the actor says of itself to those who watch the group, such as a name or a state: plain
+                data of at most 4 KiB. Joining again replaces it.
+
+        Raises:
+            InvalidSpec: a name or a *meta* that can never work.
+            LimitReached: it is in 64 groups, or the actors of its node have 65,536 memberships.
+            ActorStopped: it is ending.
+        """
+        await self._incarnation.join(group, meta)
+
+    async def leave(self, group: str) -> None:
+        """Leave *group*; no error if this actor is not in it. When this returns, no node has it there."""
+        await self._incarnation.leave(group)
+
     def watch(self, ref: Ref[Any]) -> None:
         """Call `on_exit(ref, exit)` once, at the final end of *ref*, or at once if it has ended."""
         self._incarnation.in_loop(self._incarnation.watch, ref)

@@ -1,6 +1,7 @@
 """An incarnation: one run of an actor, from its constructor to its end. Each restart makes a new one.
 
-Rule 1: it owns the actor object, message loop, tasks, timers, watches, streams and children; all end with it.
+Rule 1: it owns the actor object, message loop, tasks, timers, watches, memberships of groups, streams and
+children; all end with it.
 Rule 2: the first reason to end counts; only a kill replaces it. Ending has a deadline.
 Rule 3: an incarnation that was killed and does not end is abandoned: what it sends is refused, and it is
 reported as ended.
@@ -84,6 +85,7 @@ class Incarnation:
         self.loop = host.loop
         self._resources: _Resources | None = None
         self._closing = False
+        self._groups: set[str] | None = None
         self.message_loop = MessageLoop(self)
         self._ready: Waiter | None = ready
         self._ended = ended
@@ -196,6 +198,25 @@ class Incarnation:
         """Queue the call of `on_exit` in the mailbox, behind what the ended actor had sent, past the bound."""
         self.cell.deliver(exit_notice(self, ref, end))
 
+    async def join(self, group: str, meta: Any) -> None:
+        """As `Context.join`."""
+        refuse_fenced()
+        if self._closing:
+            raise ActorStopped(self.ref, "it is ending: it joins no groups")
+        if self._groups is None:
+            self._groups = set()
+        await self.cell.host.groups.join(self._groups, self.ref, group, meta)
+
+    async def leave(self, group: str) -> None:
+        """As `Context.leave`."""
+        await self.cell.host.groups.leave(self._groups or set(), self.ref, group)
+
+    def _leave_all(self) -> None:
+        """End its memberships of groups: it takes no more messages."""
+        groups, self._groups = self._groups, None
+        if groups:
+            self.cell.host.groups.left(groups, self.ref, list(groups))
+
     def request_stop(self) -> None:
         """As `Context.stop`."""
         refuse_fenced()
@@ -244,6 +265,7 @@ class Incarnation:
             self._resources.timers.close()
             self._resources.later_replies.close()
         self._closing = True
+        self._leave_all()
         self.cell.mailbox.put_back()
         self.message_loop.lose_all()
         if self._thread is not None:
@@ -267,6 +289,7 @@ class Incarnation:
     def abandon(self) -> None:
         """Stop waiting for it: refuse what it still sends, end its tasks, watches and children, report."""
         FENCED.add(self)
+        self._leave_all()
         if self._abandon_timer is not None:
             self._abandon_timer.cancel()
         if self._thread is not None:
@@ -390,6 +413,7 @@ class Incarnation:
         assert self.exit is not None
         actor, end = self._actor, self.exit
         self._closing = True
+        self._leave_all()
         self._note_activity()
         self.cell.mailbox.put_back()
         if self._resources is not None:

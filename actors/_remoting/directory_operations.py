@@ -87,3 +87,39 @@ def keyed_gone(book: int, key: Any, uid: int, /) -> None:
 @_note(_NODE)
 def keyed_ended(book: int, why: str, /) -> None:
     """An address book is over."""
+
+
+# -- what the parent serves: groups ----------------------------------------------------------------
+
+
+@_note(_PARENT)
+def group_joined(group: str, ref: Ref[Any], meta: Any, /) -> None:
+    """An actor of the node has joined a group, or says something else of itself."""
+
+
+@_note(_PARENT)
+def groups_left(groups: list[str], ref: Ref[Any], /) -> None:
+    """An actor of the node has left groups."""
+
+
+@_call(_PARENT)
+async def group_members(group: str, /) -> list[Ref[Any]]:
+    """Return the members of a group; what the node has reported before is done."""
+
+
+@_note(_PARENT)
+def watch_group(group: str, number: int, /) -> None:
+    """Tell the node who is in a group, and every change, under a number of the node's own."""
+
+
+@_note(_PARENT)
+def unwatch_group(group: str, number: int, /) -> None:
+    """Tell the node no more."""
+
+
+# -- what a node serves: groups --------------------------------------------------------------------
+
+
+@_note(_NODE)
+def group_changes(group: str, number: int, changes: list[list[Any]], complete: bool, /) -> None:  # noqa: FBT001 - a wire field
+    """Members have joined or left; *complete* when the node knows all with them."""

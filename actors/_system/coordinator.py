@@ -19,6 +19,7 @@ from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import all_waiting
 from actors._messaging.message_table import handlers_by_name
 from actors._remoting import operations as ops
+from actors._system.group_directory import GroupDirectory
 from actors._system.keyed_books import KeyedBooks
 from actors._system.kill_deadlines import KillDeadlines
 from actors._system.listeners import ListenerController
@@ -101,6 +102,7 @@ class Coordinator(SystemState):
         self.pools.connect(self.tree, self.groups)
         self.placement = Placement(self, self.tree, self.groups, self.pools.joined)
         self.books.connect(self.tree, self.groups, self.placement)
+        self.group_directory = GroupDirectory(self)
         self.topic_directory = TopicDirectory(self.host, self.runs)
         self._run_numbers = itertools.count(1)
         self._block_watch: BlockWatch | None = None
@@ -147,6 +149,7 @@ class Coordinator(SystemState):
         with ExitStack() as steps:  # whatever one of them raises, the others are done
             steps.callback(self.close)
             steps.callback(self.threads.close)
+            steps.callback(self.group_directory.close)
             steps.callback(self._end_rest)
             async with new_task_group() as meanwhile:
                 meanwhile.start_soon(self.groups.stop_unresponsive)
@@ -312,6 +315,7 @@ class Coordinator(SystemState):
         self.events_of_nodes.node_ended(run.address)
         self.pools.node_ended(run.address)
         self.books.node_ended(run.address)
+        self.group_directory.node_ended(run.address)
         why, restarting = self._outlook(run, why, restarting=restarting)
         patience = 0.0
         if restarting and not run.successor:

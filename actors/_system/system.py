@@ -31,9 +31,11 @@ from actors.supervisors import ChildNotStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from actors._actor.base import Actor
+    from actors._groups import MembersWatch
     from actors._keyed import Keyed
     from actors._messaging.ref import Ref
     from actors._pools import Pool
@@ -512,6 +514,27 @@ class System:
     def topic(self, name: str) -> Topic:
         """Return the topic of that name; topics need not be created."""
         return Topic(self._running().topics, name)
+
+    async def members(self, group: str) -> list[Ref[Any]]:
+        """Return the actors that have joined a group by `Context.join`, in that order; none is no error.
+
+        Raises:
+            InvalidSpec: a name that no group can have.
+        """
+        return await self._running().groups.members(group)
+
+    def watch_members(self, group: str) -> AbstractAsyncContextManager[MembersWatch]:
+        """Give who is in a group, and every change: ``async with system.watch_members("lobby") as lobby``.
+
+        ``lobby.members`` has the members at once, and what each says of itself; ``async for change in lobby``
+        gives a `MemberChange` for each that joins, leaves, or says something else. A reader that is slow
+        gets of each member only the latest, and costs no more memory than the members do.
+
+        Raises:
+            InvalidSpec: a name that no group can have.
+            SystemStopped: where the next change is read: the system has ended.
+        """
+        return self._running().groups.watch(group)
 
     def blocking(self, ref: Ref[A]) -> BlockingRef[A]:
         """Return *ref* for other threads: ``system.blocking(counter).ask(Counter.add, 1)``.

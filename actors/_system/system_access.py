@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import ActorsError
 from actors._base.loop import from_monotonic
+from actors._groups import Groups, LinkGroupOffice
 from actors._keyed import IdleWatch, KeyedClients, LinkOffice
 from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import all_waiting, waiting_chain, waiting_for_start
@@ -63,6 +64,8 @@ class SystemAccess(Protocol):
     async def reload(
         self, names: Sequence[str], *, surge: bool, ready_timeout: float | None
     ) -> list[Node]: ...
+    @property
+    def groups(self) -> Groups: ...
     async def keyed(self, name: str) -> Keyed[Any, Any] | None: ...
     async def start_keyed(self, spec: KeyedSpec[Any, Any]) -> Keyed[Any, Any]: ...
     async def tree(self) -> dict[str, Any]: ...
@@ -77,6 +80,7 @@ class DirectAccess:
         self._requests = coordinator.requests
         self.local = coordinator.local
         self.topics = coordinator.host.topics
+        self.groups = coordinator.group_directory.groups
         self.threads = coordinator.threads
 
     async def spawn(
@@ -181,6 +185,8 @@ class NodeAccess:
         self._pools.serve()
         self._books = KeyedClients(node.host, LinkOffice(node.parent))
         self._books.serve()
+        self.groups = Groups(node.host, LinkGroupOffice(node.parent))
+        self.groups.serve()
         IdleWatch(node.host, self._report_idle).serve()
         node.host.handlers.on_call(ops.child_actors, self._child_actors)
 
