@@ -167,10 +167,9 @@ class ActorHost:
         self.number = number
         self.loop = loop
         self.system: Any = None
-        self.pools: Any = None  # `PoolClients`, which are a layer up
-        self.keyed: Any = None  # `KeyedClients`, as above
-        self.groups: Any = None  # `Groups`, as above
-        self.link_has_room_for_groups: Callable[[str], None] = lambda _peer: None
+        self.pools: Any = None  # `PoolClients`, which are a layer up, as the next two are
+        self.keyed: Any = None  # `KeyedClients`
+        self.groups: Any = None  # `Groups`
         self.over = False
         self.main_problem: Callable[[Any], str] = no_problem
         self.before_naming: Callable[[], None] = _nothing
@@ -535,7 +534,8 @@ class ActorHost:
         """Send what waited for room on a congested link, and say what did not wait."""
         self.peer(link.peer).send_waiting()
         self.topics.link_has_room(link.peer)
-        self.link_has_room_for_groups(link.peer)
+        if self.groups is not None:
+            self.groups.link_has_room(link.peer)
 
     def link_closed(self, link: Link, error: TransportError | None) -> None:
         """Take note that a link has ended. Its node may have, too: the parent tells within moments."""

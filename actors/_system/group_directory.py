@@ -77,7 +77,7 @@ class GroupDirectory:
         self._due: set[_Feed] = set()
         self._here = state.host.name
         self.groups = Groups(state.host, self)
-        state.host.link_has_room_for_groups = self._link_has_room
+        self.groups.told_of_room = self._link_has_room
         self._serve()
 
     # -- members ----------------------------------------------------------------------------------

@@ -238,6 +238,7 @@ async def test_an_actor_is_in_at_most_64_groups(system: System, place: str) -> N
 
 
 async def test_an_actor_that_ends_joins_nothing_any_more(system: System) -> None:
+    Late.refused.clear()
     late = await system.spawn(Late, on="local")
     await ended(late)
 
