@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import actors
-from actors.errors import DeadlineExceeded, MailboxFull, WorkerLost
+from actors.errors import DeadlineExceeded, MailboxFull, StartFailed, WorkerLost
 
 from ._settings import POOL, folder
 from .gallery import Gallery
@@ -60,6 +60,8 @@ async def upload(request: Request) -> Response:
         raise HTTPException(503, busy, {"retry-after": "2"}) from error
     except DeadlineExceeded as error:
         raise HTTPException(503, f"this took longer than {_SECONDS:g} seconds") from error
+    except StartFailed as error:
+        raise HTTPException(503, f"no worker starts: {error}") from error
     except WorkerLost as error:
         raise HTTPException(500, f"the worker has ended: {error}") from error
     picture = await anyio.to_thread.run_sync(gallery.add, name, webp, size)

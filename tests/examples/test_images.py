@@ -8,13 +8,17 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
+from actors import System
+from actors.errors import DeadlineExceeded, MailboxFull, StartFailed, WorkerLost
 from examples.images import topology
 from examples.images._settings import folder
+from examples.images.app import app
 from examples.images.gallery import Gallery
 from examples.images.resize import NotAPicture, resize
 from tests.end_to_end.server_process import ServerProcess
@@ -57,6 +61,40 @@ def service(
 def http(service: ServerProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=f"http://127.0.0.1:{service.port}", timeout=20) as client:
         yield client
+
+
+class NoPool:
+    """In the place of the pool: fails as it would."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def run_nowait(self, *_: object, **__: object) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error, status, text",
+    [
+        (MailboxFull("pool 'resize'", "full"), 503, "too many pictures wait already"),
+        (DeadlineExceeded("pool 'resize'", "late"), 503, "this took longer than"),
+        (StartFailed("no worker"), 503, "no worker starts"),
+        (WorkerLost("resize", "killed by SIGKILL"), 500, "the worker has ended"),
+    ],
+)
+async def test_each_failure_of_the_pool_has_its_own_status(
+    error: Exception, status: int, text: str
+) -> None:
+    async def with_pool(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "state": {"pool": NoPool(error)}}, receive, send)
+
+    transport = httpx.ASGITransport(app=with_pool)
+    client = httpx.AsyncClient(transport=transport, base_url="http://test")
+    async with System(), client:
+        answer = await client.post("/images", content=picture())
+
+    assert answer.status_code == status
+    assert text in answer.text
 
 
 @pytest.mark.parametrize("kind", ["GIF", "JPEG", "PNG", "WEBP"])
