@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from actors._actor.timers import Timers
     from actors._base.log import Logger
     from actors._messaging.ref import Ref
+    from actors._messaging.topic import Topic
     from actors.supervisors import Backoff, Restart
 
 __all__ = ["Context"]
@@ -200,6 +201,40 @@ class Context:
     async def leave(self, group: str) -> None:
         """Leave *group*; no error if this actor is not in it. When this returns, no node has it there."""
         await self._incarnation.leave(group)
+
+    async def subscribe(
+        self, topic: Topic | str, handler: Callable[[Any, Any], object], /, *, buffer: int = 256
+    ) -> None:
+        """Have each value that is published from now on come as a message to *handler*.
+
+        Where values found no room, *handler* gets one `Lagged` with their number in their place: no publisher
+        waits. The subscription ends with this incarnation, so begin it in `on_start`::
+
+            async def on_start(self) -> None:
+                await self.context.subscribe("prices", Desk.on_price)
+
+
+            async def on_price(self, price: Price | Lagged) -> None: ...
+
+        Args:
+            topic: a topic, or its name. A second call for one takes the place of the first.
+            handler: a message of the actor's own class, which takes one value.
+            buffer: how many values may wait for the actor; they have room only while its mailbox has.
+
+        Raises:
+            NotAMessage: *handler* is not a message of the actor's class.
+            TypeError: *handler* does not take one value.
+            ValueError: *buffer* is not a whole number of 1 or more.
+            RuntimeError: the actor has ended.
+        """
+        on = self.system.topic(topic) if isinstance(topic, str) else topic
+        await self._incarnation.subscriptions.add(on, handler, buffer)
+
+    def unsubscribe(self, topic: Topic | str) -> bool:
+        """End the subscription to *topic*, also for values that are queued; return whether there was one."""
+        name = topic if isinstance(topic, str) else topic.name
+        ended: bool = self._incarnation.in_loop(self._incarnation.subscriptions.remove, name)
+        return ended
 
     def watch(self, ref: Ref[Any]) -> None:
         """Call `on_exit(ref, exit)` once, at the final end of *ref*, or at once if it has ended."""

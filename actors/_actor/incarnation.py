@@ -19,6 +19,7 @@ from actors._actor.context import Context
 from actors._actor.later_replies import LaterReplies
 from actors._actor.message_loop import MessageLoop, exit_notice
 from actors._actor.renewal import Renewal
+from actors._actor.subscriptions import Subscriptions
 from actors._actor.tasks import ActorTasks
 from actors._actor.timers import Timers
 from actors._actor.watches import Watches
@@ -53,9 +54,11 @@ class _Resources(NamedTuple):
     timers: Timers
     watches: Watches
     later_replies: LaterReplies
+    subscriptions: Subscriptions
 
     def close(self) -> None:
-        """End all timers and watches, and withdraw what was asked in the background; tasks continue."""
+        """End timers, watches and subscriptions, and withdraw what was asked in the background."""
+        self.subscriptions.close()
         self.later_replies.close()
         self.watches.clear()
         self.timers.close()
@@ -109,6 +112,7 @@ class Incarnation:
                 Timers(self.loop, name, cell.cls, cell.deliver, self.message_loop.idleness),
                 Watches(cell.host, self._on_watched_exit),
                 LaterReplies(self),
+                Subscriptions(name, cell),
             )
             if self._closing:
                 self._resources.close()
@@ -140,6 +144,11 @@ class Incarnation:
     def later_replies(self) -> LaterReplies:
         """What it has asked in the background; see `Context.reply_to`."""
         return self.resources.later_replies
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """The topics it has subscribed to; see `Context.subscribe`."""
+        return self.resources.subscriptions
 
     @property
     def system(self) -> Any:

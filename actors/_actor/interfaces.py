@@ -16,6 +16,7 @@ from actors.supervisors import Exit
 if TYPE_CHECKING:
     from actors._actor.activity import Activity
     from actors._actor.later_replies import LaterReplies
+    from actors._actor.subscriptions import Subscriptions
     from actors._actor.tasks import ActorTasks
     from actors._actor.timers import Timers
     from actors._actor.watches import Watches
@@ -93,6 +94,8 @@ class IncarnationInterface(Sender, Protocol):
     def watches(self) -> Watches: ...
     @property
     def later_replies(self) -> LaterReplies: ...
+    @property
+    def subscriptions(self) -> Subscriptions: ...
     def in_loop(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
     @property
     def log(self) -> Logger: ...

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol
 
 from actors._base.errors import ActorStopped, DeadlineExceeded, MailboxFull, NodeDown
 from actors._messaging.mailbox import Envelope, OwnMessage
-from actors._messaging.message_table import Handler, MessageKind, handlers_of, refusal
+from actors._messaging.message_table import Handler, MessageKind, own_handler
 from actors._messaging.turn import refuse_fenced
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class _LaterReply:
             self._timer.cancel()
         self._value = value
         name, method = self._handler.name, self._handler.method
-        self._later.deliver(Envelope(Handler(name, method, MessageKind.REPLY), (self,), {}))
+        self._later.deliver(Envelope(Handler(name, method, MessageKind.OWN), (self,), {}))
 
     def set_exception(self, error: BaseException, /) -> None:
         """Have the actor handle *error*."""
@@ -220,13 +220,7 @@ class LaterReplies:
 
     def to(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ReplyTo[Any]:
         """As `Context.reply_to`."""
-        cls = self.run.cell.cls
-        try:
-            handler = handlers_of(cls).get(method)
-        except TypeError:
-            handler = None
-        if handler is None or handler.kind is MessageKind.STREAM:
-            raise refusal(cls, method)
+        handler = own_handler(self.run.cell.cls, method)
         handler.check((None, *args), kwargs)
         return ReplyTo(self, handler, (args, kwargs))
 

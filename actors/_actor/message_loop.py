@@ -428,7 +428,7 @@ class MessageLoop:
         if message is not None:
             await _SPECIAL[message.handler.kind](self, actor, message)
 
-    async def _reply(self, actor: Actor, envelope: Envelope) -> None:
+    async def _own_message(self, actor: Actor, envelope: Envelope) -> None:
         message = envelope.args[0].take()
         if message is not None:
             await _SPECIAL[message.handler.kind](self, actor, message)
@@ -459,6 +459,6 @@ _SPECIAL: Final[dict[MessageKind, Any]] = {
     MessageKind.RESUME: MessageLoop._resume,  # noqa: SLF001 - as above
     MessageKind.NOTICE: MessageLoop._notice,  # noqa: SLF001 - as above
     MessageKind.TICK: MessageLoop._tick,  # noqa: SLF001 - as above
-    MessageKind.REPLY: MessageLoop._reply,  # noqa: SLF001 - as above
+    MessageKind.OWN: MessageLoop._own_message,  # noqa: SLF001 - as above
     MessageKind.STOP: MessageLoop._stop,  # noqa: SLF001 - as above
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVarTuple, ove
 from actors._actor.idle import IdleTimer
 from actors._base.errors import not_sendable
 from actors._messaging.mailbox import Envelope, OwnMessage
-from actors._messaging.message_table import Handler, MessageKind, handlers_of, refusal
+from actors._messaging.message_table import Handler, MessageKind, own_handler
 from actors.transport import Local, Unsendable, snapshot_args, snapshot_for_many
 
 if TYPE_CHECKING:
@@ -250,12 +250,7 @@ class Timers:
     def _make_timer(
         self, method: object, args: tuple[Any, ...], kwargs: dict[str, Any], period: float | None
     ) -> _ActorTimer:
-        try:
-            handler = handlers_of(self._cls).get(method)
-        except TypeError:
-            handler = None
-        if handler is None or handler.kind is MessageKind.STREAM:
-            raise refusal(self._cls, method)
+        handler = own_handler(self._cls, method)
         handler.check(args, kwargs)
         if self._closed:
             raise RuntimeError(f"{self._name} has ended: it sets no more timers")

@@ -36,6 +36,7 @@ __all__ = [
     "handlers_by_name",
     "handlers_of",
     "is_blocking",
+    "own_handler",
     "refusal",
     "takes_state",
 ]
@@ -61,7 +62,7 @@ class MessageKind(enum.Enum):
     RESUME = "resume"
     NOTICE = "notice"
     TICK = "tick"
-    REPLY = "reply"
+    OWN = "own"
     STOP = "stop"
 
 
@@ -330,6 +331,21 @@ def handlers_of(cls: type) -> dict[Any, Handler]:
             fn: handler for fn, handler in functions if handler is not None
         }
     return table
+
+
+def own_handler(cls: type, method: object) -> Handler:
+    """Return the handler that an actor of *cls* names for messages to itself.
+
+    Raises:
+        NotAMessage: *method* is no message of *cls*, or a stream.
+    """
+    try:
+        handler = handlers_of(cls).get(method)
+    except TypeError:
+        handler = None
+    if handler is None or handler.kind is MessageKind.STREAM:
+        raise refusal(cls, method)
+    return handler
 
 
 def refusal(cls: type, method: object) -> NotAMessage:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Waiter
 
-__all__ = ["Lagged", "Subscription", "Topic", "TopicCarrier"]
+__all__ = ["Lagged", "Subscriber", "Subscription", "Topic", "TopicCarrier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,24 @@ class Subscription:
         return self._values.popleft()
 
 
+class Subscriber(Protocol):
+    """Who gets the values of a topic."""
+
+    def put(self, value: Any) -> None:
+        """Take the next value, or count it as lost."""
+
+    def miss(self, count: int) -> None:
+        """Count *count* values as lost."""
+
+
 class TopicCarrier(Protocol):
     """The node, as a topic sees it: sends values to the subscribers of all nodes."""
 
     loop: Loop
 
     def publish(self, name: str, value: Any) -> None: ...
-    async def join(self, name: str, subscription: Subscription) -> None: ...
-    def leave(self, name: str, subscription: Subscription) -> None: ...
+    async def join(self, name: str, subscription: Subscriber) -> None: ...
+    def leave(self, name: str, subscription: Subscriber) -> None: ...
 
 
 class Topic:
@@ -125,6 +135,14 @@ class Topic:
             raise not_sendable(error) from error
         except TooBig as error:
             raise MessageTooBig(self, str(error)) from error
+
+    async def join(self, subscriber: Subscriber) -> None:
+        """Add a subscriber; when this returns, every node knows of it. See `Context.subscribe`."""
+        await self._host.join(self.name, subscriber)
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber."""
+        self._host.leave(self.name, subscriber)
 
     @asynccontextmanager
     async def subscribe(self, *, buffer: int = 256) -> AsyncIterator[AsyncIterator[Any]]:

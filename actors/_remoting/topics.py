@@ -15,7 +15,7 @@ from actors.transport import TooBig, TransportError, Unsendable, snapshot, snaps
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from actors._messaging.topic import Subscription
+    from actors._messaging.topic import Subscriber
     from actors._remoting.peer import PeerHost
 
 __all__ = ["Topics"]
@@ -27,20 +27,20 @@ class Topics:
     def __init__(self, host: PeerHost) -> None:
         self.loop = host.loop
         self._host = host
-        self._here: dict[str, list[Subscription]] = {}
+        self._here: dict[str, list[Subscriber]] = {}
         # By topic: the nodes with subscribers, and how many values were lost since the last that fitted.
         self._away: dict[str, dict[str, int]] = {}
 
     # -- for subscribers and publishers of this node -------------------------------------------
 
-    async def join(self, name: str, subscription: Subscription) -> None:
+    async def join(self, name: str, subscription: Subscriber) -> None:
         """Add a subscriber; when this returns, every ready node knows."""
         here = self._here.setdefault(name, [])
         here.append(subscription)
         # Every subscriber calls: the call of the first may still be unanswered.
         await self._host.services.topic_join(name)
 
-    def leave(self, name: str, subscription: Subscription) -> None:
+    def leave(self, name: str, subscription: Subscriber) -> None:
         """Remove a subscriber."""
         here = self._here.get(name, [])
         if subscription in here:
