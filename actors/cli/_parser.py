@@ -8,6 +8,12 @@ from typing import Any, Final, NoReturn
 
 from actors._base.suggestions import did_you_mean
 from actors.cli._failure import WRONG, CommandFailed
+from actors.cli._serve_parser import (
+    add_options,
+    add_preload,
+    answer_to_option,
+    from_environment,
+)
 
 __all__ = ["COMMANDS", "TOP_ORDERS", "parse", "parser"]
 
@@ -31,24 +37,10 @@ _HANGUP: Final = (
     "replaced by a new process that has the code on disk, and no request is lost."
 )
 
-_OPTIONS_OF_OTHERS: Final = {
-    "--workers": "--nodes COUNT",
-    "-w": "--nodes COUNT",
-    "--host": "--bind HOST:PORT",
-    "--port": "--bind HOST:PORT",
-    "-b": "--bind HOST:PORT",
-    "--uds": "--bind unix:/path",
-    "--ssl-certfile": "--certfile FILE",
-    "--ssl-keyfile": "--keyfile FILE",
-    "--root-path": "asgi(..., root_path=) in a topology",
-    "--timeout-graceful-shutdown": "--shutdown SECONDS",
-    "--graceful-timeout": "--shutdown SECONDS",
-    "--timeout-keep-alive": "asgi(..., keep_alive=) in a topology",
-    "--ws-max-size": "asgi(..., ws_max_size=) in a topology",
-    "--limit-concurrency": "asgi(..., limit_concurrency=) in a topology",
-    "--lifespan": "asgi(..., lifespan=) in a topology",
-}
-"""What uvicorn, gunicorn and hypercorn call our options; `actors serve` names ours in its error."""
+_VARIABLES: Final = (
+    "Each option has an environment variable, such as ACTORS_SERVE_BIND or ACTORS_SERVE_NODES; the "
+    "command line wins."
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -102,127 +94,14 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:
-    _serve_app(parser)
-    address = parser.add_mutually_exclusive_group()
-    address.add_argument(
-        "--bind",
-        metavar="ADDRESS",
-        default="127.0.0.1:8000",
-        help="HOST:PORT, [::]:PORT for IPv6 and IPv4, unix:/path or fd://NAME, an inherited socket "
-        "(LISTEN_FDNAMES); default: %(default)s",
-    )
-    address.add_argument(
-        "--fd",
-        metavar="N",
-        dest="bind",
-        type="fd://{}".format,
-        default=argparse.SUPPRESS,
-        help="serve the listening socket inherited as this descriptor, from systemd or a shell",
-    )
-    parser.add_argument(
-        "--nodes",
-        metavar="COUNT",
-        default="max",
-        help="number of processes, or max: one for each usable CPU, the default",
-    )
-    _add_preload(parser)
-    _serve_shares(parser)
-    _serve_tls(parser)
-    _serve_proxy(parser)
-    _serve_end(parser)
-    _serve_reload(parser)
-
-
-def _add_preload(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--preload",
-        metavar="MODULE",
-        action="append",
-        default=[],
-        help="import MODULE once for all processes, so that what it loads is in memory once; repeatable",
-    )
-
-
-def _serve_shares(parser: argparse.ArgumentParser) -> None:
-    shares = parser.add_mutually_exclusive_group()
-    shares.add_argument(
-        "--sticky",
-        metavar="KEY",
-        help="send all connections with the same key to one node: ip, proxy, sni, "
-        "cookie:NAME (cookie:NAME:set sets it), query:NAME, header:NAME or path:SEGMENTS; "
-        "a|b takes the first that is found",
-    )
-    shares.add_argument(
-        "--policy",
-        metavar="POLICY",
-        help="least-connections (the default), round-robin, sticky=KEY, or reuse-port or "
-        "shared-listener, where the kernel chooses",
-    )
-
-
-def _serve_proxy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--uds-permissions",
-        metavar="MODE",
-        type=_mode,
-        help="the mode of the Unix socket, such as 660; default: that of a socket which is there "
-        "already, or 666",
-    )
-    parser.add_argument(
-        "--forwarded-allow-ips",
-        metavar="ADDRESSES",
-        help="proxies whose X-Forwarded-* headers are believed, with commas between: addresses, "
-        "networks, unix, or * for all; default: FORWARDED_ALLOW_IPS, or 127.0.0.1,::1. Those of a "
-        "Unix socket that not every user may write to are believed",
-    )
-
-
-def _mode(text: str) -> int:
-    """Read the mode of a file as `chmod` does."""
-    return int(text, 8)
-
-
-_mode.__name__ = "mode"  # argparse names it in its error
-
-
-def _serve_end(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--shutdown",
-        metavar="SECONDS",
-        type=float,
-        help="seconds that a process has to finish its requests, when it is reloaded and when the "
-        "service ends; default: 5, with --reload 1",
-    )
-
-
-def _serve_app(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("app", metavar="APP", help="pkg.mod:app, an ASGI application")
-    parser.add_argument(
-        "--factory",
-        action="store_true",
-        help="call APP without arguments, once per node, to get the application",
-    )
-
-
-def _serve_tls(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--certfile",
-        metavar="FILE",
-        help="serve TLS with this certificate (PEM); a changed file is read again at once",
-    )
-    parser.add_argument(
-        "--keyfile", metavar="FILE", help="its private key (PEM); default: CERTFILE"
-    )
-
-
-def _serve_reload(parser: argparse.ArgumentParser) -> None:
+    add_options(parser)
     parser.add_argument(
         "--reload",
         action="store_true",
         help="for development: reload when a source file changes; if the new code fails, its "
         "traceback is shown and the old code goes on serving",
     )
-    parser.epilog = _HANGUP
+    parser.epilog = f"{_HANGUP} {_VARIABLES}"
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -286,7 +165,7 @@ def _spawn(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a variable added to the environment of the system; repeatable",
     )
-    _add_preload(parser)
+    add_preload(parser)
     parser.add_argument(
         "--nice", metavar="N", type=int, default=0, help="added to the niceness of its processes"
     )
@@ -364,8 +243,11 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser of the whole command line.
+
+    Options of *command* have their defaults from the environment, where it has options of that kind.
+    """
     whole = _Parser(
         prog="actors",
         description=_DESCRIPTION,
@@ -376,14 +258,15 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = whole.add_subparsers(metavar="COMMAND", dest="command", required=True)
     for name, (summary, add) in COMMANDS.items():
-        add(
-            commands.add_parser(
-                name,
-                help=summary,
-                description=f"{summary[0].upper()}{summary[1:]}.",
-                allow_abbrev=False,
-            )
+        made = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            allow_abbrev=False,
         )
+        add(made)
+        if name == command == "serve":
+            from_environment(made)
     return whole
 
 
@@ -401,14 +284,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             + did_you_mean(first, COMMANDS),
             WRONG,
         )
-    known, unknown = parser().parse_known_args(arguments)
+    known, unknown = parser(first).parse_known_args(arguments)
     if unknown:
         command = f"actors {known.command}"
-        ours = (
-            _OPTIONS_OF_OTHERS.get(unknown[0].partition("=")[0])
-            if known.command == "serve"
-            else None
-        )
+        ours = answer_to_option(unknown[0]) if known.command == "serve" else ""
         hint = f"; here that is {ours}" if ours else ""
         raise CommandFailed(
             f"`{command}` does not take {' '.join(unknown)!r}{hint} (see `{command} --help`)", WRONG

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from actors._system.cpu_budget import usable_cpus
+from actors._system.topology import Topology
 from actors.cli import main
+from actors.cli._parser import parse
 from actors.cli.server.serve import serve_topology
 from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, key_from
 from tests.cli.running_command import ROOT, running, sockets
@@ -60,22 +62,26 @@ def test_a_socket_given_as_a_descriptor_is_served_and_stays_open(runtime: Path) 
         socket.create_connection((host, port), timeout=10).close()  # whoever gave it has it still
 
 
+def topology_of(*arguments: str) -> Topology:
+    return serve_topology(parse(["serve", *arguments]))
+
+
 def test_max_is_the_cpus_this_process_may_use_and_least_connections_the_policy() -> None:
-    made = serve_topology("pkg:app", bind="unix:/run/app", count="max", sticky=None, policy=None)
+    made = topology_of("pkg:app", "--uds", "/run/app")
     assert [group.count for group in made.nodes] == [usable_cpus()]
     assert made.listeners[0].policy == LeastConnections()
     assert made.listeners[0].address == "unix:/run/app"
 
 
 def test_a_factory_is_called_on_the_nodes() -> None:
-    made = serve_topology("p:a", bind="[::1]:0", count="1", sticky=None, policy=None, factory=True)
+    made = topology_of("p:a", "--factory")
     assert made.listeners[0].handler == asgi("p:a", factory=True)
 
 
 def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
-    made = serve_topology("pkg:app", bind="[::1]:0", count="3", sticky=None, policy="round-robin")
+    made = topology_of("pkg:app", "--policy", "round-robin")
     assert made.listeners[0].policy == RoundRobin()
-    made = serve_topology("pkg:app", bind="[::1]:0", count="3", sticky="cookie:sid|ip", policy=None)
+    made = topology_of("pkg:app", "--sticky", "cookie:sid|ip")
     assert made.listeners[0].policy == Sticky(key_from("cookie:sid|ip"))
 
 
@@ -117,21 +123,18 @@ def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
         ),
         (
             ["p:a", "--fd", "3", "--bind", "127.0.0.1:0"],
-            "argument --bind: not allowed with argument --fd (see `actors serve --help`)",
+            "argument --bind/-b: not allowed with argument --fd (see `actors serve --help`)",
         ),
         (
-            ["p:a", "--workers", "4"],
+            ["p:a", "--worker-class", "gevent"],
             (
-                "`actors serve` does not take '--workers 4'; here that is --nodes COUNT "
-                "(see `actors serve --help`)"
+                "`actors serve` does not take '--worker-class gevent'; here that is ASGI on asyncio, "
+                "always (see `actors serve --help`)"
             ),
         ),
         (
-            ["p:a", "--port=80"],
-            (
-                "`actors serve` does not take '--port=80'; here that is --bind HOST:PORT "
-                "(see `actors serve --help`)"
-            ),
+            ["p:a", "--port=80", "--bind", "localhost:81"],
+            "--port goes with a host and a port, not with localhost:81",
         ),
         (
             ["p:a", "--sticky", "ip", "--policy", "round-robin"],
@@ -163,3 +166,95 @@ def test_without_httptools_it_names_the_extra_to_install() -> None:
     assert run.stderr == (
         "actors serve: error: actors serve needs httptools: pip install actors-framework[web]\n"
     )
+
+
+@pytest.mark.parametrize(
+    "arguments, address",
+    [
+        ([], "127.0.0.1:8000"),
+        (["--host", "localhost"], "localhost:8000"),
+        (["--port", "81"], "127.0.0.1:81"),
+        (["--host", "::", "--port", "0"], "[::]:0"),
+        (["--uds", "/run/app.sock"], "unix:/run/app.sock"),
+        (["-b", "localhost:9"], "localhost:9"),
+    ],
+)
+def test_an_address_is_given_in_whichever_way_one_is_used_to(
+    arguments: list[str], address: str
+) -> None:
+    (listener,) = topology_of("p:a", *arguments).listeners
+    assert listener.address == address
+
+
+def test_options_that_uvicorn_and_gunicorn_users_type_are_understood() -> None:
+    made = topology_of(
+        *("p:a", "-w", "3", "--root-path", "/api", "--lifespan", "on", "--backlog", "77"),
+        *("--timeout-keep-alive", "7", "--graceful-timeout", "9", "--limit-concurrency", "50"),
+        *("--ws-ping-interval", "0", "--ws-max-size", "99", "--no-proxy-headers", "--access-log"),
+    )
+    assert [(group.count, group.shutdown) for group in made.nodes] == [(3, 9)]
+    (listener,) = made.listeners
+    assert listener.backlog == 77
+    assert listener.handler == asgi(
+        "p:a",
+        root_path="/api",
+        lifespan="on",
+        keep_alive=7,
+        limit_concurrency=50,
+        ws_ping_interval=None,
+        ws_max_size=99,
+        proxy_headers=False,
+        access_log=True,
+    )
+
+
+def test_options_come_from_the_environment_and_the_command_line_wins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ACTORS_SERVE_WORKERS", "5")
+    monkeypatch.setenv("ACTORS_SERVE_ACCESS_LOG", "yes")
+    monkeypatch.setenv("ACTORS_SERVE_SHUTDOWN", "2.5")
+    monkeypatch.setenv("ACTORS_SERVE_BIND", "127.0.0.1:77")
+    made = topology_of("p:a")
+    assert [(group.count, group.shutdown) for group in made.nodes] == [(5, 2.5)]
+    (listener,) = made.listeners
+    assert listener.address == "127.0.0.1:77"
+    assert listener.handler == asgi("p:a", access_log=True)
+    made = topology_of("p:a", "--nodes", "2", "--no-access-log", "--bind", "127.0.0.1:78")
+    assert made.nodes[0].count == 2
+    assert made.listeners[0].address == "127.0.0.1:78"
+    assert made.listeners[0].handler == asgi("p:a")
+
+
+def test_web_concurrency_is_the_number_of_processes_unless_it_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "6")
+    assert topology_of("p:a").nodes[0].count == 6
+    assert topology_of("p:a", "--workers", "2").nodes[0].count == 2
+
+
+@pytest.mark.parametrize(
+    "variable, value, message",
+    [
+        ("SHUTDOWN", "soon", "ACTORS_SERVE_SHUTDOWN: invalid float value: 'soon'"),
+        ("FACTORY", "perhaps", "ACTORS_SERVE_FACTORY must be 1 or 0, got 'perhaps'"),
+        ("LIFESPAN", "of", "ACTORS_SERVE_LIFESPAN must be one of auto, on, off, got 'of'"),
+    ],
+)
+def test_a_wrong_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    message: str,
+) -> None:
+    monkeypatch.setenv(f"ACTORS_SERVE_{variable}", value)
+    assert main(["serve", "p:a"]) == 2
+    assert message in capsys.readouterr().err
+    assert parse(["ps"]).command == "ps"  # which it does not concern
+
+
+def test_a_folder_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "p:a", "--app-dir", "/no/such/folder"]) == 2
+    assert "--app-dir /no/such/folder: there is no such folder" in capsys.readouterr().err

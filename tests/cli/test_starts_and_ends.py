@@ -12,6 +12,7 @@ import pytest
 from actors._system.cpu_budget import cpu_budget, cpu_quota, usable_cpus
 from actors._system.pool_spec import pool
 from actors._system.topology import Topology
+from actors.cli._parser import parse
 from actors.cli.server.serve import serve_topology
 from actors.cli.server.sources import Sources
 from actors.nodes import nodes
@@ -204,20 +205,14 @@ def test_threads_and_pools_count_for_the_budget() -> None:
 
 
 def test_serve_gives_its_shutdown_to_its_nodes() -> None:
-    made = serve_topology("p:a", bind="[::1]:0", count="1", sticky=None, policy=None, shutdown=12.5)
+    made = serve_topology(parse(["serve", "p:a", "--shutdown", "12.5"]))
     assert made.nodes[0].shutdown == 12.5
 
 
 def test_serve_passes_on_what_it_is_told_of_proxies() -> None:
-    made = serve_topology(
-        "p:a",
-        bind="unix:/run/s",
-        count="1",
-        sticky=None,
-        policy=None,
-        uds_permissions=0o660,
-        forwarded_allow_ips="unix",
-    )
+    arguments = ["p:a", "--uds", "/run/s", "--uds-permissions", "660"]
+    arguments += ["--forwarded-allow-ips", "unix"]
+    made = serve_topology(parse(["serve", *arguments]))
     (listener,) = made.listeners
     assert listener.uds_permissions == 0o660
     assert listener.handler == asgi("p:a", forwarded_allow_ips="unix")

@@ -26,6 +26,7 @@ OF_THE_CLIENT = {
     "actors._base.control_folder",
     "actors.cli._failure",
     "actors.cli._parser",
+    "actors.cli._serve_parser",
     "actors.cli.client",
     "actors.cli.client.commands",
     "actors.cli.client.connection",

@@ -204,3 +204,20 @@ def test_a_websocket_that_begins_before_the_last_response_is_refused_after_it(ki
                 assert answer.endswith(b"slow")
 
     run(kind, test)
+
+
+@ASYNCIO
+def test_an_access_log_has_an_event_for_each_response(
+    kind: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTORS_LOG_FORMAT", "json")
+
+    async def test(loop: Loop) -> None:
+        spec = asgi(here("app"), lifespan="off", access_log=True)
+        async with serving(loop, spec) as served:
+            await served.join()
+            await answer_to(served, get("/whole?a=b"))
+
+    run(kind, test)
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if '"request"' in line]
+    assert '"method": "GET", "path": "/whole?a=b", "status": 200' in line

@@ -23,22 +23,8 @@ def _run(options: Namespace) -> None:
 
 
 def _serve(options: Namespace) -> None:
-    import_from_here()
-    topology = serve_topology(
-        options.app,
-        bind=options.bind,
-        count=options.nodes,
-        preload=options.preload,
-        sticky=options.sticky,
-        policy=options.policy,
-        factory=options.factory,
-        certfile=options.certfile,
-        keyfile=options.keyfile,
-        development=options.reload,
-        shutdown=options.shutdown,
-        uds_permissions=options.uds_permissions,
-        forwarded_allow_ips=options.forwarded_allow_ips,
-    )
+    import_from_here(options.app_dir)
+    topology = serve_topology(options)
     run_topology(topology, ReloadTriggers(on_hangup=True, watched=_watched(options.app, options)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from argparse import Namespace
 from importlib.util import find_spec
 from typing import Final
 
@@ -11,7 +11,7 @@ from actors._system.cpu_budget import usable_cpus
 from actors._system.topology import Topology
 from actors.cli._failure import WRONG, CommandFailed, is_count
 from actors.nodes import nodes
-from actors.routing import Policy, Sticky, asgi, key_from, listen, policy_from
+from actors.routing import Listener, Policy, Sticky, asgi, key_from, listen, policy_from
 
 __all__ = ["serve_topology"]
 
@@ -20,28 +20,14 @@ _SHUTDOWN: Final = 5.0
 """Seconds that a process has to finish its requests."""
 _DEVELOPMENT_SHUTDOWN: Final = 1.0
 """Shorter, because a developer waits for the old process after each change."""
+_DEFAULT_HOST: Final = "127.0.0.1"
+_DEFAULT_PORT: Final = 8000
+_DEFAULT_ADDRESS: Final = f"{_DEFAULT_HOST}:{_DEFAULT_PORT}"
 _REQUIRED: Final = ("httptools", "websockets")
 
 
-def serve_topology(
-    app: str,
-    *,
-    bind: str,
-    count: str,
-    preload: Sequence[str] = (),
-    sticky: str | None,
-    policy: str | None,
-    factory: bool = False,
-    certfile: str | None = None,
-    keyfile: str | None = None,
-    development: bool = False,
-    shutdown: float | None = None,
-    uds_permissions: int | None = None,
-    forwarded_allow_ips: str | None = None,
-) -> Topology:
-    """Return the topology that serves *app*; in *development* its old processes end sooner after a reload.
-
-    *shutdown* is how many seconds the processes have to finish their requests, at a reload and at the end.
+def serve_topology(options: Namespace) -> Topology:
+    """Return the topology that `actors serve` runs with these options.
 
     Raises:
         CommandFailed: a value is wrong, or a package that this needs is not installed.
@@ -51,25 +37,65 @@ def serve_topology(
         raise CommandFailed(
             f"actors serve needs {', '.join(missing)}: pip install actors-framework[web]"
         )
+    shutdown = options.shutdown
     if shutdown is None:
-        shutdown = _DEVELOPMENT_SHUTDOWN if development else _SHUTDOWN
+        shutdown = _DEVELOPMENT_SHUTDOWN if options.reload else _SHUTDOWN
+    count = _count(options.nodes)
     try:
         return Topology(
-            nodes=[nodes(_GROUP, count=_count(count), preload=preload, shutdown=shutdown)],
-            listeners=[
-                listen(
-                    asgi(app, factory=factory, forwarded_allow_ips=forwarded_allow_ips),
-                    bind,
-                    nodes=_GROUP,
-                    policy=_policy(sticky, policy),
-                    certfile=certfile,
-                    keyfile=keyfile,
-                    uds_permissions=uds_permissions,
-                )
-            ],
+            nodes=[nodes(_GROUP, count=count, preload=options.preload, shutdown=shutdown)],
+            listeners=[_listener(options)],
         )
     except InvalidSpec as error:
         raise CommandFailed(str(error), WRONG) from error
+
+
+def _listener(options: Namespace) -> Listener:
+    app = asgi(
+        options.app,
+        factory=options.factory,
+        lifespan=options.lifespan,
+        root_path=options.root_path,
+        head_timeout=options.timeout_head,
+        max_head=options.max_head,
+        body_timeout=options.timeout_body,
+        keep_alive=options.timeout_keep_alive,
+        ws_ping_interval=options.ws_ping_interval or None,
+        ws_ping_timeout=options.ws_ping_timeout or None,
+        ws_max_size=options.ws_max_size,
+        limit_concurrency=options.limit_concurrency,
+        proxy_headers=options.proxy_headers,
+        forwarded_allow_ips=options.forwarded_allow_ips,
+        access_log=options.access_log,
+    )
+    return listen(
+        app,
+        _address(options),
+        nodes=_GROUP,
+        policy=_policy(options.sticky, options.policy),
+        backlog=options.backlog,
+        certfile=options.certfile,
+        keyfile=options.keyfile,
+        keyfile_password=options.ssl_keyfile_password,
+        uds_permissions=options.uds_permissions,
+    )
+
+
+def _address(options: Namespace) -> str:
+    host, port = options.host, options.port
+    bind: str | None = options.bind
+    if options.uds is not None:
+        bind = f"unix:{options.uds}"
+    if options.fd is not None:
+        bind = f"fd://{options.fd}"
+    if host is None and port is None:
+        return _DEFAULT_ADDRESS if bind is None else bind
+    if bind is not None:
+        given = "--host" if host is not None else "--port"
+        raise CommandFailed(f"{given} goes with a host and a port, not with {bind}", WRONG)
+    host = _DEFAULT_HOST if host is None else host
+    shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"{shown}:{_DEFAULT_PORT if port is None else port}"
 
 
 def _count(text: str) -> int:

@@ -25,13 +25,16 @@ _PACKAGE: Final = Path(__file__).parents[2]
 _LONGEST_REPR: Final = 80
 
 
-def import_from_here() -> None:
-    """Put the current folder first on the import path, as `python -m` does.
+def import_from_here(folder: str | None = None) -> None:
+    """Put a folder first on the import path: the current one unless given, as `python -m` does.
 
     Raises:
-        CommandFailed: a module there is named `actors`: nodes would import it instead of this package.
+        CommandFailed: there is no such folder, or a module there is named `actors`: nodes would import
+            it instead of this package.
     """
-    here = Path.cwd()
+    here = Path.cwd() if folder is None else Path(folder).absolute()
+    if not here.is_dir():
+        raise CommandFailed(f"--app-dir {folder}: there is no such folder", WRONG)
     for found in (here / "actors.py", here / "actors" / "__init__.py"):
         if found.exists() and not found.samefile(_PACKAGE / "__init__.py"):
             raise CommandFailed(

@@ -66,6 +66,9 @@ class Asgi:
     ws_max_size: int = 16 * 1024 * 1024
     limit_concurrency: int | None = None
     """Connections of a node beyond which requests are answered 503."""
+    access_log: bool = False
+    """Log every request as the event ``request``; an application's own handlers of ``uvicorn.access``
+    get its line in any case."""
     proxy_headers: bool = True
     """Trust X-Forwarded-For and -Proto from the addresses in `forwarded_allow_ips`."""
     forwarded_allow_ips: str | None = None
@@ -239,6 +242,7 @@ def asgi(
     ws_ping_timeout: float | None = 20.0,
     ws_max_size: int = 16 * 1024 * 1024,
     limit_concurrency: int | None = None,
+    access_log: bool = False,
     proxy_headers: bool = True,
     forwarded_allow_ips: str | None = None,
 ) -> Asgi:
@@ -260,6 +264,7 @@ def asgi(
         ws_ping_timeout=ws_ping_timeout,
         ws_max_size=ws_max_size,
         limit_concurrency=limit_concurrency,
+        access_log=access_log,
         proxy_headers=proxy_headers,
         forwarded_allow_ips=forwarded_allow_ips,
     )

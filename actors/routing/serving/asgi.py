@@ -23,6 +23,7 @@ from actors.routing.interfaces import Acks, Report
 from actors.routing.listen.listener import Asgi, Listener
 from actors.routing.listen.tls import Certificate
 from actors.routing.policy.policy import Sticky
+from actors.routing.serving.access_log import AccessLog
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.asgi_app import checked_app, service_unavailable, with_middleware
 from actors.routing.serving.client_timer import Part
@@ -37,7 +38,6 @@ from actors.routing.serving.response_head import DateHeader
 __all__ = ["AsgiServer"]
 
 _log = logging.getLogger("uvicorn.error")
-_access_log = logging.getLogger("uvicorn.access")
 _CLIENT_WARNINGS = ClientWarnings()
 
 _ALPN = ("http/1.1",)
@@ -87,6 +87,7 @@ class AsgiServer:
             "linger": _LINGER,
         }
         self._date = DateHeader()
+        self._access_log = AccessLog(events=spec.access_log)
         self._context = contextvars.copy_context()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: set[Answer] = set()
@@ -207,8 +208,8 @@ class AsgiServer:
 
     # -- what connections ask for (`ConnectionOwner`) -----------------------------------------------
 
-    def logs_access(self) -> bool:
-        return bool(_access_log.handlers)
+    def access_log(self) -> AccessLog | None:
+        return self._access_log if self._access_log.wanted else None
 
     def chosen_app(self) -> Any:
         limit = self.spec.limit_concurrency

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from actors.routing.interfaces import Report
 from actors.routing.listen.listener import Asgi
+from actors.routing.serving.access_log import AccessLog
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.client_timer import Part
 
@@ -65,8 +66,8 @@ class ConnectionOwner(Protocol):
     def date_line(self) -> bytes:
         """The Date header of a response written now."""
 
-    def logs_access(self) -> bool:
-        """Whether the application has set up an access log."""
+    def access_log(self) -> AccessLog | None:
+        """Return where responses are logged, if anybody wants that."""
 
     def chosen_app(self) -> Any:
         """Return the application, or what answers 503 in its place."""

@@ -100,7 +100,7 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(self, owner: ConnectionOwner, number: int, proxied: Address = None) -> None:
         self.owner = owner
-        self.access_log = owner.logs_access()
+        self.access_log = owner.access_log()
         self._number = number
         self._proxied = proxied
         self._loop = asyncio.get_running_loop()

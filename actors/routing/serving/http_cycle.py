@@ -12,14 +12,14 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
-from urllib.parse import quote
 
+from actors.routing.serving.access_log import AccessLog
 from actors.routing.serving.connection_owner import ConnectionOwner
 from actors.routing.serving.file_body import FileBody
 from actors.routing.serving.flow_control import FlowControl
 from actors.routing.serving.response_head import checked_header, informational, status_line
 
-__all__ = ["ClientDisconnected", "Cycle", "log_access"]
+__all__ = ["ClientDisconnected", "Cycle"]
 
 _NO_BODY: Final = frozenset({204, 304})
 _EVENT_STREAM: Final = b"text/event-stream"
@@ -31,7 +31,6 @@ _JOINED: Final = 16384
 """Bytes of a body up to which it is copied behind its head, rather than written by itself."""
 
 _log: Final = logging.getLogger("uvicorn.error")
-_access_log: Final = logging.getLogger("uvicorn.access")
 
 
 class ClientDisconnected(OSError):
@@ -44,7 +43,7 @@ class Connection(Protocol):
     owner: ConnectionOwner
     transport: asyncio.Transport
     flow: FlowControl
-    access_log: bool
+    access_log: AccessLog | None
 
     def response_complete(self) -> None: ...
 
@@ -366,8 +365,9 @@ class Cycle:
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
-        if self._http.access_log:
-            log_access(self.scope, self._status)
+        log = self._http.access_log
+        if log is not None:
+            log.response(self.scope, self._status)
         if self._owner.draining:
             self.end_event_stream()
         return lines
@@ -476,17 +476,6 @@ class Cycle:
         self.response_complete = True
         self.wake()
         self._http.response_complete()
-
-
-def log_access(scope: dict[str, Any], status: int) -> None:
-    """Write the line of the access log for a response."""
-    client = scope.get("client")
-    where = f"{client[0]}:{client[1]}" if client else ""
-    path = quote(scope["path"])
-    if scope["query_string"]:
-        path = f"{path}?{scope['query_string'].decode('latin-1')}"
-    text = '%s - "%s %s HTTP/%s" %d'
-    _access_log.info(text, where, scope["method"], path, scope["http_version"], status)
 
 
 def _expect(wanted: str, kind: str) -> None:

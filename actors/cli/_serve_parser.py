@@ -1,0 +1,371 @@
+"""The options of `actors serve`: ours, and the names that uvicorn, gunicorn and granian users type.
+
+Rule 1: every option has an environment variable, ACTORS_SERVE_ and its name; the command line wins.
+Rule 2: an option of theirs that is not here is answered with what does it here, or why nothing does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+__all__ = ["add_options", "add_preload", "answer_to_option", "from_environment"]
+
+_PREFIX: Final = "ACTORS_SERVE_"
+_TRUE: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+_NO_CHOICE: Final = "nothing: there is one, and it is the fastest installed"
+_TOPOLOGY: Final = "an option of a topology: `actors run pkg:topology`"
+_RELOADED: Final = "--reload alone: all imported source files of the project are watched"
+_LOGS: Final = "ACTORS_LOG=debug|info|warning|error and ACTORS_LOG_FORMAT=json|console"
+_SUPERVISOR: Final = "the task of systemd, a container or a shell that starts this command"
+_OTHERS: Final = {
+    "--loop": _NO_CHOICE,
+    "--http": "HTTP/1.1, always",
+    "--ws": _NO_CHOICE,
+    "--interface": "ASGI 3, always",
+    "--worker-class": "ASGI on asyncio, always",
+    "-k": "ASGI on asyncio, always",
+    "--worker-connections": "--limit-concurrency N",
+    "--threads": "actors.offload or a pool for code that blocks",
+    "--blocking-threads": "actors.offload or a pool for code that blocks",
+    "--runtime-threads": _NO_CHOICE,
+    "--runtime-mode": _NO_CHOICE,
+    "--backpressure": "--limit-concurrency N",
+    "--limit-max-requests": f"max_rss= of nodes(...), {_TOPOLOGY}",
+    "--max-requests": f"max_rss= of nodes(...), {_TOPOLOGY}",
+    "--max-requests-jitter": f"max_rss= of nodes(...), {_TOPOLOGY}",
+    "--workers-max-rss": f"max_rss= of nodes(...), {_TOPOLOGY}",
+    "--respawn-failed-workers": "always so: nodes are supervised",
+    "--timeout": f"hang_after= of nodes(...), {_TOPOLOGY}",
+    "--timeout-worker-healthcheck": f"hang_after= of nodes(...), {_TOPOLOGY}",
+    "--log-level": _LOGS,
+    "--log-config": _LOGS,
+    "--error-logfile": "standard error, always: redirect it",
+    "--log-file": "standard error, always: redirect it",
+    "--access-logfile": "--access-log: its lines are in the log",
+    "--use-colors": _LOGS,
+    "--reload-dir": _RELOADED,
+    "--reload-include": _RELOADED,
+    "--reload-exclude": _RELOADED,
+    "--reload-delay": _RELOADED,
+    "--env-file": "the environment of the shell: `set -a; . FILE; set +a`",
+    "--env": "the environment of the shell: NAME=VALUE actors serve ...",
+    "--header": "a middleware of the application",
+    "--server-header": "no such header, always",
+    "--no-server-header": "no such header, always",
+    "--date-header": "always so",
+    "--ssl-version": "TLS 1.2 and later, always",
+    "--ssl-ciphers": "what OpenSSL's own configuration says",
+    "--ssl-ca-certs": "not there: have a proxy in front check the certificates of clients",
+    "--ssl-cert-reqs": "not there: have a proxy in front check the certificates of clients",
+    "--ca-certs": "not there: have a proxy in front check the certificates of clients",
+    "--daemon": _SUPERVISOR,
+    "-D": _SUPERVISOR,
+    "--pid": "the control socket: `actors ps` finds the system",
+    "-p": "the control socket: `actors ps` finds the system",
+    "--user": _SUPERVISOR,
+    "--group": _SUPERVISOR,
+    "--chroot": _SUPERVISOR,
+    "--umask": _SUPERVISOR,
+    "--process-name": "the name of each node, set already",
+    "--config": f"options, ACTORS_SERVE_... variables, or {_TOPOLOGY}",
+    "-c": f"options, ACTORS_SERVE_... variables, or {_TOPOLOGY}",
+    "--chdir": "--app-dir DIR",
+    "--working-dir": "--app-dir DIR",
+    "--reuse-port": "--policy reuse-port",
+    "--static-path-mount": "a route of the application, or a proxy in front",
+    "--metrics": "`actors top` and `actors ps --json`",
+    "--statsd-host": "`actors top` and `actors ps --json`",
+    "--insecure-bind": f"a second listen(...), {_TOPOLOGY}",
+    "--quic-bind": "not there: HTTP/1.1 only; have a proxy in front speak HTTP/3",
+    "--fd-name": "--bind fd://NAME",
+}
+
+
+def answer_to_option(option: str) -> str:
+    """Return what does here what an option of another server does there; "" if nothing is known of it."""
+    return _OTHERS.get(option.partition("=")[0], "")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add all options of `actors serve` but --reload."""
+    _add_app(parser)
+    _add_address(parser)
+    _add_processes(parser)
+    _add_shares(parser)
+    _add_limits(parser)
+    _add_websockets(parser)
+    _add_tls(parser)
+    _add_proxy(parser)
+
+
+def from_environment(
+    parser: argparse.ArgumentParser, environ: Mapping[str, str] = os.environ
+) -> None:
+    """Take the default of each option from its environment variable, where that is set.
+
+    WEB_CONCURRENCY, which platforms set, is the number of processes if nothing else says it.
+    """
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
+        names = [name for name in action.option_strings if name.startswith("--")]
+        if not names or action.dest in ("help", "reload"):
+            continue
+        for name in names:
+            variable = _PREFIX + name.strip("-").replace("-", "_").upper()
+            if variable in environ:
+                _set_default(parser, action, variable, environ[variable])
+    if parser.get_default("nodes") == "max" and (count := environ.get("WEB_CONCURRENCY")):
+        parser.set_defaults(nodes=count)
+
+
+def _set_default(
+    parser: argparse.ArgumentParser, action: argparse.Action, variable: str, text: str
+) -> None:
+    value: Any = text
+    if action.nargs == 0 or isinstance(action, argparse.BooleanOptionalAction):
+        value = _TRUE.get(text.lower())
+        if value is None:
+            parser.error(f"{variable} must be 1 or 0, got {text!r}")
+    elif action.type is not None:
+        value = _converted(parser, action.type, variable, text)
+    if action.choices is not None and value not in action.choices:
+        parser.error(f"{variable} must be one of {', '.join(action.choices)}, got {text!r}")
+    if isinstance(action.default, list):
+        value = [value]
+    parser.set_defaults(**{action.dest: value})
+
+
+def _converted(parser: argparse.ArgumentParser, convert: Any, variable: str, text: str) -> Any:
+    try:
+        return convert(text)
+    except (ValueError, argparse.ArgumentTypeError):
+        _refuse(parser, convert, variable, text)
+
+
+def _refuse(
+    parser: argparse.ArgumentParser, convert: Callable[..., Any], variable: str, text: str
+) -> NoReturn:
+    parser.error(f"{variable}: invalid {getattr(convert, '__name__', 'value')} value: {text!r}")
+    raise AssertionError("argparse's error does not return")
+
+
+def _add_app(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("app", metavar="APP", help="pkg.mod:app, an ASGI application")
+    parser.add_argument(
+        "--factory",
+        action="store_true",
+        help="call APP without arguments, once per node, to get the application",
+    )
+    parser.add_argument(
+        "--app-dir", metavar="DIR", help="look for APP in this folder; default: the current one"
+    )
+    parser.add_argument(
+        "--root-path", metavar="PATH", default="", help="the path under which a proxy serves APP"
+    )
+    parser.add_argument(
+        "--lifespan",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="whether APP has a lifespan: on makes one required, off runs none; default: auto",
+    )
+    parser.add_argument(
+        "--access-log",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="log every request, as `request` with client, method, path and status; default: no",
+    )
+
+
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    address = parser.add_mutually_exclusive_group()
+    address.add_argument(
+        "--bind",
+        "-b",
+        metavar="ADDRESS",
+        help="HOST:PORT, [::]:PORT for IPv6 and IPv4, unix:/path or fd://NAME, an inherited socket "
+        "(LISTEN_FDNAMES); default: 127.0.0.1:8000",
+    )
+    address.add_argument(
+        "--fd",
+        metavar="N",
+        help="serve the listening socket inherited as this descriptor, from systemd or a shell",
+    )
+    address.add_argument(
+        "--uds",
+        metavar="PATH",
+        help="serve this Unix socket: --bind unix:PATH",
+    )
+    parser.add_argument("--host", metavar="HOST", help="with --port, instead of --bind")
+    parser.add_argument("--port", metavar="PORT", type=int, help="with --host, instead of --bind")
+    parser.add_argument(
+        "--backlog",
+        metavar="N",
+        type=int,
+        default=1024,
+        help="connections that wait in the kernel to be accepted; default: %(default)s",
+    )
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--nodes",
+        "--workers",
+        "-w",
+        metavar="COUNT",
+        default="max",
+        help="number of processes, or max: one for each usable CPU, the default; WEB_CONCURRENCY",
+    )
+    add_preload(parser)
+    parser.add_argument(
+        "--shutdown",
+        "--timeout-graceful-shutdown",
+        "--graceful-timeout",
+        metavar="SECONDS",
+        type=float,
+        help="seconds that a process has to finish its requests, when it is reloaded and when the "
+        "service ends; default: 5, with --reload 1",
+    )
+
+
+def add_preload(parser: argparse.ArgumentParser) -> None:
+    """Add --preload, which `actors spawn` has as well."""
+    parser.add_argument(
+        "--preload",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="import MODULE once for all processes, so that what it loads is in memory once; repeatable",
+    )
+
+
+def _add_shares(parser: argparse.ArgumentParser) -> None:
+    shares = parser.add_mutually_exclusive_group()
+    shares.add_argument(
+        "--sticky",
+        metavar="KEY",
+        help="send all connections with the same key to one node: ip, proxy, sni, "
+        "cookie:NAME (cookie:NAME:set sets it), query:NAME, header:NAME or path:SEGMENTS; "
+        "a|b takes the first that is found",
+    )
+    shares.add_argument(
+        "--policy",
+        metavar="POLICY",
+        help="least-connections (the default), round-robin, sticky=KEY, or reuse-port or "
+        "shared-listener, where the kernel chooses",
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit-concurrency",
+        metavar="N",
+        type=int,
+        help="connections of a process beyond which requests are answered 503; default: no limit",
+    )
+    parser.add_argument(
+        "--timeout-keep-alive",
+        "--keep-alive",
+        metavar="SECONDS",
+        type=float,
+        default=5.0,
+        help="how long an idle connection stays open between two requests; default: %(default)g",
+    )
+    parser.add_argument(
+        "--timeout-head",
+        metavar="SECONDS",
+        type=float,
+        default=10.0,
+        help="how long a client may take for a request's head; default: %(default)g",
+    )
+    parser.add_argument(
+        "--timeout-body",
+        metavar="SECONDS",
+        type=float,
+        default=60.0,
+        help="how long a client may pause while it sends a body; default: %(default)g",
+    )
+    parser.add_argument(
+        "--max-head",
+        "--h11-max-incomplete-event-size",
+        "--limit-request-line",
+        metavar="BYTES",
+        type=int,
+        default=64 * 1024,
+        help="how long a request's head may be; default: %(default)s",
+    )
+
+
+def _add_websockets(parser: argparse.ArgumentParser) -> None:
+    for name, default, text in (
+        ("--ws-ping-interval", 20.0, "seconds between two pings"),
+        ("--ws-ping-timeout", 20.0, "seconds to wait for the answer to one"),
+    ):
+        parser.add_argument(
+            name,
+            metavar="SECONDS",
+            type=float,
+            default=default,
+            help=f"{text}, 0 for never; default: %(default)g",
+        )
+    parser.add_argument(
+        "--ws-max-size",
+        metavar="BYTES",
+        type=int,
+        default=16 * 1024 * 1024,
+        help="the longest message of a WebSocket; default: %(default)s",
+    )
+
+
+def _add_tls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--certfile",
+        "--ssl-certfile",
+        "--ssl-certificate",
+        metavar="FILE",
+        help="serve TLS with this certificate (PEM); a changed file is read again at once",
+    )
+    parser.add_argument(
+        "--keyfile",
+        "--ssl-keyfile",
+        metavar="FILE",
+        help="its private key (PEM); default: CERTFILE",
+    )
+    parser.add_argument(
+        "--ssl-keyfile-password",
+        metavar="TEXT",
+        help="the password of the key; better in ACTORS_SERVE_SSL_KEYFILE_PASSWORD",
+    )
+
+
+def _add_proxy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--uds-permissions",
+        metavar="MODE",
+        type=_mode,
+        help="the mode of the Unix socket, such as 660; default: that of a socket which is there "
+        "already, or 666",
+    )
+    parser.add_argument(
+        "--proxy-headers",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="believe X-Forwarded-For and -Proto of the proxies below; default: yes",
+    )
+    parser.add_argument(
+        "--forwarded-allow-ips",
+        metavar="ADDRESSES",
+        help="proxies whose X-Forwarded-* headers are believed, with commas between: addresses, "
+        "networks, unix, or * for all; default: FORWARDED_ALLOW_IPS, or 127.0.0.1,::1. Those of a "
+        "Unix socket that not every user may write to are believed",
+    )
+
+
+def _mode(text: str) -> int:
+    """Read the mode of a file as `chmod` does."""
+    return int(text, 8)
+
+
+_mode.__name__ = "mode"  # argparse names it in its error

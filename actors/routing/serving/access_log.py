@@ -1,0 +1,44 @@
+"""The access log: a line for each response, written when its head is.
+
+Rule 1: off unless asked for. An application that has given handlers to the logger ``uvicorn.access`` has asked
+for that logger's line; ``access_log=True`` asks for the event ``request`` in the node's log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from actors._base.log import get_logger
+
+__all__ = ["AccessLog"]
+
+_LOGGER: Final = logging.getLogger("uvicorn.access")
+
+
+class AccessLog:
+    """Where the responses of a server are logged; *events* asks for the event ``request``."""
+
+    def __init__(self, *, events: bool) -> None:
+        self._log = get_logger() if events else None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody has asked for lines."""
+        return self._log is not None or bool(_LOGGER.handlers)
+
+    def response(self, scope: Mapping[str, Any], status: int) -> None:
+        """Log a response."""
+        client = scope["client"]
+        where = f"{client[0]}:{client[1]}" if client else ""
+        path = quote(scope["path"])
+        if scope["query_string"]:
+            path = f"{path}?{scope['query_string'].decode('latin-1')}"
+        method, version = scope["method"], scope["http_version"]
+        if _LOGGER.handlers:
+            text = '%s - "%s %s HTTP/%s" %d'
+            _LOGGER.info(text, where, method, path, version, status)
+        if self._log is not None:
+            self._log.info("request", client=where, method=method, path=path, status=status)
