@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.on_error import OnError, set_table
@@ -40,6 +41,7 @@ class Actor:
     - `on_stop` runs when this incarnation ends, unless it was killed, with its `Exit`.
     - `on_exit` runs once at the final end of each watched ref.
     - `on_renew` returns a state for the next incarnation, when this one ends in order to be started again.
+    - `on_inspect` returns what `actors state` shows; unless overridden, the names and types of attributes.
 
     The class keyword ``blocking=True`` is for code that blocks, like DB-API, requests or torch: the actor has a
     thread of its own, named after it, in which its constructor, hooks and messages run, one at a time. They
@@ -122,6 +124,22 @@ class Actor:
                 return self.counts
         """
         return _NOTHING
+
+    def on_inspect(self) -> Any:
+        """Return what `actors state` shows of this actor, as a message between others.
+
+        This one returns the names of the actor's attributes with the types and lengths of their values, and no
+        value, as that may be a secret.
+        """
+        return {name: _outline(value) for name, value in vars(self).items() if name != "context"}
+
+
+def _outline(value: object) -> str:
+    kind = type(value).__name__
+    try:
+        return f"{kind} of {len(value)}" if isinstance(value, Sized) else kind
+    except Exception:  # noqa: BLE001 - a user's `__len__`
+        return kind
 
 
 class _Nothing:

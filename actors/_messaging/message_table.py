@@ -35,13 +35,14 @@ __all__ = [
     "check_class",
     "handlers_by_name",
     "handlers_of",
+    "inspection_of",
     "is_blocking",
     "own_handler",
     "refusal",
     "takes_state",
 ]
 
-HOOKS: Final = frozenset({"on_start", "on_stop", "on_exit", "on_renew"})
+HOOKS: Final = frozenset({"on_start", "on_stop", "on_exit", "on_inspect", "on_renew"})
 ROOT_MARK: Final = "__actors_root__"
 """Marks the class where messages end: its own methods are not messages."""
 BLOCKING_MARK: Final = "__actors_blocking__"
@@ -244,6 +245,18 @@ def handlers_by_name(cls: type) -> dict[str, Handler]:
     if table is None:
         table = _BY_NAME[cls] = _handlers(cls)
     return table
+
+
+def inspection_of(cls: type) -> Handler:
+    """Return what runs the hook `on_inspect` of *cls* as a message."""
+    hook: Any = cls.on_inspect  # type: ignore[attr-defined] # of every actor
+
+    async def inspect_it(actor: Any) -> Any:
+        found = hook(actor)
+        return await found if inspect.isawaitable(found) else found
+
+    run = _in_thread(hook) if is_blocking(cls) else inspect_it
+    return Handler("on_inspect", hook, MessageKind.CALL, run)
 
 
 def check_class(cls: type) -> None:

@@ -19,6 +19,7 @@ from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import all_waiting
 from actors._messaging.message_table import handlers_by_name
 from actors._remoting import operations as ops
+from actors._system.actor_calls import ActorCalls
 from actors._system.group_directory import GroupDirectory
 from actors._system.keyed_books import KeyedBooks
 from actors._system.kill_deadlines import KillDeadlines
@@ -107,6 +108,7 @@ class Coordinator(SystemState):
         self._run_numbers = itertools.count(1)
         self._block_watch: BlockWatch | None = None
         self.requests = SystemRequests(self, self.tree, self.groups, self.reloading)
+        self.calls = ActorCalls(self.host, self.pools.find)
         self.events_of_nodes = EventsOfNodes(self)
         self.events_of_nodes.register()
         NodeServices(

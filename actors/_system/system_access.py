@@ -16,6 +16,7 @@ from actors._messaging.deadlock import all_waiting, waiting_chain, waiting_for_s
 from actors._messaging.topic import TopicCarrier
 from actors._pools import LinkPlaces, Pool, PoolClients
 from actors._remoting import directory_operations as directory, operations as ops
+from actors._system.actor_calls import ActorCalls
 from actors._system.coordinator import Coordinator
 from actors._system.node_events import NodeEvents
 from actors._system.placement import ActorRequest
@@ -189,6 +190,7 @@ class NodeAccess:
         self.groups.serve()
         IdleWatch(node.host, self._report_idle).serve()
         node.host.handlers.on_call(ops.child_actors, self._child_actors)
+        ActorCalls(node.host, self.pool).register()
 
     async def spawn(
         self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: ops.SpawnOptions

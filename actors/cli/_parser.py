@@ -200,13 +200,82 @@ def _reload(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
 
 
+_PATTERN: Final = (
+    "a node such as web/1; or actors, by a name or a pattern such as 'room-*'. The name of a node means the "
+    "node, unless --actor is given"
+)
+
+
 def _stop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "node",
-        metavar="NODE",
+        "name",
+        metavar="NODE_OR_ACTOR",
         nargs="?",
-        help="stop this node alone, such as web/1; it is not restarted",
+        help=f"stop this alone: {_PATTERN}. It is not restarted",
     )
+    _add_actor(parser)
+    _add_common(parser)
+
+
+def _some(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NODE_OR_ACTOR", help=_PATTERN)
+    _add_actor(parser)
+    _add_common(parser)
+
+
+def _add_actor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--actor", action="store_true", help="the actors of that name, even if it is a node's"
+    )
+
+
+_JSON_HELP: Final = (
+    "an argument as JSON, such as 5, true, '\"text\"' or '{\"price\": 1}', or by name as key=JSON"
+)
+
+
+def _ask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="ACTOR", help="the name of an actor or a pool")
+    parser.add_argument("method", metavar="METHOD", help="one of its messages")
+    parser.add_argument("args", metavar="JSON", nargs="*", help=_JSON_HELP)
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        default=10.0,
+        help="seconds for the reply, or for each item of a stream; default: %(default)g",
+    )
+    parser.epilog = (
+        "The actor's node makes the arguments of the types that the method is annotated with: numbers, text, "
+        "dates as ISO text, bytes as base64, enums by value or name, dataclasses and models by their fields. "
+        "A stream prints one line per item."
+    )
+    _add_common(parser)
+
+
+def _state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="ACTOR", help="the name of an actor")
+    parser.epilog = (
+        "It shows what the actor's hook on_inspect returns; unless the class has one, the names, types and "
+        "lengths of its attributes, and no values."
+    )
+    _add_common(parser)
+
+
+def _start(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "supervisor",
+        metavar="SUPERVISOR",
+        help="path of a supervisor, such as guests or outer/inner",
+    )
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        help="pkg.mod:attr, an actor class, or what child(), supervisor() and the like have made",
+    )
+    parser.add_argument("args", metavar="JSON", nargs="*", help=f"of a class: {_JSON_HELP}")
+    parser.add_argument("--name", metavar="NAME", help="of a class: the name of the actor")
+    parser.add_argument("--on", metavar="NODE_OR_GROUP", help="of a class: where it runs")
     _add_common(parser)
 
 
@@ -235,10 +304,17 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
         _reload,
     ),
     "stop": (
-        "stop the running system or one of its nodes cleanly, and wait until it has ended",
+        "stop the running system, one of its nodes, or actors cleanly, and wait until they have ended",
         _stop,
     ),
-    "kill": ("kill a node, which is then restarted", _node),
+    "restart": (
+        "replace a node by a new process, or end actors at once and wait until they run again",
+        _some,
+    ),
+    "kill": ("kill a node, which is then restarted, or actors, as their supervisors decide", _some),
+    "ask": ("send a message to an actor or a pool, and print the reply", _ask),
+    "state": ("show what an actor says of itself, or what it is busy with", _state),
+    "start": ("add a child to a supervisor of the running system", _start),
     "completion": ("print a script that lets a shell complete these commands", _completion),
 }
 

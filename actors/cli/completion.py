@@ -25,7 +25,13 @@ _ACTORS: Final = (
     "actors tree 2>/dev/null | sed -n 's/^[^[:alnum:]_]*\\(.*\\)  (.* on .*)  .*/\\1/p'"
 )
 """What stands before `(Class on node)` in the lines of `actors tree`."""
-_COMMANDS: Final = {"NODE": _NODES, "NODE_OR_GROUP": _NODES, "ACTOR": _ACTORS}
+_BOTH: Final = f"{{ {_NODES}; {_ACTORS}; }}"
+_COMMANDS: Final = {
+    "NODE": _NODES,
+    "NODE_OR_GROUP": _NODES,
+    "ACTOR": _ACTORS,
+    "NODE_OR_ACTOR": _BOTH,
+}
 """What prints the values that an argument of this name may have."""
 
 

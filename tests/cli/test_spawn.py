@@ -126,7 +126,7 @@ def test_kill_has_a_node_restarted(system: Running) -> None:
             ["stop", "web/7"],
             "there is no node 'web/7'; the nodes are web/0, web/1; did you mean 'web/1'?",
         ),
-        (["kill", "zzz"], "there is no node 'zzz'; the nodes are web/0, web/1"),
+        (["kill", "zzz"], "no actor and no node is called 'zzz'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

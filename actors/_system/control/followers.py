@@ -20,7 +20,7 @@ from actors._base.log import iso_time
 from actors._system.coordinator import Coordinator
 from actors.supervisors import shown
 
-__all__ = ["EventFollowers"]
+__all__ = ["EventFollowers", "cancel_when_closed"]
 
 _MOST_FOLLOWERS: Final = 16
 _CLOSED: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
@@ -56,7 +56,7 @@ class EventFollowers:
         try:
             await stream.send(_line({"ok": True, "result": {"pid": os.getpid()}}))
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_cancel_when_closed, stream, tasks.cancel_scope)
+                tasks.start_soon(cancel_when_closed, stream, tasks.cancel_scope)
                 await _send_events(stream, events, self._clock_zero)
                 tasks.cancel_scope.cancel()
         finally:
@@ -64,7 +64,7 @@ class EventFollowers:
             events.close()
 
 
-async def _cancel_when_closed(stream: SocketStream, scope: anyio.CancelScope) -> None:
+async def cancel_when_closed(stream: SocketStream, scope: anyio.CancelScope) -> None:
     """Cancel *scope* when the other end closes, even if no event is sent in the meantime."""
     try:
         while True:

@@ -6,12 +6,13 @@ Rule: a request that is wrong or fails is answered with the reason; the system c
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.suggestions import did_you_mean
+from actors._system.control.actors import ask, end_actors, matching_actors, start, state
 from actors._system.control.ps import node_identity, ps
 from actors._system.control.top import top
 from actors._system.coordinator import Coordinator
@@ -40,6 +41,8 @@ class ControlOperation:
     after_reply: Callable[[Coordinator], object] | None = None
     arguments: frozenset[str] = frozenset()
     follows: bool = False
+    lines: Callable[..., AsyncIterator[Any]] | None = None
+    """Called in place of `run`: yields the result, then what is sent, a line each, until the client closes."""
 
 
 def refusal(error: Exception) -> dict[str, str]:
@@ -90,6 +93,32 @@ async def _reload(
     return [node_identity(node) for node in renewed]
 
 
+async def _restart(core: Coordinator, name: str, *, actor: bool = False) -> dict[str, Any]:
+    if not _means_node(core, name, actor=actor):
+        return await end_actors(core, name, "restart")
+    renewed = await core.reloading.reload([_node(core, name).name], by="`actors restart`")
+    return {"verb": "restart", "nodes": [node_identity(node) for node in renewed]}
+
+
+async def _stop_any(core: Coordinator, name: str, *, actor: bool = False) -> dict[str, Any]:
+    if not _means_node(core, name, actor=actor):
+        return await end_actors(core, name, "stop")
+    return {"verb": "stop", "nodes": [await _stop_node(core, name)]}
+
+
+async def _kill_any(core: Coordinator, name: str, *, actor: bool = False) -> dict[str, Any]:
+    if not _means_node(core, name, actor=actor):
+        return await end_actors(core, name, "kill")
+    return {"verb": "kill", "nodes": [await _kill(core, name)]}
+
+
+def _means_node(core: Coordinator, name: str, *, actor: bool) -> bool:
+    """Whether a name means a node: one that has it, or none where only nodes have such names."""
+    if actor or name in core.nodes:
+        return not actor
+    return "/" in name and not matching_actors(core, name)
+
+
 async def _stop_node(core: Coordinator, node: str) -> dict[str, Any]:
     facts = node_identity(_node(core, node))
     await core.stop_node(node, None)
@@ -129,4 +158,14 @@ OPERATIONS: Final[dict[str, ControlOperation]] = {
     "reload": ControlOperation(_reload, arguments=frozenset({"nodes", "surge", "ready_timeout"})),
     "stop_node": ControlOperation(_stop_node, arguments=frozenset({"node"})),
     "kill": ControlOperation(_kill, arguments=frozenset({"node"})),
+    "stop_any": ControlOperation(_stop_any, arguments=frozenset({"name", "actor"})),
+    "restart": ControlOperation(_restart, arguments=frozenset({"name", "actor"})),
+    "kill_any": ControlOperation(_kill_any, arguments=frozenset({"name", "actor"})),
+    "ask": ControlOperation(
+        _pid, lines=ask, arguments=frozenset({"name", "method", "args", "kwargs", "seconds"})
+    ),
+    "state": ControlOperation(state, arguments=frozenset({"name"})),
+    "start": ControlOperation(
+        start, arguments=frozenset({"supervisor", "target", "args", "kwargs", "name", "on"})
+    ),
 }

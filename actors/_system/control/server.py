@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ from actors._base.control_folder import (
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.loop import Waiter
 from actors._base.suggestions import did_you_mean
-from actors._system.control.followers import EventFollowers
+from actors._system.control.followers import EventFollowers, cancel_when_closed
 from actors._system.control.operations import OPERATIONS, ControlOperation, Refused, refusal
 from actors._system.coordinator import Coordinator
 from actors.supervisors import shown
@@ -42,6 +42,7 @@ __all__ = ["control_name", "control_socket", "serve_until_stop"]
 
 _LONGEST_REQUEST: Final = 64 * 1024
 """Bytes."""
+_CLIENT_GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 _MOST_CONNECTIONS: Final = 64
 _FIRST_BYTE: Final = 0.5
 """Seconds."""
@@ -178,8 +179,11 @@ class _Control:
                         held.pop_all()
                         self._core.tasks.start_soon(self._followers.serve, stream, arguments)
                         return
+                    if operation.lines is not None:
+                        await self._send_lines(stream, operation.lines(self._core, **arguments))
+                        return
                     result = await operation.run(self._core, **arguments)
-                    reply = _encoded({"ok": True, "result": result})
+                    reply = _encoded(_ok(result))
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     return  # the client has closed its end
                 except Exception as error:  # noqa: BLE001 - a request must never end the system
@@ -191,6 +195,23 @@ class _Control:
             self._free.release()
         if operation is not None and operation.after_reply is not None:
             operation.after_reply(self._core)
+
+    async def _send_lines(self, stream: SocketStream, lines: AsyncIterator[Any]) -> None:
+        """Send the result, then a line for each item, as fast as they are read, until the client closes."""
+        begun, failed = False, None
+        async with aclosing(lines), anyio.create_task_group() as tasks:  # type: ignore[type-var] # generators
+            tasks.start_soon(cancel_when_closed, stream, tasks.cancel_scope)
+            try:
+                async for item in lines:
+                    await stream.send(_encoded({"item": item} if begun else _ok(item)))
+                    begun = True
+            except _CLIENT_GONE:
+                pass
+            except Exception as error:  # noqa: BLE001 - the client is told
+                failed = error
+            tasks.cancel_scope.cancel()
+        if failed is not None:
+            await self._reply(stream, _encoded({"ok": False, **self._report(failed, {})}))
 
     def _report(self, error: Exception, peer: dict[str, Any]) -> dict[str, str]:
         reply = refusal(error)
@@ -208,6 +229,10 @@ class _Control:
     async def _reply(self, stream: SocketStream, reply: bytes) -> None:
         with anyio.move_on_after(self._time_limit):
             await stream.send(reply)
+
+
+def _ok(result: Any) -> dict[str, Any]:
+    return {"ok": True, "result": result}
 
 
 def _encoded(reply: dict[str, Any]) -> bytes:

@@ -12,11 +12,14 @@ from typing import Any, Final
 from actors.cli._failure import NOT_RUNNING, WRONG, CommandFailed, is_count
 from actors.cli.client.connection import REPLY_TIMEOUT, connect
 from actors.cli.client.text import (
+    as_ended,
     as_event,
     as_groups,
     as_json,
     as_nodes,
     as_stacks,
+    as_started,
+    as_state,
     as_status,
     as_top,
     as_tree,
@@ -78,17 +81,16 @@ def _reload(options: Namespace) -> None:
 
 
 def _kill(options: Namespace) -> None:
-    _show(
-        options,
-        _ask(options, "kill", node=options.node),
-        lambda node: f"node {node['name']} was killed; its supervisor restarts it",
-    )
+    _show_ended(options, _ask_for(options, "kill_any"))
+
+
+def _restart(options: Namespace) -> None:
+    _show_ended(options, _ask_for(options, "restart", timeout=_RELOAD_TIMEOUT))
 
 
 def _stop(options: Namespace) -> None:
-    if options.node is not None:
-        stopped = _ask(options, "stop_node", timeout=_CHANGE_TIMEOUT, node=options.node)
-        _show(options, stopped, lambda node: f"node {node['name']} has stopped")
+    if options.name is not None:
+        _show_ended(options, _ask_for(options, "stop_any", timeout=_CHANGE_TIMEOUT))
         return
     with closing(connect(options.pid)) as system:
         system.stop(_STOP_TIMEOUT)
@@ -159,6 +161,81 @@ def _has_ended(label: str) -> bool:
     return False
 
 
+def _ask_for(options: Namespace, op: str, *, timeout: float = _CHANGE_TIMEOUT) -> Any:
+    """Have something done with a node, or with actors."""
+    done = _ask(options, op, timeout=timeout, name=options.name, actor=options.actor)
+    if not done.get("in_time", True):
+        many = len(done["actors"])
+        raise CommandFailed(
+            f"{many} actors were told to {done['verb']}, and not all have ended yet"
+        )
+    return done
+
+
+def _show_ended(options: Namespace, done: Any) -> None:
+    print(as_json(done.get("nodes", [done])[0]) if options.json else as_ended(done))
+
+
+def _ask_actor(options: Namespace) -> None:
+    """Print the reply of an actor, or the items of a stream, one line each."""
+    args, kwargs = _json_arguments(options.args)
+    with closing(connect(options.pid)) as system:
+        lines = system.lines(
+            "ask",
+            wait=max(0.0, options.timeout) + REPLY_TIMEOUT,
+            name=options.name,
+            method=options.method,
+            args=args,
+            kwargs=kwargs,
+            seconds=options.timeout,
+        )
+        stream = next(lines)["stream"]
+        for item in lines:
+            text = as_json(item, indent=None if stream else 2)
+            print(item if isinstance(item, str) and not options.json else text, flush=True)
+
+
+def _json_arguments(texts: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the arguments by position and by name, still as JSON.
+
+    Raises:
+        CommandFailed: one by position follows one by name, or a name comes twice.
+    """
+    args: list[str] = []
+    kwargs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and name.isidentifier()):
+            if kwargs:
+                raise CommandFailed(f"{text!r} has no name, and follows arguments with one", WRONG)
+            args.append(text)
+        elif name in kwargs:
+            raise CommandFailed(f"argument {name!r} is given twice", WRONG)
+        else:
+            kwargs[name] = value
+    return args, kwargs
+
+
+def _state(options: Namespace) -> None:
+    _show(options, _ask(options, "state", name=options.name), as_state)
+
+
+def _start(options: Namespace) -> None:
+    args, kwargs = _json_arguments(options.args)
+    started = _ask(
+        options,
+        "start",
+        timeout=_CHANGE_TIMEOUT,
+        supervisor=options.supervisor,
+        target=options.target,
+        args=args,
+        kwargs=kwargs,
+        name=options.name,
+        on=options.on,
+    )
+    _show(options, started, as_started)
+
+
 def _ask(options: Namespace, op: str, *, timeout: float = REPLY_TIMEOUT, **arguments: Any) -> Any:
     with closing(connect(options.pid)) as system:
         return system.ask(op, timeout=timeout, **arguments)
@@ -210,5 +287,9 @@ COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
     "scale": _scale,
     "reload": _reload,
     "stop": _stop,
+    "restart": _restart,
     "kill": _kill,
+    "ask": _ask_actor,
+    "state": _state,
+    "start": _start,
 }

@@ -74,9 +74,35 @@ class ControlConnection:
             raise CommandFailed(f"system {self.label} broke off its answer: {error}") from error
         if reply["ok"]:
             return reply["result"]
+        raise self._failed(reply)
+
+    def lines(self, op: str, *, wait: float, **arguments: Any) -> Iterator[Any]:
+        """Send a request that is answered by a result and items behind it; give all of them.
+
+        Args:
+            op: the operation.
+            wait: how many seconds each of them may take.
+            **arguments: those of the operation.
+
+        Raises:
+            CommandFailed: the system refused, failed, or did not answer in time.
+        """
+        yield self.ask(op, timeout=wait, **arguments)
+        while True:
+            try:
+                reply = json.loads(self._read_line())
+            except TimeoutError as error:
+                raise CommandFailed(f"system {self.label} said nothing for {wait:g} s") from error
+            except (OSError, ValueError):
+                return
+            if "item" not in reply:
+                raise self._failed(reply)
+            yield reply["item"]
+
+    def _failed(self, reply: dict[str, str]) -> CommandFailed:
         if "why" in reply:
-            raise CommandFailed(reply["error"], _EXIT_CODES[reply["why"]])
-        raise CommandFailed(f"system {self.label} refused: {reply['error']}")
+            return CommandFailed(reply["error"], _EXIT_CODES[reply["why"]])
+        return CommandFailed(f"system {self.label} refused: {reply['error']}")
 
     def follow(self, op: str, **arguments: Any) -> Iterator[Any]:
         """Send a request that is answered by many lines; give them until the system has ended.

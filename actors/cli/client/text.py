@@ -16,11 +16,14 @@ from actors._base.printable import printable, printable_facts, printable_json
 __all__ = [
     "ASCII",
     "UNICODE",
+    "as_ended",
     "as_event",
     "as_groups",
     "as_json",
     "as_nodes",
     "as_stacks",
+    "as_started",
+    "as_state",
     "as_status",
     "as_top",
     "as_tree",
@@ -211,6 +214,47 @@ def as_nodes(nodes: Sequence[dict[str, Any]]) -> str:
     nodes = _printable(nodes)
     rows = [(node["name"], node["kind"], f"pid {node['pid']}", node["state"]) for node in nodes]
     return "\n".join(_table(rows[0], rows[1:])) if rows else ""
+
+
+def as_ended(done: dict[str, Any]) -> str:
+    """Return which node or actors a command stopped, restarted or killed."""
+    done = _printable(done)
+    did = _DONE[done["verb"]]
+    if "nodes" in done:
+        node = done["nodes"][0]["name"]
+        return f"node {node} {_OF_NODE[done['verb']]}"
+    names = done["actors"]
+    return f"{did} {len(names)} actor{'s' * (len(names) != 1)}: {', '.join(names)}"
+
+
+_DONE: Final = {"stop": "stopped", "restart": "restarted", "kill": "killed"}
+_OF_NODE: Final = {
+    "stop": "has stopped",
+    "restart": "was replaced by a new process",
+    "kill": "was killed; its supervisor restarts it",
+}
+
+
+def as_state(found: dict[str, Any]) -> str:
+    """Return what an actor says of itself."""
+    found = _printable(found)
+    head = f"{found['name']}  {found['class']} on {found['node']}"
+    state = found["state"]
+    if not isinstance(state, dict):
+        return f"{head}\n{as_json(state)}"
+    width = max(map(len, state), default=0)
+    rows = [
+        f"  {name:{width}}  {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in state.items()
+    ]
+    return "\n".join([head, *rows])
+
+
+def as_started(child: dict[str, Any]) -> str:
+    """Return what was added to a supervisor."""
+    child = _printable(child)
+    where = f" on {child['node']}" if child["node"] else ""
+    return f"started {child['name']} under {child['supervisor'] or 'the top supervisor'}{where}"
 
 
 def as_groups(groups: dict[str, list[dict[str, Any]]]) -> str:

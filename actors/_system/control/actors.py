@@ -1,0 +1,272 @@
+"""What commands do with single actors: ask them, look at them, add, stop, restart and kill them.
+
+Rule: the process that made the system hands on what the command says; the actor's own node reads it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import anyio
+
+from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.suggestions import did_you_mean
+from actors._messaging.ref import Ref
+from actors._remoting import command_operations as ops
+from actors._system.actor_calls import Said
+from actors._system.coordinator import Coordinator
+from actors._system.sent_specs import tree_item_from
+from actors.nodes import Link, RemoteNode
+from actors.supervisors import Restart
+
+__all__ = ["ask", "end_actors", "known_actors", "matching_actors", "start", "state"]
+
+_STATE_WITHIN: Final = 5.0
+"""Seconds."""
+_LONGER: Final = 2.0
+"""Seconds that a node has for an answer beyond those that its actor has."""
+_ENDED_WITHIN: Final = 30.0
+_LONGEST_TIMEOUT: Final = 24 * 3600.0
+
+
+def known_actors(core: Coordinator) -> dict[str, Ref[Any]]:
+    """Return the addresses of actors by their names: of all but children of actors without a name."""
+    named = {name: core.registry.get(name) for name in core.registry}
+    found = {actor.ref.name: actor.ref for actor in core.supervised.values()}
+    return found | {name: ref for name, ref in named.items() if ref is not None}
+
+
+def _find(core: Coordinator, name: str) -> Ref[Any]:
+    actors = known_actors(core)
+    if name not in actors:
+        raise InvalidSpec(f"there is no actor {name!r}{did_you_mean(name, actors)}")
+    return actors[name]
+
+
+def _link(core: Coordinator, ref: Ref[Any]) -> Link | None:
+    """Return the link to the node of an actor; None if it is of this process."""
+    if ref.uid in core.host.cells:
+        return None
+    actor = core.supervised.get(ref.uid)
+    if actor is not None and isinstance(actor.place, RemoteNode):
+        return actor.place.link
+    for run in core.runs.values():
+        if run.number == ref.uid >> 32 and run.link is not None:
+            return run.link
+    raise ActorsError(f"{ref.name} does not run: its node {ref.node} is not running")
+
+
+async def _on_node(
+    core: Coordinator,
+    link: Link | None,
+    here: Callable[..., Awaitable[Any]],
+    op: Any,
+    *args: Any,
+    seconds: float,
+) -> Any:
+    """Have the node at the other end of *link* do something, or this process."""
+    if link is None:
+        return await here(*args)
+    try:
+        with anyio.fail_after(seconds + _LONGER):
+            return await link.call(op, *args)
+    except TimeoutError:
+        run = core.runs.get(link.peer)
+        block = {} if run is None else run.block
+        why = (
+            f": {block['actor']} has kept its loop by {block['message']}"
+            if "actor" in block
+            else ""
+        )
+        raise ActorsError(f"node {link.peer} does not answer{why}") from None
+
+
+def _told(answer: list[str]) -> str:
+    """Return the JSON of an answer.
+
+    Raises:
+        InvalidSpec, ActorsError: it is an error.
+    """
+    said, text = answer
+    if said == Said.WRONG:
+        raise InvalidSpec(text)
+    if said == Said.FAILED:
+        raise ActorsError(text)
+    return text
+
+
+async def ask(
+    core: Coordinator,
+    name: str,
+    method: str,
+    args: list[str],
+    kwargs: dict[str, str],
+    seconds: float,
+) -> AsyncIterator[Any]:
+    """Ask an actor or a pool; yield what kind of answer it is, then the reply or one item after another.
+
+    Raises:
+        InvalidSpec: there is no such actor or message, or an argument does not fit.
+        ActorsError: whatever else the answer is.
+    """
+    if type(seconds) not in {int, float} or not 0 < seconds <= _LONGEST_TIMEOUT:
+        raise InvalidSpec(f"timeout must be more than 0 seconds and at most a day, got {seconds!r}")
+    actors = known_actors(core)
+    pool = "" if name in actors else await _pool(core, name, actors)
+    ref = await _member(core, pool) if pool else actors[name]
+    link, calls = _link(core, ref), core.calls
+    call = (ref.uid, pool, method, args, kwargs, seconds)
+    answer = await _on_node(core, link, calls.ask, ops.ask_actor, *call, seconds=seconds)
+    told = _told(answer)
+    if answer[0] != Said.STREAM:
+        yield {"stream": False}
+        yield json.loads(told)
+        return
+    stream = int(told)
+    yield {"stream": True}
+    try:
+        next_of = (stream, seconds)
+        while items := await _on_node(
+            core, link, calls.next_items, ops.next_items, *next_of, seconds=seconds
+        ):
+            for item in items:
+                yield json.loads(_told(item))
+    finally:
+        if link is None:
+            calls.close_items(stream)
+        else:
+            link.note(ops.close_items, stream)
+
+
+async def _pool(core: Coordinator, name: str, actors: dict[str, Any]) -> str:
+    if not name or await core.pools.find(name) is None:
+        known = [*actors, *core.pool_sizes]
+        raise InvalidSpec(f"there is no actor and no pool {name!r}{did_you_mean(name, known)}")
+    return name
+
+
+async def _member(core: Coordinator, pool: str) -> Ref[Any]:
+    """Return a member of a pool, on whose node the pool is asked."""
+    found = await core.pools.find(pool)
+    members = [] if found is None else await found.members()
+    if not members:
+        raise ActorsError(f"pool {pool!r} has no member that runs")
+    return members[0]
+
+
+async def state(core: Coordinator, name: str) -> dict[str, Any]:
+    """Return what an actor says of itself by its `on_inspect`."""
+    ref = _find(core, name)
+    within = _STATE_WITHIN
+    answer = await _on_node(
+        core,
+        _link(core, ref),
+        core.calls.state,
+        ops.actor_state,
+        ref.uid,
+        within,
+        seconds=within,
+    )
+    return {
+        "name": ref.name,
+        "class": ref.cls_path,
+        "node": ref.node,
+        "state": json.loads(_told(answer)),
+    }
+
+
+async def start(
+    core: Coordinator,
+    supervisor: str,
+    target: str,
+    args: list[str],
+    kwargs: dict[str, str],
+    name: str | None = None,
+    on: str | None = None,
+) -> dict[str, Any]:
+    """Add a child to a supervisor: a spec or an actor class, by its path."""
+    handle = core.tree.find(supervisor)
+    options: dict[str, Any] = {"name": name, "on": on}
+    if core.local is not None:
+        item = core.calls.named_spec(target, args, kwargs, options)
+    else:
+        link = await _any_node(core, on)
+        described = await link.call(ops.describe, target, args, kwargs, dict(options))
+        item = tree_item_from(described)
+    ref = await handle.start_child(item)
+    node = None if ref is None else ref.node
+    return {"name": item.name, "supervisor": supervisor, "node": node}
+
+
+async def _any_node(core: Coordinator, on: str | None) -> Link:
+    """Return the link to a node that imports what is to be started: one where it is to run, if that is said."""
+    wanted = [node for node in core.nodes.values() if on in {node.name, node.group, None}]
+    ready = [node for node in wanted if node.ready and node.kind == "process"]
+    if not ready:
+        await core.groups.ensure_main()
+        ready = [node for node in core.nodes.values() if node.ready]
+    if not ready:
+        raise ActorsError("no node is ready to import what is to be started")
+    return ready[0].link
+
+
+async def end_actors(core: Coordinator, pattern: str, verb: str) -> dict[str, Any]:
+    """Stop, restart or kill every actor that a name or a glob pattern means; return their names.
+
+    Raises:
+        InvalidSpec: it means none, or one that is not restarted.
+    """
+    found = matching_actors(core, pattern)
+    if not found:
+        hint = did_you_mean(pattern, [*known_actors(core), *core.nodes])
+        raise InvalidSpec(f"no actor and no node is called {pattern!r}{hint}")
+    if verb == "restart":
+        for ref in found:
+            _check_comes_back(core, ref)
+    with anyio.move_on_after(_ENDED_WITHIN) as limit:
+        async with anyio.create_task_group() as tasks:
+            for ref in found:
+                tasks.start_soon(_end, core, ref, verb)
+    return {
+        "verb": verb,
+        "actors": sorted(ref.name for ref in found),
+        "in_time": not limit.cancelled_caught,
+    }
+
+
+def matching_actors(core: Coordinator, pattern: str) -> list[Ref[Any]]:
+    """Return the actors that a name or a glob pattern means; one that has exactly this name alone."""
+    actors = known_actors(core)
+    if pattern in actors:
+        return [actors[pattern]]
+    return [ref for name, ref in actors.items() if fnmatch.fnmatchcase(name, pattern)]
+
+
+def _check_comes_back(core: Coordinator, ref: Ref[Any]) -> None:
+    actor = core.supervised.get(ref.uid)
+    if actor is None:
+        raise InvalidSpec(f"{ref.name} is a child of an actor of its node, which alone restarts it")
+    if actor.restart is Restart.TEMPORARY:
+        raise InvalidSpec(f"{ref.name} is TEMPORARY: its supervisor does not restart it")
+
+
+async def _end(core: Coordinator, ref: Ref[Any], verb: str) -> None:
+    if verb == "stop":
+        await ref.stop()
+        await ref.wait()
+        return
+    if verb == "kill":
+        ref.kill()
+        return
+    events = core.bus.stream(messages=False)
+    ref.kill()
+    try:
+        async for event in events:
+            again = event.kind == "child_started" and event.facts.get("child") == ref.name
+            if again or ref.uid not in core.supervised:
+                return
+    finally:
+        events.close()
