@@ -257,18 +257,28 @@ class BlockingSystem:
         spawn: Callable[..., Coroutine[Any, Any, Ref[A]]] = self._system.spawn
         return self.blocking(self.call(spawn, cls, *args, **options))
 
-    def lookup(self, name: str) -> BlockingRef[Any] | None:
+    @overload
+    def lookup(self, name: str, cls: type[A], /) -> BlockingRef[A] | None: ...
+    @overload
+    def lookup(self, name: str) -> BlockingRef[Any] | None: ...
+    def lookup(self, name: str, cls: type[Any] | None = None) -> BlockingRef[Any] | None:
         """As `System.lookup`."""
-        ref = self.call(self._system.lookup, name)
+        of_class = () if cls is None else (cls,)
+        ref = self.call(self._system.lookup, name, *of_class)
         return None if ref is None else self.blocking(ref)
 
     def keyed(self, name: str) -> Keyed[Any, Any] | None:
         """As `System.keyed`; its verbs through `call`: ``system.call(rooms["hall"].ask, Room.say, "hi")``."""
         return self.call(self._system.keyed, name)
 
-    def pool(self, name: str) -> BlockingPool[Any] | None:
+    @overload
+    def pool(self, name: str, cls: type[A], /) -> BlockingPool[A] | None: ...
+    @overload
+    def pool(self, name: str) -> BlockingPool[Any] | None: ...
+    def pool(self, name: str, cls: type[Any] | None = None) -> BlockingPool[Any] | None:
         """As `System.pool`."""
-        pool = self.call(self._system.pool, name)
+        of_class = () if cls is None else (cls,)
+        pool = self.call(self._system.pool, name, *of_class)
         return None if pool is None else pool.blocking()
 
     @overload

@@ -16,6 +16,7 @@ import actors
 from actors import Actor, Budget, ExitKind, Topology, blocking_system, child, dynamic, nodes, pool
 from actors._system.blocking_system import BlockingSystem
 from actors.errors import ActorsError, InvalidSpec, StartFailed, SystemStopped
+from actors.testing import Recorder
 from tests.scripts import interrupt, run, start, wait_for_line
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -60,6 +61,11 @@ def test_plain_code_spawns_asks_and_stops(backend: Literal["asyncio", "trio"]) -
         assert found is not None
         assert found.ref == counter.ref
         assert system.lookup("nobody") is None
+        typed = system.lookup("counter", Counter)
+        assert typed is not None
+        assert typed.ref == counter.ref
+        with pytest.raises(TypeError, match="Counter"):
+            system.lookup("counter", Recorder)
         other.stop()
         assert other.wait() == actors.Exit.SHUTDOWN
         found.kill()
