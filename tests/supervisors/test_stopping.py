@@ -258,3 +258,26 @@ async def test_c67_a_cancelled_host_kills_the_children(world: World, dynamic: bo
     assert ends == [Exit.KILLED]
     assert kit.alive() == []
     assert kit.gone == {"a": [Exit.KILLED], "b": [Exit.KILLED]}
+
+
+async def test_whoever_calls_a_supervisor_whose_task_is_cancelled_is_told(world: World) -> None:
+    refused: list[str] = []
+
+    async def add(sup: Supervisor, spec: ChildSpec) -> None:
+        with pytest.raises(SupervisorStopped):
+            await sup.start_child(spec)
+        refused.append(spec.name)
+
+    with anyio.fail_after(1):
+        async with anyio.create_task_group() as callers:
+            async with anyio.create_task_group() as tasks:
+                inner = World(tasks)
+                sup = await inner.supervisor()
+                callers.start_soon(add, sup, inner.kit.spec("performed", hanging()))
+                await settle()
+                callers.start_soon(add, sup, inner.kit.spec("queued"))
+                await settle()
+                tasks.cancel_scope.cancel()
+    assert sorted(refused) == ["performed", "queued"]
+    assert inner.kit.alive() == []
+    assert world.kit.alive() == []

@@ -1,6 +1,5 @@
 """One end of a channel between two threads: messages in, the same objects out."""
 
-import os
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from actors.transport.codec.encoder import Encoder
 from actors.transport.errors import ChannelBroken, TooBig, raise_ended
 from actors.transport.wire.frames import Lane
 from actors.transport.wire.limits import ChannelStats
-from actors.transport.wire.outbox import close_all
+from actors.transport.wire.outbox import close_all, dup_all
 from actors.transport.wire.received_fds import check_count
 
 __all__ = ["ThreadChannel"]
@@ -130,7 +129,7 @@ class ThreadChannel(MessageChannel[Endpoint]):
             if self._closed:
                 raise_ended(self._broken)
             body = self._pack(message)
-            owned = tuple(map(os.dup, fds)) if keep_open else tuple(fds)
+            owned = dup_all(fds) if keep_open else tuple(fds)
         except BaseException:
             close_all(() if keep_open else fds)
             raise
