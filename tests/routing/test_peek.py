@@ -140,6 +140,21 @@ def test_past_the_deadline_a_chain_takes_its_next_source(rig: Rig) -> None:
     assert sorted(len(node.got) for node in nodes) == [0, 0, 6]
 
 
+def test_past_the_deadline_a_key_is_taken_from_what_has_come(rig: Rig) -> None:
+    def first_word(head: bytes, _client: object) -> bytes | NeedMore:
+        return head.split()[0] if b"end" in head or rig.loop.now() > began + 1.9 else NEED_MORE
+
+    began = rig.loop.now()
+    router = rig.router(Sticky(key(first_word)))
+    nodes = rig.join(router, 3)
+    for client in rig.connect(router, 6):
+        client.sendall(b"lobby and more")
+    peeking(rig, 6)
+    rig.loop.settle()
+    rig.loop.advance(2.1)
+    assert sorted(len(node.got) for node in nodes) == [0, 0, 6]
+
+
 def test_who_waits_is_bounded_and_the_oldest_gives_way(rig: Rig) -> None:
     router = rig.router(Sticky(cookie("sid")), max_peeking=3)
     (node,) = rig.join(router)

@@ -60,6 +60,40 @@ async def test_a_child_that_loses_its_host_waits_for_it_and_costs_nothing(
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_child_waits_on_while_its_host_changes_and_is_not_ready(
+    world: World, dynamic: bool
+) -> None:
+    kit, host = world.kit, FakeHost()
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    await sup.start_child(kit.spec("a", host=host))
+    host.change(ready=False)
+    kit.run("a").end(DOWN)
+    await settle()
+    for _ in range(3):
+        host.change(ready=False)  # it boots, say
+        await settle()
+        assert (len(kit.runs("a")), host.watchers) == (1, 1)
+        assert [info.state for info in sup.children()] == [ChildState.WAITING_NODE]
+    host.change(ready=True)
+    await settle()
+    assert (len(kit.runs("a")), host.watchers) == (2, 0)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_nobody_is_said_to_wait_for_a_host_that_was_given_up(
+    world: World, dynamic: bool
+) -> None:
+    kit, host = world.kit, FakeHost()
+    sup = await (world.dynamic() if dynamic else world.supervisor())
+    await sup.start_child(kit.spec("a", host=host))
+    host.change(lost=True)
+    kit.run("a").end(DOWN)
+    await settle()
+    assert kit.log.of(WaitingForHost) == []
+    assert kit.gone["a"] == [DOWN]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
 async def test_a_child_whose_host_is_given_up_is_gone_for_good(world: World, dynamic: bool) -> None:
     kit = world.kit
     host = FakeHost()

@@ -269,15 +269,14 @@ async def test_whoever_calls_a_supervisor_whose_task_is_cancelled_is_told(world:
         refused.append(spec.name)
 
     with anyio.fail_after(1):
-        async with anyio.create_task_group() as callers:
-            async with anyio.create_task_group() as tasks:
-                inner = World(tasks)
-                sup = await inner.supervisor()
-                callers.start_soon(add, sup, inner.kit.spec("performed", hanging()))
-                await settle()
-                callers.start_soon(add, sup, inner.kit.spec("queued"))
-                await settle()
-                tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as callers, anyio.create_task_group() as tasks:
+            inner = World(tasks)
+            sup = await inner.supervisor()
+            callers.start_soon(add, sup, inner.kit.spec("performed", hanging()))
+            await settle()
+            callers.start_soon(add, sup, inner.kit.spec("queued"))
+            await settle()
+            tasks.cancel_scope.cancel()
     assert sorted(refused) == ["performed", "queued"]
     assert inner.kit.alive() == []
     assert world.kit.alive() == []

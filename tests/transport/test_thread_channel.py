@@ -387,6 +387,20 @@ def test_descriptors_that_are_lent_stay_the_callers(pair_of_sides: Pair) -> None
     os.fstat(theirs)
 
 
+def test_descriptors_that_were_to_be_lent_stay_open_when_nothing_is_sent(
+    pair_of_sides: Pair,
+) -> None:
+    a, _ = pair_of_sides()
+    mine = null()
+    with pytest.raises(Unsendable):
+        a.channel.send_fds([2, object()], [mine], keep_open=True)
+    a.channel.close()
+    with pytest.raises(ChannelClosed):
+        a.channel.send_fds([2], [mine], keep_open=True)
+    os.fstat(mine)
+    os.close(mine)
+
+
 def test_descriptors_of_a_message_that_cannot_be_sent_are_closed(pair_of_sides: Pair) -> None:
     a, _ = pair_of_sides()
     fd = null()
