@@ -9,7 +9,16 @@ from typing import Any
 
 from actors._remoting.operation import Side, call as _call, note as _note
 
-__all__ = ["actor_state", "ask_actor", "close_items", "describe", "next_items"]
+__all__ = [
+    "actor_state",
+    "ask_actor",
+    "close_items",
+    "close_watch",
+    "describe",
+    "next_items",
+    "next_watched",
+    "watch_actor",
+]
 
 
 @_call(Side.NODE)
@@ -39,3 +48,18 @@ async def describe(
 @_call(Side.NODE)
 async def actor_state(uid: int, seconds: float, /) -> list[str]:
     """Return what an actor's `on_inspect` returns, as `ask_actor` does."""
+
+
+@_call(Side.NODE)
+async def watch_actor(uid: int, rate: int, /) -> int:
+    """Watch the messages of an actor, at most *rate* a second; return the number of the watch."""
+
+
+@_call(Side.NODE)
+async def next_watched(watch: int, /) -> list[Any]:
+    """Return the next messages, at least one, each a `Watched`, and how many more there were."""
+
+
+@_note(Side.NODE)
+def close_watch(watch: int, /) -> None:
+    """Stop watching."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from actors._actor.base import Actor
+from actors._actor.message_watch import MessageWatch
 from actors._base.errors import ActorsError, DeadlineExceeded, InvalidSpec
 from actors._base.suggestions import did_you_mean
 from actors._messaging.ask import ask_in_turn
@@ -74,6 +75,7 @@ class ActorCalls:
         self._host = host
         self._pool = pool
         self._streams: dict[int, _Items] = {}
+        self._watches: dict[int, MessageWatch] = {}
         self._numbers = itertools.count(1)
 
     def register(self) -> None:
@@ -83,6 +85,9 @@ class ActorCalls:
         handlers.on_call(ops.next_items, lambda _, *which: self.next_items(*which))
         handlers.on_note(ops.close_items, lambda _, number: self.close_items(number))
         handlers.on_call(ops.describe, lambda _, *what: self.describe(*what))
+        handlers.on_call(ops.watch_actor, lambda _, *actor: self.watch(*actor))
+        handlers.on_call(ops.next_watched, lambda _, number: self.next_watched(number))
+        handlers.on_note(ops.close_watch, lambda _, number: self.close_watch(number))
         handlers.on_call(ops.actor_state, lambda _, *actor: self.state(*actor))
 
     async def ask(
@@ -188,6 +193,30 @@ class ActorCalls:
         items = self._streams.pop(number, None)
         if items is not None:
             items.task.cancel()
+
+    # -- messages -----------------------------------------------------------------------------------
+
+    async def watch(self, uid: int, rate: int) -> int:
+        """Watch the messages of an actor; see `operations.watch_actor`."""
+        if len(self._watches) >= _MOST_STREAMS:
+            raise ActorsError(f"commands watch {_MOST_STREAMS} actors of this node already")
+        number = next(self._numbers)
+        self._watches[number] = MessageWatch(self._cell(uid), self._host.loop, rate)
+        return number
+
+    async def next_watched(self, number: int) -> list[Any]:
+        """Return what came since the last call; see `operations.next_watched`."""
+        watch = self._watches.get(number)
+        if watch is None:
+            raise ActorsError("nobody watches that actor any more")
+        found, dropped = await watch.next()
+        return [[list(message) for message in found], dropped]
+
+    def close_watch(self, number: int) -> None:
+        """Stop watching."""
+        watch = self._watches.pop(number, None)
+        if watch is not None:
+            watch.close()
 
     # -- state --------------------------------------------------------------------------------------
 

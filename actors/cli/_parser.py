@@ -262,6 +262,18 @@ def _state(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
 
 
+def _trace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="ACTOR", help="the name of an actor")
+    parser.add_argument(
+        "--rate",
+        metavar="N",
+        type=int,
+        default=100,
+        help="most lines a second; how many messages there were beside them is said; default: %(default)s",
+    )
+    _add_common(parser)
+
+
 def _start(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "supervisor",
@@ -314,6 +326,7 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "kill": ("kill a node, which is then restarted, or actors, as their supervisors decide", _some),
     "ask": ("send a message to an actor or a pool, and print the reply", _ask),
     "state": ("show what an actor says of itself, or what it is busy with", _state),
+    "trace": ("print the messages of an actor as it handles them, one line each", _trace),
     "start": ("add a child to a supervisor of the running system", _start),
     "completion": ("print a script that lets a shell complete these commands", _completion),
 }

@@ -70,6 +70,9 @@ class Ledger(actors.Actor, blocking=True):
     def on_inspect(self) -> dict[str, int]:
         return {"entries": 3}
 
+    def pay(self, amount: int) -> int:
+        return amount
+
 
 many = [actors.child(Counter, name=f"room-{n}", on="a") for n in range(3)]
 spec = actors.supervisor("wing", [actors.child(Counter, 7, name="wing-counter", on="a")])

@@ -15,7 +15,7 @@ from actors.cli import main
             ["rnu"],
             (
                 "actors: error: there is no command 'rnu'; the commands are run, serve, ps, tree, "
-                "top, events, stack, spawn, scale, reload, stop, restart, kill, ask, state, start, "
+                "top, events, stack, spawn, scale, reload, stop, restart, kill, ask, state, trace, start, "
                 "completion; did you mean 'run'?"
             ),
         ),
@@ -23,7 +23,7 @@ from actors.cli import main
             ["zzzzz"],
             (
                 "actors: error: there is no command 'zzzzz'; the commands are run, serve, ps, tree, "
-                "top, events, stack, spawn, scale, reload, stop, restart, kill, ask, state, start, "
+                "top, events, stack, spawn, scale, reload, stop, restart, kill, ask, state, trace, start, "
                 "completion"
             ),
         ),

@@ -199,3 +199,34 @@ def test_the_name_of_a_node_means_the_node(shop: Running) -> None:
     code, _, err = run(shop, "kill", "a/0", "--actor")
     assert (code, "no actor and no node is called 'a/0'" in err) == (2, True)
     assert shop.process.poll() is None
+
+
+def test_the_messages_of_one_actor_are_traced_while_the_command_runs(shop: Running) -> None:
+    tracer = subprocess.Popen(
+        command("trace", "ledger", "--rate", "1"),
+        cwd=HERE,
+        env=environment(shop.runtime),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert tracer.stdout is not None
+    assert tracer.stderr is not None
+    with tracer.stdout, tracer.stderr:
+        said = tracer.stderr.readline()
+        assert said == "tracing ledger (asked:Ledger on a/0); Ctrl-C ends this\n"
+        assert run(shop, "ask", "ledger", "pay", "5")[1] == "5\n"
+        assert tracer.stdout.readline().startswith("pay  done  ")
+        tracer.kill()
+        tracer.wait()
+    assert run(shop, "ask", "ledger", "pay", "6")[1] == "6\n"
+
+
+def test_what_cannot_be_traced_is_one_error(shop: Running) -> None:
+    code, _, err = run(shop, "trace", "ledgr")
+    assert (code, err) == (
+        2,
+        "actors trace: error: there is no actor 'ledgr'; did you mean 'ledger'?\n",
+    )
+    code, _, err = run(shop, "trace", "ledger", "--rate", "0")
+    assert (code, "rate must be 1 to 10000 messages a second, got 0" in err) == (2, True)

@@ -22,13 +22,14 @@ from actors._system.sent_specs import tree_item_from
 from actors.nodes import Link, RemoteNode
 from actors.supervisors import Restart
 
-__all__ = ["ask", "end_actors", "known_actors", "matching_actors", "start", "state"]
+__all__ = ["ask", "end_actors", "known_actors", "matching_actors", "start", "state", "trace"]
 
 _STATE_WITHIN: Final = 5.0
 """Seconds."""
 _LONGER: Final = 2.0
 """Seconds that a node has for an answer beyond those that its actor has."""
 _ENDED_WITHIN: Final = 30.0
+_FASTEST: Final = 10_000
 _LONGEST_TIMEOUT: Final = 24 * 3600.0
 
 
@@ -176,6 +177,36 @@ async def state(core: Coordinator, name: str) -> dict[str, Any]:
         "node": ref.node,
         "state": json.loads(_told(answer)),
     }
+
+
+async def trace(core: Coordinator, name: str, rate: int = 100) -> AsyncIterator[Any]:
+    """Yield who is traced, then each message that the actor handles, until the command ends.
+
+    Raises:
+        InvalidSpec: there is no such actor, or a rate that cannot work.
+    """
+    if type(rate) is not int or not 1 <= rate <= _FASTEST:
+        raise InvalidSpec(f"rate must be 1 to {_FASTEST} messages a second, got {rate!r}")
+    ref = _find(core, name)
+    link, calls, within = _link(core, ref), core.calls, _STATE_WITHIN
+    watch = await _on_node(core, link, calls.watch, ops.watch_actor, ref.uid, rate, seconds=within)
+    try:
+        yield {"name": ref.name, "class": ref.cls_path, "node": ref.node}
+        while True:
+            found, dropped = (
+                await calls.next_watched(watch)
+                if link is None
+                else await link.call(ops.next_watched, watch)
+            )
+            for method, sender, seconds, outcome in found:
+                yield {"method": method, "from": sender, "seconds": seconds, "outcome": outcome}
+            if dropped:
+                yield {"dropped": dropped}
+    finally:
+        if link is None:
+            calls.close_watch(watch)
+        else:
+            link.note(ops.close_watch, watch)
 
 
 async def start(

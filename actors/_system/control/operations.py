@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.suggestions import did_you_mean
-from actors._system.control.actors import ask, end_actors, matching_actors, start, state
+from actors._system.control.actors import ask, end_actors, matching_actors, start, state, trace
 from actors._system.control.ps import node_identity, ps
 from actors._system.control.top import top
 from actors._system.coordinator import Coordinator
@@ -164,6 +164,7 @@ OPERATIONS: Final[dict[str, ControlOperation]] = {
     "ask": ControlOperation(
         _pid, lines=ask, arguments=frozenset({"name", "method", "args", "kwargs", "seconds"})
     ),
+    "trace": ControlOperation(_pid, lines=trace, arguments=frozenset({"name", "rate"})),
     "state": ControlOperation(state, arguments=frozenset({"name"})),
     "start": ControlOperation(
         start, arguments=frozenset({"supervisor", "target", "args", "kwargs", "name", "on"})

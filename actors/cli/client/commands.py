@@ -16,6 +16,7 @@ from actors.cli.client.text import (
     as_event,
     as_groups,
     as_json,
+    as_message,
     as_nodes,
     as_stacks,
     as_started,
@@ -220,6 +221,17 @@ def _state(options: Namespace) -> None:
     _show(options, _ask(options, "state", name=options.name), as_state)
 
 
+def _trace(options: Namespace) -> None:
+    """Print the messages that an actor handles, until the system or the actor's node has ended."""
+    with closing(connect(options.pid)) as system:
+        lines = system.lines("trace", wait=None, name=options.name, rate=options.rate)
+        whom = next(lines)
+        _print_note(f"tracing {whom['name']} ({whom['class']} on {whom['node']}); Ctrl-C ends this")
+        for message in lines:
+            text = as_json(message, indent=None) if options.json else as_message(message)
+            print(text, flush=True)
+
+
 def _start(options: Namespace) -> None:
     args, kwargs = _json_arguments(options.args)
     started = _ask(
@@ -291,5 +303,6 @@ COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
     "kill": _kill,
     "ask": _ask_actor,
     "state": _state,
+    "trace": _trace,
     "start": _start,
 }

@@ -76,18 +76,19 @@ class ControlConnection:
             return reply["result"]
         raise self._failed(reply)
 
-    def lines(self, op: str, *, wait: float, **arguments: Any) -> Iterator[Any]:
+    def lines(self, op: str, *, wait: float | None, **arguments: Any) -> Iterator[Any]:
         """Send a request that is answered by a result and items behind it; give all of them.
 
         Args:
             op: the operation.
-            wait: how many seconds each of them may take.
+            wait: how many seconds each of them may take; None is any time for what follows the result.
             **arguments: those of the operation.
 
         Raises:
             CommandFailed: the system refused, failed, or did not answer in time.
         """
-        yield self.ask(op, timeout=wait, **arguments)
+        yield self.ask(op, timeout=REPLY_TIMEOUT if wait is None else wait, **arguments)
+        self._sock.settimeout(wait)
         while True:
             try:
                 reply = json.loads(self._read_line())

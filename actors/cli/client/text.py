@@ -20,6 +20,7 @@ __all__ = [
     "as_event",
     "as_groups",
     "as_json",
+    "as_message",
     "as_nodes",
     "as_stacks",
     "as_started",
@@ -233,6 +234,15 @@ _OF_NODE: Final = {
     "restart": "was replaced by a new process",
     "kill": "was killed; its supervisor restarts it",
 }
+
+
+def as_message(message: dict[str, Any]) -> str:
+    """Return a message that an actor has handled, or how many were not shown."""
+    message = _printable(message)
+    if "dropped" in message:
+        return f"... and {message['dropped']} more"
+    took = f"{message['seconds'] * 1000:.3f} ms"
+    return f"{message['method']}  {message['outcome']}  {took}  from {message['from']}"
 
 
 def as_state(found: dict[str, Any]) -> str:

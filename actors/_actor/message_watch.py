@@ -1,0 +1,173 @@
+"""Watches the messages of one actor while it runs: who sent each that it handles, and how it went.
+
+Rule 1: an actor that nobody watches pays nothing: its cell is of another class only while it is watched.
+Rule 2: a watch costs bounded memory and no waiting: above its rate messages are counted, not reported.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import lru_cache
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from actors._actor.cell import Cell
+from actors._messaging.headers import MessageHeaders
+from actors._messaging.mailbox import Envelope
+from actors._messaging.message_table import Handler, MessageKind
+from actors._messaging.turn import TURN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors._base.loop import Loop, Waiter
+
+__all__ = ["MessageWatch", "Watched"]
+
+Watched = tuple[str, str, float, str]
+"""One message: its method, who sent it, how many seconds it took, and how it ended."""
+_WATCHES: Final[dict[int, list[MessageWatch]]] = {}
+_WRAPPED: Final = frozenset({MessageKind.CALL, MessageKind.CONCURRENT})
+
+
+class MessageWatch:
+    """The messages of one actor from now on, until `close`.
+
+    Args:
+        cell: of the actor.
+        loop: of its node.
+        rate: how many messages a second are reported; the others are counted.
+    """
+
+    def __init__(self, cell: Cell, loop: Loop, rate: int) -> None:
+        self._cell = cell
+        self._loop = loop
+        self._rate = rate
+        self._found: deque[Watched] = deque()
+        self._second = 0.0
+        self._count = self._dropped = 0
+        self._waiter: Waiter | None = None
+        watches = _WATCHES.setdefault(id(cell), [])
+        watches.append(self)
+        if len(watches) == 1:
+            plain: Any = type(cell)
+            cell.__class__ = _watched(plain)
+
+    def close(self) -> None:
+        """Stop watching; the actor is as before when nobody else watches it."""
+        watches = _WATCHES.get(id(self._cell), [])
+        if self in watches:
+            watches.remove(self)
+            if not watches:
+                del _WATCHES[id(self._cell)]
+                self._cell.__class__ = type(self._cell).__mro__[1]
+
+    def report(self, watched: Watched) -> None:
+        """Keep a message, or count it if there are too many."""
+        now = self._loop.now()
+        if now - self._second >= 1:
+            self._second, self._count = now, 0
+        self._count += 1
+        if self._count > self._rate or len(self._found) >= self._rate:
+            self._dropped += 1
+            return
+        self._found.append(watched)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def next(self) -> tuple[list[Watched], int]:
+        """Return the messages since the last call, at least one, and how many there were beside them."""
+        while not self._found:
+            self._waiter = self._loop.waiter()
+            await self._waiter
+        found, self._found = list(self._found), deque()
+        dropped, self._dropped = self._dropped, 0
+        return found, dropped
+
+
+@lru_cache(maxsize=16)
+def _watched(base: Any) -> Any:
+    """Return a class of cells that report what comes in, with the layout of *base*."""
+
+    class WatchedCell(base):  # type: ignore[misc] # one of the classes of cells
+        __slots__ = ()
+
+        def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+            return bool(self.try_send(Envelope(handler, args, kwargs)))
+
+        def try_send(self, envelope: Envelope) -> bool:
+            return bool(super().try_send(_reporting(self, envelope)))
+
+        async def send_when_room(self, envelope: Envelope) -> None:
+            await super().send_when_room(_reporting(self, envelope))
+
+        def wait_in_line(self, envelope: Envelope, refused: Any) -> Any:
+            return super().wait_in_line(_reporting(self, envelope), refused)
+
+        def send_past_bound(self, envelope: Envelope) -> None:
+            super().send_past_bound(_reporting(self, envelope))
+
+        def deliver(self, envelope: Envelope) -> None:
+            super().deliver(_reporting(self, envelope))
+
+    return WatchedCell
+
+
+def _reporting(cell: Cell, envelope: Envelope) -> Envelope:
+    """Have the handler of a message report it."""
+    handler = envelope.handler
+    if isinstance(handler.fn, _Reporting):
+        return envelope  # it waited for room, or was deferred
+    if handler.kind in _WRAPPED:
+        wrapped = object.__new__(Handler)
+        for name in Handler.__slots__:
+            setattr(wrapped, name, getattr(handler, name))
+        wrapped.fn = _Reporting(cell, handler, _sender(envelope))
+        envelope.handler = wrapped
+    elif handler.kind in {MessageKind.STREAM, MessageKind.BATCH}:
+        _report(cell, (handler.name, _sender(envelope), 0.0, handler.kind.value))
+    return envelope
+
+
+def _sender(envelope: Envelope) -> str:
+    """Return who sent a message, as far as this node knows."""
+    turn = TURN.get()
+    if turn is not None:
+        return str(turn.sender.ref.name)
+    hooks: Any = envelope.hooks
+    while hooks is not None and not isinstance(hooks, MessageHeaders):
+        hooks = getattr(hooks, "_inner", None)
+    if hooks is not None and hooks.chain:
+        return str(hooks.chain[-1][1])
+    return "(no actor, or on another node)"
+
+
+def _report(cell: Cell, watched: Watched) -> None:
+    for watch in list(_WATCHES.get(id(cell), ())):
+        watch.report(watched)
+
+
+class _Reporting:
+    """What runs a handler and reports how it went."""
+
+    def __init__(self, cell: Cell, handler: Handler, sender: str) -> None:
+        self._cell = cell
+        self._name = handler.name
+        self._fn: Callable[..., Any] = handler.fn
+        self._sender = sender
+
+    async def __call__(self, actor: Any, *args: Any, **kwargs: Any) -> Any:
+        began = perf_counter()
+        outcome = "done"
+        try:
+            return await self._fn(actor, *args, **kwargs)
+        except Exception as error:
+            outcome = f"raised {type(error).__name__}"
+            raise
+        except BaseException:
+            outcome = "cancelled"
+            raise
+        finally:
+            took = perf_counter() - began
+            _report(self._cell, (self._name, self._sender, took, outcome))

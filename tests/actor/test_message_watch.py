@@ -1,0 +1,86 @@
+"""The messages of one actor are watched while it runs, and it is as before afterwards."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from actors import Actor, System, concurrent
+from actors._actor.message_watch import MessageWatch
+from actors._system.system import coordinator_of
+
+
+class Till(Actor):
+    """Takes money."""
+
+    async def pay(self, amount: int) -> int:
+        return amount
+
+    async def fail(self) -> None:
+        raise ValueError("no")
+
+    @concurrent
+    async def beside(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+
+class Customer(Actor):
+    """Asks the till."""
+
+    def __init__(self, till: Any) -> None:
+        self.till = till
+
+    async def buy(self) -> int:
+        paid: int = await self.till.ask(Till.pay, 5)
+        return paid
+
+
+async def test_each_message_is_reported_with_its_sender_and_its_outcome() -> None:
+    with anyio.fail_after(10):
+        async with System() as system:
+            host = coordinator_of(system).host
+            till = await system.spawn(Till, name="till")
+            customer = await system.spawn(Customer, till, name="ann")
+            cell = host.cells[till.uid]
+            plain = type(cell)
+            watch = MessageWatch(cell, host.loop, 100)
+            assert await customer.ask(Customer.buy) == 5
+            with suppress(ValueError):
+                await till.ask(Till.fail)
+            await till.ask(Till.beside)
+            await till.tell(Till.pay, 1)
+            await till.ask(Till.pay, 2)
+            found, dropped = await watch.next()
+            nobody = "(no actor, or on another node)"
+            assert [(name, sender, outcome) for name, sender, _, outcome in found] == [
+                ("pay", "ann", "done"),
+                ("fail", nobody, "raised ValueError"),
+                ("beside", nobody, "done"),
+                ("pay", nobody, "done"),
+                ("pay", nobody, "done"),
+            ]
+            assert dropped == 0
+            watch.close()
+            assert type(cell) is plain
+            assert await till.ask(Till.pay, 3) == 3
+
+
+async def test_above_the_rate_messages_are_counted() -> None:
+    with anyio.fail_after(10):
+        async with System() as system:
+            host = coordinator_of(system).host
+            till = await system.spawn(Till)
+            watch = MessageWatch(host.cells[till.uid], host.loop, 3)
+            other = MessageWatch(host.cells[till.uid], host.loop, 1000)
+            for number in range(20):
+                await till.ask(Till.pay, number)
+            found, dropped = await watch.next()
+            assert len(found) == 3
+            assert dropped == 17
+            watch.close()
+            await till.ask(Till.pay, 1)
+            assert len((await other.next())[0]) == 21
+            other.close()
