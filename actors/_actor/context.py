@@ -203,7 +203,13 @@ class Context:
         await self._incarnation.leave(group)
 
     async def subscribe(
-        self, topic: Topic | str, handler: Callable[[Any, Any], object], /, *, buffer: int = 256
+        self,
+        topic: Topic | str,
+        handler: Callable[[Any, Any], object],
+        /,
+        *,
+        buffer: int = 256,
+        last: bool = False,
     ) -> None:
         """Have each value that is published from now on come as a message to *handler*.
 
@@ -220,6 +226,8 @@ class Context:
             topic: a topic, or its name. A second call for one takes the place of the first.
             handler: a message of the actor's own class, which takes one value.
             buffer: how many values may wait for the actor; they have room only while its mailbox has.
+            last: whether the last value comes first that was published with `keep_last`, if there was one. One
+                that is published in the same moment may come twice.
 
         Raises:
             NotAMessage: *handler* is not a message of the actor's class.
@@ -228,7 +236,7 @@ class Context:
             RuntimeError: the actor has ended.
         """
         on = self.system.topic(topic) if isinstance(topic, str) else topic
-        await self._incarnation.subscriptions.add(on, handler, buffer)
+        await self._incarnation.subscriptions.add(on, handler, buffer, last=last)
 
     def unsubscribe(self, topic: Topic | str) -> bool:
         """End the subscription to *topic*, also for values that are queued; return whether there was one."""

@@ -55,9 +55,30 @@ class _ActorSubscription:
         self._queued = 0
         self._lost: _Item | None = None
         self._ended = False
+        self._held: list[Any] | None = None
+        """The values that came before the last value, which is to come first."""
+        self._held_lost = 0
+
+    def hold(self) -> None:
+        """Keep what is published until `release`."""
+        self._held = []
+
+    def release(self, last: tuple[Any, ...]) -> None:
+        """Queue the last value, if there is one, and then what came meanwhile."""
+        held, self._held = self._held or [], None
+        for value in (*last, *held):
+            self.put(value)
+        if self._held_lost:
+            self.miss(self._held_lost)
 
     def put(self, value: Any) -> None:
         """Queue a message with *value* if there is room, or count it as lost."""
+        if self._held is not None:
+            if len(self._held) < self._buffer:
+                self._held.append(value)
+            else:
+                self._held_lost += 1
+            return
         mailbox, size = self._mailbox, counted_bytes((value,), {})
         full = mailbox.full or self._queued >= self._buffer
         if full or (size and not has_room(mailbox.bytes, size)):
@@ -72,6 +93,9 @@ class _ActorSubscription:
 
     def miss(self, count: int) -> None:
         """Count values as lost; the notice of them passes the bound, as there is one for many."""
+        if self._held is not None:
+            self._held_lost += count
+            return
         if self._lost is None:
             self._lost = _Item(self, None)
             self._deliver(Envelope(self._queued_as, (self._lost,), {}))
@@ -103,7 +127,7 @@ class Subscriptions:
         self._open: dict[str, _ActorSubscription] = {}
         self._closed = False
 
-    async def add(self, topic: Topic, method: object, buffer: int) -> None:
+    async def add(self, topic: Topic, method: object, buffer: int, *, last: bool) -> None:
         """As `Context.subscribe`."""
         refuse_fenced()
         if type(buffer) is not int or buffer < 1:
@@ -115,8 +139,12 @@ class Subscriptions:
         self.remove(topic.name)
         subscription = _ActorSubscription(topic, self._cell, handler, buffer)
         self._open[topic.name] = subscription
+        if last:
+            subscription.hold()
         try:
             await topic.join(subscription)
+            if last:
+                subscription.release(await topic.last())
         except BaseException:
             if self._open.get(topic.name) is subscription:
                 self.remove(topic.name)

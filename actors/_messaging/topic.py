@@ -55,6 +55,11 @@ class Subscription:
         self._values.append(value)
         self._wake()
 
+    def put_first(self, value: Any) -> None:
+        """Add *value* before all others."""
+        self._values.appendleft(value)
+        self._wake()
+
     def miss(self, count: int) -> None:
         """Count *count* values as lost."""
         self._missed += count
@@ -94,6 +99,8 @@ class TopicCarrier(Protocol):
     loop: Loop
 
     def publish(self, name: str, value: Any) -> None: ...
+    def keep(self, name: str, value: Any) -> None: ...
+    async def last(self, name: str) -> tuple[Any, ...]: ...
     async def join(self, name: str, subscription: Subscriber) -> None: ...
     def leave(self, name: str, subscription: Subscriber) -> None: ...
 
@@ -103,16 +110,18 @@ class Topic:
 
     Attributes:
         name: the same on every node.
+        keep_last: whether what is published by this object is kept for those who subscribe later.
     """
 
-    __slots__ = ("_host", "name")
+    __slots__ = ("_host", "keep_last", "name")
 
-    def __init__(self, host: TopicCarrier, name: str) -> None:
+    def __init__(self, host: TopicCarrier, name: str, *, keep_last: bool = False) -> None:
         value: object = name
         if not isinstance(value, str) or not value:
             raise InvalidSpec(f"a topic has a non-empty text for a name, got {name!r}")
         self._host = host
         self.name = name
+        self.keep_last = keep_last
 
     def __repr__(self) -> str:
         return f"<Topic {self.name}>"
@@ -122,19 +131,28 @@ class Topic:
 
         Raises:
             NotSendable: it cannot be sent; no subscriber got it.
-            MessageTooBig: it is over `System(largest=)`.
+            MessageTooBig: it is over `System(largest=)`, or it is to be kept and has more than 256 KiB.
         """
         refuse_fenced()
         actor = in_own_thread()
         try:
             if actor is None:
-                self._host.publish(self.name, value)
+                self._publish(value)
             else:
-                actor.in_loop(self._host.publish, self.name, value)
+                actor.in_loop(self._publish, value)
         except Unsendable as error:
             raise not_sendable(error) from error
         except TooBig as error:
             raise MessageTooBig(self, str(error)) from error
+
+    def _publish(self, value: Any) -> None:
+        if self.keep_last:
+            self._host.keep(self.name, value)
+        self._host.publish(self.name, value)
+
+    async def last(self) -> tuple[Any, ...]:
+        """Return the last value that was kept, or nothing. See `Context.subscribe`."""
+        return await self._host.last(self.name)
 
     async def join(self, subscriber: Subscriber) -> None:
         """Add a subscriber; when this returns, every node knows of it. See `Context.subscribe`."""
@@ -145,7 +163,9 @@ class Topic:
         self._host.leave(self.name, subscriber)
 
     @asynccontextmanager
-    async def subscribe(self, *, buffer: int = 256) -> AsyncIterator[AsyncIterator[Any]]:
+    async def subscribe(
+        self, *, buffer: int = 256, last: bool = False
+    ) -> AsyncIterator[AsyncIterator[Any]]:
         """Give the values published from now on: ``async with topic.subscribe() as values``.
 
         Inside the block every node knows of the subscription. Where a subscriber was too slow, a
@@ -153,6 +173,8 @@ class Topic:
 
         Args:
             buffer: how many values may wait for this subscriber.
+            last: whether the last value comes first that was published with `keep_last`, if there was one. One
+                that is published in the same moment may come twice.
 
         Raises:
             ValueError: *buffer* is not an integer of 1 or more.
@@ -163,6 +185,8 @@ class Topic:
         subscription = Subscription(self._host.loop.waiter, buffer)
         try:
             await self._host.join(self.name, subscription)
+            for value in await self.last() if last else ():
+                subscription.put_first(value)
             yield subscription
         finally:
             self._host.leave(self.name, subscription)

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["keep_arguments", "pack_arguments", "unpack_arguments", "unpack_state"]
+__all__ = [
+    "keep_arguments",
+    "pack_arguments",
+    "pack_value",
+    "unpack_arguments",
+    "unpack_state",
+    "unpack_value",
+]
 
 _ARGUMENTS: Final = 1
 
@@ -60,6 +67,28 @@ def pack_arguments(
             raise
     encoder.attachments.transaction.commit()
     return [*(body for lane in Lane for body in encoder.take(lane)), *shared]
+
+
+def pack_value(host: ActorHost, value: Any) -> list[bytes]:
+    """Return a value as bytes, for `unpack_value` on any node.
+
+    Raises:
+        NotSendable: naming the path of what does not travel, or that it holds a shared buffer.
+    """
+    packed = pack_arguments(host, (value,), {})
+    kept = [part for part in packed if not isinstance(part, SharedBuffer)]
+    if len(kept) < len(packed):
+        raise NotSendable("", "a value that is kept may hold no SharedBuffer")
+    return kept
+
+
+def unpack_value(host: ActorHost, packed: list[bytes]) -> tuple[Any, ...]:
+    """Return the value that `pack_value` made bytes of, or nothing for no bytes.
+
+    Raises:
+        NotSendable: this node cannot decode it.
+    """
+    return unpack_arguments(host, packed)[0] if packed else ()
 
 
 def unpack_state(

@@ -278,6 +278,16 @@ async def subscribe_topic(topic: str, /) -> None:
 
 
 @_note(_PARENT)
+def keep_topic_value(topic: str, value: list[bytes], /) -> None:
+    """Keep the last value of a topic for those who subscribe later."""
+
+
+@_call(_PARENT)
+async def last_topic_value(topic: str, /) -> list[bytes]:
+    """Return the last value of a topic that was kept; nothing if there is none."""
+
+
+@_note(_PARENT)
 def unsubscribe_topic(topic: str, /) -> None:
     """The node no longer has subscribers to a topic."""
 

@@ -49,6 +49,18 @@ class Topics:
                 del self._here[name]
                 self._host.services.topic_leave(name)
 
+    def keep(self, name: str, value: Any) -> None:
+        """Keep *value* for those who subscribe later.
+
+        Raises:
+            NotSendable, MessageTooBig: it cannot be kept.
+        """
+        self._host.services.topic_keep(name, value)
+
+    async def last(self, name: str) -> tuple[Any, ...]:
+        """Return the last value that was kept, or nothing."""
+        return await self._host.services.topic_last(name)
+
     def publish(self, name: str, value: Any) -> None:
         """Send *value* to every subscriber.
 

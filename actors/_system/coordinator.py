@@ -19,6 +19,8 @@ from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import all_waiting
 from actors._messaging.message_table import handlers_by_name
 from actors._remoting import operations as ops
+from actors._remoting.constructor_args import unpack_value
+from actors._remoting.last_value import last_value
 from actors._system.actor_calls import ActorCalls
 from actors._system.group_directory import GroupDirectory
 from actors._system.keyed_books import KeyedBooks
@@ -430,6 +432,14 @@ class Coordinator(SystemState):
     async def topic_join(self, name: str) -> None:
         """Tell every node that a topic has subscribers in this process."""
         await self.topic_directory.join(name, self.host.name)
+
+    def topic_keep(self, name: str, value: Any) -> None:
+        """Keep the last value of a topic."""
+        self.topic_directory.values.keep(name, last_value(self.host, name, value))
+
+    async def topic_last(self, name: str) -> tuple[Any, ...]:
+        """Return the last value of a topic that was kept, or nothing."""
+        return unpack_value(self.host, self.topic_directory.values.last(name))
 
     def topic_leave(self, name: str) -> None:
         """Tell every node that a topic has no subscribers in this process any more."""

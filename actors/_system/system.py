@@ -511,9 +511,16 @@ class System:
         """
         return await self._running().reload(names, surge=surge, ready_timeout=ready_timeout)
 
-    def topic(self, name: str) -> Topic:
-        """Return the topic of that name; topics need not be created."""
-        return Topic(self._running().topics, name)
+    def topic(self, name: str, *, keep_last: bool = False) -> Topic:
+        """Return the topic of that name; topics need not be created.
+
+        Args:
+            name: the same on every node.
+            keep_last: whether the last value published by the returned object is kept, in the process that made
+                the system, for those who subscribe with ``last=True``. A kept value may have 256 KiB. Those of
+                all topics may have 64 MiB; then the oldest are forgotten.
+        """
+        return Topic(self._running().topics, name, keep_last=keep_last)
 
     async def members(self, group: str) -> list[Ref[Any]]:
         """Return the actors that have joined a group by `Context.join`, in that order; none is no error.

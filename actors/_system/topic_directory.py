@@ -13,6 +13,7 @@ from anyio import create_task_group, move_on_after
 
 from actors._base.errors import ActorsError
 from actors._remoting import operations as ops
+from actors._remoting.last_value import LastValues
 from actors.nodes import NodeState
 
 if TYPE_CHECKING:
@@ -25,15 +26,27 @@ _ANSWER: Final = 1.0
 
 
 class TopicDirectory:
-    """Every subscription of the system, by topic and node."""
+    """Every subscription of the system, by topic and node.
+
+    Attributes:
+        values: the last value of each topic that keeps one.
+    """
 
     def __init__(self, host: ActorHost, runs: dict[str, RemoteRun]) -> None:
         self._host = host
         self._runs = runs
         self._subscribed: dict[str, set[str]] = {}
+        self.values = LastValues()
         handlers = host.handlers
+        handlers.on_note(
+            ops.keep_topic_value, lambda _, topic, value: self.values.keep(topic, value)
+        )
+        handlers.on_call(ops.last_topic_value, lambda _, topic: self._last(topic))
         handlers.on_call(ops.subscribe_topic, lambda link, topic: self.join(topic, link.peer))
         handlers.on_note(ops.unsubscribe_topic, lambda link, topic: self.leave(topic, link.peer))
+
+    async def _last(self, topic: str) -> list[bytes]:
+        return self.values.last(topic)
 
     def table(self) -> list[tuple[str, str]]:
         """Return pairs of a topic and a node, for a node that boots."""

@@ -27,7 +27,8 @@ from actors._messaging.context_propagation import Propagation
 from actors._messaging.deadlock import all_waiting
 from actors._remoting import operations as ops
 from actors._remoting.actor_host import ActorHost
-from actors._remoting.constructor_args import pack_arguments, unpack_arguments
+from actors._remoting.constructor_args import pack_arguments, unpack_arguments, unpack_value
+from actors._remoting.last_value import last_value
 from actors._remoting.link import Link
 from actors.nodes._local import LocalNode, state_for
 from actors.nodes._sibling import Siblings
@@ -405,6 +406,15 @@ class NodeProcess:
     async def topic_join(self, name: str) -> None:
         """Tell the system that this node has subscribers to a topic."""
         await self.parent.call(ops.subscribe_topic, name)
+
+    def topic_keep(self, name: str, value: Any) -> None:
+        """Have the parent keep the last value of a topic."""
+        self.parent.note(ops.keep_topic_value, name, last_value(self.host, name, value))
+
+    async def topic_last(self, name: str) -> tuple[Any, ...]:
+        """Return the last value of a topic that was kept, or nothing."""
+        packed = await self.parent.call(ops.last_topic_value, name)
+        return unpack_value(self.host, packed)
 
     def topic_leave(self, name: str) -> None:
         """Tell the system that this node has no subscribers to a topic any more."""

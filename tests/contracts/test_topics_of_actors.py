@@ -9,8 +9,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from actors import Actor, Lagged, Ref, current
-from actors.errors import NotAMessage
+from actors import Actor, Lagged, Ref, SharedBuffer, current
+from actors.errors import MessageTooBig, NotAMessage, NotSendable
 from actors.testing import Recorder, eventually
 from tests.contracts.contract_actors import Gate
 from tests.contracts.node_under_test import NodeUnderTest
@@ -38,6 +38,17 @@ class Listener(Actor):
 
     async def follow(self, topic: str, method: str = "heard", buffer: int = 256) -> None:
         await self.context.subscribe(topic, getattr(Listener, method), buffer=buffer)
+
+    async def follow_from_last(self, topic: str) -> None:
+        await self.context.subscribe(topic, Listener.heard, last=True)
+
+    async def read_last(self, topic: str) -> Any:
+        async with current().topic(topic).subscribe(last=True) as values:
+            return await anext(values)
+
+    async def publish_kept(self, topic: str, values: list[Any]) -> None:
+        for value in values:
+            current().topic(topic, keep_last=True).publish(value)
 
     async def leave(self, topic: str) -> bool:
         return self.context.unsubscribe(current().topic(topic))
@@ -186,6 +197,37 @@ async def test_it_ends_with_the_incarnation_and_begins_again_in_on_start(
     await listener.wait()
     node.system.topic("news").publish("nobody hears")
     await eventually(lambda: not node.system.node.host.topics._away.get("news"))
+
+
+async def test_who_subscribes_later_gets_the_last_value_first_from_any_node(
+    node: NodeUnderTest,
+) -> None:
+    name = f"weather on {node.on}"
+    publisher, listener = await _listener(node), await _listener(node)
+    await listener.ask(Listener.follow_from_last, name)  # there is none yet
+    await publisher.ask(Listener.publish_kept, name, ["rain", ["sun"]])
+    await node.probe.expect("rain")
+    await node.probe.expect(["sun"])
+    later = await _listener(node)
+    await later.ask(Listener.follow_from_last, name)
+    await node.probe.expect(["sun"])
+    assert await publisher.ask(Listener.read_last, name) == ["sun"]
+    async with node.system.topic(name).subscribe(last=True) as values:
+        assert await anext(values) == ["sun"]
+    node.system.topic(name).publish("not kept")
+    node.system.topic(name, keep_last=True).publish("wind")
+    assert await publisher.ask(Listener.read_last, name) == "wind"
+    async with node.system.topic(name).subscribe() as values:
+        node.system.topic(name).publish("now")
+        assert await anext(values) == "now"
+
+
+async def test_what_cannot_be_kept_is_refused_at_the_publisher(node: NodeUnderTest) -> None:
+    publisher = await _listener(node)
+    with pytest.raises(MessageTooBig, match="a value that is kept may have 262144 bytes, and this"):
+        await publisher.ask(Listener.publish_kept, "big", ["x" * 300_000])
+    with pytest.raises(NotSendable, match="may hold no SharedBuffer"):
+        await publisher.ask(Listener.publish_kept, "big", [SharedBuffer(64)])
 
 
 REFUSED = {
