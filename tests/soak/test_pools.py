@@ -15,12 +15,12 @@ from tests.pools.test_chaos import SEED, run
 
 COUNT = int(os.environ.get("POOL_TASKS", "100000"))
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(5400)]
 
 
 async def test_every_one_of_many_tasks_ends_and_none_is_lost(tmp_path: Path) -> None:
     began = time.monotonic()
-    with anyio.fail_after(1700):
+    with anyio.fail_after(5000):
         async with running_system(Topology()) as system:
             chaos = await run(system, tmp_path, COUNT)
     seconds = time.monotonic() - began
