@@ -108,6 +108,15 @@ def _supervised() -> Benchmark:
     )
 
 
+def _keyed() -> Benchmark:
+    return Benchmark(
+        name="keyed",
+        ours=_ours("keyed", "key", called="by key"),
+        peer=_ours("keyed", "address", called="by address"),
+        targets=(Target(metric="ask us", at_most=2.0), Target(metric="tell/s", at_least=0.25)),
+    )
+
+
 def _batches() -> Benchmark:
     return Benchmark(
         name="batches",
@@ -352,6 +361,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "payloads": _payloads,
     "supervised": _supervised,
     "batches": _batches,
+    "keyed": _keyed,
     "blocking": partial(_blocking, "submit"),
     "blocking-in-loop": partial(_blocking, "await"),
     "pool": _pool,

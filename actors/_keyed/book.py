@@ -185,6 +185,16 @@ class KeyedRef(Generic[A]):
         place = self._client.places.get(self.key) or await self._client.place(self.key)
         return place.ref
 
+    async def wait_ready(self) -> None:
+        """Wait until the actor has handled what was sent to it from this process; none is started for that.
+
+        Raises:
+            ActorStopped, NodeDown: it has ended meanwhile, or its node is away.
+        """
+        place = self._client.places.get(self.key)
+        if place is not None:
+            await place.ref.wait_ready()
+
     async def tell(
         self,
         method: Callable[Concatenate[A, P], object],

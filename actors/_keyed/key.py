@@ -16,7 +16,7 @@ Key: TypeAlias = Any
 """A str, an int, bytes, or a tuple or frozenset of keys."""
 
 _LONGEST: Final = 256
-"""Bytes that a key has at most, as text."""
+"""Bytes that a key has at most; see `key_bytes`."""
 _LEAST_TOO_BIG: Final = 2**64
 _DEEPEST: Final = 8
 _SIMPLE: Final = frozenset({str, int, bytes})
@@ -33,7 +33,7 @@ def check_key(book: str, key: object) -> None:
     if not _is_key(key, 0):
         kinds = "a key is a str, an int, bytes, or a tuple or frozenset of them"
         raise InvalidSpec(f"{book}[...]: {kinds}, got {_show(key)}")
-    size = len(key_text(key).encode("utf-8", "surrogatepass"))
+    size = len(key_bytes(key))
     if size > _LONGEST or key in {"", b""}:
         raise InvalidSpec(
             f"{book}[...]: a key has 1 to {_LONGEST} bytes, got {size if key else 0}: {_show(key)}"

@@ -1,24 +1,35 @@
 """A chat over several processes: rooms that survive crashes, behind one port.
 
-The nodes `web` serve browsers and WebSocket clients; a room is an actor on the node `rooms`; messages are
-stored in a SQLite file. Any of these processes may die at any time: no message is lost.
+The nodes `web` serve browsers and WebSocket clients; each room is an actor on the node `rooms`, started by the
+first who joins it; messages are stored in a SQLite file. Any of these processes may die at any time: no message
+is lost.
 """
 
-from actors import Sticky, Topology, asgi, keys, listen, nodes
+from functools import partial
+from typing import Any
+
+from actors import Sticky, Topology, asgi, keyed, keys, listen, nodes
 
 from ._settings import database, messages_per_second, port
+from .room import Room
 
-__all__ = ["topology"]
+__all__ = ["rooms", "topology"]
+
+
+def rooms() -> Any:
+    """Return the address book of the rooms; one that nobody is in ends after a minute, not its history."""
+    room = partial(Room, path=database())
+    return keyed(room, name="rooms", on="rooms", idle=60, mailbox=128)
 
 
 def topology() -> Topology:
     """Return the chat: `actors run examples.chat:topology --nodes web=4`."""
-    database()  # check the settings here, not when the first client connects
-    messages_per_second()
+    messages_per_second()  # check the setting here, not when the first client connects
     # A small limit, because a message has at most 4,000 characters.
     app = asgi("examples.chat.app:app", ws_max_size=64 * 1024)
     return Topology(
         nodes=[nodes("rooms"), nodes("web", count=2)],
+        children=[rooms()],
         listeners=[
             listen(
                 app,

@@ -56,7 +56,9 @@ async def serve_socket(socket: WebSocket) -> None:
     except protocol.Refused as refused:
         await _close(socket, _REFUSED, str(refused), protocol.error(str(refused)))
         return
-    lost = await Session(socket, join).run()
+    rooms = await actors.current().keyed("rooms")
+    assert rooms is not None
+    lost = await Session(socket, join, rooms).run()
     if lost is not None:
         await _close(socket, _TRY_AGAIN, str(lost))
 

@@ -30,8 +30,6 @@ _MOST_REPLIES: Final = 64
 """Replies that wait for one member who does not read; older ones are dropped."""
 _MOST_MEMBERS: Final = 256
 """A limit, because all members are sent the list of names whenever it changes."""
-_EMPTY_TIMEOUT: Final = 60.0
-"""Seconds after which a room without members ends; the file has its history."""
 
 
 class Full(Exception):
@@ -52,7 +50,7 @@ class _Attendance:
 
 
 class Room(actors.Actor):
-    """Started by the first member, ended some time after the last has left.
+    """Started by the first member, ended some time after the last has left: it is not idle while they attend.
 
     A message is sent to members after it is stored, so what they have seen survives a crash of this node.
     A member attends by an `ask` that lasts as long as they stay. If the node of the room dies, that ask
@@ -73,7 +71,6 @@ class Room(actors.Actor):
         """Open the file and learn the number of the last message."""
         await self._in_thread(self._store.open)
         self._last = await self._in_thread(self._store.last_seq, self._name)
-        self.context.tasks.start_soon(self._end_when_empty)
 
     async def on_stop(self, _exit: actors.Exit) -> None:
         """Close the file."""
@@ -183,13 +180,6 @@ class Room(actors.Actor):
     def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
-
-    async def _end_when_empty(self) -> None:
-        version = -1
-        while self._members or version != self._people_version:
-            version = self._people_version
-            await anyio.sleep(_EMPTY_TIMEOUT)
-        self.context.stop()
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
         return await anyio.to_thread.run_sync(work, *args, limiter=self._thread)

@@ -9,11 +9,11 @@ from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import actors
-from actors.errors import StartFailed, SystemStopped
+from actors.errors import LimitReached, StartFailed, SystemStopped
 
 from . import _protocol as protocol
 from ._rate_limiter import RateLimiter
-from ._settings import database, messages_per_second
+from ._settings import messages_per_second
 from .member import Member
 from .room import Full, Room
 
@@ -24,6 +24,7 @@ CLOSE_TIMEOUT: Final = 2.0
 
 _ROOM_LOST: Final = (
     Full,
+    LimitReached,
     actors.ActorCrashed,
     actors.ActorStopped,
     actors.NodeDown,
@@ -39,9 +40,12 @@ _TYPING_INTERVAL: Final = 1.0
 class Session:
     """Connects one WebSocket with a room: sends what the room says, and passes on what the client says."""
 
-    def __init__(self, socket: WebSocket, join: protocol.Join) -> None:
+    def __init__(
+        self, socket: WebSocket, join: protocol.Join, rooms: actors.Keyed[str, Room]
+    ) -> None:
         self._socket = socket
         self._join = join
+        self._room = rooms[join.room]
         self._welcomed = anyio.Event()
         self._lost: Exception | None = None
         self._tasks = anyio.create_task_group()
@@ -51,24 +55,11 @@ class Session:
 
     async def run(self) -> Exception | None:
         """Run until the client leaves; return the error if the room has ended instead."""
-        name = self._join.room
         system = actors.current()
         outbox, inbox = anyio.create_memory_object_stream[list[dict[str, Any]]](0)
-        try:
-            self._room = await system.spawn(
-                Room,
-                name,
-                database(),
-                name=f"room:{name}",
-                on="rooms",
-                if_exists="return",
-                mailbox=128,
-            )
-        except _ROOM_LOST as error:
-            return error
         self._member = await system.spawn(
             Member,
-            name,
+            self._join.room,
             actors.local(outbox),
             on=system.node,
             restart=actors.Restart.TEMPORARY,

@@ -10,6 +10,7 @@ from starlette.routing import Mount, Route
 
 import actors
 from actors import Sticky, Topology, asgi, keys, listen, nodes
+from examples.chat import rooms
 from examples.chat._settings import port
 from examples.chat.app import app as chat
 
@@ -30,7 +31,7 @@ def stand_still(mark: str, seconds: float) -> None:
 
 async def where(request: Request) -> JSONResponse:
     """Tell which nodes a room has: its web node and its own."""
-    room = await actors.current().lookup(f"room:{request.query_params['room']}")
+    room = await actors.current().lookup(f"rooms/{request.query_params['room']}")
     return JSONResponse([actors.current().node.name, None if room is None else room.node])
 
 
@@ -50,6 +51,7 @@ def topology() -> Topology:
     """Describe two nodes of rooms and two web nodes."""
     return Topology(
         nodes=[nodes("rooms", count=2), nodes("web", count=2)],
+        children=[rooms()],
         listeners=[
             listen(
                 asgi("tests.end_to_end.blocking_chat:app"),

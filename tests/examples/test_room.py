@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -266,16 +267,19 @@ async def test_whoever_attends_is_told_at_once_when_the_room_crashes(
 
 
 async def test_a_room_that_nobody_attends_ends_and_the_next_one_goes_on_counting(
-    system: actors.System, path: str, monkeypatch: pytest.MonkeyPatch
+    system: actors.System, path: str
 ) -> None:
-    monkeypatch.setattr(room_module, "_EMPTY_TIMEOUT", 0.01)
-    room = await open_room(system, path)
+    book = await system.start(actors.keyed(partial(Room, path=path), name="rooms", idle=0.05))
+    room = await book["den"].ref()
     async with attending(system, room, "ann") as ann:
         await room.tell(Room.say, ann.ref, None, "hello")
         await ann.gets(2)
+        await anyio.sleep(0.2)
+        await room.tell(Room.say, ann.ref, None, "still here")
+        await ann.gets(1)
     with anyio.fail_after(10):
-        assert await room.wait() == actors.Exit.NORMAL
-    again = await open_room(system, path)
+        assert not (await room.wait()).abnormal
+    again = await book["den"].ref()
     assert again != room
     async with attending(system, again, "bob") as bob:
-        assert seqs(await bob.gets(2)) == [1, 1]
+        assert seqs(await bob.gets(3)) == [2, 1, 2]

@@ -13,7 +13,7 @@ import pytest
 
 from actors import Actor, Keyed, Node, System, Topology, keyed, nodes
 from actors._keyed.key import key_bytes
-from actors.errors import ActorsError
+from actors.errors import ActorsError, InvalidSpec
 from actors.routing import owner
 from actors.testing import eventually, running_system
 from tests.keyed.rooms import Room, Visitor
@@ -57,6 +57,26 @@ async def test_keys_go_to_the_nodes_that_sticky_routing_gives_them(running: Syst
     rooms = await running.start(keyed(Room, name="rooms", on="box"))
 
     assert await places(rooms, KEYS) == homes(KEYS, 2)
+
+
+async def test_c40_every_key_is_reached_in_the_same_partition_whatever_the_group_is_scaled_to(
+    running: System,
+) -> None:
+    rooms = await running.start(keyed(Room, name="rooms", on="box"))
+    keys = [f"{random.Random(7).random()} {number}" for number in range(100)]
+    for count in (2, 1, 3, 2):
+        await running.scale("box", count)
+        for _ in range(2):
+            assert await places(rooms, keys) == homes(keys, count)
+        assert await rooms.count() == len(keys)
+    await running.scale("box", 0)
+
+    with pytest.raises(InvalidSpec, match="on='box' is no node or group"):
+        await rooms["new"].ask(Room.greet)
+    with pytest.raises(InvalidSpec, match="there is no group of nodes 'boxes'"):
+        await running.scale("boxes", 9)
+    await running.scale("box", 2)
+    assert await places(rooms, keys) == homes(keys, 2)
 
 
 async def test_when_the_group_grows_the_keys_of_the_new_node_move_and_no_others(
