@@ -21,7 +21,7 @@ from actors._remoting import directory_operations as directory
 from actors.transport import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from actors._base.loop import Waiter
     from actors._messaging.ref import Ref
@@ -74,8 +74,6 @@ class Groups:
         self._numbers = count(1)
         self._copies: dict[str, _Copy] = {}
         self._memberships = 0
-        self.told_of_room: Callable[[str], None] = lambda _peer: None
-        """Called when a link that was full has room: the parent waits for that before it tells more."""
         host.groups = self
 
     def serve(self) -> None:
@@ -83,10 +81,6 @@ class Groups:
         self._host.handlers.on_note(
             directory.group_changes, lambda _, *changes: self.changed(*changes)
         )
-
-    def link_has_room(self, peer: str) -> None:
-        """Take note that the link to another process has room again."""
-        self.told_of_room(peer)
 
     # -- the actors of this process --------------------------------------------------------------
 

@@ -146,6 +146,9 @@ class ActorHost:
         argument_decoder: decodes constructor arguments, one actor after the other.
     """
 
+    told_of_room: Callable[[str], None] | None = None
+    """Called with the peer when a link that was full has room."""
+
     def __init__(
         self,
         name: str,
@@ -534,8 +537,8 @@ class ActorHost:
         """Send what waited for room on a congested link, and say what did not wait."""
         self.peer(link.peer).send_waiting()
         self.topics.link_has_room(link.peer)
-        if self.groups is not None:
-            self.groups.link_has_room(link.peer)
+        if self.told_of_room is not None:
+            self.told_of_room(link.peer)
 
     def link_closed(self, link: Link, error: TransportError | None) -> None:
         """Take note that a link has ended. Its node may have, too: the parent tells within moments."""

@@ -77,7 +77,6 @@ class GroupDirectory:
         self._due: set[_Feed] = set()
         self._here = state.host.name
         self.groups = Groups(state.host, self)
-        self.groups.told_of_room = self._link_has_room
         self._serve()
 
     # -- members ----------------------------------------------------------------------------------
@@ -207,6 +206,7 @@ class GroupDirectory:
         def has_room() -> bool:
             return link.closed is None and not link.out.congested
 
+        self._state.host.told_of_room = self._link_has_room
         self._follow(link.peer, group, _Feed(number, send, has_room))
 
     def node_ended(self, process: str) -> None:
