@@ -60,7 +60,7 @@ def test_bash_offers_the_nodes_of_the_running_system(system: Running) -> None:
 
 
 def test_without_a_system_no_node_is_offered(runtime: Path) -> None:
-    assert offered(runtime, "kill", "web") == []
+    assert offered(runtime, "stack", "web") == []
 
 
 def test_a_shell_that_has_no_script_is_refused_by_name(runtime: Path) -> None:
