@@ -44,3 +44,14 @@ def test_every_link_to_a_heading_leads_there(page: Path) -> None:
     ]
 
     assert lost == []
+
+
+def test_every_decision_has_a_number_of_its_own_which_its_title_repeats() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+
+    assert numbers == list(range(1, len(pages) + 1))
+    titles = [
+        int(page.read_text(encoding="utf-8").split(".")[0].removeprefix("# ")) for page in pages
+    ]
+    assert titles == numbers
