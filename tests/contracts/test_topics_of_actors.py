@@ -33,6 +33,16 @@ class Listener(Actor):
     async def heard_too(self, value: Any) -> None:
         await self.probe.tell(Recorder.record, ("too", value))
 
+    async def heard_at(self, value: tuple[str, Ref[Gate] | None] | Lagged) -> None:
+        """Report a value, and hold at its gate."""
+        if isinstance(value, Lagged):
+            await self.heard(value)
+            return
+        label, gate = value
+        await self.heard(label)
+        if gate is not None:
+            await gate.ask(Gate.wait)
+
     async def size(self, value: bytes | Lagged) -> None:
         await self.probe.tell(Recorder.record, value if isinstance(value, Lagged) else len(value))
 
@@ -144,6 +154,21 @@ async def test_a_subscription_has_a_bound_of_its_own_and_leaves_room_for_others(
     await gate.ask(Gate.open)
     for value in (0, 1, Lagged(3), "told"):
         await node.probe.expect(value)
+
+
+async def test_each_gap_is_told_in_its_own_place(node: NodeUnderTest) -> None:
+    listener, publisher = await _listener(node), await _listener(node)
+    first, second = await node.gate(), await node.gate()
+    await listener.ask(Listener.follow, "gaps", "heard_at", 1)
+    await publisher.ask(Listener.publish, "gaps", [("a", first)])
+    await node.probe.expect("a")
+    await publisher.ask(Listener.publish, "gaps", [("b", second), ("lost", None)])
+    await first.ask(Gate.open)
+    await node.probe.expect("b")
+    await publisher.ask(Listener.publish, "gaps", [("c", None), ("lost", None), ("lost", None)])
+    await second.ask(Gate.open)
+    for heard in (Lagged(1), "c", Lagged(2)):
+        await node.probe.expect(heard)
 
 
 async def test_big_values_are_bounded_in_bytes(node: NodeUnderTest) -> None:

@@ -43,6 +43,8 @@ class Counter(Actor):
         return self.counts
 
     async def on_stop(self, exit: Exit) -> None:  # noqa: A002 - the hook's name
+        if self.trouble == "crash":
+            raise RuntimeError("on the way out")
         if self.probe is not None:
             await self.probe.tell(Recorder.record, str(exit))
 
@@ -223,6 +225,17 @@ async def test_a_state_that_is_lost_is_one_event_and_the_next_incarnation_starts
             facts = await _lost(events)
             assert facts["reason"].startswith(TROUBLE[trouble])
             assert facts["actor"] == "counter"
+
+
+async def test_who_crashes_behind_the_hand_over_hands_nothing_over() -> None:
+    async with running_system(Topology(nodes=[nodes("a")])) as system:
+        with anyio.fail_after(40):
+            counter = await system.spawn(Counter, on="a", restart=Restart.PERMANENT)
+            await counter.ask(Counter.add, 1)
+            await counter.ask(Counter.get_into, "crash")
+            await _replace(system)
+            await counter.wait_ready()
+            assert await counter.ask(Counter.got) is None
 
 
 async def test_no_state_is_no_loss() -> None:
