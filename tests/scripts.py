@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from textwrap import dedent
 
@@ -56,3 +57,20 @@ def interrupt(process: subprocess.Popen[str], number: signal.Signals) -> tuple[i
     """Send it a signal and return how it ended."""
     process.send_signal(number)
     return finish(process)
+
+
+def run_pytest(file: Path, *options: str) -> str:
+    """Run the tests of a file in a pytest of their own, which has our plugin; return what it said."""
+    if not entry_points(group="pytest11", name="actors"):  # installed before the plugin was there
+        options = ("-p", "actors.pytest_plugin", *options)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    done = subprocess.run(
+        [*command, "-o", "asyncio_default_fixture_loop_scope=function", *options, file.name],
+        cwd=file.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ACTORS_LOG": "error"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    return done.stdout + done.stderr

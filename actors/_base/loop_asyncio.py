@@ -229,6 +229,18 @@ class AsyncioLoop:
         found = asyncio.all_tasks(self._loop) | hidden
         return [(task.get_name(), task.get_coro()) for task in found]
 
+    def elsewhere(self) -> bool:
+        """As `Loop.elsewhere`."""
+        running = asyncio._get_running_loop()  # noqa: SLF001 - documented, for frameworks
+        return running is not None and running is not self._loop
+
+    def run_again(self, fn: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+        """As `Loop.run_again`."""
+        if self._loop.is_closed() or self._loop.is_running():
+            return False
+        self._loop.run_until_complete(fn())
+        return True
+
     def block(self) -> Block:
         """As `Loop.block`."""
         return _AsyncioBlock()

@@ -322,6 +322,12 @@ class TrioLoop:
     def interrupt(self) -> Interrupt:
         return _TrioInterrupt()
 
+    def elsewhere(self) -> bool:
+        return in_trio() and trio.lowlevel.current_trio_token() is not self._token
+
+    def run_again(self, _fn: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+        return False  # trio.run has ended its tasks
+
     def block(self) -> Block:
         return _TrioBlock()
 

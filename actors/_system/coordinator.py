@@ -160,6 +160,15 @@ class Coordinator(SystemState):
                 await self.tree.stop()
                 meanwhile.cancel_scope.cancel()
 
+    def abandon(self) -> None:
+        """The loop is closed: end the threads and the nodes, which nobody waits for any more."""
+        with ExitStack() as steps:
+            steps.callback(self.launcher.close)
+            for run in list(self.runs.values()):
+                steps.callback(run.kill)
+            if self._block_watch is not None:
+                steps.callback(self._block_watch.stop)
+
     def _end_rest(self) -> None:
         """End what the tree has left."""
         for run in list(self.runs.values()):

@@ -3,7 +3,8 @@
 1. The context: the task that started a system has it, and so have the tasks that it starts.
 2. The actor whose code this is.
 3. The node whose thread this is.
-4. The event loop, if one system runs on it; for a thread of `anyio.to_thread`, the loop that waits for it.
+4. The event loop of this thread, if one system runs on it; for a thread of `anyio.to_thread`, the loop that
+   waits for it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import from_thread
-from anyio.lowlevel import RunVar
 
 from actors._base.errors import NoSystem
 from actors._messaging.turn import TURN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from actors._base.loop import Loop
 
 __all__ = ["RunningSystem", "enter_context", "find_system", "on_this_loop", "set_node_system"]
 
@@ -33,9 +35,19 @@ class RunningSystem:
     system: Any
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _OnLoop:
+    """A running system, its loop and that loop's thread, and what ends it when the interpreter does."""
+
+    system: Any
+    loop: Loop
+    thread: int
+    at_exit: Callable[[], None]
+
+
 _CONTEXT: Final[ContextVar[tuple[RunningSystem, ...]]] = ContextVar("actors_systems", default=())
 _NODE: Final = threading.local()
-_LOOP: Final[RunVar[list[Any]]] = RunVar("actors_systems")
+_RUNNING: Final[list[_OnLoop]] = []
 
 
 def find_system() -> Any:
@@ -65,14 +77,14 @@ def find_system() -> Any:
 
 
 def _of_loop() -> list[Any]:
-    """Return the systems of the running loop, or of the one that waits for this worker thread."""
+    """Return the systems of this thread's loop, or of the one that waits for this worker thread."""
+    mine = [one for one in _RUNNING if one.thread == threading.get_ident()]
+    if mine:
+        # IPython runs a line without an await while its loop stands still.
+        return [one.system for one in mine if not one.loop.elsewhere()]
     try:
-        return _LOOP.get([])
-    except RuntimeError:  # no loop runs in this thread
-        pass
-    try:
-        return from_thread.run_sync(_LOOP.get, [])
-    except RuntimeError:  # nor does one wait for it
+        return from_thread.run_sync(_of_loop)
+    except RuntimeError:  # no loop waits for it
         return []
 
 
@@ -88,11 +100,20 @@ def set_node_system(system: Any) -> None:
 
 
 @contextmanager
-def on_this_loop(system: Any) -> Iterator[None]:
-    """Count *system* among those of the running loop."""
-    here = _LOOP.get([])
-    _LOOP.set([*here, system])
+def on_this_loop(system: Any, loop: Loop, at_exit: Callable[[], None]) -> Iterator[None]:
+    """Count *system* among those of the loop; call *at_exit* if the interpreter ends before the system."""
+    running = _OnLoop(system, loop, threading.get_ident(), at_exit)
+    _RUNNING.append(running)
     try:
         yield
     finally:
-        _LOOP.set([one for one in _LOOP.get() if one is not system])
+        _RUNNING.remove(running)
+
+
+def _at_exit() -> None:
+    for running in reversed(_RUNNING):
+        running.at_exit()
+
+
+# Before the interpreter waits for the threads of systems, which is before what `atexit` has.
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined] # noqa: SLF001 - as concurrent.futures does

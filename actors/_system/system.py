@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 
 __all__ = ["System", "coordinator_of", "current", "task_of"]
 
+_OTHER_LOOP: Final = (
+    "this System runs on another event loop than this code: use `system.blocking(ref)` from here (tests: give "
+    "the fixture and the test the same loop_scope)"
+)
 _NOT_RUNNING: Final = "this System is not running: use `async with actors.System() as system`"
 
 A = TypeVar("A", bound="Actor")
@@ -227,11 +231,15 @@ class System:
             return self._task
         raise CallCycle(waits, f"it would end before System.{what} returns: use stop()")
 
-    def _running(self) -> SystemAccess:
+    def _running(self, *, in_any_thread: bool = False) -> SystemAccess:
+        task = self._task
         if self._access is None:
             raise SystemStopped(_NOT_RUNNING)
-        if self._task is not None and self._task.exit is not None:
-            raise self._task.stopped() from self._task.failure
+        if task is not None and task.exit is not None:
+            raise task.stopped() from task.failure
+        here = self._coordinator
+        if here is not None and not in_any_thread and here.loop.elsewhere():
+            raise ActorsError(_OTHER_LOOP)
         refuse_fenced()
         return self._access
 
@@ -550,11 +558,11 @@ class System:
         waits on behalf of an actor's handler (``anyio.to_thread``) is part of that handler's chain of
         calls.
         """
-        return BlockingRef(self._running().threads, ref, ref)
+        return BlockingRef(self._running(in_any_thread=True).threads, ref, ref)
 
     def blocking_offload_pool(self) -> Pool[Any]:
         """Return the pool of `offload`, for other threads; the first call starts it and blocks meanwhile."""
-        access = self._running()
+        access = self._running(in_any_thread=True)
         return access.threads.run(self._offload_pool)
 
     async def _offload_pool(self) -> Pool[Any]:

@@ -210,6 +210,17 @@ class SystemTask:
                 self.coordinator.event("system_not_closed", {"warning": _NOT_CLOSED})
             self.begin_stop()
 
+    def _at_exit(self) -> None:
+        """The interpreter ends, and the loop stands still: run it once more, or kill without it."""
+        coordinator = self.coordinator
+        assert coordinator is not None
+        if not coordinator.loop.run_again(self._end_with_loop):
+            coordinator.abandon()
+
+    async def _end_with_loop(self) -> None:
+        self._loop_ends()
+        await self._ended.wait()
+
     # -- in the task of the system -------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -234,7 +245,7 @@ class SystemTask:
             )
             self._made(coordinator)
             enter_context(self.place)
-            with on_this_loop(self.place.system):
+            with on_this_loop(self.place.system, loop, self._at_exit):
                 try:
                     await self._serve(coordinator)
                 finally:

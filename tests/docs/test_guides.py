@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 import actors
 from tests.docs.pages import ROOT, Program, programs
+from tests.scripts import run_pytest
 
 FOLDERS = ("coming-from", "guides", "reference")
 PAGES = [ROOT / "README.md"] + [
@@ -45,7 +47,10 @@ def test_a_block_of_a_page_runs_and_prints_what_the_page_says(
         module = importlib.import_module(name)
         for entry in program.entries:
             run = getattr(module, entry)
-            if inspect.iscoroutinefunction(run):
+            if inspect.signature(run).parameters:  # a test with fixtures
+                said = run_pytest(tmp_path / f"{name}.py", "-k", entry)
+                assert re.search(r"^\d+ passed, \d+ deselected", said, re.MULTILINE), said
+            elif inspect.iscoroutinefunction(run):
                 actors.run(run)
             else:
                 run()

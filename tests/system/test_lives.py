@@ -342,3 +342,18 @@ async def test_trio_refuses_to_leave_a_block_in_another_task() -> None:
         assert failures[0].startswith("trio has a block left in the task that entered it")
         assert system._task is not None
         system._task._block.leave(None)  # type: ignore[union-attr] # in order, for trio
+
+
+async def test_the_verbs_of_a_system_are_refused_in_another_event_loop(anyio_backend: Any) -> None:
+    async with System() as system:
+        greeter = await system.spawn(Greeter)
+
+        async def elsewhere() -> str:
+            with pytest.raises(
+                ActorsError, match="this System runs on another event loop than this"
+            ):
+                await system.spawn(Greeter)
+            return system.blocking(greeter).ask(Greeter.hello)
+
+        name = anyio_backend[0]
+        assert await anyio.to_thread.run_sync(lambda: anyio.run(elsewhere, backend=name)) == "hello"

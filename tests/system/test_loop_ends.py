@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.scripts import finish, interrupt, start, wait_for_line
@@ -159,3 +161,40 @@ def test_sigterm_within_a_timeout_ends_the_program_with_its_system(tmp_path: Pat
     wait_for_line(running, "ready")
     code, out, err = interrupt(running, signal.SIGTERM)
     assert (code, out, said(err)) == (0, "stopped SHUTDOWN local\n", ["stopped SHUTDOWN n/0"])
+
+
+def test_a_loop_that_is_closed_without_an_end_of_its_tasks_leaves_no_node_and_no_thread(
+    tmp_path: Path,
+) -> None:
+    source = """
+async def main():
+    system = await actors.start(TOPOLOGY)
+    print(system.nodes[1].pid, flush=True)
+
+def run(main):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    loop.close()
+"""
+    code, out, err = finish(program(tmp_path, source))
+    assert code == 0
+    assert "Traceback" not in err
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(out)).wait(5)  # TimeoutExpired if it lives on
+
+
+def test_a_loop_that_stands_still_when_the_interpreter_ends_runs_to_the_end_of_the_system(
+    tmp_path: Path,
+) -> None:
+    source = """
+async def main():
+    system = await actors.start(TOPOLOGY)
+    await system.spawn(Worker)
+    await system.spawn(Worker, on="n")
+
+def run(main):
+    asyncio.new_event_loop().run_until_complete(main())
+"""
+    code, out, err = finish(program(tmp_path, source))
+    assert (code, out) == (0, "stopped SHUTDOWN local\n")
+    assert sorted(said(err)) == sorted(["stopped SHUTDOWN n/0", WARNING])
