@@ -84,16 +84,21 @@ class Chaos:
         """Tasks that have returned."""
 
     async def run(self) -> None:
-        """Have all tasks run, and let the pool come to rest."""
+        """Have a tenth of the tasks run, then all; after each the pool comes to rest and is measured."""
+        for until in (self._count // 10, self._count):
+            await self._run(until)
+            await self._pool.resize(1)
+            self._measure()
+
+    async def _run(self, until: int) -> None:
         async with anyio.create_task_group() as disturbing:
             disturbing.start_soon(self._disturb)
             async with anyio.create_task_group() as submitting:
                 for _ in range(_SUBMITTERS):
-                    submitting.start_soon(self._submit)
+                    submitting.start_soon(self._submit, until)
             disturbing.cancel_scope.cancel()
         while (await self._pool.stats()).running:  # noqa: ASYNC110 - what was cancelled ends soon
             await anyio.sleep(0.02)
-        self._measure()
 
     async def _disturb(self) -> None:
         while True:
@@ -112,11 +117,9 @@ class Chaos:
         process = psutil.Process()
         self.figures.append((process.num_fds(), process.memory_info().rss >> 10))
 
-    async def _submit(self) -> None:
-        while self._begun < self._count:
+    async def _submit(self, until: int) -> None:
+        while self._begun < until:
             self._begun += 1
-            if self._begun == self._count // 10:
-                self._measure()
             await self._one(self._begun)
 
     async def _one(self, number: int) -> None:

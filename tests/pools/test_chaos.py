@@ -14,7 +14,7 @@ from actors import System, Topology, pool
 from actors.testing import running_system
 from tests.pools.chaos import Chaos
 
-COUNT = 3000
+COUNT = 2000
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or int.from_bytes(os.urandom(3))
 
 
