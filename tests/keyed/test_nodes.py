@@ -138,6 +138,20 @@ async def test_no_message_is_lost_while_the_group_is_scaled_up_and_down(running:
             assert mine == [n for n in range(each) if "abcd"[n % 4] == key]
 
 
+async def test_what_was_told_before_a_stop_is_handled_though_it_comes_by_another_way(
+    running: System,
+) -> None:
+    """The messages wait for the link between two nodes, which the first of them has asked for."""
+    rooms = await running.start(keyed(Passing, name="rooms", on="box"))
+    collected = await running.spawn(Collector, name="collector")
+    counter = await running.spawn(Counter, on="other")
+    await rooms["a"].ask(Room.greet)
+
+    await counter.ask(Counter.send_and_stop, 500)
+
+    assert [what for _, _, what in await collected.ask(Collector.got)] == [*range(500)]
+
+
 class Collector(Actor):
     def __init__(self) -> None:
         self.all: list[tuple[int, str, int]] = []
@@ -159,6 +173,12 @@ class Passing(Room):
 
 class Counter(Actor):
     """Tells rooms numbers, one after the other."""
+
+    async def send_and_stop(self, count: int) -> None:
+        rooms = await self.context.system.keyed("rooms")
+        for number in range(count):
+            await rooms["a"].tell(Passing.pass_on, 0, number)
+        await rooms.stop("a")
 
     async def send(self, who: int, count: int) -> None:
         rooms = await self.context.system.keyed("rooms")
