@@ -130,7 +130,7 @@ def run_on(
             import trio  # noqa: PLC0415 - imported only where trio runs
         except ImportError as error:
             raise ActorsError(
-                "backend='trio' needs trio: pip install actors-framework[trio]"
+                "backend='trio' needs trio: pip install 'actors-framework[trio]'"
             ) from error
         try:
             return trio.run(fn, *args)

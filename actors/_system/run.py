@@ -63,6 +63,13 @@ def _check_main(main: object) -> None:
     raise ActorsError(f"run takes an async function, got {main!r}")
 
 
+def _checked(main: object, made: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    """Return what *main* returned, which has to be a coroutine: that shows only when it was called."""
+    if not inspect.isawaitable(made):
+        raise ActorsError(f"run takes an async function; {main!r} returned {made!r}")
+    return made
+
+
 async def with_signals(
     main: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...] = ()
 ) -> T:
@@ -74,7 +81,7 @@ async def with_signals(
         with anyio.CancelScope() as scope:
             tasks.start_soon(_watch_signals, caught, scope)
             try:
-                results.append(await main(*args))
+                results.append(await _checked(main, main(*args)))
             except Exception as error:  # noqa: BLE001 - raised below, outside the task group
                 failure = error
         tasks.cancel_scope.cancel()

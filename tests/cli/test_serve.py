@@ -164,7 +164,7 @@ def test_without_httptools_it_names_the_extra_to_install() -> None:
     )
     assert run.returncode == 1
     assert run.stderr == (
-        "actors serve: error: actors serve needs httptools: pip install actors-framework[web]\n"
+        "actors serve: error: actors serve needs httptools: pip install 'actors-framework[web]'\n"
     )
 
 

@@ -143,6 +143,14 @@ async def _main() -> None:
     """A main that is never run."""
 
 
+def test_a_function_that_is_not_async_is_refused_by_name() -> None:
+    def plain() -> int:
+        return 5
+
+    with pytest.raises(ActorsError, match=r"takes an async function; .*plain.* returned 5"):
+        actors.run(plain)  # type: ignore[arg-type]
+
+
 def test_the_result_of_main_instead_of_main_is_refused_with_the_right_call() -> None:
     with pytest.raises(ActorsError, match=r"not its result: run\(main\), not run\(main\(\)\)"):
         actors.run(_main())  # type: ignore[arg-type] # the mistake

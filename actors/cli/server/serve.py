@@ -35,7 +35,7 @@ def serve_topology(options: Namespace) -> Topology:
     missing = [name for name in _REQUIRED if find_spec(name) is None]
     if missing:
         raise CommandFailed(
-            f"actors serve needs {', '.join(missing)}: pip install actors-framework[web]"
+            f"actors serve needs {', '.join(missing)}: pip install 'actors-framework[web]'"
         )
     shutdown = options.shutdown
     if shutdown is None:

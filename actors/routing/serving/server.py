@@ -117,6 +117,6 @@ def _connection_server(
         from actors.routing.serving.asgi import AsgiServer  # noqa: PLC0415 - httptools and websockets are optional
     except ImportError as error:
         raise HandlerUnfit(
-            spec.path, f"asgi() needs {error.name}: pip install actors-framework[web]"
+            spec.path, f"asgi() needs {error.name}: pip install 'actors-framework[web]'"
         ) from error
     return AsgiServer(spec, spec.handler, acks, report=report, system=system, resolve=resolve)
