@@ -37,6 +37,7 @@ Sent = dict[str, Any]
 """A part of a tree, or a group of nodes, as plain data."""
 _DEEPEST: Final = 32
 """Supervisors inside each other, of what a node describes."""
+_MOST_WORKERS: Final = 1024
 _LONGEST_PATH: Final = 1024
 _OF_CHILD: Final = (
     "name",
@@ -137,10 +138,10 @@ def tree_item_from(sent: object) -> TreeSpec:
 def _item(sent: object, depth: int) -> TreeSpec:
     if depth > _DEEPEST:
         raise InvalidSpec(f"a node may describe {_DEEPEST} supervisors inside each other, not more")
-    if not isinstance(sent, dict) or sent.get("kind") not in _MAKERS:
+    if not isinstance(sent, dict) or str(sent.get("kind")) not in _MAKERS:
         raise InvalidSpec(f"a node describes a part of a tree, got {str(sent)[:80]!r}")
     facts = dict(sent)
-    make = _MAKERS[facts.pop("kind")]
+    make = _MAKERS[str(facts.pop("kind"))]
     try:
         return make(facts, depth)
     except (KeyError, TypeError) as error:
@@ -163,6 +164,13 @@ def _dynamic(facts: Sent, _depth: int) -> DynamicSpec:
 
 def _pool(facts: Sent, _depth: int) -> PoolSpec[Any]:
     sent, options = _sent_class(facts), facts["options"]
+    if not isinstance(options, dict):
+        raise InvalidSpec(f"a node describes the options of a pool, got {str(options)[:80]!r}")
+    for option in ("size", "min", "max"):
+        count = options.get(option)
+        if type(count) is int and count > _MOST_WORKERS:
+            what = f"a node may start {_MOST_WORKERS} workers, not more"
+            raise InvalidSpec(f"pool({options.get('name')!r}): {what}; got {option}={count}")
     if options.get("env"):
         raise ActorsError(f"pool({options.get('name')!r}, env=...) {_PARENTS}")
     return sent_pool(sent, options, functions=bool(facts["functions"]))
