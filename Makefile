@@ -28,7 +28,7 @@ DOCS_STAMP := .venv/installed-docs
 help:
 	@echo 'make chat      run the chat example           PORT=$(PORT) NODES=$(NODES)'
 	@echo 'make test      run the suite                  TESTS=path::or::-k'
-	@echo 'make check     ruff, mypy, import floors, wheel and sdist'
+	@echo 'make check     ruff, mypy, pyright, import floors, wheel and sdist'
 	@echo 'make format    let ruff rewrite what it can'
 	@echo 'make docs      build the documentation into build/site'
 	@echo 'make changelog make an entry of CHANGELOG.md from the files of changes/'
@@ -52,10 +52,16 @@ check: $(DEV_STAMP)
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-logo
 	@rm -rf build/dist && mkdir -p build
 	$(BIN)/python -m build --no-isolation --outdir build/dist . >build/build.log 2>&1 || { cat build/build.log; exit 1; }
 	$(BIN)/twine --no-color check --strict build/dist/*
+	@rm -rf build/typed && $(BIN)/python -m zipfile -e build/dist/*.whl build/typed
+	@cd build && PYTHONPATH=$(CURDIR)/build/typed ../$(BIN)/pyright --pythonpath ../$(BIN)/python \
+		--verifytypes actors --ignoreexternal >typed.log || true
+	@awk '/^Type completeness score/ { score = $$4 + 0 } END { print "typed:", score "%"; exit score < 99 }' build/typed.log \
+		|| { grep 'error:' build/typed.log; exit 1; }
 
 format: $(DEV_STAMP)
 	$(BIN)/ruff check --quiet --fix

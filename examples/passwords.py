@@ -39,6 +39,7 @@ async def main(count: int, workers: int | None) -> None:
                 await anyio.sleep(0.01)
                 turns += 1
 
+        stored: list[str] = []
         began = time.perf_counter()
         async with anyio.create_task_group() as beside:
             beside.start_soon(count_turns)

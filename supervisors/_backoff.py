@@ -92,8 +92,8 @@ class BackoffState:
     __slots__ = ("_last_delay", "_started", "backoff", "restarts")
 
     def __init__(self, backoff: Backoff) -> None:
-        self.backoff = backoff
-        self.restarts = 0
+        self.backoff: Backoff = backoff
+        self.restarts: int = 0
         """Restarts in a row so far."""
         self._last_delay = 0.0
         self._started: float | None = None

@@ -36,12 +36,12 @@ class Run:
     __slots__ = ("_observer", "_waiting", "child", "exit", "name", "starting", "void")
 
     def __init__(self, name: str, child: Child, observer: RunObserver) -> None:
-        self.name = name
-        self.child = child
+        self.name: str = name
+        self.child: Child = child
         self.exit: Exit | None = None
         self.starting: anyio.CancelScope | None = None
         """Cancels its start."""
-        self.void = False
+        self.void: bool = False
         """Whether its start failed or was interrupted: what the child reports is ignored then."""
         self._observer = observer
         self._waiting: tuple[anyio.CancelScope, ...] = ()
@@ -116,22 +116,24 @@ class ChildRecord:
     )
 
     def __init__(self, spec: ChildSpec, position: int = 0) -> None:
-        self.spec = spec
-        self.position = position
+        self.spec: ChildSpec = spec
+        self.position: int = position
         """Its place in the start order."""
-        self.state = ChildState.STARTING
-        self.grace = spec.grace
+        self.state: ChildState = ChildState.STARTING
+        self.grace: float = spec.grace
         """Seconds between the request to stop and the kill; `stop_child` may change it."""
         self.run: Run | None = None
-        self.backoff = None if spec.backoff is None else BackoffState(spec.backoff)
-        self.again = False
+        self.backoff: BackoffState | None = (
+            None if spec.backoff is None else BackoffState(spec.backoff)
+        )
+        self.again: bool = False
         """Whether it is being restarted: an attempt to start it is not the first of its life."""
         self.due: float | None = None
         """When it is restarted, if it is backing off."""
-        self.attempts = 0
-        self.restarts = 0
+        self.attempts: int = 0
+        self.restarts: int = 0
         self.last_exit: Exit | None = None
-        self.host_was_down = False
+        self.host_was_down: bool = False
         """Whether its host was down when its last run ended."""
         self.error: BaseException | None = None
         self._alive = False

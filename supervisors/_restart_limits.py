@@ -51,7 +51,7 @@ class RestartLog:
     __slots__ = ("_entries", "budget")
 
     def __init__(self, budget: Budget) -> None:
-        self.budget = budget
+        self.budget: Budget = budget
         self._entries: deque[tuple[float, Exit | None]] = deque()
 
     def record(self, now: float, why: Exit | None = None) -> bool:

@@ -172,11 +172,11 @@ class SupervisorTask:
             check_number("shutdown_deadline", shutdown_deadline, infinite=True)
         check_number("abandon_after", abandon_after)
         self.name = name
-        self.overall = ShutdownDeadline()
+        self.overall: ShutdownDeadline = ShutdownDeadline()
         self.exit_decided: Exit | None = None
         """How the supervisor is going to end, once that is decided."""
         self.exit: Exit | None = None
-        self.silent = report is None
+        self.silent: bool = report is None
         """Whether nobody gets reports, so that they need not be made."""
         self._abandon_after = abandon_after
         self._shutdown_deadline = shutdown_deadline

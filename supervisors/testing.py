@@ -82,7 +82,7 @@ class ScriptedChild:
         self.number = number
         self.script = script
         self.exit: Exit | None = None
-        self.started = False
+        self.started: bool = False
         self._kit = kit
         self._tell: Callable[[Exit], None] | None = None
         self._over = anyio.Event()
@@ -260,7 +260,7 @@ class Kit:
     """
 
     def __init__(self, tasks: TaskGroup | None = None) -> None:
-        self.log = EventLog()
+        self.log: EventLog = EventLog()
         self.story: list[str] = []
         self.gone: dict[str, list[Exit]] = {}
         self._tasks = tasks
@@ -317,8 +317,8 @@ class FakeHost:
     """A host that a test makes ready or not, or lost."""
 
     def __init__(self, *, ready: bool = True) -> None:
-        self.ready = ready
-        self.lost = False
+        self.ready: bool = ready
+        self.lost: bool = False
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._number = 0
 

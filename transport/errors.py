@@ -18,7 +18,7 @@ TransportError
  +-- ChannelBroken    nobody: the peer closed the channel or died
 """
 
-from typing import Final
+from typing import Any, Final
 
 from actors._root_errors import ActorsError
 
@@ -69,14 +69,14 @@ class Unsendable(TransportError):
 
     def __init__(self, path: str, value: object, why: str) -> None:
         super().__init__(path, value, why)
-        self.path = path
+        self.path: str = path
         self.value = value
         self.why = why
 
     def inside(self, container: str) -> "Unsendable":
         """Return this error with `container` put before its path; each enclosing container calls it."""
         self.path = container + self.path
-        self.args = (self.path, self.value, self.why)
+        self.args: tuple[Any, ...] = (self.path, self.value, self.why)
         return self
 
     def __str__(self) -> str:

@@ -23,8 +23,9 @@ class Activity:
     __slots__ = ("_begun", "awaited", "since", "used")
 
     def __init__(self) -> None:
-        self.awaited = False
-        self.since = self.used = 0.0
+        self.awaited: bool = False
+        self.since: float = 0.0
+        self.used: float = 0.0
         self._begun = threading.Event()
 
     def begin(self) -> None:

@@ -100,11 +100,11 @@ class Actor:
         """Prepare; the actor is ready when this returns. An exception here is a failed start."""
         return _NOTHING
 
-    def on_stop(self, exit: Exit) -> Any:  # noqa: A002, ARG002 - the field's word, and the hook's public name
+    def on_stop(self, exit: Exit, /) -> Any:  # noqa: A002, ARG002 - the field's word, and the hook's public name
         """Close what the actor opened; *exit* says how this incarnation ended."""
         return _NOTHING
 
-    def on_exit(self, ref: Ref[Any], exit: Exit) -> Any:  # noqa: A002, ARG002 - as above
+    def on_exit(self, ref: Ref[Any], exit: Exit, /) -> Any:  # noqa: A002, ARG002 - as above
         """React to the final end of *ref*, which this actor watches."""
         return _NOTHING
 

@@ -82,18 +82,18 @@ class Cell:
     )
 
     def __init__(self, host: CellHost, ref: Ref[Any], cls: type, *, mailbox: int) -> None:
-        self.host = host
-        self.ref = ref
-        self.cls = cls
-        self.handlers = handlers_by_name(cls)
-        self.mailbox = Mailbox(mailbox, host.loop.waiter)
-        self.state = CellState.DOWN
-        self.number = 0
-        self.shutdown = 5.0
+        self.host: CellHost = host
+        self.ref: Ref[Any] = ref
+        self.cls: type = cls
+        self.handlers: dict[str, Handler] = handlers_by_name(cls)
+        self.mailbox: Mailbox = Mailbox(mailbox, host.loop.waiter)
+        self.state: CellState = CellState.DOWN
+        self.number: int = 0
+        self.shutdown: float = 5.0
         self.incarnation: Incarnation | None = None
         self.exit: Exit | None = None
-        self.draining = False
-        self.stop_asked = False
+        self.draining: bool = False
+        self.stop_asked: bool = False
         self.waiting_for: dict[Envelope, Target] = {}
         # By link: what returns credit for messages taken out of this mailbox. Filled by the links.
         self.credit_returns: dict[object, Any] | None = None

@@ -76,10 +76,10 @@ class Idleness:
     """
 
     def __init__(self, loop: Loop, is_idle: Callable[[], bool]) -> None:
-        self.now = loop.now
-        self.call_later = loop.call_later
+        self.now: Callable[[], float] = loop.now
+        self.call_later: Callable[..., Timer] = loop.call_later
         self.is_idle = is_idle
-        self.since = loop.now()
+        self.since: float = loop.now()
         self.timers: set[IdleTimer] = set()
         self._messages = -1
 

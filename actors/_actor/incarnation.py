@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from actors._actor.interfaces import CellInterface, Ended
     from actors._base.log import Logger
-    from actors._base.loop import Timer, Waiter
+    from actors._base.loop import Loop, Timer, Waiter
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
 
@@ -80,16 +80,16 @@ class Incarnation:
         self.ref: Ref[Any] = cell.ref
         self.number = number
         self.exit: Exit | None = None
-        self.voluntary = False
+        self.voluntary: bool = False
         self.children: Any = None
         # KeyboardInterrupt and SystemExit end the task before the end was reported.
-        self.task_ended = False
-        self.renewal = Renewal()
-        self.loop = host.loop
+        self.task_ended: bool = False
+        self.renewal: Renewal = Renewal()
+        self.loop: Loop = host.loop
         self._resources: _Resources | None = None
         self._closing = False
         self._groups: set[str] | None = None
-        self.message_loop = MessageLoop(self)
+        self.message_loop: MessageLoop = MessageLoop(self)
         self._ready: Waiter | None = ready
         self._ended = ended
         self._interrupt = self.loop.interrupt()

@@ -131,8 +131,8 @@ class _LaterReply:
         self._value: Any = None
         self._timer: Timer | None = None
         self._leave: Callable[[], None] | None = None
-        self.envelope = envelope
-        self.target = target
+        self.envelope: Envelope = envelope
+        self.target: Target = target
         reply: Any = self
         envelope.reply = reply
 

@@ -63,11 +63,12 @@ class MessageLoop:
     """
 
     def __init__(self, run: IncarnationInterface) -> None:
-        self.halt = self.resumed = False
-        self.handled = 0
+        self.halt: bool = False
+        self.resumed: bool = False
+        self.handled: int = 0
         self.actor: Actor | None = None
         self._producers: StreamProducers | None = None
-        self.turn = Turn(run, run.cell, exclusive=True)
+        self.turn: Turn = Turn(run, run.cell, exclusive=True)
         self._incarnation = run
         self._cell = run.cell
         self._loop = run.loop

@@ -32,7 +32,8 @@ class Renewal:
 
     def __init__(self) -> None:
         self.state: tuple[Any, ...] = ()
-        self.asked = self._done = False
+        self.asked: bool = False
+        self._done: bool = False
         self.keep: Renewed | None = None
 
     async def hand_over(

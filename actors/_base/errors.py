@@ -279,7 +279,7 @@ class ReloadFailed(ActorsError):
         super().__init__(node, why, renewed, traceback, restarting)
         self.node = node
         self.why = why
-        self.renewed = renewed or []
+        self.renewed: list[str] = renewed or []
         self.traceback = traceback
         self.restarting = restarting
 

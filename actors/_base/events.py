@@ -193,7 +193,7 @@ class EventBus:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.closed = False
+        self.closed: bool = False
         self._subscribers: list[Callable[[Event], None]] = []
 
     def subscribe(self, take: Callable[[Event], None]) -> None:

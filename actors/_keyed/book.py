@@ -57,7 +57,7 @@ class Keyed(Generic[K, A]):
     __slots__ = ("client",)
 
     def __init__(self, client: KeyedClient) -> None:
-        self.client = client
+        self.client: KeyedClient = client
 
     @property
     def name(self) -> str:
@@ -165,7 +165,7 @@ class KeyedRef(Generic[A]):
 
     def __init__(self, client: KeyedClient, key: Key) -> None:
         self._client = client
-        self.key = key
+        self.key: Key = key
 
     @property
     def name(self) -> str:

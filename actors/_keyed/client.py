@@ -88,9 +88,9 @@ class Place:
     __slots__ = ("asks", "ref", "sends", "settled")
 
     def __init__(self, ref: Ref[Any]) -> None:
-        self.ref = ref
-        self.asks = 0
-        self.sends = 0
+        self.ref: Ref[Any] = ref
+        self.asks: int = 0
+        self.sends: int = 0
         self.settled: Waiter | None = None
 
     def sent(self) -> None:
@@ -136,7 +136,7 @@ class KeyedClient:
         self.facts = facts
         self.office = office
         self.places: dict[Key, Place] = {}
-        self.ended = ""
+        self.ended: str = ""
         self._host = host
         self._finds: dict[Key, list[_Find]] = {}
         self._later: dict[Key, _Later] = {}

@@ -78,7 +78,7 @@ class Propagation:
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self.paths = tuple(paths)
+        self.paths: tuple[str, ...] = tuple(paths)
         self._variables = {f"context variable {path}": _find(path) for path in paths}
         self._defaults = {label: _default_of(var) for label, var in self._variables.items()}
         self._labels = list(self._variables)

@@ -109,14 +109,14 @@ class Envelope:
         deadline: float | None = None,
         hooks: DeliveryHooks | None = None,
     ) -> None:
-        self.handler = handler
-        self.args = args
-        self.kwargs = kwargs
-        self.reply = reply
-        self.deadline = deadline
-        self.hooks = hooks
+        self.handler: Handler = handler
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs
+        self.reply: Waiter | None = reply
+        self.deadline: float | None = deadline
+        self.hooks: DeliveryHooks | None = hooks
         # Its number on the link, once it was sent to another node.
-        self.request = 0
+        self.request: int = 0
 
     @classmethod
     def of(cls, item: Envelope | Tell) -> Envelope:
@@ -174,9 +174,9 @@ class WaitingSender:
 
     def __init__(self, line: deque[WaitingSender], envelope: Envelope, waiter: Waiter) -> None:
         self._queue = line
-        self.envelope = envelope
-        self.waiter = waiter
-        self.admitted = False
+        self.envelope: Envelope = envelope
+        self.waiter: Waiter = waiter
+        self.admitted: bool = False
         line.append(self)
 
     def admit(self) -> None:
@@ -231,7 +231,7 @@ class WaitQueue:
 
     def __init__(self, make_waiter: Callable[[], Waiter]) -> None:
         self._make_waiter = make_waiter
-        self.waiting = _NOBODY
+        self.waiting: deque[WaitingSender] = _NOBODY
 
     def enter(
         self, envelope: Envelope, refused: Callable[[BaseException], None], *, leaves: bool
@@ -345,13 +345,13 @@ class Mailbox:
     )
 
     def __init__(self, limit: int, make_waiter: Callable[[], Waiter]) -> None:
-        self.limit = limit
-        self.bytes = 0
+        self.limit: int = limit
+        self.bytes: int = 0
         self._aside = self._deferred = _NONE_ASIDE
-        self.deferring = False
+        self.deferring: bool = False
         """Whether a message is deferred, or its handler is about to end by that: `recall` is awaited."""
-        self.queue = _NOTHING
-        self.wait_queue = WaitQueue(make_waiter)
+        self.queue: deque[Envelope | Tell] = _NOTHING
+        self.wait_queue: WaitQueue = WaitQueue(make_waiter)
         self.waker: Waiter | None = None
 
     def __len__(self) -> int:

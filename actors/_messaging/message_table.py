@@ -107,17 +107,19 @@ class Handler:
         kind: MessageKind,
         fn: Callable[..., Any] | None = None,
     ) -> None:
-        self.name = name
-        self.method = method
-        self.fn = fn or method
-        self.kind = kind
+        self.name: str = name
+        self.method: Callable[..., Any] = method
+        self.fn: Callable[..., Any] = fn or method
+        self.kind: MessageKind = kind
         # Asked by the message loop for every message.
-        self.plain = kind is MessageKind.CALL
-        self.begins_later = kind in {MessageKind.CONCURRENT, MessageKind.BATCH}
+        self.plain: bool = kind is MessageKind.CALL
+        self.begins_later: bool = kind in {MessageKind.CONCURRENT, MessageKind.BATCH}
         self.options: Concurrency | Batching | None = getattr(method, OPTIONS_MARK, None)
         self.group: tuple[str, str] | None = None
         self.limit: int | None = None
         self._binder: Callable[..., None] | None = None
+        self.least: int
+        self.most: int
         self.least, self.most = _counts(method)
 
     def __repr__(self) -> str:

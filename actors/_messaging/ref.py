@@ -135,11 +135,11 @@ class Ref(Generic[A]):
         self._handlers: dict[Any, Handler] = _NOT_LOOKED_UP
         self._ask_timeout: float | None = None
         self._make_waiter = host.loop.waiter
-        self.uid = uid
-        self.node = node
-        self.name = name
-        self.cls_path = cls_path
-        self.mailbox = mailbox
+        self.uid: int = uid
+        self.node: str = node
+        self.name: str = name
+        self.cls_path: str = cls_path
+        self.mailbox: int = mailbox
 
     @property
     def host(self) -> RefHost:

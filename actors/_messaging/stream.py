@@ -153,10 +153,10 @@ class StreamProducer:
         self._origin = hooks
         self._credit = WINDOW
         self._resume_queued = False
-        self.opened_by = opened_by
+        self.opened_by: Envelope = opened_by
         self.sink: ItemSink = sink
-        self.closing = False
-        self.begun = False
+        self.closing: bool = False
+        self.begun: bool = False
         """Whether it has made an item."""
         sink.producer = self
         self._queue_resume()

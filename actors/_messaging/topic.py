@@ -120,8 +120,8 @@ class Topic:
         if not isinstance(value, str) or not value:
             raise InvalidSpec(f"a topic has a non-empty text for a name, got {name!r}")
         self._host = host
-        self.name = name
-        self.keep_last = keep_last
+        self.name: str = name
+        self.keep_last: bool = keep_last
 
     def __repr__(self) -> str:
         return f"<Topic {self.name}>"

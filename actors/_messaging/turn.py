@@ -122,11 +122,12 @@ class Turn:
     )
 
     def __init__(self, sender: Sender, target: Asker, *, exclusive: bool) -> None:
-        self.sender = sender
-        self.target = target
-        self.exclusive = exclusive
+        self.sender: Sender = sender
+        self.target: Asker = target
+        self.exclusive: bool = exclusive
         self.deadline: float | None = None
-        self.starting = self.beside = False
+        self.starting: bool = False
+        self.beside: bool = False
         self.chain: tuple[tuple[int, str], ...] = ()
         self.thread: int | None = None
 

@@ -12,22 +12,25 @@ from typing import (
     ParamSpec,
     TypeVar,
     TypeVarTuple,
+    Unpack,
     overload,
 )
 
 from actors._base.errors import SystemStopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator
 
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._pools.figures import PoolStats
+    from actors._pools.pool_map import MapOptions
 
 __all__ = ["BlockingPool"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
@@ -51,19 +54,57 @@ class BlockingPool(Generic[A]):
     def __repr__(self) -> str:
         return f"<Blocking {self._pool!r}>"
 
+    @overload
     def run(
         self,
-        fn: Callable[[*Ts], Coroutine[Any, Any, R]] | Callable[[*Ts], R],
+        fn: Callable[[*Ts], Coroutine[Any, Any, R]],
         /,
         *args: *Ts,
         timeout: float | None = None,
         priority: int = 0,
         retry: int = 0,
-    ) -> R:
+    ) -> R: ...
+    @overload
+    def run(
+        self,
+        fn: Callable[[*Ts], R],
+        /,
+        *args: *Ts,
+        timeout: float | None = None,
+        priority: int = 0,
+        retry: int = 0,
+    ) -> R: ...
+    def run(  # type: ignore[misc] # mypy does not find `*Ts` in `*Any`
+        self, fn: Callable[..., Any], /, *args: Any, **options: Any
+    ) -> Any:
         """As `Pool.run`, blocking this thread until the result is there."""
         run: Any = self._pool.run
-        options = {"timeout": timeout, "priority": priority, "retry": retry}
-        return self._portal.run(partial(run, fn, *args, **options))  # type: ignore[no-any-return] # typed by R
+        return self._portal.run(partial(run, fn, *args, **options))
+
+    @overload
+    def map(
+        self,
+        fn: Callable[[T], Coroutine[Any, Any, R]],
+        inputs: Iterable[T] | AsyncIterable[T],
+        /,
+        *,
+        ordered: bool = True,
+        **options: Unpack[MapOptions],
+    ) -> Iterator[R]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[[T], R],
+        inputs: Iterable[T] | AsyncIterable[T],
+        /,
+        *,
+        ordered: bool = True,
+        **options: Unpack[MapOptions],
+    ) -> Iterator[R]: ...
+    @overload
+    def map(
+        self, fn: Callable[..., Any], inputs: Any, more: Any, /, *others: Any, **options: Any
+    ) -> Iterator[Any]: ...
 
     def map(self, fn: Callable[..., Any], /, *iterables: Any, **options: Any) -> Iterator[Any]:
         """As `Pool.map`, as an iterator that blocks this thread for each result.

@@ -102,7 +102,7 @@ class PoolClient(TaskOwner):
         self.facts = facts
         self.places = places
         self.portal = portal
-        self.loop = host.loop
+        self.loop: Loop = host.loop
         self._host = host
         self.find_class = cls
         self._tickets = count(1)

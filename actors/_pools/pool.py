@@ -17,6 +17,7 @@ from typing import (
     Self,
     TypeVar,
     TypeVarTuple,
+    Unpack,
     overload,
 )
 
@@ -24,12 +25,12 @@ from anyio import create_task_group
 
 from actors._pools.blocking_pool import BlockingPool
 from actors._pools.executor import PoolExecutor
-from actors._pools.pool_map import PoolMap
+from actors._pools.pool_map import MapOptions, PoolMap
 from actors._pools.task import TaskKind
 from actors.transport import register_immutable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
 
     from actors._messaging.ref import Ref
     from actors._pools.client import PoolClient
@@ -62,8 +63,8 @@ class Pool(Generic[A]):
     __slots__ = ("client", "facts")
 
     def __init__(self, facts: PoolFacts, client: PoolClient) -> None:
-        self.facts = facts
-        self.client = client
+        self.facts: PoolFacts = facts
+        self.client: PoolClient = client
 
     @property
     def name(self) -> str:
@@ -186,6 +187,48 @@ class Pool(Generic[A]):
         task = self.client.function(fn, args, timeout=timeout, priority=priority, retry=retry)
         return await self.client.run(task, timeout)
 
+    @overload
+    def map(
+        self,
+        fn: Callable[[T], Coroutine[Any, Any, R]],
+        inputs: Iterable[T] | AsyncIterable[T],
+        /,
+        *,
+        ordered: bool = True,
+        **options: Unpack[MapOptions],
+    ) -> PoolMap[R]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[[T], R],
+        inputs: Iterable[T] | AsyncIterable[T],
+        /,
+        *,
+        ordered: bool = True,
+        **options: Unpack[MapOptions],
+    ) -> PoolMap[R]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, R]],
+        inputs: Any,
+        more: Any,
+        /,
+        *others: Any,
+        ordered: bool = True,
+        **options: Unpack[MapOptions],
+    ) -> PoolMap[R]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[..., R],
+        inputs: Any,
+        more: Any,
+        /,
+        *others: Any,
+        ordered: bool = True,
+        **options: Unpack[MapOptions],
+    ) -> PoolMap[R]: ...
     def map(
         self,
         fn: Callable[..., Any],
@@ -197,7 +240,7 @@ class Pool(Generic[A]):
         timeout: float | None = None,
         priority: int = 0,
         retry: int = 0,
-    ) -> PoolMap:
+    ) -> PoolMap[Any]:
         """Return the results of ``fn(*items)`` for the items of the iterables, as an async iterator.
 
         ``async for row in pool.map(parse, paths)``. It has ``.done``, how many results there are
@@ -232,7 +275,45 @@ class Pool(Generic[A]):
             retry=retry,
         )
 
-    def as_completed(self, fn: Callable[..., Any], /, *iterables: Any, **options: Any) -> PoolMap:
+    @overload
+    def as_completed(
+        self,
+        fn: Callable[[T], Coroutine[Any, Any, R]],
+        inputs: Iterable[T] | AsyncIterable[T],
+        /,
+        **options: Unpack[MapOptions],
+    ) -> PoolMap[R]: ...
+    @overload
+    def as_completed(
+        self,
+        fn: Callable[[T], R],
+        inputs: Iterable[T] | AsyncIterable[T],
+        /,
+        **options: Unpack[MapOptions],
+    ) -> PoolMap[R]: ...
+    @overload
+    def as_completed(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, R]],
+        inputs: Any,
+        more: Any,
+        /,
+        *others: Any,
+        **options: Unpack[MapOptions],
+    ) -> PoolMap[R]: ...
+    @overload
+    def as_completed(
+        self,
+        fn: Callable[..., R],
+        inputs: Any,
+        more: Any,
+        /,
+        *others: Any,
+        **options: Unpack[MapOptions],
+    ) -> PoolMap[R]: ...
+    def as_completed(
+        self, fn: Callable[..., Any], /, *iterables: Any, **options: Any
+    ) -> PoolMap[Any]:
         """As `map` with ``ordered=False``: each result as soon as it is there."""
         return self.map(fn, *iterables, **{**options, "ordered": False})
 

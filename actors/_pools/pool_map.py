@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 from actors._base.errors import InvalidSpec
 from actors._pools.function_worker import chunk_caller, function_name, refuse_function
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from actors._pools.client import PoolClient
     from actors._pools.task import PoolTask
 
-__all__ = ["PoolMap"]
+__all__ = ["MapOptions", "PoolMap"]
+
+R_co = TypeVar("R_co", covariant=True)
 
 
 class _Chunk:
@@ -28,12 +30,22 @@ class _Chunk:
     __slots__ = ("error", "task", "values")
 
     def __init__(self, task: PoolTask) -> None:
-        self.task = task
+        self.task: PoolTask = task
         self.values: deque[Any] | None = None
         self.error: BaseException | None = None
 
 
-class PoolMap(AsyncIterator[Any]):
+class MapOptions(TypedDict, total=False):
+    """The options of `Pool.map` and `Pool.as_completed`."""
+
+    chunk: int
+    window: int | None
+    timeout: float | None
+    priority: int
+    retry: int
+
+
+class PoolMap(AsyncIterator[R_co]):
     """The results of a function over many inputs; see `Pool.map`.
 
     Leaving the loop early leaves what is under way to end by itself; ``async with pool.map(...) as
@@ -71,8 +83,8 @@ class PoolMap(AsyncIterator[Any]):
                 )
         # Once here, so that a bad option is refused at the call and not at the first result.
         client.function(fn, (), timeout=timeout, priority=priority, retry=retry)
-        self.total = _shortest(iterables)
-        self.done = 0
+        self.total: int | None = _shortest(iterables)
+        self.done: int = 0
         self._client = client
         self._fn = fn
         self._inputs = _Inputs(name, iterables)
@@ -87,7 +99,7 @@ class PoolMap(AsyncIterator[Any]):
         self._under_way = 0
         self._chunks: deque[_Chunk] = deque()
         self._ready: deque[_Chunk] = deque()
-        self._values: deque[Any] = deque()
+        self._values: deque[R_co] = deque()
         self._exhausted = self._over = False
         self._waiter: Waiter | None = None
 
@@ -98,7 +110,7 @@ class PoolMap(AsyncIterator[Any]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> R_co:
         if self._values:  # of a chunk that is being read: most results cost no more than this
             self._under_way -= 1
             return self._values.popleft()
@@ -110,7 +122,7 @@ class PoolMap(AsyncIterator[Any]):
             await self.aclose()
             raise
 
-    async def _next(self) -> Any:
+    async def _next(self) -> R_co:
         while True:
             await self._fill()
             chunk = self._first()
@@ -128,7 +140,7 @@ class PoolMap(AsyncIterator[Any]):
         first = self._chunks[0] if self._chunks else None
         return first if first is not None and first.values is not None else None
 
-    def _take(self, chunk: _Chunk) -> Any:
+    def _take(self, chunk: _Chunk) -> R_co:
         """Return the first result of a chunk, or raise what its first call raised; the others are read next."""
         values, error = chunk.values, chunk.error
         assert values is not None
@@ -212,7 +224,7 @@ class _Reply:
 
     __slots__ = ("_map", "_over", "chunk")
 
-    def __init__(self, owner: PoolMap) -> None:
+    def __init__(self, owner: PoolMap[Any]) -> None:
         self._map = owner
         self._over = False
         self.chunk: _Chunk

@@ -93,11 +93,11 @@ class _Task:
     def __init__(
         self, submitter: Submitter, ticket: int, number: int, entered: float, began: float
     ) -> None:
-        self.submitter = submitter
-        self.ticket = ticket
-        self.number = number
-        self.entered = entered
-        self.began = began
+        self.submitter: Submitter = submitter
+        self.ticket: int = ticket
+        self.number: int = number
+        self.entered: float = entered
+        self.began: float = began
 
 
 class PoolWorker:
@@ -134,18 +134,19 @@ class PoolWorker:
     )
 
     def __init__(self, slot: int, now: float) -> None:
-        self.slot = slot
+        self.slot: int = slot
         self.member: Any = None
         self.functions: Any = None
-        self.ready = False
-        self.unreached = False
-        self.leaving = False
-        self.renewing = ""
+        self.ready: bool = False
+        self.unreached: bool = False
+        self.leaving: bool = False
+        self.renewing: str = ""
         self.ended_for: tuple[_Task | None, str, Loss] | None = None
         self.tasks: dict[tuple[Submitter, int], _Task] = {}
-        self.completed = 0
-        self.run = Histogram()
-        self.idle_since = self._since = now
+        self.completed: int = 0
+        self.run: Histogram = Histogram()
+        self.idle_since: float = now
+        self._since = now
         self._busy = self._busy_since = 0.0
 
     @property
@@ -224,7 +225,7 @@ class PoolQueue:
         self._submitters: set[Submitter] = set()
         self._room = self._room_told = True
         self._full_told_at = -math.inf
-        self.no_worker = ""
+        self.no_worker: str = ""
         """Why no worker starts, while that is so: tasks that would wait are refused."""
         self._when_empty: list[Callable[[], object]] = []
         self._giving = False

@@ -26,7 +26,7 @@ from actors._remoting.deadlock_probe import DeadlockProbe
 from actors._remoting.instrumented_remote_actor import answer_classes, remote_actor_class
 from actors._remoting.operation import Handlers
 from actors._remoting.peer import Peer
-from actors._remoting.receiver import Receiver
+from actors._remoting.receiver import Receiver, RemoteReply
 from actors._remoting.shared_memory import SharedMemory
 from actors._remoting.topics import Topics
 from actors.supervisors import Exit, ExitKind
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from actors._messaging.turn import Asker, Target
     from actors._remoting.link import Link
     from actors._remoting.peer import SystemServices
+    from actors._remoting.remote_actor import PeerInterface, RemoteActor
     from actors.transport import Attachments, Lane, TransportError
 
 __all__ = ["MAIN_ALIAS", "ActorHost", "LocalChildren", "class_path"]
@@ -149,6 +150,8 @@ class ActorHost:
     told_of_room: Callable[[str], None] | None = None
     """Called with the peer when a link that was full has room."""
 
+    new_remote_actor: Callable[[PeerInterface, Ref[Any]], RemoteActor]
+
     def __init__(
         self,
         name: str,
@@ -176,7 +179,7 @@ class ActorHost:
         self.over = False
         self.main_problem: Callable[[Any], str] = no_problem
         self.before_naming: Callable[[], None] = _nothing
-        self.activity = Activity()
+        self.activity: Activity = Activity()
         self.services: SystemServices
         self.new_child_actors: Callable[[str], Coroutine[Any, Any, LocalChildren]]
         self.cells: dict[int, Cell] = {}
@@ -189,21 +192,21 @@ class ActorHost:
         self.ended: OrderedDict[int, Exit] = OrderedDict()
         self.link_ended: Callable[[Link], None] = _ignore
         self._uids = number << 32
-        self.topics = Topics(self)
-        self.deadlock_probe = DeadlockProbe(loop)
+        self.topics: Topics = Topics(self)
+        self.deadlock_probe: DeadlockProbe = DeadlockProbe(loop)
         self.largest = largest
         self.ask_timeout = ask_timeout
         self.system_id = system_id
-        self.memory = SharedMemory(loop, name, lend)
+        self.memory: SharedMemory = SharedMemory(loop, name, lend)
         self.propagation = propagation
         more = [make(self) for make in extras]
         self._extras: list[Extra[Any]] = [Extra(Ref, self.ref_fields, self.make_ref), *more]
         self.handlers.on_note(ops.interrupt_request, lambda link, number: link.interrupt(number))
-        self.argument_decoder = self.new_decoder()
+        self.argument_decoder: Decoder = self.new_decoder()
         propagates = propagation is not None
         self.new_remote_actor = remote_actor_class(propagates=propagates, traced=trace)
         self._new_cell = cell_class(carries=propagates, traced=trace)
-        self.answers = answer_classes(traced=trace)
+        self.answers: tuple[type[RemoteReply], type[RemoteReply]] = answer_classes(traced=trace)
 
     # -- cells and refs ------------------------------------------------------------------
 

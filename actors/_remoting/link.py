@@ -124,16 +124,18 @@ class Link:
         self.peer = peer
         self.host = host
         self.closed: str | None = None
-        self.faulty = False
+        self.faulty: bool = False
         self.pending: dict[int, tuple[Envelope, PendingAsk]] = {}
         self.calls: dict[int, Waiter] = {}
         self.serving: dict[int, Callable[[], None]] = {}
         self._tasks: dict[int, Task] = {}
-        self.newest_request = 0
+        self.newest_request: int = 0
         self.cancelled_early: set[int] = set()
         """Requests whose cancellation, which goes in the control lane, came before them."""
-        self.numbers = 0
-        self.attachments = host.memory.new_attachments(peer, _number_sender(ref_to(self)))
+        self.numbers: int = 0
+        self.attachments: Attachments = host.memory.new_attachments(
+            peer, _number_sender(ref_to(self))
+        )
         self._packing = host.new_encoder(self.attachments)
         self.encoder: Encoder | InProcessEncoder = self._packing
         self._decoder = host.new_decoder(self.attachments)

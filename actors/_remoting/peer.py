@@ -76,11 +76,13 @@ class Peer:
     def __init__(self, host: PeerHost, name: str) -> None:
         self.host = host
         self.name = name
-        self.node = name.partition("~")[0]
+        self.node: str = name.partition("~")[0]
         self.link: Link | None = None
-        self.ready = True
-        self.restarting = self.waiting = self.draining = False
-        self.why = ""
+        self.ready: bool = True
+        self.restarting: bool = False
+        self.waiting: bool = False
+        self.draining: bool = False
+        self.why: str = ""
         self._late = False
         self._waits_until = 0.0
         self._patience_over: Timer | None = None
@@ -91,7 +93,7 @@ class Peer:
         self._unsent_link: Link | None = None
         # Links for which a node asked while it drained: it sends over them, this one does not.
         self._incoming: list[Link] = []
-        self.links = 0
+        self.links: int = 0
         # A remote actor lives as long as a ref to it does, or an ask that awaits its reply.
         self._remote_actors: WeakValueDictionary[int, RemoteActor] = WeakValueDictionary()
         self._lent: list[Attachments] = []

@@ -121,14 +121,14 @@ class RemoteActor:
     waiting_for: Mapping[Envelope, Target] = MappingProxyType({})
 
     def __init__(self, peer: PeerInterface, ref: Ref[Any]) -> None:
-        self.peer = peer
-        self.ref = ref
-        self.credit = ref.mailbox
-        self.bytes = 0
+        self.peer: PeerInterface = peer
+        self.ref: Ref[Any] = ref
+        self.credit: int = ref.mailbox
+        self.bytes: int = 0
         """Bytes of big messages that were sent and not taken yet."""
-        self.big_waits = False
+        self.big_waits: bool = False
         """Whether the first message that waits is a big one that found no room on the link."""
-        self.wait_queue = WaitQueue(peer.host.loop.waiter)
+        self.wait_queue: WaitQueue = WaitQueue(peer.host.loop.waiter)
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Send a plain tell now if there is credit; see `Target`."""

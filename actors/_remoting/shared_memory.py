@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from actors._remoting import protocol as wire
-from actors.transport import Attachments, SegmentMappings, attach_node, detach_node
+from actors.transport import Attachments, SegmentMappings, SegmentPool, attach_node, detach_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ class SharedMemory:
 
     def __init__(self, loop: Loop, name: str, lend: int) -> None:
         # Buffers that actors make on this thread come from the same pool.
-        self.pool = attach_node(self)
+        self.pool: SegmentPool = attach_node(self)
         self.pool.set_limit(lend)
         self._name = name
         self._peers: WeakKeyDictionary[Attachments, str] = WeakKeyDictionary()

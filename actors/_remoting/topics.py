@@ -15,6 +15,7 @@ from actors.transport import TooBig, TransportError, Unsendable, snapshot, snaps
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from actors._base.loop import Loop
     from actors._messaging.topic import Subscriber
     from actors._remoting.peer import PeerHost
 
@@ -25,7 +26,7 @@ class Topics:
     """The `TopicCarrier` of one node."""
 
     def __init__(self, host: PeerHost) -> None:
-        self.loop = host.loop
+        self.loop: Loop = host.loop
         self._host = host
         self._here: dict[str, list[Subscriber]] = {}
         # By topic: the nodes with subscribers, and how many values were lost since the last that fitted.

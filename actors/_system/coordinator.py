@@ -88,10 +88,10 @@ class Coordinator(SystemState):
         self.host.link_ended = self.link_ended
         self.host.before_naming = self.share_path
         self.host.new_child_actors = self._new_child_actors
-        self.threads = ThreadPortal(loop, self.propagation)
-        self.pools = Pools(self, self.threads)
-        self.books = KeyedBooks(self)
-        self.tree = SupervisionTree(
+        self.threads: ThreadPortal = ThreadPortal(loop, self.propagation)
+        self.pools: Pools = Pools(self, self.threads)
+        self.books: KeyedBooks = KeyedBooks(self)
+        self.tree: SupervisionTree = SupervisionTree(
             self,
             pools=self.pools,
             books=self.books,
@@ -99,19 +99,19 @@ class Coordinator(SystemState):
             node_backs_off=self.node_backs_off,
             node_given_up=self.node_given_up,
         )
-        self.groups = NodeGroups(self, self.tree, self._new_node, self._node_forgotten)
-        self.kill_deadlines = KillDeadlines(self, self._actor_unheard)
-        self.reloading = RollingReload(self, self.groups)
+        self.groups: NodeGroups = NodeGroups(self, self.tree, self._new_node, self._node_forgotten)
+        self.kill_deadlines: KillDeadlines = KillDeadlines(self, self._actor_unheard)
+        self.reloading: RollingReload = RollingReload(self, self.groups)
         self.pools.connect(self.tree, self.groups)
-        self.placement = Placement(self, self.tree, self.groups, self.pools.joined)
+        self.placement: Placement = Placement(self, self.tree, self.groups, self.pools.joined)
         self.books.connect(self.tree, self.groups, self.placement)
-        self.group_directory = GroupDirectory(self)
-        self.topic_directory = TopicDirectory(self.host, self.runs)
+        self.group_directory: GroupDirectory = GroupDirectory(self)
+        self.topic_directory: TopicDirectory = TopicDirectory(self.host, self.runs)
         self._run_numbers = itertools.count(1)
         self._block_watch: BlockWatch | None = None
-        self.requests = SystemRequests(self, self.tree, self.groups, self.reloading)
-        self.calls = ActorCalls(self.host, self.pools.find)
-        self.events_of_nodes = EventsOfNodes(self)
+        self.requests: SystemRequests = SystemRequests(self, self.tree, self.groups, self.reloading)
+        self.calls: ActorCalls = ActorCalls(self.host, self.pools.find)
+        self.events_of_nodes: EventsOfNodes = EventsOfNodes(self)
         self.events_of_nodes.register()
         NodeServices(
             self, self.tree, self.groups, self.placement, self.kill_deadlines, self.requests

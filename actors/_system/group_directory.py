@@ -76,7 +76,7 @@ class GroupDirectory:
         self._feeds: dict[str, dict[str, _Feed]] = {}
         self._due: set[_Feed] = set()
         self._here = state.host.name
-        self.groups = Groups(state.host, self)
+        self.groups: Groups = Groups(state.host, self)
         self._serve()
 
     # -- members ----------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class KeyedBooks:
         self._names: dict[str, KeyedControl] = {}
         self._holders: dict[str, _NodeHolder] = {}
         self._idle_watch = IdleWatch(state.host, self._idle)
-        self.clients = KeyedClients(state.host, self)
+        self.clients: KeyedClients = KeyedClients(state.host, self)
 
     def connect(self, tree: SupervisionTree, groups: NodeGroups, placement: Placement) -> None:
         """Give it what starts actors, and serve the nodes."""

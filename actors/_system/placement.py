@@ -29,6 +29,7 @@ from actors.transport import SharedBuffer, copy_error, drop_frames
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actors._base.loop import Loop
     from actors._remoting.operations import Chain
     from actors._system.node_groups import NodeGroups
     from actors._system.supervision_tree import SupervisionTree
@@ -75,7 +76,7 @@ class Placement:
         groups: NodeGroups,
         joined: Callable[[ActorSpec[Any], SupervisedActor], None],
     ) -> None:
-        self.loop = state.loop
+        self.loop: Loop = state.loop
         self._joined_pool = joined
         self._state = state
         self._tree = tree

@@ -64,7 +64,7 @@ class PoolControl:
         ended: Any,
     ) -> None:
         self.spec = spec
-        self.facts = PoolFacts(
+        self.facts: PoolFacts = PoolFacts(
             number,
             spec.name,
             cls_path,
@@ -75,7 +75,7 @@ class PoolControl:
             spec.size,
             spec.per_node or "",
         )
-        self.queue = PoolQueue(
+        self.queue: PoolQueue = PoolQueue(
             number,
             spec.name,
             now=state.loop.now,
@@ -86,7 +86,7 @@ class PoolControl:
             recycle=spec.recycle,
             turns=spec.least == spec.most,
         )
-        self.closed = False
+        self.closed: bool = False
         self.waiters: list[Waiter] = []
         """Of those who wait for its end."""
         self._state = state

@@ -141,7 +141,7 @@ class Pools:
         self._ending: set[str] = set()
         """The pools that have ended, and whose nodes have not."""
         self._tree: SupervisionTree
-        self.clients = PoolClients(state.host, portal, self._own_places)
+        self.clients: PoolClients = PoolClients(state.host, portal, self._own_places)
 
     def _own_places(self, number: int) -> _Places:
         return _Places(self, self.clients, number)

@@ -168,7 +168,7 @@ class SupervisionTree:
         """Start everything; if a child cannot be started, stop the rest again and raise its error."""
         state = self._state
         top = self.handle("")
-        self.root = Supervisor(
+        self.root: Supervisor = Supervisor(
             "system",
             [
                 self._internal("nodes", partial(self._new_nodes, list(state.nodes.values()))),
@@ -211,7 +211,9 @@ class SupervisionTree:
     def _new_nodes(self, nodes: list[RemoteNode]) -> DynamicSupervisor:
         state = self._state
         specs = [self._node(node) for node in nodes]
-        self.nodes = NodesSupervisor(specs, tasks=state.tasks, report=self._report_of_nodes)
+        self.nodes: NodesSupervisor = NodesSupervisor(
+            specs, tasks=state.tasks, report=self._report_of_nodes
+        )
         return self.nodes
 
     def _report_of_nodes(self, record: SupervisorEvent) -> None:
@@ -222,7 +224,9 @@ class SupervisionTree:
 
     def _new_spawned(self) -> DynamicSupervisor:
         state = self._state
-        self.spawned = DynamicSupervisor("spawned", tasks=state.tasks, report=state.report)
+        self.spawned: DynamicSupervisor = DynamicSupervisor(
+            "spawned", tasks=state.tasks, report=state.report
+        )
         return self.spawned
 
     def _node(self, node: RemoteNode) -> ChildSpec:

@@ -44,7 +44,7 @@ class SupervisorRef:
 
     def __init__(self, access: SupervisorAccess, path: str) -> None:
         self._access = access
-        self.path = path
+        self.path: str = path
 
     def __repr__(self) -> str:
         return f"<SupervisorRef {self.path!r}>"

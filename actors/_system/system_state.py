@@ -62,8 +62,8 @@ class SystemState:
         self.tasks = tasks
         self.end = end
         self.stopping = False
-        self.propagation = Propagation.of(topology.propagate)
-        self.host = ActorHost(
+        self.propagation: Propagation | None = Propagation.of(topology.propagate)
+        self.host: ActorHost = ActorHost(
             "local" if local else "system",
             0,
             loop,
@@ -77,12 +77,12 @@ class SystemState:
             extras=EXTRAS,
         )
         self.host.main_problem = main_problem
-        self.launcher = Launchers(loop, self.event)
-        self.bus = EventBus(loop)
+        self.launcher: Launchers = Launchers(loop, self.event)
+        self.bus: EventBus = EventBus(loop)
         self._log = DelayedDelivery(LogSubscriber(loop.now), loop.call_later)
         self.bus.subscribe(self._log)
-        self.registry = Registry(loop.waiter)
-        self.local = LocalNode(self.host) if local else None
+        self.registry: Registry = Registry(loop.waiter)
+        self.local: LocalNode | None = LocalNode(self.host) if local else None
         self.supervised: dict[int, SupervisedActor] = self.host.supervised
         self.nodes: dict[str, RemoteNode] = {}
         self.runs: dict[str, RemoteRun] = {}

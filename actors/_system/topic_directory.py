@@ -36,7 +36,7 @@ class TopicDirectory:
         self._host = host
         self._runs = runs
         self._subscribed: dict[str, set[str]] = {}
-        self.values = LastValues()
+        self.values: LastValues = LastValues()
         handlers = host.handlers
         handlers.on_note(
             ops.keep_topic_value, lambda _, topic, value: self.values.keep(topic, value)

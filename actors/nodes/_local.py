@@ -67,7 +67,7 @@ class LocalNode(Node):
         group, _, slot = host.name.rpartition("/")
         super().__init__(host.name, group or host.name, int(slot) if group else 0, owner)
         self.host = host
-        self.pid = os.getpid()
+        self.pid: int | None = os.getpid()
         self.state = NodeState.READY
 
     async def start_actor(self, actor: ActorStart, ended: Ended) -> None:

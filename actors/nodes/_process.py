@@ -96,7 +96,7 @@ class ProcessRun(RemoteRun):
                 process.end()
                 raise
             self._process = process
-            self.pid = process.pid
+            self.pid: int | None = process.pid
             self.show_state()
             self._adopt(pipes)
 
@@ -107,7 +107,7 @@ class ProcessRun(RemoteRun):
             BootFailed: what it is to share with others cannot be imported.
         """
         preload = ", ".join(self.node.spec.preload)
-        self.doing = f"importing {preload}" if preload else ""
+        self.doing: str = f"importing {preload}" if preload else ""
         try:
             process = await self._home.launcher.start(self._launch(pipes))
         except PreloadFailed as failed:
@@ -162,14 +162,14 @@ class ProcessRun(RemoteRun):
             parent_pid=os.getpid(),
             argv=[str(argument) for argument in getattr(sys, "argv", ())],
         )
-        self.path = config["path"]
+        self.path: list[str] | None = config["path"]
         data = json.dumps(config).encode()
         with suppress(BrokenPipeError, ConnectionResetError):  # the pidfd reports its end
             pipes.lifeline.sendall(len(data).to_bytes(4, "little") + data)
         # The node does so itself, but only after its imports.
         with suppress(OSError):  # it has ended
             end_with(pipes.far_lifeline, started.pid)
-        self.link = Link(home.host, self.address)
+        self.link: Link | None = Link(home.host, self.address)
         self.link.attach(pipes.link)
 
     def kill(self) -> None:

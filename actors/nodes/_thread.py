@@ -71,9 +71,9 @@ class ThreadRun(RemoteRun):
         # A daemon thread: one that hangs must not keep the whole process from ending.
         name = f"actors node {self.node.name}"
         thread = threading.Thread(target=self._run, args=(config, theirs), name=name, daemon=True)
-        self.pid = os.getpid()
+        self.pid: int | None = os.getpid()
         self.show_state()
-        self.link = Link(self._home.host, self.address)
+        self.link: Link | None = Link(self._home.host, self.address)
         self.link.attach(ours)
         try:
             thread.start()

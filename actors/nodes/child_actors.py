@@ -22,6 +22,7 @@ from actors.supervisors import (
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+    from actors._base.loop import Loop
     from actors._messaging.ref import Ref
     from actors._remoting.actor_host import ActorHost
     from actors.nodes._local import LocalNode
@@ -103,7 +104,7 @@ class ChildActors:
     """A dynamic supervisor of actors on this node; they end with the node at the latest."""
 
     def __init__(self, host: ActorHost, local: LocalNode, name: str, tasks: TaskGroup) -> None:
-        self.loop = host.loop
+        self.loop: Loop = host.loop
         self._runtime = host
         self._local = local
         self._supervisor = DynamicSupervisor(name, tasks=tasks, report=host.report)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actors._base.errors import ActorsError, InvalidSpec, start_failed
 from actors._base.events import TRACE
 from actors._base.fault_handler import faulthandler
-from actors._base.log import get_logger, write_lines_to
+from actors._base.log import Logger, get_logger, write_lines_to
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.deadlock import all_waiting
 from actors._remoting import operations as ops
@@ -153,7 +153,7 @@ class NodeProcess:
     ) -> None:
         self.tasks = tasks
         self.config = config
-        self.host = ActorHost(
+        self.host: ActorHost = ActorHost(
             config["name"],
             config["number"],
             loop,
@@ -169,21 +169,21 @@ class NodeProcess:
         self.host.services = self
         self.host.new_child_actors = self.new_child_actors
         self.host.link_ended = self._link_ended
-        self.local = LocalNode(self.host, self)
-        self.siblings = Siblings(self.local, self, config["nodes"])
-        self.parent = Link(self.host, config["parent"])
+        self.local: LocalNode = LocalNode(self.host, self)
+        self.siblings: Siblings = Siblings(self.local, self, config["nodes"])
+        self.parent: Link = Link(self.host, config["parent"])
         self.host.deadlock_probe.pass_to_start = lambda *probe: self.parent.note(
             ops.probe_start, *probe
         )
-        self.peer_of_parent = self.host.peer(config["parent"])
+        self.peer_of_parent: Peer = self.host.peer(config["parent"])
         self.peer_of_parent.link = self.parent
-        self.heartbeat = Heartbeat(loop, self.parent, config)
-        self.block_watch = BlockWatch(
+        self.heartbeat: Heartbeat = Heartbeat(loop, self.parent, config)
+        self.block_watch: BlockWatch = BlockWatch(
             self.host, config["block_after"], self._loop_was_blocked, shared=True
         )
-        self.leaving = False
+        self.leaving: bool = False
         """Whether this node is finishing what it has, to end then."""
-        self.log = get_logger(node=config["name"])
+        self.log: Logger = get_logger(node=config["name"])
         self.host.topics.interests(config["topics"])
         self._serve_parent()
         for node, address in config["moved"]:

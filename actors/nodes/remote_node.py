@@ -106,13 +106,13 @@ class RemoteNode(Node):
         self.home = home
         self.spec = spec
         self.run: RemoteRun | None = None
-        self.address = home.host.peer_named(self.name).name
+        self.address: str = home.host.peer_named(self.name).name
         self.replacement: Replacement | None = None
         self.ended: dict[int, Ended] = {}
         self.was_ready = False
         self.leaving = False
         self.futile: bool | None = None
-        self.drain_within = spec.shutdown
+        self.drain_within: float = spec.shutdown
         self.died_at: float | None = None
         self.last_end = ""
 
@@ -239,24 +239,26 @@ class RemoteRun:
     def __init__(self, node: RemoteNode, *, successor: bool = False) -> None:
         self.node = node
         self.successor = successor
-        self.retired = False
-        self.address = node.address
-        self.number = 0
-        self.state = NodeState.SPAWNED
+        self.retired: bool = False
+        self.address: str = node.address
+        self.number: int = 0
+        self.state: NodeState = NodeState.SPAWNED
         self.pid: int | None = None
-        self.last_end = ""
-        self.doing = ""
+        self.last_end: str = ""
+        self.doing: str = ""
         self.link: Link | None = None
         self.path: list[str] | None = None
         self._home = node.home
         self._loop = node.home.host.loop
         self._ready: Waiter | None = None
         self._completion = Completion(self._loop.waiter)
-        self.end = RunEnd(node.name, node.spec.shutdown)
+        self.end: RunEnd = RunEnd(node.name, node.spec.shutdown)
         self._boot_error = ""
         self._start_error = ""
         self._started = False
-        self.hang_detector = HangDetector(self._loop, node.spec.silent_after, self._silent)
+        self.hang_detector: HangDetector = HangDetector(
+            self._loop, node.spec.silent_after, self._silent
+        )
         self._busy: dict[str, Any] = {}
         self._block_page = -1
         self._deadline: Timer | None = None

@@ -42,7 +42,8 @@ class RunEnd:
         self.to_restart = False
         self.by = ""
         self.hung = self.for_others = self.replaced = ""
-        self.overdue = self.uncharged = False
+        self.overdue: bool = False
+        self.uncharged: bool = False
         self.killed_actors: set[int] = set()
 
     def decide(self, how: str, *, clean: bool, last_lines: str = "") -> tuple[str, Exit]:

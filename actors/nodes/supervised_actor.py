@@ -101,21 +101,22 @@ class SupervisedActor:
         arguments: Sequence[bytes | SharedBuffer] = (),
         shutdown: float = 5.0,
     ) -> None:
-        self.owner = owner
-        self.place = place
-        self.ref = ref
+        self.owner: SupervisedActorOwner = owner
+        self.place: ActorPlacement = place
+        self.ref: Ref[Any] = ref
         self._cls = cls
-        self.arguments = arguments
-        self.args = args
-        self.kwargs = kwargs or _NO_KEYWORDS
-        self.shutdown = shutdown
-        self.incarnation = 0
+        self.arguments: Sequence[bytes | SharedBuffer] = arguments
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs or _NO_KEYWORDS
+        self.shutdown: float = shutdown
+        self.incarnation: int = 0
         self.end: Exit | None = None
         self.voluntary_end: Exit | None = None
         self.supervisor: ActorStopper | None = None
         self.running: bool | None = None
-        self.stop_asked = False
-        self.uncharged = self.renews = False
+        self.stop_asked: bool = False
+        self.uncharged: bool = False
+        self.renews: bool = False
         self.state: Sequence[bytes | SharedBuffer] = ()
         self.kept: Exit | None = None
         self.chain: tuple[tuple[int, str], ...] = ()

@@ -40,7 +40,7 @@ class ListenFailed(RoutingError, OSError):
 
     def __init__(self, address: str, errno: int, why: str = "") -> None:
         self.address = address
-        self.why = why or os.strerror(errno)
+        self.why: str = why or os.strerror(errno)
         super().__init__(errno, self.why, address)
 
     def __reduce__(self) -> tuple[type[ListenFailed], tuple[str, int, str]]:

@@ -27,7 +27,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ._store import Hidden, Said
 
@@ -117,9 +117,10 @@ def said_of(data: str | bytes) -> Say | Typing:
         raise Refused(f"a message must be JSON, got {_show(data)}: {problem}") from problem
     if not isinstance(message, dict):
         raise Refused(f"a message must be a JSON object, got {_show(message)}")
-    match message.get("type"):
+    fields = cast("dict[str, Any]", message)
+    match fields.get("type"):
         case "say":
-            return _say(message)
+            return _say(fields)
         case "typing":
             return Typing()
         case other:

@@ -7,7 +7,7 @@ at a time for each store, from any thread. Several processes may have the same f
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from os import PathLike, fspath
@@ -171,7 +171,7 @@ class Store:
         return self._open
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self) -> Generator[sqlite3.Connection, None, None]:
         """Hold the write lock of the file, so that nothing changes between reading and writing in the block."""
         database = self._database
         database.execute("BEGIN IMMEDIATE")

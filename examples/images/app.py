@@ -1,6 +1,6 @@
 """The ASGI application: a page, uploads, pictures and figures. Runs on every `web` node."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from itertools import count
@@ -36,7 +36,7 @@ gallery = Gallery(folder())
 
 
 @asynccontextmanager
-async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
+async def lifespan(_: Starlette) -> AsyncGenerator[dict[str, Any], None]:
     """Start this node's own pool."""
     yield {"pool": await actors.current().pool(POOL)}
 
@@ -114,7 +114,7 @@ async def picture(request: Request) -> Response:
 async def stats(_: Request) -> Response:
     """Return the figures of the pools of all web nodes; times in seconds."""
     system = actors.current()
-    pools = []
+    pools: list[dict[str, Any]] = []
     for slot in count():
         pool = await system.pool(f"{POOL}-{slot}")
         if pool is None:

@@ -54,7 +54,7 @@ class Gallery:
 
     def newest(self) -> list[Picture]:
         """Return the pictures, the newest first."""
-        found = []
+        found: list[Picture] = []
         for id_ in self._ids()[: self._most]:
             try:
                 text = self._file(id_, "json").read_text(encoding="utf-8")

@@ -98,20 +98,20 @@ class Attachments:
         self._on_cold = on_cold
         self._pool = pool
         self._mappings = mappings
-        self.thresholds = thresholds or Thresholds()
-        self.open = False
+        self.thresholds: Thresholds = thresholds or Thresholds()
+        self.open: bool = False
         """Whether descriptors can be sent; until then everything is copied."""
-        self.copy_only = not linked
+        self.copy_only: bool = not linked
         """Whether only copies travel now: in errors, outside of messages, and without a link."""
         self._may_move = True
         self._may_send_fds = linked
         self.kept: list[SharedBuffer] | None = None
         """The shared buffers of values that are packed now and sent or unpacked later, which keep their place
         here; None while values are sent at once."""
-        self.transaction = SendTransaction()
+        self.transaction: SendTransaction = SendTransaction()
         self.modes: dict[Mode, int] = dict.fromkeys(Mode, 0)
         """How many payloads were sent in each mode."""
-        self.bytes_lent = 0
+        self.bytes_lent: int = 0
         """How many bytes were sent beside the frames."""
         self.largest = MESSAGE_LIMIT
         """Bytes that the payloads of one message may have, however they are sent, without moved buffers."""

@@ -32,7 +32,7 @@ class SendTransaction:
         self._done: list[Callable[[], object]] = []
         self._moved: set[int] = set()
         self._descriptors = 0
-        self.lent = 0
+        self.lent: int = 0
         """Bytes of the payloads that the message lends."""
 
     @property

@@ -65,7 +65,7 @@ class MessageChannel(Generic[Carrier]):
         self._limits = limits or Limits()
         self._closed = False
         self._broken: TransportError | None = None
-        self.congested = False
+        self.congested: bool = False
         """Whether senders should wait for `on_room`; a plain attribute, read once per message."""
         self._received = 0
         self._open(carrier, encoder)

@@ -36,6 +36,8 @@ class Channel(MessageChannel[socket.socket]):
     The arguments are those of `MessageChannel`.
     """
 
+    congested: bool
+
     def _open(self, carrier: socket.socket, encoder: Encoder) -> None:
         self._sock = carrier
         self.encoder = encoder

@@ -33,11 +33,13 @@ class ThreadChannel(MessageChannel[Endpoint]):
     and bytes among the fields of a message that is passed by reference.
     """
 
+    congested: bool
+
     def _open(self, carrier: Endpoint, encoder: Encoder) -> None:
         self._endpoint = carrier
         self._inbound = carrier.inbound
         self._outbound = carrier.outbound
-        self.encoder = InProcessEncoder(encoder)
+        self.encoder: InProcessEncoder = InProcessEncoder(encoder)
         self._shared_from = encoder.attachments.thresholds.share
         self._high = self._limits.high_water
         self._most = self._limits.message + self._limits.envelope

@@ -4,7 +4,7 @@ Immutable leaves go by reference; containers and data objects are copied. What b
 memory (refs, arrays, buffers, marks, exceptions, registered types) goes through the link's codec.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ class ByReference:
     __slots__ = ("value",)
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        self.value: Any = value
 
 
 class InProcessEncoder:
@@ -41,8 +41,8 @@ class InProcessEncoder:
         self.codec = encoder
         self._phase = current_phase()
         self._attachments = encoder.attachments
-        self.lane_for = encoder.lane_for
-        self.encode_error = encoder.encode_error
+        self.lane_for: Callable[[list[Any]], int] = encoder.lane_for
+        self.encode_error: Callable[[BaseException], Any] = encoder.encode_error
 
     def encode_args(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]

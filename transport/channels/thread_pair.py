@@ -51,15 +51,17 @@ class OneWayQueue:
     def __init__(self) -> None:
         self.lanes: tuple[deque[tuple[int, Any]], deque[tuple[int, Any]]] = (deque(), deque())
         """Control and data: sizes, each with a message, a `Packed` or a `_Signal`."""
-        self.wakeup = Wakeup()
-        self.receiver_awake = True
+        self.wakeup: Wakeup = Wakeup()
+        self.receiver_awake: bool = True
         """Whether the receiver will read without being woken, as it does first of all when it starts.
         The receiver clears this before it reads."""
-        self.sender_waits = False
+        self.sender_waits: bool = False
         """Whether the sender waits for room, set before it appends the item that fills the queue. The
         receiver clears it when it sends `ROOM`."""
-        self.sent = self.taken = 0
-        self.fds_sent = self.fds_taken = 0
+        self.sent: int = 0
+        self.taken: int = 0
+        self.fds_sent: int = 0
+        self.fds_taken: int = 0
 
     def drop(self) -> None:
         """Drop all items; both sides may do so at the same time."""

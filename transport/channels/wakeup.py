@@ -20,6 +20,8 @@ class Wakeup:
     """An eventfd, or a pipe where the system has none."""
 
     def __init__(self) -> None:
+        self.fd: int
+        self._write_fd: int
         if hasattr(os, "eventfd"):
             self.fd = self._write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             return

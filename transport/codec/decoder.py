@@ -62,7 +62,7 @@ class Undecoded:
     __slots__ = ("error",)
 
     def __init__(self, error: Undecodable) -> None:
-        self.error = error
+        self.error: Undecodable = error
 
     def __repr__(self) -> str:
         return f"<Undecoded: {self.error}>"

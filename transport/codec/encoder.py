@@ -85,9 +85,9 @@ class Encoder:
         self._rename = rename
         self.main_problem: Callable[[Any], str] = no_problem
         self._error_limit = min(limit, FRAME_LIMIT) // 2
-        self.attachments = attachments or Attachments.none()
+        self.attachments: Attachments = attachments or Attachments.none()
         self._introduced: dict[Any, int] = {}
-        self.batches = Batches(limit, refusable, envelope)
+        self.batches: Batches = Batches(limit, refusable, envelope)
         self.pack: Callable[..., int] = self.batches.pack
         """Add a message to the batch of its lane, see `Batches.pack`."""
         self._table: dict[type, _Encode] = {

@@ -89,7 +89,7 @@ class EventfdNotifier:
     __slots__ = ("fd",)
 
     def __init__(self, fd: int) -> None:
-        self.fd = fd
+        self.fd: int = fd
 
     def notify(self) -> None:
         """Wake everybody who began to wait before this, in all processes."""

@@ -34,8 +34,10 @@ class FreeList:
             raise ValueError(f"limit must be {PAGE} bytes or more, got {limit}")
         self.limit = limit
         self.segments: dict[int, Segment] = {}
-        self.resident = self.peak_resident = 0
-        self.held = self.peak_held = 0
+        self.resident: int = 0
+        self.peak_resident: int = 0
+        self.held: int = 0
+        self.peak_held: int = 0
         self._free: dict[int, list[Slot]] = {}
         self._unfilled: dict[int, Segment] = {}
         self._warm_requests: dict[int, tuple[int, int]] = {}

@@ -34,12 +34,12 @@ class _PeerSegment:
     __slots__ = ("generations", "layout", "memory", "open_slots", "peer", "retired")
 
     def __init__(self, peer: Hashable, layout: SegmentLayout, memory: mmap.mmap | None) -> None:
-        self.peer = peer
-        self.layout = layout
-        self.memory = memory
-        self.generations = memoryview(memory or b"")[: layout.slots * WORD].cast("Q")
+        self.peer: Hashable = peer
+        self.layout: SegmentLayout = layout
+        self.memory: mmap.mmap | None = memory
+        self.generations: memoryview = memoryview(memory or b"")[: layout.slots * WORD].cast("Q")
         self.open_slots: set[int] = set()
-        self.retired = False
+        self.retired: bool = False
 
     def open(self, descriptor: LeaseDescriptor) -> None:
         """Mark the slot that a descriptor names as open.

@@ -97,15 +97,15 @@ class Slot:
     )
 
     def __init__(self, segment: "Segment", index: int) -> None:
-        self.segment = segment
-        self.index = index
-        self.offset = segment.header + index * segment.layout.slot_size
-        self.generation = 0
+        self.segment: Segment = segment
+        self.index: int = index
+        self.offset: int = segment.header + index * segment.layout.slot_size
+        self.generation: int = 0
         self.holder: Hashable = None
-        self.length = 0
-        self.warm = 0
-        self.dirty = 0
-        self.last_used = 0
+        self.length: int = 0
+        self.warm: int = 0
+        self.dirty: int = 0
+        self.last_used: int = 0
 
     def assign(self, holder: Hashable, length: int) -> None:
         """Give it to `holder`; descriptors of the holder before are stale from here on."""
@@ -188,15 +188,15 @@ class Segment:
 
     def __init__(self, layout: SegmentLayout) -> None:
         self.layout = layout
-        self.header = layout.header
-        self.fd = create(layout.size)
+        self.header: int = layout.header
+        self.fd: int = create(layout.size)
         try:
             self.mapping: mmap.mmap = map_whole(self.fd, layout.size)
         except BaseException:
             os.close(self.fd)
             raise
-        self.bytes = memoryview(self.mapping)
-        self.generations = self.bytes[: layout.slots * WORD].cast("Q")
+        self.bytes: memoryview = memoryview(self.mapping)
+        self.generations: memoryview = self.bytes[: layout.slots * WORD].cast("Q")
         self.slots: list[Slot] = []
 
     def new_slot(self) -> Slot | None:

@@ -31,7 +31,7 @@ class Batches:
     def __init__(
         self, limit: int, refusable: frozenset[int] = frozenset(), envelope: int = 0
     ) -> None:
-        self.bulk = Bulk(refusable)
+        self.bulk: Bulk = Bulk(refusable)
         self._behind = self.bulk.behind
         self._big: list[tuple[int, bytes]] = []
         """The lane and body of each big message, in order."""
@@ -43,7 +43,7 @@ class Batches:
         self._open: tuple[list[bytes], list[bytes]] = ([], [])
         self._open_size = 0
         self._sealed: tuple[list[bytes], list[bytes]] = ([], [])
-        self.sealed_size = 0
+        self.sealed_size: int = 0
         """Bytes of full batches and big messages that wait to be taken, all lanes together."""
         self._packed = 0
 

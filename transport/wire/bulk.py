@@ -41,7 +41,7 @@ class Bulk:
         self._sizes = dict.fromkeys(BULK_LANES, 0)
         self._added = 0
         self._held: deque[tuple[int, list[Any]]] = deque()
-        self.refused = False
+        self.refused: bool = False
         """Whether a message was refused since `has_room` was last true."""
         self._piece = PIECE
 

@@ -89,11 +89,11 @@ class Outbox:
         """Bytes of data written since the last piece of a big message that waited."""
         self._begun: list[memoryview] = []
         self._begun_lane = 0
-        self.size = 0
+        self.size: int = 0
         """Bytes not written yet, headers included."""
-        self.bulk = 0
+        self.bulk: int = 0
         """Those of them that are in the lanes of big messages."""
-        self.fds = 0
+        self.fds: int = 0
         """Descriptors not written yet."""
 
     def add(self, lane: int, body: bytes, fds: tuple[int, ...] = ()) -> None:

@@ -41,8 +41,8 @@ class ControlConnection:
     """A connection to a running system, for one request."""
 
     def __init__(self, found: ControlSocket, sock: socket.socket) -> None:
-        self.pid = found.pid
-        self.label = found.label
+        self.pid: int = found.pid
+        self.label: str = found.label
         self._socket_file = found.path
         self._sock = sock
         self._unread = b""

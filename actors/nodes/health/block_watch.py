@@ -148,7 +148,7 @@ class BlockWatch:
         *,
         shared: bool,
     ) -> None:
-        self.page = os.memfd_create("actors-block") if shared else -1
+        self.page: int = os.memfd_create("actors-block") if shared else -1
         self._loop = host.loop
         self._at_rest = host.at_rest
         self._activity = host.activity

@@ -118,7 +118,7 @@ class Heartbeat:
     """
 
     def __init__(self, loop: Clock, parent: Parent, config: dict[str, Any]) -> None:
-        self.late = 0.0
+        self.late: float = 0.0
         self._loop = loop
         self._parent = parent
         self._silent_after: float = config["silent_after"]

@@ -72,9 +72,9 @@ class Acceptor:
         self._pause: Timer | None = None
         self._recovery: Timer | None = None
         self._pause_reported = False
-        self.accepting = False
+        self.accepting: bool = False
         """Whether the listening socket is being watched."""
-        self.total = 0
+        self.total: int = 0
 
     def set_accepting(self, wanted: bool) -> None:  # noqa: FBT001 - the only argument
         """Start to accept, or stop."""

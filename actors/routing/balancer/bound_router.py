@@ -73,7 +73,7 @@ class BoundRouter:
 
     def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
         self.spec = spec
-        self.address = ""
+        self.address: str = ""
         self._loop = loop
         self._report = report
         self._socket: socket.socket | None = None

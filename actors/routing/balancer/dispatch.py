@@ -77,9 +77,11 @@ class Dispatch:
         self._arrivals = count(1)
         self._turn = 0
         self._queued = 0
-        self.has_ready_nodes = False
+        self.has_ready_nodes: bool = False
         """Whether any node takes connections at all."""
-        self.refused = self.redispatched = self.dropped = 0
+        self.refused: int = 0
+        self.redispatched: int = 0
+        self.dropped: int = 0
         """Connections that a node closed unread, that a dead node left to others, that were given up."""
         self._timer: Timer | None = None
         self._flushing = False

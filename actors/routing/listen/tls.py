@@ -149,7 +149,7 @@ class Certificate:
         now: Callable[[], float],
     ) -> None:
         self._tls = tls
-        self.handshake_timeout = tls.handshake_timeout
+        self.handshake_timeout: float = tls.handshake_timeout
         self._protocols = protocols
         self._listener = listener
         self._report = report

@@ -42,7 +42,7 @@ class Affinity:
         self._slot: int | None = None
         self._live: tuple[int, ...] = ()
         self._every: tuple[int, ...] = ()
-        self.cookies = tuple(
+        self.cookies: tuple[str, ...] = tuple(
             source.name for source in sources if isinstance(source, Cookie) and source.set
         )
         """Names of the cookies to set for clients that have none."""

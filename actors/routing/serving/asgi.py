@@ -66,11 +66,12 @@ class AsgiServer:
         resolve: Callable[[str], Any],
     ) -> None:
         self.spec = spec
-        self.listener = listener.name
+        self.listener: str = listener.name
         self.report = report
         self.app_state: dict[str, Any] = {"actors": system}
         policy = listener.policy
-        self.affinity = Affinity(policy.key) if isinstance(policy, Sticky) else None
+        key = policy.key if isinstance(policy, Sticky) else None
+        self.affinity: Affinity | None = None if key is None else Affinity(key)
         self._tls = listener.tls
         self._certificate: Certificate | None = None
         self._proxy = ProxyHeaderReader(listener, report) if listener.proxy_protocol else None
@@ -79,7 +80,7 @@ class AsgiServer:
         self._resolve = resolve
         self.app: Any = None
         """The application, once `start` has imported it."""
-        self.secure = listener.tls is not None
+        self.secure: bool = listener.tls is not None
         self.limits: Mapping[Part, float] = {
             "head": spec.head_timeout,
             "body": spec.body_timeout,
@@ -98,11 +99,11 @@ class AsgiServer:
         self._protocols: OpenWork[ServedConnection | None] = OpenWork()
         """The protocol of each open connection; None before its first byte of HTTP."""
         self._connecting: set[asyncio.Task[Any]] = set()
-        self.draining = False
+        self.draining: bool = False
         """Whether clients are told to connect again, to another node."""
-        self.notice = _NOTICE
+        self.notice: float = _NOTICE
         """Seconds that an application has to end by itself once it was told."""
-        self.aborting = False
+        self.aborting: bool = False
         """Whether what still runs is cancelled."""
 
     @property

@@ -28,7 +28,7 @@ class FileBody:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.size = os.fstat(self._fd).st_size
+        self.size: int = os.fstat(self._fd).st_size
 
     def __enter__(self) -> Self:
         return self

@@ -24,6 +24,7 @@ from urllib.parse import unquote
 import httptools
 
 from actors.routing.events import RequestTimedOut
+from actors.routing.serving.access_log import AccessLog
 from actors.routing.serving.client_timer import ClientTimer, Part
 from actors.routing.serving.connection_owner import ConnectionOwner
 from actors.routing.serving.flow_control import READ_AHEAD, FlowControl
@@ -99,8 +100,8 @@ class HttpConnection(asyncio.Protocol):
     )
 
     def __init__(self, owner: ConnectionOwner, number: int, proxied: Address = None) -> None:
-        self.owner = owner
-        self.access_log = owner.access_log()
+        self.owner: ConnectionOwner = owner
+        self.access_log: AccessLog | None = owner.access_log()
         self._number = number
         self._proxied = proxied
         self._loop = asyncio.get_running_loop()
@@ -140,9 +141,9 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop has its own classes
-        self.flow = FlowControl(self.transport)
+        self.flow: FlowControl = FlowControl(self.transport)
         self._scheme = "https" if self.owner.secure else "http"
-        self.client = client_name(transport, self._proxied)
+        self.client: tuple[str, int] | None = client_name(transport, self._proxied)
         self._server_name = local_name(transport)
         self.owner.set_protocol(self._number, self)
         self._timer.wait_for("head")

@@ -99,8 +99,8 @@ class Cycle:
         self._http = http
         self._owner = http.owner
         self._transport = http.transport
-        self.scope = scope
-        self.keep_alive = keep_alive
+        self.scope: dict[str, Any] = scope
+        self.keep_alive: bool = keep_alive
         self._chunks_known = chunks_known
         self._expects_continue = expects_continue
         self.task: asyncio.Task[None] | None = None
@@ -108,18 +108,18 @@ class Cycle:
         """Wakes `receive`; there is none before it has to wait."""
         # The request
         self._body: bytes | bytearray = b""
-        self.more_body = True
+        self.more_body: bool = True
         self._delivered = False
-        self.disconnected = False
+        self.disconnected: bool = False
         self._hung_up = False
         self._cancelled = False
         # The response
         self._status = 0
         self._head: list[bytes] | None = None
         """The lines of a head that has not been written yet."""
-        self.response_started = False
+        self.response_started: bool = False
         """Whether bytes of it have been written."""
-        self.response_complete = False
+        self.response_complete: bool = False
         self._chunked: bool | None = None
         """None as long as nothing says how the client will know the end of the body."""
         self._left = 0

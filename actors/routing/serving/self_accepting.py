@@ -31,8 +31,8 @@ class OpenCounter:
         self._counted = counted
         self._timer: Timer | None = None
         self._sent = (0, 0)
-        self.open = 0
-        self.total = 0
+        self.open: int = 0
+        self.total: int = 0
 
     def begin(self) -> None:
         """Count one more."""

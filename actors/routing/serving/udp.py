@@ -39,7 +39,7 @@ class Reply:
         self._server = server
         self._local = local
         self._sender = client
-        self.client = plain_address(client)
+        self.client: Sender = plain_address(client)
         """The sender's address."""
 
     async def __call__(self, data: bytes) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 from actors._known_options import known_options
 from actors.routing.errors import BadListener
 from actors.routing.sticky.http_head import NEED_MORE, NeedMore, header_values, request_target
-from actors.routing.sticky.keys import Key, Peeked
+from actors.routing.sticky.keys import Key, Layer, Peeked
 
 __all__ = [
     "Cookie",
@@ -48,7 +48,7 @@ class Cookie(Key):
     set: bool = False
     """Whether the response to a client that has no such cookie sets one."""
 
-    layer = "http"
+    layer: Layer = "http"
 
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.name):
@@ -68,7 +68,7 @@ class Query(Key):
 
     name: str
 
-    layer = "http"
+    layer: Layer = "http"
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -92,7 +92,7 @@ class Header(Key):
 
     name: str
 
-    layer = "http"
+    layer: Layer = "http"
 
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.name):
@@ -117,7 +117,7 @@ class Path(Key):
 
     segments: int = 1
 
-    layer = "http"
+    layer: Layer = "http"
 
     def __post_init__(self) -> None:
         count: object = self.segments

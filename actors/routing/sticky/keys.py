@@ -112,7 +112,7 @@ class Proxy(Key):
 class Sni(Key):
     """The server name that a TLS client asks for (SNI), in lower case; nothing is decrypted."""
 
-    layer = "tls"
+    layer: Layer = "tls"
 
     def __str__(self) -> str:
         return "sni"
