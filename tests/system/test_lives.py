@@ -281,6 +281,40 @@ async def test_asyncios_own_cancellation_waits_for_the_end_of_a_block_and_then_g
             systems[1].events()
 
 
+async def test_a_cancellation_by_others_beside_that_by_the_system_is_passed_on() -> None:
+    if sniffio.current_async_library() != "asyncio":
+        pytest.skip("asyncio's own calls")
+    systems: list[System] = []
+    running = asyncio.Event()
+
+    async def hold() -> None:
+        async with System() as system:
+            systems.append(system)
+            running.set()
+            await asyncio.sleep(PATIENCE)
+
+    async def hold_and_go_on() -> int:
+        await hold()
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    async with asyncio.timeout(PATIENCE):
+        quiet = asyncio.create_task(hold_and_go_on())
+        await running.wait()
+        await systems[0].stop()
+        assert await quiet == 0
+        running.clear()
+        both = asyncio.create_task(hold())
+        await running.wait()
+        await systems[1].stop()
+        both.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await both
+        with pytest.raises(SystemStopped):
+            systems[1].events()
+
+
 async def test_current_is_the_only_system_of_the_loop_in_a_context_that_knows_none() -> None:
     system = await actors.start()
     assert current() is system
