@@ -57,9 +57,11 @@ def test_plain_code_spawns_asks_and_stops(backend: Literal["asyncio", "trio"]) -
         assert counter.ask(Counter.add) == 12
         other = system.spawn(Counter)
         assert counter.ask(Counter.ask_other, other.ref) == 1
-        found = system.lookup("counter")
+        found = system.lookup("counter", Counter)
         assert found is not None
         assert found.ref == counter.ref
+        with pytest.raises(TypeError, match="Unwilling"):
+            system.lookup("counter", Unwilling)
         assert system.lookup("nobody") is None
         typed = system.lookup("counter", Counter)
         assert typed is not None
