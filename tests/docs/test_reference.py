@@ -17,9 +17,11 @@ from tests.docs.pages import ROOT, blocks
 MODULES: Final = (
     "actors",
     "actors.errors",
+    "actors.faults",
     "actors.joblib",
     "actors.keys",
     "actors.policies",
+    "actors.pytest_plugin",
     "actors.testing",
 )
 REFERENCE: Final = ROOT / "docs" / "reference"
