@@ -58,7 +58,7 @@ from actors.transport.memory.thread_pool import (
     set_thread_pool,
     thread_pool,
 )
-from actors.transport.types.class_name import find_named
+from actors.transport.types.class_name import BY_VALUE, find_named
 from actors.transport.types.exceptions import (
     RemoteError,
     RemoteTraceback,
@@ -92,6 +92,7 @@ from actors.transport.wire.loop import ChannelLoop
 from actors.transport.wire.socket_io import pair
 
 __all__ = [
+    "BY_VALUE",
     "ENVELOPE",
     "FRAME_LIMIT",
     "LEAVES",

@@ -24,6 +24,7 @@ from actors._messaging.turn import TURN
 from actors._remoting import operations as ops, protocol as wire
 from actors._remoting.deadlock_probe import DeadlockProbe
 from actors._remoting.instrumented_remote_actor import answer_classes, remote_actor_class
+from actors._remoting.main_values import MAIN_VALUES
 from actors._remoting.operation import Handlers
 from actors._remoting.peer import Peer
 from actors._remoting.receiver import Receiver, RemoteReply
@@ -73,6 +74,8 @@ def _wake(waiter: Waiter) -> None:
 def class_path(cls: type) -> str:
     """Return "module:qualname", the name of *cls* on every node."""
     module = "__main__" if cls.__module__ == MAIN_ALIAS else cls.__module__
+    if module == "__main__":
+        module = MAIN_VALUES.module_of(cls)
     return intern(f"{module}:{cls.__qualname__}")  # one string, however many actors have it
 
 
@@ -503,10 +506,14 @@ class ActorHost:
             ) from error
         return found
 
-    def wire_module(self, module: str) -> str:
-        """Return the name of *module* on every node."""
+    def wire_module(self, module: str, named: Any) -> str:
+        """Return the name of *module* on every node; one that was typed gets another, by value."""
+        if module == MAIN_ALIAS:
+            module = "__main__"
+        elif module == "__main__":
+            module = MAIN_VALUES.module_of(named)
         self.before_naming()
-        return "__main__" if module == MAIN_ALIAS else module
+        return module
 
     def ref_fields(self, ref: Ref[Any]) -> list[Any]:
         """Return a ref as plain fields.

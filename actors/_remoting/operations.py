@@ -500,6 +500,11 @@ def take_path(path: list[str], /) -> None:
     """The parent's `sys.path` has changed: what comes next may be found by it alone."""
 
 
+@_note(_NODE)
+def take_definition(data: bytes, /) -> None:
+    """What was typed in the parent's `__main__`, for a node that cannot import it; see `main_values`."""
+
+
 @_fd_note(_NODE)
 def open_link(address: str, /) -> None:
     """The descriptor is this node's end of a new link to *address*."""

@@ -21,6 +21,7 @@ from actors._messaging.message_table import handlers_by_name
 from actors._remoting import operations as ops
 from actors._remoting.constructor_args import unpack_value
 from actors._remoting.last_value import last_value
+from actors._remoting.main_values import MAIN_VALUES
 from actors._system.actor_calls import ActorCalls
 from actors._system.group_directory import GroupDirectory
 from actors._system.keyed_books import KeyedBooks
@@ -86,7 +87,7 @@ class Coordinator(SystemState):
         super().__init__(topology, loop, tasks, end=end, local=local)
         self.host.services = self
         self.host.link_ended = self.link_ended
-        self.host.before_naming = self.share_path
+        self.host.before_naming = self.share_names
         self.host.new_child_actors = self._new_child_actors
         self.threads: ThreadPortal = ThreadPortal(loop, self.propagation)
         self.pools: Pools = Pools(self, self.threads)
@@ -225,13 +226,17 @@ class Coordinator(SystemState):
             "nodes": [sibling_facts(node) for node in self.all_nodes()],
         }
 
-    def share_path(self) -> None:
-        """Tell processes that began before the last change of `sys.path`: they find what this one does."""
+    def share_names(self) -> None:
+        """Tell process nodes what has changed since they were told: `sys.path`, and what was typed here."""
         path = _path()
         for run in self.runs.values():
             if run.path is not None and run.path != path and run.link is not None:
                 run.path = path
                 run.link.note(ops.take_path, path)
+            if run.path is not None and run.link is not None:
+                for data in MAIN_VALUES.definitions[run.definitions :]:
+                    run.definitions += 1
+                    run.link.note(ops.take_definition, data)
 
     def all_nodes(self) -> list[Node]:
         """Return all nodes, the one of this process first."""
@@ -288,6 +293,7 @@ class Coordinator(SystemState):
         link = run.link
         node: Any = run.node
         assert link is not None
+        self.share_names()
         node.died_at = None
         for actor in self.supervised.values():
             if actor.place is node:

@@ -30,6 +30,7 @@ from actors._remoting.actor_host import ActorHost
 from actors._remoting.constructor_args import pack_arguments, unpack_arguments, unpack_value
 from actors._remoting.last_value import last_value
 from actors._remoting.link import Link
+from actors._remoting.main_values import take_definition
 from actors.nodes._local import LocalNode, state_for
 from actors.nodes._sibling import Siblings
 from actors.nodes.boot.descriptors import end_with
@@ -225,6 +226,7 @@ class NodeProcess:
         handlers.on_note(ops.node_draining, self._node_draining)
         handlers.on_note(ops.node_down, self._node_down)
         handlers.on_note(ops.take_path, lambda _, path: _take_path(path))
+        handlers.on_note(ops.take_definition, self._take_definition)
         handlers.on_note(ops.node_seen, lambda _, facts: self.siblings.seen(facts))
         handlers.on_note(ops.node_forgotten, lambda _, name: self.siblings.forgotten(name))
         handlers.on_note(ops.node_moved, lambda _, name, address: host.node_moved(name, address))
@@ -302,6 +304,15 @@ class NodeProcess:
             self._cell(uid, name, path, mailbox)
         except Exception as error:  # noqa: BLE001 - the start that follows fails the same way, and is reported
             self.log.warning("cannot prepare actor", actor=name, error=str(error))
+
+    def _take_definition(self, link: Link, data: bytes) -> None:
+        """Make what was typed in the parent; siblings may not send any."""
+        if link is not self.parent:
+            return
+        try:
+            take_definition(data)
+        except Exception as error:  # noqa: BLE001 - whoever uses it is told that it is not there
+            self.log.warning("cannot make what was typed in the parent", error=str(error))
 
     async def new_child_actors(self, name: str) -> ChildActors:
         """Start a supervisor for actors of this node."""

@@ -58,7 +58,7 @@ class RemoteNodeHost(NodeOwner, Protocol):
     runs: dict[str, RemoteRun]
 
     def node_config(self) -> dict[str, Any]: ...
-    def share_path(self) -> None: ...
+    def share_names(self) -> None: ...
     def new_node_number(self) -> int: ...
     def imports(self, group: str) -> tuple[str, ...]: ...
     async def prepare(self, run: RemoteRun) -> None: ...
@@ -157,7 +157,7 @@ class RemoteNode(Node):
     async def start_actor(self, actor: ActorStart, ended: Ended) -> None:
         """Start an actor, or its next incarnation, and return when it is ready."""
         ref = actor.ref
-        self.home.share_path()
+        self.home.share_names()
         self.ended[ref.uid] = ended
         self.futile = self.futile is None or self.futile
         try:
@@ -248,6 +248,8 @@ class RemoteRun:
         self.doing: str = ""
         self.link: Link | None = None
         self.path: list[str] | None = None
+        self.definitions = 0
+        """How many of `MAIN_VALUES` it has been sent."""
         self._home = node.home
         self._loop = node.home.host.loop
         self._ready: Waiter | None = None

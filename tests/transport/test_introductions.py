@@ -34,7 +34,7 @@ def test_a_class_is_introduced_once_and_on_the_control_lane() -> None:
 
 
 def test_a_class_unknown_to_the_receiver_fails_only_the_message_that_uses_it() -> None:
-    encoder = Encoder(rename=lambda module: module.replace("sample_values", "elsewhere"))
+    encoder = Encoder(rename=lambda module, _: module.replace("sample_values", "elsewhere"))
     decoder = Decoder()
     encoder.pack([1, 7, encoder.encode_value({"a": [Box(1)]}), "envelope"])
     encoder.pack([2, 8, encoder.encode_value([1])])
@@ -68,7 +68,7 @@ def test_a_resolver_maps_names_and_its_failure_is_contained() -> None:
         found: type = getattr(sample_values, qualname)
         return found
 
-    encoder, decoder = Encoder(rename=lambda _: "over.there"), Decoder(resolve=resolve)
+    encoder, decoder = Encoder(rename=lambda _name, _named: "over.there"), Decoder(resolve=resolve)
     assert carry(encoder, decoder, [1, encoder.encode_value(Point(1, 2))])[1] == Point(1, 2)
     failed = carry(encoder, decoder, [1, encoder.encode_value(Box(1))])[1]
     assert isinstance(failed, Undecoded)

@@ -200,7 +200,7 @@ def test_what_cannot_be_found_is_refused_at_the_sender_and_why(
 
 
 def test_a_link_whose_classes_may_not_be_imported_imports_no_function_either() -> None:
-    encoder = Encoder(rename=lambda _: "tests.transport.not_imported")
+    encoder = Encoder(rename=lambda _name, _named: "tests.transport.not_imported")
     failed = carry(encoder, Decoder(), [1, encoder.encode_value(waits)])[1]
     assert isinstance(failed, Undecoded)
     assert str(failed.error).startswith("cannot find tests.transport.not_imported.waits")

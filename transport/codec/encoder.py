@@ -17,7 +17,7 @@ from actors.transport.memory.buffer import Buffer
 from actors.transport.memory.shared_array import SharedArray
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.adapters import Adapter
-from actors.transport.types.class_name import check_findable, class_name
+from actors.transport.types.class_name import BY_VALUE, check_findable, class_name
 from actors.transport.types.class_schema import ClassSchema, adapter_for, keeper_of_state, schema_of
 from actors.transport.types.exceptions import capture, text_of
 from actors.transport.types.named_value import check_named, is_named, own_name
@@ -46,7 +46,7 @@ _plain: Final = PLAIN.issuperset
 _Encode = Callable[[Any, int], Any]
 
 
-def _no_rename(module: str) -> str:
+def _no_rename(module: str, _named: Any) -> str:
     return module
 
 
@@ -60,7 +60,7 @@ class Encoder:
 
     Args:
         extras: types only this link knows; the peer's decoder gets the same ones in the same order.
-        rename: from the module name of a class to the one the peer knows it by.
+        rename: from the module of a class or function, and itself, to the one the peer knows it by.
         limit: largest message in bytes.
         attachments: what goes beside the frames; without them, everything is copied into the frames.
         refusable: the kinds of messages that are refused while too many big ones wait.
@@ -74,7 +74,7 @@ class Encoder:
         self,
         *,
         extras: Sequence[Extra[Any]] = (),
-        rename: Callable[[str], str] = _no_rename,
+        rename: Callable[[str, Any], str] = _no_rename,
         limit: int = MESSAGE_LIMIT,
         attachments: Attachments | None = None,
         refusable: frozenset[int] = frozenset(),
@@ -348,9 +348,10 @@ class Encoder:
         known = self._introduced.get(cls)
         if known is not None:
             return known
-        check_findable(cls, value)
-        self._check_main(cls.__module__, cls, value)
         name = class_name(cls, self._rename)
+        if not name[0].startswith(BY_VALUE):
+            check_findable(cls, value)
+            self._check_main(name[0], cls, value)
         return self._introduce_as(cls, schema.kind, name, schema.checksums, schema.fields)
 
     def _introduce_named(self, value: Any) -> int:
@@ -358,16 +359,26 @@ class Encoder:
         if isinstance(value, type):
             key: tuple[Any, ...] = (value,)
             if key not in self._introduced:
-                check_named(value)
-                self._check_main(value.__module__, value, value)
-                return self._introduce_as(key, ClassKind.NAMED, class_name(value, self._rename))
-        else:
-            key = own_name(value)
-            if key not in self._introduced:
-                self._check_main(key[0], value, value)
-                name = [self._rename(key[0]), key[1]]
+                name = class_name(value, self._rename)
+                if not name[0].startswith(BY_VALUE):
+                    check_named(value)
+                    self._check_main(name[0], value, value)
                 return self._introduce_as(key, ClassKind.NAMED, name)
+        else:
+            key = self._function_name(value)
+            if key not in self._introduced:
+                return self._introduce_as(key, ClassKind.NAMED, [*key])
         return self._introduced[key]
+
+    def _function_name(self, value: Any) -> tuple[str, str]:
+        """The module and the name by which the peer finds a function; by value, it is looked at each time."""
+        if getattr(value, "__module__", None) == "__main__" and is_named(value):
+            module = self._rename("__main__", value)
+            if module.startswith(BY_VALUE):
+                return module, value.__qualname__
+        module, name = own_name(value)
+        self._check_main(module, value, value)
+        return self._rename(module, value), name
 
     def _check_main(self, module: str, named: Any, value: Any) -> None:
         problem = self.main_problem(named) if module == "__main__" else ""

@@ -14,8 +14,18 @@ from typing import Any, Final, Union, get_args, get_origin
 
 from actors.transport.errors import Unsendable
 
-__all__ = ["check_findable", "class_name", "find_class", "find_named", "look_up", "named_class"]
+__all__ = [
+    "BY_VALUE",
+    "check_findable",
+    "class_name",
+    "find_class",
+    "find_named",
+    "look_up",
+    "named_class",
+]
 
+BY_VALUE: Final = "__main__#"
+"""How the module of a class or function begins whose definition the sender has given to the receiver."""
 _UNIONS: Final[dict[Any, str]] = {UnionType: "|", Union: "Union"}
 _OF_CLASSES: Final = (staticmethod, classmethod, ClassMethodDescriptorType)
 
@@ -46,16 +56,16 @@ def check_findable(cls: type, value: object) -> None:
         raise Unsendable("", value, f"{why}; bind the class there to the name it was made with")
 
 
-def class_name(cls: type, rename: Callable[[str], str]) -> list[Any]:
+def class_name(cls: type, rename: Callable[[str, Any], str]) -> list[Any]:
     """The name of a class as plain data: module, own name and, if there are any, the names of its parameters.
 
     Args:
         cls: one that `check_findable` accepts.
-        rename: from the name of a module to the one that other processes know it by.
+        rename: from the name of a module, and what is in it, to the one that other processes know it by.
     """
     if _by_parameters(cls):
         return _parametrised(cls, rename)
-    return [rename(cls.__module__), cls.__qualname__]
+    return [rename(cls.__module__, cls), cls.__qualname__]
 
 
 def _by_parameters(cls: type) -> bool:
@@ -63,7 +73,7 @@ def _by_parameters(cls: type) -> bool:
     if _parameters(cls)[0] is None:
         return False
     try:
-        return named_class(_parametrised(cls, str), find_class) is cls
+        return named_class(_parametrised(cls, _same), find_class) is cls
     except Exception:  # noqa: BLE001 - a parameter that has no name, in whatever way
         return False
 
@@ -76,7 +86,11 @@ def _parameters(cls: Any) -> tuple[Any, tuple[Any, ...]]:
     return get_origin(cls), get_args(cls)
 
 
-def _parametrised(cls: Any, rename: Callable[[str], str]) -> list[Any]:
+def _same(module: str, _named: Any) -> str:
+    return module
+
+
+def _parametrised(cls: Any, rename: Callable[[str, Any], str]) -> list[Any]:
     if cls in (None, NoneType):
         return []
     origin, parameters = _parameters(cls)
@@ -84,7 +98,7 @@ def _parametrised(cls: Any, rename: Callable[[str], str]) -> list[Any]:
         name = ["", _UNIONS[origin]]
     else:
         origin = origin or cls
-        name = [rename(origin.__module__), origin.__qualname__]
+        name = [rename(origin.__module__, origin), origin.__qualname__]
     return [*name, [_parametrised(parameter, rename) for parameter in parameters]]
 
 

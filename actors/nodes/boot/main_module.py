@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
 from actors._remoting.actor_host import MAIN_ALIAS
+from actors._remoting.main_values import MAIN_VALUES, is_interactive
 
 __all__ = ["MainImportEnded", "describe_main", "importing_main", "install_main", "main_problem"]
 
@@ -47,6 +48,9 @@ def describe_main() -> dict[str, str]:
 
 def main_problem(named: Any) -> str:
     """Return why a class or function of `__main__` cannot go to another process, or an empty text."""
+    if is_interactive():
+        why = MAIN_VALUES.problem(named)
+        return why and f"{why}: put it in a module"
     description = describe_main()
     if not description or _is_typed(named):
         return (
