@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import nbformat
 from nbclient import NotebookClient
@@ -17,7 +17,8 @@ class Notebook:
     """A notebook, made of cells that are run one after the other in one kernel."""
 
     def __init__(self, *cells: str) -> None:
-        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        made: Any = nbformat.v4
+        book = made.new_notebook(cells=[made.new_code_cell(cell) for cell in cells])
         client = NotebookClient(book, timeout=120, allow_errors=True, kernel_name="python3")
         client.execute()
         self.said: list[str] = [_text(cell) for cell in book.cells]
