@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import contextlib
 import os
 import re
 from pathlib import Path
 from typing import Final, TypeVar
+
+import anyio
 
 from actors.transport import RemoteTraceback, attach_text, drop_frames, keep_text, traceback_text
 
 __all__ = ["is_ours", "only_user_frames", "user_frames", "user_part"]
 
 _PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
+_BENEATH: Final = (
+    *(
+        f"{Path(file).parent}{os.sep}"
+        for file in (anyio.__file__, asyncio.__file__, concurrent.futures.__file__)
+    ),
+    contextlib.__file__,
+)
+"""What this framework runs on: where only its frames are left beside ours, none is the user's."""
 _FRAME: Final = re.compile(r'^ *File "([^"]+)"')
 _GROUP: Final = re.compile(r"^ +\| ?")
 """What stands before each line of the traceback of an exception group."""
@@ -80,7 +93,7 @@ def _trimmed(block: str) -> str:
         frame = _FRAME.match(bare)
         if frame is not None:
             ours = is_ours(frame[1])
-            frames += not ours
+            frames += not (ours or frame[1].startswith(_BENEATH))
         elif not bare.startswith("    "):
             ours = False
         if not ours:

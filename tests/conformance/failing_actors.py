@@ -13,6 +13,7 @@ import trio
 
 from actors import Actor, Exit, Ref, concurrent, register
 from actors._actor import incarnation as _incarnation
+from actors._base.loop_asyncio import _HIDDEN
 from actors.testing import Recorder
 
 
@@ -218,7 +219,9 @@ class Bystander(Actor):
 
 def _tasks() -> list[str]:
     try:
-        return [task.get_name() for task in asyncio.all_tasks()]
+        loop = asyncio.get_running_loop()
+        hidden = {task for task in _HIDDEN if task.get_loop() is loop and not task.done()}
+        return [task.get_name() for task in asyncio.all_tasks() | hidden]
     except RuntimeError:
         return _trio_tasks(trio.lowlevel.current_root_task())
 
