@@ -9,14 +9,16 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from actors import System, Topology
-from actors._base.control_folder import make_folder
+from actors._base.control_folder import control_sockets, make_folder
 from actors._base.events import EventStream
 from actors._system.control.server import control_socket
 from actors._system.coordinator import Coordinator
 from actors._system.system import coordinator_of
+from actors.cli.client.connection import ControlConnection
 from tests.cli.running_command import PATIENCE
 
 FLOOD = 9000
@@ -161,3 +163,17 @@ async def test_messages_are_told_only_to_who_asks_for_them(runtime: Path, no_lea
             assert (await few.line() or {})["kind"] == "other"
             few.sock.close()
             all_of_them.sock.close()
+
+
+async def test_a_command_that_follows_has_begun_before_it_says_so(runtime: Path) -> None:
+    with anyio.fail_after(PATIENCE):
+        async with served(runtime / "actors") as (path, core):
+            (found,) = control_sockets(runtime / "actors")
+            sock = socket.socket(socket.AF_UNIX)
+            await anyio.to_thread.run_sync(sock.connect, str(path))
+            client = ControlConnection(found, sock)
+            # Nothing of what it returns is asked for yet, and what happens meanwhile is not missed.
+            events = await anyio.to_thread.run_sync(client.follow, "events")
+            core.event("between", {})
+            assert (await anyio.to_thread.run_sync(next, events))["kind"] == "between"
+            client.close()

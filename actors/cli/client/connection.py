@@ -106,13 +106,18 @@ class ControlConnection:
         return CommandFailed(f"system {self.label} refused: {reply['error']}")
 
     def follow(self, op: str, **arguments: Any) -> Iterator[Any]:
-        """Send a request that is answered by many lines; give them until the system has ended.
+        """Send a request that is answered by many lines; return them until the system has ended.
 
         Raises:
             CommandFailed: the system refused, or did not answer in time.
         """
-        self.ask(op, **arguments)
+        self.ask(
+            op, **arguments
+        )  # now, not when the first line is asked for: nothing after it is missed
         self._sock.settimeout(None)
+        return self._lines()
+
+    def _lines(self) -> Iterator[Any]:
         while True:
             try:
                 line = self._read_line()
