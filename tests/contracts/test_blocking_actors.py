@@ -20,12 +20,19 @@ from tests.contracts.contract_actors import Gate, Worker
 from tests.contracts.node_under_test import NodeUnderTest
 
 
+class Database(sqlite3.Connection):
+    """One that nobody closes where its actor is killed, of which Python 3.13 and later would warn."""
+
+    def __del__(self) -> None:
+        pass
+
+
 class Ledger(Actor, blocking=True, on_error={LookupError: OnError.RESUME}):
     """Keeps rows in a database that only its own thread may use."""
 
     def __init__(self, probe: Ref[Recorder] | None = None) -> None:
         self.probe = probe
-        self.db = sqlite3.connect(":memory:", isolation_level=None)
+        self.db = sqlite3.connect(":memory:", isolation_level=None, factory=Database)
         self.thread = threading.get_ident()
         decimal.setcontext(decimal.Context(prec=3))
 

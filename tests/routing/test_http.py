@@ -295,8 +295,9 @@ def test_an_error_after_a_pipelined_request_does_not_spoil_its_answer(kind: str)
         async with serving(loop, asgi(here("early"))) as served:
             await served.join()
             answer = await exchange(served, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\x00garbage\r\n\r\n")
-            assert statuses(answer) == [200]
-            assert answer.endswith(b"/ 0")
+            # The error has an answer of its own where the first one was complete before it was read.
+            assert statuses(answer) in ([200], [200, 400])
+            assert answer.partition(b"HTTP/1.1 400")[0].endswith(b"/ 0")
 
     run(kind, test)
 
