@@ -32,9 +32,9 @@ class ReusePort(ByKernel):
     """Every node listens with a socket of its own (SO_REUSEPORT); the kernel chooses by hash.
 
     The cheapest policy, for many short connections to healthy nodes. The port stays bound while
-    every node restarts. With one request for each connection it served 0.66 to 0.7 of the requests
-    per second of uvicorn with as many workers, `LeastConnections` 0.47 (2 nodes and the load on 2
-    CPUs); `LeastConnections` takes 85 microseconds more CPU for each connection, over all processes.
+    every node restarts. With one request for each connection it served 1.08 to 1.22 times the requests
+    per second of uvicorn with as many workers, `LeastConnections` 0.77 to 0.93 (2 nodes and the load on
+    2 CPUs); `LeastConnections` takes 85 microseconds more CPU for each connection, over all processes.
 
     Its costs:
 
