@@ -230,3 +230,16 @@ class Settings(pydantic.BaseModel):
 
 def test_it_may_be_a_field_of_a_model(send: Callable[[Any], Any]) -> None:
     assert send(Settings(check=math.sqrt)).check is math.sqrt
+
+
+def test_a_function_that_is_sent_again_and_again_is_named_once() -> None:
+    named: list[str] = []
+
+    def rename(module: str, _named: Any) -> str:
+        named.append(module)
+        return module
+
+    encoder = Encoder(rename=rename)
+    for _ in range(3):
+        encoder.encode_value(waits)
+    assert named == [waits.__module__]

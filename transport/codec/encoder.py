@@ -365,20 +365,23 @@ class Encoder:
                     self._check_main(name[0], value, value)
                 return self._introduce_as(key, ClassKind.NAMED, name)
         else:
-            key = self._function_name(value)
+            key = self._typed_name(value) or own_name(value)
             if key not in self._introduced:
-                return self._introduce_as(key, ClassKind.NAMED, [*key])
+                module, qualname = key
+                if not module.startswith(BY_VALUE):
+                    self._check_main(module, value, value)
+                    module = self._rename(module, value)
+                return self._introduce_as(key, ClassKind.NAMED, [module, qualname])
         return self._introduced[key]
 
-    def _function_name(self, value: Any) -> tuple[str, str]:
-        """The module and the name by which the peer finds a function; by value, it is looked at each time."""
-        if getattr(value, "__module__", None) == "__main__" and is_named(value):
-            module = self._rename("__main__", value)
-            if module.startswith(BY_VALUE):
-                return module, value.__qualname__
-        module, name = own_name(value)
-        self._check_main(module, value, value)
-        return self._rename(module, value), name
+    def _typed_name(self, value: Any) -> tuple[str, str] | None:
+        """The module and the name of a function that goes by value, looked at each time; None for others."""
+        if getattr(value, "__module__", None) != "__main__" or not is_named(value):
+            return None
+        if ("__main__", value.__qualname__) in self._introduced:  # the peer imports this one
+            return None
+        module = self._rename("__main__", value)
+        return (module, value.__qualname__) if module.startswith(BY_VALUE) else None
 
     def _check_main(self, module: str, named: Any, value: Any) -> None:
         problem = self.main_problem(named) if module == "__main__" else ""
