@@ -40,31 +40,34 @@ class MainValues:
 
     def problem(self, named: Any) -> str:
         """Return why *named* cannot go by value, or an empty text."""
-        if find_spec("cloudpickle") is None:
-            return "that needs the extra notebook, pip install 'actors-framework[notebook]'"
-        if "<locals>" in named.__qualname__ or named.__name__ == "<lambda>":
-            return "it is defined inside a function"
-        try:
-            self._define(named)
-        except Unsendable as error:
-            return error.why
-        return ""
+        return self._look(named)[1]
 
     def module_of(self, named: Any) -> str:
         """Return the module of a class or function that was typed; at first, make it.
 
         It is ``__main__`` where nobody types, and for what cannot go by value; see `problem`.
         """
-        module = self._modules.get(named) if isinstance(named, type) else None
-        if module is not None:
-            return module
-        if not is_interactive() or self.problem(named):
-            return "__main__"
-        return self._define(named)
+        return self._look(named)[0]
+
+    def _look(self, named: Any) -> tuple[str, str]:
+        """Return the module of *named*, and why it has none of its own."""
+        if isinstance(named, type) and named in self._modules:
+            return self._modules[named], ""
+        why = ""
+        if not is_interactive():
+            why = "nobody types in it"
+        elif find_spec("cloudpickle") is None:
+            why = "that needs the extra notebook, pip install 'actors-framework[notebook]'"
+        elif "<locals>" in named.__qualname__ or named.__name__ == "<lambda>":
+            why = "it is defined inside a function"
+        if not why:
+            try:
+                return self._define(named), ""
+            except Unsendable as error:
+                why = error.why
+        return "__main__", why
 
     def _define(self, named: Any) -> str:
-        if isinstance(named, type) and named in self._modules:
-            return self._modules[named]
         data, used = _pickled(named)
         key = named if isinstance(named, type) else hashlib.sha256(data).digest()
         module = self._modules.get(key)
