@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from actors._base.errors import ActorStopped, DeadlineExceeded, MailboxFull, NodeDown
+from actors._base.options import check_within
 from actors._messaging.mailbox import Envelope, OwnMessage
 from actors._messaging.message_table import Handler, MessageKind, own_handler
 from actors._messaging.turn import refuse_fenced
@@ -61,8 +62,7 @@ class ReplyTo(Generic[R]):
         Raises:
             ValueError: *seconds* is not more than 0.
         """
-        if not seconds > 0:
-            raise ValueError(f"within(seconds) must be more than 0, got {seconds!r}")
+        check_within(seconds)
         return ReplyTo(self._later, self._handler, self._more, seconds)
 
     @overload

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
 
-__all__ = ["check_ask_timeout", "check_patience", "check_sizes"]
+__all__ = ["check_ask_timeout", "check_patience", "check_sizes", "check_within"]
 
 _LEAST: Final = 64 * 1024
 _MOST: Final = 2**32 - 1
@@ -46,3 +46,13 @@ def check_ask_timeout(where: str, seconds: Any) -> float | None:
             f"{where}: ask_timeout must be more than 0 seconds, or None, got {seconds!r}"
         )
     return seconds if seconds is None else float(seconds)
+
+
+def check_within(seconds: float) -> None:
+    """Check the argument of a ``within``.
+
+    Raises:
+        ValueError: naming the value.
+    """
+    if not seconds > 0:
+        raise ValueError(f"within(seconds) must be more than 0, got {seconds!r}")

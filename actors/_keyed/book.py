@@ -17,6 +17,7 @@ from typing import (
 )
 
 from actors._base.errors import ActorStopped, NodeDown
+from actors._base.options import check_within
 from actors._keyed.key import check_key, key_fields, key_text
 from actors._messaging.deadlock import waiting_chain
 from actors._messaging.turn import in_own_thread, refuse_fenced
@@ -287,8 +288,7 @@ class KeyedRef(Generic[A]):
         Raises:
             ValueError: *seconds* is not more than 0.
         """
-        if not seconds > 0:
-            raise ValueError(f"within(seconds) must be more than 0, got {seconds!r}")
+        check_within(seconds)
         return DeadlineKeyedRef(self, seconds)
 
     def __repr__(self) -> str:

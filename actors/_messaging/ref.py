@@ -26,6 +26,7 @@ from typing import (
 from anyio import move_on_after
 
 from actors._base.errors import ActorCrashed, DeadlineExceeded, NodeDown, NotAMessage
+from actors._base.options import check_within
 from actors._messaging.ask import ask_in_turn, give_up, open_stream, send_in_turn, send_until
 from actors._messaging.deadlock import waiting_for_end
 from actors._messaging.mailbox import Envelope
@@ -316,8 +317,7 @@ class Ref(Generic[A]):
         Raises:
             ValueError: *seconds* is not more than 0.
         """
-        if not seconds > 0:
-            raise ValueError(f"within(seconds) must be more than 0, got {seconds!r}")
+        check_within(seconds)
         return DeadlineRef(self, seconds)
 
     async def wait(self) -> Exit:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from collections.abc import Mapping
+from typing import Any, Final
 
 __all__ = ["add_options", "add_preload", "answer_to_option", "from_environment"]
 
@@ -142,14 +142,8 @@ def _converted(parser: argparse.ArgumentParser, convert: Any, variable: str, tex
     try:
         return convert(text)
     except (ValueError, argparse.ArgumentTypeError):
-        _refuse(parser, convert, variable, text)
-
-
-def _refuse(
-    parser: argparse.ArgumentParser, convert: Callable[..., Any], variable: str, text: str
-) -> NoReturn:
-    parser.error(f"{variable}: invalid {getattr(convert, '__name__', 'value')} value: {text!r}")
-    raise AssertionError("argparse's error does not return")
+        kind = getattr(convert, "__name__", "value")
+        parser.error(f"{variable}: invalid {kind} value: {text!r}")
 
 
 def _add_app(parser: argparse.ArgumentParser) -> None:

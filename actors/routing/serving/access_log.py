@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from actors._base.log import get_logger
 
-__all__ = ["AccessLog"]
+__all__ = ["AccessLog", "request_texts"]
 
 _LOGGER: Final = logging.getLogger("uvicorn.access")
 
@@ -31,14 +31,19 @@ class AccessLog:
 
     def response(self, scope: Mapping[str, Any], status: int) -> None:
         """Log a response."""
-        client = scope["client"]
-        where = f"{client[0]}:{client[1]}" if client else ""
-        path = quote(scope["path"])
-        if scope["query_string"]:
-            path = f"{path}?{scope['query_string'].decode('latin-1')}"
+        where, path = request_texts(scope)
         method, version = scope["method"], scope["http_version"]
         if _LOGGER.handlers:
             text = '%s - "%s %s HTTP/%s" %d'
             _LOGGER.info(text, where, method, path, version, status)
         if self._log is not None:
             self._log.info("request", client=where, method=method, path=path, status=status)
+
+
+def request_texts(scope: Mapping[str, Any]) -> tuple[str, str]:
+    """Return who has asked, and for which path, as a line of a log has them."""
+    client = scope["client"]
+    path = quote(scope["path"])
+    if scope["query_string"]:
+        path = f"{path}?{scope['query_string'].decode('latin-1')}"
+    return f"{client[0]}:{client[1]}" if client else "", path

@@ -89,7 +89,7 @@ class AsgiServer:
         }
         self._date = DateHeader()
         self._access_log = AccessLog(events=spec.access_log)
-        self._context = contextvars.copy_context()
+        self._context = contextvars.Context()  # `start` sets that of the application's tasks
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: set[Answer] = set()
         """What the application answers, each in a task of its own."""

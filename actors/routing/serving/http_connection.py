@@ -29,6 +29,7 @@ from actors.routing.serving.client_timer import ClientTimer, Part
 from actors.routing.serving.connection_owner import ConnectionOwner
 from actors.routing.serving.flow_control import READ_AHEAD, FlowControl
 from actors.routing.serving.http_cycle import Cycle
+from actors.routing.serving.response_head import error_response
 from actors.routing.serving.socket_names import client_name, local_name
 from actors.routing.serving.websocket import WebSocket, websocket_refusal
 from actors.routing.sticky.keys import Address
@@ -37,16 +38,9 @@ __all__ = ["HttpConnection"]
 
 _log: Final = logging.getLogger("uvicorn.error")
 
-
-def _response(status: str, body: str = "") -> bytes:
-    kind = "content-type: text/plain; charset=utf-8\r\n" * bool(body)
-    head = f"HTTP/1.1 {status}\r\n{kind}content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    return (head + body).encode()
-
-
-_INVALID: Final = _response("400 Bad Request", "Invalid HTTP request received.")
-_TIMED_OUT: Final = _response("408 Request Timeout")
-_TOO_LONG: Final = _response("431 Request Header Fields Too Large")
+_INVALID: Final = error_response("400 Bad Request", "Invalid HTTP request received.")
+_TIMED_OUT: Final = error_response("408 Request Timeout")
+_TOO_LONG: Final = error_response("431 Request Header Fields Too Large")
 _AGAIN: Final = 0.01
 """Seconds in which the loop reads what has come, before it is asked again who is late."""
 _EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
@@ -282,17 +276,14 @@ class HttpConnection(asyncio.Protocol):
         keep_alive = version == "1.1" and parser.should_keep_alive() and not asks_upgrade
         if keep_alive and (self.owner.draining or (self._requests and self._belongs_elsewhere())):
             keep_alive = False
-        before, cycle = (
-            self.cycle,
-            Cycle(
-                self,
-                self._scope(version),
-                keep_alive=keep_alive,
-                chunks_known=version != "1.0",
-                expects_continue=expects,
-            ),
+        before = self.cycle
+        cycle = self.cycle = Cycle(
+            self,
+            self._scope(version),
+            keep_alive=keep_alive,
+            chunks_known=version != "1.0",
+            expects_continue=expects,
         )
-        self.cycle = cycle
         self._requests += 1
         if before is None or before.response_complete:
             self._start(cycle, self.owner.chosen_app(), eager=True)

@@ -303,6 +303,11 @@ class Cycle:
 
     # -- the response -----------------------------------------------------------------------
 
+    @property
+    def _has_no_body(self) -> bool:
+        """Whether nothing of a body is written, whatever the application sends."""
+        return self.scope["method"] == "HEAD" or self._status in _NO_BODY
+
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Check the head and keep it until the first part of the body, or the end of this turn."""
         lines = [status_line(status), self._owner.date_line]
@@ -356,11 +361,7 @@ class Cycle:
             # The client may send its body or not: what comes next could be either.
             self.keep_alive = False
         self._expects_continue = False
-        if (
-            self._chunked is None
-            and self.scope["method"] != "HEAD"
-            and self._status not in _NO_BODY
-        ):
+        if self._chunked is None and not self._has_no_body:
             lines.append(self._body_header(whole))
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
@@ -386,7 +387,7 @@ class Cycle:
 
     def _write_body(self, body: bytes, *, more: bool) -> None:
         size = len(body)
-        hidden = self.scope["method"] == "HEAD" or self._status in _NO_BODY
+        hidden = self._has_no_body
         if self._chunked is False and not hidden:
             self._count(size, more=more)
         head = [] if self._head is None else self._finished_head(None if more else size)
@@ -463,8 +464,7 @@ class Cycle:
         out = []
         for name, value in headers:
             out += [checked_header(name, value), b": ", value, b"\r\n"]
-        hidden = self.scope["method"] == "HEAD" or self._status in _NO_BODY
-        if self._chunked and not hidden:
+        if self._chunked and not self._has_no_body:
             start = [] if self._trailers == _BEGUN else [b"0\r\n"]
             self._trailers = _BEGUN
             end = [] if more else [b"\r\n"]

@@ -13,7 +13,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-__all__ = ["DateHeader", "checked_header", "informational", "status_line"]
+__all__ = ["DateHeader", "checked_header", "error_response", "informational", "status_line"]
 
 _BAD_NAME: Final = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]|^$')
 _BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -67,6 +67,13 @@ def _checked_name(name: bytes) -> bytes:
     if len(_names) < _KNOWN_NAMES:
         _names[bytes(name)] = lower
     return lower
+
+
+def error_response(status: str, body: str = "") -> bytes:
+    """Return a whole response that ends its connection, such as "408 Request Timeout"."""
+    kind = "content-type: text/plain; charset=utf-8\r\n" * bool(body)
+    head = f"HTTP/1.1 {status}\r\n{kind}content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    return (head + body).encode()
 
 
 def informational(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -23,11 +23,12 @@ from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, Respons
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from actors.routing.serving.access_log import request_texts
 from actors.routing.serving.connection_owner import ConnectionOwner
 from actors.routing.serving.flow_control import FlowControl
 from actors.routing.serving.http_cycle import ClientDisconnected
 from actors.routing.serving.ping_timer import PingTimer
-from actors.routing.serving.response_head import checked_header
+from actors.routing.serving.response_head import checked_header, error_response
 from actors.routing.serving.socket_names import SocketName
 
 __all__ = ["WebSocket", "websocket_refusal"]
@@ -44,14 +45,9 @@ _SMALL: Final = 512
 """Bytes of a message up to which it is not compressed: the time is worth more than the bytes."""
 _SHORT: Final = 126
 
-_TARGET_TOO_LONG: Final = (
-    b"HTTP/1.1 414 URI Too Long\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-)
-_TOO_LONG: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-length: 0\r\nconnection: close\r\n\r\n"
-)
-_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TARGET_TOO_LONG: Final = error_response("414 URI Too Long")
+_TOO_LONG: Final = error_response("431 Request Header Fields Too Large")
+_BAD_REQUEST: Final = error_response("400 Bad Request")
 
 
 def websocket_refusal(line: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
@@ -494,11 +490,7 @@ class WebSocket(asyncio.Protocol):
         self.transport.close()
 
     def _log_answer(self, outcome: str) -> None:
-        client = self._scope["client"]
-        where = f"{client[0]}:{client[1]}" if client else ""
-        path = self._scope["path"]
-        if self._scope["query_string"]:
-            path = f"{path}?{self._scope['query_string'].decode('latin-1')}"
+        where, path = request_texts(self._scope)
         _log.info('%s - "WebSocket %s" %s', where, path, outcome)
 
 
