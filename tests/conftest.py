@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 # Here, because pytest imports it at the very end where no test did, and then trio's hook into it warns.
+import anyio
 import hypothesis
 import pytest
 import uvloop
@@ -22,6 +25,26 @@ LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "uvloop": ("asyncio", {"use_uvloop": True}),
     "trio": ("trio", {}),
 }
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give a test its `within(seconds)`, a deadline around the test alone.
+
+    One around the `yield` of an async fixture cancels the task that runs all fixtures: no teardown
+    comes after it.
+    """
+    marker = item.get_closest_marker("within")
+    if marker and isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.obj = _within(item.obj, *marker.args)
+
+
+def _within(test: Callable[..., Awaitable[None]], seconds: float) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def bounded(*arguments: Any, **fixtures: Any) -> None:
+        with anyio.fail_after(seconds):
+            await test(*arguments, **fixtures)
+
+    return bounded
 
 
 @pytest.fixture(params=LOOPS)

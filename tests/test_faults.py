@@ -13,6 +13,8 @@ from actors.faults import Faults
 from actors.testing import running_system
 from tests.nodes.node_actors import Victim
 
+pytestmark = pytest.mark.within(20)
+
 
 class Log(Actor):
     def __init__(self) -> None:
@@ -27,9 +29,8 @@ class Log(Actor):
 
 @pytest.fixture
 async def system() -> AsyncIterator[System]:
-    with anyio.fail_after(20):
-        async with running_system(Topology(nodes=[nodes("web")])) as system:
-            yield system
+    async with running_system(Topology(nodes=[nodes("web")])) as system:
+        yield system
 
 
 async def test_a_dropped_tell_does_nothing_and_a_dropped_ask_waits_for_its_deadline(

@@ -15,6 +15,8 @@ from actors.errors import ActorsError, CallCycle, DeadlineExceeded, SystemStoppe
 from actors.testing import running_system
 from tests.contracts.node_under_test import NodeUnderTest
 
+pytestmark = pytest.mark.within(20)
+
 R = TypeVar("R")
 
 
@@ -44,12 +46,6 @@ class Adder(Actor):
 
 async def in_thread(step: Callable[[], R]) -> R:
     return await anyio.to_thread.run_sync(step)
-
-
-@pytest.fixture(autouse=True)
-async def _bounded() -> AsyncIterator[None]:
-    with anyio.fail_after(20):
-        yield
 
 
 async def test_a_thread_asks_and_tells(node: NodeUnderTest) -> None:

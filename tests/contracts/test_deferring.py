@@ -15,6 +15,8 @@ from actors.testing import Recorder, eventually
 from tests.contracts.contract_actors import Gate
 from tests.contracts.node_under_test import NodeUnderTest
 
+pytestmark = pytest.mark.within(20)
+
 
 class Door(Actor):
     """Lets nobody through before it is opened."""
@@ -115,12 +117,6 @@ class Safe(Actor, blocking=True):
 
     def open(self) -> None:
         self.opened = True
-
-
-@pytest.fixture(autouse=True)
-async def _bounded() -> AsyncIterator[None]:
-    with anyio.fail_after(20):
-        yield
 
 
 async def _door(node: NodeUnderTest, **options: Any) -> Ref[Door]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
@@ -32,6 +32,8 @@ from tests.contracts.payloads import (
     expected,
     pattern,
 )
+
+pytestmark = pytest.mark.within(40)
 
 
 class Things:
@@ -62,12 +64,6 @@ class Things:
         self.other_end.close()
         # pytest keeps this until the next test begins, and a buffer maps what its arena was.
         del self.buffer
-
-
-@pytest.fixture(autouse=True)
-async def limit() -> AsyncIterator[None]:
-    with anyio.fail_after(40):
-        yield
 
 
 @pytest.fixture(params=[SMALL, LARGE])

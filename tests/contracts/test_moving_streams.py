@@ -21,11 +21,7 @@ from tests.contracts.contract_actors import Gate
 from tests.contracts.node_under_test import NodeUnderTest
 from tests.contracts.stream_actor import StreamActor, hear, refused
 
-
-@pytest.fixture(autouse=True)
-async def limit() -> AsyncIterator[None]:
-    with anyio.fail_after(40):
-        yield
+pytestmark = pytest.mark.within(40)
 
 
 def _tcp_pair() -> tuple[socket.socket, socket.socket]:

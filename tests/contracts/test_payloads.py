@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -25,15 +25,11 @@ from tests.contracts.payloads import (
     seen,
 )
 
+pytestmark = pytest.mark.within(40)
+
 SIZES = (SMALL, LARGE)
 PAYLOADS = [(kind, size) for size in (*SIZES, LARGE) for kind in KINDS]
 """Large ones twice: the first of a size finds no memory that is warm, and is copied."""
-
-
-@pytest.fixture(autouse=True)
-async def limit() -> AsyncIterator[None]:
-    with anyio.fail_after(40):
-        yield
 
 
 async def held(node: NodeUnderTest, *, mailbox: int) -> tuple[Ref[PayloadActor], Ref[Gate]]:

@@ -15,6 +15,8 @@ from actors import Actor, Exit, pool
 from actors.errors import ActorStopped, InvalidSpec, NotFound
 from tests.contracts.node_under_test import NodeUnderTest
 
+pytestmark = pytest.mark.within(20)
+
 
 class Worker(Actor):
     def __init__(self) -> None:
@@ -49,12 +51,11 @@ class Worker(Actor):
 
 @pytest.fixture(autouse=True)
 async def _bounded(node: NodeUnderTest) -> AsyncIterator[None]:
-    with anyio.fail_after(20):
-        yield
-        top = node.system.supervisor("")
-        with suppress(NotFound):  # a test of words alone has none
-            await top.stop_child("workers")
-            await top.delete_child("workers")
+    yield
+    top = node.system.supervisor("")
+    with suppress(NotFound):  # a test of words alone has none
+        await top.stop_child("workers")
+        await top.delete_child("workers")
 
 
 async def _pool(node: NodeUnderTest, **options: Any) -> Any:

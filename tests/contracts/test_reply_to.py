@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -21,6 +20,8 @@ from actors.errors import (
 from actors.testing import Recorder, eventually
 from tests.contracts.contract_actors import Gate, Impatient, Worker
 from tests.contracts.node_under_test import NodeUnderTest
+
+pytestmark = pytest.mark.within(20)
 
 
 class Desk(Actor):
@@ -102,12 +103,6 @@ class Till(Actor, blocking=True):
 
     def summed(self, result: int | Exception) -> None:
         self.context.blocking(self.probe).tell(Recorder.record, result)
-
-
-@pytest.fixture(autouse=True)
-async def _bounded() -> AsyncIterator[None]:
-    with anyio.fail_after(20):
-        yield
 
 
 async def _desk(node: NodeUnderTest, **options: Any) -> Ref[Desk]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -11,6 +10,8 @@ import pytest
 from actors import Actor, Lagged, current
 from actors.errors import InvalidSpec, NotSendable
 from tests.contracts.node_under_test import NodeUnderTest
+
+pytestmark = pytest.mark.within(20)
 
 
 class Reader(Actor):
@@ -59,12 +60,6 @@ class Reader(Actor):
     async def publish(self, topic: str, values: list[Any]) -> None:
         for value in values:
             current().topic(topic).publish(value)
-
-
-@pytest.fixture(autouse=True)
-async def _bounded() -> AsyncIterator[None]:
-    with anyio.fail_after(20):
-        yield
 
 
 async def test_a_subscriber_gets_what_is_published_elsewhere_in_order(node: NodeUnderTest) -> None:

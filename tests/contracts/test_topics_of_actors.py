@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -14,6 +13,8 @@ from actors.errors import MessageTooBig, NotAMessage, NotSendable
 from actors.testing import Recorder, eventually
 from tests.contracts.contract_actors import Gate
 from tests.contracts.node_under_test import NodeUnderTest
+
+pytestmark = pytest.mark.within(20)
 
 
 class Listener(Actor):
@@ -88,12 +89,6 @@ class Listener(Actor):
 
     async def crash(self) -> None:
         raise RuntimeError("boom")
-
-
-@pytest.fixture(autouse=True)
-async def _bounded() -> AsyncIterator[None]:
-    with anyio.fail_after(20):
-        yield
 
 
 async def _listener(node: NodeUnderTest, topic: str = "", **options: Any) -> Ref[Listener]:

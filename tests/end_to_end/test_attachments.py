@@ -32,6 +32,8 @@ from tests.end_to_end.attachment_modes import (
 )
 from tests.transport.shared_memory import MIB, mapped
 
+pytestmark = pytest.mark.within(60)
+
 MANY = 1000
 """Messages, which take 80 MiB together."""
 
@@ -50,12 +52,11 @@ async def there(system: System) -> AsyncIterator[Ref[AttachmentActor]]:
     dock = system.nodes[-1]
     assert dock.name == "dock/0"
     await eventually(lambda: dock.ready, 20)
-    with anyio.fail_after(60):
-        ref = await system.spawn(AttachmentActor, on="dock")
-        yield ref
-        with contextlib.suppress(NodeDown):
-            ref.kill()
-            await ref.stop()
+    ref = await system.spawn(AttachmentActor, on="dock")
+    yield ref
+    with contextlib.suppress(NodeDown):
+        ref.kill()
+        await ref.stop()
 
 
 class Balance:

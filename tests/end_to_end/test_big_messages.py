@@ -12,6 +12,8 @@ from actors.testing import eventually, running_system
 from actors.transport.wire.frames import BULK_LANES
 from tests.end_to_end.big_message_actors import Receiver, Watching
 
+pytestmark = pytest.mark.within(30)
+
 BIG = 20_000_000
 """Bytes; as text they always go by copy."""
 
@@ -25,12 +27,11 @@ async def system(no_leaks_in_file: None) -> AsyncIterator[System]:
 @pytest.fixture
 async def box(system: System) -> AsyncIterator[Ref[Receiver]]:
     """An actor by which the node is blocked, and asked what came."""
-    with anyio.fail_after(30):
-        ref = await system.spawn(Receiver, on="box", name="first")
-        await ref.ask(Receiver.order)
-        yield ref
-        await ref.stop()
-        await ref.wait()
+    ref = await system.spawn(Receiver, on="box", name="first")
+    await ref.ask(Receiver.order)
+    yield ref
+    await ref.stop()
+    await ref.wait()
 
 
 async def test_messages_to_other_actors_pass_and_those_to_the_same_one_do_not(

@@ -29,6 +29,8 @@ from actors.errors import NodeDown, NotSendable
 from actors.testing import eventually, running_system
 from tests.end_to_end.attachment_modes import LARGE
 
+pytestmark = pytest.mark.within(30)
+
 TOO_MANY = r"too many files open \(RLIMIT_NOFILE\)"
 
 
@@ -72,10 +74,9 @@ async def system(no_leaks_in_file: None) -> AsyncIterator[System]:
 @pytest.fixture
 async def poor(system: System) -> AsyncIterator[Ref[Poor]]:
     ref = await system.spawn(Poor, on="poor/0")
-    with anyio.fail_after(30):
-        yield ref
-        await ref.ask(Poor.recover)
-        await ref.stop()
+    yield ref
+    await ref.ask(Poor.recover)
+    await ref.stop()
 
 
 @pytest.fixture

@@ -18,17 +18,13 @@ from actors._system.system import coordinator_of
 from actors.testing import eventually, running_system
 from tests.groups.guests import Guest, Host
 
+pytestmark = pytest.mark.within(60)
+
 
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """One loop: what is shown here is how processes come and go."""
     return "asyncio", {}
-
-
-@pytest.fixture(autouse=True)
-async def _bounded(no_leaks: None) -> AsyncIterator[None]:
-    with anyio.fail_after(60):
-        yield
 
 
 @pytest.fixture

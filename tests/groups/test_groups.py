@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import anyio
 import pytest
 
 from actors import ActorStopped, Ref, System
@@ -13,15 +12,16 @@ from actors.errors import InvalidSpec, LimitReached, SystemStopped
 from actors.testing import eventually
 from tests.groups.guests import Guest, Host, Thread
 
+pytestmark = pytest.mark.within(30)
+
 
 @pytest.fixture(autouse=True)
 async def _bounded(system: System) -> AsyncIterator[None]:
-    with anyio.fail_after(30):
-        yield
-        for group in ("lobby", "bar"):
-            for ref in await system.members(group):
-                await ref.stop()
-                await ref.wait()
+    yield
+    for group in ("lobby", "bar"):
+        for ref in await system.members(group):
+            await ref.stop()
+            await ref.wait()
 
 
 async def ended(ref: Ref[Any]) -> None:

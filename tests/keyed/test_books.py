@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,7 @@ from actors.testing import eventually
 from tests.keyed.conftest import Open
 from tests.keyed.rooms import Fleeting, Fussy, Room, Visitor
 
-
-@pytest.fixture(autouse=True)
-async def _bounded() -> AsyncIterator[None]:
-    with anyio.fail_after(30):
-        yield
+pytestmark = pytest.mark.within(30)
 
 
 async def test_the_first_message_starts_the_actor_with_its_key_as_the_first_argument(

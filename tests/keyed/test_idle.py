@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,13 +15,9 @@ from actors.testing import eventually
 from tests.keyed.conftest import Open
 from tests.keyed.rooms import Room, Visitor
 
+pytestmark = pytest.mark.within(30)
+
 _PERIOD: Final = 0.028
-
-
-@pytest.fixture(autouse=True)
-async def _bounded() -> AsyncIterator[None]:
-    with anyio.fail_after(30):
-        yield
 
 
 async def test_messages_hammered_at_the_moment_of_the_stop_arrive_once_and_in_order(

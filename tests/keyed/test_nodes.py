@@ -18,6 +18,8 @@ from actors.routing import owner
 from actors.testing import eventually, running_system
 from tests.keyed.rooms import Room, Visitor
 
+pytestmark = pytest.mark.within(60)
+
 KEYS = [f"room {number}" for number in range(40)]
 
 
@@ -25,12 +27,6 @@ KEYS = [f"room {number}" for number in range(40)]
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """One loop: what is shown here is how processes come and go."""
     return "asyncio", {}
-
-
-@pytest.fixture(autouse=True)
-async def _bounded(no_leaks: None) -> AsyncIterator[None]:
-    with anyio.fail_after(60):
-        yield
 
 
 @pytest.fixture

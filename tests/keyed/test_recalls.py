@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -15,11 +14,7 @@ from actors._system.system import coordinator_of
 from actors.testing import eventually
 from tests.keyed.rooms import Room
 
-
-@pytest.fixture(autouse=True)
-async def _bounded() -> AsyncIterator[None]:
-    with anyio.fail_after(20):
-        yield
+pytestmark = pytest.mark.within(20)
 
 
 class Office:

@@ -18,6 +18,8 @@ from actors.testing import Probe, eventually, running_system
 from tests.conftest import LOOPS
 from tests.nodes.hanging_actors import GATE, NOTES, Hanger
 
+pytestmark = pytest.mark.within(40)
+
 
 @pytest.fixture(params=["uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
@@ -34,8 +36,7 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 async def system() -> AsyncIterator[System]:
     groups = [nodes("a"), nodes("b"), nodes("t", kind="thread")]
     async with running_system(Topology(nodes=groups)) as system:
-        with anyio.fail_after(40):
-            yield system
+        yield system
 
 
 async def how_it_ends(ref: Ref[Any], method: Any) -> type[BaseException] | None:

@@ -13,12 +13,13 @@ from actors.errors import ActorStopped
 from actors.testing import eventually
 from tests.pools.functions import nap, square
 
+pytestmark = pytest.mark.within(60)
+
 
 @pytest.fixture
 async def system() -> AsyncIterator[System]:
-    with anyio.fail_after(60):
-        async with System() as system:
-            yield system
+    async with System() as system:
+        yield system
 
 
 async def _start(system: System) -> Pool[Any]:

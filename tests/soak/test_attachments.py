@@ -29,6 +29,7 @@ from tests.transport.shared_memory import behind, mapped, shmem
 pytestmark = [
     pytest.mark.soak,
     pytest.mark.timeout(3600),
+    pytest.mark.within(3500),
     # Of sockets nobody got, which Python then closes.
     pytest.mark.filterwarnings("ignore:unclosed"),
 ]
@@ -91,12 +92,11 @@ class Dock:
 @pytest.fixture
 async def dock(no_leaks: None) -> AsyncIterator[Dock]:
     before, mapped_before = shmem(), mapped()
-    with anyio.fail_after(3500):
-        async with running_system(TOPOLOGY) as system:
-            made = Dock(system, await system.spawn(AttachmentActor, on="dock"))
-            await made.warm_up()
-            yield made
-            await made.is_as_before()
+    async with running_system(TOPOLOGY) as system:
+        made = Dock(system, await system.spawn(AttachmentActor, on="dock"))
+        await made.warm_up()
+        yield made
+        await made.is_as_before()
     gc.collect()
     assert mapped() <= mapped_before
     # Others come and go meanwhile.

@@ -33,6 +33,8 @@ from actors.errors import (
 )
 from actors.testing import eventually
 
+pytestmark = pytest.mark.within(60)
+
 PATIENCE = 20
 
 
@@ -198,9 +200,8 @@ def topology() -> Topology:
 
 @pytest.fixture
 async def system(topology: Topology) -> AsyncIterator[System]:
-    with anyio.fail_after(60):
-        async with System(topology, local=False) as system:
-            yield system
+    async with System(topology, local=False) as system:
+        yield system
 
 
 @pytest.fixture

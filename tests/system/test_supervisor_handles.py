@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import anyio
 import pytest
 
 from actors import (
@@ -22,6 +21,8 @@ from actors import (
 from actors._system.system import coordinator_of
 from actors.errors import InvalidSpec, SupervisorStopped
 from actors.testing import eventually, running_system
+
+pytestmark = pytest.mark.within(20)
 
 OUTER = ["", "outer", "outer/inner"]
 
@@ -47,9 +48,8 @@ def tree(name: str = "outer", restart: Restart = Restart.PERMANENT) -> object:
 
 @pytest.fixture
 async def system() -> AsyncIterator[System]:
-    with anyio.fail_after(20):
-        async with running_system(Topology(children=[tree()])) as system:  # type: ignore[list-item] # it is one
-            yield system
+    async with running_system(Topology(children=[tree()])) as system:  # type: ignore[list-item] # it is one
+        yield system
 
 
 def paths(system: System) -> list[str]:
