@@ -225,6 +225,16 @@ def _node_restart() -> Benchmark:
     )
 
 
+def _app_restart() -> Benchmark:
+    metric = "kill to serving ms"
+    return Benchmark(
+        name="app-restart",
+        ours=_ours("restart", "app"),
+        peer=Limit(figures={(metric, "FastAPI, preloaded"): 60.0}),
+        targets=(Target(metric=metric, at_most=1.0),),
+    )
+
+
 def _tree() -> Benchmark:
     promised: Figures = {
         ("start and stop us", "10000 children"): 30.0,
@@ -372,6 +382,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "pool-cancelled": _pool_cancelled,
     "crash": _crash,
     "node-restart": _node_restart,
+    "app-restart": _app_restart,
     "tree": _tree,
     "router": _router,
     "asgi": _asgi,

@@ -265,6 +265,10 @@ class Coordinator(SystemState):
         specs = [spec for spec in self.topology.listeners if spec.nodes == group]
         return tuple(name for spec in specs for name in modules_of(spec))
 
+    def preloaded_apps(self, group: str) -> tuple[str, ...]:
+        """Return the modules of the applications that the nodes of a group are forked with."""
+        return self.topology.preloaded_apps(group)
+
     async def prepare(self, run: RemoteRun) -> None:
         """Start the servers of all open listeners on a node that boots, before it counts as ready."""
         for listening in self.listeners:

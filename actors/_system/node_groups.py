@@ -235,6 +235,8 @@ class NodeGroups:
 
     def _make(self, spec: NodesSpec, slot: int) -> RemoteNode:
         serves = any(item.nodes == spec.name for item in self._state.topology.listeners)
+        apps = self._state.topology.preloaded_apps(spec.name)
+        spec = replace(spec, preload=[*spec.preload, *apps])
         node = self._new_node(spec.with_hang_after(serves=serves), slot)
         self._state.nodes[node.name] = node
         self._state.host.peer(node.address).down("not started yet", restarting=True)

@@ -116,6 +116,10 @@ class Topology:
                 )
         check_tree("Topology", self.children, AutoShutdown.NEVER)
         self._check_names()
+        self._check_listeners(names)
+        self._check_placements(names)
+
+    def _check_listeners(self, names: list[str]) -> None:
         for listener in self.listeners:
             if not isinstance(listener, Listener):
                 raise InvalidSpec(f"Topology: listeners are made by listen(...), got {listener!r}")
@@ -124,7 +128,19 @@ class Topology:
                     f"Topology: listener {listener.name} is served by nodes {listener.nodes!r}, "
                     f"but the groups are {', '.join(map(repr, names)) or 'none'}"
                 )
-        self._check_placements(names)
+            kind = next(
+                (spec.kind for spec in self.nodes if spec.name == listener.nodes), "process"
+            )
+            if listener.preloaded and kind != "process":
+                raise InvalidSpec(
+                    f"Topology: {listener.path} has preload=True, which needs nodes of "
+                    f"kind='process': {listener.nodes!r} are of kind {kind!r}"
+                )
+
+    def preloaded_apps(self, group: str) -> tuple[str, ...]:
+        """Return the modules of the applications that the nodes of *group* are forked with."""
+        modules = [item.preloaded for item in self.listeners if item.nodes == group]
+        return tuple(dict.fromkeys(filter(None, modules)))
 
     def also(
         self,

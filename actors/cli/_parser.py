@@ -10,7 +10,6 @@ from actors._base.suggestions import did_you_mean
 from actors.cli._failure import WRONG, CommandFailed
 from actors.cli._serve_parser import (
     add_options,
-    add_preload,
     answer_to_option,
     from_environment,
 )
@@ -165,7 +164,13 @@ def _spawn(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a variable added to the environment of the system; repeatable",
     )
-    add_preload(parser)
+    parser.add_argument(
+        "--preload",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="import MODULE once for all processes, so that what it loads is in memory once; repeatable",
+    )
     parser.add_argument(
         "--nice", metavar="N", type=int, default=0, help="added to the niceness of its processes"
     )

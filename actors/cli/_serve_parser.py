@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["add_options", "add_preload", "answer_to_option", "from_environment"]
+__all__ = ["add_options", "answer_to_option", "from_environment"]
 
 _PREFIX: Final = "ACTORS_SERVE_"
 _TRUE: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -212,7 +212,13 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
         default="max",
         help="number of processes, or max: one for each usable CPU, the default; WEB_CONCURRENCY",
     )
-    add_preload(parser)
+    parser.add_argument(
+        "--preload",
+        "--preload-app",
+        action="store_true",
+        help="import APP's module once for all processes, which are forked from that one: they share "
+        "what it loads, and a killed one serves again at once",
+    )
     parser.add_argument(
         "--shutdown",
         "--timeout-graceful-shutdown",
@@ -221,17 +227,6 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="seconds that a process has to finish its requests, when it is reloaded and when the "
         "service ends; default: 5, with --reload 1",
-    )
-
-
-def add_preload(parser: argparse.ArgumentParser) -> None:
-    """Add --preload, which `actors spawn` has as well."""
-    parser.add_argument(
-        "--preload",
-        metavar="MODULE",
-        action="append",
-        default=[],
-        help="import MODULE once for all processes, so that what it loads is in memory once; repeatable",
     )
 
 

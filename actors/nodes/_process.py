@@ -129,6 +129,7 @@ class ProcessRun(RemoteRun):
             env=node.spec.env,
             imports=_BACKEND[node.spec.backend] + self._home.imports(node.group),
             preload=tuple(node.spec.preload),
+            threadless=self._home.preloaded_apps(node.group),
             within=node.spec.boot_timeout,
         )
 

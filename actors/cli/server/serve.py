@@ -43,7 +43,7 @@ def serve_topology(options: Namespace) -> Topology:
     count = _count(options.nodes)
     try:
         return Topology(
-            nodes=[nodes(_GROUP, count=count, preload=options.preload, shutdown=shutdown)],
+            nodes=[nodes(_GROUP, count=count, shutdown=shutdown)],
             listeners=[_listener(options)],
         )
     except InvalidSpec as error:
@@ -56,6 +56,7 @@ def _listener(options: Namespace) -> Listener:
         factory=options.factory,
         lifespan=options.lifespan,
         root_path=options.root_path,
+        preload=options.preload,
         head_timeout=options.timeout_head,
         max_head=options.max_head,
         body_timeout=options.timeout_body,

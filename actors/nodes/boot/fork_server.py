@@ -52,6 +52,8 @@ class ForkServer:
             OSError: the system has no room for it.
         """
         self.context = context
+        self.found: Preloaded = Preloaded()
+        """What its imports have left there, once it is ready."""
         self._preload = launch.preload
         self._within = launch.within if launch.preload else _BOOT
         self._socket, theirs = socket.socketpair()
@@ -79,8 +81,8 @@ class ForkServer:
         """Its process number."""
         return self._popen.pid
 
-    def wait_ready(self) -> Preloaded | None:
-        """Wait until it can fork; return what its imports have left there, None if it did not get ready.
+    def wait_ready(self) -> bool:
+        """Wait until it can fork, which fills `found`; return whether it got ready.
 
         Raises:
             PreloadFailed: it cannot import what it has to.
@@ -92,12 +94,13 @@ class ForkServer:
             found = json.loads(body)
             if "why" in found:
                 raise PreloadFailed(found["why"], found["stack"])
-            return Preloaded(**found)
+            self.found = Preloaded(**found)
+            return True
         if self._preload:
             raise PreloadFailed(
                 f"preload of {', '.join(map(repr, self._preload))} {self._failure()}"
             )
-        return None
+        return False
 
     def _failure(self) -> str:
         """Return how its imports failed, if it did not say so itself."""

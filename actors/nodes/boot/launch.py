@@ -102,6 +102,8 @@ class Launch:
     have imported them."""
     preload: tuple[str, ...] = ()
     """Modules of the user that the fork server has to have imported."""
+    threadless: tuple[str, ...] = ()
+    """Those of *preload* that are refused if their import leaves threads."""
     within: float = 30.0
     """Seconds it has to get ready, the import of *preload* included."""
 

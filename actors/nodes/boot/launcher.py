@@ -133,6 +133,7 @@ class Launcher:
         return start_by_exec(launch)
 
     def _fork(self, server: ForkServer, launch: Launch) -> Started | None:
+        server.found.refuse_threads_of(launch.threadless)
         try:
             return server.fork(launch)
         except OSError as error:
@@ -182,9 +183,9 @@ class Launcher:
 
     def _becomes_ready(self, server: ForkServer) -> bool:
         """Wait until it can fork; tell what its imports have left there that no fork can have."""
-        found = server.wait_ready()
-        if found is None:
+        if not server.wait_ready():
             return False
+        found = server.found
         if found.threads > 1:
             names = ", ".join(found.thread_modules)
             self._say("preload_threads", {"module": names, "threads": found.threads})

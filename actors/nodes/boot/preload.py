@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 import time
 import traceback
 from contextlib import contextmanager, suppress
@@ -61,6 +62,7 @@ class Preloaded:
     Attributes:
         threads: how many threads there are, the main thread included.
         thread_modules: the modules whose import has started one that is left.
+        thread_names: the names of those that Python knows.
         descriptors: what the new descriptors are that forks would share: sockets, pipes and the like.
         descriptor_modules: the modules whose import has opened one.
         environment: the variables that the imports have set, None for one they have removed.
@@ -68,9 +70,25 @@ class Preloaded:
 
     threads: int = 1
     thread_modules: list[str] = field(default_factory=list)
+    thread_names: list[str] = field(default_factory=list)
     descriptors: list[str] = field(default_factory=list)
     descriptor_modules: list[str] = field(default_factory=list)
     environment: dict[str, str | None] = field(default_factory=dict)
+
+    def refuse_threads_of(self, modules: Iterable[str]) -> None:
+        """Refuse *modules* whose import has started a thread that is left, because forks are without it.
+
+        Raises:
+            PreloadFailed: naming the module, and the threads that have names.
+        """
+        for name in modules:
+            if name in self.thread_modules:
+                named = ", ".join(self.thread_names)
+                raise PreloadFailed(
+                    f"preload of {name!r} has left threads running{f' ({named})' if named else ''}, and "
+                    "a forked process has none of them: start them in the lifespan of the application, "
+                    "or serve it without preload"
+                )
 
 
 def import_modules(names: Iterable[str]) -> None:
@@ -117,6 +135,8 @@ def preload(names: Iterable[str]) -> Preloaded:
                 found.descriptor_modules.append(name)
                 found.descriptors += opened
     found.threads = len(threads)
+    main = threading.main_thread()
+    found.thread_names = [thread.name for thread in threading.enumerate() if thread is not main]
     return found
 
 

@@ -53,6 +53,10 @@ class Asgi:
     """`app` is called without arguments, once per node, and returns the application."""
     lifespan: Lifespan = "auto"
     root_path: str = ""
+    preload: bool = False
+    """The module of `app` is imported once for all process nodes, which are forked from the process that
+    has it: a node that was killed serves again in tens of milliseconds. Its import may leave no threads;
+    what the application opens belongs into its lifespan."""
     head_timeout: float = 10.0
     """How long a client may take for a complete request head."""
     max_head: int = 64 * 1024
@@ -80,6 +84,8 @@ class Asgi:
         _check_path(self.app, "app")
         if self.lifespan not in _LIFESPANS:
             raise BadListener(f"lifespan must be auto, on or off, got {self.lifespan!r}")
+        if type(self.preload) is not bool:
+            raise BadListener(f"preload must be True or False, got {self.preload!r}")
         for name in ("head_timeout", "body_timeout", "keep_alive"):
             _check_positive(name, getattr(self, name))
         for name in ("ws_ping_interval", "ws_ping_timeout", "limit_concurrency"):
@@ -144,6 +150,12 @@ class Listener:
     def path(self) -> str:
         """The import path of the handler or application."""
         return self.handler.app if isinstance(self.handler, Asgi) else self.handler
+
+    @property
+    def preloaded(self) -> str:
+        """The module that its nodes are forked with; "" for none."""
+        preload = isinstance(self.handler, Asgi) and self.handler.preload
+        return self.path.partition(":")[0] if preload else ""
 
 
 @known_options(BadListener)
@@ -234,6 +246,7 @@ def asgi(
     factory: bool = False,
     lifespan: Lifespan = "auto",
     root_path: str = "",
+    preload: bool = False,
     head_timeout: float = 10.0,
     max_head: int = 64 * 1024,
     body_timeout: float = 60.0,
@@ -256,6 +269,7 @@ def asgi(
         factory=factory,
         lifespan=lifespan,
         root_path=root_path,
+        preload=preload,
         head_timeout=head_timeout,
         max_head=max_head,
         body_timeout=body_timeout,
