@@ -109,7 +109,14 @@ class Incarnation:
             cell, name = self.cell, self.ref.name
             self._resources = _Resources(
                 ActorTasks(self.loop, name, self.crash),
-                Timers(self.loop, name, cell.cls, cell.deliver, self.message_loop.idleness),
+                Timers(
+                    self.loop,
+                    name,
+                    cell.cls,
+                    cell.deliver,
+                    self.message_loop.idleness,
+                    partial(cell.host.runs_missed, cell.ref),
+                ),
                 Watches(cell.host, self._on_watched_exit),
                 LaterReplies(self),
                 Subscriptions(name, cell),

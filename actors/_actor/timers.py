@@ -7,8 +7,12 @@ incarnation, no message is handled.
 
 from __future__ import annotations
 
+import time
+from datetime import UTC
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVarTuple, overload
 
+from actors._actor.cron import CronSchedule, CronTimer
 from actors._actor.idle import IdleTimer
 from actors._base.errors import not_sendable
 from actors._messaging.mailbox import Envelope, OwnMessage
@@ -17,6 +21,7 @@ from actors.transport import Local, Unsendable, snapshot_args, snapshot_for_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from datetime import datetime, tzinfo
 
     from actors._actor.idle import Idleness
     from actors._base.loop import Loop, Timer
@@ -40,6 +45,7 @@ class _ActorTimer:
         "kwargs",
         "period",
         "queued",
+        "repeats",
         "ticks",
     )
 
@@ -56,9 +62,10 @@ class _ActorTimer:
         self.ticks = 0
         # Whether a tick of it is in the mailbox.
         self.queued = False
-        self.handle: Timer | IdleTimer | None = None
+        self.handle: Timer | IdleTimer | CronTimer | None = None
         # The same as `handle`, of a timer for idleness.
         self.idle: IdleTimer | None = None
+        self.repeats = period is not None
 
     def next_in(self, now: float) -> float:
         """Move to the next tick that is not in the past; return the seconds until then."""
@@ -76,6 +83,7 @@ class Timers:
         self.context.timers.once(300, Session.expire, key="expiry")  # replaces the one before
         self.context.timers.cancel("expiry")
         self.context.timers.idle(30, Session.asleep)  # no message has come for half a minute
+        self.context.timers.cron("0 3 * * *", Session.back_up)  # at three in the night
 
     Nobody awaits the result: an error of the handler crashes the actor, as with `Ref.tell`.
     """
@@ -87,12 +95,14 @@ class Timers:
         cls: type,
         deliver: Callable[[Envelope], None],
         idleness: Callable[[], Idleness],
+        runs_missed: Callable[[str, int, datetime], None],
     ) -> None:
         self._loop = loop
         self._name = name
         self._cls = cls
         self._deliver = deliver
         self._idleness = idleness
+        self._runs_missed = runs_missed
         self._set: dict[Hashable, _ActorTimer] = {}
         self._named = 0
         self._closed = False
@@ -218,6 +228,51 @@ class Timers:
         )
         return timer.key
 
+    def cron(
+        self,
+        schedule: str,
+        method: Callable[[Any, *Ts], object],
+        /,
+        *args: *Ts,
+        tz: tzinfo | str = UTC,
+        key: Hashable = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Hashable:
+        """Send ``method(*args)`` to the actor itself at the times of a cron expression (extra ``cron``).
+
+        A run that has not begun when the next one is due stands for both, and one that has delays the
+        next: they never overlap. Times that passed while the machine was suspended, or that the wall clock
+        was set forward over, are one run, made at once. An event `cron_missed` tells how many had no run of
+        their own. A time that daylight saving skips is due once, right after it; one that occurs twice is due
+        the first time; expressions that leave the hour open (``*/5 * * * *``) follow real time. What is due
+        while the actor or its node is down is not made up for.
+
+        Args:
+            schedule: minute, hour, day of the month, month, day of the week: ``"30 2 * * mon-fri"``.
+            method: a message of the actor's class.
+            *args: its arguments, as they are now; keyword arguments by `functools.partial`.
+            tz: the time zone of *schedule*, or its name ("Europe/Berlin").
+            key: as for `once`.
+            clock: the wall clock, in seconds since the epoch; tests hand in their own.
+
+        Raises:
+            ValueError: *schedule* is no cron expression or is never due, there is no such *tz*, or *method* may
+                run beside itself (`concurrent` without ``limit=1``).
+            ModuleNotFoundError: cronsim is not installed.
+            NotAMessage, TypeError, NotSendable, RuntimeError: as `once`.
+        """
+        times = CronSchedule(schedule, tz)
+        timer = self._make_timer(method, args, {}, None)
+        if timer.handler.kind is MessageKind.CONCURRENT and timer.handler.limit != 1:
+            raise ValueError(
+                f"{timer.handler.name} may run beside itself: cron needs a handler that is not concurrent,"
+                " or one with limit=1"
+            )
+        timer.repeats = True
+        self._set_key(timer, key)
+        timer.handle = CronTimer(times, self._loop, clock, partial(self._run, timer))
+        return timer.key
+
     def cancel(self, key: Hashable) -> bool:
         """End the timer *key*, even if its tick is queued; return whether there was one."""
         timer = self._set.pop(key, None)
@@ -236,7 +291,7 @@ class Timers:
         if timer.idle is not None:
             if not timer.idle.told:
                 return None  # a message came first
-        elif timer.period is None:
+        elif not timer.repeats:
             del self._set[timer.key]
         # A copy for each tick: what the handler changes must not reach the next.
         return OwnMessage(timer.handler, *snapshot_args(timer.args, timer.kwargs))
@@ -285,6 +340,13 @@ class Timers:
             seconds = timer.next_in(self._loop.now())
             timer.handle = self._loop.call_later(seconds, self._due, timer)
         self._queue_tick(timer)
+
+    def _run(self, timer: _ActorTimer, first: datetime, count: int) -> None:
+        """Queue one run for the times that are due, and report those that have none of their own."""
+        missed = count if timer.queued else count - 1
+        self._queue_tick(timer)
+        if missed:
+            self._runs_missed(timer.handler.name, missed, first)
 
     def _queue_tick(self, timer: _ActorTimer) -> None:
         if not timer.queued:

@@ -28,6 +28,7 @@ _EVERY: Final = 10.0
 
 _RATE_LIMITED: Final = {
     "connection_dropped",
+    "cron_missed",
     "dead_letter",
     "hand_over_failed",
     "handler_failed",
@@ -71,6 +72,7 @@ _LEVELS: Final = {
     "reload_failed": "error",
     "reload_refused": "warning",
     "dead_letter": "warning",
+    "cron_missed": "warning",
     "message_failed": "warning",
     "state_lost": "warning",
     "link_failed": "warning",

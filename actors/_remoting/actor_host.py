@@ -44,6 +44,7 @@ from actors.transport import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+    from datetime import datetime
 
     from actors._actor.cell import Cell
     from actors._actor.interfaces import CellInterface, IncarnationInterface
@@ -426,6 +427,11 @@ class ActorHost:
     def state_lost(self, ref: Ref[Any], why: str) -> None:
         """Report that the next incarnation of an actor starts without the state of the last one."""
         self.services.event("state_lost", {"actor": ref.name, "reason": why, "node": self.name})
+
+    def runs_missed(self, ref: Ref[Any], message: str, count: int, first: datetime) -> None:
+        """Report due times of a cron timer for which there was no run of their own."""
+        facts = {"actor": ref.name, "message": message, "count": count, "first": first.isoformat()}
+        self.services.event("cron_missed", {**facts, "node": self.name})
 
     def message_failed(self, ref: Ref[Any], envelope: Envelope, error: BaseException) -> None:
         """Report a message whose failure did not restart its actor: it continued, or ended for good."""
