@@ -54,6 +54,7 @@ _LEVELS: Final = {
     "node_died": "error",
     "node_hung": "error",
     "node_over_rss": "warning",
+    "recycle_failed": "error",
     "node_busy": "warning",
     "node_killed": "error",
     "loop_blocked": "warning",

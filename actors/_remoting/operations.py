@@ -320,6 +320,11 @@ def over_rss(rss: int, /) -> None:
     """The node holds *rss* bytes, more than its limit."""
 
 
+@_note(_PARENT)
+def served_enough(count: int, /) -> None:
+    """The node has served *count* requests, which is as many as it may."""
+
+
 @_fd_note(_PARENT)
 def stack_dump() -> None:
     """The descriptor is the file that the node writes its stacks to."""

@@ -32,6 +32,7 @@ from actors._system.node_groups import MAIN_GROUP, NodeGroups
 from actors._system.node_services import NodeServices
 from actors._system.placement import Placement
 from actors._system.pools import Pools
+from actors._system.recycling import Recycling
 from actors._system.rolling_reload import RollingReload
 from actors._system.supervision_tree import SupervisionTree, first_cause
 from actors._system.system_requests import Caller, SystemRequests
@@ -103,6 +104,7 @@ class Coordinator(SystemState):
         self.groups: NodeGroups = NodeGroups(self, self.tree, self._new_node, self._node_forgotten)
         self.kill_deadlines: KillDeadlines = KillDeadlines(self, self._actor_unheard)
         self.reloading: RollingReload = RollingReload(self, self.groups)
+        self.recycling: Recycling = Recycling(self, self.groups)
         self.pools.connect(self.tree, self.groups)
         self.placement: Placement = Placement(self, self.tree, self.groups, self.pools.joined)
         self.books.connect(self.tree, self.groups, self.placement)
@@ -115,7 +117,13 @@ class Coordinator(SystemState):
         self.events_of_nodes: EventsOfNodes = EventsOfNodes(self)
         self.events_of_nodes.register()
         NodeServices(
-            self, self.tree, self.groups, self.placement, self.kill_deadlines, self.requests
+            self,
+            self.tree,
+            self.groups,
+            self.placement,
+            self.kill_deadlines,
+            self.requests,
+            self.recycling,
         ).register()
 
     # -- start and stop ----------------------------------------------------------------------
@@ -150,6 +158,7 @@ class Coordinator(SystemState):
         self.stopping = True
         if self._block_watch is not None:
             self._block_watch.stop()
+        self.recycling.close()
         self.event("system_stopping", {})
         with ExitStack() as steps:  # whatever one of them raises, the others are done
             steps.callback(self.close)
@@ -308,6 +317,7 @@ class Coordinator(SystemState):
         # Before the event: whoever gets it may rely on the node's connections.
         for listening in self.listeners:
             listening.node_ready(run)
+        self.recycling.node_ready(run)
         self.event("node_ready", {"node": node.name, "pid": run.pid, "restarts": node.restarts})
 
     def node_draining(self, run: RemoteRun, why: str) -> None:
@@ -339,6 +349,7 @@ class Coordinator(SystemState):
         self.pools.node_ended(run.address)
         self.books.node_ended(run.address)
         self.group_directory.node_ended(run.address)
+        self.recycling.node_ended(run)
         why, restarting = self._outlook(run, why, restarting=restarting)
         patience = 0.0
         if restarting and not run.successor:

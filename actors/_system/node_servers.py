@@ -19,11 +19,14 @@ from actors.routing import (
 )
 
 if TYPE_CHECKING:
+    from actors._base.loop import Timer
     from actors.nodes import Link, NodeProcess
     from actors.routing import Listener, Server
 
 __all__ = ["NodeServers"]
 
+_LOOK: Final = 0.25
+"""Seconds between two looks at how much has been served, if that is limited."""
 _PATIENCE: Final = 0.75
 """The part of the time to drain in which clients end connections themselves."""
 
@@ -35,6 +38,9 @@ class NodeServers:
         self._node = node
         self._servers: dict[str, Server] = {}
         self._acks: dict[str, AckBatcher] = {}
+        self._look: Timer | None = None
+        if node.config["max_requests"] is not None:
+            self._count_served(node.config["max_requests"])
         handlers = node.host.handlers
         handlers.on_call(ops.serve_listener, self._serve)
         handlers.on_call(ops.drain_listener, self._drain)
@@ -64,6 +70,13 @@ class NodeServers:
             await server.start()
         self._servers[name] = server
         self._acks[name] = acks
+
+    def _count_served(self, limit: int) -> None:
+        """Tell the parent when this node has served *limit* requests; again and again, until it leaves."""
+        served = sum(server.served for server in self._servers.values())
+        if served >= limit:
+            self._node.parent.note(ops.served_enough, served)
+        self._look = self._node.host.loop.call_later(_LOOK, self._count_served, limit)
 
     async def _drain(self, _link: Link, listener: str, seconds: float) -> None:
         server = self._servers.get(listener)
@@ -111,6 +124,8 @@ class NodeServers:
 
     def detach_sockets(self) -> None:
         """Close all listening sockets, in which clients would wait in vain for a node that ends."""
+        if self._look is not None:
+            self._look.cancel()
         for server in self._servers.values():
             if isinstance(server, SocketServer):
                 server.detach_socket()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from actors._system.kill_deadlines import KillDeadlines
     from actors._system.node_groups import NodeGroups
     from actors._system.placement import Placement
+    from actors._system.recycling import Recycling
     from actors._system.supervision_tree import SupervisionTree
     from actors._system.system_requests import SystemRequests
     from actors._system.system_state import SystemState
@@ -55,6 +56,7 @@ class NodeServices:
         placement: Placement,
         kill_deadlines: KillDeadlines,
         requests: SystemRequests,
+        recycling: Recycling,
     ) -> None:
         self._state = state
         self._tree = tree
@@ -62,6 +64,7 @@ class NodeServices:
         self._placement = placement
         self._kill_deadlines = kill_deadlines
         self._requests = requests
+        self._recycling = recycling
         # How often each pair of runs was connected: both may ask for the same link.
         self._connected: dict[frozenset[tuple[str, int]], int] = {}
 
@@ -88,7 +91,8 @@ class NodeServices:
         handlers.on_note(
             ops.heartbeat, self._on_run(lambda run, watched: run.on_heartbeat(watched=watched))
         )
-        handlers.on_note(ops.over_rss, self._on_run(RemoteRun.on_over_rss))
+        handlers.on_note(ops.over_rss, self._on_run(self._recycling.over_rss))
+        handlers.on_note(ops.served_enough, self._on_run(self._recycling.served_enough))
         # Without these files the node's stacks, or what blocks it, cannot be seen: whoever asks is told so.
         stacks = self._fd_of(lambda run, fd: run.on_stack_dump(fd))
         block = self._fd_of(lambda run, fd: run.on_block_page(fd))

@@ -34,10 +34,6 @@ _OTHERS: Final = {
     "--runtime-threads": _NO_CHOICE,
     "--runtime-mode": _NO_CHOICE,
     "--backpressure": "--limit-concurrency N",
-    "--limit-max-requests": f"max_rss= of nodes(...), {_TOPOLOGY}",
-    "--max-requests": f"max_rss= of nodes(...), {_TOPOLOGY}",
-    "--max-requests-jitter": f"max_rss= of nodes(...), {_TOPOLOGY}",
-    "--workers-max-rss": f"max_rss= of nodes(...), {_TOPOLOGY}",
     "--respawn-failed-workers": "always so: nodes are supervised",
     "--timeout": f"hang_after= of nodes(...), {_TOPOLOGY}",
     "--timeout-worker-healthcheck": f"hang_after= of nodes(...), {_TOPOLOGY}",
@@ -95,6 +91,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_app(parser)
     _add_address(parser)
     _add_processes(parser)
+    _add_recycling(parser)
     _add_shares(parser)
     _add_limits(parser)
     _add_websockets(parser)
@@ -227,6 +224,39 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="seconds that a process has to finish its requests, when it is reloaded and when the "
         "service ends; default: 5, with --reload 1",
+    )
+
+
+def _add_recycling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-requests",
+        "--limit-max-requests",
+        metavar="N",
+        type=int,
+        help="requests after which a new process takes the place of one; default: no limit",
+    )
+    parser.add_argument(
+        "--max-requests-jitter",
+        "--limit-max-requests-jitter",
+        metavar="N",
+        type=int,
+        default=0,
+        help="up to N requests more, at random for each process; default: %(default)s",
+    )
+    parser.add_argument(
+        "--lifetime",
+        "--workers-lifetime",
+        metavar="SECONDS",
+        type=float,
+        help="seconds after which a new process takes the place of one, up to a tenth of them earlier; "
+        "default: no limit",
+    )
+    parser.add_argument(
+        "--max-rss",
+        "--workers-max-rss",
+        metavar="MIB",
+        type=int,
+        help="MiB of memory above which a new process takes the place of one; default: no limit",
     )
 
 

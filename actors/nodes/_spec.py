@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import EllipsisType, MappingProxyType
 from typing import Final, Literal, TypeAlias, get_args
@@ -48,6 +48,9 @@ class NodesSpec:
     hang_after: float | EllipsisType | None = ...
     block_after: float | None = 0.25
     max_rss: int | None = None
+    max_requests: int | None = None
+    max_requests_jitter: int = 0
+    lifetime: float | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
@@ -77,6 +80,7 @@ class NodesSpec:
             self._require(positive, f"{name} must be more than 0 seconds, got {seconds!r}")
         self._check_health()
         self._check_process()
+        self._check_limits()
 
     def _check_process(self) -> None:
         preload: object = self.preload
@@ -118,17 +122,41 @@ class NodesSpec:
                 or (number and 0 < after < math.inf),  # type: ignore[operator] # a number
                 f"{name} must be more than 0 seconds or None, got {after!r}",
             )
+
+    def _check_limits(self) -> None:
         rss: object = self.max_rss
-        if rss is None:
-            return
         self._require(
-            type(rss) is int and rss > 0,
+            rss is None or (type(rss) is int and rss > 0),
             f"max_rss must be a whole number of bytes above 0 or None, got {rss!r}",
         )
+        most: object = self.max_requests
         self._require(
-            self.kind == "process",
-            f"max_rss={rss} needs kind='process': a {self.kind} shares the memory of its process",
+            most is None or (type(most) is int and most > 0),
+            f"max_requests must be a whole number above 0 or None, got {most!r}",
         )
+        jitter: object = self.max_requests_jitter
+        self._require(
+            type(jitter) is int and jitter >= 0,
+            f"max_requests_jitter must be a whole number, 0 or more, got {jitter!r}",
+        )
+        life: object = self.lifetime
+        number = isinstance(life, int | float) and not isinstance(life, bool)
+        self._require(
+            life is None or (number and 0 < life < math.inf),  # type: ignore[operator] # a number
+            f"lifetime must be more than 0 seconds or None, got {life!r}",
+        )
+        for name in ("max_rss", "max_requests", "lifetime"):
+            given = getattr(self, name)
+            self._require(
+                given is None or self.kind == "process",
+                f"{name}={given} needs kind='process': a {self.kind} shares the memory of its process",
+            )
+
+    def requests_of_a_run(self, randint: Callable[[int, int], int]) -> int | None:
+        """Return how many requests the next process may serve, None for no limit."""
+        if self.max_requests is None:
+            return None
+        return self.max_requests + randint(0, self.max_requests_jitter)
 
     def _require(self, condition: bool, rule: str) -> None:  # noqa: FBT001 - as of `assert`
         if not condition:
@@ -183,6 +211,9 @@ def nodes(
     hang_after: float | EllipsisType | None = ...,
     block_after: float | None = 0.25,
     max_rss: int | None = None,
+    max_requests: int | None = None,
+    max_requests_jitter: int = 0,
+    lifetime: float | None = None,
 ) -> NodesSpec:
     """Describe a group of nodes; its nodes are called ``name/0``, ``name/1`` and so on.
 
@@ -221,9 +252,18 @@ def nodes(
         block_after: seconds for which one actor's code may keep the loop from turning; what takes
             longer is an event `loop_blocked` with the actor, its message, the seconds and the
             stack, at most once in ten seconds for the same message. None turns that off.
-        max_rss: bytes of resident memory above which a process node is replaced: it gets no new
-            work, finishes what it has within *shutdown* seconds, ends, and is started again. It is
-            looked at once a second. None sets no limit.
+        max_rss: bytes of resident memory above which a process node is recycled. It is looked at once
+            a second. None sets no limit. A node that serves a listener goes on until a new process is
+            ready and takes its place, so that no client notices; then it finishes what it has within
+            *shutdown* seconds. Another node gets no new work, finishes what it has, ends, and is started
+            again. A limit that is reached at once is paced by *backoff*.
+        max_requests: requests after which a process node that serves a listener is recycled, or
+            connections or datagrams of a handler; it is looked at four times a second. None sets no
+            limit.
+        max_requests_jitter: up to so many requests more, at random for each process, so that not all
+            nodes are recycled at the same time.
+        lifetime: seconds after which a process node is recycled, up to a tenth of them earlier, at
+            random. None sets no limit.
 
     Raises:
         InvalidSpec: a value that can never work, or an unknown one.
@@ -243,4 +283,7 @@ def nodes(
         hang_after=hang_after,
         block_after=block_after,
         max_rss=max_rss,
+        max_requests=max_requests,
+        max_requests_jitter=max_requests_jitter,
+        lifetime=lifetime,
     )

@@ -11,6 +11,7 @@ Rule 3: only an end that its supervisor asked for is final: one that hangs, or i
 from __future__ import annotations
 
 import os
+import random
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -357,6 +358,7 @@ class RemoteRun:
             "uvloop": spec.uvloop,
             "silent_after": spec.silent_after,
             "block_after": spec.block_after,
+            "max_requests": spec.requests_of_a_run(random.randint),
             **own,
         }
 
@@ -443,15 +445,6 @@ class RemoteRun:
         """
         page = {} if self._block_page < 0 else read_page(self._block_page)
         return page or self._busy
-
-    def on_over_rss(self, rss: int) -> None:
-        """Replace the node, which holds more memory than it may; it repeats this until it leaves."""
-        node = self.node
-        if self.state is not NodeState.READY or node.run is not self:
-            return
-        limit = node.spec.max_rss
-        self._home.event("node_over_rss", {"node": node.name, "rss": rss, "max_rss": limit})
-        node.replace(f"{_mib(rss)} resident, max_rss is {_mib(limit or 0)}")
 
     async def stacks(self) -> dict[str, Any]:
         """Return the stacks of its threads and tasks; tasks are None if it does not answer.
@@ -592,7 +585,3 @@ class RemoteRun:
             node.run = None
             node.last_end = self.last_end
         node.changed()
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.0f} MiB"

@@ -116,6 +116,11 @@ class Server(Protocol):
         """Connections being served."""
         ...
 
+    @property
+    def served(self) -> int:
+        """Requests of an application so far; connections or datagrams of a handler."""
+        ...
+
     async def start(self) -> None:
         """Import the handler and make it ready.
 

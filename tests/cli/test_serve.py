@@ -73,6 +73,20 @@ def test_max_is_the_cpus_this_process_may_use_and_least_connections_the_policy()
     assert made.listeners[0].address == "unix:/run/app"
 
 
+def test_processes_are_recycled_by_the_options_of_either_server() -> None:
+    ours = ("--max-requests=9", "--max-requests-jitter=2", "--lifetime=60", "--max-rss=300")
+    theirs = (
+        "--limit-max-requests=9",
+        "--limit-max-requests-jitter=2",
+        "--workers-lifetime=60",
+        "--workers-max-rss=300",
+    )
+    for options in (ours, theirs):
+        [group] = topology_of("p:a", *options).nodes
+        assert (group.max_requests, group.max_requests_jitter) == (9, 2)
+        assert (group.lifetime, group.max_rss) == (60, 300 * 2**20)
+
+
 def test_a_factory_is_called_on_the_nodes() -> None:
     made = topology_of("p:a", "--factory")
     assert made.listeners[0].handler == asgi("p:a", factory=True)

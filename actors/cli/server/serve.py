@@ -10,7 +10,7 @@ from actors._base.errors import InvalidSpec
 from actors._system.cpu_budget import usable_cpus
 from actors._system.topology import Topology
 from actors.cli._failure import WRONG, CommandFailed, is_count
-from actors.nodes import nodes
+from actors.nodes import NodesSpec, nodes
 from actors.routing import Listener, Policy, Sticky, asgi, key_from, listen, policy_from
 
 __all__ = ["serve_topology"]
@@ -23,6 +23,7 @@ _DEVELOPMENT_SHUTDOWN: Final = 1.0
 _DEFAULT_HOST: Final = "127.0.0.1"
 _DEFAULT_PORT: Final = 8000
 _DEFAULT_ADDRESS: Final = f"{_DEFAULT_HOST}:{_DEFAULT_PORT}"
+_MIB: Final = 2**20
 _REQUIRED: Final = ("httptools", "websockets")
 
 
@@ -37,17 +38,25 @@ def serve_topology(options: Namespace) -> Topology:
         raise CommandFailed(
             f"actors serve needs {', '.join(missing)}: pip install 'actors-framework[web]'"
         )
+    try:
+        return Topology(nodes=[_nodes(options)], listeners=[_listener(options)])
+    except InvalidSpec as error:
+        raise CommandFailed(str(error), WRONG) from error
+
+
+def _nodes(options: Namespace) -> NodesSpec:
     shutdown = options.shutdown
     if shutdown is None:
         shutdown = _DEVELOPMENT_SHUTDOWN if options.reload else _SHUTDOWN
-    count = _count(options.nodes)
-    try:
-        return Topology(
-            nodes=[nodes(_GROUP, count=count, shutdown=shutdown)],
-            listeners=[_listener(options)],
-        )
-    except InvalidSpec as error:
-        raise CommandFailed(str(error), WRONG) from error
+    return nodes(
+        _GROUP,
+        count=_count(options.nodes),
+        shutdown=shutdown,
+        max_rss=None if options.max_rss is None else options.max_rss * _MIB,
+        max_requests=options.max_requests,
+        max_requests_jitter=options.max_requests_jitter,
+        lifetime=options.lifetime,
+    )
 
 
 def _listener(options: Namespace) -> Listener:

@@ -91,6 +91,8 @@ class AsgiServer:
         self._access_log = AccessLog(events=spec.access_log)
         self._context = contextvars.Context()  # `start` sets that of the application's tasks
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.served: int = 0
+        """Requests and WebSockets so far."""
         self._running: set[Answer] = set()
         """What the application answers, each in a task of its own."""
         self._held: list[HeldResponse] = []
@@ -225,6 +227,7 @@ class AsgiServer:
         loop = self._loop
         assert loop is not None
         self._running.add(answer)
+        self.served += 1
         context = self._context.copy()
         if eager and _EAGER:
             answer.task = asyncio.Task(run, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg] # 3.12

@@ -37,6 +37,8 @@ class HandlerServer:
         self._report = report
         self._resolve = resolve
         self._handler: Any = None
+        self.served: int = 0
+        """Connections or datagrams so far."""
         self._scopes: OpenWork[anyio.CancelScope | None] = OpenWork()
         self._aborting = False
 
@@ -82,6 +84,7 @@ class HandlerServer:
         """Start a task that calls *handle*; *ended* is called in any case, when the task ends."""
         # The task makes its own scope: the caller is a callback of the loop, not a task.
         self._scopes[number] = None
+        self.served += 1
         name = f"{self._spec.name} {self.unit} {number}"
         self._loop.start(self._run, number, handle, ended, name=name)
 

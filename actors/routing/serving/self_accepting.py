@@ -99,6 +99,10 @@ class SelfAcceptingServer:
     def open(self) -> int:
         return self._inner.open
 
+    @property
+    def served(self) -> int:
+        return self._inner.served
+
     async def start(self) -> None:
         """Make the handler ready; nothing is accepted before `attach_socket`."""
         await self._inner.start()
