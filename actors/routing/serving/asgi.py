@@ -92,11 +92,9 @@ class AsgiServer:
         self._context = contextvars.Context()  # `start` sets that of the application's tasks
         self._loop: asyncio.AbstractEventLoop | None = None
         self.served: int = 0
-        """Requests and WebSockets so far."""
         self._running: set[Answer] = set()
         """What the application answers, each in a task of its own."""
-        self._held: list[HeldResponse] = []
-        """Responses whose heads are written at the end of this turn."""
+        self._held: list[HeldResponse] = []  # their heads are written at the end of this turn
         self._lifespan: LifespanRun | None = None
         self._protocols: OpenWork[ServedConnection | None] = OpenWork()
         """The protocol of each open connection; None before its first byte of HTTP."""
