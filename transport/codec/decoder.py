@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 from operator import itemgetter
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, NoReturn
 
 from actors.transport.attachments.attachments import Attachments
 from actors.transport.errors import (
@@ -22,6 +22,7 @@ from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.class_name import find_named, named_class
 from actors.transport.types.class_schema import ClassSchema, adapter_for, check_schema, schema_of
 from actors.transport.types.exceptions import ErrorParts, RemoteError, attach_text, rebuild_error
+from actors.transport.types.instances import builder_of
 from actors.transport.types.named_value import check_named, is_named
 from actors.transport.types.registry import CUSTOM, Extra
 from actors.transport.types.scalars import READERS
@@ -109,6 +110,7 @@ class Decoder:
         self._limit = limit
         self._introduced: list[_IntroducedClass] = []
         self._schemas: dict[int, ClassSchema] = {}
+        self._builders: dict[int, Callable[[Any], Any]] = {}
         self._named: dict[int, Any] = {}
         self._unpackers: dict[int, Any] = {}
         self._depth = 0
@@ -126,6 +128,7 @@ class Decoder:
         self._attachments.kept = kept
         self._introduced.clear()
         self._schemas.clear()
+        self._builders.clear()
         self._named.clear()
 
     def feed(self, body: bytes | bytearray | memoryview) -> list[Any]:
@@ -235,10 +238,13 @@ class Decoder:
 
     def _decode_outer(self, tag: int, data: bytes) -> Any:
         """The hook of the frame's own unpacker; raising in it would lose the place in the frame."""
-        value = self._decode_nested(tag, data)
-        if self._broken is None:
-            return value
-        error, self._broken = self._broken, None
+        decode = self._decoders.get(tag)
+        try:
+            # Most values are whole, and need no more than this.
+            return decode(self, data) if decode is not None else self._decode_extra(tag, data)
+        except Exception as failure:  # noqa: BLE001 - constructors of users' types run in there
+            error = self._broken or failure  # a lie in what was dropped goes first
+        self._broken = None
         self._depth = 0
         if isinstance(error, FrameError):
             self._fatal = error  # the peer broke the rules of attachments: the link ends
@@ -260,16 +266,17 @@ class Decoder:
             if self._depth >= MAX_DEPTH + 2:
                 raise Undecodable(TOO_DEEP)  # noqa: TRY301 - handled below like any other
             decode = self._decoders.get(tag)
-            if decode is not None:
-                return decode(self, data)
-            if Tag.EXTRA <= tag < Tag.EXTRA + len(self._extras):
-                return self._extras[tag - Tag.EXTRA].decode(self._unpack(data))
-            self._drop(tag, data)
-            raise Undecodable(f"unknown tag {tag}")  # noqa: TRY301 - as above
+            return decode(self, data) if decode is not None else self._decode_extra(tag, data)
         except Exception as error:  # noqa: BLE001 - constructors of users' types run in there
             if self._broken is None:  # a lie in what was dropped goes first
                 self._broken = error
             return None
+
+    def _decode_extra(self, tag: int, data: bytes) -> Any:
+        if Tag.EXTRA <= tag < Tag.EXTRA + len(self._extras):
+            return self._extras[tag - Tag.EXTRA].decode(self._unpack(data))
+        self._drop(tag, data)
+        raise Undecodable(f"unknown tag {tag}")
 
     def _drop(self, tag: int, data: bytes) -> None:
         """Give back the memory of the attachments of a value that cannot be rebuilt."""
@@ -340,9 +347,11 @@ class Decoder:
 
     def _values(self, data: bytes) -> list[Any]:
         values = self._unpack(data)
-        if type(values) is not list:
-            raise Undecodable(f"expected a list, got {type(values).__name__}")
-        return values
+        return values if type(values) is list else _no_list(values)
+
+    def _tuple(self, data: bytes) -> tuple[Any, ...]:
+        values = self._unpack(data)
+        return tuple(values if type(values) is list else _no_list(values))
 
     def _enum(self, data: bytes) -> Any:
         number, name, value = self._unpack(data)
@@ -356,7 +365,13 @@ class Decoder:
 
     def _instance(self, data: bytes) -> Any:
         number, values, extra = self._unpack(data)
-        return self._schema_for(number, ClassKind.DATACLASS, ClassKind.ATTRS).rebuild(values, extra)
+        if extra is None and type(number) is int:
+            build = self._builders.get(number)
+            if build is not None:
+                return build(values)
+        schema = self._schema_for(number, ClassKind.DATACLASS, ClassKind.ATTRS)
+        self._builders[number] = builder_of(schema)
+        return schema.rebuild(values, extra)
 
     def _named_tuple(self, data: bytes) -> Any:
         number, values, *extra = self._unpack(data)
@@ -422,7 +437,7 @@ class Decoder:
     # How the bytes of each tag become a value.
     _decoders: ClassVar[dict[int, Callable[[Any, bytes], Any]]] = {
         **{tag: _scalar(read) for tag, read in READERS.items()},
-        Tag.TUPLE: lambda self, data: tuple(self._values(data)),
+        Tag.TUPLE: _tuple,
         Tag.SET: lambda self, data: set(self._values(data)),
         Tag.FROZENSET: lambda self, data: frozenset(self._values(data)),
         Tag.BYTEARRAY: lambda _, data: bytearray(data),
@@ -439,6 +454,10 @@ class Decoder:
         Tag.ADAPTED: _adapted,
         Tag.ATTACHMENT: lambda self, data: self._attachments.decode(self._values(data)),
     }
+
+
+def _no_list(value: Any) -> NoReturn:
+    raise Undecodable(f"expected a list, got {type(value).__name__}")
 
 
 def _undecodable(error: Exception) -> Undecodable:

@@ -20,6 +20,7 @@ from actors.transport.types.adapters import Adapter
 from actors.transport.types.class_name import BY_VALUE, check_findable, class_name
 from actors.transport.types.class_schema import ClassSchema, adapter_for, keeper_of_state, schema_of
 from actors.transport.types.exceptions import capture, text_of
+from actors.transport.types.instances import plain_values_of
 from actors.transport.types.named_value import check_named, is_named, own_name
 from actors.transport.types.numpy import is_array, is_scalar
 from actors.transport.types.refusals import NOT_LOCAL, why_not
@@ -125,21 +126,37 @@ class Encoder:
             Unsendable: its path starts with ``args[0]`` or the keyword.
             Moved, StillViewed: something in it cannot be moved; nothing was.
         """
-        if _plain(map(type, args)) and not kwargs:
-            return args, None
+        if kwargs:
+            return self._encode_keywords(args, kwargs)
+        packable: list[Any] = []
+        table = self._table
         try:
-            return self._args(args, kwargs)
+            for value in args:
+                kind = type(value)
+                packable.append(
+                    value
+                    if kind in PLAIN
+                    else (table.get(kind) or self._find(kind, value))(value, 1)
+                )
+        except BaseException as error:
+            self.attachments.transaction.undo()
+            at = len(packable)
+            if isinstance(error, RecursionError):
+                raise Unsendable(f"args[{at}]", args[at], TOO_DEEP) from error
+            if isinstance(error, Unsendable):
+                error.inside(f"args[{at}]")
+            raise
+        return packable, None
+
+    def _encode_keywords(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Sequence[Any], dict[str, Any]]:
+        try:
+            packable = [self._value(value, f"args[{index}]") for index, value in enumerate(args)]
+            return packable, {name: self._value(value, name) for name, value in kwargs.items()}
         except BaseException:
             self.attachments.transaction.undo()
             raise
-
-    def _args(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Sequence[Any], dict[str, Any] | None]:
-        packable = [self._value(value, f"args[{index}]") for index, value in enumerate(args)]
-        if not kwargs:
-            return packable, None
-        return packable, {name: self._value(value, name) for name, value in kwargs.items()}
 
     def encode_value(self, value: Any, root: str = "value") -> Any:
         """One value, ready for `pack`.
@@ -233,7 +250,14 @@ class Encoder:
         out: list[Any] = []
         try:
             for value in values:
-                out.append(self._walk(value, depth))  # noqa: PERF401 - the length is the index of what failed
+                kind = type(value)
+                # As in `_dict`.
+                if kind in PLAIN or (
+                    kind is list and _plain(map(type, value)) and depth < MAX_DEPTH
+                ):
+                    out.append(value)
+                else:
+                    out.append(self._walk(value, depth))
         except Unsendable as error:
             index = len(out)
             error.inside(path.format(index if names is None else names[index]))
@@ -296,12 +320,17 @@ class Encoder:
         key = None
         try:
             for key, item in value.items():
-                if type(item) not in PLAIN:
-                    packable = self._walk(item, depth)
-                    if packable is not item:
-                        # The dict is copied only if a value has to be replaced.
-                        out = value.copy() if out is value else out
-                        out[key] = packable
+                kind = type(item)
+                # A list of leaves is the most frequent of the others: it takes no call of ours.
+                if kind in PLAIN or (
+                    kind is list and _plain(map(type, item)) and depth < MAX_DEPTH
+                ):
+                    continue
+                packable = self._walk(item, depth)
+                if packable is not item:
+                    # The dict is copied only if a value has to be replaced.
+                    out = value.copy() if out is value else out
+                    out[key] = packable
         except Unsendable as error:
             error.inside(f"[{short_repr(key)}]")
             raise
@@ -412,11 +441,15 @@ class Encoder:
 
     def _instance(self, schema: ClassSchema, number: int) -> _Encode:
         def encode(value: Any, depth: int) -> Any:
+            values = plain_values(value)
+            if values is not None:
+                return ext((Tag.INSTANCE, batches.pack_one((number, values, None))))
             values, extra = schema.state(value)
             if values is not None and not _plain(map(type, values)):
                 values = tuple(self._walk_each(values, depth, ".{}", schema.fields))
             return self._ext(Tag.INSTANCE, [number, values, self._state(extra, depth)])
 
+        plain_values, batches = plain_values_of(schema, PLAIN), self.batches
         return encode
 
     def _named_tuple(self, schema: ClassSchema, number: int) -> _Encode:
@@ -424,7 +457,9 @@ class Encoder:
             if len(value) != len(schema.fields):
                 why = f"{schema.cls.__qualname__} has {len(schema.fields)} fields, this one {len(value)}"
                 raise Unsendable("", value, why)
-            parts = [number, self._walk_each(value, depth, ".{}", schema.fields)]
+            plain = _plain(map(type, value))
+            values = tuple(value) if plain else self._walk_each(value, depth, ".{}", schema.fields)
+            parts: list[Any] = [number, values]
             attributes = getattr(value, "__dict__", None)
             if attributes:
                 parts.append(self._state(attributes, depth))

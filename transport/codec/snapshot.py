@@ -7,7 +7,7 @@ of a copy.
 
 import datetime as dt
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -25,6 +25,7 @@ from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.class_name import check_findable
 from actors.transport.types.class_schema import ClassSchema, adapter_for, keeper_of_state, schema_of
 from actors.transport.types.exceptions import copy_error
+from actors.transport.types.instances import builder_of, copier_of
 from actors.transport.types.named_value import check_named, is_named
 from actors.transport.types.numpy import (
     array_layout,
@@ -80,9 +81,43 @@ def snapshot_args(
         Moved, StillViewed: something in it cannot be moved; nothing was.
     """
     try:
-        return _copy_args(args, kwargs)
+        return (_copy_values(args), kwargs) if not kwargs else _copy_args(args, kwargs)
     except MovesFound:
         return current_phase().check_then_move(partial(_copy_args, args, kwargs))
+
+
+def _copy_args(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    copied, name = kwargs.copy(), ""
+    args = _copy_values(args)
+    try:
+        for name, value in kwargs.items():
+            if type(value) not in LEAVES:
+                copied[name] = _copy(value, 0)
+    except Unsendable as error:
+        error.inside(name)
+        raise
+    except RecursionError as error:
+        raise Unsendable(name, kwargs, TOO_DEEP) from error
+    return args, copied
+
+
+def _copy_values(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    copied: list[Any] | None = None
+    at = 0
+    try:
+        for at, value in enumerate(args):
+            kind = type(value)
+            if kind not in LEAVES:
+                copied = copied or list(args)
+                copied[at] = (_COPIERS.get(kind) or _make_copier(kind, value))(value, 1)
+    except Unsendable as error:
+        error.inside(f"args[{at}]")
+        raise
+    except RecursionError as error:
+        raise Unsendable(f"args[{at}]", args, TOO_DEEP) from error
+    return args if copied is None else tuple(copied)
 
 
 def snapshot_for_thread(values: Iterable[Any], phase: MovePhase) -> list[Any]:
@@ -96,33 +131,14 @@ def snapshot_for_thread(values: Iterable[Any], phase: MovePhase) -> list[Any]:
         Unsendable, RecursionError: the codec has to encode them, or raises the error for the user.
     """
     phase.for_thread = True
+    out = list(values)
     try:
-        return [value if type(value) in LEAVES else _copy(value, 0) for value in values]
+        for index, value in enumerate(out):
+            if type(value) not in LEAVES:
+                out[index] = _copy(value, 0)
     finally:
         phase.for_thread = False
-
-
-def _copy_args(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    root = ""
-    try:
-        for index, value in enumerate(args):
-            if type(value) not in LEAVES:
-                root = f"args[{index}]"
-                copied = (_COPIERS.get(type(value)) or _make_copier(type(value), value))(value, 1)
-                args = (*args[:index], copied, *args[index + 1 :])
-        if kwargs:
-            kwargs = kwargs.copy()
-            for root, value in kwargs.items():
-                if type(value) not in LEAVES:
-                    kwargs[root] = _copy(value, 0)
-    except Unsendable as error:
-        error.inside(root)
-        raise
-    except RecursionError as error:
-        raise Unsendable(root, args, TOO_DEEP) from error
-    return args, kwargs
+    return out
 
 
 def _copy(value: Any, depth: int) -> Any:
@@ -206,15 +222,18 @@ def _copy_members(values: Iterable[Any], depth: int) -> list[Any]:
 
 def _copy_fields(names: Iterable[str], values: Iterable[Any], depth: int) -> list[Any]:
     out = list(values)
-    if _plain(map(type, out)):
-        return out
-    name = ""
+    index = 0
     try:
-        for index, (name, value) in enumerate(zip(names, out, strict=True)):  # noqa: B007 - the handler reads `name`
-            if type(value) not in LEAVES:
+        for index, value in enumerate(out):
+            kind = type(value)
+            if kind in LEAVES:
+                continue
+            if kind is list and _plain(map(type, value)) and depth < MAX_DEPTH:  # as in `_dict`
+                out[index] = value.copy()
+            else:
                 out[index] = _copy(value, depth)
     except Unsendable as error:
-        error.inside(f".{name}")
+        error.inside(f".{tuple(names)[index]}")
         raise
     return out
 
@@ -253,15 +272,19 @@ def _frozenset(value: frozenset[Any], depth: int) -> frozenset[Any]:
 
 def _dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
     if _plain(map(type, value)):
-        if _plain(map(type, value.values())):
-            return value.copy()
         out = value.copy()
     else:
         out = dict(zip(_copy_members(value, depth), value.values(), strict=True))
     key = None
     try:
         for key, item in out.items():
-            if type(item) not in LEAVES:
+            kind = type(item)
+            if kind in LEAVES:
+                continue
+            # A list of leaves is the most frequent of the others: it takes no call of ours.
+            if kind is list and _plain(map(type, item)) and depth < MAX_DEPTH:
+                out[key] = item.copy()
+            else:
                 out[key] = _copy(item, depth)
     except Unsendable as error:
         error.inside(f"[{short_repr(key)}]")
@@ -312,42 +335,23 @@ def _local(value: Local[Any], _depth: int) -> Any:
     return value.value
 
 
-def _all_state(schema: ClassSchema) -> Callable[[Any], Iterable[Any]] | None:
-    """What reads all attributes of an instance in one step; None if there is no such thing."""
-    if schema.others:
-        return None
-    if not schema.slotted:
-        return lambda value: value.__dict__.values()
-    if schema.cls.__dictoffset__:
-        return None
-    return schema.read
-
-
 def _instance(schema: ClassSchema) -> _Copier:
     """The copier of a class with fields, made once per class."""
-    state = schema.state
-    by_reference = schema.immutable
-    same_if_plain = _all_state(schema) if by_reference else None
+    fields, by_reference = schema.fields, schema.immutable
+    state, build = schema.state, builder_of(schema)
+
+    def copy_values(value: Any, values: Sequence[Any], depth: int) -> Any:
+        copies = _copy_fields(fields, values, depth)
+        return value if by_reference and _identical(copies, values) else build(copies)
 
     def copy(value: Any, depth: int) -> Any:
-        if same_if_plain is not None:
-            try:
-                if _plain(map(type, same_if_plain(value))):
-                    return value
-            except AttributeError:
-                pass  # a field is unset: `state` finds out which
         values, extra = state(value)
-        if by_reference and extra is None and values is not None and _plain(map(type, values)):
-            return value
-        copies = None if values is None else _copy_fields(schema.fields, values, depth)
-        more = None
-        if extra is not None:
-            more = _copy_state(extra, depth)
-        elif by_reference and copies is not None and _identical(copies, values or ()):
-            return value
-        return schema.rebuild(copies, more)
+        if values is not None and extra is None:
+            return copy_values(value, values, depth)
+        copies = None if values is None else _copy_fields(fields, values, depth)
+        return schema.rebuild(copies, None if extra is None else _copy_state(extra, depth))
 
-    return copy
+    return copier_of(schema, copy_values, copy)
 
 
 def _named_tuple(schema: ClassSchema) -> _Copier:
