@@ -55,6 +55,7 @@ class WithDescriptor:
 
 class Cached:
     __slots__ = ("cache",)
+    cache: list[str]
 
 
 @dataclass
