@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from actors._system.topology import Topology
 from actors.cli._failure import WRONG, CommandFailed, is_count
 from actors.cli.server.orphans import reaping_orphans
 from actors.cli.server.reloads import ReloadTriggers
+from actors.cli.server.systemd import ServiceManager
 from actors.routing import probe
 from actors.transport import RemoteTraceback
 
@@ -101,17 +103,20 @@ def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:
         SystemExit: a signal ended it; the code says which.
         CommandFailed: it could not be started, or ended by itself.
     """
+    manager = ServiceManager.from_environment(os.environ)  # first, as nodes inherit the environment
     try:
         with suppress(NoFolder):  # `control_socket` reports it
             make_folder(control_folder())
         for listener in topology.listeners:
             probe(listener)  # before nodes boot: a port in use is reported at once
-        run_on(with_signals, _run_system, (topology, triggers))
+        run_on(with_signals, _run_system, (topology, triggers, manager))
     except ActorsError as error:
         raise CommandFailed(f"{error}{_user_frame(error)}") from error
 
 
-async def _run_system(topology: Topology, triggers: ReloadTriggers) -> None:
+async def _run_system(
+    topology: Topology, triggers: ReloadTriggers, manager: ServiceManager
+) -> None:
     with triggers.collected():  # first, because an unhandled SIGHUP ends the process
         async with AsyncExitStack() as held:
             system = await held.enter_async_context(System(topology, local=False))
@@ -119,6 +124,7 @@ async def _run_system(topology: Topology, triggers: ReloadTriggers) -> None:
             coordinator.ends_process = True
             await held.enter_async_context(control_socket(coordinator, control_folder()))
             with reaping_orphans(coordinator.loop, coordinator.child_processes):
+                manager.follow(coordinator)
                 await triggers.serve(coordinator)
                 await anyio.sleep_forever()
 
