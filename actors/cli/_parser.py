@@ -89,6 +89,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         help="for development: reload all process nodes when a source file changes; their actors "
         "are started again, and changes of the topology itself are ignored",
     )
+    _add_reload_files(parser)
     parser.epilog = _HANGUP
 
 
@@ -100,7 +101,26 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         help="for development: reload when a source file changes; if the new code fails, its "
         "traceback is shown and the old code goes on serving",
     )
+    _add_reload_files(parser)
     parser.epilog = f"{_HANGUP} {_VARIABLES}"
+
+
+def _add_reload_files(parser: argparse.ArgumentParser) -> None:
+    for option, metavar, text in (
+        ("--reload-dir", "DIR", "watch the files of this folder instead of the current one"),
+        ("--reload-include", "PATTERN", "watch these files, or this folder, beside *.py"),
+        ("--reload-exclude", "PATTERN", "do not watch these files and folders"),
+    ):
+        parser.add_argument(
+            option, metavar=metavar, action="append", default=[], help=f"{text}; repeatable"
+        )
+    parser.add_argument(
+        "--reload-delay",
+        metavar="SECONDS",
+        type=float,
+        help="how often files are looked at; default: 0.4, or as soon as they change and every 2 "
+        "where watchfiles is installed",
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

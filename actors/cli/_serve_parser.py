@@ -18,7 +18,6 @@ _TRUE: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False
 
 _NO_CHOICE: Final = "nothing: there is one, and it is the fastest installed"
 _TOPOLOGY: Final = "an option of a topology: `actors run pkg:topology`"
-_RELOADED: Final = "--reload alone: all imported source files of the project are watched"
 _LOGS: Final = "ACTORS_LOG=debug|info|warning|error and ACTORS_LOG_FORMAT=json|console"
 _SUPERVISOR: Final = "the task of systemd, a container or a shell that starts this command"
 _OTHERS: Final = {
@@ -43,10 +42,6 @@ _OTHERS: Final = {
     "--log-file": "standard error, always: redirect it",
     "--access-logfile": "--access-log: its lines are in the log",
     "--use-colors": _LOGS,
-    "--reload-dir": _RELOADED,
-    "--reload-include": _RELOADED,
-    "--reload-exclude": _RELOADED,
-    "--reload-delay": _RELOADED,
     "--env-file": "the environment of the shell: `set -a; . FILE; set +a`",
     "--env": "the environment of the shell: NAME=VALUE actors serve ...",
     "--header": "a middleware of the application",

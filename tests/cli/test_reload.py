@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from actors.cli.server.sources import Sources, roots_of
+from actors.cli._parser import parse
+from actors.cli.server.sources import Sources, Stamps, roots_of, watched_sources
 from tests.cli.running_command import PATIENCE, ROOT, Running, error_of, run_here, running
 from tests.system.reload_rig import Code
 
@@ -149,6 +151,103 @@ def test_in_development_a_changed_file_is_served_and_a_broken_one_shown() -> Non
         site.becomes("four")
         assert site.system.end(signal.SIGTERM) == 0
         assert site.system.nodes_have_ended()
+
+
+def test_code_with_a_syntax_error_is_told_once_and_the_old_code_goes_on() -> None:
+    with serving("--nodes", "1", "--reload", "--reload-exclude", "drafts") as site:
+        drafts = site.code.path.parent / "drafts"
+        drafts.mkdir()
+        site.code.write("broken", begin="def unfinished(:")
+        failed = site.system.event("reload failed", node="web/0")
+        assert "SyntaxError" in failed["error"]
+        site.system.line("The old code goes on until a file changes.")
+        (drafts / "idea.py").write_text("not followed")
+        assert site.says() == "one"
+        site.code.write("two")
+        site.becomes("two")
+        site.system.event("reload done")
+        told = site.system.lines.count("The old code goes on until a file changes.")
+        reloads = [event for event in site.system.events if event["event"] == "reload started"]
+        assert (told, len(reloads)) == (1, 2)
+
+
+def test_other_files_and_folders_are_followed_as_they_are_named(tmp_path: Path) -> None:
+    pages, other = tmp_path / "pages", tmp_path / "other"
+    for folder in (pages, other, pages / "cache"):
+        folder.mkdir()
+    options = parse(
+        [
+            *("serve", "no_such_module:app", "--reload", f"--reload-dir={pages}"),
+            *("--reload-include=*.html", f"--reload-include={other}", "--reload-delay=0.05"),
+            *("--reload-exclude=cache", "--reload-exclude=*_generated.py"),
+        ]
+    )
+    begin = watched_sources("no_such_module:app", options)
+    assert begin is not None
+    sources = begin()
+    names = ("pages/a.html", "pages/b.py", "pages/c_generated.py", "pages/d.txt", "other/e.py")
+    for name in (*names, "pages/cache/f.py", "g.py"):
+        (tmp_path / name).write_text("changed")
+
+    async def change() -> list[str]:
+        with anyio.fail_after(PATIENCE):
+            return await sources.changed()
+
+    changed = anyio.run(change)
+    found = [str(Path(name).relative_to(tmp_path)) for name in changed]
+    assert found == ["other/e.py", "pages/a.html", "pages/b.py"]
+
+
+class LookedAt(Sources):
+    """Says when the files have been looked at for the first time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__([folder], interval=10 * PATIENCE)
+        self.looked = anyio.Event()
+
+    async def _poll(self) -> Stamps:
+        found = await super()._poll()
+        self.looked.set()
+        return found
+
+    async def write_until_cancelled(self, file: anyio.Path) -> None:
+        """Write again and again: nobody says when the kernel has begun to watch."""
+        await self.looked.wait()
+        for number in itertools.count():
+            await file.write_text("x" * number)
+            await anyio.sleep(0.5)
+
+
+def test_a_change_is_seen_when_the_kernel_says_so_and_not_at_the_next_look(tmp_path: Path) -> None:
+    async def changed() -> list[str]:
+        sources = LookedAt(tmp_path)
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(sources.take_notices)
+                tasks.start_soon(sources.write_until_cancelled, anyio.Path(tmp_path / "page.py"))
+                names = await sources.changed()
+                tasks.cancel_scope.cancel()
+        return names
+
+    assert anyio.run(changed) == [str(tmp_path / "page.py")]
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["--reload-dir", "x"], "--reload-dir goes with --reload"),
+        (
+            ["--reload", "--reload-dir", "/no/such"],
+            "--reload-dir /no/such: there is no such folder",
+        ),
+        (["--reload", "--reload-delay", "0"], "--reload-delay must be more than 0, got 0"),
+    ],
+)
+def test_files_to_follow_that_cannot_be_are_a_usage_mistake(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    code, _, err = run_here(tmp_path, "serve", "p:a", *arguments)
+    assert (code, err) == (2, f"actors serve: error: {message}\n")
 
 
 def test_what_is_written_in_a_burst_is_one_change_and_environments_are_none(

@@ -9,6 +9,7 @@ from typing import Final
 from actors.cli.server.reloads import ReloadTriggers
 from actors.cli.server.run import override_counts, override_preload, run_topology
 from actors.cli.server.serve import serve_topology
+from actors.cli.server.sources import watched_sources
 from actors.cli.server.target import import_from_here, load_topology
 
 __all__ = ["COMMANDS"]
@@ -18,19 +19,15 @@ def _run(options: Namespace) -> None:
     import_from_here()
     topology = override_counts(load_topology(options.target), options.nodes)
     topology = override_preload(topology, options.preload)
-    watched = _watched(options.target, options)
+    watched = watched_sources(options.target, options)
     run_topology(topology, ReloadTriggers(on_hangup=True, watched=watched))
 
 
 def _serve(options: Namespace) -> None:
     import_from_here(options.app_dir)
     topology = serve_topology(options)
-    run_topology(topology, ReloadTriggers(on_hangup=True, watched=_watched(options.app, options)))
-
-
-def _watched(target: str, options: Namespace) -> str | None:
-    """Return the module whose source files are watched, if any are."""
-    return target.partition(":")[0] if options.reload else None
+    watched = watched_sources(options.app, options)
+    run_topology(topology, ReloadTriggers(on_hangup=True, watched=watched))
 
 
 COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {"run": _run, "serve": _serve}

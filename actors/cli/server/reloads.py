@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,22 @@ import anyio
 
 from actors._base.errors import ActorsError, ReloadFailed
 from actors._system.coordinator import Coordinator
-from actors.cli.server.sources import Sources, roots_of
+from actors.cli.server.sources import Sources
 
 __all__ = ["ReloadTriggers"]
 
 
 class ReloadTriggers:
-    """Reloads a system on SIGHUP if *on_hangup*, and when source files change if a module is *watched*."""
+    """Reloads a system on SIGHUP if *on_hangup*, and when source files change if some are *watched*.
 
-    def __init__(self, *, on_hangup: bool = False, watched: str | None = None) -> None:
+    Args:
+        on_hangup: whether SIGHUP is waited for.
+        watched: begins to watch the files.
+    """
+
+    def __init__(
+        self, *, on_hangup: bool = False, watched: Callable[[], Sources] | None = None
+    ) -> None:
         self._on_hangup = on_hangup
         self._watched = watched
         self._hangups: AsyncIterator[Any] | None = None
@@ -34,7 +41,7 @@ class ReloadTriggers:
     def collected(self) -> Iterator[None]:
         """Collect what happens while the block runs; enter it before the system reads its files."""
         if self._watched is not None:
-            self._sources = Sources(roots_of(self._watched))
+            self._sources = self._watched()
         if not self._on_hangup:
             yield
             return
@@ -47,6 +54,7 @@ class ReloadTriggers:
             if self._hangups is not None:
                 tasks.start_soon(_reload_on_hangup, core, self._hangups)
             if self._sources is not None:
+                tasks.start_soon(self._sources.take_notices)
                 tasks.start_soon(_reload_on_change, core, self._sources)
 
 
