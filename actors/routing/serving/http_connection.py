@@ -50,6 +50,8 @@ _EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
 }
 _HEAD_END: Final = b"\r\n\r\n"
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
+_ONCE: Final = frozenset({b"host", b"transfer-encoding"})
 _NOTED: Final = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"})
 
 
@@ -66,6 +68,7 @@ class HttpConnection(asyncio.Protocol):
         "__weakref__",
         "_body_left",
         "_body_open",
+        "_declining",
         "_ended",
         "_has_sent",
         "_head_size",
@@ -100,9 +103,7 @@ class HttpConnection(asyncio.Protocol):
         self._proxied = proxied
         self._loop = asyncio.get_running_loop()
         self._timer = ClientTimer(self._loop, owner.limits, self._late)
-        self._parser = httptools.HttpRequestParser(self)
-        # What comes behind a request that closes the connection is no error: it is not read.
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parser = _new_parser(self)
         self.cycle: Cycle | None = None
         """The request that came last."""
         self._running: Cycle | None = None
@@ -126,6 +127,8 @@ class HttpConnection(asyncio.Protocol):
         """What has the connection from now on."""
         self._upgrading = False
         """Whether the current request asks for a WebSocket."""
+        self._declining = False
+        """Whether the current request asks for another protocol, which it does not get."""
 
     @property
     def _reads(self) -> bool:
@@ -200,16 +203,29 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(_TOO_LONG)
 
     def _parse(self, piece: bytes) -> None:
+        asks_upgrade = False
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
-            if self._upgrading:
-                self._to_websocket()
-            else:
-                _log.warning("Unsupported upgrade request.")
+            asks_upgrade = True
         except httptools.HttpParserError:
             _log.warning("Invalid HTTP request received.")
             self._refuse(_INVALID)
+        if asks_upgrade:
+            self._upgrade()
+
+    def _upgrade(self) -> None:
+        """Give the connection to another protocol, or have the request be a plain one."""
+        if self._upgrading:
+            self._to_websocket()
+            return
+        _log.warning("Unsupported upgrade request.")
+        if self._declining:
+            # This parser expects no body. Another one, that knows of no upgrade, reads the head again.
+            self._declining = False
+            head = self._head(without=b"upgrade")
+            self._parser = _new_parser(self)
+            self._parse(head)
 
     def eof_received(self) -> bool | None:
         """Answer what the client has asked before it ended its side; the end of TLS ends both sides."""
@@ -256,8 +272,8 @@ class HttpConnection(asyncio.Protocol):
             return
         name = name.lower()
         if name in _NOTED:
-            if name == b"host" and name in self._noted:
-                raise ValueError("a request has one Host")
+            if name in _ONCE and name in self._noted:
+                raise ValueError("a request has one Host, and one coding of its body")
             self._noted[name] = value
         self._headers.append((name, value))
 
@@ -266,14 +282,17 @@ class HttpConnection(asyncio.Protocol):
         parser, noted = self._parser, self._noted
         version = parser.get_http_version()
         asks_upgrade = parser.should_upgrade()
+        if asks_upgrade and self._wanted_protocol() != b"websocket":
+            self._declining = True  # the parser expects no body; another one will call this again
+            return
         self._check_head(version, asks_upgrade=asks_upgrade)
         self._body_open = True
         self._head_size = 0
-        if asks_upgrade and noted.get(b"upgrade", b"").lower() == b"websocket":
+        if asks_upgrade:
             self._upgrading = True
             return
         expects = noted.get(b"expect", b"").lower() == b"100-continue"
-        keep_alive = version == "1.1" and parser.should_keep_alive() and not asks_upgrade
+        keep_alive = version == "1.1" and parser.should_keep_alive()
         if keep_alive and (self.owner.draining or (self._requests and self._belongs_elsewhere())):
             keep_alive = False
         before = self.cycle
@@ -293,6 +312,12 @@ class HttpConnection(asyncio.Protocol):
                 self._pipeline = deque()
             self._pipeline.append((cycle, self.owner.chosen_app()))
 
+    def _wanted_protocol(self) -> bytes:
+        wanted = self._noted.get(b"upgrade")
+        if wanted is None:
+            raise ValueError("CONNECT is for proxies, and this is none")
+        return wanted.lower()
+
     def _check_head(self, version: str, *, asks_upgrade: bool) -> None:
         """Check the head: an error is answered 400. Record how long the body is."""
         noted = self._noted
@@ -302,8 +327,12 @@ class HttpConnection(asyncio.Protocol):
                 raise ValueError("a request has a Host")
         elif not _HOST.fullmatch(host):
             raise ValueError("a Host is a name or an address, and a port")
-        chunked = b"transfer-encoding" in noted
-        self._body_left = None if chunked else int(noted.get(b"content-length", 0))
+        coding = noted.get(b"transfer-encoding")
+        if version not in _VERSIONS or (coding is not None and version == "1.0"):
+            raise ValueError("the version is HTTP/1.0 or HTTP/1.1, and only HTTP/1.1 has chunks")
+        if coding is not None and coding.lower() != b"chunked":
+            raise ValueError("chunked is the one coding that a body may have")
+        self._body_left = int(noted.get(b"content-length", 0)) if coding is None else None
         if asks_upgrade and (self._body_left != 0 or self._is_answering()):
             raise ValueError("a request to upgrade has no body, and no other request before it")
 
@@ -350,7 +379,7 @@ class HttpConnection(asyncio.Protocol):
         self._body_open = False
         self._head_size = 0
         cycle = self.cycle
-        if self._upgrading or cycle is None:
+        if self._upgrading or self._declining or cycle is None:
             return
         if cycle.response_complete:
             self._after_request()
@@ -431,10 +460,11 @@ class HttpConnection(asyncio.Protocol):
 
     # -- WebSockets and sticky keys ---------------------------------------------------------
 
-    def _head(self) -> bytes:
+    def _head(self, *, without: bytes = b"") -> bytes:
         """Return the current request's head as it came, but for the case of header names."""
-        lines = [b"%b %b HTTP/1.1" % (self._parser.get_method(), self._url)]
-        lines += [b"%b: %b" % header for header in self._headers]
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self._url, version)]
+        lines += [b"%b: %b" % header for header in self._headers if header[0] != without]
         return b"\r\n".join([*lines, b"", b""])
 
     def _to_websocket(self) -> None:
@@ -510,6 +540,13 @@ class HttpConnection(asyncio.Protocol):
             if part == "head":
                 self.transport.write(_TIMED_OUT)
         self.transport.close()
+
+
+def _new_parser(connection: HttpConnection) -> Any:
+    parser = httptools.HttpRequestParser(connection)
+    # What comes behind a request that closes the connection is no error: it is not read.
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
 
 
 def _path_and_query(target: bytes) -> tuple[bytes, bytes]:
