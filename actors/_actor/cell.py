@@ -204,8 +204,7 @@ class Cell:
 
     def deliver(self, envelope: Envelope) -> None:
         """Put a message of a link, or control in message order, into the mailbox past its bound; no copy."""
-        ended = self.state is CellState.ENDED
-        if self.draining and (ended or envelope.handler.kind in MESSAGES):
+        if self.draining and (self.state is CellState.ENDED or envelope.handler.kind in MESSAGES):
             self._refuse(envelope)
         else:
             self.mailbox.put(envelope)

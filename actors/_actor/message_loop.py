@@ -21,11 +21,11 @@ from actors._messaging.mailbox import Envelope, answer
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.stream import StreamProducers
 from actors._messaging.turn import TURN, Turn
+from actors.transport import LEAVES
 
 if TYPE_CHECKING:
     from actors._actor.base import Actor
     from actors._actor.interfaces import IncarnationInterface
-    from actors._base.loop import Waiter
     from actors._messaging.mailbox import Tell
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
@@ -170,7 +170,7 @@ class MessageLoop:
         return producer.opened_by is envelope and not producer.closing
 
     # One function: a call per message costs as much as a small message.
-    async def take(self) -> None:  # noqa: C901, PLR0912
+    async def take(self) -> None:  # noqa: C901, PLR0912, PLR0915
         """Take messages until `halt`; raise the error of a handler if no asker gets it.
 
         While messages are deferred, one at a time, so that those come again behind it.
@@ -180,7 +180,9 @@ class MessageLoop:
         queue, line = mailbox.queue, mailbox.wait_queue
         while not self.halt:
             if not queue:
-                mailbox.waker = waker = self._waits()
+                mailbox.waker = waker = self._loop.waiter()
+                if self._idleness is not None:
+                    self._idleness.waits(self.handled - self._own)
                 item = args = kwargs = None  # do not hold the last message while waiting
                 await waker
                 if activity.awaited:
@@ -215,12 +217,6 @@ class MessageLoop:
                 self._recall(most - left)
             if queue:
                 await self._loop.pause()
-
-    def _waits(self) -> Waiter:
-        """Return what the actor waits with for its next message."""
-        if self._idleness is not None:
-            self._idleness.waits(self.handled - self._own)
-        return self._loop.waiter()
 
     def _recall(self, taken: int) -> None:
         """Have what is deferred come again, unless the messages *taken* have only begun beside the others."""
@@ -398,7 +394,10 @@ class MessageLoop:
                 raise another(error) from error.__cause__
         else:
             if reply is not None and not reply.done():
-                answer(reply, result)
+                if type(result) in LEAVES:
+                    reply.set_result(result)
+                else:
+                    answer(reply, result)
 
     async def _concurrent(self, actor: Actor, envelope: Envelope) -> None:
         self._begun_beside += 1

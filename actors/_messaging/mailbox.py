@@ -364,9 +364,13 @@ class Mailbox:
 
     def put(self, envelope: Envelope | Tell) -> None:
         """Add *envelope*, even past the bound, and wake the actor."""
-        (self.queue or self.open()).append(envelope)
-        if self.waker is not None:
-            self.wake()
+        queue = self.queue
+        (self.open() if queue is _NOTHING else queue).append(envelope)
+        waker = self.waker
+        if waker is not None:
+            self.waker = None
+            if not waker.done():
+                waker.set_result(None)
 
     def count(self, envelope: Envelope, size: int) -> None:
         """Count the *size* of *envelope* in bytes until it is taken or dropped."""

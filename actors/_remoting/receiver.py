@@ -27,7 +27,7 @@ from actors._messaging.ref import READY, Ref, RefHost
 from actors._remoting import protocol as wire
 from actors._remoting.header_codec import decode_headers
 from actors._remoting.peer import PeerHost
-from actors._remoting.remote_actor import returns_credit_when_taken
+from actors._remoting.remote_actor import SMALL_MAILBOX, returns_credit_when_taken
 from actors.supervisors import Exit
 from actors.transport import (
     PLAIN,
@@ -227,8 +227,28 @@ class Receiver:
             self._host.topics.deliver(topic, missed, value[0])
 
     def _take_ask(self, kind: type[RemoteReply], message: list[Any]) -> None:
+        """Deliver an ask. Most have no keywords, deadline and headers, and need no more than this."""
         link = self._link
-        uid, number, name, args = message[1:5]
+        if len(message) != _ASK_ENDS or self._late or link.cancelled_early:
+            self._take_any_ask(kind, message)
+            return
+        _, uid, number, name, args = message
+        cell = self._host.cells.get(uid)
+        handler = cell.handlers.get(name) if cell is not None else None
+        if cell is None or handler is None or type(args) is Undecoded:
+            self._take_any_ask(kind, message)
+            return
+        link.newest_request = number
+        reply = kind(link, number, cell)
+        envelope = reply.envelope = Envelope(handler, tuple(args), _NO_KEYWORDS, reply)
+        if not handler.plain or cell.ref.mailbox < SMALL_MAILBOX:
+            envelope.hooks = self._credit(cell)
+        link.serving[number] = reply
+        cell.deliver(envelope)
+
+    def _take_any_ask(self, kind: type[RemoteReply], message: list[Any]) -> None:
+        link = self._link
+        uid, number, name, args = message[1:_ASK_ENDS]
         cell = self._host.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
         kwargs, deadline, *more = message[_ASK_ENDS:] or _NEITHER
@@ -308,13 +328,18 @@ class Receiver:
         return envelope
 
     def _take_reply(self, message: list[Any]) -> None:
-        envelope = self._answered(message[1])
-        if envelope is None or envelope.reply is None or envelope.reply.done():
+        entry = self._link.pending.pop(message[1], None)
+        if entry is None:
+            return
+        envelope, asked = entry
+        asked.answered(envelope)
+        reply = envelope.reply
+        if reply is None or reply.done():
             return
         if type(message[2]) is Undecoded:
-            envelope.reply.set_exception(NotSendable("reply", str(message[2].error)))
+            reply.set_exception(NotSendable("reply", str(message[2].error)))
         else:
-            envelope.reply.set_result(message[2])
+            reply.set_result(message[2])
 
     def _take_error(self, message: list[Any]) -> None:
         entry = self._link.pending.get(message[1])
@@ -496,7 +521,10 @@ class RemoteReply:
 
     def set_result(self, value: Any, /) -> None:
         """Send the result."""
-        if self._settle():
+        self._done = True
+        self.envelope = None  # as in `_settle`
+        link = self._link
+        if link.serving.pop(self._request, None) is not None and link.closed is None:
             self._send_result(value)
 
     def _send_result(self, value: Any) -> int:

@@ -48,10 +48,20 @@ if TYPE_CHECKING:
     from actors._remoting.link import Link
     from actors.supervisors import Exit
 
-__all__ = ["PeerInterface", "RemoteActor", "SenderHost", "returns_credit_when_taken"]
+__all__ = [
+    "SMALL_MAILBOX",
+    "PeerInterface",
+    "RemoteActor",
+    "SenderHost",
+    "returns_credit_when_taken",
+]
 
-_SMALL_MAILBOX: Final = 16
+SMALL_MAILBOX: Final = 16
 """A mailbox below this has no place to spare for the ask that is being handled."""
+
+_NO_KEYWORDS: Final[dict[str, Any]] = {}
+_plain: Final = PLAIN.issuperset
+"""Whether all of some types are plain, at the speed of C."""
 
 _NO_HEADERS: Final = (None, None, None, None)
 """Keywords, deadline, chain and context variables of a message that has none of them."""
@@ -63,7 +73,7 @@ def returns_credit_when_taken(handler: Handler, mailbox: int) -> bool:
     A concurrent handler must not take up a place in the mailbox while it runs. The credit of a plain ask
     comes back with the reply, which saves a message but takes up one place while the ask is handled.
     """
-    return not handler.plain or mailbox < _SMALL_MAILBOX
+    return not handler.plain or mailbox < SMALL_MAILBOX
 
 
 class SenderHost(LinkHost, Protocol):
@@ -114,7 +124,16 @@ class _Nowhere:
 class RemoteActor:
     """An actor of another node: the `Target` of refs to it. Sends while it has credit."""
 
-    __slots__ = ("__weakref__", "big_waits", "bytes", "credit", "peer", "ref", "wait_queue")
+    __slots__ = (
+        "__weakref__",
+        "_small",
+        "big_waits",
+        "bytes",
+        "credit",
+        "peer",
+        "ref",
+        "wait_queue",
+    )
 
     remote = True
     # On whom an actor of another node waits is not known here.
@@ -124,6 +143,7 @@ class RemoteActor:
         self.peer: PeerInterface = peer
         self.ref: Ref[Any] = ref
         self.credit: int = ref.mailbox
+        self._small = ref.mailbox < SMALL_MAILBOX
         self.bytes: int = 0
         """Bytes of big messages that were sent and not taken yet."""
         self.big_waits: bool = False
@@ -144,7 +164,7 @@ class RemoteActor:
         for value in args:
             kind = type(value)
             if kind not in PLAIN or (kind is str and len(value) > TEXT_COUNTED_FROM):
-                return self.try_send(Envelope(handler, args, kwargs))
+                return self._send_encoded(link, handler, args)
         try:
             link.write([wire.TELL, self.ref.uid, handler.name, args])
         except NoRoom:
@@ -153,6 +173,19 @@ class RemoteActor:
             raise self._error(error, Envelope(handler, args, kwargs)) from error
         self.credit -= 1
         return True
+
+    def _send_encoded(self, link: Link, handler: Handler, args: tuple[Any, ...]) -> bool:
+        """Send a tell with arguments that have to be encoded, as `send`."""
+        if not self.bytes and not counted_bytes(args, _NO_KEYWORDS):
+            try:
+                values, _ = link.encoder.encode_args(args, _NO_KEYWORDS)
+                link.write_encoded([wire.TELL, self.ref.uid, handler.name, values])
+            except TransportError:
+                pass  # nothing was sent: below, the same error is handled, or raised as the sender's
+            else:
+                self.credit -= 1
+                return True
+        return self.try_send(Envelope(handler, args, {}))
 
     def try_send(self, envelope: Envelope) -> bool:
         """Send *envelope* now if there is credit; see `Target`."""
@@ -193,30 +226,32 @@ class RemoteActor:
         return MailboxFull(self.ref, "its mailbox is full", envelope.message)
 
     def _try_send(self, link: Link, envelope: Envelope) -> bool:
-        if envelope.reply is None or not envelope.handler.plain or envelope.deadline is not None:
+        handler, kwargs = envelope.handler, envelope.kwargs
+        simple = envelope.deadline is None and envelope.hooks is None and not kwargs
+        if (
+            not simple
+            or envelope.reply is None
+            or not handler.plain
+            or (envelope.args and counted_bytes(envelope.args, kwargs))
+        ):
             self._send(link, envelope)
-            return True
-        if envelope.hooks is not None:
-            self._send(link, envelope)
-            return True
-        for value in envelope.args:
-            kind = type(value)
-            if kind not in PLAIN or (kind is str and len(value) > TEXT_COUNTED_FROM):
-                break
         else:
-            if not envelope.kwargs:
-                self._ask(link, envelope)
-                return True
-        self._send(link, envelope)
+            self._ask(link, envelope)
         return True
 
     def _ask(self, link: Link, envelope: Envelope) -> None:
-        """Send an ask with plain arguments: `_send` without encoding, headers and deadline."""
+        """As `_send`, for an ask without keywords, headers, deadline and big arguments."""
+        args: Any = envelope.args
         link.numbers = number = link.numbers + 1
         try:
-            link.write([wire.ASK, self.ref.uid, number, envelope.handler.name, envelope.args])
-        except NoRoom:
-            raise
+            message = [wire.ASK, self.ref.uid, number, envelope.handler.name, args]
+            if _plain(map(type, args)):
+                link.write(message)
+            else:
+                message[-1], _ = link.encoder.encode_args(args, _NO_KEYWORDS)
+                link.write_encoded(message)
+        except (Moved, StillViewed, NotYetAttached, NoRoom):
+            raise  # as in `_send`
         except TransportError as error:
             raise self._error(error, envelope) from error
         envelope.request = number
@@ -270,8 +305,8 @@ class RemoteActor:
         return False
 
     def answered(self, envelope: Envelope) -> None:
-        """Take back the credit of an ask that is over."""
-        if not returns_credit_when_taken(envelope.handler, self.ref.mailbox):
+        """Take back the credit of an ask that is over, unless it came back when the actor took the ask."""
+        if envelope.handler.plain and not self._small:
             self.credit += 1
             if self.wait_queue.waiting:
                 self.send_waiting()

@@ -129,7 +129,10 @@ def payload_size(value: Any) -> int:
         return 0 if value.moved else len(value)
     if cls is memoryview:
         return value.nbytes if value.c_contiguous and value.format != "O" else 0
-    return 0 if not is_array(value) or array_bytes(value) is None else int(value.nbytes)
+    # Most values are no arrays, and those of no other module are.
+    if cls.__module__ != "numpy" or not is_array(value) or array_bytes(value) is None:
+        return 0
+    return int(value.nbytes)
 
 
 def payload_bytes(value: Any) -> memoryview | None:
