@@ -63,6 +63,7 @@ __all__ = [
     "register",
     "run",
     "start",
+    "sticky_id",
     "supervisor",
 ]
 

@@ -18,6 +18,7 @@ from actors._system.keyed_spec import keyed
 from actors._system.pool_spec import pool
 from actors._system.run import run
 from actors._system.start import start
+from actors._system.sticky_id import sticky_id
 from actors._system.system import System, current
 from actors._system.topology import Topology
 from actors._system.tree_specs import child, dynamic, supervisor
@@ -73,5 +74,6 @@ __all__ = [
     "register",
     "run",
     "start",
+    "sticky_id",
     "supervisor",
 ]

@@ -27,7 +27,14 @@ from actors._base.errors import (
     WorkerLost,
 )
 from actors.nodes import NodeDied
-from actors.routing import BadListener, HandlerNotFound, HandlerUnfit, LifespanFailed, ListenFailed
+from actors.routing import (
+    BadListener,
+    HandlerNotFound,
+    HandlerUnfit,
+    LifespanFailed,
+    ListenFailed,
+    NotSticky,
+)
 from actors.supervisors import (
     AlreadyPresent,
     AlreadyStarted,
@@ -77,6 +84,7 @@ __all__ = [
     "NotAMessage",
     "NotFound",
     "NotSendable",
+    "NotSticky",
     "NotSupported",
     "OutOfMemory",
     "PoisonTask",

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors._messaging.ref import Ref
-    from actors.routing import Listener
     from actors.supervisors import Backoff, ChildInfo, Count, Exit, Restart
     from actors.transport import Endpoint, SharedBuffer
 
@@ -320,11 +319,6 @@ def over_rss(rss: int, /) -> None:
     """The node holds *rss* bytes, more than its limit."""
 
 
-@_note(_PARENT)
-def served_enough(count: int, /) -> None:
-    """The node has served *count* requests, which is as many as it may."""
-
-
 @_fd_note(_PARENT)
 def stack_dump() -> None:
     """The descriptor is the file that the node writes its stacks to."""
@@ -348,26 +342,6 @@ async def drain_node(node: str, grace: float | None, /) -> None:
 @_note(_PARENT)
 def kill_node(node: str, by: str, /) -> None:
     """Kill a node for *by*; it is restarted."""
-
-
-# -- what the parent serves: listeners -----------------------------------------------------------
-
-
-@_note(_PARENT)
-def connection_results(
-    listener: str, acknowledged: list[int], refused: list[int], closed: list[int], /
-) -> None:
-    """Which connections the node has taken, has closed unread, and has served."""
-
-
-@_note(_PARENT)
-def connection_counts(listener: str, open_: int, total: int, /) -> None:
-    """How many connections the node serves, and how many it has served in all."""
-
-
-@_note(_PARENT)
-def socket_lost(listener: str, /) -> None:
-    """The node had no descriptor free for the socket that its server gets its work from."""
 
 
 # -- what a node serves: actors --------------------------------------------------------------------
@@ -561,36 +535,3 @@ def shut_down(seconds: float, /) -> None:
 @_note(_NODE)
 def end_now() -> None:
     """End without finishing anything."""
-
-
-# -- what a node serves: listeners -----------------------------------------------------------------------
-
-
-@_call(_NODE)
-async def serve_listener(spec: Listener, /) -> None:
-    """Start the node's server of a listener; return when it can take connections."""
-
-
-@_call(_NODE)
-async def drain_listener(listener: str, seconds: float, /) -> None:
-    """Return when the node has no connection of a listener, or has cut them off after *seconds*."""
-
-
-@_fd_note(_NODE)
-def connections(listener: str, numbers: list[int], /) -> None:
-    """The descriptors are accepted connections to serve, with their numbers at the router."""
-
-
-@_fd_note(_NODE)
-def attach_socket(listener: str, limit: int | None, /) -> None:
-    """The descriptors are the sockets that the node's server gets its work from, *limit* at a time."""
-
-
-@_note(_NODE)
-def detach_socket(listener: str, /) -> None:
-    """Take nothing new from those sockets."""
-
-
-@_note(_NODE)
-def listener_slots(listener: str, slot: int, live: list[int], every: list[int], /) -> None:
-    """Which slots share a listener now: the node's own, those that serve, and all."""

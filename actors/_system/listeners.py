@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -10,9 +11,18 @@ from anyio import fail_after, move_on_after
 from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed, NodeDown
 from actors._base.run_loop import new_task_group
-from actors._remoting import operations as ops
-from actors.routing import Listener, Sticky, StillStarting, new_router, node_policy
+from actors._remoting import listener_operations as ops
+from actors.routing import (
+    HandOverFailed,
+    Listener,
+    Router,
+    Sticky,
+    StillStarting,
+    new_router,
+    node_policy,
+)
 from actors.supervisors import Exit
+from actors.transport import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +78,10 @@ class _RouterNode:
     def send_slots(self, listener: str, live: list[int], every: list[int]) -> None:
         """Tell the node which slots share the listener now."""
         self._link.note(ops.listener_slots, listener, self.slot, live, every)
+
+    def send_bindings(self, listener: str, fd: int) -> None:
+        """Have the node read which slot has which sticky key."""
+        self._link.note_fds(ops.attach_bindings, (os.dup(fd),), listener)
 
 
 class ListenerController:
@@ -151,6 +165,7 @@ class ListenerController:
         if self.router is not None and run.number in self._prepared:
             node = self._nodes[run.address] = _RouterNode(run)
             self._send_slots(joining=node)
+            self._send_bindings(node)
             self.router.add_node(node)
 
     def node_draining(self, run: RemoteRun) -> None:
@@ -175,9 +190,20 @@ class ListenerController:
         live = {node.slot for node in self.router.snapshot().nodes if node.ready}
         if joining is not None:
             live.add(joining.slot)
-        every = live | {node.slot for node in self.host.group(self.spec.nodes)}
+        group = self.host.group(self.spec.nodes)
+        every = live | {node.slot for node in group if not (node.lost or node.leaving)}
         for node in list(self._nodes.values()):
             node.send_slots(self.spec.name, sorted(live), sorted(every))
+        if isinstance(self.router, Router):
+            self.router.keep_slots(every)
+
+    def _send_bindings(self, node: _RouterNode) -> None:
+        """Under `Sticky` have *node* see the keys that applications have made."""
+        if isinstance(self.router, Router) and self.router.bindings_fd is not None:
+            try:
+                node.send_bindings(self.spec.name, self.router.bindings_fd)
+            except (OSError, TransportError) as error:  # it judges by the hash then
+                self.host.report(HandOverFailed(self.spec.name, node.name, error))
 
     async def drain(self) -> None:
         """Take no more connections, let the nodes finish what they have, then close."""

@@ -58,7 +58,8 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
         if "show_host" in config:  # its parent shares this memory
             config["show_host"](node.host)
         try:
-            access, servers = NodeAccess(node), NodeServers(node)
+            servers = NodeServers(node)
+            access = NodeAccess(node, servers.sticky_slots)
             node.attach(config["link"])
             if alone:
                 node.show_stacks()

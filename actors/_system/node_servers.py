@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Final
 
 from anyio import create_task_group
 
-from actors._remoting import operations as ops
+from actors._remoting import listener_operations as ops
 from actors.routing import (
     AckBatcher,
+    LearningServer,
+    NotSticky,
     RoutingError,
     ShutdownFailed,
     SocketServer,
@@ -19,6 +22,8 @@ from actors.routing import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actors._base.loop import Timer
     from actors.nodes import Link, NodeProcess
     from actors.routing import Listener, Server
@@ -31,6 +36,20 @@ _PATIENCE: Final = 0.75
 """The part of the time to drain in which clients end connections themselves."""
 
 
+class _LinkBinder:
+    """Asks the parent to bind the sticky keys that an application makes; see `KeyBinder`."""
+
+    def __init__(self, link: Link, listener: str) -> None:
+        self._link = link
+        self._listener = listener
+
+    async def bind(self, digests: Sequence[bytes], client: str) -> None:
+        await self._link.call(ops.bind_keys, self._listener, list(digests), client)
+
+    def unlearned(self) -> None:
+        self._link.note(ops.key_unlearned, self._listener)
+
+
 class NodeServers:
     """Has one server for each listener that this node serves."""
 
@@ -38,6 +57,8 @@ class NodeServers:
         self._node = node
         self._servers: dict[str, Server] = {}
         self._acks: dict[str, AckBatcher] = {}
+        self._slots: tuple[int, Sequence[int]] | None = None
+        """This node's slot, and those of its group, once it serves a sticky listener."""
         self._look: Timer | None = None
         if node.config["max_requests"] is not None:
             self._count_served(node.config["max_requests"])
@@ -48,6 +69,8 @@ class NodeServers:
         handlers.on_fd_note(ops.attach_socket, self._attach_socket, lost=_socket_lost)
         handlers.on_note(ops.detach_socket, self._detach_socket)
         handlers.on_note(ops.listener_slots, self._set_slots)
+        # Without it the node judges by the hash alone.
+        handlers.on_fd_note(ops.attach_bindings, self._attach_bindings, lost=lambda *_: None)
 
     async def _serve(self, link: Link, spec: Listener) -> None:
         name, host = spec.name, self._node.host
@@ -65,6 +88,7 @@ class NodeServers:
             report=host.report,
             system=host.system,
             resolve=import_handler,
+            binder=_LinkBinder(link, name),
         )
         with self._node.heartbeat.paused():
             await server.start()
@@ -120,7 +144,27 @@ class NodeServers:
     ) -> None:
         server = self._servers.get(listener)
         if server is not None:
+            self._slots = slot, every
             server.slots_changed(slot, live, every)
+
+    def sticky_slots(self) -> tuple[int, Sequence[int]]:
+        """Return this node's slot, and all slots that share keys with it.
+
+        Raises:
+            NotSticky: this node serves no sticky listener, or does not serve yet.
+        """
+        if self._slots is None:
+            name = self._node.local.name
+            raise NotSticky(f"{name} has no such listener, or does not take connections yet")
+        return self._slots
+
+    def _attach_bindings(self, _link: Link, fds: list[int], listener: str) -> None:
+        server = self._servers.get(listener)
+        if isinstance(server, LearningServer):
+            server.attach_bindings(*fds)
+        else:
+            for fd in fds:
+                os.close(fd)
 
     def detach_sockets(self) -> None:
         """Close all listening sockets, in which clients would wait in vain for a node that ends."""

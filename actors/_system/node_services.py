@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec
 
 from actors._base.errors import ActorsError
 from actors._base.loop import to_monotonic
-from actors._remoting import operations as ops
+from actors._remoting import listener_operations as listening, operations as ops
 from actors._system.placement import ActorRequest
 from actors._system.sent_specs import nodes_from, tree_item_from
 from actors._system.system_requests import Caller
@@ -92,16 +92,18 @@ class NodeServices:
             ops.heartbeat, self._on_run(lambda run, watched: run.on_heartbeat(watched=watched))
         )
         handlers.on_note(ops.over_rss, self._on_run(self._recycling.over_rss))
-        handlers.on_note(ops.served_enough, self._on_run(self._recycling.served_enough))
+        handlers.on_note(listening.served_enough, self._on_run(self._recycling.served_enough))
         # Without these files the node's stacks, or what blocks it, cannot be seen: whoever asks is told so.
         stacks = self._fd_of(lambda run, fd: run.on_stack_dump(fd))
         block = self._fd_of(lambda run, fd: run.on_block_page(fd))
         handlers.on_fd_note(ops.stack_dump, stacks, lost=lambda _: None)
         handlers.on_fd_note(ops.block_page, block, lost=lambda _: None)
         self._register_requests()
-        handlers.on_note(ops.connection_results, self._connection_results)
-        handlers.on_note(ops.connection_counts, self._connection_counts)
-        handlers.on_note(ops.socket_lost, self._socket_lost)
+        handlers.on_note(listening.connection_results, self._connection_results)
+        handlers.on_note(listening.connection_counts, self._connection_counts)
+        handlers.on_note(listening.socket_lost, self._socket_lost)
+        handlers.on_call(listening.bind_keys, self._bind_keys)
+        handlers.on_note(listening.key_unlearned, self._key_unlearned)
 
     def _register_requests(self) -> None:
         handlers, requests = self._state.host.handlers, self._requests
@@ -270,6 +272,18 @@ class NodeServices:
         router = self._router(listener)
         if router is not None and not isinstance(router, Router):
             router.on_socket_lost(link.peer)
+
+    async def _bind_keys(
+        self, link: Link, listener: str, digests: list[bytes], client: str
+    ) -> None:
+        router, run = self._router(listener), self._run(link)
+        if isinstance(router, Router) and run is not None:
+            router.bind(run.node.slot, digests, client)
+
+    def _key_unlearned(self, link: Link, listener: str) -> None:
+        router = self._router(listener)
+        if isinstance(router, Router):
+            router.on_unlearned(link.peer)
 
     # -- from the Systems of nodes -----------------------------------------------------------------
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from actors.nodes import LocalNode
     from actors.supervisors import Backoff, Exit, Restart
 
-__all__ = ["System", "coordinator_of", "current", "task_of"]
+__all__ = ["System", "access_of", "coordinator_of", "current", "task_of"]
 
 _OTHER_LOOP: Final = (
     "this System runs on another event loop than this code: use `system.blocking(ref)` from here (tests: give "
@@ -82,6 +82,11 @@ def coordinator_of(system: System) -> Coordinator:
     if coordinator is None:
         raise SystemStopped("this System does not run in this process, or not yet")
     return coordinator
+
+
+def access_of(system: System) -> SystemAccess:
+    """Return how *system* reaches what it consists of, for code of any thread."""
+    return system._running(in_any_thread=True)  # noqa: SLF001 - its own file
 
 
 def task_of(system: System) -> SystemTask | None:

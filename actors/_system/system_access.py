@@ -23,6 +23,7 @@ from actors._system.placement import ActorRequest
 from actors._system.sent_specs import sent_item, sent_nodes
 from actors._system.supervisor_ref import SupervisorRef
 from actors.nodes import child_actors_of, class_path, pack_arguments
+from actors.routing import NotSticky
 from actors.transport import Local
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class SystemAccess(Protocol):
     @property
     def threads(self) -> ThreadPortal: ...
     def nodes(self) -> list[Node]: ...
+    def sticky_slots(self) -> tuple[int, Sequence[int]]: ...
     def events(self) -> EventStream: ...
     def supervisor(self, path: str) -> SupervisorRef: ...
     async def spawn(
@@ -115,6 +117,9 @@ class DirectAccess:
     def nodes(self) -> list[Node]:
         return self._coordinator.all_nodes()
 
+    def sticky_slots(self) -> tuple[int, Sequence[int]]:
+        raise NotSticky("this process leaves that to its nodes")
+
     def events(self) -> EventStream:
         return self._coordinator.bus.stream()
 
@@ -175,8 +180,11 @@ class DirectAccess:
 class NodeAccess:
     """On a node: asks the parent, and starts the actors that cannot leave this node."""
 
-    def __init__(self, node: NodeProcess) -> None:
+    def __init__(
+        self, node: NodeProcess, sticky_slots: Callable[[], tuple[int, Sequence[int]]]
+    ) -> None:
         self._node = node
+        self.sticky_slots = sticky_slots
         self._parent = node.parent
         self._own_actors: ChildActors | None = None
         self.local: LocalNode = node.local

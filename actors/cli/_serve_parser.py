@@ -264,6 +264,14 @@ def _add_shares(parser: argparse.ArgumentParser) -> None:
         "cookie:NAME (cookie:NAME:set sets it), query:NAME, header:NAME or path:SEGMENTS; "
         "a|b takes the first that is found",
     )
+    parser.add_argument(
+        "--sticky-learn",
+        metavar="N",
+        type=int,
+        default=65_536,
+        help="session ids of the application that --sticky remembers, for a cookie or header that "
+        "its responses set; 0 for none; default: %(default)d",
+    )
     shares.add_argument(
         "--policy",
         metavar="POLICY",

@@ -17,6 +17,7 @@ from actors.routing.errors import (
     HandlerUnfit,
     LifespanFailed,
     ListenFailed,
+    NotSticky,
     RoutingError,
 )
 from actors.routing.events import (
@@ -27,6 +28,7 @@ from actors.routing.events import (
     ConnectionsRedispatched,
     HandlerFailed,
     HandOverFailed,
+    KeyUnlearned,
     Listening,
     NodeSuspect,
     NodeTrusted,
@@ -42,6 +44,8 @@ from actors.routing.events import (
 from actors.routing.interfaces import (
     Acks,
     HandedOver,
+    KeyBinder,
+    LearningServer,
     Report,
     RouterNode,
     Server,
@@ -65,6 +69,7 @@ from actors.routing.policy.policy import (
 )
 from actors.routing.policy.rendezvous import owner
 from actors.routing.serving.acknowledgements import AckBatcher
+from actors.routing.serving.affinity import new_owned_id
 from actors.routing.serving.server import import_handler, modules_of, serve
 from actors.routing.serving.udp import Reply
 from actors.routing.sticky.http_head import NEED_MORE, NeedMore
@@ -92,6 +97,9 @@ __all__ = [
     "HandlerNotFound",
     "HandlerUnfit",
     "Key",
+    "KeyBinder",
+    "KeyUnlearned",
+    "LearningServer",
     "LeastConnections",
     "LifespanFailed",
     "ListenFailed",
@@ -101,6 +109,7 @@ __all__ = [
     "NodeStats",
     "NodeSuspect",
     "NodeTrusted",
+    "NotSticky",
     "Peeked",
     "Policy",
     "PolicyFailed",
@@ -137,6 +146,7 @@ __all__ = [
     "listen",
     "modules_of",
     "nearly_full",
+    "new_owned_id",
     "new_router",
     "node_policy",
     "owner",

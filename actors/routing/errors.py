@@ -7,7 +7,8 @@ Rule 1: only error classes; details are attributes, and every error can be pickl
     ├── ListenFailed       you or the machine: the address cannot be bound (also an OSError)
     ├── HandlerNotFound    you: the handler cannot be imported on the node
     ├── HandlerUnfit       you: what was imported cannot serve connections on that node
-    └── LifespanFailed     the application: its startup or its shutdown failed
+    ├── LifespanFailed     the application: its startup or its shutdown failed
+    └── NotSticky          you: this code does not serve a listener that is sticky
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = [
     "HandlerUnfit",
     "LifespanFailed",
     "ListenFailed",
+    "NotSticky",
     "RoutingError",
 ]
 
@@ -83,3 +85,16 @@ class LifespanFailed(RoutingError):
 
     def __str__(self) -> str:
         return f"lifespan {self.phase} of {self.path!r} failed: {self.why}"
+
+
+class NotSticky(RoutingError):
+    """`sticky_id` was called by code that serves no listener with the policy `Sticky`; `why` says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"sticky_id() makes ids where a listener with the policy Sticky is served: {self.why}"
+        )

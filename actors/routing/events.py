@@ -17,6 +17,7 @@ __all__ = [
     "ConnectionsRedispatched",
     "HandOverFailed",
     "HandlerFailed",
+    "KeyUnlearned",
     "Listening",
     "NodeSuspect",
     "NodeTrusted",
@@ -105,6 +106,13 @@ class PolicyFailed(ListenerEvent):
     """A user's policy or key failed; reported once, and the default policy or no key is used."""
 
     error: Exception
+
+
+@dataclass(frozen=True)
+class KeyUnlearned(ListenerEvent):
+    """A response of `node` with a new key was sent before the router had bound it: its client may go astray."""
+
+    node: str
 
 
 @dataclass(frozen=True)

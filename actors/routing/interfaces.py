@@ -11,7 +11,17 @@ from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from actors.routing.sticky.keys import Address
 
-__all__ = ["Acks", "HandedOver", "Report", "RouterNode", "Server", "SocketNode", "SocketServer"]
+__all__ = [
+    "Acks",
+    "HandedOver",
+    "KeyBinder",
+    "LearningServer",
+    "Report",
+    "RouterNode",
+    "Server",
+    "SocketNode",
+    "SocketServer",
+]
 
 Report: TypeAlias = Callable[[object], object]
 """Takes the records of `actors.routing.events` upwards; must not raise."""
@@ -108,6 +118,20 @@ class Acks(Protocol):
         """An acknowledged connection has ended; called once for each."""
 
 
+class KeyBinder(Protocol):
+    """Where a server says which keys its application has made; see `Router.bind`."""
+
+    async def bind(self, digests: Sequence[bytes], client: str, /) -> None:
+        """Return when the router has bound the keys to this node's slot.
+
+        Raises:
+            ActorsError: the router cannot be asked.
+        """
+
+    def unlearned(self) -> object:
+        """A response with a new key was sent although `bind` did not return in time."""
+
+
 class Server(Protocol):
     """Serves the connections of one listener on one node."""
 
@@ -159,6 +183,15 @@ class Server(Protocol):
         Raises:
             LifespanFailed: the application's shutdown failed.
         """
+        ...
+
+
+@runtime_checkable
+class LearningServer(Server, Protocol):
+    """A server whose application makes sticky keys."""
+
+    def attach_bindings(self, fd: int) -> None:
+        """Read which slot has made which key from *fd*, which the server owns from here."""
         ...
 
 

@@ -97,6 +97,8 @@ def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
     assert made.listeners[0].policy == RoundRobin()
     made = topology_of("pkg:app", "--sticky", "cookie:sid|ip")
     assert made.listeners[0].policy == Sticky(key_from("cookie:sid|ip"))
+    made = topology_of("pkg:app", "--sticky", "cookie:sid", "--sticky-learn", "0")
+    assert made.listeners[0].policy == Sticky(key_from("cookie:sid"), learn=0)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,10 @@ def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
                 "path:SEGMENTS, got 'cokie:sid'; "
                 "did you mean 'cookie'?"
             ),
+        ),
+        (
+            ["p:a", "--sticky", "cookie:sid", "--sticky-learn=-1"],
+            "learn must be a number of keys from 0 to 16,777,216, got -1",
         ),
         (
             ["p:a", "--policy", "rond-robin"],

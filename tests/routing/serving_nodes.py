@@ -15,7 +15,16 @@ import anyio
 
 from actors._base.loop import Loop
 from actors._base.run_loop import open_loop, run_on
-from actors.routing import Address, HandedOver, Listener, Router, Server, node_policy, serve
+from actors.routing import (
+    Address,
+    HandedOver,
+    LearningServer,
+    Listener,
+    Router,
+    Server,
+    node_policy,
+    serve,
+)
 from tests.routing.virtual_loop import VirtualLoop
 
 _PATIENCE = 30.0
@@ -107,6 +116,7 @@ class ServingNode:
         self.name = name
         self.slot = slot
         self.server: Server | None = None
+        self.binder = DirectBinder(self)
         self.closed: list[int] = []
         self.refused: list[int] = []
 
@@ -137,6 +147,25 @@ class DirectAcks:
         self._router.on_acks(self._node.name, [], [], [number])
 
 
+class DirectBinder:
+    """Has the router bind keys, without a link between; what it does first is up to the test."""
+
+    def __init__(self, node: ServingNode) -> None:
+        self._node = node
+        self.before: Callable[[], Awaitable[object]] | None = None
+        self.asked: list[tuple[int, str]] = []
+        """For each call: how many keys, and the client."""
+
+    async def bind(self, digests: Sequence[bytes], client: str) -> None:
+        self.asked.append((len(digests), client))
+        if self.before is not None:
+            await self.before()
+        self._node.router.bind(self._node.slot, digests, client)
+
+    def unlearned(self) -> None:
+        self._node.router.on_unlearned(self._node.name)
+
+
 class Served:
     """A router and serving nodes on one real event loop."""
 
@@ -160,6 +189,7 @@ class Served:
             DirectAcks(node),
             report=self.facts.append,
             system=self.system,
+            binder=node.binder,
         )
         await node.server.start()
         self.nodes.append(node)
@@ -167,6 +197,8 @@ class Served:
         for each in self.nodes:
             assert each.server is not None
             each.server.slots_changed(each.slot, slots, slots)
+        if self.router.bindings_fd is not None and isinstance(node.server, LearningServer):
+            node.server.attach_bindings(os.dup(self.router.bindings_fd))
         self.router.add_node(node)
         return node
 

@@ -33,6 +33,7 @@ from actors._system.system import coordinator_of
 from actors.nodes.boot.output import LinesReader
 from actors.routing import Peeked, RequestTimedOut, Sticky, asgi, cookie, ip, listen
 from actors.routing.serving import client_warnings
+from actors.routing.sticky.bindings import digest_of
 from actors.routing.sticky.http_head import HEAD_LIMIT
 from actors.routing.sticky.proxy_protocol import proxy_header
 from tests.cpu_time import cpu_time
@@ -144,6 +145,24 @@ def memory(rig: Rig, numbers: list[float]) -> None:
     finally:
         tracemalloc.stop()
     assert after - before < numbers[0] * count
+
+
+def learned(rig: Rig, numbers: list[float]) -> None:
+    most, share, each = map(int, numbers)
+    router = rig.router(Sticky(cookie("sid")))
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(most // 8):
+        router.bind(1, [digest_of(b"%d" % number)], f"10.0.{number >> 8}.{number & 255}")
+    assert tracemalloc.get_traced_memory()[0] - before < each * most // 8
+    tracemalloc.stop()
+    for number in range(most):
+        router.bind(1, [digest_of(b"other %d" % number)], f"{number}")
+    assert router.snapshot().learned == most
+    router.keep_slots([])
+    for number in range(share + 9):
+        router.bind(1, [digest_of(b"%d" % number)], "10.9.9.9")
+    assert router.snapshot().learned == share
 
 
 def lines_about_clients(_rig: Rig, numbers: list[float]) -> None:
@@ -386,6 +405,7 @@ CHECKS: Final[dict[str, Callable[[Rig, list[float]], None]]] = {
     "looks at a connection whose bytes come one by one": looks,
     "connections whose key is awaited": peeking,
     "connections that no node has taken yet": pending,
+    "session ids of applications that the router notes": learned,
     "memory of the system's own process for a connection that waits": memory,
     "log lines about what clients cause": lines_about_clients,
     "log lines that wait for their reader": lines_that_wait,

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import actors
 from actors import System
-from actors._remoting import command_operations, directory_operations, operations
+from actors._remoting import (
+    command_operations,
+    directory_operations,
+    listener_operations,
+    operations,
+)
 from actors._remoting.operation import Handlers, Operation, Side
 from actors._system.system import coordinator_of
 
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
 
 DECLARED = {
     name: op
-    for module in (operations, command_operations, directory_operations)
+    for module in (operations, command_operations, directory_operations, listener_operations)
     for name, op in vars(module).items()
     if isinstance(op, Operation)
 }

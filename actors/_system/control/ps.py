@@ -21,7 +21,16 @@ __all__ = ["NODE_TIMEOUT", "node_facts", "node_identity", "ps"]
 
 NODE_TIMEOUT: Final = 1.0
 """Seconds that a node has to answer."""
-_COUNTERS: Final = ("accepted", "pending", "peeking", "refused", "redispatched", "dropped")
+_COUNTERS: Final = (
+    "accepted",
+    "pending",
+    "peeking",
+    "refused",
+    "redispatched",
+    "dropped",
+    "learned",
+    "unlearned",
+)
 
 
 async def ps(core: Coordinator) -> dict[str, Any]:

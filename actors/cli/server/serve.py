@@ -82,7 +82,7 @@ def _listener(options: Namespace) -> Listener:
         app,
         _address(options),
         nodes=_GROUP,
-        policy=_policy(options.sticky, options.policy),
+        policy=_policy(options),
         backlog=options.backlog,
         certfile=options.certfile,
         keyfile=options.keyfile,
@@ -116,7 +116,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _policy(sticky: str | None, policy: str | None) -> Policy | None:
-    if sticky is not None:
-        return Sticky(key_from(sticky))
-    return None if policy is None else policy_from(policy)
+def _policy(options: Namespace) -> Policy | None:
+    if options.sticky is not None:
+        return Sticky(key_from(options.sticky), learn=options.sticky_learn)
+    return None if options.policy is None else policy_from(options.policy)

@@ -7,6 +7,8 @@ after a while (`unavailable`).
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from actors._base.loop import Loop
 from actors.routing.balancer.acceptor import Acceptor
 from actors.routing.balancer.bound_router import BoundRouter, NodeStats, RouterStats
@@ -14,10 +16,12 @@ from actors.routing.balancer.dispatch import Dispatch
 from actors.routing.balancer.peek import Peeker
 from actors.routing.balancer.records import Connection
 from actors.routing.balancer.unavailable import UnavailableResponder
-from actors.routing.events import PolicyFailed
+from actors.routing.events import KeyUnlearned, PolicyFailed
 from actors.routing.interfaces import Report, RouterNode
 from actors.routing.listen.listener import Listener
-from actors.routing.policy.policy import key_of
+from actors.routing.policy.bound import BoundPolicy, new_table
+from actors.routing.policy.policy import Policy, Sticky, key_of
+from actors.routing.sticky.bindings import DIGEST_SIZE
 
 __all__ = ["Router"]
 
@@ -44,9 +48,14 @@ class Router(BoundRouter):
         super().__init__(spec, loop, report)
         self._acceptor: Acceptor | None = None
         self._key_failed = False
+        self._unlearned = 0
+        self._bindings = new_table(spec.policy)
+        policy: Policy = spec.policy
+        if self._bindings is not None and isinstance(policy, Sticky):
+            policy = BoundPolicy(policy, self._bindings)
         self._dispatch = Dispatch(
             loop,
-            spec.policy,
+            policy,
             listener=spec.name,
             report=report,
             changed=self._update_accepting,
@@ -118,6 +127,34 @@ class Router(BoundRouter):
         """
         self._dispatch.on_acks(node, acknowledged, refused, closed)
 
+    @property
+    def bindings_fd(self) -> int | None:
+        """The memory in which nodes read which slot has made which key; None if none are learned."""
+        return None if self._bindings is None else self._bindings.copy.fd
+
+    def bind(self, slot: int, digests: Sequence[bytes], client: str) -> None:
+        """Give connections with these keys to *slot* from now on.
+
+        Args:
+            slot: the slot of the node whose application has made the keys.
+            digests: a digest of each, as `digest_of` makes them.
+            client: the host of the client that they were made for; empty if it is not known.
+        """
+        if self._bindings is not None:
+            for digest in digests:
+                if len(digest) == DIGEST_SIZE:
+                    self._bindings.bind(digest, slot, client)
+
+    def on_unlearned(self, node: str) -> None:
+        """Count a response of *node* that was sent although its key could not be bound in time."""
+        self._unlearned += 1
+        self._report(KeyUnlearned(self.spec.name, node))
+
+    def keep_slots(self, slots: Collection[int]) -> None:
+        """Forget the keys of all other slots, which were scaled away."""
+        if self._bindings is not None:
+            self._bindings.keep_slots(slots)
+
     def stop_listening(self) -> None:
         """Close the listening socket; connections already accepted still get a node."""
         if self._acceptor is not None:
@@ -131,6 +168,9 @@ class Router(BoundRouter):
         if self._peeker is not None:
             self._peeker.close()
         self._dispatch.close()
+        if self._bindings is not None:
+            self._bindings.copy.close()
+            self._bindings = None
 
     def snapshot(self) -> RouterStats:
         """Describe the router at this moment."""
@@ -158,6 +198,8 @@ class Router(BoundRouter):
             dropped=dispatch.dropped,
             refused=dispatch.refused,
             redispatched=dispatch.redispatched,
+            learned=0 if self._bindings is None else len(self._bindings),
+            unlearned=self._unlearned,
         )
 
     def _accepted(self, connection: Connection) -> None:

@@ -116,6 +116,9 @@ class RoundRobin:
         return min(able, key=lambda n: (n.last, n.slot), default=None)
 
 
+_MOST_LEARNED: Final = 1 << 24
+
+
 @known_options(BadListener)
 @dataclass(frozen=True)
 class Sticky:
@@ -124,10 +127,15 @@ class Sticky:
     A restarted node keeps its keys; while it is down they go to the next slot in their order.
     *fallback* chooses for a connection without a key. Stickiness does not guarantee that only one
     node ever sees a key: for that, use an actor.
+
+    Under `asgi()`, a cookie or a header by which a response names a new key binds that key to the node
+    of the response, whatever the hash says. *learn* is how many such keys are remembered: of the
+    least recently used, and of one client address the 16th part. 0 learns none.
     """
 
     key: Key
     fallback: Policy = field(default_factory=LeastConnections)
+    learn: int = 65_536
 
     def __post_init__(self) -> None:
         if not isinstance(self.key, Key):
@@ -138,6 +146,11 @@ class Sticky:
             raise BadListener(f"fallback must be a policy, got {self.fallback!r}")
         if isinstance(self.fallback, ByKernel):
             raise BadListener(f"fallback must choose a node, which {self.fallback} does not")
+        count: object = self.learn
+        if type(count) is not int or not 0 <= count <= _MOST_LEARNED:
+            raise BadListener(
+                f"learn must be a number of keys from 0 to {_MOST_LEARNED:,}, got {count!r}"
+            )
 
     def __str__(self) -> str:
         return f"sticky={self.key}"
@@ -209,7 +222,8 @@ def node_policy(policy: Policy) -> Policy:
     sources = [
         source if type(source) in _SENDABLE else OpaqueKey() for source in sources_of(policy.key)
     ]
-    return Sticky(sources[0] if len(sources) == 1 else Chain(tuple(sources)))
+    key = sources[0] if len(sources) == 1 else Chain(tuple(sources))
+    return Sticky(key, learn=policy.learn)
 
 
 def key_of(policy: Policy) -> Key | None:

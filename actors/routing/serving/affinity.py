@@ -1,6 +1,7 @@
-"""Sticky keys on a node: does a later request belong here, and which cookie value would?
+"""Sticky keys on a node: does a later request belong here, and which new keys would, or have to be bound?
 
-Rule 1: pure. The node uses the same key and the same hash as the router.
+Rule 1: pure, but for the bindings, which are read. The node uses the same key, the same hash and the same
+bindings as the router.
 Rule 2: a node that does not know its slot, or cannot evaluate every source of the key, treats every
 request as its own.
 """
@@ -8,19 +9,35 @@ request as its own.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from actors.routing.policy.policy import OpaqueKey
 from actors.routing.policy.rendezvous import owner
+from actors.routing.sticky.bindings import SharedBindings, digest_of
 from actors.routing.sticky.http_head import HEAD_LIMIT
-from actors.routing.sticky.http_keys import Cookie
+from actors.routing.sticky.http_keys import Cookie, Header
 from actors.routing.sticky.keys import Address, Key, Peeked, sources_of
 
-__all__ = ["Affinity"]
+__all__ = ["Affinity", "new_owned_id"]
 
 _TRIES: Final = 64
 """Values tried for each slot; the probability that none of them fits is below 1e-27."""
+
+
+def new_owned_id(
+    slot: int | None,
+    every: Sequence[int],
+    random_value: Callable[[], str] = lambda: secrets.token_urlsafe(16),
+) -> str:
+    """Return a new id that belongs to *slot* of *every* slot by the hash; any if *slot* is none of them."""
+    value = random_value()
+    if slot in every:
+        for _ in range(_TRIES * len(every)):
+            if owner(value.encode(), every) == slot:
+                break
+            value = random_value()
+    return value
 
 
 class Affinity:
@@ -46,6 +63,11 @@ class Affinity:
             source.name for source in sources if isinstance(source, Cookie) and source.set
         )
         """Names of the cookies to set for clients that have none."""
+        self.learned: tuple[Cookie | Header, ...] = tuple(
+            source for source in sources if isinstance(source, Cookie | Header)
+        )
+        """Keys that a response may name."""
+        self._bindings: SharedBindings | None = None
 
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
         """Set the slots that share the listener; see `Server.slots_changed`."""
@@ -68,14 +90,36 @@ class Affinity:
             return False
         peeked = Peeked(head[:HEAD_LIMIT], client, complete=True, proxied=proxied)
         found = self._key.extract(peeked)
-        return isinstance(found, bytes) and owner(found, self._live) != self._slot
+        if not isinstance(found, bytes):
+            return False
+        bound = None if self._bindings is None else self._bindings.slot_of(digest_of(found))
+        return (bound if bound in self._live else owner(found, self._live)) != self._slot
+
+    def attach_bindings(self, fd: int) -> None:
+        """Read from *fd* which slot has made which key; see `LearningServer.attach_bindings`."""
+        before, self._bindings = self._bindings, SharedBindings(fd)
+        if before is not None:
+            before.close()
+
+    def close(self) -> None:
+        """Give the memory of the bindings back."""
+        before, self._bindings = self._bindings, None
+        if before is not None:
+            before.close()
+
+    def to_bind(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Return the digests of those of *keys*, made here, that the router would take to another node."""
+        slot, every, bindings = self._slot, self._every, self._bindings
+        if slot not in every or len(every) == 1:
+            return []
+        found = []
+        for key in keys:
+            digest = digest_of(key)
+            bound = None if bindings is None else bindings.slot_of(digest)
+            if (owner(key, every) if bound is None else bound) != slot:
+                found.append(digest)
+        return found
 
     def new_cookie_value(self) -> str:
         """Return a new cookie value that belongs to this node."""
-        value = self._random_value()
-        if self._slot in self._every:
-            for _ in range(_TRIES * len(self._every)):
-                if owner(value.encode(), self._every) == self._slot:
-                    break
-                value = self._random_value()
-        return value
+        return new_owned_id(self._slot, self._every, self._random_value)

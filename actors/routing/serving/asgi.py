@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -19,10 +20,11 @@ from typing import Any
 import anyio
 
 from actors.routing.errors import HandlerUnfit
-from actors.routing.interfaces import Acks, Report
+from actors.routing.interfaces import Acks, KeyBinder, Report
 from actors.routing.listen.listener import Asgi, Listener
 from actors.routing.listen.tls import Certificate
-from actors.routing.policy.policy import Sticky
+from actors.routing.policy.bound import learns
+from actors.routing.policy.policy import Policy, Sticky
 from actors.routing.serving.access_log import AccessLog
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.asgi_app import checked_app, service_unavailable, with_middleware
@@ -64,14 +66,14 @@ class AsgiServer:
         report: Report,
         system: object,
         resolve: Callable[[str], Any],
+        binder: KeyBinder | None = None,
     ) -> None:
         self.spec = spec
         self.listener: str = listener.name
         self.report = report
         self.app_state: dict[str, Any] = {"actors": system}
-        policy = listener.policy
-        key = policy.key if isinstance(policy, Sticky) else None
-        self.affinity: Affinity | None = None if key is None else Affinity(key)
+        self.affinity: Affinity | None = _affinity(listener.policy)
+        self._binder = binder if learns(listener.policy) else None
         self._tls = listener.tls
         self._certificate: Certificate | None = None
         self._proxy = ProxyHeaderReader(listener, report) if listener.proxy_protocol else None
@@ -147,12 +149,18 @@ class AsgiServer:
             _log.setLevel(logging.WARNING)  # at INFO it logs every WebSocket, like an access log
         _log.addFilter(_CLIENT_WARNINGS)
         self._context = contextvars.copy_context()
-        self.app = with_middleware(app, spec, self.affinity)
+        self.app = with_middleware(app, spec, self.affinity, self._binder)
 
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
         """Set the slots that share the listener: they decide which requests belong to this node."""
         if self.affinity is not None:
             self.affinity.slots_changed(slot, live, every)
+
+    def attach_bindings(self, fd: int) -> None:
+        if self.affinity is None:
+            os.close(fd)
+        else:
+            self.affinity.attach_bindings(fd)
 
     def take(self, connection: int, sock: socket.socket) -> None:
         if self.draining or self.app is None:
@@ -204,6 +212,8 @@ class AsgiServer:
             LifespanFailed: its shutdown failed.
         """
         await self.drain(0)
+        if self.affinity is not None:
+            self.affinity.close()
         if self._lifespan is not None:
             await self._lifespan.shutdown()
 
@@ -300,3 +310,7 @@ class AsgiServer:
     async def _wait_tasks(self) -> None:
         if tasks := [answer.task for answer in self._running if answer.task is not None]:
             await asyncio.wait(tasks)
+
+
+def _affinity(policy: Policy) -> Affinity | None:
+    return Affinity(policy.key) if isinstance(policy, Sticky) else None

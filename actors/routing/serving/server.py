@@ -16,7 +16,7 @@ from typing import Any
 
 from actors._base.loop import Loop
 from actors.routing.errors import HandlerNotFound, HandlerUnfit
-from actors.routing.interfaces import Acks, Report, Server
+from actors.routing.interfaces import Acks, KeyBinder, Report, Server
 from actors.routing.listen.address import Udp
 from actors.routing.listen.listener import Asgi, Listener
 from actors.routing.policy.kernel import ByKernel, ReusePort
@@ -69,6 +69,7 @@ def serve(
     counted: Callable[[int, int], object] = lambda _open, _total: None,
     system: object = None,
     resolve: Callable[[str], Any] = import_handler,
+    binder: KeyBinder | None = None,
 ) -> Server:
     """Make the server of *spec* for this node; nothing starts before its `start`.
 
@@ -82,13 +83,22 @@ def serve(
         counted: called by a `SocketServer` with how much work is open and how much there was.
         system: what ASGI applications find as ``request.state.actors``.
         resolve: imports a path; nodes know `__main__` under another name.
+        binder: binds the sticky keys that an application makes; None to bind none.
 
     Raises:
         HandlerUnfit: it is an ASGI application and the extra ``web`` is not installed.
     """
     if isinstance(spec.where, Udp):
         return DatagramServer(spec, loop, acks, counted=counted, report=report, resolve=resolve)
-    make = partial(_connection_server, spec, loop, report=report, system=system, resolve=resolve)
+    make = partial(
+        _connection_server,
+        spec,
+        loop,
+        report=report,
+        system=system,
+        resolve=resolve,
+        binder=binder,
+    )
     if isinstance(spec.policy, ByKernel):
         return SelfAcceptingServer(
             make,
@@ -109,6 +119,7 @@ def _connection_server(
     report: Report,
     system: object,
     resolve: Callable[[str], Any],
+    binder: KeyBinder | None,
 ) -> Server:
     """Make the server of connections, whether the parent or this node accepts them."""
     if not isinstance(spec.handler, Asgi):
@@ -119,4 +130,6 @@ def _connection_server(
         raise HandlerUnfit(
             spec.path, f"asgi() needs {error.name}: pip install 'actors-framework[web]'"
         ) from error
-    return AsgiServer(spec, spec.handler, acks, report=report, system=system, resolve=resolve)
+    return AsgiServer(
+        spec, spec.handler, acks, report=report, system=system, resolve=resolve, binder=binder
+    )

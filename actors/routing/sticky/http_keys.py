@@ -29,6 +29,7 @@ __all__ = [
     "header",
     "path",
     "query",
+    "set_cookie_value",
 ]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -195,6 +196,17 @@ def cookie_value(values: Iterable[bytes], name: str) -> bytes | None:
     """Return the first cookie called *name* in the values of `Cookie` headers; None if there is none."""
     found = _cookie_pair(name.encode()).search(b";".join(values))
     return _unquoted((found[1] or b"").strip(b" \t")) or None if found else None
+
+
+def set_cookie_value(values: Iterable[bytes], name: str) -> bytes | None:
+    """Return what the last of the values of `Set-Cookie` headers gives the cookie *name*; None if none does."""
+    wanted = name.encode()
+    found = None
+    for value in values:
+        key, _, rest = value.partition(b"=")
+        if key.strip(b" \t") == wanted:
+            found = _unquoted(rest.partition(b";")[0].strip(b" \t")) or found
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,104 @@
+"""The operations between the parent and its nodes that concern listeners; see `operations`."""
+
+# mypy: disable-error-code="empty-body"
+# Declarations: only their signatures are used.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from actors._remoting.operation import Side, call as _call, fd_note as _fd_note, note as _note
+
+if TYPE_CHECKING:
+    from actors.routing import Listener
+
+__all__ = [
+    "attach_bindings",
+    "attach_socket",
+    "bind_keys",
+    "connection_counts",
+    "connection_results",
+    "connections",
+    "detach_socket",
+    "drain_listener",
+    "key_unlearned",
+    "listener_slots",
+    "serve_listener",
+    "served_enough",
+    "socket_lost",
+]
+
+_PARENT: Final = Side.PARENT
+_NODE: Final = Side.NODE
+
+# -- what the parent serves ---------------------------------------------------------------------
+
+
+@_note(_PARENT)
+def connection_results(
+    listener: str, acknowledged: list[int], refused: list[int], closed: list[int], /
+) -> None:
+    """Which connections the node has taken, has closed unread, and has served."""
+
+
+@_note(_PARENT)
+def connection_counts(listener: str, open_: int, total: int, /) -> None:
+    """How many connections the node serves, and how many it has served in all."""
+
+
+@_note(_PARENT)
+def socket_lost(listener: str, /) -> None:
+    """The node had no descriptor free for the socket that its server gets its work from."""
+
+
+@_call(_PARENT)
+async def bind_keys(listener: str, digests: list[bytes], client: str, /) -> None:
+    """Have connections with these sticky keys go to the node's slot; answered when they do."""
+
+
+@_note(_PARENT)
+def key_unlearned(listener: str, /) -> None:
+    """The node has sent a response with a new sticky key that was not bound in time."""
+
+
+@_note(_PARENT)
+def served_enough(count: int, /) -> None:
+    """The node has served *count* requests, which is as many as it may."""
+
+
+# -- what a node serves -------------------------------------------------------------------------
+
+
+@_call(_NODE)
+async def serve_listener(spec: Listener, /) -> None:
+    """Start the node's server of a listener; return when it can take connections."""
+
+
+@_call(_NODE)
+async def drain_listener(listener: str, seconds: float, /) -> None:
+    """Return when the node has no connection of a listener, or has cut them off after *seconds*."""
+
+
+@_fd_note(_NODE)
+def connections(listener: str, numbers: list[int], /) -> None:
+    """The descriptors are accepted connections to serve, with their numbers at the router."""
+
+
+@_fd_note(_NODE)
+def attach_socket(listener: str, limit: int | None, /) -> None:
+    """The descriptors are the sockets that the node's server gets its work from, *limit* at a time."""
+
+
+@_note(_NODE)
+def detach_socket(listener: str, /) -> None:
+    """Take nothing new from those sockets."""
+
+
+@_fd_note(_NODE)
+def attach_bindings(listener: str, /) -> None:
+    """The descriptor is the memory in which the parent says which slot has which sticky key."""
+
+
+@_note(_NODE)
+def listener_slots(listener: str, slot: int, live: list[int], every: list[int], /) -> None:
+    """Which slots share a listener now: the node's own, those that serve, and all."""
