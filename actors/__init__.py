@@ -65,6 +65,7 @@ __all__ = [
     "start",
     "sticky_id",
     "supervisor",
+    "wsgi",
 ]
 
 

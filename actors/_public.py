@@ -23,7 +23,7 @@ from actors._system.system import System, current
 from actors._system.topology import Topology
 from actors._system.tree_specs import child, dynamic, supervisor
 from actors.nodes import Node, nodes
-from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, listen
+from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, listen, wsgi
 from actors.supervisors import AutoShutdown, Backoff, Budget, Exit, ExitKind, Restart, Strategy
 from actors.transport import Buffer, SharedArray, SharedBuffer, local, move, register
 
@@ -76,4 +76,5 @@ __all__ = [
     "start",
     "sticky_id",
     "supervisor",
+    "wsgi",
 ]

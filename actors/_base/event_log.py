@@ -37,6 +37,8 @@ _RATE_LIMITED: Final = {
     "message_failed",
     "pool_full",
     "pool_has_room",
+    "request_ended",
+    "request_slow",
     "request_timed_out",
 }
 
@@ -97,6 +99,8 @@ _LEVELS: Final = {
     "handler_failed": "error",
     "key_unlearned": "warning",
     "request_timed_out": "info",
+    "request_ended": "error",
+    "request_slow": "warning",
     "control_socket": "info",
     "no_control_socket": "warning",
     "cpu_budget": "warning",

@@ -24,17 +24,13 @@ _OTHERS: Final = {
     "--loop": _NO_CHOICE,
     "--http": "HTTP/1.1, always",
     "--ws": _NO_CHOICE,
-    "--interface": "ASGI 3, always",
-    "--worker-class": "ASGI on asyncio, always",
-    "-k": "ASGI on asyncio, always",
+    "--worker-class": "--interface asgi, on asyncio, or wsgi, with --threads N",
+    "-k": "--interface asgi, on asyncio, or wsgi, with --threads N",
     "--worker-connections": "--limit-concurrency N",
-    "--threads": "actors.offload or a pool for code that blocks",
-    "--blocking-threads": "actors.offload or a pool for code that blocks",
     "--runtime-threads": _NO_CHOICE,
     "--runtime-mode": _NO_CHOICE,
     "--backpressure": "--limit-concurrency N",
     "--respawn-failed-workers": "always so: nodes are supervised",
-    "--timeout": f"hang_after= of nodes(...), {_TOPOLOGY}",
     "--timeout-worker-healthcheck": f"hang_after= of nodes(...), {_TOPOLOGY}",
     "--log-level": _LOGS,
     "--log-config": _LOGS,
@@ -88,6 +84,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_processes(parser)
     _add_recycling(parser)
     _add_shares(parser)
+    _add_request_times(parser)
     _add_limits(parser)
     _add_websockets(parser)
     _add_tls(parser)
@@ -139,7 +136,21 @@ def _converted(parser: argparse.ArgumentParser, convert: Any, variable: str, tex
 
 
 def _add_app(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("app", metavar="APP", help="pkg.mod:app, an ASGI application")
+    parser.add_argument("app", metavar="APP", help="pkg.mod:app, an ASGI or WSGI application")
+    parser.add_argument(
+        "--interface",
+        choices=("auto", "asgi", "asgi3", "wsgi"),
+        default="auto",
+        help="how APP is called; default: auto, as it takes three or two arguments",
+    )
+    parser.add_argument(
+        "--threads",
+        "--blocking-threads",
+        metavar="N",
+        type=int,
+        default=8,
+        help="threads of a process that run a WSGI application; default: %(default)s",
+    )
     parser.add_argument(
         "--factory",
         action="store_true",
@@ -277,6 +288,23 @@ def _add_shares(parser: argparse.ArgumentParser) -> None:
         metavar="POLICY",
         help="least-connections (the default), round-robin, sticky=KEY, or reuse-port or "
         "shared-listener, where the kernel chooses",
+    )
+
+
+def _add_request_times(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        "-t",
+        metavar="SECONDS",
+        type=float,
+        help="how long a request may take: then it is answered 504, or disconnected if its response has "
+        "begun; not for WebSockets and event streams; default: no limit",
+    )
+    parser.add_argument(
+        "--slow",
+        metavar="SECONDS",
+        type=float,
+        help="report a request that runs for longer, with its stack: `request slow`; default: never",
     )
 
 

@@ -34,6 +34,8 @@ from actors.routing.events import (
     NodeTrusted,
     PolicyFailed,
     ProxyHeaderMissing,
+    RequestEnded,
+    RequestSlow,
     RequestTimedOut,
     ShutdownFailed,
     StillStarting,
@@ -52,9 +54,10 @@ from actors.routing.interfaces import (
     SocketNode,
     SocketServer,
 )
+from actors.routing.listen.application import Asgi, asgi, wsgi
 from actors.routing.listen.bind import probe
 from actors.routing.listen.fd_limit import nearly_full
-from actors.routing.listen.listener import Asgi, Listener, asgi, listen
+from actors.routing.listen.listener import Listener, listen
 from actors.routing.listen.tls import Tls
 from actors.routing.policy.kernel import ByKernel, ReusePort, SharedListener
 from actors.routing.policy.policy import (
@@ -117,6 +120,8 @@ __all__ = [
     "ProxyHeaderMissing",
     "Reply",
     "Report",
+    "RequestEnded",
+    "RequestSlow",
     "RequestTimedOut",
     "ReusePort",
     "RoundRobin",
@@ -157,4 +162,5 @@ __all__ = [
     "query",
     "serve",
     "sni",
+    "wsgi",
 ]

@@ -23,6 +23,8 @@ __all__ = [
     "NodeTrusted",
     "PolicyFailed",
     "ProxyHeaderMissing",
+    "RequestEnded",
+    "RequestSlow",
     "RequestTimedOut",
     "ShutdownFailed",
     "StillStarting",
@@ -161,6 +163,28 @@ class RequestTimedOut(ListenerEvent):
     connection: int
     part: str
     seconds: float
+
+
+@dataclass(frozen=True)
+class RequestSlow(ListenerEvent):
+    """A request has been running for `seconds`; `stack` is where the application is."""
+
+    client: str
+    method: str
+    path: str
+    seconds: float
+    stack: str
+
+
+@dataclass(frozen=True)
+class RequestEnded(ListenerEvent):
+    """A request was ended, because it took longer than `seconds`; `stack` is where the application was."""
+
+    client: str
+    method: str
+    path: str
+    seconds: float
+    stack: str
 
 
 @dataclass(frozen=True)

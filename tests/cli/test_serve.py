@@ -15,7 +15,7 @@ from actors._system.topology import Topology
 from actors.cli import main
 from actors.cli._parser import parse
 from actors.cli.server.serve import serve_topology
-from actors.routing import LeastConnections, RoundRobin, Sticky, asgi, key_from
+from actors.routing import Asgi, LeastConnections, RoundRobin, Sticky, key_from
 from tests.cli.running_command import ROOT, running, sockets
 
 
@@ -89,7 +89,7 @@ def test_processes_are_recycled_by_the_options_of_either_server() -> None:
 
 def test_a_factory_is_called_on_the_nodes() -> None:
     made = topology_of("p:a", "--factory")
-    assert made.listeners[0].handler == asgi("p:a", factory=True)
+    assert made.listeners[0].handler == Asgi(app="p:a", interface="auto", factory=True)
 
 
 def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
@@ -148,8 +148,8 @@ def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
         (
             ["p:a", "--worker-class", "gevent"],
             (
-                "`actors serve` does not take '--worker-class gevent'; here that is ASGI on asyncio, "
-                "always (see `actors serve --help`)"
+                "`actors serve` does not take '--worker-class gevent'; here that is --interface asgi, "
+                "on asyncio, or wsgi, with --threads N (see `actors serve --help`)"
             ),
         ),
         (
@@ -215,8 +215,9 @@ def test_options_that_uvicorn_and_gunicorn_users_type_are_understood() -> None:
     assert [(group.count, group.shutdown) for group in made.nodes] == [(3, 9)]
     (listener,) = made.listeners
     assert listener.backlog == 77
-    assert listener.handler == asgi(
-        "p:a",
+    assert listener.handler == Asgi(
+        app="p:a",
+        interface="auto",
         root_path="/api",
         lifespan="on",
         keep_alive=7,
@@ -239,11 +240,11 @@ def test_options_come_from_the_environment_and_the_command_line_wins(
     assert [(group.count, group.shutdown) for group in made.nodes] == [(5, 2.5)]
     (listener,) = made.listeners
     assert listener.address == "127.0.0.1:77"
-    assert listener.handler == asgi("p:a", access_log=True)
+    assert listener.handler == Asgi(app="p:a", interface="auto", access_log=True)
     made = topology_of("p:a", "--nodes", "2", "--no-access-log", "--bind", "127.0.0.1:78")
     assert made.nodes[0].count == 2
     assert made.listeners[0].address == "127.0.0.1:78"
-    assert made.listeners[0].handler == asgi("p:a")
+    assert made.listeners[0].handler == Asgi(app="p:a", interface="auto")
 
 
 def test_web_concurrency_is_the_number_of_processes_unless_it_is_given(

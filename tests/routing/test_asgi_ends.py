@@ -105,7 +105,7 @@ def test_a_connection_taken_and_stopped_in_one_breath_is_closed_once(kind: str) 
             "cannot import handler 'no.such:app': ModuleNotFoundError",
         ),
         (asgi(here("nobody")), HandlerNotFound, "has no attribute 'nobody'"),
-        (asgi(here("NOT_CALLABLE")), HandlerUnfit, "an ASGI application is callable, got 'text'"),
+        (asgi(here("NOT_CALLABLE")), HandlerUnfit, "an application is callable, got 'text'"),
         (
             asgi(here("make_plain")),
             HandlerUnfit,
@@ -117,7 +117,7 @@ def test_a_connection_taken_and_stopped_in_one_breath_is_closed_once(kind: str) 
             HandlerUnfit,
             "the factory raised KeyError: 'settings'",
         ),
-        (asgi(here("asgi2")), HandlerUnfit, "takes (scope, receive, send), this one takes (scope"),
+        (asgi(here("asgi2")), HandlerUnfit, "it looks like ASGI 2, which takes (scope) alone"),
         (
             asgi(here("starts_badly")),
             LifespanFailed,

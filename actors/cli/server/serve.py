@@ -11,7 +11,7 @@ from actors._system.cpu_budget import usable_cpus
 from actors._system.topology import Topology
 from actors.cli._failure import WRONG, CommandFailed, is_count
 from actors.nodes import NodesSpec, nodes
-from actors.routing import Listener, Policy, Sticky, asgi, key_from, listen, policy_from
+from actors.routing import Asgi, Listener, Policy, Sticky, key_from, listen, policy_from
 
 __all__ = ["serve_topology"]
 
@@ -60,8 +60,12 @@ def _nodes(options: Namespace) -> NodesSpec:
 
 
 def _listener(options: Namespace) -> Listener:
-    app = asgi(
-        options.app,
+    app = Asgi(
+        app=options.app,
+        interface="asgi" if options.interface == "asgi3" else options.interface,
+        threads=options.threads,
+        timeout=options.timeout,
+        slow=options.slow,
         factory=options.factory,
         lifespan=options.lifespan,
         root_path=options.root_path,

@@ -18,7 +18,8 @@ from actors.routing.balancer.acceptor import Acceptor
 from actors.routing.balancer.records import Connection
 from actors.routing.events import Available, Unavailable
 from actors.routing.interfaces import Report
-from actors.routing.listen.listener import Asgi, Listener
+from actors.routing.listen.application import Asgi
+from actors.routing.listen.listener import Listener
 
 __all__ = ["UnavailableResponder"]
 

@@ -7,15 +7,16 @@ Rule 2: a handler is stored as its import path, because it runs on nodes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction, isfunction
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, TypeAlias
 
 from actors._known_options import known_options
 from actors.routing.errors import BadListener
 from actors.routing.listen.address import InheritedSocket, Udp, Unix, Where, parse_address
+from actors.routing.listen.application import Asgi
+from actors.routing.listen.checks import check_count, check_path, check_positive
 from actors.routing.listen.tls import Tls, checked_tls
 from actors.routing.policy.kernel import ByKernel, ReusePort
 from actors.routing.policy.policy import (
@@ -30,74 +31,11 @@ from actors.routing.sticky.datagram_source import Source
 from actors.routing.sticky.http_keys import Cookie
 from actors.routing.sticky.keys import Proxy, sources_of
 
-__all__ = ["Asgi", "Handler", "Lifespan", "Listener", "asgi", "handler_path", "listen"]
+__all__ = ["Handler", "Listener", "handler_path", "listen"]
 
 Handler: TypeAlias = Callable[..., Awaitable[object]]
-Lifespan: TypeAlias = Literal["auto", "on", "off"]
 
-_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _ALL: Final = 0o777
-_LIFESPANS: Final = get_args(Lifespan)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asgi:
-    """An ASGI application as data, served by asyncio nodes.
-
-    Times are in seconds, sizes in bytes.
-    """
-
-    app: str
-    """Import path, ``pkg.mod:attr``."""
-    factory: bool = False
-    """`app` is called without arguments, once per node, and returns the application."""
-    lifespan: Lifespan = "auto"
-    root_path: str = ""
-    preload: bool = False
-    """The module of `app` is imported once for all process nodes, which are forked from the process that
-    has it: a node that was killed serves again in tens of milliseconds. Its import may leave no threads;
-    what the application opens belongs into its lifespan."""
-    head_timeout: float = 10.0
-    """How long a client may take for a complete request head."""
-    max_head: int = 64 * 1024
-    """How long a request head may be."""
-    body_timeout: float = 60.0
-    """How long a client may pause while it sends a request body."""
-    keep_alive: float = 5.0
-    """How long an idle connection stays open between two requests."""
-    ws_ping_interval: float | None = 20.0
-    ws_ping_timeout: float | None = 20.0
-    ws_max_size: int = 16 * 1024 * 1024
-    limit_concurrency: int | None = None
-    """Connections of a node beyond which requests are answered 503."""
-    access_log: bool = False
-    """Log every request as the event ``request``; an application's own handlers of ``uvicorn.access``
-    get its line in any case."""
-    proxy_headers: bool = True
-    """Trust X-Forwarded-For and -Proto from the addresses in `forwarded_allow_ips`."""
-    forwarded_allow_ips: str | None = None
-    """Addresses and networks, with commas between; ``unix`` for Unix sockets that every user may
-    write to, ``*`` for everybody. None is FORWARDED_ALLOW_IPS of the environment, or
-    ``127.0.0.1,::1``. Unix sockets that not every user may write to are trusted."""
-
-    def __post_init__(self) -> None:
-        _check_path(self.app, "app")
-        if self.lifespan not in _LIFESPANS:
-            raise BadListener(f"lifespan must be auto, on or off, got {self.lifespan!r}")
-        if type(self.preload) is not bool:
-            raise BadListener(f"preload must be True or False, got {self.preload!r}")
-        for name in ("head_timeout", "body_timeout", "keep_alive"):
-            _check_positive(name, getattr(self, name))
-        for name in ("ws_ping_interval", "ws_ping_timeout", "limit_concurrency"):
-            if getattr(self, name) is not None:
-                _check_positive(name, getattr(self, name))
-        allowed: object = self.forwarded_allow_ips
-        if allowed is not None and not isinstance(allowed, str):
-            raise BadListener(
-                f'forwarded_allow_ips must be text such as "10.0.0.7,10.1.0.0/16", got {allowed!r}'
-            )
-        for name in ("max_head", "ws_max_size"):
-            _check_count(name, getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +58,7 @@ class Listener:
 
     def __post_init__(self) -> None:
         if not isinstance(self.handler, Asgi):
-            _check_path(self.handler, "handler")
+            check_path(self.handler, "handler")
         parse_address(self.address)
         group: object = self.nodes
         if not isinstance(group, str) or not group:
@@ -128,8 +66,8 @@ class Listener:
         if isinstance(self.policy, type) or not isinstance(self.policy, Policy):
             raise BadListener(f"policy must be a policy such as RoundRobin(), got {self.policy!r}")
         for name in ("backlog", "max_pending", "max_peeking"):
-            _check_count(name, getattr(self, name))
-        _check_positive("unavailable_after", self.unavailable_after)
+            check_count(name, getattr(self, name))
+        check_positive("unavailable_after", self.unavailable_after)
         _check_limits(self.max_connections)
         _check_key(self)
         _check_address_kind(self)
@@ -239,51 +177,6 @@ def listen(
     )
 
 
-@known_options(BadListener)
-def asgi(
-    app: str,
-    *,
-    factory: bool = False,
-    lifespan: Lifespan = "auto",
-    root_path: str = "",
-    preload: bool = False,
-    head_timeout: float = 10.0,
-    max_head: int = 64 * 1024,
-    body_timeout: float = 60.0,
-    keep_alive: float = 5.0,
-    ws_ping_interval: float | None = 20.0,
-    ws_ping_timeout: float | None = 20.0,
-    ws_max_size: int = 16 * 1024 * 1024,
-    limit_concurrency: int | None = None,
-    access_log: bool = False,
-    proxy_headers: bool = True,
-    forwarded_allow_ips: str | None = None,
-) -> Asgi:
-    """Describe an ASGI application to be served; the options are the fields of `Asgi`.
-
-    Raises:
-        BadListener: an option is wrong; the message shows the bad value.
-    """
-    return Asgi(
-        app=app,
-        factory=factory,
-        lifespan=lifespan,
-        root_path=root_path,
-        preload=preload,
-        head_timeout=head_timeout,
-        max_head=max_head,
-        body_timeout=body_timeout,
-        keep_alive=keep_alive,
-        ws_ping_interval=ws_ping_interval,
-        ws_ping_timeout=ws_ping_timeout,
-        ws_max_size=ws_max_size,
-        limit_concurrency=limit_concurrency,
-        access_log=access_log,
-        proxy_headers=proxy_headers,
-        forwarded_allow_ips=forwarded_allow_ips,
-    )
-
-
 def handler_path(handler: object) -> str:
     """Return the import path of an ``async def handle(stream)`` of a module.
 
@@ -308,7 +201,7 @@ def handler_path(handler: object) -> str:
 def _check_key(spec: Listener) -> None:
     """Refuse keys that no client of this listener can send."""
     if spec.tls is not None:
-        _check_positive("handshake_timeout", spec.tls.handshake_timeout)
+        check_positive("handshake_timeout", spec.tls.handshake_timeout)
     key = key_of(spec.policy)
     web = isinstance(spec.handler, Asgi)
     for source in () if key is None else sources_of(key):
@@ -363,21 +256,6 @@ def _check_address_kind(spec: Listener) -> None:
 def _check_limits(limits: object) -> None:
     for limit in limits if isinstance(limits, tuple) else (limits,):
         if limit is not None or limits is not None:
-            _check_count("max_connections", limit)
+            check_count("max_connections", limit)
     if limits == ():
         raise BadListener("max_connections needs a number for the first slot, got ()")
-
-
-def _check_path(path: object, what: str) -> None:
-    if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise BadListener(f'{what} must be an import path such as "pkg.mod:attr", got {path!r}')
-
-
-def _check_positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise BadListener(f"{name} must be more than 0, got {value!r}")
-
-
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise BadListener(f"{name} must be a whole number from 1 up, got {value!r}")

@@ -21,7 +21,8 @@ import anyio
 
 from actors.routing.errors import HandlerUnfit
 from actors.routing.interfaces import Acks, KeyBinder, Report
-from actors.routing.listen.listener import Asgi, Listener
+from actors.routing.listen.application import Asgi
+from actors.routing.listen.listener import Listener
 from actors.routing.listen.tls import Certificate
 from actors.routing.policy.bound import learns
 from actors.routing.policy.policy import Policy, Sticky
@@ -35,7 +36,9 @@ from actors.routing.serving.http_connection import HttpConnection
 from actors.routing.serving.lifespan import LifespanRun
 from actors.routing.serving.open_work import OpenWork
 from actors.routing.serving.proxy_header import ProxyHeaderReader
+from actors.routing.serving.request_watch import RequestWatch
 from actors.routing.serving.response_head import DateHeader
+from actors.routing.serving.wsgi_app import WsgiApp
 
 __all__ = ["AsgiServer"]
 
@@ -94,19 +97,18 @@ class AsgiServer:
         self._context = contextvars.Context()  # `start` sets that of the application's tasks
         self._loop: asyncio.AbstractEventLoop | None = None
         self.served: int = 0
-        self._running: set[Answer] = set()
+        self._watch = RequestWatch(spec, listener.name, report)
+        self._running: set[Answer] = self._watch.running
         """What the application answers, each in a task of its own."""
         self._held: list[HeldResponse] = []  # their heads are written at the end of this turn
         self._lifespan: LifespanRun | None = None
         self._protocols: OpenWork[ServedConnection | None] = OpenWork()
         """The protocol of each open connection; None before its first byte of HTTP."""
         self._connecting: set[asyncio.Task[Any]] = set()
+        # What these are for is said in `ConnectionOwner`.
         self.draining: bool = False
-        """Whether clients are told to connect again, to another node."""
         self.notice: float = _NOTICE
-        """Seconds that an application has to end by itself once it was told."""
         self.aborting: bool = False
-        """Whether what still runs is cancelled."""
 
     @property
     def open(self) -> int:
@@ -140,7 +142,7 @@ class AsgiServer:
                 self._tls, _ALPN, listener=self.listener, report=self.report, now=loop.time
             )
         app = checked_app(spec, self._resolve(spec.app))
-        if spec.lifespan != "off":
+        if spec.lifespan != "off" and not isinstance(app, WsgiApp):
             required = spec.lifespan == "on"
             self._lifespan = LifespanRun(app, spec.app, required=required, state=self.app_state)
             await self._lifespan.startup()
@@ -149,6 +151,7 @@ class AsgiServer:
             _log.setLevel(logging.WARNING)  # at INFO it logs every WebSocket, like an access log
         _log.addFilter(_CLIENT_WARNINGS)
         self._context = contextvars.copy_context()
+        self._watch.start(loop)
         self.app = with_middleware(app, spec, self.affinity, self._binder)
 
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
@@ -212,6 +215,7 @@ class AsgiServer:
             LifespanFailed: its shutdown failed.
         """
         await self.drain(0)
+        self._watch.stop()
         if self.affinity is not None:
             self.affinity.close()
         if self._lifespan is not None:

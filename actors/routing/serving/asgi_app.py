@@ -1,4 +1,4 @@
-"""Prepares an ASGI application on a node: a factory is called, the result checked and wrapped.
+"""Prepares an application on a node: a factory is called, the result checked and wrapped.
 
 Rule 1: an application that cannot serve is one clear error at boot, not a 500 for every request.
 """
@@ -10,11 +10,12 @@ from typing import Any
 
 from actors.routing.errors import HandlerUnfit
 from actors.routing.interfaces import KeyBinder
-from actors.routing.listen.listener import Asgi
+from actors.routing.listen.application import Asgi
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.forwarded import ForwardedHeaders
 from actors.routing.serving.learn_keys import LearnKeys
 from actors.routing.serving.set_cookie import SetCookie
+from actors.routing.serving.wsgi_app import WsgiApp
 
 __all__ = ["checked_app", "service_unavailable", "with_middleware"]
 
@@ -52,36 +53,57 @@ async def service_unavailable(_scope: object, _receive: object, send: Any) -> No
 
 
 def checked_app(spec: Asgi, found: Any) -> Any:
-    """Return *found*, or what it returns if it is a factory; refuse it if it is not an ASGI application."""
+    """Return *found*, or what it returns if it is a factory, as an ASGI application.
+
+    Raises:
+        HandlerUnfit: it is none, and no WSGI application where one may be.
+    """
     if not callable(found):
-        raise HandlerUnfit(spec.app, f"an ASGI application is callable, got {found!r}")
+        raise HandlerUnfit(spec.app, f"an application is callable, got {found!r}")
     if spec.factory:
-        try:
-            found = found()
-        except Exception as error:
-            raise HandlerUnfit(
-                spec.app, f"the factory raised {type(error).__name__}: {error}"
-            ) from error
-        if inspect.iscoroutine(found):
-            found.close()
-            raise HandlerUnfit(
-                spec.app,
-                "the factory is async: make it a plain function, and await in the lifespan",
-            )
-        if not callable(found):
-            raise HandlerUnfit(spec.app, f"the factory returned {found!r}, no ASGI application")
+        found = _made_by(spec, found)
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
+        return WsgiApp(found, spec.threads) if spec.interface == "wsgi" else found
+    if spec.interface != "wsgi" and _takes(signature, 3):
         return found
-    if _takes(signature, 3):
-        return found
-    hint = (
-        "it takes no argument: did you mean factory=True (--factory)?"
-        if _takes(signature, 0)
-        else f"an ASGI application takes (scope, receive, send), this one takes {signature}"
-    )
-    raise HandlerUnfit(spec.app, hint)
+    if spec.interface != "asgi" and _takes(signature, 2):
+        return WsgiApp(found, spec.threads)
+    raise HandlerUnfit(spec.app, _hint(spec, signature))
+
+
+def _made_by(spec: Asgi, factory: Any) -> Any:
+    try:
+        made = factory()
+    except Exception as error:
+        why = f"the factory raised {type(error).__name__}: {error}"
+        raise HandlerUnfit(spec.app, why) from error
+    if inspect.iscoroutine(made):
+        made.close()
+        why = "the factory is async: make it a plain function, and await in the lifespan"
+        raise HandlerUnfit(spec.app, why)
+    if not callable(made):
+        raise HandlerUnfit(spec.app, f"the factory returned {made!r}, no application")
+    return made
+
+
+def _hint(spec: Asgi, signature: inspect.Signature) -> str:
+    """Return what is wrong with an application that takes other arguments, and what helps."""
+    if _takes(signature, 0):
+        return "it takes no argument: did you mean factory=True (--factory)?"
+    if spec.interface == "wsgi":
+        wanted = "a WSGI application takes (environ, start_response)"
+        return f"{wanted}, this one takes {signature}"
+    if _takes(signature, 1):
+        name = spec.app.rpartition(":")[2]
+        return (
+            f"it looks like ASGI 2, which takes (scope) alone; serve this instead: "
+            f"async def asgi3(scope, receive, send): await {name}(scope)(receive, send)"
+        )
+    if _takes(signature, 2):
+        return f"it takes {signature} as WSGI does: did you mean wsgi({spec.app!r}) (--interface wsgi)?"
+    return f"an ASGI application takes (scope, receive, send), this one takes {signature}"
 
 
 def _takes(signature: inspect.Signature, count: int) -> bool:

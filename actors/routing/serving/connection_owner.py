@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 from actors.routing.interfaces import Report
-from actors.routing.listen.listener import Asgi
+from actors.routing.listen.application import Asgi
 from actors.routing.serving.access_log import AccessLog
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.client_timer import Part

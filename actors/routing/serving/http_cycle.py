@@ -11,13 +11,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from actors.routing.serving.access_log import AccessLog
 from actors.routing.serving.connection_owner import ConnectionOwner
 from actors.routing.serving.file_body import FileBody
 from actors.routing.serving.flow_control import FlowControl
-from actors.routing.serving.response_head import checked_header, informational, status_line
+from actors.routing.serving.response_head import (
+    checked_header,
+    error_response,
+    informational,
+    status_line,
+)
 
 __all__ = ["ClientDisconnected", "Cycle"]
 
@@ -26,6 +32,7 @@ _EVENT_STREAM: Final = b"text/event-stream"
 _NOTED: Final = frozenset({b"connection", b"content-length", b"content-type", b"transfer-encoding"})
 _NONE, _ANNOUNCED, _DUE, _BEGUN = range(4)
 """Whether a response has trailers, whether its body is whole, whether some have been written."""
+_TIMED_OUT: Final = error_response("504 Gateway Timeout")
 _FAILED: Final = b"Internal Server Error"
 _JOINED: Final = 16384
 """Bytes of a body up to which it is copied behind its head, rather than written by itself."""
@@ -165,6 +172,26 @@ class Cycle:
         """Have the application receive ``http.disconnect``; it may still send its response."""
         self._hung_up = True
         self.wake()
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether the response is one that is meant to last."""
+        return self._event_stream
+
+    def time_out(self) -> None:
+        """End it, because it takes too long: answer 504, or disconnect who has a part of the response."""
+        began = self.response_started
+        self.disconnect()
+        if began:
+            self._transport.abort()
+        else:
+            if self._http.access_log is not None:
+                self._http.access_log.response(self.scope, HTTPStatus.GATEWAY_TIMEOUT)
+            self._transport.write(_TIMED_OUT)
+            self._transport.close()
+        self._cancelled = True
+        if self.task is not None:
+            self.task.cancel()
 
     def end_event_stream(self) -> None:
         """If the response is an event stream, tell the application that it has to end."""

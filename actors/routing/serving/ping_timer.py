@@ -7,7 +7,7 @@ import random
 import struct
 from collections.abc import Callable
 
-from actors.routing.listen.listener import Asgi
+from actors.routing.listen.application import Asgi
 
 __all__ = ["PingTimer"]
 

@@ -18,7 +18,8 @@ from actors._base.loop import Loop
 from actors.routing.errors import HandlerNotFound, HandlerUnfit
 from actors.routing.interfaces import Acks, KeyBinder, Report, Server
 from actors.routing.listen.address import Udp
-from actors.routing.listen.listener import Asgi, Listener
+from actors.routing.listen.application import Asgi
+from actors.routing.listen.listener import Listener
 from actors.routing.policy.kernel import ByKernel, ReusePort
 from actors.routing.serving.self_accepting import SelfAcceptingServer
 from actors.routing.serving.stream import StreamServer
