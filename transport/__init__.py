@@ -26,6 +26,7 @@ from actors.transport.codec.held_snapshot import (
     snapshot_for_many,
     snapshot_to_keep,
 )
+from actors.transport.codec.plain_value import NOT_PLAIN, plain_packer, unpack_plain
 from actors.transport.codec.snapshot import snapshot, snapshot_args
 from actors.transport.errors import (
     ChannelBroken,
@@ -98,6 +99,7 @@ __all__ = [
     "LEAVES",
     "MAX_FDS",
     "MESSAGE_LIMIT",
+    "NOT_PLAIN",
     "PLAIN",
     "ArrayLayout",
     "Atomics",
@@ -171,6 +173,7 @@ __all__ = [
     "pair",
     "payload_bytes",
     "payload_size",
+    "plain_packer",
     "rebuild_array",
     "register",
     "register_immutable",
@@ -181,4 +184,5 @@ __all__ = [
     "snapshot_to_keep",
     "thread_pool",
     "traceback_text",
+    "unpack_plain",
 ]

@@ -26,11 +26,13 @@ from actors.transport import LEAVES
 if TYPE_CHECKING:
     from actors._actor.base import Actor
     from actors._actor.interfaces import IncarnationInterface
+    from actors._base.loop import Task
     from actors._messaging.mailbox import Tell
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
 
 __all__ = [
+    "DETACHED",
     "MESSAGES_PER_TURN",
     "SECONDS_PER_TURN",
     "MessageLoop",
@@ -42,6 +44,9 @@ MESSAGES_PER_TURN: Final = 64
 MESSAGES_PER_CLOCK: Final = 4
 """Messages between two readings of the clock: one costs as much as a small handler."""
 SECONDS_PER_TURN: Final = 0.010
+
+DETACHED: Final = object()
+"""What a handler returns whose message is answered later; see `MessageLoop.detach`."""
 
 _CALLS: Final = {MessageKind.CALL, MessageKind.CONCURRENT}
 _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, MessageKind.NOTICE)
@@ -75,6 +80,7 @@ class MessageLoop:
         self._current: Envelope | Tell | None = None
         self._since = 0.0
         self._concurrent_handlers: ConcurrentHandlers | None = None
+        self._detached: dict[Envelope, Task] = {}
         self._batches: Batches | None = None
         self._begun_beside = 0  # concurrent handlers that began since `_recall` or `put_off`
         self._progress = 0  # how often `recall` was called, or would have been
@@ -117,9 +123,10 @@ class MessageLoop:
     @property
     def handling(self) -> tuple[str, float] | None:
         """The name of the message that is being handled, and since how many seconds."""
-        if self._current is None:
+        current = next(iter(self._detached), None) if self._current is None else self._current
+        if current is None:
             return None
-        return (Envelope.of(self._current).handler.name, perf_counter() - self._since)
+        return (Envelope.of(current).handler.name, perf_counter() - self._since)
 
     @property
     def current_name(self) -> str:
@@ -133,8 +140,27 @@ class MessageLoop:
 
     @property
     def busy(self) -> bool:
-        """Whether any message is being handled, concurrent ones included."""
-        return self._current is not None or bool(self._concurrent_handlers)
+        """Whether any message is being handled, concurrent and detached ones included."""
+        beside = self._concurrent_handlers or self._detached
+        return self._current is not None or bool(beside)
+
+    def detach(self, work: Task) -> Envelope:
+        """Let go of the ask in hand: its handler returns `DETACHED`, and its actor answers it later.
+
+        Args:
+            work: cancelled when the asker no longer waits, or wants its end.
+
+        Returns:
+            the message; who answers it calls `finish`.
+        """
+        envelope, self._current = self._current, None
+        assert isinstance(envelope, Envelope), "only an ask is answered later"
+        self._detached[envelope] = work
+        return envelope
+
+    def finish(self, envelope: Envelope) -> None:
+        """Note that a detached message is over."""
+        self._detached.pop(envelope, None)
 
     @property
     def concurrent(self) -> int:
@@ -154,6 +180,8 @@ class MessageLoop:
                 self._incarnation.interrupt()
         elif self._concurrent_handlers is not None and envelope in self._concurrent_handlers:
             self._concurrent_handlers.cancel(envelope)
+        elif envelope in self._detached:
+            self._detached[envelope].cancel()
         else:
             # Asked before, as a generator that is being closed may finish what it cleans up.
             waits = self._makes_item_of(envelope) and not self._incarnation.blocking
@@ -329,6 +357,10 @@ class MessageLoop:
     def lose_all(self) -> None:
         """Fail the askers of all messages being handled and the readers of all open streams."""
         self.drop_current()
+        detached, self._detached = self._detached, {}
+        for envelope, work in detached.items():
+            work.cancel()
+            self.lose(envelope)
         if self._concurrent_handlers is not None:
             self._concurrent_handlers.lose()
         if self._producers is not None:
@@ -393,7 +425,7 @@ class MessageLoop:
                 # The asker keeps the original with its frames; the crash of the actor gets a copy.
                 raise another(error) from error.__cause__
         else:
-            if reply is not None and not reply.done():
+            if result is not DETACHED and reply is not None and not reply.done():
                 if type(result) in LEAVES:
                     reply.set_result(result)
                 else:

@@ -31,13 +31,14 @@ from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import MessageKind, handlers_of, refusal
 from actors._messaging.ref import READY
 from actors._messaging.turn import TURN, refuse_fenced
-from actors._pools.function_worker import FunctionWorker, function_name, refuse_function
-from actors._pools.queue import Loss
+from actors._pools.function_worker import FunctionWorker
+from actors._pools.sent_function import function_name, is_async, refuse_function
+from actors._pools.submitter import Loss
 from actors._pools.task import PoolTask, TaskKind, TaskOwner, TaskState
 from actors.transport import PLAIN, HeldSnapshot, Unsendable, hold_args
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable
 
     from actors._base.loop import Loop, Waiter
     from actors._messaging.blocking_ref import ThreadPortal
@@ -45,11 +46,12 @@ if TYPE_CHECKING:
     from actors._messaging.ref import Ref
     from actors._messaging.turn import Target
     from actors._pools.facts import PoolFacts
-    from actors._pools.figures import PoolStats
+    from actors._pools.places import Places
 
-__all__ = ["ClientHost", "Places", "PoolClient"]
+__all__ = ["ClientHost", "PoolClient"]
 
 _CALL: Final = handlers_of(FunctionWorker)[FunctionWorker.call]
+_CALL_IN_LINE: Final = handlers_of(FunctionWorker)[FunctionWorker.call_in_line]
 _CALL_BESIDE: Final = handlers_of(FunctionWorker)[FunctionWorker.call_beside]
 
 
@@ -68,24 +70,6 @@ class ClientHost(Protocol):
 
     def resolve(self, ref: Ref[Any]) -> Target: ...
     def reachable(self, ref: Ref[Any]) -> bool: ...
-
-
-class Places(Protocol):
-    """The pool's queue in the process that made the system: directly there, over the link elsewhere."""
-
-    def enter(
-        self, ticket: int, priority: int, *, again: bool, asked_by: Sequence[int]
-    ) -> None: ...
-    def withdraw(self, ticket: int) -> None: ...
-    def done(self, ticket: int, *, failed: bool, renew: str) -> None: ...
-    def undelivered(self, ticket: int, priority: int) -> None: ...
-    def broken(self, ticket: int) -> None: ...
-    def overdue(self, ticket: int, why: str) -> None: ...
-    async def members(self) -> list[Ref[Any]]: ...
-    async def stats(self) -> PoolStats: ...
-    async def resize(self, size: int) -> int: ...
-    async def stop(self, *, drain: bool) -> None: ...
-    async def wait(self) -> str: ...
 
 
 class PoolClient(TaskOwner):
@@ -147,6 +131,8 @@ class PoolClient(TaskOwner):
         if facts.at_once > 1:
             task.handler = _CALL_BESIDE
             task.args = (fn, args, self._host.address, task.ticket)
+        elif self.facts.has_lines and _plain(map(type, args)) and not is_async(fn):
+            task.in_line = True  # what it is called with never changes
         task.priority, task.retry = priority, retry
         return task
 
@@ -237,7 +223,11 @@ class PoolClient(TaskOwner):
 
     def _enter(self, task: PoolTask, *, again: bool) -> None:
         asked_by = task.asked_by
-        self.places.enter(task.ticket, task.priority, again=again, asked_by=asked_by)
+        # In a line it would have neither the chain of calls nor the context variables of its message.
+        in_line = task.in_line and not asked_by and task.context is None
+        self.places.enter(
+            task.ticket, task.priority, again=again, asked_by=asked_by, in_line=in_line
+        )
 
     def _hold(self, task: PoolTask) -> None:
         """Take the snapshot for a task that waits; one that begins at once is encoded at once."""
@@ -366,8 +356,8 @@ class PoolClient(TaskOwner):
 
     # -- places (`Submitter`, by the clients of this process) ----------------------------------
 
-    def place_given(self, ticket: int, member: Ref[Any], functions: Ref[Any]) -> None:
-        """Send a task to the worker that it was given."""
+    def place_given(self, ticket: int, member: Ref[Any], functions: Ref[Any], number: int) -> None:
+        """Send a task to the worker that it was given, with its number in the worker's line, if it has one."""
         task = self._tasks.get(ticket)
         if task is None or task.state is not TaskState.WAITING:
             self.places.done(ticket, failed=True, renew="")
@@ -376,7 +366,7 @@ class PoolClient(TaskOwner):
         if not self._host.reachable(ref):
             self.places.undelivered(ticket, task.priority)
             return
-        task.begin(ref)
+        task.begin(ref, number)
         if task.kind is not TaskKind.LEASE:
             self._send(task, ref)
             return
@@ -386,7 +376,7 @@ class PoolClient(TaskOwner):
             task.waiter.set_result(member)
 
     def _send(self, task: PoolTask, ref: Ref[Any]) -> None:
-        envelope = task.new_envelope()
+        envelope = task.new_envelope(_CALL_IN_LINE)
         task.target = target = self._host.resolve(ref)
         try:
             send = target.try_send
@@ -436,6 +426,12 @@ class PoolClient(TaskOwner):
         if task.state is TaskState.RUNNING:
             task.set_exception(_in_call(task, error))
 
+    def task_returned(self, ticket: int, value: Any) -> None:
+        """The worker of a task has ended after it had returned *value*."""
+        task = self._tasks.get(ticket)
+        if task is not None and not task.done():
+            task.set_result(value)
+
     def task_lost(self, ticket: int, why: str, loss: Loss) -> None:
         """The worker of a task has ended."""
         task = self._tasks.get(ticket)
@@ -483,6 +479,14 @@ class PoolClient(TaskOwner):
             self.places.done(task.ticket, failed=True, renew="")
         else:
             self.places.undelivered(task.ticket, task.priority)
+
+    def given_back(self, task: PoolTask) -> None:
+        """As `TaskOwner.given_back`."""
+        if task.abandoned:
+            self._drop(task)
+            self.places.done(task.ticket, failed=True, renew="")
+        else:
+            self.places.given_back(task.ticket, task.priority)
 
     def over(self, task: PoolTask) -> None:
         """As `TaskOwner.over`."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from actors._pools.client import PoolClient
 from actors._pools.facts import PoolFacts
 from actors._pools.pool import Pool
-from actors._pools.queue import Loss
-from actors._remoting import operations as ops
+from actors._pools.submitter import Loss
+from actors._remoting import pool_operations as ops
 from actors.transport import Extra
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
-    from actors._pools.client import Places
+    from actors._pools.places import Places
     from actors._remoting.actor_host import ActorHost
 
 __all__ = ["PoolClients", "pool_extra"]
@@ -45,6 +45,7 @@ class PoolClients:
         """Take what the parent says over the link; in the parent's own process it calls directly."""
         handlers = self._host.handlers
         handlers.on_note(ops.place_given, lambda _, *given: self.place_given(*given))
+        handlers.on_note(ops.task_returned, lambda _, *task: self.task_returned(*task))
         handlers.on_note(
             ops.task_lost,
             lambda _, pool, ticket, why, loss: self.task_lost(pool, ticket, why, Loss(loss)),
@@ -70,9 +71,15 @@ class PoolClients:
 
     # -- `Submitter` -------------------------------------------------------------------------
 
-    def place_given(self, pool: int, ticket: int, member: Ref[Any], functions: Ref[Any]) -> None:
+    def place_given(
+        self, pool: int, ticket: int, member: Ref[Any], functions: Ref[Any], number: int
+    ) -> None:
         """As `Submitter.place_given`."""
-        self._clients[pool].place_given(ticket, member, functions)
+        self._clients[pool].place_given(ticket, member, functions, number)
+
+    def task_returned(self, pool: int, ticket: int, value: Any) -> None:
+        """As `Submitter.task_returned`."""
+        self._clients[pool].task_returned(ticket, value)
 
     def task_lost(self, pool: int, ticket: int, why: str, loss: Loss) -> None:
         """As `Submitter.task_lost`."""

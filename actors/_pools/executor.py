@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import ActorsError
-from actors._pools.function_worker import chunk_caller, refuse_function
+from actors._pools.sent_function import chunk_caller, refuse_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

@@ -43,3 +43,8 @@ class PoolFacts:
     def killable(self) -> bool:
         """Whether a worker can be ended without harm to others."""
         return not self.why_not_killable
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether a worker may have brief tasks in advance."""
+        return self.killable and self.at_once == 1 and not self.cls_path

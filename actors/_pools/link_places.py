@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors._messaging.deadlock import waiting_chain
-from actors._remoting import operations as ops
+from actors._remoting import pool_operations as ops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +24,11 @@ class LinkPlaces:
         self._link = link
         self._pool = pool
 
-    def enter(self, ticket: int, priority: int, *, again: bool, asked_by: Sequence[int]) -> None:
+    def enter(
+        self, ticket: int, priority: int, *, again: bool, asked_by: Sequence[int], in_line: bool
+    ) -> None:
         """Have a task wait for a worker."""
-        self._link.note(ops.task_queued, self._pool, ticket, priority, again, asked_by)
+        self._link.note(ops.task_queued, self._pool, ticket, priority, again, asked_by, in_line)
 
     def withdraw(self, ticket: int) -> None:
         """Forget a task that waits; it may have been given a place meanwhile."""
@@ -39,6 +41,10 @@ class LinkPlaces:
     def undelivered(self, ticket: int, priority: int) -> None:
         """Put a task back."""
         self._link.note(ops.task_undelivered, self._pool, ticket, priority)
+
+    def given_back(self, ticket: int, priority: int) -> None:
+        """Put a task back that its worker has given back."""
+        self._link.note(ops.task_given_back, self._pool, ticket, priority)
 
     def broken(self, ticket: int) -> None:
         """The link to the task's worker has ended."""

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar
 
 from actors._base.errors import InvalidSpec
-from actors._pools.function_worker import chunk_caller, function_name, refuse_function
+from actors._pools.sent_function import (
+    call_chunk,
+    chunk_caller,
+    function_name,
+    refuse_function,
+)
 from actors._pools.task import TaskState
+from actors.transport import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["MapOptions", "PoolMap"]
 
 R_co = TypeVar("R_co", covariant=True)
+
+_plain: Final = PLAIN.issuperset
 
 
 class _Chunk:
@@ -177,6 +185,7 @@ class PoolMap(AsyncIterator[R_co]):
             columns = [list(column) for column in zip(*calls, strict=True)]
             together = chunk_caller(self._fn)
             task = client.function(together, (self._fn, columns), waiter=reply, **self._options)
+            task.in_line = client.facts.has_lines and _may_line_up(together, columns)
             task.label = function_name(self._fn)
         chunk = reply.chunk = _Chunk(task)
         self._under_way += len(calls)
@@ -240,6 +249,11 @@ class _Reply:
     def set_exception(self, error: BaseException, /) -> None:
         self._over = True
         self._map.arrived(self.chunk, [], error)
+
+
+def _may_line_up(together: Any, columns: list[list[Any]]) -> bool:
+    """Whether a worker may have a chunk behind others: nothing that it is called with ever changes."""
+    return together is call_chunk and all(_plain(map(type, column)) for column in columns)
 
 
 def _shortest(iterables: Iterable[Any]) -> int | None:

@@ -4,24 +4,25 @@ Rule 1: a task gets a worker when that worker is free, and none waits while a wo
 it. The highest priority is first; within one, the first that came.
 Rule 2: only numbers wait here. The task itself stays with its submitter, which sends it to the worker.
 Rule 3: a place is free again when its submitter says that the task is over, or when the worker has ended.
+Rule 4: while tasks are brief, a worker also has the next ones of a submitter, so that they travel together. It
+gives back what it does not begin within milliseconds, and what it had not begun when it died runs elsewhere.
 """
 
 from __future__ import annotations
 
-import enum
 import math
 from collections import Counter
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._pools.figures import Histogram, PoolStats, WorkerStats
+from actors._pools.pool_worker import PlacedTask, PoolWorker
+from actors._pools.submitter import Loss, Submitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from actors._messaging.ref import Ref
-
-__all__ = ["Loss", "PoolQueue", "PoolWorker", "Submitter", "WorkerOwner"]
+__all__ = ["PoolQueue", "WorkerOwner"]
 
 _SWEEP_FROM: Final = 256
 """Entries of the heap below which withdrawn ones are not worth a sweep."""
@@ -33,36 +34,8 @@ _STUCK: Final = (
 )
 _UNREACHED: Final = 0.05
 """Seconds for which a worker gets no task that a submitter could not reach."""
-
-
-class Loss(enum.IntEnum):
-    """Why a task has no worker any more."""
-
-    DIED = 0
-    """The worker died, and nobody asked for that."""
-    BESIDE = 1
-    """The worker was ended for another task that ran on it."""
-    ASKED = 2
-    """The worker was ended because this task was to end."""
-    MEMORY = 3
-    """The worker held too much memory."""
-    NO_WORKER = 4
-    """The task still waited, and no worker starts."""
-    CYCLE = 5
-    """The task still waited, and every worker runs what waits for a task of this pool."""
-
-
-class Submitter(Protocol):
-    """A process that submits tasks; see `PoolClient`."""
-
-    def place_given(self, pool: int, ticket: int, member: Ref[Any], functions: Ref[Any]) -> None:
-        """Send the task to a worker: a message to *member*, a function to *functions*."""
-
-    def task_lost(self, pool: int, ticket: int, why: str, loss: Loss) -> None:
-        """The worker of the task has ended."""
-
-    def room_changed(self, pool: int, room: bool) -> None:  # noqa: FBT001 - a wire field
-        """Whether the queue has room."""
+_INTERRUPTED: Final = 0.01
+"""Seconds until it is looked again whether a task that was to end has begun."""
 
 
 class WorkerOwner(Protocol):
@@ -83,94 +56,6 @@ class WorkerOwner(Protocol):
 
     def room_changed(self, room: bool) -> None:  # noqa: FBT001 - as of `Submitter`
         """The queue is full, or has room again; not more than once a second."""
-
-
-class _Task:
-    """A task that has a place."""
-
-    __slots__ = ("began", "entered", "number", "submitter", "ticket")
-
-    def __init__(
-        self, submitter: Submitter, ticket: int, number: int, entered: float, began: float
-    ) -> None:
-        self.submitter: Submitter = submitter
-        self.ticket: int = ticket
-        self.number: int = number
-        self.entered: float = entered
-        self.began: float = began
-
-
-class PoolWorker:
-    """A worker, as the queue sees it.
-
-    Attributes:
-        slot: its number in the pool.
-        member: the actor that gets messages.
-        functions: the actor that gets functions; in a pool without a class the same one.
-        ready: whether it takes tasks.
-        renewing: why it takes no new task and is ended after its last one; "" if it is not.
-        leaving: whether it takes no new task because the pool shrinks.
-        ended_for: while it is being ended, the task that is to end, and why.
-        idle_since: when it ran its last task.
-        completed: how many tasks it has run since it was started.
-    """
-
-    __slots__ = (
-        "_busy",
-        "_busy_since",
-        "_since",
-        "completed",
-        "ended_for",
-        "functions",
-        "idle_since",
-        "leaving",
-        "member",
-        "ready",
-        "renewing",
-        "run",
-        "slot",
-        "tasks",
-        "unreached",
-    )
-
-    def __init__(self, slot: int, now: float) -> None:
-        self.slot: int = slot
-        self.member: Any = None
-        self.functions: Any = None
-        self.ready: bool = False
-        self.unreached: bool = False
-        self.leaving: bool = False
-        self.renewing: str = ""
-        self.ended_for: tuple[_Task | None, str, Loss] | None = None
-        self.tasks: dict[tuple[Submitter, int], _Task] = {}
-        self.completed: int = 0
-        self.run: Histogram = Histogram()
-        self.idle_since: float = now
-        self._since = now
-        self._busy = self._busy_since = 0.0
-
-    @property
-    def uids(self) -> tuple[int, ...]:
-        """The numbers of its actors."""
-        return () if self.functions is None else (self.member.uid, self.functions.uid)
-
-    def begin(self, task: _Task) -> None:
-        """Take a task."""
-        if not self.tasks:
-            self._busy_since = task.began
-        self.tasks[task.submitter, task.ticket] = task
-
-    def end(self, task: _Task, now: float) -> None:
-        """Give a task up."""
-        del self.tasks[task.submitter, task.ticket]
-        if not self.tasks:
-            self._busy += now - self._busy_since
-            self.idle_since = now
-
-    def utilisation(self, now: float) -> float:
-        """Return the part of its time in which it ran something."""
-        busy = self._busy + (now - self._busy_since if self.tasks else 0.0)
-        return busy / (now - self._since) if now > self._since else 0.0
 
 
 class PoolQueue:
@@ -212,12 +97,17 @@ class PoolQueue:
         self._recycle = recycle
         self._turns = turns
         self._next = 0
-        self._heap: list[tuple[int, int, Submitter, int, float]] = []
+        self._heap: list[tuple[int, int, Submitter, int, float, bool]] = []
         self._waiting: dict[tuple[Submitter, int], int] = {}
         """The number in the heap of each task that still waits; the heap has withdrawn ones, too."""
         self._entered = 0
         self._first = 0
         self._running: dict[tuple[Submitter, int], PoolWorker] = {}
+        """The worker of each task that has one."""
+        self._ahead = 0
+        """How many of them are behind others of their worker."""
+        self._returning: dict[tuple[Submitter, int], tuple[int, float]] = {}
+        """The number of each task that its worker had not begun when it ended, and when it had entered."""
         self._asked_by: dict[tuple[Submitter, int], Sequence[int]] = {}
         """The workers that wait for a task, for each that workers wait for."""
         self._blocked: Counter[int] = Counter()
@@ -237,12 +127,12 @@ class PoolQueue:
     @property
     def queued(self) -> int:
         """How many tasks wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._returning) + self._ahead
 
     @property
     def running(self) -> int:
         """How many tasks run."""
-        return len(self._running)
+        return len(self._running) - self._ahead
 
     def enter(
         self,
@@ -252,6 +142,7 @@ class PoolQueue:
         *,
         again: bool = False,
         asked_by: Sequence[int] = (),
+        in_line: bool = False,
     ) -> None:
         """Have a task wait for a worker.
 
@@ -261,12 +152,16 @@ class PoolQueue:
             priority: higher is first.
             again: put it before all others of its priority.
             asked_by: the numbers of the actors that wait for it.
+            in_line: whether a worker may have it behind others.
         """
         if submitter not in self._submitters:
             self._submitters.add(submitter)
             if not self._room:
                 submitter.room_changed(self.number, False)
-        if again:
+        entered = self._now()
+        if again and (submitter, ticket) in self._returning:
+            number, entered = self._returning.pop((submitter, ticket))
+        elif again:
             self._first -= 1
             number = self._first
         else:
@@ -278,7 +173,8 @@ class PoolQueue:
         if asked_by:
             self._asked_by[submitter, ticket] = asked_by
             self._blocked.update(asked_by)
-        self._wait_for_worker(submitter, ticket, priority, number, self._now())
+        waits = (-priority, number, submitter, ticket, entered, in_line and not asked_by)
+        self._wait_for_worker(waits)
         if asked_by and (submitter, ticket) in self._waiting and self._is_stuck():
             self.withdraw(submitter, ticket)
             submitter.task_lost(self.number, ticket, _STUCK, Loss.CYCLE)
@@ -295,14 +191,14 @@ class PoolQueue:
         if self._asked_by:
             self._blocked.subtract(self._asked_by.pop((submitter, ticket), ()))
 
-    def _wait_for_worker(
-        self, submitter: Submitter, ticket: int, priority: int, number: int, entered: float
-    ) -> None:
+    def _wait_for_worker(self, waits: tuple[int, int, Submitter, int, float, bool]) -> None:
+        """Have a task wait: its place in the heap, in which no two have the same number."""
+        _, number, submitter, ticket, *_ = waits
         if self.no_worker:
             submitter.task_lost(self.number, ticket, self.no_worker, Loss.NO_WORKER)
             return
         self._waiting[submitter, ticket] = number
-        heappush(self._heap, (-priority, number, submitter, ticket, entered))  # numbers differ
+        heappush(self._heap, waits)
         if len(self._waiting) == 1:  # where others wait no place is free
             self.give_places()
         if self._waiting:
@@ -328,19 +224,21 @@ class PoolQueue:
 
     def done(self, submitter: Submitter, ticket: int, *, failed: bool, renew: str = "") -> None:
         """Free the place of a task that is over; *renew* says why its worker is not to go on."""
-        worker = self._running.pop((submitter, ticket), None)
+        worker = self._running.get((submitter, ticket))
         if worker is None:
+            self._returning.pop((submitter, ticket), None)
             self.withdraw(submitter, ticket)
             return
         self._over(submitter, ticket)
         now = self._now()
         task = worker.tasks[submitter, ticket]
-        worker.end(task, now)
-        worker.completed += 1
-        worker.run.add(now - task.began)
-        self._run.add(now - task.began)
-        self._failed += failed
-        self._completed += not failed
+        self._leave(worker, task, now)
+        if task.began is not None:  # else it was cancelled before it began
+            worker.completed += 1
+            worker.run.add(now - task.began)
+            self._run.add(now - task.began)
+            self._failed += failed
+            self._completed += not failed
         if renew or (self._recycle is not None and worker.completed >= self._recycle):
             worker.renewing = worker.renewing or renew or f"it has run {worker.completed} tasks"
         if worker.renewing:
@@ -352,16 +250,40 @@ class PoolQueue:
 
     def undelivered(self, submitter: Submitter, ticket: int, priority: int) -> None:
         """Put a task back where it was: it could not be sent. Its worker gets none for a moment."""
-        worker = self._running.pop((submitter, ticket), None)
+        worker = self._running.get((submitter, ticket))
+        if worker is not None:
+            worker.unreached = True
+            self._call_later(_UNREACHED, self._reachable, worker)
+        self.given_back(submitter, ticket, priority)
+
+    def given_back(self, submitter: Submitter, ticket: int, priority: int) -> None:
+        """Put a task back where it was: its worker has not begun it, and will not."""
+        worker = self._running.get((submitter, ticket))
         if worker is None:
             self.enter(submitter, ticket, priority, again=True)
             return
         task = worker.tasks[submitter, ticket]
-        worker.end(task, self._now())
-        worker.unreached = True
-        self._call_later(_UNREACHED, self._reachable, worker)
+        self._leave(worker, task, self._now())
+        worker.gave_back()
         self.renew_if_idle(worker)
-        self._wait_for_worker(submitter, ticket, priority, task.number, task.entered)
+        in_line = task.place > 0
+        self._wait_for_worker((-priority, task.number, submitter, ticket, task.entered, in_line))
+        if not worker.tasks:
+            self.give_places(worker)
+
+    def _leave(self, worker: PoolWorker, task: PlacedTask, now: float) -> None:
+        """Take a task from its worker; the next one in its line is the first."""
+        self._running.pop((task.submitter, task.ticket), None)  # a pool that has ended has none
+        self._ahead -= task.began is None
+        worker.end(task, now)
+        first = worker.first
+        if first is not None and first.began is None:
+            self._ahead -= 1
+            self._begins(first, now)
+
+    def _begins(self, task: PlacedTask, now: float) -> None:
+        task.began = now
+        self._wait.add(now - task.entered)
 
     def _reachable(self, worker: PoolWorker) -> None:
         worker.unreached = False
@@ -374,7 +296,7 @@ class PoolQueue:
         if worker is not None:
             self._call_later(1.0, self._still_broken, worker, worker.tasks[submitter, ticket])
 
-    def _still_broken(self, worker: PoolWorker, task: _Task) -> None:
+    def _still_broken(self, worker: PoolWorker, task: PlacedTask) -> None:
         # The same task may run again meanwhile, on this worker's next run or elsewhere.
         if worker.tasks.get((task.submitter, task.ticket)) is task:
             why = "the link to it has failed"
@@ -387,7 +309,12 @@ class PoolQueue:
     def overdue(self, submitter: Submitter, ticket: int, why: str) -> None:
         """End the worker of a task that was to end and has not."""
         worker = self._running.get((submitter, ticket))
-        if worker is not None and worker.ended_for is None:
+        if worker is None:
+            return
+        if not worker.had_begun(worker.tasks[submitter, ticket]):
+            # It was cancelled before it began, or has begun meanwhile.
+            self._call_later(_INTERRUPTED, self.overdue, submitter, ticket, why)
+        elif worker.ended_for is None:
             worker.ended_for = (worker.tasks[submitter, ticket], why, Loss.ASKED)
             self._owner.end_worker(worker, why)
 
@@ -404,6 +331,9 @@ class PoolQueue:
             if who is submitter:
                 del self._waiting[who, ticket]
                 self._over(who, ticket)
+        self._returning = {
+            key: at for key, at in self._returning.items() if key[0] is not submitter
+        }
         self._check_room()
         return [(worker, key[1]) for key, worker in self._running.items() if key[0] is submitter]
 
@@ -423,6 +353,8 @@ class PoolQueue:
         self._waiting.clear()
         self._heap.clear()
         self._running.clear()
+        self._returning.clear()
+        self._ahead = 0
         self._check_empty()
 
     @property
@@ -434,14 +366,19 @@ class PoolQueue:
 
     def free_places(self, worker: PoolWorker) -> int:
         """Return how many more tasks a worker takes now."""
-        usable = worker.ready and not (worker.renewing or worker.leaving or worker.unreached)
-        return self._at_once - len(worker.tasks) if usable and worker.ended_for is None else 0
+        return max(self._at_once - len(worker.tasks), 0) if self._usable(worker) else 0
+
+    @staticmethod
+    def _usable(worker: PoolWorker) -> bool:
+        stays = not (worker.renewing or worker.leaving or worker.unreached)
+        return worker.ready and stays and worker.ended_for is None
 
     def worker_ready(self, worker: PoolWorker) -> None:
         """A worker takes tasks from now on."""
         worker.ready = True
         self.no_worker = ""
         worker.renewing, worker.ended_for, worker.completed = "", None, 0
+        worker.has_line(None)
         worker.idle_since = self._now()
         self.give_places()
         self._check_room()
@@ -451,8 +388,14 @@ class PoolQueue:
         """A worker has ended: its tasks are lost, each for its own reason."""
         worker.ready = False
         cause = worker.ended_for
-        for task in list(worker.tasks.values()):
-            if cause is None:
+        results = worker.results()
+        # First what is behind others, so that it never seems to begin.
+        for task in sorted(worker.tasks.values(), key=worker.had_begun):
+            if not worker.had_begun(task):
+                self._lose(worker, task, why, Loss.NOT_BEGUN)
+            elif task.place in results:
+                self._returned(worker, task, results[task.place])
+            elif cause is None:
                 self._lose(worker, task, why, Loss.DIED)
             elif cause[0] is None or cause[0] is task:
                 self._lose(worker, task, cause[1], cause[2])
@@ -462,12 +405,21 @@ class PoolQueue:
         self._check_empty()
         self._check_room()
 
-    def _lose(self, worker: PoolWorker, task: _Task, why: str, loss: Loss) -> None:
-        self._running.pop((task.submitter, task.ticket), None)
+    def _lose(self, worker: PoolWorker, task: PlacedTask, why: str, loss: Loss) -> None:
         self._over(task.submitter, task.ticket)
-        worker.end(task, self._now())
-        self._failed += 1
+        self._leave(worker, task, self._now())
+        if loss is Loss.NOT_BEGUN:
+            self._returning[task.submitter, task.ticket] = task.number, task.entered
+        else:
+            self._failed += 1
         task.submitter.task_lost(self.number, task.ticket, why, loss)
+
+    def _returned(self, worker: PoolWorker, task: PlacedTask, value: Any) -> None:
+        """Tell the submitter of a task what it had returned before its worker ended."""
+        self._over(task.submitter, task.ticket)
+        self._leave(worker, task, self._now())
+        self._completed += 1
+        task.submitter.task_returned(self.number, task.ticket, value)
 
     def renew_if_idle(self, worker: PoolWorker) -> None:
         """Renew a worker that is to be renewed, if it runs nothing."""
@@ -487,6 +439,8 @@ class PoolQueue:
         try:
             while freed is not None and self._waiting and self.free_places(freed) > 0:
                 self._give_one(freed)
+            if freed is not None and self._waiting:
+                self._give_ahead(freed)
             while freed is None and self._waiting and (free := self._by_load()):
                 for worker in free:
                     if self.free_places(worker) > 0 and not self._give_one(worker):
@@ -505,18 +459,41 @@ class PoolQueue:
 
     def _give_one(self, worker: PoolWorker) -> bool:
         while self._heap:
-            _, number, submitter, ticket, entered = heappop(self._heap)
+            _, number, submitter, ticket, entered, in_line = heappop(self._heap)
             if self._waiting.get((submitter, ticket)) != number:
                 continue  # withdrawn
             del self._waiting[submitter, ticket]
-            now = self._now()
-            self._wait.add(now - entered)
-            worker.begin(_Task(submitter, ticket, number, entered, now))
+            now, place = self._now(), 0
+            if in_line and worker.journal is not None:
+                place = worker.given = worker.given + 1
+            task = PlacedTask(submitter, ticket, number, entered, place)
+            if not place or not worker.tasks:
+                self._begins(task, now)
+            else:
+                self._ahead += 1
+            worker.take(task, now)
             self._next = worker.slot + 1
             self._running[submitter, ticket] = worker
-            submitter.place_given(self.number, ticket, worker.member, worker.functions)
+            submitter.place_given(self.number, ticket, worker.member, worker.functions, place)
             return True
         return False
+
+    def _give_ahead(self, worker: PoolWorker) -> None:
+        """Give a worker whose tasks are brief its part of those that come next, if they may be in its line."""
+        first = worker.first
+        if first is None or not first.place or not self._usable(worker):
+            return
+        most = min(worker.most, 1 + len(self._waiting) // len(self.workers))
+        if self._recycle is not None:
+            most = min(most, self._recycle - worker.completed)
+        while self._waiting and len(worker.tasks) < most:
+            _, number, submitter, ticket, _, in_line = self._heap[0]
+            if self._waiting.get((submitter, ticket)) != number:
+                heappop(self._heap)
+            elif in_line and submitter is first.submitter:
+                self._give_one(worker)
+            else:
+                return
 
     def _check_room(self) -> None:
         if self._when_empty:
@@ -551,7 +528,7 @@ class PoolQueue:
         self._check_empty()
 
     def _check_empty(self) -> None:
-        if self._when_empty and not self._waiting and not self._running:
+        if self._when_empty and not (self._waiting or self._running or self._returning):
             waiting, self._when_empty = self._when_empty, []
             for fn in waiting:
                 fn()
@@ -569,7 +546,7 @@ class PoolQueue:
                 name=worker.member.name if worker.member is not None else f"{self.name}/{slot}",
                 node=worker.member.node if worker.member is not None else "",
                 ready=worker.ready,
-                running=len(worker.tasks),
+                running=sum(task.began is not None for task in worker.tasks.values()),
                 completed=worker.completed,
                 utilisation=worker.utilisation(now),
                 run=worker.run.read(),
@@ -579,8 +556,8 @@ class PoolQueue:
         busy = [worker.utilisation for worker in workers]
         return PoolStats(
             name=self.name,
-            queued=len(self._waiting),
-            running=len(self._running),
+            queued=self.queued,
+            running=self.running,
             completed=self._completed,
             failed=self._failed,
             utilisation=sum(busy) / len(busy) if busy else 0.0,

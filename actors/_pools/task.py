@@ -16,7 +16,8 @@ from actors._base.errors import (
     WorkerLost,
 )
 from actors._messaging.mailbox import Envelope
-from actors._pools.queue import Loss
+from actors._pools.call_line import NotBegun
+from actors._pools.submitter import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +69,10 @@ class TaskOwner:
         """The worker has not begun the task, and will not."""
         raise NotImplementedError
 
+    def given_back(self, task: PoolTask) -> None:
+        """The worker has given the task back, for another to begin it."""
+        raise NotImplementedError
+
     def again(self, task: PoolTask) -> None:
         """Submit the task once more."""
         raise NotImplementedError
@@ -86,6 +91,8 @@ class PoolTask:
         ref: the worker's actor, once there is one.
         asked_by: the numbers of the actors that wait for it.
         abandoned: whether its submitter no longer waits: what comes is dropped.
+        in_line: whether a worker may have it behind others: then its arguments never change.
+        number: the one that it has in the line of its worker; 0 if it is in none.
     """
 
     __slots__ = (
@@ -100,9 +107,11 @@ class PoolTask:
         "grace_timer",
         "handler",
         "held",
+        "in_line",
         "kind",
         "kwargs",
         "label",
+        "number",
         "on_begin",
         "owner",
         "priority",
@@ -151,19 +160,24 @@ class PoolTask:
         self.timer: Timer | None = None
         self.grace_timer: Timer | None = None
         self.abandoned: bool = False
+        self.in_line: bool = False
+        self.number: int = 0
         self.on_begin: Callable[[], None] | None = None
         self._error: BaseException | None = None
         self._loss: tuple[str, Loss] | None = None
 
-    def begin(self, ref: Ref[Any]) -> None:
-        """Take a place: the reply comes from *ref*."""
-        self.state, self.ref = TaskState.RUNNING, ref
+    def begin(self, ref: Ref[Any], number: int) -> None:
+        """Take a place: the reply comes from *ref*, in whose line it has a *number*, or 0."""
+        self.state, self.ref, self.number = TaskState.RUNNING, ref, number
         self._error = self._loss = None
 
-    def new_envelope(self) -> Envelope:
-        """Make the message to send to the worker."""
-        reply = None if self.kind is TaskKind.TELL else self
-        self.envelope = Envelope(self.handler, self.args, self.kwargs, reply)
+    def new_envelope(self, in_line: Handler) -> Envelope:
+        """Make the message to send to the worker, for *in_line* if it has a number."""
+        if self.number:
+            self.envelope = Envelope(in_line, (*self.args, self.number), {}, self)
+        else:
+            reply = None if self.kind is TaskKind.TELL else self
+            self.envelope = Envelope(self.handler, self.args, self.kwargs, reply)
         return self.envelope
 
     # -- the reply (`Waiter`) --------------------------------------------------------------
@@ -191,6 +205,9 @@ class PoolTask:
         if lost and isinstance(error, ActorStopped):
             self.state = TaskState.WAITING
             self.owner.not_begun(self)
+        elif type(error) is NotBegun and self.number:
+            self.state = TaskState.WAITING
+            self.owner.given_back(self)
         elif lost and isinstance(error, ActorCrashed) and self.abandoned:
             self._fail(error)  # that is how an actor answers when its handler was cancelled
         elif lost:
@@ -224,12 +241,14 @@ class PoolTask:
             return
         (why, loss), cause = self._loss, self._error
         self.deaths += loss is Loss.DIED
-        tries = loss in {Loss.DIED, Loss.BESIDE} and self.retry > 0 and not self.abandoned
-        if tries and self.deaths < _MOST_DEATHS:
-            self.retry -= 1
+        tries = loss in {Loss.DIED, Loss.BESIDE} and self.retry > 0 and self.deaths < _MOST_DEATHS
+        if (tries or loss is Loss.NOT_BEGUN) and not self.abandoned:
+            self.retry -= tries
             self.state = TaskState.WAITING
             self.owner.again(self)
             return
+        if loss is Loss.NOT_BEGUN:
+            self.owner.place_free(self, failed=True, renew="")  # it does not come back
         kind = WorkerLost
         if loss is Loss.MEMORY:
             kind = OutOfMemory

@@ -545,6 +545,10 @@ class RemoteReply:
         if self._settle():
             self._link.fail(self._request, error)
 
+    def flush(self) -> None:
+        """Write it now, with all that was sent before, as far as the socket takes it."""
+        self._link.flush()
+
 
 class RemoteSink(RemoteReply):
     """The items of a generator, on their way to a reader at the other end (a `Sink`)."""

@@ -17,6 +17,7 @@ from anyio import Lock, move_on_after, sleep
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._pools import (
     FunctionWorker,
+    LineReader,
     PoolFacts,
     PoolQueue,
     PoolWorker,
@@ -135,6 +136,16 @@ class PoolControl:
         elif all(one.running for one in actors.values()) and len(actors) == self._per_worker:
             self._failing_since = None
             self.queue.worker_ready(worker)
+            if self.facts.has_lines:
+                start = self._state.loop.start
+                start(self._open_line, worker, actor, name=f"{self.spec.name}: line", fresh=True)
+
+    async def _open_line(self, worker: PoolWorker, actor: SupervisedActor) -> None:
+        """Have a worker take tasks into a line, once it has said where it notes what it does."""
+        with suppress(ActorsError):
+            journal = await actor.ref.ask(FunctionWorker.journal)
+            if actor.running and worker.ready:
+                worker.has_line(LineReader(journal))
 
     def _start_failed(self, error: Exception) -> None:
         """Tell who waits, when for some time no worker has started and starts have failed."""

@@ -12,7 +12,7 @@ from anyio import Event, Lock
 from actors._base.errors import ActorsError, CallCycle, InvalidSpec
 from actors._messaging.deadlock import waiting_chain
 from actors._pools import Loss, Pool, PoolClients, Submitter
-from actors._remoting import operations as ops
+from actors._remoting import pool_operations as ops
 from actors._system.pool_control import PoolControl
 from actors._system.pool_spec import DEFAULT_POOL, PoolSpec, pool
 from actors._system.sent_specs import tree_item_from
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
     from actors._pools import PoolQueue, PoolStats
+    from actors._remoting.operations import Chain
     from actors._system.node_groups import NodeGroups
     from actors._system.sent_specs import Sent
     from actors._system.supervision_tree import SupervisionTree
@@ -51,9 +52,15 @@ class _NodeSubmitter:
     def __init__(self, link: Link) -> None:
         self.link = link
 
-    def place_given(self, pool: int, ticket: int, member: Ref[Any], functions: Ref[Any]) -> None:
+    def place_given(
+        self, pool: int, ticket: int, member: Ref[Any], functions: Ref[Any], number: int
+    ) -> None:
         """As `Submitter.place_given`."""
-        self.link.note(ops.place_given, pool, ticket, member, functions)
+        self.link.note(ops.place_given, pool, ticket, member, functions, number)
+
+    def task_returned(self, pool: int, ticket: int, value: Any) -> None:
+        """As `Submitter.task_returned`."""
+        self.link.note(ops.task_returned, pool, ticket, value)
 
     def task_lost(self, pool: int, ticket: int, why: str, loss: Loss) -> None:
         """As `Submitter.task_lost`."""
@@ -85,11 +92,15 @@ class _Places:
         control = self._pools.by_number(self._number)
         return None if control is None else control.queue
 
-    def enter(self, ticket: int, priority: int, *, again: bool, asked_by: Sequence[int]) -> None:
+    def enter(
+        self, ticket: int, priority: int, *, again: bool, asked_by: Sequence[int], in_line: bool
+    ) -> None:
         if (queue := self._queue) is None:
             self._submitter.pool_ended(self._number, "it has ended")
         else:
-            queue.enter(self._submitter, ticket, priority, again=again, asked_by=asked_by)
+            queue.enter(
+                self._submitter, ticket, priority, again=again, asked_by=asked_by, in_line=in_line
+            )
 
     def withdraw(self, ticket: int) -> None:
         if (queue := self._queue) is not None:
@@ -102,6 +113,10 @@ class _Places:
     def undelivered(self, ticket: int, priority: int) -> None:
         if (queue := self._queue) is not None:
             queue.undelivered(self._submitter, ticket, priority)
+
+    def given_back(self, ticket: int, priority: int) -> None:
+        if (queue := self._queue) is not None:
+            queue.given_back(self._submitter, ticket, priority)
 
     def broken(self, ticket: int) -> None:
         if (queue := self._queue) is not None:
@@ -247,7 +262,7 @@ class Pools:
         if not self._state.stopping:
             self._stop_nodes(control.spec)
 
-    async def stop(self, number: int, *, drain: bool, chain: ops.Chain = ()) -> None:
+    async def stop(self, number: int, *, drain: bool, chain: Chain = ()) -> None:
         """Stop a pool for good; one that has ended is no error.
 
         When one of its workers asks for it, or an actor of *chain*, this returns when the stop has begun.
@@ -261,7 +276,7 @@ class Pools:
         else:
             await self._stop_now(control, drain=drain)
 
-    def _is_of(self, control: PoolControl, chain: ops.Chain) -> bool:
+    def _is_of(self, control: PoolControl, chain: Chain) -> bool:
         """Whether an actor of *chain* is a worker of a pool."""
         return not {uid for uid, _ in chain}.isdisjoint(control.actors())
 
@@ -292,7 +307,7 @@ class Pools:
         nodes = [node for node in self._submitters.values() if node in known]
         return [self.clients, *nodes]
 
-    async def wait(self, number: int, chain: ops.Chain = ()) -> str:
+    async def wait(self, number: int, chain: Chain = ()) -> str:
         """Return why a pool has ended, when it has.
 
         Raises:
@@ -389,8 +404,8 @@ class Pools:
         at = self._places_of
         handlers.on_note(
             ops.task_queued,
-            lambda link, pool, ticket, priority, again, asked_by: at(link, pool).enter(
-                ticket, priority, again=again, asked_by=asked_by
+            lambda link, pool, ticket, priority, again, asked_by, in_line: at(link, pool).enter(
+                ticket, priority, again=again, asked_by=asked_by, in_line=in_line
             ),
         )
         handlers.on_note(
@@ -404,6 +419,9 @@ class Pools:
         )
         handlers.on_note(
             ops.task_undelivered, lambda link, pool, *task: at(link, pool).undelivered(*task)
+        )
+        handlers.on_note(
+            ops.task_given_back, lambda link, pool, *task: at(link, pool).given_back(*task)
         )
         handlers.on_note(ops.task_broken, lambda link, pool, *task: at(link, pool).broken(*task))
         handlers.on_note(ops.task_overdue, lambda link, pool, *task: at(link, pool).overdue(*task))
@@ -430,11 +448,11 @@ class Pools:
             submitter = self._submitters[link.peer] = _NodeSubmitter(link)
         return submitter
 
-    async def _pool(self, link: Link, name: str, _chain: ops.Chain = ()) -> list[Any] | None:
+    async def _pool(self, link: Link, name: str, _chain: Chain = ()) -> list[Any] | None:
         found = await self.find(name, link.peer)
         return None if found is None else found.facts.fields
 
-    async def start(self, spec: PoolSpec[Any], chain: ops.Chain = ()) -> Pool[Any]:
+    async def start(self, spec: PoolSpec[Any], chain: Chain = ()) -> Pool[Any]:
         """Start a pool at the top of the tree, for which *chain* waits.
 
         Raises:
@@ -450,14 +468,14 @@ class Pools:
             raise cause from cause.__cause__
         return self.clients.pool(self._names[spec.name].facts.fields)
 
-    async def _start(self, _link: Link, item: Sent, chain: ops.Chain = ()) -> list[Any]:
+    async def _start(self, _link: Link, item: Sent, chain: Chain = ()) -> list[Any]:
         spec = tree_item_from(item)
         if not isinstance(spec, PoolSpec):
             raise InvalidSpec(f"{spec.name!r} is no pool")
         started = await self.start(spec, chain)
         return started.facts.fields
 
-    async def _stop(self, _link: Link, pool: int, drain: bool, chain: ops.Chain = ()) -> None:  # noqa: FBT001 - a wire field
+    async def _stop(self, _link: Link, pool: int, drain: bool, chain: Chain = ()) -> None:  # noqa: FBT001 - a wire field
         await self.stop(pool, drain=drain, chain=chain)
 
 

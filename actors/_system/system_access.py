@@ -15,7 +15,11 @@ from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import all_waiting, waiting_chain, waiting_for_start
 from actors._messaging.topic import TopicCarrier
 from actors._pools import LinkPlaces, Pool, PoolClients
-from actors._remoting import directory_operations as directory, operations as ops
+from actors._remoting import (
+    directory_operations as directory,
+    operations as ops,
+    pool_operations,
+)
 from actors._system.actor_calls import ActorCalls
 from actors._system.coordinator import Coordinator
 from actors._system.node_events import NodeEvents
@@ -250,12 +254,12 @@ class NodeAccess:
             return await self._parent.call(ops.lookup, name, waiting_chain())
 
     async def pool(self, name: str) -> Pool[Any] | None:
-        fields = await self._parent.call(ops.pool, name, waiting_chain())
+        fields = await self._parent.call(pool_operations.pool, name, waiting_chain())
         return None if fields is None else self._pools.pool(fields)
 
     async def start_pool(self, spec: PoolSpec[Any]) -> Pool[Any]:
         item = sent_item(self._node.host, spec)
-        fields = await self._parent.call(ops.start_pool, item, waiting_chain())
+        fields = await self._parent.call(pool_operations.start_pool, item, waiting_chain())
         return self._pools.pool(fields)
 
     def nodes(self) -> list[Node]:

@@ -9,13 +9,33 @@ from typing import Any
 from actors._pools import Loss, PoolQueue, PoolWorker
 
 
+class FakeJournal:
+    """What a worker would have written down: the call that it has begun last, and how long calls ran."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.run = (0, 0)
+        self.kept: dict[int, Any] = {}
+
+    def results(self) -> dict[int, Any]:
+        return self.kept
+
+    def ran(self, calls: int, seconds: float) -> None:
+        """Let so many calls have returned that ran so long each."""
+        before, nanoseconds = self.run
+        self.run = (before + calls, nanoseconds + int(calls * seconds * 1e9))
+
+
 class FakeSubmitter:
     """Writes down what it is told."""
 
     def __init__(self, name: str, queue: Callable[[], PoolQueue]) -> None:
         self.name = name
         self.given: list[tuple[int, int]] = []
+        self.numbers: dict[int, int] = {}
+        """By ticket, the last number that a task had in the line of a worker."""
         self.lost: list[tuple[int, str, Loss]] = []
+        self.returned: list[tuple[int, Any]] = []
         self.room: list[bool] = []
         self.unreachable: set[int] = set()
         self._queue = queue
@@ -23,11 +43,17 @@ class FakeSubmitter:
     def __repr__(self) -> str:
         return self.name
 
-    def place_given(self, _pool: int, ticket: int, member: Any, _functions: Any) -> None:
+    def place_given(
+        self, _pool: int, ticket: int, member: Any, _functions: Any, number: int
+    ) -> None:
+        self.numbers[ticket] = number
         if member.slot in self.unreachable:
             self._queue().undelivered(self, ticket, 0)
         else:
             self.given.append((ticket, member.slot))
+
+    def task_returned(self, _pool: int, ticket: int, value: Any) -> None:
+        self.returned.append((ticket, value))
 
     def task_lost(self, _pool: int, ticket: int, why: str, loss: Loss) -> None:
         self.lost.append((ticket, why, loss))
@@ -72,6 +98,14 @@ class QueueRig:
 
     def worker(self, slot: int) -> PoolWorker:
         return self.queue.workers[slot]
+
+    def open_line(self, slot: int, *, seconds: float | None = None) -> FakeJournal:
+        """Give a worker a line; its calls have run so many *seconds* each, if any have."""
+        journal = FakeJournal()
+        self.worker(slot).has_line(journal)
+        if seconds is not None:
+            journal.ran(1, seconds)
+        return journal
 
     def passes(self, seconds: float) -> None:
         """Let time pass, and what is due in it happen."""

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -225,3 +226,9 @@ async def note_and_wait_for(log: str) -> str:
     if noted == "n":
         await anyio.sleep_forever()
     return noted
+
+
+def thread_name(_: object) -> str:
+    """Return the name and number of the thread that runs this."""
+    thread = threading.current_thread()
+    return f"{thread.name} {thread.native_id}"

@@ -170,7 +170,7 @@ def test_a_submitter_that_answers_from_within_does_not_deepen_the_stack(
         rig.queue.enter(one, ticket, 0)
     given = []
 
-    def refuse(_pool: int, ticket: int, _member: object, _functions: object) -> None:
+    def refuse(_pool: int, ticket: int, _member: object, _functions: object, _number: int) -> None:
         given.append(ticket)
         rig.queue.done(one, ticket, failed=True)
 
