@@ -10,6 +10,7 @@ from actors._actor.on_error import OnError
 from actors._base.errors import ActorCrashed, ActorsError, ActorStopped, NodeDown
 from actors._keyed import Keyed
 from actors._messaging.handler_options import batched, concurrent
+from actors._messaging.mailbox_options import Bounded, Priority
 from actors._messaging.ref import Ref
 from actors._messaging.topic import Lagged
 from actors._pools import Pool
@@ -34,6 +35,7 @@ __all__ = [
     "ActorsError",
     "AutoShutdown",
     "Backoff",
+    "Bounded",
     "Budget",
     "Buffer",
     "Context",
@@ -46,6 +48,7 @@ __all__ = [
     "NodeDown",
     "OnError",
     "Pool",
+    "Priority",
     "Ref",
     "Restart",
     "RoundRobin",

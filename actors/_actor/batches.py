@@ -157,7 +157,7 @@ class Batches:
         """Move the calls of the same method at the front of the queue to *batch*."""
         mailbox, handler = self._cell.mailbox, batch[0].handler if batch else None
         while mailbox.queue and len(batch) < most:
-            message = next(iter(mailbox.queue))
+            message = mailbox.queue[0]
             if not isinstance(message, Envelope) or message.handler is not handler:
                 return
             mailbox.set_aside(message)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.incarnation import Incarnation
 from actors._base.errors import ActorCrashed, ActorStopped, MailboxFull, not_sendable
-from actors._messaging.byte_bound import FIXED, TEXT_COUNTED_FROM, counted_bytes, has_room
+from actors._messaging.byte_bound import FIXED, TEXT_COUNTED_FROM, counted_bytes
 from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
 from actors._messaging.message_table import MESSAGES, Handler, MessageKind, handlers_by_name
 from actors.supervisors import Exit
@@ -81,12 +81,12 @@ class Cell:
         "waiting_for",
     )
 
-    def __init__(self, host: CellHost, ref: Ref[Any], cls: type, *, mailbox: int) -> None:
+    def __init__(self, host: CellHost, ref: Ref[Any], cls: type) -> None:
         self.host: CellHost = host
         self.ref: Ref[Any] = ref
         self.cls: type = cls
         self.handlers: dict[str, Handler] = handlers_by_name(cls)
-        self.mailbox: Mailbox = Mailbox(mailbox, host.loop.waiter)
+        self.mailbox: Mailbox = Mailbox(ref.bounds, host.loop.waiter)
         self.state: CellState = CellState.DOWN
         self.number: int = 0
         self.shutdown: float = 5.0
@@ -154,7 +154,7 @@ class Cell:
         """As `_send_copy`, for any message."""
         mailbox = self.mailbox
         size = counted_bytes(envelope.args, envelope.kwargs)
-        if size and not past_bound and not has_room(mailbox.bytes, size):
+        if size and not past_bound and not mailbox.has_room(size):
             return False
         envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
         if size:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actors._actor.tasks import ActorTasks
     from actors._actor.timers import Timers
     from actors._base.log import Logger
+    from actors._messaging.mailbox_options import MailboxOption
     from actors._messaging.ref import Ref
     from actors._messaging.topic import Topic
     from actors.supervisors import Backoff, Restart
@@ -123,7 +124,7 @@ class Context:
         name: str | None = None,
         restart: Restart | None = None,
         backoff: Backoff | None = None,
-        mailbox: int = 1024,
+        mailbox: MailboxOption = 1024,
     ) -> Ref[A]:
         """Start a child of this actor on the same node; it ends before its parent does.
 
@@ -133,7 +134,7 @@ class Context:
             name: a system-wide name.
             restart: TRANSIENT unless given.
             backoff: waits between restarts.
-            mailbox: how many messages may wait.
+            mailbox: how many messages may wait, or a `Bounded` or `Priority`.
 
         Raises:
             StartFailed: it never became ready.

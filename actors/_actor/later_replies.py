@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Timer
     from actors._messaging.ref import Ref
+    from actors._messaging.ref_with import RefWith
     from actors._messaging.turn import Target
 
 __all__ = ["LaterReplies", "ReplyTo"]
@@ -68,7 +69,7 @@ class ReplyTo(Generic[R]):
     @overload
     def ask(
         self,
-        ref: Ref[A],
+        ref: Ref[A] | RefWith[A],
         method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
         /,
         *args: P.args,
@@ -77,14 +78,16 @@ class ReplyTo(Generic[R]):
     @overload
     def ask(
         self,
-        ref: Ref[A],
+        ref: Ref[A] | RefWith[A],
         method: Callable[Concatenate[A, P], R],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None: ...
-    def ask(self, ref: Ref[Any], method: Any, /, *args: Any, **kwargs: Any) -> None:
+    def ask(self, ref: Ref[Any] | RefWith[Any], method: Any, /, *args: Any, **kwargs: Any) -> None:
         """Send a message now, without waiting. The reply, or the error in its place, comes as a message.
+
+        *ref* may have a deadline or a priority (`Ref.within`, `Ref.priority`).
 
         Raises:
             NotAMessage: *method* is not a message of the class of *ref*.
@@ -95,7 +98,7 @@ class ReplyTo(Generic[R]):
         """
         self._later.run.in_loop(self._ask, ref, method, args, kwargs)
 
-    def _ask(self, ref: Ref[Any], method: Any, args: Any, kwargs: Any) -> None:
+    def _ask(self, ref: Ref[Any] | RefWith[Any], method: Any, args: Any, kwargs: Any) -> None:
         target, envelope, timeout = ref.message(method, args, kwargs)
         reply = _LaterReply(self._later, self._handler, self._more, envelope, target)
         self._later.send(reply, timeout if self._seconds is None else self._seconds)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors._messaging.byte_bound import counted_bytes, has_room
+from actors._messaging.byte_bound import counted_bytes
 from actors._messaging.mailbox import Envelope, OwnMessage
 from actors._messaging.message_table import Handler, MessageKind, own_handler
 from actors._messaging.topic import Lagged
@@ -81,7 +81,7 @@ class _ActorSubscription:
             return
         mailbox, size = self._mailbox, counted_bytes((value,), {})
         full = mailbox.full or self._queued >= self._buffer
-        if full or (size and not has_room(mailbox.bytes, size)):
+        if full or (size and not mailbox.has_room(size)):
             self.miss(1)
             return
         self._lost = None  # what is lost from now on comes behind this value

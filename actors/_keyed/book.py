@@ -18,8 +18,10 @@ from typing import (
 
 from actors._base.errors import ActorStopped, NodeDown
 from actors._base.options import check_within
+from actors._keyed.client import PLAIN, SendOptions
 from actors._keyed.key import check_key, key_fields, key_text
 from actors._messaging.deadlock import waiting_chain
+from actors._messaging.mailbox_options import check_priority
 from actors._messaging.turn import in_own_thread, refuse_fenced
 from actors.transport import register_immutable
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from actors._keyed.key import Key
     from actors._messaging.ref import Ref
 
-__all__ = ["DeadlineKeyedRef", "Keyed", "KeyedRef", "keyed_fields", "keyed_ref_fields"]
+__all__ = ["Keyed", "KeyedRef", "KeyedRefWith", "keyed_fields", "keyed_ref_fields"]
 
 A = TypeVar("A")
 K = TypeVar("K")
@@ -220,7 +222,7 @@ class KeyedRef(Generic[A]):
             return
         finally:
             place.sent()
-        await client.tell(self.key, method, args, kwargs, None, refused)
+        await client.tell(self.key, method, args, kwargs, PLAIN, refused)
 
     def tell_nowait(
         self,
@@ -268,7 +270,7 @@ class KeyedRef(Generic[A]):
             refused = error
         finally:
             place.asks -= 1
-        return await client.ask(self.key, method, args, kwargs, None, refused)
+        return await client.ask(self.key, method, args, kwargs, PLAIN, refused)
 
     @asynccontextmanager
     async def stream(
@@ -282,14 +284,24 @@ class KeyedRef(Generic[A]):
         async with self._client.stream(self.key, method, args, kwargs) as items:
             yield items
 
-    def within(self, seconds: float) -> DeadlineKeyedRef[A]:
+    def within(self, seconds: float) -> KeyedRefWith[A]:
         """Return this address with a deadline, which the start of the actor counts for; see `Ref.within`.
 
         Raises:
             ValueError: *seconds* is not more than 0.
         """
         check_within(seconds)
-        return DeadlineKeyedRef(self, seconds)
+        return KeyedRefWith(self, SendOptions(seconds))
+
+    def priority(self, priority: int) -> KeyedRefWith[A]:
+        """Return this address with a priority, for a book with ``mailbox=Priority()``; see `Ref.priority`.
+
+        Raises:
+            InvalidSpec: *priority* is not a whole number, of 64 bits at most.
+            ActorsError: the mailboxes of the book have no priorities.
+        """
+        check_priority(self, self._client.bounds, priority)
+        return KeyedRefWith(self, SendOptions(None, priority))
 
     def __repr__(self) -> str:
         return f"<KeyedRef {self._client.facts.name}[{self.key!r}]>"
@@ -325,14 +337,24 @@ class KeyedRef(Generic[A]):
             raise AttributeError(f"a KeyedRef has no {name!r}{asks if name[:1] != '_' else ''}")
 
 
-class DeadlineKeyedRef(Generic[A]):
-    """The address of a key with a deadline; see `KeyedRef.within`."""
+class KeyedRefWith(Generic[A]):
+    """The address of a key with a deadline, a priority, or both; see `KeyedRef.within`, `KeyedRef.priority`."""
 
-    __slots__ = ("_ref", "_seconds")
+    __slots__ = ("_how", "_ref")
 
-    def __init__(self, ref: KeyedRef[A], seconds: float) -> None:
+    def __init__(self, ref: KeyedRef[A], how: SendOptions) -> None:
         self._ref = ref
-        self._seconds = seconds
+        self._how = how
+
+    def within(self, seconds: float) -> KeyedRefWith[A]:
+        """As `KeyedRef.within`; the priority stays."""
+        check_within(seconds)
+        return KeyedRefWith(self._ref, self._how._replace(seconds=seconds))
+
+    def priority(self, priority: int) -> KeyedRefWith[A]:
+        """As `KeyedRef.priority`; the deadline stays."""
+        check_priority(self._ref, self._ref.client.bounds, priority)
+        return KeyedRefWith(self._ref, self._how._replace(priority=priority))
 
     @overload
     async def ask(
@@ -349,7 +371,7 @@ class DeadlineKeyedRef(Generic[A]):
     async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """As `KeyedRef.ask`; raises `DeadlineExceeded` (a TimeoutError) when the time is up."""
         ref = self._ref
-        return await ref.client.ask(ref.key, method, args, kwargs, self._seconds)
+        return await ref.client.ask(ref.key, method, args, kwargs, self._how)
 
     async def tell(
         self,
@@ -360,7 +382,7 @@ class DeadlineKeyedRef(Generic[A]):
     ) -> None:
         """As `KeyedRef.tell`; the waits end, and the message expires, when the time is up."""
         ref = self._ref
-        await ref.client.tell(ref.key, method, args, kwargs, self._seconds)
+        await ref.client.tell(ref.key, method, args, kwargs, self._how)
 
     @asynccontextmanager
     async def stream(
@@ -372,7 +394,7 @@ class DeadlineKeyedRef(Generic[A]):
     ) -> AsyncIterator[AsyncIterator[R]]:
         """As `KeyedRef.stream`; the whole stream ends when the time is up."""
         ref = self._ref
-        async with ref.client.stream(ref.key, method, args, kwargs, self._seconds) as items:
+        async with ref.client.stream(ref.key, method, args, kwargs, self._how) as items:
             yield items
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from anyio import move_on_after
 
@@ -30,6 +30,7 @@ from actors._base.errors import (
 from actors._base.user_traceback import only_user_frames
 from actors._keyed.key import key_text
 from actors._messaging.deadlock import waiting_chain, waiting_for_start
+from actors._messaging.mailbox_options import bounds_of, unpacked
 from actors._messaging.message_table import ask_timeout_of
 from actors._messaging.turn import TURN, refuse_fenced
 from actors.transport import LEAVES, Local, Move, Unsendable, snapshot_args
@@ -40,12 +41,13 @@ if TYPE_CHECKING:
     from actors._base.loop import Waiter
     from actors._keyed.facts import KeyedFacts
     from actors._keyed.key import Key
+    from actors._messaging.mailbox_options import Bounded
     from actors._messaging.ref import Ref
     from actors._messaging.turn import Target
     from actors._remoting.actor_host import ActorHost
     from actors._remoting.operations import Chain
 
-__all__ = ["Holder", "KeyedClient", "KeyedOffice", "Place"]
+__all__ = ["PLAIN", "Holder", "KeyedClient", "KeyedOffice", "Place", "SendOptions"]
 
 _MOST_TRIES: Final = 8
 """Actors of a key that may refuse a message, one after the other, before the sender gets the error."""
@@ -73,6 +75,16 @@ class KeyedOffice(Protocol):
     async def keys(self, book: int) -> list[Key]: ...
     async def has(self, book: int, key: Key) -> bool: ...
     async def count(self, book: int) -> int: ...
+
+
+class SendOptions(NamedTuple):
+    """How a message is sent: the seconds of its deadline, if it has one, and its priority."""
+
+    seconds: float | None = None
+    priority: int = 0
+
+
+PLAIN: Final = SendOptions()
 
 
 class Place:
@@ -128,12 +140,14 @@ class KeyedClient:
 
     Attributes:
         facts: of the book.
+        bounds: of the mailbox of each actor.
         places: where the living actors are that were used from here.
         ended: why the book is over; "" while it is not.
     """
 
     def __init__(self, host: ActorHost, facts: KeyedFacts, office: KeyedOffice) -> None:
         self.facts = facts
+        self.bounds: Bounded = bounds_of(unpacked(facts.mailbox))
         self.office = office
         self.places: dict[Key, Place] = {}
         self.ended: str = ""
@@ -263,12 +277,12 @@ class KeyedClient:
         method: Any,
         args: Any,
         kwargs: Any,
-        seconds: float | None = None,
+        how: SendOptions = PLAIN,
         refused: SendError | None = None,
     ) -> Any:
-        """As `Ref.ask`, with a deadline in *seconds* if there is one; perhaps an actor has *refused* it."""
+        """As `Ref.ask`, sent as *how* says; perhaps an actor has *refused* it."""
         args, kwargs = self._kept(key, args, kwargs)
-        return await self._send("ask", key, (method, args, kwargs), seconds, refused)
+        return await self._send("ask", key, (method, args, kwargs), how, refused)
 
     async def tell(
         self,
@@ -276,25 +290,25 @@ class KeyedClient:
         method: Any,
         args: Any,
         kwargs: Any,
-        seconds: float | None = None,
+        how: SendOptions = PLAIN,
         refused: SendError | None = None,
     ) -> None:
-        """As `Ref.tell`, with a deadline in *seconds* if there is one; perhaps an actor has *refused* it."""
+        """As `Ref.tell`, sent as *how* says; perhaps an actor has *refused* it."""
         args, kwargs = self._kept(key, args, kwargs)
-        await self._send("tell", key, (method, args, kwargs), seconds, refused)
+        await self._send("tell", key, (method, args, kwargs), how, refused)
 
     async def _send(
         self,
         verb: str,
         key: Key,
         message: tuple[Any, Any, Any],
-        seconds: float | None,
+        how: SendOptions,
         refused: SendError | None,
     ) -> Any:
         """Send a message to the actor of *key*; again to the next one if that one refuses it unseen."""
         method, args, kwargs = message
         asks = verb == "ask"
-        until = self._until(seconds or (self._ask_timeout() if asks else None))
+        until = self._until(how.seconds or (self._ask_timeout() if asks else None))
         for tried in range(1, _MOST_TRIES + 1):
             place = self.places.get(key)
             if place is None or refused is not None:
@@ -304,7 +318,7 @@ class KeyedClient:
             place.asks += asks
             place.sends += not asks
             try:
-                ref = self._within(key, place, seconds, until)
+                ref = self._sending(key, place, how, until)
                 return await getattr(ref, verb)(method, *args, **kwargs)
             except (ActorStopped, NodeDown) as error:
                 if tried == _MOST_TRIES or not self.unseen(key, place, error):
@@ -318,15 +332,15 @@ class KeyedClient:
 
     @asynccontextmanager
     async def stream(
-        self, key: Key, method: Any, args: Any, kwargs: Any, seconds: float | None = None
+        self, key: Key, method: Any, args: Any, kwargs: Any, how: SendOptions = PLAIN
     ) -> AsyncIterator[AsyncIterator[Any]]:
-        """As `Ref.stream`, with a deadline in *seconds* if there is one."""
+        """As `Ref.stream`, sent as *how* says."""
         args, kwargs = self._kept(key, args, kwargs)
-        until = self._until(seconds)
+        until = self._until(how.seconds)
         place = self.places.get(key) or await self.place(key, until)
         place.asks += 1
         try:
-            ref = self._within(key, place, seconds, until)
+            ref = self._sending(key, place, how, until)
             async with ref.stream(method, *args, **kwargs) as items:
                 yield items
         finally:
@@ -344,14 +358,15 @@ class KeyedClient:
         cls = self.cls()
         return None if cls is None else ask_timeout_of(cls, self._host.ask_timeout)
 
-    def _within(self, key: Key, place: Place, seconds: float | None, until: float | None) -> Any:
-        """Return the address, with what is left of a deadline in *seconds* if the message has its own."""
-        if seconds is None or until is None:
-            return place.ref
+    def _sending(self, key: Key, place: Place, how: SendOptions, until: float | None) -> Any:
+        """Return the address with the priority of a message, and what is left of its deadline if it has one."""
+        ref: Any = place.ref.priority(how.priority) if how.priority else place.ref
+        if how.seconds is None or until is None:
+            return ref
         left = until - self._host.loop.now()
         if left <= 0:
             raise self._too_late(key)
-        return place.ref.within(left)
+        return ref.within(left)
 
     def _too_late(self, key: Key) -> DeadlineExceeded:
         return DeadlineExceeded(self._shown(key), "the deadline passed before its actor was found")
@@ -395,7 +410,7 @@ class KeyedClient:
             else:
                 return
         later = self._later.get(key)
-        if later is not None and len(later.messages) >= self.facts.mailbox:
+        if later is not None and len(later.messages) >= self.bounds.messages:
             message = (getattr(method, "__name__", str(method)), args, kwargs)
             full = f"{len(later.messages)} messages wait for its actor to start"
             raise MailboxFull(self._shown(key), full, message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["KeyedFacts"]
 
@@ -15,10 +16,10 @@ class KeyedFacts:
         number: its number in its system; never used again.
         name: its name.
         cls_path: the class of its actors as "module:qualname".
-        mailbox: how many messages may wait for each of them.
+        mailbox: that of each of them, packed.
     """
 
     number: int
     name: str
     cls_path: str
-    mailbox: int
+    mailbox: int | list[Any]

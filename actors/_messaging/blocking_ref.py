@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Task
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.ref import DeadlineRef, Ref
+    from actors._messaging.ref import Ref
+    from actors._messaging.ref_with import RefWith
     from actors._messaging.turn import Turn
     from actors.supervisors import Exit
 
@@ -206,7 +207,7 @@ class BlockingRef(Generic[A]):
 
     __slots__ = ("_portal", "_ref", "_verbs")
 
-    def __init__(self, portal: ThreadPortal, ref: Ref[A], verbs: Ref[A] | DeadlineRef[A]) -> None:
+    def __init__(self, portal: ThreadPortal, ref: Ref[A], verbs: Ref[A] | RefWith[A]) -> None:
         self._portal = portal
         self._ref = ref
         self._verbs = verbs
@@ -216,7 +217,11 @@ class BlockingRef(Generic[A]):
 
     def within(self, seconds: float) -> BlockingRef[A]:
         """Return the same with a deadline; see `Ref.within`."""
-        return BlockingRef(self._portal, self._ref, self._ref.within(seconds))
+        return BlockingRef(self._portal, self._ref, self._verbs.within(seconds))
+
+    def priority(self, priority: int) -> BlockingRef[A]:
+        """Return the same with a priority; see `Ref.priority`."""
+        return BlockingRef(self._portal, self._ref, self._verbs.priority(priority))
 
     @overload
     def ask(

@@ -13,17 +13,12 @@ from actors.transport import Move, payload_size
 __all__ = [
     "COUNTED_FROM",
     "FIXED",
-    "MAILBOX_BYTES",
     "TEXT_COUNTED_FROM",
     "counted_bytes",
-    "has_room",
 ]
 
-MAILBOX_BYTES: Final = 64 * 1024 * 1024
-"""How many bytes of big arguments may wait in one mailbox; a bigger message waits there alone."""
-
 COUNTED_FROM: Final = 64 * 1024
-"""Bytes of an argument above which it counts; 1024 messages below it are within the bound together."""
+"""Bytes of an argument above which it counts; 1024 messages below it are within the default bound together."""
 
 TEXT_COUNTED_FROM: Final = COUNTED_FROM // 4
 """Length from which a text may have so many bytes: it takes up to four for a character."""
@@ -53,8 +48,3 @@ def counted_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         if size > COUNTED_FROM:
             total += size
     return total
-
-
-def has_room(held: int, size: int) -> bool:
-    """Return whether a message of *size* may join *held* bytes; a message of any size may wait alone."""
-    return not held or held + size <= MAILBOX_BYTES

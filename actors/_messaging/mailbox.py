@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from actors._base.errors import SendError, failed_codec, not_sendable
-from actors._messaging.byte_bound import counted_bytes, has_room
+from actors._messaging.byte_bound import counted_bytes
+from actors._messaging.mailbox_options import Bounded, Priority
+from actors._messaging.priority_queue import PriorityMessages, PriorityQueue, priority_of
 from actors.transport import LEAVES, Unsendable, hold_args, snapshot
 
 if TYPE_CHECKING:
@@ -28,10 +30,12 @@ __all__ = [
     "Envelope",
     "Mailbox",
     "OwnMessage",
+    "PriorityEnvelope",
     "Tell",
     "WaitQueue",
     "WaitingSender",
     "answer",
+    "envelope_of",
 ]
 
 
@@ -100,6 +104,8 @@ class Envelope:
 
     __slots__ = ("args", "deadline", "handler", "hooks", "kwargs", "reply", "request")
 
+    priority = 0
+
     def __init__(
         self,
         handler: Handler,
@@ -146,10 +152,33 @@ class Envelope:
         return True
 
 
+class PriorityEnvelope(Envelope):
+    """A message with a priority, for a mailbox that is `Priority`."""
+
+    __slots__ = ("priority",)
+
+    def __init__(self, priority: int, *message: Any, **more: Any) -> None:
+        super().__init__(*message, **more)
+        self.priority: int = priority
+
+
 class OwnMessage(Envelope):
     """A message that an incarnation sends itself: a later one never sees it, even if it was deferred."""
 
     __slots__ = ()
+
+
+def envelope_of(
+    priority: int,
+    handler: Handler,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    reply: Waiter | None = None,
+) -> Envelope:
+    """Return a message with a *priority*, which is a header of it on a link; most have none, which is 0."""
+    if not priority:
+        return Envelope(handler, args, kwargs, reply)
+    return PriorityEnvelope(priority, handler, args, kwargs, reply)
 
 
 def answer(reply: Waiter, result: Any) -> None:
@@ -224,13 +253,18 @@ _NOTHING: Final = cast("deque[Envelope | Tell]", ())
 _NONE_ASIDE: Final = cast("dict[Envelope, None]", MappingProxyType({}))
 
 
+def _priority_of_sender(sender: WaitingSender) -> int:
+    return priority_of(sender.envelope)
+
+
 class WaitQueue:
-    """Senders waiting for room, first come first served."""
+    """Senders waiting for room, first come first served; of a mailbox by *priority* in its order."""
 
-    __slots__ = ("_make_waiter", "waiting")
+    __slots__ = ("_make_waiter", "_priority", "waiting")
 
-    def __init__(self, make_waiter: Callable[[], Waiter]) -> None:
+    def __init__(self, make_waiter: Callable[[], Waiter], *, priority: bool = False) -> None:
         self._make_waiter = make_waiter
+        self._priority = priority
         self.waiting: deque[WaitingSender] = _NOBODY
 
     def enter(
@@ -267,7 +301,8 @@ class WaitQueue:
         except Unsendable as error:
             raise not_sendable(error) from error
         if self.waiting is _NOBODY:
-            self.waiting = deque()
+            by_priority: Any = PriorityQueue[WaitingSender](_priority_of_sender)
+            self.waiting = by_priority if self._priority else deque()
         return WaitingSender(self.waiting, envelope, waiter), held, original
 
     async def wait_for_room(self, envelope: Envelope, *, leaves: bool) -> None:
@@ -327,7 +362,7 @@ class WaitQueue:
 class Mailbox:
     """The messages an actor has still to handle: at most *limit*, without control messages.
 
-    Big ones have a bound in bytes as well. *bytes* is how many they have together.
+    Big ones have a bound in bytes as well. *bytes* is how many they have together; *bounds* has both.
 
     A message that was taken in its turn and cannot begin yet is set aside, and one whose handler put it off is
     deferred. Both still count: *limit*, which is what `queue` may hold, is one less for each of them.
@@ -336,6 +371,7 @@ class Mailbox:
     __slots__ = (
         "_aside",
         "_deferred",
+        "bounds",
         "bytes",
         "deferring",
         "limit",
@@ -344,14 +380,16 @@ class Mailbox:
         "waker",
     )
 
-    def __init__(self, limit: int, make_waiter: Callable[[], Waiter]) -> None:
-        self.limit: int = limit
+    def __init__(self, bounds: Bounded, make_waiter: Callable[[], Waiter]) -> None:
+        self.bounds: Bounded = bounds
+        self.limit: int = bounds.messages
         self.bytes: int = 0
         self._aside = self._deferred = _NONE_ASIDE
         self.deferring: bool = False
         """Whether a message is deferred, or its handler is about to end by that: `recall` is awaited."""
         self.queue: deque[Envelope | Tell] = _NOTHING
-        self.wait_queue: WaitQueue = WaitQueue(make_waiter)
+        by_priority = type(bounds) is Priority
+        self.wait_queue: WaitQueue = WaitQueue(make_waiter, priority=by_priority)
         self.waker: Waiter | None = None
 
     def __len__(self) -> int:
@@ -372,6 +410,10 @@ class Mailbox:
             if not waker.done():
                 waker.set_result(None)
 
+    def has_room(self, size: int) -> bool:
+        """Return whether a big message of *size* bytes may join the others."""
+        return self.bounds.has_room(self.bytes, size)
+
     def count(self, envelope: Envelope, size: int) -> None:
         """Count the *size* of *envelope* in bytes until it is taken or dropped."""
         self.bytes += size
@@ -386,7 +428,8 @@ class Mailbox:
     def open(self) -> deque[Envelope | Tell]:
         """Return the queue to add to."""
         if self.queue is _NOTHING:
-            self.queue = deque()
+            by_priority: Any = PriorityMessages()
+            self.queue = by_priority if type(self.bounds) is Priority else deque()
         return self.queue
 
     def wake(self) -> None:
@@ -487,7 +530,7 @@ class Mailbox:
                 return
             size = counted_bytes(sender.envelope.args, sender.envelope.kwargs)
             if size:
-                if not has_room(self.bytes, size):
+                if not self.has_room(size):
                     return
                 self.count(sender.envelope, size)
             sender.admit()

@@ -23,13 +23,12 @@ from typing import (
     overload,
 )
 
-from anyio import move_on_after
-
-from actors._base.errors import ActorCrashed, DeadlineExceeded, NodeDown, NotAMessage
+from actors._base.errors import ActorCrashed, NodeDown, NotAMessage
 from actors._base.options import check_within
-from actors._messaging.ask import ask_in_turn, give_up, open_stream, send_in_turn, send_until
+from actors._messaging.ask import ask_in_turn, give_up, open_stream, send_in_turn
 from actors._messaging.deadlock import waiting_for_end
-from actors._messaging.mailbox import Envelope
+from actors._messaging.mailbox import Envelope, envelope_of
+from actors._messaging.mailbox_options import Bounded, MailboxOption, bounds_of, check_priority
 from actors._messaging.message_table import (
     Handler,
     MessageKind,
@@ -38,6 +37,7 @@ from actors._messaging.message_table import (
     is_blocking,
     refusal,
 )
+from actors._messaging.ref_with import RefWith
 from actors._messaging.stream import Stream
 from actors._messaging.turn import FENCED, TURN, in_own_thread, refuse_fenced
 from actors.transport import register_immutable
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from actors._messaging.turn import Target
     from actors.supervisors import Exit
 
-__all__ = ["READY", "DeadlineRef", "Ref", "RefHost", "class_of"]
+__all__ = ["READY", "Ref", "RefHost", "class_of"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -104,6 +104,7 @@ class Ref(Generic[A]):
         name: its name; unnamed actors get one from their class and number.
         node: the name of the node it runs on.
         mailbox: how many messages may wait for it.
+        bounds: of its mailbox: a `Bounded`, or a `Priority`.
     """
 
     __slots__ = (
@@ -113,6 +114,7 @@ class Ref(Generic[A]):
         "_host",
         "_make_waiter",
         "_target",
+        "bounds",
         "cls_path",
         "mailbox",
         "name",
@@ -127,7 +129,7 @@ class Ref(Generic[A]):
         node: str,
         name: str,
         cls_path: str,
-        mailbox: int,
+        mailbox: MailboxOption,
         cls: type | None = None,
     ) -> None:
         self._host = host
@@ -140,7 +142,8 @@ class Ref(Generic[A]):
         self.node: str = node
         self.name: str = name
         self.cls_path: str = cls_path
-        self.mailbox: int = mailbox
+        self.bounds: Bounded = bounds_of(mailbox)
+        self.mailbox: int = self.bounds.messages
 
     @property
     def host(self) -> RefHost:
@@ -280,7 +283,7 @@ class Ref(Generic[A]):
         if seconds is not None:
             loop = self._host.loop
             envelope.deadline = loop.now() + seconds
-            whose = self._whose_timeout()
+            whose = self.whose_timeout()
             return await ask_in_turn(self, loop, target, envelope, turn, whose)
         if turn is not None:
             return await ask_in_turn(self, self._host.loop, target, envelope, turn)
@@ -305,10 +308,10 @@ class Ref(Generic[A]):
         Leaving the block ends the generator. Raises as `ask`, where the items are read. A stream is open
         as long as it is read, so an `ask_timeout` is not for streams; `within` is.
         """
-        async with self._open(method, args, kwargs, None) as items:
+        async with self.open(method, args, kwargs, None) as items:
             yield items
 
-    def within(self, seconds: float) -> DeadlineRef[A]:
+    def within(self, seconds: float) -> RefWith[A]:
         """Return this address with a deadline: its `ask`, `tell` and `stream` end in *seconds*.
 
         The deadline travels with the message, is inherited by asks made while handling it, and
@@ -318,7 +321,24 @@ class Ref(Generic[A]):
             ValueError: *seconds* is not more than 0.
         """
         check_within(seconds)
-        return DeadlineRef(self, seconds)
+        return RefWith(self, seconds)
+
+    def priority(self, priority: int) -> RefWith[A]:
+        """Return this address with a priority, for an actor with ``mailbox=Priority()``.
+
+        Messages of a higher priority are handled first; without one, a message has 0::
+
+            await printer.priority(10).tell(Printer.show, "fire")
+            await printer.within(5).priority(-1).ask(Printer.show, "advertisement")
+
+        A message keeps its place behind those of its sender that have the same priority.
+
+        Raises:
+            InvalidSpec: *priority* is not a whole number, of 64 bits at most.
+            ActorsError: the actor's mailbox has no priorities.
+        """
+        check_priority(self, self.bounds, priority)
+        return RefWith(self, None, priority)
 
     async def wait(self) -> Exit:
         """Wait until the actor has ended for good, and return how. A restart is not an end.
@@ -394,31 +414,33 @@ class Ref(Generic[A]):
             actor.in_loop(self._host.kill, self)
 
     def message(
-        self, method: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, method: object, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int = 0
     ) -> tuple[Target, Envelope, float | None]:
-        """Return where a message goes, the message, and the seconds of its `ask_timeout`; for `ReplyTo`.
+        """Return where a message goes, the message, and the seconds of its `ask_timeout`.
 
         Raises:
             NotAMessage, TypeError: as `tell`.
         """
         handler = self._handler(method, args, kwargs)
         target = self._target or self._resolve()
-        return target, Envelope(handler, args, kwargs), self._ask_timeout
+        return target, envelope_of(priority, handler, args, kwargs), self._ask_timeout
 
-    async def _ask_within(self, seconds: float, method: object, args: Any, kwargs: Any) -> Any:
+    def open(
+        self, method: object, args: Any, kwargs: Any, seconds: float | None, priority: int = 0
+    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+        """As `stream`, with a deadline in *seconds* if there is one."""
         loop = self._host.loop
-        envelope = Envelope(self._handler(method, args, kwargs), args, kwargs, loop.waiter())
-        envelope.deadline = loop.now() + seconds
-        target = self._target or self._resolve()
-        return await ask_in_turn(self, loop, target, envelope, TURN.get())
+        stream: Any = Stream(loop.waiter)
+        handler = self._stream_handler(method)
+        handler.check(args, kwargs)
+        # The stream takes the reply's place.
+        envelope = envelope_of(priority, handler, args, kwargs, stream)
+        return open_stream(self, loop, self._target or self._resolve(), envelope, stream, seconds)
 
-    async def _tell_within(self, seconds: float, method: object, args: Any, kwargs: Any) -> None:
-        refuse_fenced()
-        envelope = Envelope(self._handler(method, args, kwargs), args, kwargs)
-        envelope.deadline = self._host.loop.now() + seconds
-        target = self._target or self._resolve()
-        if not target.try_send(envelope):
-            await send_until(self, target, envelope, seconds)
+    def whose_timeout(self) -> str:
+        """Return what set the deadline of an ask without `within`, for its error."""
+        own = ask_timeout_of(self._class(), None) is not None
+        return f", the ask_timeout of {self._class().__name__ if own else 'the system'}"
 
     def _handler(self, method: object, args: Any, kwargs: Any) -> Handler:
         try:
@@ -427,11 +449,6 @@ class Ref(Generic[A]):
             handler = self._find_handler(method)
         handler.check(args, kwargs)
         return handler
-
-    def _whose_timeout(self) -> str:
-        """Return what set the deadline of an ask without `within`, for its error."""
-        own = ask_timeout_of(self._class(), None) is not None
-        return f", the ask_timeout of {self._class().__name__ if own else 'the system'}"
 
     def _find_handler(self, method: object) -> Handler:
         cls = self._class()
@@ -469,16 +486,6 @@ class Ref(Generic[A]):
             )
         return handler
 
-    def _open(
-        self, method: object, args: Any, kwargs: Any, seconds: float | None
-    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
-        loop = self._host.loop
-        stream: Stream[Any] = Stream(loop.waiter)
-        handler = self._stream_handler(method)
-        handler.check(args, kwargs)
-        envelope = Envelope(handler, args, kwargs, stream)  # type: ignore[arg-type] # a stream takes the reply's place
-        return open_stream(self, loop, self._target or self._resolve(), envelope, stream, seconds)
-
     def _resolve(self) -> Target:
         self._target = target = self._host.resolve(self)
         return target
@@ -487,60 +494,6 @@ class Ref(Generic[A]):
 def class_of(ref: Ref[Any]) -> type | None:
     """Return the class of an actor, if this process has it."""
     return ref._find_class()  # noqa: SLF001 - its own file
-
-
-class DeadlineRef(Generic[A]):
-    """A ref with a deadline; see `Ref.within`."""
-
-    __slots__ = ("_ref", "_seconds")
-
-    def __init__(self, ref: Ref[A], seconds: float) -> None:
-        self._ref = ref
-        self._seconds = seconds
-
-    @overload
-    async def ask(
-        self,
-        method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R: ...
-    @overload
-    async def ask(
-        self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R: ...
-    async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """As `Ref.ask`; raises `DeadlineExceeded` (a TimeoutError) when the time is up."""
-        return await self._ref._ask_within(self._seconds, method, args, kwargs)  # noqa: SLF001 - the same noun with a deadline
-
-    async def tell(
-        self,
-        method: Callable[Concatenate[A, P], object],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> None:
-        """As `Ref.tell`; the wait for room ends, and the message expires, when the time is up."""
-        await self._ref._tell_within(self._seconds, method, args, kwargs)  # noqa: SLF001 - as above
-
-    async def wait_ready(self) -> None:
-        """As `Ref.wait_ready`; raises `DeadlineExceeded` (a TimeoutError) when the time is up."""
-        with move_on_after(self._seconds):
-            return await self._ref.wait_ready()
-        raise DeadlineExceeded(self._ref, f"not ready in {self._seconds:g} s")
-
-    @asynccontextmanager
-    async def stream(
-        self,
-        method: Callable[Concatenate[A, P], AsyncIterator[R] | Iterator[R]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> AsyncIterator[AsyncIterator[R]]:
-        """As `Ref.stream`; the whole stream ends when the time is up."""
-        async with self._ref._open(method, args, kwargs, self._seconds) as items:  # noqa: SLF001 - as above
-            yield items
 
 
 # A ref is immutable and valid on every node: its snapshot is the ref itself.

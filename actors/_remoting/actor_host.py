@@ -19,6 +19,7 @@ from actors._base.errors import ActorStopped
 from actors._base.events import TRACE, error_facts, event_of
 from actors._messaging.deadlock import waiting_for_ends
 from actors._messaging.mailbox import Envelope
+from actors._messaging.mailbox_options import packed, unpacked
 from actors._messaging.ref import Ref
 from actors._messaging.turn import TURN
 from actors._remoting import operations as ops, protocol as wire
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from actors._actor.interfaces import CellInterface, IncarnationInterface
     from actors._base.loop import Loop, Waiter
     from actors._messaging.context_propagation import Propagation
+    from actors._messaging.mailbox_options import MailboxOption
     from actors._messaging.message_table import Handler
     from actors._messaging.turn import Asker, Target
     from actors._remoting.link import Link
@@ -219,11 +221,11 @@ class ActorHost:
         self._uids += 1
         return self._uids
 
-    def new_cell(self, uid: int, name: str, cls: type, mailbox: int) -> Cell:
+    def new_cell(self, uid: int, name: str, cls: type, mailbox: MailboxOption) -> Cell:
         """Make the cell of an actor, which takes messages from now on."""
         node = self.address if uid >> 32 else self.name
         ref: Ref[Any] = Ref(self, uid, node, name, class_path(cls), mailbox, cls)
-        cell = self.cells[uid] = self._new_cell(self, ref, cls, mailbox=mailbox)
+        cell = self.cells[uid] = self._new_cell(self, ref, cls)
         return cell
 
     def at_rest(self) -> bool:
@@ -529,12 +531,15 @@ class ActorHost:
         """
         if ref.host is not self:
             raise Unsendable("", ref, "it belongs to another system")
-        return [ref.uid, ref.node, ref.name, ref.cls_path, ref.mailbox]
+        return [ref.uid, ref.node, ref.name, ref.cls_path, packed(ref.bounds)]
 
     def make_ref(self, fields: list[Any]) -> Ref[Any]:
         """Return the ref with these fields; of an actor of this node the one that its cell has."""
         cell = self.cells.get(fields[0])
-        return cell.ref if cell is not None else Ref(self, *fields)
+        if cell is not None:
+            return cell.ref
+        uid, node, name, path, mailbox = fields
+        return Ref(self, uid, node, name, path, unpacked(mailbox))
 
     def peer_down(self, name: str) -> None:
         """Forget the topic subscribers of a node that has ended."""

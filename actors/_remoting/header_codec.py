@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actors._messaging.headers import MessageHeaders
+from actors._messaging.mailbox import Envelope, envelope_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.mailbox import DeliveryHooks, Envelope
+    from actors._messaging.mailbox import DeliveryHooks
     from actors.transport import Encoder, InProcessEncoder
 
-__all__ = ["decode_headers", "encode_with_headers"]
+__all__ = ["decode_headers", "encode_with_headers", "envelope_with"]
+
+_PRIORITY: Final = 3
+"""Which of the headers is the priority."""
 
 
 def encode_with_headers(
@@ -50,3 +54,15 @@ def decode_headers(
         return MessageHeaders(chain=chain, propagation=propagation, inner=inner)
     values = propagation.unpacked(fields[1])
     return MessageHeaders(chain=chain, values=values, propagation=propagation, inner=inner)
+
+
+def envelope_with(headers: Sequence[Any], *message: Any) -> Envelope:
+    """Return a message that came over a link with the header fields *headers*, by its priority.
+
+    Raises:
+        TypeError: what should be one is no number.
+    """
+    priority = headers[_PRIORITY] if len(headers) > _PRIORITY else 0
+    if type(priority) is not int:
+        raise TypeError(f"a priority is a number, got {priority!r}")
+    return envelope_of(priority, *message)

@@ -18,6 +18,7 @@ from actors._remoting.operation import Side, call as _call, fd_note as _fd_note,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from actors._messaging.mailbox_options import MailboxOption
     from actors._messaging.ref import Ref
     from actors.supervisors import Backoff, ChildInfo, Count, Exit, Restart
     from actors.transport import Endpoint, SharedBuffer
@@ -35,7 +36,7 @@ class SpawnOptions(TypedDict):
     on: str | None
     restart: Restart | None
     backoff: Backoff | None
-    mailbox: int
+    mailbox: MailboxOption
     shutdown: float
     if_exists: Literal["raise", "return"]
 
@@ -274,7 +275,7 @@ async def start_actor(  # noqa: PLR0917 - wire fields
     uid: int,
     name: str,
     path: str,
-    mailbox: int,
+    mailbox: int | list[Any],
     incarnation: int,
     shutdown: float,
     arguments: Sequence[bytes | SharedBuffer],
@@ -289,7 +290,7 @@ async def start_actor(  # noqa: PLR0917 - wire fields
 
 
 @_note(_NODE)
-def expect_actor(uid: int, name: str, path: str, mailbox: int, /) -> None:
+def expect_actor(uid: int, name: str, path: str, mailbox: int | list[Any], /) -> None:
     """Queue messages for an actor that will be started again."""
 
 

@@ -22,8 +22,9 @@ lane, which is always written first.
 
 deadline is a time of `time.monotonic`, which all processes of a machine share; None is none. A TELL or ASK
 without keywords and deadline ends after its args. The headers are the chain of calls that the message
-belongs to, a [uid, name] for each actor that waits, its context variables, each behind its number, and how
-many bytes it counts for in the mailbox; most messages have none. A CREDIT without bytes gives none back.
+belongs to, a [uid, name] for each actor that waits, its context variables, each behind its number, how many
+bytes it counts for in the mailbox, and its priority there; most messages have none. A CREDIT without bytes
+gives none back.
 
 A PUBLISH without a value only says how many values were dropped because the link was congested.
 

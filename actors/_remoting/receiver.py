@@ -25,7 +25,7 @@ from actors._messaging.mailbox import BigMessage, Envelope
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.ref import READY, Ref, RefHost
 from actors._remoting import protocol as wire
-from actors._remoting.header_codec import decode_headers
+from actors._remoting.header_codec import decode_headers, envelope_with
 from actors._remoting.peer import PeerHost
 from actors._remoting.remote_actor import SMALL_MAILBOX, returns_credit_when_taken
 from actors.supervisors import Exit
@@ -179,7 +179,8 @@ class Receiver:
             self._drop_tell(uid, name, args, kwargs, *more)
             return
         hooks = self._hooks(cell, self._credit(cell), more)
-        envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, hooks=hooks)
+        envelope = envelope_with(more, handler, tuple(args), kwargs or _NO_KEYWORDS)
+        envelope.hooks = hooks
         if deadline is not None:
             envelope.deadline = from_monotonic(self._host.loop, deadline)
         cell.deliver(envelope)
@@ -270,7 +271,8 @@ class Receiver:
             self._not_taken(uid, cell, handler, more)
             return
         reply = kind(link, number, cell)
-        envelope = reply.envelope = Envelope(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
+        make: Any = partial(envelope_with, more) if more else Envelope
+        envelope = reply.envelope = make(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
         if deadline is not None:
             envelope.deadline = from_monotonic(self._host.loop, deadline)
         if returns_credit_when_taken(handler, cell.ref.mailbox):

@@ -22,8 +22,9 @@ from actors._base.errors import (
     SendError,
     not_sendable,
 )
-from actors._messaging.byte_bound import TEXT_COUNTED_FROM, counted_bytes, has_room
+from actors._messaging.byte_bound import TEXT_COUNTED_FROM, counted_bytes
 from actors._messaging.mailbox import Envelope, WaitQueue
+from actors._messaging.mailbox_options import Priority
 from actors._messaging.message_table import MessageKind
 from actors._remoting import operations as ops, protocol as wire
 from actors._remoting.link import LinkHost, NotYetAttached
@@ -148,7 +149,8 @@ class RemoteActor:
         """Bytes of big messages that were sent and not taken yet."""
         self.big_waits: bool = False
         """Whether the first message that waits is a big one that found no room on the link."""
-        self.wait_queue: WaitQueue = WaitQueue(peer.host.loop.waiter)
+        by_priority = type(ref.bounds) is Priority
+        self.wait_queue: WaitQueue = WaitQueue(peer.host.loop.waiter, priority=by_priority)
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Send a plain tell now if there is credit; see `Target`."""
@@ -211,7 +213,7 @@ class RemoteActor:
     def _has_room(self, envelope: Envelope) -> bool:
         """Whether the bytes of *envelope* have room beside those under way."""
         size = counted_bytes(envelope.args, envelope.kwargs)
-        return not size or has_room(self.bytes, size)
+        return not size or self.ref.bounds.has_room(self.bytes, size)
 
     @property
     def waits_for_node(self) -> bool:
@@ -231,6 +233,7 @@ class RemoteActor:
         if (
             not simple
             or envelope.reply is None
+            or envelope.priority
             or not handler.plain
             or (envelope.args and counted_bytes(envelope.args, kwargs))
         ):
@@ -331,8 +334,9 @@ class RemoteActor:
     def _write(self, link: Link, envelope: Envelope) -> int:
         counted = counted_bytes(envelope.args, envelope.kwargs)
         args, rest = link.encode(envelope)
-        if counted:
+        if counted or envelope.priority:
             rest = (*rest, *_NO_HEADERS[len(rest) :], counted)
+            rest = (*rest, envelope.priority) if envelope.priority else rest
         name, uid, reply = envelope.handler.name, self.ref.uid, envelope.reply
         if reply is None:
             size = link.write_encoded([wire.TELL, uid, name, args, *rest])

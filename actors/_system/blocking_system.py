@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from actors._base.events import Event, EventStream
     from actors._keyed import Keyed
     from actors._messaging.blocking_ref import ThreadPortal
+    from actors._messaging.mailbox_options import MailboxOption
     from actors._messaging.topic import Topic
     from actors._pools import BlockingPool
     from actors._system.keyed_spec import KeyedSpec
@@ -64,7 +65,7 @@ class SpawnKeywords(TypedDict, total=False):
     on: str | Node | None
     restart: Restart | None
     backoff: Backoff | None
-    mailbox: int
+    mailbox: MailboxOption
     shutdown: float
     if_exists: Literal["raise", "return"]
 

@@ -17,6 +17,7 @@ from actors._base.errors import NodeDown
 from actors._base.run_loop import new_task_group
 from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import all_waiting
+from actors._messaging.mailbox_options import packed
 from actors._messaging.message_table import handlers_by_name
 from actors._remoting import operations as ops
 from actors._remoting.constructor_args import unpack_value
@@ -311,7 +312,7 @@ class Coordinator(SystemState):
         for actor in self.supervised.values():
             if actor.place is node:
                 ref = actor.ref
-                link.note(ops.expect_actor, ref.uid, ref.name, ref.cls_path, ref.mailbox)
+                link.note(ops.expect_actor, ref.uid, ref.name, ref.cls_path, packed(ref.bounds))
         self.host.peer(run.address).up(link)
         self._tell_nodes(node, ops.node_up, run.address)
         # Before the event: whoever gets it may rely on the node's connections.

@@ -19,6 +19,7 @@ from actors._actor.on_error import another
 from actors._base.errors import ActorsError, CallCycle, LimitReached, StartFailed, SystemStopped
 from actors._base.run_loop import new_task_group
 from actors._keyed import KeyedFacts, key_bytes, key_text
+from actors._messaging.mailbox_options import bounds_of, packed
 from actors._remoting import directory_operations as directory
 from actors._system.placement import ActorRequest
 from actors._system.supervision_tree import first_cause
@@ -119,7 +120,7 @@ class KeyedControl:
         self._packed = spec.arguments if isinstance(spec.arguments, list) else None
         self.spec = spec
         self.handle = handle
-        self.facts = KeyedFacts(number, spec.name, spec.path, spec.mailbox)
+        self.facts = KeyedFacts(number, spec.name, spec.path, packed(bounds_of(spec.mailbox)))
         self.why = ""
 
     # -- finding --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from actors._actor.base import Actor
 from actors._actor.constructor import unpack_constructor
 from actors._base.errors import InvalidSpec
 from actors._known_options import known_options
+from actors._messaging.mailbox_options import MailboxOption, check_mailbox
 from actors._system.tree_specs import DynamicSpec, class_name, dynamic
 from actors.nodes import check_actor_options, class_path
 from actors.supervisors import Backoff, Restart
@@ -46,7 +47,7 @@ class KeyedSpec(DynamicSpec, Generic[K, A]):
     limit: int
     each: Restart
     backoff: Backoff
-    mailbox: int
+    mailbox: MailboxOption
     shutdown: float
 
     @property
@@ -66,7 +67,7 @@ def keyed(
     limit: int = _LIMIT,
     restart: Restart = Restart.TRANSIENT,
     backoff: Backoff | None = None,
-    mailbox: int = 1024,
+    mailbox: MailboxOption = 1024,
     shutdown: float = 5.0,
 ) -> KeyedSpec[K, A]: ...
 @overload
@@ -80,7 +81,7 @@ def keyed(
     limit: int = _LIMIT,
     restart: Restart = Restart.TRANSIENT,
     backoff: Backoff | None = None,
-    mailbox: int = 1024,
+    mailbox: MailboxOption = 1024,
     shutdown: float = 5.0,
 ) -> KeyedSpec[Any, A]: ...
 @known_options(InvalidSpec)
@@ -94,7 +95,7 @@ def keyed(
     limit: int = _LIMIT,
     restart: Restart = Restart.TRANSIENT,
     backoff: Backoff | None = None,
-    mailbox: int = 1024,
+    mailbox: MailboxOption = 1024,
     shutdown: float = 5.0,
 ) -> KeyedSpec[Any, A]:
     """Describe an address book of actors: one for each key, started when it is first used.
@@ -114,7 +115,7 @@ def keyed(
         limit: how many actors may live; a key beyond them raises `LimitReached`.
         restart: after which ends an actor is restarted at once; after any other, the next use starts another.
         backoff: waits between restarts in a row, and between starts that fail.
-        mailbox: how many messages may wait for each actor.
+        mailbox: how many messages may wait for each actor, or a `Bounded` or `Priority`.
         shutdown: seconds an actor may take to stop before it is killed.
 
     Raises:
@@ -150,10 +151,11 @@ def sent_keyed(
     """
     if set(options) != set(_SENT):
         raise InvalidSpec(f"a book is described by {', '.join(_SENT)}; got {', '.join(options)}")
-    kinds = {"name": str, "mailbox": int, "each": Restart, "backoff": Backoff}
+    kinds = {"name": str, "each": Restart, "backoff": Backoff}
     for option, kind in kinds.items():
         if not isinstance(options[option], kind):
             raise InvalidSpec(f"keyed: {option} must be a {kind.__name__}, got {options[option]!r}")
+    check_mailbox("keyed", options["mailbox"])
     return _spec(None, path, packed, options)
 
 

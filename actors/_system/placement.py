@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from actors._base.errors import InvalidSpec, NameTaken, SystemStopped
+from actors._messaging.mailbox_options import MailboxOption
 from actors._messaging.ref import Ref
 from actors._system.node_groups import MAIN_GROUP
 from actors._system.supervision_tree import first_cause
@@ -55,7 +56,7 @@ class ActorRequest:
     on: str | None = None
     restart: Restart | None = None
     backoff: Backoff | None = None
-    mailbox: int = 1024
+    mailbox: MailboxOption = 1024
     shutdown: float = 5.0
     if_exists: Literal["raise", "return"] = "raise"
     turn: int | None = None

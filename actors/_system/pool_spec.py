@@ -22,6 +22,7 @@ from typing import (
 
 from actors._actor.constructor import constructor_options, unpack_constructor
 from actors._base.errors import InvalidSpec
+from actors._messaging.mailbox_options import MailboxOption, at_least, check_mailbox
 from actors._pools import FunctionWorker, refuse_function
 from actors._system.cpu_budget import usable_cpus
 from actors._system.tree_specs import (
@@ -78,7 +79,7 @@ class PoolSpec(SupervisorSpec, Generic[A_co]):
     group: NodesSpec | None
     backoff: Backoff | None
     shutdown: float
-    mailbox: int
+    mailbox: MailboxOption
     options: Mapping[str, Any]
     """The keywords of `pool` it was made by, for the process that made the system."""
     sent: SentClass | None = None
@@ -100,7 +101,7 @@ class PoolSpec(SupervisorSpec, Generic[A_co]):
             "on": on,
             "backoff": self.backoff,
             "shutdown": self.shutdown,
-            "mailbox": max(self.mailbox, self.at_once),
+            "mailbox": at_least(self.mailbox, self.at_once),
         }
         cls: type[Actor] = self.cls or FunctionWorker
         name = f"{self.name}/{slot}"
@@ -151,7 +152,7 @@ class PoolOptions(TypedDict, total=False):
     budget: Budget | None
     backoff: Backoff | None
     shutdown: float
-    mailbox: int
+    mailbox: MailboxOption
 
 
 @overload
@@ -186,7 +187,7 @@ def pool(
     budget: Budget | None = None,
     backoff: Backoff | None = None,
     shutdown: float = 5.0,
-    mailbox: int = 1024,
+    mailbox: MailboxOption = 1024,
 ) -> PoolSpec[Any]:
     """Describe a pool: workers behind one address, each of which takes the next task when it is free.
 
@@ -229,7 +230,7 @@ def pool(
         budget: restarts of all members together; when they need more, all of them are restarted.
         backoff: of each member by itself, unless there is a budget.
         shutdown: seconds a member has to stop.
-        mailbox: how many messages may wait for each member beside the pool's queue.
+        mailbox: how many messages may wait for each member beside the pool's queue, or a `Bounded`.
 
     Raises:
         InvalidSpec: a value that can never work, or an argument that the constructor does not take.
@@ -295,7 +296,8 @@ def _check_options(where: str, options: dict[str, Any]) -> NodeKind:
     def some(*names: str) -> dict[str, Any]:
         return {name: options[name] for name in names}
 
-    _check_whole(where, **some("at_once", "mailbox"))
+    _check_whole(where, **some("at_once"))
+    check_mailbox(where, options["mailbox"])
     _check_whole(where, optional=True, **some("recycle", "max_rss"))
     _check_whole(where, optional=True, least=0, **some("queue"))
     _check_seconds(where, optional=True, **some("idle"))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from actors._actor.base import Actor
     from actors._groups import MembersWatch
     from actors._keyed import Keyed
+    from actors._messaging.mailbox_options import MailboxOption
     from actors._messaging.ref import Ref
     from actors._pools import Pool
     from actors._remoting.operations import SpawnOptions
@@ -277,7 +278,7 @@ class System:
         on: str | Node | None = None,
         restart: Restart | None = None,
         backoff: Backoff | None = None,
-        mailbox: int = 1024,
+        mailbox: MailboxOption = 1024,
         shutdown: float = 5.0,
         if_exists: Literal["raise", "return"] = "raise",
     ) -> Ref[A]:
@@ -295,7 +296,7 @@ class System:
                 of a system that keeps its parent free of user code.
             restart: TRANSIENT unless given: it is not restarted after a normal end.
             backoff: waits between restarts in a row.
-            mailbox: how many messages may wait.
+            mailbox: how many messages may wait, or a `Bounded` or `Priority`.
             shutdown: seconds it may take to stop before it is killed.
             if_exists: "return" gives the living actor of that name instead of NameTaken.
 

@@ -11,6 +11,7 @@ from actors._actor.base import Actor
 from actors._actor.constructor import constructor_options, unpack_constructor
 from actors._base.errors import InvalidSpec
 from actors._known_options import known_options
+from actors._messaging.mailbox_options import MailboxOption
 from actors.nodes import check_actor_options, class_path
 from actors.supervisors import AutoShutdown, Backoff, Budget, Restart, Strategy
 
@@ -70,7 +71,7 @@ class ActorSpec(Generic[A_co]):
     backoff: Backoff | None
     shutdown: float
     significant: bool
-    mailbox: int
+    mailbox: MailboxOption
     turn: int | None = None
     """Its slot in its pool; members are spread over the nodes of a group by it."""
     pool: str = ""
@@ -122,7 +123,7 @@ def child(
     backoff: Backoff | None = None,
     shutdown: float = 5.0,
     significant: bool = False,
-    mailbox: int = 1024,
+    mailbox: MailboxOption = 1024,
 ) -> ActorSpec[A]:
     """Describe an actor in a tree.
 
@@ -135,7 +136,7 @@ def child(
         backoff: a restart policy of its own; None puts it under its supervisor's budget.
         shutdown: seconds between being asked to stop and being killed.
         significant: whether its end can shut its supervisor down (`auto_shutdown`).
-        mailbox: how many messages may wait for it.
+        mailbox: how many messages may wait for it, or a `Bounded` or `Priority`.
 
     Raises:
         InvalidSpec: a value that can never work, or an argument that the constructor does not take.
@@ -163,7 +164,7 @@ def new_child(
     name: str | None,
     on: str | None,
     shutdown: float,
-    mailbox: int,
+    mailbox: MailboxOption,
     restart: Restart = Restart.PERMANENT,
     backoff: Backoff | None = None,
     significant: bool = False,

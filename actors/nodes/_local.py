@@ -25,7 +25,7 @@ __all__ = ["LocalNode", "start_cell", "state_for"]
 async def start_cell(host: ActorHost, actor: ActorStart, ended: Ended) -> None:
     """Run the next incarnation of an actor in *host*, in the cell that it has already, if any."""
     ref = actor.ref
-    cell = host.cells.get(ref.uid) or host.new_cell(ref.uid, ref.name, actor.cls, ref.mailbox)
+    cell = host.cells.get(ref.uid) or host.new_cell(ref.uid, ref.name, actor.cls, ref.bounds)
 
     async def renewed(state: Any) -> None:
         actor.keep_state(pack_arguments(host, (state,), {}))

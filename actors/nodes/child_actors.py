@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from actors._actor.base import Actor
 from actors._base.errors import InvalidSpec
 from actors._messaging.deadlock import waiting_chain
+from actors._messaging.mailbox_options import check_mailbox
 from actors._remoting.constructor_args import keep_arguments
 from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, SupervisedActor
 from actors.supervisors import (
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from actors._base.loop import Loop
+    from actors._messaging.mailbox_options import MailboxOption
     from actors._messaging.ref import Ref
     from actors._remoting.actor_host import ActorHost
     from actors.nodes._local import LocalNode
@@ -51,10 +53,7 @@ def check_actor_options(
         raise InvalidSpec(f"spawn takes a subclass of actors.Actor, got {cls!r}{hint}")
     if name is not None and (not isinstance(name, str) or not name):
         raise InvalidSpec(f"{cls.__name__}: name must be a non-empty text, got {name!r}")
-    if isinstance(mailbox, bool) or not isinstance(mailbox, int) or mailbox < 1:
-        raise InvalidSpec(
-            f"{cls.__name__}: mailbox must be a whole number of 1 or more, got {mailbox!r}"
-        )
+    check_mailbox(cls.__name__, mailbox)
     for what, value, kind in (("restart", restart, Restart), ("backoff", backoff, Backoff)):
         if value is not None and not isinstance(value, kind):
             raise InvalidSpec(f"{cls.__name__}: {what} must be a {kind.__name__}, got {value!r}")
@@ -124,7 +123,7 @@ class ChildActors:
         name: str | None = None,
         restart: Restart | None = None,
         backoff: Backoff | None = None,
-        mailbox: int = 1024,
+        mailbox: MailboxOption = 1024,
         **_options: Any,
     ) -> Ref[Any]:
         """Start an actor here and return its ref when it is ready."""

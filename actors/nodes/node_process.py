@@ -25,6 +25,7 @@ from actors._base.fault_handler import faulthandler
 from actors._base.log import Logger, get_logger, write_lines_to
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.deadlock import all_waiting
+from actors._messaging.mailbox_options import unpacked
 from actors._remoting import operations as ops
 from actors._remoting.actor_host import ActorHost
 from actors._remoting.constructor_args import pack_arguments, unpack_arguments, unpack_value
@@ -244,7 +245,7 @@ class NodeProcess:
         uid: int,
         name: str,
         path: str,
-        mailbox: int,
+        mailbox: int | list[Any],
         incarnation: int,
         shutdown: float,
         arguments: Sequence[bytes | SharedBuffer],
@@ -286,7 +287,7 @@ class NodeProcess:
     def _stop_actor(self, _link: Link, uid: int, renew: bool) -> None:  # noqa: FBT001 - a wire field
         self.local.stop_actor(uid, renew=renew)
 
-    def _cell(self, uid: int, name: str, path: str, mailbox: int) -> Any:
+    def _cell(self, uid: int, name: str, path: str, sent: int | list[Any]) -> Any:
         cell = self.host.cells.get(uid)
         if cell is None:
             module, _, qualname = path.partition(":")
@@ -294,11 +295,14 @@ class NodeProcess:
             with nullcontext() if module in sys.modules else self.heartbeat.paused():
                 cls = self.host.resolve_class(module, qualname)
             # Before anything of it runs: the request may come from another node.
+            mailbox = unpacked(sent)
             check_actor_options(cls, name, mailbox)
             cell = self.host.new_cell(uid, name, cls, mailbox)
         return cell
 
-    def _expect_actor(self, _link: Link, uid: int, name: str, path: str, mailbox: int) -> None:
+    def _expect_actor(
+        self, _link: Link, uid: int, name: str, path: str, mailbox: int | list[Any]
+    ) -> None:
         """Make the cell of an actor that is about to be restarted: its messages queue from now on."""
         try:
             self._cell(uid, name, path, mailbox)

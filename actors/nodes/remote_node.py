@@ -20,6 +20,7 @@ from anyio import fail_after, move_on_after
 from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed
 from actors._base.log import iso_time
+from actors._messaging.mailbox_options import packed
 from actors._remoting import operations as ops
 from actors.nodes._node import Node, NodeOwner, NodeState
 from actors.nodes.health.block_watch import read_page
@@ -168,7 +169,7 @@ class RemoteNode(Node):
                 ref.uid,
                 ref.name,
                 ref.cls_path,
-                ref.mailbox,
+                packed(ref.bounds),
                 actor.incarnation,
                 actor.shutdown,
                 actor.arguments,

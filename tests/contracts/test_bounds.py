@@ -9,9 +9,11 @@ import anyio
 import pytest
 import sniffio
 
-from actors import Ref
-from actors._messaging.byte_bound import COUNTED_FROM, MAILBOX_BYTES
+from actors import Bounded, Ref
+from actors._messaging.byte_bound import COUNTED_FROM
+from actors._messaging.mailbox_options import MAILBOX_BYTES
 from actors.errors import ActorStopped, CallCycle, DeadlineExceeded, MailboxFull
+from actors.testing import eventually
 from tests.contracts.contract_actors import Caller, Gate, Worker
 from tests.contracts.node_under_test import NodeUnderTest
 
@@ -130,6 +132,60 @@ async def test_a_message_bigger_than_the_mailbox_waits_there_alone(node: NodeUnd
         worker.tell_nowait(Worker.measure, bytes(COUNTED_FROM))
         await gate.ask(Gate.open)
         assert await worker.ask(Worker.logged) == ["held", len(bigger), COUNTED_FROM]
+
+
+async def test_a_mailbox_has_the_bounds_that_it_was_given(node: NodeUnderTest) -> None:
+    gate, half = await node.gate(), bytes(100_000)
+    bounds = Bounded(messages=5, bytes=200_000)
+    worker = await node.spawn(Worker, node.probe.ref, mailbox=bounds)
+    assert (worker.bounds, worker.mailbox) == (bounds, 5)
+    await worker.tell(Worker.hold, gate)
+    await node.probe.expect(("held", "begins"))
+    with anyio.fail_after(20):
+        for _ in range(2):
+            await worker.tell(Worker.measure, half)
+        with pytest.raises(MailboxFull):
+            worker.tell_nowait(Worker.measure, half)
+        for number in range(3):
+            await worker.tell(Worker.note, number)
+        with pytest.raises(MailboxFull):
+            worker.tell_nowait(Worker.note, "sixth")
+
+        async def figures() -> dict[str, Any]:
+            there = next(one for one in node.system.nodes if one.name == node.on)
+            stats = await there.stats()
+            return next(one for one in stats["actors"] if one["uid"] == worker.uid)
+
+        await eventually(lambda: _waiting(figures, 5))
+        assert (await figures())["mailbox_bytes"] == 200_000
+        await gate.ask(Gate.open)
+        assert await worker.ask(Worker.logged) == ["held", 100_000, 100_000, 0, 1, 2]
+        assert (await figures())["mailbox_bytes"] == 0
+
+
+async def _waiting(figures: Any, count: int) -> bool:
+    return bool((await figures())["mailbox"] == count)
+
+
+async def test_a_thousand_messages_of_a_mebibyte_are_64_at_a_time(node: NodeUnderTest) -> None:
+    worker, gate = await _held(node)
+    sent = 0
+
+    async def send() -> None:
+        nonlocal sent
+        await worker.tell(Worker.measure, payload)
+        sent += 1
+
+    payload = bytes(2**20)
+    with anyio.fail_after(40):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(1024):
+                tasks.start_soon(send)
+            await eventually(lambda: sent == 64)
+            await anyio.wait_all_tasks_blocked()
+            assert sent == 64
+            await gate.ask(Gate.open)
+        assert await worker.ask(Worker.logged) == ["held", *[2**20] * 1024]
 
 
 async def test_the_end_of_an_actor_refuses_who_waits_for_room_in_bytes(node: NodeUnderTest) -> None:

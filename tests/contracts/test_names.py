@@ -162,10 +162,21 @@ async def test_an_actor_that_crashes_as_soon_as_it_has_started_leaves_its_name_f
             assert await node.system.lookup("flash") is None
 
 
+_MAILBOX = "Worker: mailbox must be a whole number of 1 or more, Bounded(...) or Priority(...), got"
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "mailbox 0": ({"mailbox": 0}, "Worker: mailbox must be a whole number of 1 or more, got 0"),
-    "mailbox text": ({"mailbox": "9"}, "Worker: mailbox must be a whole number of 1 or more, got"),
-    "mailbox bool": ({"mailbox": True}, "Worker: mailbox must be a whole number of 1 or more, got"),
+    "mailbox 0": (
+        {"mailbox": 0},
+        f"{_MAILBOX} 0",
+    ),
+    "mailbox text": (
+        {"mailbox": "9"},
+        _MAILBOX,
+    ),
+    "mailbox bool": (
+        {"mailbox": True},
+        _MAILBOX,
+    ),
     "empty name": ({"name": ""}, "Worker: name must be a non-empty text, got ''"),
     "name no text": ({"name": 7}, "Worker: name must be a non-empty text, got 7"),
     "if_exists": ({"if_exists": "keep"}, "if_exists must be 'raise' or 'return', got 'keep'"),

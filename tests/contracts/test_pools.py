@@ -163,7 +163,7 @@ async def test_a_pool_is_found_by_its_name(node: NodeUnderTest) -> None:
         ({"min": 3, "max": 2}, "min=3 is more than max=2"),
         ({"queue": -1}, "queue must be a whole number of 0 or more, or None, got -1"),
         ({"kind": "fiber"}, "kind must be one of 'process', 'thread', 'interpreter', got 'fiber'"),
-        ({"size": 2, "mailbox": 0}, "mailbox must be a whole number of 1 or more, got 0"),
+        ({"size": 2, "mailbox": 0}, r"1 or more, Bounded\(...\) or Priority\(...\), got 0"),
     ],
 )
 def test_a_pool_that_can_never_work_is_refused(options: dict[str, Any], message: str) -> None:

@@ -39,7 +39,10 @@ class Two(Actor):
         ),
         (lambda: make_keyed(Room, limit=0), r"limit must be a whole number of 1 or more, got 0"),
         (lambda: make_keyed(Room, name=""), "name must be a non-empty text, got ''"),
-        (lambda: make_keyed(Room, mailbox=0), "mailbox must be a whole number of 1 or more, got 0"),
+        (
+            lambda: make_keyed(Room, mailbox=0),
+            r"1 or more, Bounded\(...\) or Priority\(...\), got 0",
+        ),
         (lambda: make_keyed(Room, restart="no"), "restart must be a Restart, got 'no'"),
         (lambda: make_keyed(Room, iddle=3), "no option 'iddle'; did you mean 'idle'"),
         (lambda: make_keyed("Room"), "a subclass of actors.Actor, got 'Room'"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actors._messaging.mailbox import Envelope, Mailbox, OwnMessage, WaitQueue
+from actors._messaging.mailbox_options import Bounded
 from actors._messaging.message_table import Handler, MessageKind
 
 
@@ -66,7 +67,7 @@ def goes_on(sender: Coroutine[Any, Any, None]) -> bool:
 
 @pytest.fixture
 def mailbox() -> Mailbox:
-    return Mailbox(2, HandWaiter)
+    return Mailbox(Bounded(2), HandWaiter)
 
 
 def test_messages_leave_in_the_order_they_came(mailbox: Mailbox) -> None:
@@ -153,7 +154,7 @@ def test_tells_in_short_form_come_out_as_envelopes(mailbox: Mailbox) -> None:
 
 
 def test_what_is_deferred_takes_its_place_and_comes_back_before_the_rest() -> None:
-    mailbox = Mailbox(4, HandWaiter)
+    mailbox = Mailbox(Bounded(4), HandWaiter)
     for n in range(4):
         mailbox.put(message(n))
     first, second = Envelope.of(mailbox.take()), Envelope.of(mailbox.take())
@@ -173,7 +174,7 @@ def test_what_is_deferred_takes_its_place_and_comes_back_before_the_rest() -> No
 
 
 def test_a_deferred_message_that_is_withdrawn_makes_room() -> None:
-    mailbox = Mailbox(2, HandWaiter)
+    mailbox = Mailbox(Bounded(2), HandWaiter)
     deferred = message(1)
     mailbox.defer(deferred)
     mailbox.put(message(2))
@@ -185,7 +186,7 @@ def test_a_deferred_message_that_is_withdrawn_makes_room() -> None:
 
 
 def test_a_later_incarnation_sees_what_was_deferred_but_not_what_the_last_one_sent_itself() -> None:
-    mailbox = Mailbox(4, HandWaiter)
+    mailbox = Mailbox(Bounded(4), HandWaiter)
     for own in (message(1), OwnMessage(NOTE, (2,), {}), message(3)):
         mailbox.defer(own)
     mailbox.put(message(4))

@@ -7,7 +7,19 @@ from typing import Any
 
 import pytest
 
-from actors import Actor, Restart, System, Topology, child, dynamic, listen, nodes, supervisor
+from actors import (
+    Actor,
+    Bounded,
+    Priority,
+    Restart,
+    System,
+    Topology,
+    child,
+    dynamic,
+    listen,
+    nodes,
+    supervisor,
+)
 from actors.errors import ActorsError, InvalidSpec, NodeDown, SystemStopped
 from actors.testing import crash, running_system
 from tests.nodes.node_actors import Victim
@@ -81,6 +93,22 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "child: mailbox": (
         lambda: child(Victim, mailbox=0),
         "Victim: mailbox must be a whole number of 1",
+    ),
+    "child: a class for a mailbox": (
+        lambda: child(Victim, mailbox=Priority),  # type: ignore[arg-type] # that is the test
+        "Bounded(...) or Priority(...), got <class 'actors._messaging.mailbox_options.Priority'>",
+    ),
+    "Bounded: messages": (
+        lambda: Bounded(messages=0),
+        "Bounded: messages must be a whole number of 1 or more, got 0",
+    ),
+    "Priority: bytes": (
+        lambda: Priority(bytes=65_535),
+        "Priority: bytes must be a whole number of 65536 or more, got 65535",
+    ),
+    "Priority: no such option": (
+        lambda: Priority(message=1),  # type: ignore[call-arg] # that is the test
+        "Priority() has no option 'message'; did you mean 'messages'?",
     ),
     "child: name": (
         lambda: child(Victim, name=""),

@@ -120,6 +120,8 @@ async def messages(counter: Ref[Counter], box: Ref[Box[str]], books: Ref[Blockin
     assert_type(await counter.ask(Counter.add, by=1), int)
     assert_type(await counter.ask(Counter.slow), str)
     assert_type(await counter.within(0.5).ask(Counter.add), int)
+    assert_type(await counter.priority(1).within(0.5).ask(Counter.add), int)
+    counter.priority(1).tell_nowait(Counter.add, 1)
     assert_type(await box.ask(Box[str].get), str)
     assert_type(await books.ask(Blocking.count), int)
     await counter.tell(Counter.add, 1)

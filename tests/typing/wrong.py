@@ -44,6 +44,7 @@ async def spawning(system: actors.System) -> None:
     await system.spawn(partial(Counter, step="two"), 1)  # wrong
     await system.spawn(Counter, 1, if_exists="retrun")  # wrong
     await system.spawn(Counter, 1, restart="TRANSIENT")  # wrong
+    await system.spawn(Counter, 1, mailbox=actors.Priority)  # wrong
     await system.spawn(int, 1)  # wrong
     await system.spawn(square, 1)  # wrong
     await system.spawn(Counter(1))  # wrong
@@ -58,6 +59,8 @@ async def messages(counter: Ref[Counter], box: Ref[Box[str]]) -> None:
     await counter.ask(Plain.total, [1.0])  # wrong
     await counter.tell(Counter.add, 1, 2)  # wrong
     counter.tell_nowait(Counter.add, "one")  # wrong
+    await counter.priority(1).tell(Counter.add, "one")  # wrong
+    counter.priority("high")  # wrong
     await counter.ask("add", 1)  # wrong
     text: str = await counter.ask(Counter.add, 1)  # wrong
     counter.stream(Counter.add, 1)  # wrong

@@ -135,6 +135,7 @@ def _known_actors(
             "node": node.name,
             "state": None,
             "mailbox": None,
+            "mailbox_bytes": None,
             "handling": blocked["message"] if blocked and actor.ref.name == keeps else None,
             "handling_seconds": blocked["seconds"] if blocked and actor.ref.name == keeps else None,
             "rate": None,

@@ -163,12 +163,17 @@ def _actor(actor: dict[str, Any]) -> tuple[str, ...]:
         actor["name"],
         _class_name(actor),
         actor["node"],
-        _or_dash(actor["mailbox"]),
+        _mailbox(actor),
         "-" if actor["rate"] is None else f"{actor['rate']:.1f}",
         _handling(actor),
         ", ".join(actor["waiting_for"] or ()) or "-",
         str(actor["restarts"]),
     )
+
+
+def _mailbox(actor: dict[str, Any]) -> str:
+    size = f" ({_memory(actor['mailbox_bytes'])})" if actor["mailbox_bytes"] else ""
+    return _or_dash(actor["mailbox"]) + size
 
 
 def _handling(actor: dict[str, Any]) -> str:

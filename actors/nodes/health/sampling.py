@@ -96,6 +96,7 @@ def _figures(cell: Cell, rate: float) -> dict[str, Any]:
     handling = None if cell.incarnation is None else cell.incarnation.message_loop.handling
     return {
         "mailbox": len(cell.mailbox),
+        "mailbox_bytes": cell.mailbox.bytes,
         "handling": None if handling is None else handling[0],
         "handling_seconds": None if handling is None else round(handling[1], 6),
         "rate": round(rate, 1),
