@@ -22,6 +22,7 @@ __all__ = [
     "detach_socket",
     "drain_listener",
     "key_unlearned",
+    "keys_bound",
     "listener_slots",
     "serve_listener",
     "served_enough",
@@ -51,9 +52,9 @@ def socket_lost(listener: str, /) -> None:
     """The node had no descriptor free for the socket that its server gets its work from."""
 
 
-@_call(_PARENT)
-async def bind_keys(listener: str, digests: list[bytes], client: str, /) -> None:
-    """Have connections with these sticky keys go to the node's slot; answered when they do."""
+@_note(_PARENT)
+def bind_keys(listener: str, number: int, digests: list[bytes], client: str, /) -> None:
+    """Have connections with these sticky keys go to the node's slot; answered by `keys_bound`."""
 
 
 @_note(_PARENT)
@@ -92,6 +93,11 @@ def attach_socket(listener: str, limit: int | None, /) -> None:
 @_note(_NODE)
 def detach_socket(listener: str, /) -> None:
     """Take nothing new from those sockets."""
+
+
+@_note(_NODE)
+def keys_bound(listener: str, number: int, /) -> None:
+    """What the node asked for by `bind_keys` under that number is done."""
 
 
 @_fd_note(_NODE)

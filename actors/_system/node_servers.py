@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import create_task_group
 
 from actors._remoting import listener_operations as ops
+from actors._system.link_binder import LinkBinder
 from actors.routing import (
     AckBatcher,
     LearningServer,
@@ -36,20 +37,6 @@ _PATIENCE: Final = 0.75
 """The part of the time to drain in which clients end connections themselves."""
 
 
-class _LinkBinder:
-    """Asks the parent to bind the sticky keys that an application makes; see `KeyBinder`."""
-
-    def __init__(self, link: Link, listener: str) -> None:
-        self._link = link
-        self._listener = listener
-
-    async def bind(self, digests: Sequence[bytes], client: str) -> None:
-        await self._link.call(ops.bind_keys, self._listener, list(digests), client)
-
-    def unlearned(self) -> None:
-        self._link.note(ops.key_unlearned, self._listener)
-
-
 class NodeServers:
     """Has one server for each listener that this node serves."""
 
@@ -57,6 +44,7 @@ class NodeServers:
         self._node = node
         self._servers: dict[str, Server] = {}
         self._acks: dict[str, AckBatcher] = {}
+        self._binders: dict[str, LinkBinder] = {}
         self._slots: tuple[int, Sequence[int]] | None = None
         """This node's slot, and those of its group, once it serves a sticky listener."""
         self._look: Timer | None = None
@@ -69,6 +57,7 @@ class NodeServers:
         handlers.on_fd_note(ops.attach_socket, self._attach_socket, lost=_socket_lost)
         handlers.on_note(ops.detach_socket, self._detach_socket)
         handlers.on_note(ops.listener_slots, self._set_slots)
+        handlers.on_note(ops.keys_bound, self._keys_bound)
         # Without it the node judges by the hash alone.
         handlers.on_fd_note(ops.attach_bindings, self._attach_bindings, lost=lambda *_: None)
 
@@ -80,6 +69,7 @@ class NodeServers:
                 ops.connection_results, name, taken, refused, closed
             ),
         )
+        binder = LinkBinder(link, host.loop, name)
         server = serve(
             spec,
             host.loop,
@@ -88,12 +78,13 @@ class NodeServers:
             report=host.report,
             system=host.system,
             resolve=import_handler,
-            binder=_LinkBinder(link, name),
+            binder=binder,
         )
         with self._node.heartbeat.paused():
             await server.start()
         self._servers[name] = server
         self._acks[name] = acks
+        self._binders[name] = binder
 
     def _count_served(self, limit: int) -> None:
         """Tell the parent when this node has served *limit* requests; again and again, until it leaves."""
@@ -146,6 +137,11 @@ class NodeServers:
         if server is not None:
             self._slots = slot, every
             server.slots_changed(slot, live, every)
+
+    def _keys_bound(self, _link: Link, listener: str, number: int) -> None:
+        binder = self._binders.get(listener)
+        if binder is not None:
+            binder.bound(number)
 
     def sticky_slots(self) -> tuple[int, Sequence[int]]:
         """Return this node's slot, and all slots that share keys with it.

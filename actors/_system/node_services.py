@@ -102,7 +102,7 @@ class NodeServices:
         handlers.on_note(listening.connection_results, self._connection_results)
         handlers.on_note(listening.connection_counts, self._connection_counts)
         handlers.on_note(listening.socket_lost, self._socket_lost)
-        handlers.on_call(listening.bind_keys, self._bind_keys)
+        handlers.on_note(listening.bind_keys, self._bind_keys)
         handlers.on_note(listening.key_unlearned, self._key_unlearned)
 
     def _register_requests(self) -> None:
@@ -273,12 +273,13 @@ class NodeServices:
         if router is not None and not isinstance(router, Router):
             router.on_socket_lost(link.peer)
 
-    async def _bind_keys(
-        self, link: Link, listener: str, digests: list[bytes], client: str
+    def _bind_keys(
+        self, link: Link, listener: str, number: int, digests: list[bytes], client: str
     ) -> None:
         router, run = self._router(listener), self._run(link)
         if isinstance(router, Router) and run is not None:
             router.bind(run.node.slot, digests, client)
+            link.note(listening.keys_bound, listener, number)
 
     def _key_unlearned(self, link: Link, listener: str) -> None:
         router = self._router(listener)

