@@ -51,6 +51,7 @@ __all__ = [
     "blocking_system",
     "child",
     "concurrent",
+    "connect",
     "current",
     "dynamic",
     "errors",

@@ -15,6 +15,7 @@ from actors._messaging.ref import Ref
 from actors._messaging.topic import Lagged
 from actors._pools import Pool
 from actors._system.blocking_system import blocking_system
+from actors._system.connect import connect
 from actors._system.keyed_spec import keyed
 from actors._system.pool_spec import pool
 from actors._system.run import run
@@ -63,6 +64,7 @@ __all__ = [
     "blocking_system",
     "child",
     "concurrent",
+    "connect",
     "current",
     "dynamic",
     "errors",

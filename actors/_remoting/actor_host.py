@@ -23,8 +23,10 @@ from actors._messaging.mailbox_options import packed, unpacked
 from actors._messaging.ref import Ref
 from actors._messaging.turn import TURN
 from actors._remoting import operations as ops, protocol as wire
+from actors._remoting.client_messages import without_chains
 from actors._remoting.deadlock_probe import DeadlockProbe
 from actors._remoting.instrumented_remote_actor import answer_classes, remote_actor_class
+from actors._remoting.link import Link
 from actors._remoting.main_values import MAIN_VALUES
 from actors._remoting.operation import Handlers
 from actors._remoting.peer import Peer
@@ -54,7 +56,6 @@ if TYPE_CHECKING:
     from actors._messaging.mailbox_options import MailboxOption
     from actors._messaging.message_table import Handler
     from actors._messaging.turn import Asker, Target
-    from actors._remoting.link import Link
     from actors._remoting.peer import SystemServices
     from actors._remoting.remote_actor import PeerInterface, RemoteActor
     from actors.transport import Attachments, Lane, TransportError
@@ -550,9 +551,27 @@ class ActorHost:
         for peer in list(self.peers.values()):
             peer.close()
 
+    def new_link(self, peer: str) -> Link:
+        """Make a link to another node, or between a node and a client; those to the parent are made there.
+
+        What the parent alone may ask for is not served. A client may end with memory in use that it was
+        lent: nothing is lent to it, and it lends nothing.
+        """
+        clients = peer.startswith(wire.CLIENT) or self.name.startswith(wire.CLIENT)
+        served = self.handlers.only([ops.interrupt_request])
+        return Link(self, peer, serves=served, lends=not clients)
+
+    def forget_peer(self, address: str, why: str) -> None:
+        """Forget a client, which has ended: nothing of it is left here."""
+        self.topics.forget(address)
+        peer = self.peers.pop(address, None)
+        if peer is not None:
+            peer.down(why, restarting=False)
+
     def new_receiver(self, link: Link) -> Callable[[list[Any], Lane], None]:
         """Return what takes the messages of a new link."""
-        return Receiver(self, link).take
+        take = Receiver(self, link).take
+        return without_chains(take) if link.peer.startswith(wire.CLIENT) else take
 
     def link_has_room(self, link: Link) -> None:
         """Send what waited for room on a congested link, and say what did not wait."""

@@ -118,11 +118,27 @@ class Link:
         pending: by request number, the asks whose replies are awaited.
         calls: by request number, the waiters for answers of the other node's host.
         serving: by request number, what cancels a request of the other node.
+        serves: what the other node's host may have done here.
+
+    Args:
+        host: of this end.
+        peer: as the attribute.
+        serves: as the attribute; None is all that the host serves.
+        lends: whether this end lends memory to the other one, which must be certain to have ended before
+            that is used again.
     """
 
-    def __init__(self, host: LinkHost, peer: str) -> None:
+    def __init__(
+        self,
+        host: LinkHost,
+        peer: str,
+        *,
+        serves: Handlers[Link] | None = None,
+        lends: bool = True,
+    ) -> None:
         self.peer = peer
         self.host = host
+        self.serves: Handlers[Link] = host.handlers if serves is None else serves
         self.closed: str | None = None
         self.faulty: bool = False
         self.pending: dict[int, tuple[Envelope, PendingAsk]] = {}
@@ -136,6 +152,7 @@ class Link:
         self.attachments: Attachments = host.memory.new_attachments(
             peer, _number_sender(ref_to(self))
         )
+        self.attachments.copy_only = not lends
         self._packing = host.new_encoder(self.attachments)
         self.encoder: Encoder | InProcessEncoder = self._packing
         self._decoder = host.new_decoder(self.attachments)
@@ -367,7 +384,7 @@ class Link:
     def _receive_fds(self, message: list[Any], fds: list[int]) -> None:
         try:
             _, op, args = message
-            take = None if op in _PREREQUISITES else self.host.handlers.fd_notes[op]
+            take = None if op in _PREREQUISITES else self.serves.fd_notes[op]
         except Exception:
             _close_all(fds)  # no handler takes them, and the error ends the link
             raise
@@ -387,7 +404,7 @@ class Link:
     def _lose_fds(self, op: str, args: list[Any]) -> None:
         """Take a note whose descriptors the kernel dropped: the message that needs them fails alone."""
         if op not in _PREREQUISITES:
-            self.host.handlers.fds_lost[op](self, *args)
+            self.serves.fds_lost[op](self, *args)
             return
         unmapped = self.attachments.lose_prerequisite(op, args[0])
         if unmapped:
@@ -405,7 +422,9 @@ class Link:
 
     async def _serve(self, number: int, op: str, args: list[Any]) -> None:
         try:
-            result = await self.host.handlers.calls[op](self, *args)
+            if op not in self.serves.calls:
+                raise ActorsError(f"{op!r} is not served here")  # noqa: TRY301 - as any other
+            result = await self.serves.calls[op](self, *args)
             with self.attachments.only_copies():
                 answer = [wire.ANSWER, number, self._packing.encode_value(result, "result")]
         except Exception as error:  # noqa: BLE001 - the caller at the other end is told
@@ -462,6 +481,12 @@ class Link:
             self._channel.close()
         else:
             self._closed(None)
+
+    def abandon(self) -> None:
+        """Close the socket alone, in a process that was forked from the one that has this link."""
+        self.closed = "this process is a fork of the one that has the link"
+        if isinstance(self._channel, Channel):
+            self._channel.abandon()
 
     def _closed(self, error: TransportError | None) -> None:
         if self.closed is not None:

@@ -9,7 +9,7 @@ import enum
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
 __all__ = ["Call", "FdNote", "Handlers", "Note", "Operation", "Side", "call", "fd_note", "note"]
 
@@ -78,6 +78,16 @@ class Handlers(Generic[LinkT]):
         """
         self.fd_notes[op.name] = handler
         self.fds_lost[op.name] = lost
+
+    def only(self, served: Iterable[Operation]) -> Handlers[LinkT]:
+        """Return the handlers of these operations alone, for a link whose other end may ask for no more."""
+        names = {op.name for op in served}
+        some: Handlers[LinkT] = Handlers()
+        some.calls = {name: self.calls[name] for name in names & self.calls.keys()}
+        some.notes = {name: self.notes[name] for name in names & self.notes.keys()}
+        some.fd_notes = {name: self.fd_notes[name] for name in names & self.fd_notes.keys()}
+        some.fds_lost = {name: self.fds_lost[name] for name in names & self.fds_lost.keys()}
+        return some
 
 
 def call(side: Side) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Call[P, R]]:

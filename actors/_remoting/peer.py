@@ -8,7 +8,6 @@ from weakref import WeakValueDictionary
 
 from actors._base.errors import ActorCrashed, NodeDown
 from actors._remoting import protocol as wire
-from actors._remoting.link import Link
 from actors._remoting.remote_actor import SenderHost
 from actors.supervisors import Exit
 from actors.transport import Attachments, Lane
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Timer
     from actors._messaging.mailbox import Envelope
     from actors._messaging.ref import Ref
+    from actors._remoting.link import Link
     from actors._remoting.remote_actor import PeerInterface, RemoteActor
     from actors.transport import Endpoint
 
@@ -53,6 +53,7 @@ class PeerHost(SenderHost, Protocol):
     def remember(self, uid: int, end: Exit) -> None:
         """Remember how an actor ended, and refuse messages to it from now on."""
 
+    def new_link(self, peer: str) -> Link: ...
     def peer(self, name: str) -> Peer: ...
     def peer_changed(self) -> None: ...
     def peer_down(self, name: str) -> None: ...
@@ -149,7 +150,7 @@ class Peer:
             return self._former_link  # it has ended, and what that means is told soon
         if self.link is None:
             self.host.services.connect(self)
-            self.link = Link(self.host, self.name)
+            self.link = self.host.new_link(self.name)
         return self.link
 
     def control(self, message: list[Any]) -> None:
@@ -207,7 +208,7 @@ class Peer:
         """Give this node's end of a new link its socket, or its endpoint within the process."""
         self.links += 1
         if self.draining:
-            self._incoming.append(Link(self.host, self.name))
+            self._incoming.append(self.host.new_link(self.name))
             self._incoming[-1].attach(end)
             return
         if self.ready and self.waiting:
@@ -218,7 +219,7 @@ class Peer:
             self.drop(link)
             link = None
         unsent, self._unsent_link = self._unsent_link, None
-        self.link = link or unsent or Link(self.host, self.name)
+        self.link = link or unsent or self.host.new_link(self.name)
         self.link.attach(end)
 
     def link_ended(self, link: Link, within: float) -> None:
@@ -294,6 +295,12 @@ class Peer:
             unsent.close()
         for actor in list(self._remote_actors.values()):
             actor.refuse_waiting(error)
+
+    def abandon(self, why: str) -> None:
+        """Send nothing more, in a process that was forked from the one that has the links."""
+        self.ready, self.why = False, why
+        for link in (*self.sent_over, *self._incoming):
+            link.abandon()
 
     def close(self) -> None:
         """Close the links: this node ends."""

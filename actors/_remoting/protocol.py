@@ -68,5 +68,7 @@ RETIRED: Final = 23
 PROBE: Final = 24
 UNMAPPED: Final = 25
 WITHDRAW: Final = 26
+CLIENT: Final = "client~"
+"""How the addresses of clients begin: programs that are connected to the system, and no node of it."""
 WAITING: Final = frozenset({TELL, ASK, STREAM, PUBLISH})
 """What is refused while too many big messages wait: its senders wait, too, or drop it."""

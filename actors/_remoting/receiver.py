@@ -216,7 +216,7 @@ class Receiver:
         _, op, args = message
         if type(args) is Undecoded:
             raise args.error
-        self._host.handlers.notes[op](self._link, *args)
+        self._link.serves.notes[op](self._link, *args)
 
     def _take_value(self, message: list[Any]) -> None:
         _, topic, missed, *value = message

@@ -23,7 +23,7 @@ from actors._base.run_loop import open_loop, run_on
 from actors._messaging.blocking_ref import BlockingRef
 from actors._messaging.ref import Ref
 from actors._pools import Pool
-from actors._system.system import System, coordinator_of, task_of
+from actors._system.system import System, access_of, task_of
 from actors.nodes import MainImportEnded, importing_main
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from actors.nodes import Node, NodesSpec
     from actors.supervisors import Backoff, Exit, Restart
 
-__all__ = ["BlockingSystem", "BlockingTopic", "blocking_system"]
+__all__ = ["BlockingSystem", "BlockingTopic", "blocking_system", "in_thread"]
 
 A = TypeVar("A", bound="Actor")
 K = TypeVar("K", bound="str | int")
@@ -100,10 +100,19 @@ def blocking_system(
         ActorsError: the topology could not be started; nothing of it is left.
         SystemStopped: the system ended by itself, and the block without an error.
     """
+    with in_thread(System(topology, **options), backend=backend, uvloop=uvloop) as system:
+        yield system
+
+
+@contextmanager
+def in_thread(
+    system: System, *, backend: Literal["asyncio", "trio"] = "asyncio", uvloop: bool = True
+) -> Iterator[BlockingSystem]:
+    """Give a system while it runs, or is connected, in a thread of its own."""
     if importing_main():
         # A node imports this file for its classes; only the parent runs the script.
         raise MainImportEnded
-    thread = _SystemThread(System(topology, **options), backend=backend, uvloop=uvloop)
+    thread = _SystemThread(system, backend=backend, uvloop=uvloop)
     portal = thread.start()
     try:
         yield BlockingSystem(thread.system, portal, thread.ended)
@@ -161,7 +170,7 @@ class _SystemThread:
             if self._stop_asked:
                 return
             task = await self.system.begin()
-            self._ready.set_result(coordinator_of(self.system).threads)
+            self._ready.set_result(access_of(self.system).threads)
             how = await task.wait()
             self._failure = task.failure and task.stopped()
             if self._failure is not None:

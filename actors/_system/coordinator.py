@@ -19,11 +19,13 @@ from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import all_waiting
 from actors._messaging.mailbox_options import packed
 from actors._messaging.message_table import handlers_by_name
-from actors._remoting import operations as ops
+from actors._remoting import client_operations as client_ops, operations as ops
 from actors._remoting.constructor_args import unpack_value
 from actors._remoting.last_value import last_value
 from actors._remoting.main_values import MAIN_VALUES
 from actors._system.actor_calls import ActorCalls
+from actors._system.clients import Clients
+from actors._system.direct_links import DirectLinks
 from actors._system.group_directory import GroupDirectory
 from actors._system.keyed_books import KeyedBooks
 from actors._system.kill_deadlines import KillDeadlines
@@ -110,8 +112,8 @@ class Coordinator(SystemState):
         self.placement: Placement = Placement(self, self.tree, self.groups, self.pools.joined)
         self.books.connect(self.tree, self.groups, self.placement)
         self.group_directory: GroupDirectory = GroupDirectory(self)
-        self.topic_directory: TopicDirectory = TopicDirectory(self.host, self.runs)
         self._run_numbers = itertools.count(1)
+        self._serve_clients()
         self._block_watch: BlockWatch | None = None
         self.requests: SystemRequests = SystemRequests(self, self.tree, self.groups, self.reloading)
         self.calls: ActorCalls = ActorCalls(self.host, self.pools.find)
@@ -126,6 +128,17 @@ class Coordinator(SystemState):
             self.requests,
             self.recycling,
         ).register()
+
+    def _serve_clients(self) -> None:
+        self.topic_directory: TopicDirectory = TopicDirectory(
+            self.host,
+            self.runs,
+            lambda *interest: self.clients.tell(ops.topic_interest, *interest),
+        )
+        self.clients: Clients = Clients(
+            self, self.topic_directory, self.new_node_number, self._client_ended
+        )
+        DirectLinks(self, self.clients)
 
     # -- start and stop ----------------------------------------------------------------------
 
@@ -164,6 +177,7 @@ class Coordinator(SystemState):
         with ExitStack() as steps:  # whatever one of them raises, the others are done
             steps.callback(self.close)
             steps.callback(self.threads.close)
+            steps.callback(self.clients.close)
             steps.callback(self.group_directory.close)
             steps.callback(self._end_rest)
             async with new_task_group() as meanwhile:
@@ -345,11 +359,7 @@ class Coordinator(SystemState):
         restarting = restarting and not self.stopping and not node.leaving
         if not run.successor:
             self._count_end(run, why, restarting=restarting, replaced=replaced)
-        self.topic_directory.forget(run.address)
-        self.events_of_nodes.node_ended(run.address)
-        self.pools.node_ended(run.address)
-        self.books.node_ended(run.address)
-        self.group_directory.node_ended(run.address)
+        self._process_ended(run.address)
         self.recycling.node_ended(run)
         why, restarting = self._outlook(run, why, restarting=restarting)
         patience = 0.0
@@ -366,6 +376,18 @@ class Coordinator(SystemState):
                 self.registry.release(name, ref.uid)
         if node.run is None:  # no other run has its actors
             self._tell_actors(run, why)
+
+    def _process_ended(self, address: str) -> None:
+        """Forget what a node or a client had subscribed to, followed and submitted."""
+        self.topic_directory.forget(address)
+        self.events_of_nodes.node_ended(address)
+        self.pools.node_ended(address)
+        self.books.node_ended(address)
+        self.group_directory.node_ended(address)
+
+    def _client_ended(self, address: str, why: str) -> None:
+        self._process_ended(address)
+        self._tell_nodes(None, client_ops.client_gone, address, why)
 
     def _patience(self, node: RemoteNode, *, replaced: bool = False) -> float:
         """Return for how many seconds messages wait for the next run of *node*, which has just ended."""
@@ -434,6 +456,7 @@ class Coordinator(SystemState):
             if node is not about:
                 for link in node.links:
                     link.note(op, *args, **none)
+        self.clients.tell(op, *args, **none)
 
     def link_ended(self, link: Link) -> None:
         """A link has ended; what awaits a reply over it fails once it is known how the node ended."""
@@ -441,6 +464,7 @@ class Coordinator(SystemState):
         if run is not None and run.link is link:
             self.host.peer(link.peer).link_ended(link, inf)
             run.link_ended()
+        self.clients.link_ended(link)
 
     # -- what the host of this process asks for (`SystemServices`) -------------------------------
 

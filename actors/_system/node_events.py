@@ -55,8 +55,10 @@ class EventsOfNodes:
             stream.close()
 
     def _follow(self, link: Link, number: int) -> None:
+        if link.closed is not None:
+            return
         mine = self._streams.setdefault(link.peer, {})
-        if link.peer in self._state.runs and len(mine) < _MOST_STREAMS and number not in mine:
+        if len(mine) < _MOST_STREAMS and number not in mine:
             mine[number] = self._state.bus.stream()
 
     def _unfollow(self, link: Link, number: int) -> None:

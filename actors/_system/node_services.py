@@ -13,13 +13,11 @@ from actors._system.placement import ActorRequest
 from actors._system.sent_specs import nodes_from, tree_item_from
 from actors._system.system_requests import Caller
 from actors._system.tree_snapshot import whole_tree
-from actors.nodes import NodeState, RemoteNode, RemoteRun
+from actors.nodes import RemoteNode, RemoteRun
 from actors.routing import Router
 from actors.supervisors import Exit
-from actors.transport import ChannelBroken, ChannelClosed, Endpoint, endpoint_pair, pair
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
     from actors._messaging.ref import Ref
@@ -39,9 +37,7 @@ __all__ = ["NodeServices"]
 
 P = ParamSpec("P")
 
-_NEXT_TRY: Final = 0.1
-"""Seconds after which a link is made for which there was no descriptor."""
-_PARENT_ONLY: Final = ("node_", "system_", "listener_", "report_")
+_PARENT_ONLY: Final = ("node_", "system_", "listener_", "report_", "client_")
 """How events begin that no node reports."""
 
 
@@ -65,8 +61,6 @@ class NodeServices:
         self._kill_deadlines = kill_deadlines
         self._requests = requests
         self._recycling = recycling
-        # How often each pair of runs was connected: both may ask for the same link.
-        self._connected: dict[frozenset[tuple[str, int]], int] = {}
 
     def register(self) -> None:
         """Register a handler for every operation that the parent serves."""
@@ -85,7 +79,6 @@ class NodeServices:
         handlers.on_call(ops.tree, lambda _: whole_tree(state, self._tree))
         handlers.on_call(ops.stop_system, self._stop_system)
         handlers.on_note(ops.event, self._event)
-        handlers.on_note(ops.request_link, self._request_link)
         handlers.on_note(ops.ready, self._on_run(RemoteRun.on_ready))
         handlers.on_note(ops.boot_failed, self._on_run(RemoteRun.on_boot_failed))
         handlers.on_note(
@@ -338,55 +331,3 @@ class NodeServices:
     ) -> list[str]:
         caller = self._caller(link, chain)
         return await self._requests.reload(names, caller, surge=surge, ready_timeout=ready_timeout)
-
-    def _request_link(self, link: Link, address: str, times: int) -> None:
-        """Give two nodes the ends of a new link, unless the asker has one on its way.
-
-        Args:
-            link: to the node that asks.
-            address: of the other node.
-            times: how many links to the other node's current run the asker has had.
-        """
-        state = self._state
-        asker, asked = state.runs.get(link.peer), state.runs.get(address)
-        if asker is None:
-            return
-        if asked is None or asked.link is None or asked.state is not NodeState.READY:
-            peer = state.host.peer(address)
-            known = asked is not None
-            why = peer.why if known else "there is no such node"
-            patience = peer.patience if known else 0.0
-            link.note(ops.node_down, address, why, known and peer.restarting, patience)
-            return
-        both = frozenset({(asker.address, asker.number), (asked.address, asked.number)})
-        if times < self._connected.get(both, 0):
-            return
-        running = {(run.address, run.number) for run in state.runs.values()}
-        self._connected = {known: n for known, n in self._connected.items() if known <= running}
-        here = asker.node.spec.kind == asked.node.spec.kind == "thread"
-        try:
-            ours, theirs = endpoint_pair() if here else pair()
-        except OSError:  # no descriptor is free: those who wait for the link wait for that, too
-            state.loop.call_later(_NEXT_TRY, self._request_link, link, address, times)
-            return
-        try:
-            _hand_out(asked.link, asker.address, theirs)
-        except (ChannelBroken, ChannelClosed) as error:
-            # The other node's link has ended; how the node ended is known soon. The asker's link, on
-            # which this runs, must not end by the error.
-            ours.close()
-            link.note(ops.node_down, address, str(error), True, state.topology.patience)
-            return
-        self._connected[both] = times + 1
-        try:
-            _hand_out(link, asked.address, ours)
-        except (ChannelBroken, ChannelClosed):
-            ours.close()  # the asker has ended, and what it had sent is still being read
-
-
-def _hand_out(link: Link, peer: str, way: socket.socket | Endpoint) -> None:
-    """Give a node its end of a new link to *peer*."""
-    if isinstance(way, Endpoint):
-        link.note_by_reference(ops.open_thread_link, peer, way)
-    else:
-        link.note_fds(ops.open_link, (way.detach(),), peer)

@@ -23,7 +23,7 @@ from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
 from actors._system.running_systems import enter_context, find_system, set_node_system
 from actors._system.supervisor_ref import SupervisorRef
-from actors._system.system_access import DirectAccess, SystemAccess
+from actors._system.system_access import SystemAccess
 from actors._system.system_task import SystemTask
 from actors._system.topology import Topology
 from actors.nodes import Node, NodesSpec, check_actor_options
@@ -41,16 +41,13 @@ if TYPE_CHECKING:
     from actors._messaging.ref import Ref
     from actors._pools import Pool
     from actors._remoting.operations import SpawnOptions
+    from actors._system.own_task import OwnTask
     from actors._system.tree_specs import ActorSpec, DynamicSpec, SupervisorSpec, TreeSpec
     from actors.nodes import LocalNode
     from actors.supervisors import Backoff, Exit, Restart
 
 __all__ = ["System", "access_of", "coordinator_of", "current", "task_of"]
 
-_OTHER_LOOP: Final = (
-    "this System runs on another event loop than this code: use `system.blocking(ref)` from here (tests: give "
-    "the fixture and the test the same loop_scope)"
-)
 _NOT_RUNNING: Final = "this System is not running: use `async with actors.System() as system`"
 
 A = TypeVar("A", bound="Actor")
@@ -79,7 +76,8 @@ def coordinator_of(system: System) -> Coordinator:
     Raises:
         SystemStopped: it does not run here.
     """
-    coordinator = system._coordinator  # noqa: SLF001 - its own file
+    task = system._task  # noqa: SLF001 - its own file
+    coordinator = task.coordinator if isinstance(task, SystemTask) else None
     if coordinator is None:
         raise SystemStopped("this System does not run in this process, or not yet")
     return coordinator
@@ -90,8 +88,8 @@ def access_of(system: System) -> SystemAccess:
     return system._running(in_any_thread=True)  # noqa: SLF001 - its own file
 
 
-def task_of(system: System) -> SystemTask | None:
-    """Return the task that *system* lives in, if it was started here."""
+def task_of(system: System) -> OwnTask | None:
+    """Return the task that *system* lives in, if it was started here, or connected to."""
     return system._task  # noqa: SLF001 - its own file
 
 
@@ -141,7 +139,7 @@ class System:
     ) -> None:
         if topology is not None and not isinstance(topology, Topology):
             raise ActorsError(f"System takes a Topology, got {topology!r}")
-        self._topology = (topology or Topology()).also(
+        topology = (topology or Topology()).also(
             propagate,
             trace=trace,
             largest=largest,
@@ -149,12 +147,12 @@ class System:
             patience=patience,
             ask_timeout=ask_timeout,
         )
-        Propagation.of(self._topology.propagate)  # refuses bad paths before anything starts
-        self._with_local = local
-        self._control = control_name(control)
+        Propagation.of(topology.propagate)  # refuses bad paths before anything starts
+        self._new_task: Callable[[System], OwnTask] = partial(
+            SystemTask, topology=topology, local=local, control=control_name(control)
+        )
         self._access: SystemAccess | None = None
-        self._coordinator: Coordinator | None = None
-        self._task: SystemTask | None = None
+        self._task: OwnTask | None = None
         self._default_pool: Pool[Any] | None = None
 
     @classmethod
@@ -165,19 +163,24 @@ class System:
         set_node_system(system)
         return system
 
+    @classmethod
+    def living_in(cls, new_task: Callable[[System], OwnTask]) -> System:
+        """Make the `System` of a program that is connected from outside: see `connect`."""
+        system = cls()
+        system._new_task = new_task
+        return system
+
     async def __aenter__(self) -> Self:
         task = await self.begin()
         task.hold()
         return self
 
-    async def begin(self) -> SystemTask:
+    async def begin(self) -> OwnTask:
         """Start the system in a task of its own, which nothing holds: see `actors.start`."""
         if self._access is not None:
             raise ActorsError("this System is already running, or has run: make a new one")
         open_standard_descriptors()
-        task = self._task = SystemTask(
-            self, self._topology, local=self._with_local, control=self._control
-        )
+        task = self._task = self._new_task(self)
         try:
             await task.start(self._made)
         except StartFailed as error:
@@ -185,17 +188,15 @@ class System:
         enter_context(task.place)
         return task
 
-    def _made(self, coordinator: Coordinator) -> None:
-        self._coordinator = coordinator
-        coordinator.host.system = self
-        self._access = DirectAccess(coordinator)
+    def _made(self, access: SystemAccess) -> None:
+        self._access = access
 
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> bool:
+    ) -> bool | None:  # with bool, mypy takes a `return` in the block for none
         task = self._task
         assert task is not None
         cancelled = await task.leave(error)
@@ -225,7 +226,7 @@ class System:
         """
         return await self._awaitable_end("wait()").wait()
 
-    def _awaitable_end(self, what: str) -> SystemTask:
+    def _awaitable_end(self, what: str) -> OwnTask:
         if self._access is None:
             raise SystemStopped(_NOT_RUNNING)
         turn = TURN.get()
@@ -241,11 +242,8 @@ class System:
         task = self._task
         if self._access is None:
             raise SystemStopped(_NOT_RUNNING)
-        if task is not None and task.exit is not None:
-            raise task.stopped() from task.failure
-        here = self._coordinator
-        if here is not None and not in_any_thread and here.loop.elsewhere():
-            raise ActorsError(_OTHER_LOOP)
+        if task is not None:
+            task.check_usable(in_any_thread=in_any_thread)
         refuse_fenced()
         return self._access
 
@@ -259,7 +257,7 @@ class System:
         local = self._running().local
         if local is None:
             raise ActorsError(
-                "this process runs no actors itself: it only holds the system together"
+                "this process runs no actors itself: it holds the system together, or is connected to it"
             )
         return local
 
@@ -593,7 +591,7 @@ class System:
         returns when the system has ended; called by an actor or on a node, when the end has begun.
         """
         task = self._task
-        if task is None:
+        if not isinstance(task, SystemTask):  # on a node, or connected from outside
             await self._running().stop()
         elif task.held or TURN.get() is not None:
             task.end()

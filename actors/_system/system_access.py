@@ -41,10 +41,18 @@ if TYPE_CHECKING:
     from actors._system.keyed_spec import KeyedSpec
     from actors._system.pool_spec import PoolSpec
     from actors._system.tree_specs import TreeSpec
-    from actors.nodes import ChildActors, Link, LocalNode, Node, NodeProcess, NodesSpec
+    from actors.nodes import (
+        ChildActors,
+        Link,
+        LinkedProcess,
+        LocalNode,
+        Node,
+        NodeProcess,
+        NodesSpec,
+    )
     from actors.supervisors import ChildInfo, Count
 
-__all__ = ["DirectAccess", "NodeAccess", "SystemAccess"]
+__all__ = ["DirectAccess", "LinkAccess", "NodeAccess", "SystemAccess"]
 
 
 class SystemAccess(Protocol):
@@ -181,25 +189,68 @@ class DirectAccess:
         self._coordinator.end()
 
 
-class NodeAccess:
+class LinkAccess:
+    """Over the link to the parent, on a node and in a client: finds what is there, and tells what is known."""
+
+    def __init__(self, process: LinkedProcess, threads: ThreadPortal) -> None:
+        self._process = process
+        self._parent = process.parent
+        self.threads = threads
+        self.topics = process.host.topics
+        self._pools = PoolClients(process.host, threads, partial(LinkPlaces, self._parent))
+        self._pools.serve()
+        self._books = KeyedClients(process.host, LinkOffice(process.parent))
+        self._books.serve()
+        self.groups = Groups(process.host, LinkGroupOffice(process.parent))
+        self.groups.serve()
+
+    def _chain(self) -> ops.Chain:
+        """Return the actors that wait for what this code asks for."""
+        return waiting_chain()
+
+    async def lookup(self, name: str) -> Ref[Any] | None:
+        with waiting_for_start(name, partial(_unknown, name)):
+            return await self._parent.call(ops.lookup, name, self._chain())
+
+    async def pool(self, name: str) -> Pool[Any] | None:
+        fields = await self._parent.call(pool_operations.pool, name, self._chain())
+        return None if fields is None else self._pools.pool(fields)
+
+    async def keyed(self, name: str) -> Keyed[Any, Any] | None:
+        fields = await self._parent.call(directory.keyed, name)
+        return None if fields is None else self._books.book(fields)
+
+    def nodes(self) -> list[Node]:
+        return self._process.siblings.all()
+
+    def events(self) -> EventStream:
+        return NodeEvents(self._parent, self._process.host.loop)
+
+    async def tree(self) -> dict[str, Any]:
+        return await self._parent.call(ops.tree)
+
+    async def children(self, path: str) -> list[ChildInfo]:
+        loop = self._process.host.loop
+        return [
+            row if row.due is None else replace(row, due=from_monotonic(loop, row.due))
+            for row in await self._parent.call(ops.children, path)
+        ]
+
+    async def count_children(self, path: str) -> Count:
+        return await self._parent.call(ops.count_children, path)
+
+
+class NodeAccess(LinkAccess):
     """On a node: asks the parent, and starts the actors that cannot leave this node."""
 
     def __init__(
         self, node: NodeProcess, sticky_slots: Callable[[], tuple[int, Sequence[int]]]
     ) -> None:
+        super().__init__(node, ThreadPortal(node.host.loop, node.host.propagation))
         self._node = node
         self.sticky_slots = sticky_slots
-        self._parent = node.parent
         self._own_actors: ChildActors | None = None
         self.local: LocalNode = node.local
-        self.threads = ThreadPortal(node.host.loop, node.host.propagation)
-        self.topics = node.host.topics
-        self._pools = PoolClients(node.host, self.threads, partial(LinkPlaces, self._parent))
-        self._pools.serve()
-        self._books = KeyedClients(node.host, LinkOffice(node.parent))
-        self._books.serve()
-        self.groups = Groups(node.host, LinkGroupOffice(node.parent))
-        self.groups.serve()
         IdleWatch(node.host, self._report_idle).serve()
         node.host.handlers.on_call(ops.child_actors, self._child_actors)
         ActorCalls(node.host, self.pool).register()
@@ -249,24 +300,10 @@ class NodeAccess:
         if self._own_actors is not None:
             await self._own_actors.aclose()
 
-    async def lookup(self, name: str) -> Ref[Any] | None:
-        with waiting_for_start(name, partial(_unknown, name)):
-            return await self._parent.call(ops.lookup, name, waiting_chain())
-
-    async def pool(self, name: str) -> Pool[Any] | None:
-        fields = await self._parent.call(pool_operations.pool, name, waiting_chain())
-        return None if fields is None else self._pools.pool(fields)
-
     async def start_pool(self, spec: PoolSpec[Any]) -> Pool[Any]:
         item = sent_item(self._node.host, spec)
         fields = await self._parent.call(pool_operations.start_pool, item, waiting_chain())
         return self._pools.pool(fields)
-
-    def nodes(self) -> list[Node]:
-        return self._node.siblings.all()
-
-    def events(self) -> EventStream:
-        return NodeEvents(self._parent, self._node.host.loop)
 
     def supervisor(self, path: str) -> SupervisorRef:
         return SupervisorRef(self, path)
@@ -287,16 +324,6 @@ class NodeAccess:
     async def delete_child(self, path: str, name: str) -> None:
         await self._parent.call(ops.delete_child, path, name)
 
-    async def children(self, path: str) -> list[ChildInfo]:
-        loop = self._node.host.loop
-        return [
-            row if row.due is None else replace(row, due=from_monotonic(loop, row.due))
-            for row in await self._parent.call(ops.children, path)
-        ]
-
-    async def count_children(self, path: str) -> Count:
-        return await self._parent.call(ops.count_children, path)
-
     async def start_nodes(self, spec: NodesSpec) -> list[Node]:
         names = await self._parent.call(ops.start_nodes, sent_nodes(spec))
         return self._node.siblings.named(names)
@@ -312,17 +339,10 @@ class NodeAccess:
         done = await self._parent.call(ops.reload, list(names), surge, ready_timeout, chain)
         return self._node.siblings.named(done)
 
-    async def keyed(self, name: str) -> Keyed[Any, Any] | None:
-        fields = await self._parent.call(directory.keyed, name)
-        return None if fields is None else self._books.book(fields)
-
     async def start_keyed(self, spec: KeyedSpec[Any, Any]) -> Keyed[Any, Any]:
         item = sent_item(self._node.host, spec)
         fields = await self._parent.call(directory.start_keyed, item)
         return self._books.book(fields)
-
-    async def tree(self) -> dict[str, Any]:
-        return await self._parent.call(ops.tree)
 
     async def stop(self) -> None:
         await self._parent.call(ops.stop_system)

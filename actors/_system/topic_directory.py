@@ -17,6 +17,8 @@ from actors._remoting.last_value import LastValues
 from actors.nodes import NodeState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.nodes import ActorHost, Link, RemoteRun
 
 __all__ = ["TopicDirectory"]
@@ -26,15 +28,27 @@ _ANSWER: Final = 1.0
 
 
 class TopicDirectory:
-    """Every subscription of the system, by topic and node.
+    """Every subscription of the system, by topic and node, or client.
+
+    Args:
+        host: of this process.
+        runs: of the nodes.
+        tell_clients: tells all clients of a topic and a node, and whether that has subscribers; nobody waits
+            for a client.
 
     Attributes:
         values: the last value of each topic that keeps one.
     """
 
-    def __init__(self, host: ActorHost, runs: dict[str, RemoteRun]) -> None:
+    def __init__(
+        self,
+        host: ActorHost,
+        runs: dict[str, RemoteRun],
+        tell_clients: Callable[[str, str, bool], None],
+    ) -> None:
         self._host = host
         self._runs = runs
+        self._tell_clients = tell_clients
         self._subscribed: dict[str, set[str]] = {}
         self.values: LastValues = LastValues()
         handlers = host.handlers
@@ -58,6 +72,7 @@ class TopicDirectory:
         host = self._host
         if node != host.name:
             host.topics.interest(name, node, wanted=True)
+        self._tell_clients(name, node, True)
         with move_on_after(_ANSWER):
             async with create_task_group() as tasks:
                 for other, link in self._others(node):
@@ -78,6 +93,7 @@ class TopicDirectory:
         host = self._host
         if node != host.name:
             host.topics.interest(name, node, wanted=False)
+        self._tell_clients(name, node, False)
         for _, link in self._others(node):
             link.note(ops.topic_interest, name, node, False)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from actors._base.suggestions import did_you_mean
+from actors._base.version import installed_version
 from actors.cli._failure import WRONG, CommandFailed
 from actors.cli._serve_parser import (
     add_options,
@@ -53,13 +54,7 @@ class _ShowVersion(argparse.Action):
     """Looks the version up only when it is asked for: that takes longer than all of `actors ps`."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        from importlib import metadata  # noqa: PLC0415 - see above
-
-        try:
-            version = metadata.version("actors-framework")
-        except metadata.PackageNotFoundError:
-            version = "from a checkout"
-        print(f"actors-framework {version}")
+        print(f"actors-framework {installed_version()}")
         parser.exit()
 
 

@@ -25,6 +25,7 @@ from actors.nodes.factory import new_node
 from actors.nodes.health.block_watch import BlockWatch
 from actors.nodes.health.inspect_process import process_figures
 from actors.nodes.health.sampling import ORDERS, busiest_first
+from actors.nodes.linked_process import LinkedProcess
 from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
 from actors.nodes.remote_node import RemoteNode, RemoteNodeHost, RemoteRun
 from actors.nodes.replacement import NodeReplacement
@@ -42,6 +43,7 @@ __all__ = [
     "ChildActors",
     "Launchers",
     "Link",
+    "LinkedProcess",
     "LocalNode",
     "MainImportEnded",
     "Node",

@@ -47,11 +47,11 @@ class Siblings:
     """The nodes of the system by their names, in the order in which the parent has told of them.
 
     Args:
-        own: the handle of the node that this is on.
+        own: the handle of the node that this is on; None in a client, which is on none.
         owner: what asks the parent.
     """
 
-    def __init__(self, own: Node, owner: SiblingOwner, known: Iterable[list[Any]]) -> None:
+    def __init__(self, own: Node | None, owner: SiblingOwner, known: Iterable[list[Any]]) -> None:
         self._owner = owner
         self._nodes: dict[str, Node] = {}
         self._own = own
@@ -62,7 +62,7 @@ class Siblings:
         """Note what is known of a node now."""
         name, kind = facts[0], facts[1]
         node = self._nodes.get(name)
-        if name == self._own.name:
+        if self._own is not None and name == self._own.name:
             self._nodes[name] = self._own
             return
         if node is None:

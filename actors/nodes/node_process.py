@@ -20,17 +20,13 @@ from importlib import invalidate_caches
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec, start_failed
-from actors._base.events import TRACE
 from actors._base.fault_handler import faulthandler
-from actors._base.log import Logger, get_logger, write_lines_to
+from actors._base.log import write_lines_to
 from actors._messaging.context_propagation import Propagation
-from actors._messaging.deadlock import all_waiting
 from actors._messaging.mailbox_options import unpacked
 from actors._remoting import operations as ops
 from actors._remoting.actor_host import ActorHost
-from actors._remoting.constructor_args import pack_arguments, unpack_arguments, unpack_value
-from actors._remoting.last_value import last_value
-from actors._remoting.link import Link
+from actors._remoting.constructor_args import pack_arguments, unpack_arguments
 from actors._remoting.main_values import take_definition
 from actors.nodes._local import LocalNode, state_for
 from actors.nodes._sibling import Siblings
@@ -44,6 +40,7 @@ from actors.nodes.health.heartbeat import Heartbeat
 from actors.nodes.health.sampling import sample
 from actors.nodes.health.stack_dump import StackDump, task_stacks
 from actors.nodes.health.stats import node_stats
+from actors.nodes.linked_process import LinkedProcess
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
@@ -53,17 +50,12 @@ if TYPE_CHECKING:
 
     from actors._actor.cell import Cell
     from actors._base.loop import Loop
-    from actors._messaging.ref import Ref
-    from actors._remoting.peer import Peer
+    from actors._remoting.link import Link
     from actors.transport import Endpoint, Extra, SharedBuffer
 
 __all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 
 _STDERR: Final = 2
-_REPORT_WITHIN: Final = 0.09
-"""Seconds within which the parent reports the end of another node, which it sees at once."""
-_NEXT_LINK: Final = 0.1
-"""Seconds after which a link is asked for again for whose end there was no descriptor free."""
 BOOT_FAILED: Final = 70
 """The exit code of a node that never got ready (sysexits' EX_SOFTWARE)."""
 
@@ -143,8 +135,8 @@ def _no_terminal(*_args: object, **_options: object) -> None:
     )
 
 
-class NodeProcess:
-    """Serves the parent's requests, and makes those of this node to the parent (`SystemServices`)."""
+class NodeProcess(LinkedProcess):
+    """Runs actors, and serves the parent's requests."""
 
     def __init__(
         self,
@@ -155,7 +147,7 @@ class NodeProcess:
     ) -> None:
         self.tasks = tasks
         self.config = config
-        self.host: ActorHost = ActorHost(
+        host = ActorHost(
             config["name"],
             config["number"],
             loop,
@@ -167,25 +159,20 @@ class NodeProcess:
             system_id=config["system_id"],
             extras=extras,
         )
-        self.host.address = config["address"]
-        self.host.services = self
-        self.host.new_child_actors = self.new_child_actors
-        self.host.link_ended = self._link_ended
+        host.address = config["address"]
+        host.new_child_actors = self.new_child_actors
+        super().__init__(host, config["parent"])
         self.local: LocalNode = LocalNode(self.host, self)
         self.siblings: Siblings = Siblings(self.local, self, config["nodes"])
-        self.parent: Link = Link(self.host, config["parent"])
         self.host.deadlock_probe.pass_to_start = lambda *probe: self.parent.note(
             ops.probe_start, *probe
         )
-        self.peer_of_parent: Peer = self.host.peer(config["parent"])
-        self.peer_of_parent.link = self.parent
         self.heartbeat: Heartbeat = Heartbeat(loop, self.parent, config)
         self.block_watch: BlockWatch = BlockWatch(
             self.host, config["block_after"], self._loop_was_blocked, shared=True
         )
         self.leaving: bool = False
         """Whether this node is finishing what it has, to end then."""
-        self.log: Logger = get_logger(node=config["name"])
         self.host.topics.interests(config["topics"])
         self._serve_parent()
         for node, address in config["moved"]:
@@ -215,26 +202,12 @@ class NodeProcess:
         handlers.on_call(ops.start_actor, self._start_actor)
         handlers.on_note(ops.expect_actor, self._expect_actor)
         handlers.on_call(ops.answer, _answer)
-        handlers.on_note(
-            ops.actor_unheard, lambda _, address, uid: host.peer(address).actor_unheard(uid)
-        )
         handlers.on_note(ops.probe_starting, lambda _, *probe: host.take_probe(*probe))
-        handlers.on_note(ops.actor_gone, lambda _, uid, end: host.given_up(uid, end))
         handlers.on_note(ops.stop_actor, self._stop_actor)
         handlers.on_note(ops.kill_actor, lambda _, uid: self.local.kill_actor(uid))
         handlers.on_note(ops.release_actor, lambda _, uid, end: self.local.release_actor(uid, end))
-        handlers.on_note(ops.node_up, lambda _, address: host.peer(address).up())
-        handlers.on_note(ops.node_draining, self._node_draining)
-        handlers.on_note(ops.node_down, self._node_down)
         handlers.on_note(ops.take_path, lambda _, path: _take_path(path))
         handlers.on_note(ops.take_definition, self._take_definition)
-        handlers.on_note(ops.node_seen, lambda _, facts: self.siblings.seen(facts))
-        handlers.on_note(ops.node_forgotten, lambda _, name: self.siblings.forgotten(name))
-        handlers.on_note(ops.node_moved, lambda _, name, address: host.node_moved(name, address))
-        handlers.on_fd_note(ops.open_link, self._open_link, lost=self._link_end_lost)
-        handlers.on_note(ops.open_thread_link, self._open_thread_link)
-        handlers.on_call(ops.topic_joined, self._topic_joined)
-        handlers.on_note(ops.topic_interest, self._topic_interest)
         handlers.on_call(ops.stats, self._stats)
         handlers.on_call(ops.sample, self._sample)
         handlers.on_call(ops.task_stacks, self._task_stacks)
@@ -331,37 +304,6 @@ class NodeProcess:
     async def _task_stacks(self, _link: Link) -> list[dict[str, Any]]:
         return task_stacks(self.host.loop)
 
-    def _node_draining(self, _link: Link, address: str, why: str, *expected: Any) -> None:
-        restarting, patience = expected
-        self.host.peer(address).drain(why, restarting=restarting, patience=patience)
-
-    def _node_down(self, _link: Link, address: str, why: str, *expected: Any) -> None:
-        restarting, patience = expected
-        self.host.peer(address).down(why, restarting=restarting, patience=patience)
-
-    def _link_ended(self, link: Link) -> None:
-        """Wait a moment for the parent to report that node's end; otherwise only the link was lost."""
-        if link is not self.parent:
-            self.host.peer(link.peer).link_ended(link, _REPORT_WITHIN)
-
-    def _open_link(self, _link: Link, fds: list[int], address: str) -> None:
-        [fd] = fds
-        self.host.peer(address).attach(socket.socket(fileno=fd))
-
-    def _link_end_lost(self, _link: Link, address: str) -> None:
-        """Ask for another link a little later: there was no descriptor free for this one's end."""
-        peer = self.host.peer(address)
-        peer.links += 1
-        if peer.link is not None and not peer.link.attached:
-            self.host.loop.call_later(_NEXT_LINK, self._request_again, peer, peer.link)
-
-    def _request_again(self, peer: Peer, link: Link) -> None:
-        if peer.link is link and not link.attached:
-            self.parent.note(ops.request_link, peer.name, peer.links)
-
-    def _open_thread_link(self, _link: Link, address: str, endpoint: Endpoint) -> None:
-        self.host.peer(address).attach(endpoint)
-
     async def finish_actors(self, seconds: float) -> None:
         """Let the actors that the parent supervises finish what they have, then stop them."""
         self.leaving = True
@@ -375,104 +317,6 @@ class NodeProcess:
     def _supervised(self) -> list[Cell]:
         own = self.host.number
         return [cell for uid, cell in self.host.cells.items() if uid >> 32 != own]
-
-    def _topic_interest(self, _link: Link, topic: str, node: str, wanted: bool) -> None:  # noqa: FBT001 - a wire field
-        self.host.topics.interest(topic, node, wanted=wanted)
-
-    async def _topic_joined(self, _link: Link, topic: str, node: str) -> None:
-        self.host.topics.interest(topic, node, wanted=True)
-
-    # -- requests to the parent (`SystemServices`) -------------------------------------------
-
-    def connect(self, peer: Peer) -> None:
-        """Have the parent connect this node with another one: what its link has taken is sent then."""
-        self.parent.note(ops.request_link, peer.name, peer.links)
-
-    def watch_actor(
-        self, ref: Ref[Any], notice: Callable[[Exit], None], why: str
-    ) -> Callable[[], None]:
-        """Call *notice* at the end of an actor whose node has ended; the parent knows if it restarts it."""
-        if ref.uid >> 32:
-            notice(Exit.NODE_DOWN(why) if why else Exit.FORGOTTEN)
-            return lambda: None
-        watched = [notice]
-
-        async def wait() -> None:
-            end = await self.parent.call(ops.wait_ended, ref.uid)
-            self.host.remember(ref.uid, end)
-            if watched:
-                watched.pop()(end)
-
-        task = self.host.loop.start(wait, name=f"watch {ref.name}", fresh=True)
-
-        def cancel() -> None:
-            watched.clear()
-            task.cancel()
-
-        return cancel
-
-    def event(self, kind: str, facts: dict[str, Any]) -> None:
-        """Report an event to the parent; log it here if the parent can no longer be reached."""
-        if self.parent.closed is None:
-            self.parent.note(ops.event, kind, facts)
-        elif kind != TRACE:
-            self.log.error(kind.replace("_", " "), **facts)
-
-    async def topic_join(self, name: str) -> None:
-        """Tell the system that this node has subscribers to a topic."""
-        await self.parent.call(ops.subscribe_topic, name)
-
-    def topic_keep(self, name: str, value: Any) -> None:
-        """Have the parent keep the last value of a topic."""
-        self.parent.note(ops.keep_topic_value, name, last_value(self.host, name, value))
-
-    async def topic_last(self, name: str) -> tuple[Any, ...]:
-        """Return the last value of a topic that was kept, or nothing."""
-        packed = await self.parent.call(ops.last_topic_value, name)
-        return unpack_value(self.host, packed)
-
-    def topic_leave(self, name: str) -> None:
-        """Tell the system that this node has no subscribers to a topic any more."""
-        self.parent.note(ops.unsubscribe_topic, name)
-
-    def unclaim(self, ref: Ref[Any]) -> None:
-        """Release the name of an actor of this node."""
-        self.parent.note(ops.release_name, ref.name, ref.uid)
-
-    async def claim(self, ref: Ref[Any]) -> None:
-        """Claim the name of an actor of this node.
-
-        Raises:
-            NameTaken: another living actor has it.
-        """
-        await self.parent.call(ops.claim_name, ref)
-
-    def stop_actor(self, ref: Ref[Any]) -> None:
-        """Have the parent remember a stop, and end the actor now if it is between two runs."""
-        self.parent.note(ops.stop_supervised, ref.uid)
-
-    def actor_killed(self, ref: Ref[Any], after: float, by: str) -> None:
-        """Have the parent see that an actor's node hears of its kill."""
-        self.parent.note(ops.actor_killed, ref.uid, ref.name, ref.node, after, by)
-
-    # -- requests of the handles of nodes (`SiblingOwner`) -----------------------------------
-
-    async def stop_node(self, name: str, grace: float | None) -> None:
-        """Have the parent stop a node for good; this one when what is handled now is done."""
-        waiting = all_waiting(list(self.host.cells.values()))
-        await self.parent.call(ops.stop_node, name, grace, waiting)
-
-    async def drain_node(self, name: str, grace: float | None) -> None:
-        """Have the parent drain a node; return when it is drained."""
-        await self.parent.call(ops.drain_node, name, grace)
-
-    def kill_node(self, name: str) -> None:
-        """Have the parent kill a node."""
-        self.parent.note(ops.kill_node, name, self.host.asker())
-
-    async def node_stats(self, name: str) -> dict[str, Any]:
-        """Have the parent ask another node for its figures."""
-        return await self.parent.call(ops.node_stats, name)
 
 
 def _take_path(path: list[str]) -> None:

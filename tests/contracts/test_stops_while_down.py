@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from actors import Actor, Backoff, Exit, ExitKind, Ref
+from actors._system.system import coordinator_of
 from actors.errors import ActorStopped
 from tests.contracts.contract_actors import Gate, Worker
 from tests.contracts.node_under_test import NodeUnderTest
@@ -158,7 +159,7 @@ async def test_an_end_that_nobody_remembers_is_told_without_a_cause(node: NodeUn
         first = await node.spawn(Feed, "comes up")
         await first.stop()
         await first.wait()
-        coordinator: Any = node.system._coordinator
+        coordinator = coordinator_of(node.system)
         for host in [coordinator.host]:
             host.ended.pop(first.uid, None)
         assert await first.wait() in {Exit.SHUTDOWN, Exit.FORGOTTEN}

@@ -24,6 +24,8 @@ OF_THE_CLIENT = {
     "actors._root_errors",
     "actors.cli",
     "actors._base.control_folder",
+    "actors._base.control_search",
+    "actors._base.version",
     "actors.cli._failure",
     "actors.cli._parser",
     "actors.cli._serve_parser",

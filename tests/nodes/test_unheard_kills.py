@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from actors import Ref, Restart, System, Topology, child, nodes
 from actors._system import kill_deadlines
+from actors._system.system import coordinator_of
 from actors.errors import ActorCrashed, ActorStopped, NodeDown
 from actors.supervisors import Exit
 from actors.testing import Probe, eventually, running_system
@@ -205,7 +206,7 @@ async def test_an_abandoned_actor_is_restarted_when_its_thread_turns_again(
         blocked.kill()
         ends = (str(one.facts["exit"]) async for one in events if one.kind == "child_ended")
         assert await anext(ends) == "ABANDONED"
-        coordinator: Any = system._coordinator
+        coordinator = coordinator_of(system)
         actor = coordinator.supervised[blocked.uid]
         await eventually(lambda: actor.incarnation == 2, 5)  # its start waits for the thread
         gate.set()

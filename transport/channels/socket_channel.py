@@ -189,6 +189,11 @@ class Channel(MessageChannel[socket.socket]):
             self.flush()
             self._end(None)
 
+    def abandon(self) -> None:
+        """Close the descriptor alone, in a process that was forked: the loop is that of the other one."""
+        self._ended = self._closed = True
+        self._sock.close()
+
     def _on_turn_end(self) -> None:
         self._flush_due = False
         self.flush()

@@ -43,6 +43,8 @@ class ControlOperation:
     follows: bool = False
     lines: Callable[..., AsyncIterator[Any]] | None = None
     """Called in place of `run`: yields the result, then what is sent, a line each, until the client closes."""
+    connects: bool = False
+    """Whether the connection becomes, after the reply, the link to a client of the system."""
 
 
 def refusal(error: Exception) -> dict[str, str]:
@@ -57,6 +59,10 @@ def refusal(error: Exception) -> dict[str, str]:
 
 async def _pid(core: Coordinator) -> dict[str, Any]:
     return {"pid": os.getpid(), "ends_process": core.ends_process}
+
+
+async def _connect(core: Coordinator, version: str | None = None) -> dict[str, Any]:
+    return core.clients.admit(version)
 
 
 async def _stack(core: Coordinator, node: str) -> dict[str, Any]:
@@ -148,6 +154,7 @@ OPERATIONS: Final[dict[str, ControlOperation]] = {
     "tree": ControlOperation(Coordinator.whole_tree),
     "top": ControlOperation(top, arguments=frozenset({"seconds", "rows", "by"})),
     "events": ControlOperation(_pid, arguments=frozenset({"messages"}), follows=True),
+    "connect": ControlOperation(_connect, arguments=frozenset({"version"}), connects=True),
     "stack": ControlOperation(_stack, arguments=frozenset({"node"})),
     "stop": ControlOperation(_pid, after_reply=lambda core: core.end()),
     "spawn": ControlOperation(

@@ -184,6 +184,9 @@ class _Control:
                         return
                     result = await operation.run(self._core, **arguments)
                     reply = _encoded(_ok(result))
+                    if operation.connects:
+                        await self._connect(stream, reply, result, peer["peer_pid"])
+                        return
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     return  # the client has closed its end
                 except Exception as error:  # noqa: BLE001 - a request must never end the system
@@ -212,6 +215,16 @@ class _Control:
             tasks.cancel_scope.cancel()
         if failed is not None:
             await self._reply(stream, _encoded({"ok": False, **self._report(failed, {})}))
+
+    async def _connect(
+        self, stream: SocketStream, reply: bytes, admitted: dict[str, Any], pid: int
+    ) -> None:
+        """Make the connection the link to a client of the system, which outlives this task."""
+        with anyio.fail_after(self._time_limit):
+            await stream.send(reply)
+        raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's, not Django's
+        own = socket.socket(fileno=os.dup(raw.fileno()))
+        self._core.clients.attach(own, admitted, pid)
 
     def _report(self, error: Exception, peer: dict[str, Any]) -> dict[str, str]:
         reply = refusal(error)

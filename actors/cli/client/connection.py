@@ -10,27 +10,18 @@ import json
 import os
 import select
 import socket
-import struct
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
-from actors._base.control_folder import (
-    BadFolder,
-    ControlSocket,
-    control_folder,
-    control_sockets,
-)
-from actors._base.printable import printable
+from actors._base.control_folder import BadFolder, ControlSocket, control_folder
+from actors._base.control_search import NoneRuns, SeveralRun, find_system
 from actors.cli._failure import FAILED, NOT_RUNNING, WRONG, CommandFailed
 
 __all__ = ["REPLY_TIMEOUT", "ControlConnection", "connect"]
 
 REPLY_TIMEOUT: Final = 10.0
 """Seconds that a reply may take; the system has shorter limits for what it asks its nodes."""
-_CONNECT_TIMEOUT: Final = 1.0
 _STOP_POLL: Final = 0.05
 _CHUNK: Final = 256 * 1024
 _EXIT_CODES: Final = {"wrong": WRONG, "failed": FAILED}
@@ -176,57 +167,13 @@ def connect(which: int | str | None) -> ControlConnection:
     Raises:
         CommandFailed: it does not run, or several run and none was chosen.
     """
-    folder = control_folder()
     try:
-        there = list(control_sockets(folder))
+        found = find_system(None if which is None else str(which), control_folder())
     except BadFolder as error:
         raise CommandFailed(str(error)) from error
-    meant = there if which is None else _called(str(which), there)
-    running = _connected(meant)
-    if len(running) == 1:
-        return running[0]
-    for connection in running:
-        connection.close()
-    if running:
-        lines = "".join(f"\n  --pid {one.label}   {_command_line(one.pid)}" for one in running)
-        raise CommandFailed(f"{len(running)} systems are running; choose one:{lines}", WRONG)
-    if which is None:
-        raise CommandFailed(f"no system of yours is running (looked in {folder})", NOT_RUNNING)
-    others = _connected(there)
-    for connection in others:
-        connection.close()
-    labels = ", ".join(one.label for one in others) or "none"
-    what = f"in process {which}" if str(which).isdigit() else f"as {which!r}"
-    raise CommandFailed(f"no system runs {what}; running: {labels}", NOT_RUNNING)
-
-
-def _called(which: str, there: list[ControlSocket]) -> list[ControlSocket]:
-    """Return the sockets that *which* means: one by its label, or all of a process or of a name."""
-    exact = [one for one in there if one.label == which]
-    return exact or [one for one in there if which in {str(one.pid), one.name}]
-
-
-def _connected(sockets: list[ControlSocket]) -> list[ControlConnection]:
-    tried = [_try_connect(one) for one in sockets]
-    return [connection for connection in tried if connection is not None]
-
-
-def _try_connect(found: ControlSocket) -> ControlConnection | None:
-    """Connect to the socket of a system of this user; return None if there is none."""
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(_CONNECT_TIMEOUT)
-    with suppress(OSError):
-        sock.connect(str(found.path))
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        if struct.unpack("3i", credentials)[1] == os.geteuid():
-            return ControlConnection(found, sock)
-    sock.close()
-    return None
-
-
-def _command_line(pid: int) -> str:
-    """Return how that process was started, or nothing where that cannot be read."""
-    with suppress(OSError):
-        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return printable(raw.decode("utf-8", "backslashreplace").replace("\0", " ").strip())
-    return ""
+    except SeveralRun as error:
+        lines = "".join(f"\n  --pid {label}   {command}" for label, command in error.choices)
+        raise CommandFailed(f"{error}:{lines}", WRONG) from error
+    except NoneRuns as error:
+        raise CommandFailed(str(error), NOT_RUNNING) from error
+    return ControlConnection(*found)

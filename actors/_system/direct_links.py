@@ -1,0 +1,116 @@
+"""Gives two processes of a system the ends of a link, when one of them wants to talk to the other.
+
+A process is a run of a node, or a client. The parent has links to all from their start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from actors._remoting import client_operations as client_ops, operations as ops
+from actors._remoting.protocol import CLIENT
+from actors.nodes import NodeState
+from actors.transport import ChannelBroken, ChannelClosed, Endpoint, endpoint_pair, pair
+
+if TYPE_CHECKING:
+    import socket
+
+    from actors._system.clients import Clients
+    from actors._system.system_state import SystemState
+    from actors.nodes import Link
+
+__all__ = ["DirectLinks"]
+
+_NEXT_TRY: Final = 0.1
+"""Seconds after which a link is made for which there was no descriptor."""
+
+
+class _Process(NamedTuple):
+    """A run of a node, or a client: `thread` if it is in the process of the parent."""
+
+    address: str
+    number: int
+    link: Link
+    thread: bool
+
+
+class DirectLinks:
+    """Makes the links that the processes of a system ask for."""
+
+    def __init__(self, state: SystemState, clients: Clients) -> None:
+        self._state = state
+        self._clients = clients
+        # How often each pair of processes was connected: both may ask for the same link.
+        self._connected: dict[frozenset[tuple[str, int]], int] = {}
+        state.host.handlers.on_note(ops.request_link, self._request)
+
+    def _process(self, address: str) -> _Process | None:
+        """Return the process at *address*, if it has a link to the parent."""
+        run, client = self._state.runs.get(address), self._clients.get(address)
+        if client is not None:
+            return _Process(address, client.number, client.link, thread=False)
+        if run is None or run.link is None:
+            return None
+        return _Process(address, run.number, run.link, thread=run.node.spec.kind == "thread")
+
+    def _running(self) -> set[tuple[str, int]]:
+        runs = {(run.address, run.number) for run in self._state.runs.values()}
+        return runs | {(client.address, client.number) for client in self._clients}
+
+    def _request(self, link: Link, address: str, times: int) -> None:
+        """Give two processes the ends of a new link, unless the asker has one on its way.
+
+        Args:
+            link: to the process that asks.
+            address: of the other process.
+            times: how many links to the other's current run the asker has had.
+        """
+        asker, asked = self._process(link.peer), self._process(address)
+        run = self._state.runs.get(address)
+        if asker is None:
+            return
+        if asked is None or (run is not None and run.state is not NodeState.READY):
+            self._refuse(link, address)
+            return
+        both = frozenset({(asker.address, asker.number), (asked.address, asked.number)})
+        if times < self._connected.get(both, 0):
+            return
+        running = self._running()
+        self._connected = {known: n for known, n in self._connected.items() if known <= running}
+        try:
+            ours, theirs = endpoint_pair() if asker.thread and asked.thread else pair()
+        except OSError:  # no descriptor is free: those who wait for the link wait for that, too
+            self._state.loop.call_later(_NEXT_TRY, self._request, link, address, times)
+            return
+        try:
+            _hand_out(asked.link, asker.address, theirs)
+        except (ChannelBroken, ChannelClosed) as error:
+            # The other process's link has ended; how it ended is known soon. The asker's link, on
+            # which this runs, must not end by the error.
+            ours.close()
+            link.note(ops.node_down, address, str(error), True, self._state.topology.patience)
+            return
+        self._connected[both] = times + 1
+        try:
+            _hand_out(link, asked.address, ours)
+        except (ChannelBroken, ChannelClosed):
+            ours.close()  # the asker has ended, and what it had sent is still being read
+
+    def _refuse(self, link: Link, address: str) -> None:
+        """Tell a process that the one it wants to talk to is not there."""
+        if address.startswith(CLIENT):
+            link.note(client_ops.client_gone, address, "it has ended")
+            return
+        peer = self._state.host.peers.get(address) if address in self._state.runs else None
+        if peer is None:
+            link.note(ops.node_down, address, "there is no such node", False, 0.0)
+        else:
+            link.note(ops.node_down, address, peer.why, peer.restarting, peer.patience)
+
+
+def _hand_out(link: Link, peer: str, way: socket.socket | Endpoint) -> None:
+    """Give a process its end of a new link to *peer*."""
+    if isinstance(way, Endpoint):
+        link.note_by_reference(ops.open_thread_link, peer, way)
+    else:
+        link.note_fds(ops.open_link, (way.detach(),), peer)
