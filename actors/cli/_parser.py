@@ -9,11 +9,8 @@ from typing import Any, Final, NoReturn
 from actors._base.suggestions import did_you_mean
 from actors._base.version import installed_version
 from actors.cli._failure import WRONG, CommandFailed
-from actors.cli._serve_parser import (
-    add_options,
-    answer_to_option,
-    from_environment,
-)
+from actors.cli._serve_answers import answer_to_option
+from actors.cli._serve_parser import add_options, from_environment
 
 __all__ = ["COMMANDS", "TOP_ORDERS", "parse", "parser"]
 
@@ -101,13 +98,29 @@ def _serve(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_reload_files(parser: argparse.ArgumentParser) -> None:
-    for option, metavar, text in (
-        ("--reload-dir", "DIR", "watch the files of this folder instead of the current one"),
-        ("--reload-include", "PATTERN", "watch these files, or this folder, beside *.py"),
-        ("--reload-exclude", "PATTERN", "do not watch these files and folders"),
+    for options, metavar, text in (
+        (
+            "--reload-dir --reload-paths",
+            "DIR",
+            "watch the files of this folder instead of the current one",
+        ),
+        (
+            "--reload-include --reload-extra-file",
+            "PATTERN",
+            "watch these files, or this folder, beside *.py",
+        ),
+        (
+            "--reload-exclude --reload-ignore-dirs --reload-ignore-paths --reload-ignore-patterns",
+            "PATTERN",
+            "do not watch these files and folders",
+        ),
     ):
         parser.add_argument(
-            option, metavar=metavar, action="append", default=[], help=f"{text}; repeatable"
+            *options.split(),
+            metavar=metavar,
+            action="append",
+            default=[],
+            help=f"{text}; repeatable",
         )
     parser.add_argument(
         "--reload-delay",

@@ -1,7 +1,7 @@
-"""The options of `actors serve`: ours, and the names that uvicorn, gunicorn and granian users type.
+"""The options of `actors serve`: ours, and the names that users of other servers type.
 
-Rule 1: every option has an environment variable, ACTORS_SERVE_ and its name; the command line wins.
-Rule 2: an option of theirs that is not here is answered with what does it here, or why nothing does.
+Rule: every option has an environment variable, ACTORS_SERVE_ and its name; the command line wins. What other
+servers have and this one has not is in `_serve_answers`.
 """
 
 from __future__ import annotations
@@ -11,83 +11,40 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["add_options", "answer_to_option", "from_environment"]
+__all__ = ["CERT_REQS", "add_options", "from_environment"]
 
+CERT_REQS: Final = {
+    "none": "none",
+    "optional": "optional",
+    "required": "required",
+    "0": "none",
+    "1": "optional",
+    "2": "required",
+    "CERT_NONE": "none",
+    "CERT_OPTIONAL": "optional",
+    "CERT_REQUIRED": "required",
+}
+"""What other servers call it, and what it is here."""
 _PREFIX: Final = "ACTORS_SERVE_"
 _TRUE: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-
-_NO_CHOICE: Final = "nothing: there is one, and it is the fastest installed"
-_TOPOLOGY: Final = "an option of a topology: `actors run pkg:topology`"
-_LOGS: Final = "ACTORS_LOG=debug|info|warning|error and ACTORS_LOG_FORMAT=json|console"
-_SUPERVISOR: Final = "the task of systemd, a container or a shell that starts this command"
-_OTHERS: Final = {
-    "--loop": _NO_CHOICE,
-    "--http": "HTTP/1.1, always",
-    "--ws": _NO_CHOICE,
-    "--worker-class": "--interface asgi, on asyncio, or wsgi, with --threads N",
-    "-k": "--interface asgi, on asyncio, or wsgi, with --threads N",
-    "--worker-connections": "--limit-concurrency N",
-    "--runtime-threads": _NO_CHOICE,
-    "--runtime-mode": _NO_CHOICE,
-    "--backpressure": "--limit-concurrency N",
-    "--respawn-failed-workers": "always so: nodes are supervised",
-    "--timeout-worker-healthcheck": f"hang_after= of nodes(...), {_TOPOLOGY}",
-    "--log-level": _LOGS,
-    "--log-config": _LOGS,
-    "--error-logfile": "standard error, always: redirect it",
-    "--log-file": "standard error, always: redirect it",
-    "--access-logfile": "--access-log: its lines are in the log",
-    "--use-colors": _LOGS,
-    "--env-file": "the environment of the shell: `set -a; . FILE; set +a`",
-    "--env": "the environment of the shell: NAME=VALUE actors serve ...",
-    "--header": "a middleware of the application",
-    "--server-header": "no such header, always",
-    "--no-server-header": "no such header, always",
-    "--date-header": "always so",
-    "--ssl-version": "TLS 1.2 and later, always",
-    "--ssl-ciphers": "what OpenSSL's own configuration says",
-    "--ssl-ca-certs": "not there: have a proxy in front check the certificates of clients",
-    "--ssl-cert-reqs": "not there: have a proxy in front check the certificates of clients",
-    "--ca-certs": "not there: have a proxy in front check the certificates of clients",
-    "--daemon": _SUPERVISOR,
-    "-D": _SUPERVISOR,
-    "--pid": "the control socket: `actors ps` finds the system",
-    "-p": "the control socket: `actors ps` finds the system",
-    "--user": _SUPERVISOR,
-    "--group": _SUPERVISOR,
-    "--chroot": _SUPERVISOR,
-    "--umask": _SUPERVISOR,
-    "--process-name": "the name of each node, set already",
-    "--config": f"options, ACTORS_SERVE_... variables, or {_TOPOLOGY}",
-    "-c": f"options, ACTORS_SERVE_... variables, or {_TOPOLOGY}",
-    "--chdir": "--app-dir DIR",
-    "--working-dir": "--app-dir DIR",
-    "--reuse-port": "--policy reuse-port",
-    "--static-path-mount": "a route of the application, or a proxy in front",
-    "--metrics": "`actors top` and `actors ps --json`",
-    "--statsd-host": "`actors top` and `actors ps --json`",
-    "--insecure-bind": f"a second listen(...), {_TOPOLOGY}",
-    "--quic-bind": "not there: HTTP/1.1 only; have a proxy in front speak HTTP/3",
-    "--fd-name": "--bind fd://NAME",
-}
-
-
-def answer_to_option(option: str) -> str:
-    """Return what does here what an option of another server does there; "" if nothing is known of it."""
-    return _OTHERS.get(option.partition("=")[0], "")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options of `actors serve` but --reload."""
     _add_app(parser)
+    _add_environment(parser)
+    _add_log(parser)
+    _add_headers(parser)
     _add_address(parser)
     _add_processes(parser)
+    _add_loop(parser)
     _add_recycling(parser)
     _add_shares(parser)
     _add_request_times(parser)
     _add_limits(parser)
     _add_websockets(parser)
     _add_tls(parser)
+    _add_client_certs(parser)
     _add_proxy(parser)
 
 
@@ -160,13 +117,36 @@ def _add_app(parser: argparse.ArgumentParser) -> None:
         "--app-dir", metavar="DIR", help="look for APP in this folder; default: the current one"
     )
     parser.add_argument(
-        "--root-path", metavar="PATH", default="", help="the path under which a proxy serves APP"
+        "--root-path",
+        "--url-path-prefix",
+        metavar="PATH",
+        default="",
+        help="the path under which a proxy serves APP",
     )
     parser.add_argument(
         "--lifespan",
         choices=("auto", "on", "off"),
         default="auto",
         help="whether APP has a lifespan: on makes one required, off runs none; default: auto",
+    )
+
+
+def _add_environment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--env-file",
+        "--env-files",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="set the variables of this file, NAME=VALUE in each line, that are not set; repeatable",
+    )
+
+
+def _add_log(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error", "critical"),
+        help="the lowest level of the log; default: ACTORS_LOG, or info",
     )
     parser.add_argument(
         "--access-log",
@@ -222,14 +202,49 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
         help="import APP's module once for all processes, which are forked from that one: they share "
         "what it loads, and a killed one serves again at once",
     )
+
+
+def _add_loop(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--loop",
+        choices=("auto", "uvloop", "asyncio"),
+        default="auto",
+        help="the event loop of the processes; default: auto, uvloop where it is installed",
+    )
+    parser.add_argument(
+        "--hang-after",
+        "--timeout-worker-healthcheck",
+        metavar="SECONDS",
+        type=float,
+        default=30.0,
+        help="seconds without a sign of life after which a process is killed and started again; "
+        "default: %(default)g",
+    )
     parser.add_argument(
         "--shutdown",
         "--timeout-graceful-shutdown",
         "--graceful-timeout",
+        "--workers-kill-timeout",
         metavar="SECONDS",
         type=float,
         help="seconds that a process has to finish its requests, when it is reloaded and when the "
         "service ends; default: 5, with --reload 1",
+    )
+
+
+def _add_headers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--header",
+        metavar="NAME:VALUE",
+        action="append",
+        default=[],
+        help="a header of every response; repeatable",
+    )
+    parser.add_argument(
+        "--date-header",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether responses have a Date; default: yes",
     )
 
 
@@ -349,12 +364,12 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_websockets(parser: argparse.ArgumentParser) -> None:
-    for name, default, text in (
-        ("--ws-ping-interval", 20.0, "seconds between two pings"),
+    for names, default, text in (
+        ("--ws-ping-interval --websocket-ping-interval", 20.0, "seconds between two pings"),
         ("--ws-ping-timeout", 20.0, "seconds to wait for the answer to one"),
     ):
         parser.add_argument(
-            name,
+            *names.split(),
             metavar="SECONDS",
             type=float,
             default=default,
@@ -362,10 +377,17 @@ def _add_websockets(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument(
         "--ws-max-size",
+        "--websocket-max-message-size",
         metavar="BYTES",
         type=int,
         default=16 * 1024 * 1024,
         help="the longest message of a WebSocket; default: %(default)s",
+    )
+    parser.add_argument(
+        "--ws-per-message-deflate",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compress the messages of clients that can; default: yes",
     )
 
 
@@ -385,8 +407,35 @@ def _add_tls(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ssl-keyfile-password",
+        "--keyfile-password",
         metavar="TEXT",
         help="the password of the key; better in ACTORS_SERVE_SSL_KEYFILE_PASSWORD",
+    )
+
+
+def _add_client_certs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ssl-ca-certs",
+        "--ssl-ca",
+        "--ca-certs",
+        metavar="FILE",
+        help="serve clients with a certificate of these authorities only (PEM)",
+    )
+    parser.add_argument(
+        "--ssl-cert-reqs",
+        "--cert-reqs",
+        "--verify-mode",
+        metavar="WHETHER",
+        choices=tuple(CERT_REQS),
+        default="required",
+        help="whether clients need a certificate, if --ssl-ca-certs is given: none, optional or required, "
+        "the default; or 0, 1, 2",
+    )
+    parser.add_argument(
+        "--ssl-ciphers",
+        "--ciphers",
+        metavar="LIST",
+        help="the ciphers of TLS 1.2, as OpenSSL names them; default: OpenSSL's own",
     )
 
 
@@ -397,6 +446,12 @@ def _add_proxy(parser: argparse.ArgumentParser) -> None:
         type=_mode,
         help="the mode of the Unix socket, such as 660; default: that of a socket which is there "
         "already, or 666",
+    )
+    parser.add_argument(
+        "--proxy-protocol",
+        action="store_true",
+        help="every connection begins with a PROXY header, and one without it is closed; only the proxy "
+        "may be able to reach the address",
     )
     parser.add_argument(
         "--proxy-headers",

@@ -50,7 +50,7 @@ def offered(runtime: Path, *words: str) -> list[str]:
 def test_bash_offers_commands_options_and_choices(runtime: Path) -> None:
     assert {"run", "serve", "ps", "completion"} <= set(offered(runtime, ""))
     assert offered(runtime, "rel") == ["reload"]
-    assert offered(runtime, "serve", "--cert") == ["--certfile"]
+    assert offered(runtime, "serve", "--certf") == ["--certfile"]
     assert offered(runtime, "top", "--sort", "ra") == ["rate"]
 
 

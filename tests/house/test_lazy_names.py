@@ -28,6 +28,7 @@ OF_THE_CLIENT = {
     "actors._base.version",
     "actors.cli._failure",
     "actors.cli._parser",
+    "actors.cli._serve_answers",
     "actors.cli._serve_parser",
     "actors.cli.client",
     "actors.cli.client.commands",

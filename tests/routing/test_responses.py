@@ -10,7 +10,7 @@ import anyio.to_thread
 import pytest
 
 from actors._base.loop import Loop
-from actors.routing import asgi
+from actors.routing import BadListener, asgi
 from tests.routing.apps import ASYNCIO, happened, heard, serving
 from tests.routing.raw_websocket import TEXT, Frame
 from tests.routing.response_apps import FILE, here
@@ -222,3 +222,22 @@ def test_an_access_log_has_an_event_for_each_response(
     run(kind, test)
     (line,) = [line for line in capfd.readouterr().err.splitlines() if '"request"' in line]
     assert '"method": "GET", "path": "/whole?a=b", "status": 200' in line
+
+
+def test_headers_of_the_listener_are_in_every_response_and_the_date_can_be_left_out() -> None:
+    async def test(loop: Loop) -> None:
+        spec = asgi(here("app"), lifespan="off", headers=[("X-Frame", "DENY")], date_header=False)
+        async with serving(loop, spec) as served:
+            await served.join()
+            for _ in range(2):
+                head, _ = await answer_to(served, get("/known"))
+                assert b"\r\nx-frame: deny\r\n" in head
+                assert b"\r\ndate:" not in head
+
+    run("asyncio", test)
+
+
+@pytest.mark.parametrize("header", [("a b", "c"), ("a", "b\r\nc: d"), ("a",), "a: b"])
+def test_a_header_that_no_response_can_have_is_refused(header: object) -> None:
+    with pytest.raises(BadListener, match="headers must be pairs such as"):
+        asgi("p:a", headers=[header])  # type: ignore[list-item]

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import httpx
@@ -14,8 +15,9 @@ from websockets.asyncio.client import connect
 
 from actors._base.loop import Loop
 from actors.routing import HandlerFailed, Listener, Sticky, TlsReloaded, asgi, ip, listen, sni
+from actors.routing.listen.tls import ClientCerts
 from tests.routing.apps import ASYNCIO, SYSTEM, happened, heard, here
-from tests.routing.certificates import NAME, Certified
+from tests.routing.certificates import NAME, Certified, authority
 from tests.routing.client_bytes import client_hello
 from tests.routing.serving_nodes import LOOPS, Served, eventually, run
 
@@ -163,6 +165,44 @@ def test_a_handshake_that_takes_too_long_is_given_up(
                 await eventually(lambda: node.closed == [1])
 
     run(kind, test)
+
+
+@pytest.mark.parametrize(
+    "client_certs, shows, served_it",
+    [
+        ("required", True, True),
+        ("required", False, False),
+        ("optional", True, True),
+        ("optional", False, True),
+    ],
+)
+def test_a_client_shows_a_certificate_where_one_is_required(
+    client_certs: ClientCerts, shows: bool, served_it: bool, certified: Certified, tmp_path: Path
+) -> None:
+    async def test(loop: Loop) -> None:
+        ca = tmp_path / "ca.pem"
+        authority().cert_pem.write_to_path(ca)
+        spec = listen(
+            asgi(here("app")),
+            "127.0.0.1:0",
+            client_ca=str(ca),
+            client_certs=client_certs,
+            **certified.files,
+        )
+        context = certified.client()
+        if shows:
+            authority().issue_cert("client@example.org").configure_cert(context)
+        async with Served(spec, loop, SYSTEM) as served:
+            await served.join()
+            url = f"https://127.0.0.1:{served.port}/"
+            async with httpx.AsyncClient(verify=context, timeout=20) as client:
+                try:
+                    answered = (await client.get(url)).status_code == 200
+                except httpx.TransportError:
+                    answered = False
+            assert answered == served_it
+
+    run("asyncio", test)
 
 
 @ASYNCIO

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Final
 
+from actors.cli.server.env_file import load_variables
 from actors.cli.server.reloads import ReloadTriggers
 from actors.cli.server.run import override_counts, override_preload, run_topology
 from actors.cli.server.serve import serve_topology
@@ -24,6 +26,10 @@ def _run(options: Namespace) -> None:
 
 
 def _serve(options: Namespace) -> None:
+    for file in options.env_file:
+        load_variables(file)
+    if options.log_level is not None:
+        os.environ["ACTORS_LOG"] = options.log_level
     import_from_here(options.app_dir)
     topology = serve_topology(options)
     watched = watched_sources(options.app, options)

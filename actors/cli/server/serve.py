@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
 from actors._system.cpu_budget import usable_cpus
 from actors._system.topology import Topology
 from actors.cli._failure import WRONG, CommandFailed, is_count
+from actors.cli._serve_parser import CERT_REQS
 from actors.nodes import NodesSpec, nodes
 from actors.routing import Asgi, Listener, Policy, Sticky, key_from, listen, policy_from
 
@@ -52,6 +53,8 @@ def _nodes(options: Namespace) -> NodesSpec:
         _GROUP,
         count=_count(options.nodes),
         shutdown=shutdown,
+        uvloop=options.loop != "asyncio",
+        hang_after=options.hang_after,
         max_rss=None if options.max_rss is None else options.max_rss * _MIB,
         max_requests=options.max_requests,
         max_requests_jitter=options.max_requests_jitter,
@@ -65,6 +68,9 @@ def _listener(options: Namespace) -> Listener:
         interface="asgi" if options.interface == "asgi3" else options.interface,
         threads=options.threads,
         timeout=options.timeout,
+        headers=tuple(_header(text) for text in options.header),
+        date_header=options.date_header,
+        ws_deflate=options.ws_per_message_deflate,
         slow=options.slow,
         factory=options.factory,
         lifespan=options.lifespan,
@@ -91,8 +97,25 @@ def _listener(options: Namespace) -> Listener:
         certfile=options.certfile,
         keyfile=options.keyfile,
         keyfile_password=options.ssl_keyfile_password,
+        ciphers=options.ssl_ciphers,
+        **_client_certs(options),
+        proxy_protocol=options.proxy_protocol,
         uds_permissions=options.uds_permissions,
     )
+
+
+def _client_certs(options: Namespace) -> dict[str, Any]:
+    reqs = CERT_REQS[options.ssl_cert_reqs]
+    if options.ssl_ca_certs is None or reqs == "none":
+        return {}
+    return {"client_ca": options.ssl_ca_certs, "client_certs": reqs}
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise CommandFailed(f"--header must be NAME:VALUE, got {text!r}", WRONG)
+    return name, value.strip()
 
 
 def _address(options: Namespace) -> str:

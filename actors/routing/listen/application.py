@@ -5,6 +5,8 @@ Rule: everything is checked here, and nothing is imported.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -17,6 +19,8 @@ __all__ = ["Asgi", "Interface", "Lifespan", "asgi", "wsgi"]
 Lifespan: TypeAlias = Literal["auto", "on", "off"]
 Interface: TypeAlias = Literal["asgi", "wsgi", "auto"]
 """How an application is called; auto asks its signature."""
+_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _LIFESPANS: Final = get_args(Lifespan)
 _INTERFACES: Final = get_args(Interface)
 
@@ -52,6 +56,12 @@ class Asgi:
     ws_ping_interval: float | None = 20.0
     ws_ping_timeout: float | None = 20.0
     ws_max_size: int = 16 * 1024 * 1024
+    ws_deflate: bool = True
+    """The messages of WebSockets are compressed for clients that can."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers of every response, beside those of the application."""
+    date_header: bool = True
+    """Responses have a Date, if the application gives none."""
     limit_concurrency: int | None = None
     """Connections of a node beyond which requests are answered 503."""
     timeout: float | None = None
@@ -85,6 +95,8 @@ class Asgi:
             )
 
     def _check_numbers(self) -> None:
+        for header in self.headers:
+            _check_header(header)
         for name in ("head_timeout", "body_timeout", "keep_alive"):
             check_positive(name, getattr(self, name))
         for name in ("ws_ping_interval", "ws_ping_timeout", "limit_concurrency", "timeout", "slow"):
@@ -92,6 +104,15 @@ class Asgi:
                 check_positive(name, getattr(self, name))
         for name in ("max_head", "ws_max_size", "threads"):
             check_count(name, getattr(self, name))
+
+
+def _check_header(header: object) -> None:
+    if isinstance(header, tuple) and len(header) == 2:  # noqa: PLR2004 - a pair
+        name, value = header
+        text = isinstance(name, str) and isinstance(value, str)
+        if text and _NAME.fullmatch(name) and _VALUE.fullmatch(value):
+            return
+    raise BadListener(f'headers must be pairs such as ("x-frame-options", "DENY"), got {header!r}')
 
 
 @known_options(BadListener)
@@ -109,6 +130,9 @@ def asgi(
     ws_ping_interval: float | None = 20.0,
     ws_ping_timeout: float | None = 20.0,
     ws_max_size: int = 16 * 1024 * 1024,
+    ws_deflate: bool = True,
+    headers: Sequence[tuple[str, str]] = (),
+    date_header: bool = True,
     limit_concurrency: int | None = None,
     timeout: float | None = None,
     slow: float | None = None,
@@ -134,6 +158,9 @@ def asgi(
         ws_ping_interval=ws_ping_interval,
         ws_ping_timeout=ws_ping_timeout,
         ws_max_size=ws_max_size,
+        ws_deflate=ws_deflate,
+        headers=tuple(tuple(header) for header in headers),  # type: ignore[misc] # checked there
+        date_header=date_header,
         limit_concurrency=limit_concurrency,
         timeout=timeout,
         slow=slow,
@@ -155,6 +182,8 @@ def wsgi(
     max_head: int = 64 * 1024,
     body_timeout: float = 60.0,
     keep_alive: float = 5.0,
+    headers: Sequence[tuple[str, str]] = (),
+    date_header: bool = True,
     limit_concurrency: int | None = None,
     timeout: float | None = None,
     slow: float | None = None,
@@ -183,6 +212,8 @@ def wsgi(
         max_head=max_head,
         body_timeout=body_timeout,
         keep_alive=keep_alive,
+        headers=tuple(tuple(header) for header in headers),  # type: ignore[misc] # checked there
+        date_header=date_header,
         limit_concurrency=limit_concurrency,
         timeout=timeout,
         slow=slow,

@@ -17,7 +17,7 @@ from actors.routing.errors import BadListener
 from actors.routing.listen.address import InheritedSocket, Udp, Unix, Where, parse_address
 from actors.routing.listen.application import Asgi
 from actors.routing.listen.checks import check_count, check_path, check_positive
-from actors.routing.listen.tls import Tls, checked_tls
+from actors.routing.listen.tls import ClientCerts, Tls, checked_tls
 from actors.routing.policy.kernel import ByKernel, ReusePort
 from actors.routing.policy.policy import (
     LeastConnections,
@@ -111,6 +111,9 @@ def listen(
     keyfile: str | None = None,
     keyfile_password: str | None = None,
     handshake_timeout: float = 10.0,
+    client_ca: str | None = None,
+    client_certs: ClientCerts = "required",
+    ciphers: str | None = None,
     proxy_protocol: bool = False,
     unavailable_after: float = 5.0,
     uds_permissions: int | None = None,
@@ -144,6 +147,10 @@ def listen(
         keyfile: a PEM file with the private key; `certfile` if not given.
         keyfile_password: the password of an encrypted key.
         handshake_timeout: seconds a client may take for the handshake.
+        client_ca: a PEM file with authorities: a client without a certificate of one of them is
+            disconnected in the handshake.
+        client_certs: "required", or "optional": clients without any certificate are served, too.
+        ciphers: the ciphers of TLS 1.2, as OpenSSL names them; OpenSSL's own if not given.
         proxy_protocol: a proxy in front begins every connection with a PROXY header, version 1 or
             2. The header is removed, and keys, handlers and applications see the client that it
             names. A connection without one is closed. Any client that can reach the address can
@@ -169,7 +176,15 @@ def listen(
         max_pending=max_pending,
         max_connections=tuple(limits) if isinstance(limits, Sequence) else limits,
         max_peeking=max_peeking,
-        tls=checked_tls(certfile, keyfile, keyfile_password, handshake_timeout),
+        tls=checked_tls(
+            certfile,
+            keyfile,
+            keyfile_password,
+            handshake_timeout,
+            client_ca=client_ca,
+            client_certs=client_certs,
+            ciphers=ciphers,
+        ),
         proxy_protocol=proxy_protocol,
         unavailable_after=unavailable_after,
         uds_permissions=uds_permissions,

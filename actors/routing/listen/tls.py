@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import anyio
 from anyio.abc import ByteStream
@@ -22,7 +22,7 @@ from actors.routing.errors import BadListener
 from actors.routing.events import TlsReloaded, TlsReloadFailed
 from actors.routing.interfaces import Report
 
-__all__ = ["Certificate", "Tls", "checked_tls", "close_tls", "start_tls"]
+__all__ = ["Certificate", "ClientCerts", "Tls", "checked_tls", "close_tls", "start_tls"]
 
 _CHECK_EVERY: Final = 1.0
 """Seconds between two checks of the files."""
@@ -35,6 +35,7 @@ _CLIENT_GONE: Final = (
     OSError,
 )
 
+ClientCerts: TypeAlias = Literal["required", "optional"]
 Version: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -50,11 +51,16 @@ class Tls:
     """The password of an encrypted key."""
     handshake_timeout: float = 10.0
     """Seconds a client may take for the handshake."""
+    client_ca: str | None = None
+    """PEM: the authorities whose certificates clients show."""
+    client_certs: ClientCerts = "required"
+    ciphers: str | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
         """The files, each once."""
-        return tuple(dict.fromkeys((self.certfile, self.keyfile)))
+        files = (self.certfile, self.keyfile, self.client_ca)
+        return tuple(dict.fromkeys(path for path in files if path is not None))
 
     def context(self, protocols: tuple[str, ...] = ()) -> ssl.SSLContext:
         """Read the files.
@@ -77,9 +83,26 @@ class Tls:
             )
         except (ssl.SSLError, ValueError) as error:
             raise BadListener(self._reason(error)) from error
+        self._set_options(context)
         if protocols:
             context.set_alpn_protocols(list(protocols))
         return context
+
+    def _set_options(self, context: ssl.SSLContext) -> None:
+        if self.client_ca is not None:
+            _check_readable("client_ca", self.client_ca)
+            try:
+                context.load_verify_locations(self.client_ca)
+            except ssl.SSLError as error:
+                why = f"client_ca {self.client_ca!r} holds no certificate in PEM form"
+                raise BadListener(why) from error
+            required = self.client_certs == "required"
+            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+        if self.ciphers is not None:
+            try:
+                context.set_ciphers(self.ciphers)
+            except ssl.SSLError as error:
+                raise BadListener(f"ciphers: OpenSSL knows none of {self.ciphers!r}") from error
 
     def version(self) -> Version:
         """Return a value that changes when the files change."""
@@ -102,6 +125,10 @@ def checked_tls(
     keyfile: str | None,
     password: str | None,
     handshake_timeout: float,
+    *,
+    client_ca: str | None = None,
+    client_certs: ClientCerts = "required",
+    ciphers: str | None = None,
 ) -> Tls | None:
     """Make the TLS options of a listener and check its files; None without a certificate.
 
@@ -111,15 +138,22 @@ def checked_tls(
     if certfile is None:
         if keyfile is not None or password is not None:
             raise BadListener(f"a keyfile needs a certfile as well, got keyfile={keyfile!r} only")
+        if client_ca is not None or ciphers is not None:
+            raise BadListener("client_ca and ciphers need a certfile: they are options of TLS")
         return None
     for name, given in (("certfile", certfile), ("keyfile", keyfile or certfile)):
         if not isinstance(given, str):
             raise BadListener(f"{name} must be the path of a file, got {given!r}")
+    if client_certs not in get_args(ClientCerts):
+        raise BadListener(f"client_certs must be required or optional, got {client_certs!r}")
     made = Tls(
         certfile=str(Path(certfile).absolute()),
         keyfile=str(Path(keyfile or certfile).absolute()),
         password=password,
         handshake_timeout=handshake_timeout,
+        client_ca=None if client_ca is None else str(Path(client_ca).absolute()),
+        client_certs=client_certs,
+        ciphers=ciphers,
     )
     made.context()
     return made

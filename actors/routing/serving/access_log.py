@@ -19,10 +19,15 @@ _LOGGER: Final = logging.getLogger("uvicorn.access")
 
 
 class AccessLog:
-    """Where the responses of a server are logged; *events* asks for the event ``request``."""
+    """Where the responses of a server are logged.
 
-    def __init__(self, *, events: bool) -> None:
-        self._log = get_logger() if events else None
+    Args:
+        events: whether the event ``request`` is wanted.
+        node: the name of the node, which the event has.
+    """
+
+    def __init__(self, *, events: bool, node: str = "") -> None:
+        self._log = get_logger(**({"node": node} if node else {})) if events else None
 
     @property
     def wanted(self) -> bool:

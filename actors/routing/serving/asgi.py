@@ -92,8 +92,8 @@ class AsgiServer:
             "idle": spec.keep_alive,
             "linger": _LINGER,
         }
-        self._date = DateHeader()
-        self._access_log = AccessLog(events=spec.access_log)
+        self._date = DateHeader(spec.headers, date=spec.date_header)
+        self._access_log = AccessLog(events=spec.access_log, node=_node_of(system))
         self._context = contextvars.Context()  # `start` sets that of the application's tasks
         self._loop: asyncio.AbstractEventLoop | None = None
         self.served: int = 0
@@ -318,3 +318,8 @@ class AsgiServer:
 
 def _affinity(policy: Policy) -> Affinity | None:
     return Affinity(policy.key) if isinstance(policy, Sticky) else None
+
+
+def _node_of(system: object) -> str:
+    """Return the name of this node; "" where there is no system around."""
+    return str(getattr(getattr(system, "node", None), "name", ""))

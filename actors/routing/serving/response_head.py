@@ -85,17 +85,28 @@ def informational(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 class DateHeader:
-    """The Date header of responses, made at most once a second."""
+    """The headers of every response: the Date, made at most once a second, and those of the listener.
 
-    def __init__(self) -> None:
+    Args:
+        date: whether there is a Date.
+        more: the others.
+    """
+
+    def __init__(self, more: Iterable[tuple[str, str]] = (), *, date: bool = True) -> None:
+        self._more = "".join(f"{name.lower()}: {value}\r\n" for name, value in more).encode(
+            "latin-1"
+        )
+        self._date = date
         self._second = -1
         self._line = b""
 
     @property
     def line(self) -> bytes:
-        """The header as a line of a head."""
+        """The headers as lines of a head."""
+        if not self._date:
+            return self._more
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._line = b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
+            self._line = b"date: %b\r\n%b" % (formatdate(second, usegmt=True).encode(), self._more)
         return self._line

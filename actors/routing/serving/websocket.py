@@ -90,7 +90,9 @@ class WebSocket(asyncio.Protocol):
             server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
         )
         self._conn = ServerProtocol(
-            extensions=[deflate], max_size=owner.spec.ws_max_size, logger=_log
+            extensions=[deflate] if owner.spec.ws_deflate else [],
+            max_size=owner.spec.ws_max_size,
+            logger=_log,
         )
         self._pings = PingTimer(owner.spec, self._send_ping, self._no_pong)
         self._inbox: deque[dict[str, Any]] = deque()
