@@ -425,6 +425,8 @@ class MessageLoop:
                 # The asker keeps the original with its frames; the crash of the actor gets a copy.
                 raise another(error) from error.__cause__
         else:
+            # What it came with goes back before the reply: the asker may lend the same memory at once.
+            envelope.args = ()
             if result is not DETACHED and reply is not None and not reply.done():
                 if type(result) in LEAVES:
                     reply.set_result(result)

@@ -532,6 +532,9 @@ class RemoteReply:
     def _send_result(self, value: Any) -> int:
         """Send the result, or that it cannot be sent; return the size of the message in bytes."""
         link = self._link
+        memory = link.host.memory
+        if memory.mappings.awake:
+            memory.give_back()  # ahead of the reply: its asker may send another big payload at once
         try:
             if type(value) in PLAIN:
                 return link.write([wire.REPLY, self._request, value])

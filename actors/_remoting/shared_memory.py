@@ -41,7 +41,7 @@ class SharedMemory:
         self._name = name
         self._peers: WeakKeyDictionary[Attachments, str] = WeakKeyDictionary()
         self._loop = loop
-        self._mappings = SegmentMappings(self._wake)
+        self.mappings: SegmentMappings = SegmentMappings(self._wake)
         self._senders: WeakKeyDictionary[Attachments, Callable[[int, list[int]], object]] = (
             WeakKeyDictionary()
         )
@@ -50,7 +50,7 @@ class SharedMemory:
 
     def new_attachments(self, peer: str, send: Callable[[int, list[int]], object]) -> Attachments:
         """Make the attachments of a link to *peer*; *send* sends plain numbers to the other end."""
-        attachments = Attachments(self.pool, self._mappings, on_cold=self._warm_soon)
+        attachments = Attachments(self.pool, self.mappings, on_cold=self._warm_soon)
         self._senders[attachments] = send
         self._peers[attachments] = peer
         return attachments
@@ -71,7 +71,7 @@ class SharedMemory:
 
     def stats(self) -> dict[str, Any]:
         """Return how much this node lends, in bytes, and how many leases of others it has."""
-        return {**self.pool.stats()._asdict(), "mapped_leases": self._mappings.count()}
+        return {**self.pool.stats()._asdict(), "mapped_leases": self.mappings.count()}
 
     def close(self) -> None:
         """Release everything: every other node is gone."""
@@ -80,19 +80,20 @@ class SharedMemory:
         for attachments in list(self._senders):
             attachments.close()
             attachments.reclaim()
-        self._mappings.take_returned()
+        self.mappings.take_returned()
         detach_node(self)
 
     # -- leases that ended ---------------------------------------------------------------------
 
     def _wake(self) -> None:
         try:
-            self._loop.call_threadsafe(self._give_back)
+            self._loop.call_threadsafe(self.give_back)
         except RuntimeError:
             return  # the loop has ended, and with it every link
 
-    def _give_back(self) -> None:
-        for attachments, batch in self._mappings.take_returned().items():
+    def give_back(self) -> None:
+        """Tell the other nodes which of their leases have ended."""
+        for attachments, batch in self.mappings.take_returned().items():
             send = self._senders.get(attachments)  # type: ignore[call-overload] # peers are attachments here
             if send is not None:
                 send(wire.BACK, batch)

@@ -327,6 +327,19 @@ async def test_leases_are_what_large_payloads_travel_by(
     await eventually(leased)
 
 
+async def test_memory_that_was_lent_for_an_ask_is_back_when_its_reply_is(
+    there: Ref[AttachmentActor],
+) -> None:
+    host: Any = there.host
+    value = np.zeros(FRAME_LIMIT + 1000, dtype="u1")
+    for _ in range(5):
+        before = host.memory.stats()
+        await there.ask(AttachmentActor.take, value)
+        memory = host.memory.stats()
+        assert memory["leased"] == before["leased"] + 1
+        assert memory["held"] == before["held"]
+
+
 @pytest.mark.parametrize(
     "op, numbers, text",
     [

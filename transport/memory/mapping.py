@@ -81,13 +81,16 @@ class SegmentMappings:
         wake: called when the first lease ends after a call of `take_returned`. It may be called in any
             thread and inside a garbage collection, so it may only schedule `take_returned` on the
             owner's loop.
+
+    Attributes:
+        awake: whether it was called since: leases have ended that were not taken.
     """
 
     def __init__(self, wake: Callable[[], object] | None = None) -> None:
         self._peers: dict[Hashable, dict[int, _PeerSegment]] = {}
         self._ended: deque[tuple[_PeerSegment, int, int]] = deque()
         self._wake = wake
-        self._awake = False
+        self.awake: bool = False
 
     def introduce(self, peer: Hashable, layout: Sequence[Any], fd: int) -> None:
         """Map a segment of `peer`.
@@ -172,8 +175,8 @@ class SegmentMappings:
         if segment.retired:
             return  # nothing goes back, and there may be nobody left who empties the deque
         self._ended.append((segment, offset, generation))
-        if self._wake is not None and not self._awake:
-            self._awake = True
+        if self._wake is not None and not self.awake:
+            self.awake = True
             self._wake()
 
     @staticmethod
@@ -197,7 +200,7 @@ class SegmentMappings:
     def take_returned(self) -> dict[Hashable, list[int]]:
         """The leases that ended since the last call: for each living peer a batch for its `release`."""
         # Before the deque is emptied, so that a lease that ends meanwhile wakes the owner again.
-        self._awake = False
+        self.awake = False
         batches: dict[Hashable, list[int]] = {}
         while self._ended:
             segment, offset, generation = self._ended.popleft()
