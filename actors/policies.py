@@ -1,8 +1,9 @@
 """How the connections of a listener are distributed over its nodes: the `policy` of `listen`.
 
-`LeastConnections` (the default), `RoundRobin` and `Sticky` choose a node for each connection, in the
-parent. Under `ReusePort` and `SharedListener` the kernel chooses, which is cheaper; the documentation of
-each lists its drawbacks. A `Policy` of your own is a pure function over `Snapshot` of the nodes::
+Under `LeastConnections` (the default) and `RoundRobin` the nodes accept from one socket, in turn. Under
+`Sticky` the parent accepts and chooses a node for each connection, as it does under a `Policy` of your
+own, a pure function over `Snapshot` of the nodes. Under `ReusePort` the kernel chooses; its documentation
+lists what that costs::
 
     actors.listen(handle, "0.0.0.0:8000", policy=actors.policies.ReusePort())
 """
@@ -12,7 +13,6 @@ from actors.routing import (
     Policy,
     ReusePort,
     RoundRobin,
-    SharedListener,
     Snapshot,
     Sticky,
 )
@@ -22,7 +22,6 @@ __all__ = [
     "Policy",
     "ReusePort",
     "RoundRobin",
-    "SharedListener",
     "Snapshot",
     "Sticky",
 ]

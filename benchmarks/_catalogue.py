@@ -359,7 +359,7 @@ def _hot_node() -> Benchmark:
     return Benchmark(
         name="hot-node",
         ours=under("LeastConnections", "least-connections"),
-        peer=under("SharedListener", "shared-listener"),
+        peer=under("ReusePort", "reuse-port"),
         targets=(Target(metric="p99 ms", at_most=0.5),),
     )
 

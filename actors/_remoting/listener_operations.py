@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from actors.routing import Listener
 
 __all__ = [
+    "add_bells",
     "attach_bindings",
     "attach_socket",
     "bind_keys",
@@ -86,8 +87,16 @@ def connections(listener: str, numbers: list[int], /) -> None:
 
 
 @_fd_note(_NODE)
-def attach_socket(listener: str, limit: int | None, /) -> None:
-    """The descriptors are the sockets that the node's server gets its work from, *limit* at a time."""
+def attach_socket(listener: str, limit: int | None, seat: int | None, /) -> None:
+    """The descriptors are what the node's server gets its work from, *limit* at a time.
+
+    *seat* is the node's on the scoreboard of those that accept in turn, if it does.
+    """
+
+
+@_fd_note(_NODE)
+def add_bells(listener: str, seats: list[int], /) -> None:
+    """The descriptors wake the nodes in these seats when it is their turn to accept."""
 
 
 @_note(_NODE)

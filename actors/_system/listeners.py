@@ -63,9 +63,15 @@ class _RouterNode:
         fds = tuple([one.fd for one in handed])
         self._link.lend_fds(ops.connections, fds, listener, numbers)
 
-    def attach_socket(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
+    def attach_socket(
+        self, listener: str, limit: int | None, fds: tuple[int, ...], seat: int | None = None
+    ) -> None:
         """Send the node the socket it takes its work from."""
-        self._link.note_fds(ops.attach_socket, fds, listener, limit)
+        self._link.note_fds(ops.attach_socket, fds, listener, limit, seat)
+
+    def add_bells(self, listener: str, seats: list[int], fds: tuple[int, ...]) -> None:
+        """Send the node what wakes others when it is their turn to accept."""
+        self._link.note_fds(ops.add_bells, fds, listener, seats)
 
     def send_connection(self, fd: int, listener: str) -> None:
         """Send the node a client of a dead node; the number 0 says that the router keeps no record."""

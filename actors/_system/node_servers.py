@@ -55,6 +55,7 @@ class NodeServers:
         handlers.on_call(ops.drain_listener, self._drain)
         handlers.on_fd_note(ops.connections, self._take_connections, lost=_refuse_connections)
         handlers.on_fd_note(ops.attach_socket, self._attach_socket, lost=_socket_lost)
+        handlers.on_fd_note(ops.add_bells, self._add_bells, lost=lambda *_: None)
         handlers.on_note(ops.detach_socket, self._detach_socket)
         handlers.on_note(ops.listener_slots, self._set_slots)
         handlers.on_note(ops.keys_bound, self._keys_bound)
@@ -116,14 +117,21 @@ class NodeServers:
                 else:
                     server.take(number, sock)
 
-    def _attach_socket(self, _link: Link, fds: list[int], listener: str, limit: int | None) -> None:
-        socks = [socket.socket(fileno=fd) for fd in fds]
+    def _attach_socket(
+        self, _link: Link, fds: list[int], listener: str, limit: int | None, seat: int | None
+    ) -> None:
         server = self._servers.get(listener)
         if isinstance(server, SocketServer):
-            server.attach_socket(limit, *socks)
+            server.attach_socket(limit, fds, seat)
         else:
-            for sock in socks:
-                sock.close()
+            _close_all(fds)
+
+    def _add_bells(self, _link: Link, fds: list[int], listener: str, seats: list[int]) -> None:
+        server = self._servers.get(listener)
+        if isinstance(server, SocketServer):
+            server.add_bells(seats, fds)
+        else:
+            _close_all(fds)
 
     def _detach_socket(self, _link: Link, listener: str) -> None:
         server = self._servers.get(listener)
@@ -191,6 +199,11 @@ def _refuse_connections(link: Link, listener: str, numbers: list[int]) -> None:
     link.note(ops.connection_results, listener, [], numbers, [])
 
 
-def _socket_lost(link: Link, listener: str, _limit: int | None) -> None:
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _socket_lost(link: Link, listener: str, _limit: int | None, _seat: int | None) -> None:
     """Have the router send the socket again: this process had no descriptor free for it."""
     link.note(ops.socket_lost, listener)

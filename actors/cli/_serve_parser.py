@@ -301,8 +301,8 @@ def _add_shares(parser: argparse.ArgumentParser) -> None:
     shares.add_argument(
         "--policy",
         metavar="POLICY",
-        help="least-connections (the default), round-robin, sticky=KEY, or reuse-port or "
-        "shared-listener, where the kernel chooses",
+        help="least-connections (the default), round-robin, sticky=KEY, or reuse-port, where the "
+        "kernel chooses",
     )
 
 

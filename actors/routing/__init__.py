@@ -8,6 +8,7 @@ Rule 1: other packages of `actors` import only from here.
 Rule 2: policies and keys are pure; a listener is frozen data.
 """
 
+from actors.routing.balancer.accept_router import AcceptRouter
 from actors.routing.balancer.bound_router import NodeStats, RouterStats
 from actors.routing.balancer.factory import AnyRouter, new_router
 from actors.routing.balancer.router import Router
@@ -59,9 +60,9 @@ from actors.routing.listen.bind import probe
 from actors.routing.listen.fd_limit import nearly_full
 from actors.routing.listen.listener import Listener, listen
 from actors.routing.listen.tls import Tls
-from actors.routing.policy.kernel import ByKernel, ReusePort, SharedListener
 from actors.routing.policy.policy import (
     LeastConnections,
+    OpaquePolicy,
     Policy,
     PolicyName,
     RoundRobin,
@@ -71,6 +72,7 @@ from actors.routing.policy.policy import (
     policy_from,
 )
 from actors.routing.policy.rendezvous import owner
+from actors.routing.policy.reuse_port import ReusePort
 from actors.routing.serving.acknowledgements import AckBatcher
 from actors.routing.serving.affinity import new_owned_id
 from actors.routing.serving.server import import_handler, modules_of, serve
@@ -84,6 +86,7 @@ __all__ = [
     "NEED_MORE",
     "AcceptPaused",
     "AcceptResumed",
+    "AcceptRouter",
     "AckBatcher",
     "Acks",
     "Address",
@@ -91,7 +94,6 @@ __all__ = [
     "Asgi",
     "Available",
     "BadListener",
-    "ByKernel",
     "ConnectionDropped",
     "ConnectionsRedispatched",
     "HandOverFailed",
@@ -113,6 +115,7 @@ __all__ = [
     "NodeSuspect",
     "NodeTrusted",
     "NotSticky",
+    "OpaquePolicy",
     "Peeked",
     "Policy",
     "PolicyFailed",
@@ -130,7 +133,6 @@ __all__ = [
     "RouterStats",
     "RoutingError",
     "Server",
-    "SharedListener",
     "ShutdownFailed",
     "Snapshot",
     "SocketNode",

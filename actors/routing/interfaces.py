@@ -75,13 +75,30 @@ class SocketNode(Protocol):
     name: str
     slot: int
 
-    def attach_socket(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
+    def attach_socket(
+        self, listener: str, limit: int | None, fds: tuple[int, ...], seat: int | None = None
+    ) -> None:
         """Send the node the socket it takes its work from, without waiting.
 
         Args:
             listener: the name of the listener.
             limit: connections the node may serve at a time.
             fds: descriptors; the callee owns them, even if it raises.
+            seat: its seat on the scoreboard, if it accepts in turn with others. Then the descriptors are the
+                listening socket, the node's bell, and the scoreboard twice: to be written and to be read.
+
+        Raises:
+            OSError, TransportError: the node cannot be reached.
+        """
+        ...
+
+    def add_bells(self, listener: str, seats: list[int], fds: tuple[int, ...]) -> None:
+        """Send the node the bells of other nodes, without waiting.
+
+        Args:
+            listener: the name of the listener.
+            seats: the seats of those nodes.
+            fds: their bells; the callee owns them, even if it raises.
 
         Raises:
             OSError, TransportError: the node cannot be reached.
@@ -165,8 +182,14 @@ class Server(Protocol):
         """
         ...
 
-    def take(self, connection: int, sock: socket.socket) -> None:
-        """Acknowledge *sock* and serve it, or refuse it; the server owns the socket from here."""
+    def take(self, connection: int, sock: socket.socket, first: bytes = b"") -> None:
+        """Acknowledge *sock* and serve it, or refuse it; the server owns the socket from here.
+
+        Args:
+            connection: its number.
+            sock: the connection, non-blocking.
+            first: what has been read of it already.
+        """
         ...
 
     async def drain(self, seconds: float, patience: float = 0.0) -> None:
@@ -199,8 +222,12 @@ class LearningServer(Server, Protocol):
 class SocketServer(Server, Protocol):
     """A server that takes its work from a socket the parent attaches."""
 
-    def attach_socket(self, limit: int | None, *socks: socket.socket) -> None:
-        """Work from *socks*, which the server owns from here, with at most *limit* open."""
+    def attach_socket(self, limit: int | None, fds: Sequence[int], seat: int | None = None) -> None:
+        """Work from now on with *fds*, which the server owns; see `SocketNode.attach_socket`."""
+        ...
+
+    def add_bells(self, seats: Sequence[int], bells: Sequence[int]) -> None:
+        """Take the bells of other nodes; see `SocketNode.add_bells`."""
         ...
 
     def detach_socket(self) -> None:

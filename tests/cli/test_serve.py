@@ -42,7 +42,7 @@ def test_an_application_is_served_by_as_many_nodes_as_asked_for(
 def test_a_socket_given_as_a_descriptor_is_served_and_stays_open(runtime: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as given:
         host, port = given.getsockname()
-        options = ("--nodes", "1", "--fd", str(given.fileno()), "--policy", "shared-listener")
+        options = ("--nodes", "1", "--fd", str(given.fileno()), "--policy", "round-robin")
         served = subprocess.Popen(
             [sys.executable, "-m", "actors", "serve", "tests.cli.topologies:app", *options],
             cwd=ROOT,
@@ -126,7 +126,7 @@ def test_a_policy_can_be_named_and_a_sticky_key_chained() -> None:
         (
             ["p:a", "--policy", "rond-robin"],
             (
-                "a policy is least-connections, round-robin, reuse-port, shared-listener or "
+                "a policy is least-connections, round-robin, reuse-port or "
                 "sticky=KEY, got 'rond-robin'; did you mean 'round-robin'?"
             ),
         ),

@@ -142,14 +142,21 @@ def test_columns_are_as_wide_as_their_widest_cell_and_gaps_are_told() -> None:
 
 def test_a_listener_shows_its_shares_and_when_it_does_not_accept() -> None:
     known = {"address": "127.0.0.1:8000", "policy": "round-robin", "nodes": "web"}
-    counts = {"accepted": 9, "pending": 1, "peeking": 2, "refused": 4, "redispatched": 5}
+    counts = {
+        "accepted": 9,
+        "pending": 1,
+        "peeking": 2,
+        "refused": 4,
+        "redispatched": 5,
+        "lost_unread": 7,
+    }
     listener = {**known, **counts, "dropped": 6}
     open_ = {**listener, "accepting": True, "open": {"web/0": 2, "web/1": 0}}
     shut = {**listener, "accepting": False, "open": {}}
     shown = as_status({"pid": 1, "nodes": [], "listeners": [open_, shut]}).splitlines()
-    titles = "LISTENER POLICY NODES ACCEPTED PENDING REFUSED REDISPATCHED DROPPED OPEN"
+    titles = "LISTENER POLICY NODES ACCEPTED PENDING REFUSED REDISPATCHED DROPPED LOST-UNREAD OPEN"
     assert shown[-3].split() == titles.split()
-    assert shown[-2].split()[3:8] == ["9", "3", "4", "5", "6"]
+    assert shown[-2].split()[3:9] == ["9", "3", "4", "5", "6", "7"]
     assert shown[-2].endswith("  web/0: 2, web/1: 0")
     assert shown[-1].endswith("  no node is ready (not accepting)")
 

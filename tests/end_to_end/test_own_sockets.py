@@ -19,7 +19,7 @@ from actors import Actor, System, Topology, listen, nodes
 from actors._system.control.ps import ps
 from actors._system.system import coordinator_of
 from actors.nodes import NodeKind
-from actors.policies import ReusePort, SharedListener
+from actors.policies import LeastConnections, ReusePort
 from actors.testing import running_system
 from tests.leaks import census
 
@@ -79,7 +79,7 @@ def web(policy: Any, kind: NodeKind = "process", **options: Any) -> Topology:
     )
 
 
-@pytest.mark.parametrize("policy", [ReusePort(), SharedListener()], ids=str)
+@pytest.mark.parametrize("policy", [ReusePort(), LeastConnections()], ids=str)
 async def test_nodes_accept_for_themselves_and_ps_shows_what_they_serve(
     policy: Any,
 ) -> None:
@@ -98,7 +98,7 @@ async def test_nodes_accept_for_themselves_and_ps_shows_what_they_serve(
         assert (shown["policy"], shown["open"], shown["accepting"]) == (str(policy), names, True)
 
 
-@pytest.mark.parametrize("policy", [ReusePort(), SharedListener()], ids=str)
+@pytest.mark.parametrize("policy", [ReusePort(), LeastConnections()], ids=str)
 async def test_a_killed_node_comes_back_and_accepts_again(policy: Any) -> None:
     async with running(web(policy)) as system:
         router = router_of(system)
@@ -110,8 +110,8 @@ async def test_a_killed_node_comes_back_and_accepts_again(policy: Any) -> None:
             served[await connected(router.port)] += 1
 
 
-async def test_with_one_node_at_a_time_away_a_shared_listener_refuses_nobody() -> None:
-    async with running(web(SharedListener())) as system:
+async def test_with_one_node_at_a_time_away_a_shared_socket_refuses_nobody() -> None:
+    async with running(web(LeastConnections())) as system:
         router = router_of(system)
         served = 0
         done = anyio.Event()
@@ -138,7 +138,7 @@ async def test_tcp_of_both_families_unix_and_udp_are_served_by_one_system(tmp_pa
         nodes=[nodes("web", count=2), nodes("dns", kind="thread", count=4)],
         listeners=[
             listen(ECHO, "[::]:0"),
-            listen(ECHO, f"unix:{tmp_path}/s", policy=SharedListener()),
+            listen(ECHO, f"unix:{tmp_path}/s", policy=LeastConnections()),
             listen(ECHO, ANYWHERE, policy=ReusePort()),
             listen(name, "udp://127.0.0.1:0", nodes="dns"),
         ],
@@ -157,7 +157,7 @@ async def test_tcp_of_both_families_unix_and_udp_are_served_by_one_system(tmp_pa
         shown = (await ps(coordinator_of(system)))["listeners"]
         assert [listener["policy"] for listener in shown] == [
             "least-connections",
-            "shared-listener",
+            "least-connections",
             "reuse-port",
             "sticky=source",
         ]

@@ -12,7 +12,7 @@ import sys
 from anyio.abc import ByteStream
 
 from actors._base.run_loop import open_loop
-from actors.routing import listen, serve
+from actors.routing import OpaquePolicy, listen, serve
 
 
 async def pid(stream: ByteStream) -> None:
@@ -47,7 +47,7 @@ async def main(link: socket.socket, path: str) -> None:
 
     async with open_loop() as loop:
         server = serve(
-            listen(path),
+            listen(path, policy=OpaquePolicy()),
             loop,
             LinkAcks(link),
             report=lambda fact: print(fact, file=sys.stderr),  # noqa: T201 - a test shows it

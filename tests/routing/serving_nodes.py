@@ -20,8 +20,11 @@ from actors.routing import (
     HandedOver,
     LearningServer,
     Listener,
+    OpaquePolicy,
+    Policy,
     Router,
     Server,
+    Sticky,
     node_policy,
     serve,
 )
@@ -184,7 +187,7 @@ class Served:
     async def join(self) -> ServingNode:
         node = ServingNode(self.router, f"web-{len(self.nodes)}", len(self.nodes))
         node.server = serve(
-            replace(self.spec, policy=node_policy(self.spec.policy)),
+            replace(self.spec, policy=_handed_over(self.spec.policy)),
             self.loop,
             DirectAcks(node),
             report=self.facts.append,
@@ -231,3 +234,8 @@ def run(kind: str, test: Callable[[Loop], Awaitable[None]], seconds: float = 20)
                 await test(loop)
 
     run_on(main, backend="trio" if kind == "trio" else "asyncio", uvloop=kind == "uvloop")
+
+
+def _handed_over(policy: Policy) -> Policy:
+    """Return what a node is told that a router hands its connections to, whatever the policy."""
+    return node_policy(policy) if isinstance(policy, Sticky) else OpaquePolicy()

@@ -1,5 +1,6 @@
 """Nodes in this process that take their work from an attached socket, and their router."""
 
+import os
 import socket
 from dataclasses import replace
 from typing import Self
@@ -19,16 +20,22 @@ class SocketServingNode:
         self.broken: OSError | None = None
         self.asked = 0
 
-    def attach_socket(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
+    def attach_socket(
+        self, listener: str, limit: int | None, fds: tuple[int, ...], seat: int | None = None
+    ) -> None:
         self.asked += 1
-        socks = [socket.socket(fileno=fd) for fd in fds]
         if self.broken is not None:
-            for sock in socks:
-                sock.close()
+            for fd in fds:
+                os.close(fd)
             raise self.broken
         assert self.server is not None
         assert listener == self.router.spec.name
-        self.server.attach_socket(limit, *socks)
+        self.server.attach_socket(limit, fds, seat)
+
+    def add_bells(self, listener: str, seats: list[int], fds: tuple[int, ...]) -> None:
+        assert self.server is not None
+        assert listener == self.router.spec.name
+        self.server.add_bells(seats, fds)
 
     def send_connection(self, fd: int, listener: str) -> None:
         assert self.server is not None

@@ -10,7 +10,6 @@ from websockets.asyncio.client import connect
 from actors._base.loop import Loop
 from actors.routing import (
     Key,
-    LeastConnections,
     Policy,
     RoundRobin,
     Sticky,
@@ -92,7 +91,7 @@ def test_a_new_cookie_belongs_to_the_node_that_sets_it() -> None:
 
 
 def test_only_what_a_node_needs_is_told() -> None:
-    assert node_policy(RoundRobin()) == LeastConnections()
+    assert node_policy(RoundRobin()) == RoundRobin()
     assert node_policy(Sticky(query("room"), fallback=RoundRobin())) == Sticky(query("room"))
     kept = node_policy(Sticky(key(lambda *_: None) | cookie("sid", set=True)))
     assert str(kept) == "sticky=opaque|cookie:sid:set"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.routing import BadListener, ListenFailed, Listening, ReusePort, SharedListener, listen
+from actors.routing import BadListener, ListenFailed, Listening, ReusePort, RoundRobin, listen
 from actors.routing.listen.inherited import inherited_socket
 from tests.routing.conftest import Rig
 from tests.routing.serving_nodes import accepted
@@ -136,4 +136,4 @@ def test_only_a_tcp_address_of_ones_own_has_a_socket_for_every_node() -> None:
         assert (
             str(caught.value) == f"reuse-port binds one TCP socket for each node, got {address!r}"
         )
-        assert listen("app:handle", address, policy=SharedListener()).address == address
+        assert listen("app:handle", address, policy=RoundRobin()).address == address

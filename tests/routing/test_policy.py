@@ -178,7 +178,7 @@ def test_policies_can_be_written_as_text(text: str, policy: Policy) -> None:
         ("round-robbin", "got 'round-robbin'; did you mean 'round-robin'?"),
         ("least-connection", "did you mean 'least-connections'?"),
         ("sticky", "did you mean 'sticky=ip'?"),
-        ("zzz", "round-robin, reuse-port, shared-listener or sticky=KEY, got 'zzz'"),
+        ("zzz", "round-robin, reuse-port or sticky=KEY, got 'zzz'"),
         ("sticky=cooky:sid", "got 'cooky:sid'; did you mean 'cookie'?"),
         ("sticky=cookie:", "the sticky key cookie needs a name, as in cookie:room, got 'cookie:'"),
         ("sticky=query", "the sticky key query needs a name"),

@@ -1,4 +1,4 @@
-"""`ReusePort` and `SharedListener`: the nodes accept for themselves, on every loop."""
+"""Nodes that accept for themselves: from sockets of their own, or in turn; on every loop."""
 
 import errno
 import resource
@@ -16,18 +16,19 @@ from actors.routing import (
     AcceptPaused,
     AcceptResumed,
     HandOverFailed,
+    LeastConnections,
     ListenFailed,
     Listening,
     Policy,
     ReusePort,
-    SharedListener,
+    RoundRobin,
     listen,
 )
 from tests.routing.serving_nodes import LOOPS, eventually, run
 from tests.routing.socket_nodes import SocketCluster
 
 LOOP = pytest.mark.parametrize("kind", LOOPS)
-POLICY = pytest.mark.parametrize("policy", [ReusePort(), SharedListener()], ids=str)
+POLICY = pytest.mark.parametrize("policy", [ReusePort(), LeastConnections(), RoundRobin()], ids=str)
 
 
 async def echo(stream: ByteStream) -> None:
@@ -111,7 +112,9 @@ class Idler:
     name = "web-0"
     slot = 0
 
-    def attach_socket(self, _listener: str, _limit: int | None, fds: tuple[int, ...]) -> None:
+    def attach_socket(
+        self, _listener: str, _limit: int | None, fds: tuple[int, ...], _seat: int | None = None
+    ) -> None:
         (self.listening,) = (socket.socket(fileno=fd) for fd in fds)
 
     def detach_socket(self, _listener: str) -> None:
@@ -159,7 +162,7 @@ def test_who_waits_at_a_node_of_its_own_socket_that_dies_is_served_by_the_others
 def test_where_nobody_comes_back_who_waits_is_let_go_and_others_serve(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.routing.balancer.kernel_router._HELD", 0.05)
+    monkeypatch.setattr("actors.routing.balancer.reuse_port_router._HELD", 0.05)
 
     async def test(loop: Loop) -> None:
         async with cluster(loop, ReusePort()) as system:
@@ -178,9 +181,9 @@ def test_where_nobody_comes_back_who_waits_is_let_go_and_others_serve(
     run("asyncio", test)
 
 
-def test_clients_of_a_shared_listener_wait_while_every_node_restarts() -> None:
+def test_clients_of_a_shared_socket_wait_while_every_node_restarts() -> None:
     async def test(loop: Loop) -> None:
-        async with cluster(loop, SharedListener()) as system:
+        async with cluster(loop, LeastConnections()) as system:
             (first,) = await system.join(1)
             await system.kill(first)
             async with await anyio.connect_tcp("127.0.0.1", system.router.port) as stream:
@@ -244,9 +247,9 @@ def test_what_waits_at_a_node_that_begins_to_leave_is_still_served() -> None:
     run("asyncio", test)
 
 
-def test_clients_of_a_node_that_leaves_a_shared_listener_find_the_others() -> None:
+def test_clients_of_a_node_that_leaves_a_shared_socket_find_the_others() -> None:
     async def test(loop: Loop) -> None:
-        async with cluster(loop, SharedListener()) as system:
+        async with cluster(loop, LeastConnections()) as system:
             leaving, staying = await system.join(2)
             clients = [
                 socket.create_connection(("127.0.0.1", system.router.port)) for _ in range(9)
@@ -294,7 +297,7 @@ def test_a_full_node_stops_accepting_and_goes_on_when_one_client_leaves(
 
 def test_each_slot_may_have_a_limit_of_its_own() -> None:
     async def test(loop: Loop) -> None:
-        spec = listen(echo, "127.0.0.1:0", policy=SharedListener(), max_connections=(1, 3))
+        spec = listen(echo, "127.0.0.1:0", policy=LeastConnections(), max_connections=(1, 3))
         async with SocketCluster(spec, loop) as system:
             await system.join(2)
             connect = partial(anyio.connect_tcp, "127.0.0.1", system.router.port)
@@ -396,7 +399,7 @@ def test_a_node_of_the_same_slot_takes_over() -> None:
 
 def test_unix_clients_are_served_from_a_shared_path(tmp_path: Path) -> None:
     async def test(loop: Loop) -> None:
-        async with cluster(loop, SharedListener(), f"unix:{tmp_path}/s") as system:
+        async with cluster(loop, LeastConnections(), f"unix:{tmp_path}/s") as system:
             await system.join(2)
             async with await anyio.connect_unix(f"{tmp_path}/s") as stream:
                 assert await said(stream) == b"hello"

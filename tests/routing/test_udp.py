@@ -42,10 +42,15 @@ class Inbox:
         self.slot = slot
         self.socks: list[socket.socket] = []
 
-    def attach_socket(self, listener: str, limit: int | None, fds: tuple[int, ...]) -> None:
+    def attach_socket(
+        self, listener: str, limit: int | None, fds: tuple[int, ...], _seat: int | None = None
+    ) -> None:
         assert (listener, limit) == (UDP, None)
         self.socks = [socket.socket(fileno=fd) for fd in fds]
         self.socks[0].setblocking(False)
+
+    def add_bells(self, listener: str, seats: list[int], fds: tuple[int, ...]) -> None:
+        raise AssertionError(f"{listener} has no bells, got {fds} of {seats}")
 
     def send_connection(self, fd: int, listener: str) -> None:
         raise AssertionError(f"{listener} has no connections, got {fd}")

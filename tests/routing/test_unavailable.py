@@ -1,6 +1,7 @@
 """A listener without any ready node: clients wait a while, and are then told."""
 
 import math
+import os
 import socket
 
 import pytest
@@ -9,8 +10,8 @@ from actors.routing import (
     AnyRouter,
     Available,
     BadListener,
+    LeastConnections,
     ReusePort,
-    SharedListener,
     Sticky,
     Unavailable,
     asgi,
@@ -149,9 +150,9 @@ def test_streams_and_tls_are_disconnected(rig: Rig, kind: str, certified: Certif
     assert answer(rig, client) == b""
 
 
-@pytest.mark.parametrize("policy", [ReusePort(), SharedListener()])
+@pytest.mark.parametrize("policy", [ReusePort(), LeastConnections()])
 def test_the_parent_answers_where_nodes_accept_too(
-    rig: Rig, policy: ReusePort | SharedListener
+    rig: Rig, policy: ReusePort | LeastConnections
 ) -> None:
     router = new_router(
         listen(asgi("a:b"), "127.0.0.1:0", policy=policy), rig.loop.as_loop(), rig.facts.append
@@ -214,22 +215,24 @@ class AttachedNode:
     slot = 0
 
     def __init__(self) -> None:
-        self.socks: list[socket.socket] = []
+        self.fds: list[int] = []
         self.sent = 0
 
-    def attach_socket(self, _listener: str, _limit: int | None, fds: tuple[int, ...]) -> None:
-        self.socks += [socket.socket(fileno=fd) for fd in fds]
+    def attach_socket(
+        self, _listener: str, _limit: int | None, fds: tuple[int, ...], _seat: int | None = None
+    ) -> None:
+        self.fds += fds
 
     def send_connection(self, fd: int, _listener: str) -> None:
-        self.socks.append(socket.socket(fileno=fd))
+        self.fds.append(fd)
         self.sent += 1
 
     def detach_socket(self, _listener: str) -> None:
         self.close()
 
     def close(self) -> None:
-        for sock in self.socks:
-            sock.close()
+        while self.fds:
+            os.close(self.fds.pop())
 
 
 def connect_to(router: AnyRouter) -> socket.socket:

@@ -26,7 +26,7 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from actors import ActorsError, Backoff, LeastConnections, Sticky, System, Topology, listen, nodes
 from actors._system.system import coordinator_of
 from actors.keys import key
-from actors.policies import ReusePort, SharedListener, Snapshot
+from actors.policies import ReusePort, RoundRobin, Snapshot
 
 SECONDS = float(os.environ.get("FIRE_SECONDS", "60"))
 SEED = int(os.environ.get("FIRE_SEED", "0")) or int.from_bytes(os.urandom(3))
@@ -70,7 +70,7 @@ class FirstWithRoom:
         return next(able, None)
 
 
-ROUTED = [LeastConnections(), Sticky(key(last_digit)), FirstWithRoom()]
+ROUTED = [Sticky(key(last_digit)), FirstWithRoom()]
 """Under these, connections pass through the parent, which has them until a node has taken them."""
 
 
@@ -269,8 +269,8 @@ async def test_every_client_is_served_or_was_taken_by_a_node_that_died(
     assert fire.redispatched > 0, "no node died with a connection that it had not taken"
 
 
-@pytest.mark.parametrize("policy", [SharedListener(), ReusePort()], ids=str)
-async def test_what_the_kernel_gives_to_nodes_is_served_or_ends(
+@pytest.mark.parametrize("policy", [LeastConnections(), RoundRobin(), ReusePort()], ids=str)
+async def test_what_nodes_accept_is_served_or_ends(
     policy: Any, no_leaks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACTORS_LOG", "critical")

@@ -217,9 +217,7 @@ def test_a_misspelt_keyword_of_a_policy_a_spec_or_a_key_is_refused_with_a_sugges
     )
 
 
-@pytest.mark.parametrize(
-    "make", [LeastConnections, RoundRobin, policies.ReusePort, policies.SharedListener, keys.ip]
-)
+@pytest.mark.parametrize("make", [LeastConnections, RoundRobin, policies.ReusePort, keys.ip])
 def test_what_has_no_options_says_so(make: Any) -> None:
     with pytest.raises(BadListener, match=rf"^{make.__name__}\(\) has no option 'x'; it has none$"):
         make(x=1)

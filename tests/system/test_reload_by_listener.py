@@ -14,7 +14,7 @@ import pytest
 
 from actors import Topology, asgi, listen, nodes
 from actors._system.system import coordinator_of
-from actors.policies import ReusePort, SharedListener
+from actors.policies import LeastConnections, ReusePort
 from actors.routing import AnyRouter
 from actors.testing import running_system
 from tests.routing.certificates import Certified
@@ -79,7 +79,7 @@ async def renew_under_load(code: Code, folder: Path, *, rate: float, reloads: in
         nodes=[nodes("web", count=2)],
         listeners=[
             listen(served, ANYWHERE, policy=ReusePort(), name="own"),
-            listen(served, ANYWHERE, policy=SharedListener(), name="shared"),
+            listen(served, ANYWHERE, policy=LeastConnections(), name="shared"),
             listen(served, ANYWHERE, name="tls", **certified.files),
             listen(code.datagrams, f"udp://{ANYWHERE}"),
         ],

@@ -28,6 +28,7 @@ _COUNTERS: Final = (
     "refused",
     "redispatched",
     "dropped",
+    "lost_unread",
     "learned",
     "unlearned",
 )

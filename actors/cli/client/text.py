@@ -43,7 +43,7 @@ _ACTORS: Final = (
     "RESTARTS",
 )
 _LISTENERS: Final = ("LISTENER", "POLICY", "NODES", "ACCEPTED", "PENDING")
-_FAILURES: Final = ("refused", "redispatched", "dropped")
+_FAILURES: Final = ("refused", "redispatched", "dropped", "lost_unread")
 _MULTILINE_FACTS: Final = ("traceback", "stack")
 """Facts that do not fit into one line; the log and `--json` have them."""
 _UNQUOTED: Final = frozenset("_-./:@~+*<>()[]%,|")
@@ -92,9 +92,13 @@ def as_status(facts: dict[str, Any]) -> str:
     nodes = [(*_node(node), *_status_figures(node)) for node in facts["nodes"]]
     parts = [f"system {facts['pid']}", "", *_table((*_NODES, "ACTORS"), nodes)]
     if facts["listeners"]:
-        titles = (*_LISTENERS, *map(str.upper, _FAILURES), "OPEN")
+        titles = (*_LISTENERS, *map(_title, _FAILURES), "OPEN")
         parts += ["", *_table(titles, [_listener(listener) for listener in facts["listeners"]])]
     return "\n".join(parts)
+
+
+def _title(name: str) -> str:
+    return name.upper().replace("_", "-")
 
 
 def _node(node: dict[str, Any]) -> tuple[str, ...]:

@@ -46,9 +46,12 @@ class Acceptor:
         listening: the socket, non-blocking; its owner closes it.
         loop: the event loop.
         accepted: called with each connection.
-        room: returns how many more connections may be accepted.
+        room: returns how many more connections may be accepted, each time that there are any.
         report: takes the records of `actors.routing.events`.
         listener: the listener's name, for reports.
+        tried: called when as many have been accepted, or there are no more.
+        paused: called when accepting pauses and when the pause is over.
+        watch: called with whether to watch the socket, instead of the loop; then `readable` is to be called.
     """
 
     def __init__(
@@ -60,6 +63,9 @@ class Acceptor:
         room: Callable[[], int],
         report: Report,
         listener: str,
+        tried: Callable[[], object] = lambda: None,
+        paused: Callable[[], object] = lambda: None,
+        watch: Callable[[bool], object] | None = None,
     ) -> None:
         self._listening = listening
         self._loop = loop
@@ -67,6 +73,9 @@ class Acceptor:
         self._room = room
         self._report = report
         self._listener = listener
+        self._tried = tried
+        self._on_pause = paused
+        self._watch = watch
         self._fd = listening.fileno()
         self._wanted = False
         self._pause: Timer | None = None
@@ -75,6 +84,11 @@ class Acceptor:
         self.accepting: bool = False
         """Whether the listening socket is being watched."""
         self.total: int = 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits until there are descriptors and memory again."""
+        return self._pause is not None
 
     def set_accepting(self, wanted: bool) -> None:  # noqa: FBT001 - the only argument
         """Start to accept, or stop."""
@@ -99,15 +113,21 @@ class Acceptor:
         if watch == self.accepting:
             return
         self.accepting = watch
-        if watch:
-            self._loop.watch_readable(self._fd, self._readable)
+        if self._watch is not None:
+            self._watch(watch)
+        elif watch:
+            self._loop.watch_readable(self._fd, self.readable)
         else:
             self._loop.unwatch_readable(self._fd)
 
-    def _readable(self) -> None:
-        for _ in range(min(_BATCH, self._room())):
+    def readable(self) -> None:
+        """Accept: clients wait."""
+        room = min(_BATCH, self._room())
+        for _ in range(room):
             if not self.accepting or not self._accept():
-                return
+                break
+        if room > 0:
+            self._tried()
 
     def _accept(self) -> bool:
         """Accept one client; return whether to accept another."""
@@ -142,6 +162,7 @@ class Acceptor:
         if self._pause is None:
             self._pause = self._loop.call_later(_PAUSE, self._end_pause)
         self._update_watch()
+        self._on_pause()
         if not self._pause_reported:
             self._pause_reported = True
             self._report(AcceptPaused(self._listener, code, _PAUSE))
@@ -152,3 +173,4 @@ class Acceptor:
         if self._pause_reported and scarce():
             self._pause = self._loop.call_later(_PAUSE, self._end_pause)
         self._update_watch()
+        self._on_pause()

@@ -43,9 +43,10 @@ class RouterStats:
     `pending` connections have no node yet, `peeking` ones have no key yet. `accepted` counts all
     connections since the start: `refused` those that a node had no room for, so that another got
     them, `redispatched` those that a node died without reading, `dropped` those that nobody got:
-    connections that several nodes died of, and datagrams that no node had room for. `learned` is how many
-    keys of applications are bound to a slot, `unlearned` how many responses with a new key were sent
-    although it could not be bound in time.
+    connections that several nodes died of, and datagrams that no node had room for. `lost_unread` are
+    connections that a node may have accepted and not yet read when it died, at most one for each death.
+    `learned` is how many keys of applications are bound to a slot, `unlearned` how many responses with a
+    new key were sent although it could not be bound in time.
     """
 
     listener: str
@@ -58,6 +59,7 @@ class RouterStats:
     dropped: int = 0
     refused: int = 0
     redispatched: int = 0
+    lost_unread: int = 0
     learned: int = 0
     unlearned: int = 0
 

@@ -18,7 +18,6 @@ from actors.routing.listen.address import InheritedSocket, Udp, Unix, Where, par
 from actors.routing.listen.application import Asgi
 from actors.routing.listen.checks import check_count, check_path, check_positive
 from actors.routing.listen.tls import ClientCerts, Tls, checked_tls
-from actors.routing.policy.kernel import ByKernel, ReusePort
 from actors.routing.policy.policy import (
     LeastConnections,
     Policy,
@@ -27,6 +26,7 @@ from actors.routing.policy.policy import (
     key_of,
     policy_from,
 )
+from actors.routing.policy.reuse_port import ReusePort
 from actors.routing.sticky.datagram_source import Source
 from actors.routing.sticky.http_keys import Cookie
 from actors.routing.sticky.keys import Proxy, sources_of
@@ -133,12 +133,12 @@ def listen(
         policy: how connections are distributed; `LeastConnections` if not given. The name of one that
             has no options will do; another is made, such as ``Sticky(keys.cookie("sid"))``. Datagrams
             need a policy with a key such as `Sticky`; the default key is the sender's address and port.
-        backlog: connections the kernel queues while the router does not accept.
-        max_pending: accepted connections that no node has taken yet; at this number accepting
-            stops. For UDP: datagrams that one node handles at a time.
+        backlog: connections the kernel queues while nobody accepts.
+        max_pending: under `Sticky` and policies of your own, accepted connections that no node has
+            taken yet; at this number accepting stops. For UDP: datagrams that one node handles at a time.
         max_connections: connections one node serves at a time, or one number for each slot, the
-            last of which applies to all later slots. When all nodes are full clients wait:
-            `max_pending` of them accepted, the others in the backlog. None for no limit.
+            last of which applies to all later slots. When all nodes are full clients wait in the
+            backlog. None for no limit.
         max_peeking: connections whose sticky key is awaited; beyond this number the oldest is
             routed without a key.
         certfile: a PEM file with the certificate and the intermediate ones: connections are TLS 1.2
@@ -262,7 +262,7 @@ def _check_address_kind(spec: Listener) -> None:
         "max_connections": spec.max_connections is not None,
         "proxy_protocol": spec.proxy_protocol,
         "a certificate": spec.tls is not None,
-        f"the policy {policy}": isinstance(policy, ByKernel) or key_of(policy) is None,
+        f"the policy {policy}": isinstance(policy, ReusePort) or key_of(policy) is None,
     }
     for what in (what for what, used in for_connections.items() if used):
         raise BadListener(f"{what} is for connections, and {spec.address!r} has datagrams")

@@ -12,13 +12,13 @@ from collections.abc import Collection
 from math import exp
 from typing import Final
 
-__all__ = ["decayed", "lags_behind", "observe"]
+__all__ = ["NOISE", "decayed", "lags_behind", "observe"]
 
 _MEMORY: Final = 20.0
 """Seconds after which a stall counts 1/e, about a third."""
 _CAP: Final = 0.004
 """The lag never exceeds this, so that a node that has recovered is trusted again within a minute."""
-_NOISE: Final = 0.0005
+NOISE: Final = 0.0005
 """The lag after one stall of 140 ms, or ten of 45 ms: a single hiccup changes nothing."""
 _FACTOR: Final = 2.0
 
@@ -38,4 +38,4 @@ def lags_behind(lag: float, others: Collection[float]) -> bool:
 
     On a machine that is short of CPU all nodes lag at random; then none is avoided.
     """
-    return lag > _NOISE + _FACTOR * min(others)
+    return lag > NOISE + _FACTOR * min(others)

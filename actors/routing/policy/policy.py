@@ -14,9 +14,9 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_chec
 
 from actors._known_options import known_options
 from actors.routing.errors import BadListener
-from actors.routing.policy.kernel import KERNEL_POLICIES, ByKernel
 from actors.routing.policy.lag import lags_behind
 from actors.routing.policy.rendezvous import owner
+from actors.routing.policy.reuse_port import ReusePort
 from actors.routing.sticky.http_keys import Cookie, Header, Path, Query
 from actors.routing.sticky.keys import Chain, Ip, Key, Peeked, Proxy, Sni, sources_of
 from actors.routing.sticky.parse import key_from
@@ -24,6 +24,7 @@ from actors.routing.sticky.parse import key_from
 __all__ = [
     "LeastConnections",
     "OpaqueKey",
+    "OpaquePolicy",
     "Policy",
     "PolicyName",
     "RoundRobin",
@@ -85,7 +86,9 @@ class Policy(Protocol):
 class LeastConnections:
     """The node with the fewest connections.
 
-    Ties go to a node whose loop does not lag, then to the one chosen longest ago.
+    Ties go to a node whose loop does not lag, then to the one that has had the fewest. The nodes accept from
+    one socket themselves, each when it is its turn; one that does not react is passed over. When a node
+    dies, the connections that it serves end, and one more at most: it may have accepted it and not read it.
     """
 
     def __str__(self) -> str:
@@ -105,7 +108,10 @@ class LeastConnections:
 @known_options(BadListener)
 @dataclass(frozen=True)
 class RoundRobin:
-    """The node chosen longest ago, whatever its load."""
+    """Each node in turn, whatever its load: the one that has had the fewest connections.
+
+    The nodes accept from one socket themselves, as under `LeastConnections`.
+    """
 
     def __str__(self) -> str:
         return "round-robin"
@@ -144,7 +150,7 @@ class Sticky:
             )
         if not isinstance(self.fallback, Policy):
             raise BadListener(f"fallback must be a policy, got {self.fallback!r}")
-        if isinstance(self.fallback, ByKernel):
+        if isinstance(self.fallback, ReusePort):
             raise BadListener(f"fallback must choose a node, which {self.fallback} does not")
         count: object = self.learn
         if type(count) is not int or not 0 <= count <= _MOST_LEARNED:
@@ -164,12 +170,12 @@ class Sticky:
         return None if best is None else able[best]
 
 
-PolicyName: TypeAlias = Literal["least-connections", "round-robin", "reuse-port", "shared-listener"]
+PolicyName: TypeAlias = Literal["least-connections", "round-robin", "reuse-port"]
 """The policies that have no options, as `listen` takes them and the command line writes them."""
 _NAMES: Final[dict[str, Callable[[], Policy]]] = {
     "least-connections": LeastConnections,
     "round-robin": RoundRobin,
-    **KERNEL_POLICIES,
+    "reuse-port": ReusePort,
 }
 
 
@@ -177,8 +183,8 @@ def policy_from(text: str) -> Policy:
     """Read a policy as the command line writes it.
 
     Args:
-        text: ``least-connections``, ``round-robin``, ``reuse-port``, ``shared-listener``, or
-            ``sticky=`` and a key as `key_from` reads.
+        text: ``least-connections``, ``round-robin``, ``reuse-port``, or ``sticky=`` and a key, as
+            `key_from` reads it.
 
     Raises:
         BadListener: no policy has that name.
@@ -206,19 +212,32 @@ class OpaqueKey(Key):
         return
 
 
+@dataclass(frozen=True)
+class OpaquePolicy:
+    """Stands on a node for a policy that only the parent can apply, such as a user's own."""
+
+    def __str__(self) -> str:
+        return "opaque"
+
+    def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> None:  # noqa: ARG002 - the interface of a policy
+        """Choose nothing."""
+        return
+
+
 _SENDABLE: Final = frozenset({Cookie, Header, Ip, Path, Proxy, Query, Sni})
 
 
 def node_policy(policy: Policy) -> Policy:
-    """Return the part of *policy* that nodes are sent: how keys are read, if it is `Sticky`.
+    """Return the part of *policy* that nodes are sent.
 
-    A node does not choose; it needs the key to see that a later request belongs to another node. A
-    user's own policy or function is not sent.
+    Under the policies that nodes apply themselves it is the policy itself. Under `Sticky` a node does not
+    choose; it needs the key to see that a later request belongs to another node. A user's own policy or
+    function is not sent.
     """
-    if isinstance(policy, ByKernel):
+    if type(policy) in (LeastConnections, RoundRobin, ReusePort):
         return policy
     if type(policy) is not Sticky:
-        return LeastConnections()
+        return OpaquePolicy()
     sources = [
         source if type(source) in _SENDABLE else OpaqueKey() for source in sources_of(policy.key)
     ]

@@ -165,7 +165,7 @@ class AsgiServer:
         else:
             self.affinity.attach_bindings(fd)
 
-    def take(self, connection: int, sock: socket.socket) -> None:
+    def take(self, connection: int, sock: socket.socket, first: bytes = b"") -> None:
         if self.draining or self.app is None:
             sock.close()
             self._acks.refused(connection)
@@ -173,7 +173,7 @@ class AsgiServer:
         self._acks.acknowledged(connection)
         self._protocols[connection] = None
         # The callback cleans up, because a task cancelled before its first step runs no `finally`.
-        task = asyncio.get_running_loop().create_task(self._connect(connection, sock))
+        task = asyncio.get_running_loop().create_task(self._connect(connection, sock, first))
         self._connecting.add(task)
         task.add_done_callback(partial(self._connected, connection, sock))
 
@@ -271,7 +271,7 @@ class AsgiServer:
             self._protocols.end(connection)
             self._acks.closed(connection)
 
-    async def _connect(self, connection: int, sock: socket.socket) -> None:
+    async def _connect(self, connection: int, sock: socket.socket, first: bytes) -> None:
         """Read the PROXY header and start TLS, if the listener has them, then start HTTP."""
         client = None
         if self._proxy is not None:
@@ -288,7 +288,7 @@ class AsgiServer:
             }
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(
-            lambda: HttpConnection(self, connection, client), sock, **tls
+            lambda: HttpConnection(self, connection, client, first), sock, **tls
         )
 
     def _connected(self, connection: int, sock: socket.socket, task: asyncio.Task[object]) -> None:

@@ -62,6 +62,7 @@ class HttpConnection(asyncio.Protocol):
         owner: the server.
         number: the number of the connection there.
         proxied: the client's address, if a PROXY header named it.
+        first: what has been read of it already.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class HttpConnection(asyncio.Protocol):
         "_body_open",
         "_declining",
         "_ended",
+        "_first",
         "_has_sent",
         "_head_size",
         "_headers",
@@ -96,11 +98,14 @@ class HttpConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, owner: ConnectionOwner, number: int, proxied: Address = None) -> None:
+    def __init__(
+        self, owner: ConnectionOwner, number: int, proxied: Address = None, first: bytes = b""
+    ) -> None:
         self.owner: ConnectionOwner = owner
         self.access_log: AccessLog | None = owner.access_log()
         self._number = number
         self._proxied = proxied
+        self._first = first
         self._loop = asyncio.get_running_loop()
         self._timer = ClientTimer(self._loop, owner.limits, self._late)
         self._parser = _new_parser(self)
@@ -144,6 +149,9 @@ class HttpConnection(asyncio.Protocol):
         self._server_name = local_name(transport)
         self.owner.set_protocol(self._number, self)
         self._timer.wait_for("head")
+        first, self._first = self._first, b""
+        if first:
+            self.data_received(first)
 
     def data_received(self, data: bytes) -> None:
         if self._ended:

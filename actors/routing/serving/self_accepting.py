@@ -1,12 +1,14 @@
-"""The node's side of `ReusePort` and `SharedListener`: a node that accepts for itself.
+"""A node that accepts for itself: from a socket of its own (`ReusePort`), or in turn with others.
 
 Rule 1: another server serves; this one brings it connections, numbers them and counts.
 Rule 2: it stops accepting before anything else ends.
-Rule 3: counts are sent to the parent at most every tenth of a second, not for each connection.
+Rule 3: counts go by the scoreboard; under `ReusePort` they are sent to the parent, at most every tenth of a
+second.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -16,6 +18,10 @@ from actors._base.loop import Loop, Timer
 from actors.routing.balancer.acceptor import Acceptor
 from actors.routing.balancer.records import Connection
 from actors.routing.interfaces import Acks, Report, Server
+from actors.routing.listen.listener import Listener
+from actors.routing.policy.policy import LeastConnections
+from actors.routing.scoreboard import OwnSeat, ScoreboardReader
+from actors.routing.serving.accept_loop import AcceptLoop, Place
 
 __all__ = ["OpenCounter", "SelfAcceptingServer"]
 
@@ -62,14 +68,76 @@ class OpenCounter:
             self._counted(self.open, self.total)
 
 
+class OwnSocket:
+    """Accepts from a socket of which this node is the only one (`ReusePort`)."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        loop: Loop,
+        *,
+        serve: Callable[[socket.socket], object],
+        limit: int | None,
+        counter: OpenCounter,
+        report: Report,
+        listener: str,
+    ) -> None:
+        self._listening = listening
+        self._serve = serve
+        self._limit = limit
+        self._counter = counter
+        self._acceptor = Acceptor(
+            listening,
+            loop,
+            accepted=self._take,
+            room=self._room,
+            report=report,
+            listener=listener,
+        )
+        self._acceptor.set_accepting(True)
+
+    def begin(self) -> None:
+        """Count a connection that is served from now on."""
+        self._counter.begin()
+
+    def end(self) -> None:
+        """Count a connection that has ended; there may be room to accept again."""
+        self._counter.end()
+        self._update_accepting()
+
+    def leave(self) -> None:
+        """Stop accepting; the clients that wait in the queue are still served."""
+        if self._listening.fileno() < 0:
+            return
+        # No other node accepts from it: the kernel resets what is in its queue when it is closed.
+        self._acceptor.accept_all()
+        self._acceptor.close()
+        self._listening.close()
+
+    def close(self) -> None:
+        """Leave, and send the last counts."""
+        self.leave()
+        self._counter.close()
+
+    def _take(self, connection: Connection) -> None:
+        self._serve(connection.sock)
+        self._update_accepting()
+
+    def _room(self) -> int:
+        return _UNLIMITED if self._limit is None else self._limit - self._counter.open
+
+    def _update_accepting(self) -> None:
+        if self._listening.fileno() >= 0:
+            self._acceptor.set_accepting(self._room() > 0)
+
+
 class SelfAcceptingServer:
     """Accepts from the socket attached and has an inner server serve. See `SocketServer`.
 
     Args:
         make: makes the inner server; it is given where to acknowledge connections.
+        spec: the listener.
         loop: the node's event loop.
-        listener: the listener's name, for reports.
-        own_socket: whether no other node accepts from the same socket (`ReusePort`).
         counted: called with how many connections are open and how many there were in all.
         report: takes the records of `actors.routing.events`.
     """
@@ -77,23 +145,19 @@ class SelfAcceptingServer:
     def __init__(
         self,
         make: Callable[[Acks], Server],
+        spec: Listener,
         loop: Loop,
         *,
-        listener: str,
-        own_socket: bool,
         counted: Callable[[int, int], object],
         report: Report,
     ) -> None:
-        self._counter = OpenCounter(loop, counted)
         self._inner = make(self)
+        self._spec = spec
         self._loop = loop
-        self._listener = listener
-        self._own_socket = own_socket
         self._report = report
+        self._counter = OpenCounter(loop, counted)
         self._numbers = count(1)
-        self._limit: int | None = None
-        self._listening: socket.socket | None = None
-        self._acceptor: Acceptor | None = None
+        self._source: OwnSocket | AcceptLoop | None = None
 
     @property
     def open(self) -> int:
@@ -110,39 +174,73 @@ class SelfAcceptingServer:
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
         self._inner.slots_changed(slot, live, every)
 
-    def take(self, connection: int, sock: socket.socket) -> None:  # noqa: ARG002 - connections are numbered here
-        """Serve a connection from the queue of a dead node; it gets a number of this node."""
+    def take(self, connection: int, sock: socket.socket, first: bytes = b"") -> None:  # noqa: ARG002 - connections are numbered here
+        """Serve a connection that the parent has accepted."""
         sock.setblocking(False)
-        self._inner.take(next(self._numbers), sock)
+        self._serve(sock, first)
 
-    def attach_socket(self, limit: int | None, *socks: socket.socket) -> None:
-        """Accept from the one socket given from now on, never having more than *limit* open."""
-        self.detach_socket()
-        (listening,) = socks
+    def attach_socket(self, limit: int | None, fds: Sequence[int], seat: int | None = None) -> None:
+        """Accept from the socket given from now on, never having more than *limit* open."""
+        if self._source is not None:
+            self._source.close()
+        if seat is not None:
+            self._source = self._accept_loop(limit, fds, seat)
+            return
+        (listening,) = (socket.socket(fileno=fd) for fd in fds)
         listening.setblocking(False)
-        self._limit = limit
-        self._listening = listening
-        self._acceptor = Acceptor(
+        self._source = OwnSocket(
             listening,
             self._loop,
-            accepted=self._accepted,
-            room=self._room,
+            serve=self._serve,
+            limit=limit,
+            counter=self._counter,
             report=self._report,
-            listener=self._listener,
+            listener=self._spec.name,
         )
-        self._acceptor.set_accepting(True)
+
+    def _accept_loop(self, limit: int | None, fds: Sequence[int], seat: int) -> AcceptLoop:
+        listening, bell, writable, readable = fds
+        spec = self._spec
+        try:
+            board, own = ScoreboardReader(readable), OwnSeat(writable, seat)
+        except BaseException:
+            os.close(listening)
+            os.close(bell)
+            raise
+        finally:
+            os.close(writable)
+            os.close(readable)
+        place = Place(
+            listening=socket.socket(fileno=listening),
+            board=board,
+            seat=own,
+            number=seat,
+            bell=bell,
+            limit=limit,
+            by_load=type(spec.policy) is LeastConnections,
+            read_first=spec.tls is None and not spec.proxy_protocol,
+        )
+        return AcceptLoop(
+            place,
+            self._loop,
+            serve=self._serve,
+            open_=self.open,
+            report=self._report,
+            listener=spec.name,
+        )
+
+    def add_bells(self, seats: Sequence[int], bells: Sequence[int]) -> None:
+        """Take the bells of other nodes."""
+        if isinstance(self._source, AcceptLoop):
+            self._source.add_bells(seats, bells)
+        else:
+            for bell in bells:
+                os.close(bell)
 
     def detach_socket(self) -> None:
-        """Stop accepting; the clients that wait in the queue of a socket of this node are still served."""
-        acceptor, self._acceptor = self._acceptor, None
-        listening, self._listening = self._listening, None
-        if acceptor is None or listening is None:
-            return
-        if self._own_socket:
-            # No other node accepts from it: the kernel resets what is in its queue when it is closed.
-            acceptor.accept_all()
-        acceptor.close()
-        listening.close()
+        """Stop accepting; what has been accepted is served."""
+        if self._source is not None:
+            self._source.leave()
 
     async def drain(self, seconds: float, patience: float = 0.0) -> None:
         """Stop accepting, then end what is being served."""
@@ -155,32 +253,22 @@ class SelfAcceptingServer:
         try:
             await self._inner.stop()
         finally:
-            self._counter.close()
+            if self._source is not None:
+                self._source.close()
+                self._source = None
 
-    def acknowledged(self, number: int) -> None:  # noqa: ARG002 - the parent gets counts only
+    def acknowledged(self, number: int) -> None:  # noqa: ARG002 - only counts are shown
         """Count a connection that the inner server has taken."""
-        self._counter.begin()
+        if self._source is not None:
+            self._source.begin()
 
     def refused(self, number: int) -> None:
         """Do nothing: the connection is closed and no other node gets it."""
 
-    def closed(self, number: int) -> None:  # noqa: ARG002 - the parent gets counts only
+    def closed(self, number: int) -> None:  # noqa: ARG002 - only counts are shown
         """Count a connection that has ended; there may be room to accept again."""
-        self._counter.end()
-        self._update_accepting()
+        if self._source is not None:
+            self._source.end()
 
-    def _accepted(self, connection: Connection) -> None:
-        self._inner.take(next(self._numbers), connection.sock)
-        if self._own_socket or self._acceptor is None:
-            self._update_accepting()
-        else:
-            # One client for each turn of the loop, so that the other nodes get some as well.
-            self._acceptor.set_accepting(False)
-            self._loop.call_soon(self._update_accepting)
-
-    def _room(self) -> int:
-        return _UNLIMITED if self._limit is None else self._limit - self._counter.open
-
-    def _update_accepting(self) -> None:
-        if self._acceptor is not None:
-            self._acceptor.set_accepting(self._room() > 0)
+    def _serve(self, sock: socket.socket, first: bytes = b"") -> None:
+        self._inner.take(next(self._numbers), sock, first)

@@ -20,7 +20,8 @@ from actors.routing.interfaces import Acks, KeyBinder, Report, Server
 from actors.routing.listen.address import Udp
 from actors.routing.listen.application import Asgi
 from actors.routing.listen.listener import Listener
-from actors.routing.policy.kernel import ByKernel, ReusePort
+from actors.routing.policy.reuse_port import ReusePort
+from actors.routing.policy.turn import accepts_in_nodes
 from actors.routing.serving.self_accepting import SelfAcceptingServer
 from actors.routing.serving.stream import StreamServer
 from actors.routing.serving.udp import DatagramServer
@@ -74,7 +75,7 @@ def serve(
 ) -> Server:
     """Make the server of *spec* for this node; nothing starts before its `start`.
 
-    If nodes take their work from a socket (UDP, `ReusePort`, `SharedListener`) it is a `SocketServer`.
+    If nodes take their work from a socket (UDP, or they accept for themselves) it is a `SocketServer`.
 
     Args:
         spec: the listener.
@@ -100,15 +101,8 @@ def serve(
         resolve=resolve,
         binder=binder,
     )
-    if isinstance(spec.policy, ByKernel):
-        return SelfAcceptingServer(
-            make,
-            loop,
-            listener=spec.name,
-            own_socket=isinstance(spec.policy, ReusePort),
-            counted=counted,
-            report=report,
-        )
+    if isinstance(spec.policy, ReusePort) or accepts_in_nodes(spec.policy):
+        return SelfAcceptingServer(make, spec, loop, counted=counted, report=report)
     return make(acks)
 
 

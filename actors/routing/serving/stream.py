@@ -6,11 +6,12 @@ Rule 1: a client that disconnects is not a failure of the handler.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import ByteStream, SocketStream, UNIXSocketStream
 
 from actors._base.loop import Loop
@@ -67,13 +68,13 @@ class StreamServer(HandlerServer):
                 spec.tls, (), listener=spec.name, report=self._report, now=anyio.current_time
             )
 
-    def take(self, connection: int, sock: socket.socket) -> None:
+    def take(self, connection: int, sock: socket.socket, first: bytes = b"") -> None:
         if self._draining or self._handler is None:
             sock.close()
             self._acks.refused(connection)
             return
         self._acks.acknowledged(connection)
-        serve = partial(self._serve, connection, sock)
+        serve = partial(self._serve, connection, sock, first)
         self._spawn(connection, serve, partial(self._ended, connection, sock))
 
     async def drain(self, seconds: float, patience: float = 0.0) -> None:
@@ -85,9 +86,9 @@ class StreamServer(HandlerServer):
         sock.close()
         self._acks.closed(connection)
 
-    async def _serve(self, connection: int, sock: socket.socket) -> None:
+    async def _serve(self, connection: int, sock: socket.socket, first: bytes) -> None:
         try:
-            stream = await self._open_stream(connection, sock)
+            stream = await self._open_stream(connection, sock, first)
             if stream is not None:
                 async with stream:
                     await self._call_handler(stream)
@@ -103,7 +104,9 @@ class StreamServer(HandlerServer):
             await self._handler(secured)
             await close_tls(secured)
 
-    async def _open_stream(self, connection: int, sock: socket.socket) -> ByteStream | None:
+    async def _open_stream(
+        self, connection: int, sock: socket.socket, first: bytes
+    ) -> ByteStream | None:
         """Make a stream that begins after any PROXY header; None if the client is gone."""
         client = None
         if sock.family == socket.AF_INET6:
@@ -118,7 +121,42 @@ class StreamServer(HandlerServer):
             stream: ByteStream = await kind.from_socket(sock)
         except (OSError, ValueError):
             return None
+        if first:
+            stream = ReadAhead(stream, first)
         return stream if client is None else Proxied(stream, client)
+
+
+class ReadAhead(ByteStream):
+    """A stream of which the first bytes have been read already."""
+
+    def __init__(self, stream: ByteStream, first: bytes) -> None:
+        self._stream = stream
+        self._first = first
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return what has been read, then receive from the stream below."""
+        if not self._first:
+            return await self._stream.receive(max_bytes)
+        await anyio.lowlevel.checkpoint()
+        data, self._first = self._first[:max_bytes], self._first[max_bytes:]
+        return data
+
+    async def send(self, item: bytes) -> None:
+        """Send on the stream below."""
+        await self._stream.send(item)
+
+    async def send_eof(self) -> None:
+        """End the sending side of the stream below."""
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        """Close the stream below."""
+        await self._stream.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """The attributes of the stream below."""
+        return self._stream.extra_attributes
 
 
 def _plain_client(sock: socket.socket) -> tuple[Any, ...] | None:

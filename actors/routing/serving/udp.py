@@ -7,8 +7,9 @@ Rule 2: replies leave by the listener's own socket, from the address and port th
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -75,21 +76,26 @@ class DatagramServer(HandlerServer):
         self._watching = False
         self._writing: anyio.Lock | None = None
 
-    def take(self, connection: int, sock: socket.socket) -> None:
+    def take(self, connection: int, sock: socket.socket, first: bytes = b"") -> None:  # noqa: ARG002 - the interface of a server
         """Refuse: there are no connections."""
         sock.close()
         self._acks.refused(connection)
 
-    def attach_socket(self, limit: int | None, *socks: socket.socket) -> None:  # noqa: ARG002 - the limit is of connections
+    def attach_socket(self, limit: int | None, fds: Sequence[int], seat: int | None = None) -> None:  # noqa: ARG002 - limit and seat are for connections
         """Read datagrams from the first socket from now on, and reply by the second."""
         self.detach_socket()
-        inbox, replies = socks
+        inbox, replies = (socket.socket(fileno=fd) for fd in fds)
         self._close_replies()
         inbox.setblocking(False)
         replies.setblocking(False)
         self._inbox = inbox
         self._replies = replies
         self._update_watch()
+
+    def add_bells(self, seats: Sequence[int], bells: Sequence[int]) -> None:  # noqa: ARG002 - bells are for connections
+        """Close them: a datagram is not waited for in turn."""
+        for bell in bells:
+            os.close(bell)
 
     def detach_socket(self) -> None:
         """Handle the datagrams passed on so far, and no new ones."""

@@ -1,9 +1,9 @@
-"""The parent's side of `ReusePort` and `SharedListener`: it keeps the address, the nodes accept.
+"""The parent's side of `ReusePort`: it keeps the address, the nodes accept.
 
 Rule 1: the address stays bound as long as this router is open, whatever happens to the nodes.
-Rule 2: under `ReusePort` the parent also holds the listening socket of each slot, so that it outlives
-the process that accepts from it: the restarted node finds the clients that wait in its queue. When a
-node has died and others are ready, the parent hands its waiting clients to them.
+Rule 2: the parent also holds the listening socket of each slot, so that it outlives the process that
+accepts from it: the restarted node finds the clients that wait in its queue. When a node has died and
+others are ready, the parent hands its waiting clients to them.
 """
 
 from __future__ import annotations
@@ -18,26 +18,24 @@ from actors.routing.balancer.socket_router import SocketMember, SocketRouter
 from actors.routing.balancer.unavailable import UnavailableResponder
 from actors.routing.events import HandOverFailed
 from actors.routing.interfaces import Report, SocketNode
-from actors.routing.listen.bind import bind, listen_shared, reserve
+from actors.routing.listen.bind import listen_shared, reserve
 from actors.routing.listen.listener import Listener
-from actors.routing.policy.kernel import ReusePort
 
-__all__ = ["KernelRouter"]
+__all__ = ["ReusePortRouter"]
 
 _NO_SLOT: Final = -1
-"""Under `ReusePort`, in the place of a slot: the socket that the parent accepts from itself."""
+"""In the place of a slot: the socket that the parent accepts from itself."""
 _HELD: Final = 2.0
 """Seconds that clients wait where the last node has died; restarting one takes less."""
 
 
-class KernelRouter(SocketRouter):
-    """Gives every node of one listener a socket to accept from; the policy is a `ByKernel`."""
+class ReusePortRouter(SocketRouter):
+    """Gives every node of one listener a socket of its own to accept from."""
 
     def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
         super().__init__(spec, loop, report)
-        self._per_slot = isinstance(spec.policy, ReusePort)
         self._slot_sockets: dict[int, socket.socket] = {}
-        """The listening socket of each slot; empty under `SharedListener`."""
+        """The listening socket of each slot."""
         self._unavailable = UnavailableResponder(
             spec, loop, report, listening=self._listening_without_nodes
         )
@@ -45,7 +43,7 @@ class KernelRouter(SocketRouter):
         """Slots whose node has died while no other was ready: when their socket is closed."""
 
     def _bind(self) -> socket.socket:
-        return reserve(self.spec) if self._per_slot else bind(self.spec)
+        return reserve(self.spec)
 
     def add_node(self, node: SocketNode) -> None:
         """Give *node*, which is ready, a socket to accept from; that of its slot, if there is one."""
@@ -82,8 +80,8 @@ class KernelRouter(SocketRouter):
 
     def _listening_without_nodes(self) -> socket.socket | None:
         """Return the socket of clients that come while there is no node."""
-        if self._socket is None or not self._per_slot:
-            return self._socket
+        if self._socket is None:
+            return None
         for slot in list(self._slot_sockets):
             self._close_slot(slot)
         made = self._slot_sockets[_NO_SLOT] = listen_shared(self._socket, self.spec.backlog)
@@ -99,11 +97,10 @@ class KernelRouter(SocketRouter):
     def _attach(self, member: SocketMember) -> None:
         if self._socket is None:
             return
-        node, listening = member.node, self._socket
-        if self._per_slot:
-            if node.slot not in self._slot_sockets:
-                self._slot_sockets[node.slot] = listen_shared(listening, self.spec.backlog)
-            listening = self._slot_sockets[node.slot]
+        node = member.node
+        if node.slot not in self._slot_sockets:
+            self._slot_sockets[node.slot] = listen_shared(self._socket, self.spec.backlog)
+        listening = self._slot_sockets[node.slot]
         limit = self.spec.limit(node.slot)
         node.attach_socket(self.spec.name, limit, (os.dup(listening.fileno()),))
 

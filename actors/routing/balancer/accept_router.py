@@ -1,0 +1,241 @@
+"""The parent's side of `LeastConnections` and `RoundRobin`: it keeps the socket that the nodes accept from.
+
+Rule 1: the parent accepts nothing as long as there are nodes: it gives out seats on the scoreboard and bells.
+Rule 2: it holds the listening socket longer than any node, so clients that wait outlive every node.
+Rule 3: should clients wait for 100 ms while no node watches that has looked in that time, it rings one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from typing import Final
+
+from actors._base.loop import Loop, Timer
+from actors.routing.balancer.bound_router import RouterStats
+from actors.routing.balancer.socket_router import SocketMember, SocketRouter
+from actors.routing.balancer.unavailable import UnavailableResponder
+from actors.routing.events import HandOverFailed
+from actors.routing.interfaces import Report, SocketNode
+from actors.routing.listen.listener import Listener
+from actors.routing.policy.turn import STALE
+from actors.routing.scoreboard import SEATS, WATCHING, Scoreboard, Seat
+
+__all__ = ["AcceptRouter"]
+
+_EVERY: Final = 0.1
+_RESTING: Final = 1.0
+"""Seconds between two checks while all nodes rest: each watches the socket itself."""
+_AT_ONCE: Final = 100
+"""Bells in one message."""
+_NO_SEAT: Final = f"all {SEATS} seats of the scoreboard are taken"
+
+
+@dataclass(slots=True, eq=False)
+class _Chair:
+    """A seat that a node has, and the parent's end of its bell."""
+
+    number: int
+    bell: int
+
+
+class AcceptRouter(SocketRouter):
+    """Gives every node of one listener a seat and a copy of the listening socket."""
+
+    def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
+        super().__init__(spec, loop, report)
+        self._board: Scoreboard | None = None
+        self._free = deque(range(1, SEATS + 1))
+        self._chairs: dict[SocketMember, _Chair] = {}
+        self._gone_accepted = 0
+        self._lost_unread = 0
+        self._backlog = select.poll()
+        self._waiting = False
+        """Whether clients were waiting at the last check."""
+        self._timer: Timer | None = None
+        self._unavailable = UnavailableResponder(spec, loop, report, listening=lambda: self._socket)
+
+    def open(self) -> None:
+        """Bind and listen; see `BoundRouter`."""
+        if self._board is not None:
+            return
+        super().open()
+        assert self._socket is not None
+        try:
+            self._board = Scoreboard()
+        except BaseException:
+            super().stop_listening()
+            raise
+        self._backlog.register(self._socket, select.POLLIN)
+        self._members_changed()
+
+    def add_node(self, node: SocketNode) -> None:
+        """Let *node*, which is ready, accept in turn with the others."""
+        self._unavailable.set_ready(True)
+        super().add_node(node)
+
+    def stop_listening(self) -> None:
+        """Give the clients that wait to the nodes, have these accept no more, and release the address."""
+        self._unavailable.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._socket is not None:
+            self._give_waiting_clients(self._socket)
+            self._backlog.unregister(self._socket)
+        super().stop_listening()
+
+    def close(self) -> None:
+        """Give the address back and forget all nodes; they keep what they are serving."""
+        super().close()
+        for chair in self._chairs.values():
+            os.close(chair.bell)
+        self._chairs.clear()
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+    def snapshot(self) -> RouterStats:
+        """Describe the router at this moment."""
+        for member in self._chairs:
+            seat = self._seat_of(member)
+            member.open, member.total = seat.open, seat.accepted
+        stats = super().snapshot()
+        return replace(
+            stats, accepted=self._gone_accepted + stats.accepted, lost_unread=self._lost_unread
+        )
+
+    # -- seats -------------------------------------------------------------------------------
+
+    def _seat_of(self, member: SocketMember) -> Seat:
+        assert self._board is not None
+        return self._board.seat(self._chairs[member].number)
+
+    def _attach(self, member: SocketMember) -> None:
+        if self._socket is None or not member.ready:
+            return
+        self._vacate(member)
+        if not self._free:
+            raise OSError(errno.ENOSPC, _NO_SEAT)
+        bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        number = self._free.popleft()
+        try:
+            fds = self._copies(self._socket, bell)
+            node = member.node
+            node.attach_socket(self.spec.name, self.spec.limit(node.slot), fds, number)
+        except BaseException:
+            os.close(bell)
+            self._free.append(number)
+            raise
+        self._chairs[member] = _Chair(number, bell)
+        self._list_seats()
+        self._exchange_bells(member)
+
+    def _copies(self, listening: socket.socket, bell: int) -> tuple[int, ...]:
+        """Return the descriptors that a node is attached with; see `SocketNode.attach_socket`."""
+        board = self._board
+        assert board is not None
+        fds: list[int] = []
+        try:
+            fds.append(os.dup(listening.fileno()))
+            fds.append(os.dup(bell))
+            fds.append(board.writable_copy())
+            fds.append(board.readable_copy())
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
+        return tuple(fds)
+
+    def _exchange_bells(self, joined: SocketMember) -> None:
+        """Send the node that has joined the bells of the others, and them its own."""
+        others = [member for member in self._chairs if member.ready and member is not joined]
+        for member in others:
+            self._send_bells(member, [self._chairs[joined]])
+        chairs = [self._chairs[member] for member in others]
+        for first in range(0, len(chairs), _AT_ONCE):
+            self._send_bells(joined, chairs[first : first + _AT_ONCE])
+
+    def _send_bells(self, member: SocketMember, chairs: Sequence[_Chair]) -> None:
+        try:
+            bells = tuple([os.dup(chair.bell) for chair in chairs])
+            member.node.add_bells(self.spec.name, [chair.number for chair in chairs], bells)
+        except Exception as error:  # noqa: BLE001 - one broken node must not stop the others
+            self._report(HandOverFailed(self.spec.name, member.node.name, error))
+
+    def _detached(self, member: SocketMember) -> None:  # noqa: ARG002 - it is not listed, as it is not ready
+        self._list_seats()
+
+    def _list_seats(self) -> None:
+        """Show the nodes who is to be considered."""
+        assert self._board is not None
+        self._board.list_seats(
+            [chair.number for member, chair in self._chairs.items() if member.ready]
+        )
+
+    def _remove(self, name: str, *, dead: bool) -> None:
+        member = self._members.get(name)
+        super()._remove(name, dead=dead)
+        if dead and member is not None:
+            self._vacate(member)
+
+    def _vacate(self, member: SocketMember) -> None:
+        """Note what a node has counted up to its end, and take its seat back."""
+        if member not in self._chairs:
+            return
+        assert self._board is not None
+        seat = self._seat_of(member)
+        self._gone_accepted += seat.accepted
+        self._lost_unread += seat.unread
+        chair = self._chairs.pop(member)
+        self._list_seats()
+        self._board.clear(chair.number)
+        self._free.append(chair.number)
+        os.close(chair.bell)
+
+    # -- clients -----------------------------------------------------------------------------
+
+    def _give_waiting_clients(self, listening: socket.socket) -> None:
+        """Accept the clients that wait, as the socket is about to be closed, and send them to the nodes."""
+        ready = self._ready
+        for member in islice(cycle(ready), self.spec.backlog):
+            try:
+                sock, _ = listening.accept()
+            except OSError:  # nobody waits any more
+                return
+            try:
+                member.node.send_connection(sock.detach(), self.spec.name)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._report(HandOverFailed(self.spec.name, member.node.name, error))
+
+    def _members_changed(self) -> None:
+        if self._socket is None:
+            return
+        if not self._ready:
+            self._unavailable.set_ready(False)
+        elif self._timer is None:
+            self._timer = self._loop.call_later(_EVERY, self._check)
+
+    def _check(self) -> None:
+        """Ring the nodes if clients wait and nobody seems to watch; see rule 3."""
+        self._timer = None
+        waiting = bool(self._backlog.poll(0))
+        placed = [self._seat_of(member) for member in self._chairs if member.ready]
+        now = time.monotonic_ns()
+        watched = any(seat.mark == WATCHING and now - seat.stamp <= STALE for seat in placed)
+        if waiting and self._waiting and not watched:
+            for chair in self._chairs.values():
+                with suppress(BlockingIOError):  # it has been rung very often
+                    os.eventfd_write(chair.bell, 1)
+        self._waiting = waiting
+        if self._ready:
+            rest = not waiting and all(seat.resting for seat in placed)
+            self._timer = self._loop.call_later(_RESTING if rest else _EVERY, self._check)

@@ -1,0 +1,173 @@
+"""The scoreboard of one listener: how each node that accepts for itself is doing, in memory that all share.
+
+Rule 1: each seat is a page, which its node alone maps writable; the parent writes the first page, where
+it lists the seats that are taken. Everybody else reads.
+Rule 2: the parent still reads the seat of a dead node: what that node has counted is not lost with it.
+Rule 3: times are nanoseconds of `time.monotonic_ns`, which all processes of a machine share.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import sys
+from struct import Struct
+from typing import Final, NamedTuple
+
+__all__ = [
+    "ABLE",
+    "OUT",
+    "SEATS",
+    "WATCHING",
+    "OwnSeat",
+    "Scoreboard",
+    "ScoreboardReader",
+    "Seat",
+    "is_supported",
+]
+
+OUT: Final = 0
+"""The node takes nothing: it is full, has no descriptors, or drains."""
+ABLE: Final = 1
+"""The node would take a connection, but does not watch the listening socket now."""
+WATCHING: Final = 2
+
+SEATS: Final = 500
+"""Seats of one scoreboard: more than a group has nodes, even with those that a reload replaces."""
+_PAGE: Final = mmap.PAGESIZE
+_SIZE: Final = (1 + SEATS) * _PAGE
+_LIST: Final = Struct("=qq")
+"""The first page: how often the list has changed, its length; then the numbers of the seats."""
+
+
+class Seat(NamedTuple):
+    """What one node shows the others and the parent."""
+
+    mark: int = OUT
+    """`OUT`, `ABLE` or `WATCHING`."""
+    open: int = 0
+    """Connections it serves."""
+    accepted: int = 0
+    """Connections it has accepted."""
+    score: int = 0
+    """As `accepted`, but a node that joins begins with what the others have: who has least is next."""
+    stamp: int = 0
+    """When it last looked at the others."""
+    resting: int = 0
+    """1 while there is nothing to do: it does not look until the socket or its bell wakes it."""
+    lag: int = 0
+    """Nanoseconds by which its loop lags, as `policy.lag` counts; 0 if that is noise."""
+    suspect: int = -1
+    """The seat of a node that it has found not to react, -1 for none."""
+    suspect_stamp: int = 0
+    """The stamp of that seat then: a later one ends the suspicion."""
+    unread: int = 0
+    """1 from before it accepts until it has tried to read what it has accepted."""
+
+
+_SEAT: Final = Struct(f"={len(Seat._fields)}q")
+_UNREAD: Final = Struct("=q")
+_UNREAD_AT: Final = 8 * Seat._fields.index("unread")
+
+
+def is_supported() -> bool:
+    """Whether this system has what a scoreboard is made of."""
+    return sys.platform == "linux"
+
+
+class ScoreboardReader:
+    """Reads a scoreboard.
+
+    Args:
+        fd: the scoreboard; the caller still owns the descriptor.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, _SIZE, prot=mmap.PROT_READ)
+        self._version = -1
+        self._taken: tuple[int, ...] = ()
+
+    def taken(self) -> tuple[int, ...]:
+        """Return the seats whose nodes may accept."""
+        version, count = _LIST.unpack_from(self._map)
+        if version != self._version:
+            self._version = version
+            self._taken = Struct(f"={count}q").unpack_from(self._map, _LIST.size)
+        return self._taken
+
+    def seat(self, number: int) -> Seat:
+        """Return what the seat shows now."""
+        return Seat._make(_SEAT.unpack_from(self._map, number * _PAGE))
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._map.close()
+
+
+class OwnSeat:
+    """Writes one seat.
+
+    Args:
+        fd: the scoreboard, open for writing; the caller still owns the descriptor.
+        number: the seat.
+    """
+
+    def __init__(self, fd: int, number: int) -> None:
+        self._map = mmap.mmap(fd, _PAGE, offset=number * _PAGE)
+
+    def show(self, seat: Seat) -> None:
+        """Show *seat* to all."""
+        _SEAT.pack_into(self._map, 0, *seat)
+
+    def set_unread(self, unread: int) -> None:
+        """Show whether there may be a connection that nobody has tried to read."""
+        _UNREAD.pack_into(self._map, _UNREAD_AT, unread)
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._map.close()
+
+
+class Scoreboard(ScoreboardReader):
+    """The parent's side: makes the memory and lists the seats.
+
+    Raises:
+        OSError: no descriptors or no memory left.
+    """
+
+    def __init__(self) -> None:
+        self.fd: int = os.memfd_create("actors-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(self.fd, _SIZE)
+            seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, seals)
+            self._first_page = mmap.mmap(self.fd, _PAGE)
+            super().__init__(self.fd)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def list_seats(self, numbers: list[int]) -> None:
+        """Show which seats are taken."""
+        version, _ = _LIST.unpack_from(self._first_page)
+        Struct(f"={len(numbers)}q").pack_into(self._first_page, _LIST.size, *numbers)
+        _LIST.pack_into(self._first_page, 0, version + 1, len(numbers))
+
+    def writable_copy(self) -> int:
+        """Return a descriptor for the node that gets a seat."""
+        return os.dup(self.fd)
+
+    def readable_copy(self) -> int:
+        """Return a descriptor by which nothing can be written."""
+        return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def clear(self, number: int) -> None:
+        """Empty a seat whose node is gone."""
+        OwnSeat(self.fd, number).show(Seat())
+
+    def close(self) -> None:
+        """Unmap and close it."""
+        super().close()
+        self._first_page.close()
+        os.close(self.fd)
