@@ -126,7 +126,7 @@ $(DEV_STAMP): pyproject.toml | $(BIN)/python
 
 $(DOCS_STAMP): pyproject.toml | $(BIN)/python
 	@echo 'installing into .venv, with what the documentation needs'
-	@$(PIP) install --editable '.[docs,examples,joblib]'
+	@$(PIP) install --editable '.[channels,docs,examples,joblib,socketio]'
 	@touch $@ $(USER_STAMP)
 
 $(BIN)/python:

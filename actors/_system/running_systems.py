@@ -4,7 +4,7 @@
 2. The actor whose code this is.
 3. The node whose thread this is.
 4. The event loop of this thread, if one system runs on it; for a thread of `anyio.to_thread`, the loop that
-   waits for it.
+   waits for it, or the node whose loop that is.
 """
 
 from __future__ import annotations
@@ -77,11 +77,14 @@ def find_system() -> Any:
 
 
 def _of_loop() -> list[Any]:
-    """Return the systems of this thread's loop, or of the one that waits for this worker thread."""
+    """Return the systems of this thread's loop or node, or of those that wait for this worker thread."""
     mine = [one for one in _RUNNING if one.thread == threading.get_ident()]
     if mine:
         # IPython runs a line without an await while its loop stands still.
         return [one.system for one in mine if not one.loop.elsewhere()]
+    node = getattr(_NODE, "system", None)
+    if node is not None:
+        return [node]
     try:
         return from_thread.run_sync(_of_loop)
     except RuntimeError:  # no loop waits for it

@@ -22,6 +22,7 @@ MODULES: Final = (
     "actors.keys",
     "actors.policies",
     "actors.pytest_plugin",
+    "actors.socketio",
     "actors.testing",
 )
 REFERENCE: Final = ROOT / "docs" / "reference"
