@@ -43,6 +43,8 @@ _RATE_LIMITED: Final = {
 }
 
 _LEVELS: Final = {
+    "breakpoint_reached": "warning",
+    "breakpoint_passed": "warning",
     "child_ended": "info",
     "child_start_failed": "error",
     "child_call_failed": "error",

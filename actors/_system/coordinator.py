@@ -24,6 +24,7 @@ from actors._remoting.constructor_args import unpack_value
 from actors._remoting.last_value import last_value
 from actors._remoting.main_values import MAIN_VALUES
 from actors._system.actor_calls import ActorCalls
+from actors._system.breakpoints import Breakpoints
 from actors._system.clients import Clients
 from actors._system.direct_links import DirectLinks
 from actors._system.group_directory import GroupDirectory
@@ -139,6 +140,7 @@ class Coordinator(SystemState):
             self, self.topic_directory, self.new_node_number, self._client_ended
         )
         DirectLinks(self, self.clients)
+        self.breakpoints: Breakpoints = Breakpoints(self)
 
     # -- start and stop ----------------------------------------------------------------------
 
@@ -178,6 +180,7 @@ class Coordinator(SystemState):
             steps.callback(self.close)
             steps.callback(self.threads.close)
             steps.callback(self.clients.close)
+            steps.callback(self.breakpoints.close)
             steps.callback(self.group_directory.close)
             steps.callback(self._end_rest)
             async with new_task_group() as meanwhile:
@@ -361,6 +364,7 @@ class Coordinator(SystemState):
             self._count_end(run, why, restarting=restarting, replaced=replaced)
         self._process_ended(run.address)
         self.recycling.node_ended(run)
+        self.breakpoints.node_ended(run.address)
         why, restarting = self._outlook(run, why, restarting=restarting)
         patience = 0.0
         if restarting and not run.successor:

@@ -63,6 +63,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             node.attach(config["link"])
             if alone:
                 node.show_stacks()
+                node.serve_debugger()
                 import_modules(config["preload"])
             node.show_blocks()
             node.host.system = System.on_node(access)

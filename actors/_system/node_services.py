@@ -37,7 +37,7 @@ __all__ = ["NodeServices"]
 
 P = ParamSpec("P")
 
-_PARENT_ONLY: Final = ("node_", "system_", "listener_", "report_", "client_")
+_PARENT_ONLY: Final = ("node_", "system_", "listener_", "report_", "client_", "breakpoint_reached")
 """How events begin that no node reports."""
 
 

@@ -361,6 +361,7 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "state": ("show what an actor says of itself, or what it is busy with", _state),
     "trace": ("print the messages of an actor as it handles them, one line each", _trace),
     "start": ("add a child to a supervisor of the running system", _start),
+    "debug": ("talk to the debugger of a node that stands at a breakpoint()", _node),
     "completion": ("print a script that lets a shell complete these commands", _completion),
 }
 

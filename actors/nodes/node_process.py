@@ -19,7 +19,7 @@ from contextlib import nullcontext
 from importlib import invalidate_caches
 from typing import TYPE_CHECKING, Any, Final
 
-from actors._base.errors import ActorsError, InvalidSpec, start_failed
+from actors._base.errors import InvalidSpec, start_failed
 from actors._base.fault_handler import faulthandler
 from actors._base.log import write_lines_to
 from actors._messaging.context_propagation import Propagation
@@ -34,6 +34,7 @@ from actors.nodes.boot.descriptors import end_with
 from actors.nodes.boot.launch import PARENTS_PATH
 from actors.nodes.boot.main_module import install_main
 from actors.nodes.child_actors import ChildActors, check_actor_options
+from actors.nodes.debugger import Debugger, refuse
 from actors.nodes.drain import finish_cells
 from actors.nodes.health.block_watch import BlockWatch
 from actors.nodes.health.heartbeat import Heartbeat
@@ -109,7 +110,7 @@ def _inherit(config: dict[str, Any]) -> None:
         _change_priority(config["nice"])
     install_main(config["main"])
     if "PYTHONBREAKPOINT" not in os.environ:
-        sys.breakpointhook = _no_terminal
+        sys.breakpointhook = refuse
     # Terminals send SIGINT to whole process groups: the parent alone decides when a node ends.
     # A program that an actor starts would inherit SIG_IGN, but not a function.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
@@ -125,14 +126,6 @@ def _change_priority(by: int) -> None:
             f"nice={by}: {error.strerror}; to raise a priority needs CAP_SYS_NICE, or a limit "
             f"of it (RLIMIT_NICE) that allows it"
         ) from error
-
-
-def _no_terminal(*_args: object, **_options: object) -> None:
-    """Stand for `breakpoint` on a node, whose standard input is empty: pdb would end the handler by BdbQuit."""
-    raise ActorsError(
-        "breakpoint() needs a terminal, and a process node has none: run the actor on the local node, "
-        "or set PYTHONBREAKPOINT to a debugger that listens on a socket"
-    )
 
 
 class NodeProcess(LinkedProcess):
@@ -187,6 +180,13 @@ class NodeProcess(LinkedProcess):
     def show_stacks(self) -> None:
         """Let the parent read this process's stacks whenever it asks; call it in the main thread."""
         self.parent.note_fds(ops.stack_dump, (StackDump(self.host.loop).for_parent(),))
+
+    def serve_debugger(self) -> None:
+        """Have `breakpoint()` wait for `actors debug`, unless the user has set another debugger."""
+        if sys.breakpointhook is refuse:
+            sys.breakpointhook = Debugger(
+                self.host.name, self.host.loop, self.parent, self.heartbeat
+            )
 
     def show_blocks(self) -> None:
         """Let the parent see what keeps this loop, whenever it looks."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec
-from actors._base.suggestions import did_you_mean
 from actors._system.control.actors import ask, end_actors, matching_actors, start, state, trace
-from actors._system.control.ps import node_identity, ps
+from actors._system.control.debug import debug
+from actors._system.control.ps import node_identity, node_named, ps
 from actors._system.control.top import top
 from actors._system.coordinator import Coordinator
-from actors.nodes import RemoteNode, nodes
+from actors.nodes import nodes
 from actors.supervisors import shown
 
 __all__ = ["OPERATIONS", "ControlOperation", "Refused", "refusal"]
@@ -43,6 +43,8 @@ class ControlOperation:
     follows: bool = False
     lines: Callable[..., AsyncIterator[Any]] | None = None
     """Called in place of `run`: yields the result, then what is sent, a line each, until the client closes."""
+    talks: Callable[..., Awaitable[None]] | None = None
+    """Called in place of `run`, with the connection: replies, and then reads and writes as it likes."""
     connects: bool = False
     """Whether the connection becomes, after the reply, the link to a client of the system."""
 
@@ -66,7 +68,7 @@ async def _connect(core: Coordinator, version: str | None = None) -> dict[str, A
 
 
 async def _stack(core: Coordinator, node: str) -> dict[str, Any]:
-    found = _node(core, node)
+    found = node_named(core, node)
     run = found.run or found.accepting_run
     if run is None:
         raise ActorsError(f"node {node} is not running: it is {found.state.value}")
@@ -102,7 +104,7 @@ async def _reload(
 async def _restart(core: Coordinator, name: str, *, actor: bool = False) -> dict[str, Any]:
     if not _means_node(core, name, actor=actor):
         return await end_actors(core, name, "restart")
-    renewed = await core.reloading.reload([_node(core, name).name], by="`actors restart`")
+    renewed = await core.reloading.reload([node_named(core, name).name], by="`actors restart`")
     return {"verb": "restart", "nodes": [node_identity(node) for node in renewed]}
 
 
@@ -126,13 +128,13 @@ def _means_node(core: Coordinator, name: str, *, actor: bool) -> bool:
 
 
 async def _stop_node(core: Coordinator, node: str) -> dict[str, Any]:
-    facts = node_identity(_node(core, node))
+    facts = node_identity(node_named(core, node))
     await core.stop_node(node, None)
     return {**facts, "state": "EXITED", "pid": None}
 
 
 async def _kill(core: Coordinator, node: str) -> dict[str, Any]:
-    found = _node(core, node)
+    found = node_named(core, node)
     if found.pid is None:
         raise ActorsError(f"node {node} is not running: it is {found.state.value}")
     facts = node_identity(found)
@@ -140,20 +142,12 @@ async def _kill(core: Coordinator, node: str) -> dict[str, Any]:
     return facts
 
 
-def _node(core: Coordinator, name: str) -> RemoteNode:
-    found = core.nodes.get(name)
-    if found is None:
-        known = ", ".join(core.nodes) or "none"
-        hint = did_you_mean(name, core.nodes)
-        raise InvalidSpec(f"there is no node {name!r}; the nodes are {known}{hint}")
-    return found
-
-
 OPERATIONS: Final[dict[str, ControlOperation]] = {
     "ps": ControlOperation(ps),
     "tree": ControlOperation(Coordinator.whole_tree),
     "top": ControlOperation(top, arguments=frozenset({"seconds", "rows", "by"})),
     "events": ControlOperation(_pid, arguments=frozenset({"messages"}), follows=True),
+    "debug": ControlOperation(_pid, talks=debug, arguments=frozenset({"node"})),
     "connect": ControlOperation(_connect, arguments=frozenset({"version"}), connects=True),
     "stack": ControlOperation(_stack, arguments=frozenset({"node"})),
     "stop": ControlOperation(_pid, after_reply=lambda core: core.end()),

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import anyio
 
-from actors._base.errors import ActorsError
+from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.suggestions import did_you_mean
 from actors._system.coordinator import Coordinator
 from actors._system.listeners import ListenerController
 from actors.nodes import Node, RemoteNode
 from actors.routing import NodeStats
 
-__all__ = ["NODE_TIMEOUT", "node_facts", "node_identity", "ps"]
+__all__ = ["NODE_TIMEOUT", "node_facts", "node_identity", "node_named", "ps"]
 
 NODE_TIMEOUT: Final = 1.0
 """Seconds that a node has to answer."""
@@ -32,6 +33,20 @@ _COUNTERS: Final = (
     "learned",
     "unlearned",
 )
+
+
+def node_named(core: Coordinator, name: str) -> RemoteNode:
+    """Return the node of that name.
+
+    Raises:
+        InvalidSpec: there is none.
+    """
+    found = core.nodes.get(name)
+    if found is None:
+        known = ", ".join(core.nodes) or "none"
+        hint = did_you_mean(name, core.nodes)
+        raise InvalidSpec(f"there is no node {name!r}; the nodes are {known}{hint}")
+    return found
 
 
 async def ps(core: Coordinator) -> dict[str, Any]:

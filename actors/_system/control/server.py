@@ -124,7 +124,11 @@ async def control_socket(
             control = _Control(core, time_limit)
             tasks.start_soon(control.accept, listener, tasks)
             core.event("control_socket", {"path": str(path)})
-            yield path
+            core.breakpoints.sockets += 1
+            try:
+                yield path
+            finally:
+                core.breakpoints.sockets -= 1
             tasks.cancel_scope.cancel()
     finally:
         with suppress(OSError):  # the file system has become read-only
@@ -174,23 +178,13 @@ class _Control:
                 try:
                     peer = _check_peer(stream)
                     operation, arguments = await self._receive(stream)
-                    if operation.follows:
-                        # A task of the system, because events must be sent after this control socket is closed.
-                        held.pop_all()
-                        self._core.tasks.start_soon(self._followers.serve, stream, arguments)
-                        return
-                    if operation.lines is not None:
-                        await self._send_lines(stream, operation.lines(self._core, **arguments))
-                        return
-                    result = await operation.run(self._core, **arguments)
-                    reply = _encoded(_ok(result))
-                    if operation.connects:
-                        await self._connect(stream, reply, result, peer["peer_pid"])
-                        return
+                    reply = await self._carry_out(held, stream, operation, arguments, peer)
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     return  # the client has closed its end
                 except Exception as error:  # noqa: BLE001 - a request must never end the system
                     reply = _encoded({"ok": False, **self._report(error, peer)})
+                if reply is None:
+                    return
                 await self._reply(stream, reply)
         except (anyio.BrokenResourceError, OSError):
             pass  # the client has closed its end
@@ -215,6 +209,31 @@ class _Control:
             tasks.cancel_scope.cancel()
         if failed is not None:
             await self._reply(stream, _encoded({"ok": False, **self._report(failed, {})}))
+
+    async def _carry_out(
+        self,
+        held: AsyncExitStack,
+        stream: SocketStream,
+        operation: ControlOperation,
+        arguments: dict[str, Any],
+        peer: dict[str, Any],
+    ) -> bytes | None:
+        """Do what is asked; return the reply, or None if the operation has made its own."""
+        if operation.follows:
+            # A task of the system, because events must be sent after this control socket is closed.
+            held.pop_all()
+            self._core.tasks.start_soon(self._followers.serve, stream, arguments)
+        elif operation.talks is not None:
+            await operation.talks(self._core, stream, **arguments)
+        elif operation.lines is not None:
+            await self._send_lines(stream, operation.lines(self._core, **arguments))
+        else:
+            result = await operation.run(self._core, **arguments)
+            reply = _encoded(_ok(result))
+            if not operation.connects:
+                return reply
+            await self._connect(stream, reply, result, peer["peer_pid"])
+        return None
 
     async def _connect(
         self, stream: SocketStream, reply: bytes, admitted: dict[str, Any], pid: int

@@ -37,6 +37,7 @@ _STOP_TIMEOUT: Final = 60.0
 """Seconds for a system to stop; its own limits are shorter."""
 _LONGEST_INTERVAL: Final = 60.0
 """Seconds; the system refuses to observe itself for longer."""
+_STDIN: Final = 0
 _CLEAR_SCREEN: Final = "\x1b[H\x1b[J"
 
 
@@ -232,6 +233,25 @@ def _trace(options: Namespace) -> None:
             print(text, flush=True)
 
 
+def _debug(options: Namespace) -> None:
+    """Give the terminal to the debugger of a node, until one of them leaves."""
+    with closing(connect(options.pid)) as system:
+        talk = system.converse("debug", _STDIN, node=options.node)
+        at = next(talk)
+        _print_note(
+            f"{at['node']} stands at {at['place']}{' in actor ' * bool(at['actor'])}{at['actor']}; "
+            "q or Ctrl-D leaves and lets it continue"
+        )
+        for said in talk:
+            if "text" in said:
+                print(said["text"], end="", flush=True)
+            elif said["died"]:
+                raise CommandFailed(f"node {at['node']} has ended: {said['how']}")
+            else:
+                print()
+                _print_note(said["how"])
+
+
 def _start(options: Namespace) -> None:
     args, kwargs = _json_arguments(options.args)
     started = _ask(
@@ -303,6 +323,7 @@ COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
     "kill": _kill,
     "ask": _ask_actor,
     "state": _state,
+    "debug": _debug,
     "trace": _trace,
     "start": _start,
 }

@@ -12,6 +12,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from actors._base.control_folder import BadFolder, ControlSocket, control_folder
@@ -90,6 +91,43 @@ class ControlConnection:
             if "item" not in reply:
                 raise self._failed(reply)
             yield reply["item"]
+
+    def converse(self, op: str, typed: int, **arguments: Any) -> Iterator[Any]:
+        """Send a request, then what is typed; give the result, and what is answered until the system closes.
+
+        Args:
+            op: the operation.
+            typed: the descriptor of what is typed.
+            **arguments: those of the operation.
+
+        Raises:
+            CommandFailed: the system refused, failed, or did not answer the request in time.
+        """
+        yield self.ask(op, **arguments)
+        self._sock.settimeout(None)
+        watched: list[Any] = [self._sock, typed]
+        while True:
+            if b"\n" not in self._unread:
+                ready, _, _ = select.select(watched, [], [])
+                if typed in ready and not self._type(typed):
+                    watched.remove(typed)
+                if self._sock not in ready:
+                    continue
+            try:
+                reply = json.loads(self._read_line())
+            except (OSError, ValueError):
+                return
+            yield reply["item"]
+
+    def _type(self, typed: int) -> bool:
+        """Send what was typed; return whether there may be more."""
+        data = os.read(typed, _CHUNK)
+        with suppress(OSError):  # it has closed, which is read next
+            if data:
+                self._sock.sendall(data)
+            else:
+                self._sock.shutdown(socket.SHUT_WR)
+        return bool(data)
 
     def _failed(self, reply: dict[str, str]) -> CommandFailed:
         if "why" in reply:
