@@ -24,8 +24,9 @@ def node(**facts: object) -> dict[str, Any]:
 
 def actor(**facts: object) -> dict[str, Any]:
     known = {"name": "ann", "class": "shop:Cart", "node": "web/0", "state": "ready", "restarts": 0}
-    doing = {"mailbox": 0, "handling": None, "handling_seconds": None, "rate": 0.0, "concurrent": 0}
-    return {**known, **doing, "waiting_for": [], **facts}
+    doing = {"handling": None, "handling_seconds": None, "rate": 0.0, "concurrent": 0}
+    waits = {"mailbox": 0, "mailbox_bytes": 0, "waiting_for": []}
+    return {**known, **doing, **waits, **facts}
 
 
 def test_what_a_node_does_not_say_is_left_open() -> None:
@@ -48,6 +49,7 @@ def test_of_a_blocked_node_is_shown_by_whom_and_what_its_parent_knows_of_its_act
     block = {"actor": "ann", "message": "add_up", "since": since, "seconds": 75.2}
     hung = node(answering=False, lag=None, rate=None, actors=2, blocked=block)
     unknown = dict.fromkeys(("state", "mailbox", "rate", "concurrent", "waiting_for"))
+    unknown["mailbox_bytes"] = None
     busy = actor(**unknown, handling="add_up", handling_seconds=75.2, restarts=1)
     idle = actor(**unknown, name="ben")
     facts = {"pid": 1, "nodes": [hung], "actors": [busy, idle]}
@@ -59,6 +61,12 @@ def test_of_a_blocked_node_is_shown_by_whom_and_what_its_parent_knows_of_its_act
         "ann    Cart   web/0  -        -           add_up 1 min 15 s  -          1",
         "ben    Cart   web/0  -        -           -                  -          0",
     ]
+
+
+def test_a_mailbox_with_big_messages_shows_how_many_bytes_they_have() -> None:
+    big = actor(mailbox=40, mailbox_bytes=41_943_040)
+    rows = as_top({"pid": 1, "nodes": [node()], "actors": [big]}).splitlines()
+    assert "  40 (40.0 MiB)  0.0  " in rows[-1]
 
 
 @pytest.mark.parametrize(
