@@ -93,3 +93,26 @@ def test_an_upgrade_that_is_not_offered_changes_nothing(body: bytes) -> None:
             assert ours.whole[1].body == body
 
     judging(check)
+
+
+def test_a_target_that_is_none_does_not_take_away_the_answer_to_the_request_before_it() -> None:
+    async def check(bench: Bench) -> None:
+        data = of(b"GET / HTTP/1.1", b"Host: x").data + of(b"GET http:// HTTP/1.1", b"Host: x").data
+        ours = (await bench.judge(Case(seed=0, data=data, pieces=(data,))))["ours"]
+        assert [seen.target for seen in ours.whole] == [b"/"]
+        assert ours.answers.startswith(b"HTTP/1.1 200 ")
+
+    judging(check)
+
+
+def test_what_a_request_says_of_itself_is_forgotten_with_it() -> None:
+    async def check(bench: Bench) -> None:
+        first = of(b"POST / HTTP/1.1", b"Host: x", b"Content-Length: 5", b"X: y", body=b"hello")
+        last = of(b"GET /last HTTP/1.1", b"Host: x")
+        data = first.data + last.data
+        for pieces in ((data,), (first.data, last.data)):
+            ours = (await bench.judge(Case(seed=0, data=data, pieces=pieces)))["ours"]
+            assert ours.whole[1].headers == ((b"host", b"x"),)
+            assert ours.whole[1].body == b""
+
+    judging(check)

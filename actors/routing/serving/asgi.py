@@ -32,6 +32,7 @@ from actors.routing.serving.asgi_app import checked_app, service_unavailable, wi
 from actors.routing.serving.client_timer import Part
 from actors.routing.serving.client_warnings import ClientWarnings
 from actors.routing.serving.connection_owner import Answer, HeldResponse, ServedConnection
+from actors.routing.serving.forwarded import ForwardedHeaders
 from actors.routing.serving.http_connection import HttpConnection
 from actors.routing.serving.lifespan import LifespanRun
 from actors.routing.serving.open_work import OpenWork
@@ -92,7 +93,8 @@ class AsgiServer:
             "idle": spec.keep_alive,
             "linger": _LINGER,
         }
-        self._date = DateHeader(spec.headers, date=spec.date_header)
+        self.forwarded: ForwardedHeaders | None = _forwarded(spec)
+        self.date: DateHeader = DateHeader(spec.headers, date=spec.date_header)
         self._access_log = AccessLog(events=spec.access_log, node=_node_of(system))
         self._context = contextvars.Context()  # `start` sets that of the application's tasks
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -118,10 +120,6 @@ class AsgiServer:
     def busy(self) -> int:
         """How many requests and WebSockets the application answers."""
         return len(self._running)
-
-    @property
-    def date_line(self) -> bytes:
-        return self._date.line
 
     async def start(self) -> None:
         """Import the application and run its startup.
@@ -152,7 +150,7 @@ class AsgiServer:
         _log.addFilter(_CLIENT_WARNINGS)
         self._context = contextvars.copy_context()
         self._watch.start(loop)
-        self.app = with_middleware(app, spec, self.affinity, self._binder)
+        self.app = with_middleware(app, self.affinity, self._binder)
 
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
         """Set the slots that share the listener: they decide which requests belong to this node."""
@@ -314,6 +312,10 @@ class AsgiServer:
     async def _wait_tasks(self) -> None:
         if tasks := [answer.task for answer in self._running if answer.task is not None]:
             await asyncio.wait(tasks)
+
+
+def _forwarded(spec: Asgi) -> ForwardedHeaders | None:
+    return ForwardedHeaders(spec.forwarded_allow_ips) if spec.proxy_headers else None
 
 
 def _affinity(policy: Policy) -> Affinity | None:

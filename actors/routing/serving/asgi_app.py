@@ -12,7 +12,6 @@ from actors.routing.errors import HandlerUnfit
 from actors.routing.interfaces import KeyBinder
 from actors.routing.listen.application import Asgi
 from actors.routing.serving.affinity import Affinity
-from actors.routing.serving.forwarded import ForwardedHeaders
 from actors.routing.serving.learn_keys import LearnKeys
 from actors.routing.serving.set_cookie import SetCookie
 from actors.routing.serving.wsgi_app import WsgiApp
@@ -20,14 +19,11 @@ from actors.routing.serving.wsgi_app import WsgiApp
 __all__ = ["checked_app", "service_unavailable", "with_middleware"]
 
 
-def with_middleware(
-    app: Any, spec: Asgi, affinity: Affinity | None, binder: KeyBinder | None
-) -> Any:
-    """Wrap *app*: X-Forwarded-* headers are applied, the sticky cookie is set, and new keys are learned.
+def with_middleware(app: Any, affinity: Affinity | None, binder: KeyBinder | None) -> Any:
+    """Wrap *app*: the sticky cookie is set, and new keys are learned.
 
     Args:
         app: the application.
-        spec: its options.
         affinity: which keys belong to this node; None without sticky keys.
         binder: binds the keys that the application makes; None if none are learned.
     """
@@ -35,8 +31,6 @@ def with_middleware(
         app = SetCookie(app, affinity)
     if affinity is not None and affinity.learned and binder is not None:
         app = LearnKeys(app, affinity, binder)
-    if spec.proxy_headers:
-        app = ForwardedHeaders(app, spec.forwarded_allow_ips)
     return app
 
 

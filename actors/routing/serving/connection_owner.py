@@ -11,6 +11,8 @@ from actors.routing.listen.application import Asgi
 from actors.routing.serving.access_log import AccessLog
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.client_timer import Part
+from actors.routing.serving.forwarded import ForwardedHeaders
+from actors.routing.serving.response_head import DateHeader
 
 __all__ = ["Answer", "ConnectionOwner", "HeldResponse", "ServedConnection"]
 
@@ -52,6 +54,9 @@ class ConnectionOwner(Protocol):
     app: Any
     app_state: dict[str, Any]
     affinity: Affinity | None
+    date: DateHeader
+    forwarded: ForwardedHeaders | None
+    """Applies what a proxy says of its client; None if nothing is believed."""
     limits: Mapping[Part, float]
     secure: bool
     """Whether connections are encrypted."""
@@ -61,10 +66,6 @@ class ConnectionOwner(Protocol):
     """Whether what still runs is cancelled."""
     notice: float
     """Seconds that an application has to end by itself once it was told."""
-
-    @property
-    def date_line(self) -> bytes:
-        """The Date header of a response written now."""
 
     def access_log(self) -> AccessLog | None:
         """Return where responses are logged, if anybody wants that."""

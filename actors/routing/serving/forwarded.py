@@ -1,4 +1,4 @@
-"""ASGI middleware that applies X-Forwarded-For and -Proto, if they come from a proxy that is trusted.
+"""Applies X-Forwarded-For and -Proto to the scope of a request, if they come from a proxy that is trusted.
 
 Rule 1: over TCP the proxy's address decides. Over a Unix socket there is none: whoever may write to the
 socket may have written the headers, so they are believed if not everybody may, or if the user says so.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any, Final
+from typing import Final
 
-from actors.routing.serving.lifespan import App, Message
+from actors.routing.serving.lifespan import Message
 from actors.routing.serving.trusted_hosts import TrustedHosts
 from actors.routing.sticky.client_address import plain_host
 
@@ -22,21 +22,19 @@ _SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
 class ForwardedHeaders:
-    """Wraps *app*; *allowed* is as in `Asgi.forwarded_allow_ips`."""
+    """Who is believed; *allowed* is as in `Asgi.forwarded_allow_ips`."""
 
-    def __init__(self, app: App, allowed: str | None) -> None:
+    def __init__(self, allowed: str | None) -> None:
         if allowed is None:
             allowed = os.environ.get(_VARIABLE, _DEFAULT)
         hosts = [plain_host(host.strip()) for host in allowed.split(",")]
-        self._app = app
         self._unix = not {"unix", "*"}.isdisjoint(hosts)
         self._trusted = TrustedHosts(hosts)
 
-    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        """Serve one request."""
-        if scope["type"] != "lifespan" and self._believes(scope):
+    def apply(self, scope: Message) -> None:
+        """Change client and scheme of a request to what its headers say, if they are believed."""
+        if self._believes(scope):
             self._apply(scope)
-        await self._app(scope, receive, send)
 
     def _believes(self, scope: Message) -> bool:
         client = scope.get("client")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from array import array
 from collections import deque
 from collections.abc import Iterator
@@ -29,6 +28,14 @@ from actors.routing.serving.client_timer import ClientTimer, Part
 from actors.routing.serving.connection_owner import ConnectionOwner
 from actors.routing.serving.flow_control import READ_AHEAD, FlowControl
 from actors.routing.serving.http_cycle import Cycle
+from actors.routing.serving.request_head import (
+    NOTED,
+    ONCE,
+    body_length,
+    check_host,
+    path_and_query,
+    wanted_protocol,
+)
 from actors.routing.serving.response_head import error_response
 from actors.routing.serving.socket_names import client_name, local_name
 from actors.routing.serving.websocket import WebSocket, websocket_refusal
@@ -49,10 +56,8 @@ _EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
     "http.response.trailers": {},
 }
 _HEAD_END: Final = b"\r\n\r\n"
-_HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
-_VERSIONS: Final = frozenset({"1.0", "1.1"})
-_ONCE: Final = frozenset({b"host", b"transfer-encoding"})
-_NOTED: Final = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"})
+_CONNECTION: Final = b"connection"
+_FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
 
 
 class HttpConnection(asyncio.Protocol):
@@ -67,6 +72,7 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__",
+        "_affinity",
         "_body_left",
         "_body_open",
         "_declining",
@@ -75,6 +81,7 @@ class HttpConnection(asyncio.Protocol):
         "_has_sent",
         "_head_size",
         "_headers",
+        "_host",
         "_last_bytes",
         "_loop",
         "_noted",
@@ -86,6 +93,7 @@ class HttpConnection(asyncio.Protocol):
         "_running",
         "_scheme",
         "_server_name",
+        "_shared",
         "_timer",
         "_upgrading",
         "_url",
@@ -119,6 +127,11 @@ class HttpConnection(asyncio.Protocol):
         self._ended = False
         """Whether the client has finished sending, or its bytes are no longer read."""
         # What is being parsed
+        self._shared: dict[str, Any] = {}
+        """What the scopes of all requests have in common."""
+        self._affinity = owner.affinity
+        self._host: bytes | None = None
+        """The last Host that was found to be one."""
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._noted: dict[bytes, bytes] = {}
@@ -147,6 +160,14 @@ class HttpConnection(asyncio.Protocol):
         self._scheme = "https" if self.owner.secure else "http"
         self.client: tuple[str, int] | None = client_name(transport, self._proxied)
         self._server_name = local_name(transport)
+        self._shared = {
+            "type": "http",
+            "server": self._server_name,
+            "client": self.client,
+            "scheme": self._scheme,
+            "root_path": self.owner.spec.root_path,
+            "extensions": _EXTENSIONS,
+        }
         self.owner.set_protocol(self._number, self)
         self._timer.wait_for("head")
         first, self._first = self._first, b""
@@ -165,6 +186,10 @@ class HttpConnection(asyncio.Protocol):
         ):  # a whole head and nothing more, as most requests are
             self._head_size = size
             self._parse(data)
+            running = self._running
+            if running is not None and not (running.response_complete or self._body_open):
+                self._timer.part = ""  # nothing is awaited while the application answers
+                return
         else:
             for piece in self._pieces(data):
                 if self._websocket is not None:
@@ -232,6 +257,7 @@ class HttpConnection(asyncio.Protocol):
             # This parser expects no body. Another one, that knows of no upgrade, reads the head again.
             self._declining = False
             head = self._head(without=b"upgrade")
+            self._forget_head()
             self._parser = _new_parser(self)
             self._parse(head)
 
@@ -267,11 +293,6 @@ class HttpConnection(asyncio.Protocol):
 
     # -- what the parser finds --------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers = []
-        self._noted = {}
-
     def on_url(self, url: bytes) -> None:
         self._url += url
 
@@ -279,8 +300,8 @@ class HttpConnection(asyncio.Protocol):
         if self._body_open:  # what follows the chunks of a body is no header of the request
             return
         name = name.lower()
-        if name in _NOTED:
-            if name in _ONCE and name in self._noted:
+        if name in NOTED:
+            if name in ONCE and name in self._noted:
                 raise ValueError("a request has one Host, and one coding of its body")
             self._noted[name] = value
         self._headers.append((name, value))
@@ -288,29 +309,28 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Start the request, or queue it behind the one that is being answered."""
         parser, noted = self._parser, self._noted
-        version = parser.get_http_version()
+        keep_alive = parser.should_keep_alive()
+        # HTTP/1.0 has to ask for it. (To ask for the version takes longer.)
+        version = "1.1" if keep_alive and _CONNECTION not in noted else parser.get_http_version()
         asks_upgrade = parser.should_upgrade()
-        if asks_upgrade and self._wanted_protocol() != b"websocket":
+        if asks_upgrade and wanted_protocol(noted) != b"websocket":
             self._declining = True  # the parser expects no body; another one will call this again
             return
         self._check_head(version, asks_upgrade=asks_upgrade)
+        scope = {} if asks_upgrade else self._scope(version)
         self._body_open = True
         self._head_size = 0
         if asks_upgrade:
             self._upgrading = True
             return
-        expects = noted.get(b"expect", b"").lower() == b"100-continue"
-        keep_alive = version == "1.1" and parser.should_keep_alive()
-        if keep_alive and (self.owner.draining or (self._requests and self._belongs_elsewhere())):
+        expects = b"expect" in noted and noted[b"expect"].lower() == b"100-continue"
+        known = version == "1.1"
+        if self.owner.draining or (
+            self._affinity is not None and self._requests and self._belongs_elsewhere()
+        ):
             keep_alive = False
         before = self.cycle
-        cycle = self.cycle = Cycle(
-            self,
-            self._scope(version),
-            keep_alive=keep_alive,
-            chunks_known=version != "1.0",
-            expects_continue=expects,
-        )
+        cycle = self.cycle = Cycle(self, scope, keep_alive and known, known, expects)
         self._requests += 1
         if before is None or before.response_complete:
             self._start(cycle, self.owner.chosen_app(), eager=True)
@@ -320,54 +340,37 @@ class HttpConnection(asyncio.Protocol):
                 self._pipeline = deque()
             self._pipeline.append((cycle, self.owner.chosen_app()))
 
-    def _wanted_protocol(self) -> bytes:
-        wanted = self._noted.get(b"upgrade")
-        if wanted is None:
-            raise ValueError("CONNECT is for proxies, and this is none")
-        return wanted.lower()
-
     def _check_head(self, version: str, *, asks_upgrade: bool) -> None:
         """Check the head: an error is answered 400. Record how long the body is."""
         noted = self._noted
         host = noted.get(b"host")
-        if host is None:
-            if version == "1.1":
-                raise ValueError("a request has a Host")
-        elif not _HOST.fullmatch(host):
-            raise ValueError("a Host is a name or an address, and a port")
-        coding = noted.get(b"transfer-encoding")
-        if version not in _VERSIONS or (coding is not None and version == "1.0"):
-            raise ValueError("the version is HTTP/1.0 or HTTP/1.1, and only HTTP/1.1 has chunks")
-        if coding is not None and coding.lower() != b"chunked":
-            raise ValueError("chunked is the one coding that a body may have")
-        self._body_left = int(noted.get(b"content-length", 0)) if coding is None else None
+        if host != self._host or host is None:  # most clients send the same one with each request
+            check_host(host, version)
+            self._host = host
+        self._body_left = body_length(noted, version)
         if asks_upgrade and (self._body_left != 0 or self._is_answering()):
             raise ValueError("a request to upgrade has no body, and no other request before it")
 
     def _scope(self, version: str) -> dict[str, Any]:
-        raw_path, query = _path_and_query(self._url)
-        root = self.owner.spec.root_path
+        scope = self._shared.copy()
+        raw_path, query = path_and_query(self._url)
         path = raw_path.decode("ascii")
         if "%" in path:
             path = unquote(path)
+        root = scope["root_path"]
         if root:
             path, raw_path = root + path, root.encode("ascii") + raw_path
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": version,
-            "server": self._server_name,
-            "client": self.client,
-            "scheme": self._scheme,
-            "method": self._parser.get_method().decode("ascii"),
-            "root_path": root,
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": self._headers,
-            "state": self.owner.app_state.copy(),
-            "extensions": _EXTENSIONS,
-        }
+        scope["asgi"] = {"version": "3.0", "spec_version": "2.4"}
+        scope["http_version"] = version
+        scope["method"] = self._parser.get_method().decode("ascii")
+        scope["path"] = path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = query
+        scope["headers"] = self._headers
+        scope["state"] = self.owner.app_state.copy()
+        if not _FORWARDED.isdisjoint(self._noted) and self.owner.forwarded is not None:
+            self.owner.forwarded.apply(scope)
+        return scope
 
     def _start(self, cycle: Cycle, app: Any, *, eager: bool) -> None:
         self._running = cycle
@@ -386,13 +389,22 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._body_open = False
         self._head_size = 0
+        if self._upgrading or self._declining:
+            return
+        self._forget_head()
         cycle = self.cycle
-        if self._upgrading or self._declining or cycle is None:
+        if cycle is None:
             return
         if cycle.response_complete:
             self._after_request()
         else:
             cycle.feed_end()
+
+    def _forget_head(self) -> None:
+        """Make ready for the next request."""
+        self._url = b""
+        self._headers = []
+        self._noted = {}
 
     # -- after a response -------------------------------------------------------------------
 
@@ -400,7 +412,8 @@ class HttpConnection(asyncio.Protocol):
         """Start the next request, or wait for it; close if none may follow."""
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         running = self._running
         assert running is not None
         if self._pipeline and running.keep_alive:
@@ -410,6 +423,8 @@ class HttpConnection(asyncio.Protocol):
             self._timer.wait_for("body")
             if not running.keep_alive and self.transport.can_write_eof():
                 self.transport.write_eof()  # the client sees the whole response while it still sends
+        elif running.keep_alive and not self._head_size:
+            self._timer.wait_for("idle")
         else:
             self._after_request()
 
@@ -555,16 +570,3 @@ def _new_parser(connection: HttpConnection) -> Any:
     # What comes behind a request that closes the connection is no error: it is not read.
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser
-
-
-def _path_and_query(target: bytes) -> tuple[bytes, bytes]:
-    """Split the target of a request; raise if it is none.
-
-    Raises:
-        httptools.HttpParserInvalidURLError: it is no URL.
-    """
-    if target[:1] == b"/" and b"#" not in target:
-        path, _, query = target.partition(b"?")
-        return path, query
-    url = httptools.parse_url(target)
-    return url.path or b"/", url.query or b""

@@ -21,6 +21,7 @@ from actors.routing.serving.flow_control import FlowControl
 from actors.routing.serving.response_head import (
     checked_header,
     error_response,
+    header_line,
     informational,
     status_line,
 )
@@ -28,8 +29,6 @@ from actors.routing.serving.response_head import (
 __all__ = ["ClientDisconnected", "Cycle"]
 
 _NO_BODY: Final = frozenset({204, 304})
-_EVENT_STREAM: Final = b"text/event-stream"
-_NOTED: Final = frozenset({b"connection", b"content-length", b"content-type", b"transfer-encoding"})
 _NONE, _ANNOUNCED, _DUE, _BEGUN = range(4)
 """Whether a response has trailers, whether its body is whole, whether some have been written."""
 _TIMED_OUT: Final = error_response("504 Gateway Timeout")
@@ -98,10 +97,9 @@ class Cycle:
         self,
         http: Connection,
         scope: dict[str, Any],
-        *,
-        keep_alive: bool,
-        chunks_known: bool,
-        expects_continue: bool,
+        keep_alive: bool,  # noqa: FBT001 - made for every request, and keywords take longer
+        chunks_known: bool,  # noqa: FBT001 - the same
+        expects_continue: bool,  # noqa: FBT001 - the same
     ) -> None:
         self._http = http
         self._owner = http.owner
@@ -154,7 +152,8 @@ class Cycle:
     def feed_end(self) -> None:
         """Take note that the request's body is whole."""
         self.more_body = False
-        self.wake()
+        if self._changed is not None:
+            self.wake()
 
     def disconnect(self) -> None:
         """Have the application know that the client is gone."""
@@ -319,14 +318,16 @@ class Cycle:
             self._write_body(message.get("body", b""), more=message.get("more_body", False))
 
     def _before_response(self, kind: str, message: Any) -> None:
+        if kind == "http.response.start":
+            self._start(message["status"], message.get("headers", ()))
+            self._trailers = _ANNOUNCED if message.get("trailers") else _NONE
+            return
         if kind == "http.response.early_hint":
             if self._chunks_known:  # HTTP/1.0 has only one response
                 links = [(b"link", link) for link in message["links"]]
                 self._transport.write(informational(103, links))
             return
         _expect("http.response.start", kind)
-        self._start(message["status"], message.get("headers", ()))
-        self._trailers = _ANNOUNCED if message.get("trailers") else _NONE
 
     # -- the response -----------------------------------------------------------------------
 
@@ -337,12 +338,11 @@ class Cycle:
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Check the head and keep it until the first part of the body, or the end of this turn."""
-        lines = [status_line(status), self._owner.date_line]
+        lines = [status_line(status), self._owner.date.line]
         for name, value in headers:
-            lower = checked_header(name, value)
-            if lower in _NOTED and not self._note_header(lower, value):
-                continue
-            lines += (lower, b": ", value, b"\r\n")
+            line, noted = header_line(name, value)
+            if not noted or self._note_header(noted, value):
+                lines.append(line)
         self._status = status
         self._head = lines
         self._owner.write_later(self)
@@ -359,7 +359,7 @@ class Cycle:
             if value.lower() == b"chunked":
                 self._left, self._chunked = 0, True
         elif name == b"content-type":
-            self._event_stream = value[:17].lower() == _EVENT_STREAM
+            self._event_stream = True
         elif b"close" in map(bytes.strip, value.lower().split(b",")):  # of `connection`
             self.keep_alive = False
             return False  # written by `_finished_head`
@@ -435,6 +435,12 @@ class Cycle:
         if not more:
             self._end_body()
 
+    def _end_body(self) -> None:
+        if self._trailers:
+            self._trailers = _DUE
+        else:
+            self._complete()
+
     def _count(self, size: int, *, more: bool) -> None:
         """Count the body of a response whose length is known.
 
@@ -480,12 +486,6 @@ class Cycle:
             if not self.response_complete and self._trailers != _DUE:
                 self._write_body(b"", more=False)  # it is empty, or has become shorter
 
-    def _end_body(self) -> None:
-        if self._trailers:
-            self._trailers = _DUE
-        else:
-            self._complete()
-
     def _write_trailers(self, headers: Iterable[tuple[bytes, bytes]], *, more: bool) -> None:
         """Write headers that come after a body in chunks; other responses have no place for them."""
         out = []
@@ -501,7 +501,8 @@ class Cycle:
 
     def _complete(self) -> None:
         self.response_complete = True
-        self.wake()
+        if self._changed is not None:
+            self.wake()
         self._http.response_complete()
 
 

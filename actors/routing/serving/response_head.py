@@ -13,14 +13,32 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-__all__ = ["DateHeader", "checked_header", "error_response", "informational", "status_line"]
+__all__ = [
+    "DateHeader",
+    "checked_header",
+    "error_response",
+    "header_line",
+    "informational",
+    "status_line",
+]
 
 _BAD_NAME: Final = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]|^$')
 _BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _KNOWN_NAMES: Final = 1024
 """Names that are remembered; applications use few, and one that makes them up costs no memory."""
 
+_REPEATED: Final = frozenset(
+    {b"cache-control", b"content-length", b"content-type", b"server", b"vary", b"x-powered-by"}
+)
+"""Headers whose lines are remembered: applications send few different ones, and none is a secret."""
+_LONGEST: Final = 64
+"""Bytes of a value that is remembered."""
+_FRAMING: Final = frozenset({b"connection", b"content-length", b"transfer-encoding"})
+_TYPE: Final = b"content-type"
+_EVENT_STREAM: Final = b"text/event-stream"
+
 _names: dict[bytes, bytes] = {}
+_lines: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
 
 
 def _status_line(status: int) -> bytes:
@@ -60,6 +78,25 @@ def checked_header(name: bytes, value: bytes) -> bytes:
     return lower
 
 
+def header_line(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """Return a header as a line of a head, and its name if it frames the response or says "event stream".
+
+    Raises:
+        RuntimeError: the name or the value has bytes that no header has.
+    """
+    known = _lines.get((name, value))
+    if known is not None:
+        return known
+    lower = checked_header(name, value)
+    noted = lower in _FRAMING or (lower == _TYPE and value[:17].lower() == _EVENT_STREAM)
+    made = b"%b: %b\r\n" % (lower, value), lower if noted else b""
+    if lower in _REPEATED and len(value) <= _LONGEST:
+        if len(_lines) >= _KNOWN_NAMES:
+            _lines.clear()
+        _lines[bytes(name), bytes(value)] = made
+    return made
+
+
 def _checked_name(name: bytes) -> bytes:
     if _BAD_NAME.search(name):
         raise RuntimeError(f"Invalid HTTP header name {name!r}.")
@@ -92,12 +129,14 @@ class DateHeader:
         more: the others.
     """
 
+    __slots__ = ("_date", "_line", "_more", "_second")
+
     def __init__(self, more: Iterable[tuple[str, str]] = (), *, date: bool = True) -> None:
         self._more = "".join(f"{name.lower()}: {value}\r\n" for name, value in more).encode(
             "latin-1"
         )
         self._date = date
-        self._second = -1
+        self._second = -1.0
         self._line = b""
 
     @property
@@ -105,8 +144,8 @@ class DateHeader:
         """The headers as lines of a head."""
         if not self._date:
             return self._more
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
+        if not 0.0 <= time.time() - self._second < 1.0:
+            second = int(time.time())
+            self._second = float(second)
             self._line = b"date: %b\r\n%b" % (formatdate(second, usegmt=True).encode(), self._more)
         return self._line

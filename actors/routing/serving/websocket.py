@@ -183,7 +183,7 @@ class WebSocket(asyncio.Protocol):
             for line in request.headers.get_all("Sec-WebSocket-Protocol")
             for name in line.split(",")
         ]
-        return {
+        scope: dict[str, Any] = {
             "type": "websocket",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
@@ -199,6 +199,9 @@ class WebSocket(asyncio.Protocol):
             "state": self._owner.app_state.copy(),
             "extensions": {"websocket.http.response": {}},
         }
+        if self._owner.forwarded is not None:
+            self._owner.forwarded.apply(scope)
+        return scope
 
     def _received(self, frame: Any) -> None:
         assert isinstance(frame, Frame)
@@ -468,7 +471,7 @@ class WebSocket(asyncio.Protocol):
         if message.get("more_body", False):
             return
         phrase = HTTPStatus(status).phrase if status in _STATUSES else ""
-        lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode()), self._owner.date_line]
+        lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode()), self._owner.date.line]
         given = {b"connection", b"content-length"}
         for name, value in headers:
             lower = checked_header(name, value)
