@@ -112,6 +112,7 @@ _LEVELS: Final = {
     "system_stopped": "info",
     "events_lost": "warning",
     "control_refused": "warning",
+    "admin_request": "info",
     "request_failed": "error",
 }
 

@@ -24,6 +24,7 @@ from actors._remoting.constructor_args import unpack_value
 from actors._remoting.last_value import last_value
 from actors._remoting.main_values import MAIN_VALUES
 from actors._system.actor_calls import ActorCalls
+from actors._system.admin_spec import Admin
 from actors._system.breakpoints import Breakpoints
 from actors._system.clients import Clients
 from actors._system.direct_links import DirectLinks
@@ -120,6 +121,8 @@ class Coordinator(SystemState):
         self.calls: ActorCalls = ActorCalls(self.host, self.pools.find)
         self.events_of_nodes: EventsOfNodes = EventsOfNodes(self)
         self.events_of_nodes.register()
+        self.admin: Any = None
+        """What serves the dashboard's node; made above, where the control socket is."""
         NodeServices(
             self,
             self.tree,
@@ -155,7 +158,11 @@ class Coordinator(SystemState):
         self.pools.add_groups(pools_of(self.topology.children))
         if self.local is None and self.topology.has_unplaced and not self.group(MAIN_GROUP):
             self.groups.add(nodes(MAIN_GROUP))
-        self.listeners.extend(ListenerController(self, spec) for spec in self.topology.listeners)
+        if isinstance(admin := self.topology.admin, Admin):
+            self.groups.add(admin.group())
+        self.listeners.extend(
+            ListenerController(self, spec) for spec in self.topology.all_listeners
+        )
         try:
             await self.tree.start(ended)
         except ChildNotStarted as error:

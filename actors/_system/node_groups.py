@@ -14,6 +14,7 @@ from anyio import Lock, move_on_after, sleep
 
 from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
 from actors._base.run_loop import new_task_group
+from actors._system.admin_spec import ADMIN_GROUP
 from actors._system.cpu_budget import cpu_budget
 from actors._system.supervision_tree import first_cause
 from actors.nodes import NodeState, nodes, origin_of
@@ -275,7 +276,9 @@ class NodeGroups:
         pools = self._state.pool_sizes
         groups = [(spec, len(self.members(name))) for name, spec in self._specs.items()]
         now = [
-            replace(spec, count=count) for spec, count in groups if count and spec.name not in pools
+            replace(spec, count=count)
+            for spec, count in groups
+            if count and spec.name not in pools and spec.name != ADMIN_GROUP
         ]
         warning = cpu_budget(now, pools)
         if warning:

@@ -352,6 +352,10 @@ class Pools:
             raise ActorsError("the pool has ended")
         return control
 
+    def stats(self) -> list[PoolStats]:
+        """Return the figures of all pools that run."""
+        return [control.queue.stats() for control in self._controls.values()]
+
     async def find(self, name: str, asker: str = "") -> Pool[Any] | None:
         """Return the pool of that name, None if there is none.
 

@@ -438,6 +438,19 @@ class SupervisionTree:
             "children": children,
         }
 
+    def children_at(self, path: str) -> list[ChildInfo]:
+        """Return the children of any supervisor in start order, those of the system itself included.
+
+        Raises:
+            InvalidSpec: there is none at *path*, or it does not run.
+        """
+        run: Any = self.root
+        for name in filter(None, path.split("/")):
+            run = next((info.child for info in run.children() if info.name == name), None)
+            if not isinstance(run, Supervisor | DynamicSupervisor):
+                raise InvalidSpec(f"no supervisor runs at {path!r}")
+        return list(reversed(run.children()))
+
     async def add_actor(
         self, life: SupervisedActor, restart: Restart, backoff: Backoff, shutdown: float
     ) -> None:

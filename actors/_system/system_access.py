@@ -16,6 +16,7 @@ from actors._messaging.deadlock import all_waiting, waiting_chain, waiting_for_s
 from actors._messaging.topic import TopicCarrier
 from actors._pools import LinkPlaces, Pool, PoolClients
 from actors._remoting import (
+    admin_operations,
     directory_operations as directory,
     operations as ops,
     pool_operations,
@@ -346,6 +347,10 @@ class NodeAccess(LinkAccess):
 
     async def stop(self) -> None:
         await self._parent.call(ops.stop_system)
+
+    async def control(self, operation: str, arguments: dict[str, Any], by: str) -> Any:
+        """Have the parent do what the dashboard asks for; see `control.admin`."""
+        return await self._parent.call(admin_operations.control, operation, arguments, by)
 
 
 def _waiting_for_other(

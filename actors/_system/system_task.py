@@ -8,6 +8,7 @@ import anyio
 
 from actors._base.errors import ActorsError, SystemStopped
 from actors._base.run_loop import open_own_loop
+from actors._system.control.admin import AdminServices
 from actors._system.control.server import serve_until_stop
 from actors._system.coordinator import Coordinator
 from actors._system.own_task import OwnTask
@@ -81,6 +82,8 @@ class SystemTask(OwnTask):
             coordinator = self.coordinator = Coordinator(
                 self._topology, loop, tasks, end=self.end, local=self._local
             )
+            coordinator.admin = AdminServices(coordinator, self._topology.admin)
+            coordinator.admin.register()
             self.loop = loop
             coordinator.host.system = self.place.system
             self._made(DirectAccess(coordinator))

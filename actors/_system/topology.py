@@ -10,6 +10,7 @@ from actors._base.errors import InvalidSpec
 from actors._base.options import check_ask_timeout, check_patience, check_sizes
 from actors._known_options import known_options
 from actors._messaging.context_propagation import check_paths
+from actors._system.admin_spec import ADMIN_GROUP, Admin
 from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
 from actors._system.tree_specs import (
@@ -37,6 +38,12 @@ def pools_of(children: Sequence[TreeSpec]) -> Iterator[PoolSpec[Any]]:
             yield item
         elif isinstance(item, SupervisorSpec):
             yield from pools_of(item.children)
+
+
+def _admin(value: object) -> Admin:
+    if not isinstance(value, str):
+        raise InvalidSpec(f"Topology: admin must be an address or an Admin, got {value!r}")
+    return Admin(value)
 
 
 def _actors(children: Sequence[TreeSpec]) -> Iterator[ActorSpec[Any]]:
@@ -80,6 +87,8 @@ class Topology:
             again; then they fail, as they do at once with 0.
         ask_timeout: seconds after which an ask ends with `DeadlineExceeded`, if neither its caller set a
             deadline (`Ref.within`) nor the class of the actor an `ask_timeout`. None is none.
+        admin: where health, metrics and the dashboard are served, on a node of their own: an address such as
+            ``127.0.0.1:9000``, or an `Admin`. None is nowhere.
     """
 
     nodes: Sequence[NodesSpec] = ()
@@ -92,6 +101,13 @@ class Topology:
     lend_per_node: int = MESSAGE_LIMIT
     patience: float = 1.0
     ask_timeout: float | None = None
+    admin: Admin | str | None = None
+
+    @property
+    def all_listeners(self) -> list[Listener]:
+        """Its listeners, and that of the dashboard."""
+        admin = self.admin
+        return [*self.listeners, *([admin.listener()] if isinstance(admin, Admin) else ())]
 
     @property
     def pools(self) -> dict[str, int]:
@@ -103,12 +119,18 @@ class Topology:
         check_patience("Topology", self.patience)
         check_ask_timeout("Topology", self.ask_timeout)
         check_paths("Topology", self.propagate)
+        if self.admin is not None and not isinstance(self.admin, Admin):
+            object.__setattr__(self, "admin", _admin(self.admin))
         for group in self.nodes:
             if not isinstance(group, NodesSpec):
                 raise InvalidSpec(f"Topology: nodes are made by nodes(...), got {group!r}")
         names = [group.name for group in self.nodes]
         own = [pool.group for pool in pools_of(self.children)]
         names += [group.name for group in own if group is not None]
+        if self.admin is not None and ADMIN_GROUP in names:
+            raise InvalidSpec(
+                f"Topology: {ADMIN_GROUP!r} is the group of admin=, call yours otherwise"
+            )
         for name in names:
             if names.count(name) > 1:
                 raise InvalidSpec(

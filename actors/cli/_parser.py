@@ -82,6 +82,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "are started again, and changes of the topology itself are ignored",
     )
     _add_reload_files(parser)
+    _add_admin(parser)
     parser.epilog = _HANGUP
 
 
@@ -94,7 +95,27 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "traceback is shown and the old code goes on serving",
     )
     _add_reload_files(parser)
+    _add_admin(parser)
     parser.epilog = f"{_HANGUP} {_VARIABLES}"
+
+
+def _add_admin(parser: argparse.ArgumentParser) -> None:
+    admin = parser.add_argument_group("health, metrics and the dashboard")
+    admin.add_argument(
+        "--admin",
+        metavar="ADDRESS",
+        help="serve /healthz, /readyz, /metrics and the dashboard there, such as 127.0.0.1:9000 or "
+        "unix:PATH; `actors admin` shows the address of the dashboard",
+    )
+    admin.add_argument("--admin-certfile", metavar="FILE", help="TLS; needed beyond this machine")
+    admin.add_argument("--admin-keyfile", metavar="FILE", help="default: the certfile")
+    admin.add_argument(
+        "--admin-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a name under which browsers ask, beside addresses and localhost; repeatable",
+    )
 
 
 def _add_reload_files(parser: argparse.ArgumentParser) -> None:
@@ -360,6 +381,7 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "ask": ("send a message to an actor or a pool, and print the reply", _ask),
     "state": ("show what an actor says of itself, or what it is busy with", _state),
     "trace": ("print the messages of an actor as it handles them, one line each", _trace),
+    "admin": ("show the address of the dashboard, with the token that it asks for", _add_common),
     "start": ("add a child to a supervisor of the running system", _start),
     "debug": ("talk to the debugger of a node that stands at a breakpoint()", _node),
     "completion": ("print a script that lets a shell complete these commands", _completion),

@@ -24,7 +24,7 @@ from actors._base.fault_handler import faulthandler
 from actors._base.log import write_lines_to
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.mailbox_options import unpacked
-from actors._remoting import operations as ops
+from actors._remoting import admin_operations as admin_ops, operations as ops
 from actors._remoting.actor_host import ActorHost
 from actors._remoting.constructor_args import pack_arguments, unpack_arguments
 from actors._remoting.main_values import take_definition
@@ -37,6 +37,7 @@ from actors.nodes.child_actors import ChildActors, check_actor_options
 from actors.nodes.debugger import Debugger, refuse
 from actors.nodes.drain import finish_cells
 from actors.nodes.health.block_watch import BlockWatch
+from actors.nodes.health.figures import node_figures, queued_messages
 from actors.nodes.health.heartbeat import Heartbeat
 from actors.nodes.health.sampling import sample
 from actors.nodes.health.stack_dump import StackDump, task_stacks
@@ -210,6 +211,8 @@ class NodeProcess(LinkedProcess):
         handlers.on_note(ops.take_definition, self._take_definition)
         handlers.on_call(ops.stats, self._stats)
         handlers.on_call(ops.sample, self._sample)
+        handlers.on_call(admin_ops.figures, self._figures)
+        handlers.on_call(admin_ops.queued, self._queued)
         handlers.on_call(ops.task_stacks, self._task_stacks)
 
     async def _start_actor(  # noqa: PLR0917 - wire fields
@@ -300,6 +303,12 @@ class NodeProcess(LinkedProcess):
 
     async def _sample(self, _link: Link, seconds: float, rows: int, by: str) -> dict[str, Any]:
         return await sample(self.host, seconds, rows, by)
+
+    async def _figures(self, _link: Link) -> dict[str, Any]:
+        return node_figures(self.host, round(self.heartbeat.late, 6))
+
+    async def _queued(self, _link: Link, name: str, most: int) -> dict[str, Any] | None:
+        return queued_messages(self.host, name, most)
 
     async def _task_stacks(self, _link: Link) -> list[dict[str, Any]]:
         return task_stacks(self.host.loop)

@@ -55,6 +55,7 @@ from actors.routing.interfaces import (
     SocketNode,
     SocketServer,
 )
+from actors.routing.listen.address import beyond_loopback
 from actors.routing.listen.application import Asgi, asgi, wsgi
 from actors.routing.listen.bind import probe
 from actors.routing.listen.fd_limit import nearly_full
@@ -144,6 +145,7 @@ __all__ = [
     "TlsReloaded",
     "Unavailable",
     "asgi",
+    "beyond_loopback",
     "cookie",
     "header",
     "import_handler",

@@ -16,6 +16,7 @@ from tests.docs.pages import ROOT, blocks
 
 MODULES: Final = (
     "actors",
+    "actors.dashboard",
     "actors.errors",
     "actors.faults",
     "actors.joblib",

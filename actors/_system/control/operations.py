@@ -142,8 +142,14 @@ async def _kill(core: Coordinator, node: str) -> dict[str, Any]:
     return facts
 
 
+async def _admin(core: Coordinator) -> dict[str, Any]:
+    found: dict[str, Any] = core.admin.access()
+    return found
+
+
 OPERATIONS: Final[dict[str, ControlOperation]] = {
     "ps": ControlOperation(ps),
+    "admin": ControlOperation(_admin),
     "tree": ControlOperation(Coordinator.whole_tree),
     "top": ControlOperation(top, arguments=frozenset({"seconds", "rows", "by"})),
     "events": ControlOperation(_pid, arguments=frozenset({"messages"}), follows=True),

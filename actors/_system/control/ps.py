@@ -18,7 +18,7 @@ from actors._system.listeners import ListenerController
 from actors.nodes import Node, RemoteNode
 from actors.routing import NodeStats
 
-__all__ = ["NODE_TIMEOUT", "node_facts", "node_identity", "node_named", "ps"]
+__all__ = ["NODE_TIMEOUT", "listener_facts", "node_facts", "node_identity", "node_named", "ps"]
 
 NODE_TIMEOUT: Final = 1.0
 """Seconds that a node has to answer."""
@@ -59,7 +59,7 @@ async def ps(core: Coordinator) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "nodes": list(nodes.values()),
-        "listeners": [_listener(listening) for listening in core.listeners],
+        "listeners": [listener_facts(listening) for listening in core.listeners],
     }
 
 
@@ -89,7 +89,8 @@ async def _ask(node: RemoteNode, facts: dict[str, Any]) -> None:
         facts |= {"answering": True, "rss": now["rss"], "actors": now["actors"]}
 
 
-def _listener(listening: ListenerController) -> dict[str, Any]:
+def listener_facts(listening: ListenerController) -> dict[str, Any]:
+    """Return the facts about a listener."""
     spec, router = listening.spec, listening.router
     facts: dict[str, Any] = {
         "name": spec.name,

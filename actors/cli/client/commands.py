@@ -12,6 +12,7 @@ from typing import Any, Final
 from actors.cli._failure import NOT_RUNNING, WRONG, CommandFailed, is_count
 from actors.cli.client.connection import REPLY_TIMEOUT, connect
 from actors.cli.client.text import (
+    as_admin,
     as_ended,
     as_event,
     as_groups,
@@ -80,6 +81,10 @@ def _reload(options: Namespace) -> None:
     if options.ready_timeout is not None:
         arguments["ready_timeout"] = options.ready_timeout
     _show(options, _ask(options, "reload", timeout=_RELOAD_TIMEOUT, **arguments), as_nodes)
+
+
+def _admin(options: Namespace) -> None:
+    _show(options, _ask(options, "admin"), as_admin)
 
 
 def _kill(options: Namespace) -> None:
@@ -326,4 +331,5 @@ COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
     "debug": _debug,
     "trace": _trace,
     "start": _start,
+    "admin": _admin,
 }

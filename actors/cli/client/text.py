@@ -333,6 +333,14 @@ def _fact(value: object) -> str:
     return printable_json(json.dumps(text.partition("\n")[0], ensure_ascii=False))
 
 
+def as_admin(found: dict[str, Any]) -> str:
+    """Return the URL of the dashboard with its token, which browsers keep to themselves behind the #."""
+    address = found["address"]
+    if address.startswith("unix:"):
+        return f"{address}  (token {found['token']})"
+    return f"{found['scheme']}://{address}/#token={found['token']}"
+
+
 def as_stacks(facts: dict[str, Any]) -> str:
     """Return where the threads and tasks of a node are, the most recent call first."""
     facts = _printable(facts)

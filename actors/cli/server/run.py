@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sysconfig
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.run_loop import run_on
 from actors._base.suggestions import did_you_mean
 from actors._base.user_traceback import is_ours
+from actors._system.admin_spec import Admin
 from actors._system.control.server import control_socket
 from actors._system.cpu_budget import usable_cpus
 from actors._system.run import with_signals
@@ -30,7 +33,7 @@ from actors.cli.server.systemd import ServiceManager
 from actors.routing import probe
 from actors.transport import RemoteTraceback
 
-__all__ = ["override_counts", "override_preload", "run_topology"]
+__all__ = ["override_admin", "override_counts", "override_preload", "run_topology"]
 
 _LIBRARIES: Final = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
@@ -92,6 +95,31 @@ def _check_group(option: str, text: str, name: str, groups: Mapping[str, object]
         )
 
 
+def override_admin(topology: Topology, options: Namespace) -> Topology:
+    """Return *topology* with the dashboard that the options ask for, if they do.
+
+    Raises:
+        CommandFailed: an option is wrong.
+    """
+    if options.admin is None:
+        if options.admin_certfile or options.admin_keyfile or options.admin_host:
+            raise CommandFailed(
+                "--admin-certfile, --admin-keyfile and --admin-host go with --admin", WRONG
+            )
+        return topology
+    if missing := [name for name in ("httptools", "websockets") if find_spec(name) is None]:
+        raise CommandFailed(
+            f"--admin needs {', '.join(missing)}: pip install 'actors-framework[admin]'"
+        )
+    try:
+        admin = Admin(
+            options.admin, options.admin_certfile, options.admin_keyfile, options.admin_host
+        )
+        return replace(topology, admin=admin)
+    except ActorsError as error:
+        raise CommandFailed(f"--admin: {error}", WRONG) from error
+
+
 def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:
     """Run *topology* until a signal or `actors stop` ends it.
 
@@ -107,7 +135,7 @@ def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:
     try:
         with suppress(NoFolder):  # `control_socket` reports it
             make_folder(control_folder())
-        for listener in topology.listeners:
+        for listener in topology.all_listeners:
             probe(listener)  # before nodes boot: a port in use is reported at once
         run_on(with_signals, _run_system, (topology, triggers, manager))
     except ActorsError as error:

@@ -1,0 +1,316 @@
+// The page of the dashboard. All text enters by textContent; the token stays in memory and goes into a header.
+"use strict";
+
+const MOST_EVENTS = 500;
+const byId = (id) => document.getElementById(id);
+let token = decodeURIComponent((location.hash.match(/token=([^&]+)/) || [])[1] || "");
+// Not in the address bar, the history or what is shared from them.
+if (location.hash) history.replaceState(null, "", location.pathname);
+let before = null;
+
+function make(tag, text, classes) {
+  const made = document.createElement(tag);
+  if (text !== undefined && text !== null) made.textContent = String(text);
+  if (classes) made.className = classes;
+  return made;
+}
+
+function button(text, act, classes) {
+  const made = make("button", text, classes);
+  made.type = "button";
+  made.addEventListener("click", act);
+  return made;
+}
+
+async function ask(path, options = {}) {
+  const headers = { Authorization: `Bearer ${token}`, ...(options.headers || {}) };
+  const response = await fetch(path, { ...options, headers });
+  if (response.status === 401) { needToken(); throw new Error("the token is missing or wrong"); }
+  return response;
+}
+
+async function askJson(path) {
+  const response = await ask(path);
+  const value = await response.json();
+  if (!response.ok) throw new Error(value.error);
+  return value;
+}
+
+function needToken() {
+  byId("main").hidden = true;
+  byId("ask-token").hidden = false;
+  byId("token").focus();
+}
+
+// -- changes -------------------------------------------------------------------------------------
+
+async function change(question, verb, operation, args) {
+  byId("confirm-text").textContent = question;
+  byId("confirm-yes").textContent = verb;
+  const dialog = byId("confirm");
+  dialog.showModal();
+  // Not its close event: that comes later, when the next question may be open.
+  const answer = await new Promise((done) => {
+    dialog.onsubmit = (event) => done(event.submitter.value);
+    dialog.oncancel = () => done("no");
+  });
+  if (answer !== "yes") return;
+  try {
+    const response = await ask("/api/change", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ operation, arguments: args }),
+    });
+    const value = await response.json();
+    note(response.ok ? `${verb}: done` : value.error, !response.ok);
+  } catch (error) { note(error.message, true); }
+}
+
+function note(text, failed) {
+  const status = byId("status");
+  status.textContent = text;
+  status.className = failed ? "lost" : "";
+}
+
+// -- tables: rows are kept and changed, so that focus and selection stay ------------------------------
+
+function fill(id, rows, cells) {
+  const body = byId(id).tBodies[0];
+  const known = new Map([...body.rows].map((row) => [row.dataset.key, row]));
+  for (const item of rows) {
+    const key = String(item.name);
+    let row = known.get(key);
+    if (!row) { row = make("tr"); row.dataset.key = key; }
+    known.delete(key);
+    body.append(row);
+    cells(item).forEach((cell, index) => {
+      let there = row.cells[index];
+      if (!there) there = row.insertCell();
+      if (cell instanceof Node) { if (!there.firstChild) there.append(cell); return; }
+      const [text, classes] = Array.isArray(cell) ? cell : [cell, ""];
+      const shown = text === null || text === undefined ? "–" : String(text);
+      if (there.firstElementChild && there.firstElementChild.tagName === "BUTTON") return;
+      if (there.textContent !== shown) there.textContent = shown;
+      if (there.className !== classes) there.className = classes || "";
+    });
+  }
+  for (const row of known.values()) row.remove();
+}
+
+const number = (value, digits = 0) => value === null || value === undefined ? null : value.toLocaleString("en", { maximumFractionDigits: digits });
+const mib = (bytes) => bytes === null || bytes === undefined ? null : `${number(bytes / 1048576, 1)} MiB`;
+const percent = (part) => part === null || part === undefined ? null : `${number(part * 100)} %`;
+const ms = (seconds) => seconds === null || seconds === undefined ? null : `${number(seconds * 1000, 1)} ms`;
+
+function show(look) {
+  byId("pid").textContent = `process ${look.pid}`;
+  fill("nodes", look.nodes, (node) => [
+    button(node.name, () => showStack(node.name), "link"),
+    [node.blocked ? `blocked by ${node.blocked.actor}` : node.state, node.state === "READY" ? (node.answering ? "good" : "busy") : "bad"],
+    [node.pid, "n"], [percent(node.cpu), "n"], [mib(node.rss), "n"], [ms(node.lag), "n"],
+    [number(node.actors), "n"], [number(node.rate, 1), "n"], [number(look.restarts[node.name]), "n"],
+    nodeActions(node.name),
+  ]);
+  showGroups(look.nodes);
+  const seconds = before ? (performance.now() - before.at) / 1000 : 0;
+  fill("listeners", look.listeners, (item) => {
+    const last = before && before.accepted.get(item.name);
+    const open = Object.entries(item.open).map(([node, count]) => `${node} ${count}`).join(", ");
+    return [item.name, item.address, item.policy, [item.accepting ? "yes" : "no", item.accepting ? "good" : "bad"],
+      [open || "0", "n"], [number(item.accepted), "n"],
+      [last === undefined || !seconds ? null : number((item.accepted - last) / seconds, 1), "n"],
+      [number(item.pending), "n"], [number(item.refused), "n"], [number(item.dropped), "n"]];
+  });
+  before = { at: performance.now(), accepted: new Map(look.listeners.map((item) => [item.name, item.accepted])) };
+  fill("pools", look.pools, (pool) => [
+    pool.name, [`${pool.workers.filter((worker) => worker.ready).length}/${pool.workers.length}`, "n"],
+    [number(pool.queued), "n"], [number(pool.running), "n"], [number(pool.completed), "n"],
+    [number(pool.failed), pool.failed ? "n bad" : "n"], [percent(pool.utilisation), "n"],
+    [ms(pool.wait.p50), "n"], [ms(pool.wait.p99), "n"], [ms(pool.run.p50), "n"], [ms(pool.run.p99), "n"]]);
+  fill("busy", look.actors, (actor) => [
+    button(actor.name, () => showActor(actor.name), "link"), [actor.class, "dim"], actor.node,
+    [number(actor.mailbox), "n"],
+    actor.handling ? `${actor.handling} ${ms(actor.handling_seconds) || ""}` : "", [number(actor.rate, 1), "n"],
+    (actor.waiting_for || []).join(", ")]);
+}
+
+function nodeActions(name) {
+  const made = make("span");
+  made.append(
+    button("stack", () => showStack(name)), " ",
+    button("restart", () => change(`Replace ${name} by a new process? It finishes what it has first.`, "Restart", "restart", { name })), " ",
+    button("stop", () => change(`Stop ${name} for good? Its actors end.`, "Stop", "stop_any", { name }), "danger"));
+  return made;
+}
+
+function showGroups(nodes) {
+  const counts = new Map();
+  for (const node of nodes) {
+    const group = node.name.split("/")[0];
+    if (group !== "admin") counts.set(group, (counts.get(group) || 0) + 1);
+  }
+  const bar = byId("groups");
+  const key = JSON.stringify([...counts]);
+  if (bar.dataset.key === key) return;
+  bar.dataset.key = key;
+  bar.replaceChildren(...[...counts].map(([group, count]) => {
+    const made = make("span", `${group}: ${count} `);
+    const scale = (to) => change(`Scale ${group} from ${count} to ${to} nodes?`, "Scale", "scale", { groups: { [group]: to } });
+    const less = button("−", () => scale(count - 1));
+    less.disabled = count < 2;
+    less.setAttribute("aria-label", `one node less in ${group}`);
+    const more = button("+", () => scale(count + 1));
+    more.setAttribute("aria-label", `one node more in ${group}`);
+    made.append(less, " ", more, " ",
+      button("reload", () => change(`Replace the nodes of ${group} one after another?`, "Reload", "reload", { nodes: [group] })));
+    return made;
+  }));
+}
+
+// -- details ------------------------------------------------------------------------------------------
+
+// Shows what *answer* returns, unless the dialog was closed, or opened for something else, before it came.
+async function openDetail(title, answer) {
+  const dialog = byId("detail");
+  const fill = (text, actions) => {
+    byId("detail-text").textContent = text;
+    byId("detail-actions").replaceChildren(...actions);
+  };
+  byId("detail-title").textContent = title;
+  fill("asking…", []);
+  if (!dialog.open) dialog.showModal();
+  let found;
+  try { found = await answer(); } catch (error) { found = [error.message, []]; }
+  if (dialog.open && byId("detail-title").textContent === title) fill(...found);
+}
+
+function showStack(name) {
+  return openDetail(`Stacks of ${name}`, async () => {
+    const found = await askJson(`/api/stack?node=${encodeURIComponent(name)}`);
+    const frames = (of) => of.stack.map((frame) => `  ${frame}`);
+    const lines = [`pid ${found.pid}, ${found.state}`];
+    for (const thread of found.threads) lines.push("", `thread ${thread.thread}`, ...frames(thread));
+    if (found.tasks === null) lines.push("", "its tasks cannot be shown: its loop does not get to it");
+    for (const task of found.tasks || []) {
+      const more = task.count > task.names.length ? ` and ${task.count - task.names.length} more` : "";
+      lines.push("", `task ${task.names.join(", ")}${more}`, ...frames(task));
+    }
+    return [lines.join("\n"), []];
+  });
+}
+
+function showActor(name) {
+  return openDetail(`Actor ${name}`, async () => {
+    const found = await askJson(`/api/actor?name=${encodeURIComponent(name)}`);
+    const lines = [
+      `class     ${found.class}`, `node      ${found.node}`, `state     ${found.state}`, `restarts  ${found.restarts}`,
+      `handling  ${found.handling ? `${found.handling} ${ms(found.handling_seconds)}` : "nothing"}`,
+      `waits for ${found.waiting_for.join(", ") || "nobody"}`, `queued    ${found.queued} messages, ${found.queued_bytes} bytes of big ones`,
+      ...Object.entries(found.by_method).map(([method, count]) => `          ${count} × ${method}`),
+      "", "oldest first", ...found.oldest.map((method, index) => `${String(index + 1).padStart(4)}  ${method}`)];
+    return [lines.join("\n"), [
+      button("restart", () => change(`Restart actor ${name}?`, "Restart", "restart", { name, actor: true })),
+      button("stop", () => change(`Stop actor ${name}? It is not restarted.`, "Stop", "stop_any", { name, actor: true }), "danger")]];
+  });
+}
+
+// -- the tree -----------------------------------------------------------------------------------------
+
+async function addChildren(parent, path, start) {
+  const found = await askJson(`/api/children?path=${encodeURIComponent(path)}&start=${start}`);
+  for (const child of found.children) parent.append(branch(child, path));
+  const next = start + found.children.length;
+  if (next < found.total) {
+    const more = button(`${found.total - next} more`, async () => { more.remove(); await addChildren(parent, path, next); });
+    more.classList.add("leaf");
+    parent.append(more);
+  }
+}
+
+function branch(child, path) {
+  const good = child.state === "RUNNING" ? "good" : "bad";
+  const facts = [make("span", ` ${child.state}`, good), make("span", child.restarts ? ` ${child.restarts} restarts` : "", "busy"),
+    make("span", child.last_exit ? ` last ended ${child.last_exit}` : "", "dim")];
+  if (child.kind !== "supervisor") {
+    const leaf = make("div", undefined, "leaf");
+    const open = child.kind === "actor" ? () => showActor(child.name) : child.kind === "node" || child.name.includes("/") ? () => showStack(child.name) : null;
+    leaf.append(open ? button(child.name, open, "link") : make("span", child.name), ...facts);
+    if (child.class) leaf.append(make("span", ` ${child.class} on ${child.node}`, "dim"));
+    return leaf;
+  }
+  const made = make("details");
+  const summary = make("summary", child.name);
+  summary.append(...facts);
+  made.append(summary);
+  made.addEventListener("toggle", () => {
+    [...made.children].slice(1).forEach((below) => below.remove());
+    if (made.open) addChildren(made, path ? `${path}/${child.name}` : child.name, 0).catch((error) => note(error.message, true));
+  });
+  return made;
+}
+
+// -- events -------------------------------------------------------------------------------------------
+
+function addEvents(events) {
+  const list = byId("events");
+  const wanted = byId("filter").value.toLowerCase();
+  for (const event of events) {
+    const item = make("li");
+    const facts = Object.entries(event.facts).map(([name, value]) => `${name}=${value}`).join(" ");
+    item.append(make("span", new Date(event.at * 1000).toLocaleTimeString(), "dim"), make("span", event.kind), make("span", facts));
+    item.hidden = Boolean(wanted) && !item.textContent.toLowerCase().includes(wanted);
+    if (!byId("pause").checked) list.prepend(item);
+  }
+  while (list.children.length > MOST_EVENTS) list.lastChild.remove();
+}
+
+byId("filter").addEventListener("input", () => {
+  const wanted = byId("filter").value.toLowerCase();
+  for (const item of byId("events").children) item.hidden = Boolean(wanted) && !item.textContent.toLowerCase().includes(wanted);
+});
+
+// -- what the system sends: server-sent events, read by fetch because EventSource sends no header --------
+
+async function follow() {
+  const response = await ask("/api/live");
+  if (!response.ok) throw new Error((await response.json()).error);
+  byId("ask-token").hidden = true;
+  byId("main").hidden = false;
+  byId("tree").replaceChildren();
+  addChildren(byId("tree"), "", 0).catch((error) => note(error.message, true));
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      const kind = (part.match(/^event: (.*)$/m) || [])[1];
+      const data = JSON.parse((part.match(/^data: (.*)$/m) || [])[1]);
+      if (kind === "look") { show(data); note(`as of ${new Date().toLocaleTimeString()}`); } else addEvents(data);
+    }
+  }
+}
+
+async function run() {
+  let wait = 500;
+  for (;;) {
+    if (!token) { needToken(); return; }
+    try { await follow(); wait = 500; note("the connection has ended; connecting again…", true); } catch (error) {
+      if (!byId("ask-token").hidden) return;
+      note(`${error.message}; connecting again…`, true);
+    }
+    await new Promise((done) => setTimeout(done, wait));
+    wait = Math.min(wait * 2, 10000);
+  }
+}
+
+byId("ask-token").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = byId("token").value.trim();
+  byId("token").value = "";
+  byId("ask-token").hidden = true;
+  run();
+});
+run();

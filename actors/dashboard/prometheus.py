@@ -1,0 +1,187 @@
+"""The figures of a system as Prometheus metrics, by `prometheus_client` (extra ``admin``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+__all__ = ["CONTENT_TYPE", "exposition"]
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def exposition(figures: Mapping[str, Any]) -> bytes:
+    """Return *figures*, which the parent has gathered, in Prometheus' text format.
+
+    Raises:
+        ModuleNotFoundError: prometheus_client is not installed.
+    """
+    from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - of an extra
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Figures(figures))
+    return generate_latest(registry)
+
+
+class _Figures:
+    """Collects what was gathered once."""
+
+    def __init__(self, figures: Mapping[str, Any]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _of_nodes(self._figures["nodes"])
+        yield from _of_listeners(self._figures["listeners"])
+        yield from _of_pools(self._figures["pools"])
+        yield _family(
+            "counter",
+            "actors_events",
+            "Events of the system by kind, as `actors events` shows them.",
+            ["kind"],
+            [([kind], count) for kind, count in self._figures["events"].items()],
+        )
+
+
+def _family(
+    kind: str, name: str, text: str, labels: list[str], samples: Iterable[tuple[list[str], float]]
+) -> Metric:
+    from prometheus_client.core import (  # noqa: PLC0415 - of an extra
+        CounterMetricFamily,
+        GaugeMetricFamily,
+    )
+
+    make = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+    family: Any = make(name, text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    made: Metric = family
+    return made
+
+
+def _of_nodes(nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    answering = {name: facts["figures"] for name, facts in nodes.items() if facts["figures"]}
+    groups = {facts["group"]: 0 for facts in nodes.values()}
+    ready = dict(groups)
+    for facts in nodes.values():
+        groups[facts["group"]] += 1
+        ready[facts["group"]] += facts["state"] == "READY"
+    yield _family("gauge", "actors_nodes", "Nodes there are to be.", ["group"], _labelled(groups))
+    yield _family(
+        "gauge", "actors_nodes_ready", "Nodes that are ready.", ["group"], _labelled(ready)
+    )
+    yield from _of_processes(nodes, answering)
+    yield from _of_classes(answering)
+
+
+def _of_processes(
+    nodes: Mapping[str, Mapping[str, Any]], answering: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Metric]:
+    restarts = {name: facts["restarts"] for name, facts in nodes.items()}
+    yield _family(
+        "counter",
+        "actors_node_restarts",
+        "How often a node was started again.",
+        ["node"],
+        _labelled(restarts),
+    )
+    answers = {name: float(facts["figures"] is not None) for name, facts in nodes.items()}
+    yield _family(
+        "gauge",
+        "actors_node_answering",
+        "1 if the node answered within a second.",
+        ["node"],
+        _labelled(answers),
+    )
+    for kind, key, name, text in (
+        ("gauge", "rss", "actors_node_resident_memory_bytes", "Resident memory of its process."),
+        ("counter", "cpu", "actors_node_cpu_seconds", "CPU time of its process."),
+        ("gauge", "lag", "actors_node_loop_lag_seconds", "How late its event loop was last."),
+        (
+            "gauge",
+            "lent",
+            "actors_node_lent_memory_bytes",
+            "Shared memory it lends to other nodes.",
+        ),
+    ):
+        values = {node: figures[key] for node, figures in answering.items()}
+        yield _family(kind, name, text, ["node"], _labelled(values))
+    yield _family(
+        "counter",
+        "actors_node_attachments_sent",
+        "Payloads sent to other nodes over the links there are, by the way they took.",
+        ["node", "mode"],
+        [
+            ([node, mode], count)
+            for node, figures in answering.items()
+            for mode, count in figures["sent"].items()
+        ],
+    )
+
+
+def _of_classes(answering: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    for index, name, text in (
+        (0, "actors_actors", "Actors that run, by class."),
+        (1, "actors_mailbox_messages", "Messages that wait in mailboxes, by class."),
+        (2, "actors_mailbox_bytes", "Bytes of big messages in mailboxes, by class."),
+    ):
+        samples = [
+            ([node, path], found[index])
+            for node, figures in answering.items()
+            for path, found in figures["classes"].items()
+        ]
+        yield _family("gauge", name, text, ["node", "class"], samples)
+
+
+def _of_listeners(listeners: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    shown = list(listeners)
+    for kind, key, name, text in (
+        ("gauge", "accepting", "actors_listener_accepting", "1 while it accepts connections."),
+        ("gauge", "pending", "actors_listener_pending", "Accepted connections that no node has."),
+        ("counter", "accepted", "actors_listener_accepted", "Connections accepted."),
+        ("counter", "refused", "actors_listener_refused", "Connections that a node refused."),
+        ("counter", "dropped", "actors_listener_dropped", "Connections that were closed unserved."),
+        ("counter", "redispatched", "actors_listener_redispatched", "Connections given anew."),
+    ):
+        samples = [([facts["name"]], float(facts[key])) for facts in shown if key in facts]
+        yield _family(kind, name, text, ["listener"], samples)
+    yield _family(
+        "gauge",
+        "actors_listener_connections",
+        "Open connections.",
+        ["listener", "node"],
+        [
+            ([facts["name"], node], open_)
+            for facts in shown
+            for node, open_ in facts["open"].items()
+        ],
+    )
+
+
+def _of_pools(pools: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    shown = list(pools)
+    for kind, key, name, text in (
+        ("gauge", "queued", "actors_pool_queued", "Tasks that wait for a worker."),
+        ("gauge", "running", "actors_pool_running", "Tasks that run."),
+        ("gauge", "utilisation", "actors_pool_utilisation", "Part of its time in which it worked."),
+        ("counter", "completed", "actors_pool_completed", "Tasks that returned a value."),
+        ("counter", "failed", "actors_pool_failed", "Tasks that failed."),
+    ):
+        samples = [([facts["name"]], float(facts[key])) for facts in shown]
+        yield _family(kind, name, text, ["pool"], samples)
+    yield _family(
+        "gauge",
+        "actors_pool_workers_ready",
+        "Workers that take tasks.",
+        ["pool"],
+        [
+            ([facts["name"]], float(sum(worker["ready"] for worker in facts["workers"])))
+            for facts in shown
+        ],
+    )
+
+
+def _labelled(values: Mapping[str, float]) -> list[tuple[list[str], float]]:
+    return [([label], value) for label, value in values.items()]

@@ -1,0 +1,228 @@
+"""The page of the dashboard in a real browser: what it shows, what a click asks, and what it never does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from tests.browser.browser_driver import Browser, Window
+from tests.cli.running_command import ROOT, Running, command, environment, running
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def system(no_leaks_in_file: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("d")
+    topology = "tests.dashboard.served:topology"
+    with running(folder, "run", topology, "--admin", "127.0.0.1:0", cwd=ROOT) as started:
+        yield started
+        sys.stderr.write("\n".join(started.lines))
+
+
+@pytest.fixture(scope="module")
+def url(system: Running) -> str:
+    env = environment(system.runtime)
+    shown = subprocess.run(command("admin"), env=env, capture_output=True, text=True, check=True)
+    return shown.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+async def window(url: str, one_browser: Browser) -> AsyncIterator[Window]:
+    window = await one_browser.open(width=1200, height=900)
+    await window.open_page(url)
+    await window.until("document.querySelectorAll('#nodes tbody tr').length >= 3")
+    yield window
+    assert window.errors == []
+
+
+def row(table: str, name: str) -> str:
+    """Return the script that finds a row of a table."""
+    key = json.dumps(name)
+    return f"[...document.querySelectorAll('#{table} tbody tr')].find(row => row.dataset.key === {key})"
+
+
+async def click(window: Window, text: str, within: str = "document") -> None:
+    """Click the button with a text, as soon as there is one."""
+    place = await window.until(
+        f"""(() => {{
+            const buttons = [...{within}.querySelectorAll('button')];
+            const found = buttons.find(button => button.textContent === {json.dumps(text)});
+            found.scrollIntoView({{block: 'center'}});
+            const box = found.getBoundingClientRect();
+            return box.width && [box.x + box.width / 2, box.y + box.height / 2];
+        }})()"""
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        await window.call(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=place[0],
+            y=place[1],
+            button="left",
+            clickCount=1,
+        )
+
+
+async def confirm(window: Window, answer: str) -> str:
+    """Answer the question that is open; return it."""
+    question: str = await window.until(
+        "document.querySelector('#confirm').open && document.querySelector('#confirm-text').textContent"
+    )
+    await click(window, answer, "document.querySelector('#confirm')")
+    await window.until("!document.querySelector('#confirm').open")
+    return question
+
+
+async def replace_filter(window: Window, text: str) -> None:
+    """Type into the field above the events, wherever it is scrolled to."""
+    await window.evaluate("document.querySelector('#filter').select()")
+    if text:
+        await window.call("Input.insertText", text=text)
+    else:
+        await window.press("Backspace", 8)
+
+
+async def test_nodes_listeners_pools_and_the_tree_are_shown(window: Window) -> None:
+    for name in ("web/0", "web/1", "admin/0"):
+        assert "READY" in await window.until(f"{row('nodes', name)}.innerText")
+    assert "127.0.0.1:" in await window.until(f"{row('listeners', 'shop')}.innerText")
+    assert await window.until(f"{row('pools', 'work')}.innerText")
+    await window.evaluate("document.querySelectorAll('#tree details').forEach(d => d.open = true)")
+    # Its name is text, whatever it looks like.
+    await window.until("document.querySelector('#tree').innerText.includes('<i>counter RUNNING')")
+    assert await window.evaluate("document.querySelectorAll('i').length") == 0
+
+
+async def test_the_token_is_not_in_the_address_the_history_or_the_storage(
+    window: Window, url: str
+) -> None:
+    token = url.partition("token=")[2]
+    assert token
+    seen = await window.evaluate(
+        "JSON.stringify([location.href, document.cookie, localStorage, sessionStorage, "
+        "document.documentElement.outerHTML])"
+    )
+    assert token not in seen
+
+
+async def test_what_is_asked_for_is_done_only_when_it_is_confirmed(window: Window) -> None:
+    await click(window, "+", "document.querySelector('#groups')")
+    assert await confirm(window, "Cancel") == "Scale web from 2 to 3 nodes?"
+    await click(window, "+", "document.querySelector('#groups')")
+    assert await confirm(window, "Scale") == "Scale web from 2 to 3 nodes?"
+    await window.until(f"{row('nodes', 'web/2')}.innerText.includes('READY')")
+    await click(window, "stop", row("nodes", "web/2"))
+    assert "web/2" in await confirm(window, "Stop")
+    await window.until(f"!({row('nodes', 'web/2')})")
+
+
+async def test_a_stack_and_an_actor_open_on_click_and_close_by_key(window: Window) -> None:
+    await click(window, "stack", row("nodes", "web/0"))
+    await window.until(
+        "document.querySelector('#detail-text').textContent.includes('thread MainThread')"
+    )
+    text = await window.evaluate("document.querySelector('#detail-text').textContent")
+    assert "undefined" not in text
+    assert "[object" not in text
+    await window.press("Escape", 27)
+    await window.until("!document.querySelector('#detail').open")
+    await click(window, "<i>counter")
+    await window.until(
+        "document.querySelector('#detail-text').textContent.includes('served:Counter')"
+    )
+    await click(window, "restart", "document.querySelector('#detail')")
+    assert await confirm(window, "Restart") == "Restart actor <i>counter?"
+    await window.until(
+        "[...document.querySelectorAll('#events li')].some(item => item.innerText.includes('admin_request'))"
+    )
+    await window.press("Escape", 27)
+
+
+async def test_it_can_be_used_with_the_keyboard_alone(window: Window) -> None:
+    await window.evaluate("document.querySelector('#nodes tbody button').focus()")
+    await window.press("Enter", 13, "\r")
+    await window.until("document.querySelector('#detail').open")
+    focused = await window.evaluate("document.activeElement.textContent")
+    assert focused == "Close"
+    await window.press("Enter", 13, "\r")
+    await window.until("!document.querySelector('#detail').open")
+
+
+async def test_events_are_filtered_by_what_is_typed(window: Window) -> None:
+    await window.until("document.querySelectorAll('#events li').length > 0")
+    await replace_filter(window, "no event says this")
+    await window.until("[...document.querySelectorAll('#events li')].every(item => item.hidden)")
+    await replace_filter(window, "ADMIN_request")
+    await window.until("[...document.querySelectorAll('#events li')].some(item => !item.hidden)")
+    await replace_filter(window, "")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_it_is_readable_in_both_schemes_and_on_a_phone(window: Window, scheme: str) -> None:
+    await window.prefer_scheme(scheme)
+    await window.evaluate("document.querySelectorAll('dialog').forEach(one => one.close())")
+    contrast: Any = await window.evaluate(
+        """(() => {
+            const parts = colour => colour.match(/[0-9.]+/g).slice(0, 3).map(Number);
+            const light = colour => { const [r, g, b] = parts(colour).map(v => (v /= 255) <= 0.03928
+                ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+            const style = getComputedStyle(document.querySelector('section'));
+            const [a, b] = [light(style.color), light(style.backgroundColor)].sort((x, y) => y - x);
+            return (a + 0.05) / (b + 0.05);
+        })()"""
+    )
+    assert contrast > 7
+    await window.resize(390, 800, mobile=True)
+    await window.evaluate("scrollTo(0, 0)")
+    assert await window.until("document.documentElement.scrollWidth <= 390 && 'fits'") == "fits"
+    if folder := os.environ.get("ACTORS_SCREENSHOTS"):
+        await anyio.Path(folder, f"phone-{scheme}.png").write_bytes(await window.screenshot())
+    await window.resize(1200, 900)
+    if folder:
+        await anyio.Path(folder, f"{scheme}.png").write_bytes(await window.screenshot())
+
+
+async def test_without_a_token_it_asks_for_one(one_browser: Browser, url: str) -> None:
+    base, _, token = url.partition("#token=")
+    window = await one_browser.open()
+    await window.open_page(base)
+    await window.until("!document.querySelector('#ask-token').hidden")
+    await window.type("#token", "wrong")
+    await window.press("Enter", 13, "\r")
+    await window.until("!document.querySelector('#ask-token').hidden")
+    await window.type("#token", token)
+    await window.press("Enter", 13, "\r")
+    await window.until("document.querySelectorAll('#nodes tbody tr').length >= 3")
+
+
+async def test_a_node_that_dies_is_seen_and_the_page_goes_on(
+    window: Window, system: Running, url: str
+) -> None:
+    pid = await window.evaluate(f"Number({row('nodes', 'web/1')}.cells[2].textContent)")
+    os.kill(pid, 9)
+    await window.until(
+        "[...document.querySelectorAll('#events li')].some(item => item.innerText.includes('node_died'))"
+    )
+    await window.until(f"Number({row('nodes', 'web/1')}.cells[2].textContent) !== {pid}")
+    # The node of the page itself: the page connects again.
+    pid = await window.evaluate(f"Number({row('nodes', 'admin/0')}.cells[2].textContent)")
+    os.kill(pid, 9)
+    with anyio.fail_after(20):
+        await window.until(
+            f"{row('nodes', 'admin/0')}.innerText.includes('READY') && "
+            f"Number({row('nodes', 'admin/0')}.cells[2].textContent) !== {pid}"
+        )
+    base, _, token = url.partition("#token=")
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
+        assert (await client.get(f"{base}api/children")).status_code == 200
+    window.errors.clear()  # the connection that ended with its node is one

@@ -1,0 +1,38 @@
+"""A system with everything that the dashboard shows."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from actors import Actor, Topology, asgi, child, dynamic, listen, nodes, pool, supervisor
+
+
+class Counter(Actor):
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def add(self) -> int:
+        self.count += 1
+        return self.count
+
+    async def compute(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - that is what it is for
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] != "http":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"served"})
+
+
+topology = Topology(
+    nodes=[nodes("web", count=2)],
+    children=[
+        dynamic("guests"),
+        supervisor("inner", [child(Counter, name="<i>counter", on="web/0")]),
+        pool(name="work", size=1, kind="thread"),
+    ],
+    listeners=[listen(asgi("tests.dashboard.served:app"), "127.0.0.1:0", name="shop")],
+)
