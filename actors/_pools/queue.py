@@ -481,12 +481,12 @@ class PoolQueue:
     def _give_ahead(self, worker: PoolWorker) -> None:
         """Give a worker whose tasks are brief its part of those that come next, if they may be in its line."""
         first = worker.first
-        if first is None or not first.place or not self._usable(worker):
+        if first is None or not first.place:
             return
         most = min(worker.most, 1 + len(self._waiting) // len(self.workers))
         if self._recycle is not None:
             most = min(most, self._recycle - worker.completed)
-        while self._waiting and len(worker.tasks) < most:
+        while self._waiting and len(worker.tasks) < most and self._usable(worker):
             _, number, submitter, ticket, _, in_line = self._heap[0]
             if self._waiting.get((submitter, ticket)) != number:
                 heappop(self._heap)

@@ -47,6 +47,22 @@ def test_a_worker_has_no_more_than_its_part_of_what_waits() -> None:
     assert one.given == [(0, 0), (1, 1), (2, 0), (3, 0)]
 
 
+def test_a_worker_that_cannot_be_reached_any_more_is_offered_one_and_then_none_for_a_moment() -> None:
+    rig, one, _ = begin(30)
+    rig.queue.done(one, 0, failed=False)
+    assert given(one) == list(range(11))
+    one.unreachable.add(0)
+    rig.queue.done(one, 1, failed=False)
+    assert given(one) == list(range(11))
+    assert (rig.queue.running, rig.queue.queued) == (1, 28)
+    assert len(rig.timers) == 1
+    one.unreachable.clear()
+    rig.passes(1.0)
+    for ticket in range(2, 11):
+        rig.queue.done(one, ticket, failed=False)
+    assert given(one)[11] == 11
+
+
 def test_the_next_one_begins_when_the_one_before_it_is_over() -> None:
     rig, one, _ = begin()
     rig.queue.done(one, 0, failed=False)
