@@ -26,14 +26,15 @@ _CONTROL: Final = "the control socket, in $XDG_RUNTIME_DIR/actors: `actors ps` f
 _WORKER: Final = "--interface asgi, on asyncio, or wsgi, with --threads N"
 _IDLE: Final = "--timeout-keep-alive SECONDS"
 _TLS: Final = "TLS 1.2 and later, always; ciphers by --ssl-ciphers"
-_HTTP2: Final = "not there: HTTP/1.1 and WebSockets only; a proxy in front speaks HTTP/2 to clients"
+_HTTP2: Final = (
+    "--http2, with TLS and without; a connection has 100 streams, and heads up to --max-head"
+)
 _ALWAYS: Final = "always so: nodes are supervised"
 _CONFIG: Final = f"options, ACTORS_SERVE_... variables, or {_TOPOLOGY}"
 _OTHERS: Final = {
-    "--http": "HTTP/1.1 and WebSockets, always",
+    "--http": "HTTP/1.1 and WebSockets, and with --http2 HTTP/2",
     "--http-parser": _ONE_PROTOCOL,
     "--http-protocols": _HTTP2,
-    "--http2": _HTTP2,
     "--http2-cleartext": _HTTP2,
     "--quic-bind": "not there: a proxy in front speaks HTTP/3 to clients",
     "--protocol": "HTTP, always: a proxy in front speaks uWSGI or FastCGI to clients",

@@ -32,6 +32,7 @@ _TRUE: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options of `actors serve` but --reload."""
     _add_app(parser)
+    _add_http2(parser)
     _add_environment(parser)
     _add_log(parser)
     _add_headers(parser)
@@ -128,6 +129,15 @@ def _add_app(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "on", "off"),
         default="auto",
         help="whether APP has a lifespan: on makes one required, off runs none; default: auto",
+    )
+
+
+def _add_http2(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--http2",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="serve HTTP/2 as well, by ALPN where there is TLS; needs the extra http2; default: no",
     )
 
 

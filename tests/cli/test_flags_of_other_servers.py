@@ -126,7 +126,7 @@ def test_what_they_do_is_done() -> None:
         *("--header", "X-Frame-Options: DENY", "--header", "x-b:2", "--no-date-header"),
         *("--no-ws-per-message-deflate", "--proxy-protocol", "--timeout-worker-healthcheck=7"),
         *("--loop=asyncio", "--interface=asgi3", "--url-path-prefix=/x", "--threads=3"),
-        *("--timeout=9", "--slow=2", "--websocket-ping-interval=3"),
+        *("--http2", "--timeout=9", "--slow=2", "--websocket-ping-interval=3"),
     )
     topology = serve_topology(parse(["serve", "p:a", *arguments]))
     [listener], [group] = topology.listeners, topology.nodes
@@ -138,6 +138,7 @@ def test_what_they_do_is_done() -> None:
         ws_deflate=False,
         root_path="/x",
         threads=3,
+        http2=True,
         timeout=9,
         slow=2,
         ws_ping_interval=3,

@@ -67,6 +67,7 @@ def _listener(options: Namespace) -> Listener:
         app=options.app,
         interface="asgi" if options.interface == "asgi3" else options.interface,
         threads=options.threads,
+        http2=options.http2,
         timeout=options.timeout,
         headers=tuple(_header(text) for text in options.header),
         date_header=options.date_header,

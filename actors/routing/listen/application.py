@@ -41,6 +41,8 @@ class Asgi:
     """`app` is called without arguments, once per node, and returns the application."""
     lifespan: Lifespan = "auto"
     root_path: str = ""
+    http2: bool = False
+    """Clients may speak HTTP/2: by ALPN where there is TLS, else by beginning with it (prior knowledge)."""
     preload: bool = False
     """The module of `app` is imported once for all process nodes, which are forked from the process that
     has it: a node that was killed serves again in tens of milliseconds. Its import may leave no threads;
@@ -86,8 +88,9 @@ class Asgi:
                 choices = f"{', '.join(known[:-1])} or {known[-1]}"
                 raise BadListener(f"{name} must be {choices}, got {value!r}")
         self._check_numbers()
-        if type(self.preload) is not bool:
-            raise BadListener(f"preload must be True or False, got {self.preload!r}")
+        for name in ("preload", "http2"):
+            if type(getattr(self, name)) is not bool:
+                raise BadListener(f"{name} must be True or False, got {getattr(self, name)!r}")
         allowed: object = self.forwarded_allow_ips
         if allowed is not None and not isinstance(allowed, str):
             raise BadListener(
@@ -122,6 +125,7 @@ def asgi(
     factory: bool = False,
     lifespan: Lifespan = "auto",
     root_path: str = "",
+    http2: bool = False,
     preload: bool = False,
     head_timeout: float = 10.0,
     max_head: int = 64 * 1024,
@@ -150,6 +154,7 @@ def asgi(
         factory=factory,
         lifespan=lifespan,
         root_path=root_path,
+        http2=http2,
         preload=preload,
         head_timeout=head_timeout,
         max_head=max_head,
@@ -177,6 +182,7 @@ def wsgi(
     threads: int = 8,
     factory: bool = False,
     root_path: str = "",
+    http2: bool = False,
     preload: bool = False,
     head_timeout: float = 10.0,
     max_head: int = 64 * 1024,
@@ -207,6 +213,7 @@ def wsgi(
         factory=factory,
         lifespan="off",
         root_path=root_path,
+        http2=http2,
         preload=preload,
         head_timeout=head_timeout,
         max_head=max_head,

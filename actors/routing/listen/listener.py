@@ -225,6 +225,11 @@ def _check_key(spec: Listener) -> None:
                 f"the sticky key {source} of {spec.address} is encrypted by TLS, so the router cannot "
                 f"read it: use sni() or ip(), or terminate TLS in a proxy"
             )
+        if source.layer == "http" and isinstance(spec.handler, Asgi) and spec.handler.http2:
+            raise BadListener(
+                f"the sticky key {source} of {spec.path!r} is compressed by HTTP/2, so the router cannot "
+                f"read it: use ip() or sni(), or serve HTTP/1.1 alone"
+            )
         if source.layer == "tls" and spec.tls is None:
             raise BadListener(
                 f"the sticky key {source} needs TLS, and {spec.address} has no certfile"

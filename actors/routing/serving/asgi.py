@@ -46,7 +46,7 @@ __all__ = ["AsgiServer"]
 _log = logging.getLogger("uvicorn.error")
 _CLIENT_WARNINGS = ClientWarnings()
 
-_ALPN = ("http/1.1",)
+_ALPN = {False: ("http/1.1",), True: ("h2", "http/1.1")}
 _NOTICE = 1.0
 _NOTICE_SHARE = 0.2
 """The part of the time to drain that this takes at most."""
@@ -93,6 +93,7 @@ class AsgiServer:
             "idle": spec.keep_alive,
             "linger": _LINGER,
         }
+        self._protocol = _http2(spec) if spec.http2 else HttpConnection
         self.forwarded: ForwardedHeaders | None = _forwarded(spec)
         self.date: DateHeader = DateHeader(spec.headers, date=spec.date_header)
         self._access_log = AccessLog(events=spec.access_log, node=_node_of(system))
@@ -137,7 +138,11 @@ class AsgiServer:
             raise HandlerUnfit(spec.app, "asgi() needs nodes with backend='asyncio'") from error
         if self._tls is not None:
             self._certificate = Certificate(
-                self._tls, _ALPN, listener=self.listener, report=self.report, now=loop.time
+                self._tls,
+                _ALPN[spec.http2],
+                listener=self.listener,
+                report=self.report,
+                now=loop.time,
             )
         app = checked_app(spec, self._resolve(spec.app))
         if spec.lifespan != "off" and not isinstance(app, WsgiApp):
@@ -286,7 +291,7 @@ class AsgiServer:
             }
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(
-            lambda: HttpConnection(self, connection, client, first), sock, **tls
+            lambda: self._protocol(self, connection, client, first), sock, **tls
         )
 
     def _connected(self, connection: int, sock: socket.socket, task: asyncio.Task[object]) -> None:
@@ -325,3 +330,13 @@ def _affinity(policy: Policy) -> Affinity | None:
 def _node_of(system: object) -> str:
     """Return the name of this node; "" where there is no system around."""
     return str(getattr(getattr(system, "node", None), "name", ""))
+
+
+def _http2(spec: Asgi) -> Any:
+    """Return what serves a connection that may be one of HTTP/2."""
+    try:
+        from actors.routing.serving.protocol_choice import ProtocolChoice  # noqa: PLC0415 - h2 is optional
+    except ImportError as error:
+        why = f"http2=True needs {error.name}: pip install 'actors-framework[http2]'"
+        raise HandlerUnfit(spec.app, why) from error
+    return ProtocolChoice

@@ -324,10 +324,12 @@ class Cycle:
             return
         if kind == "http.response.early_hint":
             if self._chunks_known:  # HTTP/1.0 has only one response
-                links = [(b"link", link) for link in message["links"]]
-                self._transport.write(informational(103, links))
+                self._hint(message["links"])
             return
         _expect("http.response.start", kind)
+
+    def _hint(self, links: Iterable[bytes]) -> None:
+        self._transport.write(informational(103, [(b"link", link) for link in links]))
 
     # -- the response -----------------------------------------------------------------------
 
@@ -473,7 +475,7 @@ class Cycle:
         flow = self._http.flow
         with FileBody(path) as file:
             if self._head is not None and self._chunked is None:
-                self._head.append(b"content-length: %d\r\n" % file.size)
+                self._head.append(self._length_line(file.size))
                 self._chunked, self._left = False, file.size
             sent = 0
             async for part in file.parts():
@@ -485,6 +487,9 @@ class Cycle:
                     raise ClientDisconnected("the client is gone")
             if not self.response_complete and self._trailers != _DUE:
                 self._write_body(b"", more=False)  # it is empty, or has become shorter
+
+    def _length_line(self, size: int) -> bytes:
+        return b"content-length: %d\r\n" % size
 
     def _write_trailers(self, headers: Iterable[tuple[bytes, bytes]], *, more: bool) -> None:
         """Write headers that come after a body in chunks; other responses have no place for them."""
