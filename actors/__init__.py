@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import actors._base  # noqa: F401 - refuses to be imported on a platform that cannot run actors
 
 if TYPE_CHECKING:
+    from actors import errors as errors, keys as keys, policies as policies
     from actors._public import *
 
 __all__ = [
@@ -54,14 +55,11 @@ __all__ = [
     "connect",
     "current",
     "dynamic",
-    "errors",
     "keyed",
-    "keys",
     "listen",
     "local",
     "move",
     "nodes",
-    "policies",
     "pool",
     "register",
     "run",
@@ -72,10 +70,16 @@ __all__ = [
 ]
 
 
+_MODULES = ("errors", "keys", "policies")
+"""What `import actors` gives beside these names."""
+
+
 class _Package(ModuleType):
     """This package as an object: loads the public names when the first of them is used."""
 
     def __getattr__(self, name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"actors.{name}")
         if name not in __all__:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         public = import_module("actors._public")
@@ -89,7 +93,7 @@ class _Package(ModuleType):
             super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
-        return sorted({*self.__dict__, *__all__})
+        return sorted({*self.__dict__, *__all__, *_MODULES})
 
 
 sys.modules[__name__].__class__ = _Package

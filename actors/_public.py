@@ -3,7 +3,6 @@
 `import actors` loads this module when the first of the names is used.
 """
 
-from actors import errors, keys, policies
 from actors._actor.base import Actor
 from actors._actor.context import Context
 from actors._actor.on_error import OnError
@@ -67,14 +66,11 @@ __all__ = [
     "connect",
     "current",
     "dynamic",
-    "errors",
     "keyed",
-    "keys",
     "listen",
     "local",
     "move",
     "nodes",
-    "policies",
     "pool",
     "register",
     "run",

@@ -80,6 +80,8 @@ class Coordinator(SystemState):
     """Puts the parts of a running system together, and does what its nodes and its host ask for."""
 
     node_module = "actors._system.node_main"
+    admin: Any = None
+    """What serves the dashboard's node; it is made where the control socket is."""
 
     def __init__(
         self,
@@ -121,8 +123,6 @@ class Coordinator(SystemState):
         self.calls: ActorCalls = ActorCalls(self.host, self.pools.find)
         self.events_of_nodes: EventsOfNodes = EventsOfNodes(self)
         self.events_of_nodes.register()
-        self.admin: Any = None
-        """What serves the dashboard's node; made above, where the control socket is."""
         NodeServices(
             self,
             self.tree,
