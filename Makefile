@@ -46,7 +46,7 @@ chat: $(USER_STAMP)
 	@exec $(BIN)/actors run examples.chat:topology --nodes web=$(NODES)
 
 test: $(DEV_STAMP)
-	@exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	@exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: $(DEV_STAMP)
 	$(BIN)/ruff check --quiet

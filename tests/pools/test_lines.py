@@ -47,7 +47,9 @@ def test_a_worker_has_no_more_than_its_part_of_what_waits() -> None:
     assert one.given == [(0, 0), (1, 1), (2, 0), (3, 0)]
 
 
-def test_a_worker_that_cannot_be_reached_any_more_is_offered_one_and_then_none_for_a_moment() -> None:
+def test_a_worker_that_cannot_be_reached_any_more_is_offered_one_and_then_none_for_a_moment() -> (
+    None
+):
     rig, one, _ = begin(30)
     rig.queue.done(one, 0, failed=False)
     assert given(one) == list(range(11))
