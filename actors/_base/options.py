@@ -48,11 +48,11 @@ def check_ask_timeout(where: str, seconds: Any) -> float | None:
     return seconds if seconds is None else float(seconds)
 
 
-def check_within(seconds: float) -> None:
+def check_within(seconds: object) -> None:
     """Check the argument of a ``within``.
 
     Raises:
         ValueError: naming the value.
     """
-    if not seconds > 0:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
         raise ValueError(f"within(seconds) must be more than 0, got {seconds!r}")

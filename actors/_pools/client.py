@@ -28,6 +28,7 @@ from actors._base.errors import (
 )
 from actors._messaging.deadlock import waiting_chain
 from actors._messaging.mailbox import Envelope
+from actors._messaging.mailbox_options import LEAST_PRIORITY, MOST_PRIORITY
 from actors._messaging.message_table import MessageKind, handlers_of, refusal
 from actors._messaging.ref import READY
 from actors._messaging.turn import TURN, refuse_fenced
@@ -581,7 +582,8 @@ def _check_options(name: str, timeout: object, priority: object, retry: object) 
         number = isinstance(timeout, int | float) and type(timeout) is not bool
         if not (number and timeout > 0):  # type: ignore[operator] # a number
             raise refuse("timeout must be more than 0 seconds, or None", timeout)
-    if type(priority) is not int:
-        raise refuse("priority must be a whole number; higher runs first", priority)
+    if type(priority) is not int or not LEAST_PRIORITY <= priority <= MOST_PRIORITY:
+        what = "priority must be a whole number, of 64 bits at most; higher runs first"
+        raise refuse(what, priority)
     if type(retry) is not int or retry < 0:
         raise refuse("retry must be a whole number of 0 or more", retry)

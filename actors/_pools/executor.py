@@ -78,11 +78,11 @@ class PoolExecutor(Executor):
         """As `concurrent.futures.Executor.map`; *chunksize* calls travel together.
 
         Raises:
-            ValueError: *chunksize* is less than 1.
+            ValueError: *chunksize* is no whole number of 1 or more.
             NotSendable, InvalidSpec: the function can never run on a worker.
         """
-        if chunksize < 1:
-            raise ValueError(f"chunksize must be 1 or more, got {chunksize!r}")
+        if type(chunksize) is not int or chunksize < 1:
+            raise ValueError(f"chunksize must be a whole number of 1 or more, got {chunksize!r}")
         if chunksize == 1:
             return super().map(fn, *iterables, timeout=timeout, **options)
         refuse_function(self._client.facts.name, fn)

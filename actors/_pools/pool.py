@@ -23,6 +23,7 @@ from typing import (
 
 from anyio import create_task_group
 
+from actors._base.options import check_within
 from actors._pools.blocking_pool import BlockingPool
 from actors._pools.executor import PoolExecutor
 from actors._pools.pool_map import MapOptions, PoolMap
@@ -315,7 +316,7 @@ class Pool(Generic[A]):
         self, fn: Callable[..., Any], /, *iterables: Any, **options: Any
     ) -> PoolMap[Any]:
         """As `map` with ``ordered=False``: each result as soon as it is there."""
-        return self.map(fn, *iterables, **{**options, "ordered": False})
+        return self.map(fn, *iterables, ordered=False, **options)
 
     def blocking(self) -> BlockingPool[A]:
         """Return the pool for other threads, whose verbs block the thread that calls them."""
@@ -432,7 +433,12 @@ class Pool(Generic[A]):
             yield items
 
     def within(self, seconds: float) -> DeadlinePool[A]:
-        """Return the pool with a deadline for `ask` and `run`, counted from the call."""
+        """Return the pool with a deadline for `ask` and `run`, counted from the call.
+
+        Raises:
+            ValueError: *seconds* is not more than 0.
+        """
+        check_within(seconds)
         return DeadlinePool(self, seconds)
 
     async def wait_for_room(self) -> None:

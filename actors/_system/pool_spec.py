@@ -262,8 +262,10 @@ def _spec(
 ) -> PoolSpec[Any]:
     if cls is not None:
         check_actor_options(cls, None, 1)
-    name = options["name"] or ("pool" if cls is None else class_name(cls).lower())
+    given = options["name"]
+    name = ("pool" if cls is None else class_name(cls).lower()) if given is None else given
     where = f"pool({name!r})"
+    _check_names(where, name=name, on=options["on"], per_node=options["per_node"])
     least, count, most = _sizes(where, options["size"], options["min"], options["max"])
     kind = _check_options(where, options)
     budget, backoff = options["budget"], options["backoff"]
@@ -276,7 +278,7 @@ def _spec(
         **{item.name: getattr(base, item.name) for item in fields(base)},
         **{option: options[option] for option in _KEPT},
         cls=cls,
-        args=_arguments(where, cls, args, options["init"]),
+        args=_arguments(name, cls, args, options["init"]),
         kwargs=kwargs,
         size=count,
         least=least,
@@ -318,12 +320,13 @@ def _refuse_options(where: str, **options: object) -> None:
 
 
 def _arguments(
-    where: str,
+    name: str,
     cls: type[Actor] | None,
     args: tuple[Any, ...],
     init: Callable[[], Any] | None,
 ) -> tuple[Any, ...]:
     """Return the constructor arguments of the members."""
+    where = f"pool({name!r})"
     if cls is not None:
         if init is not None:
             what = f"init= is for functions; {class_name(cls)} has a constructor"
@@ -334,8 +337,22 @@ def _arguments(
         raise InvalidSpec(f"{where}: without a class there is no constructor to take {given}")
     if init is None:
         return ()
-    refuse_function(where, init)
+    if not callable(init):
+        raise InvalidSpec(f"{where}: init must be a function without arguments, got {init!r}")
+    refuse_function(name, init)
+    try:
+        signature(init).bind()
+    except TypeError as error:
+        raise InvalidSpec(f"{where}: init= is called without arguments: {error}") from error
+    except ValueError:
+        pass  # a builtin, which does not tell its arguments
     return (init,)
+
+
+def _check_names(where: str, **names: object) -> None:
+    for option, name in names.items():
+        if name is not None and (type(name) is not str or not name):
+            raise InvalidSpec(f"{where}: {option} must be a non-empty text, got {name!r}")
 
 
 def _sizes(where: str, size: object, least: object, most: object) -> tuple[int, int, int]:

@@ -109,7 +109,9 @@ async def test_what_can_never_run_is_refused_at_the_call(executor: Executor) -> 
     with pytest.raises(InvalidSpec, match="run takes a function"):
         executor.submit(3)  # type: ignore[arg-type] # the point
     for size in (0, -2):
-        with pytest.raises(ValueError, match=f"chunksize must be 1 or more, got {size}"):
+        with pytest.raises(
+            ValueError, match=f"chunksize must be a whole number of 1 or more, got {size}"
+        ):
             executor.map(abs, [1], chunksize=size)
     await beside(executor.shutdown)  # nothing of these is waited for
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -64,9 +65,16 @@ async def test_each_mistake_of_a_call_is_refused_at_the_call_and_the_pool_goes_o
                 ({"timeout": 1}, "a worker of kind='thread' cannot be ended"),
                 ({"retry": -1}, "retry must be a whole number of 0 or more, got -1"),
                 ({"priority": "high"}, "priority must be a whole number"),
+                (
+                    {"priority": 2**63},
+                    "of 64 bits at most; higher runs first, got 92233720368547758",
+                ),
             ):
                 with pytest.raises(InvalidSpec, match=message):
                     await work.run(square, 3, **option)
+            for seconds in (0, -1, math.nan, "1", None, True):
+                with pytest.raises(ValueError, match=f"must be more than 0, got {seconds!r}"):
+                    work.within(seconds)
             for inputs, options, message in (
                 ((), {}, "needs an iterable of inputs"),
                 ((5,), {}, "inputs must be iterable, got 5"),
@@ -75,6 +83,11 @@ async def test_each_mistake_of_a_call_is_refused_at_the_call_and_the_pool_goes_o
             ):
                 with pytest.raises(InvalidSpec, match=message):
                     work.map(square, *inputs, **options)
+            with pytest.raises(TypeError, match="multiple values for keyword argument 'ordered'"):
+                work.as_completed(square, [1], ordered=True)
+            for size in (0, 1.5, "2"):
+                with pytest.raises(ValueError, match=f"whole number of 1 or more, got {size!r}"):
+                    work.executor().map(square, [1], chunksize=size)
             with pytest.raises(InvalidSpec, match="has no class and takes functions"):
                 await work.ask(Member.hello)
             assert await work.run(square, 3) == 9
@@ -112,6 +125,12 @@ async def test_each_mistake_of_a_pool_is_refused_where_it_is_started() -> None:
         ({"init": lambda: 1}, "is a lambda"),
         ({"size": 5, "max": 4}, "size=5 is not between min=5 and max=4"),
         ({"grace": -1}, "grace must be 0 or more seconds, got -1"),
+        ({"grace": math.nan}, "grace must be 0 or more seconds, got nan"),
+        ({"name": ""}, "name must be a non-empty text, got ''"),
+        ({"on": 3}, "on must be a non-empty text, got 3"),
+        ({"per_node": ""}, "per_node must be a non-empty text, got ''"),
+        ({"init": 3}, "init must be a function without arguments, got 3"),
+        ({"init": square}, "init= is called without arguments: missing a required argument"),
     ],
 )
 def test_an_option_that_can_never_work_is_refused_by_name(
