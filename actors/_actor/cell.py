@@ -159,8 +159,14 @@ class Cell:
         envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
         if size:
             mailbox.count(envelope, size)
-        mailbox.put(envelope)
+        if mailbox.waker is None or not self.handle_now(envelope):
+            mailbox.put(envelope)
         return True
+
+    def handle_now(self, envelope: Envelope) -> bool:
+        """As `MessageLoop.handle_now`."""
+        run = self.incarnation
+        return run is not None and run.message_loop.handle_now(envelope)
 
     def try_send(self, envelope: Envelope) -> bool:
         """As `Target.try_send`."""
@@ -175,7 +181,8 @@ class Cell:
                 return self._put_copy(envelope)
         if envelope.kwargs:
             return self._put_copy(envelope)
-        mailbox.put(envelope)
+        if mailbox.waker is None or not self.handle_now(envelope):
+            mailbox.put(envelope)
         return True
 
     async def send_when_room(self, envelope: Envelope) -> None:
@@ -206,7 +213,7 @@ class Cell:
         """Put a message of a link, or control in message order, into the mailbox past its bound; no copy."""
         if self.draining and (self.state is CellState.ENDED or envelope.handler.kind in MESSAGES):
             self._refuse(envelope)
-        else:
+        elif envelope.reply is None or self.mailbox.waker is None or not self.handle_now(envelope):
             self.mailbox.put(envelope)
 
     @property

@@ -17,6 +17,7 @@ from actors._actor.deferral import Deferral, deferral_of
 from actors._actor.idle import Idleness
 from actors._actor.on_error import OnError, another, decide
 from actors._base.errors import ActorCrashed, ActorsError, DeadlineExceeded, MailboxFull
+from actors._base.first_step import Rest
 from actors._messaging.mailbox import Envelope, answer
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.stream import StreamProducers
@@ -26,7 +27,7 @@ from actors.transport import LEAVES
 if TYPE_CHECKING:
     from actors._actor.base import Actor
     from actors._actor.interfaces import IncarnationInterface
-    from actors._base.loop import Task
+    from actors._base.loop import Stepper, Task, Waiter
     from actors._messaging.mailbox import Tell
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
@@ -86,6 +87,9 @@ class MessageLoop:
         self._progress = 0  # how often `recall` was called, or would have been
         self._own = 0  # how many of the messages that were taken it sent itself
         self._idleness: Idleness | None = None
+        self._stepper: Stepper | None = None
+        # Of a handler whose first step was run already, and the message.
+        self._rest: tuple[Rest, Envelope] | None = None
 
     @property
     def producers(self) -> StreamProducers:
@@ -197,6 +201,46 @@ class MessageLoop:
         producer = current.args[0]
         return producer.opened_by is envelope and not producer.closing
 
+    def handle_now(self, envelope: Envelope) -> bool:
+        """Run the first step of the handler of a plain ask, if the actor waits for a message and it may be.
+
+        Returns:
+            whether it was; else *envelope* has to go into the mailbox.
+        """
+        stepper, mailbox, waker = self._stepper, self._cell.mailbox, self._cell.mailbox.waker
+        if (
+            stepper is None
+            or waker is None
+            or envelope.reply is None
+            or not envelope.handler.steps
+            or envelope.deadline is not None
+            or envelope.hooks is not None
+            or self.halt
+            or self._idleness is not None
+            or mailbox.deferring
+            or self._cell.host.activity.awaited
+            or waker.done()
+            or not stepper.may_step()
+        ):
+            return False
+        mailbox.waker = None
+        self._current = envelope
+        self._since = perf_counter()
+        result = stepper.step(envelope.handler.fn, self.actor, *envelope.args, **envelope.kwargs)
+        if type(result) is Rest:
+            self._rest = result, envelope
+        else:
+            self._current = None
+            self.handled += 1
+            envelope.args = ()  # as in `answer_call`
+            _answer(envelope.reply, result)
+            if not mailbox.queue:
+                mailbox.waker = waker  # as if nothing had happened
+                return True
+        if not waker.done():
+            waker.set_result(None)
+        return True
+
     # One function: a call per message costs as much as a small message.
     async def take(self) -> None:  # noqa: C901, PLR0912, PLR0915
         """Take messages until `halt`; raise the error of a handler if no asker gets it.
@@ -206,15 +250,26 @@ class MessageLoop:
         actor: Any = self.actor
         mailbox, activity = self._cell.mailbox, self._cell.host.activity
         queue, line = mailbox.queue, mailbox.wait_queue
+        if self._stepper is None and not self._incarnation.blocking:
+            self._stepper = self._loop.stepper()
         while not self.halt:
             if not queue:
                 mailbox.waker = waker = self._loop.waiter()
                 if self._idleness is not None:
                     self._idleness.waits(self.handled - self._own)
                 item = args = kwargs = None  # do not hold the last message while waiting
-                await waker
+                try:
+                    await waker
+                except BaseException as error:
+                    if self._rest is None or isinstance(error, GeneratorExit):
+                        raise
+                    self._rest[0].cancelled = error
                 if activity.awaited:
                     activity.begin()
+                if self._rest is not None:
+                    await self._handle_rest(actor)
+                    if self.halt:
+                        return  # type: ignore[unreachable] # the await above may have set it
                 queue = mailbox.queue
             most = left = 1 if mailbox.deferring else MESSAGES_PER_TURN
             self._since = began = perf_counter()
@@ -412,11 +467,24 @@ class MessageLoop:
             self.turn.deadline = None
         self._current = None
 
-    async def answer_call(self, actor: Actor, envelope: Envelope) -> None:
-        """Run the handler of *envelope* and answer its asker; raise an error that the asker does not settle."""
-        reply = envelope.reply
+    async def _handle_rest(self, actor: Actor) -> None:
+        """Run the rest of the handler whose first step was run by `handle_now`."""
+        assert self._rest is not None
+        (rest, envelope), self._rest = self._rest, None
+        await self.answer_call(actor, envelope, rest)
+        self._current = None
+        self.handled += 1
+
+    async def answer_call(self, actor: Actor, envelope: Envelope, rest: Rest | None = None) -> None:
+        """Run the handler of *envelope*, or the *rest* of it, and answer its asker.
+
+        It raises an error that the asker does not settle.
+        """
         try:
-            result = await envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
+            if rest is None:
+                result = await envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
+            else:
+                result = await rest
         except Exception as error:
             if not envelope.fail(error):
                 raise
@@ -427,11 +495,8 @@ class MessageLoop:
         else:
             # What it came with goes back before the reply: the asker may lend the same memory at once.
             envelope.args = ()
-            if result is not DETACHED and reply is not None and not reply.done():
-                if type(result) in LEAVES:
-                    reply.set_result(result)
-                else:
-                    answer(reply, result)
+            if envelope.reply is not None:
+                _answer(envelope.reply, result)
 
     async def _concurrent(self, actor: Actor, envelope: Envelope) -> None:
         self._begun_beside += 1
@@ -483,6 +548,16 @@ class MessageLoop:
     async def _stop(self, _actor: Actor, envelope: Envelope) -> None:
         end, voluntary = envelope.args
         self._incarnation.end(end, voluntary=voluntary)
+
+
+def _answer(reply: Waiter, result: Any) -> None:
+    """Answer an asker that still waits, unless that is done later."""
+    if result is DETACHED or reply.done():
+        return
+    if type(result) in LEAVES:
+        reply.set_result(result)
+    else:
+        answer(reply, result)
 
 
 _SPECIAL: Final[dict[MessageKind, Any]] = {

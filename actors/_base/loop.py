@@ -15,6 +15,7 @@ __all__ = [
     "Block",
     "Interrupt",
     "Loop",
+    "Stepper",
     "Task",
     "Timer",
     "Waiter",
@@ -56,6 +57,15 @@ class Interrupt(Protocol):
 
     def request(self) -> None: ...
     async def run(self, step: Callable[[], Awaitable[None]]) -> None: ...
+
+
+class Stepper(Protocol):
+    """Runs first steps of coroutines as if its task, which waits, did that; see `first_step`."""
+
+    def may_step(self) -> bool: ...
+    def step(
+        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **kwargs: Any
+    ) -> Any: ...
 
 
 class Block(Protocol):
@@ -110,6 +120,9 @@ class Loop(Protocol):
         fresh: bool = False,
     ) -> Task: ...
     def interrupt(self) -> Interrupt: ...
+    def stepper(self) -> Stepper | None:
+        """Return what runs first steps for the calling task, which was started fresh; None if nothing can."""
+
     def block(self) -> Block: ...
     def elsewhere(self) -> bool:
         """Return whether the calling code runs in another event loop than this one."""

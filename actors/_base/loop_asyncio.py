@@ -10,6 +10,8 @@ from weakref import WeakSet
 
 from anyio import create_task_group
 
+from actors._base.first_step import StepBudget, Stepper
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from types import TracebackType
@@ -173,8 +175,9 @@ class AsyncioLoop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, hidden: bool = False) -> None:
         self._hidden = hidden
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._forget = self._tasks.discard
+        self._tasks: dict[asyncio.Task[Any], contextvars.Context | None] = {}
+        self._forget = self._tasks.pop
+        self._budget = StepBudget()
         self._loop = loop
         # Bound once, because they are called for each message.
         self.waiter: Callable[[], Waiter] = loop.create_future
@@ -200,7 +203,7 @@ class AsyncioLoop:
         """Run ``fn(*args)`` as a task; *fresh* gives it an empty context."""
         context = contextvars.Context() if fresh else None
         task = self._loop.create_task(fn(*args), name=name, context=context)
-        self._tasks.add(task)
+        self._tasks[task] = context
         if self._hidden:
             _hide(task)
             task.add_done_callback(self._forget_hidden)
@@ -209,7 +212,7 @@ class AsyncioLoop:
         return task
 
     def _forget_hidden(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         error = None if task.cancelled() else task.exception()
         # Ctrl-C may strike in any task: the loop has raised it already.
         if error is not None and not isinstance(error, self.passes):
@@ -248,6 +251,12 @@ class AsyncioLoop:
     def interrupt(self) -> Interrupt:
         """Make a fresh interrupt for the calling task."""
         return _AsyncioInterrupt()
+
+    def stepper(self) -> Stepper | None:
+        """As `Loop.stepper`."""
+        task = asyncio.current_task()
+        context = None if task is None else self._tasks.get(task)
+        return None if context is None else Stepper(self._loop, context, self._budget)
 
     async def pause(self) -> None:
         """Let everything else that is ready run once."""

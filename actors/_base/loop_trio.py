@@ -322,6 +322,9 @@ class TrioLoop:
     def interrupt(self) -> Interrupt:
         return _TrioInterrupt()
 
+    def stepper(self) -> None:
+        """Return nothing: only trio itself runs the code of a task."""
+
     def elsewhere(self) -> bool:
         return in_trio() and trio.lowlevel.current_trio_token() is not self._token
 

@@ -98,6 +98,7 @@ class Handler:
         "name",
         "options",
         "plain",
+        "steps",
     )
 
     def __init__(
@@ -113,6 +114,11 @@ class Handler:
         self.kind: MessageKind = kind
         # Asked by the message loop for every message.
         self.plain: bool = kind is MessageKind.CALL
+        # Whether a call of `fn` makes a coroutine, and runs no code before that is awaited.
+        code = getattr(self.fn, "__code__", None)
+        self.steps: bool = (
+            self.plain and code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
+        )
         self.begins_later: bool = kind in {MessageKind.CONCURRENT, MessageKind.BATCH}
         self.options: Concurrency | Batching | None = getattr(method, OPTIONS_MARK, None)
         self.group: tuple[str, str] | None = None

@@ -329,9 +329,10 @@ class Channel(MessageChannel[socket.socket]):
                 return False
             budget -= count
             self._bytes[1] += count
+            last = count < _CHUNK and not self._broken
+            self._reply_due = last and not self._flush_due
             self._deliver(self._read_buffer[:count])
-            if count < _CHUNK and not self._broken:
-                self._reply_due = not self._flush_due
+            if last:
                 return True
         return not self._closed
 
