@@ -62,6 +62,8 @@ class Cell:
     """
 
     remote = waits_for_node = False
+    handles_at_once = True
+    """Whether the first step of a handler may be run before the message was put into the mailbox."""
 
     __slots__ = (
         "_watchers",
@@ -159,14 +161,10 @@ class Cell:
         envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
         if size:
             mailbox.count(envelope, size)
-        if mailbox.waker is None or not self.handle_now(envelope):
+        run = self.incarnation
+        if mailbox.waker is None or run is None or not run.message_loop.handle_now(envelope):
             mailbox.put(envelope)
         return True
-
-    def handle_now(self, envelope: Envelope) -> bool:
-        """As `MessageLoop.handle_now`."""
-        run = self.incarnation
-        return run is not None and run.message_loop.handle_now(envelope)
 
     def try_send(self, envelope: Envelope) -> bool:
         """As `Target.try_send`."""
@@ -181,7 +179,8 @@ class Cell:
                 return self._put_copy(envelope)
         if envelope.kwargs:
             return self._put_copy(envelope)
-        if mailbox.waker is None or not self.handle_now(envelope):
+        run = self.incarnation
+        if mailbox.waker is None or run is None or not run.message_loop.handle_now(envelope):
             mailbox.put(envelope)
         return True
 
@@ -213,8 +212,15 @@ class Cell:
         """Put a message of a link, or control in message order, into the mailbox past its bound; no copy."""
         if self.draining and (self.state is CellState.ENDED or envelope.handler.kind in MESSAGES):
             self._refuse(envelope)
-        elif envelope.reply is None or self.mailbox.waker is None or not self.handle_now(envelope):
-            self.mailbox.put(envelope)
+            return
+        mailbox, run = self.mailbox, self.incarnation
+        if (
+            mailbox.waker is None
+            or run is None
+            or envelope.reply is None
+            or not run.message_loop.handle_now(envelope)
+        ):
+            mailbox.put(envelope)
 
     @property
     def wait_queue(self) -> WaitQueue:

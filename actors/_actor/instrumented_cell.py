@@ -128,6 +128,9 @@ class _MeasuredReply:
 class InstrumentedCell(Cell):
     """A cell that gives every message context variables, reports every message, or both."""
 
+    # A message is reported before what its handler sends is.
+    handles_at_once = False
+
     __slots__ = ("_traced",)
 
     def __init__(self, *args: Any, traced: bool, **kwargs: Any) -> None:
@@ -137,10 +140,6 @@ class InstrumentedCell(Cell):
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """As `Cell.send`."""
         return self.try_send(Envelope(handler, args, kwargs))
-
-    def handle_now(self, envelope: Envelope) -> bool:  # noqa: ARG002 - as `Cell.handle_now`
-        """Return False: a message is reported before what its handler sends is."""
-        return False
 
     def try_send(self, envelope: Envelope) -> bool:
         """As `Cell.try_send`."""

@@ -68,6 +68,7 @@ class CellInterface(Asker, Protocol):
     mailbox: Mailbox
     stop_asked: bool
     shutdown: float
+    handles_at_once: bool
 
     @property
     def host(self) -> CellHost: ...

@@ -250,7 +250,7 @@ class MessageLoop:
         actor: Any = self.actor
         mailbox, activity = self._cell.mailbox, self._cell.host.activity
         queue, line = mailbox.queue, mailbox.wait_queue
-        if self._stepper is None and not self._incarnation.blocking:
+        if self._cell.handles_at_once and not self._incarnation.blocking:
             self._stepper = self._loop.stepper()
         while not self.halt:
             if not queue:

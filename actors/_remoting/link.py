@@ -337,7 +337,7 @@ class Link:
             ChannelBroken, ChannelClosed: nothing was sent.
         """
         if self._channel is not None:
-            self._channel.send([wire.NOTE, op.name, ByReference(args)], Lane.CONTROL)
+            self._channel.send([wire.NOTE, op.name, ByReference((args,))], Lane.CONTROL)
 
     def _plain_or_copied(self, op: str, args: tuple[Any, ...]) -> list[Any]:
         if all(_plain(map(type, arg)) if type(arg) is list else type(arg) in PLAIN for arg in args):

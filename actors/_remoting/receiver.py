@@ -245,6 +245,8 @@ class Receiver:
         if not handler.plain or cell.ref.mailbox < SMALL_MAILBOX:
             envelope.hooks = self._credit(cell)
         link.serving[number] = reply
+        del args
+        message.clear()  # its handler may run now: what it came with ends with that
         cell.deliver(envelope)
 
     def _take_any_ask(self, kind: type[RemoteReply], message: list[Any]) -> None:

@@ -22,7 +22,7 @@ from actors._base.errors import (
     SendError,
     not_sendable,
 )
-from actors._messaging.byte_bound import TEXT_COUNTED_FROM, counted_bytes
+from actors._messaging.byte_bound import FIXED, TEXT_COUNTED_FROM, counted_bytes
 from actors._messaging.mailbox import Envelope, WaitQueue
 from actors._messaging.mailbox_options import Priority
 from actors._messaging.message_table import MessageKind
@@ -63,6 +63,8 @@ SMALL_MAILBOX: Final = 16
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 _plain: Final = PLAIN.issuperset
 """Whether all of some types are plain, at the speed of C."""
+
+_fixed: Final = FIXED.issuperset
 
 _NO_HEADERS: Final = (None, None, None, None)
 """Keywords, deadline, chain and context variables of a message that has none of them."""
@@ -200,15 +202,24 @@ class RemoteActor:
             return False
         if self.bytes and not self._has_room(envelope):
             return False
+        simple = envelope.deadline is None and envelope.hooks is None and not envelope.priority
         try:
-            return self._try_send(link, envelope)
-        except (NotYetAttached, MessageTooBig):
+            if (
+                simple
+                and envelope.reply is not None
+                and envelope.handler.plain
+                and not envelope.kwargs
+                and (_fixed(map(type, envelope.args)) or not counted_bytes(envelope.args, {}))
+            ):
+                self._ask(link, envelope)
+            else:
+                self._send(link, envelope)
+        except (NoRoom, NotYetAttached, MessageTooBig) as error:
             # A big payload goes by shared memory once the link has its socket: wait for that.
-            if link.attached:
+            if link.attached and not isinstance(error, NoRoom):
                 raise
             return False
-        except NoRoom:
-            return False
+        return True
 
     def _has_room(self, envelope: Envelope) -> bool:
         """Whether the bytes of *envelope* have room beside those under way."""
@@ -226,21 +237,6 @@ class RemoteActor:
         if self.waits_for_node:
             return self.peer.down_error(self.ref, envelope.message)
         return MailboxFull(self.ref, "its mailbox is full", envelope.message)
-
-    def _try_send(self, link: Link, envelope: Envelope) -> bool:
-        handler, kwargs = envelope.handler, envelope.kwargs
-        simple = envelope.deadline is None and envelope.hooks is None and not kwargs
-        if (
-            not simple
-            or envelope.reply is None
-            or envelope.priority
-            or not handler.plain
-            or (envelope.args and counted_bytes(envelope.args, kwargs))
-        ):
-            self._send(link, envelope)
-        else:
-            self._ask(link, envelope)
-        return True
 
     def _ask(self, link: Link, envelope: Envelope) -> None:
         """As `_send`, for an ask without keywords, headers, deadline and big arguments."""

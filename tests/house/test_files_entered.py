@@ -8,7 +8,7 @@ import sys
 
 from tests.docs.pages import ROOT
 
-MOST_FOR_AN_ASK = 14
+MOST_FOR_AN_ASK = 12
 MOST_FOR_A_CRASH = 26
 
 

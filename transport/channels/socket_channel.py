@@ -8,17 +8,25 @@ from typing import Any, Final
 from actors.transport.channels.message_channel import MessageChannel
 from actors.transport.codec.encoder import Encoder
 from actors.transport.errors import ChannelBroken, TransportError, raise_ended
+from actors.transport.wire.batches import BATCH_LIMIT
 from actors.transport.wire.frames import (
     HEADER_SIZE,
+    SINGLE_HEADER,
     FrameDecoder,
     Lane,
     encode_header,
-    encode_single,
 )
 from actors.transport.wire.limits import ChannelStats
 from actors.transport.wire.outbox import Outbox, close_all, dup_all
 from actors.transport.wire.received_fds import ReceivedFds, check_count
-from actors.transport.wire.socket_io import prepare, receive, write
+from actors.transport.wire.socket_io import (
+    ANCILLARY,
+    CLOEXEC,
+    CTRUNC,
+    prepare,
+    received_fds,
+    write,
+)
 
 __all__ = ["Channel"]
 
@@ -45,6 +53,7 @@ class Channel(MessageChannel[socket.socket]):
         self._outbox = Outbox(self._on_last_piece)
         self._received_fds = ReceivedFds()
         self._read_buffer = memoryview(bytearray(_CHUNK))
+        self._read_buffers = [self._read_buffer]
         self._ended = False
         """Whether sending has ended; what the peer sent may still be read."""
         self._flush_due = False
@@ -54,6 +63,8 @@ class Channel(MessageChannel[socket.socket]):
         """Whether the loop watches for the socket to take more."""
         self._trying_again = False
         """Whether a timer runs because the kernel has no room."""
+        self._alone = 0
+        """Messages that were written at once, past the batches."""
         self._fd_messages = 0
         # What was sent, and what was received.
         self._bytes = [0, 0]
@@ -79,7 +90,7 @@ class Channel(MessageChannel[socket.socket]):
     def stats(self) -> ChannelStats:
         """Counters since the channel began."""
         return ChannelStats(
-            messages_sent=self._batches.packed + self._fd_messages,
+            messages_sent=self._batches.packed + self._alone + self._fd_messages,
             messages_received=self._received,
             bytes_sent=self._bytes[0],
             bytes_received=self._bytes[1],
@@ -115,16 +126,33 @@ class Channel(MessageChannel[socket.socket]):
         if self._ended:
             raise_ended(self._broken)
         batches = self._batches
-        size = batches.pack(message, lane)
         if self._reply_due:
             # The first message after something was received is most often the only answer to it.
             self._reply_due = False
-            self.flush()
-        elif not self._flush_due:
+            return self._send_now(message, lane)
+        size = batches.pack(message, lane)
+        if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._on_turn_end)
         elif batches.sealed_size:
             self.flush()
+        return size
+
+    def _send_now(self, message: list[Any], lane: Lane) -> int:
+        """As `send`, and write it: by itself if nothing waits to be written before it."""
+        batches = self._batches
+        if batches.open_size or batches.sealed_size or batches.behind or self._outbox.size:
+            size = batches.pack(message, lane)
+            self.flush()
+            return size
+        body = batches.pack_one(message)
+        size = len(body)
+        if size > BATCH_LIMIT:
+            batches.add(message, body, lane)
+            self.flush()
+            return size
+        self._alone += 1
+        self._write_single(lane, body)
         return size
 
     def send_fds(
@@ -177,7 +205,8 @@ class Channel(MessageChannel[socket.socket]):
         if self._ended:
             return
         if not self._outbox.size and (single := self._batches.take_single()) is not None:
-            self._write_single(*single)
+            lane, parts = single
+            self._write_single(lane, parts[0] if len(parts) == 1 else b"".join(parts))
             return
         self._collect()
         if not self._waiting:
@@ -254,12 +283,12 @@ class Channel(MessageChannel[socket.socket]):
         self._trying_again = False
         self._on_writable()
 
-    def _write_single(self, lane: Lane, parts: list[bytes]) -> None:
+    def _write_single(self, lane: Lane, body: bytes) -> None:
         """Write one frame; only what the socket does not take goes through the outbox."""
-        frame = encode_single(lane, parts)
+        frame = SINGLE_HEADER[lane](len(body)) + body
         count = self._write_frame(frame)
         if count < len(frame) and not self._ended:
-            self._queue(lane, frame[HEADER_SIZE:])
+            self._queue(lane, body)
             self._frame_counts[0] += self._outbox.written(count)
             self._watch_writable(wanted=True)
 
@@ -313,7 +342,9 @@ class Channel(MessageChannel[socket.socket]):
         budget = self._limits.per_turn
         while budget > 0 and not self._closed:
             try:
-                count, fds, lost = receive(self._sock, self._read_buffer)
+                count, ancillary, flags, _ = self._sock.recvmsg_into(
+                    self._read_buffers, ANCILLARY, CLOEXEC
+                )
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as error:
@@ -321,9 +352,8 @@ class Channel(MessageChannel[socket.socket]):
                 broken.__cause__ = error
                 self._end(broken)
                 return False
-            if fds or lost:
-                self._received_fds.add(fds, lost=lost)
-                self._fd_counts[1] += len(fds)
+            if ancillary or flags & CTRUNC:
+                self._take_fds(ancillary, lost=flags & CTRUNC != 0)
             if count == 0:
                 self._end(self._why_ended())
                 return False
@@ -335,6 +365,11 @@ class Channel(MessageChannel[socket.socket]):
             if last:
                 return True
         return not self._closed
+
+    def _take_fds(self, ancillary: list[tuple[int, int, bytes]], *, lost: bool) -> None:
+        fds = received_fds(ancillary)
+        self._received_fds.add(fds, lost=lost)
+        self._fd_counts[1] += len(fds)
 
     def _why_ended(self) -> TransportError:
         pending = self._frames.pending

@@ -21,13 +21,10 @@ _plain: Final = LEAVES.issuperset
 """Whether all of some types are leaves, at the speed of C."""
 
 
-class ByReference:
-    """Marks a field of a message that is passed by reference."""
+class ByReference(tuple[Any]):
+    """Marks a field of a message that is passed by reference: a tuple of it alone."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value: Any = value
+    __slots__ = ()
 
 
 class InProcessEncoder:
@@ -48,34 +45,43 @@ class InProcessEncoder:
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Sequence[Any] | ByReference, dict[str, Any] | ByReference | None]:
         """As `Encoder.encode_args`."""
-        copied: tuple[Any, ...] | ByReference = args
-        keywords = None
+        if kwargs:
+            return self._with_keywords(args, kwargs)
+        if _plain(map(type, args)):
+            self._count_shared(args)
+            return args, None
         try:
-            if not _plain(map(type, args)):
-                copied = ByReference(tuple(snapshot_for_thread(args, self._phase)))
-            if kwargs:
-                copies = kwargs.copy()
-                if not _plain(map(type, kwargs.values())):
-                    copies.update(
-                        zip(kwargs, snapshot_for_thread(kwargs.values(), self._phase), strict=True)
-                    )
-                keywords = ByReference(copies)
+            copied = ByReference((tuple(snapshot_for_thread(args, self._phase)),))
         except (Unsendable, RecursionError):
             pass
         else:
             self._count_shared(args)
-            self._count_shared(kwargs.values())
-            return copied, keywords
+            return copied, None
         # Outside the handler, so that an error of the codec has no other error as its context.
         return self.codec.encode_args(args, kwargs)
+
+    def _with_keywords(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Sequence[Any] | ByReference, dict[str, Any] | ByReference | None]:
+        try:
+            copies = snapshot_for_thread((*args, *kwargs.values()), self._phase)
+        except (Unsendable, RecursionError):
+            pass
+        else:
+            self._count_shared((*args, *kwargs.values()))
+            keywords = dict(zip(kwargs, copies[len(args) :], strict=True))
+            copied = args if _plain(map(type, args)) else ByReference((tuple(copies[: len(args)]),))
+            return copied, ByReference((keywords,))
+        return self.codec.encode_args(args, kwargs)  # outside the handler, as above
 
     def encode_value(self, value: Any, root: str = "value") -> Any:
         """As `Encoder.encode_value`."""
         if type(value) in LEAVES:
-            self._count_shared((value,))
+            if type(value) is bytes:
+                self._count_shared((value,))
             return value
         with suppress(Unsendable, RecursionError):
-            return ByReference(snapshot_for_thread((value,), self._phase)[0])
+            return ByReference(snapshot_for_thread((value,), self._phase))
         return self.codec.encode_value(value, root)
 
     def _count_shared(self, values: Iterable[Any]) -> None:

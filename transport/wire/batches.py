@@ -3,7 +3,7 @@
 Big messages, and what is sent behind them, have lanes of their own (`Bulk`) and are not put into batches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 from actors.transport.errors import TooBig, Unsendable
@@ -32,7 +32,8 @@ class Batches:
         self, limit: int, refusable: frozenset[int] = frozenset(), envelope: int = 0
     ) -> None:
         self.bulk: Bulk = Bulk(refusable)
-        self._behind = self.bulk.behind
+        self.behind: dict[Hashable, list[int]] = self.bulk.behind
+        """As `Bulk.behind`."""
         self._big: list[tuple[int, bytes]] = []
         """The lane and body of each big message, in order."""
         self._limit = limit
@@ -41,7 +42,8 @@ class Batches:
         self._pack: Callable[[Any], bytes] = new_packer(_big_int)
         self._lenient = new_packer(_big_int, lenient=True)
         self._open: tuple[list[bytes], list[bytes]] = ([], [])
-        self._open_size = 0
+        self.open_size: int = 0
+        """Bytes of the open batches, both lanes together."""
         self._sealed: tuple[list[bytes], list[bytes]] = ([], [])
         self.sealed_size: int = 0
         """Bytes of full batches and big messages that wait to be taken, all lanes together."""
@@ -50,7 +52,7 @@ class Batches:
     @property
     def pending(self) -> int:
         """Bytes packed and not taken yet, both lanes together."""
-        return self._open_size + self.sealed_size
+        return self.open_size + self.sealed_size
 
     @property
     def packed(self) -> int:
@@ -77,15 +79,22 @@ class Batches:
         except Exception as error:  # noqa: BLE001 - `_pack_again` handles it
             packed = self._pack_again(message, error)
         size = len(packed)
-        total = self._open_size + size
-        if total > self._room or self._behind:
-            if lane and self._put_aside(message, packed):
-                return size
-            if total > self._room:
-                self._make_room(size)
-                total = size
+        total = self.open_size + size
+        if total > self._room or self.behind:
+            return self.add(message, packed, lane)
         self._open[lane].append(packed)
-        self._open_size = total
+        self.open_size = total
+        return size
+
+    def add(self, message: list[Any], packed: bytes, lane: Lane) -> int:
+        """As `pack`, for a message that `pack_one` has packed."""
+        size = len(packed)
+        if lane and self._put_aside(message, packed):
+            return size
+        if self.open_size + size > self._room:
+            self._make_room(size)
+        self._open[lane].append(packed)
+        self.open_size += size
         return size
 
     def _put_aside(self, message: list[Any], packed: bytes) -> bool:
@@ -118,7 +127,7 @@ class Batches:
         Returns:
             bodies of 64 KiB at most, or of one message.
         """
-        if self._open_size:
+        if self.open_size:
             self.seal()
         bodies = self._sealed[lane]
         taken = bodies.copy()
@@ -137,7 +146,7 @@ class Batches:
     def take_single(self) -> tuple[Lane, list[bytes]] | None:
         """The parts of the open batch, if only one lane has one: the common case of a loop turn."""
         control, data = self._open
-        if self.sealed_size or self._open_size > BATCH_LIMIT or (control and data):
+        if self.sealed_size or self.open_size > BATCH_LIMIT or (control and data):
             return None
         parts = data or control
         if not parts:
@@ -145,7 +154,7 @@ class Batches:
         taken = parts.copy()
         parts.clear()
         self._packed += len(taken)
-        self._open_size = 0
+        self.open_size = 0
         return (Lane.DATA if parts is data else Lane.CONTROL), taken
 
     def check(self, body: bytes) -> bytes:
@@ -184,8 +193,8 @@ class Batches:
                 bodies.append(b"".join(parts))
                 self._packed += len(parts)
                 parts.clear()
-        self.sealed_size += self._open_size
-        self._open_size = 0
+        self.sealed_size += self.open_size
+        self.open_size = 0
 
     def _pack_again(self, message: Any, error: Exception) -> bytes:
         """Pack what the fast packer refused, if only for lone surrogates; else raise `Unsendable`."""

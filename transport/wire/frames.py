@@ -13,6 +13,7 @@ bytes that arrived.
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
+from functools import partial
 from typing import Final, NamedTuple
 
 from actors.transport.errors import FrameError
@@ -25,11 +26,11 @@ __all__ = [
     "MAX_FDS",
     "MESSAGE_LIMIT",
     "PIECE",
+    "SINGLE_HEADER",
     "Frame",
     "FrameDecoder",
     "Lane",
     "encode_header",
-    "encode_single",
 ]
 
 FRAME_LIMIT: Final = 64 * 1024 * 1024
@@ -63,6 +64,13 @@ BULK_LANES: Final = range(Lane.BULK, _MORE)
 _LANES: Final = {_VERSION << 4 | lane: Lane(min(lane, Lane.BULK)) for lane in (*Lane, *BULK_LANES)}
 
 
+SINGLE_HEADER: Final = {
+    lane: partial(_HEADER.pack, _MAGIC, _VERSION << 4 | lane, 0)
+    for lane in (Lane.CONTROL, Lane.DATA)
+}
+"""By lane, what makes the header of a frame without descriptors from the length of its body."""
+
+
 class Frame(NamedTuple):
     """One frame, or the whole of a message that came in several.
 
@@ -78,15 +86,6 @@ class _Header(NamedTuple):
     kind: int
     fd_count: int
     more: bool
-
-
-def encode_single(lane: Lane, parts: list[bytes]) -> bytes:
-    """A whole frame without descriptors, in one piece."""
-    if len(parts) == 1:
-        body = parts[0]
-        return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, 0, len(body)) + body
-    length = sum(map(len, parts))
-    return _HEADER.pack(_MAGIC, _VERSION << 4 | lane, 0, length) + b"".join(parts)
 
 
 def encode_header(lane: int, fd_count: int, length: int, *, more: bool = False) -> bytes:

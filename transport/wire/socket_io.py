@@ -1,8 +1,7 @@
 """The system calls on a socket that carries bytes and descriptors; nothing here keeps state.
 
 Descriptors arrive close-on-exec, and not as 0, 1 or 2, which a wrong `close` may have set free: what the
-process prints goes there. One read takes twice as many as a frame may carry; `Received.lost` says whether
-the kernel dropped some.
+process prints goes there. Messages are read in `Channel`, with the numbers from here.
 """
 
 import array
@@ -10,28 +9,23 @@ import fcntl
 import os
 import socket
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from actors.transport.wire.frames import MAX_FDS
 
-__all__ = ["Received", "pair", "prepare", "receive", "write"]
+__all__ = ["ANCILLARY", "CLOEXEC", "CTRUNC", "pair", "prepare", "received_fds", "write"]
 
 _BUFFER: Final = 1024 * 1024
 _FIRST: Final = 3
 """The first descriptor that is not a standard stream's."""
 _INT: Final = array.array("i").itemsize
-_ANCILLARY: Final = socket.CMSG_SPACE(2 * MAX_FDS * _INT)
+ANCILLARY: Final = socket.CMSG_SPACE(2 * MAX_FDS * _INT)
+"""Room for what comes beside the bytes of one read: twice as many descriptors as a frame may carry."""
 # As plain numbers: arithmetic on the enum members costs more than the system call's wrapper.
-_CLOEXEC: Final = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
-_CTRUNC: Final = int(socket.MSG_CTRUNC)
-
-
-class Received(NamedTuple):
-    """What one read returned: bytes in the buffer, descriptors the caller owns, and whether some were lost."""
-
-    size: int
-    fds: Sequence[int]
-    lost: bool
+CLOEXEC: Final = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+"""The flags of a read."""
+CTRUNC: Final = int(socket.MSG_CTRUNC)
+"""The flag that a read returns if the kernel dropped descriptors."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -49,27 +43,23 @@ def prepare(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
 
 
-def receive(sock: socket.socket, buffer: memoryview) -> Received:
-    """Read once into `buffer`.
+def received_fds(ancillary: list[tuple[int, int, bytes]]) -> Sequence[int]:
+    """Return the descriptors that came with one read, which the caller owns.
 
-    Raises:
-        OSError: as the socket does; `BlockingIOError` if there is nothing to read.
+    Args:
+        ancillary: what `recvmsg` returned beside the bytes.
     """
-    size, ancillary, flags, _ = sock.recvmsg_into([buffer], _ANCILLARY, _CLOEXEC)
-    lost = flags & _CTRUNC != 0
-    if not ancillary:
-        return Received(size, (), lost)
     fds = array.array("i")
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             fds.frombytes(data[: len(data) - len(data) % _INT])
-    if not _CLOEXEC:
+    if not CLOEXEC:
         for fd in fds:
             os.set_inheritable(fd, False)
     for at, fd in enumerate(fds):
         if fd < _FIRST:
             fds[at] = _moved_up(fd)
-    return Received(size, fds, lost)
+    return fds
 
 
 def _moved_up(fd: int) -> int:

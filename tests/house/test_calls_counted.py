@@ -1,0 +1,53 @@
+"""A message enters few of our functions; each costs as much as a part of the message itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tests.docs.pages import ROOT
+
+MOST: dict[str, tuple[int, int]] = {
+    "local tell int": (4, 0),
+    "local tell dict": (10, 0),
+    "local tell object": (10, 0),
+    "local ask int": (9, 0),
+    "local ask dict": (15, 0),
+    "local ask object": (15, 0),
+    "process tell int": (6, 6),
+    "process tell dict": (12, 6),
+    "process tell object": (14, 9),
+    "process ask int": (19, 24),
+    "process ask dict": (24, 24),
+    "process ask object": (26, 27),
+    "thread tell int": (8, 14),
+    "thread tell dict": (20, 18),
+    "thread tell object": (20, 18),
+    "thread ask int": (28, 30),
+    "thread ask dict": (34, 30),
+    "thread ask object": (34, 30),
+}
+"""By node, verb and payload: the calls at the sender's node and at the receiver's.
+
+Those of tells depend on how many come together, so they have some room.
+"""
+
+
+def test_messages_take_few_calls() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.house.calls_counted"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    found = json.loads(done.stdout)
+    over = {
+        way: calls
+        for way, calls in found.items()
+        if any(count > most for count, most in zip(calls, MOST[way], strict=True))
+    }
+    assert found.keys() == MOST.keys()
+    assert over == {}
