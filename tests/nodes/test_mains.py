@@ -139,6 +139,22 @@ def test_a_class_that_only_the_program_itself_makes_is_named(folder: Path) -> No
     )
 
 
+@pytest.mark.parametrize(
+    "starts", ["import asyncio; asyncio.run(main())", "import anyio; anyio.run(main)"]
+)
+def test_a_main_file_that_starts_its_program_without_the_guard_is_told_so(
+    folder: Path, starts: str
+) -> None:
+    (folder / "bare.py").write_text(APP.partition("if __name__")[0] + starts)
+
+    code, _, stderr = _python(folder, "bare.py")
+
+    assert code == 1
+    last = stderr.strip().splitlines()[-1]
+    assert "bare.py starts its program while a node imports it" in last
+    assert '`if __name__ == "__main__":`' in last
+
+
 def test_an_error_of_the_main_file_itself_is_told_as_it_is(folder: Path) -> None:
     only_there = 'if __name__ != "__main__":\n    actors.no_such_thing\n'
     (folder / "raises.py").write_text(APP + only_there)

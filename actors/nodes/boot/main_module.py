@@ -23,6 +23,14 @@ __all__ = ["MainImportEnded", "describe_main", "importing_main", "install_main",
 _PROMPTS: Final = ("<stdin>", "<console>", "<input", "<python-input", "<ipython-input", "<pyshell")
 
 
+_STARTS_A_LOOP: Final = (
+    "cannot be called from a running event loop",
+    "Attempted to call run() from inside a run()",
+    "Already running asyncio in this thread",
+)
+"""What `asyncio.run`, `trio.run` and `anyio.run` say in a thread that runs a loop."""
+
+
 class MainImportEnded(BaseException):
     """Ends the import of a main file at its call of `actors.run`; not an error."""
 
@@ -117,8 +125,13 @@ def _load_main() -> ModuleType:
         exec(code, module.__dict__)  # noqa: S102 - this is what importing a file by its path is
     except MainImportEnded:
         pass  # everything above the call of `actors.run` is defined
-    except BaseException:
+    except BaseException as error:
         del sys.modules[MAIN_ALIAS]
+        if isinstance(error, RuntimeError) and any(text in str(error) for text in _STARTS_A_LOOP):
+            raise InvalidSpec(
+                f"{module.__file__} starts its program while a node imports it for its classes: put "
+                'that under `if __name__ == "__main__":`'
+            ) from error
         raise
     finally:
         _STATE["importing"] = False
