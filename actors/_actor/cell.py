@@ -67,6 +67,7 @@ class Cell:
 
     __slots__ = (
         "_watchers",
+        "callers",
         "cls",
         "credit_returns",
         "draining",
@@ -91,6 +92,7 @@ class Cell:
         self.mailbox: Mailbox = Mailbox(ref.bounds, host.loop.waiter)
         self.state: CellState = CellState.DOWN
         self.number: int = 0
+        self.callers: tuple[str, ...] = ()
         self.shutdown: float = 5.0
         self.incarnation: Incarnation | None = None
         self.exit: Exit | None = None
@@ -285,6 +287,7 @@ class Cell:
         incarnation.renewal.state, incarnation.renewal.keep = state, renewed
         turn = incarnation.message_loop.turn
         turn.starting, turn.chain = True, chain
+        self.callers = tuple([name for _, name in reversed(chain)]) or self.callers
         loop.start(incarnation.run, args, kwargs, name=f"actor {self.ref.name}", fresh=True)
         try:
             await ready

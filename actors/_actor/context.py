@@ -61,6 +61,16 @@ class Context:
         return self._incarnation.number
 
     @property
+    def callers(self) -> tuple[str, ...]:
+        """The names of the actors that had this one started, its spawner first, then who waited for that.
+
+        What an actor spawns while it handles an ask has that actor first, then the one that asked, and so on,
+        over all nodes; what a topology or a program's own code starts has none. Restarts keep them, but not
+        the end of the whole node. What stands above an actor in the tree is in `System.tree`.
+        """
+        return self._incarnation.cell.callers
+
+    @property
     def system(self) -> Any:
         """The `System` of this node."""
         return self._incarnation.system

@@ -65,6 +65,7 @@ class CellInterface(Asker, Protocol):
 
     ref: Ref[Any]
     cls: type
+    callers: tuple[str, ...]
     mailbox: Mailbox
     stop_asked: bool
     shutdown: float

@@ -20,6 +20,7 @@ from typing import (
 
 from actors._base.errors import SystemStopped
 from actors._base.run_loop import open_loop, run_on
+from actors._keyed import BlockingKeyed, Keyed
 from actors._messaging.blocking_ref import BlockingRef
 from actors._messaging.ref import Ref
 from actors._pools import Pool
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from actors._actor.base import Actor
     from actors._base.events import Event, EventStream
-    from actors._keyed import Keyed
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.mailbox_options import MailboxOption
     from actors._messaging.topic import Topic
@@ -277,9 +277,10 @@ class BlockingSystem:
         ref = self.call(self._system.lookup, name, *of_class)
         return None if ref is None else self.blocking(ref)
 
-    def keyed(self, name: str) -> Keyed[Any, Any] | None:
-        """As `System.keyed`; its verbs through `call`: ``system.call(rooms["hall"].ask, Room.say, "hi")``."""
-        return self.call(self._system.keyed, name)
+    def keyed(self, name: str) -> BlockingKeyed[Any, Any] | None:
+        """As `System.keyed`."""
+        book = self.call(self._system.keyed, name)
+        return None if book is None else BlockingKeyed(self._portal, book)
 
     @overload
     def pool(self, name: str, cls: type[A], /) -> BlockingPool[A] | None: ...
@@ -298,17 +299,19 @@ class BlockingSystem:
     @overload
     def start(self, item: ActorSpec[A]) -> BlockingRef[A]: ...
     @overload
-    def start(self, item: KeyedSpec[K, A]) -> Keyed[K, A]: ...  # type: ignore[overload-overlap] # as above
+    def start(self, item: KeyedSpec[K, A]) -> BlockingKeyed[K, A]: ...  # type: ignore[overload-overlap] # as above
     @overload
     def start(self, item: SupervisorSpec | DynamicSpec) -> None: ...
     def start(
         self, item: TreeSpec | NodesSpec
-    ) -> list[Node] | BlockingRef[Any] | BlockingPool[Any] | Keyed[Any, Any] | None:
-        """As `System.start`; the verbs of a book of keyed actors through `call`."""
+    ) -> list[Node] | BlockingRef[Any] | BlockingPool[Any] | BlockingKeyed[Any, Any] | None:
+        """As `System.start`."""
         start: Callable[[Any], Coroutine[Any, Any, Any]] = self._system.start
         started = self.call(start, item)
         if isinstance(started, Ref):
             return self.blocking(started)
+        if isinstance(started, Keyed):
+            return BlockingKeyed(self._portal, started)
         return started.blocking() if isinstance(started, Pool) else started
 
     def offload(

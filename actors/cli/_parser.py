@@ -204,7 +204,7 @@ def _spawn(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count", metavar="N", type=int, default=1, help="number of nodes; default: %(default)s"
     )
-    parser.add_argument("--kind", choices=("process", "thread"), default="process")
+    parser.add_argument("--kind", choices=("process", "thread", "interpreter"), default="process")
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
     parser.add_argument(
         "--env",

@@ -17,6 +17,9 @@ class Parent(Actor):
     async def start_child(self) -> Ref[Any]:
         return await self.context.spawn(Parent, name="child")
 
+    async def start_tasks(self, count: int, on: str) -> None:
+        await self.context.system.spawn(Started, count, name=f"task {count}", on=on)
+
     async def start_through(self, other: Ref[Parent], asked: str) -> None:
         await other.ask(Parent.start_asking, asked)
 
@@ -26,6 +29,23 @@ class Parent(Actor):
 
     async def answer(self) -> str:
         return "answer"
+
+
+class Started(Actor):
+    """Starts another one while it starts itself."""
+
+    def __init__(self, more: int) -> None:
+        self.more = more
+
+    async def on_start(self) -> None:
+        if self.more:
+            await self.context.system.spawn(Started, self.more - 1, name=f"task {self.more - 1}")
+
+    async def callers(self) -> tuple[str, ...]:
+        return self.context.callers
+
+    async def crash(self) -> None:
+        raise ValueError
 
 
 class Asking(Actor):
@@ -75,3 +95,20 @@ async def test_c41_the_callers_for_whom_an_actor_starts_are_known_over_nodes() -
 
     assert isinstance(failed.value.__cause__, CallCycle)
     assert "first -> second -> asking" in str(failed.value)
+
+
+async def test_c41_an_actor_knows_its_callers_over_nodes_and_restarts() -> None:
+    topology = Topology(nodes=[nodes("box")], children=[child(Parent, name="P1")])
+    with anyio.fail_after(30):
+        async with System(topology) as system:
+            parent: Any = await system.lookup("P1")
+            await parent.ask(Parent.start_tasks, 1, "box")
+            first, second = await system.lookup("task 1"), await system.lookup("task 0")
+            assert first is not None
+            assert second is not None
+            assert await first.ask(Started.callers) == ("P1",)
+            assert await second.ask(Started.callers) == ("task 1", "P1")
+            await second.tell(Started.crash)
+            assert await second.ask(Started.callers) == ("task 1", "P1")
+            alone = await system.spawn(Started, 0)
+            assert await alone.ask(Started.callers) == ()
