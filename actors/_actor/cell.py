@@ -64,6 +64,8 @@ class Cell:
     remote = waits_for_node = False
     handles_at_once = True
     """Whether the first step of a handler may be run before the message was put into the mailbox."""
+    watched = False
+    """Whether somebody watches its messages, which all come by `deliver` then."""
 
     __slots__ = (
         "_watchers",

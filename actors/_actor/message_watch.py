@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Waiter
 
-__all__ = ["MessageWatch", "Watched"]
+__all__ = ["BEGINS", "MessageWatch", "Watched"]
 
 Watched = tuple[str, str, float, str]
-"""One message: its method, who sent it, how many seconds it took, and how it ended."""
+"""One message: its method, who sent it, how many seconds it took, and how it ended, or that it begins."""
+BEGINS: Final = "begins"
 _WATCHES: Final[dict[int, list[MessageWatch]]] = {}
 _WRAPPED: Final = frozenset({MessageKind.CALL, MessageKind.CONCURRENT})
 
@@ -36,7 +37,8 @@ class MessageWatch:
     Args:
         cell: of the actor.
         loop: of its node.
-        rate: how many messages a second are reported; the others are counted.
+        rate: how many messages a second are reported, each when its handling begins and when it has ended;
+            the others are counted.
     """
 
     def __init__(self, cell: Cell, loop: Loop, rate: int) -> None:
@@ -62,15 +64,20 @@ class MessageWatch:
                 del _WATCHES[id(self._cell)]
                 self._cell.__class__ = type(self._cell).__mro__[1]
 
-    def report(self, watched: Watched) -> None:
-        """Keep a message, or count it if there are too many."""
+    def report(self, watched: Watched) -> bool:
+        """Keep a message that begins, or count it if there are too many; return whether it was kept."""
         now = self._loop.now()
         if now - self._second >= 1:
             self._second, self._count = now, 0
         self._count += 1
-        if self._count > self._rate or len(self._found) >= self._rate:
+        if self._count > self._rate or len(self._found) >= 2 * self._rate:
             self._dropped += 1
-            return
+            return False
+        self.add(watched)
+        return True
+
+    def add(self, watched: Watched) -> None:
+        """Keep how a message ended whose beginning was kept."""
         self._found.append(watched)
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
@@ -92,6 +99,7 @@ def _watched(base: Any) -> Any:
 
     class WatchedCell(base):  # type: ignore[misc] # one of the classes of cells
         __slots__ = ()
+        watched = True
 
         def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
             return bool(self.try_send(Envelope(handler, args, kwargs)))
@@ -135,17 +143,20 @@ def _sender(envelope: Envelope) -> str:
     turn = TURN.get()
     if turn is not None:
         return str(turn.sender.ref.name)
-    hooks: Any = envelope.hooks
-    while hooks is not None and not isinstance(hooks, MessageHeaders):
-        hooks = getattr(hooks, "_inner", None)
-    if hooks is not None and hooks.chain:
-        return str(hooks.chain[-1][1])
-    return "(no actor, or on another node)"
+    hooks, link = envelope.hooks, getattr(envelope.reply, "_link", None)
+    while hooks is not None:
+        if isinstance(hooks, MessageHeaders) and hooks.chain:
+            return str(hooks.chain[-1][1])
+        link = link or getattr(hooks, "_link", None)
+        hooks = getattr(hooks, "inner", None) or getattr(hooks, "_inner", None)
+    if link is None:
+        return "(no actor)"
+    return f"(code on {link.peer.partition('~')[0]})"
 
 
-def _report(cell: Cell, watched: Watched) -> None:
-    for watch in list(_WATCHES.get(id(cell), ())):
-        watch.report(watched)
+def _report(cell: Cell, watched: Watched) -> list[MessageWatch]:
+    """Report a message that begins; return the watches that have it."""
+    return [watch for watch in _WATCHES.get(id(cell), ()) if watch.report(watched)]
 
 
 class _Reporting:
@@ -158,6 +169,7 @@ class _Reporting:
         self._sender = sender
 
     async def __call__(self, actor: Any, *args: Any, **kwargs: Any) -> Any:
+        watches = _report(self._cell, (self._name, self._sender, 0.0, BEGINS))
         began = perf_counter()
         outcome = "done"
         try:
@@ -170,4 +182,5 @@ class _Reporting:
             raise
         finally:
             took = perf_counter() - began
-            _report(self._cell, (self._name, self._sender, took, outcome))
+            for watch in watches:
+                watch.add((self._name, self._sender, took, outcome))

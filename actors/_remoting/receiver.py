@@ -155,7 +155,7 @@ class Receiver:
 
     def _run_of(self, uid: int) -> _TellRun | None:
         cell = self._host.cells.get(uid)
-        return None if cell is None else _TellRun(cell, self._credit(cell))
+        return None if cell is None or cell.watched else _TellRun(cell, self._credit(cell))
 
     def _credit(self, cell: Cell) -> CreditReturn:
         if cell.credit_returns is None:

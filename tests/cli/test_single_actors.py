@@ -216,6 +216,7 @@ def test_the_messages_of_one_actor_are_traced_while_the_command_runs(shop: Runni
         said = tracer.stderr.readline()
         assert said == "tracing ledger (asked:Ledger on a/0); Ctrl-C ends this\n"
         assert run(shop, "ask", "ledger", "pay", "5")[1] == "5\n"
+        assert tracer.stdout.readline() == "pay  begins  from (no actor)\n"
         assert tracer.stdout.readline().startswith("pay  done  ")
         tracer.kill()
         tracer.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,9 @@ async def test_a_node_that_is_down_is_not_killed_again() -> None:
                         break
         with pytest.raises(ActorsError, match=r"^node web/0 is not running: it is EXITED$"):
             await kill(core, node="web/0")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="3.14 has interpreters")
+def test_interpreters_are_refused_where_python_has_none(system: Running) -> None:
+    _, error = fails(system, "spawn", "x", "--kind", "interpreter")
+    assert "kind='interpreter' needs Python 3.14 or later" in error

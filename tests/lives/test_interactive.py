@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.cli.running_command import running
 from tests.scripts import ROOT
 
 LIBRARY = """
@@ -51,12 +53,18 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def talk(folder: Path, lines: list[str], *command: str) -> str:
+def talk(
+    folder: Path,
+    lines: list[str],
+    *command: str,
+    python: str = sys.executable,
+    env: dict[str, str] | None = None,
+) -> str:
     done = subprocess.run(
-        [sys.executable, *command],
+        [python, *command],
         input="\n".join([*lines, ""]),
         cwd=folder,
-        env=environment(folder),
+        env=environment(folder) | (env or {}),
         capture_output=True,
         text=True,
         check=False,
@@ -74,6 +82,58 @@ USE = [
     "print('result', await near.ask(squares.Square.square, 3), await far.ask(squares.Square.square, 4))",
     "print('same', actors.current() is system)",
 ]
+
+
+def interpreter(version: str) -> str:
+    """Return an interpreter of another version of Python that has what this package needs, or skip the test."""
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return sys.executable
+    pyenv = Path("~/.pyenv/versions").expanduser()
+    homes = (ROOT / f".venv-{version}", *sorted(pyenv.glob(f"{version}.*")))
+    found = [shutil.which(f"python{version}"), *(str(home / "bin" / "python") for home in homes)]
+    for python in found:
+        if python is not None and Path(python).exists():
+            needs = "import anyio, msgpack._cmsgpack, structlog"
+            asked = subprocess.run([python, "-c", needs], capture_output=True, check=False)
+            if asked.returncode == 0:
+                return python
+    pytest.skip(f"there is no Python {version} here with anyio, msgpack and structlog")
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13", "3.14", "3.15"])
+def test_the_asyncio_repl_of_other_versions(folder: Path, version: str) -> None:
+    lines = [*USE, "await system.aclose()", "print(await system.wait())"]
+    said = talk(folder, lines, "-m", "asyncio", python=interpreter(version))
+    assert "result 9 16" in said
+    assert "same True" in said
+    assert "SHUTDOWN" in said
+    assert "Traceback" not in said
+
+
+def test_the_asyncio_repl_is_connected_to_another_program(folder: Path) -> None:
+    runtime = folder / "run"
+    runtime.mkdir(mode=0o700)
+    path = f"{ROOT}{os.pathsep}{folder}"
+    shop = "Topology(children=[actors.child(squares.Square, name='square')])"
+    (folder / "shop.py").write_text(f"import actors, squares\ntopology = actors.{shop}\n")
+    with running(runtime, "run", "shop:topology", cwd=folder, env={"PYTHONPATH": path}):
+        said = talk(
+            folder,
+            [
+                "import actors, squares",
+                "system = await actors.connect()",
+                "square = await system.lookup('square', squares.Square)",
+                "print('result', await square.ask(squares.Square.square, 3))",
+                "print('same', actors.current() is system)",
+                "await system.aclose()",
+            ],
+            "-m",
+            "asyncio",
+            env={"XDG_RUNTIME_DIR": str(runtime)},
+        )
+    assert "result 9" in said
+    assert "same True" in said
+    assert "Traceback" not in said
 
 
 def test_the_asyncio_repl(folder: Path) -> None:

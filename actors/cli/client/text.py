@@ -250,6 +250,8 @@ def as_message(message: dict[str, Any]) -> str:
     message = _printable(message)
     if "dropped" in message:
         return f"... and {message['dropped']} more"
+    if message["outcome"] == "begins":
+        return f"{message['method']}  begins  from {message['from']}"
     took = f"{message['seconds'] * 1000:.3f} ms"
     return f"{message['method']}  {message['outcome']}  {took}  from {message['from']}"
 
