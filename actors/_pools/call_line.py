@@ -227,9 +227,9 @@ class CallLine:
             if call.sent is not None:
                 sent.append(call.sent)
         if call is not None:
-            reply: Any = call.envelope.reply
-            if hasattr(reply, "flush"):  # to another process, as that of every call in line
-                reply.flush()
+            link = getattr(call.envelope.reply, "link", None)
+            if link is not None:  # all are to the same process
+                link.flush()
             self.journal.sent(call.number)
         for one in sent:
             one.put(None)

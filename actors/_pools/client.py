@@ -127,14 +127,27 @@ class PoolClient(TaskOwner):
                 f"pool {facts.name!r}: timeout={timeout!r} needs workers with process nodes of their own; "
                 f"{facts.why_not_killable}"
             )
-        kind = TaskKind.FUNCTION
-        task = self._new_task(function_name(fn), _CALL, (fn, args), {}, kind, waiter)
-        if facts.at_once > 1:
+        in_line = facts.has_lines and _plain(map(type, args)) and not is_async(fn)
+        label = function_name(fn)
+        return self.checked(label, fn, args, in_line, waiter, priority=priority, retry=retry)
+
+    def checked(
+        self,
+        label: str,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        in_line: bool,  # noqa: FBT001 - as of `PoolTask`
+        waiter: Any,
+        *,
+        priority: int,
+        retry: int,
+    ) -> PoolTask:
+        """As `function`, for a function and options that it has taken before."""
+        task = self._new_task(label, _CALL, (fn, args), {}, TaskKind.FUNCTION, waiter)
+        if self.facts.at_once > 1:
             task.handler = _CALL_BESIDE
             task.args = (fn, args, self._host.address, task.ticket)
-        elif self.facts.has_lines and _plain(map(type, args)) and not is_async(fn):
-            task.in_line = True  # what it is called with never changes
-        task.priority, task.retry = priority, retry
+        task.in_line, task.priority, task.retry = in_line, priority, retry
         return task
 
     def message(
@@ -233,8 +246,8 @@ class PoolClient(TaskOwner):
     def _hold(self, task: PoolTask) -> None:
         """Take the snapshot for a task that waits; one that begins at once is encoded at once."""
         try:
-            if task.kind is TaskKind.FUNCTION and _plain(map(type, task.args[1])):
-                task.held = _NOTHING_HELD  # a function and numbers or text never change
+            if task.in_line or (task.kind is TaskKind.FUNCTION and _plain(map(type, task.args[1]))):
+                task.held = _NOTHING_HELD  # what it is called with never changes
             else:
                 task.args, task.kwargs, task.held = hold_args(task.args, task.kwargs, leaves=True)
         except BaseException as error:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar
 
 from actors._base.errors import InvalidSpec
-from actors._pools.sent_function import (
-    call_chunk,
-    chunk_caller,
-    function_name,
-    refuse_function,
-)
+from actors._pools.sent_function import chunk_caller, function_name, refuse_function
 from actors._pools.task import TaskState
 from actors.transport import PLAIN
 
@@ -30,15 +26,20 @@ __all__ = ["MapOptions", "PoolMap"]
 R_co = TypeVar("R_co", covariant=True)
 
 _plain: Final = PLAIN.issuperset
+_BRIEF: Final = 0.003
+"""Seconds from a submission to its result within which more are submitted at once, unless a window is given."""
+_MORE: Final = 8
+"""How many times the usual window that may be."""
 
 
 class _Chunk:
     """Calls that travel together; `values` are there when its task is over, with what ended it."""
 
-    __slots__ = ("error", "task", "values")
+    __slots__ = ("error", "since", "task", "values")
 
-    def __init__(self, task: PoolTask) -> None:
+    def __init__(self, task: PoolTask, since: float) -> None:
         self.task: PoolTask = task
+        self.since: float = since
         self.values: deque[Any] | None = None
         self.error: BaseException | None = None
 
@@ -89,21 +90,23 @@ class PoolMap(AsyncIterator[R_co]):
                 raise InvalidSpec(
                     f"pool {name!r}: map's {option} must be a whole number of 1 or more, got {value!r}"
                 )
-        # Once here, so that a bad option is refused at the call and not at the first result.
-        client.function(fn, (), timeout=timeout, priority=priority, retry=retry)
+        # Here, so that a bad option is refused at the call and not at the first result.
+        first = client.function(fn, (), timeout=timeout, priority=priority, retry=retry)
+        self._label = first.label
+        self._called = chunk_caller(fn) if chunk > 1 else fn
+        # Whether a worker may have its tasks behind others, if nothing that it is called with ever changes.
+        self._in_line = first.in_line
         self.total: int | None = _shortest(iterables)
         self.done: int = 0
         self._client = client
         self._fn = fn
         self._inputs = _Inputs(name, iterables)
         self._chunk = chunk
-        self._window = max(window or default_window * chunk, 1)
+        self._window = window or default_window * chunk
+        self._most = window or _MORE * self._window
         self._ordered = ordered
-        self._options: dict[str, Any] = {
-            "timeout": timeout,
-            "priority": priority,
-            "retry": retry,
-        }
+        self._timeout = timeout
+        self._options = {"priority": priority, "retry": retry}
         self._under_way = 0
         self._chunks: deque[_Chunk] = deque()
         self._ready: deque[_Chunk] = deque()
@@ -177,24 +180,26 @@ class PoolMap(AsyncIterator[R_co]):
                 self._submit(calls)
 
     def _submit(self, calls: list[tuple[Any, ...]]) -> None:
-        client, reply = self._client, _Reply(self)
+        client, reply, args = self._client, _Reply(self), calls[0]
         if self._chunk == 1:
-            task = client.function(self._fn, calls[0], waiter=reply, **self._options)
+            in_line = self._in_line and _plain(map(type, args))
         else:
             # By columns: a list of numbers is encoded at once, a list of tuples one by one.
             columns = [list(column) for column in zip(*calls, strict=True)]
-            together = chunk_caller(self._fn)
-            task = client.function(together, (self._fn, columns), waiter=reply, **self._options)
-            task.in_line = client.facts.has_lines and _may_line_up(together, columns)
-            task.label = function_name(self._fn)
-        chunk = reply.chunk = _Chunk(task)
+            in_line = self._in_line and all(_plain(map(type, column)) for column in columns)
+            args = (self._fn, columns)
+        task = client.checked(self._label, self._called, args, in_line, reply, **self._options)
+        since = client.loop.now() if self._window < self._most else -math.inf
+        chunk = reply.chunk = _Chunk(task, since)
         self._under_way += len(calls)
         self._chunks.append(chunk)
-        client.submit(task, self._options["timeout"])
+        client.submit(task, self._timeout)
 
     def arrived(self, chunk: _Chunk, values: list[Any], error: BaseException | None) -> None:
         """Take the results of a chunk, and what ended it: the later calls of it are not done."""
         chunk.values, chunk.error = deque(values), error
+        if self._window < self._most and self._client.loop.now() - chunk.since < _BRIEF:
+            self._window += self._chunk  # they are back before the next ones travel
         self.done += len(values)
         self._ready.append(chunk)
         waiter, self._waiter = self._waiter, None
@@ -249,11 +254,6 @@ class _Reply:
     def set_exception(self, error: BaseException, /) -> None:
         self._over = True
         self._map.arrived(self.chunk, [], error)
-
-
-def _may_line_up(together: Any, columns: list[list[Any]]) -> bool:
-    """Whether a worker may have a chunk behind others: nothing that it is called with ever changes."""
-    return together is call_chunk and all(_plain(map(type, column)) for column in columns)
 
 
 def _shortest(iterables: Iterable[Any]) -> int | None:

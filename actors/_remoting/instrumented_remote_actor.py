@@ -98,15 +98,15 @@ class TracedReply(RemoteReply):
 
     def set_exception(self, error: BaseException, /) -> None:
         """As `RemoteReply.set_exception`."""
-        envelope, link = self.envelope, self._link
+        envelope, link = self.envelope, self.link
         if self._settle():
             self._trace("error", envelope, lambda: link.fail(self._request, error))
 
     def _trace(self, verb: str, envelope: Envelope | None, send: Callable[[], int]) -> int:
-        mode, size = _measured(self._link, send)
+        mode, size = _measured(self.link, send)
         home = self.cell.host
         method = "" if envelope is None else envelope.handler.name
-        facts = answer_facts(verb, method, home.name, self.cell.ref, self._link.peer, mode, size)
+        facts = answer_facts(verb, method, home.name, self.cell.ref, self.link.peer, mode, size)
         home.traced(facts)
         return size
 

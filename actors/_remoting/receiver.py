@@ -483,10 +483,10 @@ class RemoteReply:
     leaves = True
     """Its value is encoded at once, so that the actor need not copy it."""
 
-    __slots__ = ("_done", "_link", "_request", "cell", "envelope")
+    __slots__ = ("_done", "_request", "cell", "envelope", "link")
 
     def __init__(self, link: Link, request: int, cell: Cell) -> None:
-        self._link = link
+        self.link: Link = link
         self._request = request
         self._done = False
         self.cell = cell
@@ -520,20 +520,20 @@ class RemoteReply:
         self._done = True
         # The envelope refers to this reply: the cycle would keep the arguments until a collection.
         self.envelope = None
-        link = self._link
+        link = self.link
         return link.serving.pop(self._request, None) is not None and link.closed is None
 
     def set_result(self, value: Any, /) -> None:
         """Send the result."""
         self._done = True
         self.envelope = None  # as in `_settle`
-        link = self._link
+        link = self.link
         if link.serving.pop(self._request, None) is not None and link.closed is None:
             self._send_result(value)
 
     def _send_result(self, value: Any) -> int:
         """Send the result, or that it cannot be sent; return the size of the message in bytes."""
-        link = self._link
+        link = self.link
         memory = link.host.memory
         if memory.mappings.awake:
             memory.give_back()  # ahead of the reply: its asker may send another big payload at once
@@ -550,11 +550,7 @@ class RemoteReply:
     def set_exception(self, error: BaseException, /) -> None:
         """Send the error."""
         if self._settle():
-            self._link.fail(self._request, error)
-
-    def flush(self) -> None:
-        """Write it now, with all that was sent before, as far as the socket takes it."""
-        self._link.flush()
+            self.link.fail(self._request, error)
 
 
 class RemoteSink(RemoteReply):
@@ -572,16 +568,16 @@ class RemoteSink(RemoteReply):
         Raises:
             Unsendable, TooBig: it cannot travel; nothing was sent.
         """
-        item = self._link.encoder.encode_value(value, "item")
+        item = self.link.encoder.encode_value(value, "item")
         try:
-            return self._link.write_encoded([wire.ITEM, self._request, item])
+            return self.link.write_encoded([wire.ITEM, self._request, item])
         except (ChannelBroken, ChannelClosed):
             return 0  # the reader is told by the end of the link
 
     def set_result(self, _value: Any = None, /) -> None:
         """End the stream."""
         if self._settle():
-            self._link.send([wire.END, self._request])
+            self.link.send([wire.END, self._request])
 
 
 def _nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import anyio
 import pytest
 
 from actors import Actor, Pool, System
+from actors._pools import pool_map
 from actors.errors import ActorsError, DeadlineExceeded, TaskExited, WorkerLost
 from tests.pools import tasks
 from tests.pools.conftest import Pools
@@ -137,3 +139,39 @@ async def test_tasks_of_another_node_are_as_those_of_the_parent(
         await boss.stop()
         await boss.wait()
     assert noted(log) == {str(number): 1 for number in range(100)}
+
+
+@pytest.mark.parametrize(
+    "fn, value, options, least, most",
+    [
+        (square, 3, {}, 9, 32),
+        (square, 3, {"chunk": 4}, 33, 128),
+        (square, 3, {"window": 3}, 3, 3),
+        (nap, 0.02, {}, 4, 4),
+    ],
+)
+async def test_a_map_takes_more_input_at_once_while_its_calls_are_brief(
+    pools: Pools,
+    monkeypatch: pytest.MonkeyPatch,
+    fn: Any,
+    value: Any,
+    options: Any,
+    least: int,
+    most: int,
+) -> None:
+    if fn is square:  # brief on the slowest machine
+        monkeypatch.setattr(pool_map, "_BRIEF", 60)
+    taken = read = ahead = 0
+
+    def inputs() -> Iterator[Any]:
+        nonlocal taken
+        for _ in range(10 if fn is nap else 400):
+            taken += 1
+            yield value
+
+    async with pools(size=1) as work:
+        await warm_up(work)
+        async for _ in work.map(fn, inputs(), **options):
+            ahead = max(ahead, taken - read)
+            read += 1
+    assert least <= ahead <= most
