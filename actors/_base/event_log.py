@@ -60,6 +60,8 @@ _LEVELS: Final = {
     "node_hung": "error",
     "node_over_rss": "warning",
     "recycle_failed": "error",
+    "node_unready": "warning",
+    "node_ready_again": "info",
     "node_busy": "warning",
     "node_killed": "error",
     "loop_blocked": "warning",

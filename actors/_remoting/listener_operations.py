@@ -64,6 +64,11 @@ def key_unlearned(listener: str, /) -> None:
 
 
 @_note(_PARENT)
+def readiness(ready: bool, why: str, /) -> None:  # noqa: FBT001 - a wire field
+    """The check of the node says from now on that it is *ready*, or that it is not."""
+
+
+@_note(_PARENT)
 def served_enough(count: int, /) -> None:
     """The node has served *count* requests, which is as many as it may."""
 
@@ -74,6 +79,11 @@ def served_enough(count: int, /) -> None:
 @_call(_NODE)
 async def serve_listener(spec: Listener, /) -> None:
     """Start the node's server of a listener; return when it can take connections."""
+
+
+@_call(_NODE)
+async def become_ready() -> None:
+    """Return when the check of the node's group says yes."""
 
 
 @_call(_NODE)

@@ -45,6 +45,7 @@ from actors._system.system_state import SystemState
 from actors._system.topic_directory import TopicDirectory
 from actors._system.topology import pools_of
 from actors._system.tree_snapshot import whole_tree
+from actors._system.unready_nodes import UnreadyNodes
 from actors.nodes import (
     BlockWatch,
     ChildActors,
@@ -112,6 +113,7 @@ class Coordinator(SystemState):
         self.kill_deadlines: KillDeadlines = KillDeadlines(self, self._actor_unheard)
         self.reloading: RollingReload = RollingReload(self, self.groups)
         self.recycling: Recycling = Recycling(self, self.groups)
+        self.unready: UnreadyNodes = UnreadyNodes(self, self.recycling)
         self.pools.connect(self.tree, self.groups)
         self.placement: Placement = Placement(self, self.tree, self.groups, self.pools.joined)
         self.books.connect(self.tree, self.groups, self.placement)
@@ -123,6 +125,9 @@ class Coordinator(SystemState):
         self.calls: ActorCalls = ActorCalls(self.host, self.pools.find)
         self.events_of_nodes: EventsOfNodes = EventsOfNodes(self)
         self.events_of_nodes.register()
+        self._serve_nodes()
+
+    def _serve_nodes(self) -> None:
         NodeServices(
             self,
             self.tree,
@@ -130,7 +135,8 @@ class Coordinator(SystemState):
             self.placement,
             self.kill_deadlines,
             self.requests,
-            self.recycling,
+            recycling=self.recycling,
+            unready=self.unready,
         ).register()
 
     def _serve_clients(self) -> None:
@@ -182,6 +188,7 @@ class Coordinator(SystemState):
         if self._block_watch is not None:
             self._block_watch.stop()
         self.recycling.close()
+        self.unready.close()
         self.event("system_stopping", {})
         with ExitStack() as steps:  # whatever one of them raises, the others are done
             steps.callback(self.close)
@@ -371,6 +378,7 @@ class Coordinator(SystemState):
             self._count_end(run, why, restarting=restarting, replaced=replaced)
         self._process_ended(run.address)
         self.recycling.node_ended(run)
+        self.unready.node_ended(run)
         self.breakpoints.node_ended(run.address)
         why, restarting = self._outlook(run, why, restarting=restarting)
         patience = 0.0

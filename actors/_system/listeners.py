@@ -163,6 +163,9 @@ class ListenerController:
             raise BootFailed(f"{why}: {run.last_end or error.why}") from error
         finally:
             timer.cancel()
+        if run.node.spec.ready is not None:
+            run.doing = f"its check {run.node.spec.ready!r} says no"
+            await run.link.call(ops.become_ready)
         run.doing = ""
         self._prepared.add(run.number)
 
@@ -179,6 +182,13 @@ class ListenerController:
         node = self._nodes.get(run.address)
         if self.router is not None and node is not None:
             self.router.remove_node(node, dead=False)
+            self._send_slots()
+
+    def node_resumed(self, run: RemoteRun) -> None:
+        """Give *run* connections again, which has got none for a while."""
+        node = self._nodes.get(run.address)
+        if self.router is not None and node is not None:
+            self.router.resume_node(node)
             self._send_slots()
 
     def node_ended(self, run: RemoteRun) -> None:

@@ -15,6 +15,7 @@ from actors._base.run_loop import open_loop, run_on
 from actors._remoting import operations as ops
 from actors._system.extras import EXTRAS
 from actors._system.node_servers import NodeServers
+from actors._system.readiness import Readiness
 from actors._system.system import System
 from actors._system.system_access import NodeAccess
 from actors.nodes import BOOT_FAILED, NodeProcess, boot_config, import_modules, install_main
@@ -58,7 +59,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
         if "show_host" in config:  # its parent shares this memory
             config["show_host"](node.host)
         try:
-            servers = NodeServers(node)
+            servers, readiness = NodeServers(node), Readiness(node)
             access = NodeAccess(node, servers.sticky_slots)
             node.attach(config["link"])
             if alone:
@@ -83,6 +84,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
         finally:
             node.heartbeat.stop()
             node.block_watch.stop()
+            readiness.stop()
             servers.detach_sockets()
             access.threads.close()
             node.host.memory.close()

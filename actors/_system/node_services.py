@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from actors._system.supervision_tree import SupervisionTree
     from actors._system.system_requests import SystemRequests
     from actors._system.system_state import SystemState
+    from actors._system.unready_nodes import UnreadyNodes
     from actors.nodes import Link
     from actors.routing import AnyRouter
     from actors.supervisors import ChildInfo
@@ -52,7 +53,9 @@ class NodeServices:
         placement: Placement,
         kill_deadlines: KillDeadlines,
         requests: SystemRequests,
+        *,
         recycling: Recycling,
+        unready: UnreadyNodes,
     ) -> None:
         self._state = state
         self._tree = tree
@@ -61,6 +64,7 @@ class NodeServices:
         self._kill_deadlines = kill_deadlines
         self._requests = requests
         self._recycling = recycling
+        self._unready = unready
 
     def register(self) -> None:
         """Register a handler for every operation that the parent serves."""
@@ -85,6 +89,7 @@ class NodeServices:
             ops.heartbeat, self._on_run(lambda run, watched: run.on_heartbeat(watched=watched))
         )
         handlers.on_note(ops.over_rss, self._on_run(self._recycling.over_rss))
+        handlers.on_note(listening.readiness, self._on_run(self._unready.said))
         handlers.on_note(listening.served_enough, self._on_run(self._recycling.served_enough))
         # Without these files the node's stacks, or what blocks it, cannot be seen: whoever asks is told so.
         stacks = self._fd_of(lambda run, fd: run.on_stack_dump(fd))

@@ -81,6 +81,10 @@ class Recycling:
         limit = run.node.spec.max_requests
         self._due(run, f"it has served {count} requests, max_requests is {limit}")
 
+    def unready(self, run: RemoteRun, seconds: float) -> None:
+        """Replace a node whose check has said no for *seconds*."""
+        self._due(run, f"its check {run.node.spec.ready!r} has said no for {seconds:g} s")
+
     def _due(self, run: RemoteRun, why: str) -> None:
         node = run.node
         if self._is_taken(run):

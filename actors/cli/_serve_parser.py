@@ -40,6 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_processes(parser)
     _add_loop(parser)
     _add_recycling(parser)
+    _add_ready(parser)
     _add_shares(parser)
     _add_request_times(parser)
     _add_limits(parser)
@@ -255,6 +256,15 @@ def _add_headers(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="whether responses have a Date; default: yes",
+    )
+
+
+def _add_ready(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ready",
+        metavar="CHECK",
+        help="pkg.mod:check, a function that says whether its process may be given new connections; asked "
+        "once a second",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ MOST: Final = 1024
 SILENT_AFTER: Final = 30.0
 """Seconds without a sign of life until a node is reported as busy, or as hung if it serves a listener."""
 _LONGEST_NAME: Final = 100
+_PATH: Final = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 _NICEST, _LEAST_NICE = 19, -20
 _OF_THE_PROCESS: Final = {"preload": "modules", "env": "environment", "nice": "priority"}
 """Options of a process, and what of it they set."""
@@ -51,6 +53,8 @@ class NodesSpec:
     max_requests: int | None = None
     max_requests_jitter: int = 0
     lifetime: float | None = None
+    ready: str | None = None
+    unready_after: float = 60.0
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
@@ -74,7 +78,11 @@ class NodesSpec:
             version = ".".join(map(str, sys.version_info[:2]))
             what = f"kind='interpreter' needs Python 3.14 or later, this is {version}"
             self._require(sys.version_info >= _INTERPRETERS, what)
-        for name in ("boot_timeout", "shutdown"):
+        self._require(
+            self.ready is None or (type(self.ready) is str and bool(_PATH.fullmatch(self.ready))),
+            f"ready must be an import path such as 'pkg.mod:check', got {self.ready!r}",
+        )
+        for name in ("boot_timeout", "shutdown", "unready_after"):
             seconds: object = getattr(self, name)
             positive = isinstance(seconds, int | float) and seconds > 0
             self._require(positive, f"{name} must be more than 0 seconds, got {seconds!r}")
@@ -214,6 +222,8 @@ def nodes(
     max_requests: int | None = None,
     max_requests_jitter: int = 0,
     lifetime: float | None = None,
+    ready: str | None = None,
+    unready_after: float = 60.0,
 ) -> NodesSpec:
     """Describe a group of nodes; its nodes are called ``name/0``, ``name/1`` and so on.
 
@@ -264,6 +274,12 @@ def nodes(
             nodes are recycled at the same time.
         lifetime: seconds after which a process node is recycled, up to a tenth of them earlier, at
             random. None sets no limit.
+        ready: import path of a function without arguments, sync or async, that says whether a node may
+            be given connections: ``pkg.mod:check``. It is asked when the servers of the node have
+            started, which are not ready before it says yes, and then once a second. A node that says no
+            (what the check raises is a no, too) gets no new connections until it says yes; what it
+            serves goes on. A check that takes more than five seconds is a no.
+        unready_after: seconds of no after which a process node is renewed.
 
     Raises:
         InvalidSpec: a value that can never work, or an unknown one.
@@ -286,4 +302,6 @@ def nodes(
         max_requests=max_requests,
         max_requests_jitter=max_requests_jitter,
         lifetime=lifetime,
+        ready=ready,
+        unready_after=unready_after,
     )

@@ -359,6 +359,7 @@ class RemoteRun:
             "uvloop": spec.uvloop,
             "silent_after": spec.silent_after,
             "block_after": spec.block_after,
+            "ready": spec.ready,
             "max_requests": spec.requests_of_a_run(random.randint),
             **own,
         }

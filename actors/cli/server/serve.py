@@ -59,6 +59,7 @@ def _nodes(options: Namespace) -> NodesSpec:
         max_requests=options.max_requests,
         max_requests_jitter=options.max_requests_jitter,
         lifetime=options.lifetime,
+        ready=options.ready,
     )
 
 

@@ -129,6 +129,13 @@ class Dispatch:
             self._requeue(lost, name)
         self._reassign()
 
+    def resume_node(self, name: str) -> None:
+        """Give connections to *name* again, which has got none for a while."""
+        member = self._members.get(name)
+        if member is not None:
+            member.ready = self.has_ready_nodes = True
+            self._reassign()
+
     def add(self, connection: Connection) -> None:
         """Assign *connection* to a node, or let it wait its turn."""
         connection.arrival = next(self._arrivals)

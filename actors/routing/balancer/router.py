@@ -118,6 +118,10 @@ class Router(BoundRouter):
         """
         self._dispatch.remove_node(node.name, dead=dead)
 
+    def resume_node(self, node: RouterNode) -> None:
+        """Give connections to *node* again, which was removed without being dead."""
+        self._dispatch.resume_node(node.name)
+
     def on_acks(
         self, node: str, acknowledged: list[int], refused: list[int], closed: list[int]
     ) -> None:

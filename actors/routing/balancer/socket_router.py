@@ -57,6 +57,10 @@ class SocketRouter(BoundRouter):
         self._try_attach(member)
         self._members_changed()
 
+    def resume_node(self, node: SocketNode) -> None:
+        """Give *node*, which was removed without being dead, a socket again."""
+        self.add_node(node)
+
     def remove_node(self, node: SocketNode, *, dead: bool) -> None:
         """Tell *node* to stop taking work; forget it if it is dead."""
         self._remove(node.name, dead=dead)
