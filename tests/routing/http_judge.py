@@ -301,14 +301,15 @@ def _request(seen: Seen) -> tuple[object, ...]:
     """Return what has to be the same for all; h11 changes the headers that frame a body."""
     framing = {b"content-length", b"transfer-encoding", b"upgrade"}
     headers = [(name.lower(), value) for name, value in seen.headers]
-    kept = [(name, value.strip()) for name, value in headers if name not in framing]
+    zeros = _LENIENCIES[1][0]
+    kept = [(name, zeros.sub(b"", value.strip())) for name, value in headers if name not in framing]
     return seen.method, _plain_target(seen.target), kept
 
 
 def _plain_target(target: bytes) -> bytes:
     """Return path and query, as ours gives them to the application: h11 gives the target as it came."""
     target = target.partition(b"#")[0]
-    absolute = re.fullmatch(rb"[a-z]+://[^/?]*([^?]*)(.*)", target, re.DOTALL)
+    absolute = re.fullmatch(rb"[A-Za-z]+://[^/?]*([^?]*)(.*)", target, re.DOTALL)
     if absolute is None:
         return target
     path, query = absolute[1] or b"/", absolute[2]

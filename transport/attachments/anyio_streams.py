@@ -32,6 +32,8 @@ _TRIO: Final = "anyio._backends._trio"
 # By class: whether a transport of the loop has the socket. If not, the stream has it and reads nothing ahead.
 _KNOWN: Final = {
     (_ASYNCIO, "SocketStream"): True,
+    # What has the same attributes.
+    ("actors.routing.serving.connection_stream", "ConnectionStream"): True,
     (_ASYNCIO, "UNIXSocketStream"): False,
     (_TRIO, "SocketStream"): False,
     (_TRIO, "UNIXSocketStream"): False,

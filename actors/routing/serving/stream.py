@@ -5,8 +5,10 @@ Rule 1: a client that disconnects is not a failure of the handler.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from actors._base.loop import Loop
 from actors.routing.interfaces import Acks, Report
 from actors.routing.listen.listener import Listener
 from actors.routing.listen.tls import Certificate, close_tls, start_tls
+from actors.routing.serving.connection_stream import open_connection_stream
 from actors.routing.serving.handler_server import HandlerServer
 from actors.routing.serving.proxy_header import Proxied, ProxyHeaderReader
 from actors.routing.sticky.client_address import plain_address
@@ -52,6 +55,7 @@ class StreamServer(HandlerServer):
         self._proxy = ProxyHeaderReader(spec, report)
         self._certificate: Certificate | None = None
         self._draining = False
+        self._on_asyncio = False
 
     async def start(self) -> None:
         """Import the handler and read the certificate.
@@ -62,6 +66,8 @@ class StreamServer(HandlerServer):
             BadListener: the certificate cannot be used.
         """
         await super().start()
+        with suppress(RuntimeError):  # on trio
+            self._on_asyncio = asyncio.get_running_loop() is not None
         spec = self._spec
         if spec.tls is not None:
             self._certificate = Certificate(
@@ -116,14 +122,18 @@ class StreamServer(HandlerServer):
             if header is None:
                 return None
             client = header.client or client
-        kind = UNIXSocketStream if sock.family == socket.AF_UNIX else SocketStream
         try:
-            stream: ByteStream = await kind.from_socket(sock)
+            stream = await self._make_stream(sock, first)
         except (OSError, ValueError):
             return None
-        if first:
-            stream = ReadAhead(stream, first)
         return stream if client is None else Proxied(stream, client)
+
+    async def _make_stream(self, sock: socket.socket, first: bytes) -> ByteStream:
+        if sock.family != socket.AF_UNIX and self._on_asyncio:
+            return await open_connection_stream(sock, first)
+        kind = UNIXSocketStream if sock.family == socket.AF_UNIX else SocketStream
+        stream: ByteStream = await kind.from_socket(sock)
+        return ReadAhead(stream, first) if first else stream
 
 
 class ReadAhead(ByteStream):
