@@ -20,6 +20,7 @@ from typing import Final
 
 from actors._base.loop import Loop, Timer
 from actors.routing.balancer.records import Connection, Member
+from actors.routing.balancer.snapshots import Snapshots
 from actors.routing.events import (
     ConnectionDropped,
     ConnectionsRedispatched,
@@ -69,7 +70,7 @@ class Dispatch:
         self._listener = listener
         self._report = report
         self._changed = changed
-        self._limit = limit
+        self._snapshots = Snapshots(limit)
         self._max_batch = max_batch
         self._members: dict[str, Member] = {}
         self._pending: deque[Connection] = deque()
@@ -86,6 +87,8 @@ class Dispatch:
         self._timer: Timer | None = None
         self._flushing = False
         self._policy_failed = False
+        self._told = (0, False)
+        """What `changed` was called for last."""
 
     @property
     def members(self) -> list[Member]:
@@ -111,6 +114,7 @@ class Dispatch:
                 self.remove_node(member.name, dead=False)
         self._members[node.name] = Member(node)
         self._members = {member.name: member for member in self.members}
+        self._snapshots.reset(self._members.values())
         self.has_ready_nodes = True
         self._reassign()
 
@@ -120,12 +124,14 @@ class Dispatch:
         if member is None:
             return
         member.ready = False
+        self._snapshots.changed(member)
         self.has_ready_nodes = any(other.ready for other in self._members.values())
         self._unassign(member, everything=True)
         if dead:
             lost = list(member.unacked.values())
             member.unacked.clear()
             del self._members[name]
+            self._snapshots.reset(self._members.values())
             self._requeue(lost, name)
         self._reassign()
 
@@ -140,7 +146,7 @@ class Dispatch:
         """Assign *connection* to a node, or let it wait its turn."""
         connection.arrival = next(self._arrivals)
         self._pending.append(connection)
-        self._flush()
+        self._reassign()
 
     def take_pending(self) -> Connection | None:
         """Take back the connection that has waited longest for a node, if one waits."""
@@ -157,6 +163,7 @@ class Dispatch:
         member = self._members.get(name)
         if member is None:
             return
+        self._snapshots.changed(member)
         for number in acknowledged:
             self._acknowledged(member, number)
         for number in refused:
@@ -194,15 +201,20 @@ class Dispatch:
             self._pending.extend(member.queue)
             self._pending.extend(member.unacked.values())
         self._members.clear()
+        self._snapshots.reset(())
         self._queued = 0
         self.has_ready_nodes = False
         while self._pending:
             self._pending.popleft().sock.close()
 
     def _reassign(self) -> None:
+        """Assign what waits, and say so if it matters for accepting: mostly nothing waits, before and after."""
         if self._pending:
             self._flush()
-        self._changed()
+        state = self.waiting, self.has_ready_nodes
+        if state != self._told:
+            self._told = state
+            self._changed()
 
     def _flush(self) -> None:
         """Assign what is pending, in order, until no node can take more."""
@@ -219,9 +231,7 @@ class Dispatch:
             self._flushing = False
 
     def _choose(self, key: bytes | None) -> Member | None:
-        keyed = key is not None
-        limit, now = self._limit, self._loop.now()
-        nodes = [m.snapshot(limit(m.node.slot), now, keyed=keyed) for m in self._members.values()]
+        nodes = self._snapshots.current(self._loop.now(), keyed=key is not None)
         try:
             chosen = _checked(self._policy.choose(nodes, key), nodes)
         except Exception as error:  # noqa: BLE001 - a user's policy must not stop the router
@@ -233,6 +243,7 @@ class Dispatch:
 
     def _assign(self, member: Member, connection: Connection) -> None:
         self._turn += 1
+        self._snapshots.changed(member)
         member.last_turn = self._turn
         if member.queue and member.queue[-1].arrival > connection.arrival:
             member.queue = _by_arrival(connection, *member.queue)
@@ -257,6 +268,7 @@ class Dispatch:
     def _hand_over(self, member: Member, connections: list[Connection]) -> None:
         now = self._loop.now()
         handed = []
+        self._snapshots.changed(member)
         for connection in connections:
             number = next(self._ids)
             connection.sent = now
@@ -277,6 +289,7 @@ class Dispatch:
         back = [c for c in member.queue if everything or c.key is None]
         stay = [c for c in member.queue if not everything and c.key is not None]
         member.queue = deque(stay)
+        self._snapshots.changed(member)
         self._queued -= len(back)
         if back:
             self._pending = _by_arrival(*back, *self._pending)
@@ -300,6 +313,7 @@ class Dispatch:
     def _cool_down(self, member: Member, *connections: Connection) -> None:
         """Give *member* nothing until the next tick; its queue and *connections* go to others."""
         member.cooling_down = True
+        self._snapshots.changed(member)
         self._pending = _by_arrival(*connections, *self._pending)
         self._unassign(member, everything=True)  # the hand-over that failed has started the timer
 
@@ -318,6 +332,7 @@ class Dispatch:
         self._timer = None
         now = self._loop.now()
         for member in self._members.values():
+            self._snapshots.changed(member)
             member.cooling_down = False
             oldest = member.oldest_unacked()
             if oldest is not None:
@@ -343,6 +358,6 @@ def _by_arrival(*connections: Connection) -> deque[Connection]:
 
 def _checked(chosen: Snapshot | None, nodes: list[Snapshot]) -> Snapshot | None:
     """Return what a policy chose; raise if that node may not get a connection."""
-    if chosen is None or (chosen in nodes and chosen.eligible):
+    if chosen is None or (chosen.eligible and chosen in nodes):
         return chosen
     raise ValueError(f"the policy chose {chosen!r}, which may not get a connection now")

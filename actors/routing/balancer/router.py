@@ -211,7 +211,6 @@ class Router(BoundRouter):
             self._dispatch.add(connection)
         else:
             self._peeker.add(connection)
-        self._update_accepting()
 
     def _room(self) -> int:
         return self.spec.max_pending - self._dispatch.waiting

@@ -8,7 +8,6 @@ one long stall counts more than many short ones, and a prompt acknowledgement ad
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from math import exp
 from typing import Final
 
@@ -33,9 +32,9 @@ def observe(lag: float, seconds: float) -> float:
     return min(lag + seconds * seconds / (2 * _MEMORY), _CAP)
 
 
-def lags_behind(lag: float, others: Collection[float]) -> bool:
+def lags_behind(lag: float, least: float) -> bool:
     """Whether a node with *lag* is to be avoided: it is far above noise and above the best node's.
 
     On a machine that is short of CPU all nodes lag at random; then none is avoided.
     """
-    return lag > NOISE + _FACTOR * min(others)
+    return lag > NOISE + _FACTOR * least

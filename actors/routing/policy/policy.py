@@ -97,10 +97,10 @@ class LeastConnections:
     def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:  # noqa: ARG002 - the interface of a policy
         """Choose the node with the fewest connections, pending ones included; see `Policy.choose`."""
         able = [node for node in nodes if node.eligible]
-        lags = [node.lag for node in able]
+        least = min((node.lag for node in able), default=0.0)
         return min(
             able,
-            key=lambda n: (n.open + n.pending, lags_behind(n.lag, lags), n.last, n.slot),
+            key=lambda n: (n.open + n.pending, lags_behind(n.lag, least), n.last, n.slot),
             default=None,
         )
 

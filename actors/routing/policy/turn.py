@@ -54,8 +54,8 @@ def _best_of(placed: Sequence[Placed], *, by_load: bool) -> Placed:
     if not by_load:
         return min(placed, key=_by_score)
     if any(seat.lag for _, seat in placed):
-        lags = [seat.lag / _SECOND for _, seat in placed]
-        return min(placed, key=lambda one: _by_load(one, lags))
+        least = min(seat.lag for _, seat in placed) / _SECOND
+        return min(placed, key=lambda one: _by_load(one, least))
     return min(placed, key=_by_open)
 
 
@@ -67,9 +67,9 @@ def _by_open(one: Placed) -> tuple[int, int, int]:
     return one[1].open, one[1].score, one[0]
 
 
-def _by_load(one: Placed, lags: Collection[float]) -> tuple[int, bool, int, int]:
+def _by_load(one: Placed, least: float) -> tuple[int, bool, int, int]:
     number, seat = one
-    return seat.open, lags_behind(seat.lag / _SECOND, lags), seat.score, number
+    return seat.open, lags_behind(seat.lag / _SECOND, least), seat.score, number
 
 
 def _candidates(
