@@ -281,11 +281,11 @@ def _served(name: str, driver: str, command: Sequence[str]) -> Program:
     return Program(name=name, command=(sys.executable, "-m", f"benchmarks.{driver}", *command))
 
 
-def _peer_server(name: str, program: str, *arguments: str) -> Program:
+def _peer_server(name: str, program: str, *arguments: str, driver: str = "_http") -> Program:
     found = _PEER_PYTHON.parent / program
     if not found.exists():
         raise BenchmarkError(f"{name} is not installed here: run benchmarks/peers/setup.sh")
-    return _served(name, "_http", [str(found), *arguments])
+    return _served(name, driver, [str(found), *arguments])
 
 
 def _router() -> Benchmark:
@@ -301,9 +301,10 @@ def _router() -> Benchmark:
     )
 
 
-def _uvicorn() -> Program:
-    options = "--workers 2 --loop uvloop --http httptools --no-access-log --log-level warning"
-    return _peer_server("uvicorn", "uvicorn", _APP, *options.split(), "--port", "{port}")
+def _uvicorn(app: str = _APP, *, workers: int = 2, driver: str = "_http") -> Program:
+    options = f"--workers {workers} --loop uvloop --http httptools --no-access-log"
+    options += " --log-level warning --port {port}"
+    return _peer_server("uvicorn", "uvicorn", app, *options.split(), driver=driver)
 
 
 def _asgi() -> Benchmark:
@@ -352,15 +353,11 @@ def _handoff() -> Benchmark:
 
 
 def _hot_node() -> Benchmark:
-    def under(name: str, policy: str) -> Program:
-        command = router.command("handle_slowly", policy, nodes=4, hot=True)
-        return _served(name, "_hot_node", command)
-
     return Benchmark(
         name="hot-node",
-        ours=under("LeastConnections", "least-connections"),
-        peer=under("ReusePort", "reuse-port"),
-        targets=(Target(metric="p99 ms", at_most=0.5),),
+        ours=_served("ours", "_hot_node", router.command("hot_asgi", "least-connections", nodes=4)),
+        peer=_uvicorn("benchmarks.ours.hot_asgi_app:app", workers=4, driver="_hot_node"),
+        targets=(Target(metric="p99 ms", at_most=1.0),),
     )
 
 
