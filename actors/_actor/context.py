@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from actors._actor.interfaces import IncarnationInterface
     from actors._actor.later_replies import ReplyTo
+    from actors._actor.system_type import System
     from actors._actor.tasks import ActorTasks
     from actors._actor.timers import Timers
     from actors._base.log import Logger
@@ -71,9 +72,10 @@ class Context:
         return self._incarnation.cell.callers
 
     @property
-    def system(self) -> Any:
+    def system(self) -> System:
         """The `System` of this node."""
-        return self._incarnation.system
+        system: System = self._incarnation.system
+        return system
 
     @property
     def log(self) -> Logger:

@@ -93,7 +93,7 @@ class Asker(Actor):
         await self.context.ref.tell(Asker.begin)
 
     async def begin(self) -> None:
-        holder = await self.context.system.lookup("holder")
+        holder: Any = await self.context.system.lookup("holder")
         await holder.ask(Holder.hold)
 
 

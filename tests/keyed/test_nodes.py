@@ -171,13 +171,13 @@ class Counter(Actor):
     """Tells rooms numbers, one after the other."""
 
     async def send_and_stop(self, count: int) -> None:
-        rooms = await self.context.system.keyed("rooms")
+        rooms: Any = await self.context.system.keyed("rooms")
         for number in range(count):
             await rooms["a"].tell(Passing.pass_on, 0, number)
         await rooms.stop("a")
 
     async def send(self, who: int, count: int) -> None:
-        rooms = await self.context.system.keyed("rooms")
+        rooms: Any = await self.context.system.keyed("rooms")
         for number in range(count):
             await rooms["abcd"[number % 4]].tell(Passing.pass_on, who, number)
             await anyio.sleep(0.005)

@@ -30,6 +30,8 @@ class Timed(actors.Actor):
         await self.context.spawn(Counter, "one")  # wrong
         await self.context.spawn(Plain, 1)  # wrong
         await self.context.spawn(Counter, 1, nmae="c")  # wrong
+        await self.context.system.lookup(1)  # wrong
+        await self.context.system.spwan(Counter, 1)  # wrong
 
 
 async def spawning(system: actors.System) -> None:
@@ -112,6 +114,17 @@ def threads(system: actors.System, counter: Ref[Counter]) -> None:
     """The verbs that block."""
     system.blocking(counter).ask(Counter.add, "one")  # wrong
     system.blocking(counter).tell(Plain.total, [1.0])  # wrong
+
+
+async def from_outside() -> None:
+    """A program that is connected."""
+    async with actors.connect(1.5) as system:  # wrong
+        counter: Ref[Plain] | None = await system.lookup("counter", Counter)  # wrong
+        assert counter is not None
+    with actors.connect("orders") as plain:
+        await plain.tree()  # wrong
+        rooms = plain.start(actors.keyed(Counter))
+        rooms["hall"].ask(Counter.add, "one")  # wrong
 
 
 def serving() -> None:

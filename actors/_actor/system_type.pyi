@@ -1,0 +1,3 @@
+from actors._system.system import System
+
+__all__ = ["System"]
