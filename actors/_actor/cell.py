@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.incarnation import Incarnation
 from actors._base.errors import ActorCrashed, ActorStopped, MailboxFull, not_sendable
-from actors._messaging.byte_bound import FIXED, TEXT_COUNTED_FROM, counted_bytes
+from actors._messaging.byte_bound import FIXED, TEXT_COUNTED_FROM, counted_bytes, never_big
 from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
 from actors._messaging.message_table import MESSAGES, Handler, MessageKind, handlers_by_name
 from actors.supervisors import Exit
@@ -147,7 +147,7 @@ class Cell:
 
     def _send_copy(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Send a tell with arguments that have to be copied, or counted in bytes."""
-        if counted_bytes(args, kwargs):
+        if (kwargs or not never_big(map(type, args))) and counted_bytes(args, kwargs):
             return self._put_copy(Envelope(handler, args, kwargs))
         try:
             args, kwargs = snapshot_args(args, kwargs)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from sys import getsizeof
 from typing import Any, Final
 
-from actors.transport import Move, payload_size
+from actors.transport import Buffer, Move, payload_size
 
 __all__ = [
     "COUNTED_FROM",
     "FIXED",
     "TEXT_COUNTED_FROM",
     "counted_bytes",
+    "never_big",
 ]
 
 COUNTED_FROM: Final = 64 * 1024
@@ -27,6 +28,11 @@ FIXED: Final = frozenset({type(None), bool, int, float})
 """The leaves that are never big."""
 
 _NEVER_BIG: Final = FIXED | {list, tuple, dict, set, frozenset}
+_SIZED: Final = frozenset({bytes, str, bytearray, memoryview, Buffer, Move})
+"""What may be big, beside arrays of numpy."""
+
+never_big: Final = _NEVER_BIG.issuperset
+"""Whether none of some types is ever big, at the speed of C."""
 
 
 def counted_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -37,7 +43,7 @@ def counted_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     total = 0
     for value in (*args, *kwargs.values()) if kwargs else args:
         kind = type(value)
-        if kind in _NEVER_BIG:
+        if kind in _NEVER_BIG or (kind not in _SIZED and kind.__module__ != "numpy"):
             continue
         if kind is bytes:
             size = len(value)

@@ -22,7 +22,7 @@ from actors._base.errors import (
     SendError,
     not_sendable,
 )
-from actors._messaging.byte_bound import FIXED, TEXT_COUNTED_FROM, counted_bytes
+from actors._messaging.byte_bound import TEXT_COUNTED_FROM, counted_bytes, never_big
 from actors._messaging.mailbox import Envelope, WaitQueue
 from actors._messaging.mailbox_options import Priority
 from actors._messaging.message_table import MessageKind
@@ -63,8 +63,6 @@ SMALL_MAILBOX: Final = 16
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 _plain: Final = PLAIN.issuperset
 """Whether all of some types are plain, at the speed of C."""
-
-_fixed: Final = FIXED.issuperset
 
 _NO_HEADERS: Final = (None, None, None, None)
 """Keywords, deadline, chain and context variables of a message that has none of them."""
@@ -180,7 +178,7 @@ class RemoteActor:
 
     def _send_encoded(self, link: Link, handler: Handler, args: tuple[Any, ...]) -> bool:
         """Send a tell with arguments that have to be encoded, as `send`."""
-        if not self.bytes and not counted_bytes(args, _NO_KEYWORDS):
+        if not self.bytes and (never_big(map(type, args)) or not counted_bytes(args, _NO_KEYWORDS)):
             try:
                 values, _ = link.encoder.encode_args(args, _NO_KEYWORDS)
                 link.write_encoded([wire.TELL, self.ref.uid, handler.name, values])
@@ -209,7 +207,7 @@ class RemoteActor:
                 and envelope.reply is not None
                 and envelope.handler.plain
                 and not envelope.kwargs
-                and (_fixed(map(type, envelope.args)) or not counted_bytes(envelope.args, {}))
+                and (never_big(map(type, envelope.args)) or not counted_bytes(envelope.args, {}))
             ):
                 self._ask(link, envelope)
             else:

@@ -208,7 +208,7 @@ class Attachments:
         if lease.introduction is not None:
             layout, fd = lease.introduction
             prerequisite = Prerequisite("arena", list(layout), [fd])
-            self.transaction.prerequisites.append(prerequisite)
+            self.transaction.need(prerequisite)
         self.transaction.on_undo(partial(self._undo_lease, lease, prerequisite, back))
         return list(lease.descriptor)
 
@@ -286,7 +286,7 @@ class Attachments:
         if not self._may_send_fds:
             raise Unsendable("", value, NO_DESCRIPTORS)
         self.transaction.count_descriptors(value)
-        self.transaction.prerequisites.append(Prerequisite("fds", [self._sent + 1], make()))
+        self.transaction.need(Prerequisite("fds", [self._sent + 1], make()))
         self._sent += 1
         return self._sent
 

@@ -32,13 +32,15 @@ class SendTransaction:
         self._done: list[Callable[[], object]] = []
         self._moved: set[int] = set()
         self._descriptors = 0
+        self.empty: bool = True
+        """Whether there is nothing to commit or undo; a plain attribute, read once per message."""
         self.lent: int = 0
         """Bytes of the payloads that the message lends."""
 
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to commit or undo."""
-        return not (self._undo or self._done or self.prerequisites)
+    def need(self, prerequisite: Prerequisite) -> None:
+        """Have *prerequisite* sent ahead of the message."""
+        self.prerequisites.append(prerequisite)
+        self.empty = False
 
     def add_moved(self, value: object) -> None:
         """Record that the message moves `value`.
@@ -64,10 +66,12 @@ class SendTransaction:
     def on_undo(self, step: Callable[[], object]) -> None:
         """Call *step* if the message is not sent."""
         self._undo.append(step)
+        self.empty = False
 
     def on_commit(self, step: Callable[[], object]) -> None:
         """Call *step* when the message is sent."""
         self._done.append(step)
+        self.empty = False
 
     def commit(self) -> None:
         """The message is sent, after its prerequisites: do what waited for that."""
@@ -89,4 +93,5 @@ class SendTransaction:
         self._undo.clear()
         self._moved.clear()
         self._descriptors = self.lent = 0
+        self.empty = True
         return kept

@@ -48,14 +48,16 @@ class InProcessEncoder:
         if kwargs:
             return self._with_keywords(args, kwargs)
         if _plain(map(type, args)):
-            self._count_shared(args)
+            if bytes in map(type, args):
+                self._count_shared(args)
             return args, None
         try:
             copied = ByReference((tuple(snapshot_for_thread(args, self._phase)),))
         except (Unsendable, RecursionError):
             pass
         else:
-            self._count_shared(args)
+            if bytes in map(type, args):
+                self._count_shared(args)
             return copied, None
         # Outside the handler, so that an error of the codec has no other error as its context.
         return self.codec.encode_args(args, kwargs)
