@@ -10,6 +10,7 @@ from actors.cli._serve_answers import answer_to_option
 from actors.cli.server.env_file import load_variables
 from actors.cli.server.serve import serve_topology
 from actors.routing import Asgi, Listener
+from tests.cli.running_command import ROOT
 from tests.routing.certificates import Certified, authority
 
 FLAGS = {
@@ -27,7 +28,7 @@ FLAGS = {
         --ws-max-queue --ws-max-size --ws-per-message-deflate --ws-ping-interval
         --ws-ping-timeout
     """,
-    "gunicorn 26.0": """
+    "gunicorn 27.0": """
         --access-logfile --access-logformat --asgi-disconnect-grace-period --asgi-lifespan
         --asgi-loop --backlog --bind --ca-certs --capture-output --casefold-http-method
         --cert-reqs --certfile --chdir --check-config --ciphers --config --control-socket
@@ -105,6 +106,16 @@ def test_each_option_of_another_server_is_taken_or_answered(server: str) -> None
             if "does not take" in str(error):
                 unanswered.append(flag)
     assert unanswered == []
+
+
+@pytest.mark.parametrize("server", FLAGS)
+def test_the_page_about_other_servers_has_each_option_with_its_answer(server: str) -> None:
+    page = (ROOT / "docs" / "coming-from" / "servers.md").read_text(encoding="utf-8")
+    part = page.partition(f"## {server}\n")[2].partition("\n## ")[0]
+    for flag in FLAGS[server].split():
+        answer = answer_to_option(flag).replace("|", "\\|")
+        assert f"`{flag}`" in part
+        assert not answer or f"| `{flag}` | {answer} |" in part
 
 
 def test_an_option_is_not_both_taken_and_answered() -> None:

@@ -11,8 +11,11 @@ from httpx import RemoteProtocolError
 
 from actors._base.loop import Loop
 from actors.routing import RequestEnded, RequestSlow, asgi
+from actors.routing.serving.http_cycle import Cycle
+from actors.routing.serving.request_watch import RequestWatch
 from tests.routing.apps import ASYNCIO, happened, heard, http, serving
 from tests.routing.serving_nodes import eventually, run
+from tests.routing.virtual_loop import VirtualLoop
 
 Message = MutableMapping[str, Any]
 PATHS = "tests.routing.test_request_watch:app"
@@ -91,3 +94,40 @@ def test_without_limits_nothing_is_looked_at() -> None:
         assert [fact for fact in served.facts if isinstance(fact, RequestSlow | RequestEnded)] == []
 
     run("asyncio", test)
+
+
+class Waiting(Cycle):
+    """A request that never ends by itself."""
+
+    def __init__(self) -> None:
+        self.scope = {"client": None, "method": "GET", "path": "/", "query_string": b""}
+        self.task = None
+        self.disconnected = False
+        self._event_stream = False
+
+    def time_out(self) -> None:
+        self.disconnected = True
+
+
+class Clock(VirtualLoop):
+    """The loop as asyncio calls it."""
+
+    def time(self) -> float:
+        return self.now()
+
+
+def test_many_slow_requests_are_few_reports_at_once_and_all_are_ended() -> None:
+    facts: list[object] = []
+    loop = Clock()
+    watch = RequestWatch(asgi(PATHS, slow=1.0, timeout=4.0), "web", facts.append)
+    answers = [Waiting() for _ in range(35)]
+    watch.running.update(answers)
+    watch.start(loop)  # type: ignore[arg-type] # it is asked for the time and for timers
+    loop.advance(1.2)
+    assert [type(fact) for fact in facts] == 10 * [RequestSlow]
+    loop.advance(2.7)
+    assert [type(fact) for fact in facts] == 35 * [RequestSlow]
+    loop.advance(1.0)
+    assert [type(fact) for fact in facts[35:]] == 10 * [RequestEnded]
+    assert all(answer.disconnected for answer in answers)
+    watch.stop()

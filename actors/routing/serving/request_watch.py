@@ -2,7 +2,7 @@
 
 Rule 1: nothing is done for each request: all that run are looked at, several times in the shortest limit. A
 request counts from the first look that sees it.
-Rule 2: each is reported once.
+Rule 2: each is reported once, and ended in any case; how many reports there are at once is bounded.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ __all__ = ["RequestWatch"]
 
 _LOOKS: Final = 8
 """Looks in the shortest limit."""
+_LEAST: Final = 0.005
+"""Seconds between two looks, at least."""
+_REPORTS: Final = 10
+"""Reports of one look: clients choose how many requests are slow. The others are told by the next looks."""
 _DEEPEST: Final = 40
 """Frames of a stack that are reported, the innermost ones."""
 _LONGEST: Final = 200
@@ -49,9 +53,11 @@ class RequestWatch:
         self._listener = listener
         self._report = report
         limits = [limit for limit in (spec.slow, spec.timeout) if limit is not None]
-        self._every = min(limits) / _LOOKS if limits else 0.0
+        self._every = max(_LEAST, min(limits) / _LOOKS) if limits else 0.0
         self._since: dict[Answer, float] = {}
         self._told: set[Answer] = set()
+        self._room = 0
+        """Reports that this look may still make."""
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -66,6 +72,7 @@ class RequestWatch:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
+        self._room = _REPORTS
         self._since = {answer: self._since.get(answer, now) for answer in self.running}
         self._told &= self._since.keys()
         for answer, since in self._since.items():
@@ -74,17 +81,20 @@ class RequestWatch:
         self._timer = loop.call_later(self._every, self._look, loop)
 
     def _judge(self, cycle: Cycle, seconds: float) -> None:
-        if self._slow is not None and seconds >= self._slow and cycle not in self._told:
+        room = self._room > 0
+        if room and self._slow is not None and seconds >= self._slow and cycle not in self._told:
+            self._tell(cycle, RequestSlow, self._slow)
             self._told.add(cycle)
-            self._report(RequestSlow(self._listener, *_facts(cycle), self._slow, _stack(cycle)))
         if self._timeout is not None and seconds >= self._timeout and not cycle.disconnected:
-            self._report(RequestEnded(self._listener, *_facts(cycle), self._timeout, _stack(cycle)))
+            if self._room > 0:
+                self._tell(cycle, RequestEnded, self._timeout)
             cycle.time_out()
 
-
-def _facts(cycle: Cycle) -> tuple[str, str, str]:
-    client, path = request_texts(cycle.scope)
-    return client, cycle.scope["method"], path[:_LONGEST]
+    def _tell(self, cycle: Cycle, kind: type[RequestSlow | RequestEnded], seconds: float) -> None:
+        self._room -= 1
+        client, path = request_texts(cycle.scope)
+        facts = client, cycle.scope["method"], path[:_LONGEST], seconds, _stack(cycle)
+        self._report(kind(self._listener, *facts))
 
 
 def _stack(cycle: Cycle) -> str:
