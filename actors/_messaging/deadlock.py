@@ -236,7 +236,10 @@ def chain_of(turn: Turn) -> tuple[tuple[int, str], ...]:
 
 
 def waiting_chain() -> tuple[tuple[int, str], ...]:
-    """Return the actors that wait for what this code is about to do, a number and a name each."""
+    """Return the actors that wait for what this code is about to do, a number and a name each.
+
+    One with a number below 0 is no actor, but one of several functions that a pool's worker runs.
+    """
     turn = TURN.get()
     return () if turn is None else chain_of(turn)
 

@@ -230,7 +230,7 @@ class PoolClient(TaskOwner):
         if timeout is not None:
             task.timer = self.loop.call_later(timeout, self._late, task, timeout)
         if task.kind is not TaskKind.TELL:
-            task.asked_by = [uid for uid, _ in waiting_chain()]
+            task.asked_by = waiting_chain()
         self._enter(task, again=False)
         if task.state is TaskState.WAITING and task.held is None:
             self._hold(task)

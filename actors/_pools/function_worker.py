@@ -11,6 +11,7 @@ from anyio import CancelScope, Event, get_cancelled_exc_class
 from actors._actor.base import Actor
 from actors._actor.message_loop import DETACHED
 from actors._messaging.handler_options import concurrent
+from actors._messaging.turn import TURN
 from actors._pools.call_line import CallLine, NotBegun
 from actors._pools.call_thread import AwaitedCall, CallThread
 from actors._pools.line_journal import JOURNAL_SIZE, LineJournal
@@ -100,8 +101,15 @@ class FunctionWorker(Actor):
     async def call_beside(
         self, fn: Callable[..., Any], args: tuple[Any, ...], submitter: str, ticket: int
     ) -> Any:
-        """Return ``fn(*args)``; others run beside it."""
+        """Return ``fn(*args)``; others run beside it.
+
+        What it asks for carries that this function waits, as a chain of calls has the actors that do: with the
+        number of this actor below 0, as others may run here.
+        """
         self._beside[submitter, ticket] = over = Event()
+        turn, ref = TURN.get(), self.context.ref
+        assert turn is not None
+        turn.chain = (*turn.chain, (-ref.uid, f"task {ticket} of {submitter} on {ref.name}"))
         try:
             return await self._apply(fn, args)
         finally:

@@ -8,11 +8,10 @@ from actors._messaging.deadlock import waiting_chain
 from actors._remoting import pool_operations as ops
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from actors._messaging.ref import Ref
     from actors._pools.figures import PoolStats
     from actors._remoting.link import Link
+    from actors._remoting.operations import Chain
 
 __all__ = ["LinkPlaces"]
 
@@ -25,7 +24,7 @@ class LinkPlaces:
         self._pool = pool
 
     def enter(
-        self, ticket: int, priority: int, *, again: bool, asked_by: Sequence[int], in_line: bool
+        self, ticket: int, priority: int, *, again: bool, asked_by: Chain, in_line: bool
     ) -> None:
         """Have a task wait for a worker."""
         self._link.note(ops.task_queued, self._pool, ticket, priority, again, asked_by, in_line)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from actors._messaging.ref import Ref
     from actors._pools.figures import PoolStats
+    from actors._remoting.operations import Chain
 
 __all__ = ["Places"]
 
@@ -17,7 +16,7 @@ class Places(Protocol):
     """The pool's queue; each verb is that of `PoolQueue` for one submitter."""
 
     def enter(
-        self, ticket: int, priority: int, *, again: bool, asked_by: Sequence[int], in_line: bool
+        self, ticket: int, priority: int, *, again: bool, asked_by: Chain, in_line: bool
     ) -> None: ...
     def withdraw(self, ticket: int) -> None: ...
     def done(self, ticket: int, *, failed: bool, renew: str) -> None: ...

@@ -20,7 +20,9 @@ from actors._pools.pool_worker import PlacedTask, PoolWorker
 from actors._pools.submitter import Loss, Submitter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
+
+    from actors._remoting.operations import Chain
 
 __all__ = ["PoolQueue", "WorkerOwner"]
 
@@ -108,10 +110,10 @@ class PoolQueue:
         """How many of them are behind others of their worker."""
         self._returning: dict[tuple[Submitter, int], tuple[int, float]] = {}
         """The number of each task that its worker had not begun when it ended, and when it had entered."""
-        self._asked_by: dict[tuple[Submitter, int], Sequence[int]] = {}
-        """The workers that wait for a task, for each that workers wait for."""
-        self._blocked: Counter[int] = Counter()
-        """For how many tasks of this pool a worker's actor waits."""
+        self._asked_by: dict[tuple[Submitter, int], list[tuple[int, str]]] = {}
+        """What on the workers waits for a task, for each that something there waits for."""
+        self._blocked: Counter[tuple[int, str]] = Counter()
+        """For how many tasks of this pool a worker's actor, or a function that it runs, waits."""
         self._submitters: set[Submitter] = set()
         self._room = self._room_told = True
         self._full_told_at = -math.inf
@@ -141,7 +143,7 @@ class PoolQueue:
         priority: int,
         *,
         again: bool = False,
-        asked_by: Sequence[int] = (),
+        asked_by: Chain = (),
         in_line: bool = False,
     ) -> None:
         """Have a task wait for a worker.
@@ -151,7 +153,7 @@ class PoolQueue:
             ticket: its number there.
             priority: higher is first.
             again: put it before all others of its priority.
-            asked_by: the numbers of the actors that wait for it.
+            asked_by: the actors, and functions on workers, that wait for it; see `FunctionWorker.call_beside`.
             in_line: whether a worker may have it behind others.
         """
         if submitter not in self._submitters:
@@ -169,10 +171,10 @@ class PoolQueue:
             number = self._entered
         if asked_by:
             mine = {uid for worker in self.workers.values() for uid in worker.uids}
-            asked_by = [uid for uid in asked_by if uid in mine]
-        if asked_by:
-            self._asked_by[submitter, ticket] = asked_by
-            self._blocked.update(asked_by)
+            asked_by = ours = [(uid, name) for uid, name in asked_by if abs(uid) in mine]
+            self._blocked.update(ours)
+            if ours:
+                self._asked_by[submitter, ticket] = ours
         waits = (-priority, number, submitter, ticket, entered, in_line and not asked_by)
         self._wait_for_worker(waits)
         if asked_by and (submitter, ticket) in self._waiting and self._is_stuck():
@@ -180,16 +182,17 @@ class PoolQueue:
             submitter.task_lost(self.number, ticket, _STUCK, Loss.CYCLE)
 
     def _is_stuck(self) -> bool:
-        """Whether every worker runs what waits for a task of this pool, so that none will be free."""
+        """Whether every place is taken by what waits for a task of this pool, so that none will be free."""
+        waiting = Counter(abs(uid) for uid, _ in self._blocked)
         return not self._owner.may_grow and all(
-            worker.tasks and any(self._blocked[uid] for uid in worker.uids)
+            worker.tasks and sum(waiting[uid] for uid in set(worker.uids)) >= self._at_once
             for worker in self.workers.values()
         )
 
     def _over(self, submitter: Submitter, ticket: int) -> None:
         """Nobody waits for a task any more."""
         if self._asked_by:
-            self._blocked.subtract(self._asked_by.pop((submitter, ticket), ()))
+            self._blocked -= Counter(self._asked_by.pop((submitter, ticket), ()))
 
     def _wait_for_worker(self, waits: tuple[int, int, Submitter, int, float, bool]) -> None:
         """Have a task wait: its place in the heap, in which no two have the same number."""

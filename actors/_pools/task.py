@@ -20,13 +20,14 @@ from actors._pools.call_line import NotBegun
 from actors._pools.submitter import Loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextvars import Context
 
     from actors._base.loop import Timer, Waiter
     from actors._messaging.message_table import Handler
     from actors._messaging.ref import Ref
     from actors._messaging.turn import Target
+    from actors._remoting.operations import Chain
     from actors.transport import HeldSnapshot
 
 __all__ = ["PoolTask", "TaskKind", "TaskOwner", "TaskState"]
@@ -89,7 +90,7 @@ class PoolTask:
         label: the name of the function or message, for errors.
         waiter: resolved with the result; None when nobody wants it.
         ref: the worker's actor, once there is one.
-        asked_by: the numbers of the actors that wait for it.
+        asked_by: the actors, and functions on workers, that wait for it; see `waiting_chain`.
         abandoned: whether its submitter no longer waits: what comes is dropped.
         in_line: whether a worker may have it behind others: then its arguments never change.
         number: the one that it has in the line of its worker; 0 if it is in none.
@@ -150,7 +151,7 @@ class PoolTask:
         self.priority: int = priority
         self.retry: int = retry
         self.context: Context | None = copy_context() if keep_context else None
-        self.asked_by: Sequence[int] = ()
+        self.asked_by: Chain = ()
         self.deaths: int = 0
         self.state: TaskState = TaskState.WAITING
         self.ref: Ref[Any] | None = None

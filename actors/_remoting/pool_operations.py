@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from actors._remoting.operation import Side, call as _call, note as _note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from actors._messaging.ref import Ref
     from actors._remoting.operations import Chain
 
@@ -39,14 +37,14 @@ def task_queued(
     ticket: int,
     priority: int,
     again: bool,  # noqa: FBT001 - a wire field
-    asked_by: Sequence[int],
+    asked_by: Chain,
     in_line: bool,  # noqa: FBT001 - as above
     /,
 ) -> None:
     """A task of the node waits for a worker; *again* before all others of its priority.
 
-    *asked_by* are the numbers of the actors that wait for it. *in_line* says that a worker may have it behind
-    others.
+    *asked_by* are the actors, and functions on workers, that wait for it. *in_line* says that a worker may have
+    it behind others.
     """
 
 

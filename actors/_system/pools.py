@@ -22,7 +22,7 @@ from actors._system.tree_specs import SupervisorSpec, path_of
 from actors.supervisors import ChildNotStarted, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
@@ -93,7 +93,7 @@ class _Places:
         return None if control is None else control.queue
 
     def enter(
-        self, ticket: int, priority: int, *, again: bool, asked_by: Sequence[int], in_line: bool
+        self, ticket: int, priority: int, *, again: bool, asked_by: Chain, in_line: bool
     ) -> None:
         if (queue := self._queue) is None:
             self._submitter.pool_ended(self._number, "it has ended")

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 import anyio
 import anyio.lowlevel
 
+from actors import Actor, current
+
 
 def add(left: int, right: int = 1) -> int:
     return left + right
@@ -211,6 +213,25 @@ async def nested(own: Any, depth: int) -> int:
 def nested_blocking(own: Any, depth: int) -> int:
     """As `nested`, in a thread."""
     return 0 if depth == 0 else 1 + int(own.blocking().run(nested_blocking, own, depth - 1))
+
+
+class Between(Actor):
+    """Runs functions on a pool for those who ask it."""
+
+    async def run(self, own: Any, depth: int) -> int:
+        """Run `nested_by_actor`, and wait for it."""
+        return int(await own.run(nested_by_actor, own, depth))
+
+
+async def nested_by_actor(own: Any, depth: int) -> int:
+    """As `nested`, by an actor that waits between."""
+    if depth == 0:
+        return 0
+    between = await current().spawn(Between)
+    try:
+        return 1 + int(await between.ask(Between.run, own, depth - 1))
+    finally:
+        await between.stop()
 
 
 def raise_from_below() -> NoReturn:

@@ -104,7 +104,7 @@ def test_a_task_that_an_actor_waits_for_is_never_behind_others() -> None:
     rig.open_line(0, seconds=1e-5)
     one = rig.submitter()
     for ticket in range(9):
-        rig.queue.enter(one, ticket, 0, in_line=True, asked_by=[] if ticket < 3 else [100])
+        rig.queue.enter(one, ticket, 0, in_line=True, asked_by=[] if ticket < 3 else [(100, "w")])
     rig.queue.done(one, 0, failed=False)
     assert given(one) == [0, 1, 2]
 

@@ -428,21 +428,41 @@ def test_a_task_for_which_every_worker_waits_is_refused() -> None:
     rig.queue.enter(a, 1, 0)
     rig.queue.enter(a, 2, 0)
     rig.queue.enter(
-        a, 3, 0, asked_by=[100, 7]
+        a, 3, 0, asked_by=[(100, "w"), (7, "a")]
     )  # the worker of the first waits, the second's goes on
     assert not a.lost
 
-    rig.queue.enter(a, 4, 0, asked_by=[101])
+    rig.queue.enter(a, 4, 0, asked_by=[(101, "w")])
 
     assert [(ticket, loss) for ticket, _, loss in a.lost] == [(4, Loss.CYCLE)]
     rig.queue.done(a, 2, failed=True)
     assert a.given[-1] == (3, 1)
-    rig.queue.enter(a, 5, 0, asked_by=[101])  # the worker of the third waits for one of its own
+    rig.queue.enter(
+        a, 5, 0, asked_by=[(101, "w")]
+    )  # the worker of the third waits for one of its own
     assert [ticket for ticket, _, _ in a.lost] == [4, 5]
     rig.queue.done(a, 3, failed=False)
-    rig.queue.enter(a, 6, 0, asked_by=[100])
+    rig.queue.enter(a, 6, 0, asked_by=[(100, "w")])
     assert a.given[-1] == (6, 1)
     assert len(a.lost) == 2
+
+
+def test_a_worker_that_runs_several_is_free_until_each_of_them_waits() -> None:
+    rig = QueueRig(size=2, at_once=2)
+    a = rig.submitter()
+    for ticket in range(4):
+        rig.queue.enter(a, ticket, 0)
+    waits = [(-100, "first"), (-101, "second"), (-100, "third"), (-101, "fourth")]
+    for ticket, waiting in enumerate(waits[:3], 4):
+        rig.queue.enter(a, ticket, 0, asked_by=[waiting])
+        rig.queue.enter(a, ticket + 10, 0, asked_by=[waiting])  # two tasks of one function
+    assert not a.lost
+    rig.queue.enter(a, 7, 0, asked_by=waits[3:])
+    assert [(ticket, loss) for ticket, _, loss in a.lost] == [(7, Loss.CYCLE)]
+    rig.queue.withdraw(a, 4)
+    rig.queue.withdraw(a, 14)
+    rig.queue.enter(a, 8, 0, asked_by=waits[3:])
+    assert len(a.lost) == 1
 
 
 def test_a_pool_that_may_grow_is_not_stuck() -> None:
@@ -451,7 +471,7 @@ def test_a_pool_that_may_grow_is_not_stuck() -> None:
     rig.queue.enter(a, 1, 0)
     rig.may_grow = True
 
-    rig.queue.enter(a, 2, 0, asked_by=[100])
+    rig.queue.enter(a, 2, 0, asked_by=[(100, "w")])
 
     assert not a.lost
     assert rig.queue.queued == 1
