@@ -28,10 +28,10 @@ from actors._base.errors import (
 )
 from actors._messaging.deadlock import waiting_chain
 from actors._messaging.mailbox import Envelope
-from actors._messaging.mailbox_options import LEAST_PRIORITY, MOST_PRIORITY
 from actors._messaging.message_table import MessageKind, handlers_of, refusal
 from actors._messaging.ref import READY
 from actors._messaging.turn import TURN, refuse_fenced
+from actors._pools.call_options import check_call_options
 from actors._pools.function_worker import FunctionWorker
 from actors._pools.sent_function import function_name, is_async, refuse_function
 from actors._pools.submitter import Loss
@@ -121,7 +121,7 @@ class PoolClient(TaskOwner):
         """
         facts = self.facts
         refuse_function(facts.name, fn)
-        _check_options(facts.name, timeout, priority, retry)
+        check_call_options(facts.name, timeout, priority, retry)
         if timeout is not None and not facts.killable:
             raise InvalidSpec(
                 f"pool {facts.name!r}: timeout={timeout!r} needs workers with process nodes of their own; "
@@ -585,18 +585,3 @@ class _Nobody:
             self._host.services.event(
                 "dead_letter", {"actor": f"pool {self._pool}", "reason": str(error)}
             )
-
-
-def _check_options(name: str, timeout: object, priority: object, retry: object) -> None:
-    def refuse(what: str, value: object) -> InvalidSpec:
-        return InvalidSpec(f"pool {name!r}: {what}, got {value!r}")
-
-    if timeout is not None:
-        number = isinstance(timeout, int | float) and type(timeout) is not bool
-        if not (number and timeout > 0):  # type: ignore[operator] # a number
-            raise refuse("timeout must be more than 0 seconds, or None", timeout)
-    if type(priority) is not int or not LEAST_PRIORITY <= priority <= MOST_PRIORITY:
-        what = "priority must be a whole number, of 64 bits at most; higher runs first"
-        raise refuse(what, priority)
-    if type(retry) is not int or retry < 0:
-        raise refuse("retry must be a whole number of 0 or more", retry)

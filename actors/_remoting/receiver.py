@@ -195,7 +195,7 @@ class Receiver:
             if uid in self._host.cells
             else Ref(self._host, uid, self._host.name, f"#{uid}", "", 1)
         )
-        envelope = Envelope(Handler(name, _nothing, MessageKind.CALL), (), {})
+        envelope = Envelope(Handler(name, lambda: None, MessageKind.CALL), (), {})
         self._host.dead_letter(ref, envelope, str(self._refusal(uid, name, *parts)))
 
     def _refusal(self, uid: int, name: str, *parts: Any) -> Exception:
@@ -578,10 +578,6 @@ class RemoteSink(RemoteReply):
         """End the stream."""
         if self._settle():
             self.link.send([wire.END, self._request])
-
-
-def _nothing() -> None:
-    """Stand in for the method of a message that cannot be handled."""
 
 
 def _with_message(error: Any, ref: Ref[Any], envelope: Envelope, end: Exit | None) -> BaseException:

@@ -21,8 +21,12 @@ from actors.errors import ActorsError, DeadlineExceeded, PoisonTask, WorkerLost
 __all__ = ["Chaos"]
 
 _SUBMITTERS: Final = 100
-_KILL_EVERY: Final = 0.3
-"""Seconds between two workers that are killed, and two sizes of the pool."""
+_RESIZE_EVERY: Final = 0.3
+"""Seconds between two sizes of the pool."""
+_KILLS: Final = 400
+_FEWEST_BETWEEN: Final = 50
+"""Tasks that end between two workers that are killed, at least. Kills by the clock would end each worker before
+it runs anything on a machine that has no time to start it, and while it waits because it has died so often."""
 
 
 def note(log: str, number: int) -> int:
@@ -101,9 +105,13 @@ class Chaos:
             await anyio.sleep(0.02)
 
     async def _disturb(self) -> None:
+        between, killed = max(_FEWEST_BETWEEN, self._count // _KILLS), 0
         while True:
-            await anyio.sleep(_KILL_EVERY)
+            await anyio.sleep(_RESIZE_EVERY)
             await self._pool.resize(self.random.randint(1, 3))
+            if sum(self.ends.values()) < killed + between:
+                continue
+            killed = sum(self.ends.values())
             group = [node for node in self._system.nodes if node.group == self._pool.name]
             node = self.random.choice(group)
             if node.pid is not None:
