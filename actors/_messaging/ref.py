@@ -84,8 +84,8 @@ class RefHost(Protocol):
     async def may_be_back(self, ref: Ref[Any]) -> None:
         """Wait until the node of *ref* is ready or given up, and a moment in any case."""
 
-    def reachable(self, ref: Ref[Any]) -> bool:
-        """Whether *ref* takes messages now, as far as this node knows; see `Pool`."""
+    def reach(self, ref: Ref[Any]) -> Target | None:
+        """Find where messages for *ref* go; None if it takes none now, as far as this node knows."""
 
     def backlog(self, ref: Ref[Any]) -> int:
         """How many messages wait for *ref*, as far as this node knows."""

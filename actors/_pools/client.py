@@ -69,8 +69,7 @@ class ClientHost(Protocol):
     propagation: Propagation | None
     services: Any
 
-    def resolve(self, ref: Ref[Any]) -> Target: ...
-    def reachable(self, ref: Ref[Any]) -> bool: ...
+    def reach(self, ref: Ref[Any]) -> Target | None: ...
 
 
 class PoolClient(TaskOwner):
@@ -377,21 +376,22 @@ class PoolClient(TaskOwner):
             self.places.done(ticket, failed=True, renew="")
             return
         ref = functions if task.kind is TaskKind.FUNCTION else member
-        if not self._host.reachable(ref):
+        target = self._host.reach(ref)
+        if target is None:
             self.places.undelivered(ticket, task.priority)
             return
         task.begin(ref, number)
         if task.kind is not TaskKind.LEASE:
-            self._send(task, ref)
+            self._send(task, target)
             return
         if task.timer is not None:
             task.timer.cancel()  # it was for the wait: what is done with the member has its own
         if not task.waiter.done():
             task.waiter.set_result(member)
 
-    def _send(self, task: PoolTask, ref: Ref[Any]) -> None:
+    def _send(self, task: PoolTask, target: Target) -> None:
         envelope = task.new_envelope(_CALL_IN_LINE)
-        task.target = target = self._host.resolve(ref)
+        task.target = target
         try:
             send = target.try_send
             sent = send(envelope) if task.context is None else task.context.run(send, envelope)

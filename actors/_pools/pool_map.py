@@ -266,15 +266,12 @@ class _Inputs:
 
     def __init__(self, pool: str, iterables: tuple[Any, ...]) -> None:
         sources = [_source(pool, one) for one in iterables]
-        self._rows: Any = (
-            zip(*sources, strict=False)
-            if all(isinstance(source, Iterator) for source in sources)
-            else _mixed_rows(sources)
-        )
+        self._mixed = not all(isinstance(source, Iterator) for source in sources)
+        self._rows: Any = _mixed_rows(sources) if self._mixed else zip(*sources, strict=False)
 
     async def take(self, count: int) -> list[tuple[Any, ...]]:
         """Return the next *count*, or fewer at the end."""
-        if isinstance(self._rows, Iterator):
+        if not self._mixed:
             return list(islice(self._rows, count))
         rows: list[tuple[Any, ...]] = []
         while len(rows) < count:

@@ -263,9 +263,10 @@ class PoolTask:
     def _settle(self, value: Any, error: BaseException | None) -> None:
         """Let go of everything, and wake the submitter."""
         self.owner.over(self)
-        for timer in (self.timer, self.grace_timer):
-            if timer is not None:
-                timer.cancel()
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.grace_timer is not None:
+            self.grace_timer.cancel()
         if self.held is not None and (error is None or self.envelope is not None):
             self.held.finish()
         elif self.held is not None:

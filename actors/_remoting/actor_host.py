@@ -329,12 +329,13 @@ class ActorHost:
         for waiter in waiting:
             _wake(waiter)
 
-    def reachable(self, ref: Ref[Any]) -> bool:
-        """Whether *ref* takes messages now, as far as this node knows."""
+    def reach(self, ref: Ref[Any]) -> Target | None:
+        """Find where messages for *ref* go; None if it takes none now, as far as this node knows."""
         cell = self.cells.get(ref.uid)
         if cell is not None:
-            return not cell.draining
-        return not self.is_own(ref) and ref.uid not in self.ended and self.peer_of(ref).ready
+            return None if cell.draining else cell
+        gone = self.is_own(ref) or ref.uid in self.ended or not self.peer_of(ref).ready
+        return None if gone else self.peer_of(ref).remote_actor(ref)
 
     def backlog(self, ref: Ref[Any]) -> int:
         """Return how many messages wait for *ref*; of an actor elsewhere, those that this node sent."""

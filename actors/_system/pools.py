@@ -84,18 +84,19 @@ class _Places:
 
     def __init__(self, pools: Pools, submitter: _Submitter, number: int) -> None:
         self._pools = pools
+        self._queues = pools.queues
         self._submitter = submitter
         self._number = number
 
     @property
     def _queue(self) -> PoolQueue | None:
-        control = self._pools.by_number(self._number)
-        return None if control is None else control.queue
+        return self._queues.get(self._number)
 
     def enter(
         self, ticket: int, priority: int, *, again: bool, asked_by: Chain, in_line: bool
     ) -> None:
-        if (queue := self._queue) is None:
+        queue = self._queues.get(self._number)
+        if queue is None:
             self._submitter.pool_ended(self._number, "it has ended")
         else:
             queue.enter(
@@ -107,7 +108,8 @@ class _Places:
             queue.withdraw(self._submitter, ticket)
 
     def done(self, ticket: int, *, failed: bool, renew: str) -> None:
-        if (queue := self._queue) is not None:
+        queue = self._queues.get(self._number)
+        if queue is not None:
             queue.done(self._submitter, ticket, failed=failed, renew=renew)
 
     def undelivered(self, ticket: int, priority: int) -> None:
@@ -150,6 +152,8 @@ class Pools:
         self._groups: NodeGroups
         self._numbers = count(1)
         self._controls: dict[int, PoolControl] = {}
+        self.queues: dict[int, PoolQueue] = {}
+        """Of the running pools."""
         self._names: dict[str, PoolControl] = {}
         self._submitters: dict[str, _NodeSubmitter] = {}
         self._starting = Lock()
@@ -231,6 +235,7 @@ class Pools:
         control = PoolControl(self._state, self._groups, spec, number, path, ended=self.end)
         control.handle = handle
         self._controls[number] = self._names[spec.name] = control
+        self.queues[number] = control.queue
 
     def joined(self, spec: ActorSpec[Any], actor: SupervisedActor) -> None:
         """A worker's actor is about to start."""
@@ -251,6 +256,7 @@ class Pools:
         submitters = self._submitters_of(control)
         control.close()
         self._controls.pop(control.facts.number, None)
+        self.queues.pop(control.facts.number, None)
         self._state.pool_sizes.pop(control.spec.name, None)
         for waiter in control.waiters:
             if not waiter.done():
@@ -336,10 +342,6 @@ class Pools:
         self._ending.discard(spec.name)
 
     # -- finding them ----------------------------------------------------------------------------
-
-    def by_number(self, number: int) -> PoolControl | None:
-        """Return a running pool."""
-        return self._controls.get(number)
 
     def running(self, number: int) -> PoolControl:
         """Return a running pool.

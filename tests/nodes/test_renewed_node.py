@@ -121,4 +121,4 @@ async def test_messages_to_a_node_that_ends_for_good_are_refused_at_once() -> No
 
 
 def _away(ref: Ref[Any]) -> bool:
-    return not ref.host.reachable(ref)
+    return ref.host.reach(ref) is None

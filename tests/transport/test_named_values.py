@@ -9,6 +9,7 @@ import operator
 import os.path
 import random
 import subprocess
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -243,3 +244,19 @@ def test_a_function_that_is_sent_again_and_again_is_named_once() -> None:
     for _ in range(3):
         encoder.encode_value(waits)
     assert named == [waits.__module__]
+
+
+@pytest.mark.parametrize("module_too", [False, True])
+def test_a_function_that_was_sent_is_refused_once_its_name_leads_to_another(
+    monkeypatch: pytest.MonkeyPatch, module_too: bool
+) -> None:
+    encoder, before = Encoder(), waits
+    encoder.encode_value(before)
+    if module_too:
+        again = types.ModuleType(__name__)
+        again.waits = cached  # type: ignore[attr-defined] # as if it was imported anew
+        monkeypatch.setitem(sys.modules, __name__, again)
+    else:
+        monkeypatch.setattr(sys.modules[__name__], "waits", cached)
+    with pytest.raises(Unsendable, match="is not this function"):
+        encoder.encode_value(before)

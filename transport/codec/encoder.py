@@ -8,6 +8,7 @@ containers: pack it before they change.
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Flag
+from types import FunctionType
 from typing import Any, Final
 
 from actors.transport.attachments.attachments import AttachmentKind, Attachments
@@ -21,7 +22,7 @@ from actors.transport.types.class_name import BY_VALUE, check_findable, class_na
 from actors.transport.types.class_schema import ClassSchema, adapter_for, keeper_of_state, schema_of
 from actors.transport.types.exceptions import capture, text_of
 from actors.transport.types.instances import plain_values_of
-from actors.transport.types.named_value import check_named, is_named, own_name
+from actors.transport.types.named_value import check_named, found_in_module, is_named, own_name
 from actors.transport.types.numpy import is_array, is_scalar
 from actors.transport.types.refusals import NOT_LOCAL, why_not
 from actors.transport.types.registry import CUSTOM, Extra, Local
@@ -88,6 +89,8 @@ class Encoder:
         self._error_limit = min(limit, FRAME_LIMIT) // 2
         self.attachments: Attachments = attachments or Attachments.none()
         self._introduced: dict[Any, int] = {}
+        self._functions: dict[FunctionType, int] = {}
+        """The numbers of functions of modules, for as long as they are found there."""
         self.batches: Batches = Batches(limit, refusable, envelope)
         self.pack: Callable[..., int] = self.batches.pack
         """Add a message to the batch of its lane, see `Batches.pack`."""
@@ -385,6 +388,17 @@ class Encoder:
 
     def _introduce_named(self, value: Any) -> int:
         """The number of a class or function that is itself the value."""
+        if type(value) is FunctionType:
+            known = self._functions.get(value)
+            if known is not None and found_in_module(value):
+                return known
+            known = self._introduce_by_name(value)
+            if value.__module__ != "__main__":
+                self._functions[value] = known
+            return known
+        return self._introduce_by_name(value)
+
+    def _introduce_by_name(self, value: Any) -> int:
         if isinstance(value, type):
             key: tuple[Any, ...] = (value,)
             if key not in self._introduced:

@@ -6,14 +6,14 @@ here calls what it finds.
 """
 
 import sys
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from actors.transport.errors import Unsendable
 from actors.transport.types.class_name import check_findable, look_up
 from actors.transport.types.refusals import why_not
 
-__all__ = ["check_named", "is_named", "own_name"]
+__all__ = ["check_named", "found_in_module", "is_named", "own_name"]
 
 _LAMBDA: Final = "a lambda has no name to import it by; make it a function of a module, with def"
 _NOT_INSIDE: Final = (
@@ -41,6 +41,13 @@ def check_named(value: Any) -> None:
         check_findable(value, value)
     else:
         own_name(value)
+
+
+def found_in_module(function: FunctionType) -> bool:
+    """Whether a function is what its module has under its name: a quick answer for most that are sent."""
+    module, names = sys.modules.get(function.__module__), function.__globals__
+    found = names.get(function.__qualname__) is function
+    return found and module is not None and module.__dict__ is names
 
 
 def own_name(function: Any) -> tuple[str, str]:
