@@ -331,8 +331,7 @@ class ActorHost:
 
     def reach(self, ref: Ref[Any]) -> Target | None:
         """Find where messages for *ref* go; None if it takes none now, as far as this node knows."""
-        cell = self.cells.get(ref.uid)
-        if cell is not None:
+        if (cell := self.cells.get(ref.uid)) is not None:
             return None if cell.draining else cell
         gone = self.is_own(ref) or ref.uid in self.ended or not self.peer_of(ref).ready
         return None if gone else self.peer_of(ref).remote_actor(ref)
