@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
@@ -268,8 +269,9 @@ class Cycle:
         self.keep_alive = False
         length = str(len(_FAILED)).encode()
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", length)]
-        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
-        await self.send({"type": "http.response.body", "body": _FAILED})
+        with suppress(ClientDisconnected):  # it has left while this waited
+            await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+            await self.send({"type": "http.response.body", "body": _FAILED})
 
     async def receive(self) -> dict[str, Any]:
         """Return the next part of the body, or ``http.disconnect``."""
