@@ -62,12 +62,22 @@ async def main(count: int, workers: int | None, chunk: int) -> None:
         )
 
 
+def positive(text: str) -> int:
+    """Return a number of 1 or more, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {number}")
+    return number
+
+
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--count", type=int, default=10_000, metavar="N")
-    arguments.add_argument("--workers", type=int, metavar="N", help="as many as there are CPUs")
+    arguments.add_argument("--count", type=positive, default=10_000, metavar="N")
     arguments.add_argument(
-        "--chunk", type=int, default=16, metavar="N", help="arrays that travel together"
+        "--workers", type=positive, metavar="N", help="as many as there are CPUs"
+    )
+    arguments.add_argument(
+        "--chunk", type=positive, default=16, metavar="N", help="arrays that travel together"
     )
     chosen = arguments.parse_args()
     actors.run(
