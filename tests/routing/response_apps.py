@@ -108,6 +108,10 @@ _ANSWERS: dict[str, Answer] = {
 
 async def app(scope: Message, receive: Receive, send: Send) -> None:
     """Answer as the path says; a WebSocket echoes what it receives."""
+    if scope["type"] == "websocket" and scope["path"] == "/denied":
+        await receive()
+        for _ in range(2):  # the second one is an error
+            await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})

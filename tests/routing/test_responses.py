@@ -191,6 +191,18 @@ def test_what_a_client_sends_right_behind_its_handshake_is_read(kind: str) -> No
 
 
 @ASYNCIO
+def test_an_application_that_fails_while_it_denies_a_websocket_is_a_500(kind: str) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop, asgi(here("app"), lifespan="off")) as served:
+            await served.join()
+            with socket.create_connection(("127.0.0.1", served.port), timeout=20) as sock:
+                sock.sendall(SHAKE.replace(b"/ws", b"/denied"))
+                assert (await heard(sock)).startswith(b"HTTP/1.1 500 ")
+
+    run(kind, test)
+
+
+@ASYNCIO
 def test_a_websocket_that_begins_before_the_last_response_is_refused_after_it(kind: str) -> None:
     async def test(loop: Loop) -> None:
         async with serving(loop, asgi(here("app"), lifespan="off")) as served:

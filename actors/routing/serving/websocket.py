@@ -484,7 +484,7 @@ class WebSocket(asyncio.Protocol):
         self.transport.close()
 
     def _refuse_500(self) -> None:
-        if not self._answered and self._denial is None:
+        if not self._answered:  # the response of a denial is written when it is whole
             self._answer(self._conn.reject(500, "Internal Server Error"))
 
     def _answer(self, response: Response) -> None:
