@@ -295,16 +295,23 @@ def _router() -> Benchmark:
         ours=_served("ours", "_http", router.command("handle", "least-connections", nodes=2)),
         peer=_served(node.name, "_http", node.command),
         targets=(
-            Target(metric="requests/s", payload="keep-alive", at_least=1.0),
-            Target(metric="requests/s", payload="closing", at_least=1.5),
+            Target(metric="requests/s", payload="keep-alive", at_least=1.1),
+            Target(metric="requests/s", payload="closing", at_least=1.8),
         ),
     )
 
 
-def _uvicorn(app: str = _APP, *, workers: int = 2, driver: str = "_http") -> Program:
+def _uvicorn(
+    app: str = _APP, *, workers: int = 2, driver: str = "_http", path: str = "/"
+) -> Program:
     options = f"--workers {workers} --loop uvloop --http httptools --no-access-log"
     options += " --log-level warning --port {port}"
-    return _peer_server("uvicorn", "uvicorn", app, *options.split(), driver=driver)
+    made = _peer_server("uvicorn", "uvicorn", app, *options.split(), driver=driver)
+    if path == "/":
+        return made
+    at = made.command.index(f"benchmarks.{driver}") + 1
+    command = (*made.command[:at], "--path", path, *made.command[at:])
+    return Program(name=made.name, command=command)
 
 
 def _asgi() -> Benchmark:
@@ -313,9 +320,21 @@ def _asgi() -> Benchmark:
         ours=_served("ours", "_http", router.command("asgi", "least-connections", nodes=2)),
         peer=_uvicorn(),
         targets=(
-            Target(metric="requests/s", payload="keep-alive", at_least=0.95),
-            Target(metric="requests/s", payload="closing", at_least=0.85),
+            Target(metric="requests/s", payload="keep-alive", at_least=1.3),
+            Target(metric="CPU us", payload="keep-alive", at_most=0.6),
+            Target(metric="requests/s", payload="closing", at_least=1.1),
+            Target(metric="CPU us", payload="closing", at_most=0.85),
         ),
+    )
+
+
+def _asgi_files() -> Benchmark:
+    command = router.command("asgi", "least-connections", nodes=2)
+    return Benchmark(
+        name="asgi-files",
+        ours=_served("ours", "_http", ["--path", "/file", *command]),
+        peer=_uvicorn(path="/file"),
+        targets=(Target(metric="requests/s", payload="keep-alive", at_least=1.3),),
     )
 
 
@@ -383,6 +402,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "tree": _tree,
     "router": _router,
     "asgi": _asgi,
+    "asgi-files": _asgi_files,
     "asgi-reuse-port": _asgi_reuse_port,
     "granian": _granian,
     "handoff": _handoff,

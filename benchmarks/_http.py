@@ -1,4 +1,4 @@
-"""`python -m benchmarks._http COMMAND …`: measures one HTTP server, ours or a peer's, with wrk."""
+"""`python -m benchmarks._http [--path PATH] COMMAND …`: measures one HTTP server, ours or a peer, with wrk."""
 
 import sys
 from typing import Final
@@ -11,13 +11,17 @@ WARM_UP: Final = 1
 SECONDS: Final = 4
 
 
-def main(command: list[str]) -> None:
+def main(words: list[str]) -> None:
     """Start the server, measure it with kept and with closed connections, and end it."""
+    path, command = (words[1], words[2:]) if words[0] == "--path" else ("/", words)
     with server(command) as served:
         for payload, closing in (("keep-alive", False), ("closing", True)):
-            requests_per_second(served.port, seconds=WARM_UP, closing=closing)
-            rate = requests_per_second(served.port, seconds=SECONDS, closing=closing)
+            requests_per_second(served.port, path, seconds=WARM_UP, closing=closing)
+            before = sum(served.cpu())
+            rate = requests_per_second(served.port, path, seconds=SECONDS, closing=closing)
+            used = sum(served.cpu()) - before
             figure("requests/s", payload, rate)
+            figure("CPU us", payload, used / (rate * SECONDS) * 1e6)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,10 @@ _PORT: Final = "{port}"
 _BOOT_TIMEOUT: Final = 30.0
 _END_TIMEOUT: Final = 15.0
 _PAUSE: Final = 0.05
-_TICK: Final = os.sysconf("SC_CLK_TCK")
 _FIELDS_BEFORE_STATE: Final = 2
 """Fields of /proc/PID/stat up to the closing bracket of the name."""
-_PARENT, _UTIME, _STIME = 4, 14, 15
-"""Numbers of fields, counted from 1."""
+_PARENT: Final = 4
+"""Number of the field, counted from 1."""
 
 
 class Server:
@@ -114,9 +113,12 @@ def _pids() -> Iterator[int]:
 
 def _stat(pid: int) -> tuple[int, int, float]:
     """Return a process, its parent, and its CPU seconds; its parent is 0 if it has ended."""
+    process = Path(f"/proc/{pid}")
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = (process / "stat").read_text()
+        # The scheduler counts nanoseconds; user and system time are counted in ticks.
+        used = sum(int(each.read_text().split()[0]) for each in process.glob("task/*/schedstat"))
     except OSError:
         return pid, 0, 0.0
     fields = ["", *["" for _ in range(_FIELDS_BEFORE_STATE)], *text.rpartition(")")[2].split()]
-    return pid, int(fields[_PARENT]), (int(fields[_UTIME]) + int(fields[_STIME])) / _TICK
+    return pid, int(fields[_PARENT]), used / 1e9
