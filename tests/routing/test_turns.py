@@ -105,7 +105,7 @@ def test_a_node_takes_as_many_as_leave_enough_for_the_others_to_catch_up(
     mine: int, theirs: list[int], waiting: int, share: int
 ) -> None:
     others = [seat(number, open_) for number, open_ in enumerate(theirs, 2)]
-    assert share_of(seat(1, mine), others, waiting, by_load=True) == share
+    assert share_of(seat(1, mine)[1], others, waiting, by_load=True) == share
 
 
 def test_a_node_is_suspected_when_clients_have_waited_and_it_has_not_looked() -> None:

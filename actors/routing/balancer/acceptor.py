@@ -10,14 +10,13 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from actors._base.loop import Loop, Timer
-from actors.routing.balancer.records import Connection
 from actors.routing.events import AcceptPaused, AcceptResumed
 from actors.routing.interfaces import Report
+from actors.routing.listen.accepted_socket import accept
 from actors.routing.listen.fd_limit import nearly_full, scarce
-from actors.routing.sticky.client_address import plain_address
 
 __all__ = ["Acceptor"]
 
@@ -45,7 +44,7 @@ class Acceptor:
     Args:
         listening: the socket, non-blocking; its owner closes it.
         loop: the event loop.
-        accepted: called with each connection.
+        accepted: called with each connection and the address of its client.
         room: returns how many more connections may be accepted, each time that there are any.
         report: takes the records of `actors.routing.events`.
         listener: the listener's name, for reports.
@@ -59,7 +58,7 @@ class Acceptor:
         listening: socket.socket,
         loop: Loop,
         *,
-        accepted: Callable[[Connection], None],
+        accepted: Callable[[socket.socket, Any], None],
         room: Callable[[], int],
         report: Report,
         listener: str,
@@ -132,7 +131,7 @@ class Acceptor:
     def _accept(self) -> bool:
         """Accept one client; return whether to accept another."""
         try:
-            sock, client = self._listening.accept()
+            sock, client = accept(self._listening)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
@@ -144,7 +143,7 @@ class Acceptor:
             self._recovery = self._loop.call_later(_RECOVERED_AFTER, self._recovered)
         sock.setblocking(False)
         self.total += 1
-        self._accepted(Connection(sock, plain_address(client)))
+        self._accepted(sock, client)
         if last:
             # Pause before the last descriptor is used: a message from a node may need one.
             self._pause_accepting(errno.EMFILE)

@@ -7,7 +7,9 @@ after a while (`unavailable`).
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from actors._base.loop import Loop
 from actors.routing.balancer.acceptor import Acceptor
@@ -22,6 +24,7 @@ from actors.routing.listen.listener import Listener
 from actors.routing.policy.bound import BoundPolicy, new_table
 from actors.routing.policy.policy import Policy, Sticky, key_of
 from actors.routing.sticky.bindings import DIGEST_SIZE
+from actors.routing.sticky.client_address import plain_address
 
 __all__ = ["Router"]
 
@@ -206,7 +209,8 @@ class Router(BoundRouter):
             unlearned=self._unlearned,
         )
 
-    def _accepted(self, connection: Connection) -> None:
+    def _accepted(self, sock: socket.socket, client: Any) -> None:
+        connection = Connection(sock, plain_address(client))
         if self._peeker is None:
             self._dispatch.add(connection)
         else:

@@ -78,7 +78,7 @@ class UnavailableResponder:
             connection = self._accepted()
             if connection is None:
                 break
-            self._serve(connection)
+            self._serve(connection.sock)
         self._update_accepting()
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class UnavailableResponder:
         self._acceptor = Acceptor(
             listening,
             self._loop,
-            accepted=self._serve,
+            accepted=lambda sock, _client: self._serve(sock),
             room=self._room,
             report=self._report,
             listener=spec.name,
@@ -121,9 +121,8 @@ class UnavailableResponder:
         if self._acceptor is not None:
             self._acceptor.set_accepting(self._room() > 0)
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, sock: socket.socket) -> None:
         self._count += 1
-        sock = connection.sock
         if not self._answers:
             sock.close()
             return

@@ -85,16 +85,16 @@ def _candidates(
     ]
 
 
-def share_of(me: Placed, able: Sequence[Placed], waiting: int, *, by_load: bool) -> int:
+def share_of(mine: Seat, able: Sequence[Placed], waiting: int, *, by_load: bool) -> int:
     """Return how many of the clients that wait a node may accept at once, beyond what its turn allows.
 
     As many as leave enough for the *able* others to catch up, so that in the end all have the same.
     """
     at = _OPEN if by_load else _SCORE
-    mine, theirs = me[1][at], [seat[at] for _, seat in able]
+    has, theirs = mine[at], [seat[at] for _, seat in able]
     share = 0
     while share < waiting:
-        after = mine + share + 1
+        after = has + share + 1
         if waiting - share - 1 < sum([after - one for one in theirs if one < after]):
             break
         share += 1
@@ -108,9 +108,9 @@ def turn_of(me: Placed, others: Sequence[Placed], now: int, *, by_load: bool) ->
     no fewer connections and has looked in this very moment, it will look again: meanwhile this one goes on.
     """
     mine = me[1]
-    suspects = {
-        (seat.suspect, seat.suspect_stamp) for _, seat in (me, *others) if seat.suspect >= 0
-    }
+    suspects = [(one.suspect, one.suspect_stamp) for _, one in others if one.suspect >= 0]
+    if mine.suspect >= 0:
+        suspects.append((mine.suspect, mine.suspect_stamp))
     able = _candidates(others, now, suspects)
     if not able:
         return Turn(watch=mine.mark != OUT)

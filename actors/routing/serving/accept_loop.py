@@ -17,13 +17,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from actors._base.loop import Loop, Timer
 from actors.routing.balancer.acceptor import Acceptor
-from actors.routing.balancer.records import Connection
 from actors.routing.interfaces import Report
 from actors.routing.policy.lag import NOISE, decayed, observe
 from actors.routing.policy.turn import Placed, Turn, share_of, turn_of
@@ -96,6 +94,7 @@ class AcceptLoop:
         self._loop = loop
         self._serve = serve
         self._open = open_
+        self._reads_first = place.read_first
         self._accepted = 0
         self._score = 0
         self._unread = 0
@@ -106,6 +105,8 @@ class AcceptLoop:
         self._last_event = time.monotonic_ns()
         self._lag = 0.0
         self._lag_at = 0.0
+        self._lag_shown = 0
+        self._shown = Seat()
         self._suspicion = Suspicion()
         self._bells = Bells(place.bell)
         self._taken: tuple[int, ...] = ()
@@ -211,21 +212,21 @@ class AcceptLoop:
         place = self._place
         room = _BATCH if place.limit is None else place.limit - self._open
         waiting = min(_waiting(place.listening), room, _BATCH)
-        me = place.number, self._seat(WATCHING, 0)
-        return max(share_of(me, turn.able, waiting, by_load=place.by_load), int(turn.watch))
+        share = share_of(self._shown, turn.able, waiting, by_load=place.by_load)
+        return max(share, int(turn.watch))
 
-    def _take(self, connection: Connection) -> None:
-        sock, first = connection.sock, b""
-        if self._place.read_first:
-            with suppress(
-                OSError
-            ):  # nothing has come yet; if the client is gone, the server will see it
+    def _take(self, sock: socket.socket, _client: object) -> None:
+        first = b""
+        if self._reads_first:
+            try:
                 first = sock.recv(_FIRST_READ)
+            except OSError:
+                first = b""  # nothing has come yet; if the client is gone, the server will see it
         self._serve(sock, first)
 
     def _tried(self) -> None:
         """It has accepted, or there was nobody."""
-        if self._place.read_first:
+        if self._reads_first:
             self._unread = 0
         else:
             self._loop.call_soon(self._has_read)  # behind the first step of the task that reads
@@ -249,47 +250,44 @@ class AcceptLoop:
     def _look(self) -> Turn:
         """Look at the others and do what follows."""
         place, now = self._place, time.monotonic_ns()
-        others = self._others()
-        self._catch_up(others)
-        able = self._in and self._has_room
+        limit = place.limit
+        able = self._in and not self._acceptor.paused and (limit is None or self._open < limit)
         mark = OUT if not able else WATCHING if self._watching else ABLE
-        turn = turn_of((place.number, self._seat(mark, now)), others, now, by_load=place.by_load)
+        seat = self._seat(mark, now)
+        turn = turn_of((place.number, seat), self._others(), now, by_load=place.by_load)
         # One that rests watches in any case: should the one whose turn it is not react, others are there.
         watch = able and (turn.watch or self._resting)
         if watch != self._watching:
             self._watching = watch
             self._acceptor.set_accepting(watch)
-        self._show(OUT if not able else WATCHING if watch else ABLE, now)
+            seat = self._seat(OUT if not able else WATCHING if watch else ABLE, now)
+        place.seat.show(seat)
+        self._shown = seat
         if turn.ring:
             self._bells.ring(turn.best, turn.stamp)
         return turn
 
-    @property
-    def _has_room(self) -> bool:
-        limit = self._place.limit
-        return not self._acceptor.paused and (limit is None or self._open < limit)
-
     def _seat(self, mark: int, now: int) -> Seat:
-        lag = int(self._lag * _SECOND) if self._lag > NOISE else 0
+        suspicion = self._suspicion
         return Seat(
             mark,
             self._open,
             self._accepted,
             self._score,
             now,
-            int(self._resting),
-            lag,
-            self._suspicion.seat,
-            self._suspicion.stamp,
+            self._resting,
+            self._lag_shown,
+            suspicion.seat,
+            suspicion.stamp,
             self._unread,
         )
 
     def _show(self, mark: int, now: int) -> None:
         self._place.seat.show(self._seat(mark, now))
 
-    def _catch_up(self, others: Sequence[Placed]) -> None:
+    def _catch_up(self) -> None:
         """Forgo turns that this node has missed, but for a few, so that it does not get all clients at once."""
-        least = min((seat.score for _, seat in others if seat.mark != OUT), default=0)
+        least = min((seat.score for _, seat in self._others() if seat.mark != OUT), default=0)
         self._score = max(self._score, least - _MOST_MISSED)
 
     def _observe(self, turn: Turn) -> None:
@@ -314,6 +312,7 @@ class AcceptLoop:
         self._last_event = time.monotonic_ns()
         if self._resting:
             self._resting = False
+            self._catch_up()
             self._start_timer(_EVERY)
 
     def _start_timer(self, seconds: float) -> None:
@@ -333,6 +332,8 @@ class AcceptLoop:
         self._suspicion.timer_was_late(late * _SECOND)
         self._lag = observe(decayed(self._lag, now - self._lag_at), late)
         self._lag_at = now
+        self._lag_shown = int(self._lag * _SECOND) if self._lag > NOISE else 0
+        self._catch_up()
         idle = time.monotonic_ns() - self._last_event > _RESTS_AFTER
         self._resting = idle and not self._suspicion.open
         self._observe(self._look())

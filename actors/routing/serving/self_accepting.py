@@ -16,8 +16,8 @@ from typing import Final
 
 from actors._base.loop import Loop, Timer
 from actors.routing.balancer.acceptor import Acceptor
-from actors.routing.balancer.records import Connection
 from actors.routing.interfaces import Acks, Report, Server
+from actors.routing.listen.accepted_socket import AcceptedSocket
 from actors.routing.listen.listener import Listener
 from actors.routing.policy.policy import LeastConnections
 from actors.routing.scoreboard import OwnSeat, ScoreboardReader
@@ -119,8 +119,8 @@ class OwnSocket:
         self.leave()
         self._counter.close()
 
-    def _take(self, connection: Connection) -> None:
-        self._serve(connection.sock)
+    def _take(self, sock: socket.socket, _client: object) -> None:
+        self._serve(sock)
         self._update_accepting()
 
     def _room(self) -> int:
@@ -186,7 +186,7 @@ class SelfAcceptingServer:
         if seat is not None:
             self._source = self._accept_loop(limit, fds, seat)
             return
-        (listening,) = (socket.socket(fileno=fd) for fd in fds)
+        (listening,) = (AcceptedSocket(fileno=fd) for fd in fds)
         listening.setblocking(False)
         self._source = OwnSocket(
             listening,
@@ -211,7 +211,7 @@ class SelfAcceptingServer:
             os.close(writable)
             os.close(readable)
         place = Place(
-            listening=socket.socket(fileno=listening),
+            listening=AcceptedSocket(fileno=listening),
             board=board,
             seat=own,
             number=seat,

@@ -18,6 +18,7 @@ from anyio.abc import ByteStream, SocketStream, UNIXSocketStream
 
 from actors._base.loop import Loop
 from actors.routing.interfaces import Acks, Report
+from actors.routing.listen.accepted_socket import as_plain_socket
 from actors.routing.listen.listener import Listener
 from actors.routing.listen.tls import Certificate, close_tls, start_tls
 from actors.routing.serving.connection_stream import open_connection_stream
@@ -132,7 +133,7 @@ class StreamServer(HandlerServer):
         if sock.family != socket.AF_UNIX and self._on_asyncio:
             return await open_connection_stream(sock, first)
         kind = UNIXSocketStream if sock.family == socket.AF_UNIX else SocketStream
-        stream: ByteStream = await kind.from_socket(sock)
+        stream: ByteStream = await kind.from_socket(as_plain_socket(sock))
         return ReadAhead(stream, first) if first else stream
 
 
