@@ -29,7 +29,7 @@ def microseconds(policy: str) -> tuple[float, float]:
 
 def main() -> None:
     """Measure both ways one after the other."""
-    parent, handed_over = microseconds("least-connections")
+    parent, handed_over = microseconds("own")
     _, accepted = microseconds("reuse-port")
     figure("CPU us a connection", "router process", parent)
     figure("CPU us a connection", "all, beyond reuse-port", max(handed_over - accepted, _LEAST))

@@ -1,6 +1,8 @@
 """A listener on some nodes: `python -m benchmarks.ours.router HANDLER POLICY NODES PORT`."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -8,6 +10,7 @@ import anyio
 from anyio.abc import ByteStream
 
 import actors
+from actors.policies import Policy, Snapshot
 from actors.routing import policy_from
 
 _END: Final = b"\r\n\r\n"
@@ -39,11 +42,24 @@ def handler(name: str) -> Any:
     return f"benchmarks.ours.router:{name}"
 
 
+@dataclass(frozen=True)
+class Own:
+    """A policy of the user's, so that the parent hands connections over; it chooses as the default does."""
+
+    def choose(self, nodes: Sequence[Snapshot], key: bytes | None) -> Snapshot | None:
+        """Choose the node with the fewest connections."""
+        return actors.LeastConnections().choose(nodes, key)
+
+
+def _policy(text: str) -> Policy:
+    return Own() if text == "own" else policy_from(text)
+
+
 async def main(name: str, policy: str, count: str, port: str) -> None:
     """Serve until the process is ended."""
     topology = actors.Topology(
         nodes=[actors.nodes("web", count=int(count))],
-        listeners=[actors.listen(handler(name), f"127.0.0.1:{port}", policy=policy_from(policy))],
+        listeners=[actors.listen(handler(name), f"127.0.0.1:{port}", policy=_policy(policy))],
     )
     async with actors.System(topology):
         await anyio.sleep_forever()
