@@ -16,6 +16,7 @@ from tests.docs.pages import ROOT, blocks
 
 MODULES: Final = (
     "actors",
+    "actors.channels",
     "actors.dashboard",
     "actors.errors",
     "actors.faults",
