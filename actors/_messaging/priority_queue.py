@@ -23,6 +23,8 @@ T = TypeVar("T")
 OLDEST_EVERY: Final = 16
 """Of so many that are taken, one is the oldest of all."""
 
+_SWEEP_FROM: Final = 64
+
 _LAST: Final = LEAST_PRIORITY - 1
 """Of what has to be handled behind all that was there before it."""
 
@@ -31,6 +33,7 @@ class PriorityQueue(Generic[T]):
     """A queue with what is needed of a deque; *priority_of* says what priority one of its items has."""
 
     __slots__ = (
+        "_ages",
         "_back",
         "_buckets",
         "_front",
@@ -46,6 +49,8 @@ class PriorityQueue(Generic[T]):
         """By priority what waits, each behind its place among all."""
         self._priorities: list[int] = []
         """Of the buckets, in ascending order."""
+        self._ages: deque[tuple[int, int]] = deque()
+        """The place and priority of all, the oldest first; also of some that were taken, until they are met."""
         self._front = self._back = 0
         self._length = 0
         self._taken = 0
@@ -70,14 +75,20 @@ class PriorityQueue(Generic[T]):
     def append(self, item: T) -> None:
         """Add *item* behind the others of its priority."""
         self._back += 1
-        self._bucket(self._priority_of(item)).append((self._back, item))
+        priority = self._priority_of(item)
+        self._bucket(priority).append((self._back, item))
+        self._ages.append((self._back, priority))
         self._length += 1
+        if len(self._ages) > 2 * self._length + _SWEEP_FROM:
+            self._sweep()
 
     def extendleft(self, items: Iterable[T]) -> None:
         """Put each of *items* before the others of its priority."""
         for item in items:
             self._front -= 1
-            self._bucket(self._priority_of(item)).appendleft((self._front, item))
+            priority = self._priority_of(item)
+            self._bucket(priority).appendleft((self._front, item))
+            self._ages.appendleft((self._front, priority))
             self._length += 1
 
     def popleft(self) -> T:
@@ -110,9 +121,23 @@ class PriorityQueue(Generic[T]):
     def _next_bucket(self) -> tuple[int, deque[tuple[int, T]]]:
         """Return the bucket, by its priority, whose first is next."""
         buckets, priorities = self._buckets, self._priorities
-        if self._taken % OLDEST_EVERY == OLDEST_EVERY - 1:
-            return min(buckets.items(), key=_age)
-        return priorities[-1], buckets[priorities[-1]]
+        if self._taken % OLDEST_EVERY != OLDEST_EVERY - 1:
+            return priorities[-1], buckets[priorities[-1]]
+        while True:
+            place, priority = self._ages[0]
+            bucket = buckets.get(priority)
+            if (
+                bucket is not None and bucket[0][0] == place
+            ):  # the oldest of all is the first of its priority
+                return priority, bucket
+            self._ages.popleft()
+
+    def _sweep(self) -> None:
+        """Forget the ages of what was taken, which are most of them."""
+        buckets = self._buckets.items()
+        self._ages = deque(
+            sorted((place, priority) for priority, bucket in buckets for place, _ in bucket)
+        )
 
     def _take(self, priority: int, bucket: deque[tuple[int, T]], at: int) -> T:
         _, item = bucket[at]
@@ -122,10 +147,6 @@ class PriorityQueue(Generic[T]):
             del self._buckets[priority]
             del self._priorities[bisect_left(self._priorities, priority)]
         return item
-
-
-def _age(entry: tuple[int, deque[tuple[int, Any]]]) -> int:
-    return entry[1][0][0]
 
 
 def priority_of(message: Any) -> int:

@@ -120,3 +120,17 @@ def test_the_lowest_is_handled_however_many_higher_ones_come() -> None:
     assert taken[2 * OLDEST_EVERY - 1] == "less old"
     # What came first is still first within its priority.
     assert [one for one in taken if type(one) is int] == list(range(len(taken) - 2))[: len(taken)]
+
+
+def test_what_was_taken_is_forgotten_also_while_the_oldest_waits() -> None:
+    queue = PriorityQueue[tuple[int, int]](lambda item: item[0])
+    queue.extendleft([(-2, number) for number in range(300)])
+    for number in range(3000):
+        queue.append((number, number))
+        queue.popleft()
+    assert len(queue) == 300
+    assert len(queue._ages) <= 2 * len(queue) + 65
+    taken = [queue.popleft() for _ in range(300)]
+    assert [number for priority, number in taken if priority == -2] == sorted(
+        (number for priority, number in taken if priority == -2), reverse=True
+    )
