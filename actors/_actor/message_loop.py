@@ -242,35 +242,22 @@ class MessageLoop:
         return True
 
     # One function: a call per message costs as much as a small message.
-    async def take(self) -> None:  # noqa: C901, PLR0912, PLR0915
+    async def take(self) -> None:  # noqa: C901, PLR0912
         """Take messages until `halt`; raise the error of a handler if no asker gets it.
 
         While messages are deferred, one at a time, so that those come again behind it.
         """
         actor: Any = self.actor
-        mailbox, activity = self._cell.mailbox, self._cell.host.activity
+        mailbox = self._cell.mailbox
         queue, line = mailbox.queue, mailbox.wait_queue
         if self._cell.handles_at_once and not self._incarnation.blocking:
             self._stepper = self._loop.stepper()
         while not self.halt:
             if not queue:
-                mailbox.waker = waker = self._loop.waiter()
-                if self._idleness is not None:
-                    self._idleness.waits(self.handled - self._own)
                 item = args = kwargs = None  # do not hold the last message while waiting
-                try:
-                    await waker
-                except BaseException as error:
-                    if self._rest is None or isinstance(error, GeneratorExit):
-                        raise
-                    self._rest[0].cancelled = error
-                if activity.awaited:
-                    activity.begin()
-                if self._rest is not None:
-                    await self._handle_rest(actor)
-                    if self.halt:
-                        return  # type: ignore[unreachable] # the await above may have set it
+                await self._wait(actor)
                 queue = mailbox.queue
+                continue
             most = left = 1 if mailbox.deferring else MESSAGES_PER_TURN
             self._since = began = perf_counter()
             while queue and left:
@@ -300,6 +287,23 @@ class MessageLoop:
                 self._recall(most - left)
             if queue:
                 await self._loop.pause()
+
+    async def _wait(self, actor: Actor) -> None:
+        """Wait for a message, or for the first step of a handler that has a rest, and run that."""
+        activity = self._cell.host.activity
+        self._cell.mailbox.waker = waker = self._loop.waiter()
+        if self._idleness is not None:
+            self._idleness.waits(self.handled - self._own)
+        try:
+            await waker
+        except BaseException as error:
+            if self._rest is None or isinstance(error, GeneratorExit):
+                raise
+            self._rest[0].cancelled = error
+        if activity.awaited:
+            activity.begin()
+        if self._rest is not None:
+            await self._handle_rest(actor)
 
     def _recall(self, taken: int) -> None:
         """Have what is deferred come again, unless the messages *taken* have only begun beside the others."""
