@@ -146,6 +146,24 @@ def test_a_node_that_joins_does_not_get_all_that_comes(policy: Policy) -> None:
     run("uvloop", test)
 
 
+def test_a_node_that_was_passed_over_for_long_makes_up_for_few_turns() -> None:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop, RoundRobin()) as system:
+            passed_over, _ = await system.join(2)
+            server: Any = passed_over.server
+            server._source._score -= 1000
+            before = server._source._score
+            await eventually(lambda: server._source._score > before)  # it has looked
+            for _ in range(40):
+                async with await connected(system) as stream:
+                    await said(stream)
+                await eventually(lambda: sum(system.opens) == 0)
+            first, second = system.totals
+            assert 15 <= first - second <= 17
+
+    run("uvloop", test)
+
+
 @LOOP
 def test_a_node_that_does_not_react_is_passed_over_by_all(kind: str) -> None:
     async def test(loop: Loop) -> None:
@@ -251,7 +269,7 @@ def test_the_parent_does_not_ring_while_a_node_watches_or_nobody_waits() -> None
         async with cluster(loop) as system:
             statue: Any = Statue()
             system.router.add_node(statue)
-            statue.show(mark=1, resting=1)
+            statue.show(mark=1)
             await anyio.sleep(0.25)  # two checks of the parent: real time, as its clock is
             with socket.create_connection(("127.0.0.1", system.router.port)):
                 for _ in range(25):
