@@ -1,6 +1,6 @@
 """The scoreboard of one listener: how each node that accepts for itself is doing, in memory that all share.
 
-Rule 1: each seat is a page, which its node alone maps writable; the parent writes the first page, where
+Rule 1: each seat is a page, which its node alone maps writable; the parent writes the first pages, where
 it lists the seats that are taken. Everybody else reads.
 Rule 2: the parent still reads the seat of a dead node: what that node has counted is not lost with it.
 Rule 3: times are nanoseconds of `time.monotonic_ns`, which all processes of a machine share.
@@ -33,12 +33,14 @@ ABLE: Final = 1
 """The node would take a connection, but does not watch the listening socket now."""
 WATCHING: Final = 2
 
-SEATS: Final = 500
+SEATS: Final = 2500
 """Seats of one scoreboard: more than a group has nodes, even with those that a reload replaces."""
 _PAGE: Final = mmap.PAGESIZE
-_SIZE: Final = (1 + SEATS) * _PAGE
 _LIST: Final = Struct("=qq")
-"""The first page: how often the list has changed, its length; then the numbers of the seats."""
+"""The head of the list: how often it has changed, and its length; then the numbers of the seats."""
+_LIST_PAGES: Final = -(-(_LIST.size + 8 * SEATS) // _PAGE)
+_SIZE: Final = (_LIST_PAGES + SEATS) * _PAGE
+"""Memory is taken only for seats that are used."""
 
 
 class Seat(NamedTuple):
@@ -76,6 +78,11 @@ def is_supported() -> bool:
     return sys.platform == "linux"
 
 
+def _at(number: int) -> int:
+    """Return where the page of seat *number* begins; the first seat has the number 1."""
+    return (_LIST_PAGES + number - 1) * _PAGE
+
+
 class ScoreboardReader:
     """Reads a scoreboard.
 
@@ -98,7 +105,7 @@ class ScoreboardReader:
 
     def seat(self, number: int) -> Seat:
         """Return what the seat shows now."""
-        return Seat._make(_SEAT.unpack_from(self._map, number * _PAGE))
+        return Seat._make(_SEAT.unpack_from(self._map, _at(number)))
 
     def close(self) -> None:
         """Unmap it."""
@@ -114,7 +121,7 @@ class OwnSeat:
     """
 
     def __init__(self, fd: int, number: int) -> None:
-        self._map = mmap.mmap(fd, _PAGE, offset=number * _PAGE)
+        self._map = mmap.mmap(fd, _PAGE, offset=_at(number))
 
     def show(self, seat: Seat) -> None:
         """Show *seat* to all."""
@@ -142,7 +149,7 @@ class Scoreboard(ScoreboardReader):
             os.ftruncate(self.fd, _SIZE)
             seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, seals)
-            self._first_page = mmap.mmap(self.fd, _PAGE)
+            self._list = mmap.mmap(self.fd, _LIST_PAGES * _PAGE)
             super().__init__(self.fd)
         except BaseException:
             os.close(self.fd)
@@ -150,9 +157,9 @@ class Scoreboard(ScoreboardReader):
 
     def list_seats(self, numbers: list[int]) -> None:
         """Show which seats are taken."""
-        version, _ = _LIST.unpack_from(self._first_page)
-        Struct(f"={len(numbers)}q").pack_into(self._first_page, _LIST.size, *numbers)
-        _LIST.pack_into(self._first_page, 0, version + 1, len(numbers))
+        version, _ = _LIST.unpack_from(self._list)
+        Struct(f"={len(numbers)}q").pack_into(self._list, _LIST.size, *numbers)
+        _LIST.pack_into(self._list, 0, version + 1, len(numbers))
 
     def writable_copy(self) -> int:
         """Return a descriptor for the node that gets a seat."""
@@ -164,10 +171,12 @@ class Scoreboard(ScoreboardReader):
 
     def clear(self, number: int) -> None:
         """Empty a seat whose node is gone."""
-        OwnSeat(self.fd, number).show(Seat())
+        seat = OwnSeat(self.fd, number)
+        seat.show(Seat())
+        seat.close()
 
     def close(self) -> None:
         """Unmap and close it."""
         super().close()
-        self._first_page.close()
+        self._list.close()
         os.close(self.fd)

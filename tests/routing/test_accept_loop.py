@@ -326,6 +326,21 @@ def test_clients_that_wait_when_the_listener_ends_are_served() -> None:
     run("asyncio", test)
 
 
+def test_many_nodes_have_no_bells_and_serve_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.routing.balancer.accept_router._MOST_BELLS", 0)
+
+    async def test(loop: Loop) -> None:
+        async with cluster(loop) as system:
+            await system.join(3)
+            async with AsyncExitStack() as stack:
+                for _ in range(60):
+                    held = await stack.enter_async_context(await connected(system))
+                    await said(held)
+                await eventually(lambda: sum(system.opens) == 60)
+
+    run("uvloop", test)
+
+
 def test_seats_are_given_out_again() -> None:
     async def test(loop: Loop) -> None:
         async with cluster(loop) as system:

@@ -36,6 +36,8 @@ _RESTING: Final = 1.0
 """Seconds between two checks while all nodes rest: each watches the socket itself."""
 _AT_ONCE: Final = 100
 """Bells in one message."""
+_MOST_BELLS: Final = 24
+"""Nodes that have bells of each other: beyond it, those in threads would need too many descriptors."""
 _NO_SEAT: Final = f"all {SEATS} seats of the scoreboard are taken"
 
 
@@ -156,8 +158,10 @@ class AcceptRouter(SocketRouter):
         return tuple(fds)
 
     def _exchange_bells(self, joined: SocketMember) -> None:
-        """Send the node that has joined the bells of the others, and them its own."""
+        """Send the node that has joined the bells of the others, and them its own, unless there are many."""
         others = [member for member in self._chairs if member.ready and member is not joined]
+        if len(others) >= _MOST_BELLS:
+            return
         for member in others:
             self._send_bells(member, [self._chairs[joined]])
         chairs = [self._chairs[member] for member in others]

@@ -255,6 +255,8 @@ class AcceptLoop:
         mark = OUT if not able else WATCHING if self._watching else ABLE
         seat = self._seat(mark, now)
         turn = turn_of((place.number, seat), self._others(), now, by_load=place.by_load)
+        if turn.ring and self._watching and turn.best not in self._bells:
+            turn = turn._replace(watch=True)  # until the other looks by itself
         # One that rests watches in any case: should the one whose turn it is not react, others are there.
         watch = able and (turn.watch or self._resting)
         if watch != self._watching:

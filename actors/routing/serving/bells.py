@@ -36,6 +36,10 @@ class Bells:
         for number in self._others.keys() - set(numbers):
             os.close(self._others.pop(number))
 
+    def __contains__(self, number: object) -> bool:
+        """Whether the node of seat *number* can be rung."""
+        return number in self._others
+
     def hear(self) -> None:
         """Take note of the own bell, so that it can be rung again."""
         with suppress(BlockingIOError):
