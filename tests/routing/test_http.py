@@ -258,7 +258,7 @@ def test_the_limit_of_a_head_does_not_depend_on_how_it_was_cut(
             assert isinstance(protocol, HttpConnection)
             if before:
                 protocol.data_received(before)  # answered before the head below is complete
-                await eventually(lambda: protocol.cycle and protocol.cycle.response_complete)
+                await eventually(lambda: protocol.cycle is None or protocol.cycle.response_complete)
             for piece in cut(head_of(size), pieces):
                 protocol.data_received(piece)
             assert statuses(await heard(ours))[-1] == status
@@ -377,5 +377,23 @@ def test_a_client_that_has_closed_is_not_waited_for_when_keep_alive_is_over(kind
             assert await heard(sock) == b""
             await closed(node, 1)
             sock.close()
+
+    run(kind, test)
+
+
+@ASYNCIO
+def test_an_idle_connection_keeps_nothing_of_its_last_request(kind: str) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop, asgi(here("early"))) as served:
+            node = await served.join()
+            assert isinstance(node.server, AsgiServer)
+            with connect(served) as sock:
+                await send_all(sock, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert await anyio.to_thread.run_sync(sock.recv, 4096)
+                (protocol,) = node.server._protocols.values()
+                assert isinstance(protocol, HttpConnection)
+                assert protocol.cycle is None
+                await send_all(sock, LAST)
+                assert (await heard(sock)).endswith(b"/last 0")
 
     run(kind, test)

@@ -118,7 +118,7 @@ class HttpConnection(asyncio.Protocol):
         self._timer = ClientTimer(self._loop, owner.limits, self._late)
         self._parser = _new_parser(self)
         self.cycle: Cycle | None = None
-        """The request that came last."""
+        """The request that came last; None when it is over and nothing more has come."""
         self._running: Cycle | None = None
         """The request that the application answers; pipelined ones wait."""
         self._pipeline: deque[tuple[Cycle, Any]] | None = None
@@ -424,6 +424,7 @@ class HttpConnection(asyncio.Protocol):
             if not running.keep_alive and self.transport.can_write_eof():
                 self.transport.write_eof()  # the client sees the whole response while it still sends
         elif running.keep_alive and not self._head_size:
+            self._running = self.cycle = None  # with the scope: it may be long until the next one
             self._timer.wait_for("idle")
         else:
             self._after_request()
