@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actors._base.errors import ActorsError
+from actors._base.user_traceback import only_user_frames
 from actors._system.blocking_system import BlockingSystem, in_thread
 from actors._system.client_task import ClientTask, Which
 from actors._system.system import System
@@ -32,12 +34,18 @@ class Connecting:
 
     async def _begin(self) -> System:
         system = self._system()
-        await system.begin()
+        try:
+            await system.begin()
+        except ActorsError as error:
+            raise only_user_frames(error) from None
         return system
 
     async def __aenter__(self) -> System:
         self._entered = self._system()
-        return await self._entered.__aenter__()
+        try:
+            return await self._entered.__aenter__()
+        except ActorsError as error:
+            raise only_user_frames(error) from None
 
     async def __aexit__(
         self,
