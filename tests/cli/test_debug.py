@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pty
 import select
@@ -112,6 +113,26 @@ def test_a_person_looks_around_and_leaves_and_the_program_goes_on(
         assert terminal.process.wait(15) == 0
     assert reply.result(15) == 15
     assert ref.ask(Stops.pid) == pid  # the same process
+
+
+def test_breakpoints_that_are_set_stop_it_again(system: Running, stops: Asked) -> None:
+    ref, threads = stops
+    pid = ref.ask(Stops.pid)
+    lines, first = inspect.getsourcelines(Stops.pid)
+    reply = threads.submit(ref.ask, Stops.total, 3, 4)
+    system.event("breakpoint reached", node="box/0")
+    with _debug(system) as terminal:
+        terminal.reads("(Pdb) ")
+        terminal.types(f"b {inspect.getsourcefile(Stops)}:{first + len(lines) - 1}\n")
+        terminal.reads("(Pdb) ")
+        terminal.types("c\n")
+        assert reply.result(15) == 12
+        asked = threads.submit(ref.ask, Stops.pid)
+        terminal.reads("(Pdb) ")
+        time.sleep(2.5)  # longer than `hang_after`
+        terminal.types("q\n")
+        terminal.reads("node box/0 continues")
+        assert asked.result(15) == pid
 
 
 def test_a_command_that_is_killed_leaves_as_well(system: Running, stops: Asked) -> None:

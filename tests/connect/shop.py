@@ -68,6 +68,12 @@ class Counter(Actor):
     async def pid(self) -> int:
         return os.getpid()
 
+    async def lends_to_clients(self) -> list[bool]:
+        """Whether this node would lend memory to the programs that are connected to it."""
+        host: Any = self.context.ref.host
+        links = [peer.link for name, peer in host.peers.items() if name.startswith("client")]
+        return [not link.attachments.copy_only for link in links if link is not None]
+
     async def links(self) -> int:
         """How many links are in the memory of this node, open or not."""
         gc.collect()
