@@ -371,6 +371,17 @@ def _handoff() -> Benchmark:
     )
 
 
+def _sticky() -> Benchmark:
+    metric, beyond_default = "CPU us a connection", "sticky, beyond least-connections"
+    promised = {(metric, beyond_default): 60.0, (metric, "sticky, beyond a hand-over"): 60.0}
+    return Benchmark(
+        name="sticky",
+        ours=Program(name="ours", command=(sys.executable, "-m", "benchmarks._sticky")),
+        peer=Limit(figures=promised),
+        targets=(Target(metric=metric, payload=beyond_default, at_most=1.0),),
+    )
+
+
 def _hot_node() -> Benchmark:
     return Benchmark(
         name="hot-node",
@@ -406,6 +417,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "asgi-reuse-port": _asgi_reuse_port,
     "granian": _granian,
     "handoff": _handoff,
+    "sticky": _sticky,
     "hot-node": _hot_node,
     "memory": _memory,
     "preload": _preload,
