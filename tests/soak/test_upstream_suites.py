@@ -23,8 +23,18 @@ NEEDED: Final = [
     *("anyio[trio]", "a2wsgi", "dirty-equals", "email-validator", "flask", "httptools", "httpx"),
     *("httpx2", "importlib-metadata", "inline-snapshot", "itsdangerous", "jinja2", "msgpack"),
     *("opentelemetry-sdk", "orjson", "pwdlib[argon2]", "pydantic-extra-types", "pydantic-settings"),
-    *("pyjwt", "pytest", "pytest-codspeed", "pytest-timeout", "python-multipart", "python-slugify"),
-    *("pyyaml", "sqlmodel", "structlog", "typer", "ujson", "uvloop", "websockets"),
+    *("coverage", "pyjwt", "pytest", "pytest-codspeed", "pytest-timeout", "pytest-xdist"),
+    *(
+        "python-multipart",
+        "python-slugify",
+        "pyyaml",
+        "sqlmodel",
+        "structlog",
+        "typer",
+        "ujson",
+        "uvloop",
+        "websockets",
+    ),
 ]
 OPTIONS: Final = [
     *("-q", "-p", "no:cacheprovider", "-p", "socket_client", "--timeout", "60", "--tb=line"),
@@ -65,6 +75,13 @@ STARLETTE: Final = {
     "test_staticfiles_with_invalid_dir_permissions_returns_401": "root may read everything",
 }
 """What cannot apply, and why."""
+FASTAPI: Final = {
+    "test_broken_session_stream_no_raise": "a response that is broken off is an error",
+    "test_fastapi_cli": "its command is not installed",
+    "test_security_http_base_with_whitespaces": "a header whose value has spaces around it",
+    "test_token_with_whitespaces": "a header whose value has spaces around it",
+}
+"""The same."""
 
 
 def environment(folder: Path, *packages: str) -> Path:
@@ -122,3 +139,12 @@ def test_starlettes_own_tests_pass_over_a_socket(tmp_path: Path) -> None:
     suite = source(python, tmp_path, "starlette")
     passed, failed = outcome(python, suite, "-k", "not trio", "tests")
     judge("starlette", passed, failed, STARLETTE)
+
+
+def test_fastapis_own_tests_pass_over_a_socket(tmp_path: Path) -> None:
+    versions = [f"{name}=={version(name)}" for name in ("fastapi", "starlette")]
+    python = environment(tmp_path / "env", *versions)
+    suite = source(python, tmp_path, "fastapi")
+    without = [f"--ignore=tests/{name}" for name in ("benchmarks", "memory_benchmarks")]
+    passed, failed = outcome(python, suite, "--continue-on-collection-errors", *without, "tests")
+    judge("fastapi", passed, failed, FASTAPI)
