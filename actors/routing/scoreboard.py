@@ -169,11 +169,11 @@ class Scoreboard(ScoreboardReader):
         """Return a descriptor by which nothing can be written."""
         return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
 
-    def clear(self, number: int) -> None:
-        """Empty a seat whose node is gone."""
-        seat = OwnSeat(self.fd, number)
-        seat.show(Seat())
-        seat.close()
+    def show(self, number: int, seat: Seat) -> None:
+        """Show *seat* in the place of a node, which has not come yet or is gone."""
+        own = OwnSeat(self.fd, number)
+        own.show(seat)
+        own.close()
 
     def close(self) -> None:
         """Unmap and close it."""

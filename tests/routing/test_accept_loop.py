@@ -341,6 +341,23 @@ def test_many_nodes_have_no_bells_and_serve_all_the_same(monkeypatch: pytest.Mon
     run("uvloop", test)
 
 
+def test_a_node_that_is_about_to_join_is_counted_with() -> None:
+    async def test(loop: Loop) -> None:
+        async with cluster(loop) as system, AsyncExitStack() as stack:
+            await system.join(1)
+            late: Any = Statue()
+            system.router.add_node(late)
+            for _ in range(2):
+                held = await stack.enter_async_context(await connected(system))
+            await eventually(late.heard)  # the second is for it
+            late.show(mark=0)  # it cannot take it after all
+            await said(held)
+            system.router.remove_node(late, dead=True)
+            late.close()
+
+    run("asyncio", test)
+
+
 def test_seats_are_given_out_again() -> None:
     async def test(loop: Loop) -> None:
         async with cluster(loop) as system:

@@ -27,7 +27,7 @@ from actors.routing.events import HandOverFailed
 from actors.routing.interfaces import Report, SocketNode
 from actors.routing.listen.listener import Listener
 from actors.routing.policy.turn import STALE
-from actors.routing.scoreboard import SEATS, WATCHING, Scoreboard, Seat
+from actors.routing.scoreboard import ABLE, SEATS, WATCHING, Scoreboard, Seat
 
 __all__ = ["AcceptRouter"]
 
@@ -129,6 +129,7 @@ class AcceptRouter(SocketRouter):
             raise OSError(errno.ENOSPC, _NO_SEAT)
         bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         number = self._free.popleft()
+        self._expect(number)
         try:
             fds = self._copies(self._socket, bell)
             node = member.node
@@ -140,6 +141,13 @@ class AcceptRouter(SocketRouter):
         self._chairs[member] = _Chair(number, bell)
         self._list_seats()
         self._exchange_bells(member)
+
+    def _expect(self, number: int) -> None:
+        """Have the others count with a node that comes at once: whoever connects first gets the right one."""
+        assert self._board is not None
+        scores = [self._seat_of(member).score for member in self._chairs if member.ready]
+        seat = Seat(mark=ABLE, score=min(scores, default=0), stamp=time.monotonic_ns())
+        self._board.show(number, seat)
 
     def _copies(self, listening: socket.socket, bell: int) -> tuple[int, ...]:
         """Return the descriptors that a node is attached with; see `SocketNode.attach_socket`."""
@@ -201,7 +209,7 @@ class AcceptRouter(SocketRouter):
         self._lost_unread += seat.unread
         chair = self._chairs.pop(member)
         self._list_seats()
-        self._board.clear(chair.number)
+        self._board.show(chair.number, Seat())
         self._free.append(chair.number)
         os.close(chair.bell)
 
