@@ -24,17 +24,8 @@ NEEDED: Final = [
     *("httpx2", "importlib-metadata", "inline-snapshot", "itsdangerous", "jinja2", "msgpack"),
     *("opentelemetry-sdk", "orjson", "pwdlib[argon2]", "pydantic-extra-types", "pydantic-settings"),
     *("coverage", "pyjwt", "pytest", "pytest-codspeed", "pytest-timeout", "pytest-xdist"),
-    *(
-        "python-multipart",
-        "python-slugify",
-        "pyyaml",
-        "sqlmodel",
-        "structlog",
-        "typer",
-        "ujson",
-        "uvloop",
-        "websockets",
-    ),
+    *("python-multipart", "python-slugify", "pyyaml", "sqlmodel", "strawberry-graphql"),
+    *("structlog", "typer", "ujson", "uvicorn", "uvloop", "websockets"),
 ]
 OPTIONS: Final = [
     *("-q", "-p", "no:cacheprovider", "-p", "socket_client", "--timeout", "60", "--tb=line"),
