@@ -13,7 +13,7 @@ import pytest
 
 from actors import ActorStopped, Backoff, Exit, Node, NodeDown, System, Topology, nodes
 from actors._remoting import operations as ops
-from actors._system import node_services
+from actors._system import direct_links
 from actors._system.system import coordinator_of
 from actors.testing import Probe, crash, eventually, running_system
 from tests.conftest import LOOPS
@@ -195,7 +195,7 @@ async def test_a_link_for_which_there_is_no_descriptor_is_made_when_there_is_one
 
         async with anyio.create_task_group() as tasks:
             with monkeypatch.context() as patched:
-                patched.setattr(node_services, "pair", none_free)
+                patched.setattr(direct_links, "pair", none_free)
                 tasks.start_soon(ask)
                 await eventually(lambda: refused > 1)
                 assert answers == []
