@@ -39,6 +39,25 @@ def test_an_application_is_served_by_as_many_nodes_as_asked_for(
         assert sockets(runtime) == []
 
 
+def test_without_process_nodes_it_serves_in_one_thread_and_says_so(
+    runtime: Path, no_leaks: None
+) -> None:
+    arguments = ("--bind", "127.0.0.1:0", "--nodes", "2")
+    with running(runtime, "serve", "topologies:app", *arguments, env={"NO_PIDFDS": "1"}) as system:
+        address = system.event("listening")["address"]
+        assert system.event("system ready")["nodes"] == 1
+        (warning,) = [
+            line for line in system.lines if "warning: there are no process nodes" in line
+        ]
+        assert "untested" in warning
+        host, _, port = address.partition(":")
+        client = HTTPConnection(host, int(port), timeout=10)
+        client.request("GET", "/")
+        assert client.getresponse().read() == b"web/0"
+        client.close()
+        assert system.end(signal.SIGTERM) == 0
+
+
 def test_a_socket_given_as_a_descriptor_is_served_and_stays_open(runtime: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as given:
         host, port = given.getsockname()

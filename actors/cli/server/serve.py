@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import Namespace
 from importlib.util import find_spec
 from typing import Any, Final
@@ -25,6 +27,10 @@ _DEFAULT_HOST: Final = "127.0.0.1"
 _DEFAULT_PORT: Final = 8000
 _DEFAULT_ADDRESS: Final = f"{_DEFAULT_HOST}:{_DEFAULT_PORT}"
 _MIB: Final = 2**20
+_NO_PROCESSES: Final = (
+    f"actors serve: warning: there are no process nodes on {sys.platform}: the application runs in one "
+    "thread of this process. That is for development, and untested; in production use Linux"
+)
 _REQUIRED: Final = ("httptools", "websockets")
 
 
@@ -49,9 +55,14 @@ def _nodes(options: Namespace) -> NodesSpec:
     shutdown = options.shutdown
     if shutdown is None:
         shutdown = _DEVELOPMENT_SHUTDOWN if options.reload else _SHUTDOWN
+    count = _count(options.nodes)
+    if not hasattr(os, "pidfd_open"):
+        # The options of processes have no meaning there; what limits requests has.
+        print(_NO_PROCESSES, file=sys.stderr)
+        return nodes(_GROUP, kind="thread", shutdown=shutdown, uvloop=options.loop != "asyncio")
     return nodes(
         _GROUP,
-        count=_count(options.nodes),
+        count=count,
         shutdown=shutdown,
         uvloop=options.loop != "asyncio",
         hang_after=options.hang_after,
