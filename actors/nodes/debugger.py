@@ -2,8 +2,7 @@
 
 Rule 1: it waits for somebody, for a limited time, and only where somebody may come.
 Rule 2: whoever leaves lets the program continue; nothing that a debugger does raises in it.
-Rule 3: the parent expects no heartbeats while the loop's thread waits here, nor (`heartbeat.debugging`) while
-pdb has it.
+Rule 3: the parent is told not to expect heartbeats while the loop's thread stands still here.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ class Debugger:
             terminal.close()
             refuse()
         elif come:
-            RemotePdb(terminal).set_trace(frame)
+            RemotePdb(terminal, self._still).set_trace(frame)
         else:
             terminal.close()
             facts = {"node": self._name, "place": place, "seconds": self.waits}

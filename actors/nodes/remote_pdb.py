@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 __all__ = ["RemotePdb", "Terminal"]
 
@@ -63,10 +65,18 @@ class Terminal:
 class RemotePdb(pdb.Pdb):
     """pdb whose user may leave: the program continues then, without breakpoints."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(
+        self, terminal: Terminal, still: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         streams: Any = terminal
         super().__init__(stdin=streams, stdout=streams, nosigint=True, readrc=False)
         self._terminal = terminal
+        self._still = still
+
+    def interaction(self, *args: Any, **options: Any) -> None:
+        """Read commands, while no heartbeats are expected."""
+        with self._still():
+            super().interaction(*args, **options)
 
     def set_continue(self) -> None:
         """Let the program run; nothing keeps the connection if there are no breakpoints."""

@@ -15,16 +15,16 @@ from actors.cli import main
             ["rnu"],
             (
                 "actors: error: there is no command 'rnu'; the commands are run, serve, ps, tree, "
-                "top, events, stack, spawn, scale, reload, stop, restart, kill, ask, state, trace, start, "
-                "completion; did you mean 'run'?"
+                "top, events, stack, spawn, scale, reload, stop, restart, kill, ask, state, trace, admin, "
+                "start, debug, completion; did you mean 'run'?"
             ),
         ),
         (
             ["zzzzz"],
             (
                 "actors: error: there is no command 'zzzzz'; the commands are run, serve, ps, tree, "
-                "top, events, stack, spawn, scale, reload, stop, restart, kill, ask, state, trace, start, "
-                "completion"
+                "top, events, stack, spawn, scale, reload, stop, restart, kill, ask, state, trace, admin, "
+                "start, debug, completion"
             ),
         ),
         ([], "actors: error: the following arguments are required: COMMAND (see `actors --help`)"),

@@ -133,7 +133,10 @@ def test_python_is_found_to_be_an_interpreter_under_any_name(tmp_path: Path) -> 
             "-c",
             "from actors.nodes.boot.launch import interpreter_problem as p; print(p())",
         ],
-        env={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]), "PATH": "/usr/bin:/bin"},
+        env={
+            "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *sys.path[1:]])),
+            "PATH": "/usr/bin:/bin",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from actors import Backoff, Node, Ref, System, Topology, nodes
-from actors._system import node_services
+from actors._system import direct_links
 from actors._system.system import coordinator_of
 from actors.errors import ActorStopped, InvalidSpec, NodeDown
 from actors.testing import crash, eventually, running_system
@@ -150,7 +150,7 @@ async def test_what_had_no_socket_to_go_over_when_the_node_went_is_sent_to_its_n
 
             async with anyio.create_task_group() as tasks:
                 with monkeypatch.context() as patched:
-                    patched.setattr(node_services, "pair", none_free)
+                    patched.setattr(direct_links, "pair", none_free)
                     tasks.start_soon(ask)
                     await eventually(lambda: refused > 0, 10)
                     if how == "reload":

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from actors._actor.incarnation import Incarnation
 from actors._actor.message_loop import MessageLoop
 from actors._actor.tasks import ActorTasks
+from actors._base.first_step import Stepper
 from actors.nodes.health.heartbeat import debugging
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BlockWatch", "WatchedHost", "Work", "message_in", "read_page", "stack_of", "work_of"]
 
-_MESSAGE_LOOP: Final = f'"{MessageLoop.take.__code__.co_filename}"'
+_CALLERS: Final = tuple(
+    f'"{code.co_filename}"' for code in (MessageLoop.take.__code__, Stepper.step.__code__)
+)
+"""The files, as faulthandler shows them, whose functions call the handlers of actors."""
 _TOLD_EVERY: Final = 10.0
 """Seconds between two events about the same message of the same actor."""
 _NOT_TOLD: Final = 5.0
@@ -64,7 +68,7 @@ class Work(NamedTuple):
 def message_in(lines: list[str]) -> str:
     """Return the function that an actor's message loop has called, by faulthandler's lines about a stack."""
     for inner, outer in itertools.pairwise(lines):
-        if _MESSAGE_LOOP in outer and _MESSAGE_LOOP not in inner:
+        if any(file in outer for file in _CALLERS) and not any(file in inner for file in _CALLERS):
             return inner.rpartition(" in ")[2]
     return ""
 
@@ -93,6 +97,7 @@ def _task(variables: Mapping[str, Any]) -> Work:
 
 _KNOWN: Final[dict[CodeType, Callable[[Mapping[str, Any]], Work]]] = {
     MessageLoop.answer_call.__code__: _answered,
+    MessageLoop.handle_now.__code__: _answered,
     Incarnation._start.__code__: _started,  # noqa: SLF001 - the code that calls actors
     Incarnation._close.__code__: _closed,  # noqa: SLF001 - as above
     ActorTasks._run.__code__: _task,  # noqa: SLF001 - as above
