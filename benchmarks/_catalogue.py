@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from benchmarks._broadcast import BURST, LARGE, SINGLE
 from benchmarks._harness import ROOT, Benchmark, BenchmarkError, Figures, Limit, Program, Target
 from benchmarks.ours import router
 
@@ -304,7 +305,9 @@ def _router() -> Benchmark:
 def _uvicorn(
     app: str = _APP, *, workers: int = 2, driver: str = "_http", path: str = "/"
 ) -> Program:
-    options = f"--workers {workers} --loop uvloop --http httptools --no-access-log"
+    options = (
+        f"--workers {workers} --loop uvloop --http httptools --ws websockets-sansio --no-access-log"
+    )
     options += " --log-level warning --port {port}"
     made = _peer_server("uvicorn", "uvicorn", app, *options.split(), driver=driver)
     if path == "/":
@@ -334,7 +337,26 @@ def _asgi_files() -> Benchmark:
         name="asgi-files",
         ours=_served("ours", "_http", ["--path", "/file", *command]),
         peer=_uvicorn(path="/file"),
-        targets=(Target(metric="requests/s", payload="keep-alive", at_least=1.3),),
+        targets=(
+            Target(metric="requests/s", payload="keep-alive", at_least=1.3),
+            Target(metric="CPU us", payload="keep-alive", at_most=0.5),
+        ),
+    )
+
+
+def _broadcast() -> Benchmark:
+    app = "benchmarks.ours.broadcast_asgi_app:app"
+    command = router.command("broadcast_asgi", "least-connections", nodes=1)
+    return Benchmark(
+        name="broadcast",
+        ours=_served("ours", "_broadcast", command),
+        peer=_uvicorn(app, workers=1, driver="_broadcast"),
+        targets=(
+            Target(metric="deliveries/s", payload=BURST, at_least=1.5),
+            Target(metric="deliveries/s", payload=LARGE, at_least=1.5),
+            # One system call for each delivery, on both sides, is most of the cost.
+            Target(metric="deliveries/s", payload=SINGLE, at_least=1.0),
+        ),
     )
 
 
@@ -414,6 +436,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "router": _router,
     "asgi": _asgi,
     "asgi-files": _asgi_files,
+    "broadcast": _broadcast,
     "asgi-reuse-port": _asgi_reuse_port,
     "granian": _granian,
     "handoff": _handoff,

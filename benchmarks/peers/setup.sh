@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-wanted=('pykka==4.*' xoscar thespian ray 'uvicorn==0.*' 'uvloop==0.*' 'httptools==0.*' 'granian==2.*')
+wanted=('pykka==4.*' xoscar thespian ray 'uvicorn==0.*' 'uvloop==0.*' 'httptools==0.*' 'websockets==17.*' 'granian==2.*')
 stamp=.peers/installed
 
 debian=()

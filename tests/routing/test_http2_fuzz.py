@@ -93,7 +93,7 @@ class Owner:
         """Wait for the task itself."""
 
     def write_later(self, response: Any) -> None:
-        asyncio.get_running_loop().call_soon(response.write_held_head)
+        asyncio.get_running_loop().call_soon(response.write_held)
 
     def set_protocol(self, _number: int, _protocol: object) -> None:
         """There is one connection."""

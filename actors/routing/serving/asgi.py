@@ -31,7 +31,7 @@ from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.asgi_app import checked_app, service_unavailable, with_middleware
 from actors.routing.serving.client_timer import Part
 from actors.routing.serving.client_warnings import ClientWarnings
-from actors.routing.serving.connection_owner import Answer, HeldResponse, ServedConnection
+from actors.routing.serving.connection_owner import Answer, HeldWrite, ServedConnection
 from actors.routing.serving.forwarded import ForwardedHeaders
 from actors.routing.serving.http_connection import HttpConnection
 from actors.routing.serving.lifespan import LifespanRun
@@ -103,7 +103,7 @@ class AsgiServer:
         self._watch = RequestWatch(spec, listener.name, report)
         self._running: set[Answer] = self._watch.running
         """What the application answers, each in a task of its own."""
-        self._held: list[HeldResponse] = []  # their heads are written at the end of this turn
+        self._held: list[HeldWrite] = []  # written at the end of this turn
         self._lifespan: LifespanRun | None = None
         self._protocols: OpenWork[ServedConnection | None] = OpenWork()
         """The protocol of each open connection; None before its first byte of HTTP."""
@@ -252,17 +252,16 @@ class AsgiServer:
     def task_ends(self, answer: Answer) -> None:
         self._running.discard(answer)
 
-    def write_later(self, response: HeldResponse) -> None:
-        held = self._held
-        if not held:
+    def write_later(self, held: HeldWrite) -> None:
+        if not self._held:
             assert self._loop is not None
             self._loop.call_soon(self._write_held)
-        held.append(response)
+        self._held.append(held)
 
     def _write_held(self) -> None:
-        held, self._held = self._held, []
-        for response in held:
-            response.write_held_head()
+        all_held, self._held = self._held, []
+        for held in all_held:
+            held.write_held()
 
     def set_protocol(self, connection: int, protocol: ServedConnection) -> None:
         """Set the protocol that serves the connection now."""

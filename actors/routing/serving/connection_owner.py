@@ -14,7 +14,7 @@ from actors.routing.serving.client_timer import Part
 from actors.routing.serving.forwarded import ForwardedHeaders
 from actors.routing.serving.response_head import DateHeader
 
-__all__ = ["Answer", "ConnectionOwner", "HeldResponse", "ServedConnection"]
+__all__ = ["Answer", "ConnectionOwner", "HeldWrite", "ServedConnection"]
 
 
 class ServedConnection(Protocol):
@@ -38,11 +38,11 @@ class Answer(Protocol):
     task: asyncio.Task[None] | None
 
 
-class HeldResponse(Protocol):
-    """A response whose head has not been written."""
+class HeldWrite(Protocol):
+    """A response whose head has not been written, or a WebSocket that keeps messages."""
 
-    def write_held_head(self) -> None:
-        """Write it now, unless the body has taken it along."""
+    def write_held(self) -> None:
+        """Write it now, unless it has been written already."""
 
 
 class ConnectionOwner(Protocol):
@@ -81,8 +81,8 @@ class ConnectionOwner(Protocol):
     def task_ends(self, answer: Answer) -> None:
         """Take note that the application has ended; the last thing its task does."""
 
-    def write_later(self, response: HeldResponse) -> None:
-        """Write its head at the end of this turn of the loop."""
+    def write_later(self, held: HeldWrite) -> None:
+        """Have it written at the end of this turn of the loop."""
 
     def set_protocol(self, connection: int, protocol: ServedConnection) -> None:
         """Set the protocol that serves the connection now."""

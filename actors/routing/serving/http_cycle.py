@@ -369,7 +369,7 @@ class Cycle:
             return False  # written by `_finished_head`
         return True
 
-    def write_held_head(self) -> None:
+    def write_held(self) -> None:
         """Write the head if it has not been written: the turn ends, and no body has come yet."""
         if self._head is not None and not self._transport.is_closing():
             self._write_held_head()

@@ -2,7 +2,10 @@
 
 Rule 1: `websocket.disconnect` comes once, with the code that ended the connection.
 Rule 2: a client is read as fast as the application receives: one message ahead.
-Rule 3: `send` raises `ClientDisconnected` once the client is gone or the close has been sent by either side.
+Rule 3: the first message of a turn of the loop is written at once. Those that follow within 5 ms are written
+together at the end of the turn, so that many messages cost few system calls; what comes later is written at
+once again, so that progress is seen while an application computes.
+Rule 4: `send` raises `ClientDisconnected` once the client is gone or the close has been sent by either side.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import struct
 from collections import deque
 from collections.abc import Sequence
 from http import HTTPStatus
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -44,6 +48,11 @@ _BAD_TEXT: Final = 1007
 _SMALL: Final = 512
 """Bytes of a message up to which it is not compressed: the time is worth more than the bytes."""
 _SHORT: Final = 126
+_LONG: Final = 1 << 16
+_HOLD: Final = 0.005
+"""Seconds after the first message of a turn during which those that follow are kept to be written together."""
+_HELD: Final = 16384
+"""Bytes of such messages that are kept at most."""
 
 _TARGET_TOO_LONG: Final = error_response("414 URI Too Long")
 _TOO_LONG: Final = error_response("431 Request Header Fields Too Large")
@@ -114,6 +123,11 @@ class WebSocket(asyncio.Protocol):
         self._disconnected = False
         self._told_disconnect = False
         self._close_timer: asyncio.TimerHandle | None = None
+        self._held: list[bytes] = []
+        """Messages to be written together at the end of the turn."""
+        self._held_size = 0
+        self._hold_until: float | None = None
+        """When messages are no longer kept; None if none has been written in this turn."""
 
     # -- the transport ----------------------------------------------------------------------
 
@@ -160,9 +174,34 @@ class WebSocket(asyncio.Protocol):
         self._owner.ended(self._number)
 
     def _flush(self) -> None:
-        """Write what the library has made."""
-        if out := b"".join(self._conn.data_to_send()):
+        """Write what the library has made, behind the messages that are kept."""
+        self._held += self._conn.data_to_send()
+        self._write_now()
+
+    def _write(self, frame: bytes) -> None:
+        """Write a message, or keep it if this turn has had one already."""
+        if self._hold_until is None:
+            self._hold_until = monotonic() + _HOLD
+            self._owner.write_later(self)
+            self.transport.write(frame)
+            return
+        self._held.append(frame)
+        self._held_size += len(frame)
+        now = monotonic()
+        if self._held_size > _HELD or now > self._hold_until:
+            self._hold_until = now + _HOLD
+            self._write_now()
+
+    def _write_now(self) -> None:
+        out, self._held, self._held_size = b"".join(self._held), [], 0
+        if out:
             self.transport.write(out)
+
+    def write_held(self) -> None:
+        """Write the messages that are kept: the turn ends."""
+        self._hold_until = None
+        if self._held and not self._disconnected:
+            self._write_now()
 
     # -- what the client sends --------------------------------------------------------------
 
@@ -310,6 +349,7 @@ class WebSocket(asyncio.Protocol):
         finally:
             self._owner.task_ends(self)
             if self._close_timer is None:
+                self.write_held()
                 self.transport.close()
 
     def _raised(self, error: BaseException) -> None:
@@ -384,8 +424,8 @@ class WebSocket(asyncio.Protocol):
                 raise RuntimeError("websocket.send has neither 'bytes' nor 'text'")
             data = text.encode()
         conn = self._conn
-        if len(data) <= _SMALL and conn.state is OPEN:
-            self.transport.write(_small_frame(data, is_text=is_text))
+        if conn.state is OPEN and (len(data) <= _SMALL or not conn.extensions):
+            self._write(_frame(data, is_text=is_text))
             return
         try:
             if is_text:
@@ -394,7 +434,7 @@ class WebSocket(asyncio.Protocol):
                 conn.send_binary(data)
         except InvalidState:
             raise ClientDisconnected("the client is gone") from None
-        self._flush()
+        self._write(b"".join(conn.data_to_send()))
 
     def _send_close(self, code: int, reason: str) -> None:
         if self.transport.is_closing():
@@ -506,10 +546,12 @@ def _as_bytes(name: str, value: str) -> tuple[bytes, bytes]:
     return name.encode("ascii"), value.encode("latin-1", "surrogateescape")
 
 
-def _small_frame(data: bytes, *, is_text: bool) -> bytes:
-    """Return a message of at most `_SMALL` bytes as one frame, not compressed (RFC 7692 leaves the choice)."""
+def _frame(data: bytes, *, is_text: bool) -> bytes:
+    """Return a message as one frame, not compressed (RFC 7692 leaves the choice)."""
     first = 0x81 if is_text else 0x82
     size = len(data)
     if size < _SHORT:
         return bytes((first, size)) + data
-    return struct.pack("!BBH", first, _SHORT, size) + data
+    if size < _LONG:
+        return struct.pack("!BBH", first, _SHORT, size) + data
+    return struct.pack("!BBQ", first, _SHORT + 1, size) + data
