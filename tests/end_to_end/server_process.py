@@ -36,7 +36,9 @@ def free_port() -> int:
 class ServerProcess:
     """A system started from the command line; its log is read line by line."""
 
-    def __init__(self, *arguments: str, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, *arguments: str, folder: Path, env: Mapping[str, str], python: str = sys.executable
+    ) -> None:
         self.port = free_port()
         self.folder = folder
         self.facts: list[Fact] = []
@@ -53,7 +55,7 @@ class ServerProcess:
         }
         self._heard = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "actors", *arguments],
+            [python, "-m", "actors", *arguments],
             cwd=self.cwd,
             env=self.env,
             stdin=subprocess.DEVNULL,

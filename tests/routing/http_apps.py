@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import anyio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -96,6 +97,30 @@ async def long_poll(scope: Message, receive: Receive, send: Send) -> None:
     happened.append("poll begins")
     happened.append((await receive())["type"])
     await answer(send, (b"content-length", b"4"), body=b"done")
+
+
+async def call(scope: Message, receive: Receive, send: Send) -> None:
+    """Answer by an event stream that takes its time, unless the client leaves."""
+    headers = [(b"content-type", b"text/event-stream"), (b"connection", b"keep-alive")]
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"data: wait\n\n", "more_body": True})
+    happened.append("call begins")
+    with anyio.move_on_after(0.2):
+        happened.append((await receive())["type"])
+    await send({"type": "http.response.body", "body": b"data: done\n\n"})
+
+
+async def last_word(scope: Message, receive: Receive, send: Send) -> None:
+    """Accept a WebSocket, and send as soon as it has ended."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    happened.append((await receive())["type"])
+    try:
+        await send({"type": "websocket.send", "text": "wait"})
+    except OSError as error:
+        happened.append(str(error))
+        raise
 
 
 streams = Starlette(

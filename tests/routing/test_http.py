@@ -165,6 +165,18 @@ def test_every_pipelined_request_of_a_half_closed_client_is_answered(kind: str) 
 
 
 @ASYNCIO
+def test_a_response_that_ends_its_connection_does_not_also_say_keep_alive(kind: str) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop, asgi(here("call"), lifespan="off")) as served:
+            await served.join()
+            head, _, _ = (await exchange(served, LAST)).partition(b"\r\n\r\n")
+            assert b"connection: close" in head
+            assert b"keep-alive" not in head
+
+    run(kind, test)
+
+
+@ASYNCIO
 def test_http_1_0_gets_no_chunks(kind: str) -> None:
     async def test(loop: Loop) -> None:
         async with serving(loop, asgi(here("streams"))) as served:

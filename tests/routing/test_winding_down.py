@@ -116,6 +116,23 @@ def test_websockets_are_told_when_draining_begins(kind: str) -> None:
 
 
 @ASYNCIO
+def test_an_application_that_sends_when_the_node_has_closed_its_websocket_makes_no_mistake(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop, asgi(http_app("last_word"), lifespan="off")) as served:
+            server = await joined(served)
+            async with connect(f"ws://127.0.0.1:{served.port}/", proxy=None) as client:
+                await server.drain(LONG)
+                with pytest.raises(ConnectionClosed):
+                    await client.recv()
+            assert happened == ["websocket.disconnect", "this server has closed the connection"]
+            assert caplog.messages == []
+
+    run(kind, test)
+
+
+@ASYNCIO
 @pytest.mark.parametrize(
     "app, path, begun",
     [
@@ -147,6 +164,21 @@ def test_event_streams_end_whole_when_draining_begins(
             assert caplog.messages == []
             if app == "raw_events":
                 assert happened.count("raw ends") >= 1
+
+    run(kind, test)
+
+
+@ASYNCIO
+def test_an_event_stream_that_answers_a_post_is_finished(kind: str) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop, asgi(http_app("call"), lifespan="off")) as served:
+            server = await joined(served)
+            with socket.create_connection(("127.0.0.1", served.port), timeout=10) as client:
+                client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+                await eventually(lambda: "call begins" in happened)
+                await server.drain(LONG)
+                assert b"data: done" in await heard(client)
+            assert happened == ["call begins"]
 
     run(kind, test)
 

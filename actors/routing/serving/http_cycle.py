@@ -194,8 +194,11 @@ class Cycle:
             self.task.cancel()
 
     def end_event_stream(self) -> None:
-        """If the response is an event stream, tell the application that it has to end."""
-        endless = self._chunked or self._left < 0
+        """If the response is an event stream, tell the application that it has to end.
+
+        Browsers only GET what they would connect to again; other methods have an answer that comes in parts.
+        """
+        endless = self.scope["method"] == "GET" and (self._chunked or self._left < 0)
         if self._event_stream and endless and not (self._told or self.response_complete):
             self._told = True
             self.keep_alive = False
@@ -364,10 +367,15 @@ class Cycle:
                 self._left, self._chunked = 0, True
         elif name == b"content-type":
             self._event_stream = True
-        elif b"close" in map(bytes.strip, value.lower().split(b",")):  # of `connection`
-            self.keep_alive = False
-            return False  # written by `_finished_head`
+        else:
+            return self._note_connection(value)
         return True
+
+    def _note_connection(self, value: bytes) -> bool:
+        """Record whether this is the last response; if so, `_finished_head` writes the header."""
+        if b"close" in map(bytes.strip, value.lower().split(b",")):
+            self.keep_alive = False
+        return self.keep_alive
 
     def write_held(self) -> None:
         """Write the head if it has not been written: the turn ends, and no body has come yet."""

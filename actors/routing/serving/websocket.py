@@ -403,9 +403,7 @@ class WebSocket(asyncio.Protocol):
         elif not self._answered:
             self._answer_handshake(kind, message)
         elif self._close_sent:
-            raise RuntimeError(
-                f"Unexpected ASGI message {kind!r}, after sending 'websocket.close'."
-            )
+            raise self._after_close(kind)
         elif kind == "websocket.send":
             self._send_message(message)
         elif kind == "websocket.close":
@@ -414,6 +412,12 @@ class WebSocket(asyncio.Protocol):
             raise RuntimeError(
                 f"Expected ASGI message 'websocket.send' or 'websocket.close', but got {kind!r}."
             )
+
+    def _after_close(self, kind: str) -> Exception:
+        """Return the error of a message that comes after the close, whoever has closed."""
+        if self._close_timer is None:
+            return ClientDisconnected("this server has closed the connection")
+        return RuntimeError(f"Unexpected ASGI message {kind!r}, after sending 'websocket.close'.")
 
     def _send_message(self, message: Any) -> None:
         data = message.get("bytes")
