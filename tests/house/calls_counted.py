@@ -19,6 +19,7 @@ import actors
 
 ROOT: Final = Path(actors.__file__).resolve().parents[1]
 OURS: Final = tuple(f"{ROOT / name}/" for name in ("actors", "transport", "supervisors"))
+ROUNDS: Final = 5
 MESSAGES: Final = 50
 """Of each kind: what a batch of them costs together is divided by this."""
 
@@ -93,7 +94,10 @@ async def count(ref: actors.Ref[Echo], verb: str, payload: Any, *, remote: bool)
 
 
 async def count_all() -> dict[str, list[float]]:
-    """Return the calls here and there, by kind of node, verb and payload."""
+    """Return the calls here and there, by kind of node, verb and payload: the fewest of some rounds.
+
+    A timer of the node, or a message that finds the other side asleep, adds calls that are not its own.
+    """
     groups = [actors.nodes("process"), actors.nodes("thread", kind="thread")]
     found: dict[str, list[float]] = {}
     async with actors.System(actors.Topology(nodes=groups)) as system:
@@ -102,7 +106,11 @@ async def count_all() -> dict[str, list[float]]:
             for verb in ("tell", "ask"):
                 for name, payload in PAYLOADS.items():
                     way = f"{kind} {verb} {name}"
-                    found[way] = await count(ref, verb, payload, remote=kind != "local")
+                    rounds = [
+                        await count(ref, verb, payload, remote=kind != "local")
+                        for _ in range(ROUNDS)
+                    ]
+                    found[way] = [min(side) for side in zip(*rounds, strict=True)]
     return found
 
 
