@@ -294,7 +294,9 @@ async def test_a_node_reports_its_own_tells_that_a_dead_sibling_had_not_taken(
             tasks.start_soon(_tell_in_vain, talker, victim, count)
             await eventually(lambda: _has_sent(left, before + count + 1))
             await crash(right)
-        assert await _lost(events, victim) == (count, "left/0")
+        # The tell from here may not have been acknowledged either, and is then reported for this node.
+        lost = await _lost(events, victim)
+        assert (lost if lost != (1, "local") else await _lost(events, victim)) == (count, "left/0")
 
 
 async def _sent_to_right(left: Node) -> int:
