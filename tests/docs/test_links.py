@@ -50,7 +50,7 @@ def test_every_decision_has_a_number_of_its_own_which_its_title_repeats() -> Non
     pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     numbers = [int(page.name[:4]) for page in pages]
 
-    assert len(set(numbers)) == len(numbers)
+    assert numbers == list(range(1, len(pages) + 1))
     titles = [
         int(page.read_text(encoding="utf-8").split(".")[0].removeprefix("# ")) for page in pages
     ]
