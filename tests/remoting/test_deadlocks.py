@@ -229,6 +229,8 @@ async def test_what_waits_for_a_concurrent_handler_is_in_no_circle(
             waiting, asking = Result(), Result()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(waiting.of, a, Member.ask_held, b, held)
+                # Not only asked: a message that b has not taken waits for what b does next.
+                await probe.expect(("holds", b.name))
                 await until_waiting(system, a, b)
                 tasks.start_soon(asking.of, b, Member.ask_after, door, a)
                 await probe.expect(("waits", b.name))

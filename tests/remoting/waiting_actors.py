@@ -61,6 +61,8 @@ class Member(Actor):
 
     @concurrent
     async def hold_beside(self, door: Ref[Door]) -> str:
+        assert self.probe is not None
+        await self.probe.tell(Recorder.record, ("holds", self.context.name))
         await door.ask(Door.enter)
         return self.context.name
 
