@@ -24,7 +24,6 @@ from actors._remoting.constructor_args import unpack_value
 from actors._remoting.last_value import last_value
 from actors._remoting.main_values import MAIN_VALUES
 from actors._system.actor_calls import ActorCalls
-from actors._system.admin_spec import Admin
 from actors._system.breakpoints import Breakpoints
 from actors._system.clients import Clients
 from actors._system.direct_links import DirectLinks
@@ -164,8 +163,8 @@ class Coordinator(SystemState):
         self.pools.add_groups(pools_of(self.topology.children))
         if self.local is None and self.topology.has_unplaced and not self.group(MAIN_GROUP):
             self.groups.add(nodes(MAIN_GROUP))
-        if isinstance(admin := self.topology.admin, Admin):
-            self.groups.add(admin.group())
+        if self.topology.dashboard is not None:
+            self.groups.add(self.topology.dashboard.group())
         self.listeners.extend(
             ListenerController(self, spec) for spec in self.topology.all_listeners
         )

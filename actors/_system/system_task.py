@@ -82,7 +82,7 @@ class SystemTask(OwnTask):
             coordinator = self.coordinator = Coordinator(
                 self._topology, loop, tasks, end=self.end, local=self._local
             )
-            coordinator.admin = AdminServices(coordinator, self._topology.admin)
+            coordinator.admin = AdminServices(coordinator, self._topology.dashboard)
             coordinator.admin.register()
             self.loop = loop
             coordinator.host.system = self.place.system

@@ -104,10 +104,15 @@ class Topology:
     admin: Admin | str | None = None
 
     @property
+    def dashboard(self) -> Admin | None:
+        """What `admin` asks for."""
+        return self.admin if isinstance(self.admin, Admin) else None
+
+    @property
     def all_listeners(self) -> list[Listener]:
         """Its listeners, and that of the dashboard."""
-        admin = self.admin
-        return [*self.listeners, *([admin.listener()] if isinstance(admin, Admin) else ())]
+        own = [] if self.dashboard is None else [self.dashboard.listener()]
+        return [*self.listeners, *own]
 
     @property
     def pools(self) -> dict[str, int]:

@@ -70,6 +70,7 @@ class Dashboard:
         self._pages = 0
         self._ps = _Shared(lambda: self._ask("ps"))
         self._figures = _Shared(lambda: self._ask("figures"))
+        self._serving = _Shared(lambda: self._ask("serving"))
         self._top = _Shared(lambda: self._ask("top", seconds=1.0, rows=_MOST_ACTORS))
         self._routes: dict[str, Callable[[Request, Send], Awaitable[Response | None]]] = {
             "/healthz": self._healthz,
@@ -190,18 +191,8 @@ class Dashboard:
     async def _send_looks(self, send: Send) -> None:
         while True:
             began = time.monotonic()
-            shown, busy, figures = await asyncio.gather(
-                self._ps.get(), self._top.get(), self._figures.get()
-            )
-            look = {
-                "pid": shown["pid"],
-                "nodes": busy["nodes"],
-                "actors": busy["actors"],
-                "listeners": shown["listeners"],
-                "pools": figures["pools"],
-                "restarts": {name: facts["restarts"] for name, facts in figures["nodes"].items()},
-            }
-            await _send_event(send, "look", look)
+            busy, serving = await asyncio.gather(self._top.get(), self._serving.get())
+            await _send_event(send, "look", {**busy, **serving})
             await asyncio.sleep(max(0.1, _LOOK - (time.monotonic() - began)))
 
     async def _children(self, request: Request, _send: Send) -> Response:

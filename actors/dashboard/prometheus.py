@@ -95,7 +95,7 @@ def _of_processes(
         ["node"],
         _labelled(answers),
     )
-    for kind, key, name, text in (
+    columns = (
         ("gauge", "rss", "actors_node_resident_memory_bytes", "Resident memory of its process."),
         ("counter", "cpu", "actors_node_cpu_seconds", "CPU time of its process."),
         ("gauge", "lag", "actors_node_loop_lag_seconds", "How late its event loop was last."),
@@ -105,9 +105,8 @@ def _of_processes(
             "actors_node_lent_memory_bytes",
             "Shared memory it lends to other nodes.",
         ),
-    ):
-        values = {node: figures[key] for node, figures in answering.items()}
-        yield _family(kind, name, text, ["node"], _labelled(values))
+    )
+    yield from _table("node", answering, columns)
     yield _family(
         "counter",
         "actors_node_attachments_sent",
@@ -136,51 +135,60 @@ def _of_classes(answering: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
 
 
 def _of_listeners(listeners: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    shown = list(listeners)
-    for kind, key, name, text in (
+    shown = {facts["name"]: facts for facts in listeners}
+    columns = (
         ("gauge", "accepting", "actors_listener_accepting", "1 while it accepts connections."),
         ("gauge", "pending", "actors_listener_pending", "Accepted connections that no node has."),
         ("counter", "accepted", "actors_listener_accepted", "Connections accepted."),
         ("counter", "refused", "actors_listener_refused", "Connections that a node refused."),
         ("counter", "dropped", "actors_listener_dropped", "Connections that were closed unserved."),
         ("counter", "redispatched", "actors_listener_redispatched", "Connections given anew."),
-    ):
-        samples = [([facts["name"]], float(facts[key])) for facts in shown if key in facts]
-        yield _family(kind, name, text, ["listener"], samples)
+    )
+    yield from _table("listener", shown, columns)
     yield _family(
         "gauge",
         "actors_listener_connections",
         "Open connections.",
         ["listener", "node"],
         [
-            ([facts["name"], node], open_)
-            for facts in shown
+            ([name, node], open_)
+            for name, facts in shown.items()
             for node, open_ in facts["open"].items()
         ],
     )
 
 
 def _of_pools(pools: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    shown = list(pools)
-    for kind, key, name, text in (
+    shown = {facts["name"]: facts for facts in pools}
+    columns = (
         ("gauge", "queued", "actors_pool_queued", "Tasks that wait for a worker."),
         ("gauge", "running", "actors_pool_running", "Tasks that run."),
         ("gauge", "utilisation", "actors_pool_utilisation", "Part of its time in which it worked."),
         ("counter", "completed", "actors_pool_completed", "Tasks that returned a value."),
         ("counter", "failed", "actors_pool_failed", "Tasks that failed."),
-    ):
-        samples = [([facts["name"]], float(facts[key])) for facts in shown]
-        yield _family(kind, name, text, ["pool"], samples)
+    )
+    yield from _table("pool", shown, columns)
     yield _family(
         "gauge",
         "actors_pool_workers_ready",
         "Workers that take tasks.",
         ["pool"],
         [
-            ([facts["name"]], float(sum(worker["ready"] for worker in facts["workers"])))
-            for facts in shown
+            ([name], float(sum(worker["ready"] for worker in facts["workers"])))
+            for name, facts in shown.items()
         ],
     )
+
+
+def _table(
+    label: str,
+    rows: Mapping[str, Mapping[str, Any]],
+    columns: Iterable[tuple[str, str, str, str]],
+) -> Iterator[Metric]:
+    """Yield a metric for each column, of kind, key, name and text, with a sample for each row."""
+    for kind, key, name, text in columns:
+        samples = [([row], float(facts[key])) for row, facts in rows.items()]
+        yield _family(kind, name, text, [label], samples)
 
 
 def _labelled(values: Mapping[str, float]) -> list[tuple[list[str], float]]:

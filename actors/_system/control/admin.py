@@ -15,7 +15,7 @@ import anyio
 
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._remoting import admin_operations as admin_ops
-from actors._system.admin_spec import ADMIN_GROUP, Admin
+from actors._system.admin_spec import ADMIN_GROUP
 from actors._system.control.operations import OPERATIONS
 from actors._system.control.ps import NODE_TIMEOUT, listener_facts
 from actors.nodes import RemoteNode, child_facts
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from actors._base.events import Event
+    from actors._system.admin_spec import Admin
     from actors._system.coordinator import Coordinator
     from actors.nodes import Link
 
@@ -43,14 +44,15 @@ class AdminServices:
         spec: what was asked for; nobody is answered without.
     """
 
-    def __init__(self, core: Coordinator, spec: Admin | str | None) -> None:
+    def __init__(self, core: Coordinator, spec: Admin | None) -> None:
         self._core = core
-        self._spec = spec if isinstance(spec, Admin) else None
+        self._spec = spec
         self._token = secrets.token_urlsafe(32)
         self._events: Counter[str] = Counter()
         self._own: dict[str, Callable[..., Awaitable[Any]]] = {
             "settings": self._settings,
             "figures": self._figures,
+            "serving": self._serving,
             "children": self._children,
             "queued": self._queued,
         }
@@ -98,6 +100,14 @@ class AdminServices:
         assert self._spec is not None
         return {"token": self._token, "hosts": list(self._spec.hosts)}
 
+    async def _serving(self) -> dict[str, Any]:
+        """Return the figures of listeners and pools; no node is asked for them."""
+        core = self._core
+        return {
+            "listeners": [listener_facts(listening) for listening in core.listeners],
+            "pools": [asdict(stats) for stats in core.pools.stats()],
+        }
+
     async def _figures(self) -> dict[str, Any]:
         """Return what `/metrics` is made of."""
         core = self._core
@@ -106,12 +116,7 @@ class AdminServices:
             for name, node in core.nodes.items():
                 if node.ready:
                     tasks.start_soon(_ask_figures, node, nodes[name])
-        return {
-            "nodes": nodes,
-            "listeners": [listener_facts(listening) for listening in core.listeners],
-            "pools": [asdict(stats) for stats in core.pools.stats()],
-            "events": dict(self._events),
-        }
+        return {"nodes": nodes, **await self._serving(), "events": dict(self._events)}
 
     async def _children(
         self, path: str = "", start: int = 0, count: int = _MOST_CHILDREN

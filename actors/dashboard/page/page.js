@@ -108,7 +108,7 @@ function show(look) {
     button(node.name, () => showStack(node.name), "link"),
     [node.blocked ? `blocked by ${node.blocked.actor}` : node.state, node.state === "READY" ? (node.answering ? "good" : "busy") : "bad"],
     [node.pid, "n"], [percent(node.cpu), "n"], [mib(node.rss), "n"], [ms(node.lag), "n"],
-    [number(node.actors), "n"], [number(node.rate, 1), "n"], [number(look.restarts[node.name]), "n"],
+    [number(node.actors), "n"], [number(node.rate, 1), "n"], [number(node.restarts), "n"],
     nodeActions(node.name),
   ]);
   showGroups(look.nodes);

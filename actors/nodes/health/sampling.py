@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from actors._actor.cell import Cell
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["ORDERS", "busiest_first", "sample"]
+__all__ = ["ORDERS", "actor_facts", "busiest_first", "sample"]
 
 ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "mailbox": ("mailbox", "handling_seconds", "rate"),
@@ -67,7 +67,7 @@ async def sample(host: ActorHost, seconds: float, rows: int, by: str) -> dict[st
         "lag": round(lag, 6),
         "actors": len(host.cells),
         "rate": round(sum(rates.values()), 1) if seconds else None,
-        "busiest": [_facts(host, cell, facts) for cell, facts in top],
+        "busiest": [actor_facts(host, cell, facts) for cell, facts in top],
     }
 
 
@@ -104,7 +104,11 @@ def _figures(cell: Cell, rate: float) -> dict[str, Any]:
     }
 
 
-def _facts(host: ActorHost, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]:
+def actor_facts(
+    host: ActorHost, cell: Cell, figures: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what is shown of an actor, with its *figures* if they have been read."""
+    figures = _figures(cell, 0.0) if figures is None else figures
     return {
         "name": cell.ref.name,
         "class": cell.ref.cls_path,
