@@ -191,8 +191,12 @@ class Dashboard:
     async def _send_looks(self, send: Send) -> None:
         while True:
             began = time.monotonic()
-            busy, serving = await asyncio.gather(self._top.get(), self._serving.get())
-            await _send_event(send, "look", {**busy, **serving})
+            try:
+                busy, serving = await asyncio.gather(self._top.get(), self._serving.get())
+            except (ActorsError, TimeoutError):
+                pass  # the next look may be answered
+            else:
+                await _send_event(send, "look", {**busy, **serving})
             await asyncio.sleep(max(0.1, _LOOK - (time.monotonic() - began)))
 
     async def _children(self, request: Request, _send: Send) -> Response:
