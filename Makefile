@@ -9,6 +9,8 @@ VERSIONS ?= 3.11 3.12 3.13 3.14 3.15
 TESTS  ?=
 MUTANTS ?=
 MINUTES ?= 60
+# The tests of what is compiled.
+SANITIZED ?= tests/transport/test_twins.py
 # Test files run beside each other: most of a test's time is waiting.
 JOBS   ?= 4
 
@@ -21,14 +23,16 @@ PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 USER_STAMP := .venv/installed-examples
 DEV_STAMP  := .venv/installed-dev
 DOCS_STAMP := .venv/installed-docs
+BUILT_FROM := pyproject.toml hatch_build.py $(wildcard transport/*.c transport/*.h actors/*/*.c actors/*/*.h)
 
-.PHONY: help chat test check format docs changelog coverage bench soak mutants repeat versions clean
+.PHONY: help chat test check format docs changelog coverage bench soak sanitize mutants repeat versions clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make chat      run the chat example           PORT=$(PORT) NODES=$(NODES)'
 	@echo 'make test      run the suite                  TESTS=path::or::-k'
 	@echo 'make check     ruff, mypy, pyright, import floors, wheel and sdist'
+	@echo 'make sanitize  run the C extensions under the sanitizers of the compiler'
 	@echo 'make format    let ruff rewrite what it can'
 	@echo 'make docs      build the documentation into build/site'
 	@echo 'make changelog make an entry of CHANGELOG.md from the files of changes/'
@@ -62,6 +66,17 @@ check: $(DEV_STAMP)
 		--verifytypes actors --ignoreexternal >typed.log || true
 	@awk '/^Type completeness score/ { score = $$4 + 0 } END { print "typed:", score "%"; exit score < 99 }' build/typed.log \
 		|| { grep 'error:' build/typed.log; exit 1; }
+
+# A copy of the package has extensions that end the process at the first error that they make with memory, or by
+# what C leaves undefined; warnings are errors. CPython keeps much of its memory to the end, so leaks are not counted.
+sanitize: export ASAN_OPTIONS := detect_leaks=0:allocator_may_return_null=1
+sanitize: export UBSAN_OPTIONS := print_stacktrace=1:halt_on_error=1
+sanitize: $(DEV_STAMP)
+	@rm -rf build/sanitize && mkdir -p build/sanitize && cp -RL actors build/sanitize/actors
+	CFLAGS='-Werror -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' \
+		$(BIN)/python hatch_build.py build/sanitize
+	LD_PRELOAD=$$($${CC:-cc} -print-file-name=libasan.so) PYTHONMALLOC=malloc ACTORS_SPEEDUPS=1 PYTHONPATH=build/sanitize \
+		$(BIN)/python -m pytest -q -p no:cacheprovider -o pythonpath=build/sanitize -o faulthandler_timeout=0 $(SANITIZED)
 
 format: $(DEV_STAMP)
 	$(BIN)/ruff check --quiet --fix
@@ -111,15 +126,15 @@ versions:
 
 clean:
 	rm -rf .venv .versions .peers .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
-	find actors benchmarks examples supervisors tests transport -name __pycache__ -type d -prune -exec rm -rf {} +
+	find actors benchmarks examples supervisors tests transport \( -name __pycache__ -o -name '*.so' \) -prune -exec rm -rf {} +
 
-# An editable install follows the sources by itself; only a changed pyproject.toml needs a new one.
-$(USER_STAMP): pyproject.toml | $(BIN)/python
+# An editable install follows the Python sources by itself; what is compiled, or in pyproject.toml, needs a new one.
+$(USER_STAMP): $(BUILT_FROM) | $(BIN)/python
 	@echo 'installing into .venv'
 	@$(PIP) install --editable '.[examples]'
 	@touch $@
 
-$(DEV_STAMP): pyproject.toml | $(BIN)/python
+$(DEV_STAMP): $(BUILT_FROM) | $(BIN)/python
 	@echo 'installing into .venv, with what tests and checks need'
 	@$(PIP) install --editable '.[dev]'
 	@touch $@ $(USER_STAMP)

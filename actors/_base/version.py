@@ -1,6 +1,8 @@
 """The version of this package; looked up when it is asked for, because that takes a while."""
 
-__all__ = ["installed_version"]
+from actors._extensions import not_loaded
+
+__all__ = ["installed_version", "which_twins"]
 
 
 def installed_version() -> str:
@@ -11,3 +13,9 @@ def installed_version() -> str:
         return metadata.version("actors-framework")
     except metadata.PackageNotFoundError:
         return "from a checkout"
+
+
+def which_twins() -> str:
+    """Return whether this process runs the C extensions, or why it does without."""
+    why = not_loaded()
+    return f"Python code only: {why}" if why else "C extensions"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from actors._base.suggestions import did_you_mean
-from actors._base.version import installed_version
+from actors._base.version import installed_version, which_twins
 from actors.cli._failure import WRONG, CommandFailed
 from actors.cli._serve_answers import answer_to_option
 from actors.cli._serve_parser import add_options, from_environment
@@ -52,6 +52,7 @@ class _ShowVersion(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         print(f"actors-framework {installed_version()}")
+        print(which_twins())
         parser.exit()
 
 

@@ -1,10 +1,12 @@
 """Help, version, and commands and options that do not exist."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
+from actors._extensions import not_loaded
 from actors.cli import main
 
 
@@ -80,6 +82,20 @@ def test_help_names_every_command_and_what_the_exit_codes_mean(
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("actors-framework ")
+
+
+@pytest.mark.parametrize(
+    "switch,said", [("0", "Python code only: ACTORS_SPEEDUPS is 0"), ("1", "C extensions")]
+)
+def test_the_version_says_whether_c_extensions_run(switch: str, said: str) -> None:
+    if switch == "1" and not_loaded():
+        pytest.skip(not_loaded())
+    command = [sys.executable, "-m", "actors", "--version"]
+    environment = os.environ | {"ACTORS_SPEEDUPS": switch}
+
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+    assert run.stdout.splitlines()[1:] == [said]
 
 
 def test_importing_actors_does_not_import_the_command_line() -> None:

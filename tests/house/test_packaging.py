@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import sysconfig
@@ -15,8 +16,12 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from actors._extensions import SOURCES
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = 50
+EXT_SUFFIX: Final[str] = sysconfig.get_config_var("EXT_SUFFIX")
+EXTENSIONS: Final = {f"{module.replace('.', '/')}{EXT_SUFFIX}" for module in SOURCES}
 
 TOPOLOGY: Final = """
 import json
@@ -70,8 +75,8 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
-def build(source: Path, folder: Path) -> Built:
-    run(sys.executable, "-m", "hatchling", "build", "-d", folder, cwd=source)
+def build(source: Path, folder: Path, **variables: str) -> Built:
+    run(sys.executable, "-m", "hatchling", "build", "-d", folder, cwd=source, **variables)
     (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     return Built(wheel, sdist)
 
@@ -130,8 +135,36 @@ def test_wheel_and_sdist_hold_the_files_of_the_package_as_they_are_in_the_checko
         for name in [path.relative_to(checkout).as_posix()]
     }
 
-    assert of_package(files_of_wheel(built.wheel)) == expected
     assert of_package(files_of_sdist(built.sdist)) == expected
+    in_wheel = of_package(files_of_wheel(built.wheel))
+    compiled = {name for name in in_wheel if name.endswith(EXT_SUFFIX)}
+    assert {name: in_wheel[name] for name in in_wheel.keys() - compiled} == {
+        name: data for name, data in expected.items() if not name.endswith((".c", ".h"))
+    }
+    assert compiled == (set() if unsuitable() else EXTENSIONS)
+
+
+def unsuitable() -> str:
+    """Why no wheel of this interpreter has extensions, or an empty text."""
+    reason: str = runpy.run_path(str(ROOT / "hatch_build.py"))["unsuitable"]()
+    return reason
+
+
+def test_the_tag_of_a_wheel_says_for_which_platform_it_was_compiled(built: Built) -> None:
+    version = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    tag = built.wheel.stem.split("-", 2)[2]
+
+    assert tag == "py3-none-any" if unsuitable() else tag.startswith(f"{version}-{version}-")
+
+
+def test_a_wheel_built_without_a_compiler_is_whole_and_pure(checkout: Path, tmp_path: Path) -> None:
+    pure = build(checkout, tmp_path, CC="/no/such/compiler").wheel
+
+    assert pure.name.endswith("-py3-none-any.whl")
+    assert not [name for name in files_of_wheel(pure) if name.endswith(EXT_SUFFIX)]
+    code = "from actors._base.version import which_twins; print(which_twins())"
+    said = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(pure))
+    assert said == "Python code only: No module named 'actors.transport._speedups'\n"
 
 
 def test_a_wheel_from_the_sdist_equals_the_one_from_the_checkout(

@@ -39,11 +39,9 @@ from actors.transport.types.refusals import NEEDS_CODEC, NOT_LOCAL, why_not
 from actors.transport.types.registry import CUSTOM, OPAQUE, Local
 from actors.transport.types.scalars import SCALARS, check_zone, copy_view
 from actors.transport.types.tags import LEAVES, MAX_DEPTH, TOO_DEEP, ClassKind
+from actors.transport.types.twins import all_leaves
 
 __all__ = ["snapshot", "snapshot_args", "snapshot_for_thread"]
-
-_plain: Final = LEAVES.issuperset
-"""Whether all of some types are leaves, at the speed of C."""
 
 _Copier = Callable[[Any, int], Any]
 
@@ -228,7 +226,7 @@ def _copy_fields(names: Iterable[str], values: Iterable[Any], depth: int) -> lis
             kind = type(value)
             if kind in LEAVES:
                 continue
-            if kind is list and _plain(map(type, value)) and depth < MAX_DEPTH:  # as in `_dict`
+            if kind is list and all_leaves(value) and depth < MAX_DEPTH:  # as in `_dict`
                 out[index] = value.copy()
             else:
                 out[index] = _copy(value, depth)
@@ -247,31 +245,31 @@ def _identical(copies: Iterable[Any], originals: Iterable[Any]) -> bool:
 
 
 def _list(value: list[Any], depth: int) -> list[Any]:
-    if _plain(map(type, value)):
+    if all_leaves(value):
         return value.copy()
     return _copy_items(value, depth)
 
 
 def _tuple(value: tuple[Any, ...], depth: int) -> tuple[Any, ...]:
-    if _plain(map(type, value)):
+    if all_leaves(value):
         return value
     copies = _copy_items(value, depth)
     return value if _identical(copies, value) else tuple(copies)
 
 
 def _set(value: set[Any], depth: int) -> set[Any]:
-    return value.copy() if _plain(map(type, value)) else set(_copy_members(value, depth))
+    return value.copy() if all_leaves(value) else set(_copy_members(value, depth))
 
 
 def _frozenset(value: frozenset[Any], depth: int) -> frozenset[Any]:
-    if _plain(map(type, value)):
+    if all_leaves(value):
         return value
     copies = _copy_members(value, depth)
     return value if _identical(copies, value) else frozenset(copies)
 
 
 def _dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
-    if _plain(map(type, value)):
+    if all_leaves(value):
         out = value.copy()
     else:
         out = dict(zip(_copy_members(value, depth), value.values(), strict=True))
@@ -282,7 +280,7 @@ def _dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
             if kind in LEAVES:
                 continue
             # A list of leaves is the most frequent of the others: it takes no call of ours.
-            if kind is list and _plain(map(type, item)) and depth < MAX_DEPTH:
+            if kind is list and all_leaves(item) and depth < MAX_DEPTH:
                 out[key] = item.copy()
             else:
                 out[key] = _copy(item, depth)
@@ -357,7 +355,7 @@ def _instance(schema: ClassSchema) -> _Copier:
 def _named_tuple(schema: ClassSchema) -> _Copier:
     def copy(value: Any, depth: int) -> Any:
         attributes = getattr(value, "__dict__", None)
-        if not attributes and _plain(map(type, value)):
+        if not attributes and all_leaves(value):
             return value
         copies = _copy_fields(schema.fields, value, depth)
         if attributes:

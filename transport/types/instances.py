@@ -11,14 +11,12 @@ from typing import Any, Final
 
 from actors.transport.types.class_schema import ClassSchema
 from actors.transport.types.tags import LEAVES, ClassKind
+from actors.transport.types.twins import all_leaves
 
 __all__ = ["builder_of", "copier_of", "plain_values_of"]
 
 _MOST_FIELDS: Final = 64
 """Of a class for which functions are made; the source grows with each."""
-
-_plain: Final = LEAVES.issuperset
-"""Whether all of some types are leaves, at the speed of C."""
 
 _Copier = Callable[[Any, int], Any]
 
@@ -103,7 +101,7 @@ def _attributes_copier(
         attributes = value.__dict__
         if tuple(attributes) != fields:
             return slow(value, depth)
-        if not _plain(map(type, attributes.values())):
+        if not all_leaves(attributes.values()):
             return copy_values(value, tuple(attributes.values()), depth)
         if by_reference:
             return value
