@@ -1,7 +1,5 @@
 """The version of this package; looked up when it is asked for, because that takes a while."""
 
-from actors._extensions import not_loaded
-
 __all__ = ["installed_version", "which_twins"]
 
 
@@ -17,5 +15,7 @@ def installed_version() -> str:
 
 def which_twins() -> str:
     """Return whether this process runs the C extensions, or why it does without."""
+    from actors._extensions import not_loaded  # noqa: PLC0415 - see above
+
     why = not_loaded()
     return f"Python code only: {why}" if why else "C extensions"
