@@ -17,7 +17,7 @@ from actors._actor.deferral import Deferral, deferral_of
 from actors._actor.idle import Idleness
 from actors._actor.on_error import OnError, another, decide
 from actors._base.errors import ActorCrashed, ActorsError, DeadlineExceeded, MailboxFull
-from actors._base.first_step import Rest
+from actors._base.first_step import NOT_NOW, Rest
 from actors._messaging.mailbox import Envelope, answer
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.stream import StreamProducers
@@ -208,10 +208,11 @@ class MessageLoop:
             whether it was; else *envelope* has to go into the mailbox.
         """
         stepper, mailbox, waker = self._stepper, self._cell.mailbox, self._cell.mailbox.waker
+        reply = envelope.reply
         if (
             stepper is None
             or waker is None
-            or envelope.reply is None
+            or reply is None
             or not envelope.handler.steps
             or envelope.deadline is not None
             or envelope.hooks is not None
@@ -220,7 +221,6 @@ class MessageLoop:
             or mailbox.deferring
             or self._cell.host.activity.awaited
             or waker.done()
-            or not stepper.may_step()
         ):
             return False
         mailbox.waker = None
@@ -231,9 +231,12 @@ class MessageLoop:
             self._rest = result, envelope
         else:
             self._current = None
+            if result is NOT_NOW:
+                mailbox.waker = waker
+                return False
             self.handled += 1
             envelope.args = ()  # as in `answer_call`
-            _answer(envelope.reply, result)
+            _answer(reply, result)
             if not mailbox.queue:
                 mailbox.waker = waker  # as if nothing had happened
                 return True

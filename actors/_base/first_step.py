@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
     from contextvars import Context
 
-__all__ = ["Rest", "StepBudget", "Stepper"]
+__all__ = ["NOT_NOW", "Rest", "StepBudget", "Stepper"]
+
+NOT_NOW: Final = object()
+"""What `Stepper.step` returns if it ran nothing."""
 
 _MOST_IN_A_ROW: Final = 64
 _MOST_SECONDS: Final = 0.010
@@ -120,30 +123,27 @@ class Stepper:
         assert task is not None
         self._task: Any = task
 
-    def may_step(self) -> bool:
-        """Return whether a step may be run now.
+    def step(
+        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run the first step of ``fn(*args)`` if that may be now; return its result, the `Rest`, or `NOT_NOW`.
 
         Not while the calling code handles an exception, which would become the context of those in the step,
         and not if its task is being cancelled, so that it gets that where it waits.
         """
-        caller, budget = current_task(self._loop), self._budget
-        if caller is not None and caller.cancelling() > 0:
-            return False
-        if sys.exc_info()[0] is not None or budget.depth >= _DEEPEST:
-            return False
-        budget.left -= 1
-        if budget.left > 0 and budget.spent < _MOST_SECONDS:
-            return True
-        # Who asks now waits for the task of the actor, and that is a turn of the loop.
-        budget.left, budget.spent = _MOST_IN_A_ROW, 0.0
-        return False
-
-    def step(
-        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **kwargs: Any
-    ) -> Any:
-        """Run the first step of ``fn(*args)``; return its result, or the `Rest`."""
         loop, task, budget = self._loop, self._task, self._budget
         caller: Any = current_task(loop)
+        if (
+            (caller is not None and caller.cancelling() > 0)
+            or sys.exc_info()[0] is not None
+            or budget.depth >= _DEEPEST
+        ):
+            return NOT_NOW
+        budget.left -= 1
+        if budget.left <= 0 or budget.spent >= _MOST_SECONDS:
+            # Who asks now waits for the task of the actor, and that is a turn of the loop.
+            budget.left, budget.spent = _MOST_IN_A_ROW, 0.0
+            return NOT_NOW
         budget.depth += 1
         began = perf_counter()
         if caller is not None:

@@ -62,7 +62,6 @@ class Interrupt(Protocol):
 class Stepper(Protocol):
     """Runs first steps of coroutines as if its task, which waits, did that; see `first_step`."""
 
-    def may_step(self) -> bool: ...
     def step(
         self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **kwargs: Any
     ) -> Any: ...

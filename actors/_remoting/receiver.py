@@ -528,8 +528,17 @@ class RemoteReply:
         self._done = True
         self.envelope = None  # as in `_settle`
         link = self.link
-        if link.serving.pop(self._request, None) is not None and link.closed is None:
+        if link.serving.pop(self._request, None) is None or link.closed is not None:
+            return
+        if type(value) not in PLAIN or link.host.memory.mappings.awake:
             self._send_result(value)
+            return
+        try:
+            link.write([wire.REPLY, self._request, value])
+        except (ChannelBroken, ChannelClosed):
+            pass  # as in `_send_result`
+        except Exception as error:  # noqa: BLE001 - as in `_send_result`
+            link.fail(self._request, failed_codec("reply", error))
 
     def _send_result(self, value: Any) -> int:
         """Send the result, or that it cannot be sent; return the size of the message in bytes."""

@@ -125,11 +125,11 @@ class Channel(MessageChannel[socket.socket]):
         """
         if self._ended:
             raise_ended(self._broken)
-        batches = self._batches
         if self._reply_due:
             # The first message after something was received is most often the only answer to it.
             self._reply_due = False
             return self._send_now(message, lane)
+        batches = self._batches
         size = batches.pack(message, lane)
         if not self._flush_due:
             self._flush_due = True
@@ -152,7 +152,17 @@ class Channel(MessageChannel[socket.socket]):
             self.flush()
             return size
         self._alone += 1
-        self._write_single(lane, body)
+        frame = SINGLE_HEADER[lane](size) + body
+        # Written out here: most asks and replies go this way.
+        try:
+            count = self._sock.send(frame)
+        except OSError as error:
+            count = self._not_written(error)
+        self._bytes[0] += count
+        if count == len(frame):
+            self._frame_counts[0] += 1
+        else:
+            self._write_rest(lane, body, count)
         return size
 
     def send_fds(
@@ -287,7 +297,12 @@ class Channel(MessageChannel[socket.socket]):
         """Write one frame; only what the socket does not take goes through the outbox."""
         frame = SINGLE_HEADER[lane](len(body)) + body
         count = self._write_frame(frame)
-        if count < len(frame) and not self._ended:
+        if count < len(frame):
+            self._write_rest(lane, body, count)
+
+    def _write_rest(self, lane: Lane, body: bytes, count: int) -> None:
+        """Have the rest of a frame, of which the socket took *count* bytes, written when it takes more."""
+        if not self._ended:
             self._queue(lane, body)
             self._frame_counts[0] += self._outbox.written(count)
             self._watch_writable(wanted=True)
@@ -296,15 +311,19 @@ class Channel(MessageChannel[socket.socket]):
         """Write a frame while the outbox is empty; returns how many bytes the socket took."""
         try:
             count = write(self._sock, [frame], fds) if fds else self._sock.send(frame)
-        except (BlockingIOError, InterruptedError):
-            return 0
         except OSError as error:
-            if error.errno not in _NOT_NOW:
-                self._on_write_error(error)
-            return 0
+            return self._not_written(error)
         self._bytes[0] += count
         self._frame_counts[0] += count == len(frame)
         return count
+
+    def _not_written(self, error: OSError) -> int:
+        """Return that the socket took no byte; an *error* by which the peer is gone ends sending."""
+        if not isinstance(error, (BlockingIOError, InterruptedError)) and (
+            error.errno not in _NOT_NOW
+        ):
+            self._on_write_error(error)
+        return 0
 
     def _watch_writable(self, *, wanted: bool) -> None:
         if wanted == self._waiting:
