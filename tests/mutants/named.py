@@ -13,6 +13,7 @@ _ACKS: Final = ("tests/routing/test_acknowledgements.py", "tests/routing/test_ro
 _DISPATCH: Final = ("tests/routing/test_dispatch.py", "tests/routing/test_router.py")
 _HAND_OFF: Final = ("tests/soak/test_hand_off.py", "-m", "soak", "-k", "taken_by_a_node")
 _RECEIVER: Final = "actors/_remoting/receiver.py"
+_CREDIT_RETURN: Final = "actors/_remoting/credit_return.py"
 _REMOTE_ACTOR: Final = "actors/_remoting/remote_actor.py"
 _BATCHER: Final = "actors/routing/serving/acknowledgements.py"
 _TABLE: Final = "actors/routing/balancer/dispatch.py"
@@ -28,7 +29,7 @@ NAMED: Final = [
     ),
     Mutant(
         "every 40th message gives no place back",
-        _RECEIVER,
+        _CREDIT_RETURN,
         "        self.taken += 1\n",
         "        _flush.seen = getattr(_flush, 'seen', 0) + 1\n"
         "        if _flush.seen % 40 == 0:\n            return\n        self.taken += 1\n",
@@ -36,21 +37,21 @@ NAMED: Final = [
     ),
     Mutant(
         "the third place of a turn is not given back",
-        _RECEIVER,
+        _CREDIT_RETURN,
         "given_back = [taken, size] if size else [taken]\n",
         "given_back = [min(taken, 2), size] if size else [min(taken, 2)]\n",
         _CREDIT,
     ),
     Mutant(
         "a message gives two places back",
-        _RECEIVER,
+        _CREDIT_RETURN,
         "        self.taken -= taken\n",
         "        self.taken -= taken\n        taken *= 2\n",
         _CREDIT,
     ),
     Mutant(
         "a big message gives no bytes back",
-        _RECEIVER,
+        _CREDIT_RETURN,
         "        self.bytes += size\n",
         "        pass\n",
         _CREDIT,
