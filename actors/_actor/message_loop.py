@@ -83,7 +83,7 @@ class MessageLoop:
         self._concurrent_handlers: ConcurrentHandlers | None = None
         self._detached: dict[Envelope, Task] = {}
         self._batches: Batches | None = None
-        self._begun_beside = 0  # concurrent handlers that began since `_recall` or `put_off`
+        self._begun_beside = 0  # concurrent handlers that began among the messages taken last
         self._progress = 0  # how often `recall` was called, or would have been
         self._own = 0  # how many of the messages that were taken it sent itself
         self._idleness: Idleness | None = None
@@ -116,8 +116,7 @@ class MessageLoop:
         if self._idleness is not None:
             self._idleness.begin()
         if not deferred:
-            self._progress += 1
-            self._cell.mailbox.recall()
+            self._recall()
 
     @property
     def streaming(self) -> bool:
@@ -263,31 +262,34 @@ class MessageLoop:
                 continue
             most = left = 1 if mailbox.deferring else MESSAGES_PER_TURN
             self._since = began = perf_counter()
-            while queue and left:
-                left -= 1
-                item = mailbox.take() if line.waiting else queue.popleft()
-                self._current = item
-                if isinstance(item, tuple):
-                    handler, args, kwargs, hooks = item
-                    if hooks is not None:
-                        hooks.on_taken()
-                    fn = handler.fn
-                    await (fn(actor, *args, **kwargs) if kwargs else fn(actor, *args))
-                elif item.handler.plain and item.deadline is None and item.hooks is None:
-                    await self.answer_call(actor, item)
-                else:
+            self._begun_beside = 0
+            try:
+                while queue and left:
+                    left -= 1
+                    item = mailbox.take() if line.waiting else queue.popleft()
+                    self._current = item
+                    if isinstance(item, tuple):
+                        handler, args, kwargs, hooks = item
+                        if hooks is not None:
+                            hooks.on_taken()
+                        fn = handler.fn
+                        await (fn(actor, *args, **kwargs) if kwargs else fn(actor, *args))
+                    elif item.handler.plain and item.deadline is None and item.hooks is None:
+                        await self.answer_call(actor, item)
+                    else:
+                        self._current = None
+                        await self._special(actor, item)
                     self._current = None
-                    await self._special(actor, item)
-                self._current = None
-                if self.halt:
-                    return  # type: ignore[unreachable] # the await above may have set it
-                if not left % MESSAGES_PER_CLOCK:
-                    self._since = now = perf_counter()
-                    if now - began > SECONDS_PER_TURN:
-                        break
-            self.handled += most - left
-            if mailbox.deferring:
-                self._recall(most - left)
+                    if self.halt:
+                        return  # type: ignore[unreachable] # the await above may have set it
+                    if not left % MESSAGES_PER_CLOCK:
+                        self._since = now = perf_counter()
+                        if now - began > SECONDS_PER_TURN:
+                            break
+            except BaseException:
+                self._count(most - left - 1)  # those before the one that failed
+                raise
+            self._count(most - left)
             if queue:
                 await self._loop.pause()
 
@@ -308,12 +310,16 @@ class MessageLoop:
         if self._rest is not None:
             await self._handle_rest(actor)
 
-    def _recall(self, taken: int) -> None:
-        """Have what is deferred come again, unless the messages *taken* have only begun beside the others."""
-        beside, self._begun_beside = self._begun_beside, 0
-        if taken > beside:
-            self._progress += 1
-            self._cell.mailbox.recall()
+    def _count(self, taken: int) -> None:
+        """Count the messages *taken*: what is deferred comes again unless all have only begun beside the others."""
+        self.handled += taken
+        if self._cell.mailbox.deferring and taken > self._begun_beside:
+            self._recall()
+
+    def _recall(self) -> None:
+        """Have what is deferred come again, and what is still ending its handler to be deferred."""
+        self._progress += 1
+        self._cell.mailbox.recall()
 
     # -- failures --------------------------------------------------------------------------
 
@@ -344,6 +350,8 @@ class MessageLoop:
             run.voluntary = decided is OnError.STOP
             self._cell.host.message_failed(run.ref, message, error)
         self.resumed = decided is OnError.RESUME
+        if self.resumed:
+            self._recall()
         return not self.resumed
 
     def deferral(self) -> BaseException:
@@ -392,7 +400,6 @@ class MessageLoop:
         if message.reply is not None and message.reply.done():
             return
         mailbox, ref = self._cell.mailbox, self._incarnation.ref
-        self._begun_beside = 0
         if mailbox.may_defer:
             if message.hooks is not None:
                 message.hooks.on_deferred()
@@ -480,7 +487,8 @@ class MessageLoop:
         (rest, envelope), self._rest = self._rest, None
         await self.answer_call(actor, envelope, rest)
         self._current = None
-        self.handled += 1
+        self._begun_beside = 0
+        self._count(1)
 
     async def answer_call(self, actor: Actor, envelope: Envelope, rest: Rest | None = None) -> None:
         """Run the handler of *envelope*, or the *rest* of it, and answer its asker.

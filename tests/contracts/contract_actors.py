@@ -18,10 +18,15 @@ class Gate(Actor):
 
     def __init__(self) -> None:
         self.opened = anyio.Event()
+        self.waiting = 0
 
     @concurrent
     async def wait(self) -> None:
+        self.waiting += 1
         await self.opened.wait()
+
+    async def waiters(self) -> int:
+        return self.waiting
 
     async def open(self) -> None:
         self.opened.set()

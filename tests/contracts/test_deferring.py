@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from actors import Actor, Exit, Ref, batched, concurrent
+from actors import Actor, Exit, OnError, Ref, batched, concurrent
 from actors.errors import ActorsError, ActorStopped, DeadlineExceeded, MailboxFull
 from actors.testing import Recorder, eventually
 from tests.contracts.contract_actors import Gate
@@ -18,7 +18,7 @@ from tests.contracts.node_under_test import NodeUnderTest
 pytestmark = pytest.mark.within(20)
 
 
-class Door(Actor):
+class Door(Actor, on_error={LookupError: OnError.RESUME}):
     """Lets nobody through before it is opened."""
 
     def __init__(self, probe: Ref[Recorder]) -> None:
@@ -61,6 +61,15 @@ class Door(Actor):
             await gate.ask(Gate.wait)
         return "in at last"
 
+    @concurrent
+    async def enter_later(self, gate: Ref[Gate]) -> str:
+        await gate.ask(Gate.wait)
+        try:
+            self._check()
+        finally:
+            await self.probe.tell(Recorder.record, "tried")
+        return "in"
+
     @batched(most=4, within=0)
     async def enter_together(self, who: list[str]) -> list[str]:
         self._check()
@@ -98,6 +107,18 @@ class Door(Actor):
         return self.tries
 
     async def open(self) -> None:
+        self.opened = True
+
+    async def open_and_say(self) -> None:
+        self.opened = True
+        await self.probe.tell(Recorder.record, "opened")
+
+    async def open_and_fail(self) -> None:
+        await self.open_and_say()
+        raise LookupError("the actor goes on")
+
+    async def open_later(self, gate: Ref[Gate]) -> None:
+        await gate.ask(Gate.wait)
         self.opened = True
 
     async def crash(self) -> None:
@@ -207,6 +228,42 @@ async def test_what_is_handled_while_a_handler_still_ends_counts_as_the_next_mes
         await door.ask(Door.open)
         await gate.ask(Gate.open)
     assert answers == ["in at last"]
+
+
+@pytest.mark.parametrize("opened_by", [Door.open_and_say, Door.open_and_fail])
+async def test_the_first_message_behind_a_handler_that_still_ends_lets_it_come_again(
+    node: NodeUnderTest, opened_by: Any
+) -> None:
+    door, gate, answers = await _door(node), await node.gate(), []
+
+    async def ask() -> None:
+        answers.append(await door.ask(Door.enter_slowly, gate))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        await eventually(lambda: gate.ask(Gate.waiters))
+        await door.tell(opened_by)
+        await node.probe.expect("opened")
+        await gate.ask(Gate.open)
+    assert answers == ["in at last"]
+
+
+async def test_a_handler_that_had_to_wait_counts_as_the_next_message(node: NodeUnderTest) -> None:
+    door, first, second = await _door(node), await node.gate(), await node.gate()
+    answers: list[str] = []
+
+    async def enter() -> None:
+        answers.append(await door.ask(Door.enter_later, first))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(enter)
+        await eventually(lambda: first.ask(Gate.waiters))
+        tasks.start_soon(door.ask, Door.open_later, second)
+        await eventually(lambda: second.ask(Gate.waiters))
+        await first.ask(Gate.open)
+        await node.probe.expect("tried")
+        await second.ask(Gate.open)
+    assert answers == ["in"]
 
 
 async def test_a_batch_is_deferred_call_by_call(node: NodeUnderTest) -> None:
