@@ -83,7 +83,7 @@ class MessageLoop:
         self._concurrent_handlers: ConcurrentHandlers | None = None
         self._detached: dict[Envelope, Task] = {}
         self._batches: Batches | None = None
-        self._begun_beside = 0  # concurrent handlers that began among the messages taken last
+        self._begun_beside = 0  # concurrent handlers that began since `_count`
         self._progress = 0  # how often `recall` was called, or would have been
         self._own = 0  # how many of the messages that were taken it sent itself
         self._idleness: Idleness | None = None
@@ -244,7 +244,7 @@ class MessageLoop:
         return True
 
     # One function: a call per message costs as much as a small message.
-    async def take(self) -> None:  # noqa: C901, PLR0912
+    async def take(self) -> None:  # noqa: C901, PLR0912, PLR0915
         """Take messages until `halt`; raise the error of a handler if no asker gets it.
 
         While messages are deferred, one at a time, so that those come again behind it.
@@ -262,10 +262,8 @@ class MessageLoop:
                 continue
             most = left = 1 if mailbox.deferring else MESSAGES_PER_TURN
             self._since = began = perf_counter()
-            self._begun_beside = 0
             try:
                 while queue and left:
-                    left -= 1
                     item = mailbox.take() if line.waiting else queue.popleft()
                     self._current = item
                     if isinstance(item, tuple):
@@ -280,16 +278,15 @@ class MessageLoop:
                         self._current = None
                         await self._special(actor, item)
                     self._current = None
+                    left -= 1
                     if self.halt:
                         return  # type: ignore[unreachable] # the await above may have set it
                     if not left % MESSAGES_PER_CLOCK:
                         self._since = now = perf_counter()
                         if now - began > SECONDS_PER_TURN:
                             break
-            except BaseException:
-                self._count(most - left - 1)  # those before the one that failed
-                raise
-            self._count(most - left)
+            finally:
+                self._count(most - left)  # also those before one that failed
             if queue:
                 await self._loop.pause()
 
@@ -311,9 +308,10 @@ class MessageLoop:
             await self._handle_rest(actor)
 
     def _count(self, taken: int) -> None:
-        """Count the messages *taken*: what is deferred comes again unless all have only begun beside the others."""
+        """Count messages; what is deferred comes again unless all *taken* have only begun beside the others."""
         self.handled += taken
-        if self._cell.mailbox.deferring and taken > self._begun_beside:
+        beside, self._begun_beside = self._begun_beside, 0
+        if self._cell.mailbox.deferring and taken > beside:
             self._recall()
 
     def _recall(self) -> None:
@@ -487,7 +485,6 @@ class MessageLoop:
         (rest, envelope), self._rest = self._rest, None
         await self.answer_call(actor, envelope, rest)
         self._current = None
-        self._begun_beside = 0
         self._count(1)
 
     async def answer_call(self, actor: Actor, envelope: Envelope, rest: Rest | None = None) -> None:

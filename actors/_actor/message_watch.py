@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Waiter
 
-__all__ = ["BEGINS", "MessageWatch", "Watched"]
+__all__ = ["BEGINS", "MessageWatch", "Watched", "sender_of"]
 
 Watched = tuple[str, str, float, str]
 """One message: its method, who sent it, how many seconds it took, and how it ended, or that it begins."""
@@ -131,19 +131,19 @@ def _reporting(cell: Cell, envelope: Envelope) -> Envelope:
         wrapped = object.__new__(Handler)
         for name in Handler.__slots__:
             setattr(wrapped, name, getattr(handler, name))
-        wrapped.fn = _Reporting(cell, handler, _sender(envelope))
+        wrapped.fn = _Reporting(cell, handler, sender_of(envelope))
         envelope.handler = wrapped
     elif handler.kind in {MessageKind.STREAM, MessageKind.BATCH}:
-        _report(cell, (handler.name, _sender(envelope), 0.0, handler.kind.value))
+        _report(cell, (handler.name, sender_of(envelope), 0.0, handler.kind.value))
     return envelope
 
 
-def _sender(envelope: Envelope) -> str:
+def sender_of(envelope: Envelope) -> str:
     """Return who sent a message, as far as this node knows."""
     turn = TURN.get()
     if turn is not None:
         return str(turn.sender.ref.name)
-    hooks, link = envelope.hooks, getattr(envelope.reply, "_link", None)
+    hooks, link = envelope.hooks, getattr(envelope.reply, "link", None)
     while hooks is not None:
         if isinstance(hooks, MessageHeaders) and hooks.chain:
             return str(hooks.chain[-1][1])

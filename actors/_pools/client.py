@@ -262,6 +262,11 @@ class PoolClient(TaskOwner):
         if task.timer is not None:
             task.timer.cancel()
 
+    def _drop_unsent(self, task: PoolTask) -> None:
+        self._drop(task)
+        if task.held is not None:
+            task.held.undo()
+
     async def run(self, task: PoolTask, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as `Pool.run`
         """Submit a task, when the queue has room, and wait for its result; a cancelled wait ends the task."""
         if not self._has_room:
@@ -380,14 +385,17 @@ class PoolClient(TaskOwner):
         if target is None:
             self.places.undelivered(ticket, task.priority)
             return
+        if not task.may_begin():  # it was cancelled, and its withdrawal is on its way
+            self._drop_unsent(task)
+            self.places.done(ticket, failed=True, renew="")
+            return
         task.begin(ref, number)
         if task.kind is not TaskKind.LEASE:
             self._send(task, target)
             return
         if task.timer is not None:
             task.timer.cancel()  # it was for the wait: what is done with the member has its own
-        if not task.waiter.done():
-            task.waiter.set_result(member)
+        task.waiter.set_result(member)
 
     def _send(self, task: PoolTask, target: Target) -> None:
         envelope = task.new_envelope(_CALL_IN_LINE)
@@ -419,8 +427,6 @@ class PoolClient(TaskOwner):
             self._begun(task)
 
     def _begun(self, task: PoolTask) -> None:
-        if task.on_begin is not None:
-            task.on_begin()
         if task.kind is TaskKind.TELL and task.target is not None:
             # Answered behind the message, also if the actor is restarted by it.
             try:
@@ -525,10 +531,8 @@ class PoolClient(TaskOwner):
     def cancel(self, task: PoolTask, why: str = "") -> None:
         """End a task: nobody waits for it any more."""
         if task.state is TaskState.WAITING:
-            self._drop(task)
+            self._drop_unsent(task)
             self.places.withdraw(task.ticket)
-            if task.held is not None:
-                task.held.undo()
             return
         if task.abandoned or task.state is TaskState.OVER:
             return

@@ -142,11 +142,14 @@ class _Call:
     def done(self) -> bool:
         return self._future is None or self._future.done()
 
-    def begin(self) -> None:
-        """The call runs: it can no longer be cancelled, unless it was already."""
+    def begin(self) -> bool:
+        """Note that the call begins, and can no longer be cancelled; return whether it was not already."""
         with self._lock:
-            if self._future is not None and self._future._state in _NOT_BEGUN:  # noqa: SLF001 - the interface has no question that changes nothing
-                self._future.set_running_or_notify_cancel()
+            if self._future is None:
+                return False
+            if self._future._state in _NOT_BEGUN:  # noqa: SLF001 - the interface has no question that changes nothing
+                return self._future.set_running_or_notify_cancel()
+            return self._future.running()
 
     def cancelled(self) -> None:
         """Wake those in `concurrent.futures.wait`, which `Future.cancel` does not."""

@@ -163,9 +163,13 @@ class PoolTask:
         self.abandoned: bool = False
         self.in_line: bool = False
         self.number: int = 0
-        self.on_begin: Callable[[], None] | None = None
+        self.on_begin: Callable[[], bool] | None = None
         self._error: BaseException | None = None
         self._loss: tuple[str, Loss] | None = None
+
+    def may_begin(self) -> bool:
+        """Whether somebody still waits for the result, who is told that the task begins."""
+        return not self.waiter.done() and (self.on_begin is None or self.on_begin())
 
     def begin(self, ref: Ref[Any], number: int) -> None:
         """Take a place: the reply comes from *ref*, in whose line it has a *number*, or 0."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
 
 from actors import Actor, System, Topology, concurrent, local, nodes
-from actors._actor.message_watch import BEGINS, MessageWatch
+from actors._actor.message_watch import BEGINS, MessageWatch, sender_of
+from actors._messaging.mailbox import Envelope
+from actors._messaging.message_table import handlers_of
+from actors._remoting.receiver import RemoteReply
 from actors._system.system import coordinator_of
 
 
@@ -110,6 +114,14 @@ async def test_a_message_is_reported_when_its_handling_begins() -> None:
             until.set()
             assert [how for *_, how in (await watch.next())[0]] == ["done"]
             watch.close()
+
+
+def test_the_sender_of_an_ask_by_code_of_another_node_is_that_node() -> None:
+    link: Any = SimpleNamespace(peer="web/0~1")
+    envelope = Envelope(
+        handlers_of(Till)[Till.pay], (1,), {}, RemoteReply(link, 1, cast("Any", None))
+    )
+    assert sender_of(envelope) == "(code on web/0)"
 
 
 class Far(Actor):

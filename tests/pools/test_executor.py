@@ -222,6 +222,25 @@ async def test_a_future_that_waits_can_be_cancelled_and_one_that_runs_cannot(
     await beside(body)
 
 
+async def test_what_was_cancelled_does_not_run_though_its_place_was_free_before_that_was_heard(
+    executor: Executor, gate: Gate, tmp_path: Path
+) -> None:
+    busy = await beside(partial(gate.close, executor))
+    waiting = executor.submit(Path.touch, tmp_path / "never")
+    gate.open()
+
+    def cancel() -> None:
+        threading.Event().wait(0.2)  # the worker's reply comes meanwhile, and is not read
+        assert waiting.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    thread.join()  # blocks the loop: it finds the reply, and behind it the cancellation
+    await beside(busy.result)
+    assert await beside(partial(executor.submit(abs, -1).result)) == 1
+    assert not (tmp_path / "never").exists()
+
+
 async def test_those_who_wait_for_several_futures_hear_of_a_cancelled_one(
     executor: Executor, gate: Gate
 ) -> None:

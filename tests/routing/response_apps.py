@@ -46,6 +46,13 @@ async def hint(_: Message, send: Send) -> None:
     await body(send, b"hinted")
 
 
+async def mutable(_: Message, send: Send) -> None:
+    content_type: Any = bytearray(b"Content-Type"), bytearray(b"text/plain")
+    count: Any = bytearray(b"X-Count"), b"1"
+    await start(send, count, content_type)
+    await body(send, b"mutable")
+
+
 async def file(_: Message, send: Send) -> None:
     await start(send, (b"content-type", b"image/png"))
     await send({"type": "http.response.pathsend", "path": str(FILE[-1])})
@@ -94,6 +101,7 @@ _ANSWERS: dict[str, Answer] = {
         whole,
         late,
         hint,
+        mutable,
         file,
         trailers,
         longer,

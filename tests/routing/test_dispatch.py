@@ -150,6 +150,19 @@ class Model(RuleBasedStateMachine):
         node.draining = True
         self.dispatch.remove_node(node.name, dead=False)
 
+    @precondition(lambda self: self._resumable())
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        node = data.draw(st.sampled_from(self._resumable()))
+        node.draining = False
+        self.dispatch.resume_node(node.name)
+
+    def _resumable(self) -> list[ModelNode]:
+        """Nodes that drain, and whose slot no other has taken."""
+        taken = {node.slot for node in self.nodes if not node.draining}
+        last = {node.slot: node for node in self.nodes}
+        return [node for slot, node in last.items() if slot not in taken]
+
     @precondition(lambda self: self.nodes)
     @rule(data=st.data())
     def break_or_mend_the_link(self, data: st.DataObject) -> None:

@@ -92,6 +92,13 @@ def test_early_hints_come_before_the_response_but_not_to_http_1_0(kind: str) -> 
 
 
 @ASYNCIO
+def test_a_header_may_be_made_of_bytearrays(kind: str) -> None:
+    head, body = answered(kind, get("/mutable"))
+    assert b"\r\nx-count: 1\r\ncontent-type: text/plain\r\n" in head + b"\r\n"
+    assert body == b"mutable"
+
+
+@ASYNCIO
 @pytest.mark.parametrize("size", [0, 1, 50_000, 3_000_000])
 def test_a_file_is_sent_whole_with_its_length(kind: str, size: int, tmp_path: Path) -> None:
     FILE.append(tmp_path / "picture.png")

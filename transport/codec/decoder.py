@@ -370,7 +370,8 @@ class Decoder:
             if build is not None:
                 return build(values)
         schema = self._schema_for(number, ClassKind.DATACLASS, ClassKind.ATTRS)
-        self._builders[number] = builder_of(schema)
+        if number not in self._builders:
+            self._builders[number] = builder_of(schema)
         return schema.rebuild(values, extra)
 
     def _named_tuple(self, data: bytes) -> Any:

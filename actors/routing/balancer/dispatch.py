@@ -140,6 +140,7 @@ class Dispatch:
         member = self._members.get(name)
         if member is not None:
             member.ready = self.has_ready_nodes = True
+            self._snapshots.changed(member)
             self._reassign()
 
     def add(self, connection: Connection) -> None:

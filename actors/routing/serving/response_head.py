@@ -70,7 +70,7 @@ def checked_header(name: bytes, value: bytes) -> bytes:
     Raises:
         RuntimeError: the name or the value has bytes that no header has.
     """
-    lower = _names.get(name)
+    lower = _names.get(name) if type(name) is bytes else None
     if lower is None:
         lower = _checked_name(name)
     if _BAD_VALUE.search(value):
@@ -84,7 +84,10 @@ def header_line(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     Raises:
         RuntimeError: the name or the value has bytes that no header has.
     """
-    known = _lines.get((name, value))
+    try:
+        known = _lines.get((name, value))
+    except TypeError:  # a bytearray is no key
+        known = None
     if known is not None:
         return known
     lower = checked_header(name, value)
