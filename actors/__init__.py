@@ -61,6 +61,7 @@ __all__ = [
     "move",
     "nodes",
     "pool",
+    "program",
     "register",
     "run",
     "start",

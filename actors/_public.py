@@ -17,6 +17,7 @@ from actors._system.blocking_system import blocking_system
 from actors._system.connect import connect
 from actors._system.keyed_spec import keyed
 from actors._system.pool_spec import pool
+from actors._system.program_spec import program
 from actors._system.run import run
 from actors._system.start import start
 from actors._system.sticky_id import sticky_id
@@ -72,6 +73,7 @@ __all__ = [
     "move",
     "nodes",
     "pool",
+    "program",
     "register",
     "run",
     "start",

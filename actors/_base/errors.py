@@ -258,7 +258,9 @@ class BootFailed(StartFailed):
 
 
 class ReloadFailed(ActorsError):
-    """A node did not get ready with its new code: the reload ends, and its old process keeps running if it can.
+    """A node, or an instance of a program, did not get ready with its new code.
+
+    The reload ends, and the old process keeps running if it can.
 
     Attributes:
         node: which one.
@@ -266,6 +268,7 @@ class ReloadFailed(ActorsError):
         renewed: the nodes that already run the new code.
         traceback: where the new code raised, without frames of this package; may be empty.
         restarting: whether neither process of the node is left, so that it is started again.
+        kind: ``node`` or ``program``.
     """
 
     def __init__(
@@ -275,20 +278,22 @@ class ReloadFailed(ActorsError):
         renewed: list[str] | None = None,
         traceback: str = "",
         restarting: bool = False,  # noqa: FBT001, FBT002 - as all arguments of an error, by position
+        kind: str = "node",
     ) -> None:
-        super().__init__(node, why, renewed, traceback, restarting)
+        super().__init__(node, why, renewed, traceback, restarting, kind)
         self.node = node
         self.why = why
         self.renewed: list[str] = renewed or []
         self.traceback = traceback
         self.restarting = restarting
+        self.kind = kind
 
     def __str__(self) -> str:
         done = (
             f"renewed before it: {', '.join(self.renewed)}" if self.renewed else "none is renewed"
         )
         state = "is being restarted" if self.restarting else "stays as it was"
-        text = f"node {self.node} {state}, {done}: {self.why}"
+        text = f"{self.kind} {self.node} {state}, {done}: {self.why}"
         return f"{text}\n{self.traceback}" if self.traceback else text
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
 
-__all__ = ["check_ask_timeout", "check_patience", "check_sizes", "check_within"]
+__all__ = ["check_ask_timeout", "check_patience", "check_sizes", "check_within", "env_problem"]
 
 _LEAST: Final = 64 * 1024
 _MOST: Final = 2**32 - 1
@@ -56,3 +57,18 @@ def check_within(seconds: object) -> None:
     """
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
         raise ValueError(f"within(seconds) must be more than 0, got {seconds!r}")
+
+
+def env_problem(key: object, value: object) -> str:
+    """Return why a program cannot be given this variable, or nothing."""
+    if type(key) is not str or type(value) is not str:
+        return "must map text to text"
+    if not key or "=" in key:
+        return "must have names that are not empty and have no '='"
+    if "\0" in key + value:
+        return "cannot have a NUL in a name or value"
+    try:
+        os.fsencode(key + value)
+    except UnicodeEncodeError:
+        return "must be text that the file system's encoding can say"
+    return ""

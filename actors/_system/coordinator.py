@@ -36,6 +36,7 @@ from actors._system.node_groups import MAIN_GROUP, NodeGroups
 from actors._system.node_services import NodeServices
 from actors._system.placement import Placement
 from actors._system.pools import Pools
+from actors._system.programs import Programs
 from actors._system.recycling import Recycling
 from actors._system.rolling_reload import RollingReload
 from actors._system.supervision_tree import SupervisionTree, first_cause
@@ -100,10 +101,12 @@ class Coordinator(SystemState):
         self.threads: ThreadPortal = ThreadPortal(loop, self.propagation)
         self.pools: Pools = Pools(self, self.threads)
         self.books: KeyedBooks = KeyedBooks(self)
+        self.programs: Programs = Programs(self)
         self.tree: SupervisionTree = SupervisionTree(
             self,
             pools=self.pools,
             books=self.books,
+            programs=self.programs,
             new_actor=lambda spec: self.placement.new_static_actor(spec),  # noqa: PLW0108 - made below
             node_backs_off=self.node_backs_off,
             node_given_up=self.node_given_up,
@@ -114,13 +117,16 @@ class Coordinator(SystemState):
         self.recycling: Recycling = Recycling(self, self.groups)
         self.unready: UnreadyNodes = UnreadyNodes(self, self.recycling)
         self.pools.connect(self.tree, self.groups)
+        self.programs.connect(self.tree)
         self.placement: Placement = Placement(self, self.tree, self.groups, self.pools.joined)
         self.books.connect(self.tree, self.groups, self.placement)
         self.group_directory: GroupDirectory = GroupDirectory(self)
         self._run_numbers = itertools.count(1)
         self._serve_clients()
         self._block_watch: BlockWatch | None = None
-        self.requests: SystemRequests = SystemRequests(self, self.tree, self.groups, self.reloading)
+        self.requests: SystemRequests = SystemRequests(
+            self, self.tree, self.groups, self.reloading, self.programs
+        )
         self.calls: ActorCalls = ActorCalls(self.host, self.pools.find)
         self.events_of_nodes: EventsOfNodes = EventsOfNodes(self)
         self.events_of_nodes.register()
@@ -195,6 +201,7 @@ class Coordinator(SystemState):
             steps.callback(self.clients.close)
             steps.callback(self.breakpoints.close)
             steps.callback(self.group_directory.close)
+            steps.callback(self.programs.close)
             steps.callback(self._end_rest)
             async with new_task_group() as meanwhile:
                 meanwhile.start_soon(self.groups.stop_unresponsive)
@@ -205,6 +212,7 @@ class Coordinator(SystemState):
         """The loop is closed: end the threads and the nodes, which nobody waits for any more."""
         with ExitStack() as steps:
             steps.callback(self.launcher.close)
+            steps.callback(self.programs.abandon)
             for run in list(self.runs.values()):
                 steps.callback(run.kill)
             if self._block_watch is not None:
@@ -316,9 +324,9 @@ class Coordinator(SystemState):
                 await listening.prepare(run)
 
     def child_processes(self) -> set[int]:
-        """Return the numbers of the processes that nodes and their start need."""
+        """Return the numbers of the processes that nodes, their start and programs need."""
         pids = {run.pid for run in self.runs.values() if run.pid is not None}
-        return pids | self.launcher.fork_server_pids
+        return pids | self.programs.pids() | self.launcher.fork_server_pids
 
     def has_actors(self, node: RemoteNode) -> bool:
         """Whether an actor that is supervised here is placed on *node*."""

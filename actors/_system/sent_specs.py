@@ -14,6 +14,7 @@ from actors._base.errors import ActorsError, InvalidSpec
 from actors._pools import FunctionWorker
 from actors._system.keyed_spec import KeyedSpec, sent_keyed
 from actors._system.pool_spec import PoolSpec, sent_pool
+from actors._system.program_spec import ProgramSpec
 from actors._system.tree_specs import (
     ActorSpec,
     DynamicSpec,
@@ -84,6 +85,8 @@ def sent_item(host: ActorHost, item: object) -> Sent:
     if isinstance(item, SupervisorSpec):
         children = [sent_item(host, inner) for inner in item.children]
         return {"kind": "supervisor", "children": children, **_some(item, _OF_SUPERVISOR)}
+    if isinstance(item, ProgramSpec):
+        raise ActorsError(f"program({item.name!r}, ...) {_PARENTS}")
     if isinstance(item, DynamicSpec):
         return {"kind": "dynamic", **_some(item, _OF_DYNAMIC)}
     if isinstance(item, Listener):

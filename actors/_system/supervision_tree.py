@@ -11,17 +11,17 @@ Children start in this order and stop in reverse:
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from anyio import CancelScope
-
 from actors._base.errors import InvalidSpec
 from actors._base.run_loop import new_task_group
+from actors._system.concurrent_supervisor import ConcurrentSupervisor
 from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
+from actors._system.program_spec import ProgramSpec
 from actors._system.supervisor_handle import SupervisorHandle
+from actors._system.topology import programs_of
 from actors._system.tree_specs import (
     SYSTEM_SUPERVISORS,
     ActorSpec,
@@ -29,15 +29,16 @@ from actors._system.tree_specs import (
     SupervisorSpec,
 )
 from actors.nodes import ActorRun, NodeReplacement, StaticChild, child_facts
+from actors.programs import ProgramInstance
 from actors.supervisors import (
     Backoff,
     Child,
     ChildInfo,
     ChildNotStarted,
     ChildSpec,
+    ChildState,
     DynamicSupervisor,
     Exit,
-    NotFound,
     Restart,
     RestartScheduled,
     Supervisor,
@@ -47,81 +48,18 @@ from actors.supervisors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from anyio.abc import TaskGroup
-
     from actors._messaging.ref import Ref
     from actors._remoting.operations import Chain
     from actors._system.listeners import ListenerController
     from actors._system.system_state import SystemState
     from actors._system.tree_specs import TreeSpec
     from actors.nodes import RemoteNode, SupervisedActor
-    from actors.supervisors import Reporter, SupervisorEvent
+    from actors.supervisors import SupervisorEvent
 
 __all__ = ["SupervisionTree", "first_cause"]
 
 _SHUTDOWN_DEADLINE: Final = 30.0
 """Seconds that the orderly end of a whole system may take, after its listeners, if no node has longer."""
-
-
-class NodesSupervisor(DynamicSupervisor):
-    """Starts, restarts and stops nodes concurrently: a slow one does not delay the others."""
-
-    def __init__(self, specs: Sequence[ChildSpec], *, tasks: TaskGroup, report: Reporter) -> None:
-        super().__init__("nodes", tasks=tasks, report=report)
-        self._specs = specs
-
-    async def start(self, ended: Callable[[Exit], None] | None = None) -> None:
-        """Start all nodes together; the first that does not get ready fails the start."""
-        started = False
-
-        def end(how: Exit) -> None:
-            if started and ended is not None:
-                ended(how)
-
-        await super().start(end)
-        try:
-            await self.add(self._specs)
-        except BaseException:
-            self.stop()
-            with CancelScope(shield=True):
-                await self.wait()
-            raise
-        started = True
-
-    async def add(self, specs: Sequence[ChildSpec]) -> None:
-        """Start nodes together; the first that does not get ready stops the others again."""
-        ready: list[str] = []
-        failures: list[Exception] = []
-
-        async def start(spec: ChildSpec) -> None:
-            try:
-                await self.start_child(spec)
-                ready.append(spec.name)
-            except Exception as error:  # noqa: BLE001 - raised below, for all of them
-                failures.append(error)
-                together.cancel_scope.cancel()
-
-        try:
-            async with new_task_group() as together:
-                for spec in specs:
-                    together.start_soon(start, spec)
-        finally:
-            if len(ready) < len(specs):
-                with CancelScope(shield=True):
-                    await self.end([(name, None) for name in ready])
-        if failures:
-            raise failures[0]
-
-    async def end(self, nodes: Sequence[tuple[str, float | None]]) -> None:
-        """Stop nodes for good, together: name and seconds of grace; one that is gone is no error."""
-
-        async def stop(name: str, grace: float | None) -> None:
-            with suppress(NotFound, SupervisorStopped):
-                await self.stop_child(name, grace=grace)
-
-        async with new_task_group() as together:
-            for name, grace in nodes:
-                together.start_soon(stop, name, grace)
 
 
 class TreePools(Protocol):
@@ -140,6 +78,15 @@ class TreeBooks(Protocol):
     def gone(self, spec: KeyedSpec[Any, Any]) -> None: ...
 
 
+class TreePrograms(Protocol):
+    """The programs of the system, as the tree sees them."""
+
+    def check(self, specs: Sequence[ProgramSpec]) -> None: ...
+    def begin(self, spec: ProgramSpec, handle: SupervisorHandle) -> None: ...
+    def children(self, spec: ProgramSpec) -> list[ChildSpec]: ...
+    def gone(self, spec: ProgramSpec) -> None: ...
+
+
 class SupervisionTree:
     """Builds the supervisors of one system and runs them."""
 
@@ -150,6 +97,7 @@ class SupervisionTree:
         new_actor: Callable[[ActorSpec[Any]], SupervisedActor],
         pools: TreePools,
         books: TreeBooks,
+        programs: TreePrograms,
         node_backs_off: Callable[[RemoteNode, float], None],
         node_given_up: Callable[[RemoteNode], None],
     ) -> None:
@@ -159,10 +107,12 @@ class SupervisionTree:
         self._node_given_up = node_given_up
         self.pools = pools
         self._tree_books = books
+        self._tree_programs = programs
         self._started = False
         self.handles: dict[str, SupervisorHandle] = {}
         self._pools: dict[str, PoolSpec[Any]] = {}
         self._books: dict[str, KeyedSpec[Any, Any]] = {}
+        self._programs: dict[str, ProgramSpec] = {}
 
     async def start(self, ended: Callable[[Exit], None]) -> None:
         """Start everything; if a child cannot be started, stop the rest again and raise its error."""
@@ -187,7 +137,10 @@ class SupervisionTree:
 
     def _deadline(self) -> float:
         """Return how long the end may take: a node that ends may take twice its `shutdown`."""
-        longest = max((group.shutdown for group in self._state.topology.nodes), default=0.0)
+        topology = self._state.topology
+        graces = [group.shutdown for group in topology.nodes]
+        graces += [spec.program.shutdown for spec in topology.programs]
+        longest = max(graces, default=0.0)
         return max(_SHUTDOWN_DEADLINE, 4 * longest)
 
     async def stop(self) -> None:
@@ -211,8 +164,8 @@ class SupervisionTree:
     def _new_nodes(self, nodes: list[RemoteNode]) -> DynamicSupervisor:
         state = self._state
         specs = [self._node(node) for node in nodes]
-        self.nodes: NodesSupervisor = NodesSupervisor(
-            specs, tasks=state.tasks, report=self._report_of_nodes
+        self.nodes: ConcurrentSupervisor = ConcurrentSupervisor(
+            "nodes", specs, tasks=state.tasks, report=self._report_of_nodes
         )
         return self.nodes
 
@@ -283,6 +236,9 @@ class SupervisionTree:
             self.pools.gone(pool)
         if book is not None:
             self._tree_books.gone(book)
+        program = self._programs.pop(path, None)
+        if program is not None:
+            self._tree_programs.gone(program)
 
     def find(self, path: str) -> SupervisorHandle:
         """Return the handle of the supervisor at *path*.
@@ -327,6 +283,8 @@ class SupervisionTree:
         """
         if isinstance(item, ActorSpec):
             return self._actor(item, handle, again=again, chain=chain)
+        if not again:
+            self._tree_programs.check(list(programs_of([item])))
         inner = self.handle(f"{handle.path}/{item.name}" if handle.path else item.name)
         inner.chain = chain
         handle.subtrees[item.name] = item
@@ -336,7 +294,10 @@ class SupervisionTree:
         if isinstance(item, KeyedSpec):
             self._begin_book(item, inner)
         start: Callable[[], Child]
-        if isinstance(item, DynamicSpec):
+        if isinstance(item, ProgramSpec):
+            self._begin_program(item, inner)
+            start = partial(self._new_program, item, inner)
+        elif isinstance(item, DynamicSpec):
             start = partial(self._new_dynamic, item, inner)
         else:
             start = partial(self._new_static, item, inner)
@@ -384,6 +345,23 @@ class SupervisionTree:
     def _begin_book(self, item: KeyedSpec[Any, Any], handle: SupervisorHandle) -> None:
         self._books[handle.path] = item
         self._tree_books.begin(item, handle)
+
+    def _begin_program(self, item: ProgramSpec, handle: SupervisorHandle) -> None:
+        self._tree_programs.begin(item, handle)
+        self._programs[handle.path] = item
+
+    def _new_program(self, item: ProgramSpec, handle: SupervisorHandle) -> ConcurrentSupervisor:
+        state = self._state
+        self._begin_program(item, handle)  # also one that was stopped and is started again
+        made = ConcurrentSupervisor(
+            handle.path,
+            self._tree_programs.children(item),
+            tasks=state.tasks,
+            report=state.report,
+            budget=item.budget,
+        )
+        self._set_run(handle, made)
+        return made
 
     def _new_dynamic(self, item: DynamicSpec, handle: SupervisorHandle) -> DynamicSupervisor:
         state = self._state
@@ -500,6 +478,9 @@ def _child_facts(info: ChildInfo) -> dict[str, Any]:
     run = info.child
     if isinstance(run, NodeReplacement):
         facts |= {"kind": "node", "pid": run.node.pid, "node_state": run.node.state.value}
+    elif isinstance(run, ProgramInstance):
+        state = facts["state"] if info.state is not ChildState.RUNNING else run.main.state.value
+        facts |= {"kind": "program", "pid": run.main.pid, "port": run.main.port, "state": state}
     elif isinstance(run, Supervisor | DynamicSupervisor):
         facts["children"] = [_child_facts(inner) for inner in reversed(run.children())]
     return facts

@@ -439,7 +439,7 @@ class System:
     async def start(
         self, item: TreeSpec | NodesSpec
     ) -> list[Node] | Ref[Any] | Pool[Any] | Keyed[Any, Any] | None:
-        """Add a child made by `child`, `supervisor`, `dynamic`, `pool` or `keyed` at the top of the tree.
+        """Add a child made by `child`, `supervisor`, `dynamic`, `pool`, `keyed` or `program` at the top of the tree.
 
         Or a group of nodes, made by `nodes`; more nodes for a group that is there: `scale`.
 
@@ -478,6 +478,8 @@ class System:
             count: how many nodes; 0 only where no listener is served by the group, which can be
                 scaled up again.
 
+        A program is scaled by its name likewise, to so many instances; then no nodes are returned.
+
         Returns:
             The nodes of the group by slot, when the new ones are ready and the others are gone. When the
             caller's own node is to go, or that of an actor which waits for it: when the change has begun.
@@ -505,7 +507,8 @@ class System:
         Code is renewed on process nodes, never in this process: not the topology, not a thread.
 
         Args:
-            *names: nodes ("web/0") and groups ("web"); all process nodes unless given.
+            *names: nodes ("web/0") and groups ("web"), programs ("api") and their instances ("api/0"); all
+                process nodes unless given.
             surge: boot all new processes together, before the first takes over: either all nodes
                 are renewed or none, at the price of twice the processes for that time.
             ready_timeout: seconds a new process has to get ready; None is its group's `boot_timeout`.

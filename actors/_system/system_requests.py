@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from actors._messaging.ref import Ref
     from actors._remoting.operations import Chain
     from actors._system.node_groups import NodeGroups
+    from actors._system.programs import Programs
     from actors._system.rolling_reload import RollingReload
     from actors._system.supervision_tree import SupervisionTree
     from actors._system.system_state import SystemState
@@ -51,11 +52,13 @@ class SystemRequests:
         tree: SupervisionTree,
         groups: NodeGroups,
         reloading: RollingReload,
+        programs: Programs,
     ) -> None:
         self._state = state
         self._tree = tree
         self._groups = groups
         self._reloading = reloading
+        self._programs = programs
 
     # -- supervisors ------------------------------------------------------------------------
 
@@ -97,7 +100,10 @@ class SystemRequests:
     # -- groups of nodes --------------------------------------------------------------------
 
     async def scale(self, group: str, count: int, caller: Caller) -> list[str]:
-        """Have *count* nodes in a group; return their names."""
+        """Have *count* nodes in a group, or instances of a program; return the names of the nodes."""
+        if self._programs.find(group) is not None:
+            await self._programs.scale(group, count)
+            return []
         self._groups.check_scale(group, count)
         members = [node.name for node in self._groups.members(group)]
         if self._ends(caller, members[count:]):
@@ -108,8 +114,28 @@ class SystemRequests:
     async def reload(
         self, names: Sequence[str], caller: Caller, *, surge: bool, ready_timeout: float | None
     ) -> list[str]:
-        """Renew nodes one by one; return their names."""
+        """Renew nodes, then instances of programs, one by one; return the names of the nodes."""
         by = "system.reload()" if caller.node == self._state.host.name else str(caller)
+        programs = [name for name in names if self._programs.find(name) is not None]
+        names = [name for name in names if name not in programs]
+        found: list[str] = []
+        if names or not programs:
+            found = await self._reload_nodes(
+                names, caller, by, surge=surge, ready_timeout=ready_timeout
+            )
+        if programs:
+            await self._programs.reload(programs, by=by, ready_timeout=ready_timeout)
+        return found
+
+    async def _reload_nodes(
+        self,
+        names: Sequence[str],
+        caller: Caller,
+        by: str,
+        *,
+        surge: bool,
+        ready_timeout: float | None,
+    ) -> list[str]:
         found = [
             node.name
             for node in self._reloading.check(names, surge=surge, ready_timeout=ready_timeout)

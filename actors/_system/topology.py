@@ -13,6 +13,7 @@ from actors._messaging.context_propagation import check_paths
 from actors._system.admin_spec import ADMIN_GROUP, Admin
 from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
+from actors._system.program_spec import ProgramSpec
 from actors._system.tree_specs import (
     SYSTEM_SUPERVISORS,
     ActorSpec,
@@ -21,6 +22,7 @@ from actors._system.tree_specs import (
     check_tree,
 )
 from actors.nodes import NodesSpec
+from actors.programs import refuse_clashes
 from actors.routing import Listener
 from actors.supervisors import AutoShutdown, Budget
 from actors.transport import MESSAGE_LIMIT
@@ -28,7 +30,7 @@ from actors.transport import MESSAGE_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Topology", "has_unplaced", "pools_of"]
+__all__ = ["Topology", "has_unplaced", "pools_of", "programs_of"]
 
 
 def pools_of(children: Sequence[TreeSpec]) -> Iterator[PoolSpec[Any]]:
@@ -38,6 +40,15 @@ def pools_of(children: Sequence[TreeSpec]) -> Iterator[PoolSpec[Any]]:
             yield item
         elif isinstance(item, SupervisorSpec):
             yield from pools_of(item.children)
+
+
+def programs_of(children: Sequence[TreeSpec]) -> Iterator[ProgramSpec]:
+    """Yield the programs of a tree."""
+    for item in children:
+        if isinstance(item, ProgramSpec):
+            yield item
+        elif isinstance(item, SupervisorSpec):
+            yield from programs_of(item.children)
 
 
 def _admin(value: object) -> Admin:
@@ -75,7 +86,7 @@ class Topology:
 
     Attributes:
         nodes: groups of nodes, made by `nodes`.
-        children: the tree, made by `child`, `supervisor` and `dynamic`.
+        children: the tree, made by `child`, `supervisor`, `dynamic`, `pool`, `keyed` and `program`.
         listeners: addresses and the groups that serve them, made by `listen`.
         budget: restarts of the top-level children, together.
         propagate: import paths ("pkg.module:name") of context variables that go with every message.
@@ -115,6 +126,11 @@ class Topology:
         return [*self.listeners, *own]
 
     @property
+    def programs(self) -> list[ProgramSpec]:
+        """The programs of the tree, in their order."""
+        return list(programs_of(self.children))
+
+    @property
     def pools(self) -> dict[str, int]:
         """How many members each pool of the tree has, by its name."""
         return {pool.name: pool.size for pool in pools_of(self.children)}
@@ -143,6 +159,7 @@ class Topology:
                 )
         check_tree("Topology", self.children, AutoShutdown.NEVER)
         self._check_names()
+        self._check_programs(names)
         self._check_listeners(names)
         self._check_placements(names)
 
@@ -208,6 +225,24 @@ class Topology:
                 raise InvalidSpec(
                     f"Topology: {inner.name!r} is the name of a supervisor of the system's own"
                 )
+
+    def _check_programs(self, groups: list[str]) -> None:
+        names = [*groups, *(spec.name for spec in self.programs)]
+        for spec in self.programs:
+            if names.count(spec.name) > 1:
+                raise InvalidSpec(
+                    f"Topology: program {spec.name!r} has the name of another program or group of nodes"
+                )
+        listeners = [
+            (f"listener {item.name}", range(item.port, item.port + 1))
+            for item in self.all_listeners
+            if item.port
+        ]
+        programs = [
+            (f"program {spec.name!r}", spec.program.ports(spec.program.instances))
+            for spec in self.programs
+        ]
+        refuse_clashes("Topology", [*listeners, *programs])
 
     def _check_placements(self, groups: list[str]) -> None:
         for item in _placed(self.children):

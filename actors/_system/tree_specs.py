@@ -28,6 +28,7 @@ __all__ = [
     "SentClass",
     "SupervisorSpec",
     "TreeSpec",
+    "check_ends",
     "check_tree",
     "child",
     "class_name",
@@ -172,7 +173,7 @@ def new_child(
     """Make the spec of `child`, with constructor arguments that are checked already."""
     check_actor_options(cls, name, mailbox, backoff=backoff, shutdown=shutdown)
     where = f"child({class_name(cls)})"
-    _check_ends(where, restart, significant)
+    check_ends(where, restart, significant)
     return ActorSpec(
         cls=cls,
         args=args,
@@ -207,7 +208,7 @@ def _check(where: str, what: str, value: object, kind: type) -> None:
     raise InvalidSpec(f"{where}: {what} must be a {kind.__name__}, got {value!r}{hint}")
 
 
-def _check_ends(where: str, restart: object, significant: object) -> None:
+def check_ends(where: str, restart: object, significant: object) -> None:
     """Refuse what can never work of how a child ends."""
     _check(where, "restart", restart, Restart)
     _check(where, "significant", significant, bool)
@@ -246,7 +247,7 @@ def supervisor(
     _check(where, "strategy", strategy, Strategy)
     _check(where, "budget", budget or Budget(), Budget)
     _check(where, "auto_shutdown", auto_shutdown, AutoShutdown)
-    _check_ends(where, restart, significant)
+    check_ends(where, restart, significant)
     check_tree(where, children, auto_shutdown)
     return SupervisorSpec(
         name=name,
@@ -275,7 +276,7 @@ def dynamic(
     """
     where = f"dynamic({name!r})"
     _check(where, "budget", budget or Budget(), Budget)
-    _check_ends(where, restart, significant)
+    check_ends(where, restart, significant)
     if max_children is not None and (type(max_children) is not int or max_children < 0):
         raise InvalidSpec(f"{where}: max_children must be 0 or more, got {max_children!r}")
     return DynamicSpec(

@@ -10,7 +10,8 @@ from actors.nodes._process import ProcessNode
 from actors.nodes._sibling import Siblings, sibling_facts
 from actors.nodes._spec import NodeKind, NodesSpec, nodes
 from actors.nodes._thread import ThreadNode
-from actors.nodes.boot.launch import origin_of
+from actors.nodes.boot.descriptors import end_with
+from actors.nodes.boot.launch import origin_of, own_environment
 from actors.nodes.boot.launchers import Launchers
 from actors.nodes.boot.main_module import (
     MainImportEnded,
@@ -19,6 +20,7 @@ from actors.nodes.boot.main_module import (
     install_main,
     main_problem,
 )
+from actors.nodes.boot.output import LinesReader
 from actors.nodes.boot.preload import import_modules
 from actors.nodes.child_actors import ChildActors, check_actor_options, child_actors_of, child_facts
 from actors.nodes.factory import new_node
@@ -27,6 +29,7 @@ from actors.nodes.health.inspect_process import process_figures
 from actors.nodes.health.sampling import ORDERS, busiest_first
 from actors.nodes.linked_process import LinkedProcess
 from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
+from actors.nodes.reaping import sweep_and_reap
 from actors.nodes.remote_node import RemoteNode, RemoteNodeHost, RemoteRun
 from actors.nodes.replacement import NodeReplacement
 from actors.nodes.run_end import NodeDied
@@ -42,6 +45,7 @@ __all__ = [
     "BlockWatch",
     "ChildActors",
     "Launchers",
+    "LinesReader",
     "Link",
     "LinkedProcess",
     "LocalNode",
@@ -69,6 +73,7 @@ __all__ = [
     "child_facts",
     "class_path",
     "describe_main",
+    "end_with",
     "import_modules",
     "importing_main",
     "install_main",
@@ -77,8 +82,10 @@ __all__ = [
     "new_node",
     "nodes",
     "origin_of",
+    "own_environment",
     "pack_arguments",
     "process_figures",
     "sibling_facts",
+    "sweep_and_reap",
     "unpack_arguments",
 ]

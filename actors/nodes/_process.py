@@ -29,6 +29,7 @@ from actors.nodes.boot.preload import PreloadFailed
 from actors.nodes.health.block_watch import message_in
 from actors.nodes.health.heartbeat import crash_of, last_dump, stacks_of
 from actors.nodes.health.inspect_process import process_stacks
+from actors.nodes.reaping import sweep_and_reap
 from actors.nodes.remote_node import RemoteNode, RemoteRun
 from actors.supervisors import Exit
 from actors.transport import RemoteTraceback
@@ -225,7 +226,7 @@ class ProcessRun(RemoteRun):
         assert process is not None
         self._loop.unwatch_readable(self._pidfd)
         pidfd, self._pidfd = self._pidfd, -1
-        process.reaped(_sweep_and_reap(process.pid, pidfd))
+        process.reaped(sweep_and_reap(process.pid, pidfd))
         os.close(pidfd)
         if self.link is None or self.link.closed is not None:
             self._complete()
@@ -306,33 +307,6 @@ class ProcessRun(RemoteRun):
         else:
             lines = lines[-_LAST_LINES:]
         return "; its last lines:\n  " + "\n  ".join(lines) if lines else ""
-
-
-def _sweep_and_reap(pid: int, pidfd: int) -> int | None:
-    """End what is left of the group of an ended process, and reap it.
-
-    Returns:
-        Its exit code or minus its signal, None if code of the user's has reaped it.
-    """
-    try:
-        # Checked before it is reaped: until then no other process can get its pid.
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
-    except ChildProcessError:
-        if not Path(f"/proc/{pid}").exists():  # while its group lives, no process gets its number
-            _kill_group(pid)
-        return None
-    _kill_group(pid)
-    try:
-        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-    except ChildProcessError:  # another thread was faster
-        return None
-    assert result is not None, "it waits for an end"
-    return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
-
-
-def _kill_group(number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # nothing of it is left
-        os.killpg(number, signal.SIGKILL)
 
 
 def _common_environment() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from types import EllipsisType, MappingProxyType
 from typing import Final, Literal, TypeAlias, get_args
 
 from actors._base.errors import InvalidSpec
+from actors._base.options import env_problem
 from actors._base.run_loop import BACKENDS, Backend
 from actors._known_options import known_options
 from actors.supervisors import Backoff
@@ -105,7 +105,7 @@ class NodesSpec:
         env: object = self.env
         self._require(isinstance(env, Mapping), f"env must map text to text, got {env!r}")
         for key, value in self.env.items():
-            problem = _env_problem(key, value)
+            problem = env_problem(key, value)
             self._require(not problem, f"env {problem}, got {key!r}: {value!r}")
         object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
         nice: object = self.nice
@@ -185,21 +185,6 @@ class NodesSpec:
     def named(self, slot: int) -> str:
         """Return the name of the node in *slot*."""
         return f"{self.name}/{slot}"
-
-
-def _env_problem(key: object, value: object) -> str:
-    """Return why a program cannot be given this variable, or nothing."""
-    if type(key) is not str or type(value) is not str:
-        return "must map text to text"
-    if not key or "=" in key:
-        return "must have names that are not empty and have no '='"
-    if "\0" in key + value:
-        return "cannot have a NUL in a name or value"
-    try:
-        os.fsencode(key + value)
-    except UnicodeEncodeError:
-        return "must be text that the file system's encoding can say"
-    return ""
 
 
 @known_options(InvalidSpec)

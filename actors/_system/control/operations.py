@@ -16,7 +16,7 @@ from actors._system.control.debug import debug
 from actors._system.control.ps import node_identity, node_named, ps
 from actors._system.control.top import top
 from actors._system.coordinator import Coordinator
-from actors.nodes import nodes
+from actors.nodes import RemoteNode, nodes
 from actors.supervisors import shown
 
 __all__ = ["OPERATIONS", "ControlOperation", "Refused", "refusal"]
@@ -81,11 +81,18 @@ async def _spawn(core: Coordinator, **options: Any) -> list[dict[str, Any]]:
 
 async def _scale(core: Coordinator, groups: dict[str, int]) -> dict[str, list[dict[str, Any]]]:
     for name, count in groups.items():  # check all before changing any
-        core.groups.check(name, count)
-    return {
-        name: [node_identity(node) for node in await core.groups.scale(name, count)]
-        for name, count in groups.items()
-    }
+        if core.programs.find(name) is not None:
+            core.programs.check_scale(name, count)
+        else:
+            core.groups.check(name, count)
+    return {name: await _scale_one(core, name, count) for name, count in groups.items()}
+
+
+async def _scale_one(core: Coordinator, name: str, count: int) -> list[dict[str, Any]]:
+    if core.programs.find(name) is not None:
+        await core.programs.scale(name, count)
+        return core.programs.facts(name)
+    return [node_identity(node) for node in await core.groups.scale(name, count)]
 
 
 async def _reload(
@@ -95,13 +102,24 @@ async def _reload(
     surge: bool = False,
     ready_timeout: float | None = None,
 ) -> list[dict[str, Any]]:
-    renewed = await core.reloading.reload(
-        nodes or (), surge=surge, ready_timeout=ready_timeout, by="`actors reload`"
-    )
-    return [node_identity(node) for node in renewed]
+    names, by = nodes or [], "`actors reload`"
+    programs = [name for name in names if core.programs.find(name) is not None]
+    others = [name for name in names if name not in programs]
+    renewed: list[RemoteNode] = []
+    if others or not programs:
+        renewed = await core.reloading.reload(
+            others, surge=surge, ready_timeout=ready_timeout, by=by
+        )
+    if programs:
+        await core.programs.reload(programs, ready_timeout=ready_timeout, by=by)
+    shown = [node_identity(node) for node in renewed]
+    return [*shown, *(facts for name in programs for facts in core.programs.facts(name))]
 
 
 async def _restart(core: Coordinator, name: str, *, actor: bool = False) -> dict[str, Any]:
+    if not actor and core.programs.find(name) is not None:
+        await core.programs.reload([name], by="`actors restart`")
+        return {"verb": "restart", "programs": core.programs.facts(name)}
     if not _means_node(core, name, actor=actor):
         return await end_actors(core, name, "restart")
     renewed = await core.reloading.reload([node_named(core, name).name], by="`actors restart`")
@@ -109,12 +127,21 @@ async def _restart(core: Coordinator, name: str, *, actor: bool = False) -> dict
 
 
 async def _stop_any(core: Coordinator, name: str, *, actor: bool = False) -> dict[str, Any]:
+    if not actor and core.programs.find(name) is not None:
+        facts = core.programs.facts(name)
+        await core.programs.stop(name)
+        ended = [{**one, "state": "STOPPED", "pid": None} for one in facts]
+        return {"verb": "stop", "programs": ended}
     if not _means_node(core, name, actor=actor):
         return await end_actors(core, name, "stop")
     return {"verb": "stop", "nodes": [await _stop_node(core, name)]}
 
 
 async def _kill_any(core: Coordinator, name: str, *, actor: bool = False) -> dict[str, Any]:
+    if not actor and core.programs.find(name) is not None:
+        facts = core.programs.facts(name)
+        core.programs.kill(name, "`actors kill`")
+        return {"verb": "kill", "programs": facts}
     if not _means_node(core, name, actor=actor):
         return await end_actors(core, name, "kill")
     return {"verb": "kill", "nodes": [await _kill(core, name)]}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
@@ -15,10 +16,18 @@ from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.suggestions import did_you_mean
 from actors._system.coordinator import Coordinator
 from actors._system.listeners import ListenerController
-from actors.nodes import Node, RemoteNode
+from actors.nodes import Node, RemoteNode, process_figures
 from actors.routing import NodeStats
 
-__all__ = ["NODE_TIMEOUT", "listener_facts", "node_facts", "node_identity", "node_named", "ps"]
+__all__ = [
+    "NODE_TIMEOUT",
+    "listener_facts",
+    "node_facts",
+    "node_identity",
+    "node_named",
+    "program_facts",
+    "ps",
+]
 
 NODE_TIMEOUT: Final = 1.0
 """Seconds that a node has to answer."""
@@ -60,7 +69,19 @@ async def ps(core: Coordinator) -> dict[str, Any]:
         "pid": os.getpid(),
         "nodes": list(nodes.values()),
         "listeners": [listener_facts(listening) for listening in core.listeners],
+        "programs": program_facts(core),
     }
+
+
+def program_facts(core: Coordinator) -> list[dict[str, Any]]:
+    """Return the facts about every instance of a program, with its memory, as the kernel knows it."""
+    return [{**facts, "rss": _rss(facts["pid"])} for facts in core.programs.facts()]
+
+
+def _rss(pid: int | None) -> int | None:
+    with suppress(OSError):  # it has just ended
+        return None if pid is None else process_figures(pid)[1]
+    return None
 
 
 def node_identity(node: Node) -> dict[str, Any]:

@@ -43,6 +43,7 @@ _ACTORS: Final = (
     "RESTARTS",
 )
 _LISTENERS: Final = ("LISTENER", "POLICY", "NODES", "ACCEPTED", "PENDING")
+_PROGRAMS: Final = ("PROGRAM", "STATE", "PID", "PORT", "RESTARTS", "MEMORY")
 _FAILURES: Final = ("refused", "redispatched", "dropped", "lost_unread")
 _MULTILINE_FACTS: Final = ("traceback", "stack")
 """Facts that do not fit into one line; the log and `--json` have them."""
@@ -94,7 +95,20 @@ def as_status(facts: dict[str, Any]) -> str:
     if facts["listeners"]:
         titles = (*_LISTENERS, *map(_title, _FAILURES), "OPEN")
         parts += ["", *_table(titles, [_listener(listener) for listener in facts["listeners"]])]
+    if facts.get("programs"):
+        parts += ["", *_table(_PROGRAMS, [_program(one) for one in facts["programs"]])]
     return "\n".join(parts)
+
+
+def _program(program: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        program["name"],
+        program["state"],
+        _or_dash(program["pid"]),
+        _or_dash(program["port"]),
+        str(program["restarts"]),
+        _memory(program["rss"]),
+    )
 
 
 def _title(name: str) -> str:
@@ -230,6 +244,8 @@ def as_ended(done: dict[str, Any]) -> str:
     """Return which node or actors a command stopped, restarted or killed."""
     done = _printable(done)
     did = _DONE[done["verb"]]
+    if "programs" in done:
+        return f"{did} {', '.join(one['name'] for one in done['programs'])}"
     if "nodes" in done:
         node = done["nodes"][0]["name"]
         return f"node {node} {_OF_NODE[done['verb']]}"
@@ -308,6 +324,9 @@ def _tree_item(item: dict[str, Any]) -> str:
         kind = f"{_class_name(item)} on {item['node']}"
     elif kind == "node" and item["pid"] is not None:
         kind = f"node, pid {item['pid']}"
+    elif kind == "program":
+        port = "" if item["port"] is None else f", port {item['port']}"
+        kind = f"program, pid {_or_dash(item['pid'])}{port}"
     line = f"{item['name']}  ({kind})  {item['state']}"
     if item.get("answering") is False:
         line += "  not answering"

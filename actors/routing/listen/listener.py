@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from actors._known_options import known_options
 from actors.routing.errors import BadListener
-from actors.routing.listen.address import InheritedSocket, Udp, Unix, Where, parse_address
+from actors.routing.listen.address import Inet, InheritedSocket, Udp, Unix, Where, parse_address
 from actors.routing.listen.application import Asgi
 from actors.routing.listen.checks import check_count, check_path, check_positive
 from actors.routing.listen.tls import ClientCerts, Tls, checked_tls
@@ -78,6 +78,12 @@ class Listener:
     def where(self) -> Where:
         """The address, parsed."""
         return parse_address(self.address)
+
+    @property
+    def port(self) -> int:
+        """The TCP port; 0 if it has none, or the system chooses it."""
+        where = self.where
+        return where.port if isinstance(where, Inet) else 0
 
     def limit(self, slot: int) -> int | None:
         """Return how many connections the node of *slot* serves at a time; None for no limit."""
