@@ -18,8 +18,9 @@ from actors.programs import ProgramInstance, ProgramThread, RunState, Sweep, ref
 from actors.supervisors import ChildNotStarted, ChildSpec, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from actors._base.loop import Loop
     from actors._system.concurrent_supervisor import ConcurrentSupervisor
     from actors._system.program_spec import ProgramSpec
     from actors._system.supervision_tree import SupervisionTree
@@ -46,7 +47,7 @@ class ProgramControl:
         self.handle = handle
         self.slots: set[int] = set(range(spec.program.instances))
         self.instances: dict[int, ProgramInstance] = {}
-        self.changing = Lock()
+        self.changing: Lock = Lock()
 
     @property
     def name(self) -> str:
@@ -79,8 +80,8 @@ class Programs:
         self._state = state
         self._controls: dict[str, ProgramControl] = {}
         self._tree: SupervisionTree
-        self.loop = state.loop
-        self.event = state.event
+        self.loop: Loop = state.loop
+        self.event: Callable[[str, dict[str, Any]], None] = state.event
         self.thread: ProgramThread = ProgramThread(state.loop)
         self.sweep: Sweep = Sweep(state.loop, self.thread)
 

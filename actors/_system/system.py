@@ -439,7 +439,7 @@ class System:
     async def start(
         self, item: TreeSpec | NodesSpec
     ) -> list[Node] | Ref[Any] | Pool[Any] | Keyed[Any, Any] | None:
-        """Add a child made by `child`, `supervisor`, `dynamic`, `pool`, `keyed` or `program` at the top of the tree.
+        """Add a child made by `child`, `supervisor`, `pool`, `program` and the like at the top of the tree.
 
         Or a group of nodes, made by `nodes`; more nodes for a group that is there: `scale`.
 
@@ -474,11 +474,9 @@ class System:
         seconds, and ends for good.
 
         Args:
-            group: as named in `nodes`.
+            group: as named in `nodes`; or a program, of which no nodes are returned.
             count: how many nodes; 0 only where no listener is served by the group, which can be
                 scaled up again.
-
-        A program is scaled by its name likewise, to so many instances; then no nodes are returned.
 
         Returns:
             The nodes of the group by slot, when the new ones are ready and the others are gone. When the

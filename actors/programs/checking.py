@@ -110,7 +110,7 @@ class _CommandRun:
     """A command that runs: reads what it writes, of which it keeps the end, and reaps it."""
 
     def __init__(self, loop: Loop, process: SpawnedProcess) -> None:
-        self.ended = anyio.Event()
+        self.ended: anyio.Event = anyio.Event()
         self.code: int | None = None
         self._loop = loop
         self._process = process

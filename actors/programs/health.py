@@ -76,10 +76,10 @@ def health_of(
     Raises:
         InvalidSpec: a value that can never work.
     """
-    if check is None:
-        return None
     if type(failures) is not int or failures < 1:
         raise InvalidSpec(f"{where}: health_failures must be 1 or more, got {failures!r}")
+    if check is None:
+        return None
     given = check if isinstance(check, str) else check_command(where, "health", check)
     if port is None and any("{port}" in text for text in ([given] if given is check else given)):
         raise InvalidSpec(f"{where}: health names {{port}}, but the program has no port=")

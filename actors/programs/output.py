@@ -25,7 +25,7 @@ class ProgramOutput:
     def __init__(self, loop: Loop, fd: int, instance: str, stream: str) -> None:
         self._log = get_logger(program=instance)
         self._stream = stream
-        self.pipe = f"pipe:[{os.fstat(fd).st_ino}]"
+        self.pipe: str = f"pipe:[{os.fstat(fd).st_ino}]"
         self._reader = LinesReader(loop, fd, self._line)
 
     @property

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterable, Iterator
+from typing import Final, TypeAlias
 
 from actors._base.errors import InvalidSpec
 
 __all__ = ["LAST_PORT", "clash", "is_shared", "refuse_clashes"]
 
-LAST_PORT = 65535
+LAST_PORT: Final = 65535
 
-Claim = tuple[str, range]
+Claim: TypeAlias = tuple[str, range]
 """Who has ports, and which."""
 
 

@@ -59,11 +59,11 @@ class ProgramProcess:
     """
 
     def __init__(self, home: ProgramHome, options: ProgramOptions, slot: int) -> None:
-        self.name = options.instance_name(slot)
-        self.port = options.port_of(slot)
-        self.state = RunState.STARTING
+        self.name: str = options.instance_name(slot)
+        self.port: int | None = options.port_of(slot)
+        self.state: RunState = RunState.STARTING
         self.pid: int | None = None
-        self.health = ""
+        self.health: str = ""
         self._home = home
         self._loop = home.loop
         self._options = options
