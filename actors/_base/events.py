@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from actors._base.log import write_line
+from actors._base.log import write_records
 from actors._base.user_traceback import user_frames
 from actors.supervisors import Exit, shown
 from actors.transport import traceback_text
@@ -245,4 +245,5 @@ class DelayedDelivery:
             try:
                 self._take(event, at)
             except Exception as error:  # noqa: BLE001 - a user's logging must not end the system
-                write_line(f"event {event.kind} not logged: {type(error).__name__}: {shown(error)}")
+                what = f"event {event.kind} not logged: {type(error).__name__}: {shown(error)}"
+                write_records("", [{"level": "error", "event": what}])

@@ -47,8 +47,8 @@ class LineWriter:
         self._changed = threading.Condition()  # reentrant: a signal handler may log
         self._thread: threading.Thread | None = None
 
-    def write(self, line: str) -> None:
-        """Write *line*, now or from the thread, or drop it; from any thread."""
+    def write(self, line: str, count: int = 1) -> None:
+        """Write *line*, or *count* of them in one text, now or from the thread, or drop it; from any thread."""
         stream = sys.stderr
         if stream is None:
             return
@@ -57,7 +57,7 @@ class LineWriter:
             return
         with self._changed:
             if self._size > _ROOM:
-                self._dropped += 1
+                self._dropped += count
             elif self._running():
                 self._waiting.append((stream, line + "\n"))
                 self._size += len(line) + 1
@@ -65,7 +65,7 @@ class LineWriter:
             elif len(line) < _SHORT and _has_room(stream):
                 self._put(stream, line + "\n")
             else:
-                self._dropped += 1
+                self._dropped += count
 
     def flush(self, seconds: float = _LAST_WRITE) -> None:
         """Wait until all is written, at most so long."""

@@ -5,10 +5,12 @@ Rule: pure. What is not printable is written as Python or JSON writes it: ``\x1b
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["printable", "printable_facts", "printable_json"]
+
+_ASTRAL: Final = 0x10000
+"""From here on JSON writes a character as two surrogates."""
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -26,8 +28,15 @@ def printable_json(text: str) -> str:
         return text
     # A newline can only be one between values: within a string it is escaped already.
     return "".join(
-        sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text
+        sign if sign.isprintable() or sign == "\n" else _json_escape(ord(sign)) for sign in text
     )
+
+
+def _json_escape(code: int) -> str:
+    if code < _ASTRAL:
+        return f"\\u{code:04x}"
+    code -= _ASTRAL
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
 def printable_facts(value: Any, multiline: frozenset[str], *, keep: str = "") -> Any:

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 from actors._base.event_log import LogSubscriber
 from actors._base.events import DelayedDelivery, Event, EventBus, event_of
-from actors._base.log import write_line
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.registry import Registry
 from actors._system.extras import EXTRAS
@@ -139,10 +138,6 @@ class SystemState:
                     self.event("request_failed", {"request": what, "by": by, "error": why})
 
         self.loop.start(run, name=f"{what}, for {by}", fresh=True)
-
-    def write_line(self, line: str) -> None:
-        """Write a line that a node has written to this process's stderr."""
-        write_line(line)
 
     def close(self) -> None:
         """Publish the last event, and release everything."""

@@ -20,7 +20,7 @@ from actors.nodes.boot.main_module import (
     install_main,
     main_problem,
 )
-from actors.nodes.boot.output import LinesReader
+from actors.nodes.boot.output import LinesReader, read_output
 from actors.nodes.boot.preload import import_modules
 from actors.nodes.child_actors import ChildActors, check_actor_options, child_actors_of, child_facts
 from actors.nodes.factory import new_node
@@ -85,6 +85,7 @@ __all__ = [
     "own_environment",
     "pack_arguments",
     "process_figures",
+    "read_output",
     "sibling_facts",
     "sweep_and_reap",
     "unpack_arguments",

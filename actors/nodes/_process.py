@@ -24,7 +24,7 @@ from actors._remoting.link import Link
 from actors.nodes._node import NodeState
 from actors.nodes.boot.descriptors import NodePipes, end_with
 from actors.nodes.boot.launch import PARENTS_PATH, Launch, interpreter_problem
-from actors.nodes.boot.output import LinesReader
+from actors.nodes.boot.output import LinesReader, WrittenRecords, read_output
 from actors.nodes.boot.preload import PreloadFailed
 from actors.nodes.health.block_watch import message_in
 from actors.nodes.health.heartbeat import crash_of, last_dump, stacks_of
@@ -150,8 +150,8 @@ class ProcessRun(RemoteRun):
         assert started is not None
         self._loop.watch_readable(self._pidfd, self._died)
         self._readers = [
-            LinesReader(self._loop, fd, home.write_line, remember=_REMEMBERED)
-            for fd in (pipes.log, pipes.output)
+            LinesReader(self._loop, pipes.log, WrittenRecords(self.node.name)),
+            read_output(self._loop, pipes.output, self.node.name, remember=_REMEMBERED),
         ]
         self._lifeline = pipes.lifeline
         config = self._config(

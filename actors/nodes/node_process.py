@@ -106,7 +106,7 @@ def _inherit(config: dict[str, Any]) -> None:
         os.environ["PYTHONPATH"] = own
     else:
         os.environ.pop("PYTHONPATH", None)
-    write_lines_to(config["log"])
+    write_lines_to(config["log"], config["name"])
     if config["nice"]:
         _change_priority(config["nice"])
     install_main(config["main"])

@@ -13,7 +13,7 @@ import pytest
 
 from actors import System
 from actors._base.line_writer import LineWriter, StandardError
-from actors._base.log import as_terminal, get_logger, replace_stderr, write_line
+from actors._base.log import as_terminal, get_logger, replace_stderr, write_lines
 
 
 @contextmanager
@@ -153,7 +153,7 @@ async def test_a_system_runs_with_any_standard_error(
     assert sys.stderr is stream
     async with System():
         get_logger().warning("hello", name="\ud800")
-        write_line("from a node")
+        write_lines("web/0", ["from a node"])
     if isinstance(stream, Plain):
         lines = stream.text.splitlines()
         at = lines.index("from a node")

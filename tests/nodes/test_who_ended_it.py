@@ -11,7 +11,7 @@ import pytest
 from actors import System, Topology, nodes
 from actors._base.run_loop import open_loop
 from actors.errors import NodeDown
-from actors.nodes.boot.output import LinesReader
+from actors.nodes.boot.output import LinesReader, PrintedOutput
 from actors.testing import eventually, running_system
 from tests.nodes.node_actors import Leaver
 
@@ -79,15 +79,16 @@ async def test_one_that_breaks_the_protocol_is_killed_and_told_so() -> None:
 async def test_a_program_that_outlives_its_node_and_writes_for_ever_holds_nothing_up() -> None:
     ours, theirs = os.pipe()
 
-    def write_more(_line: str) -> None:
-        lines.append(_line)
-        assert len(lines) < 100_000, "it is read for ever"
-        os.write(theirs, b"more\n")
+    class Endless(PrintedOutput):
+        def take(self, lines: list[str]) -> None:
+            written.extend(lines)
+            assert len(written) < 100_000, "it is read for ever"
+            os.write(theirs, b"more\n")
 
-    lines: list[str] = []
+    written: list[str] = []
     async with open_loop() as loop:
-        reader = LinesReader(loop, ours, write_more)
+        reader = LinesReader(loop, ours, Endless("web/0"))
         os.write(theirs, b"the node's own\n")
         reader.close()
     os.close(theirs)
-    assert lines[:2] == ["the node's own", "more"]
+    assert written[:2] == ["the node's own", "more"]

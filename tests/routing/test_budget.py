@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import select
 import socket
 import struct
 import sys
@@ -16,7 +17,8 @@ import tracemalloc
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
+from unittest.mock import Mock
 
 import anyio
 import pytest
@@ -30,7 +32,7 @@ from actors._base.loop import Loop
 from actors._system.control.server import control_socket
 from actors._system.coordinator import Coordinator
 from actors._system.system import coordinator_of
-from actors.nodes.boot.output import LinesReader
+from actors.nodes.boot.output import read_output
 from actors.routing import Peeked, RequestTimedOut, Sticky, asgi, cookie, ip, listen
 from actors.routing.serving import client_warnings
 from actors.routing.sticky.bindings import digest_of
@@ -197,16 +199,26 @@ def a_printed_line(_rig: Rig, numbers: list[float]) -> None:
         def unwatch_readable(self, _fd: int) -> None:
             pass
 
-    loop, lines = HandLoop(), list[str]()
+        def now(self) -> float:
+            return 0.0
+
+        def call_later(self, _seconds: float, _call: Callable[[], object]) -> Any:
+            return Mock()
+
+    loop = HandLoop()
     reading, writing = os.pipe()
-    reader = LinesReader(cast("Loop", loop), reading, lines.append)
-    for _ in range(40):
-        os.write(writing, b"x" * 60_000)
-        loop.read()
-    os.close(writing)
-    reader.close()
-    assert len(lines) == 3
-    assert max(map(len, lines)) <= numbers[0] + 65_536
+    reader = read_output(cast("Loop", loop), reading, "web/0", remember=100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", io.StringIO())
+        for _ in range(40):
+            os.write(writing, b"x" * 60_000)
+            while select.select([reading], [], [], 0)[0]:
+                loop.read()
+        os.close(writing)
+        reader.close()
+    lengths = list(map(len, reader.last))
+    assert sum(lengths) == 40 * 60_000
+    assert max(lengths) == numbers[0]
 
 
 def waits(sock: socket.socket) -> bool:
