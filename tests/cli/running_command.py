@@ -107,9 +107,9 @@ class Running:
             assert self._read(deadline), f"no line {wanted}, but:\n" + "\n".join(self.lines)
 
     def line(self, text: str) -> None:
-        """Wait for a line that is not a log line."""
+        """Wait for what is printed: by a node, or by the command itself."""
         deadline = time.monotonic() + PATIENCE
-        while text not in self.lines:
+        while text not in self.lines and all(text != said.get("event") for said in self.events):
             assert self._read(deadline), f"no line {text!r}, but:\n" + "\n".join(self.lines)
 
     def _read(self, deadline: float) -> bool:
