@@ -23,8 +23,8 @@ class ProgramOutput:
 
     def __init__(self, loop: Loop, fd: int, instance: str, stream: str) -> None:
         self.pipe: str = f"pipe:[{os.fstat(fd).st_ino}]"
-        facts = {} if stream == "stdout" else {"stream": stream}
-        self._reader = read_output(loop, fd, instance, program=instance, **facts)
+        facts = {"program": instance} | ({} if stream == "stdout" else {"stream": stream})
+        self._reader = read_output(loop, fd, instance, facts=facts)
 
     @property
     def last(self) -> deque[str]:

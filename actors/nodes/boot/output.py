@@ -107,7 +107,12 @@ class PrintedOutput:
 
 
 def read_output(
-    loop: Loop, fd: int, name: str, *, remember: int = 20, **facts: Any
+    loop: Loop,
+    fd: int,
+    name: str,
+    *,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+    remember: int = 20,
 ) -> LinesReader:
     """Make records of the log of what *name* prints to the pipe *fd*, until it is closed.
 
@@ -115,8 +120,8 @@ def read_output(
         loop: which reads it.
         fd: the reading end, which is closed at the end of the pipe or by `LinesReader.close`.
         name: the ``node`` of the records.
+        facts: what else every record has.
         remember: how many of the last lines are kept, as they were printed, in `LinesReader.last`.
-        **facts: what else every record has.
     """
     return LinesReader(loop, fd, PrintedOutput(name, facts), remember=remember)
 
