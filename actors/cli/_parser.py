@@ -351,6 +351,28 @@ def _node(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
 
 
+def _profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("node", metavar="NODE", help="such as web/1; a group such as web, or all")
+    parser.add_argument(
+        "seconds",
+        metavar="SECONDS",
+        nargs="?",
+        type=float,
+        default=5.0,
+        help="for how long, at most 60; default: %(default)g",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="the HTML file to write; default: profile-NODE.html in this folder",
+    )
+    parser.epilog = (
+        "The file is a flame graph: the width of a bar is CPU time, what lies below a bar was called by it. "
+        "With --json the profile is printed, and no file is written."
+    )
+    _add_common(parser)
+
+
 def _completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", metavar="SHELL", help="bash, zsh, fish, tcsh or powershell")
     parser.epilog = 'In ~/.bashrc: eval "$(actors completion bash)"'
@@ -364,6 +386,7 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "top": ("show the nodes and the busiest actors of the running system, repeatedly", _top),
     "events": ("print the events of the running system as they happen, one line each", _events),
     "stack": ("show the stacks of the threads and tasks of a node, even if it hangs", _node),
+    "profile": ("show in which functions nodes spend their CPU time, as a flame graph", _profile),
     "spawn": ("add a group of nodes to the running system, and wait until they are ready", _spawn),
     "scale": ("change the number of nodes of a group, and wait until it is reached", _scale),
     "reload": (

@@ -26,6 +26,8 @@ _SILENT: Final = 5.0
 """Seconds for the parent to answer: then the system is not healthy."""
 _LOOK: Final = 2.5
 """Seconds between two looks that the page is sent."""
+_PROFILED: Final = 3.0
+"""Seconds for which nodes are profiled when the page asks for it."""
 _MOST_PAGES: Final = 16
 _MOST_ACTORS: Final = 20
 _LONGEST_NUMBER: Final = 9
@@ -37,6 +39,8 @@ _FILES: Final = {
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/flame.css": ("flame.css", "text/css; charset=utf-8"),
+    "/flame.js": ("flame.js", "text/javascript; charset=utf-8"),
 }
 _CHANGES: Final = {
     "scale": {"groups"},
@@ -79,6 +83,7 @@ class Dashboard:
             "/api/live": self._live,
             "/api/children": self._children,
             "/api/stack": self._stack,
+            "/api/profile": self._profile,
             "/api/actor": self._actor,
             "/api/change": self._change,
         }
@@ -208,6 +213,10 @@ class Dashboard:
 
     async def _stack(self, request: Request, _send: Send) -> Response:
         return Response.of_json(await self._ask("stack", node=request.query.get("node", "")))
+
+    async def _profile(self, request: Request, _send: Send) -> Response:
+        node = request.query.get("node", "all")
+        return Response.of_json(await self._ask("profile", node=node, seconds=_PROFILED))
 
     async def _actor(self, request: Request, _send: Send) -> Response:
         return Response.of_json(await self._ask("queued", name=request.query.get("name", "")))

@@ -12,11 +12,11 @@ import os
 import signal
 import socket
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from anyio import Lock
+from anyio import CancelScope, Lock, sleep
 
 from actors._base.errors import ActorsError, BootFailed
 from actors._base.log import as_terminal
@@ -28,13 +28,15 @@ from actors.nodes.boot.output import LinesReader, WrittenRecords, read_output
 from actors.nodes.boot.preload import PreloadFailed
 from actors.nodes.health.block_watch import message_in
 from actors.nodes.health.heartbeat import crash_of, last_dump, stacks_of
-from actors.nodes.health.inspect_process import process_stacks
+from actors.nodes.health.inspect_process import begin_profile, end_profile, process_stacks
 from actors.nodes.reaping import sweep_and_reap
 from actors.nodes.remote_node import RemoteNode, RemoteRun
 from actors.supervisors import Exit
 from actors.transport import RemoteTraceback
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from actors.nodes.boot.launch import Started
 
 __all__ = ["ProcessNode", "ProcessRun"]
@@ -73,6 +75,7 @@ class ProcessRun(RemoteRun):
         self._readers: list[LinesReader] = []
         self._stacks = -1
         self._inspecting = Lock()
+        self._profiled = False
         self._killed_because = ""
 
     async def _spawn(self) -> None:
@@ -262,17 +265,42 @@ class ProcessRun(RemoteRun):
     async def stacks(self) -> dict[str, Any]:
         """Return the stacks of its threads and tasks; see `RemoteRun.stacks`."""
         async with self._inspecting:
-            if self._stacks < 0 or self._pidfd < 0 or self.pid is None:
-                raise ActorsError(
-                    f"node {self.node.name} is {self.state.value}: nothing to see yet"
-                )
-            # Copies: it may end meanwhile, and the numbers of its descriptors be used again.
-            pidfd, fd = os.dup(self._pidfd), os.dup(self._stacks)
+            with self._inspected() as at:
+                return await process_stacks(*at)
+
+    @contextmanager
+    def _inspected(self) -> Iterator[tuple[str, int, int, int]]:
+        """Yield its name, its pid, and copies of its pidfd and of the file that it writes to when it is asked.
+
+        Copies: it may end meanwhile, and the numbers of its descriptors be used again.
+        """
+        if self._stacks < 0 or self._pidfd < 0 or self.pid is None:
+            raise ActorsError(f"node {self.node.name} is {self.state.value}: nothing to see yet")
+        pidfd, fd = os.dup(self._pidfd), os.dup(self._stacks)
+        try:
+            yield self.node.name, self.pid, pidfd, fd
+        finally:
+            os.close(pidfd)
+            os.close(fd)
+
+    async def profile(self, seconds: float) -> dict[str, Any]:
+        """Return where it spends its CPU time; see `RemoteRun.profile`."""
+        if self._profiled:
+            raise ActorsError(f"node {self.node.name} is being profiled already")
+        with self._inspected() as at:
+            self._profiled = True
             try:
-                return await process_stacks(self.node.name, self.pid, pidfd, fd)
+                begin_profile(at[2])
+                await sleep(seconds)
             finally:
-                os.close(pidfd)
-                os.close(fd)
+                # Also when nobody waits for it any more: its timer is not to go on.
+                with CancelScope(shield=True):
+                    try:
+                        async with self._inspecting:
+                            found = await end_profile(*at)
+                    finally:
+                        self._profiled = False
+            return found
 
     def _release(self) -> None:
         if self._stacks >= 0:

@@ -20,6 +20,7 @@ from actors._base.errors import ActorsError
 from actors._remoting import operations as ops
 from actors._remoting.link import Link
 from actors.nodes.health.block_watch import stack_of, work_of
+from actors.nodes.health.profile import profile_thread
 from actors.nodes.health.stack_dump import frames_of
 from actors.nodes.remote_node import RemoteNode, RemoteRun
 from actors.supervisors import Exit
@@ -144,6 +145,13 @@ class ThreadRun(RemoteRun):
             tasks = await self.link.call(ops.task_stacks)
         frames = list(frames_of(_frame(thread)))
         return {"threads": [{"thread": thread.name, "stack": frames}], "tasks": tasks}
+
+    async def profile(self, seconds: float) -> dict[str, Any]:
+        """Return where its loop's thread spends its CPU time; see `RemoteRun.profile`."""
+        ident = None if self._thread is None else self._thread.ident
+        if ident is None:
+            raise ActorsError(f"node {self.node.name} is {self.state.value}: nothing to see")
+        return await profile_thread(ident, seconds)
 
     def _abandon(self) -> None:
         if self._completion.exit is None:

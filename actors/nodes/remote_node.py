@@ -455,6 +455,15 @@ class RemoteRun:
         """
         raise NotImplementedError
 
+    async def profile(self, seconds: float) -> dict[str, Any]:
+        """Return where its threads spend their CPU time for *seconds*; see `StackCounts.facts`.
+
+        Raises:
+            ActorsError: it cannot be profiled.
+        """
+        kind = self.node.spec.kind
+        raise ActorsError(f"{self.node.name} is of kind {kind}: it cannot be profiled from here")
+
     # -- the end -------------------------------------------------------------------------
 
     async def wait(self) -> Exit:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AdminServices"]
 
-_SHOWS: Final = ("ps", "top", "stack")
+_SHOWS: Final = ("ps", "top", "stack", "profile")
 _CHANGES: Final = ("scale", "reload", "restart", "stop_any", "kill_any")
 _MOST_CHILDREN: Final = 200
 _MOST_MESSAGES: Final = 100

@@ -13,6 +13,7 @@ from typing import Any, Final
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._system.control.actors import ask, end_actors, matching_actors, start, state, trace
 from actors._system.control.debug import debug
+from actors._system.control.profile import profile
 from actors._system.control.ps import node_identity, node_named, ps
 from actors._system.control.top import top
 from actors._system.coordinator import Coordinator
@@ -184,6 +185,7 @@ OPERATIONS: Final[dict[str, ControlOperation]] = {
     "connect": ControlOperation(_connect, arguments=frozenset({"version"}), connects=True),
     "stack": ControlOperation(_stack, arguments=frozenset({"node"})),
     "stop": ControlOperation(_pid, after_reply=lambda core: core.end()),
+    "profile": ControlOperation(profile, arguments=frozenset({"node", "seconds"})),
     "spawn": ControlOperation(
         _spawn,
         arguments=frozenset({"name", "count", "kind", "backend", "preload", "env", "nice"}),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Final
 
 from actors.cli._failure import NOT_RUNNING, WRONG, CommandFailed, is_count
 from actors.cli.client.connection import REPLY_TIMEOUT, connect
+from actors.cli.client.flame_graph import flame_graph
 from actors.cli.client.text import (
     as_admin,
     as_ended,
@@ -19,6 +22,7 @@ from actors.cli.client.text import (
     as_json,
     as_message,
     as_nodes,
+    as_profile,
     as_stacks,
     as_started,
     as_state,
@@ -53,6 +57,30 @@ def _tree(options: Namespace) -> None:
 
 def _stack(options: Namespace) -> None:
     _show(options, _ask(options, "stack", node=options.node), as_stacks)
+
+
+def _profile(options: Namespace) -> None:
+    """Write the flame graph of nodes to a file, and print which functions used most CPU time."""
+    path = Path(options.output or f"profile-{options.node.replace('/', '-')}.html")
+    if not options.json and not path.parent.is_dir():
+        raise CommandFailed(f"--output {path}: there is no folder {path.parent}", WRONG)
+    profile = _ask(
+        options,
+        "profile",
+        timeout=REPLY_TIMEOUT + min(max(0.0, options.seconds), _LONGEST_INTERVAL),
+        node=options.node,
+        seconds=options.seconds,
+    )
+    if options.json:
+        print(as_json(profile))
+        return
+    about = f"{options.node}, {options.seconds:g} seconds, {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    try:
+        path.write_text(flame_graph(profile, about), encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(f"--output {path}: {error.strerror}") from error
+    print(as_profile(profile))
+    _print_note(f"flame graph: {path}")
 
 
 def _spawn(options: Namespace) -> None:
@@ -320,6 +348,7 @@ COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
     "top": _top,
     "events": _events,
     "stack": _stack,
+    "profile": _profile,
     "spawn": _spawn,
     "scale": _scale,
     "reload": _reload,

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from actors._base.printable import printable, printable_facts, printable_json
+from actors.cli.client.flame_graph import busiest
 
 __all__ = [
     "ASCII",
@@ -22,6 +23,7 @@ __all__ = [
     "as_json",
     "as_message",
     "as_nodes",
+    "as_profile",
     "as_stacks",
     "as_started",
     "as_state",
@@ -51,6 +53,8 @@ _UNQUOTED: Final = frozenset("_-./:@~+*<>()[]%,|")
 """The signs that a fact of an event may hold without being quoted, besides letters and digits."""
 _WITH_LINES: Final = frozenset({"last_exit", "stack"})
 """Facts whose newlines are ours."""
+_MOST_FUNCTIONS: Final = 10
+"""Functions of a profile that are listed."""
 _MINUTE: Final = 60.0
 _MIB: Final = 1024 * 1024
 
@@ -381,6 +385,24 @@ def _task_names(task: dict[str, Any]) -> str:
         return f"task {names}"
     more = task["count"] - len(task["names"])
     return f"{task['count']} tasks at the same place: {names}{f' and {more} more' if more else ''}"
+
+
+def as_profile(profile: dict[str, Any]) -> str:
+    """Return for each node the functions that used most CPU time."""
+    parts: list[str] = []
+    for node in _printable(profile)["nodes"]:
+        head = f"node {node['name']} ({node['kind']}, pid {node['pid']})"
+        if "error" in node:
+            parts += [f"{head}: {node['error']}", ""]
+            continue
+        busy = 100 * node["cpu"] / (node["seconds"] or 1)
+        parts.append(f"{head}: {busy:.0f} % of a CPU, {_count(node['samples'], 'sample')}")
+        rows = [
+            (f"{own:.3f} s", f"{whole:.3f} s", name, place)
+            for name, place, own, whole in busiest(node, _MOST_FUNCTIONS)
+        ]
+        parts += [*_table(("SELF", "TOTAL", "FUNCTION", "PLACE"), rows), ""]
+    return "\n".join(parts).rstrip()
 
 
 def _frames(of: dict[str, Any]) -> list[str]:

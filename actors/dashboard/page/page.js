@@ -138,6 +138,7 @@ function nodeActions(name) {
   const made = make("span");
   made.append(
     button("stack", () => showStack(name)), " ",
+    button("profile", () => showProfile(name)), " ",
     button("restart", () => change(`Replace ${name} by a new process? It finishes what it has first.`, "Restart", "restart", { name })), " ",
     button("stop", () => change(`Stop ${name} for good? Its actors end.`, "Stop", "stop_any", { name }), "danger"));
   return made;
@@ -170,14 +171,16 @@ function showGroups(nodes) {
 // -- details ------------------------------------------------------------------------------------------
 
 // Shows what *answer* returns, unless the dialog was closed, or opened for something else, before it came.
-async function openDetail(title, answer) {
+async function openDetail(title, answer, meanwhile = "asking…") {
   const dialog = byId("detail");
-  const fill = (text, actions) => {
+  const fill = (text, actions, profile) => {
     byId("detail-text").textContent = text;
+    byId("detail-flame").replaceChildren();
+    if (profile) drawFlame(byId("detail-flame"), profile);
     byId("detail-actions").replaceChildren(...actions);
   };
   byId("detail-title").textContent = title;
-  fill("asking…", []);
+  fill(meanwhile, []);
   if (!dialog.open) dialog.showModal();
   let found;
   try { found = await answer(); } catch (error) { found = [error.message, []]; }
@@ -197,6 +200,15 @@ function showStack(name) {
     }
     return [lines.join("\n"), []];
   });
+}
+
+// *name* is a node, a group or all.
+function showProfile(name) {
+  return openDetail(`Profile of ${name === "all" ? "all nodes" : name}`, async () => {
+    const found = await askJson(`/api/profile?node=${encodeURIComponent(name)}`);
+    const lines = found.nodes.map((node) => node.error || `${node.name}  ${percent(node.cpu / node.seconds)} of a CPU, ${number(node.samples)} samples`);
+    return [lines.join("\n"), [], found];
+  }, "profiling for 3 seconds…");
 }
 
 function showActor(name) {
@@ -306,6 +318,7 @@ async function run() {
   }
 }
 
+byId("profile-all").addEventListener("click", () => showProfile("all"));
 byId("ask-token").addEventListener("submit", (event) => {
   event.preventDefault();
   token = byId("token").value.trim();

@@ -1,4 +1,4 @@
-"""Inspecting a process node from its parent: the stacks of its threads and tasks, also when it hangs.
+"""Inspecting a process node from its parent: its profile and the stacks of its threads and tasks, also when it hangs.
 
 Rule: every wait has a deadline of seconds. A process that is stopped is reported as such.
 """
@@ -15,9 +15,15 @@ from typing import Any, Final
 from anyio import move_on_after, sleep
 
 from actors._base.errors import ActorsError
-from actors.nodes.health.stack_dump import TASKS, THREADS
+from actors.nodes.health.stack_dump import PROFILE_BEGINS, PROFILE_ENDS, TASKS, THREADS
 
-__all__ = ["process_figures", "process_stacks", "threads_of"]
+__all__ = [
+    "begin_profile",
+    "end_profile",
+    "process_figures",
+    "process_stacks",
+    "threads_of",
+]
 
 _PATIENCE: Final = 2.0
 """Seconds that a dump may take; for a hundred threads it takes a hundredth of one."""
@@ -76,16 +82,51 @@ async def _threads(pid: int, pidfd: int, fd: int) -> str | None:
 
 async def _tasks(pidfd: int, fd: int) -> dict[str, Any]:
     """Have its tasks dumped; return nothing if its main thread does not get to it."""
+    return await _written(pidfd, fd, TASKS) or {}
+
+
+async def _written(pidfd: int, fd: int, number: int) -> dict[str, Any] | None:
+    """Have its main thread write what a signal asks for; return None if it does not get to it."""
     os.ftruncate(fd, 0)
-    signal.pidfd_send_signal(pidfd, TASKS)
+    signal.pidfd_send_signal(pidfd, number)
     with move_on_after(_PATIENCE):
         while True:
             await sleep(_EVERY)
-            data = os.pread(fd, os.fstat(fd).st_size, 0)
-            if data.endswith(b"\n"):
-                facts: dict[str, Any] = json.loads(data)
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) == b"\n":
+                facts: dict[str, Any] = json.loads(os.pread(fd, size, 0))
                 return facts
-    return {}
+    return None
+
+
+def begin_profile(pidfd: int) -> None:
+    """Have a process that has sent the file of its stacks take samples."""
+    signal.pidfd_send_signal(pidfd, PROFILE_BEGINS)
+
+
+async def end_profile(name: str, pid: int, pidfd: int, fd: int) -> dict[str, Any]:
+    """End the samples that `begin_profile` began, and return the profile; see `StackCounts.facts`.
+
+    Args:
+        name: as for `process_stacks`, and so the others.
+        pid: the same.
+        pidfd: the same.
+        fd: the same.
+
+    Raises:
+        ActorsError: it is not running, does not answer, or cannot be profiled.
+    """
+    try:
+        found = await _written(pidfd, fd, PROFILE_ENDS)
+        state = "" if found is not None else _stat(pid)[0]
+    except (ProcessLookupError, FileNotFoundError) as error:
+        raise ActorsError(f"node {name} has ended while it was profiled") from error
+    if found is None:
+        why = _STATES.get(state, "its main thread computes in C, or waits there")
+        raise ActorsError(f"node {name} (pid {pid}) does not give its profile: {why}")
+    if "error" in found:
+        raise ActorsError(f"node {name} cannot be profiled: {found['error']}")
+    return found
 
 
 def _threads_in_dump(pid: int) -> set[str]:

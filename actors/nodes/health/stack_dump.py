@@ -1,10 +1,10 @@
-"""The stacks of a node's threads and tasks: the node's side, set up before they are requested.
+"""The stacks of a node's threads and tasks, and its profile: the node's side, set up before they are requested.
 
 Rule 1: faulthandler's signal handler writes the threads; it is C and needs neither the loop nor the
 interpreter's lock.
 Rule 2: a Python signal handler writes the tasks, in the main thread between two instructions: it works
 while the loop hangs in Python or in a call that waits, not while C code computes.
-Rule 3: both change nothing, and write into memory that the parent has open, not into the log.
+Rule 3: all change nothing, and write into memory that the parent has open, not into the log.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.fault_handler import faulthandler
+from actors.nodes.health.profile import ProcessProfiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop
 
-__all__ = ["TASKS", "THREADS", "StackDump", "frames_of", "task_stacks"]
+__all__ = [
+    "PROFILE_BEGINS",
+    "PROFILE_ENDS",
+    "TASKS",
+    "THREADS",
+    "StackDump",
+    "frames_of",
+    "task_stacks",
+]
 
 _NAMES: Final = 20
 """How many of the tasks with the same stack are named."""
@@ -32,6 +41,8 @@ _NAMES: Final = 20
 # Real-time signals, which no convention uses; they are sent only after the node has set its handlers.
 THREADS: Final = getattr(signal, "SIGRTMIN", 0) + 6
 TASKS: Final = getattr(signal, "SIGRTMIN", 0) + 7
+PROFILE_BEGINS: Final = getattr(signal, "SIGRTMIN", 0) + 8
+PROFILE_ENDS: Final = getattr(signal, "SIGRTMIN", 0) + 9
 
 
 def task_stacks(loop: Loop) -> list[dict[str, Any]]:
@@ -85,6 +96,9 @@ class StackDump:
         fcntl.fcntl(self._fd, fcntl.F_SETFL, fcntl.fcntl(self._fd, fcntl.F_GETFL) | os.O_APPEND)
         faulthandler.register(THREADS, file=self._fd, all_threads=True)
         signal.signal(TASKS, self._tasks)
+        self._profiler = ProcessProfiler()
+        signal.signal(PROFILE_BEGINS, lambda _number, _frame: self._profiler.begin())
+        signal.signal(PROFILE_ENDS, self._profile)
 
     def for_parent(self) -> int:
         """Return a new descriptor of the file, which the caller owns."""
@@ -99,4 +113,13 @@ class StackDump:
             facts = {"tasks": task_stacks(self._loop), "threads": threads}
         except Exception as error:  # noqa: BLE001 - it would be raised in the code that the signal interrupts
             facts = {"error": f"{type(error).__name__}: {error}"}
-        os.write(self._fd, json.dumps(facts).encode() + b"\n")
+        self._write(facts)
+
+    def _profile(self, _number: int, _frame: FrameType | None) -> None:
+        self._write(self._profiler.end())
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        """Write *facts* as one line, which is whole when it ends with a newline."""
+        data = memoryview(json.dumps(facts).encode() + b"\n")
+        while data:
+            data = data[os.write(self._fd, data) :]
