@@ -66,6 +66,8 @@ class Cell:
     """Whether the first step of a handler may be run before the message was put into the mailbox."""
     watched = False
     """Whether somebody watches its messages, which all come by `deliver` then."""
+    samples = False
+    """Whether some of its messages are measured; see `handler_times`."""
 
     __slots__ = (
         "_watchers",
@@ -225,6 +227,13 @@ class Cell:
             or not run.message_loop.handle_now(envelope)
         ):
             mailbox.put(envelope)
+
+    def one_by_one(self) -> bool:
+        """Whether the next messages of a link have to come by `deliver`, because one of them is measured."""
+        return False
+
+    def of_own(self, envelope: Envelope) -> None:
+        """Take note of a message that the actor sent itself, which is handled now."""
 
     @property
     def wait_queue(self) -> WaitQueue:

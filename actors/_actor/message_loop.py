@@ -537,6 +537,7 @@ class MessageLoop:
         self._own += 1
         message = self._incarnation.timers.take(envelope)
         if message is not None:
+            self._cell.of_own(message)
             await _SPECIAL[message.handler.kind](self, actor, message)
 
     async def _own_message(self, actor: Actor, envelope: Envelope) -> None:

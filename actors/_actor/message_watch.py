@@ -63,6 +63,9 @@ class MessageWatch:
             if not watches:
                 del _WATCHES[id(self._cell)]
                 self._cell.__class__ = type(self._cell).__mro__[1]
+                times = self._cell.host.times
+                if times.on:
+                    times.include(self._cell)
 
     def report(self, watched: Watched) -> bool:
         """Keep a message that begins, or count it if there are too many; return whether it was kept."""

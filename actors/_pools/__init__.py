@@ -1,9 +1,10 @@
 """Pools: tasks that wait in one queue, and workers that take the next one as soon as they are free."""
 
+from actors._base.durations import Durations
 from actors._pools.blocking_pool import BlockingPool
 from actors._pools.clients import PoolClients, pool_extra
 from actors._pools.facts import PoolFacts
-from actors._pools.figures import Durations, PoolStats, WorkerStats
+from actors._pools.figures import PoolStats, WorkerStats
 from actors._pools.function_worker import FunctionWorker
 from actors._pools.line_journal import LineReader
 from actors._pools.link_places import LinkPlaces

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._pools.figures import Histogram
+from actors._base.durations import Histogram
 
 if TYPE_CHECKING:
     from actors._pools.submitter import Loss, Submitter

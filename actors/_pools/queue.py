@@ -15,7 +15,8 @@ from collections import Counter
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._pools.figures import Histogram, PoolStats, WorkerStats
+from actors._base.durations import Histogram
+from actors._pools.figures import PoolStats, WorkerStats
 from actors._pools.pool_worker import PlacedTask, PoolWorker
 from actors._pools.submitter import Loss, Submitter
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from contextlib import nullcontext
+from functools import cached_property
 from importlib import import_module
 from sys import intern
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._actor.activity import Activity
+from actors._actor.handler_times import HandlerTimes
 from actors._actor.instrumented_cell import cell_class
-from actors._base.errors import ActorStopped
 from actors._base.events import TRACE, error_facts, event_of
 from actors._messaging.deadlock import waiting_for_ends
 from actors._messaging.mailbox import Envelope
@@ -25,6 +26,7 @@ from actors._messaging.turn import TURN
 from actors._remoting import operations as ops, protocol as wire
 from actors._remoting.client_messages import without_chains
 from actors._remoting.deadlock_probe import DeadlockProbe
+from actors._remoting.ended_target import EndedTarget
 from actors._remoting.instrumented_remote_actor import answer_classes, remote_actor_class
 from actors._remoting.link import Link
 from actors._remoting.main_values import MAIN_VALUES
@@ -54,7 +56,6 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop, Waiter
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.mailbox_options import MailboxOption
-    from actors._messaging.message_table import Handler
     from actors._messaging.turn import Asker, Target
     from actors._remoting.peer import SystemServices
     from actors._remoting.remote_actor import PeerInterface, RemoteActor
@@ -89,51 +90,6 @@ class LocalChildren(Protocol):
     async def spawn(self, cls: type, args: Any, kwargs: Any, /, **options: Any) -> Ref[Any]: ...
     def uids(self) -> list[int]: ...
     async def aclose(self, *, kill: bool = False) -> None: ...
-
-
-class _EndedTarget:
-    """The target of refs to actors that are known to have ended: it refuses every message."""
-
-    remote = waits_for_node = False
-    wait_queue: Any = None  # no sender ever waits for room: all are refused
-
-    def __init__(self, ref: Ref[Any], end: Exit | None) -> None:
-        self.waiting_for: dict[Envelope, Target] = {}
-        self.ref = ref
-        self._end = end
-
-    def _refuse(self, envelope: Envelope) -> ActorStopped:
-        return ActorStopped.by(self._end, self.ref, envelope.message)
-
-    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        raise self._refuse(Envelope(handler, args, kwargs))
-
-    def try_send(self, envelope: Envelope) -> bool:
-        raise self._refuse(envelope)
-
-    async def send_when_room(self, envelope: Envelope) -> None:
-        raise self._refuse(envelope)
-
-    def wait_in_line(
-        self, envelope: Envelope, _refused: Callable[[BaseException], None]
-    ) -> Callable[[], None]:
-        raise self._refuse(envelope)
-
-    def no_room(self, envelope: Envelope) -> ActorStopped:
-        return self._refuse(envelope)
-
-    def send_past_bound(self, envelope: Envelope) -> None:
-        raise self._refuse(envelope)
-
-    def withdraw(self, envelope: Envelope) -> None:
-        """Take nothing back: every message was refused."""
-
-    def interrupt(self, envelope: Envelope) -> None:
-        """Cancel nothing: every message was refused."""
-
-    def runs_concurrently(self, _envelope: Envelope) -> bool:
-        """Nothing runs."""
-        return False
 
 
 class ActorHost:
@@ -215,6 +171,11 @@ class ActorHost:
         self._new_cell = cell_class(carries=propagates, traced=trace)
         self.answers: tuple[type[RemoteReply], type[RemoteReply]] = answer_classes(traced=trace)
 
+    @cached_property
+    def times(self) -> HandlerTimes:
+        """How long messages wait and run, while somebody looks."""
+        return HandlerTimes(self.cells)
+
     # -- cells and refs ------------------------------------------------------------------
 
     def new_uid(self) -> int:
@@ -227,6 +188,8 @@ class ActorHost:
         node = self.address if uid >> 32 else self.name
         ref: Ref[Any] = Ref(self, uid, node, name, class_path(cls), mailbox, cls)
         cell = self.cells[uid] = self._new_cell(self, ref, cls)
+        if self.times.on:
+            self.times.include(cell)
         return cell
 
     def at_rest(self) -> bool:
@@ -292,11 +255,11 @@ class ActorHost:
             return cell
         end = self.ended.get(ref.uid)
         if self.is_own(ref):
-            return _EndedTarget(ref, end)
+            return EndedTarget(ref, end)
         peer = self.peer_of(ref)
         # While its node is down, the peer says so, unless messages wait for the node's next run.
         if end is not None and (peer.ready or peer.waiting or end.kind is not ExitKind.NODE_DOWN):
-            return _EndedTarget(ref, end)
+            return EndedTarget(ref, end)
         return peer.remote_actor(ref)
 
     async def may_be_back(self, ref: Ref[Any]) -> None:

@@ -156,7 +156,9 @@ class Receiver:
 
     def _run_of(self, uid: int) -> _TellRun | None:
         cell = self._host.cells.get(uid)
-        return None if cell is None or cell.watched else _TellRun(cell, self._credit(cell))
+        if cell is None or cell.watched or cell.one_by_one():
+            return None
+        return _TellRun(cell, self._credit(cell))
 
     def _credit(self, cell: Cell) -> CreditReturn:
         if cell.credit_returns is None:

@@ -14,7 +14,7 @@ from actors.cli._serve_parser import add_options, from_environment
 
 __all__ = ["COMMANDS", "TOP_ORDERS", "parse", "parser"]
 
-TOP_ORDERS: Final = ("mailbox", "handling", "rate", "restarts")
+TOP_ORDERS: Final = ("mailbox", "handling", "rate", "cpu", "restarts")
 """The orders of `actors top`: those of the engine, which is not imported here."""
 _DESCRIPTION: Final = (
     "Run systems of supervised actors over processes, and inspect and control them."

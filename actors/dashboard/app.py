@@ -19,6 +19,7 @@ from typing import Any, Final
 from actors._base.errors import ActorsError
 from actors.dashboard.http import Receive, Refused, Request, Response, Scope, Send, begin
 from actors.dashboard.prometheus import CONTENT_TYPE, exposition
+from actors.dashboard.user_metrics import UserMetrics
 
 __all__ = ["app"]
 
@@ -72,6 +73,7 @@ class Dashboard:
         self._token = ""
         self._hosts: list[str] = []
         self._pages = 0
+        self._users = UserMetrics()
         self._ps = _Shared(lambda: self._ask("ps"))
         self._figures = _Shared(lambda: self._ask("figures"))
         self._serving = _Shared(lambda: self._ask("serving"))
@@ -156,7 +158,9 @@ class Dashboard:
 
     async def _metrics(self, _request: Request, _send: Send) -> Response:
         try:
-            body = exposition(await asyncio.wait_for(self._figures.get(), _SILENT))
+            figures = await asyncio.wait_for(self._figures.get(), _SILENT)
+            self._users.take(figures["nodes"])
+            body = exposition(figures, self._users.families())
         except ModuleNotFoundError:
             hint = "metrics need prometheus_client: pip install 'actors-framework[admin]'\n"
             return Response(hint.encode(), status=501)

@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from actors._base.durations import BUCKETS_PER_DOUBLING, UNIT, Histogram
+
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
+    from actors.dashboard.user_metrics import Family
+
 __all__ = ["CONTENT_TYPE", "exposition"]
 
+_ENDS: Final = range(0, 15 * 2 * BUCKETS_PER_DOUBLING, 2 * BUCKETS_PER_DOUBLING)
+"""The buckets of histograms that are shown: from 1 µs to 268 s, each four times the one before."""
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def exposition(figures: Mapping[str, Any]) -> bytes:
-    """Return *figures*, which the parent has gathered, in Prometheus' text format.
+def exposition(figures: Mapping[str, Any], users: Iterable[Family] = ()) -> bytes:
+    """Return metrics in Prometheus' text format.
+
+    Args:
+        figures: what the parent has gathered.
+        users: the users' own metrics; one that has the name of one of ours is left out.
 
     Raises:
         ModuleNotFoundError: prometheus_client is not installed.
@@ -22,17 +32,27 @@ def exposition(figures: Mapping[str, Any]) -> bytes:
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - of an extra
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(figures))
+    registry.register(_Figures(figures, users))
     return generate_latest(registry)
 
 
 class _Figures:
     """Collects what was gathered once."""
 
-    def __init__(self, figures: Mapping[str, Any]) -> None:
+    def __init__(self, figures: Mapping[str, Any], users: Iterable[Family]) -> None:
         self._figures = figures
+        self._users = users
 
     def collect(self) -> Iterator[Metric]:
+        names = set()
+        for ours in self._ours():
+            names.add(ours.name)
+            yield ours
+        for family in self._users:
+            if family.name not in names:
+                yield _of_user(family)
+
+    def _ours(self) -> Iterator[Metric]:
         yield from _of_nodes(self._figures["nodes"])
         yield from _of_listeners(self._figures["listeners"])
         yield from _of_pools(self._figures["pools"])
@@ -74,6 +94,7 @@ def _of_nodes(nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
     )
     yield from _of_processes(nodes, answering)
     yield from _of_classes(answering)
+    yield from _of_handlers(answering)
 
 
 def _of_processes(
@@ -118,6 +139,52 @@ def _of_processes(
             for mode, count in figures["sent"].items()
         ],
     )
+
+
+def _of_user(family: Family) -> Metric:
+    from prometheus_client.core import Metric as Made  # noqa: PLC0415 - of an extra
+
+    made = Made(family.name, family.text, family.kind)
+    for (name, labels), value in family.samples.items():
+        made.add_sample(name, dict(labels), value)
+    return made
+
+
+def _of_handlers(answering: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415 - of an extra
+
+    labels = ["node", "class", "method"]
+    rows = [
+        ([node, path, method], waited, ran, cpu)
+        for node, figures in answering.items()
+        for path, method, waited, ran, cpu in figures["handlers"]
+    ]
+    for name, text, place in (
+        ("wait", "How long messages waited in mailboxes, estimated from some of them.", 1),
+        ("run", "How long messages were handled, estimated from some of them.", 2),
+    ):
+        made = HistogramMetricFamily(f"actors_handler_{name}_seconds", text, labels=labels)
+        for row in rows:
+            made.add_metric(row[0], *_buckets(row[place]))
+        yield made
+    yield _family(
+        "counter",
+        "actors_handler_cpu_seconds",
+        "CPU time of handlers, estimated from some of their messages.",
+        labels,
+        [(row[0], row[3]) for row in rows],
+    )
+
+
+def _buckets(raw: Any) -> tuple[list[tuple[str, float]], float]:
+    """Return the buckets and the sum of a `Histogram` as Prometheus has them."""
+    whole = Histogram()
+    whole.merge(raw)
+    total = whole.read()
+    ends = [f"{UNIT * 2 ** (end / BUCKETS_PER_DOUBLING):.6g}" for end in _ENDS]
+    counts = map(float, whole.up_to(_ENDS))
+    shown = [*zip(ends, counts, strict=True), ("+Inf", float(total.count))]
+    return shown, total.mean * total.count
 
 
 def _of_classes(answering: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:

@@ -27,6 +27,7 @@ from actors.nodes.factory import new_node
 from actors.nodes.health.block_watch import BlockWatch
 from actors.nodes.health.inspect_process import process_figures
 from actors.nodes.health.sampling import ORDERS, busiest_first
+from actors.nodes.health.stats import handler_stats
 from actors.nodes.linked_process import LinkedProcess
 from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
 from actors.nodes.reaping import sweep_and_reap
@@ -74,6 +75,7 @@ __all__ = [
     "class_path",
     "describe_main",
     "end_with",
+    "handler_stats",
     "import_modules",
     "importing_main",
     "install_main",

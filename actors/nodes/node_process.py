@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 __all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 
 _STDERR: Final = 2
+_LOOKED_AT: Final = 90.0
+"""Seconds for which the times of handlers are measured after somebody has asked for figures."""
 BOOT_FAILED: Final = 70
 """The exit code of a node that never got ready (sysexits' EX_SOFTWARE)."""
 
@@ -165,6 +167,7 @@ class NodeProcess(LinkedProcess):
         self.block_watch: BlockWatch = BlockWatch(
             self.host, config["block_after"], self._loop_was_blocked, shared=True
         )
+        self._metrics_missing = ""
         self.leaving: bool = False
         """Whether this node is finishing what it has, to end then."""
         self.host.topics.interests(config["topics"])
@@ -305,7 +308,12 @@ class NodeProcess(LinkedProcess):
         return await sample(self.host, seconds, rows, by)
 
     async def _figures(self, _link: Link) -> dict[str, Any]:
-        return node_figures(self.host, round(self.heartbeat.late, 6))
+        self.host.times.begin_for(_LOOKED_AT, self.host.loop)
+        found = node_figures(self.host, round(self.heartbeat.late, 6))
+        missing, self._metrics_missing = self._metrics_missing, found["user"]["error"]
+        if self._metrics_missing not in {"", missing}:
+            self.log.warning("metrics incomplete", why=self._metrics_missing)
+        return found
 
     async def _queued(self, _link: Link, name: str, most: int) -> dict[str, Any] | None:
         return queued_messages(self.host, name, most)

@@ -455,7 +455,7 @@ class RemoteRun:
         """
         raise NotImplementedError
 
-    async def profile(self, seconds: float) -> dict[str, Any]:
+    async def profile(self, seconds: float) -> dict[str, Any]:  # noqa: ARG002 - of other kinds
         """Return where its threads spend their CPU time for *seconds*; see `StackCounts.facts`.
 
         Raises:

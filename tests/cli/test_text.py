@@ -24,7 +24,7 @@ def node(**facts: object) -> dict[str, Any]:
 
 def actor(**facts: object) -> dict[str, Any]:
     known = {"name": "ann", "class": "shop:Cart", "node": "web/0", "state": "ready", "restarts": 0}
-    doing = {"handling": None, "handling_seconds": None, "rate": 0.0, "concurrent": 0}
+    doing = {"handling": None, "handling_seconds": None, "rate": 0.0, "cpu": 0.0, "concurrent": 0}
     waits = {"mailbox": 0, "mailbox_bytes": 0, "waiting_for": []}
     return {**known, **doing, **waits, **facts}
 
@@ -33,7 +33,7 @@ def test_what_a_node_does_not_say_is_left_open() -> None:
     quiet = {"answering": False, "lag": None, "actors": None, "rate": None}
     hung = node(name="web/1", **{**quiet, "actors": 12}, cpu=0.998)
     away = node(name="web/2", **quiet, state="EXITED", pid=None, rss=None, cpu=None)
-    facts = {"pid": 1, "nodes": [node(), hung, away], "actors": []}
+    facts = {"pid": 1, "nodes": [node(), hung, away], "actors": [], "handlers": []}
     assert as_top(facts).splitlines() == [
         "system 1: 3 nodes, 15 actors, 10.0 messages/s",
         "",
@@ -48,24 +48,24 @@ def test_of_a_blocked_node_is_shown_by_whom_and_what_its_parent_knows_of_its_act
     since = "2026-01-02T03:04:05Z"
     block = {"actor": "ann", "message": "add_up", "since": since, "seconds": 75.2}
     hung = node(answering=False, lag=None, rate=None, actors=2, blocked=block)
-    unknown = dict.fromkeys(("state", "mailbox", "rate", "concurrent", "waiting_for"))
+    unknown = dict.fromkeys(("state", "mailbox", "rate", "cpu", "concurrent", "waiting_for"))
     unknown["mailbox_bytes"] = None
     busy = actor(**unknown, handling="add_up", handling_seconds=75.2, restarts=1)
     idle = actor(**unknown, name="ben")
-    facts = {"pid": 1, "nodes": [hung], "actors": [busy, idle]}
+    facts = {"pid": 1, "nodes": [hung], "actors": [busy, idle], "handlers": []}
     assert as_top(facts).splitlines()[4:] == [
         "",
         f"web/0 is blocked by ann (add_up): 1 min 15 s, since {since}",
         "",
-        "ACTOR  CLASS  NODE   MAILBOX  MESSAGES/S  HANDLING           WAITS-FOR  RESTARTS",
-        "ann    Cart   web/0  -        -           add_up 1 min 15 s  -          1",
-        "ben    Cart   web/0  -        -           -                  -          0",
+        "ACTOR  CLASS  NODE   MAILBOX  MESSAGES/S  CPU  HANDLING           WAITS-FOR  RESTARTS",
+        "ann    Cart   web/0  -        -           -    add_up 1 min 15 s  -          1",
+        "ben    Cart   web/0  -        -           -    -                  -          0",
     ]
 
 
 def test_a_mailbox_with_big_messages_shows_how_many_bytes_they_have() -> None:
     big = actor(mailbox=40, mailbox_bytes=41_943_040)
-    rows = as_top({"pid": 1, "nodes": [node()], "actors": [big]}).splitlines()
+    rows = as_top({"pid": 1, "nodes": [node()], "actors": [big], "handlers": []}).splitlines()
     assert "  40 (40.0 MiB)  0.0  " in rows[-1]
 
 
@@ -82,9 +82,9 @@ def test_a_mailbox_with_big_messages_shows_how_many_bytes_they_have() -> None:
     ids=["idle", "starting", "a moment", "and others", "minutes", "only others"],
 )
 def test_an_actor_shows_what_it_handles_and_since_when(facts: dict[str, Any], shown: str) -> None:
-    top = as_top({"pid": 1, "nodes": [node()], "actors": [actor(**facts)]})
+    top = as_top({"pid": 1, "nodes": [node()], "actors": [actor(**facts)], "handlers": []})
     _, row = top.splitlines()[-2:]
-    assert row.startswith("ann    Cart   web/0  0        0.0         " + shown)
+    assert row.startswith("ann    Cart   web/0  0        0.0         0 %  " + shown)
 
 
 def test_an_event_is_one_line_whatever_is_in_it() -> None:

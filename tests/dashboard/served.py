@@ -5,7 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from prometheus_client import Counter as Counts, Gauge, Histogram
+
 from actors import Actor, Topology, asgi, child, dynamic, listen, nodes, pool, supervisor
+
+ADDED = Counts("shop_added", "Things added.", ["shelf"]).labels("<top>")
+LASTED = Histogram("shop_lasted_seconds", "How long it took.", buckets=(0.01, 0.1))
+OPEN = Gauge("shop_open", "Carts that are open.", multiprocess_mode="livesum")
+LEVEL = Gauge("shop_level", "The level of each node.")
 
 
 class Counter(Actor):
@@ -13,6 +20,9 @@ class Counter(Actor):
         self.count = 0
 
     async def add(self) -> int:
+        ADDED.inc()
+        LASTED.observe(0.05)
+        OPEN.inc()
         self.count += 1
         return self.count
 
@@ -32,6 +42,7 @@ topology = Topology(
     children=[
         dynamic("guests"),
         supervisor("inner", [child(Counter, name="<i>counter", on="web/0")]),
+        child(Counter, name="other", on="web/1"),
         pool(name="work", size=1, kind="thread"),
     ],
     listeners=[listen(asgi("tests.dashboard.served:app"), "127.0.0.1:0", name="shop")],

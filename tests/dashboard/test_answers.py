@@ -12,7 +12,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cli.running_command import PATIENCE, Running
+from tests.cli.running_command import PATIENCE, Running, run_here
 
 PAGES = ["/", "/page.css", "/page.js", "/icon.svg"]
 GUARDED = ["/api/live", "/api/children", "/api/stack?node=web/0", "/api/actor?name=x"]
@@ -47,6 +47,37 @@ def test_metrics_show_nodes_actors_listeners_pools_and_events(anybody: httpx.Cli
     assert found["actors_listener_accepting", ("shop",)] == 1
     assert found["actors_pool_workers_ready", ("work",)] == 1
     assert found["actors_events_total", ("system_ready",)] == 1
+
+
+def test_the_users_own_metrics_of_all_nodes_are_added_up(
+    anybody: httpx.Client, system: Running
+) -> None:
+    for name in ("<i>counter", "other", "other"):
+        assert run_here(system.runtime, "ask", name, "add")[0] == 0
+    found = samples(anybody)
+
+    assert found["shop_added_total", ("<top>",)] == 3
+    assert found["shop_lasted_seconds_bucket", ("0.1",)] == 3
+    assert found["shop_lasted_seconds_count", ()] == 3
+    assert found["shop_open", ()] == 3
+    assert found["shop_level", ("web/0",)] == found["shop_level", ("web/1",)] == 0
+    assert not any(name.startswith(("process_", "python_")) for name, _ in found)
+
+
+def test_metrics_show_how_long_handlers_wait_and_run(
+    anybody: httpx.Client, system: Running
+) -> None:
+    samples(anybody)  # they are measured from the first look on
+    for _ in range(3):
+        assert run_here(system.runtime, "ask", "other", "add")[0] == 0
+    found = samples(anybody)
+
+    labels = ("tests.dashboard.served:Counter", "add", "web/1")
+    for name in ("wait", "run"):
+        assert found[f"actors_handler_{name}_seconds_count", labels] >= 3
+        ends = {kind: value for (kind, at), value in found.items() if set(labels) < set(at)}
+        assert ends[f"actors_handler_{name}_seconds_bucket"] >= 3
+    assert found["actors_handler_cpu_seconds_total", labels] > 0
 
 
 def test_the_page_says_nothing_of_the_system_and_allows_nothing_foreign(

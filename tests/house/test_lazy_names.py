@@ -33,6 +33,7 @@ OF_THE_CLIENT = {
     "actors.cli.client",
     "actors.cli.client.commands",
     "actors.cli.client.connection",
+    "actors.cli.client.flame_graph",
     "actors.cli.client.text",
 }
 PRINT_OURS = "import sys; print(*[name for name in sys.modules if name.split('.')[0] == 'actors'])"

@@ -151,6 +151,7 @@ def _facts(node: RemoteNode) -> dict[str, Any]:
         "group": node.spec.name,
         "state": node.state.value,
         "restarts": node.restarts,
+        "pid": node.pid,
         "figures": None,
     }
 

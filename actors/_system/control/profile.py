@@ -29,8 +29,7 @@ async def profile(core: Coordinator, node: str = _ALL, seconds: float = 5.0) -> 
         InvalidSpec: there is no such node, or *seconds* cannot work.
         ActorsError: none of them could be profiled.
     """
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not (number and 0 < seconds <= _LONGEST):
+    if type(seconds) not in {int, float} or not 0 < seconds <= _LONGEST:
         raise InvalidSpec(f"seconds must be more than 0 and at most {_LONGEST:g}, got {seconds!r}")
     meant = _meant(core, node)
     found: list[dict[str, Any]] = []
@@ -39,9 +38,9 @@ async def profile(core: Coordinator, node: str = _ALL, seconds: float = 5.0) -> 
             shown: dict[str, Any] = dict(node_identity(one))
             found.append(shown)
             tasks.start_soon(_profile, one, seconds, shown)
-    if errors := [one["error"] for one in found if "error" in one]:
-        if len(errors) == len(found):
-            raise ActorsError("; ".join(errors))
+    errors = [one["error"] for one in found if "error" in one]
+    if len(errors) == len(found):
+        raise ActorsError("; ".join(errors))
     return {"seconds": seconds, "nodes": found}
 
 
@@ -54,9 +53,10 @@ def _meant(core: Coordinator, name: str) -> list[RemoteNode]:
 
 async def _profile(node: RemoteNode, seconds: float, shown: dict[str, Any]) -> None:
     run = node.run or node.accepting_run
+    if run is None:
+        shown["error"] = f"node {node.name} is not running: it is {node.state.value}"
+        return
     try:
-        if run is None:
-            raise ActorsError(f"node {node.name} is not running: it is {node.state.value}")
         shown |= await run.profile(seconds)
     except ActorsError as error:
         shown["error"] = str(error)

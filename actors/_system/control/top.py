@@ -23,6 +23,7 @@ from actors.nodes import (
     RemoteNode,
     SupervisedActor,
     busiest_first,
+    handler_stats,
     process_figures,
 )
 
@@ -52,16 +53,20 @@ async def top(
         for node in core.nodes.values()
     ]
     busiest: list[dict[str, Any]] = []
+    handlers: list[list[Any]] = []
     async with anyio.create_task_group() as tasks:
         for node, shown in zip(core.nodes.values(), facts, strict=True):
             if node.pid is not None:
-                tasks.start_soon(_observe, core, node, shown, busiest, (seconds, rows, by))
+                tasks.start_soon(
+                    _observe, core, node, shown, busiest, handlers, (seconds, rows, by)
+                )
     return {
         "pid": os.getpid(),
         "seconds": seconds,
         "by": by,
         "nodes": facts,
         "actors": heapq.nlargest(rows, busiest, key=lambda item: busiest_first(item, by)),
+        "handlers": handler_stats(handlers)[:rows],
     }
 
 
@@ -80,6 +85,7 @@ async def _observe(
     node: RemoteNode,
     facts: dict[str, Any],
     busiest: list[dict[str, Any]],
+    handlers: list[list[Any]],
     request: tuple[float, int, str],
 ) -> None:
     """Add to *facts* what the node reports, or, if it does not answer, what is known here."""
@@ -92,6 +98,7 @@ async def _observe(
         except ActorsError:
             return  # it has just ended, or does not run yet
         busiest.extend(now.pop("busiest"))
+        handlers.extend(now.pop("handlers"))
         facts |= {**now, "answering": True}
         return
     after = _process_figures(node)
@@ -139,6 +146,7 @@ def _known_actors(
             "handling": blocked["message"] if blocked and actor.ref.name == keeps else None,
             "handling_seconds": blocked["seconds"] if blocked and actor.ref.name == keeps else None,
             "rate": None,
+            "cpu": None,
             "restarts": max(0, actor.incarnation - 1),
             "concurrent": None,
             "waiting_for": None,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from importlib.resources import files
 from typing import Any, Final
 
 __all__ = ["busiest", "flame_graph"]
@@ -36,6 +35,8 @@ drawFlame(document.getElementById("flame"), profile);
 
 
 def _file(name: str) -> str:
+    from importlib.resources import files  # noqa: PLC0415 - other commands start without it
+
     # By its place: the package that it belongs to would import the engine.
     return files("actors").joinpath("dashboard", "page", name).read_text(encoding="utf-8")
 
@@ -54,7 +55,7 @@ def flame_graph(profile: dict[str, Any], about: str) -> str:
 
 
 def busiest(node: dict[str, Any], most: int) -> list[tuple[str, str, float, float]]:
-    """Return the functions that used most CPU time: name, place, seconds in themselves, and with what they called."""
+    """Return the functions that used most CPU time: name, place, own seconds, seconds with calls."""
     own: Counter[int] = Counter()
     whole: Counter[int] = Counter()
     for _thread, numbers, seconds in node["stacks"]:

@@ -40,9 +40,19 @@ _ACTORS: Final = (
     "NODE",
     "MAILBOX",
     "MESSAGES/S",
+    "CPU",
     "HANDLING",
     "WAITS-FOR",
     "RESTARTS",
+)
+_HANDLERS: Final = (
+    "HANDLER",
+    "MESSAGES",
+    "WAIT-P50",
+    "WAIT-P99",
+    "RUN-P50",
+    "RUN-P99",
+    "CPU-TIME",
 )
 _LISTENERS: Final = ("LISTENER", "POLICY", "NODES", "ACCEPTED", "PENDING")
 _PROGRAMS: Final = ("PROGRAM", "STATE", "PID", "PORT", "RESTARTS", "MEMORY")
@@ -147,7 +157,7 @@ def _listener(listener: dict[str, Any]) -> tuple[str, ...]:
 
 
 def as_top(facts: dict[str, Any]) -> str:
-    """Return what the nodes did and the busiest actors, as two tables."""
+    """Return what the nodes did, the busiest actors, and the times of handlers, as tables."""
     facts = _printable(facts)
     nodes, actors = facts["nodes"], facts["actors"]
     total = sum(node["actors"] or 0 for node in nodes)
@@ -161,16 +171,32 @@ def as_top(facts: dict[str, Any]) -> str:
         parts += ["", *blocked]
     if actors:
         parts += ["", *_table(_ACTORS, [_actor(actor) for actor in actors])]
+    if facts["handlers"]:
+        parts += ["", *_table(_HANDLERS, list(map(_handler, facts["handlers"])))]
     return "\n".join(parts)
 
 
 def _top_figures(node: dict[str, Any]) -> tuple[str, ...]:
-    known = (_memory(node["rss"]), "-" if node["cpu"] is None else f"{100 * node['cpu']:.0f} %")
+    known = (_memory(node["rss"]), _percent(node["cpu"]))
     if node["answering"]:
         return (*known, f"{1000 * node['lag']:.1f} ms", str(node["actors"]), f"{node['rate']:.1f}")
     if node["pid"] is not None and node["state"] == "READY":
         return (*known, "not answering", _or_dash(node["actors"]), "-")
     return (*known, "-", "-", "-")
+
+
+def _percent(part: float | None) -> str:
+    return "-" if part is None else f"{100 * part:.0f} %"
+
+
+def _handler(handler: dict[str, Any]) -> tuple[str, ...]:
+    times = [handler[kind][part] for kind in ("wait", "run") for part in ("p50", "p99")]
+    return (
+        f"{_class_name(handler)}.{handler['method']}",
+        str(handler["run"]["count"]),
+        *(f"{1000 * seconds:.1f} ms" for seconds in times),
+        f"{handler['cpu_seconds']:.2f} s",
+    )
 
 
 def _blocked(node: dict[str, Any]) -> str:
@@ -187,6 +213,7 @@ def _actor(actor: dict[str, Any]) -> tuple[str, ...]:
         actor["node"],
         _mailbox(actor),
         "-" if actor["rate"] is None else f"{actor['rate']:.1f}",
+        _percent(actor["cpu"]),
         _handling(actor),
         ", ".join(actor["waiting_for"] or ()) or "-",
         str(actor["restarts"]),

@@ -18,6 +18,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from actors._actor.handler_times import Steps
 from actors._actor.incarnation import Incarnation
 from actors._actor.message_loop import MessageLoop
 from actors._actor.tasks import ActorTasks
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["BlockWatch", "WatchedHost", "Work", "message_in", "read_page", "stack_of", "work_of"]
 
 _CALLERS: Final = tuple(
-    f'"{code.co_filename}"' for code in (MessageLoop.take.__code__, Stepper.step.__code__)
+    f'"{code.co_filename}"'
+    for code in (MessageLoop.take.__code__, Stepper.step.__code__, Steps.send.__code__)
 )
 """The files, as faulthandler shows them, whose functions call the handlers of actors."""
 _TOLD_EVERY: Final = 10.0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from actors._messaging.mailbox import Envelope
 from actors.nodes.health.sampling import actor_facts
 from actors.nodes.health.stats import resident_memory
+from actors.nodes.health.user_metrics import user_metrics
 
 if TYPE_CHECKING:
     from actors._actor.cell import Cell
@@ -38,7 +39,8 @@ def _class_figures(host: ActorHost) -> dict[str, list[int]]:
 def node_figures(host: ActorHost, lag: float) -> dict[str, Any]:
     """Return the figures of a node: memory in bytes, CPU time and *lag* in seconds, and the rest as counts.
 
-    ``classes`` is as `_class_figures` says; ``sent`` has the messages sent by each mode of transport.
+    ``classes`` is as `_class_figures` says, ``handlers`` as `HandlerTimes.raw`;
+    ``sent`` has the messages sent by each mode of transport.
     """
     usage = resource.getrusage(resource.RUSAGE_SELF)
     sent: Counter[str] = Counter()
@@ -51,8 +53,10 @@ def node_figures(host: ActorHost, lag: float) -> dict[str, Any]:
         "cpu": usage.ru_utime + usage.ru_stime,
         "lag": lag,
         "classes": _class_figures(host),
+        "handlers": host.times.raw(),
         "sent": dict(sent),
         "lent": host.memory.stats()["held"],
+        "user": user_metrics(),
     }
 
 

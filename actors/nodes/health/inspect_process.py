@@ -1,4 +1,4 @@
-"""Inspecting a process node from its parent: its profile and the stacks of its threads and tasks, also when it hangs.
+"""Inspecting a process node from its parent, also when it hangs: its profile, and its stacks.
 
 Rule: every wait has a deadline of seconds. A process that is stopped is reported as such.
 """

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import CodeType, FrameType
 
 __all__ = ["ProcessProfiler", "StackCounts", "profile_thread"]
@@ -64,7 +63,7 @@ class StackCounts:
                 self._add(ident, own if ident == here else frame, used)
 
     def _used(self, ident: int) -> float:
-        """Return the CPU seconds that a thread, which has a frame and so is alive, has used since it was last asked."""
+        """Return the CPU seconds that a thread has used since the last call; it must be alive."""
         now = time.clock_gettime(time.pthread_getcpuclockid(ident))
         before, self._cpu[ident] = self._cpu.get(ident, 0.0), now
         return now - before
@@ -122,7 +121,7 @@ class ProcessProfiler:
         self._counts = StackCounts()
         signal.signal(signal.SIGPROF, self._tick)
         # Calls of C libraries are begun again, not ended, as far as the kernel can.
-        signal.siginterrupt(signal.SIGPROF, False)  # noqa: FBT003 - its only way
+        signal.siginterrupt(signal.SIGPROF, False)
         signal.setitimer(signal.ITIMER_PROF, _EVERY, _EVERY)
 
     def end(self) -> dict[str, Any]:
@@ -152,8 +151,8 @@ class ProcessProfiler:
 async def profile_thread(ident: int, seconds: float) -> dict[str, Any]:
     """Return the profile of one thread of this process; called in another one.
 
-    Code that holds the interpreter's lock is seen where it gives it up, so that short functions appear less often
-    than they run.
+    Code that holds the interpreter's lock is seen where it gives it up, so that short functions appear less
+    often than they run.
 
     Args:
         ident: the number of the thread.

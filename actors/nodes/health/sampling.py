@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
+from contextlib import nullcontext
 from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,7 @@ ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "mailbox": ("mailbox", "handling_seconds", "rate"),
     "handling": ("handling_seconds", "mailbox", "rate"),
     "rate": ("rate", "mailbox", "handling_seconds"),
+    "cpu": ("cpu", "rate", "mailbox"),
     "restarts": ("restarts", "mailbox", "rate"),
 }
 """For each order, the figures by which actors are compared, the first one first."""
@@ -50,15 +52,26 @@ async def sample(host: ActorHost, seconds: float, rows: int, by: str) -> dict[st
         by: one of `ORDERS`.
     """
     before = {uid: _handled(cell) for uid, cell in host.cells.items()} if seconds else {}
+    used = dict(host.times.cpu)
     cpu, began = thread_time(), host.loop.now()
-    lag = await _lag(host, seconds)
+    with host.times.looking() if seconds else nullcontext():
+        lag = await _lag(host, seconds)
     cpu, took = thread_time() - cpu, host.loop.now() - began
     cells = list(host.cells.items()) if seconds or rows else []
     rates = {
         uid: _handled_since(cell, before.get(uid, 0)) / took if seconds else 0.0
         for uid, cell in cells
     }
-    figures = [(cell, _figures(cell, rates[uid])) for uid, cell in cells if rows]
+    shares = {
+        uid: (seconds_now - used.get(uid, 0.0)) / took
+        for uid, seconds_now in host.times.cpu.items()
+        if seconds
+    }
+    figures = [
+        (cell, _figures(cell, rates[uid], shares.get(uid, 0.0) if seconds else None))
+        for uid, cell in cells
+        if rows
+    ]
     top = heapq.nlargest(rows, figures, key=lambda item: busiest_first(item[1], by))
     return {
         "pid": os.getpid(),
@@ -67,6 +80,7 @@ async def sample(host: ActorHost, seconds: float, rows: int, by: str) -> dict[st
         "lag": round(lag, 6),
         "actors": len(host.cells),
         "rate": round(sum(rates.values()), 1) if seconds else None,
+        "handlers": host.times.raw() if rows else [],
         "busiest": [actor_facts(host, cell, facts) for cell, facts in top],
     }
 
@@ -91,8 +105,8 @@ def _handled_since(cell: Cell, before: int) -> int:
     return handled - before if handled >= before else handled
 
 
-def _figures(cell: Cell, rate: float) -> dict[str, Any]:
-    """Return the figures by which actors are compared."""
+def _figures(cell: Cell, rate: float, cpu: float | None = None) -> dict[str, Any]:
+    """Return the figures by which actors are compared; *cpu* is a part of one CPU, None if not measured."""
     handling = None if cell.incarnation is None else cell.incarnation.message_loop.handling
     return {
         "mailbox": len(cell.mailbox),
@@ -100,6 +114,7 @@ def _figures(cell: Cell, rate: float) -> dict[str, Any]:
         "handling": None if handling is None else handling[0],
         "handling_seconds": None if handling is None else round(handling[1], 6),
         "rate": round(rate, 1),
+        "cpu": None if cpu is None else round(cpu, 4),
         "restarts": max(0, cell.number - 1),
     }
 

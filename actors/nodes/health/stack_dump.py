@@ -16,6 +16,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from actors._actor.handler_times import Steps
 from actors._base.fault_handler import faulthandler
 from actors.nodes.health.profile import ProcessProfiler
 
@@ -67,6 +68,8 @@ def _awaits(coroutine: Any) -> list[str]:
     """Return the frames of a task, the most recent call first."""
     frames: list[str] = []
     while coroutine is not None:
+        if isinstance(coroutine, Steps):
+            coroutine = coroutine.inner
         kind = next(
             (kind for kind in ("cr", "gi", "ag") if hasattr(coroutine, f"{kind}_frame")), ""
         )

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import resource
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actors._base.durations import Histogram
 from actors._messaging.deadlock import pending_waits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from actors._actor.cell import Cell
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["node_stats", "resident_memory"]
+__all__ = ["handler_stats", "node_stats", "resident_memory"]
 
 
-def _actor_stats(cell: Cell) -> dict[str, Any]:
+def _actor_stats(cell: Cell, cpu: float | None) -> dict[str, Any]:
     handling = cell.incarnation.message_loop.handling if cell.incarnation is not None else None
     return {
         "name": cell.ref.name,
@@ -29,7 +33,34 @@ def _actor_stats(cell: Cell) -> dict[str, Any]:
         "waiting_for": [target.ref.name for _, target in pending_waits(cell)],
         "handling": None if handling is None else handling[0],
         "handling_seconds": None if handling is None else round(handling[1], 6),
+        "cpu_seconds": None if cpu is None else round(cpu, 6),
     }
+
+
+def handler_stats(rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return how long the messages of each handler waited and ran, from the `HandlerTimes.raw` of some nodes.
+
+    Of each: class, method, the `Durations` ``wait`` and ``run``, and ``cpu_seconds``. Those that took most CPU
+    time come first.
+    """
+    found: dict[tuple[str, str], tuple[Histogram, Histogram, list[float]]] = {}
+    for path, name, waited, ran, cpu in rows:
+        key = (path, name)
+        wait, run, seconds = found.setdefault(key, (Histogram(), Histogram(), []))
+        wait.merge(waited)
+        run.merge(ran)
+        seconds.append(cpu)
+    stats = [
+        {
+            "class": path,
+            "method": name,
+            "wait": asdict(wait.read()),
+            "run": asdict(run.read()),
+            "cpu_seconds": round(sum(seconds), 6),
+        }
+        for (path, name), (wait, run, seconds) in found.items()
+    ]
+    return sorted(stats, key=lambda shown: -shown["cpu_seconds"])
 
 
 def resident_memory() -> int:
@@ -56,7 +87,8 @@ def node_stats(host: ActorHost) -> dict[str, Any]:
         "pid": os.getpid(),
         "rss": resident_memory(),
         "cpu": round(usage.ru_utime + usage.ru_stime, 3),
-        "actors": [_actor_stats(cell) for cell in host.cells.values()],
+        "actors": [_actor_stats(cell, host.times.cpu.get(uid)) for uid, cell in host.cells.items()],
+        "handlers": handler_stats(host.times.raw()),
         "links": links,
         "memory": host.memory.stats(),
     }
