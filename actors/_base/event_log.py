@@ -82,6 +82,7 @@ _LEVELS: Final = {
     "dead_letter": "warning",
     "cron_missed": "warning",
     "message_failed": "warning",
+    "metrics_incomplete": "warning",
     "state_lost": "warning",
     "link_failed": "warning",
     "listening": "info",

@@ -312,7 +312,8 @@ class NodeProcess(LinkedProcess):
         found = node_figures(self.host, round(self.heartbeat.late, 6))
         missing, self._metrics_missing = self._metrics_missing, found["user"]["error"]
         if self._metrics_missing not in {"", missing}:
-            self.log.warning("metrics incomplete", why=self._metrics_missing)
+            why = self._metrics_missing
+            self.event("metrics_incomplete", {"node": self.host.name, "why": why})
         return found
 
     async def _queued(self, _link: Link, name: str, most: int) -> dict[str, Any] | None:

@@ -79,8 +79,7 @@ def _profile(options: Namespace) -> None:
         path.write_text(flame_graph(profile, about), encoding="utf-8")
     except OSError as error:
         raise CommandFailed(f"--output {path}: {error.strerror}") from error
-    print(as_profile(profile))
-    _print_note(f"flame graph: {path}")
+    print(f"{as_profile(profile)}\nflame graph: {path}")
 
 
 def _spawn(options: Namespace) -> None:

@@ -190,11 +190,15 @@ def _percent(part: float | None) -> str:
 
 
 def _handler(handler: dict[str, Any]) -> tuple[str, ...]:
-    times = [handler[kind][part] for kind in ("wait", "run") for part in ("p50", "p99")]
+    times = [
+        f"{1000 * handler[kind][part]:.1f} ms" if handler[kind]["count"] else "-"
+        for kind in ("wait", "run")
+        for part in ("p50", "p99")
+    ]
     return (
         f"{_class_name(handler)}.{handler['method']}",
         str(handler["run"]["count"]),
-        *(f"{1000 * seconds:.1f} ms" for seconds in times),
+        *times,
         f"{handler['cpu_seconds']:.2f} s",
     )
 
