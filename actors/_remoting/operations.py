@@ -416,6 +416,11 @@ async def sample(seconds: float, rows: int, by: str, /) -> dict[str, Any]:
 
 
 @_call(_NODE)
+async def load() -> tuple[float, int]:
+    """Return the CPU seconds of the loop's thread, and how many messages are queued."""
+
+
+@_call(_NODE)
 async def task_stacks() -> list[dict[str, Any]]:
     """Return the stacks of the tasks of the node's loop."""
 

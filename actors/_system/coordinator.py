@@ -28,6 +28,7 @@ from actors._system.breakpoints import Breakpoints
 from actors._system.clients import Clients
 from actors._system.direct_links import DirectLinks
 from actors._system.group_directory import GroupDirectory
+from actors._system.group_scaling import GroupScaling
 from actors._system.keyed_books import KeyedBooks
 from actors._system.kill_deadlines import KillDeadlines
 from actors._system.listeners import ListenerController
@@ -115,6 +116,8 @@ class Coordinator(SystemState):
         self.kill_deadlines: KillDeadlines = KillDeadlines(self, self._actor_unheard)
         self.reloading: RollingReload = RollingReload(self, self.groups)
         self.recycling: Recycling = Recycling(self, self.groups)
+        self.scaling: GroupScaling = GroupScaling(self, self.groups)
+        self.groups.started = self.scaling.watch
         self.unready: UnreadyNodes = UnreadyNodes(self, self.recycling)
         self.pools.connect(self.tree, self.groups)
         self.programs.connect(self.tree)
@@ -180,6 +183,8 @@ class Coordinator(SystemState):
             cause = first_cause(error)
             raise cause from cause.__cause__
         self.groups.warn_of_cpus()
+        for spec in self.topology.nodes:
+            self.scaling.watch(spec)
         if self.local is not None:
             self._block_watch = BlockWatch(
                 self.host, nodes("local").block_after, self._loop_was_blocked, shared=False
@@ -193,6 +198,7 @@ class Coordinator(SystemState):
         if self._block_watch is not None:
             self._block_watch.stop()
         self.recycling.close()
+        self.scaling.close()
         self.unready.close()
         self.event("system_stopping", {})
         with ExitStack() as steps:  # whatever one of them raises, the others are done

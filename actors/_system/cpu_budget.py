@@ -8,8 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from actors._system.control_groups import groups_with
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from actors.nodes import NodesSpec
 
@@ -29,25 +31,7 @@ def cpu_quota(root: Path = _ROOT) -> float:
     Args:
         root: the file system to look at, for tests.
     """
-    return min(map(_limit, _groups(root)), default=inf)
-
-
-def _groups(root: Path) -> Iterator[Path]:
-    """Yield the folder of each control group that this process is in, or below."""
-    mounts = root / "sys/fs/cgroup"
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = ["0::/"]
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        # In a container the path may be one of the host, which is not to be seen: the root is.
-        inner = Path(path.lstrip("/"))
-        names = ["", "unified"] if not controllers else ["cpu", controllers]
-        for mount in (mounts / name for name in names):
-            yield from (mount / part for part in (inner, *inner.parents))
+    return min(map(_limit, groups_with("cpu", root)), default=inf)
 
 
 def _limit(group: Path) -> float:

@@ -55,6 +55,8 @@ class NodeGroups:
         self._forgotten = forgotten
         self._specs: dict[str, NodesSpec] = {}
         self._changing: dict[str, Lock] = {}
+        self.started: Callable[[NodesSpec], None] = lambda _spec: None
+        """Called with a group that was added while the system runs."""
         self.scaled: Callable[[str], None] = lambda _name: None
         """Called with the name of a group that has more or fewer nodes now."""
 
@@ -76,7 +78,7 @@ class NodeGroups:
             del self._state.nodes[node.name]
             self._forgotten(node)
             specs = [other.spec for other in self._state.nodes.values()]
-            self._state.launcher.keep(origin_of(spec.preload, spec.env) for spec in specs)
+            self._state.launcher.keep(origin_of(spec.preload, spec.shared_env) for spec in specs)
 
     # -- more and fewer ---------------------------------------------------------------------
 
@@ -91,6 +93,7 @@ class NodeGroups:
         async with self.changing(spec.name):
             self._check_free(spec.name)
             await self._launch(spec, list(range(spec.count)))
+            self.started(spec)
             return self.members(spec.name)
 
     async def ensure(self, spec: NodesSpec) -> None:
@@ -157,7 +160,12 @@ class NodeGroups:
         served = [item.spec.name for item in state.listeners if item.spec.nodes == name]
         if count == 0 and served:
             raise InvalidSpec(f"{name}=0 leaves nobody to serve {', '.join(served)}")
-        replace(self._specs[name], count=max(1, count))
+        spec = self._specs[name]
+        if spec.min is not None and not spec.min <= count <= (spec.max or count):
+            raise InvalidSpec(
+                f"the group {name!r} scales itself from {spec.min} to {spec.max} nodes; got {count}"
+            )
+        replace(spec, count=max(1, count))
 
     # -- ends -------------------------------------------------------------------------------
 

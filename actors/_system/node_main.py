@@ -14,6 +14,7 @@ from anyio import create_task_group, current_time, move_on_after
 from actors._base.run_loop import open_loop, run_on
 from actors._remoting import operations as ops
 from actors._system.extras import EXTRAS
+from actors._system.node_hooks import NodeHooks
 from actors._system.node_servers import NodeServers
 from actors._system.readiness import Readiness
 from actors._system.system import System
@@ -68,10 +69,10 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
                 import_modules(config["preload"])
             node.show_blocks()
             node.host.system = System.on_node(access)
-            end = _NodeEnd(node, access, servers)
+            end, hooks = _NodeEnd(node, access, servers), NodeHooks(node)
+            await hooks.ready()
         except Exception:  # noqa: BLE001 - the parent reports it
-            node.parent.note(ops.boot_failed, traceback.format_exc())
-            node.parent.close()
+            _report_failure(node)
             return False
         node.parent.note(ops.ready)
         node.heartbeat.start()
@@ -81,6 +82,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             gc.freeze()
         try:
             await end.reached
+            await hooks.stopping()
         finally:
             node.heartbeat.stop()
             node.block_watch.stop()
@@ -92,6 +94,14 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             node.host.close_links()
         tasks.cancel_scope.cancel()
     return True
+
+
+def _report_failure(node: NodeProcess) -> None:
+    """Tell the parent what failed, in an `except` block, and close what this node has opened."""
+    node.parent.note(ops.boot_failed, traceback.format_exc())
+    node.parent.flush()
+    node.block_watch.stop()
+    node.parent.close()
 
 
 class _NodeEnd:

@@ -58,6 +58,8 @@ _OF_SUPERVISOR: Final = (
     "significant",
 )
 _OF_DYNAMIC: Final = ("name", "budget", "max_children", "restart", "significant")
+_OF_THE_PARENT: Final = ("env", "user", "cgroup")
+"""Options of a group of nodes that no node may give."""
 _PARENTS: Final = "is for the program that made the system, and no node may ask for it"
 
 
@@ -113,10 +115,12 @@ def sent_nodes(spec: NodesSpec) -> Sent:
     Raises:
         ActorsError: it has an environment of its own, which only the program that made the system may give.
     """
-    if spec.env:
-        raise ActorsError(f"nodes({spec.name!r}, env=...) {_PARENTS}")
-    facts = {item.name: getattr(spec, item.name) for item in fields(spec) if item.name != "env"}
-    facts["preload"] = list(spec.preload)
+    for option in _OF_THE_PARENT:
+        if getattr(spec, option):
+            raise ActorsError(f"nodes({spec.name!r}, {option}=...) {_PARENTS}")
+    names = [item.name for item in fields(spec) if item.name not in _OF_THE_PARENT]
+    facts = {name: getattr(spec, name) for name in names}
+    facts["preload"], facts["rlimits"] = list(spec.preload), dict(spec.rlimits)
     if facts["hang_after"] is ...:
         del facts["hang_after"]
     return facts
@@ -213,8 +217,9 @@ def nodes_from(sent: object) -> NodesSpec:
     if not isinstance(sent, dict) or not isinstance(sent.get("name"), str):
         raise InvalidSpec(f"a node describes a group of nodes, got {str(sent)[:80]!r}")
     facts = dict(sent)
-    if facts.get("env"):
-        raise ActorsError(f"nodes({facts['name']!r}, env=...) {_PARENTS}")
+    for option in _OF_THE_PARENT:
+        if facts.get(option):
+            raise ActorsError(f"nodes({facts['name']!r}, {option}=...) {_PARENTS}")
     try:
         return nodes(facts.pop("name"), **facts)
     except TypeError as error:

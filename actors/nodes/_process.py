@@ -29,8 +29,10 @@ from actors.nodes.boot.preload import PreloadFailed
 from actors.nodes.health.block_watch import message_in
 from actors.nodes.health.heartbeat import crash_of, last_dump, stacks_of
 from actors.nodes.health.inspect_process import begin_profile, end_profile, process_stacks
+from actors.nodes.process_settings import process_settings
 from actors.nodes.reaping import sweep_and_reap
 from actors.nodes.remote_node import RemoteNode, RemoteRun
+from actors.nodes.run_end import LAST_READ
 from actors.supervisors import Exit
 from actors.transport import RemoteTraceback
 
@@ -41,8 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ProcessNode", "ProcessRun"]
 
-_LAST_READ: Final = 0.25
-"""Seconds to read a dead node's link to its end; after that another process holds it open."""
 _LAST_LINES: Final = 20
 """Lines of its output that the report of its end contains."""
 _REMEMBERED: Final = 500
@@ -130,7 +130,8 @@ class ProcessRun(RemoteRun):
             log=pipes.far_log,
             output=pipes.far_output,
             common=_common_environment(),
-            env=node.spec.env,
+            env=node.spec.shared_env,
+            own_env=node.spec.own_env(node.slot),
             imports=_BACKEND[node.spec.backend] + self._home.imports(node.group),
             preload=tuple(node.spec.preload),
             threadless=self._home.preloaded_apps(node.group),
@@ -158,7 +159,7 @@ class ProcessRun(RemoteRun):
         ]
         self._lifeline = pipes.lifeline
         config = self._config(
-            nice=self.node.spec.nice,
+            process=process_settings(self.node.spec, self.node.slot),
             preload=list(self.node.spec.preload),
             max_rss=self.node.spec.max_rss,
             dumps=True,
@@ -203,7 +204,7 @@ class ProcessRun(RemoteRun):
             self._complete()
         elif self._pidfd >= 0:
             assert self.link is not None
-            self._loop.call_later(_LAST_READ, self._outlives_link, self.link)
+            self._loop.call_later(LAST_READ, self._outlives_link, self.link)
 
     def _outlives_link(self, link: Link) -> None:
         """The process runs on without its link: let it end in order, unless it broke the protocol."""
@@ -234,7 +235,7 @@ class ProcessRun(RemoteRun):
         if self.link is None or self.link.closed is not None:
             self._complete()
         else:
-            self._loop.call_later(_LAST_READ, self._complete)
+            self._loop.call_later(LAST_READ, self._complete)
 
     def _complete(self) -> None:
         if self._process is None:

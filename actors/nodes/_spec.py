@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,8 +29,18 @@ SILENT_AFTER: Final = 30.0
 _LONGEST_NAME: Final = 100
 _PATH: Final = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 _NICEST, _LEAST_NICE = 19, -20
-_OF_THE_PROCESS: Final = {"preload": "modules", "env": "environment", "nice": "priority"}
+_OF_THE_PROCESS: Final = {
+    "preload": "modules",
+    "env": "environment",
+    "nice": "priority",
+    "cpus": "CPUs",
+    "user": "user",
+    "rlimits": "limits",
+    "cgroup": "control group",
+}
 """Options of a process, and what of it they set."""
+_SLOT: Final = "{slot}"
+_RLIMIT: Final = "RLIMIT_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +55,10 @@ class NodesSpec:
     preload: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     nice: int = 0
+    cpus: Literal["each"] | None = None
+    user: str | None = None
+    rlimits: Mapping[str, int] = field(default_factory=dict)
+    cgroup: str | None = None
     backoff: Backoff = field(default_factory=Backoff)
     boot_timeout: float = 30.0
     shutdown: float = 5.0
@@ -55,6 +70,10 @@ class NodesSpec:
     lifetime: float | None = None
     ready: str | None = None
     unready_after: float = 60.0
+    on_ready: str | None = None
+    on_stop: str | None = None
+    min: int | None = None
+    max: int | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
@@ -78,17 +97,65 @@ class NodesSpec:
             version = ".".join(map(str, sys.version_info[:2]))
             what = f"kind='interpreter' needs Python 3.14 or later, this is {version}"
             self._require(sys.version_info >= _INTERPRETERS, what)
-        self._require(
-            self.ready is None or (type(self.ready) is str and bool(_PATH.fullmatch(self.ready))),
-            f"ready must be an import path such as 'pkg.mod:check', got {self.ready!r}",
-        )
+        self._check_range()
+        for name in ("ready", "on_ready", "on_stop"):
+            path: object = getattr(self, name)
+            self._require(
+                path is None or (type(path) is str and bool(_PATH.fullmatch(path))),
+                f"{name} must be an import path such as 'pkg.mod:function', got {path!r}",
+            )
         for name in ("boot_timeout", "shutdown", "unready_after"):
             seconds: object = getattr(self, name)
             positive = isinstance(seconds, int | float) and seconds > 0
             self._require(positive, f"{name} must be more than 0 seconds, got {seconds!r}")
         self._check_health()
         self._check_process()
+        self._check_rights()
         self._check_limits()
+
+    def _check_range(self) -> None:
+        """Check between which numbers of nodes the group scales itself."""
+        if self.min is None and self.max is None:
+            return
+        least: object = self.count if self.min is None else self.min
+        self._require(self.max is not None, f"min={least!r} needs max, how many nodes at most")
+        self._require(
+            type(least) is int and 0 < least <= MOST, f"min must be 1 to {MOST}, got {least!r}"
+        )
+        most: object = self.max
+        self._require(
+            type(most) is int and least <= most <= MOST,  # type: ignore[operator] # checked above
+            f"max must be a whole number from min={least} to {MOST}, got {most!r}",
+        )
+        object.__setattr__(self, "min", least)
+        if self.count < self.min:  # type: ignore[operator] # as above
+            object.__setattr__(self, "count", self.min)
+        self._require(
+            self.count <= self.max,  # type: ignore[operator] # as above
+            f"count={self.count} is more than max={most}",
+        )
+
+    def _check_rights(self) -> None:
+        """Check what a process takes on before it runs anything of the user."""
+        self._require(
+            self.cpus in {None, "each"}, f"cpus must be 'each' or None, got {self.cpus!r}"
+        )
+        for name in ("user", "cgroup"):
+            given: object = getattr(self, name)
+            self._require(
+                given is None or (type(given) is str and bool(given) and "\0" not in given),
+                f"{name} must be text that is not empty or None, got {given!r}",
+            )
+        limits: object = self.rlimits
+        self._require(isinstance(limits, Mapping), f"rlimits must map names, got {limits!r}")
+        known = rlimit_names()
+        for name, value in self.rlimits.items():
+            self._require(name in known, f"rlimits has no {name!r} here; it has {', '.join(known)}")
+            self._require(
+                type(value) is int and value >= 0,
+                f"rlimits[{name!r}] must be a whole number, 0 or more, got {value!r}",
+            )
+        object.__setattr__(self, "rlimits", MappingProxyType(dict(self.rlimits)))
 
     def _check_process(self) -> None:
         preload: object = self.preload
@@ -186,6 +253,22 @@ class NodesSpec:
         """Return the name of the node in *slot*."""
         return f"{self.name}/{slot}"
 
+    @property
+    def shared_env(self) -> dict[str, str]:
+        """The variables that have the same value for each node."""
+        return {key: value for key, value in self.env.items() if _SLOT not in value}
+
+    def own_env(self, slot: int) -> dict[str, str]:
+        """Return the variables with another value for each slot, for the node in *slot*."""
+        own = {key: value for key, value in self.env.items() if _SLOT in value}
+        return {key: value.replace(_SLOT, str(slot)) for key, value in own.items()}
+
+
+def rlimit_names() -> list[str]:
+    """Return the names that `nodes(rlimits=)` may have on this system, such as "nofile"."""
+    found = (name for name in dir(resource) if name.startswith(_RLIMIT))
+    return sorted(name.removeprefix(_RLIMIT).lower() for name in found)
+
 
 @known_options(InvalidSpec)
 def nodes(
@@ -198,6 +281,10 @@ def nodes(
     preload: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     nice: int = 0,
+    cpus: Literal["each"] | None = None,
+    user: str | None = None,
+    rlimits: Mapping[str, int] | None = None,
+    cgroup: str | None = None,
     backoff: Backoff | None = None,
     boot_timeout: float = 30.0,
     shutdown: float = 5.0,
@@ -209,12 +296,16 @@ def nodes(
     lifetime: float | None = None,
     ready: str | None = None,
     unready_after: float = 60.0,
+    on_ready: str | None = None,
+    on_stop: str | None = None,
+    min: int | None = None,  # noqa: A002 - the name of the option
+    max: int | None = None,  # noqa: A002 - the same
 ) -> NodesSpec:
     """Describe a group of nodes; its nodes are called ``name/0``, ``name/1`` and so on.
 
     Args:
         name: the group; actors and listeners are placed by it.
-        count: how many nodes.
+        count: how many nodes; with *max*, how many it begins with.
         kind: "process": each node is an operating system process, isolated and killable; "thread":
             a thread of this process with a loop of its own, cheap, sharing the interpreter's lock;
             "interpreter" (Python 3.14 or later): a sub-interpreter of this process, with a lock of
@@ -229,9 +320,18 @@ def nodes(
             initialise no device; `OMP_NUM_THREADS` and the like are 1 while they are imported,
             unless they are set. Their import counts for *boot_timeout*. Where nodes cannot be
             forked, each imports them before it is ready.
-        env: environment variables beside the parent's own; process nodes only.
+        env: environment variables beside the parent's own; ``{slot}`` in a value is the number of the
+            node, as in ``{"CUDA_VISIBLE_DEVICES": "{slot}"}``. Process nodes only.
         nice: added to the process's niceness, from -20 to 19; below 0 needs the right to raise a
             priority. Process nodes only.
+        cpus: "each" keeps each node on one of the CPUs that this process may use, by its slot, so that
+            its caches stay warm; with more nodes than CPUs some share one. Process nodes only.
+        user: name or number of the user that the nodes run as; it needs root. It is no sandbox: code on a
+            node may still ask the system for actors on other nodes. Process nodes only.
+        rlimits: limits of the process by their names in lower case, such as ``{"nofile": 65536}``, in the
+            units of `resource.setrlimit`; soft and hard limit alike. Process nodes only.
+        cgroup: folder of a control group (version 2) that exists, which the processes join; it needs the
+            right to write there. Process nodes only.
         backoff: waits between restarts of a node that keeps dying.
         boot_timeout: seconds a node has to get ready.
         shutdown: seconds a node has to end before it is killed.
@@ -265,6 +365,16 @@ def nodes(
             (what the check raises is a no, too) gets no new connections until it says yes; what it
             serves goes on. A check that takes more than five seconds is a no.
         unready_after: seconds of no after which a process node is renewed.
+        on_ready: import path of a function without arguments, sync or async, that each node calls when it
+            has started, before it gets an actor or a connection: ``pkg.mod:open_database``. It counts for
+            *boot_timeout*; what it raises fails the start of the node.
+        on_stop: the same, called when a node ends on purpose, after its actors and connections; it counts
+            for *shutdown*, and what it raises is logged.
+        min: how many nodes there are at least, if the group scales itself.
+        max: how many nodes there are at most: the group scales itself. It gets a node more when its loops are
+            busy or its messages and connections wait for some seconds, as long as memory is left and there
+            are not more nodes than CPUs this process may use, and one less when they have had little to do
+            for a minute. `System.scale` sets a number within *min* and *max* from which it goes on.
 
     Raises:
         InvalidSpec: a value that can never work, or an unknown one.
@@ -278,6 +388,10 @@ def nodes(
         preload=preload,
         env={} if env is None else env,
         nice=nice,
+        cpus=cpus,
+        user=user,
+        rlimits={} if rlimits is None else rlimits,
+        cgroup=cgroup,
         backoff=backoff or Backoff(),
         boot_timeout=boot_timeout,
         shutdown=shutdown,
@@ -289,4 +403,8 @@ def nodes(
         lifetime=lifetime,
         ready=ready,
         unready_after=unready_after,
+        on_ready=on_ready,
+        on_stop=on_stop,
+        min=min,
+        max=max,
     )

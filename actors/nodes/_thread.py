@@ -23,6 +23,7 @@ from actors.nodes.health.block_watch import stack_of, work_of
 from actors.nodes.health.profile import profile_thread
 from actors.nodes.health.stack_dump import frames_of
 from actors.nodes.remote_node import RemoteNode, RemoteRun
+from actors.nodes.run_end import LAST_READ
 from actors.supervisors import Exit
 from actors.transport import Endpoint, endpoint_pair
 
@@ -60,6 +61,7 @@ class ThreadRun(RemoteRun):
         self._error: BaseException | None = None
         self._abandoning: Timer | None = None
         self._host: ActorHost | None = None
+        self._over = False
 
     @property
     def _begun(self) -> bool:
@@ -108,8 +110,18 @@ class ThreadRun(RemoteRun):
         return True
 
     def _thread_ended(self) -> None:
+        """Let the link of the thread, which has ended, be read to its end: it may say why it did."""
         if self._thread is not None:
             self._thread.join()
+        self._over = True
+        if self.link is None or self.link.closed is not None:
+            self._complete()
+        else:
+            self._loop.call_later(LAST_READ, self._complete)
+
+    def _complete(self) -> None:
+        if self._completion.exit is not None:
+            return
         why = "its thread ended"
         if self._error is not None:
             why = f"{type(self._error).__name__}: {self._error}"
@@ -162,7 +174,9 @@ class ThreadRun(RemoteRun):
 
     def link_ended(self) -> None:
         """Abandon the thread soon, if it does not end: without its link it is of no use."""
-        if self._completion.exit is None and self.end.asked is None and self._abandoning is None:
+        if self._over:
+            self._complete()
+        elif self._completion.exit is None and self.end.asked is None and self._abandoning is None:
             self._abandoning = self._loop.call_later(_GRACE, self._abandon)
 
     def _release(self) -> None:

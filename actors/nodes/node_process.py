@@ -41,8 +41,9 @@ from actors.nodes.health.figures import node_figures, queued_messages
 from actors.nodes.health.heartbeat import Heartbeat
 from actors.nodes.health.sampling import sample
 from actors.nodes.health.stack_dump import StackDump, task_stacks
-from actors.nodes.health.stats import node_stats
+from actors.nodes.health.stats import loop_seconds, node_stats
 from actors.nodes.linked_process import LinkedProcess
+from actors.nodes.process_settings import take_settings
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
@@ -109,8 +110,7 @@ def _inherit(config: dict[str, Any]) -> None:
     else:
         os.environ.pop("PYTHONPATH", None)
     write_lines_to(config["log"], config["name"])
-    if config["nice"]:
-        _change_priority(config["nice"])
+    take_settings(config["process"])
     install_main(config["main"])
     if "PYTHONBREAKPOINT" not in os.environ:
         sys.breakpointhook = refuse
@@ -119,16 +119,6 @@ def _inherit(config: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
     # A crash in C leaves its stack in the output, and so in the report of the end.
     faulthandler.enable(_STDERR)
-
-
-def _change_priority(by: int) -> None:
-    try:
-        os.nice(by)
-    except OSError as error:
-        raise SystemExit(
-            f"nice={by}: {error.strerror}; to raise a priority needs CAP_SYS_NICE, or a limit "
-            f"of it (RLIMIT_NICE) that allows it"
-        ) from error
 
 
 class NodeProcess(LinkedProcess):
@@ -214,6 +204,7 @@ class NodeProcess(LinkedProcess):
         handlers.on_note(ops.take_definition, self._take_definition)
         handlers.on_call(ops.stats, self._stats)
         handlers.on_call(ops.sample, self._sample)
+        handlers.on_call(ops.load, self._load)
         handlers.on_call(admin_ops.figures, self._figures)
         handlers.on_call(admin_ops.queued, self._queued)
         handlers.on_call(ops.task_stacks, self._task_stacks)
@@ -306,6 +297,10 @@ class NodeProcess(LinkedProcess):
 
     async def _sample(self, _link: Link, seconds: float, rows: int, by: str) -> dict[str, Any]:
         return await sample(self.host, seconds, rows, by)
+
+    async def _load(self, _link: Link) -> tuple[float, int]:
+        queued = sum(len(cell.mailbox) for cell in self.host.cells.values())
+        return loop_seconds(), queued
 
     async def _figures(self, _link: Link) -> dict[str, Any]:
         self.host.times.begin_for(_LOOKED_AT, self.host.loop)

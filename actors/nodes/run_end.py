@@ -6,10 +6,15 @@ Rule 2: a run that its parent ends for others' sake is no crash, and its restart
 
 from __future__ import annotations
 
+from typing import Final
+
 from actors._base.errors import ActorsError
 from actors.supervisors import Exit
 
-__all__ = ["NodeDied", "RunEnd"]
+__all__ = ["LAST_READ", "NodeDied", "RunEnd"]
+
+LAST_READ: Final = 0.25
+"""Seconds to read a dead node's link to its end; after that somebody else holds it open."""
 
 
 class NodeDied(ActorsError):

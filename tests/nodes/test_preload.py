@@ -16,8 +16,9 @@ from actors import Backoff, Ref, System, Topology, nodes, pool
 from actors._base.events import Event
 from actors._system.system import coordinator_of
 from actors.errors import BootFailed, InvalidSpec, NodeDown, StartFailed
-from actors.nodes import NodesSpec, node_process
+from actors.nodes import NodesSpec
 from actors.nodes.boot.launch import Platform
+from actors.nodes.process_settings import process_settings, take_settings
 from actors.testing import eventually, running_system
 from tests.nodes.preload_actors import Importer, variable_of
 
@@ -274,7 +275,7 @@ def test_a_priority_that_the_system_does_not_give_is_named(monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "nice", refuse)
     with pytest.raises(SystemExit) as caught:
-        node_process._change_priority(-5)
+        take_settings(process_settings(nodes("web", nice=-5), 0))
     assert str(caught.value).startswith(
         "nice=-5: Operation not permitted; to raise a priority needs"
     )

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -96,7 +96,9 @@ class Launch:
     common: Mapping[str, str]
     """Variables that every process of this system is given."""
     env: Mapping[str, str]
-    """Variables of this one; the common ones go before them."""
+    """Variables of its group; the common ones go before them."""
+    own_env: Mapping[str, str] = field(default_factory=dict)
+    """Variables of this one, with which nothing is imported for others."""
     imports: tuple[str, ...] = ()
     """Modules of this package, and of its libraries, that it will import first of all: the fork server may
     have imported them."""
@@ -114,7 +116,7 @@ class Launch:
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment of the process, as of now."""
-        return {**own_environment(), **self.env, **self.common}
+        return {**own_environment(), **self.env, **self.own_env, **self.common}
 
 
 class Started:

@@ -159,7 +159,8 @@ class Launcher:
             self._close_server()
         # Modules are imported with the variables of their group, which so are those of the fork server.
         own = launch.env if launch.preload else {}
-        reason = exec_reason(self._machine, () if launch.preload else launch.env, custom_site())
+        names = [*(() if launch.preload else launch.env), *launch.own_env]
+        reason = exec_reason(self._machine, names, custom_site())
         if reason:
             self._not_shared(launch, reason)
             return None

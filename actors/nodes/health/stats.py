@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from actors._actor.cell import Cell
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["handler_stats", "node_stats", "resident_memory"]
+__all__ = ["handler_stats", "loop_seconds", "node_stats", "resident_memory"]
 
 
 def _actor_stats(cell: Cell, cpu: float | None) -> dict[str, Any]:
@@ -61,6 +62,18 @@ def handler_stats(rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
         for (path, name), (wait, run, seconds) in found.items()
     ]
     return sorted(stats, key=lambda shown: -shown["cpu_seconds"])
+
+
+def loop_seconds() -> float:
+    """Return how many seconds the calling thread has run or waited for a CPU; the first alone off Linux.
+
+    Without the second, a loop that never rests would seem idle on a machine that is busy otherwise.
+    """
+    try:
+        ran, waited = Path("/proc/thread-self/schedstat").read_bytes().split()[:2]
+    except OSError:
+        return time.thread_time()
+    return (int(ran) + int(waited)) / 1e9
 
 
 def resident_memory() -> int:
