@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import fail_after, sleep
 
 from actors._base.errors import ActorsError
+from actors._remoting import operations as ops
 from actors._system.admin_spec import ADMIN_GROUP
 from actors._system.cpu_budget import usable_cpus
 from actors._system.memory_left import memory_left
@@ -90,7 +91,7 @@ class GroupScaling:
         key, now = node.address, self._state.loop.now
         try:
             with fail_after(EVERY):
-                computed, queued = await node.load()
+                computed, queued = await node.link.call(ops.load)
         except (ActorsError, TimeoutError):
             looks.pop(key, None)
             return 1.0, 0

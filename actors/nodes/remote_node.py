@@ -216,10 +216,6 @@ class RemoteNode(Node):
         """Return who is supervised on it: the node's own, and the children of each actor."""
         return await self.link.call(ops.child_actors)
 
-    async def load(self) -> tuple[float, int]:
-        """Return the CPU seconds of its loop's thread, and how many messages its actors have queued."""
-        return await self.link.call(ops.load)
-
     async def sample(self, seconds: float, rows: int, by: str) -> dict[str, Any]:
         """Return what it does over *seconds*, and its busiest actors; see `health.sampling`."""
         return await self.link.call(ops.sample, seconds, rows, by)
