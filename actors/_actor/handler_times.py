@@ -201,7 +201,7 @@ class HandlerTimes:
 class _Measured:
     """What runs the handler of one message, and measures it."""
 
-    __slots__ = ("_cell", "_fn", "_name", "_sent", "_times")
+    __slots__ = ("_cell", "_name", "_sent", "_times", "inner")
 
     def __init__(
         self, times: HandlerTimes, cell: Cell, handler: Handler, sent: float | None
@@ -209,14 +209,14 @@ class _Measured:
         self._times = times
         self._cell = cell
         self._name = handler.name
-        self._fn: Callable[..., Any] = handler.fn
+        self.inner: Callable[..., Any] = handler.fn
         self._sent = sent
 
     async def __call__(self, actor: Any, *args: Any, **kwargs: Any) -> Any:
         thread = self._thread()
         before = _cpu_of(thread)
         began = perf_counter()
-        steps = Steps(self._fn(actor, *args, **kwargs))
+        steps = Steps(self.inner(actor, *args, **kwargs))
         try:
             return await steps
         finally:

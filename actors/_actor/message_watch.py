@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Waiter
 
-__all__ = ["BEGINS", "MessageWatch", "Watched", "sender_of"]
+__all__ = ["BEGINS", "MessageWatch", "Watched", "origin_of", "sender_of"]
 
 Watched = tuple[str, str, float, str]
 """One message: its method, who sent it, how many seconds it took, and how it ended, or that it begins."""
@@ -125,10 +125,22 @@ def _watched(base: Any) -> Any:
     return WatchedCell
 
 
+def origin_of(handler: Handler) -> tuple[str, float] | None:
+    """Return who sent the message with this *handler*, and how many seconds ago; None if nobody watched."""
+    found = _reports(handler)
+    return None if found is None else found.origin
+
+
+def _reports(handler: Handler) -> _Reporting | None:
+    """Return what reports the message, if anything does; its time may be measured besides."""
+    fn = getattr(handler.fn, "inner", handler.fn)
+    return fn if isinstance(fn, _Reporting) else None
+
+
 def _reporting(cell: Cell, envelope: Envelope) -> Envelope:
     """Have the handler of a message report it."""
     handler = envelope.handler
-    if isinstance(handler.fn, _Reporting):
+    if _reports(handler) is not None:
         return envelope  # it waited for room, or was deferred
     if handler.kind in _WRAPPED:
         wrapped = object.__new__(Handler)
@@ -170,6 +182,12 @@ class _Reporting:
         self._name = handler.name
         self._fn: Callable[..., Any] = handler.fn
         self._sender = sender
+        self._sent = perf_counter()
+
+    @property
+    def origin(self) -> tuple[str, float]:
+        """Who sent the message, and how many seconds ago."""
+        return self._sender, perf_counter() - self._sent
 
     async def __call__(self, actor: Any, *args: Any, **kwargs: Any) -> Any:
         watches = _report(self._cell, (self._name, self._sender, 0.0, BEGINS))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["BUCKETS_PER_DOUBLING", "UNIT", "Durations", "Histogram"]
+__all__ = ["BUCKETS_PER_DOUBLING", "UNIT", "Durations", "Histogram", "raw_since"]
 
 BUCKETS_PER_DOUBLING: Final = 8
 """Buckets from one duration to its double: a percentile is at most 9 % above the true one."""
@@ -38,6 +38,13 @@ class Durations:
     p50: float = 0.0
     p99: float = 0.0
     longest: float = 0.0
+
+
+def raw_since(after: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+    """Return what was counted between two `Histogram.raw` of one histogram; the longest is that of all time."""
+    known = dict(before[0])
+    buckets = [(bucket, count - known.get(bucket, 0)) for bucket, count in after[0]]
+    return [[item for item in buckets if item[1]], after[1] - before[1], after[2]]
 
 
 def _bucket(seconds: float) -> int:

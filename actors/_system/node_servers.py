@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio import create_task_group
 
@@ -50,6 +50,7 @@ class NodeServers:
         self._look: Timer | None = None
         if node.config["max_requests"] is not None:
             self._count_served(node.config["max_requests"])
+        node.server_figures = self._figures
         handlers = node.host.handlers
         handlers.on_call(ops.serve_listener, self._serve)
         handlers.on_call(ops.drain_listener, self._drain)
@@ -93,6 +94,16 @@ class NodeServers:
         if served >= limit:
             self._node.parent.note(ops.served_enough, served)
         self._look = self._node.host.loop.call_later(_LOOK, self._count_served, limit)
+
+    def _figures(self, seconds: float) -> dict[str, list[Any]]:
+        """Return of each listener how many requests there were and how long they took (`Histogram.raw`).
+
+        For *seconds* more it is measured how long they take.
+        """
+        return {
+            name: [server.served, server.times.look(seconds)]
+            for name, server in self._servers.items()
+        }
 
     async def _drain(self, _link: Link, listener: str, seconds: float) -> None:
         server = self._servers.get(listener)

@@ -16,7 +16,9 @@ from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Any, Final
 
+from actors._base.durations import Histogram, raw_since
 from actors._base.errors import ActorsError
+from actors._system.control.top import request_figures
 from actors.dashboard.http import Receive, Refused, Request, Response, Scope, Send, begin
 from actors.dashboard.prometheus import CONTENT_TYPE, exposition
 from actors.dashboard.user_metrics import UserMetrics
@@ -77,7 +79,8 @@ class Dashboard:
         self._ps = _Shared(lambda: self._ask("ps"))
         self._figures = _Shared(lambda: self._ask("figures"))
         self._serving = _Shared(lambda: self._ask("serving"))
-        self._top = _Shared(lambda: self._ask("top", seconds=1.0, rows=_MOST_ACTORS))
+        self._top = _Shared(self._look)
+        self._served: tuple[float, dict[str, Any]] | None = None
         self._routes: dict[str, Callable[[Request, Send], Awaitable[Response | None]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -197,6 +200,16 @@ class Dashboard:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _look(self) -> Any:
+        """Ask what nodes do; of requests, say what there was since the last look."""
+        look = await self._ask("top", seconds=1.0, rows=_MOST_ACTORS)
+        now, served = time.monotonic(), look.pop("served")
+        last, self._served = self._served, (now, served)
+        if last is not None and now - last[0] < 2 * _LOOK:
+            for shown in look["requests"]:
+                shown.update(_since(shown["listener"], served, last[1], now - last[0]))
+        return look
+
     async def _send_looks(self, send: Send) -> None:
         while True:
             began = time.monotonic()
@@ -251,6 +264,20 @@ def _not_ready(shown: dict[str, Any]) -> list[str]:
         if not any(node["state"] == "READY" and node["answering"] for node in group):
             why.append(f"no node of {listener['nodes']} answers")
     return why
+
+
+def _since(
+    name: str, served: dict[str, Any], before: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """Return the figures of a listener's requests since the look before; nothing if they cannot be told."""
+    count, raw = served[name]
+    known, known_raw = before.get(name, (count + 1, raw))
+    times = raw_since(raw, known_raw)
+    if known > count or any(more < 0 for _, more in times[0]):
+        return {}  # a node has been replaced, and counts anew
+    histogram = Histogram()
+    histogram.merge(times)
+    return request_figures(name, (count - known) / seconds, histogram)
 
 
 async def _until_closed(request: Request) -> None:

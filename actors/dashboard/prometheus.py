@@ -93,6 +93,7 @@ def _of_nodes(nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
         "gauge", "actors_nodes_ready", "Nodes that are ready.", ["group"], _labelled(ready)
     )
     yield from _of_processes(nodes, answering)
+    yield from _of_requests(answering)
     yield from _of_classes(answering)
     yield from _of_handlers(answering)
 
@@ -148,6 +149,25 @@ def _of_user(family: Family) -> Metric:
     for (name, labels), value in family.samples.items():
         made.add_sample(name, dict(labels), value)
     return made
+
+
+def _of_requests(answering: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415 - of an extra
+
+    labels = ["listener", "node"]
+    rows = [
+        ([listener, node], count, times)
+        for node, figures in answering.items()
+        for listener, (count, times) in figures["serves"].items()
+    ]
+    text = "Requests of applications, connections or datagrams of handlers."
+    counts = [(row[0], row[1]) for row in rows]
+    yield _family("counter", "actors_listener_requests", text, labels, counts)
+    text = "How long the application took for requests, and handlers for connections, while it was measured."
+    made = HistogramMetricFamily("actors_listener_request_seconds", text, labels=labels)
+    for values, _, times in rows:
+        made.add_metric(values, *_buckets(times))
+    yield made
 
 
 def _of_handlers(answering: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:

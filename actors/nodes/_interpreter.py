@@ -151,6 +151,10 @@ class InterpreterRun(ThreadRun):
             tasks = await self.link.call(ops.task_stacks)
         return {"threads": [], "tasks": tasks}
 
+    async def profile(self, seconds: float) -> dict[str, Any]:  # noqa: ARG002 - of other kinds
+        """Refuse: another interpreter's frames cannot be seen from here."""
+        raise ActorsError(f"node {self.node.name} is an interpreter, which cannot be profiled")
+
     def _release(self) -> None:
         super()._release()
         self._forget_lifeline()

@@ -37,8 +37,9 @@ from actors.nodes.child_actors import ChildActors, check_actor_options
 from actors.nodes.debugger import Debugger, refuse
 from actors.nodes.drain import finish_cells
 from actors.nodes.health.block_watch import BlockWatch
-from actors.nodes.health.figures import node_figures, queued_messages
+from actors.nodes.health.figures import node_figures
 from actors.nodes.health.heartbeat import Heartbeat
+from actors.nodes.health.mailbox_look import MailboxLooks
 from actors.nodes.health.sampling import sample
 from actors.nodes.health.stack_dump import StackDump, task_stacks
 from actors.nodes.health.stats import loop_seconds, node_stats
@@ -61,6 +62,8 @@ __all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 _STDERR: Final = 2
 _LOOKED_AT: Final = 90.0
 """Seconds for which the times of handlers are measured after somebody has asked for figures."""
+_A_LOOK: Final = 10.0
+"""Seconds for which requests are measured between two looks."""
 BOOT_FAILED: Final = 70
 """The exit code of a node that never got ready (sysexits' EX_SOFTWARE)."""
 
@@ -157,7 +160,10 @@ class NodeProcess(LinkedProcess):
         self.block_watch: BlockWatch = BlockWatch(
             self.host, config["block_after"], self._loop_was_blocked, shared=True
         )
+        self._mailbox_looks = MailboxLooks(host)
         self._metrics_missing = ""
+        self.server_figures: Callable[[float], dict[str, Any]] = lambda _seconds: {}
+        """Returns what this node serves; listeners are a layer up."""
         self.leaving: bool = False
         """Whether this node is finishing what it has, to end then."""
         self.host.topics.interests(config["topics"])
@@ -296,7 +302,10 @@ class NodeProcess(LinkedProcess):
         return {**node_stats(self.host), "loop_lag": round(self.heartbeat.late, 6)}
 
     async def _sample(self, _link: Link, seconds: float, rows: int, by: str) -> dict[str, Any]:
-        return await sample(self.host, seconds, rows, by)
+        before = self.server_figures(seconds + _A_LOOK) if rows else {}
+        found = await sample(self.host, seconds, rows, by)
+        after = self.server_figures(0.0) if rows else {}
+        return {**found, "serves": {name: [before.get(name), now] for name, now in after.items()}}
 
     async def _load(self, _link: Link) -> tuple[float, int]:
         queued = sum(len(cell.mailbox) for cell in self.host.cells.values())
@@ -304,7 +313,8 @@ class NodeProcess(LinkedProcess):
 
     async def _figures(self, _link: Link) -> dict[str, Any]:
         self.host.times.begin_for(_LOOKED_AT, self.host.loop)
-        found = node_figures(self.host, round(self.heartbeat.late, 6))
+        figures = node_figures(self.host, round(self.heartbeat.late, 6))
+        found = {**figures, "serves": self.server_figures(_LOOKED_AT)}
         missing, self._metrics_missing = self._metrics_missing, found["user"]["error"]
         if self._metrics_missing not in {"", missing}:
             why = self._metrics_missing
@@ -312,7 +322,7 @@ class NodeProcess(LinkedProcess):
         return found
 
     async def _queued(self, _link: Link, name: str, most: int) -> dict[str, Any] | None:
-        return queued_messages(self.host, name, most)
+        return self._mailbox_looks.look(name, most)
 
     async def _task_stacks(self, _link: Link) -> list[dict[str, Any]]:
         return task_stacks(self.host.loop)

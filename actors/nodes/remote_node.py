@@ -457,14 +457,9 @@ class RemoteRun:
         """
         raise NotImplementedError
 
-    async def profile(self, seconds: float) -> dict[str, Any]:  # noqa: ARG002 - of other kinds
-        """Return where its threads spend their CPU time for *seconds*; see `StackCounts.facts`.
-
-        Raises:
-            ActorsError: it cannot be profiled.
-        """
-        kind = self.node.spec.kind
-        raise ActorsError(f"{self.node.name} is of kind {kind}: it cannot be profiled from here")
+    async def profile(self, seconds: float) -> dict[str, Any]:
+        """Return where it spends its CPU time for *seconds*, as `StackCounts.facts`, or raise as `stacks`."""
+        raise NotImplementedError
 
     # -- the end -------------------------------------------------------------------------
 

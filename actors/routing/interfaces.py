@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from actors.routing.request_times import RequestTimes
 from actors.routing.sticky.keys import Address
 
 __all__ = [
@@ -160,6 +161,11 @@ class Server(Protocol):
     @property
     def served(self) -> int:
         """Requests of an application so far; connections or datagrams of a handler."""
+        ...
+
+    @property
+    def times(self) -> RequestTimes:
+        """How long they took, while somebody looked."""
         ...
 
     async def start(self) -> None:

@@ -33,7 +33,7 @@ def test_what_a_node_does_not_say_is_left_open() -> None:
     quiet = {"answering": False, "lag": None, "actors": None, "rate": None}
     hung = node(name="web/1", **{**quiet, "actors": 12}, cpu=0.998)
     away = node(name="web/2", **quiet, state="EXITED", pid=None, rss=None, cpu=None)
-    facts = {"pid": 1, "nodes": [node(), hung, away], "actors": [], "handlers": []}
+    facts = {"pid": 1, "nodes": [node(), hung, away], "actors": [], "handlers": [], "requests": []}
     assert as_top(facts).splitlines() == [
         "system 1: 3 nodes, 15 actors, 10.0 messages/s",
         "",
@@ -52,7 +52,7 @@ def test_of_a_blocked_node_is_shown_by_whom_and_what_its_parent_knows_of_its_act
     unknown["mailbox_bytes"] = None
     busy = actor(**unknown, handling="add_up", handling_seconds=75.2, restarts=1)
     idle = actor(**unknown, name="ben")
-    facts = {"pid": 1, "nodes": [hung], "actors": [busy, idle], "handlers": []}
+    facts = {"pid": 1, "nodes": [hung], "actors": [busy, idle], "handlers": [], "requests": []}
     assert as_top(facts).splitlines()[4:] == [
         "",
         f"web/0 is blocked by ann (add_up): 1 min 15 s, since {since}",
@@ -65,7 +65,9 @@ def test_of_a_blocked_node_is_shown_by_whom_and_what_its_parent_knows_of_its_act
 
 def test_a_mailbox_with_big_messages_shows_how_many_bytes_they_have() -> None:
     big = actor(mailbox=40, mailbox_bytes=41_943_040)
-    rows = as_top({"pid": 1, "nodes": [node()], "actors": [big], "handlers": []}).splitlines()
+    rows = as_top(
+        {"pid": 1, "nodes": [node()], "actors": [big], "handlers": [], "requests": []}
+    ).splitlines()
     assert "  40 (40.0 MiB)  0.0  " in rows[-1]
 
 
@@ -82,7 +84,9 @@ def test_a_mailbox_with_big_messages_shows_how_many_bytes_they_have() -> None:
     ids=["idle", "starting", "a moment", "and others", "minutes", "only others"],
 )
 def test_an_actor_shows_what_it_handles_and_since_when(facts: dict[str, Any], shown: str) -> None:
-    top = as_top({"pid": 1, "nodes": [node()], "actors": [actor(**facts)], "handlers": []})
+    top = as_top(
+        {"pid": 1, "nodes": [node()], "actors": [actor(**facts)], "handlers": [], "requests": []}
+    )
     _, row = top.splitlines()[-2:]
     assert row.startswith("ann    Cart   web/0  0        0.0         0 %  " + shown)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import anyio
 from prometheus_client import Counter as Counts, Gauge, Histogram
 
 from actors import Actor, Topology, asgi, child, dynamic, listen, nodes, pool, supervisor
@@ -30,6 +31,19 @@ class Counter(Actor):
         time.sleep(seconds)  # noqa: ASYNC251 - that is what it is for
 
 
+class Patient(Actor):
+    async def wait(self) -> None:
+        await anyio.sleep_forever()
+
+
+class Sender(Actor):
+    async def hurry(self) -> None:
+        patient = await self.context.system.lookup("patient", Patient)
+        assert patient is not None
+        for _ in range(3):
+            await patient.tell(Patient.wait)
+
+
 async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "http":
         return
@@ -43,6 +57,8 @@ topology = Topology(
         dynamic("guests"),
         supervisor("inner", [child(Counter, name="<i>counter", on="web/0")]),
         child(Counter, name="other", on="web/1"),
+        child(Patient, name="patient", on="web/1", shutdown=0.1),
+        child(Sender, name="sender", on="web/0"),
         pool(name="work", size=1, kind="thread"),
     ],
     listeners=[listen(asgi("tests.dashboard.served:app"), "127.0.0.1:0", name="shop")],

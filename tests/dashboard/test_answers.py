@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -147,6 +148,48 @@ def test_an_actor_shows_what_waits_in_its_mailbox_without_values(
 
     assert found["class"] == "tests.dashboard.served:Counter"
     assert (found["node"], found["queued"], found["handling"]) == ("web/0", 0, None)
+
+
+def test_messages_that_come_while_somebody_looks_show_their_age_and_sender(
+    operator: httpx.Client, system: Running
+) -> None:
+    def look() -> dict[str, Any]:
+        found: dict[str, Any] = operator.get("/api/actor", params={"name": "patient"}).json()
+        return found
+
+    assert look()["queued"] == 0
+    assert run_here(system.runtime, "ask", "sender", "hurry")[0] == 0
+    found = look()
+    assert found["handling"] == "wait"
+    assert found["by_method"] == {"wait": 2}
+    assert [(item["method"], item["from"]) for item in found["oldest"]] == [
+        ("wait", "(code on web/0)")
+    ] * 2
+    before = found["oldest"][0]["age"]
+    assert look()["oldest"][0]["age"] > before >= 0
+    assert change(operator, "restart", name="patient", actor=True).status_code == 200
+
+
+def test_a_look_shows_requests_and_how_long_they_take(
+    operator: httpx.Client, system: Running
+) -> None:
+    shop = system.event("listening", listener="shop")["address"]
+    with operator.stream("GET", "/api/live") as answer:
+        for kind, look in looks(answer):
+            assert httpx.get(f"http://{shop}/", trust_env=False).text == "served"
+            if kind != "look":
+                continue
+            assert isinstance(look, dict)
+            found = {item["listener"]: item for item in look["requests"]}["shop"]
+            if found["p99"] is not None:
+                assert found["p99"] >= found["p50"] > 0
+                assert found["rate"] > 0
+                break
+    metrics = samples(operator)
+    nodes = [(node, "shop") for node in ("web/0", "web/1")]
+    counts = [metrics["actors_listener_requests_total", labels[::-1]] for labels in nodes]
+    assert sum(counts) >= 1
+    assert sum(metrics["actors_listener_request_seconds_count", labels[::-1]] for labels in nodes)
 
 
 def test_a_node_shows_its_stacks(operator: httpx.Client) -> None:

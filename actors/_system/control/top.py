@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import anyio
 
+from actors._base.durations import Histogram, raw_since
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.log import iso_time
 from actors._system.control.ps import NODE_TIMEOUT, node_facts
@@ -27,7 +28,7 @@ from actors.nodes import (
     process_figures,
 )
 
-__all__ = ["top"]
+__all__ = ["request_figures", "top"]
 
 _LONGEST: Final = 60.0
 _MOST_ROWS: Final = 1000
@@ -52,21 +53,63 @@ async def top(
         {**node_facts(node), "cpu": None, "lag": None, "rate": None, "blocked": None}
         for node in core.nodes.values()
     ]
-    busiest: list[dict[str, Any]] = []
-    handlers: list[list[Any]] = []
+    seen = _Seen()
     async with anyio.create_task_group() as tasks:
         for node, shown in zip(core.nodes.values(), facts, strict=True):
             if node.pid is not None:
-                tasks.start_soon(
-                    _observe, core, node, shown, busiest, handlers, (seconds, rows, by)
-                )
+                tasks.start_soon(_observe, core, node, shown, seen, (seconds, rows, by))
     return {
         "pid": os.getpid(),
         "seconds": seconds,
         "by": by,
         "nodes": facts,
-        "actors": heapq.nlargest(rows, busiest, key=lambda item: busiest_first(item, by)),
-        "handlers": handler_stats(handlers)[:rows],
+        "actors": heapq.nlargest(rows, seen.actors, key=lambda item: busiest_first(item, by)),
+        "handlers": handler_stats(seen.handlers)[:rows],
+        "requests": [_requests(name, parts, seconds) for name, parts in seen.serves.items()],
+        "served": {name: _served(parts) for name, parts in seen.serves.items()},
+    }
+
+
+class _Seen:
+    """What the nodes have said together."""
+
+    def __init__(self) -> None:
+        self.actors: list[dict[str, Any]] = []
+        self.handlers: list[list[Any]] = []
+        self.serves: dict[str, list[Any]] = {}
+
+    def take(self, said: dict[str, Any]) -> None:
+        self.actors.extend(said.pop("busiest"))
+        self.handlers.extend(said.pop("handlers"))
+        for name, part in said.pop("serves").items():
+            self.serves.setdefault(name, []).append(part)
+
+
+def _served(parts: list[Any]) -> list[Any]:
+    """Return how many requests of a listener there were in all, and their times (`Histogram.raw`)."""
+    times = Histogram()
+    for _, after in parts:
+        times.merge(after[1])
+    return [sum(after[0] for _, after in parts), times.raw()]
+
+
+def _requests(name: str, parts: list[Any], seconds: float) -> dict[str, Any]:
+    """Return how many requests of a listener there were, and how long those took that have ended."""
+    times = Histogram()
+    for before, after in parts:
+        times.merge(raw_since(after[1], before[1]) if before else after[1])
+    count = sum(after[0] - (before or [0])[0] for before, after in parts)
+    return request_figures(name, count / seconds, times)
+
+
+def request_figures(name: str, rate: float, times: Histogram) -> dict[str, Any]:
+    """Return what is shown of the requests of a listener: *rate* of them a second, which took *times*."""
+    took = times.read()
+    return {
+        "listener": name,
+        "rate": round(rate, 1),
+        "p50": took.p50 if took.count else None,
+        "p99": took.p99 if took.count else None,
     }
 
 
@@ -84,8 +127,7 @@ async def _observe(
     core: Coordinator,
     node: RemoteNode,
     facts: dict[str, Any],
-    busiest: list[dict[str, Any]],
-    handlers: list[list[Any]],
+    seen: _Seen,
     request: tuple[float, int, str],
 ) -> None:
     """Add to *facts* what the node reports, or, if it does not answer, what is known here."""
@@ -97,8 +139,7 @@ async def _observe(
             now = await node.sample(*request)
         except ActorsError:
             return  # it has just ended, or does not run yet
-        busiest.extend(now.pop("busiest"))
-        handlers.extend(now.pop("handlers"))
+        seen.take(now)
         facts |= {**now, "answering": True}
         return
     after = _process_figures(node)
@@ -109,7 +150,7 @@ async def _observe(
         blocked = _block(node)
         there = [actor for actor in core.supervised.values() if actor.place is node]
         facts |= {"actors": len(there), "blocked": blocked}
-        busiest.extend(_known_actors(node, there, blocked, request[1]))
+        seen.actors.extend(_known_actors(node, there, blocked, request[1]))
 
 
 def _block(node: RemoteNode) -> dict[str, Any] | None:

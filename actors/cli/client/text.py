@@ -45,6 +45,7 @@ _ACTORS: Final = (
     "WAITS-FOR",
     "RESTARTS",
 )
+_REQUESTS: Final = ("LISTENER", "REQUESTS/S", "P50", "P99")
 _HANDLERS: Final = (
     "HANDLER",
     "MESSAGES",
@@ -171,6 +172,8 @@ def as_top(facts: dict[str, Any]) -> str:
         parts += ["", *blocked]
     if actors:
         parts += ["", *_table(_ACTORS, [_actor(actor) for actor in actors])]
+    if facts["requests"]:
+        parts += ["", *_table(_REQUESTS, list(map(_requests, facts["requests"])))]
     if facts["handlers"]:
         parts += ["", *_table(_HANDLERS, list(map(_handler, facts["handlers"])))]
     return "\n".join(parts)
@@ -201,6 +204,12 @@ def _handler(handler: dict[str, Any]) -> tuple[str, ...]:
         *times,
         f"{handler['cpu_seconds']:.2f} s",
     )
+
+
+def _requests(listener: dict[str, Any]) -> tuple[str, ...]:
+    times = [listener["p50"], listener["p99"]]
+    shown = ["-" if seconds is None else f"{1000 * seconds:.1f} ms" for seconds in times]
+    return (listener["listener"], f"{listener['rate']:.1f}", *shown)
 
 
 def _blocked(node: dict[str, Any]) -> str:

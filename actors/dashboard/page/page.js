@@ -113,12 +113,15 @@ function show(look) {
   ]);
   showGroups(look.nodes);
   const seconds = before ? (performance.now() - before.at) / 1000 : 0;
+  const requests = new Map(look.requests.map((item) => [item.listener, item]));
   fill("listeners", look.listeners, (item) => {
+    const served = requests.get(item.name) || {};
     const last = before && before.accepted.get(item.name);
     const open = Object.entries(item.open).map(([node, count]) => `${node} ${count}`).join(", ");
     return [item.name, item.address, item.policy, [item.accepting ? "yes" : "no", item.accepting ? "good" : "bad"],
       [open || "0", "n"], [number(item.accepted), "n"],
       [last === undefined || !seconds ? null : number((item.accepted - last) / seconds, 1), "n"],
+      [number(served.rate, 1), "n"], [ms(served.p50), "n"], [ms(served.p99), "n"],
       [number(item.pending), "n"], [number(item.refused), "n"], [number(item.dropped), "n"]];
   });
   before = { at: performance.now(), accepted: new Map(look.listeners.map((item) => [item.name, item.accepted])) };
@@ -127,10 +130,14 @@ function show(look) {
     [number(pool.queued), "n"], [number(pool.running), "n"], [number(pool.completed), "n"],
     [number(pool.failed), pool.failed ? "n bad" : "n"], [percent(pool.utilisation), "n"],
     [ms(pool.wait.p50), "n"], [ms(pool.wait.p99), "n"], [ms(pool.run.p50), "n"], [ms(pool.run.p99), "n"]]);
+  fill("handlers", look.handlers.map((item) => ({ ...item, name: `${item.class.split(":").pop()}.${item.method}` })), (item) => [
+    item.name, [number(item.run.count), "n"],
+    [item.wait.count ? ms(item.wait.p50) : null, "n"], [item.wait.count ? ms(item.wait.p99) : null, "n"],
+    [ms(item.run.p50), "n"], [ms(item.run.p99), "n"], [`${number(item.cpu_seconds, 2)} s`, "n"]]);
   fill("busy", look.actors, (actor) => [
     button(actor.name, () => showActor(actor.name), "link"), [actor.class, "dim"], actor.node,
     [number(actor.mailbox), "n"],
-    actor.handling ? `${actor.handling} ${ms(actor.handling_seconds) || ""}` : "", [number(actor.rate, 1), "n"],
+    actor.handling ? `${actor.handling} ${ms(actor.handling_seconds) || ""}` : "", [number(actor.rate, 1), "n"], [percent(actor.cpu), "n"],
     (actor.waiting_for || []).join(", ")]);
 }
 
@@ -170,8 +177,10 @@ function showGroups(nodes) {
 
 // -- details ------------------------------------------------------------------------------------------
 
-// Shows what *answer* returns, unless the dialog was closed, or opened for something else, before it came.
-async function openDetail(title, answer, meanwhile = "asking…") {
+let details = 0;
+
+// Shows what *answer* returns, again after *every* milliseconds, unless the dialog was closed, or opened for something else, before it came.
+async function openDetail(title, answer, { meanwhile = "asking…", every = 0 } = {}) {
   const dialog = byId("detail");
   const fill = (text, actions, profile) => {
     byId("detail-text").textContent = text;
@@ -182,9 +191,16 @@ async function openDetail(title, answer, meanwhile = "asking…") {
   byId("detail-title").textContent = title;
   fill(meanwhile, []);
   if (!dialog.open) dialog.showModal();
-  let found;
-  try { found = await answer(); } catch (error) { found = [error.message, []]; }
-  if (dialog.open && byId("detail-title").textContent === title) fill(...found);
+  const mine = ++details;
+  do {
+    let found;
+    try { found = await answer(); } catch (error) { found = [error.message, []]; every = 0; }
+    if (!dialog.open || details !== mine) return;
+    // A button that has the focus keeps it.
+    if (byId("detail-actions").contains(document.activeElement)) byId("detail-text").textContent = found[0];
+    else fill(...found);
+    if (every) await new Promise((done) => setTimeout(done, every));
+  } while (every && dialog.open && details === mine);
 }
 
 function showStack(name) {
@@ -208,7 +224,7 @@ function showProfile(name) {
     const found = await askJson(`/api/profile?node=${encodeURIComponent(name)}`);
     const lines = found.nodes.map((node) => node.error || `${node.name}  ${percent(node.cpu / node.seconds)} of a CPU, ${number(node.samples)} samples`);
     return [lines.join("\n"), [], found];
-  }, "profiling for 3 seconds…");
+  }, { meanwhile: "profiling for 3 seconds…" });
 }
 
 function showActor(name) {
@@ -219,11 +235,13 @@ function showActor(name) {
       `handling  ${found.handling ? `${found.handling} ${ms(found.handling_seconds)}` : "nothing"}`,
       `waits for ${found.waiting_for.join(", ") || "nobody"}`, `queued    ${found.queued} messages, ${found.queued_bytes} bytes of big ones`,
       ...Object.entries(found.by_method).map(([method, count]) => `          ${count} × ${method}`),
-      "", "oldest first", ...found.oldest.map((method, index) => `${String(index + 1).padStart(4)}  ${method}`)];
+      "", found.oldest.length ? "oldest first; age and sender of what has come since you looked" : "",
+      ...found.oldest.map((message, index) => [String(index + 1).padStart(4), message.method,
+        message.age === null ? "" : `${number(message.age, 1)} s`, message.from === null ? "" : `from ${message.from}`].join("  ").trimEnd())];
     return [lines.join("\n"), [
       button("restart", () => change(`Restart actor ${name}?`, "Restart", "restart", { name, actor: true })),
       button("stop", () => change(`Stop actor ${name}? It is not restarted.`, "Stop", "stop_any", { name, actor: true }), "danger")]];
-  });
+  }, { every: 2000 });
 }
 
 // -- the tree -----------------------------------------------------------------------------------------

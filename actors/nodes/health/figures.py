@@ -10,16 +10,13 @@ import resource
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from actors._messaging.mailbox import Envelope
-from actors.nodes.health.sampling import actor_facts
 from actors.nodes.health.stats import resident_memory
 from actors.nodes.health.user_metrics import user_metrics
 
 if TYPE_CHECKING:
-    from actors._actor.cell import Cell
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["node_figures", "queued_messages"]
+__all__ = ["node_figures"]
 
 
 def _class_figures(host: ActorHost) -> dict[str, list[int]]:
@@ -57,27 +54,4 @@ def node_figures(host: ActorHost, lag: float) -> dict[str, Any]:
         "sent": dict(sent),
         "lent": host.memory.stats()["held"],
         "user": user_metrics(),
-    }
-
-
-def queued_messages(host: ActorHost, name: str, most: int) -> dict[str, Any] | None:
-    """Return what an actor of this node has queued, without values; None if there is none of that name.
-
-    Args:
-        host: the node.
-        name: of the actor.
-        most: how many of the oldest messages are listed; all are counted.
-    """
-    cell = next((cell for cell in host.cells.values() if cell.ref.name == name), None)
-    return None if cell is None else _queued(host, cell, most)
-
-
-def _queued(host: ActorHost, cell: Cell, most: int) -> dict[str, Any]:
-    names = [Envelope.of(item).handler.name for item in cell.mailbox.queue]
-    return {
-        **actor_facts(host, cell),
-        "queued": len(cell.mailbox),
-        "queued_bytes": cell.mailbox.bytes,
-        "by_method": dict(Counter(names)),
-        "oldest": names[:most],
     }

@@ -26,6 +26,7 @@ from actors.routing.listen.listener import Listener
 from actors.routing.listen.tls import Certificate
 from actors.routing.policy.bound import learns
 from actors.routing.policy.policy import Policy, Sticky
+from actors.routing.request_times import RequestTimes
 from actors.routing.serving.access_log import AccessLog
 from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.asgi_app import checked_app, service_unavailable, with_middleware
@@ -34,6 +35,7 @@ from actors.routing.serving.client_warnings import ClientWarnings
 from actors.routing.serving.connection_owner import Answer, HeldWrite, ServedConnection
 from actors.routing.serving.forwarded import ForwardedHeaders
 from actors.routing.serving.http_connection import HttpConnection
+from actors.routing.serving.http_cycle import Cycle
 from actors.routing.serving.lifespan import LifespanRun
 from actors.routing.serving.open_work import OpenWork
 from actors.routing.serving.proxy_header import ProxyHeaderReader
@@ -60,6 +62,9 @@ _TLS_SHUTDOWN = 5.0
 
 class AsgiServer:
     """Serves one application to each connection taken. See `Server` for what each promises."""
+
+    served: int
+    times: RequestTimes
 
     def __init__(
         self,
@@ -99,7 +104,7 @@ class AsgiServer:
         self._access_log = AccessLog(events=spec.access_log, node=_node_of(system))
         self._context = contextvars.Context()  # `start` sets that of the application's tasks
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.served: int = 0
+        self.served, self.times = 0, RequestTimes()
         self._watch = RequestWatch(spec, listener.name, report)
         self._running: set[Answer] = self._watch.running
         """What the application answers, each in a task of its own."""
@@ -243,6 +248,8 @@ class AsgiServer:
         assert loop is not None
         self._running.add(answer)
         self.served += 1
+        if self.times.on:
+            self.times.begin(answer)
         context = self._context.copy()
         if eager and _EAGER:
             answer.task = asyncio.Task(run, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg] # 3.12
@@ -251,6 +258,10 @@ class AsgiServer:
 
     def task_ends(self, answer: Answer) -> None:
         self._running.discard(answer)
+        if self.times.began:
+            # Others last as long as their client likes.
+            counts = isinstance(answer, Cycle) and not answer.is_event_stream
+            self.times.end(answer, counts=counts)
 
     def write_later(self, held: HeldWrite) -> None:
         if not self._held:

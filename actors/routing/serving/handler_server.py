@@ -16,6 +16,7 @@ from actors.routing.errors import HandlerUnfit
 from actors.routing.events import HandlerFailed
 from actors.routing.interfaces import Report
 from actors.routing.listen.listener import Listener
+from actors.routing.request_times import RequestTimes
 from actors.routing.serving.open_work import OpenWork
 
 __all__ = ["HandlerServer"]
@@ -39,6 +40,7 @@ class HandlerServer:
         self._handler: Any = None
         self.served: int = 0
         """Connections or datagrams so far."""
+        self.times: RequestTimes = RequestTimes()
         self._scopes: OpenWork[anyio.CancelScope | None] = OpenWork()
         self._aborting = False
 
@@ -91,6 +93,8 @@ class HandlerServer:
     async def _run(
         self, number: int, handle: Callable[[], Awaitable[object]], ended: Callable[[], object]
     ) -> None:
+        if self.times.on:
+            self.times.begin(number)
         try:
             with anyio.CancelScope() as scope:
                 self._scopes[number] = scope
@@ -100,4 +104,6 @@ class HandlerServer:
             self._report(HandlerFailed(self._spec.name, number, error))
         finally:
             self._scopes.end(number)
+            if self.times.began:
+                self.times.end(number)
             ended()

@@ -20,6 +20,7 @@ from actors.routing.interfaces import Acks, Report, Server
 from actors.routing.listen.accepted_socket import AcceptedSocket
 from actors.routing.listen.listener import Listener
 from actors.routing.policy.policy import LeastConnections
+from actors.routing.request_times import RequestTimes
 from actors.routing.scoreboard import OwnSeat, ScoreboardReader
 from actors.routing.serving.accept_loop import AcceptLoop, Place
 
@@ -166,6 +167,11 @@ class SelfAcceptingServer:
     @property
     def served(self) -> int:
         return self._inner.served
+
+    @property
+    def times(self) -> RequestTimes:
+        """How long its requests took."""
+        return self._inner.times
 
     async def start(self) -> None:
         """Make the handler ready; nothing is accepted before `attach_socket`."""
