@@ -250,11 +250,25 @@ def _tree() -> Benchmark:
     )
 
 
+def _spawns() -> Benchmark:
+    promised: Figures = {
+        ("unnamed spawns/s", "2 nodes"): 10_000.0,
+        ("named spawns/s", "2 nodes"): 4_000.0,
+        ("lookups/s", "2 nodes"): 20_000.0,
+    }
+    return Benchmark(
+        name="spawns",
+        ours=_ours("spawns"),
+        peer=Limit(figures=promised),
+        targets=tuple(Target(metric=metric, at_least=1.0) for metric, _ in promised),
+    )
+
+
 def _memory() -> Benchmark:
     promised: Figures = {
         ("CPU %", "4 idle nodes"): 0.5,
         ("node / (bare + 5 MiB)", "idle node"): 1.0,
-        ("KiB", "idle actor"): 4.0,
+        ("KiB", "idle actor"): 3.0,
         ("KiB", "idle actor, after a message"): 6.0,
     }
     return Benchmark(
@@ -433,6 +447,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "node-restart": _node_restart,
     "app-restart": _app_restart,
     "tree": _tree,
+    "spawns": _spawns,
     "router": _router,
     "asgi": _asgi,
     "asgi-files": _asgi_files,

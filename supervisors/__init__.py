@@ -8,6 +8,7 @@ by its strategy: as in OTP, on asyncio, uvloop and trio. A child is anything wit
 from actors.supervisors._backoff import Backoff, BackoffState
 from actors.supervisors._child import Child, Host, Ignored
 from actors.supervisors._dynamic import DynamicSupervisor
+from actors.supervisors._dynamic_children import AdoptedChild
 from actors.supervisors._errors import (
     AlreadyPresent,
     AlreadyStarted,
@@ -48,6 +49,7 @@ from actors.supervisors._strategy import AutoShutdown, Strategy, affected_by
 from actors.supervisors._supervisor import Supervisor
 
 __all__ = [
+    "AdoptedChild",
     "AlreadyPresent",
     "AlreadyStarted",
     "AutoShutdown",

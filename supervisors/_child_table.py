@@ -145,13 +145,17 @@ class ChildTable:
                 row.run.void = True
                 row.run = None
         if outcome is Attempt.READY:
-            row.state = ChildState.RUNNING
-            if row.backoff is not None:
-                row.backoff.started(anyio.current_time())
+            self.note_ready(row, anyio.current_time())
         elif outcome is Attempt.IGNORED:
             self._task.report(ChildIgnored(self._task.name, row.spec.name))
             self.settle(row, Exit.NORMAL)
         return outcome
+
+    def note_ready(self, row: ChildRecord, now: float) -> None:
+        """Note that the run of *row* has become ready."""
+        row.state = ChildState.RUNNING
+        if row.backoff is not None:
+            row.backoff.started(now)
 
     def report_started(self, row: ChildRecord) -> None:
         """Report that a run has become ready."""

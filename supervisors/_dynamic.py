@@ -12,8 +12,9 @@ from actors._known_options import known_options
 from actors.supervisors._abstract_supervisor import AbstractSupervisor
 from actors.supervisors._check import check_count, check_number, check_type
 from actors.supervisors._child import Child
-from actors.supervisors._dynamic_children import DynamicChildren
-from actors.supervisors._errors import InvalidPolicy, MaxChildren, NotSupported
+from actors.supervisors._child_record import ChildRecord
+from actors.supervisors._dynamic_children import AdoptedChild, DynamicChildren
+from actors.supervisors._errors import InvalidPolicy, MaxChildren, NotSupported, SupervisorStopped
 from actors.supervisors._events import Reporter
 from actors.supervisors._restart_limits import Budget
 from actors.supervisors._spec import ChildSpec
@@ -87,16 +88,36 @@ class DynamicSupervisor(AbstractSupervisor):
             SupervisorStopped: The supervisor is not running.
         """
         check_type("child", spec, ChildSpec)
+        self._check_running()
+        run = await self._children.start(self._add(spec))
+        return None if run is None else run.child
+
+    def adopt_child(self, spec: ChildSpec, child: Child) -> AdoptedChild:
+        """Add a child whose first run, *child*, somebody else starts; restarts are made here.
+
+        It is there already, so this is allowed while the supervisor stops its children: it is one of them.
+
+        Raises:
+            InvalidPolicy: The spec can never work here.
+            AlreadyStarted: A child of this name is running.
+            AlreadyPresent: A child of this name waits for its restart.
+            MaxChildren: There is no room.
+            SupervisorStopped: The supervisor has not started, or has ended.
+        """
+        if not self._task.visible:
+            raise SupervisorStopped(self.name)
+        return self._children.adopt(self._add(spec), child)
+
+    def _add(self, spec: ChildSpec) -> ChildRecord:
+        check_type("child", spec, ChildSpec)
         if spec.significant:
             raise InvalidPolicy(
                 f"significant child {spec.name!r} needs a static supervisor with an auto_shutdown"
             )
-        self._check_running()
         self._check_new(spec.name)
         if self._max_children is not None and len(self._table.by_name) >= self._max_children:
             raise MaxChildren(self.name, spec.name, limit=self._max_children)
-        run = await self._children.start(self._table.add(spec))
-        return None if run is None else run.child
+        return self._table.add(spec)
 
     async def stop_child(self, name: str, *, grace: float | None = None) -> None:
         """Stop a child and forget it, whether it runs, starts, or waits for a restart.

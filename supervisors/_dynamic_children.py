@@ -6,11 +6,12 @@ that is restarted has a task, until that is done.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from actors.supervisors._child import Child
 from actors.supervisors._child_record import ChildRecord, Run
 from actors.supervisors._child_table import Attempt, ChildTable, in_place, in_scope
 from actors.supervisors._exit import Exit
@@ -19,6 +20,30 @@ from actors.supervisors._restart_limits import Budget, RestartLimiter
 from actors.supervisors._shutdown import insist, request
 from actors.supervisors._spec import should_restart
 from actors.supervisors._task import SupervisorMailbox, SupervisorTask
+
+
+class AdoptedChild:
+    """A child that somebody else starts: who does says here how that went, once.
+
+    Attributes:
+        ended: call it with how its run ended, as a `Child` does that was started here.
+    """
+
+    __slots__ = ("_children", "_row", "_run", "ended")
+
+    def __init__(self, children: DynamicChildren, row: ChildRecord, run: Run) -> None:
+        self._children = children
+        self._row = row
+        self._run = run
+        self.ended: Callable[[Exit], None] = run.ended
+
+    def ready(self) -> None:
+        """It has started."""
+        self._children.adopted_ready(self._row, self._run)
+
+    def failed(self, why: BaseException | None) -> None:
+        """It has not started; None if its start was only cancelled."""
+        self._children.adopted_failed(self._row, self._run, why)
 
 
 class DynamicChildren:
@@ -34,7 +59,7 @@ class DynamicChildren:
     """
 
     def __init__(self, task: SupervisorTask, budget: Budget, random: Callable[[], float]) -> None:
-        self.table = ChildTable(task, self._on_end, keeps=False)
+        self.table: ChildTable = ChildTable(task, self._on_end, keeps=False)
         self._task = task
         self._limiter = RestartLimiter(task, budget, random)
         self._inbox: SupervisorMailbox[ChildRecord] = SupervisorMailbox()
@@ -73,9 +98,17 @@ class DynamicChildren:
             tasks.cancel_scope.cancel()
 
     async def close(self) -> None:
-        """Stop all children together, under one deadline: the longest grace of any."""
+        """Stop all children together, under one deadline: the longest grace of any.
+
+        Children that are adopted meanwhile are stopped after the others.
+        """
+        closed: set[ChildRecord] = set()
+        while rows := [row for row in self.table.by_name.values() if row not in closed]:
+            closed.update(rows)
+            await self._close(rows)
+
+    async def _close(self, rows: Sequence[ChildRecord]) -> None:
         overall = self._task.overall
-        rows = tuple(self.table.by_name.values())
         asked = [row for row in rows if self._request_stop(row)]
         until = anyio.current_time() + max((row.spec.grace for row in asked), default=0.0)
         for row in asked:
@@ -112,6 +145,36 @@ class DynamicChildren:
         if run is not None:
             self._on_ready(row, run)
         return run
+
+    def adopt(self, row: ChildRecord, child: Child) -> AdoptedChild:
+        """Begin the life of a child whose first run somebody else starts."""
+        row.begin_life()
+        row.run = Run(row.spec.name, child, self.table)
+        return AdoptedChild(self, row, row.run)
+
+    def adopted_ready(self, row: ChildRecord, run: Run) -> None:
+        """See `AdoptedChild.ready`."""
+        if row.run is not run:
+            return  # it was abandoned
+        if run.void:  # its start was interrupted, too late
+            insist(run)
+            row.run = None
+            self.table.settle(row, Exit.SHUTDOWN)
+            return
+        self.table.note_ready(row, self._task.now())
+        self._on_ready(row, run)
+
+    def adopted_failed(self, row: ChildRecord, run: Run, why: BaseException | None) -> None:
+        """See `AdoptedChild.failed`."""
+        if row.run is not run:
+            return
+        interrupted, run.void = run.void, True
+        row.run = None
+        if interrupted or why is None:
+            self.table.settle(row, Exit.SHUTDOWN if interrupted else Exit.KILLED)
+        else:
+            row.error = why
+            self.table.settle(row, self.table.start_failed(row))
 
     async def stop(self, row: ChildRecord) -> None:
         """End a life, whatever state it is in."""

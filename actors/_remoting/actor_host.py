@@ -107,7 +107,7 @@ class ActorHost:
         ended: how actors ended, of this node or as others told, the latest few thousand.
         activity: tells the watch of the loop when code of an actor begins to run.
         supervised: every actor that this process supervises, wherever it runs, by its number.
-        argument_decoder: decodes constructor arguments, one actor after the other.
+        argument_decoder, argument_encoder: for constructor arguments; None for one that has introduced a class.
     """
 
     told_of_room: Callable[[str], None] | None = None
@@ -164,11 +164,11 @@ class ActorHost:
         self.propagation = propagation
         more = [make(self) for make in extras]
         self._extras: list[Extra[Any]] = [Extra(Ref, self.ref_fields, self.make_ref), *more]
-        self.handlers.on_note(ops.interrupt_request, lambda link, number: link.interrupt(number))
+        self.handlers.on_note(ops.interrupt_request, Link.interrupt)
         self.argument_decoder: Decoder = self.new_decoder()
-        propagates = propagation is not None
-        self.new_remote_actor = remote_actor_class(propagates=propagates, traced=trace)
-        self._new_cell = cell_class(carries=propagates, traced=trace)
+        self.argument_encoder: Encoder | None = None
+        self.new_remote_actor = remote_actor_class(propagates=propagation is not None, traced=trace)
+        self._new_cell = cell_class(carries=propagation is not None, traced=trace)
         self.answers: tuple[type[RemoteReply], type[RemoteReply]] = answer_classes(traced=trace)
 
     @cached_property

@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 _ARGUMENTS: Final = 1
+_NOTHING: Final = b"\x93\x01\x90\xc0"
+"""No arguments, packed: `[_ARGUMENTS, [], None]`."""
 
 
 def keep_arguments(
@@ -57,7 +59,10 @@ def pack_arguments(
     Raises:
         NotSendable: naming the path of what does not travel.
     """
-    encoder = host.new_encoder()
+    if not args and not kwargs:
+        return [_NOTHING]
+    # What the encoder introduces is in these bytes alone: it serves again if that was nothing.
+    encoder, host.argument_encoder = host.argument_encoder or host.new_encoder(), None
     shared = encoder.attachments.kept = []
     with as_not_sendable():
         try:
@@ -66,7 +71,10 @@ def pack_arguments(
             encoder.attachments.transaction.undo()
             raise
     encoder.attachments.transaction.commit()
-    return [*(body for lane in Lane for body in encoder.take(lane)), *shared]
+    introductions, *bodies = [encoder.take(lane) for lane in Lane]
+    if not introductions and not shared:
+        host.argument_encoder = encoder
+    return [*introductions, *(body for some in bodies for body in some), *shared]
 
 
 def pack_value(host: ActorHost, value: Any) -> list[bytes]:
@@ -115,6 +123,8 @@ def unpack_arguments(
     Raises:
         NotSendable: this node cannot decode them; it says why.
     """
+    if len(packed) == 1 and packed[0] == _NOTHING:
+        return (), {}
     decoder = host.argument_decoder
     decoder.restart([part for part in packed if isinstance(part, SharedBuffer)])
     frames = [part for part in packed if not isinstance(part, SharedBuffer)]

@@ -8,6 +8,7 @@ Rule 3: a message of the wrong shape ends the link with an error that names it.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
 from weakref import ref as ref_to
 
@@ -278,6 +279,13 @@ class Link:
         if self._channel is not None:
             self._channel.flush()
 
+    async def control_written(self) -> None:
+        """Wait until what was sent in the control lane is read by the other end even if this process dies."""
+        if self._channel is not None and self.closed is None:
+            waiter = self.host.loop.waiter()
+            self._channel.when_written(partial(_wake, waiter))
+            await waiter
+
     def number(self) -> int:
         """Return the next request number of this end."""
         self.numbers += 1
@@ -506,6 +514,11 @@ class Link:
     def stats(self) -> Any:
         """Return the channel's counters."""
         return None if self._channel is None else self._channel.stats()
+
+
+def _wake(waiter: Waiter) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _close_all(fds: Iterable[int]) -> None:

@@ -55,6 +55,33 @@ async def spawn(
     """Start an actor of the class at *path*, with packed constructor arguments; *chain* waits for it."""
 
 
+@_note(_PARENT)
+def adopt_actor(
+    uid: int,
+    path: str,
+    mailbox: int | list[Any],
+    restart: str | None,
+    backoff: list[Any],
+    shutdown: float,
+    arguments: Sequence[bytes | SharedBuffer],
+    /,
+) -> None:
+    """Supervise an actor that the node begins to start by itself, under one of the numbers it was given.
+
+    *backoff* has the fields of a `Backoff`; it is empty for the usual one.
+    """
+
+
+@_note(_PARENT)
+def actor_started(uid: int, /) -> None:
+    """An actor that the node began to start by itself is ready."""
+
+
+@_note(_PARENT)
+def actor_not_started(uid: int, end: Exit, /) -> None:
+    """An actor that the node began to start by itself has failed to, or is not wanted any more."""
+
+
 @_call(_PARENT)
 async def lookup(name: str, chain: Chain = (), /) -> Ref[Any] | None:
     """Return the living actor of that name; *chain* waits for it."""
@@ -287,6 +314,11 @@ async def start_actor(  # noqa: PLR0917 - wire fields
 
     *state* is what the last one handed over, packed as arguments are; nothing if it did not.
     """
+
+
+@_note(_NODE)
+def take_numbers(first: int, count: int, /) -> None:
+    """Start unnamed actors by yourself under these numbers; no numbers at all: ask for every start again."""
 
 
 @_note(_NODE)

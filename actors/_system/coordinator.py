@@ -24,6 +24,7 @@ from actors._remoting.constructor_args import unpack_value
 from actors._remoting.last_value import last_value
 from actors._remoting.main_values import MAIN_VALUES
 from actors._system.actor_calls import ActorCalls
+from actors._system.adoptions import Adoptions
 from actors._system.breakpoints import Breakpoints
 from actors._system.clients import Clients
 from actors._system.direct_links import DirectLinks
@@ -136,6 +137,7 @@ class Coordinator(SystemState):
         self._serve_nodes()
 
     def _serve_nodes(self) -> None:
+        self.adoptions: Adoptions = Adoptions(self, self.tree, self.placement)
         NodeServices(
             self,
             self.tree,
@@ -145,6 +147,7 @@ class Coordinator(SystemState):
             self.requests,
             recycling=self.recycling,
             unready=self.unready,
+            adoptions=self.adoptions,
         ).register()
 
     def _serve_clients(self) -> None:
@@ -195,6 +198,7 @@ class Coordinator(SystemState):
     async def stop(self) -> None:
         """Stop everything in reverse; returns when nothing of the system is left."""
         self.stopping = True
+        self.adoptions.forbid_all()
         if self._block_watch is not None:
             self._block_watch.stop()
         self.recycling.close()
@@ -335,8 +339,9 @@ class Coordinator(SystemState):
         return pids | self.programs.pids() | self.launcher.fork_server_pids
 
     def has_actors(self, node: RemoteNode) -> bool:
-        """Whether an actor that is supervised here is placed on *node*."""
-        return any(actor.place is node for actor in self.supervised.values())
+        """Whether an actor that is supervised here is, or may be, placed on *node*."""
+        placed = any(actor.place is node for actor in self.supervised.values())
+        return placed or self.adoptions.may_come(node)
 
     def actors_with(self, node: RemoteNode, message: str) -> list[str]:
         """Return the names of the actors on *node* that have, as far as this process knows, such a message."""
@@ -368,6 +373,7 @@ class Coordinator(SystemState):
     def node_draining(self, run: RemoteRun, why: str) -> None:
         """A node finishes its work: no other node or listener sends it anything new."""
         node = run.node
+        self.adoptions.forbid(run)
         restarting = not node.leaving
         self.event("node_draining", {"node": node.name, "why": why})
         patience = inf if restarting and run.renewing else 0.0
@@ -398,8 +404,10 @@ class Coordinator(SystemState):
         if restarting and not run.successor:
             patience = self._patience(node, replaced=replaced)
         self._tell_down(node, run.address, why, restarting=restarting, patience=patience)
+        peer = self.host.peer(run.address)
         if link is not None:
-            self.host.peer(run.address).drop(link)
+            peer.drop(link)
+        self.adoptions.node_ended(run, peer.down_error(node.name, None))
         for listening in self.listeners:
             listening.node_ended(run)
         for name in list(self.registry):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import create_task_group, current_time, move_on_after
 
+from actors._base.collector import collect_less_often
 from actors._base.run_loop import open_loop, run_on
 from actors._remoting import operations as ops
 from actors._system.extras import EXTRAS
@@ -35,6 +36,7 @@ _ENDING: Final = 0.125
 def main(lifeline: int) -> None:
     """Boot from what the parent writes on the lifeline, and run until the parent ends the node."""
     config = boot_config(lifeline)
+    collect_less_often()
     if not run_on(_serve, config, True, backend=config["backend"], uvloop=config["uvloop"]):
         os._exit(BOOT_FAILED)
 

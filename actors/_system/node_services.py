@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actors._messaging.ref import Ref
+    from actors._system.adoptions import Adoptions
     from actors._system.kill_deadlines import KillDeadlines
     from actors._system.node_groups import NodeGroups
     from actors._system.placement import Placement
@@ -56,6 +57,7 @@ class NodeServices:
         *,
         recycling: Recycling,
         unready: UnreadyNodes,
+        adoptions: Adoptions,
     ) -> None:
         self._state = state
         self._tree = tree
@@ -65,6 +67,7 @@ class NodeServices:
         self._requests = requests
         self._recycling = recycling
         self._unready = unready
+        self._adoptions = adoptions
 
     def register(self) -> None:
         """Register a handler for every operation that the parent serves."""
@@ -97,6 +100,7 @@ class NodeServices:
         handlers.on_fd_note(ops.stack_dump, stacks, lost=lambda _: None)
         handlers.on_fd_note(ops.block_page, block, lost=lambda _: None)
         self._register_requests()
+        self._adoptions.register()
         handlers.on_note(listening.connection_results, self._connection_results)
         handlers.on_note(listening.connection_counts, self._connection_counts)
         handlers.on_note(listening.socket_lost, self._socket_lost)
@@ -214,6 +218,8 @@ class NodeServices:
         actor = self._state.supervised.get(uid)
         if actor is not None:
             actor.stop_for_good()
+        else:
+            self._adoptions.stop_early(uid)
 
     # A node is believed about itself only: whatever runs there may send what it likes.
 
@@ -288,17 +294,23 @@ class NodeServices:
 
     async def _spawn(
         self,
-        _link: Link,
+        link: Link,
         path: str,
         arguments: list[bytes | SharedBuffer],
         options: ops.SpawnOptions,
         chain: ops.Chain = (),
     ) -> Ref[Any]:
         request = ActorRequest(path=path, cls=None, arguments=arguments, chain=chain, **options)
-        return await self._placement.spawn(request)
+        ref = await self._placement.spawn(request)
+        run = self._run(link)
+        if run is not None and request.name is None and ref.node == run.node.name:
+            self._adoptions.allow(run)
+        return ref
 
     async def _wait_ended(self, _link: Link, uid: int) -> Exit:
         state = self._state
+        if uid not in state.supervised:
+            await self._adoptions.reported(uid)
         actor = state.supervised.get(uid)
         if actor is None:
             return state.host.ended.get(uid, Exit.FORGOTTEN)

@@ -18,6 +18,7 @@ from actors.nodes import (
     RemoteNode,
     SupervisedActor,
     check_actor_options,
+    generated_name,
     keep_arguments,
     main_problem,
     pack_arguments,
@@ -171,8 +172,7 @@ class Placement:
         """Make a supervised actor; on the local node its mailbox takes messages from now on."""
         state = self._state
         uid = state.host.new_uid()
-        short = request.path.rpartition(":")[2].rpartition(".")[2]
-        name = request.name or f"{short}-{uid}"
+        name = request.name or generated_name(request.path, uid)
         if isinstance(place, LocalNode):
             actor = self._new_local_actor(place, uid, name, request)
         else:

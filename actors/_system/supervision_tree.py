@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from actors._system.system_state import SystemState
     from actors._system.tree_specs import TreeSpec
     from actors.nodes import RemoteNode, SupervisedActor
-    from actors.supervisors import SupervisorEvent
+    from actors.supervisors import AdoptedChild, SupervisorEvent
 
 __all__ = ["SupervisionTree", "first_cause"]
 
@@ -433,8 +433,21 @@ class SupervisionTree:
         self, life: SupervisedActor, restart: Restart, backoff: Backoff, shutdown: float
     ) -> None:
         """Start an actor under the system's own dynamic supervisor."""
+        await self.spawned.start_child(self._spawned_actor(life, restart, backoff, shutdown))
+
+    def adopt_actor(
+        self, life: SupervisedActor, run: ActorRun, restart: Restart, backoff: Backoff
+    ) -> AdoptedChild:
+        """Have an actor supervised as `add_actor` does, whose node has begun to start *run* by itself."""
+        return self.spawned.adopt_child(
+            self._spawned_actor(life, restart, backoff, life.shutdown), run
+        )
+
+    def _spawned_actor(
+        self, life: SupervisedActor, restart: Restart, backoff: Backoff, shutdown: float
+    ) -> ChildSpec:
         life.supervisor = self.spawned
-        spec = ChildSpec(
+        return ChildSpec(
             name=life.ref.name,
             start=life.new_run,
             restart=restart,
@@ -443,7 +456,6 @@ class SupervisionTree:
             gone=life.gone,
             host=life.place,
         )
-        await self.spawned.start_child(spec)
 
     async def add_nodes(self, nodes: Sequence[RemoteNode]) -> None:
         """Start more nodes, together; if one does not get ready, stop the others again."""

@@ -24,12 +24,13 @@ from actors._remoting import (
 from actors._system.actor_calls import ActorCalls
 from actors._system.coordinator import Coordinator
 from actors._system.node_events import NodeEvents
+from actors._system.node_groups import MAIN_GROUP
 from actors._system.placement import ActorRequest
 from actors._system.sent_specs import sent_item, sent_nodes
 from actors._system.supervisor_ref import SupervisorRef
 from actors.nodes import child_actors_of, class_path, pack_arguments
 from actors.routing import NotSticky
-from actors.transport import Local
+from actors.transport import Local, SharedBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -263,10 +264,24 @@ class NodeAccess(LinkAccess):
         if any(type(value) is Local for value in (*args, *kwargs.values())):
             return await self._spawn_here(cls, args, kwargs, options)
         arguments = pack_arguments(self._node.host, args, kwargs)
+        if self._starts_itself(cls, arguments, options):
+            return await self._node.actor_starts.start(cls, arguments, options)
         with _waiting_for_other(options, _unknown):
             return await self._parent.call(
                 ops.spawn, class_path(cls), arguments, options, waiting_chain()
             )
+
+    def _starts_itself(
+        self, cls: type, arguments: list[bytes | SharedBuffer], options: ops.SpawnOptions
+    ) -> bool:
+        """Whether this node may start an actor before the parent knows of it."""
+        if options["name"] is not None or any(type(part) is SharedBuffer for part in arguments):
+            return False
+        on, siblings = options["on"], self._node.siblings
+        if on is None and not siblings.parent_runs_actors:
+            on = MAIN_GROUP
+        here = on is not None and siblings.only_here(on)
+        return here and self._node.actor_starts.may_start(cls)
 
     def _report_idle(self, book: int, uid: int) -> None:
         self._parent.note(directory.keyed_idle, book, uid)

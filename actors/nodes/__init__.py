@@ -10,6 +10,7 @@ from actors.nodes._process import ProcessNode
 from actors.nodes._sibling import Siblings, sibling_facts
 from actors.nodes._spec import NodeKind, NodesSpec, nodes
 from actors.nodes._thread import ThreadNode
+from actors.nodes.actor_starts import generated_name
 from actors.nodes.boot.descriptors import end_with
 from actors.nodes.boot.launch import origin_of, own_environment
 from actors.nodes.boot.launchers import Launchers
@@ -75,6 +76,7 @@ __all__ = [
     "class_path",
     "describe_main",
     "end_with",
+    "generated_name",
     "handler_stats",
     "import_modules",
     "importing_main",

@@ -83,6 +83,21 @@ class Siblings:
         """Return the nodes of these names, those that are there."""
         return [self._nodes[name] for name in names if name in self._nodes]
 
+    def only_here(self, on: str) -> bool:
+        """Whether *on* is this node, or a group that has no other."""
+        own = self._own
+        if own is None or on not in {own.name, own.group}:
+            return False
+        return on == own.name or all(node is own or node.group != on for node in self._others())
+
+    @property
+    def parent_runs_actors(self) -> bool:
+        """Whether the process that made the system has a node of its own."""
+        return any(node.kind == "local" for node in self._others())
+
+    def _others(self) -> list[Node]:
+        return [node for node in self._nodes.values() if node is not self._own]
+
     def all(self) -> list[Node]:
         """Return all nodes."""
         return list(self._nodes.values())

@@ -15,25 +15,22 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import nullcontext
 from importlib import invalidate_caches
 from typing import TYPE_CHECKING, Any, Final
 
-from actors._base.errors import InvalidSpec, start_failed
 from actors._base.fault_handler import faulthandler
 from actors._base.log import write_lines_to
 from actors._messaging.context_propagation import Propagation
-from actors._messaging.mailbox_options import unpacked
 from actors._remoting import admin_operations as admin_ops, operations as ops
 from actors._remoting.actor_host import ActorHost
-from actors._remoting.constructor_args import pack_arguments, unpack_arguments
 from actors._remoting.main_values import take_definition
-from actors.nodes._local import LocalNode, state_for
+from actors.nodes._local import LocalNode
 from actors.nodes._sibling import Siblings
+from actors.nodes.actor_starts import ActorStarts
 from actors.nodes.boot.descriptors import end_with
 from actors.nodes.boot.launch import PARENTS_PATH
 from actors.nodes.boot.main_module import install_main
-from actors.nodes.child_actors import ChildActors, check_actor_options
+from actors.nodes.child_actors import ChildActors
 from actors.nodes.debugger import Debugger, refuse
 from actors.nodes.drain import finish_cells
 from actors.nodes.health.block_watch import BlockWatch
@@ -45,7 +42,6 @@ from actors.nodes.health.stack_dump import StackDump, task_stacks
 from actors.nodes.health.stats import loop_seconds, node_stats
 from actors.nodes.linked_process import LinkedProcess
 from actors.nodes.process_settings import take_settings
-from actors.supervisors import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,7 +51,7 @@ if TYPE_CHECKING:
     from actors._actor.cell import Cell
     from actors._base.loop import Loop
     from actors._remoting.link import Link
-    from actors.transport import Endpoint, Extra, SharedBuffer
+    from actors.transport import Endpoint, Extra
 
 __all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 
@@ -164,8 +160,8 @@ class NodeProcess(LinkedProcess):
         self._metrics_missing = ""
         self.server_figures: Callable[[float], dict[str, Any]] = lambda _seconds: {}
         """Returns what this node serves; listeners are a layer up."""
-        self.leaving: bool = False
-        """Whether this node is finishing what it has, to end then."""
+        self.actor_starts: ActorStarts = ActorStarts(host, self.parent, self.heartbeat, self.log)
+        self.actor_starts.serve()
         self.host.topics.interests(config["topics"])
         self._serve_parent()
         for node, address in config["moved"]:
@@ -199,8 +195,6 @@ class NodeProcess(LinkedProcess):
 
     def _serve_parent(self) -> None:
         host, handlers = self.host, self.host.handlers
-        handlers.on_call(ops.start_actor, self._start_actor)
-        handlers.on_note(ops.expect_actor, self._expect_actor)
         handlers.on_call(ops.answer, _answer)
         handlers.on_note(ops.probe_starting, lambda _, *probe: host.take_probe(*probe))
         handlers.on_note(ops.stop_actor, self._stop_actor)
@@ -215,75 +209,8 @@ class NodeProcess(LinkedProcess):
         handlers.on_call(admin_ops.queued, self._queued)
         handlers.on_call(ops.task_stacks, self._task_stacks)
 
-    async def _start_actor(  # noqa: PLR0917 - wire fields
-        self,
-        _link: Link,
-        uid: int,
-        name: str,
-        path: str,
-        mailbox: int | list[Any],
-        incarnation: int,
-        shutdown: float,
-        arguments: Sequence[bytes | SharedBuffer],
-        chain: ops.Chain,
-        state: Sequence[bytes | SharedBuffer],
-    ) -> None:
-        try:
-            cell = self._cell(uid, name, path, mailbox)
-        except InvalidSpec:
-            raise
-        except Exception as error:
-            raise start_failed(name, error) from error
-        # The parent counts incarnations, because a node that dies loses its count.
-        cell.number = incarnation - 1
-
-        def ended(end: Exit, voluntary: bool) -> None:  # noqa: FBT001 - the signature of Ended
-            if self.leaving and not voluntary and not end.abnormal:
-                # Nobody asked this actor to end: it ends with its node and is restarted after it.
-                end = Exit.NODE_DOWN(f"{self.host.name}: it is draining")
-            self.parent.note(ops.actor_ended, uid, incarnation, end, voluntary)
-
-        async def renewed(state: Any) -> None:
-            packed = pack_arguments(self.host, (state,), {})
-            await self.parent.call(ops.actor_renewed, uid, incarnation, packed)
-
-        # Unpacked at every start, so that no incarnation sees what an earlier one changed in them.
-        args, kwargs = unpack_arguments(self.host, arguments)
-        waiting = tuple((number, waiter) for number, waiter in chain)
-        await cell.start(
-            args,
-            kwargs,
-            ended,
-            shutdown=shutdown,
-            chain=waiting,
-            state=state_for(self.host, cell, state),
-            renewed=renewed,
-        )
-
     def _stop_actor(self, _link: Link, uid: int, renew: bool) -> None:  # noqa: FBT001 - a wire field
         self.local.stop_actor(uid, renew=renew)
-
-    def _cell(self, uid: int, name: str, path: str, sent: int | list[Any]) -> Any:
-        cell = self.host.cells.get(uid)
-        if cell is None:
-            module, _, qualname = path.partition(":")
-            # The first actor of a class may import a large library.
-            with nullcontext() if module in sys.modules else self.heartbeat.paused():
-                cls = self.host.resolve_class(module, qualname)
-            # Before anything of it runs: the request may come from another node.
-            mailbox = unpacked(sent)
-            check_actor_options(cls, name, mailbox)
-            cell = self.host.new_cell(uid, name, cls, mailbox)
-        return cell
-
-    def _expect_actor(
-        self, _link: Link, uid: int, name: str, path: str, mailbox: int | list[Any]
-    ) -> None:
-        """Make the cell of an actor that is about to be restarted: its messages queue from now on."""
-        try:
-            self._cell(uid, name, path, mailbox)
-        except Exception as error:  # noqa: BLE001 - the start that follows fails the same way, and is reported
-            self.log.warning("cannot prepare actor", actor=name, error=str(error))
 
     def _take_definition(self, link: Link, data: bytes) -> None:
         """Make what was typed in the parent; siblings may not send any."""
@@ -329,7 +256,7 @@ class NodeProcess(LinkedProcess):
 
     async def finish_actors(self, seconds: float) -> None:
         """Let the actors that the parent supervises finish what they have, then stop them."""
-        self.leaving = True
+        self.actor_starts.leaving = True
         await finish_cells(self.host.cells, self._supervised(), seconds)
 
     @property

@@ -13,6 +13,7 @@ from actors.transport import drop_frames
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from actors._actor.interfaces import Ended
     from actors._base.loop import Loop, Waiter
     from actors._messaging.ref import Ref
     from actors.nodes._node import ActorPlacement
@@ -244,6 +245,21 @@ class ActorRun:
                 if actor.on_change is not None:
                     actor.on_change(error)
             raise
+        self.ready()
+
+    def begun(self, ended: Callable[[Exit], None]) -> Ended:
+        """Take note that its node has begun the first incarnation by itself; `ready` follows, or nothing.
+
+        Returns:
+            what takes the end of the incarnation.
+        """
+        self._ended = ended
+        self._actor.incarnation += 1
+        return self._incarnation_ended
+
+    def ready(self) -> None:
+        """The incarnation takes messages."""
+        actor = self._actor
         self._started = actor.running = True
         actor.chain = actor.state = ()
         if actor.on_change is not None:

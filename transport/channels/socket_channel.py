@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from actors.transport.channels.message_channel import MessageChannel
@@ -63,6 +63,8 @@ class Channel(MessageChannel[socket.socket]):
         """Whether the loop watches for the socket to take more."""
         self._trying_again = False
         """Whether a timer runs because the kernel has no room."""
+        self._when_written: list[Callable[[], object]] = []
+        """To be called when the control lane is written."""
         self._alone = 0
         """Messages that were written at once, past the batches."""
         self._fd_messages = 0
@@ -81,6 +83,7 @@ class Channel(MessageChannel[socket.socket]):
         self._outbox.clear()
         self._received_fds.close()
         self._sock.close()
+        self._tell_written()
 
     @property
     def queued_bytes(self) -> int:
@@ -222,6 +225,19 @@ class Channel(MessageChannel[socket.socket]):
         if not self._waiting:
             self._write()
 
+    def when_written(self, fn: Callable[[], object]) -> None:
+        """Call *fn* when the socket has taken all that was sent in the control lane, or takes no more."""
+        self._when_written.append(fn)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._on_turn_end)
+
+    def _tell_written(self) -> None:
+        if self._when_written and (self._ended or not self._outbox.has_control):
+            told, self._when_written = self._when_written, []
+            for fn in told:
+                fn()
+
     def close(self) -> None:
         """Write what the socket takes without waiting, then end; a second call does nothing."""
         if not self._closed:
@@ -236,6 +252,7 @@ class Channel(MessageChannel[socket.socket]):
     def _on_turn_end(self) -> None:
         self._flush_due = False
         self.flush()
+        self._tell_written()
 
     def _collect(self) -> None:
         """Move what was packed into frames; the control lane, with its introductions, first."""
@@ -338,6 +355,7 @@ class Channel(MessageChannel[socket.socket]):
         if not self._ended:
             self._collect()
             self._write()
+        self._tell_written()
 
     def _on_write_error(self, error: OSError) -> None:
         """The peer reads no more; what it sent is still read, in later turns of the loop."""
@@ -346,6 +364,7 @@ class Channel(MessageChannel[socket.socket]):
         self._ended = True
         self._watch_writable(wanted=False)
         self._outbox.clear()
+        self._tell_written()
         self._loop.call_soon(self._read_to_end)
 
     # ------------------------------------------------------------ receiving

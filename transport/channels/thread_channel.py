@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from actors.transport.channels.message_channel import MessageChannel
@@ -167,6 +167,10 @@ class ThreadChannel(MessageChannel[Endpoint]):
         held, self._held = self._held, []
         for message in held:
             self.send(message)
+
+    def when_written(self, fn: Callable[[], object]) -> None:
+        """Call *fn* soon: what was sent is where the other side takes it from."""
+        self._loop.call_soon(fn)
 
     def close(self) -> None:
         """End it; what was sent is still delivered. A second call does nothing."""

@@ -96,6 +96,11 @@ class Outbox:
         self.fds: int = 0
         """Descriptors not written yet."""
 
+    @property
+    def has_control(self) -> bool:
+        """Whether anything of the control lane is not written yet."""
+        return bool(self._control or (self._begun and self._begun_lane == Lane.CONTROL))
+
     def add(self, lane: int, body: bytes, fds: tuple[int, ...] = ()) -> None:
         """Queue a body as a frame, or as several if it is big; the outbox owns its descriptors."""
         if len(body) <= PIECE or fds:

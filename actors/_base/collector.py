@@ -1,0 +1,24 @@
+"""The garbage collector of a process that is the system's own: a process node, or the parent of a command."""
+
+from __future__ import annotations
+
+import gc
+from typing import Final
+
+__all__ = ["collect_less_often"]
+
+_DEFAULTS: Final = {(700, 10, 10), (2000, 10, 10), (2000, 10, 0)}
+"""The thresholds that interpreters begin with, by version: any other has been set by the user."""
+_YOUNG: Final = 5_000
+"""New containers until the youngest are looked at: about two hundred actors, or a few megabytes."""
+
+
+def collect_less_often() -> None:
+    """Look for cycles less often, unless code of the user's has said how often.
+
+    Starting many actors makes many objects that live long, and hardly a cycle among them: with the threshold of
+    the interpreter a third of the time goes into looking at them again and again.
+    """
+    young, *older = gc.get_threshold()
+    if (young, *older) in _DEFAULTS:
+        gc.set_threshold(_YOUNG, *older)
