@@ -373,6 +373,33 @@ def _profile(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
 
 
+def _bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("url", metavar="URL", help="http://, https://, ws:// or wss://")
+    parser.add_argument(
+        "--rate",
+        metavar="N",
+        help="requests that are due in a second, whether earlier ones were answered or not; each waits "
+        "from when it was due. Without it the next is sent as soon as there was an answer",
+    )
+    parser.add_argument("--seconds", metavar="N", default="10", help="default: %(default)s")
+    parser.add_argument("--connections", metavar="N", default="50", help="default: %(default)s")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", default="10", help="of a request; default: %(default)s"
+    )
+    parser.add_argument(
+        "--closing", action="store_true", help="a connection of its own for each request"
+    )
+    parser.add_argument("--method", metavar="WORD", help="default: GET, or POST with --data")
+    parser.add_argument(
+        "--header", metavar="'NAME: VALUE'", action="append", default=[], help="repeatable"
+    )
+    parser.add_argument("--data", metavar="TEXT", default="", help="the body, or a message's text")
+    parser.add_argument(
+        "--insecure", action="store_true", help="trust any certificate of the server"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
 def _completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", metavar="SHELL", help="bash, zsh, fish, tcsh or powershell")
     parser.epilog = 'In ~/.bashrc: eval "$(actors completion bash)"'
@@ -408,6 +435,7 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "admin": ("show the address of the dashboard, with the token that it asks for", _add_common),
     "start": ("add a child to a supervisor of the running system", _start),
     "debug": ("talk to the debugger of a node that stands at a breakpoint()", _node),
+    "bench": ("load a server over HTTP or WebSockets, and show what its clients wait for", _bench),
     "completion": ("print a script that lets a shell complete these commands", _completion),
 }
 

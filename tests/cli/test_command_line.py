@@ -8,6 +8,7 @@ import pytest
 
 from actors._extensions import not_loaded
 from actors.cli import main
+from actors.cli._parser import COMMANDS
 
 
 @pytest.mark.parametrize(
@@ -16,18 +17,13 @@ from actors.cli import main
         (
             ["rnu"],
             (
-                "actors: error: there is no command 'rnu'; the commands are run, serve, ps, tree, "
-                "top, events, stack, spawn, scale, reload, stop, restart, kill, ask, state, trace, admin, "
-                "start, debug, completion; did you mean 'run'?"
+                f"actors: error: there is no command 'rnu'; the commands are {', '.join(COMMANDS)}; "
+                "did you mean 'run'?"
             ),
         ),
         (
             ["zzzzz"],
-            (
-                "actors: error: there is no command 'zzzzz'; the commands are run, serve, ps, tree, "
-                "top, events, stack, spawn, scale, reload, stop, restart, kill, ask, state, trace, admin, "
-                "start, debug, completion"
-            ),
+            f"actors: error: there is no command 'zzzzz'; the commands are {', '.join(COMMANDS)}",
         ),
         ([], "actors: error: the following arguments are required: COMMAND (see `actors --help`)"),
         (
