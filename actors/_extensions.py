@@ -25,7 +25,13 @@ from typing import Any, Final
 __all__ = ["SOURCES", "checksum", "load", "not_loaded"]
 
 SOURCES: Final[dict[str, tuple[str, ...]]] = {
-    "actors.transport._speedups": ("actors/transport/_speedups.c",),
+    "actors.transport._speedups": (
+        "actors/transport/_speedups.c",
+        "actors/transport/_copy.c",
+        "actors/transport/_pack.c",
+        "actors/transport/_plan.c",
+        "actors/transport/_unpack.c",
+    ),
 }
 """By module of an extension: its C files, relative to the checkout."""
 

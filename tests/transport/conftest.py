@@ -10,11 +10,33 @@ import pytest
 import uvloop
 
 from actors.transport import Limits, pair, register
+from actors.transport.codec import snapshot as snapshots
 from actors.transport.testing import ManualLoop
+from actors.transport.types import twins
 from tests.transport.recording_channel import RecordingChannel, Two
 from tests.transport.sample_values import Registered, open_fds
 
 register(Registered, lambda thing: thing.value, Registered)
+
+
+BOTH = ("test_codec", "test_hostile", "test_instances", "test_introductions", "test_snapshot")
+"""Files whose tests run with the functions in C, and with their twins in Python."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    names = ["C", "Python"] if twins.COMPILED is not None else ["Python"]
+    if "twin" in metafunc.fixturenames and metafunc.module.__name__.endswith(BOTH):
+        metafunc.parametrize("twin", names, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of the two runs: what is made in the test has no function in C if it is Python's turn."""
+    if getattr(request, "param", "C") == "Python":
+        monkeypatch.setattr(twins, "COMPILED", None)
+        for name in ("snapshot", "snapshot_args"):
+            if hasattr(request.module, name):
+                monkeypatch.setattr(request.module, name, getattr(snapshots, f"{name}_in_python"))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import deque
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -53,6 +54,7 @@ MUTABLE: list[tuple[Any, Any]] = [
 
 @pytest.mark.parametrize("value, change", MUTABLE, ids=lambda part: type(part).__name__)
 def test_a_change_after_the_snapshot_does_not_show(value: Any, change: Any) -> None:
+    value = deepcopy(value)  # other tests have the same one
     before = repr(value)
     copy = snapshot(value)
     change(value)
@@ -91,11 +93,10 @@ def test_a_local_value_is_handed_over_as_itself() -> None:
     assert snapshot({"a": [local(thing)]})["a"][0] is thing
 
 
-class Token:
-    """Passed by reference once registered."""
-
-
 def test_a_registered_immutable_is_handed_over_as_itself() -> None:
+    class Token:
+        """Passed by reference once registered."""
+
     token = Token()
     with pytest.raises(Unsendable):
         snapshot(token)

@@ -17,16 +17,18 @@ from actors.transport.errors import (
     Undecodable,
     Unsendable,
     VersionSkew,
+    short_repr,
 )
 from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.class_name import find_named, named_class
 from actors.transport.types.class_schema import ClassSchema, adapter_for, check_schema, schema_of
 from actors.transport.types.exceptions import ErrorParts, RemoteError, attach_text, rebuild_error
-from actors.transport.types.instances import builder_of
+from actors.transport.types.instances import builder_of, plan_of
 from actors.transport.types.named_value import check_named, is_named
 from actors.transport.types.registry import CUSTOM, Extra
 from actors.transport.types.scalars import READERS
 from actors.transport.types.tags import INTRODUCE, MAX_DEPTH, TOO_DEEP, ClassKind, Tag
+from actors.transport.types.twins import frame_reader
 from actors.transport.wire.batches import BATCH_LIMIT
 from actors.transport.wire.frames import MESSAGE_LIMIT
 from actors.transport.wire.msgpack import UNPACK_ERRORS, new_unpacker, unpack_one
@@ -118,6 +120,10 @@ class Decoder:
         self._broken: Exception | None = None
         self._fatal: FrameError | None = None
         self._unpacker = new_unpacker(limit, self._decode_outer)
+        self._known: dict[int, Any] = {}
+        self._read = frame_reader(
+            self._decode_outer, self._unpack_body, self._known, READERS, limit, BATCH_LIMIT
+        )
 
     def restart(self, kept: list[SharedBuffer] | None = None) -> None:
         """Forget what the encoder introduced: the next frame is the first one of another encoder.
@@ -129,6 +135,7 @@ class Decoder:
         self._introduced.clear()
         self._schemas.clear()
         self._builders.clear()
+        self._known.clear()
         self._named.clear()
 
     def feed(self, body: bytes | bytearray | memoryview) -> list[Any]:
@@ -144,32 +151,40 @@ class Decoder:
             FrameError: not a batch of messages; the link must end.
         """
         failures = self._failures
-        unpacker = self._unpacker
         try:
-            if len(body) > BATCH_LIMIT:  # a frame this big holds one message
-                messages = [unpack_one(memoryview(body), self._limit, self._decode_outer)]
-            else:
-                unpacker.feed(body)
-                messages = list(unpacker)
-                # One more value is fed after the messages: it comes out only if the last one was whole.
-                unpacker.feed(_NIL)
-                if unpacker.unpack() is not None:
-                    raise ValueError(_CUT)
+            messages, in_form = self._read(body)
         except UNPACK_ERRORS as error:
             self._unpacker = new_unpacker(self._limit, self._decode_outer)
-            # The garbage collector does not see half-built values; this traceback would keep them alive.
-            del unpacker
             raise FrameError(
                 f"a frame holds bytes that are not messages: {type(error).__name__} {error}"
             ) from error
         if self._fatal is not None:
             fatal, self._fatal = self._fatal, None
             raise fatal
-        if len(messages) == 1 and self._failures == failures:
-            message = messages[0]
-            if type(message) is list and message and type(message[0]) is int and message[0] > 0:
-                return messages
+        if in_form and self._failures == failures:
+            return messages
         return self._checked(messages, damaged=self._failures != failures)
+
+    def _unpack_body(self, body: bytes | bytearray | memoryview) -> tuple[list[Any], bool]:
+        """The messages of a frame body, and whether all of them are known to be in form."""
+        if len(body) > BATCH_LIMIT:  # a frame this big holds one message
+            return [unpack_one(memoryview(body), self._limit, self._decode_outer)], False
+        unpacker = self._unpacker
+        try:
+            unpacker.feed(body)
+            messages = list(unpacker)
+            # One more value is fed after the messages: it comes out only if the last one was whole.
+            unpacker.feed(_NIL)
+            if unpacker.unpack() is not None:
+                raise ValueError(_CUT)
+        except UNPACK_ERRORS:
+            # The garbage collector does not see half-built values; this traceback would keep them alive.
+            del unpacker
+            raise
+        if len(messages) != 1 or type(messages[0]) is not list or not messages[0]:
+            return messages, False
+        kind = messages[0][0]  # that of a frame's only message is looked at here
+        return messages, type(kind) is int and kind > 0
 
     def _checked(self, messages: list[Any], *, damaged: bool) -> list[Any]:
         # The types first: other objects that a peer sends may do anything when they are indexed.
@@ -228,7 +243,7 @@ class Decoder:
     def _find_introduced(self, number: Any) -> tuple[_IntroducedClass, Any]:
         """What the peer introduced with that number, and what has that name here."""
         if type(number) is not int or not 0 <= number < len(self._introduced):
-            raise Undecodable(f"class number {number} was never introduced")
+            raise Undecodable(f"class number {short_repr(number)} was never introduced")
         known = self._introduced[number]
         try:
             name = [known.module, known.qualname, known.parameters or []]
@@ -358,6 +373,7 @@ class Decoder:
         cls: Any = self._schema_for(number, ClassKind.ENUM).cls
         if name is None:
             return cls(value)
+        self._know(number, cls._member_map_)
         member = cls.__members__.get(name)
         if not isinstance(member, Enum):
             raise VersionSkew(f"{cls.__module__}.{cls.__qualname__}", name, "is no member here")
@@ -372,12 +388,19 @@ class Decoder:
         schema = self._schema_for(number, ClassKind.DATACLASS, ClassKind.ATTRS)
         if number not in self._builders:
             self._builders[number] = builder_of(schema)
+            self._know(number, plan_of(schema))
         return schema.rebuild(values, extra)
 
     def _named_tuple(self, data: bytes) -> Any:
         number, values, *extra = self._unpack(data)
         schema = self._schema_for(number, ClassKind.NAMEDTUPLE)
+        self._know(number, plan_of(schema))
         return schema.rebuild(values, extra[0] if extra else None)
+
+    def _know(self, number: int, what: Any) -> None:
+        """Let C code rebuild the instances of a class that was found, and fits."""
+        if what is not None:
+            self._known.setdefault(number, what)
 
     def _model(self, data: bytes) -> Any:
         number, state, extra, private, fields = self._parts(data, int, dict, _DICT, _DICT, list)

@@ -21,7 +21,7 @@ from actors.transport.types.adapters import Adapter
 from actors.transport.types.class_name import BY_VALUE, check_findable, class_name
 from actors.transport.types.class_schema import ClassSchema, adapter_for, keeper_of_state, schema_of
 from actors.transport.types.exceptions import capture, text_of
-from actors.transport.types.instances import plain_values_of
+from actors.transport.types.instances import plain_values_of, plan_of
 from actors.transport.types.named_value import check_named, found_in_module, is_named, own_name
 from actors.transport.types.numpy import is_array, is_scalar
 from actors.transport.types.refusals import NOT_LOCAL, why_not
@@ -36,6 +36,7 @@ from actors.transport.types.tags import (
     ClassKind,
     Tag,
 )
+from actors.transport.types.twins import EncodeArgs, encoder_functions
 from actors.transport.wire.batches import Batches
 from actors.transport.wire.frames import FRAME_LIMIT, MESSAGE_LIMIT, Lane
 from actors.transport.wire.msgpack import ext
@@ -46,6 +47,11 @@ _plain: Final = PLAIN.issuperset
 """Whether all of some types are leaves, at the speed of C."""
 
 _Encode = Callable[[Any, int], Any]
+
+_SCALARS: Final[dict[type, tuple[Any, Any]]] = {
+    cls: (int(scalar.tag), scalar.write) for cls, scalar in SCALARS.items() if cls is not memoryview
+}
+"""What C code may encode from the beginning."""
 
 
 def _no_rename(module: str, _named: Any) -> str:
@@ -94,7 +100,17 @@ class Encoder:
         self.batches: Batches = Batches(limit, refusable, envelope)
         self.pack: Callable[..., int] = self.batches.pack
         """Add a message to the batch of its lane, see `Batches.pack`."""
-        self._table: dict[type, _Encode] = {
+        self._table = self._first_encodings(extras)
+        self._known: dict[type, tuple[Any, Any]] = dict(_SCALARS)
+        two = encoder_functions(self._known, self._encode_args, self._encode_value)
+        self.encode_args: EncodeArgs = two[0]
+        """As `_encode_args`, which it is if nothing was compiled."""
+        self.encode_value: Callable[..., Any] = two[1]
+        """As `_encode_value`, likewise."""
+
+    def _first_encodings(self, extras: Sequence[Extra[Any]]) -> dict[type, _Encode]:
+        """How values are encoded, by their class, before any class was introduced."""
+        table: dict[type, _Encode] = {
             list: self._list,
             tuple: self._tuple,
             dict: self._dict,
@@ -118,9 +134,10 @@ class Encoder:
             ),
         }
         for index, extra in enumerate(extras):
-            self._table[extra.cls] = self._extra(Tag.EXTRA + index, extra)
+            table[extra.cls] = self._extra(Tag.EXTRA + index, extra)
+        return table
 
-    def encode_args(
+    def _encode_args(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Sequence[Any], dict[str, Any] | None]:
         """The arguments of one call, ready for `pack`; no keywords are None.
@@ -161,7 +178,7 @@ class Encoder:
             self.attachments.transaction.undo()
             raise
 
-    def encode_value(self, value: Any, root: str = "value") -> Any:
+    def _encode_value(self, value: Any, root: str = "value") -> Any:
         """One value, ready for `pack`.
 
         Args:
@@ -372,6 +389,9 @@ class Encoder:
                 ClassKind.PICKLED: self._adapted,
             }.get(schema.kind, self._instance)(schema, self._introduce(schema, value))
         self._table[cls] = encode
+        plan = plan_of(schema) if schema is not None else None
+        if plan is not None:
+            self._known[cls] = (plan, self._introduced[cls])
         return encode
 
     def _introduce(self, schema: ClassSchema, value: Any) -> int:

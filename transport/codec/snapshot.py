@@ -25,7 +25,7 @@ from actors.transport.memory.shared_buffer import SharedBuffer
 from actors.transport.types.class_name import check_findable
 from actors.transport.types.class_schema import ClassSchema, adapter_for, keeper_of_state, schema_of
 from actors.transport.types.exceptions import copy_error
-from actors.transport.types.instances import builder_of, copier_of
+from actors.transport.types.instances import builder_of, copier_of, plan_of
 from actors.transport.types.named_value import check_named, is_named
 from actors.transport.types.numpy import (
     array_layout,
@@ -39,14 +39,29 @@ from actors.transport.types.refusals import NEEDS_CODEC, NOT_LOCAL, why_not
 from actors.transport.types.registry import CUSTOM, OPAQUE, Local
 from actors.transport.types.scalars import SCALARS, check_zone, copy_view
 from actors.transport.types.tags import LEAVES, MAX_DEPTH, TOO_DEEP, ClassKind
-from actors.transport.types.twins import all_leaves
+from actors.transport.types.twins import (
+    PlanKind,
+    SnapshotArgs,
+    all_leaves,
+    copy_all,
+    new_plan,
+    plan_copies,
+    snapshot_functions,
+)
+from actors.transport.wire.msgpack import EXT_TYPE
 
-__all__ = ["snapshot", "snapshot_args", "snapshot_for_thread"]
+__all__ = [
+    "snapshot",
+    "snapshot_args",
+    "snapshot_args_in_python",
+    "snapshot_for_thread",
+    "snapshot_in_python",
+]
 
 _Copier = Callable[[Any, int], Any]
 
 
-def snapshot(value: Any, root: str = "value") -> Any:
+def snapshot_in_python(value: Any, root: str = "value") -> Any:
     """A copy of `value` as it is now.
 
     Args:
@@ -61,7 +76,7 @@ def snapshot(value: Any, root: str = "value") -> Any:
     try:
         return _copy(value, 0)
     except MovesFound:
-        return current_phase().check_then_move(partial(snapshot, value, root))
+        return current_phase().check_then_move(partial(snapshot_in_python, value, root))
     except Unsendable as error:
         error.inside(root)
         raise
@@ -69,7 +84,7 @@ def snapshot(value: Any, root: str = "value") -> Any:
         raise Unsendable(root, value, TOO_DEEP) from error
 
 
-def snapshot_args(
+def snapshot_args_in_python(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Copies of the arguments of one call; paths start with ``args[0]`` or the keyword.
@@ -128,6 +143,9 @@ def snapshot_for_thread(values: Iterable[Any], phase: MovePhase) -> list[Any]:
     Raises:
         Unsendable, RecursionError: the codec has to encode them, or raises the error for the user.
     """
+    copied = copy_all(values)
+    if copied is not None:
+        return copied
     phase.for_thread = True
     out = list(values)
     try:
@@ -170,6 +188,8 @@ def _make_copier(cls: type, value: Any) -> _Copier:
             check_findable(cls, value)
         copier = _MAKERS.get(schema.kind, _instance)(schema)
     _COPIERS[cls] = copier
+    if schema is not None:
+        plan_copies(cls, plan_of(schema))
     return copier
 
 
@@ -443,3 +463,15 @@ _COPIERS: Final[dict[type, _Copier]] = {
     SharedArray: _needs_codec(_same),
     SharedBuffer: _needs_codec(_same),
 }
+
+for _cls in SCALARS.keys() - {ZoneInfo, memoryview}:
+    _kind = PlanKind.ZONED if _cls in (dt.datetime, dt.time) else PlanKind.SAME
+    plan_copies(_cls, new_plan(_kind, _cls))
+
+_two = snapshot_functions(snapshot_in_python, snapshot_args_in_python, EXT_TYPE)
+
+snapshot: Final[Callable[..., Any]] = _two[0]
+"""`snapshot_in_python`, or its twin."""
+
+snapshot_args: Final[SnapshotArgs] = _two[1]
+"""`snapshot_args_in_python`, or its twin."""

@@ -6,14 +6,15 @@ Rule: they serve the common case, an instance that has all of its fields and not
 
 import keyword
 from collections.abc import Callable, Sequence
-from types import MemberDescriptorType
+from enum import Flag
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
 from actors.transport.types.class_schema import ClassSchema
 from actors.transport.types.tags import LEAVES, ClassKind
-from actors.transport.types.twins import all_leaves
+from actors.transport.types.twins import Plan, PlanKind, all_leaves, new_plan
 
-__all__ = ["builder_of", "copier_of", "plain_values_of"]
+__all__ = ["builder_of", "copier_of", "plain_values_of", "plan_of"]
 
 _MOST_FIELDS: Final = 64
 """Of a class for which functions are made; the source grows with each."""
@@ -44,6 +45,23 @@ def _has_only_attributes(schema: ClassSchema) -> bool:
     if schema.slotted or schema.others or schema.kind is ClassKind.NAMEDTUPLE:
         return False
     return not any(hasattr(type(_found_on(schema.cls, name)), "__set__") for name in schema.fields)
+
+
+def plan_of(schema: ClassSchema) -> Plan | None:
+    """What C code has to know of the class; None if its instances need Python code."""
+    cls, fields = schema.cls, schema.fields
+    if schema.kind is ClassKind.ENUM:
+        return None if issubclass(cls, Flag) else new_plan(PlanKind.ENUM, cls)
+    if schema.kind is ClassKind.NAMEDTUPLE:
+        return new_plan(PlanKind.NAMEDTUPLE, cls, fields, immutable=True)
+    if schema.kind not in (ClassKind.DATACLASS, ClassKind.ATTRS) or len(fields) > _MOST_FIELDS:
+        return None
+    slots = _only_slots(schema)
+    attributes = isinstance(_found_on(cls, "__dict__"), GetSetDescriptorType)
+    if slots is None and not (attributes and _has_only_attributes(schema)):
+        return None
+    given = None if slots is None else tuple(slots)
+    return new_plan(PlanKind.FIELDS, cls, fields, given, immutable=schema.immutable)
 
 
 def _made(source: list[str], names: dict[str, Any], cls: type) -> Any:

@@ -9,9 +9,10 @@ from typing import Any, Final
 from actors.transport.errors import TooBig, Unsendable
 from actors.transport.types.refusals import why_not
 from actors.transport.types.tags import Tag
+from actors.transport.types.twins import message_packer, packed_bytes
 from actors.transport.wire.bulk import Bulk
 from actors.transport.wire.frames import Lane
-from actors.transport.wire.msgpack import ext, new_packer
+from actors.transport.wire.msgpack import ext, new_packer, unpack_one
 
 __all__ = ["BATCH_LIMIT", "Batches"]
 
@@ -39,7 +40,7 @@ class Batches:
         self._limit = limit
         self._most = limit + envelope
         self._room = min(limit, BATCH_LIMIT)
-        self._pack: Callable[[Any], bytes] = new_packer(_big_int)
+        self._pack: Callable[[Any], bytes] = _new_packer()
         self._lenient = new_packer(_big_int, lenient=True)
         self._open: tuple[list[bytes], list[bytes]] = ([], [])
         self.open_size: int = 0
@@ -184,7 +185,7 @@ class Batches:
     def _renew_if_big(self, size: int) -> None:
         """Drop a packer that has grown."""
         if size > _RENEW:
-            self._pack = new_packer(_big_int)
+            self._pack = _new_packer()
 
     def seal(self) -> None:
         """Close the open batches: what is packed next goes into frames of its own."""
@@ -203,14 +204,21 @@ class Batches:
                 return self._lenient(message)
             except Exception as again:  # noqa: BLE001 - reported below
                 error = again
-        self._pack = new_packer(_big_int)
+        self._pack = _new_packer()
         if isinstance(error, Unsendable):
             raise error
         raise Unsendable("message", message, f"it is not plain: {error}") from error
 
 
+def _new_packer() -> Callable[[Any], bytes]:
+    return message_packer(new_packer(_big_int))
+
+
 def _big_int(value: Any) -> Any:
-    """The packer's hook for values it does not know: only integers beyond 64 bits are packed."""
+    """The packer's hook for values it does not know: integers beyond 64 bits, and what is packed already."""
+    packed = packed_bytes(value)
+    if packed is not None:
+        return unpack_one(packed, len(packed), lambda tag, data: ext((tag, data)))
     if type(value) is int:
         size = value.bit_length() // 8 + 1
         return ext((Tag.BIG_INT, value.to_bytes(size, "little", signed=True)))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgpack
 
-__all__ = ["UNPACK_ERRORS", "ext", "new_packer", "new_unpacker", "unpack_one"]
+__all__ = ["EXT_TYPE", "UNPACK_ERRORS", "ext", "new_packer", "new_unpacker", "unpack_one"]
 
 
 def _in_subinterpreter() -> bool:
@@ -35,6 +35,9 @@ UNPACK_ERRORS: Final = (ValueError, TypeError, RecursionError, MemoryError, msgp
 _READ: Final = 4096
 _MOST_ITEMS: Final = 128 * 1024 * 1024
 """Of one container: msgpack makes room for as many as the container claims."""
+
+EXT_TYPE: Final[type] = msgpack.ExtType
+"""What `ext` makes: a tuple of tag and data."""
 
 ext: Final[Callable[[tuple[int, bytes]], Any]] = partial(tuple.__new__, msgpack.ExtType)
 """An extension value from `(tag, data)`, five times as fast as the constructor, which checks."""
