@@ -41,7 +41,7 @@ class SpeedupsHook(BuildHookInterface):  # type: ignore[misc, unused-ignore]
     """Adds the extensions to a wheel, or builds them in place for an editable install."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile; whatever goes wrong is a warning.
+        """Compile; whatever goes wrong is a warning, or an error where `ACTORS_SPEEDUPS` is 1.
 
         Args:
             version: "standard", or "editable".
@@ -58,6 +58,8 @@ class SpeedupsHook(BuildHookInterface):  # type: ignore[misc, unused-ignore]
                 build_data["force_include"][str(target)] = name
                 build_data["pure_python"] = False
                 build_data["infer_tag"] = True
+        if why and os.environ.get("ACTORS_SPEEDUPS") == "1":
+            raise RuntimeError(f"ACTORS_SPEEDUPS is 1, and there can be no C extensions: {why}")
         if why:
             self.app.display_warning(f"built without C extensions, Python code does it: {why}")
 

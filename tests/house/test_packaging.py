@@ -179,6 +179,20 @@ def test_a_wheel_from_the_sdist_equals_the_one_from_the_checkout(
     assert files_of_sdist(again.sdist) == files_of_sdist(built.sdist)
 
 
+def test_a_build_that_must_have_the_extensions_fails_without_a_compiler(
+    checkout: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    environment = os.environ | {"ACTORS_SPEEDUPS": "1", "CC": "/no/such/compiler"}
+
+    done = subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert "there can be no C extensions: cannot run the compiler /no/such/compiler" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def from_wheel(built: Built) -> Path:
     """The `bin` folder of a new environment that has the wheel, and the dependencies of this one."""
