@@ -182,7 +182,7 @@ def test_a_wheel_from_the_sdist_equals_the_one_from_the_checkout(
 def test_a_build_that_must_have_the_extensions_fails_without_a_compiler(
     checkout: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     environment = os.environ | {"ACTORS_SPEEDUPS": "1", "CC": "/no/such/compiler"}
 
     done = subprocess.run(
