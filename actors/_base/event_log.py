@@ -123,6 +123,11 @@ _LEVELS: Final = {
     "events_lost": "warning",
     "control_refused": "warning",
     "admin_request": "info",
+    "alert_raised": "warning",
+    "alert_cleared": "info",
+    "alert_failed": "error",
+    "report_failed": "warning",
+    "report_written": "info",
     "request_failed": "error",
 }
 

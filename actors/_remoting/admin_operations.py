@@ -26,5 +26,10 @@ async def figures() -> dict[str, Any]:
 
 
 @_call(_NODE)
+async def readings(mailbox: float, /) -> dict[str, Any]:
+    """Return the node's memory, how late its loop is, and the actors with more than *mailbox* messages."""
+
+
+@_call(_NODE)
 async def queued(name: str, most: int, /) -> dict[str, Any] | None:
     """Return what an actor has queued, without values; None if the node has none of that name."""

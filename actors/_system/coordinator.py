@@ -25,6 +25,7 @@ from actors._remoting.last_value import last_value
 from actors._remoting.main_values import MAIN_VALUES
 from actors._system.actor_calls import ActorCalls
 from actors._system.adoptions import Adoptions
+from actors._system.alerts import AlertWatch
 from actors._system.breakpoints import Breakpoints
 from actors._system.clients import Clients
 from actors._system.direct_links import DirectLinks
@@ -85,6 +86,8 @@ class Coordinator(SystemState):
     node_module = "actors._system.node_main"
     admin: Any = None
     """What serves the dashboard's node; it is made where the control socket is."""
+    reports: Any = None
+    """Keeps what `actors report` shows; it is made there, too."""
 
     def __init__(
         self,
@@ -193,6 +196,8 @@ class Coordinator(SystemState):
                 self.host, nodes("local").block_after, self._loop_was_blocked, shared=False
             )
             self._block_watch.start()
+        if self.topology.alerts is not None:
+            self.tasks.start_soon(AlertWatch(self, self.topology.alerts).run)
         self.event("system_ready", {"nodes": len(self.nodes), "listeners": len(self.listeners)})
 
     async def stop(self) -> None:

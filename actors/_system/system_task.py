@@ -9,11 +9,13 @@ import anyio
 from actors._base.errors import ActorsError, SystemStopped
 from actors._base.run_loop import open_own_loop
 from actors._system.control.admin import AdminServices
+from actors._system.control.report import Reports
 from actors._system.control.server import serve_until_stop
 from actors._system.coordinator import Coordinator
 from actors._system.own_task import OwnTask
 from actors._system.running_systems import enter_context, on_this_loop
 from actors._system.system_access import DirectAccess
+from actors.supervisors import shown
 
 if TYPE_CHECKING:
     from actors._system.topology import Topology
@@ -84,6 +86,7 @@ class SystemTask(OwnTask):
             )
             coordinator.admin = AdminServices(coordinator, self._topology.dashboard)
             coordinator.admin.register()
+            coordinator.reports = Reports(coordinator)
             self.loop = loop
             coordinator.host.system = self.place.system
             self._made(DirectAccess(coordinator))
@@ -113,3 +116,6 @@ class SystemTask(OwnTask):
             return
         self._ready.set()
         await self._stop_asked.wait()
+        if self.failure is not None and coordinator.ends_process:
+            with anyio.CancelScope(shield=True):
+                await coordinator.reports.write(shown(self.failure))

@@ -11,6 +11,7 @@ from actors._base.options import check_ask_timeout, check_patience, check_sizes
 from actors._known_options import known_options
 from actors._messaging.context_propagation import check_paths
 from actors._system.admin_spec import ADMIN_GROUP, Admin
+from actors._system.alerts_spec import Alerts
 from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
 from actors._system.program_spec import ProgramSpec
@@ -100,6 +101,7 @@ class Topology:
             deadline (`Ref.within`) nor the class of the actor an `ask_timeout`. None is none.
         admin: where health, metrics and the dashboard are served, on a node of their own: an address such as
             ``127.0.0.1:9000``, or an `Admin`. None is nowhere.
+        alerts: thresholds, and who is told when one is crossed.
     """
 
     nodes: Sequence[NodesSpec] = ()
@@ -113,6 +115,7 @@ class Topology:
     patience: float = 1.0
     ask_timeout: float | None = None
     admin: Admin | str | None = None
+    alerts: Alerts | None = None
 
     @property
     def dashboard(self) -> Admin | None:
@@ -142,6 +145,8 @@ class Topology:
         check_paths("Topology", self.propagate)
         if self.admin is not None and not isinstance(self.admin, Admin):
             object.__setattr__(self, "admin", _admin(self.admin))
+        if self.alerts is not None and not isinstance(self.alerts, Alerts):
+            raise InvalidSpec(f"Topology: alerts must be an Alerts, got {self.alerts!r}")
         for group in self.nodes:
             if not isinstance(group, NodesSpec):
                 raise InvalidSpec(f"Topology: nodes are made by nodes(...), got {group!r}")

@@ -117,6 +117,25 @@ def _add_admin(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a name under which browsers ask, beside addresses and localhost; repeatable",
     )
+    _add_alerts(parser)
+
+
+def _add_alerts(parser: argparse.ArgumentParser) -> None:
+    alerts = parser.add_argument_group("alerts")
+    alerts.add_argument(
+        "--alert",
+        metavar="WHAT=LIMIT",
+        action="append",
+        default=[],
+        help="tell when this is crossed: lag=SECONDS of a node, mailbox=MESSAGES of an actor, memory=MIB of a "
+        "node, or restarts=NUMBER within a minute; repeatable",
+    )
+    alerts.add_argument(
+        "--alert-command",
+        metavar="COMMAND",
+        help="run this then, with the facts as JSON in ACTORS_ALERT; no shell reads it",
+    )
+    alerts.add_argument("--alert-webhook", metavar="URL", help="post the facts there as JSON")
 
 
 def _add_reload_files(parser: argparse.ArgumentParser) -> None:
@@ -400,6 +419,19 @@ def _bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="the JSON file to write; default: actors-report-PID.json in this folder",
+    )
+    parser.epilog = (
+        "It has the versions, nodes, tree, figures, stacks and last events of the system. One that ends by "
+        "itself writes it into the folder `reports` beside its control socket."
+    )
+    _add_common(parser)
+
+
 def _completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", metavar="SHELL", help="bash, zsh, fish, tcsh or powershell")
     parser.epilog = 'In ~/.bashrc: eval "$(actors completion bash)"'
@@ -414,6 +446,7 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "events": ("print the events of the running system as they happen, one line each", _events),
     "stack": ("show the stacks of the threads and tasks of a node, even if it hangs", _node),
     "profile": ("show in which functions nodes spend their CPU time, as a flame graph", _profile),
+    "report": ("write all that can be known of the running system into one file", _report),
     "spawn": ("add a group of nodes to the running system, and wait until they are ready", _spawn),
     "scale": ("change the number of nodes of a group, and wait until it is reached", _scale),
     "reload": (

@@ -34,7 +34,7 @@ from actors.nodes.child_actors import ChildActors
 from actors.nodes.debugger import Debugger, refuse
 from actors.nodes.drain import finish_cells
 from actors.nodes.health.block_watch import BlockWatch
-from actors.nodes.health.figures import node_figures
+from actors.nodes.health.figures import node_figures, node_readings
 from actors.nodes.health.heartbeat import Heartbeat
 from actors.nodes.health.mailbox_look import MailboxLooks
 from actors.nodes.health.sampling import sample
@@ -207,6 +207,7 @@ class NodeProcess(LinkedProcess):
         handlers.on_call(ops.load, self._load)
         handlers.on_call(admin_ops.figures, self._figures)
         handlers.on_call(admin_ops.queued, self._queued)
+        handlers.on_call(admin_ops.readings, self._readings)
         handlers.on_call(ops.task_stacks, self._task_stacks)
 
     def _stop_actor(self, _link: Link, uid: int, renew: bool) -> None:  # noqa: FBT001 - a wire field
@@ -247,6 +248,9 @@ class NodeProcess(LinkedProcess):
             why = self._metrics_missing
             self.event("metrics_incomplete", {"node": self.host.name, "why": why})
         return found
+
+    async def _readings(self, _link: Link, mailbox: float) -> dict[str, Any]:
+        return node_readings(self.host, self.heartbeat.late, mailbox)
 
     async def _queued(self, _link: Link, name: str, most: int) -> dict[str, Any] | None:
         return self._mailbox_looks.look(name, most)

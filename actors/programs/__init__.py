@@ -7,6 +7,7 @@ from actors.programs.instance import ProgramInstance
 from actors.programs.left_over import Sweep
 from actors.programs.options import ProgramOptions, program_options
 from actors.programs.ports import refuse_clashes
+from actors.programs.run_once import run_once
 from actors.programs.run_state import ProgramDied, RunState
 from actors.programs.thread import ProgramThread
 
@@ -19,4 +20,5 @@ __all__ = [
     "Sweep",
     "program_options",
     "refuse_clashes",
+    "run_once",
 ]

@@ -94,7 +94,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.chdir(tmp_path)  # what commands write
     runtime = Path(tempfile.mkdtemp(prefix="actors-ops-"))
     made = Shop(tmp_path, runtime)
     try:

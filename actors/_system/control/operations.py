@@ -15,6 +15,7 @@ from actors._system.control.actors import ask, end_actors, matching_actors, star
 from actors._system.control.debug import debug
 from actors._system.control.profile import profile
 from actors._system.control.ps import node_identity, node_named, ps
+from actors._system.control.report import report
 from actors._system.control.top import top
 from actors._system.coordinator import Coordinator
 from actors.nodes import RemoteNode, nodes
@@ -186,6 +187,7 @@ OPERATIONS: Final[dict[str, ControlOperation]] = {
     "stack": ControlOperation(_stack, arguments=frozenset({"node"})),
     "stop": ControlOperation(_pid, after_reply=lambda core: core.end()),
     "profile": ControlOperation(profile, arguments=frozenset({"node", "seconds"})),
+    "report": ControlOperation(report),
     "spawn": ControlOperation(
         _spawn,
         arguments=frozenset({"name", "count", "kind", "backend", "preload", "env", "nice"}),

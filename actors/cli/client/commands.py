@@ -82,6 +82,20 @@ def _profile(options: Namespace) -> None:
     print(f"{as_profile(profile)}\nflame graph: {path}")
 
 
+def _report(options: Namespace) -> None:
+    """Write the report of a system into a file."""
+    found = _ask(options, "report", timeout=_CHANGE_TIMEOUT)
+    if options.json:
+        print(as_json(found))
+        return
+    path = Path(options.output or f"actors-report-{found['pid']}.json")
+    try:
+        path.write_text(as_json(found), encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(f"--output {path}: {error.strerror}") from error
+    print(f"report: {path}")
+
+
 def _spawn(options: Namespace) -> None:
     started = _ask(
         options,
@@ -349,6 +363,7 @@ COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
     "events": _events,
     "stack": _stack,
     "profile": _profile,
+    "report": _report,
     "spawn": _spawn,
     "scale": _scale,
     "reload": _reload,

@@ -9,7 +9,13 @@ from typing import Final
 
 from actors.cli.server.env_file import load_variables
 from actors.cli.server.reloads import ReloadTriggers
-from actors.cli.server.run import override_admin, override_counts, override_preload, run_topology
+from actors.cli.server.run import (
+    override_admin,
+    override_alerts,
+    override_counts,
+    override_preload,
+    run_topology,
+)
 from actors.cli.server.serve import serve_topology
 from actors.cli.server.sources import watched_sources
 from actors.cli.server.target import import_from_here, load_topology
@@ -21,6 +27,7 @@ def _run(options: Namespace) -> None:
     import_from_here()
     topology = override_counts(load_topology(options.target), options.nodes)
     topology = override_admin(override_preload(topology, options.preload), options)
+    topology = override_alerts(topology, options)
     watched = watched_sources(options.target, options)
     run_topology(topology, ReloadTriggers(on_hangup=True, watched=watched))
 
@@ -31,7 +38,7 @@ def _serve(options: Namespace) -> None:
     if options.log_level is not None:
         os.environ["ACTORS_LOG"] = options.log_level
     import_from_here(options.app_dir)
-    topology = override_admin(serve_topology(options), options)
+    topology = override_alerts(override_admin(serve_topology(options), options), options)
     watched = watched_sources(options.app, options)
     run_topology(topology, ReloadTriggers(on_hangup=True, watched=watched))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sysconfig
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from actors._base.run_loop import run_on
 from actors._base.suggestions import did_you_mean
 from actors._base.user_traceback import is_ours
 from actors._system.admin_spec import Admin
+from actors._system.alerts_spec import ALERTS, Alerts
 from actors._system.control.server import control_socket
 from actors._system.cpu_budget import usable_cpus
 from actors._system.run import with_signals
@@ -34,11 +36,18 @@ from actors.cli.server.systemd import ServiceManager
 from actors.routing import probe
 from actors.transport import RemoteTraceback
 
-__all__ = ["override_admin", "override_counts", "override_preload", "run_topology"]
+__all__ = [
+    "override_admin",
+    "override_alerts",
+    "override_counts",
+    "override_preload",
+    "run_topology",
+]
 
 _LIBRARIES: Final = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
+_MIB: Final = 1 << 20
 _FRAME: Final = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 
 
@@ -119,6 +128,39 @@ def override_admin(topology: Topology, options: Namespace) -> Topology:
         return replace(topology, admin=admin)
     except ActorsError as error:
         raise CommandFailed(f"--admin: {error}", WRONG) from error
+
+
+def override_alerts(topology: Topology, options: Namespace) -> Topology:
+    """Return *topology* with the alerts that the options ask for, if they do.
+
+    Raises:
+        CommandFailed: an option is wrong.
+    """
+    if not options.alert:
+        if options.alert_command or options.alert_webhook:
+            raise CommandFailed("--alert-command and --alert-webhook go with --alert", WRONG)
+        return topology
+    try:
+        alerts = Alerts(
+            **dict(map(_limit, options.alert)),
+            command=shlex.split(options.alert_command or ""),
+            webhook=options.alert_webhook,
+        )
+        return replace(topology, alerts=alerts)
+    except (ActorsError, ValueError) as error:
+        raise CommandFailed(f"--alert: {error}", WRONG) from error
+
+
+def _limit(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    if name not in ALERTS:
+        known = ", ".join(ALERTS)
+        raise InvalidSpec(f"{text!r}: there is {known}{did_you_mean(name, ALERTS)}")
+    try:
+        number = float(value)
+    except ValueError:
+        raise InvalidSpec(f"{text!r}: the limit must be a number") from None
+    return name, int(number * _MIB) if name == "memory" else number
 
 
 def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:

@@ -5,10 +5,11 @@ Rule: reading them costs a look at each actor and nothing else; nothing is kept 
 
 from __future__ import annotations
 
+import heapq
 import os
 import resource
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actors.nodes.health.stats import resident_memory
 from actors.nodes.health.user_metrics import user_metrics
@@ -16,7 +17,11 @@ from actors.nodes.health.user_metrics import user_metrics
 if TYPE_CHECKING:
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["node_figures"]
+__all__ = ["node_figures", "node_readings"]
+
+
+_MOST_FULL: Final = 20
+"""Actors with full mailboxes that are told at once."""
 
 
 def _class_figures(host: ActorHost) -> dict[str, list[int]]:
@@ -55,3 +60,17 @@ def node_figures(host: ActorHost, lag: float) -> dict[str, Any]:
         "lent": host.memory.stats()["held"],
         "user": user_metrics(),
     }
+
+
+def node_readings(host: ActorHost, lag: float, mailbox: float) -> dict[str, Any]:
+    """Return what may have thresholds: memory in bytes, *lag* in seconds, and the fullest mailboxes.
+
+    Those with more than *mailbox* messages, by the names of their actors.
+    """
+    full = [
+        (len(cell.mailbox), cell.ref.name)
+        for cell in host.cells.values()
+        if len(cell.mailbox) > mailbox
+    ]
+    fullest = [[name, many] for many, name in heapq.nlargest(_MOST_FULL, full)]
+    return {"rss": resident_memory(), "lag": lag, "full": fullest}

@@ -1,0 +1,156 @@
+"""Looks at the thresholds of a running system, and tells when one is crossed; who is told, in `alerts_spec`.
+
+Rule 1: what is done about an alert runs in a process of its own, one after the other, each for a limited time:
+it never keeps the system waiting, and what it fails by is an event.
+Rule 2: what waits to be told is bounded; the oldest is dropped, and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from actors._base.errors import ActorsError
+from actors._base.log import iso_time
+from actors._remoting import admin_operations as admin_ops
+from actors._system.alerts_spec import Reading
+from actors.programs import run_once
+
+if TYPE_CHECKING:
+    from actors._base.events import Event
+    from actors._system.alerts_spec import Alerts
+    from actors._system.system_state import SystemState
+    from actors.nodes import RemoteNode
+
+__all__ = ["AlertWatch"]
+
+_ANSWERS_WITHIN: Final = 1.0
+_A_MINUTE: Final = 60.0
+_MOST_WAITING: Final = 100
+_LASTS: Final = 10.0
+"""Seconds that a command or a webhook has."""
+_RESTARTS_KEPT: Final = 10_000
+
+
+class AlertWatch:
+    """Watches one system.
+
+    Args:
+        state: of the system.
+        spec: its thresholds.
+    """
+
+    def __init__(self, state: SystemState, spec: Alerts) -> None:
+        self._state = state
+        self._spec = spec
+        self._raised: dict[tuple[str, str], float] = {}
+        self._restarts: deque[float] = deque(maxlen=_RESTARTS_KEPT)
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._dropped = 0
+        self._more = anyio.Event()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        self._state.bus.subscribe(self._count)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._tell_all)
+                while True:
+                    await anyio.sleep(self._spec.every)
+                    readings = await self._readings()
+                    if self._state.stopping:  # nodes that end answer late
+                        tasks.cancel_scope.cancel()
+                        return
+                    self.take(readings)
+        finally:
+            self._state.bus.unsubscribe(self._count)
+
+    def _count(self, event: Event) -> None:
+        if event.kind == "restart_scheduled":
+            self._restarts.append(time.monotonic())
+
+    async def _readings(self) -> list[Reading]:
+        found: list[Reading] = []
+        async with anyio.create_task_group() as tasks:
+            for node in self._state.nodes.values():
+                if node.ready:
+                    tasks.start_soon(self._read, node, found)
+        since = time.monotonic() - _A_MINUTE
+        while self._restarts and self._restarts[0] < since:
+            self._restarts.popleft()
+        found.append(Reading("restarts", "system", len(self._restarts)))
+        return found
+
+    async def _read(self, node: RemoteNode, found: list[Reading]) -> None:
+        began = time.monotonic()
+        with anyio.move_on_after(_ANSWERS_WITHIN):
+            try:
+                limit = self._spec.limit_of("mailbox")
+                said = await node.link.call(admin_ops.readings, min(limit, 1 << 62))
+            except ActorsError:
+                return  # it has just ended
+            found.append(Reading("memory", node.name, said["rss"]))
+            found.append(Reading("lag", node.name, max(said["lag"], time.monotonic() - began)))
+            found.extend(Reading("mailbox", name, many) for name, many in said["full"])
+            return
+        found.append(Reading("lag", node.name, time.monotonic() - began))
+
+    def take(self, readings: list[Reading]) -> None:
+        """Say which thresholds are crossed now and were not, and which were and are not."""
+        over = {
+            (reading.what, reading.of): reading.value
+            for reading in readings
+            if reading.value > self._spec.limit_of(reading.what)
+        }
+        known = {(reading.what, reading.of): reading.value for reading in readings}
+        for key, value in over.items():
+            if key not in self._raised:
+                self._say("alert_raised", key, value)
+        for key in self._raised.keys() - over.keys():
+            self._say("alert_cleared", key, known.get(key))
+        self._raised = over
+
+    def _say(self, kind: str, key: tuple[str, str], value: float | None) -> None:
+        what, of = key
+        shown = None if value is None else round(value, 3)
+        facts = {"what": what, "of": of, "value": shown, "limit": self._spec.limit_of(what)}
+        self._state.event(kind, facts)
+        if not (self._spec.command or self._spec.webhook):
+            return
+        if len(self._waiting) >= _MOST_WAITING:
+            self._waiting.popleft()
+            self._dropped += 1
+        at = iso_time(time.time())
+        self._waiting.append({"alert": kind, "at": at, "system": os.getpid(), **facts})
+        self._more.set()
+
+    async def _tell_all(self) -> None:
+        while True:
+            await self._more.wait()
+            self._more = anyio.Event()
+            while self._waiting:
+                facts = self._waiting.popleft()
+                if self._dropped:
+                    facts["dropped"], self._dropped = self._dropped, 0
+                for command in self._commands():
+                    await self._tell(command, facts)
+
+    def _commands(self) -> list[list[str]]:
+        spec = self._spec
+        commands = [list(spec.command)] if spec.command else []
+        if spec.webhook is not None:
+            commands.append([sys.executable, "-m", "actors._system.webhook", spec.webhook])
+        return commands
+
+    async def _tell(self, command: list[str], facts: dict[str, Any]) -> None:
+        env = {**os.environ, "ACTORS_ALERT": json.dumps(facts)}
+        why = await run_once(command, env, _LASTS)
+        if why:
+            shown = self._spec.webhook if command[0] == sys.executable else command[0]
+            self._state.event("alert_failed", {"command": shown, "why": why, "what": facts["what"]})
