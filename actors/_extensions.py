@@ -32,6 +32,7 @@ SOURCES: Final[dict[str, tuple[str, ...]]] = {
         "actors/transport/_plan.c",
         "actors/transport/_unpack.c",
     ),
+    "actors._actor._speedups": ("actors/_actor/_speedups.c",),
 }
 """By module of an extension: its C files, relative to the checkout."""
 

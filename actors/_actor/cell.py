@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.incarnation import Incarnation
 from actors._base.errors import ActorCrashed, ActorStopped, MailboxFull, not_sendable
-from actors._messaging.byte_bound import FIXED, TEXT_COUNTED_FROM, counted_bytes, never_big
+from actors._base.twins import COMPILED, bind
+from actors._messaging.byte_bound import (
+    FIXED,
+    SIZED,
+    TEXT_COUNTED_FROM,
+    counted_bytes,
+    never_big,
+)
 from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
 from actors._messaging.message_table import MESSAGES, Handler, MessageKind, handlers_by_name
 from actors.supervisors import Exit
@@ -50,7 +57,114 @@ _MOVES: Final = {
 }
 
 
-class Cell:
+class _CellInPython:
+    """How a message comes to the mailbox of a cell."""
+
+    __slots__ = ()
+
+    mailbox: Mailbox
+    draining: bool
+    state: CellState
+    incarnation: Incarnation | None
+
+    def refusal(self, envelope: Envelope) -> ActorStopped:
+        """As `Cell.refusal`."""
+        raise NotImplementedError
+
+    def refuse(self, envelope: Envelope) -> None:
+        """As `Cell.refuse`."""
+        raise NotImplementedError
+
+    # Written out here: a function call for each check would double the cost of a tell.
+    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """As `Target.send`."""
+        if not handler.plain:
+            return self.try_send(Envelope(handler, args, kwargs))
+        mailbox = self.mailbox
+        queue = mailbox.queue
+        if self.draining:
+            raise self.refusal(Envelope(handler, args, kwargs))
+        if len(queue) >= mailbox.limit or mailbox.wait_queue.waiting:
+            return False
+        for value in args:
+            kind = type(value)
+            if kind not in FIXED and (kind not in LEAVES or len(value) > TEXT_COUNTED_FROM):
+                return self._send_copy(handler, args, kwargs)
+        if kwargs:
+            return self._send_copy(handler, args, kwargs)
+        (queue or mailbox.open()).append((handler, args, kwargs, None))
+        if mailbox.waker is not None:
+            mailbox.wake()
+        return True
+
+    def _send_copy(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Send a tell with arguments that have to be copied, or counted in bytes."""
+        if (kwargs or not never_big(map(type, args))) and counted_bytes(args, kwargs):
+            return self._put_copy(Envelope(handler, args, kwargs))
+        try:
+            args, kwargs = snapshot_args(args, kwargs)
+        except Unsendable as error:
+            raise not_sendable(error) from error
+        self.mailbox.put((handler, args, kwargs, None))
+        return True
+
+    def _put_copy(self, envelope: Envelope, *, past_bound: bool = False) -> bool:
+        """As `_send_copy`, for any message."""
+        mailbox = self.mailbox
+        size = counted_bytes(envelope.args, envelope.kwargs)
+        if size and not past_bound and not mailbox.has_room(size):
+            return False
+        envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
+        if size:
+            mailbox.count(envelope, size)
+        run = self.incarnation
+        if mailbox.waker is None or run is None or not run.message_loop.handle_now(envelope):
+            mailbox.put(envelope)
+        return True
+
+    def try_send(self, envelope: Envelope) -> bool:
+        """As `Target.try_send`."""
+        mailbox = self.mailbox
+        if self.draining:
+            raise self.refusal(envelope)
+        if len(mailbox.queue) >= mailbox.limit or mailbox.wait_queue.waiting:
+            return False
+        for value in envelope.args:
+            kind = type(value)
+            if kind not in FIXED and (kind not in LEAVES or len(value) > TEXT_COUNTED_FROM):
+                return self._put_copy(envelope)
+        if envelope.kwargs:
+            return self._put_copy(envelope)
+        run = self.incarnation
+        if mailbox.waker is None or run is None or not run.message_loop.handle_now(envelope):
+            mailbox.put(envelope)
+        return True
+
+    def deliver(self, envelope: Envelope) -> None:
+        """Put a message of a link, or control in message order, into the mailbox past its bound; no copy."""
+        if self.draining and (self.state is CellState.ENDED or envelope.handler.kind in MESSAGES):
+            self.refuse(envelope)
+            return
+        mailbox, run = self.mailbox, self.incarnation
+        if (
+            mailbox.waker is None
+            or run is None
+            or envelope.reply is None
+            or not run.message_loop.handle_now(envelope)
+        ):
+            mailbox.put(envelope)
+
+
+_CellTwin = _CellInPython
+if not TYPE_CHECKING and COMPILED:
+
+    class _CellTwin(COMPILED.CellMethods, _CellInPython):
+        """The methods in C leave what is rare to those in Python."""
+
+        __slots__ = ()
+
+
+class Cell(_CellTwin):
     """The address, mailbox and state of one actor; takes messages even while no incarnation runs.
 
     Attributes:
@@ -125,71 +239,6 @@ class Cell:
 
     # -- messages ------------------------------------------------------------------------
 
-    # Written out here: a function call for each check would double the cost of a tell.
-    def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """As `Target.send`."""
-        if not handler.plain:
-            return self.try_send(Envelope(handler, args, kwargs))
-        mailbox = self.mailbox
-        queue = mailbox.queue
-        if self.draining:
-            raise self.refusal(Envelope(handler, args, kwargs))
-        if len(queue) >= mailbox.limit or mailbox.wait_queue.waiting:
-            return False
-        for value in args:
-            kind = type(value)
-            if kind not in FIXED and (kind not in LEAVES or len(value) > TEXT_COUNTED_FROM):
-                return self._send_copy(handler, args, kwargs)
-        if kwargs:
-            return self._send_copy(handler, args, kwargs)
-        (queue or mailbox.open()).append((handler, args, kwargs, None))
-        if mailbox.waker is not None:
-            mailbox.wake()
-        return True
-
-    def _send_copy(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Send a tell with arguments that have to be copied, or counted in bytes."""
-        if (kwargs or not never_big(map(type, args))) and counted_bytes(args, kwargs):
-            return self._put_copy(Envelope(handler, args, kwargs))
-        try:
-            args, kwargs = snapshot_args(args, kwargs)
-        except Unsendable as error:
-            raise not_sendable(error) from error
-        self.mailbox.put((handler, args, kwargs, None))
-        return True
-
-    def _put_copy(self, envelope: Envelope, *, past_bound: bool = False) -> bool:
-        """As `_send_copy`, for any message."""
-        mailbox = self.mailbox
-        size = counted_bytes(envelope.args, envelope.kwargs)
-        if size and not past_bound and not mailbox.has_room(size):
-            return False
-        envelope.args, envelope.kwargs = _snapshot(envelope.args, envelope.kwargs)
-        if size:
-            mailbox.count(envelope, size)
-        run = self.incarnation
-        if mailbox.waker is None or run is None or not run.message_loop.handle_now(envelope):
-            mailbox.put(envelope)
-        return True
-
-    def try_send(self, envelope: Envelope) -> bool:
-        """As `Target.try_send`."""
-        mailbox = self.mailbox
-        if self.draining:
-            raise self.refusal(envelope)
-        if len(mailbox.queue) >= mailbox.limit or mailbox.wait_queue.waiting:
-            return False
-        for value in envelope.args:
-            kind = type(value)
-            if kind not in FIXED and (kind not in LEAVES or len(value) > TEXT_COUNTED_FROM):
-                return self._put_copy(envelope)
-        if envelope.kwargs:
-            return self._put_copy(envelope)
-        run = self.incarnation
-        if mailbox.waker is None or run is None or not run.message_loop.handle_now(envelope):
-            mailbox.put(envelope)
-        return True
-
     async def send_when_room(self, envelope: Envelope) -> None:
         """As `Target.send_when_room`."""
         if self.draining:
@@ -213,20 +262,6 @@ class Cell:
         if self.state is CellState.ENDED:
             raise self.refusal(envelope)
         self._put_copy(envelope, past_bound=True)
-
-    def deliver(self, envelope: Envelope) -> None:
-        """Put a message of a link, or control in message order, into the mailbox past its bound; no copy."""
-        if self.draining and (self.state is CellState.ENDED or envelope.handler.kind in MESSAGES):
-            self._refuse(envelope)
-            return
-        mailbox, run = self.mailbox, self.incarnation
-        if (
-            mailbox.waker is None
-            or run is None
-            or envelope.reply is None
-            or not run.message_loop.handle_now(envelope)
-        ):
-            mailbox.put(envelope)
 
     def one_by_one(self) -> bool:
         """Whether the next messages of a link have to come by `deliver`, because one of them is measured."""
@@ -388,12 +423,13 @@ class Cell:
         # First: a big message that is dropped makes room for who waits.
         self.mailbox.wait_queue.refuse_all(self.refusal)
         for envelope in left:
-            self._refuse(envelope)
+            self.refuse(envelope)
         watchers, self._watchers = self._watchers, None
         for notice in tuple((watchers or {}).values()):
             notice(end)
 
-    def _refuse(self, envelope: Envelope) -> None:
+    def refuse(self, envelope: Envelope) -> None:
+        """Fail the asker of a message that is not handled, or report it as a dead letter."""
         if envelope.hooks is not None:
             envelope.hooks.on_dropped()
         if envelope.handler.kind is MessageKind.RESUME:
@@ -433,3 +469,6 @@ def as_not_sendable() -> Iterator[None]:
         yield
     except Unsendable as error:
         raise not_sendable(error) from error
+
+
+bind(Cell, cell_twin=_CellInPython, snapshot_args=snapshot_args, sized=SIZED)

@@ -1,9 +1,8 @@
-"""The message loop of an incarnation: takes its messages from the mailbox and runs one handler at a time.
+"""The message loop of an incarnation: what each kind of message has it do, and what follows from failures.
 
 Rule 1: one task runs all handlers but the concurrent ones, which run in tasks of the actor.
 Rule 2: an exception goes to the asker; if nobody asked, it crashes the actor, unless the class decides
 otherwise (`on_error=`). Arguments that the method does not take are an error of the sender, never a crash.
-Rule 3: no task, cancel scope, event, lock, closure or log call per message, and one clock reading per four.
 """
 
 from __future__ import annotations
@@ -15,41 +14,29 @@ from actors._actor.batches import Batch, Batches
 from actors._actor.concurrent_handlers import ConcurrentHandlers
 from actors._actor.deferral import Deferral, deferral_of
 from actors._actor.idle import Idleness
-from actors._actor.on_error import OnError, another, decide
+from actors._actor.message_taker import MessageTaker, misfit
+from actors._actor.on_error import OnError, decide
 from actors._base.errors import ActorCrashed, ActorsError, DeadlineExceeded, MailboxFull
-from actors._base.first_step import NOT_NOW, Rest
-from actors._messaging.mailbox import Envelope, answer
+from actors._base.twins import bind
+from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.stream import StreamProducers
 from actors._messaging.turn import TURN, Turn
-from actors.transport import LEAVES
 
 if TYPE_CHECKING:
     from actors._actor.base import Actor
     from actors._actor.interfaces import IncarnationInterface
-    from actors._base.loop import Stepper, Task, Waiter
+    from actors._base.loop import Task
     from actors._messaging.mailbox import Tell
     from actors._messaging.ref import Ref
     from actors.supervisors import Exit
 
 __all__ = [
-    "DETACHED",
-    "MESSAGES_PER_TURN",
-    "SECONDS_PER_TURN",
     "MessageLoop",
     "exit_notice",
 ]
 
 
-MESSAGES_PER_TURN: Final = 64
-MESSAGES_PER_CLOCK: Final = 4
-"""Messages between two readings of the clock: one costs as much as a small handler."""
-SECONDS_PER_TURN: Final = 0.010
-
-DETACHED: Final = object()
-"""What a handler returns whose message is answered later; see `MessageLoop.detach`."""
-
-_CALLS: Final = {MessageKind.CALL, MessageKind.CONCURRENT}
 _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, MessageKind.NOTICE)
 
 
@@ -58,7 +45,7 @@ def exit_notice(run: IncarnationInterface, ref: Ref[Any], end: Exit) -> Envelope
     return Envelope(_EXIT_NOTICE, (run, ref, end), {})
 
 
-class MessageLoop:
+class MessageLoop(MessageTaker):
     """Takes the messages of a cell and runs their handlers until `halt` is set.
 
     Attributes:
@@ -68,28 +55,25 @@ class MessageLoop:
         actor: whose handlers run; set before the loop starts.
     """
 
+    __slots__ = (
+        "_batches",
+        "_concurrent_handlers",
+        "_detached",
+        "_producers",
+        "resumed",
+        "turn",
+    )
+
+    handled: int
+
     def __init__(self, run: IncarnationInterface) -> None:
-        self.halt: bool = False
+        super().__init__(run)
         self.resumed: bool = False
-        self.handled: int = 0
-        self.actor: Actor | None = None
-        self._producers: StreamProducers | None = None
         self.turn: Turn = Turn(run, run.cell, exclusive=True)
-        self._incarnation = run
-        self._cell = run.cell
-        self._loop = run.loop
-        self._current: Envelope | Tell | None = None
-        self._since = 0.0
+        self._producers: StreamProducers | None = None
         self._concurrent_handlers: ConcurrentHandlers | None = None
         self._detached: dict[Envelope, Task] = {}
         self._batches: Batches | None = None
-        self._begun_beside = 0  # concurrent handlers that began since `_count`
-        self._progress = 0  # how often `recall` was called, or would have been
-        self._own = 0  # how many of the messages that were taken it sent itself
-        self._idleness: Idleness | None = None
-        self._stepper: Stepper | None = None
-        # Of a handler whose first step was run already, and the message.
-        self._rest: tuple[Rest, Envelope] | None = None
 
     @property
     def producers(self) -> StreamProducers:
@@ -200,125 +184,6 @@ class MessageLoop:
         producer = current.args[0]
         return producer.opened_by is envelope and not producer.closing
 
-    def handle_now(self, envelope: Envelope) -> bool:
-        """Run the first step of the handler of a plain ask, if the actor waits for a message and it may be.
-
-        Returns:
-            whether it was; else *envelope* has to go into the mailbox.
-        """
-        stepper, mailbox, waker = self._stepper, self._cell.mailbox, self._cell.mailbox.waker
-        reply = envelope.reply
-        if (
-            stepper is None
-            or waker is None
-            or reply is None
-            or not envelope.handler.steps
-            or envelope.deadline is not None
-            or envelope.hooks is not None
-            or self.halt
-            or self._idleness is not None
-            or mailbox.deferring
-            or self._cell.host.activity.awaited
-            or waker.done()
-        ):
-            return False
-        mailbox.waker = None
-        self._current = envelope
-        self._since = perf_counter()
-        result = stepper.step(envelope.handler.fn, self.actor, *envelope.args, **envelope.kwargs)
-        if type(result) is Rest:
-            self._rest = result, envelope
-        else:
-            self._current = None
-            if result is NOT_NOW:
-                mailbox.waker = waker
-                return False
-            self.handled += 1
-            envelope.args = ()  # as in `answer_call`
-            _answer(reply, result)
-            if not mailbox.queue:
-                mailbox.waker = waker  # as if nothing had happened
-                return True
-        if not waker.done():
-            waker.set_result(None)
-        return True
-
-    # One function: a call per message costs as much as a small message.
-    async def take(self) -> None:  # noqa: C901, PLR0912, PLR0915
-        """Take messages until `halt`; raise the error of a handler if no asker gets it.
-
-        While messages are deferred, one at a time, so that those come again behind it.
-        """
-        actor: Any = self.actor
-        mailbox = self._cell.mailbox
-        queue, line = mailbox.queue, mailbox.wait_queue
-        if self._cell.handles_at_once and not self._incarnation.blocking:
-            self._stepper = self._loop.stepper()
-        while not self.halt:
-            if not queue:
-                item = args = kwargs = None  # do not hold the last message while waiting
-                await self._wait(actor)
-                queue = mailbox.queue
-                continue
-            most = left = 1 if mailbox.deferring else MESSAGES_PER_TURN
-            self._since = began = perf_counter()
-            try:
-                while queue and left:
-                    item = mailbox.take() if line.waiting else queue.popleft()
-                    self._current = item
-                    if isinstance(item, tuple):
-                        handler, args, kwargs, hooks = item
-                        if hooks is not None:
-                            hooks.on_taken()
-                        fn = handler.fn
-                        await (fn(actor, *args, **kwargs) if kwargs else fn(actor, *args))
-                    elif item.handler.plain and item.deadline is None and item.hooks is None:
-                        await self.answer_call(actor, item)
-                    else:
-                        self._current = None
-                        await self._special(actor, item)
-                    self._current = None
-                    left -= 1
-                    if self.halt:
-                        return  # type: ignore[unreachable] # the await above may have set it
-                    if not left % MESSAGES_PER_CLOCK:
-                        self._since = now = perf_counter()
-                        if now - began > SECONDS_PER_TURN:
-                            break
-            finally:
-                self._count(most - left)  # also those before one that failed
-            if queue:
-                await self._loop.pause()
-
-    async def _wait(self, actor: Actor) -> None:
-        """Wait for a message, or for the first step of a handler that has a rest, and run that."""
-        activity = self._cell.host.activity
-        self._cell.mailbox.waker = waker = self._loop.waiter()
-        if self._idleness is not None:
-            self._idleness.waits(self.handled - self._own)
-        try:
-            await waker
-        except BaseException as error:
-            if self._rest is None or isinstance(error, GeneratorExit):
-                raise
-            self._rest[0].cancelled = error
-        if activity.awaited:
-            activity.begin()
-        if self._rest is not None:
-            await self._handle_rest(actor)
-
-    def _count(self, taken: int) -> None:
-        """Count messages; what is deferred comes again unless all *taken* have only begun beside the others."""
-        self.handled += taken
-        beside, self._begun_beside = self._begun_beside, 0
-        if self._cell.mailbox.deferring and taken > beside:
-            self._recall()
-
-    def _recall(self) -> None:
-        """Have what is deferred come again, and what is still ending its handler to be deferred."""
-        self._progress += 1
-        self._cell.mailbox.recall()
-
     # -- failures --------------------------------------------------------------------------
 
     def ends_by(self, error: BaseException) -> bool:
@@ -329,7 +194,7 @@ class MessageLoop:
 
     def message_ends_it(self, item: Envelope | Tell, error: BaseException) -> bool:
         """Do what the class decides on the *error* of a message; return whether the incarnation ends by it."""
-        deferral = deferral_of(error)
+        deferral = None if isinstance(error, Exception) else deferral_of(error)
         if deferral is not None:
             self._defer(Envelope.of(item), deferral.progress)
             return False
@@ -338,9 +203,9 @@ class MessageLoop:
         plain = isinstance(error, Exception) and message.handler.kind is not MessageKind.RESUME
         if run.exit is not None or not plain:
             return True
-        misfit = self._misfit(message, error)
-        if misfit is not None:
-            self._cell.host.dead_letter(run.ref, message, misfit)
+        why = misfit(message, error)
+        if why is not None:
+            self._cell.host.dead_letter(run.ref, message, why)
             self.resumed = True
             return False
         decided = decide(self._cell.cls, error, asked=message.asked)
@@ -409,12 +274,6 @@ class MessageLoop:
         if not message.fail(full):
             self._cell.host.dead_letter(ref, message, full.why)
 
-    def _misfit(self, message: Envelope, error: BaseException) -> str | None:
-        """Return why the handler cannot take the arguments, if that is what *error* says: it did not run."""
-        if not isinstance(error, TypeError) or message.handler.kind not in _CALLS:
-            return None
-        return message.handler.misfit(message.args, message.kwargs)
-
     def drop_current(self) -> None:
         """Fail the asker of the current message, if there is one: its handler will not answer."""
         current, self._current = self._current, None
@@ -479,37 +338,6 @@ class MessageLoop:
             self.turn.deadline = None
         self._current = None
 
-    async def _handle_rest(self, actor: Actor) -> None:
-        """Run the rest of the handler whose first step was run by `handle_now`."""
-        assert self._rest is not None
-        (rest, envelope), self._rest = self._rest, None
-        await self.answer_call(actor, envelope, rest)
-        self._current = None
-        self._count(1)
-
-    async def answer_call(self, actor: Actor, envelope: Envelope, rest: Rest | None = None) -> None:
-        """Run the handler of *envelope*, or the *rest* of it, and answer its asker.
-
-        It raises an error that the asker does not settle.
-        """
-        try:
-            if rest is None:
-                result = await envelope.handler.fn(actor, *envelope.args, **envelope.kwargs)
-            else:
-                result = await rest
-        except Exception as error:
-            if not envelope.fail(error):
-                raise
-            decided = decide(self._cell.cls, error, asked=envelope.asked)
-            if decided is not OnError.RESUME and self._misfit(envelope, error) is None:
-                # The asker keeps the original with its frames; the crash of the actor gets a copy.
-                raise another(error) from error.__cause__
-        else:
-            # What it came with goes back before the reply: the asker may lend the same memory at once.
-            envelope.args = ()
-            if envelope.reply is not None:
-                _answer(envelope.reply, result)
-
     async def _concurrent(self, actor: Actor, envelope: Envelope) -> None:
         self._begun_beside += 1
         if self._concurrent_handlers is None:
@@ -563,16 +391,6 @@ class MessageLoop:
         self._incarnation.end(end, voluntary=voluntary)
 
 
-def _answer(reply: Waiter, result: Any) -> None:
-    """Answer an asker that still waits, unless that is done later."""
-    if result is DETACHED or reply.done():
-        return
-    if type(result) in LEAVES:
-        reply.set_result(result)
-    else:
-        answer(reply, result)
-
-
 _SPECIAL: Final[dict[MessageKind, Any]] = {
     MessageKind.CALL: MessageLoop._call,  # noqa: SLF001 - the table of this class
     MessageKind.CONCURRENT: MessageLoop._concurrent,  # noqa: SLF001 - as above
@@ -584,3 +402,5 @@ _SPECIAL: Final[dict[MessageKind, Any]] = {
     MessageKind.OWN: MessageLoop._own_message,  # noqa: SLF001 - as above
     MessageKind.STOP: MessageLoop._stop,  # noqa: SLF001 - as above
 }
+
+bind(MessageLoop)

@@ -12,8 +12,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import current_task, isfuture
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
+
+from actors._base.twins import bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -169,3 +172,14 @@ class Stepper:
 # Documented, in "Extending": what a task calls before and after each of its steps.
 _enter_task: Final[Any] = asyncio.tasks._enter_task  # noqa: SLF001
 _leave_task: Final[Any] = asyncio.tasks._leave_task  # noqa: SLF001
+
+bind(
+    Stepper,
+    StepBudget,
+    rest=Rest,
+    set_awaited=partial(_set_awaited, awaited=False),
+    current_task=current_task,
+    # From Python 3.12 on; before, the dict is what `_enter_task` writes to.
+    swap_task=getattr(asyncio.tasks, "_swap_current_task", None),
+    current_tasks=getattr(asyncio.tasks, "_current_tasks", {}),
+)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import move_on_after
 
 from actors._base.errors import CallCycle, DeadlineExceeded, MailboxFull
+from actors._base.twins import bind
 from actors._messaging.deadlock import add_wait_edge, stream_edge, waiting_for_room
 from actors._messaging.turn import TURN, refuse_fenced
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from actors._messaging.stream import Stream
     from actors._messaging.turn import Target, Turn
 
-__all__ = ["ask_in_turn", "give_up", "open_stream", "send_in_turn", "send_until"]
+__all__ = ["ask_in_turn", "ask_when_room", "give_up", "open_stream", "send_in_turn", "send_until"]
 
 
 def _shown(seconds: float) -> str:
@@ -37,6 +38,16 @@ def give_up(target: Target, envelope: Envelope) -> None:
     assert reply is not None
     if reply.cancelled() or not reply.done():
         target.withdraw(envelope)
+
+
+async def ask_when_room(target: Target, envelope: Envelope, reply: Waiter) -> Any:
+    """Send an ask for which there was no room, and return its *reply*."""
+    try:
+        await target.send_when_room(envelope)
+        return await reply
+    except BaseException:
+        give_up(target, envelope)
+        raise
 
 
 async def ask_in_turn(
@@ -166,3 +177,6 @@ async def open_stream(
         if timer is not None:
             timer.cancel()
         target.withdraw(envelope)
+
+
+bind(ask_when_room=ask_when_room, give_up=give_up, send_in_turn=send_in_turn)

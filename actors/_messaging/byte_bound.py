@@ -13,6 +13,7 @@ from actors.transport import Buffer, Move, payload_size
 __all__ = [
     "COUNTED_FROM",
     "FIXED",
+    "SIZED",
     "TEXT_COUNTED_FROM",
     "counted_bytes",
     "never_big",
@@ -28,7 +29,7 @@ FIXED: Final = frozenset({type(None), bool, int, float})
 """The leaves that are never big."""
 
 _NEVER_BIG: Final = FIXED | {list, tuple, dict, set, frozenset}
-_SIZED: Final = frozenset({bytes, str, bytearray, memoryview, Buffer, Move})
+SIZED: Final = frozenset({bytes, str, bytearray, memoryview, Buffer, Move})
 """What may be big, beside arrays of numpy."""
 
 never_big: Final = _NEVER_BIG.issuperset
@@ -43,7 +44,7 @@ def counted_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     total = 0
     for value in (*args, *kwargs.values()) if kwargs else args:
         kind = type(value)
-        if kind in _NEVER_BIG or (kind not in _SIZED and kind.__module__ != "numpy"):
+        if kind in _NEVER_BIG or (kind not in SIZED and kind.__module__ != "numpy"):
             continue
         if kind is bytes:
             size = len(value)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from actors._base.errors import SendError, failed_codec, not_sendable
+from actors._base.twins import COMPILED, bind
 from actors._messaging.byte_bound import counted_bytes
 from actors._messaging.mailbox_options import Bounded, Priority
 from actors._messaging.priority_queue import PriorityMessages, PriorityQueue, priority_of
@@ -99,12 +100,12 @@ Tell: TypeAlias = "tuple[Handler, tuple[Any, ...], dict[str, Any], DeliveryHooks
 """A message without reply and deadline: the most frequent kind, so it is only a tuple."""
 
 
-class Envelope:
-    """A message, its reply if one is awaited, and its deadline (seconds on the node's clock)."""
-
+class _Fields:
     __slots__ = ("args", "deadline", "handler", "hooks", "kwargs", "reply", "request")
 
-    priority = 0
+
+class _EnvelopeInPython(_Fields):
+    __slots__ = ()
 
     def __init__(
         self,
@@ -124,6 +125,21 @@ class Envelope:
         # Its number on the link, once it was sent to another node.
         self.request: int = 0
 
+
+_EnvelopeTwin = _EnvelopeInPython
+if not TYPE_CHECKING and COMPILED:
+
+    class _EnvelopeTwin(COMPILED.EnvelopeMethods, _Fields):
+        __slots__ = ()
+
+
+class Envelope(_EnvelopeTwin):
+    """A message, its reply if one is awaited, and its deadline (seconds on the node's clock)."""
+
+    __slots__ = ()
+
+    priority = 0
+
     @classmethod
     def of(cls, item: Envelope | Tell) -> Envelope:
         """Return an item of a mailbox as an envelope."""
@@ -135,7 +151,7 @@ class Envelope:
     @property
     def message(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         """The message as errors have it: (method name, args, kwargs)."""
-        return (self.handler.name, self.args, self.kwargs)
+        return (self.handler.name, self.args, dict(self.kwargs))
 
     @property
     def asked(self) -> bool:
@@ -359,7 +375,48 @@ class WaitQueue:
             sender.refuse(error(sender.envelope))
 
 
-class Mailbox:
+class _Queue:
+    __slots__ = ("queue", "waker")
+
+    def __init__(self) -> None:
+        self.queue: deque[Envelope | Tell] = _NOTHING
+        self.waker: Waiter | None = None
+
+
+class _MailboxInPython(_Queue):
+    __slots__ = ()
+
+    waker: Waiter | None
+
+    def open(self) -> deque[Envelope | Tell]:
+        """Return the queue to add to."""
+        raise NotImplementedError
+
+    def put(self, envelope: Envelope | Tell) -> None:
+        """Add *envelope*, even past the bound, and wake the actor."""
+        queue = self.queue
+        (self.open() if queue is _NOTHING else queue).append(envelope)
+        waker = self.waker
+        if waker is not None:
+            self.waker = None
+            if not waker.done():
+                waker.set_result(None)
+
+    def wake(self) -> None:
+        """Wake the actor, which waits for a message."""
+        waker, self.waker = self.waker, None
+        if waker is not None and not waker.done():
+            waker.set_result(None)
+
+
+_MailboxTwin = _MailboxInPython
+if not TYPE_CHECKING and COMPILED:
+
+    class _MailboxTwin(COMPILED.MailboxMethods, _Queue):
+        __slots__ = ()
+
+
+class Mailbox(_MailboxTwin):
     """The messages an actor has still to handle: at most *limit*, without control messages.
 
     Big ones have a bound in bytes as well. *bytes* is how many they have together; *bounds* has both.
@@ -375,22 +432,21 @@ class Mailbox:
         "bytes",
         "deferring",
         "limit",
-        "queue",
         "wait_queue",
-        "waker",
     )
 
+    queue: deque[Envelope | Tell]
+
     def __init__(self, bounds: Bounded, make_waiter: Callable[[], Waiter]) -> None:
+        super().__init__()
         self.bounds: Bounded = bounds
         self.limit: int = bounds.messages
         self.bytes: int = 0
         self._aside = self._deferred = _NONE_ASIDE
         self.deferring: bool = False
         """Whether a message is deferred, or its handler is about to end by that: `recall` is awaited."""
-        self.queue: deque[Envelope | Tell] = _NOTHING
         by_priority = type(bounds) is Priority
         self.wait_queue: WaitQueue = WaitQueue(make_waiter, priority=by_priority)
-        self.waker: Waiter | None = None
 
     def __len__(self) -> int:
         return len(self.queue) + len(self._aside) + len(self._deferred)
@@ -399,16 +455,6 @@ class Mailbox:
     def full(self) -> bool:
         """Whether the next sender has to wait."""
         return len(self.queue) >= self.limit or bool(self.wait_queue.waiting)
-
-    def put(self, envelope: Envelope | Tell) -> None:
-        """Add *envelope*, even past the bound, and wake the actor."""
-        queue = self.queue
-        (self.open() if queue is _NOTHING else queue).append(envelope)
-        waker = self.waker
-        if waker is not None:
-            self.waker = None
-            if not waker.done():
-                waker.set_result(None)
 
     def has_room(self, size: int) -> bool:
         """Return whether a big message of *size* bytes may join the others."""
@@ -431,12 +477,6 @@ class Mailbox:
             by_priority: Any = PriorityMessages()
             self.queue = by_priority if type(self.bounds) is Priority else deque()
         return self.queue
-
-    def wake(self) -> None:
-        """Wake the actor, which waits for a message."""
-        waker, self.waker = self.waker, None
-        if waker is not None and not waker.done():
-            waker.set_result(None)
 
     def take(self) -> Envelope | Tell:
         """Remove the first message, and admit the next sender."""
@@ -542,3 +582,6 @@ class Mailbox:
         left = [Envelope.of(item) for item in self.queue]
         self.queue = _NOTHING
         return left
+
+
+bind(Envelope, WaitQueue, Mailbox)

@@ -12,6 +12,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import InvalidSpec, NotAMessage
+from actors._base.twins import bind
 from actors._messaging.handler_options import (
     OPTIONS_MARK,
     Batching,
@@ -150,6 +151,9 @@ class Handler:
         except TypeError as error:
             return str(error)
         return None
+
+
+bind(Handler)
 
 
 def _counts(fn: Any) -> tuple[int, int]:

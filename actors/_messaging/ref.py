@@ -25,7 +25,14 @@ from typing import (
 
 from actors._base.errors import ActorCrashed, NodeDown, NotAMessage
 from actors._base.options import check_within
-from actors._messaging.ask import ask_in_turn, give_up, open_stream, send_in_turn
+from actors._base.twins import COMPILED, bind
+from actors._messaging.ask import (
+    ask_in_turn,
+    ask_when_room,
+    give_up,
+    open_stream,
+    send_in_turn,
+)
 from actors._messaging.deadlock import waiting_for_end
 from actors._messaging.mailbox import Envelope, envelope_of
 from actors._messaging.mailbox_options import Bounded, MailboxOption, bounds_of, check_priority
@@ -91,7 +98,16 @@ class RefHost(Protocol):
         """How many messages wait for *ref*, as far as this node knows."""
 
 
-class Ref(Generic[A]):
+class _InPython:
+    __slots__ = ()
+
+
+_Twin = _InPython
+if not TYPE_CHECKING and COMPILED:
+    _Twin = COMPILED.RefMethods
+
+
+class Ref(_Twin, Generic[A]):
     """The address of one actor.
 
     Send it a method of its class and the arguments::
@@ -288,12 +304,12 @@ class Ref(Generic[A]):
         if turn is not None:
             return await ask_in_turn(self, self._host.loop, target, envelope, turn)
         try:
-            if not target.try_send(envelope):
-                await target.send_when_room(envelope)
-            return await reply
+            if target.try_send(envelope):
+                return await reply
         except BaseException:
             give_up(target, envelope)
             raise
+        return await ask_when_room(target, envelope, reply)
 
     @asynccontextmanager
     async def stream(
@@ -495,6 +511,11 @@ def class_of(ref: Ref[Any]) -> type | None:
     """Return the class of an actor, if this process has it."""
     return ref._find_class()  # noqa: SLF001 - its own file
 
+
+bind(Ref, tell_twin=Ref.tell, ask_twin=Ref.ask)
+if not TYPE_CHECKING and COMPILED:
+    # Those of its base run then, and leave what is rare to these.
+    del Ref.tell, Ref.ask
 
 # A ref is immutable and valid on every node: its snapshot is the ref itself.
 register_immutable(Ref)

@@ -11,6 +11,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import ActorStopped, SendError
+from actors._base.twins import bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -164,3 +165,6 @@ def refuse_fenced() -> None:
     turn = TURN.get()
     if turn is not None and turn.sender in FENCED:
         raise ActorStopped(turn.sender.ref, "it was killed, did not end, and can reach nobody")
+
+
+bind(turn=TURN, fenced=FENCED)

@@ -10,8 +10,8 @@ unless that has left the process: a worker that dies loses the call that runs, a
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
+from collections.abc import Coroutine
 from contextvars import copy_context
 from queue import SimpleQueue
 from time import perf_counter_ns
@@ -22,7 +22,7 @@ from actors._messaging.mailbox import answer
 from actors._pools.sent_function import exited
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from contextvars import Context
 
     from actors._actor.interfaces import IncarnationInterface
@@ -105,7 +105,7 @@ class _LineCall:
         try:
             result = context.run(self.fn, *self.args)
             # Also a plain function may return a coroutine.
-            self.result = line.wait_for(self, result) if inspect.iscoroutine(result) else result
+            self.result = line.wait_for(self, result) if isinstance(result, Coroutine) else result
         except BaseException as error:  # noqa: BLE001 - the submitter gets it
             self.error = error
         line.journal.ran(perf_counter_ns() - began)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 from anyio import CancelScope, Event, get_cancelled_exc_class
 
 from actors._actor.base import Actor
-from actors._actor.message_loop import DETACHED
+from actors._actor.message_taker import DETACHED
 from actors._messaging.handler_options import concurrent
 from actors._messaging.turn import TURN
 from actors._pools.call_line import CallLine, NotBegun
@@ -128,7 +128,7 @@ class FunctionWorker(Actor):
         try:
             result = fn(*args) if is_async(fn) else await self._in_thread(fn, args)
             # Also a plain function may return a coroutine.
-            return await result if inspect.iscoroutine(result) else result
+            return await result if isinstance(result, Coroutine) else result
         except (SystemExit, KeyboardInterrupt) as error:
             raise exited(fn, error) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Coroutine
 from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
@@ -47,7 +48,7 @@ def refuse_function(pool: str, fn: Any) -> None:  # noqa: C901 - one mistake aft
     while isinstance(inner, partial):
         inner = inner.func
     name = function_name(fn)
-    if inspect.iscoroutine(inner):
+    if isinstance(inner, Coroutine):
         inner.close()
         raise InvalidSpec(
             f"pool {pool!r}: give run the function and its arguments, not a coroutine"

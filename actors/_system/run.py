@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import signal
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 import anyio
@@ -14,7 +15,7 @@ from actors._known_options import known_options
 from actors.nodes import MainImportEnded, importing_main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
 __all__ = ["run", "with_signals"]
 
@@ -57,7 +58,7 @@ def run(
 def _check_main(main: object) -> None:
     if callable(main):
         return
-    if inspect.iscoroutine(main):
+    if isinstance(main, Coroutine):
         main.close()
         raise ActorsError("run takes an async function, not its result: run(main), not run(main())")
     raise ActorsError(f"run takes an async function, got {main!r}")
