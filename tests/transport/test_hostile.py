@@ -29,7 +29,7 @@ from actors.transport import (
 from actors.transport.testing import mutations
 from actors.transport.wire.outbox import close_all
 from tests.transport.attachment_link import AttachmentLink
-from tests.transport.sample_values import SAMPLES, Odd
+from tests.transport.sample_values import SAMPLES, Odd, Point, carry
 
 ATTACHMENT: dict[str, Callable[[], Any]] = {
     "leased bytes": lambda: bytes(70_000),
@@ -258,3 +258,23 @@ def test_a_value_that_makes_no_sense_is_undecoded_and_the_next_is_fine(
     assert isinstance(bad[1], Undecoded)
     assert str(bad[1].error)
     assert good == [2, 5]
+
+
+def test_what_is_left_of_a_value_that_was_cut_is_no_part_of_the_next() -> None:
+    cut = b"\xc7\x09\x01\x93\x90\x90\xd4\x01\x92\x02\x91\x03"  # in its last part, and goes on behind it
+    sound = b"\xd7\x01\x92\x01\xd6\x01\x92\x02\x91\x03"
+
+    ((_, first, second),) = Decoder().feed(b"\x93\x01" + cut + sound)
+
+    assert type(first) is Undecoded
+    assert second == (1, (2, [3]))
+
+
+def test_a_named_tuple_without_values_is_undecoded() -> None:
+    encoder, decoder = Encoder(), Decoder()
+    carry(encoder, decoder, [1, encoder.encode_value(Point(1, 2))])
+
+    ((_, point),) = decoder.feed(b"\x92\x01\xc7\x03\x15\x92\x00\xc0")
+
+    assert type(point) is Undecoded
+    assert "expected a list, got NoneType" in str(point.error)

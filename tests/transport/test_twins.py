@@ -299,12 +299,16 @@ def told(part: Any) -> Any:
         return type(part.error), without_addresses(str(part.error))
     if type(part) in (list, tuple):
         return [told(each) for each in part]
+    if type(part) is dict:
+        return [(told(key), told(item)) for key, item in part.items()]
     if isinstance(part, Registered):
         return told(part.value)
     try:
-        return types(part), without_addresses(repr(part))
-    except ValueError:
-        return types(part)  # an array of characters that there are not
+        text = without_addresses(repr(part))
+        # Where a nan is in a set depends on its address.
+        return types(part), sorted(text) if "nan" in text else text
+    except Exception as error:  # noqa: BLE001 - fields may be missing, an array hold what is no character
+        return type(part), type(error), str(error)
 
 
 def read(decoder: Decoder, introductions: tuple[bytes, ...], body: bytes) -> Any:

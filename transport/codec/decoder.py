@@ -334,10 +334,11 @@ class Decoder:
             raise
         finally:
             self._depth = depth
+        if rest:
+            del self._unpackers[depth]  # it would begin the next value with them
         if self._broken is not None:
             self._raise_broken()
         if rest:
-            del self._unpackers[depth]
             raise Undecodable(f"a value is followed by {rest} other bytes")
         return value
 
@@ -395,6 +396,7 @@ class Decoder:
         number, values, *extra = self._unpack(data)
         schema = self._schema_for(number, ClassKind.NAMEDTUPLE)
         self._know(number, plan_of(schema))
+        values = values if type(values) is list else _no_list(values)
         return schema.rebuild(values, extra[0] if extra else None)
 
     def _know(self, number: int, what: Any) -> None:
