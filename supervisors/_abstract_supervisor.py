@@ -90,6 +90,17 @@ class AbstractSupervisor:
         self._visible()
         return self._table.get(name).spec
 
+    def respecify(self, spec: ChildSpec) -> None:
+        """Have the next restarts, and the stop, of the child of that name be by *spec*; its run goes on.
+
+        Raises:
+            NotFound: There is no such child.
+        """
+        row = self._table.get(spec.name)
+        row.spec = spec
+        if row.backoff is not None and spec.backoff is not None:
+            row.backoff.backoff = spec.backoff
+
     # Checks.
 
     def _visible(self) -> Collection[ChildRecord]:

@@ -28,6 +28,7 @@ __all__ = [
     "serve_listener",
     "served_enough",
     "socket_lost",
+    "stop_server",
 ]
 
 _PARENT: Final = Side.PARENT
@@ -89,6 +90,11 @@ async def become_ready() -> None:
 @_call(_NODE)
 async def drain_listener(listener: str, seconds: float, /) -> None:
     """Return when the node has no connection of a listener, or has cut them off after *seconds*."""
+
+
+@_call(_NODE)
+async def stop_server(listener: str, /) -> None:
+    """End what serves a listener on the node; return when its application has shut down."""
 
 
 @_fd_note(_NODE)

@@ -88,6 +88,8 @@ class Coordinator(SystemState):
     """What serves the dashboard's node; it is made where the control socket is."""
     reports: Any = None
     """Keeps what `actors report` shows; it is made there, too."""
+    applying = False
+    """Whether an application file is being applied."""
 
     def __init__(
         self,
@@ -99,6 +101,8 @@ class Coordinator(SystemState):
         local: bool,
     ) -> None:
         super().__init__(topology, loop, tasks, end=end, local=local)
+        self.declared: Topology = topology
+        """What the system is to be, as far as an application file has been applied."""
         self.host.services = self
         self.host.link_ended = self.link_ended
         self.host.before_naming = self.share_names

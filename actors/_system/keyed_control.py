@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from actors._remoting.operations import Chain
     from actors._system.keyed_spec import KeyedSpec
     from actors._system.node_groups import NodeGroups
-    from actors._system.placement import Arguments, Placement
+    from actors._system.placement import Placement
     from actors._system.supervisor_handle import SupervisorHandle
     from actors._system.system_state import SystemState
+    from actors._system.tree_specs import Arguments
     from actors.nodes import SupervisedActor
 
 __all__ = ["KeyedControl"]

@@ -5,26 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, overload
 
 from actors._actor.base import Actor
 from actors._actor.constructor import unpack_constructor
 from actors._base.errors import InvalidSpec
 from actors._known_options import known_options
 from actors._messaging.mailbox_options import MailboxOption, check_mailbox
-from actors._system.tree_specs import DynamicSpec, class_name, dynamic
+from actors._system.tree_specs import Arguments, DynamicSpec, class_name, dynamic
 from actors.nodes import check_actor_options, class_path
 from actors.supervisors import Backoff, Restart
-
-if TYPE_CHECKING:
-    from actors.transport import SharedBuffer
 
 __all__ = ["KeyedSpec", "keyed", "sent_keyed"]
 
 A = TypeVar("A", bound=Actor)
 K = TypeVar("K")
-
-Arguments: TypeAlias = "list[bytes | SharedBuffer] | tuple[tuple[Any, ...], dict[str, Any]]"
 
 _KEY: Final = object()
 """Stands for the key where the constructor is checked."""
@@ -141,10 +136,8 @@ def keyed(
     )
 
 
-def sent_keyed(
-    path: str, packed: list[bytes | SharedBuffer], options: Mapping[str, Any]
-) -> KeyedSpec[Any, Any]:
-    """Return the book that a node has described; see `KeyedSpec.sent`.
+def sent_keyed(path: str, arguments: Arguments, options: Mapping[str, Any]) -> KeyedSpec[Any, Any]:
+    """Return the book that a node, or an application file, has described; see `KeyedSpec.sent`.
 
     Raises:
         InvalidSpec: a value that can never work.
@@ -156,7 +149,7 @@ def sent_keyed(
         if not isinstance(options[option], kind):
             raise InvalidSpec(f"keyed: {option} must be a {kind.__name__}, got {options[option]!r}")
     check_mailbox("keyed", options["mailbox"])
-    return _spec(None, path, packed, options)
+    return _spec(None, path, arguments, options)
 
 
 def _spec(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actors._base.loop import Loop
-    from actors.nodes import RemoteNode, RemoteRun
+    from actors.nodes import Link, RemoteNode, RemoteRun
     from actors.routing import AnyRouter, HandedOver
 
 __all__ = ["ListenerController", "ListenerHost", "ListenerRun"]
@@ -243,6 +244,19 @@ class ListenerController:
                 await run.link.call(ops.drain_listener, self.spec.name, seconds)
         except ActorsError:
             return  # the node is gone, and its connections with it
+
+    async def end_servers(self) -> None:
+        """Have no node serve it any more, now that it is closed for good."""
+        async with new_task_group() as tasks:
+            for node in self.host.group(self.spec.nodes):
+                run = node.accepting_run
+                if run is not None and run.link is not None and run.number in self._prepared:
+                    tasks.start_soon(self._end_server, run.link)
+        self._prepared.clear()
+
+    async def _end_server(self, link: Link) -> None:
+        with suppress(ActorsError):  # the node has ended, and all of it
+            await link.call(ops.stop_server, self.spec.name)
 
     def close(self) -> None:
         """Close the port and every connection that no node has acknowledged."""

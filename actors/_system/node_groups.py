@@ -21,7 +21,7 @@ from actors.nodes import NodeState, nodes, origin_of
 from actors.supervisors import ChildNotStarted, SupervisorStopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from actors._system.supervision_tree import SupervisionTree
     from actors._system.system_state import SystemState
@@ -68,6 +68,11 @@ class NodeGroups:
         for slot in range(spec.count):
             self._make(spec, slot)
 
+    @property
+    def specs(self) -> Mapping[str, NodesSpec]:
+        """The groups that there are, or have been, by name; how many nodes each has is in `members`."""
+        return self._specs
+
     def members(self, name: str) -> list[RemoteNode]:
         """Return the nodes of a group by slot, without those that end for good."""
         return [node for node in self._state.group(name) if not (node.lost or node.leaving)]
@@ -79,6 +84,22 @@ class NodeGroups:
             self._forgotten(node)
             specs = [other.spec for other in self._state.nodes.values()]
             self._state.launcher.keep(origin_of(spec.preload, spec.shared_env) for spec in specs)
+
+    def respecify(self, spec: NodesSpec) -> None:
+        """Have every node of a group that starts from now on be one of *spec*, also when one is restarted."""
+        self._specs[spec.name] = spec
+        for node in self.members(spec.name):
+            node.spec = self._completed(spec)
+            self._tree.respecify_node(node)
+
+    async def remove(self, name: str) -> None:
+        """Stop the nodes of a group, together, and forget it.
+
+        Raises:
+            InvalidSpec: a listener is served by it.
+        """
+        await self.scale(name, 0)
+        self._specs.pop(name, None)
 
     # -- more and fewer ---------------------------------------------------------------------
 
@@ -243,13 +264,17 @@ class NodeGroups:
             )
 
     def _make(self, spec: NodesSpec, slot: int) -> RemoteNode:
-        serves = any(item.nodes == spec.name for item in self._state.topology.listeners)
-        apps = self._state.topology.preloaded_apps(spec.name)
-        spec = replace(spec, preload=[*spec.preload, *apps])
-        node = self._new_node(spec.with_hang_after(serves=serves), slot)
+        node = self._new_node(self._completed(spec), slot)
         self._state.nodes[node.name] = node
         self._state.host.peer(node.address).down("not started yet", restarting=True)
         return node
+
+    def _completed(self, spec: NodesSpec) -> NodesSpec:
+        """Return a spec with what the listeners that its nodes serve add to it."""
+        topology = self._state.topology
+        serves = any(item.nodes == spec.name for item in topology.listeners)
+        apps = topology.preloaded_apps(spec.name)
+        return replace(spec, preload=[*spec.preload, *apps]).with_hang_after(serves=serves)
 
     def _free_slots(self, spec: NodesSpec, count: int) -> list[int]:
         """Return the lowest slots that no node has; a node that is ending still has its slot."""

@@ -54,6 +54,7 @@ class NodeServers:
         handlers = node.host.handlers
         handlers.on_call(ops.serve_listener, self._serve)
         handlers.on_call(ops.drain_listener, self._drain)
+        handlers.on_call(ops.stop_server, self._stop_server)
         handlers.on_fd_note(ops.connections, self._take_connections, lost=_refuse_connections)
         handlers.on_fd_note(ops.attach_socket, self._attach_socket, lost=_socket_lost)
         handlers.on_fd_note(ops.add_bells, self._add_bells, lost=lambda *_: None)
@@ -109,6 +110,19 @@ class NodeServers:
         server = self._servers.get(listener)
         if server is not None:
             await server.drain(seconds)
+
+    async def _stop_server(self, _link: Link, listener: str) -> None:
+        server = self._servers.pop(listener, None)
+        self._acks.pop(listener, None)
+        self._binders.pop(listener, None)
+        if server is not None:
+            await self._stop_one(listener, server)
+
+    async def _stop_one(self, listener: str, server: Server) -> None:
+        try:
+            await server.stop()
+        except RoutingError as error:
+            self._node.host.report(ShutdownFailed(listener, error))
 
     def _take_connections(
         self, link: Link, fds: list[int], listener: str, numbers: list[int]
@@ -199,10 +213,7 @@ class NodeServers:
         """Drain and stop one server after another, each within *seconds*, whatever one of them raises."""
         for name, server in self._servers.items():
             await server.drain(seconds)
-            try:
-                await server.stop()
-            except RoutingError as error:
-                self._node.host.report(ShutdownFailed(name, error))
+            await self._stop_one(name, server)
 
 
 def _refuse_connections(link: Link, listener: str, numbers: list[int]) -> None:

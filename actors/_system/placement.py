@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from actors._base.errors import InvalidSpec, NameTaken, SystemStopped
 from actors._messaging.mailbox_options import MailboxOption
 from actors._messaging.ref import Ref
 from actors._system.node_groups import MAIN_GROUP
 from actors._system.supervision_tree import first_cause
-from actors._system.tree_specs import path_of
+from actors._system.tree_specs import Arguments, path_of
 from actors.nodes import (
     PLAIN_BACKOFF,
     LocalNode,
@@ -26,7 +26,7 @@ from actors.nodes import (
 )
 from actors.routing import owner
 from actors.supervisors import Backoff, ChildNotStarted, Exit, Restart
-from actors.transport import SharedBuffer, copy_error, drop_frames
+from actors.transport import copy_error, drop_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,12 +38,9 @@ if TYPE_CHECKING:
     from actors._system.system_state import SystemState
     from actors._system.tree_specs import ActorSpec
 
-__all__ = ["ActorRequest", "Arguments", "Placement"]
+__all__ = ["ActorRequest", "Placement"]
 
 _IF_EXISTS: Final = ("raise", "return")
-
-Arguments: TypeAlias = list[bytes | SharedBuffer] | tuple[tuple[Any, ...], dict[str, Any]]
-"""Constructor arguments: packed by the node that asks, or the objects themselves in this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,4 +247,5 @@ def _check_travels(request: ActorRequest) -> None:
     of_main = path.startswith("__main__:")
     if request.cls is not None and of_main and (problem := main_problem(request.cls)):
         raise InvalidSpec(f"{path.rpartition(':')[2]} cannot run on a process node: {problem}")
-    check_actor_options(request.cls, None, 1)
+    if request.cls is not None:
+        check_actor_options(request.cls, None, 1)

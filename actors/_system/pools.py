@@ -22,7 +22,7 @@ from actors._system.tree_specs import SupervisorSpec, path_of
 from actors.supervisors import ChildNotStarted, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
@@ -296,8 +296,7 @@ class Pools:
         with suppress(NotFound):
             await above.stop_child(name)
             above.delete_child(name)
-        while control.spec.group is not None and self._state.group(control.spec.name):
-            await self._end_group(control.spec)
+        await self.wait_for_nodes(control.spec)
 
     async def _drain(self, control: PoolControl) -> None:
         """Refuse new tasks, and wait until none waits or runs."""
@@ -329,6 +328,16 @@ class Pools:
         control.waiters.append(waiter)
         why: str = await waiter
         return why
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of the pools that run."""
+        return self._names.keys()
+
+    async def wait_for_nodes(self, spec: PoolSpec[Any]) -> None:
+        """Return when a pool that has been stopped has no nodes left."""
+        while spec.group is not None and self._state.group(spec.name):
+            await self._end_group(spec)
 
     def _stop_nodes(self, spec: PoolSpec[Any]) -> None:
         if spec.group is not None and spec.per_node is None and not self._state.stopping:

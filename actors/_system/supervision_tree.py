@@ -325,6 +325,10 @@ class SupervisionTree:
 
     def _new_static(self, item: SupervisorSpec, handle: SupervisorHandle) -> Supervisor:
         state = self._state
+        above, _, name = handle.path.rpartition("/")
+        redefined = self.handles[above].subtrees.get(name) if above in self.handles else None
+        if isinstance(redefined, SupervisorSpec):
+            item = redefined
         handle.restart = item.restart
         chain, handle.chain = handle.chain, ()
         if isinstance(item, PoolSpec):  # also one that was stopped and is started again
@@ -464,6 +468,26 @@ class SupervisionTree:
     async def stop_nodes(self, nodes: Sequence[tuple[str, float]]) -> None:
         """Stop nodes for good, together; *nodes* has their names and the seconds until each is killed."""
         await self.nodes.end(nodes)
+
+    def respecify_node(self, node: RemoteNode) -> None:
+        """Have the next restarts of a node be by its present spec."""
+        self.nodes.respecify(self._node(node))
+
+    async def open_listener(self, listener: ListenerController) -> None:
+        """Add a listener, and open it."""
+        await self.root.start_child(self._listener(listener))
+
+    async def close_listener(self, listener: ListenerController) -> None:
+        """Close a listener for good; its nodes have finished its connections."""
+        name = self._listener(listener).name
+        await self.root.stop_child(name)
+        self.root.delete_child(name)
+
+    def redefine(self, path: str, item: TreeSpec) -> None:
+        """Have the next restart of the supervisor at *path* start what *item* has."""
+        above, _, name = path.rpartition("/")
+        if above in self.handles:
+            self.handles[above].subtrees[name] = item
 
     def node_names(self) -> set[str]:
         """Return the names of all nodes, including those that are being started or stopped."""

@@ -35,7 +35,7 @@ class SupervisorHandleHost(Protocol):
     """The tree, as its handles see it."""
 
     def spec_of(
-        self, item: TreeSpec, handle: SupervisorHandle, *, chain: Chain = ()
+        self, item: TreeSpec, handle: SupervisorHandle, *, again: bool = False, chain: Chain = ()
     ) -> ChildSpec: ...
     def ref_of(self, run: object) -> Ref[Any] | None: ...
     @property
@@ -82,12 +82,15 @@ class SupervisorHandle:
         """Set the current run."""
         self._supervisor = supervisor
 
-    async def start_child(self, item: TreeSpec, chain: Chain = ()) -> Ref[Any] | None:
+    async def start_child(
+        self, item: TreeSpec, chain: Chain = (), *, again: bool = False
+    ) -> Ref[Any] | None:
         """Add a child made by `child`, `supervisor` or `dynamic`, and start it.
 
         Args:
             item: the child.
             chain: the actors that wait for it.
+            again: whether the next run of this supervisor has it too.
 
         Returns:
             An actor's address; None for a supervisor.
@@ -103,7 +106,9 @@ class SupervisorHandle:
         supervisor = self.supervisor
         async with self._with_pools(item):
             return self._tree.ref_of(
-                await supervisor.start_child(self._tree.spec_of(item, self, chain=chain))
+                await supervisor.start_child(
+                    self._tree.spec_of(item, self, again=again, chain=chain)
+                )
             )
 
     @asynccontextmanager
@@ -157,6 +162,7 @@ class SupervisorHandle:
         """Forget a stopped child."""
         self.supervisor.delete_child(name)
         self.subtrees.pop(name, None)
+        self.statics.pop(name, None)
 
     def children(self) -> list[ChildInfo]:
         """Return all children, the newest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -211,6 +212,13 @@ class Topology:
         if ask_timeout is not None:
             given["ask_timeout"] = check_ask_timeout("System", ask_timeout)
         return replace(self, propagate=tuple(paths), trace=self.trace or trace, **given)
+
+    def with_parts(self, **parts: Sequence[Any]) -> Topology:
+        """Return a copy with other nodes, children or listeners, which are not checked: a system on its way."""
+        made = copy(self)
+        for name, value in parts.items():
+            object.__setattr__(made, name, value)
+        return made
 
     @property
     def has_unplaced(self) -> bool:

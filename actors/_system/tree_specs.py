@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, TypeVarTuple
 
@@ -16,13 +16,12 @@ from actors.nodes import check_actor_options, class_path
 from actors.supervisors import AutoShutdown, Backoff, Budget, Restart, Strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from actors.transport import SharedBuffer
 
 __all__ = [
     "SYSTEM_SUPERVISORS",
     "ActorSpec",
+    "Arguments",
     "DynamicSpec",
     "Elsewhere",
     "SentClass",
@@ -44,15 +43,19 @@ A_co = TypeVar("A_co", bound=Actor, covariant=True)
 Ts = TypeVarTuple("Ts")
 
 
+Arguments: TypeAlias = "list[bytes | SharedBuffer] | tuple[tuple[Any, ...], dict[str, Any]]"
+"""Constructor arguments: as a node has packed them, or the objects themselves, by position and by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class SentClass:
-    """The class of an actor that a node has described, by name, and the constructor arguments that it packed.
+    """The class of an actor that a node or an application file has described, by name, and its arguments.
 
     The process that made the system need not have the class: it is imported where the actor runs.
     """
 
     path: str
-    arguments: list[bytes | SharedBuffer]
+    arguments: Arguments
 
 
 class Elsewhere(Actor):

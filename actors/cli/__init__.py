@@ -3,7 +3,8 @@
 Rule 1: the only package that reads a command line or prints for people.
 Rule 2: a user's mistake is one message on standard error and an exit code, never a traceback of
 ours. What the codes mean is in `_failure`.
-Rule 3: only the commands that run a system import the engine; `client` holds the others.
+Rule 3: only the commands that run a system, or read an application file, import the engine; `client` holds
+the others.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def _run_command(arguments: Sequence[str]) -> None:
         from actors.cli.bench import bench as command  # noqa: PLC0415 - rule 3
     if command is None:
         from actors._base.log import replace_stderr  # noqa: PLC0415 - rule 3
-        from actors.cli.server import COMMANDS as SERVER_COMMANDS  # noqa: PLC0415 - rule 3
+        from actors.cli.server import COMMANDS as ENGINE_COMMANDS  # noqa: PLC0415 - rule 3
 
         replace_stderr()  # before the user's modules are imported, which may keep it
-        command = SERVER_COMMANDS[options.command]
+        command = ENGINE_COMMANDS[options.command]
     command(options)

@@ -8,6 +8,12 @@ from typing import Any, Final, NoReturn
 
 from actors._base.suggestions import did_you_mean
 from actors._base.version import installed_version, which_twins
+from actors.cli._application_parser import (
+    apply_arguments,
+    check_arguments,
+    profile_argument,
+    schema_arguments,
+)
 from actors.cli._failure import WRONG, CommandFailed
 from actors.cli._serve_answers import answer_to_option
 from actors.cli._serve_parser import add_options, from_environment
@@ -58,8 +64,14 @@ class _ShowVersion(argparse.Action):
 
 def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "target", metavar="TARGET", help="pkg.mod:attr, a Topology or a function that returns one"
+        "target",
+        metavar="TARGET",
+        nargs="?",
+        default="actors.toml",
+        help="pkg.mod:attr, a Topology or a function that returns one; or an application file, FILE.toml; "
+        "default: %(default)s",
     )
+    profile_argument(parser)
     parser.add_argument(
         "--nodes",
         metavar="GROUP=COUNT",
@@ -432,13 +444,18 @@ def _report(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
 
 
+def _apply(parser: argparse.ArgumentParser) -> None:
+    apply_arguments(parser)
+    _add_common(parser)
+
+
 def _completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", metavar="SHELL", help="bash, zsh, fish, tcsh or powershell")
     parser.epilog = 'In ~/.bashrc: eval "$(actors completion bash)"'
 
 
 COMMANDS: Final[dict[str, tuple[str, Any]]] = {
-    "run": ("run a topology in the foreground", _run),
+    "run": ("run a topology, or an application file, in the foreground", _run),
     "serve": ("serve an ASGI application over several processes", _serve),
     "ps": ("show the nodes and listeners of the running system", _add_common),
     "tree": ("show the supervision tree of the running system", _add_common),
@@ -469,6 +486,9 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "start": ("add a child to a supervisor of the running system", _start),
     "debug": ("talk to the debugger of a node that stands at a breakpoint()", _node),
     "bench": ("load a server over HTTP or WebSockets, and show what its clients wait for", _bench),
+    "check": ("check an application file, and show what it would start", check_arguments),
+    "apply": ("make the running system what an application file describes", _apply),
+    "schema": ("print the JSON schema of application files, for editors", schema_arguments),
     "completion": ("print a script that lets a shell complete these commands", _completion),
 }
 

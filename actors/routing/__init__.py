@@ -55,10 +55,11 @@ from actors.routing.interfaces import (
     SocketNode,
     SocketServer,
 )
-from actors.routing.listen.address import beyond_loopback
+from actors.routing.listen.address import Inet, Udp, Unix, beyond_loopback, parse_address
 from actors.routing.listen.application import Asgi, asgi, wsgi
 from actors.routing.listen.bind import probe
 from actors.routing.listen.fd_limit import nearly_full
+from actors.routing.listen.inherited import inherited_names
 from actors.routing.listen.listener import Listener, listen
 from actors.routing.listen.tls import Tls
 from actors.routing.policy.policy import (
@@ -102,6 +103,7 @@ __all__ = [
     "HandlerFailed",
     "HandlerNotFound",
     "HandlerUnfit",
+    "Inet",
     "Key",
     "KeyBinder",
     "KeyUnlearned",
@@ -143,12 +145,15 @@ __all__ = [
     "Tls",
     "TlsReloadFailed",
     "TlsReloaded",
+    "Udp",
     "Unavailable",
+    "Unix",
     "asgi",
     "beyond_loopback",
     "cookie",
     "header",
     "import_handler",
+    "inherited_names",
     "ip",
     "key",
     "key_from",
@@ -159,6 +164,7 @@ __all__ = [
     "new_router",
     "node_policy",
     "owner",
+    "parse_address",
     "path",
     "policy_from",
     "probe",

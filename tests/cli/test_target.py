@@ -9,7 +9,7 @@ import pytest
 from actors import Topology, nodes
 from actors.cli import main
 from actors.cli.server.run import override_preload
-from actors.cli.server.target import import_from_here, load_topology
+from actors.cli.target import import_from_here, load_topology
 
 Write = Callable[[str, str], None]
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._system.control.actors import ask, end_actors, matching_actors, start, state, trace
+from actors._system.control.apply import apply
 from actors._system.control.debug import debug
 from actors._system.control.profile import profile
 from actors._system.control.ps import node_identity, node_named, ps
@@ -201,6 +202,11 @@ OPERATIONS: Final[dict[str, ControlOperation]] = {
     "kill_any": ControlOperation(_kill_any, arguments=frozenset({"name", "actor"})),
     "ask": ControlOperation(
         _pid, lines=ask, arguments=frozenset({"name", "method", "args", "kwargs", "seconds"})
+    ),
+    "apply": ControlOperation(
+        _pid,
+        lines=apply,
+        arguments=frozenset({"tables", "order", "expected", "stop_serving"}),
     ),
     "trace": ControlOperation(_pid, lines=trace, arguments=frozenset({"name", "rate"})),
     "state": ControlOperation(state, arguments=frozenset({"name"})),

@@ -5,8 +5,20 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Final
 
+from actors._system.application import on_inherited_sockets
+from actors._system.topology import Topology
+from actors.cli._failure import WRONG, CommandFailed
+from actors.cli.application import (
+    COMMANDS as APPLICATION_COMMANDS,
+    DEFAULT_FILE,
+    check_imports,
+    in_fork,
+    read_application,
+)
 from actors.cli.server.env_file import load_variables
 from actors.cli.server.reloads import ReloadTriggers
 from actors.cli.server.run import (
@@ -18,18 +30,47 @@ from actors.cli.server.run import (
 )
 from actors.cli.server.serve import serve_topology
 from actors.cli.server.sources import watched_sources
-from actors.cli.server.target import import_from_here, load_topology
+from actors.cli.target import import_from_here, load_topology
+from actors.routing import inherited_names
 
 __all__ = ["COMMANDS"]
 
 
+_FILE: Final = ".toml"
+"""How the name of an application file ends."""
+_LOG: Final = {"level": "ACTORS_LOG", "format": "ACTORS_LOG_FORMAT"}
+
+
 def _run(options: Namespace) -> None:
-    import_from_here()
-    topology = override_counts(load_topology(options.target), options.nodes)
+    target: str = options.target
+    if target.endswith(_FILE):
+        topology = _of_file(target, options.profile)
+        target = ""
+    elif options.profile is not None:
+        raise CommandFailed(f"--profile goes with an application file, not with {target!r}", WRONG)
+    else:
+        import_from_here()
+        topology = load_topology(target)
+    topology = override_counts(topology, options.nodes)
     topology = override_admin(override_preload(topology, options.preload), options)
     topology = override_alerts(topology, options)
-    watched = watched_sources(options.target, options)
+    watched = watched_sources(target, options)
     run_topology(topology, ReloadTriggers(on_hangup=True, watched=watched))
+
+
+def _of_file(name: str, profile: str | None) -> Topology:
+    """Return the topology of an application file; what it names is imported in another process."""
+    if name == DEFAULT_FILE and not Path(name).exists():
+        raise CommandFailed(
+            f"there is no {DEFAULT_FILE} here: name an application file, or pkg.mod:attr", WRONG
+        )
+    file = read_application(name, profile)
+    import_from_here(str(file.folder))
+    in_fork(partial(check_imports, file, applications=False))
+    for key, variable in _LOG.items():
+        if key in file.application.log:
+            os.environ[variable] = file.application.log[key]
+    return on_inherited_sockets(file.application.topology, inherited_names())
 
 
 def _serve(options: Namespace) -> None:
@@ -43,4 +84,8 @@ def _serve(options: Namespace) -> None:
     run_topology(topology, ReloadTriggers(on_hangup=True, watched=watched))
 
 
-COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {"run": _run, "serve": _serve}
+COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
+    **APPLICATION_COMMANDS,
+    "run": _run,
+    "serve": _serve,
+}

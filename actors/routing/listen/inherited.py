@@ -15,9 +15,16 @@ from typing import Final
 
 from actors.routing.errors import ListenFailed
 
-__all__ = ["inherited_socket"]
+__all__ = ["inherited_names", "inherited_socket"]
 
 _FIRST: Final = 3  # SD_LISTEN_FDS_START
+
+
+def inherited_names(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return the names of the sockets that this process was passed, by LISTEN_FDNAMES and LISTEN_PID."""
+    env = os.environ if environ is None else environ
+    ours = env.get("LISTEN_PID") == str(os.getpid())
+    return [name for name in env.get("LISTEN_FDNAMES", "").split(":") if name] if ours else []
 
 
 def inherited_socket(name: str, environ: Mapping[str, str] | None = None) -> socket.socket:

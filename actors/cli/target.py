@@ -19,9 +19,9 @@ from actors._base.user_traceback import is_ours
 from actors._system.topology import Topology
 from actors.cli._failure import WRONG, CommandFailed
 
-__all__ = ["import_from_here", "load_topology"]
+__all__ = ["import_attribute", "import_from_here", "load_topology"]
 
-_PACKAGE: Final = Path(__file__).parents[2]
+_PACKAGE: Final = Path(__file__).parents[1]
 _LONGEST_REPR: Final = 80
 
 
@@ -50,6 +50,15 @@ def load_topology(target: str) -> Topology:
     Raises:
         CommandFailed: it is neither; the message says what it is.
     """
+    return _topology(target, import_attribute(target))
+
+
+def import_attribute(target: str) -> Any:
+    """Import *target*, ``pkg.mod:attr``, and return the attribute.
+
+    Raises:
+        CommandFailed: there is none; the message says what is there.
+    """
     module, names = _parse(target)
     found: Any = _import(module)
     where = module
@@ -60,7 +69,7 @@ def load_topology(target: str) -> Topology:
             )
         found = getattr(found, name)
         where += f".{name}" if number else f":{name}"
-    return _topology(target, found)
+    return found
 
 
 def _parse(target: str) -> tuple[str, list[str]]:
@@ -84,7 +93,7 @@ def _import(name: str) -> ModuleType:
         if name != missing and not name.startswith(f"{missing}."):
             raise CommandFailed(f"{name} cannot be imported:\n{_user_traceback(error)}") from error
         raise CommandFailed(
-            f"there is no module {missing!r} in {Path.cwd()} or among the installed ones"
+            f"there is no module {missing!r} in {_here()} or among the installed ones"
             + _suggest_module(missing),
             WRONG,
         ) from error
@@ -97,9 +106,14 @@ def _import(name: str) -> ModuleType:
         raise CommandFailed(f"{name} cannot be imported:\n{_user_traceback(error)}") from error
 
 
+def _here() -> str:
+    """Return the folder that `import_from_here` has put first."""
+    return sys.path[0] or str(Path.cwd())
+
+
 def _suggest_module(missing: str) -> str:
     parent, _, last = missing.rpartition(".")
-    paths = getattr(sys.modules.get(parent), "__path__", None) if parent else [str(Path.cwd())]
+    paths = getattr(sys.modules.get(parent), "__path__", None) if parent else [_here()]
     names = [found.name for found in pkgutil.iter_modules(paths or [])]
     return did_you_mean(last, names, f"{parent}." if parent else "")
 

@@ -1,0 +1,423 @@
+"""How a running system becomes the one that an application file describes: the changes, in order.
+
+Pure: what runs and what is wanted go in, changes come out. What is the same in both is in no change, and so is
+not restarted, unless what it runs on has to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Final, Literal, TypeAlias
+
+from actors._base.errors import InvalidSpec
+from actors._system.keyed_spec import KeyedSpec
+from actors._system.pool_spec import PoolSpec
+from actors._system.topology import Topology
+from actors._system.tree_specs import ActorSpec, DynamicSpec, SupervisorSpec, TreeSpec, path_of
+from actors.nodes import NodesSpec, nodes
+from actors.routing import Asgi, Listener
+from actors.supervisors import Strategy
+
+__all__ = [
+    "Action",
+    "Change",
+    "Running",
+    "described",
+    "differences",
+    "part_of",
+    "plan",
+    "refuse_settings",
+    "shown",
+    "tree_items",
+    "wanted_groups",
+]
+
+Action: TypeAlias = Literal["start", "stop", "scale", "renew", "revive"]
+_MAIN: Final = "main"
+_LONGEST: Final = 60
+_SETTINGS: Final = (
+    "budget",
+    "propagate",
+    "trace",
+    "largest",
+    "lend_per_node",
+    "patience",
+    "ask_timeout",
+    "admin",
+)
+"""What is fixed at the start of a system."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What runs of a system.
+
+    Attributes:
+        topology: what it is to be at present.
+        groups: every group that has nodes, with their number as its `count`; without those of pools.
+        down: the paths of declared parts of the tree that do not run.
+        slots: the slots of the nodes of each group, in order.
+        places: the nodes of the actors of each part of the tree, by its path.
+    """
+
+    topology: Topology
+    groups: Mapping[str, NodesSpec]
+    down: frozenset[str] = frozenset()
+    slots: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    places: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that is done.
+
+    Attributes:
+        action: ``start``, ``stop``; of a group ``scale`` and ``renew`` (its nodes are replaced one by one);
+            ``revive``: start again what ended with its node, or had been stopped.
+        part: what it is: group, listener, child, pool, keyed or supervisor.
+        name: of a part of the tree its path.
+        why: what differs.
+        spec: what it is to be; of a stop, what it was.
+        again: whether it is also stopped, or started again, by another change.
+        serves: whether it stops what serves.
+    """
+
+    action: Action
+    part: str
+    name: str
+    why: str = ""
+    spec: Any = None
+    again: bool = False
+    serves: bool = False
+
+
+def tree_items(children: Sequence[TreeSpec], above: str = "") -> Iterator[tuple[str, TreeSpec]]:
+    """Yield the parts of a tree with their paths, each supervisor before its children."""
+    for item in children:
+        path = f"{above}/{item.name}" if above else item.name
+        yield path, item
+        if _is_static(item):
+            yield from tree_items(item.children, path)  # type: ignore[union-attr] # as it says
+
+
+def _is_static(item: object) -> bool:
+    return isinstance(item, SupervisorSpec) and not isinstance(item, PoolSpec)
+
+
+def refuse_settings(old: Topology, new: Topology) -> None:
+    """Refuse a difference that only a restart of the system makes.
+
+    Raises:
+        InvalidSpec: naming all of them.
+    """
+    found = [
+        f"{'' if name == 'admin' else 'system.'}{name}: {shown(before)} → {shown(after)}"
+        for name in _SETTINGS
+        if (before := getattr(old, name)) != (after := getattr(new, name))
+    ]
+    if found:
+        raise InvalidSpec(
+            f"{', '.join(found)} can only be changed by a restart of the system; nothing was changed"
+        )
+
+
+# -- what differs ------------------------------------------------------------------------------------
+
+
+def differences(
+    old: object, new: object, without: Sequence[str] = ()
+) -> dict[str, tuple[Any, Any]]:
+    """Return the values that differ between two specs, by their names."""
+    before, after = _facts(old), _facts(new)
+    return {
+        name: (before.get(name), after.get(name))
+        for name in [*before, *(name for name in after if name not in before)]
+        if before.get(name) != after.get(name) and name not in without
+    }
+
+
+def _facts(spec: object) -> dict[str, Any]:
+    """Return the values of a spec; a class as its path, whoever has described it."""
+    if not is_dataclass(spec):
+        return {}
+    facts = {item.name: getattr(spec, item.name) for item in fields(spec)}
+    if isinstance(spec, ActorSpec):
+        return _constructor(facts, path_of(spec), _arguments(spec))
+    if isinstance(spec, PoolSpec):
+        path = "" if spec.cls is None else path_of(spec.workers(0)[0])
+        facts = _constructor(facts, path, _arguments(spec))
+        return {key: facts[key] for key in facts if key not in {"options", "group", "children"}} | {
+            f"nodes.{key}": value for key, value in _facts(spec.group).items()
+        }
+    if isinstance(spec, KeyedSpec):
+        return _constructor(facts, spec.path, spec.arguments)
+    if isinstance(spec, Listener) and isinstance(spec.handler, Asgi):
+        return facts | {"handler": None} | _facts(spec.handler)
+    if _is_static(spec):
+        del facts["children"]
+    return facts
+
+
+def _arguments(spec: ActorSpec[Any] | PoolSpec[Any]) -> object:
+    return (spec.args, dict(spec.kwargs)) if spec.sent is None else spec.sent.arguments
+
+
+def _constructor(facts: dict[str, Any], path: str, arguments: object) -> dict[str, Any]:
+    own = {"cls", "args", "kwargs", "sent", "path", "arguments"}
+    return {"class": path, "arguments": arguments} | {
+        key: value for key, value in facts.items() if key not in own
+    }
+
+
+def shown(value: object) -> str:
+    """Return a value for people, shortened."""
+    text = f"{value}"
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+
+
+def _told(found: Mapping[str, tuple[Any, Any]]) -> str:
+    return ", ".join(
+        f"{name} {shown(before)} → {shown(after)}" for name, (before, after) in found.items()
+    )
+
+
+def part_of(item: object) -> str:
+    """Return what a part of the tree is called."""
+    kinds = ((PoolSpec, "pool"), (KeyedSpec, "keyed"), (ActorSpec, "child"))
+    return next((name for kind, name in kinds if isinstance(item, kind)), "supervisor")
+
+
+def described(spec: object) -> str:
+    """Return what a part of a system is, in a few words."""
+    if isinstance(spec, NodesSpec):
+        return f"{spec.count} {spec.kind} node{'s' * (spec.count != 1)}"
+    if isinstance(spec, Listener):
+        return f"{spec.path} at {spec.address} on {spec.nodes}"
+    if isinstance(spec, PoolSpec):
+        return f"{spec.size} worker{'s' * (spec.size != 1)}"
+    if isinstance(spec, ActorSpec | KeyedSpec):
+        path = spec.path if isinstance(spec, KeyedSpec) else path_of(spec)
+        return f"{path} on {spec.on or _MAIN}"
+    if isinstance(spec, SupervisorSpec):
+        return f"{spec.strategy.name.lower()}, {len(spec.children)} children"
+    return "dynamic"
+
+
+# -- the plan ----------------------------------------------------------------------------------------
+
+
+def plan(now: Running, wanted: Topology) -> list[Change]:
+    """Return the changes that make *wanted* of what runs, in the order in which they are carried out.
+
+    New nodes come first, then what is to end does, then the rest starts: what cannot start is known before
+    anything has ended, as far as that can be.
+    """
+    groups = _Groups(now, wanted)
+    tree = _Tree(now, wanted, groups)
+    closed, opened = _listeners(now, wanted, groups)
+    return [
+        *groups.first,
+        *groups.renewed,
+        *closed,
+        *tree.stops,
+        *groups.stops,
+        *groups.rest,
+        *tree.starts,
+        *opened,
+    ]
+
+
+def wanted_groups(topology: Topology) -> dict[str, NodesSpec]:
+    """Return the groups of a topology, with the one for actors that are placed nowhere."""
+    groups = {spec.name: spec for spec in topology.nodes}
+    if topology.has_unplaced and _MAIN not in groups:
+        groups[_MAIN] = nodes(_MAIN)
+    return groups
+
+
+class _Groups:
+    """What becomes of the groups.
+
+    Attributes:
+        ending: the groups whose nodes are stopped, even if others are started under the same name.
+        leaving: the names of single nodes that go.
+    """
+
+    def __init__(self, now: Running, wanted: Topology) -> None:
+        self._now = now
+        self._served = {listener.nodes for listener in now.topology.listeners}
+        self.first: list[Change] = []
+        self.renewed: list[Change] = []
+        self.stops: list[Change] = []
+        self.rest: list[Change] = []
+        self.ending: set[str] = set()
+        self.leaving: set[str] = set()
+        groups = wanted_groups(wanted)
+        for spec in now.topology.nodes:
+            if spec.name not in groups and spec.name in now.groups:
+                self._stop(spec, "it is not in the file")
+        taken = {
+            pool.name for _, pool in tree_items(now.topology.children) if isinstance(pool, PoolSpec)
+        }
+        for name, spec in groups.items():
+            if name in now.groups:
+                self._compare(now.groups[name], spec)
+            else:
+                later = self.rest if name in taken else self.first
+                later.append(Change(action="start", part="group", name=name, spec=spec))
+
+    def _stop(self, spec: NodesSpec, why: str, *, again: bool = False) -> None:
+        self.ending.add(spec.name)
+        self.stops.append(
+            Change(
+                action="stop",
+                part="group",
+                name=spec.name,
+                why=why,
+                spec=spec,
+                again=again,
+                serves=spec.name in self._served,
+            )
+        )
+
+    def _compare(self, old: NodesSpec, new: NodesSpec) -> None:
+        found = differences(old, new, without=["count"])
+        change = Change(action="start", part="group", name=new.name, spec=new, again=True)
+        if found and not old.kind == new.kind == "process":
+            self._stop(old, _told(found), again=True)
+            self.rest.append(change)
+            return
+        if found:
+            self.renewed.append(replace(change, action="renew", why=_told(found), again=False))
+        if old.count != new.count:
+            scale = replace(
+                change, action="scale", why=f"count {old.count} → {new.count}", again=False
+            )
+            (self.first if new.count > old.count else self.rest).append(scale)
+            slots = self._now.slots.get(new.name, range(old.count))
+            self.leaving |= {f"{new.name}/{slot}" for slot in slots[new.count :]}
+
+
+class _Tree:
+    """What becomes of the children."""
+
+    def __init__(self, now: Running, wanted: Topology, groups: _Groups) -> None:
+        self._now = now
+        self._groups = groups
+        self._old = dict(tree_items(now.topology.children))
+        self._new = dict(tree_items(wanted.children))
+        self.stops: list[Change] = []
+        self.starts: list[Change] = []
+        for path, item in self._old.items():
+            if not self._inside(path, self.stops):
+                self._compare(path, item)
+        self.stops.reverse()
+        for path, item in self._new.items():
+            started = self._inside(path, self.starts)
+            ended = any(path == stop.name for stop in self.stops)
+            if not started and (path not in self._old or ended or self._inside(path, self.stops)):
+                self._start("start", path, item, again=ended)
+            elif not started and self._is_down(path, item):
+                self._start("revive", path, item)
+
+    def _inside(self, path: str, changes: Sequence[Change]) -> bool:
+        """Whether a supervisor above *path* is stopped or started, and so what is below it."""
+        return any(path.startswith(f"{change.name}/") for change in changes)
+
+    def _compare(self, path: str, old: TreeSpec) -> None:
+        new = self._new.get(path)
+        if new is None:
+            self._stop(path, old, "it is not in the file")
+        elif part_of(old) != part_of(new) or isinstance(old, DynamicSpec) != isinstance(
+            new, DynamicSpec
+        ):
+            self._stop(path, old, f"it becomes a {part_of(new)}", again=True)
+        elif found := differences(old, new):
+            self._stop(path, old, _told(found), again=True)
+        elif (group := _group_of(old)) in self._groups.ending:
+            self._stop(path, old, f"the nodes of {group} are stopped", again=True)
+        elif _is_static(old) and not self._keeps_order(path, new):
+            self._stop(path, old, "the order of its children", again=True)
+
+    def _keeps_order(self, path: str, new: TreeSpec) -> bool:
+        """Whether children that are added at the end leave a supervisor with the order that it is to have."""
+        assert isinstance(new, SupervisorSpec)
+        if new.strategy is not Strategy.REST_FOR_ONE:
+            return True
+        order = [f"{path}/{item.name}" for item in new.children]
+        kept = [
+            one
+            for one in order
+            if one in self._old and not differences(self._old[one], self._new[one])
+        ]
+        running = [one for one in self._old if one in kept]
+        return running == kept == order[: len(kept)]
+
+    def _stop(self, path: str, item: TreeSpec, why: str, *, again: bool = False) -> None:
+        self.stops.append(
+            Change(action="stop", part=part_of(item), name=path, why=why, spec=item, again=again)
+        )
+
+    def _start(self, action: Action, path: str, item: TreeSpec, *, again: bool = False) -> None:
+        why = "" if action == "start" else self._why_down(path)
+        self.starts.append(
+            Change(action=action, part=part_of(item), name=path, why=why, spec=item, again=again)
+        )
+
+    def _leaving_from(self, path: str) -> set[str]:
+        return set(self._now.places.get(path, ())) & self._groups.leaving
+
+    def _is_down(self, path: str, item: TreeSpec) -> bool:
+        lost = not isinstance(item, KeyedSpec) and self._leaving_from(path)
+        return path in self._now.down or bool(lost)
+
+    def _why_down(self, path: str) -> str:
+        leaving = self._leaving_from(path)
+        return f"{', '.join(sorted(leaving))} goes" if leaving else "it does not run"
+
+
+def _group_of(item: TreeSpec) -> str | None:
+    """Return the group that a part of the tree runs on."""
+    if isinstance(item, PoolSpec):
+        on = item.per_node if item.on is None else item.on
+        return None if on is None else on.partition("/")[0]
+    if isinstance(item, ActorSpec | KeyedSpec):
+        return (item.on or _MAIN).partition("/")[0]
+    return None
+
+
+def _listeners(
+    now: Running, wanted: Topology, groups: _Groups
+) -> tuple[list[Change], list[Change]]:
+    """Return the listeners that are closed and those that are opened."""
+    old = {listener.name: listener for listener in now.topology.listeners}
+    new = {listener.name: listener for listener in wanted.listeners}
+    closed: list[Change] = []
+    for name, listener in old.items():
+        if name not in new:
+            why = "it is not in the file"
+        elif found := differences(listener, new[name]):
+            why = _told(found)
+        elif listener.nodes in groups.ending:
+            why = f"the nodes of {listener.nodes} are stopped"
+        else:
+            continue
+        closed.append(
+            Change(
+                action="stop",
+                part="listener",
+                name=name,
+                why=why,
+                spec=listener,
+                again=name in new,
+                serves=True,
+            )
+        )
+    ended = {change.name for change in closed}
+    opened = [
+        Change(action="start", part="listener", name=name, spec=listener, again=name in ended)
+        for name, listener in new.items()
+        if name not in old or name in ended
+    ]
+    return closed[::-1], opened
