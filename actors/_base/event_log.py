@@ -77,6 +77,8 @@ _LEVELS: Final = {
     "preload_descriptors": "warning",
     "reload_started": "info",
     "reload_done": "info",
+    "apply_done": "info",
+    "apply_failed": "error",
     "reload_failed": "error",
     "reload_refused": "warning",
     "dead_letter": "warning",

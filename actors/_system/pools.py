@@ -22,7 +22,7 @@ from actors._system.tree_specs import SupervisorSpec, path_of
 from actors.supervisors import ChildNotStarted, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator, Mapping
 
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
@@ -330,9 +330,9 @@ class Pools:
         return why
 
     @property
-    def names(self) -> Collection[str]:
-        """The names of the pools that run."""
-        return self._names.keys()
+    def names(self) -> Mapping[str, PoolControl]:
+        """The pools that run, by name."""
+        return self._names
 
     async def wait_for_nodes(self, spec: PoolSpec[Any]) -> None:
         """Return when a pool that has been stopped has no nodes left."""

@@ -9,7 +9,7 @@ from anyio import CancelScope
 
 from actors._base.errors import InvalidSpec, SystemStopped
 from actors._system.tree_specs import SYSTEM_SUPERVISORS
-from actors.supervisors import Restart
+from actors.supervisors import ChildNotStarted, Restart
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -105,11 +105,12 @@ class SupervisorHandle:
             )
         supervisor = self.supervisor
         async with self._with_pools(item):
-            return self._tree.ref_of(
-                await supervisor.start_child(
-                    self._tree.spec_of(item, self, again=again, chain=chain)
-                )
-            )
+            spec = self._tree.spec_of(item, self, again=again, chain=chain)
+            try:
+                return self._tree.ref_of(await supervisor.start_child(spec))
+            except ChildNotStarted:
+                self.statics.pop(item.name, None)
+                raise
 
     @asynccontextmanager
     async def _with_pools(self, item: TreeSpec | None) -> AsyncIterator[None]:

@@ -264,5 +264,5 @@ class _Tree:
         try:
             check_tree(f"supervisor({part.name!r})", children, part.auto_shutdown)
         except InvalidSpec as error:
-            raise BadField((*path, "auto_shutdown"), str(error)) from error
+            raise blamed((*path, "auto_shutdown"), (), error) from error
         return replace(part, children=tuple(children))

@@ -87,7 +87,10 @@ def blamed(path: Path, given: Iterable[str], error: Exception) -> BadField:
     problem = _CALLED.sub("", str(error), count=1)
     named = [key for key in given if re.search(rf"\b{re.escape(key)}\b", problem)]
     first = min(named, key=problem.index, default=None)
-    return BadField(path if first is None else (*path, first), problem.removeprefix(f"{first} "))
+    if first is None:
+        return BadField(path, problem)
+    needs = problem.startswith(f"{first} must ")
+    return BadField((*path, first), problem.removeprefix(f"{first} ") if needs else problem)
 
 
 def _bad(path: Path, wanted: str, value: object, hint: str = "") -> BadField:

@@ -89,7 +89,7 @@ async def apply(
     progress = _Progress(core, wanted, changes)
     core.applying = True
     core.loop.start(progress.run, name="apply", fresh=True)
-    async for number in progress.done:
+    async for number in progress.done():
         yield {"done": number}
     if progress.error is not None:
         raise progress.error
@@ -219,7 +219,6 @@ class _Progress:
     """Carries out the changes of one file.
 
     Attributes:
-        done: gives the number of each change when it is done, and ends with the last one.
         error: what ended it early.
     """
 
@@ -227,7 +226,9 @@ class _Progress:
         self._core = core
         self._wanted = wanted
         self._changes = changes
-        self._tell, self.done = anyio.create_memory_object_stream[int](len(changes) + 1)
+        self._count = 0
+        self._over = False
+        self._news = anyio.Event()
         self.error: ActorsError | None = None
         self._steps: dict[tuple[str, str], Callable[[Change], Awaitable[object]]] = {
             ("start", "group"): lambda change: core.groups.start(change.spec),
@@ -250,7 +251,7 @@ class _Progress:
         try:
             for number, change in enumerate(self._changes):
                 await self._do(change)
-                self._tell.send_nowait(number)
+                self._tell(number + 1)
             self._finish()
             core.event("apply_done", facts)
         except ActorsError as error:
@@ -259,7 +260,23 @@ class _Progress:
         finally:
             self._serve_also(core.declared.listeners)
             core.applying = False
-            self._tell.close()
+            self._over = True
+            self._tell(self._count)
+
+    def _tell(self, count: int) -> None:
+        self._count = count
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def done(self) -> AsyncIterator[int]:
+        """Yield the number of each change when it is done, until there is none left or one has failed."""
+        number = 0
+        while number < self._count or not self._over:
+            if number < self._count:
+                yield number
+                number += 1
+            else:
+                await self._news.wait()
 
     def _serve_also(self, listeners: Sequence[Listener]) -> None:
         """Let nodes that start know the listeners that they are to serve, beside those there are."""
