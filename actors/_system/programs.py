@@ -156,9 +156,10 @@ class Programs:
 
     def _claims(self, *, without: str = "") -> Iterator[tuple[str, range]]:
         """Yield who has which ports now; a program that is not there is left out."""
-        for listening in self._state.listeners:
-            if port := listening.spec.port:
-                yield f"listener {listening.spec.name}", range(port, port + 1)
+        listeners = {one.spec.port: one.spec.name for one in self._state.listeners}
+        for port, name in listeners.items():
+            if port:
+                yield f"listener {name}", range(port, port + 1)
         for control in self._controls.values():
             if control.name != without:
                 yield f"program {control.name!r}", control.ports

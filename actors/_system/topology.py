@@ -246,16 +246,17 @@ class Topology:
                 raise InvalidSpec(
                     f"Topology: program {spec.name!r} has the name of another program or group of nodes"
                 )
-        listeners = [
-            (f"listener {item.name}", range(item.port, item.port + 1))
+        # Two listeners may have the same port on different addresses.
+        listeners = {
+            item.port: (f"listener {item.name}", range(item.port, item.port + 1))
             for item in self.all_listeners
             if item.port
-        ]
+        }
         programs = [
             (f"program {spec.name!r}", spec.program.ports(spec.program.instances))
             for spec in self.programs
         ]
-        refuse_clashes("Topology", [*listeners, *programs])
+        refuse_clashes("Topology", [*listeners.values(), *programs])
 
     def _check_placements(self, groups: list[str]) -> None:
         for item in _placed(self.children):

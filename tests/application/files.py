@@ -1,4 +1,4 @@
-"""Application files for tests: any of a small world, in which parts have few names, so that two have much in common."""
+"""Application files for tests: any of a small world with few names, so that two have much in common."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ def applications(draw: st.DrawFn, kinds: tuple[str, ...] = ("process", "thread")
         tables["supervisors"][name] = _supervisor(draw, above)
     above = [_path(tables, name) for name in tables["supervisors"]]
     for name in draw(st.lists(st.sampled_from(CHILDREN), unique=True)):
-        keys = {"class": draw(st.sampled_from(CLASSES)), "args": [draw(st.integers(0, 1))]}
+        keys: dict[str, Any] = {
+            "class": draw(st.sampled_from(CLASSES)),
+            "args": [draw(st.integers(0, 1))],
+        }
         if "process" not in kinds or draw(st.booleans()):
             keys["on"] = draw(st.sampled_from(groups))
-        if above and draw(st.booleans()):
+        if draw(st.booleans()) and above:
             keys["under"] = draw(st.sampled_from(above))
         tables["children"][name] = keys
     if draw(st.booleans()):
         shared = draw(st.booleans())
-        keys = {"on": draw(st.sampled_from(groups))} if shared else {"kind": kinds[-1]}
-        tables["pools"]["p"] = {"size": draw(st.integers(1, 2)), **keys}
+        where = {"on": draw(st.sampled_from(groups))} if shared else {"kind": kinds[-1]}
+        tables["pools"]["p"] = {"size": draw(st.integers(1, 2)), **where}
     tables["listeners"] = {
         name: {
             "handler": "tests.application.parts:echo",
@@ -55,7 +58,7 @@ def applications(draw: st.DrawFn, kinds: tuple[str, ...] = ("process", "thread")
 
 def _supervisor(draw: st.DrawFn, above: list[str]) -> dict[str, Any]:
     keys: dict[str, Any] = {"strategy": draw(st.sampled_from(["one_for_one", "rest_for_one"]))}
-    if above and draw(st.booleans()):
+    if draw(st.booleans()) and above:
         keys["under"] = draw(st.sampled_from(above))
     return keys
 
@@ -71,10 +74,8 @@ def pairs(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Draw two applications; mostly the second is the first with some of its tables otherwise."""
     first, other = draw(applications(kinds)), draw(applications(kinds))
-    second = {
-        table: (first if draw(st.booleans()) else other).get(table) for table in {**first, **other}
-    }
-    second = {table: keys for table, keys in second.items() if keys}
+    chosen = {table: first if draw(st.booleans()) else other for table in {**first, **other}}
+    second = {table: file[table] for table, file in chosen.items() if table in file}
     for name, keys in second.get("nodes", {}).items():
         second["nodes"] = {**second["nodes"], name: {**keys, "count": draw(st.integers(1, 3))}}
     if draw(st.booleans()) and "children" in second:

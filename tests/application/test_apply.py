@@ -34,7 +34,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 async def change(core: Coordinator, tables: dict[str, Any], **options: Any) -> list[str]:
     """Apply a file; return what was done, as "action name"."""
-    order = [list(path) for path in build(tables).order]
+    order: list[list[Any]] = [list(path) for path in build(tables).order]
     async with aclosing(apply(core, tables, order)) as planned:  # type: ignore[type-var] # a generator
         shown = (await anext(planned))["changes"]
     done: list[str] = []
@@ -244,7 +244,7 @@ async def test_an_address_that_another_program_has_is_refused_before_anything_is
         system_of({"nodes": {"web": THREAD}}) as system,
         await anyio.create_tcp_listener(local_host="127.0.0.1") as taken,
     ):
-        port = taken.extra(anyio.abc.SocketAttribute.local_port)
+        port = taken.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - anyio's, not Django's
         tables = {
             "nodes": {"web": THREAD, "b": THREAD},
             "listeners": {"http": {**ECHO, "address": f"127.0.0.1:{port}"}},
@@ -272,11 +272,11 @@ async def test_process_nodes_are_renewed_one_by_one_and_keep_their_actors_addres
 
 
 async def test_a_group_that_cannot_be_renewed_goes_on_as_it_was() -> None:
-    tables = {"nodes": {"a": {}}}
+    tables: dict[str, Any] = {"nodes": {"a": {}}}
     async with system_of(tables) as system:
         core = coordinator_of(system)
         pid = core.nodes["a/0"].pid
-        with pytest.raises(ActorsError, match="group a was not renewed: .*no_such_module"):
+        with pytest.raises(ActorsError, match=r"group a was not renewed: .*no_such_module"):
             await change(core, {"nodes": {"a": {"preload": ["no_such_module"]}}})
         assert core.nodes["a/0"].pid == pid
         assert core.nodes["a/0"].spec.preload == ()
@@ -300,3 +300,22 @@ async def test_what_ran_on_a_node_that_goes_runs_on_another_one_afterwards() -> 
         assert shared is not None
         assert [ref.node for ref in await shared.members()] == ["a/0", "a/0"]
         assert await shared.run(abs, -5) == 5
+
+
+async def test_programs_are_started_scaled_and_ended() -> None:
+    sleep = {"command": ["sleep", "60"]}
+    async with system_of({"programs": {"a": sleep, "b": sleep}}) as system:
+        core = coordinator_of(system)
+        before = {facts["name"]: facts["pid"] for facts in core.programs.facts()}
+        more = {"programs": {"a": {**sleep, "instances": 2}, "c": sleep}}
+
+        assert await change(core, more) == ["stop b", "scale a", "start c"]
+
+        after = {facts["name"]: facts["pid"] for facts in core.programs.facts()}
+        assert sorted(after) == ["a/0", "a/1", "c/0"]
+        assert after["a/0"] == before["a/0"]
+        assert await change(core, more) == []
+        await core.programs.scale("a", 1)
+        assert await change(core, more) == ["scale a"]
+        other = {"programs": {"a": {"command": ["sleep", "61"], "instances": 2}, "c": sleep}}
+        assert await change(core, other) == ["stop a", "start a"]

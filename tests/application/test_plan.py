@@ -1,4 +1,4 @@
-"""The changes from one application to another: any two, carried out on a model of a system that is strict about order."""
+"""The changes from one application to another: for any two, on a model of a system that is strict."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+import actors
 from actors._base.errors import InvalidSpec
 from actors._system.application import build
 from actors._system.application.plan import (
@@ -27,6 +28,7 @@ from actors._system.tree_specs import ActorSpec, SupervisorSpec, TreeSpec
 from actors.nodes import NodesSpec
 from actors.routing import Listener
 from tests.application.files import pairs
+from tests.application.parts import Counter
 
 
 @dataclass
@@ -140,8 +142,9 @@ class Model:
 
 
 def _bare(item: TreeSpec) -> TreeSpec:
-    static = isinstance(item, SupervisorSpec) and not isinstance(item, PoolSpec)
-    return replace(item, children=()) if static else item
+    if isinstance(item, SupervisorSpec) and not isinstance(item, PoolSpec):
+        return replace(item, children=())
+    return item
 
 
 @settings(max_examples=200)
@@ -228,7 +231,7 @@ def _ordered(strategy: str, *children: str) -> dict[str, Any]:
     return {
         "nodes": {"a": {}},
         "supervisors": {"s": {"strategy": strategy}},
-        "children": {name: inside for name in children},
+        "children": dict.fromkeys(children, inside),
     }
 
 
@@ -283,11 +286,8 @@ def test_a_group_that_somebody_has_scaled_has_its_count_again() -> None:
 
 
 def test_a_class_and_its_path_are_the_same_actor() -> None:
-    import actors
-    from tests.application.parts import Counter
-
-    tables = {"nodes": {"a": {}}, "children": {"x": {"class": "tests.application.parts:Counter"}}}
-    described = build(tables | {"children": {"x": {**tables["children"]["x"], "args": [1]}}})
+    keys = {"class": "tests.application.parts:Counter", "args": [1]}
+    described = build({"children": {"x": keys}})
 
     assert not differences(described.topology.children[0], actors.child(Counter, 1, name="x"))
     assert differences(described.topology.children[0], actors.child(Counter, 2, name="x"))

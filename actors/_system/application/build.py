@@ -16,6 +16,7 @@ from actors._system.admin_spec import Admin
 from actors._system.application.kinds import BadField, Path, blamed
 from actors._system.application.tables import TREE, sections, single_tables
 from actors._system.pool_spec import PoolSpec
+from actors._system.program_spec import ProgramSpec
 from actors._system.topology import Topology
 from actors._system.tree_specs import DynamicSpec, SupervisorSpec, TreeSpec, check_tree
 from actors.nodes import NodesSpec
@@ -188,10 +189,16 @@ def _check_names(parts: Mapping[Path, Any]) -> None:
 def _check_ports(parts: Mapping[Path, Any], admin: Admin | None) -> None:
     """Refuse two parts that would listen on the same address."""
     taken: list[tuple[Path, object]] = []
-    addresses = [
+    addresses: list[tuple[Path, object]] = [
         ((*path, "address"), parse_address(part.address))
         for path, part in parts.items()
         if isinstance(part, Listener)
+    ]
+    addresses += [
+        ((*path, "port"), Inet(_ANY_HOST[0], port))
+        for path, part in parts.items()
+        if isinstance(part, ProgramSpec)
+        for port in part.program.ports(part.program.instances)
     ]
     if admin is not None:
         addresses.append((("admin", "address"), parse_address(admin.address)))
@@ -199,7 +206,8 @@ def _check_ports(parts: Mapping[Path, Any], admin: Admin | None) -> None:
         for other, there in taken:
             if _overlap(where, there):
                 shown = ".".join(map(str, other))
-                raise BadField(path, f"{where} is the address of {shown} already")
+                told = where.port if isinstance(where, Inet) and path[-1] == "port" else where
+                raise BadField(path, f"{told} is taken by {shown} already")
         taken.append((path, where))
 
 
@@ -264,5 +272,5 @@ class _Tree:
         try:
             check_tree(f"supervisor({part.name!r})", children, part.auto_shutdown)
         except InvalidSpec as error:
-            raise blamed((*path, "auto_shutdown"), (), error) from error
+            raise blamed((*path, "auto_shutdown"), {}, error) from error
         return replace(part, children=tuple(children))

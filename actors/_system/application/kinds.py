@@ -7,7 +7,7 @@ Rule 2: an error has the path of its value, and quotes it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -82,15 +82,21 @@ class Kind(Protocol):
         """Return its JSON schema."""
 
 
-def blamed(path: Path, given: Iterable[str], error: Exception) -> BadField:
-    """Return what a constructor refused as the error of the key that its text names, one of those *given*."""
+def blamed(path: Path, given: Mapping[str, Any], error: Exception) -> BadField:
+    """Return what a constructor refused, as the error of the key that it names or whose value it quotes."""
     problem = _CALLED.sub("", str(error), count=1)
     named = [key for key in given if re.search(rf"\b{re.escape(key)}\b", problem)]
     first = min(named, key=problem.index, default=None)
     if first is None:
-        return BadField(path, problem)
+        quoted = [key for key, value in given.items() if _quotes(problem, value)]
+        return BadField((*path, *quoted[:1]), problem)
     needs = problem.startswith(f"{first} must ")
     return BadField((*path, first), problem.removeprefix(f"{first} ") if needs else problem)
+
+
+def _quotes(problem: str, value: object) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return any(isinstance(one, str) and repr(one) in problem for one in values)
 
 
 def _bad(path: Path, wanted: str, value: object, hint: str = "") -> BadField:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 from actors._base.errors import InvalidSpec
 from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
+from actors._system.program_spec import ProgramSpec
 from actors._system.topology import Topology
 from actors._system.tree_specs import ActorSpec, DynamicSpec, SupervisorSpec, TreeSpec, path_of
 from actors.nodes import NodesSpec, nodes
@@ -59,6 +60,7 @@ class Running:
         down: the paths of declared parts of the tree that do not run.
         slots: the slots of the nodes of each group, in order.
         places: the nodes of the actors of each part of the tree, by its path.
+        instances: how many instances a program has, by its path.
     """
 
     topology: Topology
@@ -66,6 +68,7 @@ class Running:
     down: frozenset[str] = frozenset()
     slots: Mapping[str, Sequence[int]] = field(default_factory=dict)
     places: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    instances: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +76,9 @@ class Change:
     """One thing that is done.
 
     Attributes:
-        action: ``start``, ``stop``; of a group ``scale`` and ``renew`` (its nodes are replaced one by one);
-            ``revive``: start again what ended with its node, or had been stopped.
-        part: what it is: group, listener, child, pool, keyed or supervisor.
+        action: ``start``, ``stop``; ``scale`` of a group or a program; ``renew`` of a group, whose nodes are
+            replaced one by one; ``revive``: start again what ended with its node, or had been stopped.
+        part: what it is: group, listener, child, pool, keyed, program or supervisor.
         name: of a part of the tree its path.
         why: what differs.
         spec: what it is to be; of a stop, what it was.
@@ -137,37 +140,46 @@ def differences(
     }
 
 
+_SAID_OTHERWISE: Final = frozenset(
+    (
+        "cls",
+        "args",
+        "kwargs",
+        "sent",
+        "path",
+        "arguments",
+        "options",
+        "group",
+        "children",
+        "program",
+    )
+)
+"""Fields whose values `_facts` says under other names, or which follow from the others."""
+
+
 def _facts(spec: object) -> dict[str, Any]:
     """Return the values of a spec; a class as its path, whoever has described it."""
     if not is_dataclass(spec):
         return {}
     facts = {item.name: getattr(spec, item.name) for item in fields(spec)}
+    found: dict[str, Any] = {}
     if isinstance(spec, ActorSpec):
-        return _constructor(facts, path_of(spec), _arguments(spec))
-    if isinstance(spec, PoolSpec):
+        found = {"class": path_of(spec), "arguments": _arguments(spec)}
+    elif isinstance(spec, PoolSpec):
         path = "" if spec.cls is None else path_of(spec.workers(0)[0])
-        facts = _constructor(facts, path, _arguments(spec))
-        return {key: facts[key] for key in facts if key not in {"options", "group", "children"}} | {
-            f"nodes.{key}": value for key, value in _facts(spec.group).items()
-        }
-    if isinstance(spec, KeyedSpec):
-        return _constructor(facts, spec.path, spec.arguments)
-    if isinstance(spec, Listener) and isinstance(spec.handler, Asgi):
-        return facts | {"handler": None} | _facts(spec.handler)
-    if _is_static(spec):
-        del facts["children"]
-    return facts
+        own = {f"nodes.{key}": value for key, value in _facts(spec.group).items()}
+        found = {"class": path, "arguments": _arguments(spec), **own}
+    elif isinstance(spec, KeyedSpec):
+        found = {"class": spec.path, "arguments": spec.arguments}
+    elif isinstance(spec, ProgramSpec):
+        found = _facts(spec.program)
+    elif isinstance(spec, Listener) and isinstance(spec.handler, Asgi):
+        found = {"handler": None, **_facts(spec.handler)}
+    return {key: value for key, value in facts.items() if key not in _SAID_OTHERWISE} | found
 
 
 def _arguments(spec: ActorSpec[Any] | PoolSpec[Any]) -> object:
     return (spec.args, dict(spec.kwargs)) if spec.sent is None else spec.sent.arguments
-
-
-def _constructor(facts: dict[str, Any], path: str, arguments: object) -> dict[str, Any]:
-    own = {"cls", "args", "kwargs", "sent", "path", "arguments"}
-    return {"class": path, "arguments": arguments} | {
-        key: value for key, value in facts.items() if key not in own
-    }
 
 
 def shown(value: object) -> str:
@@ -184,24 +196,36 @@ def _told(found: Mapping[str, tuple[Any, Any]]) -> str:
 
 def part_of(item: object) -> str:
     """Return what a part of the tree is called."""
-    kinds = ((PoolSpec, "pool"), (KeyedSpec, "keyed"), (ActorSpec, "child"))
+    kinds = (
+        (PoolSpec, "pool"),
+        (KeyedSpec, "keyed"),
+        (ProgramSpec, "program"),
+        (ActorSpec, "child"),
+    )
     return next((name for kind, name in kinds if isinstance(item, kind)), "supervisor")
 
 
 def described(spec: object) -> str:
     """Return what a part of a system is, in a few words."""
-    if isinstance(spec, NodesSpec):
-        return f"{spec.count} {spec.kind} node{'s' * (spec.count != 1)}"
-    if isinstance(spec, Listener):
-        return f"{spec.path} at {spec.address} on {spec.nodes}"
-    if isinstance(spec, PoolSpec):
-        return f"{spec.size} worker{'s' * (spec.size != 1)}"
-    if isinstance(spec, ActorSpec | KeyedSpec):
-        path = spec.path if isinstance(spec, KeyedSpec) else path_of(spec)
-        return f"{path} on {spec.on or _MAIN}"
-    if isinstance(spec, SupervisorSpec):
-        return f"{spec.strategy.name.lower()}, {len(spec.children)} children"
-    return "dynamic"
+    match spec:
+        case NodesSpec():
+            said = f"{spec.count} {spec.kind} node{'s' * (spec.count != 1)}"
+        case Listener():
+            said = f"{spec.path} at {spec.address} on {spec.nodes}"
+        case PoolSpec():
+            said = f"{spec.size} worker{'s' * (spec.size != 1)}"
+        case ProgramSpec():
+            count, command = spec.program.instances, " ".join(spec.program.command)
+            said = f"{command}{f', {count} instances' if count != 1 else ''}"
+        case KeyedSpec():
+            said = f"{spec.path} on {spec.on or _MAIN}"
+        case ActorSpec():
+            said = f"{path_of(spec)} on {spec.on or _MAIN}"
+        case SupervisorSpec():
+            said = f"{spec.strategy.name.lower()}, {len(spec.children)} children"
+        case _:
+            said = "dynamic"
+    return said
 
 
 # -- the plan ----------------------------------------------------------------------------------------
@@ -320,6 +344,8 @@ class _Tree:
                 self._start("start", path, item, again=ended)
             elif not started and self._is_down(path, item):
                 self._start("revive", path, item)
+            elif not started and isinstance(item, ProgramSpec):
+                self._scale(path, item)
 
     def _inside(self, path: str, changes: Sequence[Change]) -> bool:
         """Whether a supervisor above *path* is stopped or started, and so what is below it."""
@@ -333,7 +359,7 @@ class _Tree:
             new, DynamicSpec
         ):
             self._stop(path, old, f"it becomes a {part_of(new)}", again=True)
-        elif found := differences(old, new):
+        elif found := differences(old, new, without=["instances"]):
             self._stop(path, old, _told(found), again=True)
         elif (group := _group_of(old)) in self._groups.ending:
             self._stop(path, old, f"the nodes of {group} are stopped", again=True)
@@ -364,6 +390,16 @@ class _Tree:
         self.starts.append(
             Change(action=action, part=part_of(item), name=path, why=why, spec=item, again=again)
         )
+
+    def _scale(self, path: str, item: ProgramSpec) -> None:
+        old, wanted = self._old[path], item.program.instances
+        assert isinstance(old, ProgramSpec)
+        have = self._now.instances.get(path, old.program.instances)
+        if have != wanted:
+            why = f"instances {have} → {wanted}"
+            self.starts.append(
+                Change(action="scale", part="program", name=path, why=why, spec=item)
+            )
 
     def _leaving_from(self, path: str) -> set[str]:
         return set(self._now.places.get(path, ())) & self._groups.leaving

@@ -31,6 +31,7 @@ from actors._system.application.kinds import (
 from actors._system.cpu_budget import usable_cpus
 from actors._system.keyed_spec import keyed, sent_keyed
 from actors._system.pool_spec import pool, sent_pool
+from actors._system.program_spec import program
 from actors._system.topology import Topology
 from actors._system.tree_specs import (
     ActorSpec,
@@ -50,7 +51,7 @@ from actors.supervisors import Backoff, Restart
 
 __all__ = ["TREE", "Section", "sections", "single_tables"]
 
-TREE: Final = ("supervisors", "pools", "keyed", "children")
+TREE: Final = ("supervisors", "programs", "pools", "keyed", "children")
 """The tables whose parts are children of supervisors."""
 
 Values: TypeAlias = dict[str, Any]
@@ -74,6 +75,12 @@ _CONSTRUCTOR: Final[dict[str, Kind]] = {
 _OF_NODES: Final[Mapping[str, Kind]] = {"count": _COUNT, "max_rss": Size()}
 _OF_ACTORS: Final[Mapping[str, Kind]] = {"mailbox": _MAILBOX}
 _OF_POOLS: Final[Mapping[str, Kind]] = {"mailbox": _MAILBOX, "max_rss": Size()}
+_OF_PROGRAMS: Final[Mapping[str, Kind]] = {
+    "command": Items(Text()),
+    "cwd": Text(),
+    "health": Either((Text(), Items(Text())), "a URL, or a command as a list"),
+    "max_memory": Size(),
+}
 _SIZES: Final[Mapping[str, Kind]] = {"largest": Size(), "lend_per_node": Size()}
 _OF_TOPOLOGY: Final = ("nodes", "children", "listeners", "admin")
 """What tables of their own stand for."""
@@ -205,6 +212,13 @@ def sections() -> Mapping[str, Section]:
     return {
         "nodes": _section(_nodes, derived_keys(nodes, without=["name"], own=_OF_NODES), nodes),
         "supervisors": _section(_supervisor, _supervisor_keys(), dynamic, supervisor, of_tree=True),
+        "programs": _section(
+            lambda name, given: program(name, **given),
+            derived_keys(program, without=["name"], own=_OF_PROGRAMS) | _UNDER,
+            program,
+            of_tree=True,
+            needs=("command",),
+        ),
         "pools": _section(
             _pool,
             _CONSTRUCTOR

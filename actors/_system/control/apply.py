@@ -30,6 +30,7 @@ from actors._system.application.plan import (
 from actors._system.coordinator import Coordinator
 from actors._system.listeners import ListenerController
 from actors._system.pool_spec import PoolSpec
+from actors._system.program_spec import ProgramSpec
 from actors._system.supervision_tree import first_cause
 from actors._system.supervisor_handle import SupervisorHandle
 from actors._system.topology import Topology
@@ -55,7 +56,7 @@ _BY: Final = "`actors apply`"
 async def apply(
     core: Coordinator,
     tables: dict[str, Any],
-    order: list[list[str]],
+    order: Sequence[Sequence[str | int]],
     *,
     expected: list[dict[str, Any]] | None = None,
     stop_serving: bool = False,
@@ -181,6 +182,11 @@ def running_now(core: Coordinator) -> Running:
             path: frozenset(places[name] for name in _actors_of(item) if name in places)
             for path, item in items
         },
+        instances={
+            path: len(core.programs.facts(item.name))
+            for path, item in items
+            if isinstance(item, ProgramSpec) and item.name in core.programs.names
+        },
     )
 
 
@@ -240,6 +246,7 @@ class _Progress:
             ("start", "tree"): self._start,
             ("stop", "tree"): self._stop,
             ("revive", "tree"): self._revive,
+            ("scale", "tree"): self._scale_program,
         }
 
     async def run(self) -> None:
@@ -309,6 +316,9 @@ class _Progress:
 
     async def _scale(self, change: Change) -> None:
         await self._core.groups.scale(change.name, change.spec.count)
+
+    async def _scale_program(self, change: Change) -> None:
+        await self._core.programs.scale(change.spec.name, change.spec.program.instances)
 
     async def _renew(self, change: Change) -> None:
         groups = self._core.groups

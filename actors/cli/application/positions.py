@@ -6,6 +6,7 @@ Rule: a scan of a text that is valid TOML, in one pass; what it does not find ha
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -42,6 +43,14 @@ def line_of(lines: Lines, path: tuple[Any, ...]) -> int | None:
         if path[:length] in lines:
             return lines[path[:length]]
     return None
+
+
+def _unquoted(key: str) -> str:
+    """Return what a key in quotes says; of what is no key, nothing."""
+    try:
+        return next(iter(tomllib.loads(f"{key} = 0")))
+    except tomllib.TOMLDecodeError:
+        return ""
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -109,7 +118,7 @@ class _Scan:
         line = self._peek().line
         while self._peek().kind in {"bare", "text"}:
             token = self._next()
-            names.append(token.text.strip("\"'") if token.kind == "text" else token.text)
+            names.append(_unquoted(token.text) if token.kind == "text" else token.text)
             if self._peek().text != ".":
                 break
             self._at += 1

@@ -1,0 +1,210 @@
+"""`actors check`, `run` and `apply` of application files: what they print, change and refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running_command import HERE, error_of, run_command, run_here, running
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+APPLICATION = """\
+[nodes.web]
+kind = "thread"
+count = "${WEB:-1}"
+
+[children.counter]
+class = "asked:Counter"
+args = [5]
+on = "web"
+
+[listeners.http]
+handler = "topologies:echo"
+address = "127.0.0.1:0"
+
+[profiles.big.nodes.web]
+count = 2
+"""
+
+
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process import what the files of tests name."""
+    monkeypatch.setattr(sys, "path", [str(HERE), *sys.path])
+
+
+@pytest.fixture
+def file(runtime: Path) -> Path:
+    path = runtime / "actors.toml"
+    path.write_text(APPLICATION)
+    return path
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_check_prints_what_would_be_started(runtime: Path, file: Path) -> None:
+    done = run_command(runtime, "check", str(file), "--profile", "big")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"{file} is right; it would start\n"
+        "\n"
+        "group     web      2 thread nodes\n"
+        "child     counter  asked:Counter on web\n"
+        "listener  http     topologies:echo at 127.0.0.1:0 on web\n"
+    )
+
+
+def test_check_shows_the_tables_as_json_with_their_variables(
+    runtime: Path, file: Path, importable: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEB", "3")
+    _, out, _ = run_here(runtime, "check", str(file), "--json")
+    assert json.loads(out)["nodes"]["web"] == {"kind": "thread", "count": 3}
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        (
+            'count = "${WEB:-1}"',
+            "cuont = 1",
+            ":3: nodes.web.cuont: there is no such key; did you mean",
+        ),
+        (
+            "asked:Counter",
+            "asked:Cuonter",
+            ":6: children.counter.class: asked has no attribute 'Cuonter'",
+        ),
+        ("asked:Counter", "askd:Counter", ":6: children.counter.class: there is no module 'askd'"),
+        (
+            "asked:Counter",
+            "asked:__name__",
+            ":6: children.counter.class: must be a class, got 'asked'",
+        ),
+        ("asked:Counter", "json:JSONDecoder", ":6: children.counter.class: "),
+        ("args = [5]", "args = [5, 6, 7, 8]", ":6: children.counter.class: "),
+        (
+            "topologies:echo",
+            "topologies:eco",
+            ":11: listeners.http.handler: topologies has no attribute",
+        ),
+        ("count = 2", "count = 0", ":15: nodes.web.count: must be 1 to 1024, got 0"),
+    ],
+)
+def test_check_refuses_what_is_wrong_with_file_and_line(
+    runtime: Path, file: Path, importable: None, old: str, new: str, said: str
+) -> None:
+    rewrite(file, old, new)
+    code, out, err = run_here(runtime, "check", str(file))
+    assert (code, out) == (2, "")
+    assert error_of(err, "actors check").startswith(f"{file}{said}")
+
+
+def test_run_starts_the_file_of_the_folder_and_apply_changes_what_differs(
+    runtime: Path, file: Path, importable: None
+) -> None:
+    with running(runtime, "run", cwd=runtime) as system:
+        listening = system.event("listening", listener="http")
+        code, out, _ = run_here(runtime, "apply", str(file), "--dry-run")
+        assert (code, out) == (0, "nothing to change: 3 of 3 parts are as they are to be\n")
+
+        code, out, err = run_here(runtime, "apply", str(file), "--profile", "big")
+        assert (code, out) == (2, "~ group  web  count 1 → 2\n2 of 3 parts are as they are to be\n")
+        assert (
+            error_of(err, "actors apply") == "there is no terminal to ask: --yes makes the changes"
+        )
+
+        code, out, _ = run_here(runtime, "apply", str(file), "--profile", "big", "--yes")
+        assert (code, out.splitlines()[-1]) == (0, "group web: scaled")
+        assert run_here(runtime, "ask", "counter", "add", "1")[1] == "6\n"
+        assert system.event("apply done")["changes"] == 1
+
+        rewrite(file, "[listeners.http]", "[listeners.other]")
+        code, _, err = run_here(runtime, "apply", str(file), "--yes")
+        assert code == 2
+        assert error_of(err, "actors apply").startswith(
+            "this would stop what serves: listener http; nothing was changed"
+        )
+        _, out, _ = run_here(runtime, "apply", str(file), "--yes", "--stop-serving")
+        assert "listener other: started" in out
+        assert system.event("listening", listener="other")["address"] != listening["address"]
+        assert system.end(signal.SIGTERM) == 0
+
+
+def test_run_refuses_what_is_wrong_before_anything_starts(runtime: Path, file: Path) -> None:
+    rewrite(file, "asked:Counter", "asked:Cuonter")
+    done = run_command(runtime, "run", str(file))
+    assert done.returncode == 2
+    assert error_of(done.stderr, "actors run").startswith(f"{file}:6: children.counter.class: ")
+    assert "node ready" not in done.stderr
+
+
+def test_the_process_of_the_system_imports_no_class_of_the_file(runtime: Path, file: Path) -> None:
+    (runtime / "told.py").write_text(
+        "import os, actors\n"
+        "open('imported', 'a').write(f'{os.getpid()}\\n')\n"
+        "class Quiet(actors.Actor): pass\n"
+    )
+    file.write_text('[nodes.back]\n[children.a]\nclass = "told:Quiet"\non = "back"\n')
+    with running(runtime, "run", cwd=runtime) as system:
+        imported = (runtime / "imported").read_text().split()
+        assert str(system.event("node ready")["pid"]) in imported
+        assert str(system.pid) not in imported
+        assert system.end(signal.SIGTERM) == 0
+
+
+def test_a_folder_without_a_file_and_a_profile_without_one_are_one_error(runtime: Path) -> None:
+    (runtime / "empty").mkdir()
+    code, _, err = run_here(runtime, "run", "topologies:good", "--profile", "big")
+    assert code == 2
+    assert error_of(err, "actors run") == (
+        "--profile goes with an application file, not with 'topologies:good'"
+    )
+    here = Path.cwd()
+    os.chdir(runtime / "empty")
+    try:
+        code, _, err = run_here(runtime, "run")
+    finally:
+        os.chdir(here)
+    assert error_of(err, "actors run") == (
+        "there is no actors.toml here: name an application file, or pkg.mod:attr"
+    )
+
+
+def test_a_system_of_a_topology_becomes_that_of_a_file(
+    runtime: Path, file: Path, importable: None
+) -> None:
+    with running(runtime, "run", "topologies:small") as system:
+        assert run_here(runtime, "apply", str(file), "--yes", "--stop-serving")[0] == 0
+        _, out, _ = run_here(runtime, "apply", str(file), "--dry-run")
+        assert out.startswith("nothing to change")
+        assert system.end(signal.SIGTERM) == 0
+
+
+def test_the_log_has_the_level_and_the_format_of_the_file(runtime: Path, file: Path) -> None:
+    file.write_text('[nodes.web]\nkind = "thread"\n[log]\nlevel = "warning"\n')
+    with running(runtime, "run", str(file), ready="") as system:
+        while not system.socket.exists():
+            assert system.process.poll() is None
+        assert system.end(signal.SIGTERM) == 0
+        assert [event["event"] for event in system.events] == []
+
+
+def test_the_schema_is_printed(runtime: Path) -> None:
+    code, out, _ = run_here(runtime, "schema")
+    assert code == 0
+    assert json.loads(out)["properties"]["nodes"]
+
+
+def test_apply_without_a_system_exits_with_3(runtime: Path, file: Path, importable: None) -> None:
+    assert run_here(runtime, "apply", str(file))[0] == 3
