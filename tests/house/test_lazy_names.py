@@ -26,6 +26,7 @@ OF_THE_CLIENT = {
     "actors._base.control_folder",
     "actors._base.control_search",
     "actors._base.version",
+    "actors.cli._application_parser",
     "actors.cli._failure",
     "actors.cli._parser",
     "actors.cli._serve_answers",
