@@ -101,8 +101,6 @@ class Coordinator(SystemState):
         local: bool,
     ) -> None:
         super().__init__(topology, loop, tasks, end=end, local=local)
-        self.declared: Topology = topology
-        """What the system is to be, as far as an application file has been applied."""
         self.host.services = self
         self.host.link_ended = self.link_ended
         self.host.before_naming = self.share_names

@@ -57,6 +57,8 @@ class SystemState:
         local: bool,
     ) -> None:
         self.topology = topology
+        self.declared: Topology = topology
+        """What the system is to be, as far as an application file has been applied."""
         self.loop = loop
         self.tasks = tasks
         self.end = end

@@ -165,8 +165,8 @@ class Topology:
                 )
         check_tree("Topology", self.children, AutoShutdown.NEVER)
         self._check_names()
-        self._check_programs(names)
         self._check_listeners(names)
+        self._check_programs(names)
         self._check_placements(names)
 
     def _check_listeners(self, names: list[str]) -> None:

@@ -27,8 +27,8 @@ from actors.cli._parser import COMMANDS
         ),
         ([], "actors: error: the following arguments are required: COMMAND (see `actors --help`)"),
         (
-            ["run"],
-            "actors run: error: the following arguments are required: TARGET (see `actors run --help`)",
+            ["serve"],
+            "actors serve: error: the following arguments are required: APP (see `actors serve --help`)",
         ),
         (
             ["run", "a:b", "--nods", "web=2"],
