@@ -36,14 +36,26 @@ class GroupScaling:
         self._state = state
         self._groups = groups
         self._tasks: dict[str, Task] = {}
+        self._specs: dict[str, NodesSpec] = {}
         self._limited: set[str] = set()
 
     def watch(self, spec: NodesSpec) -> None:
-        """Scale a group from now on, if it is one that scales itself."""
-        if spec.max is not None and spec.name not in self._tasks:
+        """Scale a group from now on, by its present bounds, if it is one that scales itself."""
+        if self._specs.get(spec.name) == spec:
+            return
+        self.unwatch(spec.name)
+        if spec.max is not None:
+            self._specs[spec.name] = spec
             self._tasks[spec.name] = self._state.loop.start(
                 self._watch, spec, name=f"scale {spec.name}"
             )
+
+    def unwatch(self, name: str) -> None:
+        """Scale a group no more, if it was one that scales itself."""
+        self._specs.pop(name, None)
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
 
     def close(self) -> None:
         """Change no group any more."""

@@ -285,6 +285,17 @@ def test_a_group_that_somebody_has_scaled_has_its_count_again() -> None:
     assert (change.action, change.why) == ("scale", "count 3 → 2")
 
 
+def test_a_group_that_scales_itself_keeps_its_nodes_within_its_bounds() -> None:
+    old = build({"nodes": {"a": {"min": 1, "max": 4}}}).topology
+    now = Running(topology=old, groups={"a": replace(old.nodes[0], count=3)})
+    assert plan(now, old) == []
+
+    (change,) = plan(now, build({"nodes": {"a": {"min": 1, "max": 2}}}).topology)
+    assert (change.action, change.why, change.spec.count) == ("scale", "max 4 → 2, count 3 → 2", 2)
+    (change,) = plan(now, build({"nodes": {"a": {"min": 1, "max": 5}}}).topology)
+    assert (change.action, change.why) == ("scale", "max 4 → 5")
+
+
 def test_a_class_and_its_path_are_the_same_actor() -> None:
     keys = {"class": "tests.application.parts:Counter", "args": [1]}
     described = build({"children": {"x": keys}})

@@ -37,6 +37,8 @@ __all__ = [
 Action: TypeAlias = Literal["start", "stop", "scale", "renew", "revive"]
 _MAIN: Final = "main"
 _LONGEST: Final = 60
+_BOUNDS: Final = ("min", "max")
+"""Of a group that scales itself; its nodes go on when they change."""
 _SETTINGS: Final = (
     "budget",
     "propagate",
@@ -308,19 +310,33 @@ class _Groups:
     def _compare(self, old: NodesSpec, new: NodesSpec) -> None:
         found = differences(old, new, without=["count"])
         change = Change(action="start", part="group", name=new.name, spec=new, again=True)
+        bounds = {name: found.pop(name) for name in _BOUNDS if name in found}
         if found and not old.kind == new.kind == "process":
             self._stop(old, _told(found), again=True)
             self.rest.append(change)
             return
         if found:
             self.renewed.append(replace(change, action="renew", why=_told(found), again=False))
-        if old.count != new.count:
+        count = _count(old, new)
+        if old.count != count or (bounds and not found):
+            resized = {"count": (old.count, count)} if old.count != count else {}
             scale = replace(
-                change, action="scale", why=f"count {old.count} → {new.count}", again=False
+                change,
+                action="scale",
+                why=_told(bounds | resized),
+                again=False,
+                spec=replace(new, count=count),
             )
-            (self.first if new.count > old.count else self.rest).append(scale)
+            (self.first if count > old.count else self.rest).append(scale)
             slots = self._now.slots.get(new.name, range(old.count))
-            self.leaving |= {f"{new.name}/{slot}" for slot in slots[new.count :]}
+            self.leaving |= {f"{new.name}/{slot}" for slot in slots[count:]}
+
+
+def _count(old: NodesSpec, new: NodesSpec) -> int:
+    """Return how many nodes a group is to have; one that scales itself has as many as it has, in its bounds."""
+    if new.min is None or new.max is None:
+        return new.count
+    return max(new.min, min(new.max, old.count))
 
 
 class _Tree:

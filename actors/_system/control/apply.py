@@ -238,7 +238,7 @@ class _Progress:
         self.error: ActorsError | None = None
         self._steps: dict[tuple[str, str], Callable[[Change], Awaitable[object]]] = {
             ("start", "group"): lambda change: core.groups.start(change.spec),
-            ("stop", "group"): lambda change: core.groups.remove(change.name),
+            ("stop", "group"): self._remove,
             ("scale", "group"): self._scale,
             ("renew", "group"): self._renew,
             ("start", "listener"): self._open,
@@ -314,7 +314,18 @@ class _Progress:
                 self._core.tree.redefine(path, item)
         self._core.declared = self._wanted
 
+    async def _remove(self, change: Change) -> None:
+        self._core.scaling.unwatch(change.name)
+        await self._core.groups.remove(change.name)
+
     async def _scale(self, change: Change) -> None:
+        core, spec = self._core, change.spec
+        if (spec.min, spec.max) != (
+            core.groups.specs[spec.name].min,
+            core.groups.specs[spec.name].max,
+        ):
+            core.groups.respecify(spec)
+            core.scaling.watch(spec)
         await self._core.groups.scale(change.name, change.spec.count)
 
     async def _scale_program(self, change: Change) -> None:
@@ -326,6 +337,7 @@ class _Progress:
         groups.respecify(change.spec)
         try:
             await self._core.reloading.reload([change.name], by=_BY)
+            self._core.scaling.watch(change.spec)
         except ReloadFailed:
             groups.respecify(old)  # a node that is restarted gets ready by this
             raise
