@@ -108,6 +108,7 @@ def build(tables: object, order: Sequence[Path] = ()) -> Application:
             children=_Tree(plain, parts, tree).under(""),
             listeners=[part for part in parts.values() if isinstance(part, Listener)],
             admin=single["admin"],
+            alerts=single["alerts"],
             **single["system"],
         )
     except BadField:
@@ -129,9 +130,10 @@ def _made(table: str, name: str, keys: Mapping[str, Any]) -> Any:
 
 
 def _single(name: str, keys: Mapping[str, Any] | None) -> Any:
-    if name == "admin":
-        return None if keys is None else Admin(**single_tables()[name].values(keys))
-    return single_tables()[name].values(keys or {})
+    record = single_tables()[name]
+    if record.make is dict:
+        return record.values(keys or {})
+    return None if keys is None else record.made(keys)
 
 
 # -- against each other ------------------------------------------------------------------------------

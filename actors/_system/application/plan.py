@@ -48,6 +48,7 @@ _SETTINGS: Final = (
     "patience",
     "ask_timeout",
     "admin",
+    "alerts",
 )
 """What is fixed at the start of a system."""
 
@@ -117,7 +118,7 @@ def refuse_settings(old: Topology, new: Topology) -> None:
         InvalidSpec: naming all of them.
     """
     found = [
-        f"{'' if name == 'admin' else 'system.'}{name}: {shown(before)} → {shown(after)}"
+        f"{'' if name in {'admin', 'alerts'} else 'system.'}{name}: {shown(before)} → {shown(after)}"
         for name in _SETTINGS
         if (before := getattr(old, name)) != (after := getattr(new, name))
     ]

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from actors._base.errors import InvalidSpec
 from actors._messaging.mailbox_options import Bounded
 from actors._system.admin_spec import Admin
+from actors._system.alerts_spec import Alerts
 from actors._system.application.derived_keys import derived_keys, meanings
 from actors._system.application.kinds import (
     Anything,
@@ -82,7 +83,7 @@ _OF_PROGRAMS: Final[Mapping[str, Kind]] = {
     "max_memory": Size(),
 }
 _SIZES: Final[Mapping[str, Kind]] = {"largest": Size(), "lend_per_node": Size()}
-_OF_TOPOLOGY: Final = ("nodes", "children", "listeners", "admin")
+_OF_TOPOLOGY: Final = ("nodes", "children", "listeners", "admin", "alerts")
 """What tables of their own stand for."""
 _OWN_DOCS: Final = {
     "class": "import path of the actor class",
@@ -292,6 +293,9 @@ def single_tables() -> Mapping[str, Record]:
             docs=partial(_docs, Topology),
         ),
         "admin": Record(derived_keys(Admin), Admin, needs=("address",), docs=partial(_docs, Admin)),
+        "alerts": Record(
+            derived_keys(Alerts, own={"memory": Size()}), Alerts, docs=partial(_docs, Alerts)
+        ),
         "log": Record(
             {
                 "level": _words("debug", "info", "warning", "error"),
