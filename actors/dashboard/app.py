@@ -215,8 +215,8 @@ class Dashboard:
             began = time.monotonic()
             try:
                 busy, serving = await asyncio.gather(self._top.get(), self._serving.get())
-            except (ActorsError, TimeoutError):
-                pass  # the next look may be answered
+            except (ActorsError, OSError):
+                pass  # nobody has answered, in time or at all; the next look may be answered
             else:
                 await _send_event(send, "look", {**busy, **serving})
             await asyncio.sleep(max(0.1, _LOOK - (time.monotonic() - began)))

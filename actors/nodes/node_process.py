@@ -59,7 +59,7 @@ _STDERR: Final = 2
 _LOOKED_AT: Final = 90.0
 """Seconds for which the times of handlers are measured after somebody has asked for figures."""
 _A_LOOK: Final = 10.0
-"""Seconds for which requests are measured between two looks."""
+"""Seconds after a look for which messages and requests are measured for the next one."""
 BOOT_FAILED: Final = 70
 """The exit code of a node that never got ready (sysexits' EX_SOFTWARE)."""
 
@@ -230,6 +230,8 @@ class NodeProcess(LinkedProcess):
         return {**node_stats(self.host), "loop_lag": round(self.heartbeat.late, 6)}
 
     async def _sample(self, _link: Link, seconds: float, rows: int, by: str) -> dict[str, Any]:
+        if rows:
+            self.host.times.begin_for(seconds + _A_LOOK, self.host.loop)
         before = self.server_figures(seconds + _A_LOOK) if rows else {}
         found = await sample(self.host, seconds, rows, by)
         after = self.server_figures(0.0) if rows else {}

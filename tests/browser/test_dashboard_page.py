@@ -13,6 +13,7 @@ import anyio
 import httpx
 import pytest
 
+from actors.cli.client.flame_graph import flame_graph
 from tests.browser.browser_driver import Browser, Window
 from tests.cli.running_command import ROOT, Running, command, environment, running
 
@@ -145,6 +146,81 @@ async def test_a_stack_and_an_actor_open_on_click_and_close_by_key(window: Windo
         "[...document.querySelectorAll('#events li')].some(item => item.innerText.includes('admin_request'))"
     )
     await window.press("Escape", 27)
+
+
+async def test_a_profile_of_all_nodes_is_drawn_and_a_bar_is_opened_by_click(window: Window) -> None:
+    await click(window, "profile all nodes")
+    await window.until("document.querySelectorAll('#detail-flame .flame-bar').length > 0")
+    text = await window.evaluate("document.querySelector('#detail-text').textContent")
+    assert all(name in text for name in ("web/0", "web/1", "admin/0"))
+    bars = "[...document.querySelectorAll('#detail-flame .flame-bar')]"
+    name = await window.evaluate(f"{bars}.map(bar => bar.textContent).find(text => text !== 'all')")
+    await click(window, name, "document.querySelector('#detail-flame')")
+    await window.until(
+        f"{bars}.some(bar => bar.classList.contains('current') && bar.textContent === {json.dumps(name)})"
+    )
+    await click(window, "whole", "document.querySelector('#detail-flame')")
+    await window.until(
+        f"{bars}.find(bar => bar.classList.contains('current')).textContent === 'all'"
+    )
+    await window.press("Escape", 27)
+    await window.until("!document.querySelector('#detail').open")
+
+
+async def test_requests_handlers_and_what_comes_to_an_actor_are_seen_as_they_come(
+    window: Window, system: Running
+) -> None:
+    shop = system.event("listening", listener="shop")["address"]
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with anyio.fail_after(30):
+            while not await window.evaluate(f"/ms/.test({row('listeners', 'shop')}.innerText)"):
+                assert (await client.get(f"http://{shop}/")).text == "served"
+    await window.evaluate("document.querySelectorAll('#tree details').forEach(d => d.open = true)")
+    await click(window, "patient", "document.querySelector('#tree')")
+    await window.until("document.querySelector('#detail-text').textContent.includes('queued    0')")
+    env = environment(system.runtime)
+    asked = command("ask", "sender", "hurry")
+    done = await anyio.run_process(asked, env=env, cwd=ROOT)
+    assert done.returncode == 0
+    # The dialog looks again by itself.
+    detail = "document.querySelector('#detail-text').textContent"
+    await window.until(f"/1  wait  [0-9.]+ s/.test({detail})")
+    assert "from (code on web/0)" in await window.evaluate(detail)
+    await window.press("Escape", 27)
+    await window.until(f"{row('handlers', 'Sender.hurry')}.innerText.includes('ms')")
+
+
+async def test_the_file_of_a_profile_is_readable_alone_and_has_no_markup_of_others(
+    one_browser: Browser, tmp_path: anyio.Path
+) -> None:
+    evil = "</script><img src=x onerror=alert(1)><i>bad</i>"
+    frames = [["main", "/a.py", 1], [evil, "/b.py", 2], ["quiet", "/c.py", 3]]
+    stacks = [["MainThread", [0, 1], 3.0], ["MainThread", [0, 2], 1.0], ["other", [], 0.5]]
+    node = {"name": "web/0", "kind": "process", "pid": 7, "frames": frames, "stacks": stacks}
+    file = anyio.Path(tmp_path) / "profile.html"
+    await file.write_text(flame_graph({"nodes": [node]}, f"about {evil}"))
+    window = await one_browser.open(width=900, height=600)
+    await window.open_page(file.as_uri())
+    await window.until("document.querySelectorAll('.flame-bar').length === 8")
+    assert await window.evaluate("document.querySelectorAll('img, i').length") == 0
+    widest = f"[...document.querySelectorAll('.flame-bar')].find(bar => bar.textContent === {json.dumps(evil)})"
+    assert abs(await window.evaluate(f"parseFloat({widest}.style.width)") - 100 * 3 / 4.5) < 0.1
+    await window.evaluate(f"{widest}.focus()")
+    assert "3.000 s (66.7 %)" in await window.evaluate(
+        "document.querySelector('.flame-said').textContent"
+    )
+    await window.press("Enter", 13, "\r")
+    await window.until(f"parseFloat({widest}.style.width) === 100")
+    await window.press("Backspace", 8)
+    await window.until(
+        "document.querySelector('.flame-bar.current').textContent === 'main' && "
+        "document.activeElement.classList.contains('current')"
+    )
+    await window.type(".flame-search", "QUIET")
+    await window.until("document.querySelectorAll('.flame-bar.found').length === 1")
+    if folder := os.environ.get("ACTORS_SCREENSHOTS"):
+        await anyio.Path(folder, "flame.png").write_bytes(await window.screenshot())
+    assert window.errors == []
 
 
 async def test_it_can_be_used_with_the_keyboard_alone(window: Window) -> None:

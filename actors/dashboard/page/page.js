@@ -100,7 +100,7 @@ function fill(id, rows, cells) {
 const number = (value, digits = 0) => value === null || value === undefined ? null : value.toLocaleString("en", { maximumFractionDigits: digits });
 const mib = (bytes) => bytes === null || bytes === undefined ? null : `${number(bytes / 1048576, 1)} MiB`;
 const percent = (part) => part === null || part === undefined ? null : `${number(part * 100)} %`;
-const ms = (seconds) => seconds === null || seconds === undefined ? null : `${number(seconds * 1000, 1)} ms`;
+const ms = (seconds) => seconds === null || seconds === undefined ? null : seconds < 10 ? `${number(seconds * 1000, 1)} ms` : `${number(seconds, 1)} s`;
 
 function show(look) {
   byId("pid").textContent = `process ${look.pid}`;
