@@ -375,7 +375,8 @@ class Coordinator(SystemState):
         for listening in self.listeners:
             listening.node_ready(run)
         self.recycling.node_ready(run)
-        self.event("node_ready", {"node": node.name, "pid": run.pid, "restarts": node.restarts})
+        facts = {"node": node.name, "pid": run.pid, "restarts": node.restarts}
+        self.event("node_ready", {**facts, "seconds": run.boot_seconds})
 
     def node_draining(self, run: RemoteRun, why: str) -> None:
         """A node finishes its work: no other node or listener sends it anything new."""

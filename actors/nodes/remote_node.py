@@ -232,6 +232,7 @@ class RemoteRun:
         successor: the same, until it has taken that place; nobody uses it before.
         retired: whether another run has taken its place.
         address: where other nodes reach it; the next run after its end has the same.
+        boot_seconds: how long it took to get ready, once it is.
         last_end: how it ended, with the last lines it wrote.
         doing: what it is doing that might not end, for errors.
         end: why it ends, as far as that is known.
@@ -244,6 +245,7 @@ class RemoteRun:
         self.retired: bool = False
         self.address: str = node.address
         self.number: int = 0
+        self.boot_seconds: float | None = None
         self.state: NodeState = NodeState.SPAWNED
         self.pid: int | None = None
         self.last_end: str = ""
@@ -291,7 +293,7 @@ class RemoteRun:
         """
         node = self.node
         self._register()
-        seconds = node.spec.boot_timeout if within is None else within
+        seconds, began = node.spec.boot_timeout if within is None else within, self._loop.now()
         try:
             with fail_after(seconds):
                 await self._spawned()
@@ -299,6 +301,7 @@ class RemoteRun:
                 self._ready = self._loop.waiter()
                 await self._ready
                 await self._home.prepare(self)
+            self.boot_seconds = round(self._loop.now() - began, 3)
         except BaseException as error:
             self._start_error = str(error).partition("\n")[0]
             self._ready = None  # nobody waits for it any more

@@ -43,11 +43,15 @@ class ListenerEvent:
 
 @dataclass(frozen=True)
 class Listening(ListenerEvent):
-    """A router listens; `beyond_loopback` without `tls` is logged as a warning."""
+    """A router listens; `beyond_loopback` without `tls` is logged as a warning.
+
+    `nodes` is the group that serves it, `via` how its connections come to a node.
+    """
 
     address: str
     policy: Policy
     nodes: str
+    via: str
     beyond_loopback: bool
     tls: bool = False
 

@@ -141,7 +141,8 @@ def test_tasks_that_nobody_could_name_are_told_as_such() -> None:
 def test_columns_are_as_wide_as_their_widest_cell_and_gaps_are_told() -> None:
     away = node(name="rooms/12", state="EXITED", pid=None, answering=False, restarts=4)
     hung = node(name="web/1", answering=False)
-    facts = {"pid": 1, "nodes": [node(), hung, away], "listeners": []}
+    groups = {"web": {"wanted": 2, "ready": 2}, "rooms": {"wanted": 13, "ready": 12}}
+    facts = {"pid": 1, "nodes": [node(), hung, away], "groups": groups, "listeners": []}
     assert as_status(facts).splitlines() == [
         "system 1",
         "",
@@ -149,6 +150,7 @@ def test_columns_are_as_wide_as_their_widest_cell_and_gaps_are_told() -> None:
         "web/0     process  READY   7    0         1.5 MiB        3",
         "web/1     process  READY   7    0         not answering  ?",
         "rooms/12  process  EXITED  -    4         -              -",
+        "of the 13 nodes of rooms, 12 are ready",
     ]
 
 

@@ -68,9 +68,21 @@ async def ps(core: Coordinator) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "nodes": list(nodes.values()),
+        "groups": _groups(core),
         "listeners": [listener_facts(listening) for listening in core.listeners],
         "programs": program_facts(core),
     }
+
+
+def _groups(core: Coordinator) -> dict[str, dict[str, int]]:
+    """Return for each group how many nodes it is to have, and how many of them are ready."""
+    groups: dict[str, dict[str, int]] = {}
+    for node in core.nodes.values():
+        if not node.leaving:
+            counts = groups.setdefault(node.group, {"wanted": 0, "ready": 0})
+            counts["wanted"] += 1
+            counts["ready"] += node.ready
+    return groups
 
 
 def program_facts(core: Coordinator) -> list[dict[str, Any]]:
@@ -94,6 +106,7 @@ def node_facts(node: RemoteNode) -> dict[str, Any]:
     return {
         **node_identity(node),
         "restarts": node.restarts,
+        "boot_seconds": None if node.run is None else node.run.boot_seconds,
         "answering": False,
         "rss": None,
         "actors": None,

@@ -107,6 +107,11 @@ def as_status(facts: dict[str, Any]) -> str:
     facts = _printable(facts)
     nodes = [(*_node(node), *_status_figures(node)) for node in facts["nodes"]]
     parts = [f"system {facts['pid']}", "", *_table((*_NODES, "ACTORS"), nodes)]
+    parts += [
+        f"of the {count['wanted']} nodes of {group}, {count['ready']} are ready"
+        for group, count in facts.get("groups", {}).items()
+        if count["ready"] < count["wanted"]
+    ]
     if facts["listeners"]:
         titles = (*_LISTENERS, *map(_title, _FAILURES), "OPEN")
         parts += ["", *_table(titles, [_listener(listener) for listener in facts["listeners"]])]

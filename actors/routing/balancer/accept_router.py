@@ -52,6 +52,8 @@ class _Chair:
 class AcceptRouter(SocketRouter):
     """Gives every node of one listener a seat and a copy of the listening socket."""
 
+    via = "each node accepts by itself"
+
     def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
         super().__init__(spec, loop, report)
         self._board: Scoreboard | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from typing import ClassVar
 
 from actors._base.loop import Loop
 from actors.routing.events import Listening
@@ -77,6 +78,9 @@ class BoundRouter:
         address: the real address once open, the chosen port included; empty before.
     """
 
+    via: ClassVar[str] = "the parent accepts and hands over"
+    """How a connection comes to a node, for the log."""
+
     def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
         self.spec = spec
         self.address: str = ""
@@ -106,7 +110,8 @@ class BoundRouter:
         self.address = str(where)
         beyond = beyond_loopback(where)
         tls = spec.tls is not None
-        self._report(Listening(spec.name, self.address, spec.policy, spec.nodes, beyond, tls=tls))
+        facts = (spec.name, self.address, spec.policy, spec.nodes, self.via, beyond)
+        self._report(Listening(*facts, tls=tls))
 
     def _bind(self) -> socket.socket:
         return bind(self.spec)

@@ -32,6 +32,8 @@ _HELD: Final = 2.0
 class ReusePortRouter(SocketRouter):
     """Gives every node of one listener a socket of its own to accept from."""
 
+    via = "the kernel chooses among a socket for each node"
+
     def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
         super().__init__(spec, loop, report)
         self._slot_sockets: dict[int, socket.socket] = {}
