@@ -264,6 +264,26 @@ def _spawns() -> Benchmark:
     )
 
 
+def _growth() -> Benchmark:
+    promised: Figures = {
+        ("spawn at 100000 / at 10000", "actors"): 1.5,
+        ("ask at 100000 / at 10000", "actors"): 1.5,
+        ("spawn at 100000 / at 10000", "names"): 1.5,
+        ("lookup at 100000 / at 10000", "names"): 1.5,
+        ("fan-in of 1000 / of 10", "tell"): 1.3,
+        ("publish to 10000 / to 1000", "subscriber"): 2.5,
+        ("leave of 10000 / of 1000", "subscriber"): 3.0,
+    }
+    return Benchmark(
+        name="growth",
+        ours=_ours("growth"),
+        peer=Limit(figures=promised),
+        targets=tuple(
+            Target(metric=metric, payload=payload, at_most=1.0) for metric, payload in promised
+        ),
+    )
+
+
 def _memory() -> Benchmark:
     promised: Figures = {
         ("CPU %", "4 idle nodes"): 0.5,
@@ -448,6 +468,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "app-restart": _app_restart,
     "tree": _tree,
     "spawns": _spawns,
+    "growth": _growth,
     "router": _router,
     "asgi": _asgi,
     "asgi-files": _asgi_files,

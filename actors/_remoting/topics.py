@@ -28,7 +28,8 @@ class Topics:
     def __init__(self, host: PeerHost) -> None:
         self.loop: Loop = host.loop
         self._host = host
-        self._here: dict[str, list[Subscriber]] = {}
+        # By topic, in the order in which they came.
+        self._here: dict[str, dict[Subscriber, None]] = {}
         # By topic: the nodes with subscribers, and how many values were lost since the last that fitted.
         self._away: dict[str, dict[str, int]] = {}
 
@@ -36,16 +37,15 @@ class Topics:
 
     async def join(self, name: str, subscription: Subscriber) -> None:
         """Add a subscriber; when this returns, every ready node knows."""
-        here = self._here.setdefault(name, [])
-        here.append(subscription)
+        self._here.setdefault(name, {})[subscription] = None
         # Every subscriber calls: the call of the first may still be unanswered.
         await self._host.services.topic_join(name)
 
     def leave(self, name: str, subscription: Subscriber) -> None:
         """Remove a subscriber."""
-        here = self._here.get(name, [])
+        here = self._here.get(name, {})
         if subscription in here:
-            here.remove(subscription)
+            del here[subscription]
             if not here:
                 del self._here[name]
                 self._host.services.topic_leave(name)
@@ -124,7 +124,7 @@ class Topics:
 
     def miss(self, name: str, missed: int) -> None:
         """Count *missed* values as lost by the subscribers here."""
-        for subscription in self._here.get(name, ()):
+        for subscription in list(self._here.get(name, ())):
             subscription.miss(missed)
 
     def interest(self, name: str, node: str, *, wanted: bool) -> None:
