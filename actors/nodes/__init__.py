@@ -26,6 +26,7 @@ from actors.nodes.boot.preload import import_modules
 from actors.nodes.child_actors import ChildActors, check_actor_options, child_actors_of, child_facts
 from actors.nodes.factory import new_node
 from actors.nodes.health.block_watch import BlockWatch
+from actors.nodes.health.figures import LOOKED_AT, node_figures
 from actors.nodes.health.inspect_process import process_figures
 from actors.nodes.health.sampling import ORDERS, busiest_first
 from actors.nodes.health.stats import handler_stats
@@ -39,6 +40,7 @@ from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, StaticChild, 
 
 __all__ = [
     "BOOT_FAILED",
+    "LOOKED_AT",
     "ORDERS",
     "PLAIN_BACKOFF",
     "ActorHost",
@@ -84,6 +86,7 @@ __all__ = [
     "keep_arguments",
     "main_problem",
     "new_node",
+    "node_figures",
     "nodes",
     "origin_of",
     "own_environment",

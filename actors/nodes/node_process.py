@@ -34,7 +34,7 @@ from actors.nodes.child_actors import ChildActors
 from actors.nodes.debugger import Debugger, refuse
 from actors.nodes.drain import finish_cells
 from actors.nodes.health.block_watch import BlockWatch
-from actors.nodes.health.figures import node_figures, node_readings
+from actors.nodes.health.figures import LOOKED_AT, node_figures, node_readings
 from actors.nodes.health.heartbeat import Heartbeat
 from actors.nodes.health.mailbox_look import MailboxLooks
 from actors.nodes.health.sampling import sample
@@ -56,8 +56,6 @@ if TYPE_CHECKING:
 __all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 
 _STDERR: Final = 2
-_LOOKED_AT: Final = 90.0
-"""Seconds for which the times of handlers are measured after somebody has asked for figures."""
 _A_LOOK: Final = 10.0
 """Seconds after a look for which messages and requests are measured for the next one."""
 BOOT_FAILED: Final = 70
@@ -242,9 +240,9 @@ class NodeProcess(LinkedProcess):
         return loop_seconds(), queued
 
     async def _figures(self, _link: Link) -> dict[str, Any]:
-        self.host.times.begin_for(_LOOKED_AT, self.host.loop)
+        self.host.times.begin_for(LOOKED_AT, self.host.loop)
         figures = node_figures(self.host, round(self.heartbeat.late, 6))
-        found = {**figures, "serves": self.server_figures(_LOOKED_AT)}
+        found = {**figures, "serves": self.server_figures(LOOKED_AT)}
         missing, self._metrics_missing = self._metrics_missing, found["user"]["error"]
         if self._metrics_missing not in {"", missing}:
             why = self._metrics_missing

@@ -6,6 +6,7 @@ Rule 2: whatever changes something is one event, `admin_request`, that says what
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections import Counter
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from actors._remoting import admin_operations as admin_ops
 from actors._system.admin_spec import ADMIN_GROUP
 from actors._system.control.operations import OPERATIONS
 from actors._system.control.ps import NODE_TIMEOUT, listener_facts
-from actors.nodes import RemoteNode, child_facts
+from actors.nodes import LOOKED_AT, RemoteNode, child_facts, node_figures
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -116,6 +117,16 @@ class AdminServices:
             for name, node in core.nodes.items():
                 if node.ready:
                     tasks.start_soon(_ask_figures, node, nodes[name])
+        if core.local is not None:
+            core.host.times.begin_for(LOOKED_AT, core.loop)
+            figures = {**node_figures(core.host, 0.0), "serves": {}}
+            nodes[core.local.name] = {
+                "group": core.local.name,
+                "state": core.local.state.value,
+                "restarts": 0,
+                "pid": os.getpid(),
+                "figures": figures,
+            }
         return {"nodes": nodes, **await self._serving(), "events": dict(self._events)}
 
     async def _children(

@@ -17,9 +17,11 @@ from actors.nodes.health.user_metrics import user_metrics
 if TYPE_CHECKING:
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["node_figures", "node_readings"]
+__all__ = ["LOOKED_AT", "node_figures", "node_readings"]
 
 
+LOOKED_AT: Final = 90.0
+"""Seconds for which the times of handlers are measured after somebody has asked for figures."""
 _MOST_FULL: Final = 20
 """Actors with full mailboxes that are told at once."""
 
