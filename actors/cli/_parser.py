@@ -11,8 +11,10 @@ from actors._base.version import installed_version, which_twins
 from actors.cli._application_parser import (
     apply_arguments,
     check_arguments,
+    import_arguments,
     profile_argument,
     schema_arguments,
+    unit_arguments,
 )
 from actors.cli._failure import WRONG, CommandFailed
 from actors.cli._serve_answers import answer_to_option
@@ -488,6 +490,11 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "bench": ("load a server over HTTP or WebSockets, and show what its clients wait for", _bench),
     "check": ("check an application file, and show what it would start", check_arguments),
     "apply": ("make the running system what an application file describes", _apply),
+    "import": (
+        "write an application file from a Procfile, an oxfile or a file of PM2",
+        import_arguments,
+    ),
+    "unit": ("write the systemd units that run an application file", unit_arguments),
     "schema": ("print the JSON schema of application files, for editors", schema_arguments),
     "completion": ("print a script that lets a shell complete these commands", _completion),
 }

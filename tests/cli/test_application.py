@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running_command import HERE, error_of, run_command, run_here, running
+from tests.cli.running_command import (
+    HERE,
+    Running,
+    command,
+    environment,
+    error_of,
+    run_command,
+    run_here,
+    running,
+)
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -208,3 +219,34 @@ def test_the_schema_is_printed(runtime: Path) -> None:
 
 def test_apply_without_a_system_exits_with_3(runtime: Path, file: Path, importable: None) -> None:
     assert run_here(runtime, "apply", str(file))[0] == 3
+
+
+def test_a_listener_takes_the_socket_that_was_passed_under_its_name(
+    runtime: Path, file: Path, importable: None
+) -> None:
+    passed = "import os,sys; os.environ['LISTEN_PID']=str(os.getpid()); os.execv(sys.argv[1], sys.argv[1:])"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        os.set_inheritable(listening.fileno(), True)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", f"import os; os.dup2({listening.fileno()}, 3); {passed}"),
+                *command("run", str(file)),
+            ],
+            cwd=HERE,
+            env=environment(runtime, LISTEN_FDS="1", LISTEN_FDNAMES="http"),
+            pass_fds=(listening.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        system = Running(process, runtime)
+        try:
+            assert system.event("listening", listener="http")["address"].endswith(
+                f":{listening.getsockname()[1]}"
+            )
+            assert system.event("control socket")
+            code, out, _ = run_here(runtime, "apply", str(file), "--dry-run")
+            assert (code, out.partition(":")[0]) == (0, "nothing to change")
+            assert system.end(signal.SIGTERM) == 0
+        finally:
+            system.close()

@@ -7,13 +7,17 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Final
 
 from actors.cli._failure import WRONG, CommandFailed
 from actors.cli.application.file import ApplicationFile, check_profiles, read_application
+from actors.cli.application.foreign_apps import read_foreign
 from actors.cli.application.imports import check_imports
 from actors.cli.application.schema import application_schema
 from actors.cli.application.show import as_changes, as_done, as_topology
+from actors.cli.application.toml_text import as_toml
+from actors.cli.application.units import units_of
 from actors.cli.client import as_json, connect
 from actors.cli.target import import_from_here
 
@@ -94,8 +98,43 @@ def _schema(_options: Namespace) -> None:
     print(as_json(application_schema()))
 
 
+def _import(options: Namespace) -> None:
+    made = read_foreign(options.file, options.format)
+    _write(options.output, as_toml(made.tables))
+    for note in made.notes:
+        print(note, file=sys.stderr)
+
+
+def _unit(options: Namespace) -> None:
+    file = read_application(options.file, options.profile)
+    name = options.name or file.folder.name
+    units = units_of(file, name, options.user, socket=options.socket)
+    for unit, text in units.items():
+        if options.output == "-":
+            print(f"# {unit}\n{text}")
+        else:
+            _write(str(Path(options.output) / unit), text)
+
+
+def _write(name: str, text: str) -> None:
+    """Write a file that is not there yet; - is standard output."""
+    if name == "-":
+        print(text, end="")
+        return
+    try:
+        with Path(name).open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise CommandFailed(f"{name} is there already", WRONG) from error
+    except OSError as error:
+        raise CommandFailed(f"{name} cannot be written: {error}") from error
+    print(f"{name} was written")
+
+
 COMMANDS: Final[Mapping[str, Callable[[Namespace], Any]]] = {
     "check": _check,
     "apply": _apply,
     "schema": _schema,
+    "import": _import,
+    "unit": _unit,
 }
