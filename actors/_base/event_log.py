@@ -118,6 +118,7 @@ _LEVELS: Final = {
     "group_scaled": "info",
     "scaling_failed": "error",
     "scaling_limited": "warning",
+    "no_control_groups": "info",
     "system_ready": "info",
     "system_not_closed": "warning",
     "system_stopping": "info",

@@ -264,7 +264,8 @@ class TrioLoop:
                         await ready(fd)
                     except (trio.ClosedResourceError, OSError):
                         return
-                    fn()
+                    if watched.get(fd) is scope:  # no callback of this turn has unwatched it
+                        fn()
 
         self._host().start_soon(watch, name=f"watch fd {fd}")
 

@@ -108,7 +108,7 @@ class Coordinator(SystemState):
         self.threads: ThreadPortal = ThreadPortal(loop, self.propagation)
         self.pools: Pools = Pools(self, self.threads)
         self.books: KeyedBooks = KeyedBooks(self)
-        self.programs: Programs = Programs(self)
+        self.programs: Programs = Programs(self, self.child_processes)
         self.tree: SupervisionTree = SupervisionTree(
             self,
             pools=self.pools,

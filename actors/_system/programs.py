@@ -7,14 +7,21 @@ Rule 2: one change of a program at a time; what would end in a port that two hav
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio import Lock
 
 from actors._base.errors import ActorsError, InvalidSpec, ReloadFailed, ReloadRunning, SystemStopped
 from actors._base.user_traceback import user_part
 from actors._system.supervision_tree import first_cause
-from actors.programs import ProgramInstance, ProgramThread, RunState, Sweep, refuse_clashes
+from actors.programs import (
+    ProgramInstance,
+    ProgramLimits,
+    ProgramThread,
+    RunState,
+    Sweep,
+    refuse_clashes,
+)
 from actors.supervisors import ChildNotStarted, ChildSpec, NotFound
 
 if TYPE_CHECKING:
@@ -29,6 +36,11 @@ if TYPE_CHECKING:
     from actors.supervisors import ChildInfo, Exit
 
 __all__ = ["ProgramControl", "Programs"]
+
+_WITHOUT_GROUPS: Final = (
+    "daemons that programs leave behind are found and ended with them, but survive if this process is "
+    "killed by SIGKILL"
+)
 
 
 class ProgramControl:
@@ -76,18 +88,28 @@ class ProgramControl:
 class Programs:
     """Starts, finds, changes and ends programs; the `ProgramHome` of their processes."""
 
-    def __init__(self, state: SystemState) -> None:
+    def __init__(self, state: SystemState, ours: Callable[[], set[int]]) -> None:
         self._state = state
         self._controls: dict[str, ProgramControl] = {}
         self._tree: SupervisionTree
         self.loop: Loop = state.loop
-        self.event: Callable[[str, dict[str, Any]], None] = state.event
         self.thread: ProgramThread = ProgramThread(state.loop)
         self.sweep: Sweep = Sweep(state.loop, self.thread)
+        self.limits: ProgramLimits = ProgramLimits(ours)
+        self._told = False
 
     def connect(self, tree: SupervisionTree) -> None:
         """Give it what starts and ends programs."""
         self._tree = tree
+
+    def event(self, kind: str, facts: dict[str, Any]) -> None:
+        """Publish an event; with the first start, why there are no control groups, if there are none."""
+        if self.limits.missing and not self._told:
+            self._told = True
+            self._state.event(
+                "no_control_groups", {"why": self.limits.missing, "so": _WITHOUT_GROUPS}
+            )
+        self._state.event(kind, facts)
 
     # -- what the tree says -----------------------------------------------------------------------
 
@@ -203,6 +225,12 @@ class Programs:
             for control, slots in found
             for slot in slots
         ]
+
+    def usage(self) -> dict[str, tuple[float, int]]:
+        """Return the CPU seconds and the bytes of memory of each instance that runs, by name."""
+        runs = [run for control in self._controls.values() for run in control.instances.values()]
+        found = {run.name: run.main.usage() for run in runs}
+        return {name: used for name, used in found.items() if used is not None}
 
     # -- changes ------------------------------------------------------------------------------------
 
@@ -340,6 +368,7 @@ class Programs:
     def close(self) -> None:
         """End the thread; no program runs any more."""
         self.thread.close()
+        self.limits.close()
 
     def abandon(self) -> None:
         """The loop is closed: kill what runs, which nobody waits for any more."""

@@ -5,6 +5,7 @@
 
 from actors.programs.instance import ProgramInstance
 from actors.programs.left_over import Sweep
+from actors.programs.limits import ProgramLimits
 from actors.programs.options import ProgramOptions, program_options
 from actors.programs.ports import refuse_clashes
 from actors.programs.run_once import run_once
@@ -14,6 +15,7 @@ from actors.programs.thread import ProgramThread
 __all__ = [
     "ProgramDied",
     "ProgramInstance",
+    "ProgramLimits",
     "ProgramOptions",
     "ProgramThread",
     "RunState",

@@ -23,6 +23,8 @@ _HEAD: Final = 4096
 _FIRST_BAD: Final = 400
 _END: Final = 5.0
 """Seconds that the end of a killed command is waited for."""
+_START: Final = 40
+"""Letters that the reason has of an answer that is no HTTP."""
 _SHOWN: Final = 400
 """Bytes of what a command wrote that the reason has."""
 
@@ -82,7 +84,7 @@ async def _http(target: HealthTarget, stream: ByteStream) -> str:
     version, _, rest = line.partition(" ")
     status = rest[:3]
     if not (version.startswith("HTTP/") and status.isascii() and status.isdigit()):
-        return f"{target} has answered no HTTP: {line[:_SHOWN]!r}"
+        return f"{target} has answered no HTTP: {line[:_START]!r}"
     return f"{target} has answered {rest}" if int(status) >= _FIRST_BAD else ""
 
 

@@ -19,6 +19,8 @@ _FORMS: Final = (
     "or a command such as ['redis-cli', '-p', '{port}', 'ping']"
 )
 _DEFAULT_PORTS: Final = {"http": 80}
+_SHOWN: Final = 100
+"""Letters of a command that errors show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class HealthTarget:
 
     def __str__(self) -> str:
         if self.kind == "command":
-            return " ".join(self.command)
+            shown = " ".join(" ".join(self.command).split())
+            return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.kind}://{host}:{self.port}{self.path}"
 

@@ -106,20 +106,18 @@ class ProgramInstance:
             raise ActorsError(f"{self.name} is {state}, not READY")
         if self._next is not None or self._old is not None:
             raise ActorsError(f"{self.name} is being replaced already")
-        if await self._may_run_beside():
-            await self._replace_beside(within)
+        port = self.main.port
+        shares = port is not None and await self.main.listens()
+        if not shares or await self._home.thread.run(is_shared, port):
+            await self._replace_beside(within, shares=shares)
         else:
             await self._replace_after(within)
 
-    async def _may_run_beside(self) -> bool:
-        port = self.main.port
-        return port is None or await self._home.thread.run(is_shared, port)
-
-    async def _replace_beside(self, within: float | None) -> None:
+    async def _replace_beside(self, within: float | None, *, shares: bool) -> None:
         old, new = self.main, self._new_process()
         self._next = new
         try:
-            await new.start(partial(self._process_ended, new), within)
+            await new.start(partial(self._process_ended, new), within, beside=shares)
         except BaseException:
             self._next = None
             self._announce()

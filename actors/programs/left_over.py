@@ -12,15 +12,16 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from actors._base.loop import Loop, Waiter
+from actors.programs.control_group import ControlGroup
 from actors.programs.environment import RUN_VARIABLE
 from actors.programs.thread import ProgramThread
 
-__all__ = ["LeftOver", "Sweep"]
+__all__ = ["Ended", "LeftOver", "Sweep", "pids_of"]
 
 _ROUNDS: Final = 10
 """Looks, as what is found may have started others meanwhile."""
@@ -36,11 +37,26 @@ class LeftOver:
         mark: the value of `RUN_VARIABLE` in their environment.
         session: the number of their session, which is that of the first process.
         pipes: those they write to, as /proc shows them.
+        group: their control group, if they have one.
     """
 
     mark: str
     session: int
     pipes: Sequence[str]
+    group: ControlGroup | None = None
+
+
+@dataclass(slots=True)
+class Ended:
+    """What was left of one run, and is ended.
+
+    Attributes:
+        processes: as ``name (pid)``.
+        out_of_memory: whether the kernel has killed one for the limit of its control group.
+    """
+
+    processes: list[str] = field(default_factory=list)
+    out_of_memory: bool = False
 
 
 class Sweep:
@@ -52,14 +68,14 @@ class Sweep:
         self._waiting: list[tuple[LeftOver, Waiter]] = []
         self._busy = False
 
-    async def end_left_over(self, run: LeftOver) -> list[str]:
-        """Kill what is left of a run whose first process has ended; return it as ``name (pid)``."""
+    async def end_left_over(self, run: LeftOver) -> Ended:
+        """Kill what is left of a run whose first process has ended."""
         waiter = self._loop.waiter()
         self._waiting.append((run, waiter))
         if not self._busy:
             self._busy = True
             self._loop.start(self._serve, name="end what programs have left", fresh=True)
-        found: list[str] = await waiter
+        found: Ended = await waiter
         return found
 
     async def _serve(self) -> None:
@@ -74,20 +90,47 @@ class Sweep:
             self._busy = False
 
 
-def _end_all(runs: Sequence[LeftOver]) -> dict[str, list[str]]:
+def _end_all(runs: Sequence[LeftOver]) -> dict[str, Ended]:
     """Kill what is left of *runs*; return it by their marks."""
     found: dict[str, dict[int, str]] = {run.mark: {} for run in runs}
+    ended = {run.mark: Ended() for run in runs}
+    for run in runs:
+        if run.group is not None:
+            ended[run.mark].out_of_memory = run.group.out_of_memory()
+            for pid in run.group.pids():
+                _note(found[run.mark], pid, run)
+            run.group.remove()
     for _ in range(_ROUNDS):
-        left = [(pid, run) for pid in _others() if (run := _run_of(pid, runs)) is not None]
+        left = [(pid, of) for pid in _others() if (of := _run_of(pid, runs)) is not None]
         if not left:
             break
-        for pid, run in left:
-            if not _in_group(pid, run):  # what is in it was killed, and is about to end
-                found[run.mark].setdefault(pid, f"{_name(pid)} ({pid})")
+        for pid, of in left:
+            _note(found[of.mark], pid, of)
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(_PAUSE)
-    return {mark: list(names.values()) for mark, names in found.items()}
+    for mark, names in found.items():
+        ended[mark].processes = list(names.values())
+    return ended
+
+
+def _note(found: dict[int, str], pid: int, run: LeftOver) -> None:
+    """Note a process that is left; what is in the group was killed already, and is about to end."""
+    if not _in_group(pid, run):
+        found.setdefault(pid, f"{_name(pid)} ({pid})")
+
+
+def pids_of(session: int, group: ControlGroup | None) -> list[int]:
+    """Return the processes of a run that are in its control group, or in its session."""
+    found = [] if group is None else group.pids()
+    return found or [pid for pid in [session, *_others()] if _session(pid) == session]
+
+
+def _session(pid: int) -> int:
+    try:
+        return int(_stat(pid)[3])
+    except (OSError, IndexError):
+        return -1  # it has ended
 
 
 def _others() -> list[int]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from actors._base.errors import InvalidSpec
 
-__all__ = ["LAST_PORT", "clash", "is_shared", "refuse_clashes"]
+__all__ = ["LAST_PORT", "clash", "is_shared", "listens", "refuse_clashes"]
+
+_LISTEN: Final = "0A"
+"""The state of a socket that listens, in /proc/net/tcp."""
 
 LAST_PORT: Final = 65535
 
@@ -62,3 +68,28 @@ def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
     except OSError as error:
         return error.errno != errno.EADDRINUSE  # EACCES, no IPv6: not for a listener that is there
     return True
+
+
+def listens(port: int, pids: Iterable[int]) -> bool:
+    """Return whether one of these processes has a TCP socket that listens on *port*."""
+    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
+    return bool(sockets) and any(not sockets.isdisjoint(_descriptors(pid)) for pid in pids)
+
+
+def _listening(port: int) -> Iterator[str]:
+    """Yield the numbers of the sockets that listen on *port*."""
+    for table in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                _, local, _, state, *_, inode = row.split()[:10]
+                if state == _LISTEN and int(local.rpartition(":")[2], 16) == port:
+                    yield inode
+
+
+def _descriptors(pid: int) -> set[str]:
+    found = set()
+    with suppress(OSError):  # it has ended
+        for number in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - names are wanted
+            with suppress(OSError):  # it is closed
+                found.add(str(Path(f"/proc/{pid}/fd/{number}").readlink()))
+    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -18,10 +19,14 @@ import anyio
 from actors._base.completion import Completion
 from actors._base.errors import StartFailed
 from actors._base.loop import Loop, Task, Timer
+from actors.nodes import process_figures
 from actors.programs.checking import checked
-from actors.programs.left_over import LeftOver, Sweep
+from actors.programs.control_group import ControlGroup
+from actors.programs.left_over import LeftOver, Sweep, pids_of
+from actors.programs.limits import ProgramLimits
 from actors.programs.options import ProgramOptions
 from actors.programs.output import ProgramOutput
+from actors.programs.ports import listens
 from actors.programs.run_state import ProgramDied, RunState
 from actors.programs.spawn import SpawnedProcess, spawn
 from actors.programs.thread import ProgramThread
@@ -33,6 +38,9 @@ _KILL_WAIT: Final = 5.0
 """Seconds that the end of a process is waited for which was killed while it started."""
 _FIRST_CHECK, _SLOWEST_CHECK, _SLOWER = 0.02, 0.5, 1.5
 """Seconds between two checks of an instance that starts: the first, the most, and how they grow."""
+_PASSES_BESIDE: Final = 8
+"""Checks in a row that pass if another process listens on the same port: the kernel gives each connection to
+one of the two, so that all of them were answered by the other one in one case of 256."""
 _LAST_LINES: Final = 20
 
 
@@ -42,6 +50,7 @@ class ProgramHome(Protocol):
     loop: Loop
     thread: ProgramThread
     sweep: Sweep
+    limits: ProgramLimits
 
     def event(self, kind: str, facts: dict[str, Any]) -> None:
         """Publish an event."""
@@ -83,12 +92,15 @@ class ProgramProcess:
 
     # -- start ------------------------------------------------------------------------------
 
-    async def start(self, ended: Callable[[Exit], None], within: float | None = None) -> None:
+    async def start(
+        self, ended: Callable[[Exit], None], within: float | None = None, *, beside: bool = False
+    ) -> None:
         """Start it, and return when it is ready.
 
         Args:
             ended: called with how it ended, once it has been ready.
             within: seconds it has to get ready; None is its `start_timeout`.
+            beside: whether another process listens on its port, which so may answer in its place.
 
         Raises:
             StartFailed: it could not be started, ended before it was ready, or did not get ready in time.
@@ -96,7 +108,7 @@ class ProgramProcess:
         seconds = self._options.start_timeout if within is None else within
         began = self._loop.now()
         try:
-            await self._become_ready(seconds)
+            await self._become_ready(seconds, beside=beside)
         except BaseException:
             self.kill()
             if self._process is not None:
@@ -110,11 +122,11 @@ class ProgramProcess:
             self._event("program_ready", pid=self.pid, **facts)
             self._watching = self._loop.start(self._watch, name=f"{self.name}: health", fresh=True)
 
-    async def _become_ready(self, seconds: float) -> None:
+    async def _become_ready(self, seconds: float, *, beside: bool) -> None:
         with anyio.move_on_after(seconds), anyio.CancelScope() as starting:
             self._starting = starting
             await self._spawn()
-            await self._first_check()
+            await self._first_checks(_PASSES_BESIDE if beside else 1)
             self._starting = None
             return
         self._starting = None
@@ -134,6 +146,7 @@ class ProgramProcess:
                 options.environment(slot, self._mark),
                 options.cwd,
                 options.account,
+                partial(self._confine, slot),
                 undo=SpawnedProcess.end,
             )
         except OSError as error:
@@ -147,16 +160,53 @@ class ProgramProcess:
         ]
         if self._asked is not None:
             process.kill()
-        self._event("program_started", pid=self.pid, port=self.port)
+        limits = self._home.limits.described(options.max_memory, options.max_cpus)
+        self._event("program_started", pid=self.pid, port=self.port, limits=limits)
 
-    async def _first_check(self) -> None:
-        pause = _FIRST_CHECK
-        while self._options.health is not None:
-            self.health = await self._checked()
+    def _confine(self, slot: int, pid: int) -> ControlGroup | None:
+        """Limit the process that has just started; in the programs' thread."""
+        options = self._options
+        confine = self._home.limits.confine
+        return confine(pid, self.name, slot, options.max_memory, options.max_cpus)
+
+    async def _first_checks(self, needed: int) -> None:
+        """Ask for its health until so many checks in a row have passed."""
+        passed, pause = 0, _FIRST_CHECK
+        while passed < needed:
+            self.health = await self._readiness(beside=needed > 1)
             if not self.health:
-                return
+                passed += 1
+                continue
+            passed = 0
             await anyio.sleep(pause)
             pause = min(_SLOWEST_CHECK, pause * _SLOWER)
+
+    async def _readiness(self, *, beside: bool) -> str:
+        """Return why it is not ready, or an empty text."""
+        if beside and not await self.listens():
+            return f"it does not listen on port {self.port} yet"
+        return "" if self._options.health is None else await self._checked()
+
+    async def listens(self) -> bool:
+        """Return whether it, or a process it has started, listens on its port."""
+        process, port = self._process, self.port
+        if process is None or port is None:
+            return False
+        return await self._home.thread.run(
+            lambda: listens(port, pids_of(process.pid, process.group))
+        )
+
+    def usage(self) -> tuple[float, int] | None:
+        """Return its CPU seconds and bytes of memory; in a control group, with those of all it has started."""
+        if self.pid is None or self._process is None:
+            return None
+        try:
+            seconds, size = process_figures(self.pid)
+        except OSError:
+            return None  # it has just ended
+        group = self._process.group
+        of_group = (None, None) if group is None else group.usage()
+        return of_group[0] or seconds, of_group[1] or size
 
     # -- health -----------------------------------------------------------------------------
 
@@ -255,11 +305,17 @@ class ProgramProcess:
     async def _finish(self, code: int | None) -> None:
         assert self._process is not None
         pid, self.pid = self._process.pid, None
+        pipes = [output.pipe for output in self._outputs]
         try:
-            pipes = [output.pipe for output in self._outputs]
-            left = await self._home.sweep.end_left_over(LeftOver(self._mark, pid, pipes))
-            if left:
-                self._event("program_left_processes", count=len(left), ended=", ".join(left))
+            run = LeftOver(self._mark, pid, pipes, self._process.group)
+            left = await self._home.sweep.end_left_over(run)
+            if left.processes:
+                shown = ", ".join(left.processes)
+                self._event("program_left_processes", count=len(left.processes), ended=shown)
+            if left.out_of_memory and not self._why:
+                self._why = (
+                    f"out of memory: it used more than its max_memory, {self._options.max_memory}"
+                )
         finally:
             for output in self._outputs:
                 output.close()

@@ -10,12 +10,13 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from actors.nodes import end_with, sweep_and_reap
 from actors.programs.account import Account
+from actors.programs.control_group import ControlGroup
 
 __all__ = ["SpawnedProcess", "spawn"]
 
@@ -30,6 +31,9 @@ class SpawnedProcess:
         stdout: the end of a pipe from which its output is read.
         stderr: the same for its errors.
         tied: what ends it with this process.
+        popen: what has started it.
+        group: its control group, if it has one.
+        reaped: whether it was: then its numbers may be those of others.
     """
 
     pid: int
@@ -38,9 +42,13 @@ class SpawnedProcess:
     stderr: int
     tied: tuple[socket.socket, socket.socket]
     popen: subprocess.Popen[bytes]
+    group: ControlGroup | None = None
+    reaped: bool = False
 
     def signal(self, number: int) -> None:
         """Send a signal to the process itself, not to its group."""
+        if self.reaped:
+            return
         try:
             signal.pidfd_send_signal(self.pidfd, number)
         except (ProcessLookupError, PermissionError):
@@ -48,7 +56,11 @@ class SpawnedProcess:
 
     def kill(self) -> None:
         """Kill its whole group."""
+        if self.reaped:
+            return
         self.signal(signal.SIGKILL)
+        if self.group is not None:
+            self.group.kill()
         try:
             os.killpg(self.pid, signal.SIGKILL)  # not reaped, so the number is still its own
         except (ProcessLookupError, PermissionError):
@@ -61,6 +73,7 @@ class SpawnedProcess:
             Its exit code or minus its signal, None if code of the user's has reaped it.
         """
         code = sweep_and_reap(self.pid, self.pidfd)
+        self.reaped = True
         self.popen.returncode = 0 if code is None else code  # or it would warn
         os.close(self.pidfd)
         for end in self.tied:
@@ -73,12 +86,25 @@ class SpawnedProcess:
         self.reap()
         os.close(self.stdout)
         os.close(self.stderr)
+        if self.group is not None:
+            self.group.remove()
 
 
 def spawn(
-    command: Sequence[str], env: Mapping[str, str], cwd: str | None, account: Account | None
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str | None,
+    account: Account | None,
+    confine: Callable[[int], ControlGroup | None] | None = None,
 ) -> SpawnedProcess:
     """Start a process.
+
+    Args:
+        command: its arguments.
+        env: its whole environment.
+        cwd: its folder; None is this process's own.
+        account: who it runs as; None is who this process runs as.
+        confine: called with its number as soon as it runs, to limit it; returns its control group.
 
     Raises:
         OSError: it cannot be executed, or there is no room for it.
@@ -104,9 +130,10 @@ def spawn(
         # Whichever of the two this process closes first at its end, the other one's owner is signalled.
         for end in tied:
             end_with(end, popen.pid)
+        group = None if confine is None else confine(popen.pid)
         pidfd = os.pidfd_open(popen.pid)
         near.pop_all()
-    return SpawnedProcess(popen.pid, pidfd, out[0], err[0], tied, popen)
+    return SpawnedProcess(popen.pid, pidfd, out[0], err[0], tied, popen, group)
 
 
 def _pipe(near: ExitStack, far: ExitStack) -> tuple[int, int]:

@@ -213,6 +213,34 @@ async def test_a_number_can_be_watched_again_after_its_descriptor_was_closed(loo
             end.close()
 
 
+async def test_a_descriptor_that_a_callback_of_the_same_turn_has_unwatched_is_not_told(
+    loop: Loop,
+) -> None:
+    pairs = [socket.socketpair() for _ in range(2)]
+    ours = [pair[0].fileno() for pair in pairs]
+    told: list[int] = []
+    news = loop.waiter()
+
+    def take(number: int) -> None:
+        told.append(number)
+        for other in ours:
+            loop.unwatch_readable(other)
+        settle(news)
+
+    for number in ours:
+        loop.watch_readable(number, partial(take, number))
+    await anyio.wait_all_tasks_blocked()
+    for _, far in pairs:
+        far.send(b"x")
+    with anyio.fail_after(5):
+        await news
+    await anyio.wait_all_tasks_blocked()
+    assert len(told) == 1
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
 async def test_a_task_can_be_given_a_fresh_context(loop: Loop) -> None:
     COLOUR.set("red")
     seen: list[str] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +15,7 @@ from actors._base.events import Event, EventStream
 from actors._system.program_spec import ProgramSpec
 from actors._system.system import coordinator_of
 
+_TAKEN = itertools.count()
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
@@ -23,10 +26,10 @@ def python(source: str, *args: str) -> list[str]:
 
 def free_ports(count: int = 1) -> int:
     """A port such that nobody listens on it and those behind it."""
-    for first in range(20_000 + socket.socket().fileno(), 32_000, count):
+    while True:
+        first = 10_000 + (os.getpid() * 64 + next(_TAKEN) * count) % 20_000
         if all(_is_free(port) for port in range(first, first + count)):
             return first
-    raise AssertionError("no ports are free")
 
 
 def _is_free(port: int) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, Final
 
 import anyio
@@ -16,7 +15,7 @@ from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.suggestions import did_you_mean
 from actors._system.coordinator import Coordinator
 from actors._system.listeners import ListenerController
-from actors.nodes import Node, RemoteNode, process_figures
+from actors.nodes import Node, RemoteNode
 from actors.routing import NodeStats
 
 __all__ = [
@@ -87,13 +86,11 @@ def _groups(core: Coordinator) -> dict[str, dict[str, int]]:
 
 def program_facts(core: Coordinator) -> list[dict[str, Any]]:
     """Return the facts about every instance of a program, with its memory, as the kernel knows it."""
-    return [{**facts, "rss": _rss(facts["pid"])} for facts in core.programs.facts()]
-
-
-def _rss(pid: int | None) -> int | None:
-    with suppress(OSError):  # it has just ended
-        return None if pid is None else process_figures(pid)[1]
-    return None
+    used = core.programs.usage()
+    return [
+        {**facts, "rss": used[name][1] if (name := facts["name"]) in used else None}
+        for facts in core.programs.facts()
+    ]
 
 
 def node_identity(node: Node) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Reaps the programs that nodes leave behind, where this process is pid 1 and so their new parent.
+"""Makes this process the new parent of what nodes and programs leave behind, and reaps it when it has ended.
 
 Rule: it reaps by number what is known not to be ours. `waitpid(-1)` would take the ends of others.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,12 +23,13 @@ __all__ = ["reaping_orphans"]
 _EVERY: Final = 2.0
 """Seconds between two looks. What is ours is known, or reaped, well before the second one."""
 _ZOMBIE: Final = "Z"
+_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 @contextmanager
 def reaping_orphans(loop: Loop, ours: Callable[[], set[int]]) -> Iterator[None]:
-    """Reap orphans for the length of the block, if this process is pid 1."""
-    if os.getpid() != 1:
+    """Adopt and reap orphans for the length of the block, where this system can."""
+    if not _become_subreaper():
         yield
         return
     task = loop.start(_reap, ours, name="reap orphans")
@@ -41,7 +43,7 @@ async def _reap(ours: Callable[[], set[int]]) -> None:
     """Reap for ever what has been a zombie for two looks and is none of *ours*."""
     before: set[int] = set()
     while True:
-        now = _zombies() - ours()
+        now = _zombies() - ours() if _has_zombie() else set()
         for pid in before & now:
             _reap_one(pid)
         before = now
@@ -51,6 +53,25 @@ async def _reap(ours: Callable[[], set[int]]) -> None:
 def _reap_one(pid: int) -> None:
     with suppress(ChildProcessError):  # whoever started it was faster
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+
+
+def _become_subreaper() -> bool:
+    """Have orphans of this process's descendants become its children; return whether they do."""
+    if os.getpid() == 1:
+        return True
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        return not library.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    except (AttributeError, OSError):  # no Linux
+        return False
+
+
+def _has_zombie() -> bool:
+    """Return whether a child of this process has ended and is not reaped: one system call, mostly."""
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it has no children
+        return False
 
 
 def _zombies() -> set[int]:
