@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from actors.nodes import RemoteNode, SupervisedActor
     from actors.supervisors import AdoptedChild, SupervisorEvent
 
-__all__ = ["SupervisionTree", "first_cause"]
+__all__ = ["SupervisionTree", "child_row", "first_cause"]
 
 _SHUTDOWN_DEADLINE: Final = 30.0
 """Seconds that the orderly end of a whole system may take, after its listeners, if no node has longer."""
@@ -509,7 +509,8 @@ def first_cause(error: BaseException) -> BaseException:
     return error
 
 
-def _child_facts(info: ChildInfo) -> dict[str, Any]:
+def child_row(info: ChildInfo) -> dict[str, Any]:
+    """Return a child of a supervisor as plain data, without those below it."""
     facts = child_facts(info)
     run = info.child
     if isinstance(run, NodeReplacement):
@@ -517,6 +518,11 @@ def _child_facts(info: ChildInfo) -> dict[str, Any]:
     elif isinstance(run, ProgramInstance):
         state = facts["state"] if info.state is not ChildState.RUNNING else run.main.state.value
         facts |= {"kind": "program", "pid": run.main.pid, "port": run.main.port, "state": state}
-    elif isinstance(run, Supervisor | DynamicSupervisor):
+    return facts
+
+
+def _child_facts(info: ChildInfo) -> dict[str, Any]:
+    facts, run = child_row(info), info.child
+    if isinstance(run, Supervisor | DynamicSupervisor):
         facts["children"] = [_child_facts(inner) for inner in reversed(run.children())]
     return facts

@@ -19,7 +19,8 @@ from actors._remoting import admin_operations as admin_ops
 from actors._system.admin_spec import ADMIN_GROUP
 from actors._system.control.operations import OPERATIONS
 from actors._system.control.ps import NODE_TIMEOUT, listener_facts
-from actors.nodes import LOOKED_AT, RemoteNode, child_facts, node_figures
+from actors._system.supervision_tree import child_row
+from actors.nodes import LOOKED_AT, RemoteNode, node_figures
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -141,7 +142,7 @@ class AdminServices:
             "path": path,
             "total": len(rows),
             "start": start,
-            "children": list(map(child_facts, part)),
+            "children": list(map(child_row, part)),
         }
 
     async def _queued(self, name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import anyio
 from actors._base.durations import Histogram, raw_since
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.log import iso_time
-from actors._system.control.ps import NODE_TIMEOUT, node_facts
+from actors._system.control.ps import NODE_TIMEOUT, node_facts, program_facts
 from actors._system.coordinator import Coordinator
 from actors.nodes import (
     ORDERS,
@@ -54,15 +54,19 @@ async def top(
         for node in core.nodes.values()
     ]
     seen = _Seen()
+    programs = [{**one, "cpu": None} for one in program_facts(core)]
     async with anyio.create_task_group() as tasks:
         for node, shown in zip(core.nodes.values(), facts, strict=True):
             if node.pid is not None:
                 tasks.start_soon(_observe, core, node, shown, seen, (seconds, rows, by))
+        if programs:
+            tasks.start_soon(_observe_programs, core, programs, seconds)
     return {
         "pid": os.getpid(),
         "seconds": seconds,
         "by": by,
         "nodes": facts,
+        "programs": programs,
         "actors": heapq.nlargest(rows, seen.actors, key=lambda item: busiest_first(item, by)),
         "handlers": handler_stats(seen.handlers)[:rows],
         "requests": [_requests(name, parts, seconds) for name, parts in seen.serves.items()],
@@ -111,6 +115,21 @@ def request_figures(name: str, rate: float, times: Histogram) -> dict[str, Any]:
         "p50": took.p50 if took.count else None,
         "p99": took.p99 if took.count else None,
     }
+
+
+async def _observe_programs(
+    core: Coordinator, programs: list[dict[str, Any]], seconds: float
+) -> None:
+    """Add to the facts of instances the CPU time that each has used meanwhile, and its memory now."""
+    before, began = core.programs.usage(), anyio.current_time()
+    await anyio.sleep(seconds)
+    passed, after = anyio.current_time() - began, core.programs.usage()
+    for facts in programs:
+        name = facts["name"]
+        if name in before and name in after:
+            used = after[name][0] - before[name][0]
+            # It is less than nothing if another process has taken its place.
+            facts |= {"cpu": round(max(0.0, used) / passed, 3), "rss": after[name][1]}
 
 
 def _check(seconds: object, rows: object, by: object) -> None:

@@ -175,6 +175,9 @@ def as_top(facts: dict[str, Any]) -> str:
     blocked = [_blocked(node) for node in nodes if node["blocked"] is not None]
     if blocked:
         parts += ["", *blocked]
+    if facts.get("programs"):
+        shown = [(*_program(one), _percent(one["cpu"])) for one in facts["programs"]]
+        parts += ["", *_table((*_PROGRAMS, "CPU"), shown)]
     if actors:
         parts += ["", *_table(_ACTORS, [_actor(actor) for actor in actors])]
     if facts["requests"]:

@@ -134,6 +134,10 @@ function show(look) {
     item.name, [number(item.run.count), "n"],
     [item.wait.count ? ms(item.wait.p50) : null, "n"], [item.wait.count ? ms(item.wait.p99) : null, "n"],
     [ms(item.run.p50), "n"], [ms(item.run.p99), "n"], [`${number(item.cpu_seconds, 2)} s`, "n"]]);
+  fill("programs", look.programs, (item) => [
+    item.name, [item.state, item.state === "READY" ? "good" : "bad"], [item.pid, "n"], [item.port, "n"],
+    [percent(item.cpu), "n"], [mib(item.rss), "n"], [number(item.restarts), "n"], [item.health || "", "dim"],
+    programActions(item.name)]);
   fill("busy", look.actors, (actor) => [
     button(actor.name, () => showActor(actor.name), "link"), [actor.class, "dim"], actor.node,
     [number(actor.mailbox), "n"],
@@ -148,6 +152,16 @@ function nodeActions(name) {
     button("profile", () => showProfile(name)), " ",
     button("restart", () => change(`Replace ${name} by a new process? It finishes what it has first.`, "Restart", "restart", { name })), " ",
     button("stop", () => change(`Stop ${name} for good? Its actors end.`, "Stop", "stop_any", { name }), "danger"));
+  return made;
+}
+
+function programActions(name) {
+  const made = make("span");
+  const program = name.split("/")[0];
+  made.append(
+    button("restart", () => change(`Replace ${name} by a new process?`, "Restart", "restart", { name })), " ",
+    button("reload all", () => change(`Replace the processes of ${program} one after another?`, "Reload", "reload", { nodes: [program] })), " ",
+    button("stop", () => change(`Stop ${name} for good?`, "Stop", "stop_any", { name }), "danger"));
   return made;
 }
 
@@ -258,12 +272,12 @@ async function addChildren(parent, path, start) {
 }
 
 function branch(child, path) {
-  const good = child.state === "RUNNING" ? "good" : "bad";
+  const good = child.state === "RUNNING" || child.state === "READY" ? "good" : "bad";
   const facts = [make("span", ` ${child.state}`, good), make("span", child.restarts ? ` ${child.restarts} restarts` : "", "busy"),
     make("span", child.last_exit ? ` last ended ${child.last_exit}` : "", "dim")];
   if (child.kind !== "supervisor") {
     const leaf = make("div", undefined, "leaf");
-    const open = child.kind === "actor" ? () => showActor(child.name) : child.kind === "node" || child.name.includes("/") ? () => showStack(child.name) : null;
+    const open = child.kind === "actor" ? () => showActor(child.name) : child.kind === "node" || (child.kind !== "program" && child.name.includes("/")) ? () => showStack(child.name) : null;
     leaf.append(open ? button(child.name, open, "link") : make("span", child.name), ...facts);
     if (child.class) leaf.append(make("span", ` ${child.class} on ${child.node}`, "dim"));
     return leaf;
