@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from actors import System, Topology
@@ -35,6 +36,14 @@ def free_ports(count: int = 1) -> int:
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class Observed:
@@ -71,4 +80,4 @@ async def observed(*programs: ProgramSpec) -> AsyncIterator[Observed]:
     events.close()
 
 
-__all__ = ["SLEEPS", "Observed", "Topology", "free_ports", "observed", "python"]
+__all__ = ["SLEEPS", "Observed", "Topology", "free_ports", "observed", "python", "runs"]

@@ -11,7 +11,7 @@ import pytest
 from actors import Backoff, Budget, Restart, program
 from actors.errors import InvalidSpec, StartFailed
 from actors.testing import eventually
-from tests.programs.observed import SLEEPS, observed, python
+from tests.programs.observed import SLEEPS, observed, python, runs
 
 pytestmark = pytest.mark.within(30)
 _SLOW = Backoff(first=30, cap=30)
@@ -141,8 +141,8 @@ async def test_its_children_end_with_it_also_those_that_have_left_its_group(
         left = await seen.event("program_left_processes", program="api/0")
         inside, outside = map(int, file.read_text().split()[:2])
         assert left.facts["ended"] == f"sleep ({outside})"
-        assert not _runs(inside)
-        assert not _runs(outside)
+        assert not runs(inside)
+        assert not runs(outside)
 
 
 async def test_a_daemon_that_wrote_over_its_environment_is_known_by_the_pipe_it_writes_to(
@@ -159,7 +159,7 @@ async def test_a_daemon_that_wrote_over_its_environment_is_known_by_the_pipe_it_
         await eventually(lambda: file.exists() and file.read_text().endswith(" "))
         os.kill(seen.pid("api"), signal.SIGTERM)
         await seen.event("program_left_processes", program="api/0")
-        assert not _runs(int(file.read_text()))
+        assert not runs(int(file.read_text()))
 
 
 async def test_a_program_that_is_gone_when_it_is_to_be_restarted_is_said_to_be_so(
@@ -210,10 +210,3 @@ def _lines(programs: object, name: str) -> list[str]:
     del facts
     instance = programs.find(name)[0].instances[0]  # type: ignore[attr-defined] # as above
     return [line for output in instance.main._outputs for line in output.last]
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
