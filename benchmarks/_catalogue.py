@@ -226,6 +226,21 @@ def _node_restart() -> Benchmark:
     )
 
 
+def _programs() -> Benchmark:
+    if not (ROOT / ".peers" / "node_modules" / "pm2").exists():
+        raise BenchmarkError("PM2 is not installed here: run benchmarks/peers/setup.sh")
+    return Benchmark(
+        name="programs",
+        ours=_ours("programs"),
+        peer=Program(name="PM2", command=(sys.executable, "-m", "benchmarks.peers.pm2_programs")),
+        targets=(
+            Target(metric="crash to TCP ready ms", at_most=0.3),
+            Target(metric="start ms", at_most=0.5),
+            Target(metric="manager MiB", at_most=0.5),
+        ),
+    )
+
+
 def _app_restart() -> Benchmark:
     metric = "kill to serving ms"
     return Benchmark(
@@ -466,6 +481,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "crash": _crash,
     "node-restart": _node_restart,
     "app-restart": _app_restart,
+    "programs": _programs,
     "tree": _tree,
     "spawns": _spawns,
     "growth": _growth,

@@ -368,6 +368,7 @@ class Programs:
     def close(self) -> None:
         """End the thread; no program runs any more."""
         self.thread.close()
+        self.sweep.close()
         self.limits.close()
 
     def abandon(self) -> None:

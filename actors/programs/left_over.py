@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from actors._base.errors import SystemStopped
 from actors._base.loop import Loop, Waiter
 from actors.programs.control_group import ControlGroup
 from actors.programs.environment import RUN_VARIABLE
@@ -68,6 +69,10 @@ class Sweep:
         self._waiting: list[tuple[LeftOver, Waiter]] = []
         self._busy = False
 
+    async def end_group(self, run: LeftOver) -> Ended:
+        """Kill what is left in the control group of a run, and remove that; no other process is looked at."""
+        return await self._thread.run(_end_group, run)
+
     async def end_left_over(self, run: LeftOver) -> Ended:
         """Kill what is left of a run whose first process has ended."""
         waiter = self._loop.waiter()
@@ -83,23 +88,28 @@ class Sweep:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
                 found = await self._thread.run(_end_all, [run for run, _ in batch])
-                for run, waiter in batch:
-                    if not waiter.done():
-                        waiter.set_result(found[run.mark])
+                _answer(batch, found)
+        except SystemStopped:
+            return  # `close` has done it
         finally:
             self._busy = False
+
+    def close(self) -> None:
+        """Do at once what is asked for and not begun: the thread is closed."""
+        batch, self._waiting = self._waiting, []
+        if batch:
+            _answer(batch, _end_all([run for run, _ in batch]))
+
+
+def _answer(batch: Sequence[tuple[LeftOver, Waiter]], found: Mapping[str, Ended]) -> None:
+    for run, waiter in batch:
+        if not waiter.done():
+            waiter.set_result(found[run.mark])
 
 
 def _end_all(runs: Sequence[LeftOver]) -> dict[str, Ended]:
     """Kill what is left of *runs*; return it by their marks."""
     found: dict[str, dict[int, str]] = {run.mark: {} for run in runs}
-    ended = {run.mark: Ended() for run in runs}
-    for run in runs:
-        if run.group is not None:
-            ended[run.mark].out_of_memory = run.group.out_of_memory()
-            for pid in run.group.pids():
-                _note(found[run.mark], pid, run)
-            run.group.remove()
     for _ in range(_ROUNDS):
         left = [(pid, of) for pid in _others() if (of := _run_of(pid, runs)) is not None]
         if not left:
@@ -109,9 +119,18 @@ def _end_all(runs: Sequence[LeftOver]) -> dict[str, Ended]:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(_PAUSE)
-    for mark, names in found.items():
-        ended[mark].processes = list(names.values())
-    return ended
+    return {mark: Ended(list(names.values())) for mark, names in found.items()}
+
+
+def _end_group(run: LeftOver) -> Ended:
+    found: dict[int, str] = {}
+    if run.group is None:
+        return Ended()
+    out_of_memory = run.group.out_of_memory()
+    for pid in run.group.pids():
+        _note(found, pid, run)
+    run.group.remove()
+    return Ended(list(found.values()), out_of_memory)
 
 
 def _note(found: dict[int, str], pid: int, run: LeftOver) -> None:

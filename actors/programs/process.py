@@ -22,7 +22,7 @@ from actors._base.loop import Loop, Task, Timer
 from actors.nodes import process_figures
 from actors.programs.checking import checked
 from actors.programs.control_group import ControlGroup
-from actors.programs.left_over import LeftOver, Sweep, pids_of
+from actors.programs.left_over import Ended, LeftOver, Sweep, pids_of
 from actors.programs.limits import ProgramLimits
 from actors.programs.options import ProgramOptions
 from actors.programs.output import ProgramOutput
@@ -306,20 +306,28 @@ class ProgramProcess:
         assert self._process is not None
         pid, self.pid = self._process.pid, None
         pipes = [output.pipe for output in self._outputs]
+        run = LeftOver(self._mark, pid, pipes, self._process.group)
         try:
-            run = LeftOver(self._mark, pid, pipes, self._process.group)
-            left = await self._home.sweep.end_left_over(run)
-            if left.processes:
-                shown = ", ".join(left.processes)
-                self._event("program_left_processes", count=len(left.processes), ended=shown)
-            if left.out_of_memory and not self._why:
-                self._why = (
-                    f"out of memory: it used more than its max_memory, {self._options.max_memory}"
-                )
+            if run.group is None:
+                self._tell_left(await self._home.sweep.end_left_over(run))
+            else:
+                left = await self._home.sweep.end_group(run)
+                self._tell_left(left)
+                if left.out_of_memory and not self._why:
+                    limit = self._options.max_memory
+                    self._why = f"out of memory: it used more than its max_memory, {limit}"
         finally:
             for output in self._outputs:
                 output.close()
             self._ended(pid, code)
+        if run.group is not None:
+            # What it had started before it was put into its group; the next process does not wait for that.
+            self._tell_left(await self._home.sweep.end_left_over(run))
+
+    def _tell_left(self, left: Ended) -> None:
+        if left.processes:
+            shown = ", ".join(left.processes)
+            self._event("program_left_processes", count=len(left.processes), ended=shown)
 
     def _ended(self, pid: int, code: int | None) -> None:
         self.state = RunState.ENDED

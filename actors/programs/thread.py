@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from actors._base.errors import SystemStopped
 from actors._base.loop import Loop, Waiter
 
 __all__ = ["ProgramThread"]
@@ -27,6 +28,7 @@ class ProgramThread:
             queue.SimpleQueue()
         )
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     async def run(
         self, fn: Callable[..., T], /, *args: Any, undo: Callable[[T], object] | None = None
@@ -40,7 +42,10 @@ class ProgramThread:
 
         Raises:
             Exception: whatever *fn* raises.
+            SystemStopped: it is closed.
         """
+        if self._closed:
+            raise SystemStopped("the system has stopped: it starts no more programs")
         if self._thread is None:
             thread = threading.Thread(target=self._serve, name="actors programs")
             thread.start()
@@ -51,6 +56,7 @@ class ProgramThread:
 
     def close(self) -> None:
         """End the thread, after the requests that were made."""
+        self._closed = True
         thread, self._thread = self._thread, None
         if thread is not None:
             self._requests.put(None)

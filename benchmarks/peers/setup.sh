@@ -20,6 +20,10 @@ if command -v npm >/dev/null && [ ! -d .peers/node_modules/piscina ]; then
   echo "installing piscina into .peers"
   npm install --silent --no-audit --no-fund --prefix .peers piscina@5 >/dev/null
 fi
+if command -v npm >/dev/null && [ ! -d .peers/node_modules/pm2 ]; then
+  echo "installing pm2 into .peers"
+  npm install --silent --no-audit --no-fund --prefix .peers pm2@7 >/dev/null
+fi
 
 [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && exit 0
 echo "installing peers into .peers: ${wanted[*]}"
