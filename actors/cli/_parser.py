@@ -262,7 +262,10 @@ def _spawn(parser: argparse.ArgumentParser) -> None:
 
 def _scale(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "groups", metavar="GROUP=COUNT", nargs="+", help="the new number of nodes of a group"
+        "groups",
+        metavar="GROUP=COUNT",
+        nargs="+",
+        help="the new number of nodes of a group, or of instances of a program",
     )
     _add_common(parser)
 
@@ -272,7 +275,7 @@ def _reload(parser: argparse.ArgumentParser) -> None:
         "nodes",
         metavar="NODE_OR_GROUP",
         nargs="*",
-        help="such as web/1 or web; default: all process nodes",
+        help="such as web/1 or web, or a program such as api or api/0; default: all process nodes",
     )
     parser.add_argument(
         "--surge",
@@ -289,7 +292,7 @@ def _reload(parser: argparse.ArgumentParser) -> None:
 
 
 _PATTERN: Final = (
-    "a node such as web/1; or actors, by a name or a pattern such as 'room-*'. The name of a node means the "
+    "a node such as web/1; a program such as api, or api/0 of it; or actors, by a name or a pattern such as 'room-*'. The name of a node means the "
     "node, unless --actor is given"
 )
 
