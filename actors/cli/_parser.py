@@ -292,8 +292,8 @@ def _reload(parser: argparse.ArgumentParser) -> None:
 
 
 _PATTERN: Final = (
-    "a node such as web/1; a program such as api, or api/0 of it; or actors, by a name or a pattern such as 'room-*'. The name of a node means the "
-    "node, unless --actor is given"
+    "a node such as web/1; a program such as api, or api/0 of it; or actors, by a name or a pattern such as "
+    "'room-*'. The name of a node means the node, unless --actor is given"
 )
 
 
