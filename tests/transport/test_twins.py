@@ -191,6 +191,22 @@ def test_an_instance_that_has_more_or_less_than_its_fields_is_copied_by_python()
         assert not hasattr(snapshot(slotted), "two")
 
 
+@dataclass(frozen=True, eq=False)
+class Key:
+    """Is hashable, and holds what can change."""
+
+    items: list[int]
+
+
+def test_a_key_that_holds_what_can_change_is_copied() -> None:
+    for _ in range(2):
+        key = Key([1])
+        for value in ({key: 1}, {key: [1]}, {(1, key): 1}, {key}, frozenset({key})):
+            ours, theirs = snapshot(value), snapshot_in_python(value)
+            assert type(ours) is type(theirs)
+            assert next(iter(ours)) is not next(iter(value))
+
+
 def test_a_copied_instance_is_as_independent_as_python_makes_it() -> None:
     original = Three([1], {"k": [2]}, (3, [4]))
     for _ in range(2):
@@ -428,7 +444,9 @@ class Member(NamedTuple):
     b: Any
 
 
+INNER = [1]
 LEAKY: list[Any] = [
+    (INNER, [INNER], INNER, {"k": INNER}, Three(INNER, INNER), Member(INNER, (INNER, INNER))),
     *SAMPLES.values(),
     [[1, (2, [3])], {"a": {"b": {4}}}],
     {(1, 2): [3], (4, (5,)): {6}},
@@ -456,7 +474,7 @@ def test_nothing_leaks() -> None:
         everything(encoder, decoder, bad)
         gc.collect()
         before, objects = tracemalloc.get_traced_memory()[0], len(gc.get_objects())
-        references = [sys.getrefcount(value) for value in ("c", Three, Member)]
+        references = [sys.getrefcount(value) for value in (Three, Member, INNER)]
         for _ in range(5):
             everything(encoder, decoder, bad)
         gc.collect()
@@ -465,7 +483,7 @@ def test_nothing_leaks() -> None:
     finally:
         tracemalloc.stop()
     assert grown < 20_000, "bytes after five rounds"
-    assert [sys.getrefcount(value) for value in ("c", Three, Member)] == references
+    assert [sys.getrefcount(value) for value in (Three, Member, INNER)] == references
 
 
 def test_an_encoder_and_a_decoder_can_be_collected() -> None:
