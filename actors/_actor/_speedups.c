@@ -1902,19 +1902,10 @@ static PyType_Spec sending_spec = {
     .slots = sending_slots,
 };
 
-/* Return the coroutine; as a function of Python, it fails at once only for arguments that it does not take. */
+/* The coroutine of a message; `args` are the method and the arguments. */
 static PyObject *
-new_sending(PyObject *ref, PyTypeObject *type, PyObject *const *args, Py_ssize_t count, PyObject *names, int asks)
+new_sending(State *st, PyObject *ref, PyObject *const *args, Py_ssize_t count, PyObject *names, int asks)
 {
-    State *st = PyType_GetModuleState(type);
-    if (!is_a(ref, st->Ref)) {
-        return not_bound("this ref");
-    }
-    if (count < 1) {
-        PyErr_Format(PyExc_TypeError, "Ref.%s() missing 1 required positional argument: 'method'",
-                     asks ? "ask" : "tell");
-        return NULL;
-    }
     PyObject *values = PyTuple_New(count - 1), *keywords = NULL;
     if (values == NULL) {
         return NULL;
@@ -1951,28 +1942,139 @@ new_sending(PyObject *ref, PyTypeObject *type, PyObject *const *args, Py_ssize_t
     return (PyObject *)self;
 }
 
+/* ------------------------------------------------------------ the verbs of a ref */
+
+/* A method that is to all who look the function in Python, which says what it takes. */
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc call;
+    PyObject *twin;
+    int asks;
+} Verb;
+
 static PyObject *
-ref_tell(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssize_t count, PyObject *names)
+verb_call(PyObject *callable, PyObject *const *args, size_t flags, PyObject *names)
 {
-    return new_sending(self, type, args, count, names, 0);
+    Verb *self = (Verb *)callable;
+    State *st = state_of(callable);
+    Py_ssize_t count = PyVectorcall_NARGS(flags);
+    if (count < 2 || !is_a(args[0], st->Ref)) {
+        return PyObject_Vectorcall(self->twin, args, flags, names);
+    }
+    return new_sending(st, args[0], args + 1, count - 1, names, self->asks);
 }
 
 static PyObject *
-ref_ask(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssize_t count, PyObject *names)
+verb_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    return new_sending(self, type, args, count, names, 1);
+    static char *names[] = {"function", "asks", NULL};
+    PyObject *twin;
+    int asks;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!p:Verb", names, &PyFunction_Type, &twin, &asks)) {
+        return NULL;
+    }
+    Verb *self = (Verb *)type->tp_alloc(type, 0);
+    if (self != NULL) {
+        self->call = verb_call;
+        self->twin = Py_NewRef(twin);
+        self->asks = asks;
+    }
+    return (PyObject *)self;
 }
+
+static int
+verb_traverse(Verb *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->twin);
+    return 0;
+}
+
+static int
+verb_clear(Verb *self)
+{
+    Py_CLEAR(self->twin);
+    return 0;
+}
+
+static void
+verb_dealloc(Verb *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    verb_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+verb_bind(PyObject *self, PyObject *ref, PyObject *Py_UNUSED(type))
+{
+    return ref == NULL || ref == Py_None ? Py_NewRef(self) : PyMethod_New(self, ref);
+}
+
+static PyObject *
+verb_repr(PyObject *self)
+{
+    return PyObject_Repr(((Verb *)self)->twin);
+}
+
+/* What it has not itself, such as `__code__`, is that of the function. */
+static PyObject *
+verb_getattr(PyObject *self, PyObject *name)
+{
+    PyObject *value = PyObject_GenericGetAttr(self, name);
+    if (value == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        value = PyObject_GetAttr(((Verb *)self)->twin, name);
+    }
+    return value;
+}
+
+static PyObject *
+verb_doc(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyObject_GetAttrString(((Verb *)self)->twin, "__doc__");
+}
+
+static PyMemberDef verb_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Verb, call), READONLY, NULL},
+    {"__wrapped__", T_OBJECT_EX, offsetof(Verb, twin), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef verb_attributes[] = {
+    {"__doc__", verb_doc, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot verb_slots[] = {
+    {Py_tp_new, verb_new},
+    {Py_tp_traverse, verb_traverse},
+    {Py_tp_clear, verb_clear},
+    {Py_tp_dealloc, verb_dealloc},
+    {Py_tp_descr_get, verb_bind},
+    {Py_tp_repr, verb_repr},
+    {Py_tp_getattro, verb_getattr},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, verb_members},
+    {Py_tp_getset, verb_attributes},
+    {0, NULL},
+};
+
+static PyType_Spec verb_spec = {
+    .name = "actors._actor._speedups.Verb",
+    .basicsize = sizeof(Verb),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR
+        | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = verb_slots,
+};
 
 /* ------------------------------------------------------------ types to derive from */
 
 #define METHOD(name, function, doc) \
     {name, (PyCFunction)(void (*)(void))function, METH_METHOD | METH_FASTCALL | METH_KEYWORDS, doc}
 
-static PyMethodDef ref_methods[] = {
-    METHOD("tell", ref_tell, "Send a message and wait only until it has a place in the mailbox."),
-    METHOD("ask", ref_ask, "Send a message and return the handler's result."),
-    {NULL, NULL, 0, NULL},
-};
 static PyMethodDef mailbox_methods[] = {
     METHOD("put", mailbox_put, "Add a message, even past the bound, and wake the actor."),
     METHOD("wake", mailbox_wake, "Wake the actor, which waits for a message."),
@@ -1990,7 +2092,6 @@ static PyMethodDef loop_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyType_Slot ref_slots[] = {{Py_tp_methods, ref_methods}, {0, NULL}};
 static PyType_Slot envelope_slots[] = {{Py_tp_init, envelope_init}, {0, NULL}};
 static PyType_Slot mailbox_slots[] = {{Py_tp_methods, mailbox_methods}, {0, NULL}};
 static PyType_Slot cell_slots[] = {{Py_tp_methods, cell_methods}, {0, NULL}};
@@ -2204,8 +2305,13 @@ start(PyObject *module)
     if (st->Suspended == NULL || st->Reply == NULL || st->Sending == NULL) {
         return -1;
     }
-    if (add_mixin(module, "actors._actor._speedups.RefMethods", ref_slots) < 0
-        || add_mixin(module, "actors._actor._speedups.EnvelopeMethods", envelope_slots) < 0
+    PyObject *verb = PyType_FromModuleAndSpec(module, &verb_spec, NULL);
+    if (verb == NULL || PyModule_AddType(module, (PyTypeObject *)verb) < 0) {
+        Py_XDECREF(verb);
+        return -1;
+    }
+    Py_DECREF(verb);
+    if (add_mixin(module, "actors._actor._speedups.EnvelopeMethods", envelope_slots) < 0
         || add_mixin(module, "actors._actor._speedups.MailboxMethods", mailbox_slots) < 0
         || add_mixin(module, "actors._actor._speedups.CellMethods", cell_slots) < 0
         || add_mixin(module, "actors._actor._speedups.MessageLoopMethods", loop_slots) < 0) {

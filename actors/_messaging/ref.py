@@ -98,16 +98,7 @@ class RefHost(Protocol):
         """How many messages wait for *ref*, as far as this node knows."""
 
 
-class _InPython:
-    __slots__ = ()
-
-
-_Twin = _InPython
-if not TYPE_CHECKING and COMPILED:
-    _Twin = COMPILED.RefMethods
-
-
-class Ref(_Twin, Generic[A]):
+class Ref(Generic[A]):
     """The address of one actor.
 
     Send it a method of its class and the arguments::
@@ -514,8 +505,8 @@ def class_of(ref: Ref[Any]) -> type | None:
 
 bind(Ref, tell_twin=Ref.tell, ask_twin=Ref.ask)
 if not TYPE_CHECKING and COMPILED:
-    # Those of its base run then, and leave what is rare to these.
-    del Ref.tell, Ref.ask
+    # They do the common case, and leave the rest to the functions that they stand for.
+    Ref.tell, Ref.ask = COMPILED.Verb(Ref.tell, asks=False), COMPILED.Verb(Ref.ask, asks=True)
 
 # A ref is immutable and valid on every node: its snapshot is the ref itself.
 register_immutable(Ref)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock, create_autospec
 
 import anyio
 import pytest
@@ -200,6 +202,28 @@ async def test_a_task_that_is_cancelled_before_its_ask_begins_sends_nothing(
     assert await echo.ask(Echo.all) == []
 
 
+@pytest.mark.parametrize("verb", ["tell", "ask"])
+def test_a_verb_is_an_async_function_to_who_looks(verb: str) -> None:
+    function = getattr(Ref, verb)
+
+    assert inspect.iscoroutinefunction(function)
+    assert list(inspect.signature(function).parameters) == ["self", "method", "args", "kwargs"]
+    assert (function.__name__, function.__qualname__) == (verb, f"Ref.{verb}")
+    assert str(inspect.getdoc(function)).startswith("Send a message and ")
+    assert f"async def {verb}(" in inspect.getsource(function)
+    assert isinstance(getattr(create_autospec(Ref), verb), AsyncMock)
+
+
+async def test_a_bound_verb_is_an_async_method(echo: Ref[Echo]) -> None:
+    verb = echo.ask
+
+    assert inspect.iscoroutinefunction(verb)
+    assert await verb(Echo.say, 3) == 3
+    assert await Ref.ask(echo, Echo.say, value=4) == 4
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'method'"):
+        await Ref.ask(echo)  # type: ignore[call-overload]
+
+
 def test_a_message_without_a_method_is_an_error_of_the_call() -> None:
     async def main() -> None:
         async with System() as system:
@@ -262,7 +286,6 @@ def test_a_class_without_the_slots_of_its_name_cannot_be_bound() -> None:
         ("CellMethods", "deliver", (1,)),
         ("MessageLoopMethods", "_step_now", (1,)),
         ("MessageLoopMethods", "_drain", (0.0,)),
-        ("RefMethods", "tell", (1,)),
         ("EnvelopeMethods", "__init__", (1, 2, 3)),
     ],
 )
