@@ -86,7 +86,9 @@ async def test_while_somebody_looks_handlers_show_their_times_and_before_and_aft
         assert found["bake"]["class"].endswith(":Baker")
         assert found["knead"]["run"]["longest"] >= 0.05
         assert found["knead"]["cpu_seconds"] >= 0.05
-        assert found["rest"]["run"]["longest"] >= 0.05
+        assert (
+            found["rest"]["run"]["longest"] >= 0.04
+        )  # timers of uvloop may be a millisecond early
         assert found["rest"]["cpu_seconds"] < 0.05
         assert host.times.cpu[baker.uid] >= 0.05
         for who in (baker, late):
