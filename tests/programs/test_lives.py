@@ -59,6 +59,13 @@ async def test_what_is_the_systems_alone_is_not_in_the_environment(
     )
 
 
+async def test_many_instances_start_together_and_end_with_their_system() -> None:
+    async with observed(program("api", SLEEPS, instances=15)) as seen:
+        pids = [one["pid"] for one in seen.facts("api")]
+        assert len(set(pids)) == 15
+    assert not any(runs(pid) for pid in pids)
+
+
 async def test_an_instance_that_is_killed_comes_back_in_its_slot() -> None:
     async with observed(program("api", SLEEPS, instances=2)) as seen:
         pid = seen.pid("api/1")
