@@ -409,6 +409,18 @@ def _profile(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
 
 
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "seconds",
+        metavar="SECONDS",
+        nargs="?",
+        type=float,
+        default=10.0,
+        help="for how long it looks, at most 300; default: %(default)g",
+    )
+    _add_common(parser)
+
+
 def _bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url", metavar="URL", help="http://, https://, ws:// or wss://")
     parser.add_argument(
@@ -465,6 +477,7 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "ps": ("show the nodes and listeners of the running system", _add_common),
     "tree": ("show the supervision tree of the running system", _add_common),
     "top": ("show the nodes and the busiest actors of the running system, repeatedly", _top),
+    "doctor": ("look at the running system for a while, and say what should be done", _doctor),
     "events": ("print the events of the running system as they happen, one line each", _events),
     "stack": ("show the stacks of the threads and tasks of a node, even if it hangs", _node),
     "profile": ("show in which functions nodes spend their CPU time, as a flame graph", _profile),

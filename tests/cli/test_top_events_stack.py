@@ -49,6 +49,25 @@ def hanging() -> Iterator[Running]:
     shutil.rmtree(folder)
 
 
+def test_doctor_says_what_should_be_done_of_a_system_that_hangs(hanging: Running) -> None:
+    code, out, _ = run_here(hanging.runtime, "doctor", "1")
+    assert code == 0
+    assert "uv/0: see where it stands: actors stack uv/0\n  " in out
+    assert re.search(r"\(hog\) has kept its loop for \d+\.\d s", out) is not None
+
+
+def test_doctor_leaves_a_system_alone_that_is_well(working: Running) -> None:
+    code, out, _ = run_here(working.runtime, "doctor", "0.5", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert {"about", "what", "why"} == set(found[0])
+    code, _, err = run_here(working.runtime, "doctor", "301")
+    assert (code, error_of(err, "actors doctor")) == (
+        2,
+        "SECONDS is above 0 and at most 300, got 301.0",
+    )
+
+
 def follower(runtime: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Start a command that goes on until it is ended."""
     return subprocess.Popen(
@@ -96,13 +115,15 @@ def test_top_shows_nodes_and_the_busiest_actors_first(working: Running) -> None:
     assert web.split()[:5] == ["web/0", "process", "READY", pid, "0"]
     assert web.split()[-2:] == ["5", "0.0"]
     assert far.split()[:4] == ["far/0", "thread", "READY", str(working.pid)]
-    assert columns.split() == (
-        ["ACTOR", "CLASS", "NODE", "MAILBOX", "MESSAGES/S", "HANDLING", "WAITS-FOR", "RESTARTS"]
-    )
+    assert columns.split() == [
+        *["ACTOR", "CLASS", "NODE", "MAILBOX", "MESSAGES/S", "CPU", "HANDLING", "WAITS-FOR"],
+        "RESTARTS",
+    ]
     # Two messages and the question of the asker wait behind the one that is handled for ever.
-    assert first.split()[:6] == ["holder", "Holder", "web/0", "3", "0.0", "hold"]
+    assert first.split()[:5] == ["holder", "Holder", "web/0", "3", "0.0"]
+    assert first.split()[7] == "hold"
     asker = next(line.split() for line in others if line.startswith("asker"))
-    assert asker[3:6] == ["0", "0.0", "begin"]
+    assert (*asker[3:5], asker[7]) == ("0", "0.0", "begin")
     assert asker[-2:] == ["holder", "0"]
 
 

@@ -68,7 +68,8 @@ def program(tmp_path: Path, source: str, how: str = "asyncio") -> Popen[str]:
 
 def said(err: str) -> list[str]:
     """Return what it and its nodes wrote to stderr: log lines, by what they warn of, and what nodes print."""
-    return [json.loads(line)["warning"] if line[:1] == "{" else line for line in err.splitlines()]
+    facts = [json.loads(line) if line[:1] == "{" else {"event": line} for line in err.splitlines()]
+    return [fact.get("warning", fact["event"]) for fact in facts]
 
 
 @pytest.mark.parametrize("how", ["asyncio", "trio", "actors"])

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from actors.cli._failure import NOT_RUNNING, WRONG, CommandFailed, is_count
 from actors.cli.client.connection import REPLY_TIMEOUT, connect
+from actors.cli.client.diagnosis import diagnose
 from actors.cli.client.flame_graph import flame_graph
 from actors.cli.client.text import (
     as_admin,
+    as_advice,
     as_ended,
     as_event,
     as_groups,
@@ -42,6 +46,8 @@ _STOP_TIMEOUT: Final = 60.0
 """Seconds for a system to stop; its own limits are shorter."""
 _LONGEST_INTERVAL: Final = 60.0
 """Seconds; the system refuses to observe itself for longer."""
+_LOOKS: Final = 5
+"""How often `actors doctor` looks."""
 _STDIN: Final = 0
 _CLEAR_SCREEN: Final = "\x1b[H\x1b[J"
 
@@ -178,6 +184,23 @@ def _top(options: Namespace) -> None:
         if not (on_terminal or options.json):
             print()
         _print_top(facts, options, on_terminal=on_terminal)
+
+
+def _doctor(options: Namespace) -> None:
+    """Look at the system for a while and print what should be done."""
+    each = options.seconds / _LOOKS
+    if not 0 < each <= _LONGEST_INTERVAL:
+        most = _LOOKS * _LONGEST_INTERVAL
+        raise CommandFailed(
+            f"SECONDS is above 0 and at most {most:g}, got {options.seconds}", WRONG
+        )
+    looks, label = [], options.pid
+    for _ in range(_LOOKS):
+        with closing(connect(label)) as system:
+            label = system.label
+            looks.append(system.ask("top", timeout=REPLY_TIMEOUT + each, seconds=each, rows=100))
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    _show(options, [asdict(advice) for advice in diagnose(looks, cpus or 1)], as_advice)
 
 
 def _sample(options: Namespace, which: str | None) -> tuple[str, Any]:
@@ -360,6 +383,7 @@ COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
     "ps": _ps,
     "tree": _tree,
     "top": _top,
+    "doctor": _doctor,
     "events": _events,
     "stack": _stack,
     "profile": _profile,

@@ -17,6 +17,7 @@ from actors.cli.client.flame_graph import busiest
 __all__ = [
     "ASCII",
     "UNICODE",
+    "as_advice",
     "as_ended",
     "as_event",
     "as_groups",
@@ -412,6 +413,12 @@ def as_admin(found: dict[str, Any]) -> str:
     if address.startswith("unix:"):
         return f"{address}  (token {found['token']})"
     return f"{found['scheme']}://{address}/#token={found['token']}"
+
+
+def as_advice(found: list[dict[str, Any]]) -> str:
+    """Return what `actors doctor` has found, two lines each."""
+    found = _printable(found)
+    return "\n".join(f"{one['about']}: {one['what']}\n  {one['why']}" for one in found)
 
 
 def as_stacks(facts: dict[str, Any]) -> str:
