@@ -10,6 +10,7 @@ __all__ = [
     "FILE_FORMATS",
     "apply_arguments",
     "check_arguments",
+    "export_arguments",
     "import_arguments",
     "profile_argument",
     "schema_arguments",
@@ -91,6 +92,12 @@ def unit_arguments(parser: argparse.ArgumentParser) -> None:
         help="have systemd own the sockets of the listeners: clients wait during a restart",
     )
     _output(parser, "-", ("--output", "-o"), what="folder to write the units into")
+
+
+def export_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `actors export`."""
+    parser.add_argument("format", metavar="FORMAT", choices=("nginx",), help="nginx: upstreams")
+    _file(parser)
 
 
 def schema_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from actors._base.version import installed_version, which_twins
 from actors.cli._application_parser import (
     apply_arguments,
     check_arguments,
+    export_arguments,
     import_arguments,
     profile_argument,
     schema_arguments,
@@ -511,6 +512,7 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
         import_arguments,
     ),
     "unit": ("write the systemd units that run an application file", unit_arguments),
+    "export": ("print what another server needs to know of an application file", export_arguments),
     "schema": ("print the JSON schema of application files, for editors", schema_arguments),
     "completion": ("print a script that lets a shell complete these commands", _completion),
 }

@@ -185,3 +185,48 @@ def test_a_name_that_no_unit_can_have_is_refused(tmp_path: Path) -> None:
     (tmp_path / "actors.toml").write_text(UNIT)
     code, _, err = run_here(tmp_path, "unit", str(tmp_path / "actors.toml"), "--name", "a/b")
     assert (code, "--name has letters" in err) == (2, True)
+
+
+SERVED = """
+[nodes.web]
+kind = "thread"
+[listeners.shop]
+app = "m:a"
+address = "0.0.0.0:8000"
+[listeners.local]
+app = "m:a"
+address = "unix:/run/shop.sock"
+[listeners.any]
+app = "m:a"
+address = "127.0.0.1:0"
+[programs.api]
+command = ["sleep", "1"]
+port = 3000
+instances = 2
+"""
+
+
+def test_nginx_is_told_the_listeners_and_the_instances_of_programs(tmp_path: Path) -> None:
+    (tmp_path / "actors.toml").write_text(SERVED)
+    code, out, _ = run_here(tmp_path, "export", "nginx", str(tmp_path / "actors.toml"))
+    assert code == 0
+    servers = [line.strip() for line in out.splitlines() if "server " in line or "upstream" in line]
+    assert servers == [
+        "upstream shop {",
+        "server 127.0.0.1:8000;",
+        "upstream local {",
+        "server unix:/run/shop.sock;",
+        "upstream api {",
+        "server 127.0.0.1:3000;",
+        "server 127.0.0.1:3001;",
+    ]
+    if nginx := shutil.which("nginx"):
+        conf = tmp_path / "nginx.conf"
+        conf.write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{out}}}\n")
+        run = subprocess.run([nginx, "-t", "-c", conf], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+
+
+def test_a_file_that_serves_nothing_has_nothing_for_nginx(tmp_path: Path) -> None:
+    (tmp_path / "actors.toml").write_text("[nodes.web]\nkind = 'thread'\n")
+    assert run_here(tmp_path, "export", "nginx", str(tmp_path / "actors.toml"))[0] == 2

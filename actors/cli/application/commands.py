@@ -14,6 +14,7 @@ from actors.cli._failure import WRONG, CommandFailed
 from actors.cli.application.file import ApplicationFile, check_profiles, read_application
 from actors.cli.application.foreign_apps import read_foreign
 from actors.cli.application.imports import check_imports
+from actors.cli.application.nginx import upstreams_of
 from actors.cli.application.schema import application_schema
 from actors.cli.application.show import as_changes, as_done, as_topology
 from actors.cli.application.toml_text import as_toml
@@ -116,6 +117,13 @@ def _unit(options: Namespace) -> None:
             _write(str(Path(options.output) / unit), text)
 
 
+def _export(options: Namespace) -> None:
+    text = upstreams_of(read_application(options.file, options.profile).application.topology)
+    if not text:
+        raise CommandFailed("nothing in the file has an address that nginx can reach", WRONG)
+    print(text, end="")
+
+
 def _write(name: str, text: str) -> None:
     """Write a file that is not there yet; - is standard output."""
     if name == "-":
@@ -137,4 +145,5 @@ COMMANDS: Final[Mapping[str, Callable[[Namespace], Any]]] = {
     "schema": _schema,
     "import": _import,
     "unit": _unit,
+    "export": _export,
 }
