@@ -157,5 +157,7 @@ async def test_a_check_that_is_not_there_is_one_clear_error(folder: Path) -> Non
 
 
 def test_a_check_is_an_import_path() -> None:
-    with pytest.raises(InvalidSpec, match=r"ready must be an import path such as 'pkg\.mod:function'"):
+    with pytest.raises(
+        InvalidSpec, match=r"ready must be an import path such as 'pkg\.mod:function'"
+    ):
         nodes("web", ready="checked")
